@@ -1,0 +1,1 @@
+"""Channels hand one message to one outside service; `base` is the port, one file a channel."""

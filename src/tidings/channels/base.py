@@ -1,0 +1,96 @@
+"""The port for channels: what a channel can carry, and how it hands one post over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from tidings.model.delivery import Outcome
+
+
+class Idempotency(StrEnum):
+    """What the other side does with a second request of the same key."""
+
+    NATIVE = "native"
+    """It carries our key: a repeat is safe at any time."""
+    WINDOW = "window"
+    """It remembers our key for a while: a repeat is safe within `Capabilities.window` seconds."""
+    NONE = "none"
+    """It cannot tell: an unknown outcome is held for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a channel can carry. What it cannot is refused in `tidings check`, never dropped quietly."""
+
+    max_length: int
+    """Of a post's text, as `Channel.length` counts it."""
+    idempotency: Idempotency
+    window: float = 0.0
+    """Seconds, for `Idempotency.WINDOW`."""
+    images: int = 0
+    markup: str = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class PostItem:
+    """One story inside a post, in the channel's language. `image` is an absolute URL or empty."""
+
+    id: str
+    story: str
+    language: str
+    kind: str
+    title: str
+    summary: str
+    url: str
+    published: datetime
+    topics: tuple[str, ...] = ()
+    image: str = ""
+    image_alt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a channel is asked to carry: one story, or an edition of several. Frozen as JSON when the edition is composed."""
+
+    title: str
+    url: str
+    language: str
+    items: tuple[PostItem, ...]
+    edition: str
+    site: str
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try. `key` is stable over retries and made of channel, story, purpose and part, never of text or date."""
+
+    key: str
+    at: datetime
+    timeout: float = 20.0
+
+
+class Channel(Protocol):
+    """A configured outlet. `prepare` is pure and its result is frozen; `send` hands exactly that over, once."""
+
+    name: str
+    capabilities: Capabilities
+
+    def prepare(self, post: Post) -> bytes:
+        """The exact body that will be sent. Pure: equal posts give equal bytes."""
+
+    def length(self, body: bytes) -> int:
+        """The length of a prepared body as the service counts it."""
+
+    def text(self, body: bytes) -> str:
+        """A prepared body in words, for previews."""
+
+    def send(self, body: bytes, attempt: Attempt) -> Outcome:
+        """Hand over one prepared body. Raises only for a bug or bad configuration."""
+
+
+JSON = dict[str, Any]

@@ -1,0 +1,144 @@
+"""Deliveries: one mailing to one target, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class DeliveryState(StrEnum):
+    """The states of `tidings ledger`."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    HANDED = "handed"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    IN_DOUBT = "in_doubt"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+    QUARANTINED = "quarantined"
+
+
+TERMINAL = frozenset(
+    {
+        DeliveryState.ACCEPTED,
+        DeliveryState.REJECTED,
+        DeliveryState.SKIPPED,
+        DeliveryState.CANCELLED,
+        DeliveryState.QUARANTINED,
+    }
+)
+
+
+class SkipReason(StrEnum):
+    """Why a delivery did not go out. Stored, counted, shown, explained."""
+
+    SUPPRESSED = "suppressed"
+    UNSUBSCRIBED = "unsubscribed"
+    NOT_CONFIRMED = "not_confirmed"
+    ERASED = "erased"
+    EXPIRED = "expired"
+    NOTHING_FOR_READER = "nothing_for_reader"
+    OTHER_LIST = "other_list"
+    """Has it through another list of the same edition."""
+    WITHDRAWN = "withdrawn"
+    OVER_LIMIT = "over_limit"
+    """Beyond `max_posts`."""
+
+
+class Purpose(StrEnum):
+    """What a delivery is for; part of its key, so that one story may go out for two purposes but never twice for one."""
+
+    EDITION = "edition"
+    STORY = "story"
+    TEST = "test"
+    NOTICE = "notice"
+    CONFIRMATION = "confirmation"
+    WELCOME = "welcome"
+
+
+class Returned(StrEnum):
+    """What may come back after `accepted`."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    COMPLAINT = "complaint"
+
+
+class Verdict(StrEnum):
+    """How one attempt ended, as far as the channel can know."""
+
+    ACCEPTED = "accepted"
+    """The other side took responsibility (SMTP 250 after the dot, HTTP 2xx)."""
+    DEFERRED = "deferred"
+    """Refused for now, and certainly not taken: try again later."""
+    REJECTED = "rejected"
+    """Refused for good, and certainly not taken."""
+    UNKNOWN = "unknown"
+    """It may have been taken: the reply was lost after the hand-over was complete."""
+    NOT_STARTED = "not_started"
+    """Nothing of this message was handed over (connection refused, pause, shutdown): costs no attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a channel says of one attempt. An exception instead of this means a bug or bad configuration."""
+
+    verdict: Verdict
+    receipt: str = ""
+    """The provider's id: the queue id in the 250 reply, the id of a post."""
+    via: str = ""
+    """Who took it: host of the relay, URL of the post."""
+    reason: str = ""
+    """In words, for refusals and doubts; never holds a secret."""
+    retry_after: float | None = None
+    """Seconds the other side asked us to wait."""
+    disable: bool = False
+    """The other side asked never to be called again (HTTP 410)."""
+
+
+def list_target(list_name: str, subscriber: int) -> str:
+    """The target of a subscriber on a list, e.g. `list:digest:17`; never an address."""
+    return f"list:{list_name}:{subscriber}"
+
+
+def channel_target(channel: str) -> str:
+    """The target of a channel, e.g. `channel:team`."""
+    return f"channel:{channel}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One row of the ledger."""
+
+    id: int
+    mailing: int
+    schedule: str
+    edition: int | None
+    """The edition's id, None for mailings that are no edition."""
+    list: str
+    channel: str
+    story: str
+    purpose: str
+    part: int
+    target: str
+    subscriber: int | None
+    address: str
+    language: str
+    selection: int | None
+    """Which frozen selection this reader gets."""
+    state: DeliveryState
+    reason: str = ""
+    attempts: int = 0
+    doubts: int = 0
+    crashes: int = 0
+    receipt: str = ""
+    via: str = ""
+    returned: str = ""
+    fence: int = 0
+    next_at: datetime | None = None
+    at: datetime | None = None
+    extra: dict[str, str] = field(default_factory=dict)

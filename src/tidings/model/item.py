@@ -1,0 +1,107 @@
+"""An item: one stored piece of content in one language; a story groups an item and its translations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+NOTE = "note"
+"""The kind that opens the next digest and stands in no feed or page."""
+
+EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture of an item. `src` is an absolute URL; sizes are pixels and bytes, None where nobody measured them."""
+
+    src: str
+    alt: str
+    caption: str = ""
+    credit: str = ""
+    width: int | None = None
+    height: int | None = None
+    media_type: str = ""
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that belongs to an item. `src` is an absolute URL, `length` its true size in bytes."""
+
+    src: str
+    title: str
+    media_type: str = ""
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A local file that an item uses; served as `/media/{digest}/{name}` once the item is out."""
+
+    digest: str
+    name: str
+    path: str
+    media_type: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item as the store holds it. Text is plain but for `body`, which is sanitised HTML with absolute links.
+
+    `published` is what the editor says, `first_seen` when we met it, `out_at` the first moment it was new to schedules
+    (None while it never was), `updated` the editor's significant change, `changed` the feed date: the last significant
+    change of any sort, distinct among the items of one language (W3C validator: DuplicateUpdated).
+    """
+
+    id: str
+    story: str
+    slug: str
+    language: str
+    kind: str
+    title: str
+    summary: str
+    body: str
+    url: str
+    source: str
+    ref: str
+    published: datetime
+    first_seen: datetime
+    changed: datetime
+    out_at: datetime | None = None
+    updated: datetime | None = None
+    embargo: datetime | None = None
+    expires: datetime | None = None
+    starts: datetime | None = None
+    ends: datetime | None = None
+    place: str = ""
+    topics: tuple[str, ...] = ()
+    organisations: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    media: tuple[Media, ...] = ()
+    lead: bool = False
+    not_in: tuple[str, ...] = ()
+    draft: bool = False
+    correction: str = ""
+    corrected_at: datetime | None = None
+    withdrawn: str = ""
+    gone_at: datetime | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def is_out(self, now: datetime) -> bool:
+        """Whether readers may see it: no draft, its dates have passed, and neither withdrawn nor gone."""
+        return not (
+            self.draft
+            or self.withdrawn
+            or self.gone_at is not None
+            or self.published > now
+            or (self.embargo is not None and self.embargo > now)
+        )
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether no further edition may carry it."""
+        return self.expires is not None and self.expires <= now

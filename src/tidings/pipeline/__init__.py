@@ -1,0 +1,1 @@
+"""The story of the product, one module a step: collect, publish, compose, address, deliver, track."""

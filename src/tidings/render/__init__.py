@@ -1,0 +1,1 @@
+"""Pure: an edition in; a feed, a digest or a post out."""

@@ -1,0 +1,1 @@
+"""The composition root, the ticker and the queue."""

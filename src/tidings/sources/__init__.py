@@ -1,0 +1,1 @@
+"""Items from outside; `base` is the port, one file a source."""

@@ -1,0 +1,1 @@
+"""The store: SQLite and PostgreSQL behind SQLAlchemy Core, migrations, the ledger."""

@@ -1,0 +1,84 @@
+"""Opening a store, and its two kinds of transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import QueuePool
+
+BUSY_TIMEOUT = 30.0
+"""Seconds that a writer waits for another one on SQLite."""
+
+
+class Store:
+    """One database. Use `read()` and `write()`; nothing else begins a transaction.
+
+    On SQLite a write takes the lock at its beginning (BEGIN IMMEDIATE): a deferred one fails at the upgrade whatever the
+    timeout, and check-then-act in it is not atomic. Keep each under 100 ms.
+    """
+
+    def __init__(self, url: str, root: Path) -> None:
+        """`url` as in tidings.yaml (`sqlite:///tidings.db` is relative to `root`); nothing is created or read yet."""
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.path: Path | None = None
+        if self.is_sqlite:
+            self.path = root / (parsed.database or "tidings.db")
+            self.engine = _sqlite_engine(self.path)
+        else:
+            if parsed.drivername in ("postgresql", "postgres"):
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            self.engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=8)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view; nothing written in it is kept."""
+        with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin() as transaction:
+                yield connection
+                transaction.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Commits at the end, rolls back on an exception. One writer at a time on SQLite."""
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(tidings_write=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=8,
+        connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(raw: Any, _record: Any) -> None:
+        cursor = raw.cursor()
+        # FULL: with NORMAL a power loss rolls back commits, and a message would go out twice.
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("tidings_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
