@@ -47,6 +47,7 @@ class Edition:
     number: int
     slot: datetime | None
     cut: datetime
+    starts: datetime
     state: EditionState
     stories: tuple[str, ...] = ()
     holds: tuple[Hold, ...] = ()

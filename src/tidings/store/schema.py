@@ -125,7 +125,8 @@ schedules = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("baseline", Moment, nullable=False, comment="what was out before does not go out"),
-    Column("last_slot", Moment, comment="key of the last slot that was claimed"),
+    Column("last_slot", Moment, comment="key of the last slot that was settled"),
+    Column("last_cut", Moment, comment="what came out since then makes the next slot of `on: new`"),
 )
 
 slots = Table(
@@ -149,6 +150,7 @@ editions = Table(
     Column("number", Integer, nullable=False),
     Column("slot", Moment),
     Column("cut", Moment, nullable=False),
+    Column("starts", Moment, nullable=False, comment="no delivery before; later than the cut with approval ahead"),
     Column("state", String, nullable=False),
     Column("holds", JSON, nullable=False, comment="[[reason, detail], ...]"),
     Column("stories", JSON, nullable=False),
@@ -262,6 +264,7 @@ mailings = Table(
     Column("edition", RowId, index=True),
     Column("schedule", String, nullable=False),
     Column("open", Boolean, nullable=False, comment="its deliveries may be claimed"),
+    Column("marked", Boolean, nullable=False, comment="all its readers' marks are set"),
     Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -280,6 +283,7 @@ deliveries = Table(
     Column("subscriber", RowId),
     Column("selection", RowId),
     Column("rendition", RowId),
+    Column("mark", RowId, comment="what the subscription's mark becomes once this is served"),
     Column("address_hash", String, nullable=False),
     Column("state", String, nullable=False),
     Column("reason", Text, nullable=False),
@@ -300,6 +304,7 @@ deliveries = Table(
     Index("ix_deliveries_state", "state", "mailing"),
     Index("ix_deliveries_subscriber", "subscriber"),
     Index("ix_deliveries_target", "target"),
+    Index("ix_deliveries_selection", "selection"),
     Index(
         "uq_deliveries_post",
         "channel",

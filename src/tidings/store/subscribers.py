@@ -1,0 +1,329 @@
+"""Subscribers and their subscriptions, and how far each was served."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, func, insert, or_, select, update
+
+from tidings.model.delivery import DeliveryState
+from tidings.store import consent
+from tidings.store import schema as t
+from tidings.store.editions import newest_edition
+
+CONFIRMED = "confirmed"
+PENDING = "pending"
+UNSUBSCRIBED = "unsubscribed"
+
+HAS_IT = (
+    DeliveryState.ACCEPTED,
+    DeliveryState.PENDING,
+    DeliveryState.LEASED,
+    DeliveryState.HANDED,
+    DeliveryState.DEFERRED,
+    DeliveryState.IN_DOUBT,
+)
+"""States in which a story counts as had: it arrived, or is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One confirmed subscription, as addressing needs it."""
+
+    subscription: int
+    subscriber: int
+    address_hash: str
+    language: str
+    topics: frozenset[str]
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One line of `subscribers show` and of the CSV."""
+
+    subscriber: int
+    address: str
+    name: str
+    language: str
+    list: str
+    state: str
+    topics: tuple[str, ...]
+    frequency: str
+    source: str
+    confirmed_at: datetime | None
+    left_at: datetime | None
+
+
+def find(connection: Connection, address: str) -> int | None:
+    """Id of the subscriber with this address."""
+    query = select(t.subscribers.c.id).where(t.subscribers.c.address_hash == consent.address_hash(address))
+    return connection.execute(query).scalar_one_or_none()
+
+
+def add(
+    connection: Connection,
+    address: str,
+    list_name: str,
+    *,
+    language: str,
+    frequency: str,
+    now: datetime,
+    name: str = "",
+    topics: Iterable[str] = (),
+    confirmed: bool = False,
+    source: str = "",
+    bring_back: bool = False,
+) -> str:
+    """Put a person on a list. Says what happened: added, exists, left or suppressed.
+
+    Who left stays away unless `bring_back` (a person's own new consent); nobody is mailed.
+    """
+    digest = consent.address_hash(address)
+    reason = consent.suppression(connection, digest, list_name)
+    if reason is not None and not bring_back:
+        return "left" if reason == UNSUBSCRIBED else "suppressed"
+    row = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).one_or_none()
+    if row is None:
+        result = connection.execute(
+            insert(t.subscribers).values(
+                address=consent.normal_address(address), address_hash=digest, name=name, language=language, created=now
+            )
+        )
+        primary_key = result.inserted_primary_key
+        assert primary_key is not None
+        subscriber = int(primary_key[0])
+    else:
+        subscriber = row.id
+    values: dict[str, Any] = {
+        "state": CONFIRMED if confirmed else PENDING,
+        "topics": sorted(set(topics)),
+        "frequency": frequency,
+        "mark": newest_edition(connection),
+        "source": source,
+        "confirmed_at": now if confirmed else None,
+        "left_at": None,
+    }
+    key = (t.subscriptions.c.subscriber == subscriber) & (t.subscriptions.c.list == list_name)
+    known = connection.execute(select(t.subscriptions.c.state).where(key)).scalar_one_or_none()
+    if known == CONFIRMED or (known == PENDING and not confirmed):
+        return "exists"
+    if known == UNSUBSCRIBED and not bring_back:
+        return "left"
+    if known is None:
+        connection.execute(insert(t.subscriptions).values(subscriber=subscriber, list=list_name, created=now, **values))
+    else:
+        connection.execute(update(t.subscriptions).where(key).values(**values))
+    consent.record(connection, digest, list_name, "confirmed" if confirmed else "joined", source, now)
+    return "added"
+
+
+def change(
+    connection: Connection,
+    subscriber: int,
+    *,
+    list_name: str | None = None,
+    name: str | None = None,
+    language: str | None = None,
+    topics: Iterable[str] | None = None,
+    frequency: str | None = None,
+) -> None:
+    """Change what a person chose; the mark stays, so that a change neither repeats nor skips a story."""
+    person = {key: value for key, value in (("name", name), ("language", language)) if value is not None}
+    if person:
+        connection.execute(update(t.subscribers).where(t.subscribers.c.id == subscriber).values(**person))
+    choice: dict[str, Any] = {}
+    if topics is not None:
+        choice["topics"] = sorted(set(topics))
+    if frequency is not None:
+        choice["frequency"] = frequency
+    if choice:
+        query = update(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber)
+        if list_name is not None:
+            query = query.where(t.subscriptions.c.list == list_name)
+        connection.execute(query.values(**choice))
+
+
+def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, source: str, now: datetime) -> bool:
+    """Take a person off a list for good: the suppression commits with it. True if they were on it."""
+    digest = connection.execute(
+        select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
+    ).scalar_one_or_none()
+    if digest is None:
+        return False
+    consent.suppress(connection, digest, list_name, UNSUBSCRIBED, now)
+    done = connection.execute(
+        update(t.subscriptions)
+        .where(
+            t.subscriptions.c.subscriber == subscriber,
+            t.subscriptions.c.list == list_name,
+            t.subscriptions.c.state != UNSUBSCRIBED,
+        )
+        .values(state=UNSUBSCRIBED, left_at=now)
+    )
+    if done.rowcount:
+        consent.record(connection, digest, list_name, UNSUBSCRIBED, source, now)
+    return bool(done.rowcount)
+
+
+def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
+    """Forget a person: only the hashed suppression and the counts of the ledger stay."""
+    digest = connection.execute(
+        select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
+    ).scalar_one()
+    consent.suppress(connection, digest, "", "erased", now)
+    connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
+    connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
+    connection.execute(
+        update(t.deliveries).where(t.deliveries.c.subscriber == subscriber).values(subscriber=None, address_hash="")
+    )
+    connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
+
+
+def subscriptions(
+    connection: Connection, *, list_name: str | None = None, address: str | None = None
+) -> Iterator[Subscription]:
+    """Every subscription, by list and address."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = select(
+        p.id, p.address, p.name, p.language, s.list, s.state, s.topics, s.frequency, s.source, s.confirmed_at, s.left_at
+    ).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+    if list_name is not None:
+        query = query.where(s.list == list_name)
+    if address is not None:
+        query = query.where(p.address_hash == consent.address_hash(address))
+    for row in connection.execute(query.order_by(s.list, p.address)):
+        yield _subscription(row)
+
+
+def _subscription(row: Row[Any]) -> Subscription:
+    return Subscription(
+        subscriber=row.id,
+        address=row.address,
+        name=row.name,
+        language=row.language,
+        list=row.list,
+        state=row.state,
+        topics=tuple(row.topics),
+        frequency=row.frequency,
+        source=row.source,
+        confirmed_at=row.confirmed_at,
+        left_at=row.left_at,
+    )
+
+
+def consents_of(connection: Connection, address: str) -> list[tuple[datetime, str, str, str]]:
+    """(when, list, what, source) of all that a person agreed to or took back, oldest first."""
+    c = t.consents.c
+    query = select(c.at, c.list, c.what, c.source).where(c.address_hash == consent.address_hash(address))
+    return [(row.at, row.list, row.what, row.source) for row in connection.execute(query.order_by(c.id))]
+
+
+def count(connection: Connection, list_name: str) -> dict[str, int]:
+    """Subscriptions of a list by state."""
+    s = t.subscriptions.c
+    rows = connection.execute(select(s.state, func.count()).where(s.list == list_name).group_by(s.state))
+    return {row[0]: row[1] for row in rows}
+
+
+def frequencies(connection: Connection, list_name: str) -> dict[str, int]:
+    """Confirmed readers of a list by the frequency that they chose."""
+    s = t.subscriptions.c
+    rows = connection.execute(
+        select(s.frequency, func.count()).where(s.list == list_name, s.state == CONFIRMED).group_by(s.frequency)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def readers(connection: Connection, list_name: str, frequency: str | None, page: int = 5_000) -> Iterator[Reader]:
+    """Confirmed readers of a list who chose `frequency` (None: all), in the order in which they joined."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    after = 0
+    while True:
+        query = (
+            select(s.id, s.subscriber, p.address_hash, p.language, s.topics, s.mark)
+            .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+            .where(s.list == list_name, s.state == CONFIRMED, s.id > after)
+            .order_by(s.id)
+            .limit(page)
+        )
+        if frequency is not None:
+            query = query.where(s.frequency == frequency)
+        rows = connection.execute(query).all()
+        for row in rows:
+            yield Reader(row.id, row.subscriber, row.address_hash, row.language, frozenset(row.topics), row.mark)
+        if len(rows) < page:
+            return
+        after = rows[-1].id
+
+
+def suppressed(connection: Connection, list_name: str) -> dict[str, str]:
+    """Hashes that this list must not mail, each with the reason."""
+    s = t.suppressions.c
+    rows = connection.execute(select(s.hash, s.reason).where(or_(s.list == "", s.list == list_name)))
+    return {row.hash: row.reason for row in rows}
+
+
+def had(connection: Connection, stories: Collection[str], *, channel: str | None = None) -> dict[int, set[str]]:
+    """Which of `stories` each subscriber has had or has on the way; of a channel under the key 0. Notes count too."""
+    d, ss = t.deliveries.c, t.selection_stories.c
+    if not stories:
+        return {}
+    query = (
+        select(d.subscriber, ss.story)
+        .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
+        .where(ss.story.in_(list(stories)), ss.what != "correction", d.state.in_(HAS_IT), d.purpose != "test")
+    )
+    query = query.where(d.subscriber.is_not(None)) if channel is None else query.where(d.channel == channel)
+    found: dict[int, set[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.subscriber or 0, set()).add(row.story)
+    return found
+
+
+def owed_corrections(connection: Connection, corrected: dict[str, tuple[datetime, str]]) -> dict[int, set[str]]:
+    """Who had a story before it was corrected and was not told: subscriber to story keys.
+
+    `corrected` maps a story to the moment and the version of its correction.
+    """
+    d, ss, r, e = t.deliveries.c, t.selection_stories.c, t.renditions.c, t.editions.c
+    if not corrected:
+        return {}
+    query = (
+        select(d.subscriber, ss.story, ss.what, ss.version, e.cut)
+        .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
+        .join(t.renditions, r.id == d.rendition)
+        .join(t.editions, e.id == r.edition)
+        .where(ss.story.in_(list(corrected)), d.state.in_(HAS_IT), d.subscriber.is_not(None))
+    )
+    stale: dict[int, set[str]] = {}
+    told: dict[int, set[str]] = {}
+    for row in connection.execute(query):
+        moment, version = corrected[row.story]
+        if (row.what == "correction" and row.version == version) or (row.what == "story" and row.cut >= moment):
+            told.setdefault(row.subscriber, set()).add(row.story)
+        elif row.what == "story":
+            stale.setdefault(row.subscriber, set()).add(row.story)
+    return {reader: left for reader, keys in stale.items() if (left := keys - told.get(reader, set()))}
+
+
+def set_marks(connection: Connection) -> None:
+    """Move the marks of readers who were served since the last time. Cheap when nothing was."""
+    d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
+    for mailing in connection.execute(select(m.id).where(m.marked.is_(False), m.edition.is_not(None))).scalars().all():
+        served = (d.mailing == mailing) & (d.state == DeliveryState.ACCEPTED) & d.mark.is_not(None)
+        mine = served & (d.subscriber == s.subscriber) & (d.list == s.list)
+        connection.execute(
+            update(t.subscriptions)
+            .where(
+                exists(select(1).select_from(t.deliveries).where(mine)),
+                s.mark < select(func.max(d.mark)).where(mine).scalar_subquery(),
+            )
+            .values(mark=select(func.max(d.mark)).where(mine).scalar_subquery())
+        )
+        waiting = d.state.in_([state for state in HAS_IT if state is not DeliveryState.ACCEPTED])
+        if not connection.execute(select(exists().where(d.mailing == mailing, waiting))).scalar_one():
+            connection.execute(update(t.mailings).where(m.id == mailing).values(marked=True))
