@@ -345,3 +345,13 @@ def wipe(connection: Connection, edition: int) -> None:
     connection.execute(delete(t.selection_stories).where(t.selection_stories.c.selection.in_(chosen)))
     connection.execute(delete(t.selections).where(t.selections.c.rendition.in_(frozen)))
     connection.execute(delete(t.renditions).where(t.renditions.c.edition == edition))
+
+
+def first_edition_of_channel(connection: Connection, schedule: str, channel: str) -> int | None:
+    """Id of the first edition of a schedule that had anything for a channel."""
+    query = (
+        select(func.min(t.mailings.c.edition))
+        .join_from(t.mailings, t.deliveries, t.deliveries.c.mailing == t.mailings.c.id)
+        .where(t.mailings.c.schedule == schedule, t.deliveries.c.channel == channel)
+    )
+    return connection.execute(query).scalar_one_or_none()

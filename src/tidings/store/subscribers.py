@@ -267,18 +267,26 @@ def suppressed(connection: Connection, list_name: str) -> dict[str, str]:
     return {row.hash: row.reason for row in rows}
 
 
-def had(connection: Connection, stories: Collection[str], *, channel: str | None = None) -> dict[int, set[str]]:
+def had(
+    connection: Connection,
+    stories: Collection[str],
+    *,
+    channel: str | None = None,
+    subscribers: Collection[int] | None = None,
+) -> dict[int, set[str]]:
     """Which of `stories` each subscriber has had or has on the way; of a channel under the key 0. Notes count too."""
     d, ss = t.deliveries.c, t.selection_stories.c
-    if not stories:
-        return {}
+    found: dict[int, set[str]] = {}
+    if not stories or (subscribers is not None and not subscribers):
+        return found
     query = (
         select(d.subscriber, ss.story)
         .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
         .where(ss.story.in_(list(stories)), ss.what != "correction", d.state.in_(HAS_IT), d.purpose != "test")
     )
     query = query.where(d.subscriber.is_not(None)) if channel is None else query.where(d.channel == channel)
-    found: dict[int, set[str]] = {}
+    if subscribers is not None:
+        query = query.where(d.subscriber.in_(list(subscribers)))
     for row in connection.execute(query):
         found.setdefault(row.subscriber or 0, set()).add(row.story)
     return found

@@ -1,0 +1,255 @@
+"""From an edition and its readers to deliveries: who gets which selection, and who does not, and why."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
+from tidings.config.settings import Newsroom
+from tidings.model.delivery import Purpose, SkipReason, channel_target, list_target
+from tidings.model.selection import Selection
+from tidings.pipeline.select import Chosen, Story, Wish, choose
+from tidings.store import editions, subscribers
+
+_PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Readers of one outlet and language who get the same. `story` is set where each story is a message of its own."""
+
+    outlet: str
+    story: str
+    selection: Selection
+
+    @property
+    def key(self) -> str:
+        """Equal for equal content."""
+        parts = (
+            self.selection.lead and self.selection.lead.id,
+            *(item.id for item in self.selection.items),
+            "titles",
+            *(item.id for item in self.selection.titles),
+            "notes",
+            *(item.id for item in self.selection.notes),
+            "corrections",
+            *(item.id for item in self.selection.corrections),
+        )
+        text = "\n".join((self.outlet, self.story, self.selection.language, *map(str, parts)))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """One delivery to be: to `group`, or skipped with a reason."""
+
+    target: str
+    story: str
+    purpose: str
+    list: str = ""
+    channel: str = ""
+    subscriber: int | None = None
+    address_hash: str = ""
+    group: Group | None = None
+    reason: SkipReason | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What one edition is about, before anybody is addressed.
+
+    `stories` are in the edition's order; `explicit` means that a person named them, so that who had them gets them again.
+    `edition` is the edition's id, or one above the newest while only planning.
+    """
+
+    schedule: Schedule
+    edition: int
+    now: datetime
+    stories: tuple[Story, ...]
+    notes: tuple[Story, ...]
+    all_stories: Mapping[str, Story]
+    explicit: bool = False
+    corrected: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+
+    @property
+    def again(self) -> str:
+        """The purpose of a post: a story that a person names goes out once more, for this edition."""
+        return f"again-{self.edition}" if self.explicit else Purpose.STORY
+
+
+def address(connection: Connection, newsroom: Newsroom, edit: Edit) -> Iterator[Addressed]:
+    """Every delivery of an edition. Who is on two lists of it gets one."""
+    served: set[int] = set()
+    for part in edit.schedule.deliver:
+        if isinstance(part, ListDelivery):
+            yield from _address_list(connection, newsroom, edit, part, served)
+        else:
+            yield from _address_channel(connection, newsroom, edit, part)
+
+
+def _address_list(
+    connection: Connection, newsroom: Newsroom, edit: Edit, part: ListDelivery, served: set[int]
+) -> Iterator[Addressed]:
+    fallback = tuple(newsroom.lists[part.list].fallback)
+    frequency = None if part.everyone or part.frequency == "all" else part.frequency
+    suppressed = subscribers.suppressed(connection, part.list)
+    earlier = {} if edit.explicit else _earlier(connection, edit)
+    own = {story.key for story in edit.stories}
+    had_own = {} if edit.explicit else subscribers.had(connection, own | {note.key for note in edit.notes})
+    owed = {} if part.per == "item" else subscribers.owed_corrections(connection, dict(edit.corrected))
+    choices = _Choices(edit, part)
+    for page in _pages(subscribers.readers(connection, part.list, frequency)):
+        offers = {reader.subscriber: _since(earlier, reader.mark) for reader in page}
+        older = {key for offer in offers.values() for key in offer}
+        behind = [subscriber for subscriber, offer in offers.items() if offer]
+        had_older = subscribers.had(connection, older, subscribers=behind)
+        for reader in page:
+            target = list_target(part.list, reader.subscriber)
+            purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
+
+            def skip(reason: SkipReason, target: str = target, purpose: str = purpose, reader: subscribers.Reader = reader) -> Addressed:
+                return Addressed(
+                    target, "", purpose, part.list, "", reader.subscriber, reader.address_hash, reason=reason
+                )
+
+            if reader.address_hash in suppressed:
+                unsubscribed = suppressed[reader.address_hash] == subscribers.UNSUBSCRIBED
+                yield skip(SkipReason.UNSUBSCRIBED if unsubscribed else SkipReason.SUPPRESSED)
+                continue
+            if reader.subscriber in served:
+                yield skip(SkipReason.OTHER_LIST)
+                continue
+            wish = Wish(reader.language, fallback, reader.topics, part.list)
+            had = frozenset(had_own.get(reader.subscriber, set()) | had_older.get(reader.subscriber, set()))
+            chosen = choices.of(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
+            if chosen.is_empty:
+                yield skip(SkipReason.NOTHING_FOR_READER)
+                continue
+            served.add(reader.subscriber)
+            mark = None if edit.explicit else _mark(edit, earlier, chosen)
+            for story, group in choices.groups(chosen):
+                yield Addressed(
+                    target, story, purpose, part.list, "", reader.subscriber, reader.address_hash, group, None, mark
+                )
+
+
+def _address_channel(
+    connection: Connection, newsroom: Newsroom, edit: Edit, part: ChannelDelivery
+) -> Iterator[Addressed]:
+    """A channel is a reader whose mark is its first edition of the schedule: what waits never gets lost."""
+    settings = newsroom.channels[part.channel]
+    languages = tuple(settings.languages) or newsroom.site.languages[:1]
+    wish = Wish(languages[0], languages[1:], frozenset(), part.channel)
+    target = channel_target(part.channel)
+    waiting: tuple[str, ...] = ()
+    had: frozenset[str] = frozenset()
+    if not edit.explicit:
+        first = editions.first_edition_of_channel(connection, edit.schedule.name, part.channel)
+        if first is not None:
+            waiting = _since(_earlier(connection, edit), first - 1)
+        offered = {story.key for story in edit.stories} | set(waiting)
+        had = frozenset(subscribers.had(connection, offered, channel=part.channel).get(0, ()))
+    choices = _Choices(edit, part)
+    chosen = choices.of(wish, waiting, had, frozenset())
+    if chosen.is_empty:
+        yield Addressed(target, "", Purpose.EDITION, "", part.channel, reason=SkipReason.NOTHING_FOR_READER)
+        return
+    for number, (story, group) in enumerate(choices.groups(chosen)):
+        purpose = edit.again if story else Purpose.EDITION
+        over = part.max_posts is not None and number >= part.max_posts
+        yield Addressed(
+            target,
+            story,
+            purpose,
+            "",
+            part.channel,
+            group=None if over else group,
+            reason=SkipReason.OVER_LIMIT if over else None,
+        )
+
+
+class _Choices:
+    """Chosen selections, worked out once for readers who want and had the same."""
+
+    def __init__(self, edit: Edit, part: ListDelivery | ChannelDelivery) -> None:
+        self._edit = edit
+        self._part = part
+        self._outlet = f"list:{part.list}" if isinstance(part, ListDelivery) else f"channel:{part.channel}"
+        self._chosen: dict[tuple[Wish, tuple[str, ...], frozenset[str], frozenset[str]], Chosen] = {}
+        self._groups: dict[int, list[tuple[str, Group]]] = {}
+        self._known: dict[str, Group] = {}
+
+    def of(self, wish: Wish, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]) -> Chosen:
+        key = (wish, earlier, had, owed)
+        if key not in self._chosen:
+            self._chosen[key] = self._choose(*key)
+        return self._chosen[key]
+
+    def _choose(self, wish: Wish, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]) -> Chosen:
+        edit = self._edit
+        own = {story.key for story in edit.stories}
+        stories = [*edit.stories, *(edit.all_stories[key] for key in earlier if key not in own)]
+        per_item = self._part.per == "item"
+        chosen = choose(
+            stories,
+            wish,
+            edit.schedule.select,
+            had=had,
+            notes=() if per_item else edit.notes,
+            corrections=[edit.all_stories[key] for key in sorted(owed) if key not in own],
+            every_topic=isinstance(self._part, ListDelivery) and self._part.everyone,
+        )
+        if per_item and chosen.selection.titles:
+            # Each is a message of its own: there are no titles, what is too many waits.
+            later = tuple(item.story for item in chosen.selection.titles)
+            selection = Selection(wish.language, chosen.selection.lead, chosen.selection.items)
+            return Chosen(selection, (*chosen.waiting, *later))
+        return chosen
+
+    def groups(self, chosen: Chosen) -> list[tuple[str, Group]]:
+        """(story or empty, group) of each message that this choice means."""
+        if id(chosen) not in self._groups:
+            selection = chosen.selection
+            if self._part.per == "item":
+                lead = (selection.lead,) if selection.lead else ()
+                made = [
+                    (item.story, Group(self._outlet, item.story, Selection(selection.language, item)))
+                    for item in (*lead, *selection.items)
+                ]
+            else:
+                made = [("", Group(self._outlet, "", selection))]
+            self._groups[id(chosen)] = [(story, self._known.setdefault(group.key, group)) for story, group in made]
+        return self._groups[id(chosen)]
+
+
+def _earlier(connection: Connection, edit: Edit) -> dict[str, int]:
+    """Stories that this schedule used in earlier editions and that still may go out, each with its edition."""
+    used = editions.used_since(connection, edit.schedule.name, 0)
+    return {key: used[key] for key in used if key in edit.all_stories and used[key] < edit.edition}
+
+
+def _since(earlier: Mapping[str, int], mark: int) -> tuple[str, ...]:
+    return tuple(sorted(key for key, edition in earlier.items() if edition > mark)) if earlier else ()
+
+
+def _mark(edit: Edit, earlier: Mapping[str, int], chosen: Chosen) -> int:
+    """What the reader's mark becomes: this edition, or just before the oldest story that waits for them."""
+    waiting = [earlier.get(key, edit.edition) for key in chosen.waiting]
+    return min([edit.edition, *(edition - 1 for edition in waiting)])
+
+
+def _pages(readers: Iterable[subscribers.Reader]) -> Iterator[Sequence[subscribers.Reader]]:
+    page: list[subscribers.Reader] = []
+    for reader in readers:
+        page.append(reader)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page

@@ -1,0 +1,360 @@
+"""From a slot to a frozen edition: items, bytes and recipients. The gates judge the frozen bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from tidings.channels.base import Channel
+from tidings.config.schedule import ListDelivery, Schedule
+from tidings.config.settings import Newsroom
+from tidings.model.cadence import Slot
+from tidings.model.delivery import DeliveryState
+from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.errors import InputError
+from tidings.model.tokens import Keys
+from tidings.pipeline import notices
+from tidings.pipeline.address import Addressed, Edit, Group, address
+from tidings.pipeline.mail import MailRoom
+from tidings.pipeline.posts import make_post
+from tidings.pipeline.select import candidates, is_note, stories_of
+from tidings.store import editions, ledger, subscribers
+from tidings.store import schema as t
+from tidings.store.editions import Shown
+from tidings.store.engine import Store
+from tidings.store.items import load_items
+
+_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What a slot became: an edition, or a visible reason why there is none."""
+
+    schedule: str
+    edition: Edition | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One frozen rendition, with its selections and what the gates say."""
+
+    outlet: str
+    language: str
+    story: str
+    document: Mapping[str, Any] | bytes
+    arrangements: Mapping[str, Mapping[str, Any]]
+    """By key of the group."""
+    groups: Mapping[str, Group]
+    failures: tuple[str, ...] = ()
+    shortened: int = 0
+
+
+class Composer:
+    """Makes editions. The very functions of `plan`, `preview` and `send`."""
+
+    def __init__(
+        self,
+        store: Store,
+        newsroom: Newsroom,
+        channels: Mapping[str, Channel],
+        mail: MailRoom,
+        keys: Keys,
+        owner: str,
+    ) -> None:
+        self.store = store
+        self.newsroom = newsroom
+        self.channels = channels
+        self.mail = mail
+        self.keys = keys
+        self.owner = owner
+
+    # -- deciding -----------------------------------------------------------------------------------------------------
+
+    def edit(
+        self,
+        connection: Connection,
+        schedule: Schedule,
+        now: datetime,
+        *,
+        edition: int | None = None,
+        stories: Sequence[str] = (),
+        freed: frozenset[str] = frozenset(),
+    ) -> Edit:
+        """What an edition of `schedule` would hold at `now`. Changes nothing.
+
+        `stories` are those a person named; `freed` those reserved by a held edition that this one would supersede.
+        """
+        if stories:
+            schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
+        everything = stories_of(load_items(connection), now)
+        rules = schedule.select
+        unknown = [key for key in rules.stories if key not in everything]
+        if unknown and stories:
+            raise InputError(
+                f"no story {unknown[0]!r} is out. `tidings plan` lists those that are; a story's name is its file's "
+                "name without language."
+            )
+        used = editions.used_stories(connection, schedule.name) - freed
+        greets = any(isinstance(part, ListDelivery) and part.per == "edition" for part in schedule.deliver)
+        notes = [story for story in everything.values() if is_note(story) and story.key not in used]
+        corrected = {
+            story.key: (item.corrected_at, hashlib.sha256(item.correction.encode()).hexdigest()[:16])
+            for story in everything.values()
+            for item in story.items.values()
+            if item.correction and item.corrected_at is not None
+        }
+        return Edit(
+            schedule=schedule,
+            edition=edition if edition is not None else editions.newest_edition(connection) + 1,
+            now=now,
+            stories=tuple(candidates(everything.values(), rules, used)),
+            notes=tuple(notes) if greets else (),
+            all_stories=everything,
+            explicit=bool(rules.stories),
+            corrected=corrected,
+        )
+
+    def too_few(self, edit: Edit) -> str:
+        """Why there is no edition, in words; empty if there are stories enough."""
+        count, needed = len(edit.stories), edit.schedule.select.min_items
+        if count >= max(needed, 1):
+            return ""
+        if count == 0:
+            return "nothing new"
+        return f"{count} of at least {needed} stories (min_items); they wait"
+
+    # -- doing --------------------------------------------------------------------------------------------------------
+
+    def compose(
+        self,
+        schedule: Schedule,
+        now: datetime,
+        *,
+        slot: Slot | None = None,
+        stories: Sequence[str] = (),
+        late: str = "",
+    ) -> Composed:
+        """Freeze an edition for a claimed slot, or for a person (`slot` None). `late` says how late, and holds it."""
+        with self.store.write() as connection:
+            subscribers.set_marks(connection)
+            held = editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+            reserved = frozenset(key for old in held for key in old.stories)
+            edit = self.edit(connection, schedule, now, stories=stories, freed=reserved)
+            reason = self.too_few(edit)
+            if reason:
+                if slot is not None:
+                    editions.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
+                return Composed(schedule.name, None, reason)
+            for old in held:
+                self._supersede(connection, old, now)
+            edition = editions.new_edition(
+                connection,
+                schedule.name,
+                slot=slot.key if slot else None,
+                cut=now,
+                starts=max(now, slot.at) if slot else now,
+                stories=[story.key for story in (*edit.stories, *edit.notes)],
+                owner=self.owner,
+                request={"stories": list(stories), "late": late},
+            )
+            editions.use(connection, schedule.name, edition.stories, edition.id)
+            if slot is not None:
+                editions.settle_slot(connection, schedule.name, slot.key, "fired", "", now, edition.id)
+        return Composed(schedule.name, self.freeze(edition, schedule, now))
+
+    def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:
+        editions.release_uses(connection, old.id)
+        ledger.cancel_edition(connection, old.id, now)
+        editions.set_state(
+            connection, old, EditionState.SUPERSEDED, now=now, what="superseded by a newer slot; its stories join it"
+        )
+
+    def freeze(self, edition: Edition, schedule: Schedule, now: datetime) -> Edition:
+        """Freeze items, bytes and recipients of an edition that is composing; also after a crash, from the start."""
+        with self.store.write() as connection:
+            editions.wipe(connection, edition.id)
+            request = editions.request_of(connection, edition.id)
+        with self.store.read() as connection:
+            edit = self.edit(
+                connection,
+                schedule,
+                now,
+                edition=edition.id,
+                stories=request.get("stories", ()),
+                freed=frozenset(edition.stories),
+            )
+            edit = replace(
+                edit,
+                stories=tuple(story for story in edit.stories if story.key in edition.stories),
+                notes=tuple(story for story in edit.notes if story.key in edition.stories),
+            )
+            addressed = list(address(connection, self.newsroom, edit))
+        rendered = self.render(edit, addressed, edition)
+        holds = self._holds(schedule, rendered, request.get("late", ""))
+        self._write(edition, addressed, rendered, now)
+        with self.store.write() as connection:
+            state = EditionState.HELD if holds else EditionState.SENDING
+            what = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
+            edition = editions.set_state(connection, edition, state, now=now, what=what, holds=holds)
+            if holds:
+                notices.held(connection, edition, now)
+            shortened = sum(one.shortened for one in rendered)
+            if shortened:
+                notices.shortened(connection, edition, shortened, now)
+            if not holds and edition.starts <= now:
+                ledger.open_edition(connection, edition.id, now)
+        return edition
+
+    def _holds(self, schedule: Schedule, rendered: Sequence[Rendered], late: str) -> list[Hold]:
+        holds = [Hold(HoldReason.GATE, failure) for one in rendered for failure in one.failures]
+        if late:
+            holds.append(Hold(HoldReason.LATE, late))
+        if schedule.approval is not None:
+            holds.append(Hold(HoldReason.APPROVAL, f"waits for {', '.join(schedule.approval.by)}"))
+        return holds
+
+    def render(self, edit: Edit, addressed: Sequence[Addressed], edition: Edition) -> list[Rendered]:
+        """Every rendition that these deliveries need. Pure but for reading templates."""
+        groups: dict[tuple[str, str, str], dict[str, Group]] = {}
+        for one in addressed:
+            if one.group is not None:
+                key = (one.group.outlet, one.group.selection.language, one.group.story)
+                groups.setdefault(key, {})[one.group.key] = one.group
+        rendered = []
+        for (outlet, language, story), members in groups.items():
+            kind, _, name = outlet.partition(":")
+            if kind == "channel":
+                rendered.append(self._render_post(edit, edition, name, outlet, language, story, members))
+            else:
+                part = next(
+                    p for p in edit.schedule.deliver if isinstance(p, ListDelivery) and p.list == name
+                )
+                rendered.append(self.mail.render(edit, edition, part, outlet, language, story, members))
+        return rendered
+
+    def _render_post(
+        self,
+        edit: Edit,
+        edition: Edition,
+        name: str,
+        outlet: str,
+        language: str,
+        story: str,
+        members: Mapping[str, Group],
+    ) -> Rendered:
+        ((key, group),) = members.items()
+        post = make_post(self.newsroom, edit.schedule, edition, group.selection)
+        body = self.channels[name].prepare(post)
+        length, limit = self.channels[name].length(body), self.channels[name].capabilities.max_length
+        failures = (
+            (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()
+        )
+        return Rendered(outlet, language, story, body, {key: {}}, members, failures)
+
+    def _write(
+        self, edition: Edition, addressed: Sequence[Addressed], rendered: Sequence[Rendered], now: datetime
+    ) -> None:
+        """In transactions of at most a page each; the edition is composing until the last has committed."""
+        selections: dict[str, tuple[int, int]] = {}
+        for one in rendered:
+            with self.store.write() as connection:
+                rendition = editions.freeze_document(
+                    connection, edition.id, one.outlet, one.language, one.story, one.document
+                )
+                for key, arrangement in one.arrangements.items():
+                    shown = _shown(one.groups[key])
+                    selection = editions.freeze_selection(connection, rendition, key, arrangement, shown)
+                    selections[key] = (rendition, selection)
+        with self.store.write() as connection:
+            mailing = ledger.mailing(
+                connection, f"edition:{edition.id}", "edition", schedule=edition.schedule, edition=edition.id, now=now
+            )
+        for start in range(0, len(addressed), _PAGE):
+            rows = [_row(one, mailing, selections, now) for one in addressed[start : start + _PAGE]]
+            with self.store.write() as connection:
+                ledger.add_deliveries(connection, rows)
+
+    # -- what a person decides ----------------------------------------------------------------------------------------
+
+    def release(self, edition: Edition, now: datetime, who: str) -> Edition:
+        """Let the frozen bytes go. Raises InputError while a gate fails or a story in it is withdrawn."""
+        blocking = [hold for hold in edition.holds if hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN)]
+        if blocking:
+            raise InputError(
+                f"{edition.name} cannot be released: {blocking[0].detail}. Mend it, then `tidings recompose "
+                f"{edition.name}`; or drop it with `tidings cancel {edition.name}`."
+            )
+        with self.store.write() as connection:
+            edition = editions.set_state(
+                connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
+            )
+            if edition.starts <= now:
+                ledger.open_edition(connection, edition.id, now)
+        return edition
+
+    def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
+        """Drop it: what was not handed over never goes, and its stories are new again."""
+        with self.store.write() as connection:
+            ledger.cancel_edition(connection, edition.id, now)
+            editions.release_uses(connection, edition.id)
+            return editions.set_state(
+                connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
+            )
+
+    def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
+        """Build a held edition anew after a mend, with the items as they are now."""
+        with self.store.write() as connection:
+            editions.release_uses(connection, edition.id)
+            request = editions.request_of(connection, edition.id)
+            edit = self.edit(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
+            if not edit.stories:
+                raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
+            stories = [story.key for story in (*edit.stories, *edit.notes)]
+            editions.use(connection, schedule.name, stories, edition.id)
+            connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(cut=now))
+            edition = editions.set_state(
+                connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=stories
+            )
+        return self.freeze(edition, schedule, now)
+
+
+def _shown(group: Group) -> list[Shown]:
+    selection = group.selection
+    return [
+        *(Shown(story) for story in dict.fromkeys(selection.stories)),
+        *(Shown(item.story, "note") for item in selection.notes),
+        *(
+            Shown(item.story, "correction", hashlib.sha256(item.correction.encode()).hexdigest()[:16])
+            for item in selection.corrections
+        ),
+    ]
+
+
+def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:
+    rendition, selection = selections[one.group.key] if one.group else (None, None)
+    return {
+        "mailing": mailing,
+        "target": one.target,
+        "story": one.story,
+        "purpose": str(one.purpose),
+        "part": 0,
+        "list": one.list,
+        "channel": one.channel,
+        "subscriber": one.subscriber,
+        "selection": selection,
+        "rendition": rendition,
+        "mark": one.mark,
+        "address_hash": one.address_hash,
+        "state": str(DeliveryState.PENDING if one.group else DeliveryState.SKIPPED),
+        "reason": str(one.reason) if one.reason else "",
+        "at": now,
+    }
+
+

@@ -1,0 +1,104 @@
+"""What a person must hear of: each thing is told once, by mail and by channel, as `notify` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from tidings.model.edition import Edition
+from tidings.store import ledger
+from tidings.store import schema as t
+from tidings.store.editions import insert_once
+from tidings.store.engine import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell. `key` says what it is about."""
+
+    key: str
+    kind: str
+    text: str
+    at: datetime
+
+
+def tell(connection: Connection, key: str, kind: str, text: str, now: datetime) -> bool:
+    """Note something to tell; False if it was noted before."""
+    done = connection.execute(insert_once(connection, t.notices).values(key=key, kind=kind, text=text, at=now))
+    return bool(done.rowcount == 1)
+
+
+def held(connection: Connection, edition: Edition, now: datetime) -> None:
+    """An edition waits for a person."""
+    reasons = "; ".join(hold.detail for hold in edition.holds)
+    text = (
+        f"Edition {edition.name} is held and nothing of it is sent: {reasons}.\n"
+        f"Look at it: tidings preview {edition.name}\n"
+        f"Then one of: tidings release {edition.name} | tidings recompose {edition.name} | tidings cancel {edition.name}"
+    )
+    tell(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
+
+
+def shortened(connection: Connection, edition: Edition, count: int, now: datetime) -> None:
+    """Items were cut to 'read more' so that the mail stays under the size that mail programs clip."""
+    text = f"Edition {edition.name}: {count} item(s) were shortened to 'read more' to stay under 102 KB."
+    tell(connection, f"shortened:{edition.id}", "shortened", text, now)
+
+
+def untold(connection: Connection) -> list[Notice]:
+    """What nobody was told yet, oldest first."""
+    rows = connection.execute(select(t.notices).where(t.notices.c.told_at.is_(None)).order_by(t.notices.c.at))
+    return [Notice(row.key, row.kind, row.text, row.at) for row in rows]
+
+
+def recent(connection: Connection, limit: int = 20) -> list[Notice]:
+    """The newest, for `tidings status`."""
+    rows = connection.execute(select(t.notices).order_by(t.notices.c.at.desc()).limit(limit))
+    return [Notice(row.key, row.kind, row.text, row.at) for row in rows]
+
+
+def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str) -> int:
+    """Turn what is untold into one mailing to `notify`; returns how many things it tells.
+
+    Failures to deliver a notice make no notice, else a dead relay would fill the store.
+    """
+    with store.write() as connection:
+        news = untold(connection)
+        if not news:
+            return 0
+        connection.execute(
+            update(t.notices).where(t.notices.c.key.in_([notice.key for notice in news])).values(told_at=now)
+        )
+        if not to and not channel:
+            return 0
+        text = "\n\n".join(notice.text for notice in news)
+        first = news[0].text.splitlines()[0]
+        subject = f"[{title}] {first}" if len(news) == 1 else f"[{title}] {len(news)} things need a look"
+        key = f"notice:{news[0].key}:{now.isoformat()}"
+        mailing = ledger.mailing(connection, key, "notice", now=now, open=True)
+        rows = [
+            {
+                "mailing": mailing,
+                "target": f"notify:{number}",
+                "purpose": "notice",
+                "at": now,
+                "details": {"address": address, "subject": subject, "text": text},
+            }
+            for number, address in enumerate(to, 1)
+        ]
+        if channel:
+            rows.append(
+                {
+                    "mailing": mailing,
+                    "target": f"channel:{channel}",
+                    "channel": channel,
+                    "purpose": "notice",
+                    "at": now,
+                    "details": {"subject": subject, "text": text},
+                }
+            )
+        ledger.add_deliveries(connection, rows)
+        return len(news)
