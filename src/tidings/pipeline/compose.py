@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from tidings.pipeline import notices
 from tidings.pipeline.address import Addressed, Edit, Group, address
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
+from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import candidates, is_note, stories_of
 from tidings.store import editions, ledger, subscribers
 from tidings.store import schema as t
@@ -39,21 +40,6 @@ class Composed:
     schedule: str
     edition: Edition | None
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One frozen rendition, with its selections and what the gates say."""
-
-    outlet: str
-    language: str
-    story: str
-    document: Mapping[str, Any] | bytes
-    arrangements: Mapping[str, Mapping[str, Any]]
-    """By key of the group."""
-    groups: Mapping[str, Group]
-    failures: tuple[str, ...] = ()
-    shortened: int = 0
 
 
 class Composer:
@@ -140,9 +126,15 @@ class Composer:
         slot: Slot | None = None,
         stories: Sequence[str] = (),
         late: str = "",
-    ) -> Composed:
-        """Freeze an edition for a claimed slot, or for a person (`slot` None). `late` says how late, and holds it."""
+        claim: Callable[[Connection], bool] | None = None,
+    ) -> Composed | None:
+        """Freeze an edition for a slot, or for a person (`slot` None). `late` says how late, and holds it.
+
+        `claim` runs first, in the transaction that numbers the edition; None is returned where another process was first.
+        """
         with self.store.write() as connection:
+            if claim is not None and not claim(connection):
+                return None
             subscribers.set_marks(connection)
             held = editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             reserved = frozenset(key for old in held for key in old.stories)

@@ -85,7 +85,7 @@ def settle_slot(
     connection.execute(update(t.slots).where(t.slots.c.schedule == schedule, t.slots.c.slot == slot).values(**values))
 
 
-def passed(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime) -> None:
+def passed(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime | None) -> None:
     """Remember how far a schedule has come; never goes back."""
     state = schedule_state(connection, schedule)
     if state is None:
@@ -95,7 +95,7 @@ def passed(connection: Connection, schedule: str, *, slot: datetime | None, cut:
     connection.execute(
         update(t.schedules)
         .where(t.schedules.c.name == schedule)
-        .values(last_slot=max(slots, default=None), last_cut=max(cuts))
+        .values(last_slot=max(slots, default=None), last_cut=max(cuts, default=None))
     )
 
 
@@ -355,3 +355,8 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
         .where(t.mailings.c.schedule == schedule, t.deliveries.c.channel == channel)
     )
     return connection.execute(query).scalar_one_or_none()
+
+
+def owner_of(connection: Connection, edition: int) -> str:
+    """Which process composes it."""
+    return str(connection.execute(select(t.editions.c.owner).where(t.editions.c.id == edition)).scalar_one())

@@ -1,0 +1,5 @@
+"""Tidings, the newsroom's outbox."""
+
+from importlib.metadata import version
+
+__version__ = version("tidings")

@@ -1,0 +1,1 @@
+"""Dataclasses, enums, errors, cadence arithmetic, signed tokens; imports nothing of ours."""

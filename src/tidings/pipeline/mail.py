@@ -1,0 +1,165 @@
+"""Between editions and rendering: which views a template gets, and what one reader's message is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+
+from tidings.config.schedule import ListDelivery
+from tidings.config.settings import Newsroom
+from tidings.model.edition import Edition
+from tidings.model.item import Item
+from tidings.model.tokens import Keys, TokenPurpose
+from tidings.pipeline.address import Edit, Group
+from tidings.pipeline.rendered import Rendered
+from tidings.render.digest import Arrangement, Document, arrange, render_document
+from tidings.render.fragments import Compiled, compile_document
+from tidings.render.gates import judge
+from tidings.render.mailview import MailEdition, MailList, MailSite
+from tidings.render.mime import MailHeaders, Personal
+from tidings.render.templates import MailTemplates
+
+_SAMPLE = 2**40
+"""A subscriber number longer than any real one, for the gates: they judge the largest message."""
+
+
+class MailRoom:
+    """Renders lists' editions, and splices one reader's message from frozen bytes."""
+
+    def __init__(self, newsroom: Newsroom, templates: MailTemplates, keys: Keys) -> None:
+        self.newsroom = newsroom
+        self.templates = templates
+        self.keys = keys
+
+    def render(
+        self,
+        edit: Edit,
+        edition: Edition,
+        part: ListDelivery,
+        outlet: str,
+        language: str,
+        story: str,
+        members: Mapping[str, Group],
+    ) -> Rendered:
+        """Freeze one document for all sets of readers of a list in a language, and judge the largest of them."""
+        selections = [group.selection for group in members.values()]
+        document = render_document(
+            templates=self.templates,
+            template=part.template,
+            subject=part.subject,
+            site=self.site(language),
+            list=self.list(part.list, language),
+            edition=MailEdition(
+                name=edition.name,
+                title=edit.schedule.title.get(language, self.newsroom.site.languages[0]),
+                number=edition.number,
+                date=edition.starts,
+            ),
+            language=language,
+            items=_distinct(item for s in selections for item in (*((s.lead,) if s.lead else ()), *s.items, *s.titles)),
+            notes=_distinct(item for s in selections for item in s.notes),
+            corrections=_distinct(item for s in selections for item in s.corrections),
+            topic_labels=self.topic_labels(language),
+        )
+        arranged = {key: arrange(document, group.selection, templates=self.templates) for key, group in members.items()}
+        compiled = compile_document(document)
+        sizes = {key: len(self._sample(compiled, arrangement, edition, part.list)) for key, arrangement in arranged.items()}
+        largest = arranged[max(sizes, key=lambda key: sizes[key])]
+        failures = judge(self._sample(compiled, largest, edition, part.list))
+        return Rendered(
+            outlet,
+            language,
+            story,
+            document.to_json(),
+            {key: arrangement.to_json() for key, arrangement in arranged.items()},
+            members,
+            tuple(f"{part.list} ({language}): {failure.detail}" for failure in failures),
+            max(len(arrangement.shortened) for arrangement in arranged.values()),
+        )
+
+    def site(self, language: str) -> MailSite:
+        """What templates see of the site."""
+        site = self.newsroom.site
+        return MailSite(
+            title=site.title.get(language, site.languages[0]),
+            url=site.url,
+            address=site.address.get(language, site.languages[0]),
+            colour=site.colour,
+            logo_url=self.newsroom.logo_url,
+            zone=site.timezone,
+            languages=site.languages,
+        )
+
+    def list(self, name: str, language: str) -> MailList:
+        """What templates see of a list."""
+        settings = self.newsroom.lists[name]
+        return MailList(name=name, title=settings.name.get(language, self.newsroom.site.languages[0]))
+
+    def topic_labels(self, language: str) -> dict[str, str]:
+        """Names of the topics in a language."""
+        default = self.newsroom.site.languages[0]
+        return {key: label.get(language, default) for key, label in self.newsroom.topics.items()}
+
+    def _sample(self, compiled: Compiled, arrangement: Arrangement, edition: Edition, list_name: str) -> bytes:
+        return self.message(
+            compiled,
+            arrangement,
+            list_name=list_name,
+            schedule=edition.schedule,
+            date=edition.starts,
+            message_key=f"gate:{edition.id}",
+            subscriber=_SAMPLE,
+            address="a-reader-with-a-long-name@mail.example.org",
+            name="A Reader With A Long Name",
+        )
+
+    def message(
+        self,
+        compiled: Compiled,
+        arrangement: Arrangement,
+        *,
+        list_name: str,
+        schedule: str,
+        date: datetime,
+        message_key: str,
+        subscriber: int,
+        address: str,
+        name: str,
+    ) -> bytes:
+        """The bytes for one reader: frozen fragments, and what is theirs alone. Equal arguments, equal bytes."""
+        settings = self.newsroom.lists[list_name]
+        base = self.newsroom.site.url
+        unsubscribe = f"{base}unsubscribe/{self.keys.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name)}"
+        domain = settings.sender_domain
+        headers = MailHeaders(
+            sender=settings.from_,
+            to_name=name,
+            to_address=address,
+            reply_to=settings.reply_to,
+            date=date,
+            message_id=f"<{hashlib.sha256(message_key.encode()).hexdigest()[:32]}@{domain}>",
+            list_id=f"<{list_name}.{domain}>",
+            unsubscribe_url=unsubscribe,
+            unsubscribe_mailto=settings.unsubscribe_mailto,
+            feedback_id=self._feedback_id(schedule, list_name),
+        )
+        personal = Personal(name=name, unsubscribe_url=unsubscribe, preferences_url="", view_url="")
+        return compiled.message(arrangement, headers, personal)
+
+    def _feedback_id(self, schedule: str, list_name: str) -> str:
+        sender = self.newsroom.mail.feedback_id
+        return f"{schedule}:{list_name}:tidings:{sender}" if sender else ""
+
+
+def _distinct(items: object) -> tuple[Item, ...]:
+    return tuple({item.id: item for item in items}.values())  # type: ignore[attr-defined]
+
+
+@lru_cache(maxsize=32)
+def compiled_document(digest: str, raw: bytes) -> Compiled:
+    """Compile a frozen document once, however many of its groups are delivered."""
+    import json
+
+    return compile_document(Document.from_json(json.loads(raw)))

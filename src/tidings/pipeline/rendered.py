@@ -1,0 +1,24 @@
+"""What rendering gives to composing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidings.pipeline.address import Group
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One frozen rendition, with its selections and what the gates say."""
+
+    outlet: str
+    language: str
+    story: str
+    document: Mapping[str, Any] | bytes
+    arrangements: Mapping[str, Mapping[str, Any]]
+    """By key of the group."""
+    groups: Mapping[str, Group]
+    failures: tuple[str, ...] = ()
+    shortened: int = 0

@@ -1,0 +1,214 @@
+"""One beat of the newsroom: collect, publish, compose what is due, deliver. `run` does it again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from tidings.config.schedule import Schedule
+from tidings.model.cadence import Due, OnNew, OnRequest, due, in_window, slot_for_new
+from tidings.model.edition import EditionState, Hold, HoldReason
+from tidings.pipeline import notices
+from tidings.pipeline.collect import Collected, collect
+from tidings.pipeline.compose import Composed
+from tidings.pipeline.publish import Published, publish
+from tidings.pipeline.recover import recover
+from tidings.pipeline.select import is_note, stories_of
+from tidings.runtime.newsroom import Runtime
+from tidings.store import editions, ledger
+from tidings.store.items import load_items
+
+
+@dataclass
+class Ticked:
+    """What one beat did."""
+
+    now: datetime
+    collected: Collected | None = None
+    published: Published | None = None
+    composed: list[Composed] = field(default_factory=list)
+    delivered: dict[str, int] = field(default_factory=dict)
+    told: int = 0
+
+
+def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False) -> Ticked:
+    """Do now what is due. A second call at the same moment does nothing."""
+    done = Ticked(now)
+    recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
+    done.collected = collect(
+        runtime.store, runtime.sources, now=now, site_url=runtime.newsroom.site.url, accept=accept
+    )
+    hold_withdrawn(runtime, now)
+    done.published = publish(runtime.store, runtime.newsroom, now=now)
+    resume_composing(runtime, now)
+    for schedule in runtime.newsroom.schedules.values():
+        begin(runtime, schedule, now)
+        composed = fire(runtime, schedule, now)
+        if composed is not None:
+            done.composed.append(composed)
+    open_and_close(runtime, now)
+    done.told = tell(runtime, now)
+    if deliver:
+        done.delivered = runtime.deliver(now)
+        done.told += tell(runtime, now)
+        if done.told:
+            for state, count in runtime.deliver(now).items():
+                done.delivered[state] = done.delivered.get(state, 0) + count
+    return done
+
+
+def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
+    """Set the baseline of a schedule that was never seen: what was out before does not go out, but for `backfill`."""
+    with runtime.store.read() as connection:
+        if editions.schedule_state(connection, schedule.name) is not None:
+            return
+        known_before = schedule.was and editions.schedule_state(connection, schedule.was) is not None
+    with runtime.store.write() as connection:
+        if known_before and schedule.was not in runtime.newsroom.schedules:
+            editions.rename_schedule(connection, str(schedule.was), schedule.name)
+            return
+        out = stories_of(load_items(connection), now)
+        newest = sorted(
+            (story for story in out.values() if not is_note(story)),
+            key=lambda story: (story.published, story.key),
+            reverse=True,
+        )
+        kept = {story.key for story in newest[: schedule.backfill]}
+        editions.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
+
+
+def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None:
+    """Claim and compose the slot of a schedule that is due, if there is one."""
+    with runtime.store.read() as connection:
+        found = next_due(runtime, connection, schedule, now)
+    if found is None:
+        return None
+    slot = found.slot
+    moments = [passed_over.key for passed_over in (*found.skipped, *found.merged)]
+
+    def settle(connection: Connection) -> bool:
+        """In the transaction that makes the edition: a crash leaves either both or neither."""
+        for skipped in found.skipped:
+            editions.settle_slot(connection, schedule.name, skipped.key, "skipped", skipped.skipped or "", now)
+        for merged in found.merged:
+            editions.settle_slot(connection, schedule.name, merged.key, "merged", "merged into a later slot", now)
+        claimed = slot is not None and editions.claim_slot(connection, schedule.name, slot.key, runtime.owner, now)
+        reached = max([*moments, slot.key] if slot else moments)
+        editions.passed(connection, schedule.name, slot=reached, cut=now if slot else None)
+        return claimed
+
+    if slot is None:
+        with runtime.store.write() as connection:
+            settle(connection)
+        return None
+    lateness = now - slot.at
+    late = ""
+    if lateness > schedule.cadence.max_late:
+        late = f"its slot was {lateness / timedelta(hours=1):.0f} hours ago, more than max_late allows"
+    return runtime.composer.compose(schedule, now, slot=slot, late=late, claim=settle)
+
+
+def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> Due | None:
+    """The slot that is due at `now` and not settled, with those that merge into it."""
+    rule = schedule.cadence.rule
+    state = editions.schedule_state(connection, schedule.name)
+    if state is None or isinstance(rule, OnRequest):
+        return None
+    if isinstance(rule, OnNew):
+        first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
+        if first is None:
+            return None
+        slot = slot_for_new(schedule.cadence, first)
+        return Due(slot=slot, merged=(), skipped=(), lateness=now - slot.at) if slot.at <= now else None
+    ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
+    after = max(moment for moment in (state.last_slot, state.baseline) if moment is not None)
+    return due(schedule.cadence, after, now + ahead)
+
+
+def first_new(
+    runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, since: datetime
+) -> datetime | None:
+    """When the first story came out that `schedule` wants and that no slot has looked at."""
+    edit = runtime.composer.edit(connection, schedule, now)
+    moments = [story.out_at for story in edit.stories if story.out_at > since]
+    return min(moments, default=None)
+
+
+def open_and_close(runtime: Runtime, now: datetime) -> None:
+    """Open the mailings whose moment has come; close those whose window has shut. Silence may release (approval)."""
+    with runtime.store.read() as connection:
+        held = editions.editions(connection, states=[EditionState.HELD])
+        sending = editions.editions(connection, states=[EditionState.SENDING])
+    for edition in held:
+        schedule = runtime.newsroom.schedules.get(edition.schedule)
+        reasons = {hold.reason for hold in edition.holds}
+        if (
+            schedule is not None
+            and schedule.approval is not None
+            and schedule.approval.silence == "send"
+            and reasons == {HoldReason.APPROVAL}
+            and edition.starts <= now
+        ):
+            sending.append(runtime.composer.release(edition, now, "silence"))
+    with runtime.store.write() as connection:
+        for edition in sending:
+            schedule = runtime.newsroom.schedules.get(edition.schedule)
+            may = edition.starts <= now and (schedule is None or in_window(schedule.cadence, now))
+            if may:
+                ledger.open_edition(connection, edition.id, now)
+            else:
+                ledger.close_edition(connection, edition.id)
+
+
+def resume_composing(runtime: Runtime, now: datetime) -> None:
+    """Compose anew what a crash left half frozen: nothing of it was handed over."""
+    with runtime.store.read() as connection:
+        left = editions.editions(connection, states=[EditionState.COMPOSING])
+        owners = {edition.id: editions.owner_of(connection, edition.id) for edition in left}
+    for edition in left:
+        schedule = runtime.newsroom.schedules.get(edition.schedule)
+        if schedule is not None and (owners[edition.id] == runtime.owner or not runtime.is_alive(owners[edition.id])):
+            runtime.composer.freeze(edition, schedule, now)
+
+
+def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
+    """Hold what has not gone yet of every edition that carries a withdrawn story."""
+    with runtime.store.read() as connection:
+        live = editions.editions(connection, states=[EditionState.SENDING, EditionState.HELD])
+        if not live:
+            return
+        withdrawn = {item.story: item for item in load_items(connection) if item.withdrawn}
+    for edition in live:
+        gone = [key for key in edition.stories if key in withdrawn]
+        known = any(hold.reason is HoldReason.WITHDRAWN for hold in edition.holds)
+        if not gone or known:
+            continue
+        hold = Hold(HoldReason.WITHDRAWN, f"{gone[0]} was withdrawn: {withdrawn[gone[0]].withdrawn}")
+        with runtime.store.write() as connection:
+            if not ledger.anything_left(connection, edition.id):
+                continue
+            ledger.close_edition(connection, edition.id)
+            changed = editions.set_state(
+                connection,
+                edition,
+                EditionState.HELD,
+                now=now,
+                what=f"held: {hold.detail}",
+                holds=[*edition.holds, hold],
+            )
+            notices.held(connection, changed, now)
+
+
+def tell(runtime: Runtime, now: datetime) -> int:
+    """Make mailings of what a person must hear of."""
+    notify = runtime.newsroom.notify
+    default = runtime.newsroom.site.languages[0]
+    return notices.send_notices(
+        runtime.store,
+        now,
+        to=notify.to if notify else (),
+        channel=notify.channel if notify else None,
+        title=runtime.newsroom.site.title.get(default, default),
+    )
