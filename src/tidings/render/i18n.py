@@ -1,0 +1,172 @@
+"""Words, dates and sizes in the reader's language.
+
+Catalogues are gettext `.po` files under `locale/`, read as they are: there is nothing to compile and nothing to forget.
+English is written in the code. A language without a catalogue gets its own dates and English words.
+"""
+
+from __future__ import annotations
+
+import gettext as c_plurals
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date as babel_date
+from babel.dates import format_time as babel_time
+from babel.dates import get_datetime_format
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.units import format_unit
+
+LOCALES = Path(__file__).with_name("locale")
+KINDS: Mapping[str, tuple[str, str]] = {
+    "announcement": ("Announcement", "Announcements"),
+    "event": ("Event", "Events"),
+    "interview": ("Interview", "Interviews"),
+    "note": ("Note", "Notes"),
+    "opinion": ("Opinion", "Opinions"),
+    "photo-essay": ("Photo essay", "Photo essays"),
+    "press-release": ("Press release", "Press releases"),
+    "publication": ("Publication", "Publications"),
+    "report": ("Report", "Reports"),
+    "speech": ("Speech", "Speeches"),
+    "statement": ("Statement", "Statements"),
+    "story": ("Story", "Stories"),
+    "video": ("Video", "Videos"),
+}
+"""Singular, and plural as a heading. Both are messages of their own: Russian counts with other cases than it heads with."""
+
+_DEFAULT_REGION = {"en": "en_GB"}
+"""What a language without a region is written like: 26 September 2023, 14:30."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The words of one language (a BCP 47 tag); what it lacks stays English."""
+
+    language: str
+    messages: Mapping[str, str] = field(default_factory=dict)
+    plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    form: Callable[[int], int] = field(default=lambda n: int(n != 1))
+
+    def gettext(self, message: str) -> str:
+        """`message` in this language."""
+        return self.messages.get(message) or message
+
+    def ngettext(self, singular: str, plural: str, count: int) -> str:
+        """The form for `count`; the caller fills it in."""
+        forms = self.plurals.get(singular)
+        index = self.form(abs(count)) if forms else 0
+        if forms and index < len(forms) and forms[index]:
+            return forms[index]
+        return singular if count == 1 else plural
+
+
+@cache
+def catalogue(language: str) -> Catalogue:
+    """The catalogue of `language`; `ru-KZ` is read as `ru` where there is none of its own."""
+    for name in (language.replace("-", "_"), language.partition("-")[0].lower()):
+        path = LOCALES / name / "LC_MESSAGES" / "tidings.po"
+        if re.fullmatch(r"\w+", name) and path.is_file():
+            return _read(path, language)
+    return Catalogue(language)
+
+
+def _read(path: Path, language: str) -> Catalogue:
+    with path.open("rb") as file:
+        content = read_po(file, locale=path.parent.parent.name)
+    messages: dict[str, str] = {}
+    plurals: dict[str, tuple[str, ...]] = {}
+    for message in content:
+        if not message.id:
+            continue
+        if isinstance(message.id, str):
+            messages[message.id] = str(message.string)
+        else:
+            plurals[message.id[0]] = tuple(message.string or ())
+    return Catalogue(language, messages, plurals, c_plurals.c2py(content.plural_expr))
+
+
+@cache
+def locale_of(language: str) -> Locale:
+    """Babel's locale for a BCP 47 tag, the nearest that it knows, at last English."""
+    tag = language.replace("-", "_")
+    for name in (_DEFAULT_REGION.get(tag, tag), tag.partition("_")[0], "en_GB"):
+        try:
+            return Locale.parse(name)
+        except (UnknownLocaleError, ValueError):
+            continue
+    raise AssertionError("Babel always has English")
+
+
+def text_direction(language: str) -> str:
+    """`ltr` or `rtl`, as for HTML's `dir`."""
+    return "rtl" if locale_of(language).text_direction == "rtl" and _is_known(language) else "ltr"
+
+
+def _is_known(language: str) -> bool:
+    return locale_of(language).language == language.replace("_", "-").partition("-")[0].lower()
+
+
+def language_name(language: str) -> str:
+    """The language's name in itself, with a capital ('Қазақ тілі'); the tag where Babel knows none."""
+    name = locale_of(language).get_language_name() if _is_known(language) else None
+    return name[:1].upper() + name[1:] if name else language
+
+
+def local(moment: datetime, zone: str) -> datetime:
+    """An aware moment on the clocks of an IANA zone."""
+    return moment.astimezone(ZoneInfo(zone) if zone != "UTC" else UTC)
+
+
+def format_date(moment: datetime, language: str, zone: str) -> str:
+    """The day of an aware moment in `zone`, in words: '26 September 2023'."""
+    return _plain_spaces(babel_date(local(moment, zone).date(), "long", locale_of(language)))
+
+
+def format_datetime(moment: datetime, language: str, zone: str) -> str:
+    """Day and time of an aware moment in `zone`: '26 September 2023, 10:00'."""
+    locale = locale_of(language)
+    there = local(moment, zone)
+    pattern = str(get_datetime_format("medium", locale=locale)).replace("'", "")
+    time = babel_time(there.time(), "short", locale=locale)
+    return _plain_spaces(pattern.replace("{0}", time).replace("{1}", format_date(moment, language, zone)))
+
+
+def _plain_spaces(text: str) -> str:
+    """CLDR's narrow no-break space (in '2026 г.') is a box in many fonts."""
+    return text.replace("\u202f", "\u00a0")
+
+
+def format_size(length: int, language: str) -> str:
+    """Bytes in words: '1.2 MB' (thousands, as file managers and shops count)."""
+    locale = locale_of(language)
+    value, unit = float(length), "digital-byte"
+    for larger in ("digital-kilobyte", "digital-megabyte", "digital-gigabyte"):
+        # 999.5 kB would be written as 1,000 kB.
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    digits = "#,##0.#" if value < 10 and unit not in ("digital-byte", "digital-kilobyte") else "#,##0"
+    return str(format_unit(value, unit, length="short", format=digits, locale=locale))
+
+
+def format_count(count: int, language: str) -> str:
+    """A whole number with the language's digits and separators."""
+    return format_decimal(count, locale=locale_of(language))
+
+
+def kind_label(kind: str, language: str, n: int | None = None) -> str:
+    """The name of an item's kind: of one for `n` = 1, else as a heading over several.
+
+    A kind that nobody translated is shown as it was written: `site-visit` as 'Site visit'.
+    """
+    singular, plural = KINDS.get(kind, ("", ""))
+    if not singular:
+        return kind.replace("-", " ").replace("_", " ").strip().capitalize() or kind
+    return catalogue(language).gettext(singular if n == 1 else plural)

@@ -1,0 +1,91 @@
+"""Words, dates and sizes; and that no catalogue lacks a word."""
+
+from __future__ import annotations
+
+import ast
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+
+from tidings.render import i18n
+
+ROOT = Path(__file__).parents[2]
+LANGUAGES = ("ru", "kk", "ar")
+NEW_YEAR_IN_ALMATY = datetime(2026, 12, 31, 20, 30, tzinfo=UTC)
+
+
+def _catalogue_ids(language: str) -> list[str]:
+    with (i18n.LOCALES / language / "LC_MESSAGES" / "tidings.po").open("rb") as file:
+        return [m.id if isinstance(m.id, str) else m.id[0] for m in read_po(file) if m.id]
+
+
+def _used() -> set[str]:
+    """Every message of the templates and of the code."""
+    found = {word for pair in i18n.KINDS.values() for word in pair}
+    call = re.compile(r"""\b(?:_|gettext|ngettext)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+    for path in [*ROOT.glob("templates/**/*.j2"), *ROOT.glob("src/tidings/**/*.py")]:
+        found |= {ast.literal_eval(text) for text in call.findall(path.read_text("utf-8"))}
+    return found - {""}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_message_that_is_used_is_translated(language: str) -> None:
+    words = i18n.catalogue(language)
+    missing = {message for message in _used() if not words.messages.get(message) and message not in words.plurals}
+    assert not missing
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_placeholders_survive_translation_and_blocks_are_sorted(language: str) -> None:
+    words = i18n.catalogue(language)
+    names = re.compile(r"%\(\w+\)[sd]")
+    for message, text in words.messages.items():
+        assert sorted(names.findall(message)) == sorted(names.findall(text)), message
+    for singular, forms in words.plurals.items():
+        assert all(set(names.findall(form)) <= set(names.findall(singular)) for form in forms), singular
+        assert all(forms), singular
+    listed = _catalogue_ids(language)
+    assert listed == sorted(listed)
+
+
+@pytest.mark.parametrize(
+    ("language", "count", "text"),
+    [("en", 1, "picture"), ("en", 2, "pictures"),
+     ("ru", 1, "фотография"), ("ru", 3, "фотографии"), ("ru", 11, "фотографий"),
+     ("ru", 21, "фотография"), ("kk", 5, "сурет"), ("ar", 3, "صور"), ("ar", 11, "صورة"), ("ru-KZ", 22, "фотографии")],
+)  # fmt: skip
+def test_plurals(language: str, count: int, text: str) -> None:
+    form = i18n.catalogue(language).ngettext("%(count)s picture", "%(count)s pictures", count)
+    assert form % {"count": count} == f"{count} {text}"
+
+
+def test_dates_are_those_of_the_zone() -> None:
+    assert i18n.format_date(NEW_YEAR_IN_ALMATY, "en", "Asia/Almaty") == "1 January 2027"
+    assert i18n.format_date(NEW_YEAR_IN_ALMATY, "en-US", "UTC") == "December 31, 2026"
+    assert i18n.format_date(NEW_YEAR_IN_ALMATY, "ru", "UTC") == "31 декабря 2026\u00a0г."
+    assert "2027" in i18n.format_date(NEW_YEAR_IN_ALMATY, "kk", "Asia/Almaty")
+    assert "қаңтар" in i18n.format_date(NEW_YEAR_IN_ALMATY, "kk", "Asia/Almaty")
+    # Almaty is +05 since March 2024.
+    assert i18n.format_datetime(NEW_YEAR_IN_ALMATY, "en", "Asia/Almaty") == "1 January 2027, 01:30"
+
+
+def test_sizes() -> None:
+    assert i18n.format_size(1_234_567, "en") == "1.2 MB"
+    assert i18n.format_size(999_600, "en") == "1 MB"
+    assert i18n.format_size(45_300, "ru") == "45 кБ"
+    assert i18n.format_size(12, "en") == "12 byte"
+
+
+def test_an_unknown_language_or_kind_is_no_failure() -> None:
+    assert i18n.catalogue("xx").gettext("Latest") == "Latest"
+    assert i18n.text_direction("xx") == "ltr"
+    assert i18n.text_direction("ar") == i18n.text_direction("ar-EG") == "rtl"
+    assert i18n.text_direction("kk-Cyrl") == "ltr"
+    assert i18n.kind_label("site-visit", "ru") == "Site visit"
+    assert i18n.kind_label("press-release", "ru") == "Пресс-релизы"
+    assert i18n.kind_label("press-release", "kk", 1) == "Баспасөз хабарламасы"
+    assert i18n.language_name("kk") == "Қазақ тілі"
+    assert i18n.language_name("xx") == "xx"
