@@ -1,0 +1,216 @@
+"""Reading rules as people write them. Every refusal says how to write it instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+
+from tidings.model.cadence.rules import (
+    WEEKDAYS,
+    At,
+    CadenceError,
+    Cron,
+    Daily,
+    DateRange,
+    Every,
+    MonthlyDay,
+    MonthlyWeekday,
+    OnNew,
+    OnRequest,
+    Rule,
+    Weekly,
+    Window,
+)
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_LONG_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
+
+
+def parse_duration(text: str) -> timedelta:
+    """`90s`, `10m`, `6h`, `1h30m`, `400d`."""
+    parts = re.findall(r"(\d+)([smhdw])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise CadenceError(f"{text!r} is no length of time; write it like 10m, 6h, 1h30m or 2d")
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > 100 * 366 * 86400:
+        raise CadenceError(f"{text!r} is longer than a century")
+    return timedelta(seconds=seconds)
+
+
+def parse_time(text: str) -> time:
+    """`09:00`, `9:00`."""
+    match = re.fullmatch(r"(\d{1,2}):(\d{2})", text.strip())
+    if not match or int(match[1]) > 23 or int(match[2]) > 59:
+        raise CadenceError(f"{text!r} is no time of day; write it like 09:00 or 17:30")
+    return time(int(match[1]), int(match[2]))
+
+
+def parse_window(text: str) -> Window:
+    """`08:00-20:00`; `20:00-06:00` crosses midnight; `24:00` is a valid end."""
+    match = re.fullmatch(r"\s*(\d{1,2}:\d{2})\s*[-–]\s*(\d{1,2}:\d{2})\s*", text)
+    if not match:
+        raise CadenceError(f"{text!r} is no window; write it like 08:00-20:00")
+    start = parse_time(match[1])
+    end = 24 * 60 if match[2] == "24:00" else (parse_time(match[2]).hour * 60 + parse_time(match[2]).minute)
+    if start.hour * 60 + start.minute == end:
+        raise CadenceError(f"the window {text!r} is empty; leave it out to send at any time")
+    return Window(start.hour * 60 + start.minute, end)
+
+
+def parse_date(text: str) -> date:
+    """`2026-12-16`."""
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
+            raise ValueError
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise CadenceError(f"{text!r} is no date; write it like 2026-12-16") from None
+
+
+def parse_skip_date(text: str) -> DateRange:
+    """`2026-12-16`, or `2026-12-24..2027-01-08` with both days included."""
+    first, dots, last = text.partition("..")
+    span = DateRange(parse_date(first), parse_date(last) if dots else parse_date(first))
+    if span.last < span.first:
+        raise CadenceError(f"{text!r} ends before it begins")
+    return span
+
+
+def parse_rule(key: str, text: str) -> Rule:
+    """The rule of a `cadence:` key: daily, weekly, monthly, cron, every, at or on."""
+    readers: dict[str, Callable[[str], Rule]] = {
+        "daily": lambda text: Daily(parse_time(text)),
+        "weekly": _weekly,
+        "monthly": _monthly,
+        "cron": _cron,
+        "every": _every,
+        "at": _at,
+        "on": _on,
+    }
+    if key not in readers:
+        raise CadenceError(f"{key!r} is no rule of cadence; the rules are {', '.join(readers)}")
+    return readers[key](text)
+
+
+def _weekday(text: str) -> int:
+    name = text.strip().lower()
+    if name.isdigit():
+        raise CadenceError(
+            f"weekdays are written by name, not {text!r} (0 and 1 mean other days elsewhere): mon to sun"
+        )
+    if name in WEEKDAYS or name in _LONG_WEEKDAYS:
+        return WEEKDAYS.index(name[:3])
+    raise CadenceError(f"{text!r} is no weekday; write mon, tue, wed, thu, fri, sat or sun")
+
+
+def _weekly(text: str) -> Weekly:
+    days, _, clock = text.strip().rpartition(" ")
+    if not days:
+        raise CadenceError(f"{text!r} lacks a weekday or a time; write it like fri 09:00 or mon,thu 09:00")
+    numbers = sorted({_weekday(day) for day in re.split(r"\s*,\s*|\s+and\s+", days.strip())})
+    return Weekly(tuple(numbers), parse_time(clock))
+
+
+def _monthly(text: str) -> Rule:
+    words = text.split()
+    if len(words) == 3 and words[0].lower() in _NTH:
+        return MonthlyWeekday(_NTH[words[0].lower()], _weekday(words[1]), parse_time(words[2]))
+    if len(words) == 2 and words[0].lower() == "last":
+        return MonthlyDay(-1, parse_time(words[1]))
+    if len(words) == 2 and words[0].isdigit():
+        day = int(words[0])
+        if not 1 <= day <= 31:
+            raise CadenceError(f"there is no day {day} in any month; write 1 to 31, or `last 09:00` for the last day")
+        return MonthlyDay(day, parse_time(words[1]))
+    raise CadenceError(f"{text!r} is no monthly rule; write it like `first mon 09:00`, `15 09:00` or `last 09:00`")
+
+
+def _every(text: str) -> Every:
+    step = parse_duration(text)
+    seconds = int(step.total_seconds())
+    if seconds == 0 or seconds % 60:
+        raise CadenceError(f"every: {text} is no whole number of minutes")
+    if seconds < 86400 and 86400 % seconds:
+        raise CadenceError(f"every: {text} does not divide the day; 5m, 10m, 15m, 30m, 1h, 2h, 3h, 4h, 6h and 12h do")
+    if seconds > 86400 and seconds % 86400:
+        raise CadenceError(f"every: {text} is longer than a day and no whole number of days; write it like 2d")
+    return Every(step)
+
+
+def _at(text: str) -> At:
+    try:
+        moment = datetime.fromisoformat(text.strip().replace(" ", "T"))
+    except ValueError:
+        raise CadenceError(f"{text!r} is no date and time; write it like 2026-12-01T09:00") from None
+    if moment.tzinfo is not None:
+        raise CadenceError(f"write {text!r} without an offset; `timezone:` says which clock is meant")
+    if "T" not in text.strip().replace(" ", "T"):
+        raise CadenceError(f"{text!r} lacks a time; write it like 2026-12-01T09:00")
+    return At(moment.replace(second=0, microsecond=0))
+
+
+def _on(text: str) -> Rule:
+    match text.strip():
+        case "new":
+            return OnNew()
+        case "request":
+            return OnRequest()
+    raise CadenceError(f"on: {text} is not known; write `on: new` or `on: request`")
+
+
+def _cron(text: str) -> Cron:
+    fields = text.split()
+    if len(fields) != 5:
+        raise CadenceError(
+            f"cron: {text!r} has {len(fields)} fields, not five: minute hour day month weekday, like `0 9 * * fri`"
+        )
+    minute, hour, day, month, weekday = fields
+    months = _cron_field(month, 1, 12, _MONTHS, "month")
+    return Cron(
+        text=" ".join(fields),
+        minutes=_cron_field(minute, 0, 59, (), "minute") or frozenset(range(60)),
+        hours=_cron_field(hour, 0, 23, (), "hour") or frozenset(range(24)),
+        days=_cron_field(day, 1, 31, (), "day"),
+        months=months or frozenset(range(1, 13)),
+        weekdays=_cron_field(weekday, 0, 6, WEEKDAYS, "weekday"),
+    )
+
+
+def _cron_field(text: str, low: int, high: int, names: tuple[str, ...], what: str) -> frozenset[int] | None:
+    """The values of one field, None for an unrestricted `*`."""
+    if text == "*":
+        return None
+    found: set[int] = set()
+    for part in text.lower().split(","):
+        span, _, step_text = part.partition("/")
+        step = 1
+        if step_text or "/" in part:
+            if not step_text.isdigit() or int(step_text) == 0:
+                raise CadenceError(f"cron: {part!r} has no whole step in the {what} field")
+            step = int(step_text)
+        if span == "*":
+            first, last = low, high
+        else:
+            begin, dash, end = span.partition("-")
+            first = _cron_value(begin, low, names, what)
+            last = _cron_value(end, low, names, what) if dash else (high if step_text else first)
+        if what == "weekday" and last < first:
+            found.update((first + offset) % 7 for offset in range(0, last + 7 - first + 1, step))
+            continue
+        if not low <= first <= last <= high:
+            raise CadenceError(f"cron: {part!r} is outside {low} to {high} in the {what} field")
+        found.update(range(first, last + 1, step))
+    return frozenset(found)
+
+
+def _cron_value(text: str, low: int, names: tuple[str, ...], what: str) -> int:
+    if what == "weekday":
+        return _weekday(text)
+    if text in names:
+        return names.index(text) + low
+    if not text.isdigit():
+        raise CadenceError(f"cron: {text!r} is no {what}")
+    return int(text)

@@ -1,0 +1,66 @@
+"""A brute-force oracle: it walks every UTC minute, reads the wall clock, and asks whether the rule names that minute.
+
+Independent of the arithmetic under test: it knows nothing of offsets, folds or gaps but what the clock shows.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+_MINUTE = timedelta(minutes=1)
+
+
+def walls(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """(UTC minute, naive wall clock) over a span."""
+    moment = start
+    while moment < end:
+        yield moment, moment.astimezone(zone).replace(tzinfo=None)
+        moment += _MINUTE
+
+
+def fires(zone: ZoneInfo, names: Callable[[datetime], bool], start: datetime, end: datetime) -> list[datetime]:
+    """UTC minutes in [start, end) at which a rule fires that `names` naive local minutes.
+
+    Begins three days early so that it knows which local minutes were shown before. Where the clock jumps ahead over
+    local minutes that the rule names, it fires at the first minute after; where the clock shows a minute again, not.
+    """
+    found: list[datetime] = []
+    furthest: datetime | None = None
+    for moment, wall in walls(zone, start - timedelta(days=3), end):
+        if furthest is None:
+            hit = names(wall)
+            furthest = wall
+        elif wall <= furthest:
+            hit = False
+        else:
+            skipped = furthest + _MINUTE
+            hit = names(wall)
+            while not hit and skipped < wall:
+                hit = names(skipped)
+                skipped += _MINUTE
+            furthest = wall
+        if hit and moment >= start:
+            found.append(moment)
+    return found
+
+
+def last_day(day: date) -> int:
+    """Of the month of `day`."""
+    return calendar.monthrange(day.year, day.month)[1]
+
+
+def transitions(zone: ZoneInfo, year: int) -> list[datetime]:
+    """UTC hours of a year in which the offset changes."""
+    moment = datetime(year, 1, 1, tzinfo=UTC)
+    found = []
+    before = moment.astimezone(zone).utcoffset()
+    while moment.year == year:
+        after = (moment + timedelta(hours=6)).astimezone(zone).utcoffset()
+        if after != before:
+            found.append(moment)
+        before = after
+        moment += timedelta(hours=6)
+    return found

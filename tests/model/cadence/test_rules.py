@@ -1,0 +1,193 @@
+"""The traps that befell others, and the rules of windows, holidays, lateness and merging."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from tidings.model.cadence import (
+    Cadence,
+    CadenceError,
+    describe,
+    due,
+    in_window,
+    next_slots,
+    parse_duration,
+    parse_rule,
+    parse_skip_date,
+    parse_window,
+    slot_for_new,
+    slots,
+)
+
+ALMATY = "Asia/Almaty"
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def keys(cadence: Cadence, after: str, until: str) -> list[str]:
+    return [slot.key.strftime("%m-%dT%H:%M") for slot in slots(cadence, moment(after), moment(until))]
+
+
+@pytest.mark.parametrize("text", ["0 9 * * 1", "0 9 * * 1-5", "0 9 * * 7", "0 9 * * fri,0"])
+def test_numeric_weekdays_mean_other_days_elsewhere_so_they_are_refused(text: str) -> None:
+    with pytest.raises(CadenceError, match="by name"):
+        parse_rule("cron", text)
+
+
+def test_thirteenth_or_friday_is_or_as_cron_says() -> None:
+    cadence = Cadence(parse_rule("cron", "0 9 13 * fri"), "UTC")
+    assert keys(cadence, "2026-11-01", "2026-11-30") == [
+        "11-06T09:00",
+        "11-13T09:00",
+        "11-20T09:00",
+        "11-27T09:00",
+    ]
+    assert keys(cadence, "2026-12-11T10:00", "2026-12-14") == ["12-13T09:00"]
+
+
+def test_the_doubled_hour_of_autumn_fires_once() -> None:
+    cadence = Cadence(parse_rule("daily", "03:30"), "Europe/Helsinki")
+    assert keys(cadence, "2026-10-24T12:00", "2026-10-25T12:00") == ["10-25T00:30"]
+
+
+def test_the_gap_of_spring_fires_at_the_first_minute_after_it() -> None:
+    cadence = Cadence(parse_rule("daily", "03:30"), "Europe/Helsinki")
+    assert keys(cadence, "2026-03-28T12:00", "2026-03-29T12:00") == ["03-29T01:00"]
+
+
+def test_a_gap_at_midnight_does_not_lose_the_day() -> None:
+    cadence = Cadence(parse_rule("daily", "00:00"), "Asia/Beirut")
+    assert keys(cadence, "2026-03-28T00:00", "2026-03-29T12:00") == ["03-28T22:00"]
+
+
+def test_almaty_moved_its_clock_in_2024() -> None:
+    cadence = Cadence(parse_rule("daily", "09:00"), ALMATY)
+    assert keys(cadence, "2024-02-28T12:00", "2024-03-02T12:00") == ["02-29T03:00", "03-01T04:00", "03-02T04:00"]
+
+
+def test_day_31_skips_short_months_and_last_does_not() -> None:
+    assert keys(Cadence(parse_rule("monthly", "31 09:00"), "UTC"), "2026-01-01", "2026-06-01") == [
+        "01-31T09:00",
+        "03-31T09:00",
+        "05-31T09:00",
+    ]
+    assert len(keys(Cadence(parse_rule("monthly", "last 09:00"), "UTC"), "2026-01-01", "2026-06-01")) == 5
+
+
+def test_a_slot_outside_the_window_moves_to_its_opening() -> None:
+    cadence = Cadence(parse_rule("daily", "22:00"), "UTC", window=parse_window("08:00-20:00"))
+    (slot,) = slots(cadence, moment("2026-11-23T12:00"), moment("2026-11-24T00:00"))
+    assert (slot.key, slot.at) == (moment("2026-11-23T22:00"), moment("2026-11-24T08:00"))
+    assert slot.moved
+
+
+def test_a_window_may_cross_midnight_and_end_at_it() -> None:
+    night = Cadence(parse_rule("daily", "09:00"), "UTC", window=parse_window("20:00-06:00"))
+    assert in_window(night, moment("2026-11-23T23:00"))
+    assert in_window(night, moment("2026-11-23T05:59"))
+    assert not in_window(night, moment("2026-11-23T06:00"))
+    assert in_window(Cadence(night.rule, "UTC", window=parse_window("08:00-24:00")), moment("2026-11-23T23:59"))
+
+
+def test_skip_dates_and_holidays_skip_with_their_reason() -> None:
+    cadence = Cadence(
+        parse_rule("daily", "09:00"),
+        "UTC",
+        skip_dates=(parse_skip_date("2026-12-24..2026-12-26"),),
+        holidays=lambda day: "New Year" if day == date(2027, 1, 1) else None,
+    )
+    found = {s.key.date(): s.skipped for s in slots(cadence, moment("2026-12-23T10:00"), moment("2027-01-01T12:00"))}
+    assert [day.day for day, reason in found.items() if reason] == [24, 25, 26, 1]
+    assert "New Year" in str(found[date(2027, 1, 1)])
+
+
+def test_something_new_on_a_holiday_moves_to_the_next_day_instead_of_being_lost() -> None:
+    cadence = Cadence(
+        parse_rule("on", "new"),
+        "UTC",
+        window=parse_window("08:00-20:00"),
+        skip_dates=(parse_skip_date("2026-12-25"),),
+    )
+    slot = slot_for_new(cadence, moment("2026-12-24T21:00"))
+    assert (slot.key, slot.at) == (moment("2026-12-24T21:10"), moment("2026-12-26T08:00"))
+    assert slot.skipped is None
+
+
+def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_it() -> None:
+    cadence = Cadence(parse_rule("daily", "09:00"), "UTC")
+    found = due(cadence, moment("2026-11-01T09:00"), moment("2026-11-05T10:00"))
+    assert found is not None
+    assert found.slot is not None
+    assert found.slot.key == moment("2026-11-05T09:00")
+    assert [slot.key.day for slot in found.merged] == [2, 3, 4]
+
+
+def test_what_is_done_is_not_due_again() -> None:
+    cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY)
+    assert due(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T03:59")) is None
+    found = due(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T04:00"))
+    assert found is not None
+    assert found.slot is not None
+
+
+def test_a_year_asleep_with_a_slot_a_minute_is_answered_at_once() -> None:
+    cadence = Cadence(parse_rule("every", "1m"), ALMATY)
+    found = due(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
+    assert found is not None
+    assert len(found.merged) == 100
+
+
+def test_a_holiday_is_reported_even_when_nothing_is_due() -> None:
+    cadence = Cadence(parse_rule("daily", "09:00"), "UTC", skip_dates=(parse_skip_date("2026-12-25"),))
+    found = due(cadence, moment("2026-12-24T09:00"), moment("2026-12-25T09:00"))
+    assert found is not None
+    assert found.slot is None
+    assert len(found.skipped) == 1
+
+
+def test_the_next_slots_are_found_far_ahead_and_a_past_moment_has_none() -> None:
+    leap = Cadence(parse_rule("cron", "0 9 29 feb *"), "UTC")
+    assert [slot.key.year for slot in next_slots(leap, moment("2026-01-01"), 2)] == [2028, 2032]
+    assert next_slots(Cadence(parse_rule("at", "2020-01-01T09:00"), "UTC"), moment("2026-01-01"), 3) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "mend"),
+    [
+        ("daily", "25:00", "09:00"),
+        ("daily", "750", "09:00"),
+        ("weekly", "friday", "fri 09:00"),
+        ("weekly", "xyz 09:00", "mon"),
+        ("monthly", "32 09:00", "last 09:00"),
+        ("monthly", "sixth mon 09:00", "first mon"),
+        ("cron", "0 9 * *", "five"),
+        ("cron", "61 9 * * fri", "0 to 59"),
+        ("cron", "*/0 9 * * fri", "step"),
+        ("every", "7m", "divide the day"),
+        ("every", "36h", "2d"),
+        ("every", "90s", "minutes"),
+        ("at", "2026-12-01", "T09:00"),
+        ("at", "2026-12-01T09:00+05:00", "without an offset"),
+        ("on", "true", "on: new"),
+        ("hourly", "1", "daily"),
+    ],
+)
+def test_a_refusal_says_how_to_write_it(key: str, text: str, mend: str) -> None:
+    with pytest.raises(CadenceError, match=mend.replace("+", r"\+")):
+        parse_rule(key, text)
+
+
+def test_durations() -> None:
+    assert parse_duration("1h30m") == timedelta(minutes=90)
+    for text in ("", "10", "1h-", "m10"):
+        with pytest.raises(CadenceError):
+            parse_duration(text)
+
+
+def test_a_cadence_is_said_in_words() -> None:
+    cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY, window=parse_window("08:00-20:00"))
+    assert describe(cadence) == "every Friday at 09:00, 08:00-20:00 only (Asia/Almaty)"
