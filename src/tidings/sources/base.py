@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from tidings.model.problem import Problem
-
 from tidings.model.item import Attachment, Image, Media
+from tidings.model.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,9 @@ class Found:
     """One item as its source tells it, before anything is minted.
 
     `ref` says where it stands in the source and may change (a path); `explicit_id` only where the editor wrote one.
-    `name` is the basis of story key and slug. `body` is sanitised HTML, every link and image absolute. `fingerprint` is a
-    hex SHA-256 over all that a reader could see, so that an unchanged file costs one comparison and a moved file is
-    recognised.
+    `name` is the basis of story key and slug. `body` is sanitised HTML, every link and image absolute. `fingerprint`
+    is a hex SHA-256 over all that a reader could see, so that an unchanged file costs one comparison and a moved file
+    is recognised.
     """
 
     ref: str
@@ -71,8 +70,9 @@ class Found:
 class Sweep:
     """All that a source holds at one moment.
 
-    `set_aside` are the refs that exist but could not be taken, each with its problem: an item that was taken before keeps
-    its last good version. `readable` False means that the source could not be read at all, and says nothing of absence.
+    `set_aside` are the refs that exist but could not be taken, each with its problem (whose `file` is the ref): an item
+    that was taken before keeps its last good version. `readable` False means that the source could not be read at all,
+    and says nothing of absence.
     """
 
     found: tuple[Found, ...]

@@ -1,0 +1,117 @@
+"""Local files that items use: read without following symlinks out, hashed, and measured."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+from PIL import Image as Pictures
+
+PICTURES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+"""What mail programs and browsers show; Pillow's format to media type."""
+
+MAX_PIXELS = 60_000_000
+"""A picture of more pixels is refused before it is decoded."""
+
+# Served from the newsroom's own origin these would run script; the others are no content.
+REFUSED = {".html", ".htm", ".xhtml", ".svg", ".js", ".mjs", ".xml", ".yaml", ".yml", ".db", ".key", ".pem", ".j2"}
+
+_TYPES = mimetypes.MimeTypes()  # the built-in table alone: the machine's own would make bytes differ between machines
+for _suffix, _type in {
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".epub": "application/epub+zip",
+    ".md": "text/markdown",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+}.items():
+    _TYPES.add_type(_type, _suffix)
+
+Signature = tuple[int, int, int, int, int]
+
+
+class MediaError(Exception):
+    """A file that cannot be used; `mend` says what to do."""
+
+    def __init__(self, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.mend = mend
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """What was measured: hex SHA-256, bytes, media type; pixels for pictures."""
+
+    digest: str
+    length: int
+    media_type: str
+    width: int | None = None
+    height: int | None = None
+
+
+def signature(status: os.stat_result) -> Signature:
+    """Equal as long as nobody wrote to the file."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def open_plain(path: Path) -> BufferedReader:
+    """Open a regular file for reading; refuses a symlink as its last part, and a pipe or device anywhere. OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path.name} is not a plain file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def measure(path: Path, *, picture: bool) -> LocalFile:
+    """Hash a file, and look into it if it is to be a picture. `path` is real (no symlinks). Raises MediaError."""
+    if path.suffix.lower() in REFUSED:
+        raise MediaError(f"{path.name} cannot be served to readers", "use a JPEG, PNG, GIF, WebP or PDF file")
+    try:
+        with open_plain(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            length = file.tell()
+            media_type = _TYPES.guess_type(path.name)[0] or "application/octet-stream"
+            width = height = None
+            if picture:
+                file.seek(0)
+                width, height, media_type = _picture(file, path.name)
+    except OSError as error:
+        raise MediaError(f"{path.name} cannot be read: {error.strerror or error}", "save the file again") from None
+    return LocalFile(digest, length, media_type, width, height)
+
+
+def _picture(file: BufferedReader, name: str) -> tuple[int, int, str]:
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit only warns below twice its size; ours is below both.
+            warnings.simplefilter("ignore")
+            with Pictures.open(file, formats=tuple(PICTURES)) as picture:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise MediaError(f"{name} has {width} x {height} pixels", "save it with at most 6000 pixels a side")
+                media_type = PICTURES[picture.format or ""]
+                if picture.getexif().get(0x0112, 1) >= 5:  # EXIF orientation: shown turned by 90 degrees
+                    width, height = height, width
+                picture.draft("RGB", (64, 64))  # JPEG: decodes at an eighth, and still meets a truncated end
+                picture.load()
+    except MediaError:
+        raise
+    except Pictures.DecompressionBombError:
+        raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
+    except Exception as error:  # Pillow raises nearly anything for bytes that are no picture
+        mend = "save it again as JPEG, PNG, GIF or WebP"
+        raise MediaError(f"{name} is not a picture that can be read ({type(error).__name__})", mend) from None
+    return width, height, media_type

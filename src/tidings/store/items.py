@@ -1,0 +1,286 @@
+"""Items in the store: rows to `Item` and back, and what `collect` must know of each to decide."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from tidings.model.item import Attachment, Image, Item, Media
+from tidings.store import schema as t
+
+VERSION = "items_version"
+"""The fact that counts changes of items: who decided on an older one has to decide again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of an item but for its text: enough to recognise it and to decide what changed."""
+
+    id: str
+    source: str
+    ref: str
+    story: str
+    language: str
+    slug: str
+    title: str
+    url: str
+    fingerprint: str
+    published: datetime
+    first_seen: datetime
+    changed: datetime
+    ready_at: datetime | None
+    out_at: datetime | None
+    updated: datetime | None
+    embargo: datetime | None
+    corrected_at: datetime | None
+    gone_at: datetime | None
+    missing_since: datetime | None
+    draft: bool
+    correction: str
+    withdrawn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Content that could not be taken, and why."""
+
+    source: str
+    ref: str
+    problem: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A whole row to write: the item, and what only the store keeps of it."""
+
+    item: Item
+    ready_at: datetime | None
+    fingerprint: str
+
+
+_KNOWN_COLUMNS = [t.items.c[name] for name in Known.__slots__]
+
+
+def load_known(connection: Connection) -> list[Known]:
+    """Every item ever taken, gone ones too, ordered by id."""
+    return [Known(*row) for row in connection.execute(select(*_KNOWN_COLUMNS).order_by(t.items.c.id))]
+
+
+def load_items(
+    connection: Connection,
+    *,
+    language: str | None = None,
+    ids: Collection[str] | None = None,
+    stories: Collection[str] | None = None,
+    include_gone: bool = False,
+) -> list[Item]:
+    """Items, newest feed date first; drafts and withdrawn ones too. Empty `ids` or `stories` mean none."""
+    query = select(t.items).order_by(t.items.c.changed.desc(), t.items.c.id)
+    if language is not None:
+        query = query.where(t.items.c.language == language)
+    if ids is not None:
+        query = query.where(t.items.c.id.in_(list(ids)))
+    if stories is not None:
+        query = query.where(t.items.c.story.in_(list(stories)))
+    if not include_gone:
+        query = query.where(t.items.c.gone_at.is_(None))
+    return [_item(row) for row in connection.execute(query)]
+
+
+def load_story(connection: Connection, story: str) -> list[Item]:
+    """The item and its translations, by language; gone ones are left out."""
+    return sorted(load_items(connection, stories=[story]), key=lambda item: item.language)
+
+
+def load_item(connection: Connection, item_id: str) -> Item | None:
+    """One item, also a gone one."""
+    found = load_items(connection, ids=[item_id], include_gone=True)
+    return found[0] if found else None
+
+
+def visible_items(connection: Connection, now: datetime, language: str | None = None) -> list[Item]:
+    """What readers may see at `now`, newest feed date first. Notes are among them: feeds and pages leave them out."""
+    query = (
+        select(t.items)
+        .where(
+            t.items.c.gone_at.is_(None),
+            t.items.c.draft.is_(False),
+            t.items.c.withdrawn == "",
+            t.items.c.published <= now,
+            or_(t.items.c.embargo.is_(None), t.items.c.embargo <= now),
+        )
+        .order_by(t.items.c.changed.desc(), t.items.c.id)
+    )
+    if language is not None:
+        query = query.where(t.items.c.language == language)
+    return [_item(row) for row in connection.execute(query)]
+
+
+def next_out(connection: Connection, now: datetime) -> datetime | None:
+    """The next moment at which an item becomes visible by itself (a date or an embargo passes); None if none will."""
+    rows = connection.execute(
+        select(t.items.c.published, t.items.c.embargo).where(
+            t.items.c.gone_at.is_(None),
+            t.items.c.draft.is_(False),
+            t.items.c.withdrawn == "",
+            or_(t.items.c.published > now, t.items.c.embargo > now),
+        )
+    )
+    return min((max(row.published, row.embargo or row.published) for row in rows), default=None)
+
+
+def items_version(connection: Connection) -> int:
+    """Grows whenever `collect` changed an item."""
+    value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == VERSION))
+    return int(value or 0)
+
+
+def advance_version(connection: Connection, seen: int) -> bool:
+    """Claim the right to change items as decided at version `seen`; False if somebody else changed them since.
+
+    Locks the row on PostgreSQL, so of two that decided alike only one writes.
+    """
+    done = connection.execute(
+        update(t.facts).where(t.facts.c.name == VERSION, t.facts.c.value == str(seen)).values(value=str(seen + 1))
+    )
+    if done.rowcount == 1:
+        return True
+    if seen:
+        return False
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(t.facts).values(name=VERSION, value="1"))
+    except IntegrityError:
+        return False
+    return True
+
+
+def insert_items(connection: Connection, rows: Sequence[Stored]) -> None:
+    """Store new items."""
+    if rows:
+        connection.execute(insert(t.items), [_row(row) for row in rows])
+
+
+def rewrite_items(connection: Connection, rows: Sequence[tuple[str, Stored]]) -> None:
+    """Store items anew, each under the id that it had so far. `missing_since` is cleared."""
+    if not rows:
+        return
+    names = [column.name for column in t.items.columns]
+    new: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
+    statement = update(t.items).where(t.items.c.id == bindparam("had")).values(new)
+    values = [{f"b_{name}": value for name, value in _row(row).items()} | {"had": had} for had, row in rows]
+    connection.execute(statement, values)
+
+
+def clear_way(connection: Connection, ids: Iterable[str]) -> None:
+    """Give items refs, stories and slugs that collide with nothing, before `rewrite_items` gives them each other's."""
+    rows = [{"had": item_id, "parked": f"\x1fmoving:{item_id}"} for item_id in ids]
+    if rows:
+        place: BindParameter[str] = bindparam("parked")
+        statement = update(t.items).where(t.items.c.id == bindparam("had")).values(ref=place, story=place)
+        connection.execute(statement, rows)
+
+
+def evict(connection: Connection, ids: Iterable[str]) -> None:
+    """Another item stands at their place now: they keep a ref that no file has."""
+    rows = [{"had": item_id, "away": f"\x1fgone:{item_id}"} for item_id in ids]
+    if rows:
+        connection.execute(update(t.items).where(t.items.c.id == bindparam("had")).values(ref=bindparam("away")), rows)
+
+
+def mark_missing(connection: Connection, ids: Iterable[str], now: datetime) -> None:
+    """Absent in one sweep."""
+    _set(connection, ids, {"missing_since": now})
+
+
+def mark_gone(connection: Connection, ids: Iterable[str], now: datetime) -> None:
+    """Vanished: out of feeds and of coming editions."""
+    _set(connection, ids, {"gone_at": now, "missing_since": None})
+
+
+def mark_back(connection: Connection, ids: Iterable[str]) -> None:
+    """It is there again, and as it was."""
+    _set(connection, ids, {"gone_at": None, "missing_since": None})
+
+
+def load_aside(connection: Connection) -> list[Aside]:
+    """Everything that could not be taken, by source and ref."""
+    rows = connection.execute(select(t.set_aside).order_by(t.set_aside.c.source, t.set_aside.c.ref))
+    return [Aside(row.source, row.ref, row.problem, row.since) for row in rows]
+
+
+def put_aside(connection: Connection, aside: Aside, *, again: bool) -> None:
+    """Note it, or its new problem if it stands there `again`; since when is kept."""
+    if again:
+        where = (t.set_aside.c.source == aside.source, t.set_aside.c.ref == aside.ref)
+        connection.execute(update(t.set_aside).where(*where).values(problem=aside.problem))
+    else:
+        connection.execute(insert(t.set_aside).values(**asdict(aside)))
+
+
+def clear_aside(connection: Connection, source: str, ref: str) -> None:
+    """It is good again, or away."""
+    connection.execute(delete(t.set_aside).where(t.set_aside.c.source == source, t.set_aside.c.ref == ref))
+
+
+def count_items(connection: Connection) -> int:
+    """Items that are not gone."""
+    return connection.scalar(select(func.count()).select_from(t.items).where(t.items.c.gone_at.is_(None))) or 0
+
+
+def _set(connection: Connection, ids: Iterable[str], values: dict[str, Any]) -> None:
+    wanted = list(ids)
+    for start in range(0, len(wanted), 500):
+        connection.execute(update(t.items).where(t.items.c.id.in_(wanted[start : start + 500])).values(values))
+
+
+_DETAILS = {column.name for column in fields(Item)} - {column.name for column in t.items.columns}
+_PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
+
+
+def _row(stored: Stored) -> dict[str, Any]:
+    item = stored.item
+    details = {
+        "place": item.place,
+        "topics": list(item.topics),
+        "organisations": list(item.organisations),
+        "authors": list(item.authors),
+        "images": [asdict(image) for image in item.images],
+        "attachments": [asdict(attachment) for attachment in item.attachments],
+        "media": [asdict(media) for media in item.media],
+        "lead": item.lead,
+        "not_in": list(item.not_in),
+        "extra": dict(item.extra),
+    }
+    row = {name: getattr(item, name) for name in _PLAIN}
+    return row | {
+        "details": details,
+        "ready_at": stored.ready_at,
+        "fingerprint": stored.fingerprint,
+        "missing_since": None,
+    }
+
+
+def _item(row: Row[Any]) -> Item:
+    values = {name: getattr(row, name) for name in _PLAIN}
+    details = row.details if isinstance(row.details, dict) else json.loads(row.details)
+    return Item(
+        **values,
+        place=details["place"],
+        topics=tuple(details["topics"]),
+        organisations=tuple(details["organisations"]),
+        authors=tuple(details["authors"]),
+        images=tuple(Image(**image) for image in details["images"]),
+        attachments=tuple(Attachment(**attachment) for attachment in details["attachments"]),
+        media=tuple(Media(**media) for media in details["media"]),
+        lead=details["lead"],
+        not_in=tuple(details["not_in"]),
+        extra=details["extra"],
+    )
