@@ -39,7 +39,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "story": ("Story", "Stories"),
     "video": ("Video", "Videos"),
 }
-"""Singular, and plural as a heading. Both are messages of their own: Russian counts with other cases than it heads with."""
+"""Singular, and plural as a heading. Two messages: Russian counts with other cases than it heads with."""
 
 _DEFAULT_REGION = {"en": "en_GB"}
 """What a language without a region is written like: 26 September 2023, 14:30."""

@@ -1,0 +1,84 @@
+"""What feeds and pages know of the newsroom: small views in one language, so that nothing here depends on its YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidings.model.item import Item
+
+ALL = "all"
+"""The feed that exists by itself."""
+
+FORMATS: Mapping[str, str] = {
+    "rss": "application/rss+xml",
+    "atom": "application/atom+xml",
+    "json": "application/feed+json",
+}
+"""File ending and media type of each feed, in the order in which pages name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """The publisher in one language. `url` ends with a slash, `zone` is an IANA name, the logo's size is in pixels.
+
+    `topics` maps a topic's key to its name; a key without a name is shown as it is.
+    """
+
+    title: str
+    url: str
+    language: str
+    languages: tuple[str, ...]
+    zone: str = "UTC"
+    colour: str = "#0b5c8a"
+    logo_url: str = ""
+    logo_width: int | None = None
+    logo_height: int | None = None
+    address: str = ""
+    topics: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The same story in another language: where it stands for readers (`url`) and its page here (`slug`)."""
+
+    language: str
+    title: str
+    url: str
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLink:
+    """A feed as pages and OPML name it."""
+
+    name: str
+    title: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedView:
+    """A feed in one language.
+
+    `id` is a URI that was minted once; `changed` the moment of the last significant change, deletions included; `items`
+    are newest first, and more than a feed will carry; `translations` are by item id.
+    """
+
+    id: str
+    name: str
+    title: str
+    items: tuple[Item, ...]
+    changed: datetime
+    translations: Mapping[str, tuple[Translation, ...]] = field(default_factory=dict)
+
+
+def feed_path(language: str, name: str, ending: str) -> str:
+    """The path of a feed below the site's address, without a slash in front."""
+    return f"feeds/{language}/{name}.{ending}"
+
+
+def page_path(language: str, slug: str = "") -> str:
+    """The path of a language's front page or of an item's page, without a slash in front, with one at the end."""
+    return f"{language}/{slug}/" if slug else f"{language}/"
