@@ -53,7 +53,7 @@ class MailRoom:
             list=self.list(part.list, language),
             edition=MailEdition(
                 name=edition.name,
-                title=edit.schedule.title.get(language, self.newsroom.site.languages[0]),
+                title=edit.schedule.heading(language, self.newsroom.site.languages[0]),
                 number=edition.number,
                 date=edition.starts,
             ),

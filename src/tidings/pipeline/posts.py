@@ -17,7 +17,7 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
     items = tuple(_post_item(item) for item in (*lead, *selection.items, *selection.titles))
     one = items[0] if len(items) == 1 else None
     return Post(
-        title=one.title if one else schedule.title.get(selection.language, default),
+        title=one.title if one else schedule.heading(selection.language, default),
         url=one.url if one else f"{newsroom.site.url}{selection.language}/",
         language=selection.language,
         items=items,

@@ -1,0 +1,1 @@
+"""YAML and environment into frozen, validated models."""

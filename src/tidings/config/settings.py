@@ -1,0 +1,158 @@
+"""The models of tidings.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import parseaddr
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
+from tidings.config.schedule import Schedule
+from tidings.config.types import (
+    Address,
+    Bool,
+    Colour,
+    Int,
+    Languages,
+    Line,
+    Name,
+    Names,
+    PlainAddress,
+    Rate,
+    SiteUrl,
+    Text,
+    Zone,
+    one_or_many,
+)
+from tidings.model.cadence import load_zone
+from tidings.model.item import Media
+
+
+class Site(Frozen):
+    """Who publishes, where, and in which languages."""
+
+    title: Text = Field(description="Name of the publisher, as readers see it.")
+    url: SiteUrl = Field(description="Address of the newsroom's own pages.")
+    languages: Languages = Field(default=("en",), min_length=1, description="Languages; the first is the default.")
+    timezone: Zone = Field(default="UTC", description="IANA zone of dates and cadences, such as Asia/Almaty.")
+    address: Text = Field(description="Postal address; stands in every digest, as the law asks.")
+    colour: Colour = Field(default="#0077b6", description='Main colour, like "#0077b6".')
+    logo: Line | None = Field(default=None, description="Picture of the publisher: PNG or JPEG, relative to here.")
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The site's time zone."""
+        return load_zone(self.timezone)
+
+
+class Web(Frozen):
+    """Where `tidings run` serves the pages."""
+
+    host: Line = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
+    trust: Annotated[tuple[Line, ...], BeforeValidator(one_or_many)] = Field(
+        default=("127.0.0.1",), description="Proxies whose X-Forwarded headers are believed."
+    )
+
+
+class Select(Frozen):
+    """Which items a feed holds."""
+
+    kinds: Names = Field(default=(), description="Kinds of item; empty means all.")
+    topics: Names = Field(default=(), description="Any of these topics; empty means all.")
+
+
+class Feed(Frozen):
+    """One feed beside `all`, which exists by itself."""
+
+    title: Text = Field(description="Title, after the site's own.")
+    select: Select = Field(default=Select(), description="What stands in it.")
+
+
+class Sender(Frozen):
+    """How mail leaves."""
+
+    host: Line = Field(description="SMTP host.")
+    port: Int = Field(default=25, ge=1, le=65535, description="SMTP port.")
+    security: Literal["none", "starttls", "tls"] = Field(default="starttls", description="none, starttls or tls.")
+    username: Line | None = Field(default=None, description="Login, if the host wants one.")
+    password: SecretStr | None = Field(default=None, description="Password: {env: NAME} or {file: PATH}.")
+    connections: Int = Field(default=4, ge=1, le=64, description="SMTP connections at once.")
+    rate: Rate | None = Field(default=None, description="Most messages in a time, like 50/s.")
+    return_path: PlainAddress | None = Field(default=None, description="Where bounces go; default: the list's sender.")
+    feedback_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{5,15}$")] | None = Field(
+        default=None, description="Sender part of Feedback-ID, 5 to 15 letters or digits."
+    )
+
+
+class MailingList(Frozen):
+    """What one subscribes to."""
+
+    name: Text = Field(description="Title of the list, as readers see it.")
+    from_: Address = Field(alias="from", description="Sender, like UN in Kazakhstan <news@example.org>.")
+    reply_to: Address | None = Field(default=None, description="A mailbox that a person reads.")
+    unsubscribe_mailto: PlainAddress | None = Field(default=None, description="Address that takes leave by mail.")
+    public: Bool = Field(default=True, description="false: no subscribe page, no archive, no feed.")
+    fallback: Languages = Field(
+        default=(), description="Tried where a story has no translation in the reader's language; [] leaves it out."
+    )
+    default_frequency: Name = Field(default="weekly", description="For who does not choose.")
+    resend_in_doubt: Literal["once", "never"] = Field(
+        default="once", description="Whether a message that may have arrived goes once more after a crash."
+    )
+    was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
+
+    @property
+    def sender_domain(self) -> str:
+        """Domain of the sender."""
+        return parseaddr(self.from_)[1].rpartition("@")[2]
+
+
+class Notify(Frozen):
+    """Who is told of an edition held, an item set aside, YAML refused, deliveries failed."""
+
+    to: Annotated[tuple[PlainAddress, ...], BeforeValidator(one_or_many)] = Field(
+        default=(), description="Addresses to tell by mail."
+    )
+    channel: Name | None = Field(default=None, description="A channel to tell.")
+
+
+class Document(Frozen):
+    """The whole of tidings.yaml."""
+
+    site: Site = Field(description="Publisher, address, languages.")
+    store: SecretStr = Field(default=SecretStr("sqlite:///tidings.db"), description="Address of the database.")
+    web: Web = Field(default=Web(), description="Where pages are served.")
+    sources: Mapping[Name, SourceSettings] = Field(
+        default_factory=dict, description="Where items come from; default: the folder content."
+    )
+    topics: Mapping[Name, Text] = Field(default_factory=dict, description="Names of topics.")
+    feeds: Mapping[Name, Feed] = Field(default_factory=dict, description="Feeds beside `all`.")
+    mail: Sender | None = Field(default=None, description="How mail leaves.")
+    lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
+    channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
+    notify: Notify = Field(default=Notify(), description="Who is told when something needs a look.")
+
+
+class Newsroom(Document):
+    """A loaded newsroom: tidings.yaml, its schedules, and where it stands."""
+
+    root: Path
+    schedules: Mapping[str, Schedule] = Field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    logo: Media | None = None
+
+    @property
+    def logo_url(self) -> str:
+        """Address of the logo, empty where there is none."""
+        return f"{self.site.url}media/{self.logo.digest}/{self.logo.name}" if self.logo else ""
+
+    @property
+    def public(self) -> Path:
+        """Where feeds and pages are written."""
+        return self.root / "public"

@@ -1,0 +1,22 @@
+"""The table of adapters: dotted names only, so that nothing is imported before it is used.
+
+A third party adds a source or a channel by an entry point of its own package (`tidings.sources`, `tidings.channels`) that
+names a module with `Settings` and `make`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+
+SOURCES = {"folder": "tidings.sources.folder"}
+CHANNELS = {"webhook": "tidings.channels.webhook", "slack": "tidings.channels.slack"}
+
+
+def load_adapters(group: str, built_in: dict[str, str]) -> dict[str, ModuleType]:
+    """Modules by type: the built-in ones, then those of entry points in `group`; a built-in name is never replaced."""
+    found = {name: import_module(module) for name, module in built_in.items()}
+    for entry in entry_points(group=group):
+        found.setdefault(entry.name, entry.load())
+    return found
