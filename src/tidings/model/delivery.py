@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 
 class DeliveryState(StrEnum):
@@ -131,6 +132,8 @@ class Delivery:
     selection: int | None
     """Which frozen selection this reader gets."""
     state: DeliveryState
+    rendition: int | None = None
+    """Where its frozen bytes stand."""
     reason: str = ""
     attempts: int = 0
     doubts: int = 0
@@ -139,6 +142,9 @@ class Delivery:
     via: str = ""
     returned: str = ""
     fence: int = 0
+    address_hash: str = ""
     next_at: datetime | None = None
+    handed_at: datetime | None = None
+    """Real time of the first hand-over that may have arrived."""
     at: datetime | None = None
-    extra: dict[str, str] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,120 @@
+"""Who must not be mailed. Leaving and handing over lock the same row of `addresses`: one of them comes first."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime
+
+import idna
+from sqlalchemy import Connection, String, cast, func, insert, literal, or_, select, update
+
+from tidings.model.errors import InputError
+from tidings.store import schema as t
+from tidings.store.editions import insert_once
+
+VERSION = "consent_version"
+"""Name in `facts` of the counter that every suppression moves on."""
+
+
+def normal_address(address: str) -> str:
+    """The address as it is stored and mailed: NFC, the domain in lower case and ASCII (IDNA 2008).
+
+    The local part keeps its case (RFC 5321 §2.4). Raises InputError for what is no address.
+    """
+    text = unicodedata.normalize("NFC", address.strip())
+    local, at, domain = text.rpartition("@")
+    if not at or not local or not domain or any(ch.isspace() or unicodedata.category(ch) == "Cc" for ch in text):
+        raise InputError(f"{address!r} is no e-mail address. It needs the form name@example.org.")
+    if any(ch in '<>,;:"()[]\\@' for ch in local):
+        raise InputError(f"{address!r} is no e-mail address we can take: no quotes, brackets or commas.")
+    try:
+        ascii_domain = domain.lower() if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise InputError(f"{address!r} has no valid domain: {error}.") from error
+    labels = ascii_domain.split(".")
+    if not all(label and set(label) <= _DOMAIN and label.strip("-") == label for label in labels):
+        raise InputError(f"{address!r} has no valid domain.")
+    return f"{local}@{ascii_domain}"
+
+
+_DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+
+
+def address_hash(address: str) -> str:
+    """Hex SHA-256 of the address without regard to case; all that stays of a person who was erased."""
+    return hashlib.sha256(normal_address(address).casefold().encode()).hexdigest()
+
+
+def lock(connection: Connection, hashes: Iterable[str]) -> None:
+    """Take the row of each hash until the transaction ends; made here where there is none.
+
+    In the order of the hashes, so that two who lock many never wait for each other. SQLite has one writer anyway.
+    """
+    wanted = sorted({digest for digest in hashes if digest})
+    if not wanted:
+        return
+    connection.execute(insert_once(connection, t.addresses), [{"hash": digest, "version": 0} for digest in wanted])
+    a = t.addresses.c
+    connection.execute(select(a.hash).where(a.hash.in_(wanted)).order_by(a.hash).with_for_update()).all()
+
+
+def suppress(connection: Connection, digest: str, list_name: str, reason: str, now: datetime) -> bool:
+    """Never mail this address again on `list_name` (empty: on no list). True if it is new; the first reason stays."""
+    return suppress_all(connection, [digest], list_name, reason, now) == 1
+
+
+def suppress_all(connection: Connection, hashes: Iterable[str], list_name: str, reason: str, now: datetime) -> int:
+    """`suppress` for many addresses in one transaction; returns how many are new."""
+    wanted = sorted(set(hashes))
+    lock(connection, wanted)
+    added = 0
+    for digest in wanted:
+        row = insert_once(connection, t.suppressions).values(hash=digest, list=list_name, reason=reason, at=now)
+        added += connection.execute(row).rowcount
+    if wanted:
+        connection.execute(
+            update(t.addresses).where(t.addresses.c.hash.in_(wanted)).values(version=t.addresses.c.version + 1)
+        )
+        changed(connection)
+    return added
+
+
+def lift(connection: Connection, digest: str, list_name: str) -> bool:
+    """Take one suppression back: only for a person's own new consent. True if there was one."""
+    lock(connection, [digest])
+    s = t.suppressions
+    done = connection.execute(s.delete().where(s.c.hash == digest, s.c.list == list_name))
+    return bool(done.rowcount)
+
+
+def suppression(connection: Connection, digest: str, list_name: str) -> str | None:
+    """Why this address is not mailed on `list_name`; None if it may be. What holds for every list is named first."""
+    s = t.suppressions.c
+    query = select(s.reason).where(s.hash == digest, or_(s.list == "", s.list == list_name)).order_by(s.list)
+    return connection.execute(query).scalars().first()
+
+
+def is_suppressed(connection: Connection, digest: str, list_name: str) -> bool:
+    """Whether this address must not be mailed on `list_name`."""
+    return suppression(connection, digest, list_name) is not None
+
+
+def changed(connection: Connection) -> None:
+    """Move the counter on that senders read before each message. Call it last: it makes writers queue on PostgreSQL."""
+    f = t.facts
+    connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
+    number = cast(f.c.value, t.RowId)
+    connection.execute(update(f).where(f.c.name == VERSION).values(value=cast(number + literal(1), String)))
+
+
+def version(connection: Connection) -> int:
+    """The counter: as long as it stands still nobody has left."""
+    value = connection.execute(select(func.max(t.facts.c.value)).where(t.facts.c.name == VERSION)).scalar_one()
+    return int(value or 0)
+
+
+def record(connection: Connection, digest: str, list_name: str, what: str, source: str, now: datetime) -> None:
+    """Note what a person agreed to or took back: joined, confirmed, imported, unsubscribed, returned."""
+    connection.execute(insert(t.consents).values(address_hash=digest, list=list_name, what=what, source=source, at=now))
