@@ -1,0 +1,120 @@
+"""A rendered edition in one language, as fragments: a reader's digest is a choice of them, in order.
+
+All fragments go through premailer in one run, on one page, between marker comments; they are cut apart afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from lxml import etree
+
+from tidings.model.errors import InputError
+from tidings.render.inline import inline
+
+_MARK: Final = re.compile(r"<!--tidings:(\d+)-->")
+_INDENT: Final = re.compile(r"\s*\n\s*")
+FORMAT: Final = 1
+
+
+class FragmentError(InputError):
+    """A part of a template is no whole piece of HTML, so a mail cannot be put together from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One part in both forms; either may be empty."""
+
+    html: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """Everything that any reader of one edition in one language may get; the same input gives the same bytes.
+
+    Keys: `head`, `foot`, `section:KIND` (also `titles`, `corrections`), and for an item `lead:ID`, `item:ID`,
+    `short:ID`, `title:ID`, `note:ID`, `correction:ID`. The subject and the preheader are rendered from `briefs` and
+    `context`.
+    """
+
+    template: str
+    subject: str
+    language: str
+    fragments: Mapping[str, Fragment]
+    briefs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each fragment's HTML as it travels (UTF-8, CRLF)."""
+        return {key: len(wire(fragment.html)) for key, fragment in self.fragments.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the store; `from_json` reads it back."""
+        return {
+            "format": FORMAT,
+            "template": self.template,
+            "subject": self.subject,
+            "language": self.language,
+            "fragments": {key: [fragment.html, fragment.text] for key, fragment in self.fragments.items()},
+            "briefs": {key: dict(brief) for key, brief in self.briefs.items()},
+            "context": {key: dict(values) for key, values in self.context.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Document:
+        """ValueError if it was written by another format."""
+        if data.get("format") != FORMAT:
+            raise ValueError(f"a frozen document of format {data.get('format')!r}; this version reads {FORMAT}")
+        return cls(
+            template=data["template"],
+            subject=data["subject"],
+            language=data["language"],
+            fragments={key: Fragment(*pair) for key, pair in data["fragments"].items()},
+            briefs=data["briefs"],
+            context=data["context"],
+        )
+
+
+def wire(text: str) -> bytes:
+    """Text as it goes into a part: UTF-8 with CRLF (RFC 2045 §6.8: canonical line ends before base64)."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode("utf-8")
+
+
+def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> dict[str, str]:
+    """The fragments by key, with their CSS inlined in one run. `parts` are keys with HTML; head opens what foot closes.
+
+    FragmentError names a part that does not close what it opens, or closes what it did not open.
+    """
+    for key, html in (("head", head), *parts, ("foot", foot)):
+        if _MARK.search(html):
+            raise FragmentError(f"{key}: holds a marker comment of Tidings' own")
+    keys = [key for key, _ in parts]
+    page = head + "".join(f"<!--tidings:{number}-->{html}" for number, (_, html) in enumerate(parts))
+    page += f"<!--tidings:{len(parts)}-->{foot}"
+    _check_whole(page, keys)
+    cut = _MARK.split(inline(page))
+    if cut[1::2] != [str(number) for number in range(len(parts) + 1)]:
+        raise FragmentError("the template's HTML is so broken that its parts cannot be told apart")
+    pieces = [cut[0], *cut[2::2]]
+    return {key: _slim(html) for key, html in zip(["head", *keys, "foot"], pieces, strict=True)}
+
+
+def _check_whole(page: str, keys: Sequence[str]) -> None:
+    root = etree.fromstring(page.strip(), etree.HTMLParser())
+    marks = [node for node in root.iter(etree.Comment) if _MARK.fullmatch(f"<!--{node.text}-->")]
+    home = marks[0].getparent() if marks else None
+    for number, mark in enumerate(marks):
+        if mark.getparent() is not home:
+            before = keys[number - 1] if number else "head"
+            raise FragmentError(f"{before}: does not close the elements that it opens, or closes others")
+
+
+def _slim(html: str) -> str:
+    """Without indentation, which is a tenth of a mail; kept where it shows."""
+    return html if "<pre" in html or "<textarea" in html else _INDENT.sub("\n", html)

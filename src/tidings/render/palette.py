@@ -1,0 +1,108 @@
+"""Colours of a mail, derived from the publisher's one colour so that text stays readable in light and dark.
+
+Every pair of text and ground reaches a contrast of 4.5:1 (WCAG 2.2, success criterion 1.4.3, level AA).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+AA = 4.5
+PAPER = "#ffffff"
+INK = "#1c2430"
+NIGHT = "#1e2329"
+"""The card in dark mode; `NIGHT_GROUND` lies around it."""
+NIGHT_GROUND = "#12151a"
+_HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
+
+Rgb = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """What templates see as `colours`; each value is `#rrggbb`."""
+
+    brand: str
+    """Ground of the band and of buttons; the publisher's colour, darkened only if neither ink nor white reads on it."""
+    on_brand: str
+    accent: str
+    """Links and small headings on white and on the ground."""
+    accent_dark: str
+    """The same on the dark card."""
+    ink: str = INK
+    muted: str = "#566070"
+    line: str = "#dde2e9"
+    ground: str = "#eef1f5"
+    paper: str = PAPER
+    tint: str = "#f6f8fa"
+    ink_dark: str = "#eceff3"
+    muted_dark: str = "#aab4c1"
+    line_dark: str = "#3a424d"
+    ground_dark: str = NIGHT_GROUND
+    paper_dark: str = NIGHT
+    tint_dark: str = "#272d35"
+
+
+@lru_cache(maxsize=64)
+def palette(colour: str) -> Palette:
+    """The palette for `#rrggbb` or `#rgb`; ValueError for anything else."""
+    match = _HEX.fullmatch(colour.strip())
+    if match is None:
+        raise ValueError(f"{colour!r} is no colour of the form #rrggbb")
+    digits = match[1] if len(match[1]) == 6 else "".join(digit * 2 for digit in match[1])
+    rgb = (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16))
+    brand = rgb
+    while max(_ratio(brand, _rgb(PAPER)), _ratio(brand, _rgb(INK))) < AA:
+        brand = _mix(brand, (0, 0, 0))
+    on_brand = PAPER if _ratio(brand, _rgb(PAPER)) >= AA else INK
+    grounds = Palette("", "", "", "")
+    return Palette(
+        brand=_hex(brand),
+        on_brand=on_brand,
+        accent=_readable(rgb, (PAPER, grounds.ground, grounds.tint), (0, 0, 0)),
+        accent_dark=_readable(rgb, (grounds.paper_dark, grounds.ground_dark, grounds.tint_dark), (255, 255, 255)),
+    )
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two `#rrggbb` colours, 1 to 21."""
+    return _ratio(_rgb(one), _rgb(other))
+
+
+def _readable(rgb: Rgb, grounds: tuple[str, ...], towards: Rgb) -> str:
+    while min(_ratio(rgb, _rgb(ground)) for ground in grounds) < AA:
+        rgb = _mix(rgb, towards)
+    return _hex(rgb)
+
+
+def _mix(rgb: Rgb, towards: Rgb) -> Rgb:
+    """A step of a twelfth, at least one level, so that the loops above end."""
+
+    def step(level: int, goal: int) -> int:
+        move = (goal - level) / 12
+        return goal if abs(goal - level) < 2 else round(level + (move if abs(move) > 1 else (1 if move > 0 else -1)))
+
+    return step(rgb[0], towards[0]), step(rgb[1], towards[1]), step(rgb[2], towards[2])
+
+
+def _rgb(colour: str) -> Rgb:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _hex(rgb: Rgb) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
+def _ratio(one: Rgb, other: Rgb) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(rgb: Rgb) -> float:
+    def linear(level: int) -> float:
+        part = level / 255
+        return part / 12.92 if part <= 0.04045 else float(((part + 0.055) / 1.055) ** 2.4)
+
+    return 0.2126 * linear(rgb[0]) + 0.7152 * linear(rgb[1]) + 0.0722 * linear(rgb[2])

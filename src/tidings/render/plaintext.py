@@ -1,0 +1,132 @@
+"""Sanitised HTML as text to read: wrapped paragraphs, lists, and every link beside its words."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from lxml import etree
+from lxml import html as lxml_html
+
+WIDTH: Final = 72
+_BLOCKS: Final = frozenset(
+    """address article aside blockquote dd details div dl dt figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr
+    li main nav ol p pre section summary table tbody td tfoot th thead tr ul""".split()  # noqa: SIM905
+)
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+
+
+def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = None) -> str:
+    """Lines of at most `width` columns, broken at spaces only: a URL is never cut. `first` indents the first line."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = (first if first is not None and not lines else indent) or ""
+        empty = True
+        for word in paragraph.split():
+            if not empty and len(line) + 1 + len(word) > width:
+                lines.append(line)
+                line, empty = indent, True
+            line = line + word if empty else f"{line} {word}"
+            empty = False
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def text_of(markup: str, width: int = WIDTH) -> str:
+    """The text of an item's body: paragraphs apart by an empty line, links as `words <URL>`."""
+    if not markup.strip():
+        return ""
+    root = lxml_html.fragment_fromstring(markup, create_parent="div")
+    blocks: list[str] = []
+    _walk(root, blocks, "", width)
+    return "\n\n".join(block for block in blocks if block.strip())
+
+
+def fit_headings(markup: str, first: int) -> str:
+    """The same HTML with headings that start at level `first` and leave none out, and without ids.
+
+    Two bodies in one mail may carry the same id, and headings must not jump (WCAG 2.2, technique H42).
+    """
+    if not markup.strip():
+        return ""
+    root = lxml_html.fragment_fromstring(markup, create_parent="div")
+    levels = sorted({str(element.tag) for element in root.iter(*_HEADINGS)})
+    for element in root.iter(etree.Element):
+        if element.tag in levels:
+            element.tag = f"h{min(first + levels.index(element.tag), 6)}"
+        element.attrib.pop("id", None)
+    return "".join(
+        [
+            _escaped(root.text or ""),
+            *(etree.tostring(child, method="html", encoding="unicode") for child in root),
+        ]
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _walk(element: lxml_html.HtmlElement, blocks: list[str], indent: str, width: int, first: str | None = None) -> None:
+    """Appends the blocks below `element`; inline content between blocks becomes a paragraph of its own."""
+    run: list[str] = []
+    marker = first
+
+    def flush() -> None:
+        nonlocal marker
+        text = "\n".join(_SPACE.sub(" ", line).strip() for line in "".join(run).split("\v"))
+        run.clear()
+        if text.strip():
+            blocks.append(wrap(text.strip("\n"), width, indent, marker))
+            marker = None
+
+    run.append(element.text or "")
+    for child in element:
+        tag = child.tag if isinstance(child.tag, str) else ""
+        if tag == "hr":
+            flush()
+            blocks.append(f"{indent}* * *")
+        elif tag == "pre":
+            flush()
+            blocks.append("\n".join(f"{indent}{line}" for line in child.text_content().rstrip().splitlines()))
+        elif tag in ("ul", "ol"):
+            flush()
+            items: list[str] = []
+            for place, entry in enumerate(child.iterchildren("li"), start=1):
+                bullet = f"{place}. " if tag == "ol" else "- "
+                inner: list[str] = []
+                _walk(entry, inner, indent + " " * len(bullet), width, indent + bullet)
+                items.append("\n".join(inner))
+            blocks.append("\n".join(items))
+        elif tag == "tr":
+            flush()
+            cells = [" ".join(_inline(cell).replace("\v", " ").split()) for cell in child.iterchildren("td", "th")]
+            blocks.append(wrap(" | ".join(cells), width, indent))
+        elif tag in _BLOCKS:
+            flush()
+            _walk(child, blocks, indent + ("> " if tag == "blockquote" else ""), width, marker)
+            marker = None
+        elif tag:
+            run.append(_inline(child))
+        run.append(child.tail or "")
+    flush()
+
+
+def _inline(element: lxml_html.HtmlElement) -> str:
+    tag = element.tag
+    if tag == "br":
+        return "\v"
+    if tag == "img":
+        alt = element.get("alt", "")
+        return f"[{alt}]" if alt else ""
+    inner = element.text or ""
+    for child in element:
+        if isinstance(child.tag, str):
+            inner += _inline(child)
+        inner += child.tail or ""
+    href = element.get("href", "") if tag == "a" else ""
+    if not href or href.startswith("#"):
+        return inner
+    target = href.removeprefix("mailto:")
+    return f"<{href}>" if inner.strip() == href else inner if inner.strip() == target else f"{inner} <{href}>"
