@@ -1,0 +1,251 @@
+"""Pages: a front page for each language, a page for each item, the root and notices; plain HTML without scripts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError
+from jinja2.exceptions import TemplateError as JinjaError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup, escape
+
+from tidings.model.errors import InputError
+from tidings.model.item import NOTE, Item
+from tidings.render.i18n import catalogue, kind_label, language_name, text_direction
+from tidings.render.pageview import File, ItemView, item_view
+from tidings.render.palette import palette
+from tidings.render.site import ALL, FORMATS, FeedLink, SiteView, Translation, feed_path, page_path
+from tidings.render.templates import shipped_templates
+from tidings.render.urls import ascii_url, one_line
+
+LATEST = 10
+PER_KIND = 100
+RESOURCES = 50
+MAX_TITLE = 70
+"""Characters of `<title>`: what search engines and tabs show, and html-validate allows."""
+STYLESHEET = "style.css"
+_FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A file and the item that it belongs to."""
+
+    file: File
+    title: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The items of one kind."""
+
+    kind: str
+    label: str
+    items: tuple[ItemView, ...]
+
+
+class Pages:
+    """Renders pages with the newsroom's `templates/pages/` over the shipped ones, file by file."""
+
+    def __init__(self, overrides: Path | None = None) -> None:
+        folders = [*([overrides / "pages"] if overrides is not None else []), shipped_templates() / "pages"]
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+            undefined=StrictUndefined,
+            autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+
+    def stylesheet(self, site: SiteView) -> bytes:
+        """The one style sheet of all pages."""
+        return self._render("style.css.j2", colours=palette(site.colour))
+
+    def language_page(self, frame: Frame, items: Sequence[Item]) -> bytes:
+        """The front page of the frame's language; `items` are newest first."""
+        shown = [item_view(item, frame.site, "../") for item in items if item.kind != NOTE]
+        page = frame.page("../", frame.site.title, canonical=page_path(frame.site.language)) | {
+            "latest": shown[:LATEST],
+            "sections": _sections(shown, frame.site.language),
+            "resources": [Resource(file, item.title, item.path) for item in shown for file in item.files][:RESOURCES],
+        }
+        return self._page("index.html.j2", frame, page)
+
+    def item_page(self, frame: Frame, item: Item, translations: Sequence[Translation]) -> bytes:
+        """The page of an item."""
+        view = item_view(item, frame.site, "../../", translations)
+        paths = {each.language: page_path(each.language, each.slug) for each in translations}
+        paths[item.language] = view.path
+        page = frame.page("../../", view.title, summary=view.summary, paths=paths)
+        page |= {"canonical": ascii_url(item.url), "translations": [_own_and(each) for each in view.translations]}
+        return self._page("item.html.j2", frame, page, item=view)
+
+    def withdrawn_page(self, frame: Frame, item: Item) -> bytes:
+        """What stands where an item stood that was withdrawn: that it was, and why; nothing of it."""
+        words = frame.words
+        texts = [words.gettext("This publication has been withdrawn."), one_line(item.withdrawn)]
+        return self._page("notice.html.j2", frame, frame.page("../../", words.gettext("Withdrawn")) | {"texts": texts})
+
+    def missing_page(self, frame: Frame) -> bytes:
+        """What stands where nothing does. It is served at any depth, so its links start at the root of the host."""
+        words = frame.words
+        page = frame.page(urlsplit(frame.site.url).path or "/", words.gettext("Page not found"))
+        return self._page(
+            "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
+        )
+
+    def root_page(self, frame: Frame, titles: Iterable[tuple[str, str]]) -> bytes:
+        """The site's own address: a link for each `(language, title)`."""
+        doors = [
+            {
+                "language": language,
+                "dir": text_direction(language),
+                "name": language_name(language),
+                "path": page_path(language),
+                "title": title,
+            }
+            for language, title in titles
+        ]
+        page = frame.page("./", frame.site.title, canonical="") | {"languages": [], "doors": doors}
+        return self._page("root.html.j2", frame, page)
+
+    def _page(self, template: str, frame: Frame, page: dict[str, Any], **values: Any) -> bytes:
+        site = frame.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(frame.site)}"}
+        return self._render(
+            template,
+            site=site,
+            page=page,
+            colours=palette(frame.site.colour),
+            _=_translator(frame.words.gettext),
+            **values,
+        )
+
+    def _version(self, site: SiteView) -> str:
+        """So that no page meets the style sheet of another build in a cache."""
+        return hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
+
+    def _render(self, template: str, **values: Any) -> bytes:
+        try:
+            text = self._environment.get_template(template).render(values)
+        except TemplateSyntaxError as error:
+            raise InputError(f"templates/pages/{error.name or template}:{error.lineno}: {error.message}") from error
+        except TemplateNotFound as error:
+            raise InputError(f"templates/pages/{error.name or template} is missing") from error
+        except JinjaError as error:
+            raise InputError(f"templates/pages/{template}: {error}") from error
+        return text.lstrip().encode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all pages of one language share: the site, its languages' titles, and every feed."""
+
+    site: SiteView
+    feeds: tuple[FeedLink, ...]
+
+    @cached_property
+    def words(self) -> Any:
+        """The catalogue of the page's language."""
+        return catalogue(self.site.language)
+
+    @cached_property
+    def for_templates(self) -> dict[str, Any]:
+        """`site` in templates."""
+        site = self.site
+        own = [feed for feed in self.feeds if feed.language == site.language]
+        others = [feed for feed in self.feeds if feed.language != site.language and feed.name == ALL]
+        return {
+            "title": one_line(site.title),
+            "url": site.url,
+            "language": site.language,
+            "dir": text_direction(site.language),
+            "path": page_path(site.language),
+            "address": one_line(site.address),
+            "icon": ascii_url(site.logo_url.removeprefix(site.url)) if site.logo_url.startswith(site.url) else "",
+            # The page's own language first: liferea takes the first that it finds.
+            "discovery": [
+                {"type": FORMATS[ending], "title": f"{feed.title} ({_FORMAT_NAMES[ending]})", "language": feed.language}
+                | {"path": feed_path(feed.language, feed.name, ending)}
+                for feed in [*own, *others]
+                for ending in (FORMATS if feed in own and feed.name == ALL else ("rss",))
+            ],
+            "feeds": [{"title": feed.title, "formats": _formats(feed)} for feed in own],
+        }
+
+    def page(
+        self,
+        root: str,
+        title: str,
+        *,
+        summary: str = "",
+        canonical: str | None = None,
+        paths: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """`page` in templates; `root` is the way up, `paths` are this page's own in other languages."""
+        paths = paths or {}
+        return {
+            "root": root,
+            "title": one_line(title),
+            "head_title": head_title(one_line(title), one_line(self.site.title)),
+            "summary": summary,
+            "canonical": ascii_url(self.site.url + canonical) if canonical is not None else "",
+            "translations": [],
+            "languages": [
+                {
+                    "language": language,
+                    "name": language_name(language),
+                    "path": paths.get(language, page_path(language)),
+                    "current": language == self.site.language,
+                }
+                for language in self.site.languages
+            ]
+            if len(self.site.languages) > 1
+            else [],
+        }
+
+
+def head_title(title: str, site: str) -> str:
+    """`Title – Site` if it is short enough, else as much of the title as is."""
+    whole = title if title == site else f"{title} – {site}"
+    if len(whole) <= MAX_TITLE:
+        return whole
+    if len(title) <= MAX_TITLE:
+        return title
+    return title[: MAX_TITLE - 1].rsplit(" ", 1)[0].rstrip(" ,;:–-") + "…"
+
+
+def _own_and(link: Any) -> dict[str, str]:
+    return {"language": link.language, "url": link.url}
+
+
+def _formats(feed: FeedLink) -> list[dict[str, str]]:
+    return [
+        {"name": _FORMAT_NAMES[ending], "type": media_type, "path": feed_path(feed.language, feed.name, ending)}
+        for ending, media_type in FORMATS.items()
+    ]
+
+
+def _sections(items: Sequence[ItemView], language: str) -> list[Section]:
+    kinds = dict.fromkeys(item.kind for item in items)
+    return [
+        Section(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:PER_KIND])
+        for kind in kinds
+    ]
+
+
+def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
+    """`_("Published on %(date)s", date=...)`: the message is escaped, and so are its values unless they are markup."""
+
+    def translate(message: str, **values: Any) -> Markup:
+        text = escape(gettext(message))
+        return text % values if values else text
+
+    return translate
