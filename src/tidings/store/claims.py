@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal, or_, select, update
 
 from tidings.model.delivery import Delivery, DeliveryState, Purpose, SkipReason
 from tidings.store import consent
@@ -211,7 +211,9 @@ def hand_over(
             handed.append(delivery)
     d = t.deliveries
     if handed:
-        first = case((and_(d.c.doubts > 0, d.c.handed_at.is_not(None)), d.c.handed_at), else_=real_now)
+        first = case(
+            (and_(d.c.doubts > 0, d.c.handed_at.is_not(None)), d.c.handed_at), else_=literal(real_now, t.Moment())
+        )
         connection.execute(
             update(d)
             .where(d.c.id.in_([delivery.id for delivery in handed]))
@@ -298,9 +300,7 @@ def renew(connection: Connection, owner: str, group: Iterable[Delivery], until: 
         )
 
 
-def settle(
-    connection: Connection, owner: str, results: Iterable[tuple[Delivery, Mapping[str, Any]]]
-) -> list[Delivery]:
+def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery, Mapping[str, Any]]]) -> list[Delivery]:
     """Write what became of deliveries; returns those that are no longer this owner's, whose result is void."""
     d = t.deliveries
     void = []

@@ -31,7 +31,7 @@ def _version(connection: Connection) -> str | None:
 
 
 def create_or_check(store: Store) -> None:
-    """Make the tables of a fresh store. Raises StoreVersionError, which names `tidings upgrade`, for another version."""
+    """Make the tables of a fresh store. Raises StoreVersionError, naming `tidings upgrade`, for another version."""
     found = version(store)
     if found is None:
         _run(store, only_if_fresh=True)

@@ -1,0 +1,284 @@
+"""What one SMTP attempt is taken for: only a reply lost after the final dot is in doubt."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message as MessageHandler
+from aiosmtpd.smtp import AuthResult
+
+from tests.conftest import require_program
+from tests.smtp_sink import Sink
+from tidings.channels.smtp import SmtpTransport
+from tidings.model.delivery import Outcome, Verdict
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+
+DATA = b"Message-ID: <1@example.org>\r\nSubject: x\r\n\r\nhello\r\n"
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[Sink]:
+    with Sink(tmp_path / "sink.journal") as running:
+        yield running
+
+
+@pytest.fixture
+def transport(sink: Sink) -> Iterator[SmtpTransport]:
+    made = SmtpTransport("127.0.0.1", sink.port, timeout=5, dot_timeout=1)
+    yield made
+    made.close()
+
+
+def _hand(transport: SmtpTransport, local: str) -> Outcome:
+    return transport.hand("bounces@example.org", f"{local}@example.org", DATA)
+
+
+def test_accepted_carries_the_queue_id(transport: SmtpTransport, sink: Sink) -> None:
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert outcome.receipt == f"2.0.0 Ok: queued as {sink.taken()[0]['id']}"
+    assert outcome.via == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("local", "verdict", "taken"),
+    [
+        ("rcpt-550", Verdict.REJECTED, 0),
+        ("rcpt-450", Verdict.DEFERRED, 0),
+        ("rcpt-452", Verdict.DEFERRED, 0),
+        ("rcpt-552", Verdict.DEFERRED, 0),
+        ("rcpt-421", Verdict.DEFERRED, 0),
+        ("rst-rcpt", Verdict.DEFERRED, 0),
+        ("dot-451", Verdict.DEFERRED, 0),
+        ("dot-421", Verdict.DEFERRED, 0),
+        ("dot-554", Verdict.REJECTED, 0),
+        ("dot-552", Verdict.REJECTED, 0),
+        ("lost", Verdict.UNKNOWN, 1),
+        ("stall", Verdict.UNKNOWN, 1),
+        ("garbage", Verdict.UNKNOWN, 1),
+        ("taken-then-rst", Verdict.ACCEPTED, 1),
+    ],
+)
+def test_only_what_is_lost_after_the_dot_is_in_doubt(
+    transport: SmtpTransport, sink: Sink, local: str, verdict: Verdict, taken: int
+) -> None:
+    outcome = _hand(transport, local)
+    assert outcome.verdict is verdict, outcome
+    assert len(sink.taken()) == taken
+    if verdict is not Verdict.ACCEPTED:
+        assert outcome.reason
+        assert "\n" not in outcome.reason
+    # Whatever happened, the next message goes through.
+    assert _hand(transport, "grace").verdict is Verdict.ACCEPTED
+
+
+def test_a_big_body_cut_off_before_its_dot_is_not_in_doubt(transport: SmtpTransport) -> None:
+    # Bigger than what both sockets hold: the reset comes while it is still being written.
+    data = DATA + (b"x" * 70 + b"\r\n") * 400_000
+    outcome = transport.hand("b@example.org", "rst-data@example.org", data)
+    assert outcome.verdict is Verdict.DEFERRED
+
+
+def test_one_connection_carries_many(transport: SmtpTransport, sink: Sink) -> None:
+    for number in range(20):
+        assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
+    assert sink.opened == 1
+    assert len({entry["to"] for entry in sink.taken()}) == 20
+
+
+def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpTransport, sink: Sink) -> None:
+    sink.close_after = 3
+    for number in range(10):
+        assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
+    assert sink.opened == 4
+    assert len(sink.taken()) == 10
+
+
+def test_a_refusal_leaves_the_connection_usable(transport: SmtpTransport, sink: Sink) -> None:
+    assert _hand(transport, "rcpt-550").verdict is Verdict.REJECTED
+    assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
+    assert sink.opened == 1
+    assert "RSET" in sink.commands
+
+
+def test_a_refused_sender_is_not_the_readers_fault(transport: SmtpTransport) -> None:
+    outcome = transport.hand("refused-sender@example.org", "ada@example.org", DATA)
+    assert outcome.verdict is Verdict.DEFERRED
+    assert outcome.reason == "550 5.7.1 not you (MAIL)"
+
+
+def test_nobody_there_is_not_started() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    outcome = SmtpTransport("127.0.0.1", port, timeout=2).hand("b@example.org", "ada@example.org", DATA)
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert str(port) in outcome.reason
+
+
+def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpTransport, sink: Sink) -> None:
+    sink.greeting = "421 4.3.2 too busy"
+    assert _hand(transport, "ada").verdict is Verdict.NOT_STARTED
+
+
+@pytest.mark.parametrize(
+    "address", ["a\r\nRCPT TO:<b@example.org>", "a@b\n", "a>b@example.org", "a b@example.org", "\0@x"]
+)
+def test_no_command_is_smuggled_in_an_address(transport: SmtpTransport, sink: Sink, address: str) -> None:
+    with pytest.raises(ValueError, match="SMTP command"):
+        transport.hand("b@example.org", address, DATA)
+    with pytest.raises(ValueError, match="SMTP command"):
+        transport.hand(address, "b@example.org", DATA)
+    assert sink.taken() == []
+
+
+def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpTransport, sink: Sink) -> None:
+    body = b"Message-ID: <1@x>\n\n.\n.\r.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end"
+    assert transport.hand("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
+    (entry,) = sink.taken()
+    assert (
+        entry["text"] == "Message-ID: <1@x>\r\n\r\n.\r\n.\r\n.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end\r\n"
+    )
+    assert not [command for command in sink.commands if "evil" in command]
+
+
+def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpTransport, sink: Sink) -> None:
+    outcome = transport.hand("b@example.org", "жібек@example.org", DATA)
+    assert outcome.verdict is Verdict.REJECTED
+    assert "SMTPUTF8" in outcome.reason
+    assert sink.taken() == []
+
+
+def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) -> None:
+    with Sink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
+        transport = SmtpTransport("127.0.0.1", sink.port, timeout=5)
+        assert transport.hand("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
+        assert transport.hand("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
+        transport.close()
+        assert [entry["to"] for entry in sink.taken()] == ["жібек@example.org", "ada@example.org"]
+        mails = [command for command in sink.commands if command.startswith("MAIL")]
+        assert [mail.endswith("SMTPUTF8") for mail in mails] == [True, False]
+
+
+def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink) -> None:
+    transport = SmtpTransport("127.0.0.1", sink.port, security="starttls", timeout=5)
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert "STARTTLS" in outcome.reason
+    assert sink.taken() == []
+
+
+def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: Sink) -> None:
+    arrived = threading.Event()
+    transport = SmtpTransport(
+        "127.0.0.1",
+        sink.port,
+        timeout=5,
+        dot_timeout=30,
+        reached=lambda point: arrived.set() if point == "after-dot" else None,
+    )
+    sink.delay = 3
+    found: list[Outcome] = []
+    thread = threading.Thread(target=lambda: found.append(_hand(transport, "ada")))
+    thread.start()
+    assert arrived.wait(5)
+    begun = time.monotonic()
+    transport.abort()
+    thread.join(5)
+    assert time.monotonic() - begun < 2
+    assert found[0].verdict is Verdict.UNKNOWN
+    # No new connection after that.
+    assert _hand(transport, "grace").verdict is Verdict.NOT_STARTED
+
+
+# -- against a server that we did not write ---------------------------------------------------------------------------
+
+
+class _Keep(MessageHandler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[str] = []
+
+    def handle_message(self, message: object) -> None:
+        self.got.append(str(message["X-RcptTo"]))  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody signed but we."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = [require_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-addext", "keyUsage=digitalSignature,keyCertSign"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def _authenticate(server: object, session: object, envelope: object, mechanism: str, data: object) -> AuthResult:
+    good = getattr(data, "login", b"") == b"news" and getattr(data, "password", b"") == b"s3cret"
+    return AuthResult(success=good, handled=False)
+
+
+@pytest.fixture(params=["starttls", "tls"])
+def secure(request: pytest.FixtureRequest, certificate: tuple[Path, Path]) -> Iterator[tuple[str, int, _Keep]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    handler = _Keep()
+    options: dict[str, object] = {"authenticator": _authenticate, "auth_required": True}
+    if request.param == "starttls":
+        options |= {"tls_context": context, "require_starttls": True}
+    else:
+        options |= {"ssl_context": context, "auth_require_tls": False}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(handler, hostname="127.0.0.1", port=port, **options)
+    controller.start()
+    yield request.param, port, handler
+    controller.stop()
+
+
+def test_login_over_tls(secure: tuple[str, int, _Keep], certificate: tuple[Path, Path]) -> None:
+    security, port, handler = secure
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    transport = SmtpTransport(
+        "localhost", port, security=security, username="news", password="s3cret", timeout=5, context=trusted
+    )
+    assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
+    assert _hand(transport, "grace").verdict is Verdict.ACCEPTED
+    transport.close()
+    assert handler.got == ["ada@example.org", "grace@example.org"]
+
+
+def test_a_wrong_password_says_so_and_does_not_show_it(
+    secure: tuple[str, int, _Keep], certificate: tuple[Path, Path]
+) -> None:
+    security, port, handler = secure
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    transport = SmtpTransport(
+        "localhost", port, security=security, username="news", password="hunter2", timeout=5, context=trusted
+    )
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert re.search("refused the login: 535", outcome.reason)
+    assert "hunter2" not in outcome.reason
+    assert handler.got == []
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(secure: tuple[str, int, _Keep]) -> None:
+    security, port, handler = secure
+    transport = SmtpTransport("localhost", port, security=security, username="news", password="s3cret", timeout=5)
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert "certificate" in outcome.reason
+    assert handler.got == []
