@@ -392,7 +392,7 @@ def test_a_broken_file_keeps_its_last_good_version_and_is_told_once(store: Store
     assert (
         (aside.ref, aside.since) == ("a.en", NOW + HOUR)
         and "no closing ---" in aside.problem
-        and "mend it" in aside.problem
+        and "Mend it" in aside.problem
     )
     assert list(notices(store)) == ["set-aside:newsroom:a.en"]
     shelf.broken = {"a.en": "another reason"}

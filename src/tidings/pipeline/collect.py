@@ -180,7 +180,7 @@ def _write_aside(
     for problem in (*sweep.problems, *changes.refused):
         if problem.level == "error":
             errors.setdefault(problem.file, []).append(problem)
-    texts = {ref: "\n".join(map(_line, problems)) or f"{ref} could not be taken" for ref, problems in errors.items()}
+    texts = {ref: "\n".join(map(str, problems)) or f"{ref} could not be taken" for ref, problems in errors.items()}
     if {ref: each.problem for ref, each in before.items()} == texts:
         return
     with store.write() as connection:
@@ -193,11 +193,6 @@ def _write_aside(
         for ref in before.keys() - texts.keys():
             stored_items.clear_aside(connection, source, ref)
             _forget(connection, _aside_key(source, ref))
-
-
-def _line(problem: Problem) -> str:
-    mend = f" ({problem.mend})" if problem.mend else ""
-    return f"{problem.file}:{problem.line}: {problem.message}{mend}"
 
 
 def _is_noted(connection: Connection, key: str) -> bool:

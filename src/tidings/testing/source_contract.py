@@ -1,0 +1,154 @@
+"""What every source promises. A new source passes it: subclass `SourceContract` in a test and give it a `case`.
+
+class TestMySource(SourceContract):
+    @pytest.fixture
+    def case(self, tmp_path):
+        return MyCase(tmp_path)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tidings.sources.base import Source, Sweep
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+HOSTILE = (
+    '<p onclick="x()" style="position:fixed">A <a href="javascript:x()">link</a> <a href="/about me">about</a>'
+    ' <img src="/pictures/при вет.jpg" alt="A picture"></p><script>x()</script><iframe src="https://e.example/"></iframe>'
+    "<svg onload=x()><circle/></svg><math><mi>x</mi></math>"
+)
+_FORBIDDEN = {"script", "iframe", "svg", "math", "style", "form", "object", "embed", "link", "meta", "base"}
+
+
+class SourceCase(ABC):
+    """One source over content that the suite changes. Texts are plain; `body` is HTML."""
+
+    source: Source
+
+    @abstractmethod
+    def write(self, name: str, language: str, title: str, body: str) -> None:
+        """Create or replace an item, so that a sweep finds it under this name and language."""
+
+    @abstractmethod
+    def spoil(self, name: str, language: str) -> None:
+        """Damage an item so that it cannot be taken."""
+
+    @abstractmethod
+    def remove(self, name: str, language: str) -> None:
+        """Take an item away."""
+
+    @abstractmethod
+    def break_down(self) -> None:
+        """Make the whole source unreadable."""
+
+
+class SourceContract(ABC):
+    """The suite."""
+
+    @pytest.fixture
+    @abstractmethod
+    def case(self, tmp_path: Path) -> SourceCase:
+        """A fresh, empty source; its languages are en and ru."""
+
+    def test_an_empty_source_is_readable(self, case: SourceCase) -> None:
+        assert case.source.sweep(NOW) == Sweep(())
+
+    def test_it_tells_what_it_holds(self, case: SourceCase) -> None:
+        case.write("youth-forum", "en", 'Youth: "Forum" & more', "<p>One</p>")
+        case.write("youth-forum", "ru", "Форум молодёжи", "<p>Два</p>")
+        found = {one.language: one for one in case.source.sweep(NOW).found}
+        assert found["en"].title == 'Youth: "Forum" & more'
+        assert "<p>One</p>" in found["en"].body
+        assert found["ru"].title == "Форум молодёжи"
+        assert found["ru"].name == found["en"].name
+        assert found["en"].ref != found["ru"].ref
+
+    def test_the_same_content_twice_is_the_same(self, case: SourceCase) -> None:
+        case.write("a", "en", "A", HOSTILE)
+        assert case.source.sweep(NOW) == case.source.sweep(NOW.replace(year=2027))
+
+    def test_the_fingerprint_goes_by_content_not_by_place(self, case: SourceCase) -> None:
+        case.write("a", "en", "A", "<p>One</p>")
+        case.write("b", "en", "A", "<p>One</p>")
+        first, second = case.source.sweep(NOW).found
+        assert first.fingerprint == second.fingerprint
+        assert len(first.fingerprint) == 64
+        case.write("b", "en", "A", "<p>Two</p>")
+        prints = {one.name: one.fingerprint for one in case.source.sweep(NOW).found}
+        assert prints["a"] == first.fingerprint != prints["b"]
+
+    def test_bodies_are_safe_and_their_links_whole(self, case: SourceCase) -> None:
+        case.write("a", "en", "A", HOSTILE)
+        [one] = case.source.sweep(NOW).found
+        seen = _Seen()
+        seen.feed(one.body)
+        assert not seen.tags & _FORBIDDEN
+        assert not {name for name in seen.attributes if name.startswith("on")}
+        assert "style" not in seen.attributes
+        assert seen.addresses
+        for address in seen.addresses:
+            assert urlsplit(address).scheme in ("http", "https")
+            assert address.isascii()
+            assert " " not in address
+
+    def test_texts_hold_nothing_that_breaks_a_feed(self, case: SourceCase) -> None:
+        case.write("a", "en", "A\x0bB", "<p>C\x0cD&#11;E\ufffe</p>")
+        [one] = case.source.sweep(NOW).found
+        assert one.title == "AB"
+        assert not any(character < " " and character not in "\n\t" for character in one.title + one.body + one.summary)
+        assert "\ufffe" not in one.body
+
+    def test_one_bad_item_is_set_aside_with_a_mend_and_the_others_go_on(self, case: SourceCase) -> None:
+        case.write("a", "en", "A", "<p>One</p>")
+        case.write("b", "en", "B", "<p>Two</p>")
+        case.spoil("a", "en")
+        sweep = case.source.sweep(NOW)
+        assert [one.name for one in sweep.found] == ["b"]
+        assert sweep.readable
+        [ref] = sweep.set_aside
+        problem = next(problem for problem in sweep.problems if problem.level == "error")
+        assert problem.file == ref
+        assert problem.line >= 1
+        assert problem.message
+        assert problem.mend
+        case.write("a", "en", "A", "<p>One</p>")
+        assert not case.source.sweep(NOW).set_aside
+
+    def test_what_was_taken_away_is_absent(self, case: SourceCase) -> None:
+        case.write("a", "en", "A", "<p>One</p>")
+        assert case.source.sweep(NOW).found
+        case.remove("a", "en")
+        assert case.source.sweep(NOW) == Sweep(())
+
+    def test_an_unreadable_source_says_so_and_nothing_of_absence(self, case: SourceCase) -> None:
+        case.write("a", "en", "A", "<p>One</p>")
+        case.source.sweep(NOW)
+        case.break_down()
+        sweep = case.source.sweep(NOW)
+        assert not sweep.readable
+        assert not sweep.found
+        assert sweep.problems
+        assert sweep.problems[0].mend
+
+    def test_watched_folders_exist(self, case: SourceCase) -> None:
+        assert all(path.is_dir() for path in case.source.watch_paths())
+
+
+class _Seen(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.addresses += [value or "" for name, value in attrs if name in ("href", "src")]
