@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 from tidings.model.delivery import Outcome
 
@@ -54,7 +53,7 @@ class PostItem:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """What a channel is asked to carry: one story, or an edition of several. Frozen as JSON when the edition is composed."""
+    """What a channel is asked to carry: one story, or an edition of several; `prepare` makes the frozen body of it."""
 
     title: str
     url: str
@@ -62,7 +61,10 @@ class Post:
     items: tuple[PostItem, ...]
     edition: str
     site: str
-    extra: Mapping[str, str] = field(default_factory=dict)
+    at: datetime
+    """When it was composed; part of the frozen body, so that a retry is the same bytes."""
+    text: str = ""
+    """For a notice: what it says; it has no items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Attempt:
 
     key: str
     at: datetime
-    timeout: float = 20.0
+    """Real time, not the newsroom's: receivers refuse a signature that is minutes off."""
 
 
 class Channel(Protocol):
@@ -91,6 +93,3 @@ class Channel(Protocol):
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Hand over one prepared body. Raises only for a bug or bad configuration."""
-
-
-JSON = dict[str, Any]

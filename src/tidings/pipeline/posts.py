@@ -23,6 +23,7 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
         items=items,
         edition=edition.name,
         site=newsroom.site.title.get(selection.language, default),
+        at=edition.cut,
     )
 
 

@@ -1,0 +1,57 @@
+"""What an HTTP answer means for a delivery: one policy for every channel."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from tidings.model.delivery import Outcome, Verdict
+from tidings.net import Answer, GuardedSession, LostError, NotSentError
+
+_LONGEST_WAIT = 86_400.0
+
+
+def hand_over(session: GuardedSession, url: str, body: bytes, headers: dict[str, str]) -> Answer | Outcome:
+    """POST once. An Answer means 2xx; everything else is an Outcome already.
+
+    A refusal with 4xx was certainly not taken. After 5xx, or a connection lost once the request was on its way, nobody
+    can know: the outcome is unknown and the channel's idempotency decides about a retry.
+    """
+    try:
+        answer = session.post(url, body, headers)
+    except NotSentError as error:
+        return Outcome(Verdict.DEFERRED, reason=str(error))
+    except LostError as error:
+        return Outcome(Verdict.UNKNOWN, reason=str(error))
+    status = answer.status
+    if 200 <= status < 300:
+        return answer
+    wait = retry_after(answer.headers.get("retry-after", ""))
+    said = f"HTTP {status}"
+    if status == 429 or status == 408:
+        return Outcome(Verdict.DEFERRED, reason=said, retry_after=wait)
+    if status == 410:
+        return Outcome(Verdict.REJECTED, reason=f"{said}: gone, and asks never to be called again", disable=True)
+    if 300 <= status < 400:
+        return Outcome(Verdict.REJECTED, reason=f"{said}: redirects are not followed; write the new address")
+    if 400 <= status < 500:
+        return Outcome(Verdict.REJECTED, reason=f"{said}: {_words(answer.text)}".rstrip(": "))
+    return Outcome(Verdict.UNKNOWN, reason=said, retry_after=wait)
+
+
+def retry_after(text: str, now: datetime | None = None) -> float | None:
+    """Seconds to wait, from either form of Retry-After (RFC 9110 §10.2.3); None where it says nothing usable."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _LONGEST_WAIT)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max((moment - (now or datetime.now(UTC))).total_seconds(), 0.0), _LONGEST_WAIT)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())[:120]

@@ -1,0 +1,157 @@
+"""The suite that every channel passes: ours, and those of third parties.
+
+Subclass `ChannelContract` in a test module and say how a channel of yours is made for an address on loopback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tidings.channels.base import Attempt, Channel, Idempotency, Post, PostItem
+from tidings.model.delivery import Verdict
+from tidings.testing.http_sink import HttpSink, Step
+
+_AT = datetime(2026, 11, 20, 4, tzinfo=UTC)
+
+
+def sample_item(number: int = 1, **changes: object) -> PostItem:
+    """A story with the characters that break things."""
+    item = PostItem(
+        id=f"urn:uuid:00000000-0000-0000-0000-{number:012}",
+        story=f"story-{number}",
+        language="kk",
+        kind="story",
+        title=f"Ауыз су: «{number}» & <жаңа> құдықтар | #SDG6 @here",
+        summary="Су құбыры 1 200 үйге жетті. " * 20,
+        url=f"https://news.example.org/kk/story-{number}/",
+        published=_AT,
+        topics=("sdg-6",),
+        image="https://news.example.org/media/0123456789abcdef/well.jpg",
+        image_alt="A well",
+    )
+    return replace(item, **changes)  # type: ignore[arg-type]
+
+
+def sample_post(count: int = 1) -> Post:
+    """A post of so many stories."""
+    return Post(
+        title="Weekly digest",
+        url="https://news.example.org/kk/",
+        language="kk",
+        items=tuple(sample_item(number) for number in range(1, count + 1)),
+        edition="weekly/7",
+        site="Newsroom",
+        at=_AT,
+    )
+
+
+class ChannelContract:
+    """What the ledger relies on."""
+
+    success = Step(200, b"ok")
+
+    def make(self, url: str) -> Channel:
+        """A channel of yours that talks to `url`, private addresses allowed."""
+        raise NotImplementedError
+
+    def make_public(self, url: str) -> Channel:
+        """The same without `allow_private`."""
+        raise NotImplementedError
+
+    def _attempt(self) -> Attempt:
+        return Attempt(key="team:story-1:story:0", at=datetime.now(UTC))
+
+    def test_equal_posts_give_equal_bytes(self) -> None:
+        channel = self.make("http://127.0.0.1:9/")
+        assert channel.prepare(sample_post(3)) == channel.prepare(sample_post(3))
+
+    def test_a_long_post_fits_and_keeps_its_links(self) -> None:
+        channel = self.make("http://127.0.0.1:9/")
+        for count in (1, 5, 12):
+            body = channel.prepare(sample_post(count))
+            assert channel.length(body) <= channel.capabilities.max_length
+            for item in sample_post(count).items:
+                assert item.url in channel.text(body)
+
+    def test_success_is_accepted(self) -> None:
+        with HttpSink([self.success]) as sink:
+            channel = self.make(sink.url)
+            outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+        assert outcome.verdict is Verdict.ACCEPTED
+        assert len(sink.received) == 1
+
+    def test_nobody_listening_is_deferred_for_nothing_was_handed_over(self) -> None:
+        channel = self.make("http://127.0.0.1:9/")
+        assert channel.send(channel.prepare(sample_post()), self._attempt()).verdict is Verdict.DEFERRED
+
+    def test_429_is_deferred_for_as_long_as_it_says(self) -> None:
+        with HttpSink([Step(429, headers={"Retry-After": "7"})]) as sink:
+            channel = self.make(sink.url)
+            outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+        assert (outcome.verdict, outcome.retry_after) == (Verdict.DEFERRED, 7.0)
+
+    def test_a_definite_refusal_is_rejected(self) -> None:
+        for status in (400, 403, 404):
+            with HttpSink([Step(status, b"invalid_payload")]) as sink:
+                channel = self.make(sink.url)
+                outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+            assert outcome.verdict is Verdict.REJECTED
+            assert str(status) in outcome.reason
+
+    def test_410_asks_never_to_be_called_again(self) -> None:
+        with HttpSink([Step(410)]) as sink:
+            channel = self.make(sink.url)
+            assert channel.send(channel.prepare(sample_post()), self._attempt()).disable
+
+    def test_a_redirect_is_not_followed(self) -> None:
+        with HttpSink() as inner, HttpSink([Step(302, headers={"Location": inner.url})]) as sink:
+            channel = self.make(sink.url)
+            outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+        assert outcome.verdict is Verdict.REJECTED
+        assert not inner.received
+
+    def test_500_may_have_been_taken(self) -> None:
+        with HttpSink([Step(500)]) as sink:
+            channel = self.make(sink.url)
+            assert channel.send(channel.prepare(sample_post()), self._attempt()).verdict is Verdict.UNKNOWN
+
+    def test_a_reset_after_taking_may_have_been_taken(self) -> None:
+        with HttpSink([Step(reset="after")]) as sink:
+            channel = self.make(sink.url)
+            assert channel.send(channel.prepare(sample_post()), self._attempt()).verdict is Verdict.UNKNOWN
+        assert len(sink.received) == 1
+
+    def test_a_repeat_carries_the_same_key_where_the_channel_claims_one(self) -> None:
+        with HttpSink([Step(500), self.success]) as sink:
+            channel = self.make(sink.url)
+            body = channel.prepare(sample_post())
+            channel.send(body, self._attempt())
+            channel.send(body, self._attempt())
+        first, second = sink.received
+        assert first.body == second.body
+        if channel.capabilities.idempotency is not Idempotency.NONE:
+            same = {k for k in first.headers if first.headers[k] == second.headers.get(k)}
+            assert same & {"webhook-id", "idempotency-key"}
+
+    def test_the_address_is_in_no_word_of_an_outcome(self) -> None:
+        for plan in ([Step(500)], [Step(404)], [Step(302)], [Step(reset="before")], [Step(reset="after")]):
+            with HttpSink(plan) as sink:
+                channel = self.make(sink.url)
+                outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+            assert "secret-part-of-the-path" not in repr(outcome)
+            assert "secret-part-of-the-path" not in repr(channel)
+
+    def test_an_inner_address_is_refused_unless_allowed(self) -> None:
+        with HttpSink([self.success]) as sink:
+            channel = self.make_public(sink.url)
+            outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+        assert outcome.verdict is Verdict.DEFERRED
+        assert "allow_private" in outcome.reason
+        assert not sink.received
+
+    def test_a_huge_answer_is_not_swallowed(self) -> None:
+        with HttpSink([Step(404, b"x" * 10_000_000)]) as sink:
+            channel = self.make(sink.url)
+            outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+        assert len(outcome.reason) < 500

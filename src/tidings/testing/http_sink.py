@@ -1,0 +1,93 @@
+"""An HTTP receiver that does what a plan says: answers, refuses, resets, stalls. It remembers what it took."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One request that came in whole."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Step:
+    """What happens to one request. `reset` closes the connection hard: before reading, or after taking it."""
+
+    status: int = 200
+    body: bytes = b"ok"
+    headers: dict[str, str] = field(default_factory=dict)
+    reset: str = ""
+    stall: float = 0.0
+
+
+class HttpSink:
+    """`with HttpSink([Step(503), Step()]) as sink:` serves on loopback; after the plan, the last step again."""
+
+    def __init__(self, plan: list[Step] | None = None, accept: Callable[[Received], bool] | None = None) -> None:
+        self.plan = plan or [Step()]
+        self.received: list[Received] = []
+        self._accept = accept
+        self._count = 0
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                sink._handle(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook/secret-part-of-the-path"
+
+    def _handle(self, request: BaseHTTPRequestHandler) -> None:
+        step = self.plan[min(self._count, len(self.plan) - 1)]
+        self._count += 1
+        if step.reset == "before":
+            _reset(request.connection)
+            return
+        body = request.rfile.read(int(request.headers.get("Content-Length", "0")))
+        self.received.append(Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body))
+        time.sleep(step.stall)
+        if step.reset == "after":
+            _reset(request.connection)
+            return
+        request.send_response(step.status)
+        for name, value in step.headers.items():
+            request.send_header(name, value)
+        request.send_header("Content-Length", str(len(step.body)))
+        request.end_headers()
+        try:
+            request.wfile.write(step.body)
+        except OSError:
+            request.close_connection = True
+
+    def __enter__(self) -> HttpSink:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()

@@ -1,0 +1,51 @@
+"""Slack: the contract of all channels, and Block Kit's own limits."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from tidings.channels.base import Attempt, Channel
+from tidings.channels.slack import Settings, SlackChannel
+from tidings.model.delivery import Verdict
+from tidings.testing.channel_contract import ChannelContract, sample_post
+from tidings.testing.http_sink import HttpSink, Step
+
+
+def channel(url: str, *, allow_private: bool = True) -> SlackChannel:
+    return SlackChannel("team", Settings(type="slack", url=SecretStr(url), allow_private=allow_private))
+
+
+class TestSlack(ChannelContract):
+    def make(self, url: str) -> Channel:
+        return channel(url)
+
+    def make_public(self, url: str) -> Channel:
+        return channel(url, allow_private=False)
+
+
+def test_blocks_keep_to_the_limits_of_block_kit() -> None:
+    for count in (1, 12, 60):
+        blocks = json.loads(channel("http://127.0.0.1:9/").prepare(sample_post(count)))["blocks"]
+        assert len(blocks) <= 50
+        for block in blocks:
+            text = block.get("text", {}).get("text", "")
+            assert len(text) <= (150 if block["type"] == "header" else 3000)
+            if "accessory" in block:
+                assert 0 < len(block["accessory"]["alt_text"]) <= 2000
+
+
+def test_a_headline_calls_nobody_and_breaks_no_markup() -> None:
+    text = channel("http://127.0.0.1:9/").text(channel("http://127.0.0.1:9/").prepare(sample_post()))
+    assert "&lt;жаңа&gt;" in text
+    assert "&amp;" in text
+    assert text.count("|") == 1  # that of the link
+
+
+def test_200_without_ok_is_no_success() -> None:
+    with HttpSink([Step(200, b"<html>a login page</html>")]) as sink:
+        room = channel(sink.url)
+        outcome = room.send(room.prepare(sample_post()), Attempt("k", datetime.now(UTC)))
+    assert outcome.verdict is Verdict.UNKNOWN
