@@ -56,6 +56,7 @@ class Pages:
 
     def __init__(self, overrides: Path | None = None) -> None:
         folders = [*([overrides / "pages"] if overrides is not None else []), shipped_templates() / "pages"]
+        self._versions: dict[str, str] = {}
         self._environment = ImmutableSandboxedEnvironment(
             loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
             undefined=StrictUndefined,
@@ -130,7 +131,9 @@ class Pages:
 
     def _version(self, site: SiteView) -> str:
         """So that no page meets the style sheet of another build in a cache."""
-        return hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
+        if site.colour not in self._versions:
+            self._versions[site.colour] = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
+        return self._versions[site.colour]
 
     def _render(self, template: str, **values: Any) -> bytes:
         try:

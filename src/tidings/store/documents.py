@@ -1,0 +1,110 @@
+"""What stands in public/: for each path its ETag and the moment of its last change, which move together."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from tidings.store import schema as t
+
+_IDENTITY = "newsroom_identity"
+_PUBLISHED = "published"
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`path` is below public/; `etag` stands without quotes; `modified` is in whole seconds."""
+
+    path: str
+    etag: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Minted once for a newsroom: the root of its feeds' ids, which outlive every address; and since when it is."""
+
+    id: uuid.UUID
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What public/ was last made from, and the moment from which it is out of date by itself (None: never)."""
+
+    key: str
+    until: datetime | None
+
+
+def load_documents(connection: Connection) -> dict[str, Document]:
+    """All of them by path."""
+    rows = connection.execute(select(t.documents.c.path, t.documents.c.etag, t.documents.c.modified))
+    return {row.path: Document(*row) for row in rows}
+
+
+def find_document(connection: Connection, path: str) -> Document | None:
+    """One, or None."""
+    columns = (t.documents.c.path, t.documents.c.etag, t.documents.c.modified)
+    row = connection.execute(select(*columns).where(t.documents.c.path == path)).first()
+    return None if row is None else Document(*row)
+
+
+def save_documents(connection: Connection, documents: Sequence[Document]) -> None:
+    """Write them, new or anew."""
+    forget_documents(connection, [document.path for document in documents])
+    if documents:
+        rows = [{"path": each.path, "etag": each.etag, "modified": each.modified} for each in documents]
+        connection.execute(insert(t.documents), rows)
+
+
+def forget_documents(connection: Connection, paths: Collection[str]) -> None:
+    """They stand in public/ no more."""
+    wanted = list(paths)
+    for start in range(0, len(wanted), _CHUNK):
+        connection.execute(delete(t.documents).where(t.documents.c.path.in_(wanted[start : start + _CHUNK])))
+
+
+def is_withdrawn(connection: Connection, language: str, slug: str) -> bool:
+    """Whether the item that had this page was withdrawn."""
+    query = select(t.items.c.withdrawn).where(t.items.c.language == language, t.items.c.slug == slug)
+    return bool(connection.scalar(query.where(t.items.c.gone_at.is_(None))))
+
+
+def find_identity(connection: Connection) -> Identity | None:
+    """None until one was minted."""
+    value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _IDENTITY))
+    if value is None:
+        return None
+    minted, _, since = value.partition(" ")
+    return Identity(uuid.UUID(minted), datetime.fromisoformat(since))
+
+
+def mint_identity(connection: Connection, now: datetime) -> Identity:
+    """The newsroom's identity, minted if it has none. In a write transaction."""
+    known = find_identity(connection)
+    if known is None:
+        known = Identity(uuid.uuid4(), now.replace(microsecond=0))
+        connection.execute(insert(t.facts).values(name=_IDENTITY, value=f"{known.id} {known.since.isoformat()}"))
+    return known
+
+
+def find_stamp(connection: Connection) -> Stamp | None:
+    """None before anything was published."""
+    value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _PUBLISHED))
+    if value is None:
+        return None
+    key, _, until = value.partition(" ")
+    return Stamp(key, datetime.fromisoformat(until) if until else None)
+
+
+def save_stamp(connection: Connection, stamp: Stamp | None) -> None:
+    """Remember what public/ is made from; None where it is not all there yet."""
+    connection.execute(delete(t.facts).where(t.facts.c.name == _PUBLISHED))
+    if stamp is not None:
+        value = f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}"
+        connection.execute(insert(t.facts).values(name=_PUBLISHED, value=value))
