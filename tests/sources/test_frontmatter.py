@@ -195,7 +195,8 @@ def test_lists_flags_and_addresses(tmp_path: Path) -> None:
     one = good(
         tmp_path,
         "title: T\ntopics: [sdg-4, youth, youth]\norganisations: UNICEF\nauthors:\n- A. Author\n- Б. Автор\nlead: yes\n"
-        "not_in: [digest, facebook]\ndraft: FALSE\nstory: Youth Forum\nurl: https://example.org/ru/молодёжь и дети?q=да",
+        "not_in: [digest, facebook]\ndraft: FALSE\nstory: Youth Forum\n"
+        "url: https://example.org/ru/молодёжь и дети?q=да",
     )
     assert one.topics == ("sdg-4", "youth") and one.organisations == ("UNICEF",)
     assert (
