@@ -23,13 +23,16 @@ class Selection:
     corrections: tuple[Item, ...] = ()
 
     @property
+    def leading(self) -> tuple[Item, ...]:
+        """The lead, if there is one."""
+        return (self.lead,) if self.lead else ()
+
+    @property
     def stories(self) -> tuple[str, ...]:
         """The story keys that count as had by who gets this (neither notes nor corrections)."""
-        lead = (self.lead,) if self.lead else ()
-        return tuple(item.story for item in (*lead, *self.items, *self.titles))
+        return tuple(item.story for item in (*self.leading, *self.items, *self.titles))
 
     @property
     def all_items(self) -> tuple[Item, ...]:
         """Every item that the digest shows, in reading order."""
-        lead = (self.lead,) if self.lead else ()
-        return (*self.notes, *lead, *self.items, *self.titles, *self.corrections)
+        return (*self.notes, *self.leading, *self.items, *self.titles, *self.corrections)

@@ -64,7 +64,7 @@ class Addressed:
 class Edit:
     """What one edition is about, before anybody is addressed.
 
-    `stories` are in the edition's order; `explicit` means that a person named them, so that who had them gets them again.
+    `stories` are in the edition's order; `explicit` means that a person named them: who had them gets them again.
     `edition` is the edition's id, or one above the newest while only planning.
     """
 
@@ -113,7 +113,9 @@ def _address_list(
             target = list_target(part.list, reader.subscriber)
             purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
 
-            def skip(reason: SkipReason, target: str = target, purpose: str = purpose, reader: subscribers.Reader = reader) -> Addressed:
+            def skip(
+                reason: SkipReason, target: str = target, purpose: str = purpose, reader: subscribers.Reader = reader
+            ) -> Addressed:
                 return Addressed(
                     target, "", purpose, part.list, "", reader.subscriber, reader.address_hash, reason=reason
                 )
@@ -217,10 +219,9 @@ class _Choices:
         if id(chosen) not in self._groups:
             selection = chosen.selection
             if self._part.per == "item":
-                lead = (selection.lead,) if selection.lead else ()
                 made = [
                     (item.story, Group(self._outlet, item.story, Selection(selection.language, item)))
-                    for item in (*lead, *selection.items)
+                    for item in (*selection.leading, *selection.items)
                 ]
             else:
                 made = [("", Group(self._outlet, "", selection))]

@@ -130,7 +130,7 @@ class Composer:
     ) -> Composed | None:
         """Freeze an edition for a slot, or for a person (`slot` None). `late` says how late, and holds it.
 
-        `claim` runs first, in the transaction that numbers the edition; None is returned where another process was first.
+        `claim` runs first, in the transaction that numbers the edition; None where another process was first.
         """
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
@@ -225,9 +225,7 @@ class Composer:
             if kind == "channel":
                 rendered.append(self._render_post(edit, edition, name, outlet, language, story, members))
             else:
-                part = next(
-                    p for p in edit.schedule.deliver if isinstance(p, ListDelivery) and p.list == name
-                )
+                part = next(p for p in edit.schedule.deliver if isinstance(p, ListDelivery) and p.list == name)
                 rendered.append(self.mail.render(edit, edition, part, outlet, language, story, members))
         return rendered
 
@@ -245,9 +243,7 @@ class Composer:
         post = make_post(self.newsroom, edit.schedule, edition, group.selection)
         body = self.channels[name].prepare(post)
         length, limit = self.channels[name].length(body), self.channels[name].capabilities.max_length
-        failures = (
-            (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()
-        )
+        failures = (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()
         return Rendered(outlet, language, story, body, {key: {}}, members, failures)
 
     def _write(
@@ -348,5 +344,3 @@ def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]]
         "reason": str(one.reason) if one.reason else "",
         "at": now,
     }
-
-

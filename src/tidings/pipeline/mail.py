@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
+
+from PIL import Image
 
 from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition
-from tidings.model.item import Item
+from tidings.model.item import Item, Media
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.address import Edit, Group
 from tidings.pipeline.rendered import Rendered
-from tidings.render.digest import Arrangement, Document, arrange, render_document
-from tidings.render.fragments import Compiled, compile_document
+from tidings.render.digest import Arrangement, arrange, render_document
+from tidings.render.fragments import Document
 from tidings.render.gates import judge
+from tidings.render.headers import MailHeaders
 from tidings.render.mailview import MailEdition, MailList, MailSite
-from tidings.render.mime import MailHeaders, Personal
+from tidings.render.mime import Compiled, compile_document
+from tidings.render.personal import Personal
 from tidings.render.templates import MailTemplates
 
 _SAMPLE = 2**40
@@ -32,6 +36,7 @@ class MailRoom:
         self.newsroom = newsroom
         self.templates = templates
         self.keys = keys
+        self._logo_size = measured(newsroom.logo)
 
     def render(
         self,
@@ -48,7 +53,7 @@ class MailRoom:
         document = render_document(
             templates=self.templates,
             template=part.template,
-            subject=part.subject,
+            subject=part.subject or "",
             site=self.site(language),
             list=self.list(part.list, language),
             edition=MailEdition(
@@ -58,14 +63,16 @@ class MailRoom:
                 date=edition.starts,
             ),
             language=language,
-            items=_distinct(item for s in selections for item in (*((s.lead,) if s.lead else ()), *s.items, *s.titles)),
+            items=_distinct(item for s in selections for item in (*s.leading, *s.items, *s.titles)),
             notes=_distinct(item for s in selections for item in s.notes),
             corrections=_distinct(item for s in selections for item in s.corrections),
             topic_labels=self.topic_labels(language),
         )
         arranged = {key: arrange(document, group.selection, templates=self.templates) for key, group in members.items()}
         compiled = compile_document(document)
-        sizes = {key: len(self._sample(compiled, arrangement, edition, part.list)) for key, arrangement in arranged.items()}
+        sizes = {
+            key: len(self._sample(compiled, arrangement, edition, part.list)) for key, arrangement in arranged.items()
+        }
         largest = arranged[max(sizes, key=lambda key: sizes[key])]
         failures = judge(self._sample(compiled, largest, edition, part.list))
         return Rendered(
@@ -88,6 +95,8 @@ class MailRoom:
             address=site.address.get(language, site.languages[0]),
             colour=site.colour,
             logo_url=self.newsroom.logo_url,
+            logo_width=self._logo_size[0],
+            logo_height=self._logo_size[1],
             zone=site.timezone,
             languages=site.languages,
         )
@@ -137,29 +146,41 @@ class MailRoom:
             sender=settings.from_,
             to_name=name,
             to_address=address,
-            reply_to=settings.reply_to,
+            reply_to=settings.reply_to or "",
+            language=arrangement.language,
             date=date,
-            message_id=f"<{hashlib.sha256(message_key.encode()).hexdigest()[:32]}@{domain}>",
-            list_id=f"<{list_name}.{domain}>",
+            message_id=message_id(message_key, domain),
+            list_id=f"{list_name}.{domain}",
+            list_title=settings.name.get(self.newsroom.site.languages[0]),
             unsubscribe_url=unsubscribe,
-            unsubscribe_mailto=settings.unsubscribe_mailto,
+            unsubscribe_mailto=settings.unsubscribe_mailto or "",
             feedback_id=self._feedback_id(schedule, list_name),
         )
         personal = Personal(name=name, unsubscribe_url=unsubscribe, preferences_url="", view_url="")
         return compiled.message(arrangement, headers, personal)
 
     def _feedback_id(self, schedule: str, list_name: str) -> str:
-        sender = self.newsroom.mail.feedback_id
+        sender = self.newsroom.mail.feedback_id if self.newsroom.mail else None
         return f"{schedule}:{list_name}:tidings:{sender}" if sender else ""
 
 
-def _distinct(items: object) -> tuple[Item, ...]:
-    return tuple({item.id: item for item in items}.values())  # type: ignore[attr-defined]
+def _distinct(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple({item.id: item for item in items}.values())
 
 
-@lru_cache(maxsize=32)
-def compiled_document(digest: str, raw: bytes) -> Compiled:
-    """Compile a frozen document once, however many of its groups are delivered."""
-    import json
+def measured(picture: Media | None) -> tuple[int | None, int | None]:
+    """Width and height of a picture in pixels."""
+    if picture is None:
+        return None, None
+    with Image.open(picture.path) as image:
+        return image.size
 
+
+def message_id(key: str, domain: str) -> str:
+    """The Message-ID of one delivery: a resend keeps it, so that the other side can tell."""
+    return f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}@{domain}>"
+
+
+def frozen_document(raw: bytes) -> Compiled:
+    """A frozen document, ready to be spliced."""
     return compile_document(Document.from_json(json.loads(raw)))

@@ -37,7 +37,7 @@ def held(connection: Connection, edition: Edition, now: datetime) -> None:
     text = (
         f"Edition {edition.name} is held and nothing of it is sent: {reasons}.\n"
         f"Look at it: tidings preview {edition.name}\n"
-        f"Then one of: tidings release {edition.name} | tidings recompose {edition.name} | tidings cancel {edition.name}"
+        f"Then one of: tidings release, tidings recompose or tidings cancel {edition.name}"
     )
     tell(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
 

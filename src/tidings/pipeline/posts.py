@@ -13,8 +13,7 @@ from tidings.model.selection import Selection
 def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection) -> Post:
     """A post of one story, or of an edition under the schedule's title."""
     default = newsroom.site.languages[0]
-    lead = (selection.lead,) if selection.lead else ()
-    items = tuple(_post_item(item) for item in (*lead, *selection.items, *selection.titles))
+    items = tuple(_post_item(item) for item in (*selection.leading, *selection.items, *selection.titles))
     one = items[0] if len(items) == 1 else None
     return Post(
         title=one.title if one else schedule.heading(selection.language, default),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,11 +14,13 @@ from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.pipeline import notices
 from tidings.pipeline.collect import Collected, collect
 from tidings.pipeline.compose import Composed
+from tidings.pipeline.handing import Delivered
 from tidings.pipeline.publish import Published, publish
 from tidings.pipeline.recover import recover
 from tidings.pipeline.select import is_note, stories_of
 from tidings.runtime.newsroom import Runtime
 from tidings.store import editions, ledger
+from tidings.store.clock import advance_clock
 from tidings.store.items import load_items
 
 
@@ -29,17 +32,18 @@ class Ticked:
     collected: Collected | None = None
     published: Published | None = None
     composed: list[Composed] = field(default_factory=list)
-    delivered: dict[str, int] = field(default_factory=dict)
+    delivered: Counter[str] = field(default_factory=Counter)
+    stalled: dict[str, str] = field(default_factory=dict)
     told: int = 0
 
 
 def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False) -> Ticked:
     """Do now what is due. A second call at the same moment does nothing."""
     done = Ticked(now)
+    with runtime.store.write() as connection:
+        advance_clock(connection, now)
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
-    done.collected = collect(
-        runtime.store, runtime.sources, now=now, site_url=runtime.newsroom.site.url, accept=accept
-    )
+    done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
     done.published = publish(runtime.store, runtime.newsroom, now=now)
     resume_composing(runtime, now)
@@ -51,11 +55,13 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     open_and_close(runtime, now)
     done.told = tell(runtime, now)
     if deliver:
-        done.delivered = runtime.deliver(now)
-        done.told += tell(runtime, now)
-        if done.told:
-            for state, count in runtime.deliver(now).items():
-                done.delivered[state] = done.delivered.get(state, 0) + count
+        delivered = runtime.deliver()
+        done.delivered.update(delivered.states)
+        done.stalled.update(delivered.stalled)
+        failed(runtime, delivered, now)
+        if told := tell(runtime, now):
+            done.told += told
+            done.delivered.update(runtime.deliver().states)
     return done
 
 
@@ -121,7 +127,7 @@ def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: 
         if first is None:
             return None
         slot = slot_for_new(schedule.cadence, first)
-        return Due(slot=slot, merged=(), skipped=(), lateness=now - slot.at) if slot.at <= now else None
+        return Due(slot=slot, merged=(), skipped=()) if slot.at <= now else None
     ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
     after = max(moment for moment in (state.last_slot, state.baseline) if moment is not None)
     return due(schedule.cadence, after, now + ahead)
@@ -169,7 +175,9 @@ def resume_composing(runtime: Runtime, now: datetime) -> None:
         owners = {edition.id: editions.owner_of(connection, edition.id) for edition in left}
     for edition in left:
         schedule = runtime.newsroom.schedules.get(edition.schedule)
-        if schedule is not None and (owners[edition.id] == runtime.owner or not runtime.is_alive(owners[edition.id])):
+        if schedule is not None and (
+            owners[edition.id] == runtime.owner or not runtime.liveness.is_alive(owners[edition.id])
+        ):
             runtime.composer.freeze(edition, schedule, now)
 
 
@@ -199,6 +207,22 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
                 holds=[*edition.holds, hold],
             )
             notices.held(connection, changed, now)
+
+
+def failed(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
+    """Note what went wrong in delivering, so that a person hears of it once a day and lane."""
+    day = now.date().isoformat()
+    with runtime.store.write() as connection:
+        for lane, reason in delivered.stalled.items():
+            what = f"Channel {lane}" if lane else "Mail"
+            notices.tell(connection, f"stalled:{lane}:{day}", "failed", f"{what} cannot be sent: {reason}", now)
+        for lane, reason in delivered.disabled.items():
+            notices.tell(connection, f"disabled:{lane}:{day}", "failed", f"Channel {lane} is gone: {reason}", now)
+        bad = {state: count for state in ("rejected", "in_doubt", "quarantined") if (count := delivered.states[state])}
+        if bad:
+            words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in bad.items())
+            text = f"Deliveries failed: {words}. See them: tidings ledger --state {next(iter(bad))}"
+            notices.tell(connection, f"failed:{now.isoformat()}", "failed", text, now)
 
 
 def tell(runtime: Runtime, now: datetime) -> int:

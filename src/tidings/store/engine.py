@@ -18,8 +18,8 @@ BUSY_TIMEOUT = 30.0
 class Store:
     """One database. Use `read()` and `write()`; nothing else begins a transaction.
 
-    On SQLite a write takes the lock at its beginning (BEGIN IMMEDIATE): a deferred one fails at the upgrade whatever the
-    timeout, and check-then-act in it is not atomic. Keep each under 100 ms.
+    On SQLite a write takes the lock at its beginning (BEGIN IMMEDIATE): a deferred one fails at the upgrade whatever
+    the timeout, and check-then-act in it is not atomic. Keep each under 100 ms.
     """
 
     def __init__(self, url: str, root: Path) -> None:

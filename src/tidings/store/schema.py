@@ -92,7 +92,7 @@ items = Table(
     Column("draft", Boolean, nullable=False),
     Column("correction", Text, nullable=False),
     Column("withdrawn", Text, nullable=False),
-    Column("details", JSON, nullable=False, comment="place topics organisations authors images attachments media lead not_in extra"),
+    Column("details", JSON, nullable=False, comment="what is only ever read as a whole"),
     Column("fingerprint", String, nullable=False),
     UniqueConstraint("source", "ref"),
     UniqueConstraint("story", "language"),
@@ -203,7 +203,7 @@ selection_stories = Table(
     Column("selection", RowId, primary_key=True),
     Column("story", String, primary_key=True),
     Column("what", String, primary_key=True, comment="story, note or correction"),
-    Column("version", String, nullable=False, comment="of a correction: hash of its text, so that the next one is told too"),
+    Column("version", String, nullable=False, comment="of a correction: hash of its text"),
     Index("ix_selection_stories_story", "story"),
 )
 
@@ -228,7 +228,7 @@ subscriptions = Table(
     Column("state", String, nullable=False, comment="pending, confirmed, unsubscribed"),
     Column("topics", JSON, nullable=False),
     Column("frequency", String, nullable=False),
-    Column("mark", RowId, nullable=False, comment="the last edition served on this list; at first the newest at confirmation"),
+    Column("mark", RowId, nullable=False, comment="the last edition served on this list"),
     Column("source", Text, nullable=False),
     Column("created", Moment, nullable=False),
     Column("confirmed_at", Moment),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from tidings.model.delivery import DeliveryState
 from tidings.store import consent
@@ -199,7 +199,7 @@ def subscriptions(
         yield _subscription(row)
 
 
-def _subscription(row: Row[Any]) -> Subscription:
+def _subscription(row: Any) -> Subscription:
     return Subscription(
         subscriber=row.id,
         address=row.address,

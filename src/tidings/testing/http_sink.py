@@ -90,4 +90,6 @@ class HttpSink:
 
 def _reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # The handler's files hold the socket open: a shutdown reaches the other side at once.
+    connection.shutdown(socket.SHUT_RDWR)
     connection.close()

@@ -1,0 +1,134 @@
+"""The bytes of claimed deliveries: a reader's digest spliced from frozen fragments, a post's frozen body, a notice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.utils import parseaddr
+from functools import lru_cache
+
+from sqlalchemy import select
+
+from tidings.channels.base import Channel, Post
+from tidings.config.settings import Newsroom
+from tidings.model.delivery import Delivery
+from tidings.pipeline.handing import Handover
+from tidings.pipeline.mail import MailRoom, frozen_document, message_id
+from tidings.render.digest import Arrangement
+from tidings.render.headers import MailHeaders
+from tidings.render.mime import Compiled, plain_message
+from tidings.store import editions
+from tidings.store import schema as t
+from tidings.store.engine import Store
+
+
+class Preparation:
+    """Callable by the deliverer; safe for several threads."""
+
+    def __init__(self, store: Store, newsroom: Newsroom, mail: MailRoom, channels: Mapping[str, Channel]) -> None:
+        self._store = store
+        self._newsroom = newsroom
+        self._mail = mail
+        self._channels = channels
+        self._document = lru_cache(maxsize=24)(self._read_document)
+        self._arrangement = lru_cache(maxsize=4096)(self._read_arrangement)
+        self._moment = lru_cache(maxsize=256)(self._read_moment)
+
+    def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, Handover]:
+        """By id of delivery."""
+        names = self._names([one.subscriber for one in deliveries if one.subscriber is not None])
+        return {one.id: self._one(one, names) for one in deliveries}
+
+    def _one(self, delivery: Delivery, names: Mapping[int, str]) -> Handover:
+        if delivery.channel:
+            return self._post(delivery)
+        if delivery.selection is None or delivery.rendition is None:
+            return self._notice(delivery)
+        data = self._mail.message(
+            self._document(delivery.rendition),
+            self._arrangement(delivery.selection),
+            list_name=delivery.list,
+            schedule=delivery.schedule,
+            date=self._moment(delivery.mailing),
+            message_key=self._key(delivery),
+            subscriber=delivery.subscriber or 0,
+            address=delivery.address,
+            name=names.get(delivery.subscriber or 0, ""),
+        )
+        return Handover(data, sender=self._return_path(delivery.list), recipient=delivery.address)
+
+    def _post(self, delivery: Delivery) -> Handover:
+        channel = self._channels[delivery.channel]
+        if delivery.rendition is None:
+            return Handover(channel.prepare(self._told(delivery)), key=f"{delivery.channel}:notice:{delivery.id}")
+        with self._store.read() as connection:
+            body = editions.get_rendition(connection, delivery.rendition).raw
+        what = delivery.story or f"edition-{delivery.edition}"
+        return Handover(body, key=f"{delivery.channel}:{what}:{delivery.purpose}:{delivery.part}")
+
+    def _told(self, delivery: Delivery) -> Post:
+        site = self._newsroom.site
+        return Post(
+            title=str(delivery.extra["subject"]),
+            url=site.url,
+            language=site.languages[0],
+            items=(),
+            edition="",
+            site=site.title.get(site.languages[0]),
+            at=self._moment(delivery.mailing),
+            text=str(delivery.extra["text"]),
+        )
+
+    def _notice(self, delivery: Delivery) -> Handover:
+        sender = self.notice_sender()
+        headers = MailHeaders(
+            sender=sender,
+            to_address=delivery.address,
+            date=self._moment(delivery.mailing),
+            message_id=message_id(self._key(delivery), parseaddr(sender)[1].rpartition("@")[2]),
+            subject=str(delivery.extra["subject"]),
+            language=self._newsroom.site.languages[0],
+            bulk=False,
+        )
+        data = plain_message(headers, str(delivery.extra["text"]))
+        return Handover(data, sender=self._return_path(""), recipient=delivery.address)
+
+    def notice_sender(self) -> str:
+        """Whom notices are from: the sender of the first list, else the first who is told."""
+        first = next(iter(self._newsroom.lists.values()), None)
+        return first.from_ if first else self._newsroom.notify.to[0]
+
+    def _return_path(self, list_name: str) -> str:
+        mail = self._newsroom.mail
+        if mail is not None and mail.return_path:
+            return mail.return_path
+        settings = self._newsroom.lists.get(list_name)
+        return parseaddr(settings.from_ if settings else self.notice_sender())[1]
+
+    def _key(self, delivery: Delivery) -> str:
+        """Stable over attempts: what the row is unique in."""
+        parts = (delivery.mailing, delivery.target, delivery.story, delivery.purpose, delivery.part)
+        return "|".join(map(str, parts))
+
+    def _names(self, subscribers: Sequence[int]) -> dict[int, str]:
+        p = t.subscribers.c
+        if not subscribers:
+            return {}
+        with self._store.read() as connection:
+            rows = connection.execute(select(p.id, p.name).where(p.id.in_(subscribers)))
+            return {row.id: row.name for row in rows}
+
+    def _read_document(self, rendition: int) -> Compiled:
+        with self._store.read() as connection:
+            return frozen_document(editions.get_rendition(connection, rendition).raw)
+
+    def _read_arrangement(self, selection: int) -> Arrangement:
+        with self._store.read() as connection:
+            return Arrangement.from_json(editions.arrangements(connection, [selection])[selection])
+
+    def _read_moment(self, mailing: int) -> datetime:
+        with self._store.read() as connection:
+            moment: datetime = connection.execute(
+                select(t.mailings.c.at).where(t.mailings.c.id == mailing)
+            ).scalar_one()
+            return moment

@@ -1,0 +1,206 @@
+"""The composition root: a newsroom's folder becomes a store, sources, channels, a composer and a deliverer."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from tidings import plugins
+from tidings.channels.base import Channel
+from tidings.channels.smtp import SmtpTransport
+from tidings.config.adapters import ChannelSettings, SourceSettings
+from tidings.config.load import Loaded, load, store_address
+from tidings.config.settings import Newsroom
+from tidings.model.cadence import load_zone
+from tidings.model.errors import InputError, RefusedError
+from tidings.model.tokens import Keys
+from tidings.pipeline.compose import Composer
+from tidings.pipeline.deliver import Deliverer, finish_editions
+from tidings.pipeline.handing import Delivered
+from tidings.pipeline.mail import MailRoom
+from tidings.pipeline.prepare import Preparation
+from tidings.pipeline.verdicts import ResendPolicies
+from tidings.render.templates import MailTemplates
+from tidings.sources.base import Source, SourceContext
+from tidings.store import migrate
+from tidings.store.engine import Store
+from tidings.store.liveness import Liveness, acquire
+
+KEYS = "keys.json"
+
+
+def load_newsroom(root: Path, env: Mapping[str, str] | None = None) -> Loaded:
+    """The configuration of a folder, with the adapters that are installed."""
+    channels, sources = _adapters()
+    channel_settings: dict[str, type[ChannelSettings]] = {name: module.Settings for name, module in channels.items()}
+    source_settings: dict[str, type[SourceSettings]] = {name: module.Settings for name, module in sources.items()}
+    return load(root, channel_settings=channel_settings, source_settings=source_settings, env=env)
+
+
+def _adapters() -> tuple[dict[str, plugins.ModuleType], dict[str, plugins.ModuleType]]:
+    return (
+        plugins.load_adapters("tidings.channels", plugins.CHANNELS),
+        plugins.load_adapters("tidings.sources", plugins.SOURCES),
+    )
+
+
+class Runtime:
+    """Everything that one process needs for one newsroom. Use as a context manager."""
+
+    def __init__(self, newsroom: Newsroom, *, reached: Callable[[str], None] | None = None) -> None:
+        """Opens the store, and makes its tables if it is fresh. `reached` is for tests that end the process there."""
+        self.root = newsroom.root
+        self._reached = reached or (lambda point: None)
+        self.store = Store(store_address(newsroom), newsroom.root)
+        migrate.create_or_check(self.store)
+        self.keys = _keys(newsroom.root)
+        self.liveness: Liveness = acquire(self.store)
+        self.owner = self.liveness.owner
+        self._now: datetime | None = None
+        self._deliverer: Deliverer | None = None
+        self.use(newsroom)
+
+    def use(self, newsroom: Newsroom) -> None:
+        """Take up a configuration; the store and what it holds stay."""
+        channel_modules, source_modules = _adapters()
+        self.newsroom = newsroom
+        self.channels: dict[str, Channel] = {
+            name: channel_modules[settings.type].make(name, settings) for name, settings in newsroom.channels.items()
+        }
+        site = newsroom.site
+        self.sources: dict[str, Source] = {}
+        for name, settings in newsroom.sources.items():
+            context = SourceContext(name, newsroom.root, site.url, site.languages, load_zone(site.timezone))
+            self.sources[name] = source_modules[settings.type].make(settings, context)
+        self.templates = MailTemplates(newsroom.root / "templates")
+        self.mail = MailRoom(newsroom, self.templates, self.keys)
+        self.composer = Composer(self.store, newsroom, self.channels, self.mail, self.keys, self.owner)
+        if self._deliverer is not None:
+            self._deliverer.close()
+        self._deliverer = self._make_deliverer()
+
+    def _make_deliverer(self) -> Deliverer:
+        sender = self.newsroom.mail
+
+        def connect() -> SmtpTransport:
+            assert sender is not None
+            return SmtpTransport(
+                sender.host,
+                sender.port,
+                security=sender.security,
+                username=sender.username or "",
+                password=sender.password.get_secret_value() if sender.password else "",
+                reached=self._reached,
+            )
+
+        return Deliverer(
+            self.store,
+            self.liveness,
+            prepare=Preparation(self.store, self.newsroom, self.mail, self.channels),
+            policies=self.resend_policies(),
+            clock=self.now,
+            connect=connect if sender else None,
+            connections=sender.connections if sender else 1,
+            channels=self.channels,
+            reached=self._reached,
+        )
+
+    def now(self) -> datetime:
+        """The newsroom's clock: the moment given to `at`, else real time."""
+        return self._now or datetime.now(UTC)
+
+    def at(self, now: datetime | None) -> None:
+        """Stop the newsroom's clock at a moment, or let it run (None)."""
+        self._now = now
+
+    def deliver(self) -> Delivered:
+        """Send all that is due, and end the editions that are complete."""
+        assert self._deliverer is not None
+        done = self._deliverer.run_until_idle()
+        finish_editions(self.store, self.now())
+        return done
+
+    def stop(self) -> None:
+        """Begin no further message."""
+        if self._deliverer is not None:
+            self._deliverer.stop()
+
+    def resend_policies(self) -> ResendPolicies:
+        """What may go out again after an unknown outcome."""
+        never = frozenset(name for name, one in self.newsroom.lists.items() if one.resend_in_doubt == "never")
+        return ResendPolicies(never, {name: channel.capabilities for name, channel in self.channels.items()})
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._deliverer is not None:
+            self._deliverer.close()
+        self.liveness.release()
+        self.store.close()
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_runtime(root: Path, env: Mapping[str, str] | None = None) -> Runtime:
+    """A runtime for a folder. Raises InputError with every problem of its configuration."""
+    loaded = load_newsroom(root, env)
+    if loaded.newsroom is None:
+        raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))
+    return Runtime(loaded.newsroom)
+
+
+def _keys(root: Path) -> Keys:
+    path = root / KEYS
+    try:
+        return Keys.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        mend = "Restore it from a backup: with another one no link in sent mail works."
+        raise InputError(f"{KEYS}: {error}. {mend}") from None
+    keys = Keys.generate()
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return Keys.from_json(path.read_text(encoding="utf-8"))
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(keys.to_json())
+    return keys
+
+
+def refuse_far_clock(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:
+    """A clock more than an hour off real time sends only to this machine. Raises RefusedError otherwise."""
+    if abs(now - real_now) <= timedelta(hours=1):
+        return
+    hosts = {"mail": newsroom.mail.host} if newsroom.mail else {}
+    for name, settings in newsroom.channels.items():
+        url = getattr(settings, "url", None)
+        text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")
+        hosts[f"channel {name}"] = urlsplit(text).hostname or ""
+    for what, host in hosts.items():
+        if not _is_loopback(host):
+            raise RefusedError(
+                f"--now is more than an hour from real time, and {what} does not stay on this machine: people would "
+                "get mail of another day. Point it to 127.0.0.1, or leave --now out."
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
