@@ -1,4 +1,4 @@
-"""What every test stands on: loopback only, and each store test on both databases."""
+"""What every test stands on: loopback only, each store test on both databases, and no quiet skip in CI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +19,120 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.register_profile("thorough", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("TIDINGS_HYPOTHESIS", "default"))
 
+REQUIRE_ALL = bool(os.environ.get("TIDINGS_REQUIRE_ALL"))
+"""Set in CI, where everything is installed: whatever would be skipped fails."""
+
 
 def missing(what: str) -> None:
     """Skip with a line that says so; fail where everything must be there (CI)."""
     message = f"{what} is not installed here"
-    if os.environ.get("TIDINGS_REQUIRE_ALL"):
+    if REQUIRE_ALL:
         pytest.fail(message)
     pytest.skip(message)
 
 
-def require_program(name: str) -> str:
-    """The path of a program, or a skip."""
-    found = shutil.which(name)
+def require_program(*names: str) -> str:
+    """The path of the first of these programs that is here, or a skip."""
+    found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        missing(name)
+        missing(names[0])
     assert found is not None
     return found
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a skip is a failure, whoever asked for it."""
+    report = yield
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} would be skipped, and TIDINGS_REQUIRE_ALL is set: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module."""
+    report = yield
+    if REQUIRE_ALL and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} would be skipped, and TIDINGS_REQUIRE_ALL is set: {report.longrepr}"
+    return report
+
+
+def _is_here(host: object) -> bool:
+    """Whether a host is this machine, without asking anybody."""
+    name = (host.decode() if isinstance(host, bytes) else str(host or "")).partition("%")[0]
+    if name in ("", "localhost", socket.gethostname()):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_literal(host: object) -> bool:
+    try:
+        ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _loopback_only() -> Iterator[None]:
-    """No test reaches outside."""
-    connect = socket.socket.connect
+    """No test reaches outside, not even to ask for a name."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            raise AssertionError(f"a test tried to reach {address!r}")
 
     def guarded(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            host = address[0]
-            if host != "localhost" and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-                raise AssertionError(f"a test tried to reach {address!r}")
+        refuse(self, address)
         connect(self, address)
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr(socket.socket, "connect", guarded)
-    yield
-    patch.undo()
+    def guarded_ex(self: socket.socket, address: Any) -> int:
+        refuse(self, address)
+        return connect_ex(self, address)
+
+    def lookup(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_here(host) and not _is_literal(host):
+            raise socket.gaierror(socket.EAI_NONAME, f"no test asks the network for {host!r}")
+        return getaddrinfo(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        patch.setattr(socket.socket, "connect_ex", guarded_ex)
+        patch.setattr(socket, "getaddrinfo", lookup)
+        yield
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
-    """A private PostgreSQL of this session, None where it is not installed."""
+def postgresql() -> Iterator[Server | None]:
+    """A private PostgreSQL of this session (one for each xdist worker), None where it is not installed."""
     if not Server.is_installed():
         yield None
         return
-    server = Server(tmp_path_factory.mktemp("postgresql"))
-    server.start()
-    yield server
-    server.stop()
+    server = Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a fresh, empty database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'tidings.db'}"
+        yield f"sqlite:///{tmp_path / 'tidings.db'}"
+        return
     server = request.getfixturevalue("postgresql")
     if server is None:
         missing("PostgreSQL")
-    return str(server.fresh_database())
+    url = server.fresh_database()
+    yield url
+    server.drop(url)

@@ -7,30 +7,42 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
+import time
 from itertools import count
 from pathlib import Path
 
+import psycopg
+
+STARTS = 3
+"""Tries at a free port: between asking for one and taking it, somebody else may."""
+
 
 def _programs() -> Path | None:
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if installed:
         return installed[-1].parent
     found = shutil.which("initdb")
     return Path(found).parent if found else None
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Server:
     """One server process; `fresh_database` gives an empty database each time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         programs = _programs()
         assert programs is not None
         self._programs = programs
-        self._folder = folder
-        self._data = folder / "data"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        # Not below pytest's own folder, which is closed to the user `postgres`; short, for the path of the Unix socket.
+        self._folder = Path(tempfile.mkdtemp(prefix="tidings-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
+        self._data = self._folder / "data"
+        self._port = 0
         self._names = count(1)
         # initdb refuses to run as root.
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -40,39 +52,62 @@ class Server:
         """Whether the programs of a server are on this machine."""
         return _programs() is not None
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, program: str, *arguments: str) -> None:
         prefix = ["runuser", "-u", self._user, "--"] if os.geteuid() == 0 else []
-        return subprocess.run(
-            [*prefix, *command], check=True, capture_output=True, text=True, cwd="/", stdin=subprocess.DEVNULL
-        )
+        # Output to files: a server that inherits a pipe would keep whoever reads it waiting.
+        log = self._folder / f"{program}.out"
+        with log.open("wb") as out:
+            done = subprocess.run(
+                [*prefix, str(self._programs / program), *arguments],
+                check=False, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd="/",
+            )  # fmt: skip
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed ({done.returncode}): {log.read_text(errors='replace')[-2000:]}")
 
     def start(self) -> None:
         """Make the cluster and wait until it answers."""
-        self._data.mkdir(parents=True)
         if os.geteuid() == 0:
-            entry = pwd.getpwnam(self._user)
-            os.chown(self._data, entry.pw_uid, entry.pw_gid)
-            os.chown(self._folder, entry.pw_uid, entry.pw_gid)
-            for parent in self._folder.parents:
-                if parent == Path("/tmp") or parent == Path("/"):
-                    break
-                parent.chmod(parent.stat().st_mode | 0o011)
-        initdb = str(self._programs / "initdb")
-        self._run(initdb, "-D", str(self._data), "-A", "trust", "-U", "tidings", "-E", "UTF8", "--locale=C", "-N")
-        options = (
-            f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} "
-            "-c fsync=off -c full_page_writes=off -c max_connections=200"
-        )
-        log = str(self._folder / "log")
-        self._run(str(self._programs / "pg_ctl"), "-D", str(self._data), "-l", log, "-w", "-o", options, "start")
+            shutil.chown(self._folder, self._user)
+        self._run("initdb", "-D", str(self._data), "-A", "trust", "-U", "tidings", "-E", "UTF8", "--locale=C", "-N")
+        for left in reversed(range(STARTS)):
+            self._port = _free_port()
+            # Speed for safety on power loss, which no test plays; synchronous_commit stays as it is in life.
+            options = (
+                f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._folder} "
+                "-c fsync=off -c full_page_writes=off -c max_connections=200"
+            )
+            try:
+                self._run(
+                    "pg_ctl", "-D", str(self._data), "-l", str(self._folder / "log"), "-w", "-o", options, "start"
+                )
+            except RuntimeError:
+                if not left:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     def stop(self) -> None:
-        """End it at once."""
-        self._run(str(self._programs / "pg_ctl"), "-D", str(self._data), "-m", "immediate", "stop")
+        """End it at once, and leave nothing."""
+        try:
+            if (self._data / "postmaster.pid").exists():
+                self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _administer(self, statement: str) -> None:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://tidings@127.0.0.1:{self._port}/{database}"
 
     def fresh_database(self) -> str:
         """The address of a new, empty database."""
         name = f"test_{next(self._names)}"
-        port = str(self._port)
-        self._run(str(self._programs / "createdb"), "-h", "127.0.0.1", "-p", port, "-U", "tidings", name)
-        return f"postgresql://tidings@127.0.0.1:{self._port}/{name}"
+        self._administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        return self._url(name)
+
+    def drop(self, url: str) -> None:
+        """Take a database away, whoever still holds a connection to it."""
+        self._administer(f'DROP DATABASE IF EXISTS "{url.rpartition("/")[2]}" WITH (FORCE)')
