@@ -105,7 +105,11 @@ def render_document(
         language=language,
         fragments={key: Fragment(inlined[key], _tidy(text[key])) for key in calls},
         briefs={view.id: view.brief() for view in views.values()},
-        context={"site": asdict(site), "list": asdict(list), "edition": asdict(edition_view)},
+        context={
+            "site": {**asdict(site), "languages": [*site.languages]},
+            "list": asdict(list),
+            "edition": asdict(edition_view),
+        },
     )
     templates.subject(template, subject)
     return document

@@ -9,9 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html.parser import HTMLParser
 from typing import Any, Final
-
-from lxml import etree
 
 from tidings.model.errors import InputError
 from tidings.render.inline import inline
@@ -19,6 +18,7 @@ from tidings.render.inline import inline
 _MARK: Final = re.compile(r"<!--tidings:(\d+)-->")
 _INDENT: Final = re.compile(r"\s*\n\s*")
 FORMAT: Final = 1
+_VOID: Final = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
 
 
 class FragmentError(InputError):
@@ -97,7 +97,8 @@ def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> 
     keys = [key for key, _ in parts]
     page = head + "".join(f"<!--tidings:{number}-->{html}" for number, (_, html) in enumerate(parts))
     page += f"<!--tidings:{len(parts)}-->{foot}"
-    _check_whole(page, keys)
+    for key, html in (("head and foot", head + foot), *parts):
+        _check_whole(key, html)
     cut = _MARK.split(inline(page))
     if cut[1::2] != [str(number) for number in range(len(parts) + 1)]:
         raise FragmentError("the template's HTML is so broken that its parts cannot be told apart")
@@ -105,14 +106,36 @@ def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> 
     return {key: _slim(html) for key, html in zip(["head", *keys, "foot"], pieces, strict=True)}
 
 
-def _check_whole(page: str, keys: Sequence[str]) -> None:
-    root = etree.fromstring(page.strip(), etree.HTMLParser())
-    marks = [node for node in root.iter(etree.Comment) if _MARK.fullmatch(f"<!--{node.text}-->")]
-    home = marks[0].getparent() if marks else None
-    for number, mark in enumerate(marks):
-        if mark.getparent() is not home:
-            before = keys[number - 1] if number else "head"
-            raise FragmentError(f"{before}: does not close the elements that it opens, or closes others")
+class _Balance(HTMLParser):
+    """Which elements a piece of HTML leaves open, and which it closes that it did not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.stray: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _VOID:
+            return
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+        else:
+            self.stray.append(tag)
+
+
+def _check_whole(key: str, html: str) -> None:
+    """A parser mends broken HTML by moving elements, which in a mail of other parts would then be wrong."""
+    balance = _Balance()
+    balance.feed(html)
+    balance.close()
+    if balance.stray:
+        raise FragmentError(f"{key}: closes <{balance.stray[0]}>, which it did not open or not last")
+    if balance.open:
+        raise FragmentError(f"{key}: does not close <{balance.open[-1]}>")
 
 
 def _slim(html: str) -> str:

@@ -78,7 +78,7 @@ def _header_failures(header: bytes, parsed: Message, unsubscribe: bool) -> Itera
         yield GateFailure("mime", f"the mail does not parse: {parsed.defects[0]!r}", _BUG)
     if not unsubscribe:
         return
-    way_out = re.search(rb"(?im)^List-Unsubscribe: (<[^>]*>(?:,\r\n <[^>]*>)*)\r?$", header + b"\r")
+    way_out = re.search(rb"(?im)^List-Unsubscribe: (<[^>\r\n]*>(?:,\r\n <[^>\r\n]*>)*)\r?$", header + b"\r")
     if way_out is None or b"=?" in way_out[1]:
         yield GateFailure(
             "list-unsubscribe", "List-Unsubscribe is missing, encoded or folded inside a URL", "check site.url"

@@ -24,8 +24,9 @@ from jinja2.utils import Namespace
 from tidings.render.plaintext import wrap
 
 BUDGET: Final = 6_000_000
-"""Characters of output plus `_STEP` for each loop step and call, for one rendering of a template."""
+"""Characters of output, plus `_STEP` for each loop step and `_CALL` for each call, of one macro or template."""
 _STEP: Final = 40
+_CALL: Final = 400
 MAX_TEXT: Final = 500_000
 MAX_NUMBER: Final = 10_000
 """The greatest number that a filter, a method or `range` takes: widths and counts, not values."""
@@ -138,13 +139,17 @@ class MailEnvironment(ImmutableSandboxedEnvironment):
         template.set_environment(self)
         return template
 
+    def wrap_str_format(self, value: Any) -> Any:
+        """No `str.format`: widths like `{:1000000000}` are beyond any meter. `%` is there."""
+        return None
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, str | bytes) and attr not in _TEXT_METHODS:
             return False
         return super().is_safe_attribute(obj, attr, value)
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        _charge(_STEP)
+        _charge(_CALL)
         if not isinstance(obj, type):
             _small(args)
         return _fits(super().call(context, obj, *args, **kwargs))
@@ -206,14 +211,14 @@ def _instrument(template: nodes.Template) -> nodes.Template:
     """Puts the meter into loops, `~`, and `{% set %}` blocks, which the sandbox offers no hook for."""
     for loop in list(template.find_all(nodes.For)):
         text = sum(len(data.data) for data in loop.find_all(nodes.TemplateData))
-        weight = nodes.Const(_STEP + text).set_lineno(loop.lineno)
+        weight = nodes.Const(_STEP + text, lineno=loop.lineno)
         loop.iter = _filter(cast(nodes.Expr, loop.iter), "_metered", [weight], loop.lineno)
     for concat in list(template.find_all(nodes.Concat)):
-        concat.nodes = [_filter(cast(nodes.Expr, node), "_bounded", [], concat.lineno) for node in concat.nodes]
+        concat.nodes = [_filter(node, "_bounded", [], concat.lineno) for node in concat.nodes]
     for block in list(template.find_all(nodes.AssignBlock)):
-        block.filter = nodes.Filter(block.filter, "_bounded", [], [], None, None, lineno=block.lineno)
+        block.filter = _filter(block.filter, "_bounded", [], block.lineno)
     return template
 
 
-def _filter(node: nodes.Expr, name: str, args: list[nodes.Expr], lineno: int) -> nodes.Filter:
+def _filter(node: nodes.Expr | None, name: str, args: list[nodes.Expr], lineno: int) -> nodes.Filter:
     return nodes.Filter(node, name, args, [], None, None, lineno=lineno)

@@ -50,10 +50,9 @@ def subject_problems(templates: MailTemplates, source: str) -> list[str]:
         tree = templates.environment.parse(source)
     except TemplateSyntaxError as error:
         return [str(error.message)]
-    return [
-        *(_unknown(name, SUBJECT_NAMES) for name in _undeclared(tree, SUBJECT_NAMES)),
-        *(f"there is no filter {filter_name!r}" for filter_name, _ in _unknown_filters(templates, tree)),
-    ]
+    if filters := _unknown_filters(templates, tree):
+        return [f"there is no filter {name!r}" for name, _ in filters]
+    return [_unknown(name, SUBJECT_NAMES) for name in _undeclared(tree, SUBJECT_NAMES)]
 
 
 def _problems_of(templates: MailTemplates, full: str, names: frozenset[str], seen: set[str]) -> Iterator[Problem]:
@@ -69,10 +68,12 @@ def _problems_of(templates: MailTemplates, full: str, names: frozenset[str], see
     except TemplateNotFound as error:
         yield _problem(full, 0, "is missing" if error.message in (None, full) else str(error.message))
         return
-    for name in _undeclared(tree, names):
-        yield _problem(full, _line_of(source, name), _unknown(name, names))
-    for filter_name, line in _unknown_filters(templates, tree):
+    # Jinja's search for names compiles, and so stops at an unknown filter.
+    filters = _unknown_filters(templates, tree)
+    for filter_name, line in filters:
         yield _problem(full, line, f"there is no filter {filter_name!r}")
+    for name in () if filters else _undeclared(tree, names):
+        yield _problem(full, _line_of(source, name), _unknown(name, names))
     if "/body." in full:
         have = {node.name for node in tree.body if isinstance(node, nodes.Macro)}
         for macro in MACROS:
@@ -88,7 +89,9 @@ def _problem(file: str, line: int, message: str) -> Problem:
 
 
 def _undeclared(tree: nodes.Template, names: frozenset[str]) -> list[str]:
-    return sorted(meta.find_undeclared_variables(tree) - names - BUILT_IN)
+    # Jinja counts a name that is set inside `if` as one that may come from outside.
+    own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
+    return sorted(meta.find_undeclared_variables(tree) - names - BUILT_IN - own)
 
 
 def _unknown(name: str, names: frozenset[str]) -> str:

@@ -10,6 +10,7 @@ from traceback import extract_tb
 from typing import Any, Final, TypeVar
 
 from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError
+from jinja2.debug import rewrite_traceback_stack
 from jinja2.exceptions import TemplateError as JinjaError
 
 from tidings.model.errors import InputError
@@ -23,6 +24,8 @@ BODY_NAMES: Final = frozenset(
 SUBJECT_NAMES: Final = BODY_NAMES - {"personal", "colours"} | {"items", "lead"}
 BUILT_IN: Final = frozenset({"range", "namespace"})
 _MAX_SOURCE: Final = 200_000
+PAGES: Final = "pages"
+"""The one folder beside them that is not for mail."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 T = TypeVar("T")
 
@@ -90,7 +93,7 @@ class MailTemplates:
         """Every template that a schedule may name."""
         roots = [root for root in (self.loader.overrides, self.loader.shipped) if root is not None and root.is_dir()]
         found = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
-        return sorted(name for name in found if NAME.fullmatch(name))
+        return sorted(name for name in found if NAME.fullmatch(name) and name != PAGES)
 
     def body(self, name: str, part: str) -> Template:
         """`part` is `html` or `txt`; TemplateError names file and line."""
@@ -133,6 +136,8 @@ def guarded(call: Callable[..., T], *args: Any, file: str) -> T:
     except RecursionError as error:
         raise TemplateError(f"templates/{file}: macros call themselves without end") from error
     except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        # Jinja does this by itself only in `render`; a macro's frames are still those of the generated code.
+        rewrite_traceback_stack()
         line, where = _template_line(error, file)
         raise TemplateError(f"templates/{where}:{line}: {error}") from error
 
