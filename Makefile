@@ -1,46 +1,59 @@
 # Every command of the project. `make` alone lists them.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-ARGS   ?=
+VENV := .venv
+BIN  := $(VENV)/bin
+ARGS ?=
+
+# The first Python here that is new enough, else python3, which then says why not.
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && exit; done; echo python3)
+
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-all lint types bench docs lock clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-all lint types bench docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# The environment is made from the lock file, every package checked against its hash, and again only when the lock changes.
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Tidings needs Python 3.11 or later; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+# The environment is made from the lock, every package held against its hash, and anew only when the lock changes.
+# A folder that was half made, or whose Python has gone, is made again.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "Tidings needs Python 3.11 or later, and there is no $(PYTHON) here. Name one: make $(MAKECMDGOALS) PYTHON=..."; exit 1; }
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || \
+	  { echo "Tidings needs Python 3.11 or later; this is $$($(PYTHON) --version). Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+	  { rm -rf $(VENV); echo "$(PYTHON) could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-$(VENV)/.run-installed: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Preparing the environment in $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/.run-installed: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Preparing the environment in $(VENV), once (half a minute) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.dev-installed: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
-	@echo "Preparing the environment for development in $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/.dev-installed: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "Preparing the environment for development in $(VENV), once (a minute) ..."
+	@$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run-installed
 
 demo: $(VENV)/.run-installed ## the sample newsroom, end to end, for real (ARGS=--once: and exit)
 	@$(BIN)/tidings demo $(ARGS)
 
 test: lint types ## lint, types, import contracts and the suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" -q $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: lint types ## the same with what takes longer
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q $(ARGS)
+test-all: test ## the same, then what takes longer
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(VENV)/.dev-installed ## style and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 types: $(VENV)/.dev-installed ## strict types
 	$(BIN)/mypy
@@ -51,11 +64,11 @@ bench: $(VENV)/.dev-installed ## the figures of docs/performance.md, anew
 docs: $(VENV)/.dev-installed ## write the generated reference pages
 	$(BIN)/python -m docs.generate
 
-lock: $(VENV)/.dev-installed ## lock the dependencies anew, with hashes
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra build --output-file requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra dev --output-file requirements-dev.lock pyproject.toml
+UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock: $(VENV)/.dev-installed ## lock the dependencies, with hashes (ARGS=--upgrade: to the newest)
+	$(UV_LOCK) $(ARGS) --extra build --output-file requirements.lock pyproject.toml
+	$(UV_LOCK) $(ARGS) --extra dev --output-file requirements-dev.lock pyproject.toml
 
 clean: ## take away what was made
 	rm -rf $(VENV) .demo public .mypy_cache .ruff_cache .pytest_cache .hypothesis

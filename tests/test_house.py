@@ -1,0 +1,133 @@
+"""The habits of the house that a machine can hold: floors, sizes, names, and nothing of one machine in the tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+import tidings
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "tidings"
+LONGEST = 400
+SHAPELESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
+NEWSROOM = ("tidings.yaml", "content", "schedules", "templates")
+
+REGISTRIES = ("pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "yarn" + "pkg.com")
+OF_A_MACHINE = re.compile(rb"(?<![\w.:/}~-])/(?:" + b"|".join([b"work", b"root", b"Users", rb"home/\w+"]) + rb")/[\w.]")
+
+
+def _tracked() -> list[Path]:
+    """Every file of the tree that is, or could be, committed."""
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True,
+    ).stdout.decode()  # fmt: skip
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def _modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_modules_are_of_a_size_to_read() -> None:
+    long = {
+        str(path.relative_to(ROOT)): n for path in _modules() if (n := len(path.read_text().splitlines())) >= LONGEST
+    }
+    assert not long, f"split these by what they do: {long}"
+
+
+def test_modules_can_be_guessed_by_name() -> None:
+    named = [path.relative_to(ROOT) for path in _modules() if SHAPELESS & {path.stem, *path.relative_to(PACKAGE).parts}]
+    assert not named
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [str(path.relative_to(ROOT)) for path in _modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert not silent
+
+
+def test_import_contracts_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_in_the_tree_belongs_to_one_machine() -> None:
+    """Neither the host of a package registry nor somebody's folder: a clone works from anywhere, with any index."""
+    found = []
+    for path in _tracked():
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            if b"\0" in line:
+                break  # a picture or a PDF
+            if any(host.encode() in line for host in REGISTRIES) or OF_A_MACHINE.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line[:120]!r}")
+    assert not found
+
+
+def _pins(name: str) -> dict[str, str]:
+    """Name and version of every package in a lock."""
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_every_locked_package_has_hashes(name: str) -> None:
+    pins = re.split(r"^(?=[A-Za-z0-9])", (ROOT / name).read_text(), flags=re.MULTILINE)[1:]
+    assert len(pins) > 30
+    assert [pin.split()[0] for pin in pins if "==" not in pin.split()[0] or "--hash=sha256:" not in pin] == []
+
+
+def test_the_lock_covers_the_project() -> None:
+    """What pyproject.toml asks for is locked; `make lock` after a change of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    runtime = [*project["dependencies"], *extras["build"]]
+    for name, wanted in {"requirements.lock": runtime, "requirements-dev.lock": [*runtime, *extras["dev"]]}.items():
+        names = {re.split(r"[\[<>=~! ]", requirement)[0].lower().replace(".", "-") for requirement in wanted}
+        lacking = sorted(names - set(_pins(name)))
+        assert not lacking, f"{name}: run `make lock`"
+
+
+def test_both_locks_agree() -> None:
+    """What the demo runs on is what the tests ran on."""
+    tested = _pins("requirements-dev.lock")
+    differing = {
+        name: (pin, tested.get(name)) for name, pin in _pins("requirements.lock").items() if tested.get(name) != pin
+    }
+    assert not differing
+
+
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert tidings.__version__ == project["version"]
+
+
+def test_the_wheel_carries_the_newsroom(tmp_path: Path) -> None:
+    """`tidings init` works without a clone: what the root holds is in the wheel, byte for byte."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    [wheel] = tmp_path.glob("*.whl")
+    wanted = {path.relative_to(ROOT).as_posix(): path for path in _tracked()}
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        for name, path in wanted.items():
+            if PurePosixPath(name).parts[0] in NEWSROOM:
+                inside = f"tidings/_newsroom/{name}"
+                assert inside in names
+                assert archive.read(inside) == path.read_bytes()
+            elif name.startswith("src/tidings/"):
+                assert name.removeprefix("src/") in names
+        assert "tidings/py.typed" in names
+        entry = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "tidings = tidings.cli:main" in archive.read(entry).decode()
