@@ -28,8 +28,10 @@ def open_store(url: str, root: Path) -> Store:
     return store
 
 
-def add_readers(store: Store, names: Sequence[str], list_name: str = "digest") -> dict[str, int]:
-    """Confirmed readers NAME@example.org; their ids by name."""
+def add_readers(
+    store: Store, names: Sequence[str], list_name: str = "digest", state: str = "confirmed"
+) -> dict[str, int]:
+    """Readers NAME@example.org; their ids by name."""
     found = {}
     with store.write() as connection:
         for name in names:
@@ -44,7 +46,7 @@ def add_readers(store: Store, names: Sequence[str], list_name: str = "digest") -
                 insert(t.subscriptions).values(
                     subscriber=found[name],
                     list=list_name,
-                    state="confirmed",
+                    state=state,
                     topics=[],
                     frequency="weekly",
                     mark=0,
@@ -78,7 +80,13 @@ def add_edition(store: Store, number: int = 1, schedule: str = "friday") -> int:
         return int(key[0])
 
 
-def add_mailing(store: Store, readers: Mapping[str, int], edition: int | None = None, list_name: str = "digest") -> int:
+def add_mailing(
+    store: Store,
+    readers: Mapping[str, int],
+    edition: int | None = None,
+    list_name: str = "digest",
+    purpose: str = "edition",
+) -> int:
     """An open mailing with one delivery for each reader."""
     with store.write() as connection:
         mailing = ledger.mailing(
@@ -94,7 +102,7 @@ def add_mailing(store: Store, readers: Mapping[str, int], edition: int | None = 
                 {
                     "mailing": mailing,
                     "target": list_target(list_name, subscriber),
-                    "purpose": "edition",
+                    "purpose": purpose,
                     "list": list_name,
                     "subscriber": subscriber,
                     "address_hash": hashes[subscriber],

@@ -20,10 +20,10 @@ OPEN_STATES = (EditionState.COMPOSING, EditionState.HELD, EditionState.SENDING)
 
 
 def insert_once(connection: Connection, table: Any) -> Any:
-    """An INSERT that leaves rows alone which stand already (ON CONFLICT DO NOTHING)."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+    """An INSERT that leaves rows alone which stand already (ON CONFLICT DO NOTHING); `rowcount` counts the new."""
+    made: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL and says -1.
+    return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,142 @@
+"""Who is alive is known by a lock that the system takes away, at once after kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.pipeline.ledger_world import open_store
+from tidings.store import liveness
+from tidings.store.engine import Store
+
+CHILD = """
+import sys, pathlib
+from tidings.store import liveness
+from tidings.store.engine import Store
+alive = liveness.acquire(Store(sys.argv[1], pathlib.Path(sys.argv[2])))
+print(alive.owner, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    made = open_store(database_url, tmp_path)
+    yield made
+    made.close()
+
+
+def _wait_until_dead(alive: liveness.Liveness, owner: str) -> float:
+    begun = time.monotonic()
+    while alive.is_alive(owner):
+        assert time.monotonic() - begun < 5
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Path) -> None:
+    mine = liveness.acquire(store)
+    command = [sys.executable, "-c", CHILD, database_url, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        owner = child.stdout.readline().strip()
+        assert mine.is_alive(owner)
+        os.kill(child.pid, signal.SIGSTOP)
+        # One that stands still is alive: its lease must expire.
+        assert mine.is_alive(owner)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    assert _wait_until_dead(mine, owner) < 1
+    if store.is_sqlite:
+        assert mine.dead() == [owner]
+        mine.forget(owner)
+        assert mine.dead() == []
+    mine.release()
+
+
+def test_two_in_one_process_see_each_other(store: Store) -> None:
+    first, second = liveness.acquire(store), liveness.acquire(store)
+    assert first.owner != second.owner
+    assert first.is_alive(second.owner)
+    assert second.is_alive(first.owner)
+    assert first.is_alive(first.owner)
+    second.release()
+    assert not first.is_alive(second.owner)
+    assert not first.is_alive("never-was-1-abc")
+    first.release()
+
+
+def test_who_looks_is_not_taken_for_the_owner(store: Store) -> None:
+    watchers = [liveness.acquire(store) for _ in range(3)]
+    gone = liveness.acquire(store)
+    gone.release()
+    wrong: list[str] = []
+
+    def look(watcher: liveness.Liveness) -> None:
+        for _ in range(50):
+            if watcher.is_alive(gone.owner):
+                wrong.append(watcher.owner)
+
+    threads = [threading.Thread(target=look, args=(watcher,)) for watcher in watchers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    for watcher in watchers:
+        watcher.release()
+
+
+def test_a_living_owner_is_not_forgotten(store: Store) -> None:
+    first, second = liveness.acquire(store), liveness.acquire(store)
+    first.forget(second.owner)
+    assert first.is_alive(second.owner)
+    first.release()
+    second.release()
+
+
+def test_a_forked_child_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
+    script = """
+import os, sys, time, pathlib
+from tidings.store import liveness
+from tidings.store.engine import Store
+alive = liveness.acquire(Store("sqlite:///tidings.db", pathlib.Path(sys.argv[1])))
+child = os.fork()
+if child == 0:
+    os.close(1)
+    time.sleep(30)
+    os._exit(0)
+print(alive.owner, child, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False)
+    owner, child = done.stdout.split()
+    try:
+        mine = liveness.acquire(Store("sqlite:///tidings.db", tmp_path))
+        assert not mine.is_alive(owner)
+        mine.release()
+    finally:
+        os.kill(int(child), signal.SIGKILL)
+
+
+def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
+    mine, other = liveness.acquire(store), liveness.acquire(store)
+    if not store.is_sqlite:
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        with store.write() as connection:
+            connection.execute(text(ended)).all()
+        _wait_until_dead(other, mine.owner)
+    mine.keep()
+    other.keep()
+    assert other.is_alive(mine.owner)
+    mine.release()
+    other.release()
