@@ -1,7 +1,7 @@
 """What the W3C feed validator says no or 'better not' to, as far as our feeds could break it.
 
-The validator is a server that cannot be installed here; each rule below is one of its errors or warnings. `problems` reads
-the bytes anew and knows nothing of how they were made.
+The validator is a server of its own; each rule below is one of its errors or warnings. `problems` reads the bytes anew
+and knows nothing of how they were made.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ _RFC822 = re.compile(
     r" [+-]\d\d(00|30)"
 )
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:(00|30))")
-_DANGEROUS = re.compile(r"<(script|iframe|object|embed|svg|form|style)\b|\son\w+=|javascript:|position\s*:", re.IGNORECASE)
+_DANGEROUS = re.compile(
+    r"<(script|iframe|object|embed|svg|form|style)\b|\son\w+=|javascript:|position\s*:", re.IGNORECASE
+)
 
 
 def problems(document: bytes, url: str, content_type: str) -> list[str]:
@@ -64,7 +66,18 @@ def _rss(root: Any, url: str) -> list[str]:
         if not (channel.findtext(name) or "").strip():
             found.append(f"channel without {name}")
     for parent in (channel, *channel.iter("item")):
-        single = ("title", "link", "description", "language", "lastBuildDate", "pubDate", "guid", "enclosure", "image", CONTENT)
+        single = (
+            "title",
+            "link",
+            "description",
+            "language",
+            "lastBuildDate",
+            "pubDate",
+            "guid",
+            "enclosure",
+            "image",
+            CONTENT,
+        )
         for name in (*single, f"{ATOM}updated", f"{DC}language"):
             if len(parent.findall(name)) > 1:
                 found.append(f"{parent.tag}: {name} twice")
@@ -89,12 +102,21 @@ def _rss(root: Any, url: str) -> list[str]:
             found.append("author in RSS must be an e-mail address")
         if each.find("guid").get("isPermaLink") != "false":
             found.append("a guid that is no address must say isPermaLink=false")
-        found += _rfc3339(each.findtext(f"{ATOM}updated")) + _uri(each.findtext("link")) + _language(each.findtext(f"{DC}language"))
+        found += (
+            _rfc3339(each.findtext(f"{ATOM}updated"))
+            + _uri(each.findtext("link"))
+            + _language(each.findtext(f"{DC}language"))
+        )
         for enclosure in each.findall("enclosure"):
             found += _uri(enclosure.get("url"))
             if not (enclosure.get("length") or "").isdigit() or not enclosure.get("type"):
                 found.append("enclosure without length or type")
-        found += _title(each.findtext("title")) + _html(each.findtext("description")) + _html(each.findtext(CONTENT)) + _media(each)
+        found += (
+            _title(each.findtext("title"))
+            + _html(each.findtext("description"))
+            + _html(each.findtext(CONTENT))
+            + _media(each)
+        )
     return found
 
 
@@ -162,7 +184,9 @@ def _self(links: list[str | None], url: str) -> list[str]:
 
 
 def _unique(name: str, values: list[Any]) -> list[str]:
-    return [f"{name} {value!r} occurs {count} times" for value, count in Counter(values).items() if count > 1 or not value]
+    return [
+        f"{name} {value!r} occurs {count} times" for value, count in Counter(values).items() if count > 1 or not value
+    ]
 
 
 def _uri(value: str | None) -> list[str]:

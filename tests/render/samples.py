@@ -57,7 +57,16 @@ RICH = item(
     organisations=("UNICEF",),
     authors=("A. Author", "B. Writer"),
     images=(
-        Image(SITE_URL + "media/ab/a%20b.jpg", "A river", "The river in May", "N. Photographer", 1600, 900, "image/jpeg", 5),
+        Image(
+            SITE_URL + "media/ab/a%20b.jpg",
+            "A river",
+            "The river in May",
+            "N. Photographer",
+            1600,
+            900,
+            "image/jpeg",
+            5,
+        ),
         Image(SITE_URL + "media/cd/озеро.png", "A lake", width=800, height=600, media_type="image/png", length=6),
     ),
     attachments=(

@@ -90,7 +90,7 @@ def entry_of(item: Item, site: SiteView, translations: Sequence[Translation] = (
         categories=(Category(KIND, item.kind, kind_label(item.kind, site.language, 1)), *topics, *organisations),
         images=tuple(_image(image) for image in item.images),
         attachments=tuple(_attachment(attachment) for attachment in item.attachments),
-        translations=tuple(replace(each, url=ascii_url(each.url)) for each in translations),
+        translations=tuple(replace(each, url=ascii_url(each.url), title=one_line(each.title)) for each in translations),
     )
 
 
@@ -121,7 +121,7 @@ def _attachment(attachment: Attachment) -> Attachment:
     return replace(
         attachment,
         src=ascii_url(attachment.src),
-        title=one_line(attachment.title) or urlsplit(attachment.src).path.rsplit("/", 1)[-1],
+        title=one_line(attachment.title) or ascii_url(attachment.src).rsplit("/", 1)[-1],
         media_type=attachment.media_type or guess_type(attachment.src, "application/octet-stream"),
     )
 

@@ -1,8 +1,8 @@
 """RSS 2.0 and Atom through feedgen 1.0.0, whose traps are all handled here and nowhere else.
 
-Nothing of feedgen's defaults is taken: order, links, dates, types and namespaces are given. Otherwise an entry's links
-lose rel, type and length (lkiesow/python-feedgen#135), entries come reversed, dates are of now, and RSS dates switch the
-locale of the whole process.
+Nothing of feedgen's defaults is taken: order, links, dates, types and namespaces are given. Otherwise links of entries
+lose rel, type and length (lkiesow/python-feedgen#135), entries come reversed, dates are of now, and dates of RSS switch
+the locale of the whole process.
 """
 
 from __future__ import annotations
@@ -169,20 +169,15 @@ def _links(entry: Entry, ending: Literal["rss", "atom"]) -> list[dict[str, str]]
     if ending == "rss":
         # A second enclosure is a warning, and translations would pass for the item's own link.
         return [*files[:1], own]
-    # Readers differ in which alternate they take for the item: Miniflux and SimplePie the first, feedparser the last whose
-    # type is a bare text/html.
-    html = "text/html; charset=utf-8"
+    if not entry.translations:
+        return [own, *files]
+    # Readers differ in which alternate they take for the item: Miniflux and SimplePie the first, newsboat and
+    # feedparser the last. So the own one stands at both ends; RFC 4287 §4.1.2 wants type and hreflang to differ.
     others = [
-        {
-            "href": each.url,
-            "rel": "alternate",
-            "type": html,
-            "hreflang": each.language,
-            "title": one_line(each.title),
-        }
+        {"href": each.url, "rel": "alternate", "type": "text/html", "hreflang": each.language, "title": each.title}
         for each in entry.translations
     ]
-    return [own, *others, *files]
+    return [own, *others, {"href": entry.url, "rel": "alternate", "type": "text/html"}, *files]
 
 
 def _fits_channel(site: SiteView) -> bool:

@@ -141,7 +141,7 @@ def item_view(item: Item, site: SiteView, root: str, translations: Sequence[Tran
 
 def file_view(attachment: Attachment, site: SiteView, root: str) -> File:
     """An attachment as a link."""
-    name = urlsplit(attachment.src).path.rsplit("/", 1)[-1]
+    name = urlsplit(ascii_url(attachment.src)).path.rsplit("/", 1)[-1]
     ending = name.rpartition(".")[2].upper() if "." in name else ""
     size = format_size(attachment.length, site.language) if attachment.length else ""
     note = ", ".join(filter(None, (ending if len(ending) <= 5 else "", size)))

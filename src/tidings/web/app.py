@@ -48,7 +48,7 @@ class _SecurityHeaders:
 def create_app(
     store: Store, public: Path, *, routers: Sequence[APIRouter] = (), health: Health | None = None
 ) -> FastAPI:
-    """`routers` are asked before public/. `health` adds to what /healthz says; a key `ok` that is False makes it 503."""
+    """`routers` are asked before public/. `health` adds to what /healthz says; `ok` False in it makes that a 503."""
     app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(_SecurityHeaders)
 
