@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image as Pictures
 
+from tidings.channels import slack, webhook
 from tidings.config.load import load
 from tidings.sources.base import SourceContext
 from tidings.sources.folder import Settings, make
@@ -174,3 +176,31 @@ def test_the_newsroom_loads_without_a_complaint_and_without_an_environment() -> 
     for name, topic in loaded.newsroom.topics.items():
         assert set(topic.by_language) == set(ALL), name
         assert any(name in found.topics for found in sweep.found), f"{name} is used nowhere"
+
+
+def test_the_channels_that_stand_as_comments_work_once_the_marks_are_taken_away(tmp_path: Path) -> None:
+    """As the comments say: `# ` goes, nothing else changes."""
+    shutil.copytree(ROOT / "schedules", tmp_path / "schedules")
+    shutil.copytree(CONTENT, tmp_path / "content")
+    marked = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)
+    for name in ("tidings.yaml", "schedules/weekly.yaml", "schedules/press.yaml"):
+        text, taken = marked.subn(r"\1", (ROOT / name).read_text(encoding="utf-8"))
+        assert taken >= 2, name
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    loaded = load(
+        tmp_path,
+        channel_settings={"slack": slack.Settings, "webhook": webhook.Settings},
+        source_settings={"folder": Settings},
+        env={
+            "DESK_URL": "http://127.0.0.1:9/desk",
+            "DESK_SECRET": "whsec_c2FtcGxlIG5ld3Nyb29tLCBub3QgYSBzZWNyZXQ=",
+            "SLACK_URL": "http://127.0.0.1:9/services/team",
+        },
+    )
+    assert loaded.problems == ()
+    assert loaded.newsroom is not None
+    assert {name: len(schedule.deliver) for name, schedule in loaded.newsroom.schedules.items()} == {
+        "daily": 1,
+        "press": 2,
+        "weekly": 2,
+    }
