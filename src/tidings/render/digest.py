@@ -228,36 +228,40 @@ def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[st
 
 def _subject(document: Document, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
     """The subject and the preheader of these readers. TemplateError if the subject cannot be one."""
-    own, preview = templates.subject(document.template, document.subject)
-    order = selection.all_items
-    views = [ItemView.from_brief(document.briefs[item.id]) for item in order]
+    if "views" not in document.memo:
+        site = document.context["site"]
+        document.memo["views"] = {key: ItemView.from_brief(brief) for key, brief in document.briefs.items()}
+        document.memo["names"] = mail_context(
+            MailSite(**{**site, "languages": tuple(site["languages"])}),
+            MailList(**document.context["list"]),
+            EditionView(**document.context["edition"]),
+            document.language,
+        )
+        document.memo["subject"] = templates.subject(document.template, document.subject)
+    own, preview = document.memo["subject"]
+    views = [document.memo["views"][item.id] for item in selection.all_items]
     stories = set(selection.stories)
     items = [view for view in views if view.story in stories]
-    context = mail_context(
-        MailSite(**{**document.context["site"], "languages": tuple(document.context["site"]["languages"])}),
-        MailList(**document.context["list"]),
-        EditionView(**document.context["edition"]),
-        document.language,
-    )
+    context = dict(document.memo["names"])
     context["items"] = items
     # A mail of corrections or notes alone has no lead: its first part gives the subject.
     context["lead"] = items[0] if items else views[0] if views else None
     file = f"{document.template}/subject.txt.j2"
-    subject = _line(str(guarded(own.render, context, file=file)))
+    subject, preheader = guarded(_run_subject, own, preview, context, file=file)
+    subject = _line(subject)
     if not subject:
         raise TemplateError(f"templates/{file}: the subject is empty for {selection.stories}")
-    return subject, _preheader(preview, context, file)
+    preheader = _line(preheader)
+    if len(preheader) > PREHEADER_LENGTH:
+        preheader = preheader[: PREHEADER_LENGTH - 1].rsplit(" ", 1)[0] + "…"
+    return subject, preheader
 
 
-def _preheader(preview: Template, context: Mapping[str, Any], file: str) -> str:
-    """What the macro `preheader` of the subject's file says, on one line; '' if there is none."""
-
-    def run() -> str:
-        macro = getattr(preview.make_module(dict(context)), "preheader", None)
-        return str(macro()) if macro else ""
-
-    text = _line(guarded(run, file=file))
-    return text if len(text) <= PREHEADER_LENGTH else text[: PREHEADER_LENGTH - 1].rsplit(" ", 1)[0] + "…"
+def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> tuple[str, str]:
+    """What the subject's template says, and the macro `preheader` of the mail template's ('' if there is none)."""
+    module = preview.make_module(context)
+    macro = getattr(module, "preheader", None)
+    return str(module) if own is preview else own.render(context), str(macro()) if macro else ""
 
 
 def _line(text: str) -> str:

@@ -48,6 +48,8 @@ class Document:
     fragments: Mapping[str, Fragment]
     briefs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What arranging needs for each set of readers and works out once."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:

@@ -74,7 +74,10 @@ class Run:
 
 def encode_lines(data: bytes) -> bytes:
     """Base64 in lines of at most 76 characters, each ending in CRLF."""
-    return b"".join(b2a_base64(data[at : at + 57], newline=False) + b"\r\n" for at in range(0, len(data), 57))
+    if not data:
+        return b""
+    encoded = b2a_base64(data, newline=False)
+    return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n"
 
 
 def _append(out: list[bytes], carry: bytes, form: Form) -> bytes:
