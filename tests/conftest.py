@@ -88,6 +88,7 @@ def _loopback_only() -> Iterator[None]:
 
     def refuse(self: socket.socket, address: Any) -> None:
         if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0]):
+            self.close()
             raise AssertionError(f"a test tried to reach {address!r}")
 
     def guarded(self: socket.socket, address: Any) -> None:
