@@ -90,7 +90,7 @@ class _Session(socketserver.StreamRequestHandler):
         self.say(sink.greeting)
         if not sink.greeting.startswith("220"):
             return
-        recipient = ""
+        recipient = wish = ""
         done = 0
         while line := self.rfile.readline():
             text = line.decode("utf-8", "replace").rstrip("\r\n")
@@ -120,7 +120,7 @@ class _Session(socketserver.StreamRequestHandler):
                     self.say("250 2.1.5 ok")
             elif verb == "DATA":
                 self.say("354 go on")
-                if not self.message(recipient, session):
+                if not self.message(recipient, wish, session):
                     return
                 done += 1
                 if done == sink.close_after:
@@ -144,10 +144,9 @@ class _Session(socketserver.StreamRequestHandler):
             return wish.removeprefix("once-")
         return wish
 
-    def message(self, recipient: str, session: int) -> bool:
+    def message(self, recipient: str, wish: str, session: int) -> bool:
         """Read one; False if the connection ends here."""
         sink = self.server
-        wish = self.wish(recipient)
         if wish == "rst-data":
             self.connection.recv(10)
             self.reset_connection()

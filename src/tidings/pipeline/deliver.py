@@ -101,6 +101,7 @@ class Deliverer:
         self._busy: set[MailTransport] = set()
         self._workers = itertools.count(1)
         self._seconds: dict[str, float] = {}
+        self._timer: threading.Timer | None = None
 
     def run_until_idle(self) -> Delivered:
         """Send all that is due now; what is deferred past now stays.
@@ -131,9 +132,10 @@ class Deliverer:
     def stop(self, grace: float = 25.0) -> None:
         """Begin no further message; after `grace` seconds end what is still on the wire, which is in doubt then."""
         self._stopping.set()
-        timer = threading.Timer(grace, self._abort)
-        timer.daemon = True
-        timer.start()
+        if self._timer is None:
+            self._timer = threading.Timer(grace, self._abort)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _abort(self) -> None:
         with self._mutex:
@@ -141,7 +143,9 @@ class Deliverer:
                 transport.abort()
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the connections that are kept. After `stop`, once `run_until_idle` has returned."""
+        if self._timer is not None:
+            self._timer.cancel()
         with self._mutex:
             idle, self._idle = self._idle, []
         for transport in idle:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.exc import OperationalError
 
-from tidings.model.delivery import Delivery, Outcome, Verdict
+from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
 from tidings.pipeline.verdicts import BACKOFF, ResendPolicies, crashed, settled
 from tidings.store import claims
 from tidings.store.engine import Store
@@ -171,7 +171,7 @@ class Group:
         if setting.stopping.is_set() or self._lane in self._done.stalled or not self._holds(permission.handed):
             return False
         if delivery.doubts and self._lane and not setting.policies.key_holds(delivery, setting.real_clock()):
-            values = {"state": "in_doubt", "reason": "too late to repeat it safely", "next_at": None}
+            values = {"state": DeliveryState.IN_DOUBT, "reason": "too late to repeat it safely", "next_at": None}
             self._results.append((delivery, values))
             return True
         with setting.store.read() as connection:
@@ -242,5 +242,6 @@ class Group:
                 time.sleep(0.1 * 2**attempt)
         with setting.mutex:
             lost = {delivery.id for delivery in void}
-            self._done.void += sum(delivery.id in lost for delivery, _ in self._results)
+            came = [row.id for row, values in self._results if values["state"] != DeliveryState.PENDING]
+            self._done.void += sum(number in lost for number in came)
             self._done.states.update(str(values["state"]) for row, values in results if row.id not in lost)
