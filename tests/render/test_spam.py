@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-
 import pytest
 
-from tests.conftest import require_program
+from tests.judges import spamassassin
 from tests.render.mail_samples import document, item, many, message
 from tidings.model.selection import Selection
 
 
 def score(raw: bytes) -> tuple[float, set[str]]:
     """The points, and the rules that gave them."""
-    program = require_program("spamassassin")
-    done = subprocess.run([program, "-t", "-L"], input=raw, capture_output=True, check=False, timeout=120)
-    report = done.stdout.decode("utf-8", "replace")
-    points = re.search(r"Content analysis details: +\((-?[\d.]+) points", report)
-    assert points, report[-2000:]
-    return float(points[1]), set(re.findall(r"(?m)^ *-?\d+\.\d (\w+)", report))
+    verdict = spamassassin(raw)
+    return verdict.score, set(verdict.rules)
 
 
 @pytest.mark.parametrize("template", ["digest", "press", "alert"])
@@ -32,7 +25,7 @@ def test_local_rules_give_at_most_minus_0_9(template: str) -> None:
 
 
 def test_the_preheader_and_the_base64_cost_nothing_in_russian() -> None:
-    """MIXED_ES (+1.0) is for look-alike letters: it takes Cyrillic beside Latin URLs for them. Nothing else may count."""
+    """MIXED_ES (+1.0) is for look-alike letters; it takes Cyrillic beside Latin URLs for them. No other may count."""
     title = "Три села получили чистую воду из нового горного трубопровода"
     items = [item(f"s{n}", language="ru", title=title, summary=f"{title}. " * 3) for n in range(6)]
     doc = document(items, language="ru", subject="{{ lead.title }}")
