@@ -51,25 +51,34 @@ class Literal:
 
 
 class Run:
-    """Literals in a row that become one, made at each alignment when first asked for."""
+    """Literals in a row. They are made into one when a second reader gets them at the same alignment."""
 
-    __slots__ = ("_forms", "literals")
+    __slots__ = ("_forms", "_used", "literals")
 
     def __init__(self, literals: Sequence[Literal]) -> None:
         self.literals = literals
         self._forms: list[Form | None] = [None, None, None]
+        self._used = [False, False, False]
 
-    def at(self, carried: int) -> Form:
-        """As `Literal.at`."""
-        form = self._forms[carried]
-        if form is None:
-            first, body, carry = self.literals[0].at(carried)
-            out = [body]
-            for literal in self.literals[1:]:
+    def append_to(self, out: list[bytes], carry: bytes) -> bytes:
+        """Adds all literals after `carry`; returns what is carried on."""
+        place = len(carry)
+        if not self._used[place]:
+            self._used[place] = True
+            for literal in self.literals:
                 carry = _append(out, carry, literal.at(len(carry)))
-            form = (first, b"".join(out), carry)
-            self._forms[carried] = form
-        return form
+            return carry
+        form = self._forms[place]
+        if form is None:
+            form = self._forms[place] = self._joined(place)
+        return _append(out, carry, form)
+
+    def _joined(self, carried: int) -> Form:
+        first, body, carry = self.literals[0].at(carried)
+        out = [body]
+        for literal in self.literals[1:]:
+            carry = _append(out, carry, literal.at(len(carry)))
+        return first, b"".join(out), carry
 
 
 def encode_lines(data: bytes) -> bytes:
@@ -200,7 +209,7 @@ def _splice(out: list[bytes], parts: Iterable[Run | str], values: Mapping[str, b
                 out.append(encode_lines(data[:end]))
             carry = data[end:]
         else:
-            carry = _append(out, carry, part.at(len(carry)))
+            carry = part.append_to(out, carry)
     if carry:
         out.append(b2a_base64(carry, newline=False) + b"\r\n")
 
