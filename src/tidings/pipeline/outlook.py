@@ -59,7 +59,7 @@ def wanted_files(
             view = FeedView(
                 id=uuid.uuid5(identity.id, f"{language}/{name}").urn,
                 name=name,
-                title=_feed_title(newsroom, name, feed, language),
+                title=_feed_title(newsroom, feed, language),
                 items=tuple(item for item in own if _selects(feed, item)),
                 changed=_feed_date(feed, language, items, identity, now),
                 translations=translations,
@@ -110,7 +110,8 @@ def site_view(
 def feed_links(newsroom: Newsroom, language: str) -> list[FeedLink]:
     """Every feed of a language, `all` first."""
     return [
-        FeedLink(name, _feed_title(newsroom, name, feed, language), language) for name, feed in _feeds(newsroom).items()
+        FeedLink(name, _feed_title(newsroom, feed, language), language, _feed_label(newsroom, feed, language))
+        for name, feed in _feeds(newsroom).items()
     ]
 
 
@@ -118,10 +119,15 @@ def _feeds(newsroom: Newsroom) -> Mapping[str, Feed | None]:
     return {ALL: None} | dict(newsroom.feeds)
 
 
-def _feed_title(newsroom: Newsroom, name: str, feed: Feed | None, language: str) -> str:
-    default = newsroom.site.languages[0]
-    own = feed.title.get(language, default) if feed else catalogue(language).gettext("All news")
-    return f"{newsroom.site.title.get(language, default)} – {own}"
+def _feed_title(newsroom: Newsroom, feed: Feed | None, language: str) -> str:
+    site = newsroom.site
+    return f"{site.title.get(language, site.languages[0])} – {_feed_label(newsroom, feed, language)}"
+
+
+def _feed_label(newsroom: Newsroom, feed: Feed | None, language: str) -> str:
+    if feed is None:
+        return catalogue(language).gettext("All news")
+    return feed.title.get(language, newsroom.site.languages[0])
 
 
 def _selects(feed: Feed | None, item: Item) -> bool:

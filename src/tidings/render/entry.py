@@ -11,7 +11,7 @@ from html import escape
 from urllib.parse import urlsplit
 
 from tidings.model.item import NOTE, Attachment, Image, Item
-from tidings.render.i18n import catalogue, format_datetime, format_size, kind_label, local, text_direction
+from tidings.render.i18n import catalogue, credit_line, format_range, format_size, kind_label, local, text_direction
 from tidings.render.site import FeedView, SiteView, Translation
 from tidings.render.urls import ascii_url, one_line, xml_text
 
@@ -133,9 +133,7 @@ def _content(item: Item, site: SiteView) -> str:
     if item.correction:
         parts.append(f"<p><strong>{words.gettext('Correction')}:</strong> {escape(one_line(item.correction))}</p>")
     if item.starts is not None:
-        when = format_datetime(item.starts, site.language, site.zone)
-        if item.ends is not None:
-            when += " – " + format_datetime(item.ends, site.language, site.zone)
+        when = format_range(item.starts, item.ends, site.language, site.zone)
         parts.append(f"<p><strong>{words.gettext('When')}:</strong> {escape(when)}</p>")
     if item.place:
         parts.append(f"<p><strong>{words.gettext('Where')}:</strong> {escape(one_line(item.place))}</p>")
@@ -163,8 +161,7 @@ def _with_ascii_targets(tag: re.Match[str]) -> str:
 
 def _figure(image: Image, language: str) -> str:
     size = f' width="{image.width}" height="{image.height}"' if image.width and image.height else ""
-    credit = catalogue(language).gettext("Photo: %(credit)s") % {"credit": image.credit} if image.credit else ""
-    caption = " · ".join(filter(None, (image.caption, credit)))
+    caption = " · ".join(filter(None, (image.caption, credit_line(image.credit, language))))
     shown = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f'<figure><img src="{escape(image.src)}" alt="{escape(image.alt)}"{size}>{shown}</figure>'
 

@@ -138,6 +138,23 @@ def format_datetime(moment: datetime, language: str, zone: str) -> str:
     return _plain_spaces(pattern.replace("{0}", time).replace("{1}", format_date(moment, language, zone)))
 
 
+def format_range(start: datetime, end: datetime | None, language: str, zone: str) -> str:
+    """From when to when; the day is named once if it is the same: '10 September 2026, 10:00 – 12:00'."""
+    text = format_datetime(start, language, zone)
+    if end is None or end == start:
+        return text
+    if local(start, zone).date() == local(end, zone).date():
+        return f"{text} – {_plain_spaces(babel_time(local(end, zone).time(), 'short', locale=locale_of(language)))}"
+    return f"{text} – {format_datetime(end, language, zone)}"
+
+
+def credit_line(credit: str, language: str) -> str:
+    """'Photo: N. Photographer'; as it is where the credit says already what it is ('Illustration: ...')."""
+    return (
+        credit if ":" in credit or not credit else catalogue(language).gettext("Photo: %(credit)s") % {"credit": credit}
+    )
+
+
 def _plain_spaces(text: str) -> str:
     """CLDR's narrow no-break space (in '2026 г.') is a box in many fonts."""
     return text.replace("\u202f", "\u00a0")

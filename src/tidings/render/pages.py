@@ -180,7 +180,7 @@ class Frame:
                 for feed in [*own, *others]
                 for ending in (FORMATS if feed in own and feed.name == ALL else ("rss",))
             ],
-            "feeds": [{"title": feed.title, "formats": _formats(feed)} for feed in own],
+            "feeds": [{"title": feed.title, "label": one_line(feed.label), "formats": _formats(feed)} for feed in own],
         }
 
     def page(
@@ -218,11 +218,14 @@ class Frame:
 def head_title(title: str, site: str) -> str:
     """`Title – Site` if it is short enough, else as much of the title as is."""
     whole = title if title == site else f"{title} – {site}"
-    if len(whole) <= MAX_TITLE:
-        return whole
-    if len(title) <= MAX_TITLE:
-        return title
-    return title[: MAX_TITLE - 1].rsplit(" ", 1)[0].rstrip(" ,;:–-") + "…"
+    for text in (whole, title):
+        # As it stands in the page: html-validate counts `&amp;` as five.
+        if len(escape(text)) <= MAX_TITLE:
+            return text
+    kept = title[: MAX_TITLE - 1]
+    while len(escape(kept)) > MAX_TITLE - 1:
+        kept = kept[:-1]
+    return (kept.rsplit(" ", 1)[0] if " " in kept[20:] else kept).rstrip(" ,;:–-") + "…"
 
 
 def _own_and(link: Any) -> dict[str, str]:

@@ -16,7 +16,16 @@ from urllib.parse import urlsplit
 from markupsafe import Markup
 
 from tidings.model.item import Attachment, Image, Item
-from tidings.render.i18n import format_date, format_datetime, format_size, kind_label, language_name, local
+from tidings.render.i18n import (
+    credit_line,
+    format_date,
+    format_datetime,
+    format_range,
+    format_size,
+    kind_label,
+    language_name,
+    local,
+)
 from tidings.render.plaintext import fit_headings
 from tidings.render.site import SiteView, Translation, page_path
 from tidings.render.urls import ascii_url, one_line, xml_text
@@ -122,7 +131,7 @@ def item_view(item: Item, site: SiteView, root: str, translations: Sequence[Tran
         correction=one_line(item.correction),
         starts=starts,
         ends=_moment(item.ends, site, time=True),
-        when=starts.text if starts else "",
+        when=format_range(item.starts, item.ends, site.language, site.zone) if item.starts else "",
         place=one_line(item.place),
         authors=tuple(map(one_line, item.authors)),
         topics=tuple(one_line(site.topics.get(topic, topic)) for topic in item.topics),
@@ -167,7 +176,7 @@ def _picture(image: Image, item: Item, site: SiteView, root: str) -> Picture:
         src=relative(image.src, site, root),
         alt=one_line(image.alt),
         caption=one_line(image.caption),
-        credit=one_line(image.credit),
+        credit=credit_line(one_line(image.credit), site.language),
         width=(image.width or 0) if sized else 0,
         height=(image.height or 0) if sized else 0,
         in_body=image.src in item.body,

@@ -51,11 +51,12 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class FeedLink:
-    """A feed as pages and OPML name it."""
+    """A feed as pages and OPML name it; `label` is its title without the site's."""
 
     name: str
     title: str
     language: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
