@@ -364,12 +364,20 @@ def test_a_bug_in_a_transport_is_raised_and_leaves_its_message_in_doubt(store: S
 # -- recovery of what a dead process left, state by state -------------------------------------------------------------
 
 
-def _leave_in_hand(store: Store, owner: str, note: Callable[[Any, Delivery], None] | None) -> Delivery:
+def _leave_in_hand(
+    store: Store, owner: str, note: Callable[[Any, Delivery], None] | None, channel: str = ""
+) -> Delivery:
     real = datetime.now(UTC)
     writer = open_journal(store).writer(owner, 1)
     with store.write() as connection:
         (row,) = claims.claim(
-            connection, owner=owner, channel="", limit=9, now=NOW, real_now=real, until=real + timedelta(minutes=20)
+            connection,
+            owner=owner,
+            channel=channel,
+            limit=9,
+            now=NOW,
+            real_now=real,
+            until=real + timedelta(minutes=20),
         )
     if note is not None:
         with store.write() as connection:
@@ -568,3 +576,19 @@ def test_a_channel_that_is_gone_for_good_or_unknown_is_said(store: Store, alive:
         connection.execute(update(t.deliveries).values(state="pending", channel="former"))
     done = _poster(store, alive, room, Clock()).run_until_idle()
     assert "former" in done.stalled["former"]
+
+
+@pytest.mark.parametrize("idempotency", [Idempotency.NONE, Idempotency.NATIVE])
+def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
+    store: Store, alive: liveness.Liveness, idempotency: Idempotency
+) -> None:
+    _post(store)
+    room, clock = _Room(idempotency, [TAKEN]), Clock()
+    _leave_in_hand(store, "gone-1-ff", lambda writer, row: writer.intent(row.id, row.fence), channel="team")
+    recover(store, alive, now=NOW, policies=ResendPolicies(channels={"team": room.capabilities}))
+    assert [row["state"] for row in rows(store)] == ["in_doubt"]
+    clock.now += timedelta(days=1)
+    _poster(store, alive, room, clock).run_until_idle()
+    repeated = idempotency is Idempotency.NATIVE
+    assert [row["state"] for row in rows(store)] == ["accepted" if repeated else "in_doubt"]
+    assert len(room.keys) == repeated

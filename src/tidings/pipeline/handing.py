@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
@@ -19,6 +20,7 @@ from tidings.store import claims
 from tidings.store.engine import Store
 from tidings.store.journal import Writer
 
+T = TypeVar("T")
 Result = tuple[Delivery, Mapping[str, Any]]
 """A delivery and the new values of its row."""
 
@@ -123,9 +125,9 @@ class Group:
         setting = self._setting
         # A tenth sooner than others may take it.
         self._end = setting.boot_clock() + 0.9 * setting.lease.total_seconds()
-        with setting.store.write() as connection:
-            real_now = setting.real_clock()
-            return claims.claim(
+        real_now = setting.real_clock()
+        return self._write(
+            lambda connection: claims.claim(
                 connection,
                 owner=setting.owner,
                 channel=self._lane,
@@ -134,6 +136,19 @@ class Group:
                 real_now=real_now,
                 until=real_now + setting.lease,
             )
+        )
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """One transaction; asked again a few times where the database is busy or has broken a deadlock."""
+        for attempt in itertools.count():
+            try:
+                with self._setting.store.write() as connection:
+                    return work(connection)
+            except OperationalError:
+                if attempt >= 5:
+                    raise
+                time.sleep(0.1 * 2**attempt)
+        raise AssertionError
 
     def _make(self, group: Sequence[Delivery]) -> dict[int, Handover]:
         """The bytes of each. One of which none can be made is set aside for a while, and the others go on."""
@@ -157,10 +172,11 @@ class Group:
     def _permit(self, group: Sequence[Delivery]) -> claims.Permission:
         setting = self._setting
         now = setting.clock()
-        with setting.store.write() as connection:
-            permission = claims.hand_over(
+        permission = self._write(
+            lambda connection: claims.hand_over(
                 connection, group, owner=setting.owner, now=now, real_now=setting.real_clock()
             )
+        )
         with setting.mutex:
             self._done.states.update(str(claims.skip(row, why, now)["state"]) for row, why in permission.skipped)
         return permission
@@ -228,18 +244,10 @@ class Group:
             self._done.stalled.setdefault(self._lane, reason)
 
     def _settle(self, left: Sequence[Result]) -> None:
-        """In one transaction. Until it has committed the journal knows; a database that is busy is asked again."""
+        """In one transaction. Until it has committed the journal knows."""
         setting = self._setting
         results = [*self._results, *left]
-        for attempt in itertools.count():
-            try:
-                with setting.store.write() as connection:
-                    void = claims.settle(connection, setting.owner, results)
-                break
-            except OperationalError:
-                if attempt >= 5:
-                    raise
-                time.sleep(0.1 * 2**attempt)
+        void = self._write(lambda connection: claims.settle(connection, setting.owner, results))
         with setting.mutex:
             lost = {delivery.id for delivery in void}
             came = [row.id for row, values in self._results if values["state"] != DeliveryState.PENDING]

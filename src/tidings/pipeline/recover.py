@@ -33,6 +33,7 @@ def recover(
     journal = journal or open_journal(store)
     real_now = real_now or datetime.now(UTC)
     found: Counter[str] = Counter()
+    liveness.keep()
     with store.read() as connection:
         holders = claims.holders(connection)
     for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.dead()]):
