@@ -20,6 +20,7 @@ from tidings.model.selection import Selection
 from tidings.render.addresses import AddressError, Mailbox, NeedsSmtputf8Error, ascii_address
 from tidings.render.digest import arrange
 from tidings.render.fragments import Document, Fragment
+from tidings.render.gates import judge
 from tidings.render.headers import HeaderError, encoded_words, header_bytes
 from tidings.render.mime import compile_document, encode_lines, plain_message
 from tidings.render.personal import Personal, PersonalError
