@@ -68,9 +68,10 @@ def test_personal_parts_are_escaped_in_html_and_plain_in_text() -> None:
 
 
 def test_an_empty_part_takes_its_line_with_it() -> None:
-    text, html = parts(
-        message(DOCUMENT, SELECTION, personal=Personal(unsubscribe_url=WAY_OUT, preferences_url=WAY_OUT))
-    )
+    raw = message(DOCUMENT, SELECTION, personal=Personal(unsubscribe_url=WAY_OUT))
+    assert judge(raw) == []
+    text, html = parts(raw)
+    assert "Change topics" not in text + html
     assert "View in browser" not in text + html
     assert "@@" not in text + html
 
