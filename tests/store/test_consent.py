@@ -92,8 +92,13 @@ def _leave(store: Store, subscriber: int) -> None:
         subscribers.unsubscribe(connection, subscriber, "digest", source="test", now=NOW)
 
 
-def test_who_leaves_first_is_not_handed_over(store: Store) -> None:
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_who_leaves_first_is_not_handed_over(store: Store, seen_before: bool) -> None:
     readers = add_readers(store, ["ada"])
+    if seen_before:
+        # Else making the row would already be a lock.
+        with store.write() as connection:
+            consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
     delivery = _claimed(store)
     holding, go_on = threading.Event(), threading.Event()
@@ -125,8 +130,13 @@ def test_who_leaves_first_is_not_handed_over(store: Store) -> None:
     assert [(row.id, reason) for row, reason in found[0].skipped] == [(delivery.id, SkipReason.UNSUBSCRIBED)]
 
 
-def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store) -> None:
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, seen_before: bool) -> None:
     readers = add_readers(store, ["ada"])
+    if seen_before:
+        # Else making the row would already be a lock.
+        with store.write() as connection:
+            consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
     delivery = _claimed(store)
     holding, go_on = threading.Event(), threading.Event()
