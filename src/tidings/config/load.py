@@ -16,6 +16,7 @@ from tidings.config import yamltext
 from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
 from tidings.config.checks import cross_check
 from tidings.config.problems import place, problems_of
+from tidings.config.pruned import pruned
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Document, Newsroom
 from tidings.config.yamltext import Node, read_text, read_yaml
@@ -42,6 +43,7 @@ class _Reading:
     problems: list[Problem]
     secrets: list[str]
     nodes: dict[str, Node]
+    lenient: bool = False
 
     def file(self, path: Path) -> tuple[dict[str, Any] | None, Node | None]:
         """A file as plain maps, lists and text, references to secrets resolved; None where it cannot be read."""
@@ -124,7 +126,7 @@ class _Reading:
             return model.model_validate(plain, context=context)
         except ValidationError as error:
             self.problems.extend(problems_of(error, model, node, file, prefix))
-            return None
+            return pruned(model, plain, error, context) if self.lenient else None
 
 
 def load(
@@ -133,10 +135,15 @@ def load(
     channel_settings: Mapping[str, type[ChannelSettings]],
     source_settings: Mapping[str, type[SourceSettings]],
     env: Mapping[str, str] | None = None,
+    lenient: bool = False,
 ) -> Loaded:
-    """Read tidings.yaml and schedules/*.yaml below `root`."""
+    """Read tidings.yaml and schedules/*.yaml below `root`.
+
+    `lenient` gives a newsroom in spite of problems, without the parts that are wrong, so that `check` can look at what
+    depends on the rest. Never to be run.
+    """
     env = os.environ if env is None else env
-    reading = _Reading(root, env, [], [], {})
+    reading = _Reading(root, env, [], [], {}, lenient)
     if not (root / MAIN).is_file():
         mend = "go to a newsroom's folder, name it with -C, or make one with `tidings init`"
         return Loaded(None, (Problem(MAIN, 0, 0, f"there is no newsroom in {root}", mend),))
@@ -159,7 +166,7 @@ def load(
         reading.problems.extend(cross_check(written, schedules_written, reading.nodes))
     logo = _logo(reading, document.site.logo, root) if document else None
     problems = tuple(sorted(reading.problems, key=lambda one: (one.file != MAIN, one.file, one.line, one.column)))
-    if document is None or any(problem.level == "error" for problem in problems):
+    if document is None or (any(problem.level == "error" for problem in problems) and not lenient):
         return Loaded(None, problems)
     newsroom = Newsroom.model_construct(
         **{name: getattr(document, name) for name in Document.model_fields},

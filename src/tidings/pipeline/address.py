@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -26,6 +26,14 @@ class Group:
     outlet: str
     story: str
     selection: Selection
+
+    @classmethod
+    def split(cls, outlet: str, selection: Selection, *, per_item: bool) -> list[Group]:
+        """One group for all of a selection, or one for each of its stories."""
+        if not per_item:
+            return [cls(outlet, "", selection)]
+        items = (*selection.leading, *selection.items)
+        return [cls(outlet, item.story, Selection(selection.language, item)) for item in items]
 
     @property
     def key(self) -> str:
@@ -76,6 +84,14 @@ class Edit:
     all_stories: Mapping[str, Story]
     explicit: bool = False
     corrected: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+
+    def with_stories(self, keys: Collection[str]) -> Edit:
+        """The same edition with no stories or notes but these."""
+        return replace(
+            self,
+            stories=tuple(story for story in self.stories if story.key in keys),
+            notes=tuple(story for story in self.notes if story.key in keys),
+        )
 
     @property
     def again(self) -> str:
@@ -217,15 +233,8 @@ class _Choices:
     def groups(self, chosen: Chosen) -> list[tuple[str, Group]]:
         """(story or empty, group) of each message that this choice means."""
         if id(chosen) not in self._groups:
-            selection = chosen.selection
-            if self._part.per == "item":
-                made = [
-                    (item.story, Group(self._outlet, item.story, Selection(selection.language, item)))
-                    for item in (*selection.leading, *selection.items)
-                ]
-            else:
-                made = [("", Group(self._outlet, "", selection))]
-            self._groups[id(chosen)] = [(story, self._known.setdefault(group.key, group)) for story, group in made]
+            made = Group.split(self._outlet, chosen.selection, per_item=self._part.per == "item")
+            self._groups[id(chosen)] = [(group.story, self._known.setdefault(group.key, group)) for group in made]
         return self._groups[id(chosen)]
 
 

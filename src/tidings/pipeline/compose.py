@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -72,10 +72,12 @@ class Composer:
         edition: int | None = None,
         stories: Sequence[str] = (),
         freed: frozenset[str] = frozenset(),
+        every: bool = False,
     ) -> Edit:
         """What an edition of `schedule` would hold at `now`. Changes nothing.
 
-        `stories` are those a person named; `freed` those reserved by a held edition that this one would supersede.
+        `stories` are those a person named; `freed` those reserved by a held edition that this one would supersede;
+        `every` takes what was used before too, for a preview when nothing is new.
         """
         if stories:
             schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
@@ -87,7 +89,7 @@ class Composer:
                 f"no story {unknown[0]!r} is out. `tidings plan` lists those that are; a story's name is its file's "
                 "name without language."
             )
-        used = editions.used_stories(connection, schedule.name) - freed
+        used = set[str]() if every else editions.used_stories(connection, schedule.name) - freed
         greets = any(isinstance(part, ListDelivery) and part.per == "edition" for part in schedule.deliver)
         notes = [story for story in everything.values() if is_note(story) and story.key not in used]
         corrected = {
@@ -182,13 +184,10 @@ class Composer:
                 stories=request.get("stories", ()),
                 freed=frozenset(edition.stories),
             )
-            edit = replace(
-                edit,
-                stories=tuple(story for story in edit.stories if story.key in edition.stories),
-                notes=tuple(story for story in edit.notes if story.key in edition.stories),
-            )
+            edit = edit.with_stories(edition.stories)
             addressed = list(address(connection, self.newsroom, edit))
-        rendered = self.render(edit, addressed, edition)
+        groups = {id(one.group): one.group for one in addressed if one.group is not None}
+        rendered = self.render_groups(edit, groups.values(), edition)
         holds = self._holds(schedule, rendered, request.get("late", ""))
         self._write(edition, addressed, rendered, now)
         with self.store.write() as connection:
@@ -212,15 +211,14 @@ class Composer:
             holds.append(Hold(HoldReason.APPROVAL, f"waits for {', '.join(schedule.approval.by)}"))
         return holds
 
-    def render(self, edit: Edit, addressed: Sequence[Addressed], edition: Edition) -> list[Rendered]:
-        """Every rendition that these deliveries need. Pure but for reading templates."""
-        groups: dict[tuple[str, str, str], dict[str, Group]] = {}
-        for one in addressed:
-            if one.group is not None:
-                key = (one.group.outlet, one.group.selection.language, one.group.story)
-                groups.setdefault(key, {})[one.group.key] = one.group
+    def render_groups(self, edit: Edit, groups: Iterable[Group], edition: Edition) -> list[Rendered]:
+        """Every rendition that these sets of readers need. Pure but for reading templates."""
+        found: dict[tuple[str, str, str], dict[str, Group]] = {}
+        for group in groups:
+            key = (group.outlet, group.selection.language, group.story)
+            found.setdefault(key, {})[group.key] = group
         rendered = []
-        for (outlet, language, story), members in groups.items():
+        for (outlet, language, story), members in found.items():
             kind, _, name = outlet.partition(":")
             if kind == "channel":
                 rendered.append(self._render_post(edit, edition, name, outlet, language, story, members))
@@ -254,7 +252,7 @@ class Composer:
         for one in rendered:
             with self.store.write() as connection:
                 rendition = editions.freeze_document(
-                    connection, edition.id, one.outlet, one.language, one.story, one.document
+                    connection, edition.id, one.outlet, one.language, one.story, one.raw()
                 )
                 for key, arrangement in one.arrangements.items():
                     shown = _shown(one.groups[key])

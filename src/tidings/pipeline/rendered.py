@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,3 +23,9 @@ class Rendered:
     groups: Mapping[str, Group]
     failures: tuple[str, ...] = ()
     shortened: int = 0
+
+    def raw(self) -> bytes:
+        """The bytes that are stored."""
+        if isinstance(self.document, bytes):
+            return self.document
+        return json.dumps(self.document, ensure_ascii=False, sort_keys=True).encode()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -36,15 +36,35 @@ from tidings.store.liveness import Liveness, acquire
 KEYS = "keys.json"
 
 
-def load_newsroom(root: Path, env: Mapping[str, str] | None = None) -> Loaded:
+def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> Loaded:
     """The configuration of a folder, with the adapters that are installed."""
     channels, sources = _adapters()
     channel_settings: dict[str, type[ChannelSettings]] = {name: module.Settings for name, module in channels.items()}
     source_settings: dict[str, type[SourceSettings]] = {name: module.Settings for name, module in sources.items()}
-    return load(root, channel_settings=channel_settings, source_settings=source_settings, env=env)
+    return load(root, channel_settings=channel_settings, source_settings=source_settings, env=env, lenient=lenient)
 
 
-def _adapters() -> tuple[dict[str, plugins.ModuleType], dict[str, plugins.ModuleType]]:
+def make_sources(newsroom: Newsroom) -> dict[str, Source]:
+    """The sources of a newsroom, by name."""
+    _, modules = _adapters()
+    site = newsroom.site
+    found: dict[str, Source] = {}
+    for name, settings in newsroom.sources.items():
+        context = SourceContext(name, newsroom.root, site.url, site.languages, load_zone(site.timezone))
+        found[name] = modules[settings.type].make(settings, context)
+    return found
+
+
+def store_exists(newsroom: Newsroom) -> bool:
+    """Whether there is a store with tables; nothing is made."""
+    store = Store(store_address(newsroom), newsroom.root)
+    try:
+        return (store.path is None or store.path.exists()) and migrate.version(store) is not None
+    finally:
+        store.close()
+
+
+def _adapters() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
     return (
         plugins.load_adapters("tidings.channels", plugins.CHANNELS),
         plugins.load_adapters("tidings.sources", plugins.SOURCES),
@@ -54,13 +74,15 @@ def _adapters() -> tuple[dict[str, plugins.ModuleType], dict[str, plugins.Module
 class Runtime:
     """Everything that one process needs for one newsroom. Use as a context manager."""
 
-    def __init__(self, newsroom: Newsroom, *, reached: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, newsroom: Newsroom, *, keys: Keys | None = None, reached: Callable[[str], None] | None = None
+    ) -> None:
         """Opens the store, and makes its tables if it is fresh. `reached` is for tests that end the process there."""
         self.root = newsroom.root
         self._reached = reached or (lambda point: None)
         self.store = Store(store_address(newsroom), newsroom.root)
         migrate.create_or_check(self.store)
-        self.keys = _keys(newsroom.root)
+        self.keys = keys or _keys(newsroom.root)
         self.liveness: Liveness = acquire(self.store)
         self.owner = self.liveness.owner
         self._now: datetime | None = None
@@ -69,16 +91,12 @@ class Runtime:
 
     def use(self, newsroom: Newsroom) -> None:
         """Take up a configuration; the store and what it holds stay."""
-        channel_modules, source_modules = _adapters()
+        channel_modules, _ = _adapters()
         self.newsroom = newsroom
         self.channels: dict[str, Channel] = {
             name: channel_modules[settings.type].make(name, settings) for name, settings in newsroom.channels.items()
         }
-        site = newsroom.site
-        self.sources: dict[str, Source] = {}
-        for name, settings in newsroom.sources.items():
-            context = SourceContext(name, newsroom.root, site.url, site.languages, load_zone(site.timezone))
-            self.sources[name] = source_modules[settings.type].make(settings, context)
+        self.sources = make_sources(newsroom)
         self.templates = MailTemplates(newsroom.root / "templates")
         self.mail = MailRoom(newsroom, self.templates, self.keys)
         self.composer = Composer(self.store, newsroom, self.channels, self.mail, self.keys, self.owner)

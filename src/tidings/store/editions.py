@@ -251,11 +251,8 @@ def history_of(connection: Connection, edition: int) -> list[tuple[str, str, str
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-def freeze_document(
-    connection: Connection, edition: int, outlet: str, language: str, story: str, document: Mapping[str, Any] | bytes
-) -> int:
+def freeze_document(connection: Connection, edition: int, outlet: str, language: str, story: str, raw: bytes) -> int:
     """Store the frozen bytes of one rendition; returns its id."""
-    raw = document if isinstance(document, bytes) else json.dumps(document, ensure_ascii=False, sort_keys=True).encode()
     result = connection.execute(
         insert(t.renditions).values(
             edition=edition,
@@ -334,6 +331,19 @@ def arrangements(connection: Connection, selections: Iterable[int]) -> dict[int,
         select(t.selections.c.id, t.selections.c.arrangement).where(t.selections.c.id.in_(list(selections)))
     )
     return {row.id: dict(row.arrangement) for row in rows}
+
+
+def arrangements_of(connection: Connection, rendition: int) -> dict[int, dict[str, Any]]:
+    """Every selection of a rendition with its arrangement."""
+    rows = connection.execute(
+        select(t.selections.c.id, t.selections.c.arrangement).where(t.selections.c.rendition == rendition)
+    )
+    return {row.id: dict(row.arrangement) for row in rows}
+
+
+def newest_rendition(connection: Connection) -> int:
+    """Id of the newest rendition, 0 before the first."""
+    return connection.execute(select(func.max(t.renditions.c.id))).scalar_one() or 0
 
 
 def wipe(connection: Connection, edition: int) -> None:

@@ -1,0 +1,217 @@
+"""`tidings subscribers ...`: people and what they chose."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from tidings.cli.app import app, console, errors, opened
+from tidings.model.errors import InputError, RefusedError
+from tidings.model.problem import nearest
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.roll import Person, checked, export_people, import_people
+from tidings.store import subscribers
+
+group = typer.Typer(help="Subscribers: add, set, remove, import, export, show, erase.", no_args_is_help=True)
+app.add_typer(group, name="subscribers")
+
+Address = Annotated[str, typer.Argument(metavar="ADDRESS")]
+List = Annotated[str, typer.Option("--list", metavar="L", help="The list.")]
+Language = Annotated[str, typer.Option("--language", metavar="L", help="The reader's language.")]
+Topics = Annotated[str, typer.Option("--topics", metavar="A;B", help="Topics, separated by `;`; empty means all.")]
+Frequency = Annotated[str, typer.Option("--frequency", metavar="F", help="Such as weekly; default: the list's.")]
+Confirmed = Annotated[bool, typer.Option("--confirmed", help="They have agreed already; else they stay pending.")]
+Source = Annotated[str, typer.Option("--source", metavar="TEXT", help="Where the consent comes from.")]
+
+
+def _list(runtime: Runtime, name: str) -> str:
+    if name not in runtime.newsroom.lists:
+        raise RefusedError(f"there is no list {name!r}. {nearest(name, runtime.newsroom.lists)}")
+    return name
+
+
+def _topics(text: str) -> tuple[str, ...]:
+    return tuple(topic for part in text.split(";") if (topic := part.strip()))
+
+
+@group.command()
+def add(
+    address: Address,
+    list_name: List,
+    language: Language = "",
+    name: Annotated[str, typer.Option("--name", help="How to greet them.")] = "",
+    topics: Topics = "",
+    frequency: Frequency = "",
+    confirmed: Confirmed = False,
+    source: Source = "command line",
+) -> None:
+    """Put one person on a list. Nobody is mailed."""
+    with opened() as runtime:
+        person = checked(
+            runtime.newsroom, _list(runtime, list_name), Person(0, address, name, language, _topics(topics), frequency)
+        )
+        with runtime.store.write() as connection:
+            outcome = subscribers.add(
+                connection,
+                person.email,
+                list_name,
+                language=person.language,
+                frequency=person.frequency,
+                now=datetime.now(UTC),
+                name=person.name,
+                topics=person.topics,
+                confirmed=confirmed,
+                source=source,
+            )
+    if outcome in ("left", "suppressed"):
+        raise RefusedError(f"{address} {_WORDS[outcome]} and is not brought back")
+    console.print(f"{address} {_WORDS[outcome]}{'' if confirmed or outcome != 'added' else ', pending'}.", markup=False)
+
+
+_WORDS = {
+    "added": "is on the list",
+    "exists": "was on the list already",
+    "left": "has left this list",
+    "suppressed": "must not be mailed",
+}
+
+
+@group.command("set")
+def set_command(
+    address: Address,
+    list_name: Annotated[str, typer.Option("--list", metavar="L", help="This list alone.")] = "",
+    language: Language = "",
+    name: Annotated[str | None, typer.Option("--name", help="How to greet them.")] = None,
+    topics: Annotated[str | None, typer.Option("--topics", metavar="A;B", help="Topics; empty means all.")] = None,
+    frequency: Frequency = "",
+) -> None:
+    """Change what a person chose. It neither repeats nor skips a story."""
+    with opened() as runtime:
+        with runtime.store.write() as connection:
+            subscriber = _known(subscribers.find(connection, address), address)
+            mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
+            for each in [_list(runtime, list_name)] if list_name else sorted(mine & set(runtime.newsroom.lists)):
+                checked(
+                    runtime.newsroom, each, Person(0, address, name or "", language, _topics(topics or ""), frequency)
+                )
+            subscribers.change(
+                connection,
+                subscriber,
+                list_name=list_name or None,
+                name=name,
+                language=language or None,
+                topics=None if topics is None else _topics(topics),
+                frequency=frequency or None,
+            )
+        console.print(f"{address} is changed.", markup=False)
+
+
+@group.command()
+def remove(
+    address: Address, list_name: Annotated[str, typer.Option("--list", metavar="L", help="Default: every list.")] = ""
+) -> None:
+    """Take a person off a list for good: an import does not bring them back."""
+    with opened() as runtime, runtime.store.write() as connection:
+        subscriber = _known(subscribers.find(connection, address), address)
+        mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
+        names = [_list(runtime, list_name)] if list_name else sorted(mine)
+        for each in names:
+            subscribers.unsubscribe(connection, subscriber, each, source="command line", now=datetime.now(UTC))
+    console.print(f"{address} is off {', '.join(names)}.", markup=False)
+
+
+@group.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV: email,name,language,topics,frequency.")],
+    list_name: List,
+    confirmed: Confirmed = False,
+    source: Source = "",
+) -> None:
+    """Put the people of a CSV file on a list. Mails nobody, and never brings back who left."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8 text; save it as CSV UTF-8") from None
+    with opened() as runtime:
+        columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+            task = progress.add_task("", total=max(text.count("\n") - 1, 1))
+            done = import_people(
+                runtime.store,
+                runtime.newsroom,
+                _list(runtime, list_name),
+                text,
+                now=datetime.now(UTC),
+                confirmed=confirmed,
+                source=source or f"import {file.name}",
+                step=lambda count: progress.advance(task, count),
+            )
+    for line in done.refused:
+        errors.print(f"{file}: {line}", markup=False)
+    words = ", ".join(f"{done.outcomes[key]} {label}" for key, label in _COUNTS.items() if done.outcomes[key])
+    console.print(f"{words or 'nobody added'}{f', {len(done.refused)} lines refused' if done.refused else ''}.")
+    if done.refused:
+        raise typer.Exit(1)
+
+
+_COUNTS = {
+    "added": "added",
+    "exists": "there already",
+    "left": "left before (not brought back)",
+    "suppressed": "suppressed",
+}
+
+
+@group.command()
+def export(
+    list_name: List, out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Default: print it.")] = Path()
+) -> None:
+    """The confirmed readers of a list as CSV."""
+    with opened() as runtime:
+        lines = export_people(runtime.store, _list(runtime, list_name))
+        if out == Path():
+            for line in lines:
+                print(line, end="")
+            return
+        with out.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+
+
+@group.command("show")
+def show_command(address: Address) -> None:
+    """All that is known of a person."""
+    with opened() as runtime, runtime.store.read() as connection:
+        _known(subscribers.find(connection, address), address)
+        for one in subscribers.subscriptions(connection, address=address):
+            topics = ", ".join(one.topics) or "all topics"
+            console.print(
+                f"{one.address}  {one.name}  list {one.list}: {one.state}, {one.language}, {one.frequency}, {topics}"
+                f"  (from: {one.source or 'unknown'}; number {one.subscriber})",
+                markup=False,
+            )
+        for at, list_name, what, source in subscribers.consents_of(connection, address):
+            console.print(f"  {at:%Y-%m-%d %H:%M} UTC  {list_name}: {what}  {source}", markup=False)
+
+
+@group.command()
+def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Forget a person: only a hash stays, so that nobody mails them again by mistake."""
+    with opened() as runtime:
+        if not yes and not typer.confirm(f"Erase all that is known of {address}? This cannot be undone"):
+            raise RefusedError("nothing was erased")
+        with runtime.store.write() as connection:
+            subscriber = _known(subscribers.find(connection, address), address)
+            subscribers.erase(connection, subscriber, now=datetime.now(UTC))
+        console.print(f"{address} is erased.", markup=False)
+
+
+def _known(subscriber: int | None, address: str) -> int:
+    if subscriber is None:
+        raise InputError(f"nobody with the address {address} is known here")
+    return subscriber

@@ -1,0 +1,100 @@
+"""`ledger`, `explain`, `resolve`, `status`: what happened, and how things stand."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Annotated
+
+import typer
+
+from tidings.cli.app import Json, app, console, opened, print_json, read_moment, show
+from tidings.model.errors import RefusedError
+from tidings.runtime.explain import explain
+from tidings.runtime.status import status
+from tidings.store import ledger
+
+
+@app.command("ledger")
+def ledger_command(
+    schedule: Annotated[str, typer.Option("--schedule", help="Of this schedule.")] = "",
+    edition: Annotated[str, typer.Option("--edition", metavar="SCHEDULE/NUMBER", help="Of this edition.")] = "",
+    target: Annotated[str, typer.Option("--target", help="list:LIST:NUMBER or channel:NAME.")] = "",
+    state: Annotated[str, typer.Option("--state", help="Such as accepted, skipped, rejected, in_doubt.")] = "",
+    since: Annotated[str, typer.Option("--since", metavar="T", help="Changed since this moment.")] = "",
+    json: Json = False,
+) -> None:
+    """Deliveries and what became of them; with --json one object a line."""
+    with opened() as runtime, runtime.store.read() as connection:
+        moment = read_moment(since, runtime.newsroom.site.timezone) if since else None
+        for entry in ledger.entries(
+            connection,
+            schedule=schedule or None,
+            edition=edition or None,
+            target=target or None,
+            state=state or None,
+            since=moment,
+        ):
+            if json:
+                print(jsonlib.dumps(entry.as_json(), ensure_ascii=False))
+                continue
+            what = entry.edition or entry.purpose
+            to = entry.address or entry.target
+            story = f" {entry.story}" if entry.story else ""
+            more = entry.receipt if entry.state == "accepted" else entry.reason
+            console.print(
+                f"{entry.id:>6}  {show(entry.at, runtime)}  {entry.state:<11} {what}{story}  {to}  {more}", markup=False
+            )
+
+
+@app.command("explain")
+def explain_command(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS")],
+    story: Annotated[str, typer.Argument(metavar="[STORY]", help="A story's name.")] = "",
+) -> None:
+    """Why this reader did or did not get it, in words."""
+    with opened() as runtime, runtime.store.read() as connection:
+        for line in explain(connection, runtime.newsroom, address, story or None, lambda at: show(at, runtime)):
+            console.print(line, markup=False)
+
+
+@app.command()
+def resolve(
+    delivery: Annotated[int, typer.Argument(metavar="DELIVERY", help="Its number in `tidings ledger`.")],
+    accepted: Annotated[bool, typer.Option("--accepted", help="It arrived; a URL of the post may follow.")] = False,
+    url: Annotated[str, typer.Argument(metavar="[URL]", help="With --accepted: where the post is.")] = "",
+    resend: Annotated[bool, typer.Option("--resend", help="It did not arrive: send it again.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Let it be.")] = False,
+) -> None:
+    """Settle a delivery that is in doubt."""
+    if sum((accepted, resend, cancel)) != 1:
+        raise RefusedError("say one of --accepted, --resend or --cancel")
+    with opened() as runtime, runtime.store.write() as connection:
+        how = "accepted" if accepted else "resend" if resend else "cancel"
+        ledger.resolve(connection, delivery, how, runtime.now(), url=url)  # type: ignore[arg-type]
+    then = "it goes with the next `tidings tick`, or at once if `tidings run` runs" if resend else "settled"
+    console.print(f"Delivery {delivery}: {then}.")
+
+
+@app.command("status")
+def status_command(json: Json = False) -> None:
+    """Health, next slots, what is pending, held, in doubt."""
+    with opened() as runtime:
+        found = status(runtime, runtime.now())
+        if json:
+            print_json(found)
+            return
+        console.print("All is well." if found["ok"] else "[bold]Something needs a look.[/]")
+        console.print(f"Version {found['version']}, time zones of {found['tzdata']}, {found['items']} items.")
+        for one in found["held"]:
+            console.print(f"Held: {one['edition']}: {'; '.join(one['holds'])}", markup=False)
+        for one in found["set_aside"]:
+            console.print(f"Set aside: {one['problem']}", markup=False)
+        if found["in_doubt"]:
+            console.print(f"In doubt: {found['in_doubt']}; see `tidings ledger --state in_doubt`")
+        words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(found["deliveries"].items()))
+        console.print(f"Deliveries: {words or 'none yet'}.")
+        for name, counts in found["lists"].items():
+            readers = ", ".join(f"{count} {state}" for state, count in counts.items()) or "nobody yet"
+            console.print(f"List {name}: {readers}.")
+        for one in found["next"]:
+            console.print(f"Next: {one['schedule']} {show(one['at'], runtime)}")

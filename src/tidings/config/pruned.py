@@ -1,0 +1,61 @@
+"""What is left of a configuration without its mistakes, so that `check` can go on and find those elsewhere."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+_STAND_IN = {
+    "title": "-",
+    "name": "-",
+    "address": "-",
+    "url": "https://localhost/",
+    "from": "nobody@localhost.invalid",
+    "host": "localhost",
+}
+_ROUNDS = 6
+
+
+def pruned(model: type[BaseModel], plain: Any, error: ValidationError, context: Any) -> Any:
+    """The model without what is wrong, required values replaced by stand-ins; None where nothing can be saved."""
+    rest = copy.deepcopy(plain)
+    for _ in range(_ROUNDS):
+        for one in error.errors(include_url=False):
+            _take_out(rest, one["loc"], missing=one["type"] == "missing")
+        try:
+            return model.model_validate(rest, context=context)
+        except ValidationError as again:
+            error = again
+    return None
+
+
+def _take_out(rest: Any, path: tuple[int | str, ...], *, missing: bool) -> None:
+    trail: list[tuple[Any, int | str]] = []
+    current = rest
+    for part in path:
+        if isinstance(current, dict) and (part in current or (missing and part == path[-1])):
+            trail.append((current, part))
+            current = current.get(part)
+        elif isinstance(current, list) and isinstance(part, int) and part < len(current):
+            trail.append((current, part))
+            current = current[part]
+    if not trail:
+        return
+    holder, key = trail[-1]
+    if missing and isinstance(holder, dict) and key in _STAND_IN:
+        holder[key] = _STAND_IN[str(key)]
+    elif missing and len(trail) > 1:
+        _drop(*trail[-2])
+    elif isinstance(holder, dict) and key in _STAND_IN and holder.get(key) != _STAND_IN[str(key)]:
+        holder[key] = _STAND_IN[str(key)]
+    else:
+        _drop(holder, key)
+
+
+def _drop(holder: Any, key: int | str) -> None:
+    if isinstance(holder, dict):
+        holder.pop(key, None)
+    elif isinstance(holder, list) and isinstance(key, int) and key < len(holder):
+        holder.pop(key)

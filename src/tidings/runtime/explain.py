@@ -1,0 +1,127 @@
+"""`tidings explain`: why this reader did or did not get it, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from tidings.config.checks import served_frequencies
+from tidings.config.settings import Newsroom
+from tidings.model.errors import InputError
+from tidings.store import consent, editions, ledger, subscribers
+from tidings.store import schema as t
+from tidings.store.items import load_story
+
+_SKIPPED = {
+    "suppressed": "this address must not be mailed (it bounced or complained)",
+    "unsubscribed": "they had left the list",
+    "not_confirmed": "they had not confirmed the list yet",
+    "erased": "the person was erased",
+    "expired": "the story had expired",
+    "nothing_for_reader": "nothing in it was for this reader: other topics, no translation, or had it all before",
+    "other_list": "they got the same edition through another list",
+    "withdrawn": "a story in it was withdrawn",
+}
+
+
+def explain(
+    connection: Connection, newsroom: Newsroom, address: str, story: str | None, show: Callable[[datetime], str]
+) -> list[str]:
+    """Sentences, oldest first. Raises InputError for an address or a story that nobody knows."""
+    subscriber = subscribers.find(connection, address)
+    digest = consent.address_hash(address)
+    lines = []
+    if subscriber is None:
+        reason = consent.suppression(connection, digest, "")
+        if reason == "erased":
+            return [
+                "This address was erased at the person's wish; only its hash is kept, so that nobody mails it again."
+            ]
+        raise InputError(f"nobody with the address {address} is known here, and nothing was ever sent to it")
+    for one in subscribers.subscriptions(connection, address=address):
+        lines.append(_subscription(newsroom, one, show))
+    if story is not None and not load_story(connection, story):
+        raise InputError(f"there is no story {story!r}; a story's name is its file's name without language and ending")
+    entries = [
+        entry
+        for entry in ledger.entries(connection, subscriber=subscriber)
+        if story is None or _carried(connection, entry.id, story)
+    ]
+    lines += [_entry(entry, show) for entry in entries]
+    if story is not None and not entries:
+        lines += _never(connection, newsroom, story, subscriber)
+    elif not entries:
+        lines.append("Nothing was ever addressed to them.")
+    return lines
+
+
+def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Callable[[datetime], str]) -> str:
+    what = f"List {one.list}: {one.state}, in {one.language}, {one.frequency}, {', '.join(one.topics) or 'all topics'}"
+    if one.state == subscribers.UNSUBSCRIBED and one.left_at:
+        return f"{what}; left on {show(one.left_at)}."
+    served = served_frequencies(newsroom, one.list)
+    if one.state == subscribers.CONFIRMED and "all" not in served and one.frequency not in served:
+        return f"{what}. No schedule serves {one.frequency!r}, so they get nothing."
+    return f"{what}."
+
+
+def _entry(entry: ledger.Entry, show: Callable[[datetime], str]) -> str:
+    what = entry.edition or f"a {entry.purpose}"
+    if entry.story:
+        what += f" ({entry.story})"
+    at = show(entry.at)
+    match entry.state:
+        case "accepted":
+            returned = f"came back: {entry.returned}" if entry.returned else "nothing came back since"
+            words = f"accepted by {entry.via or 'the mail host'} at {at} as {entry.receipt or 'unnamed'}; {returned}"
+        case "skipped":
+            words = f"not sent at {at}: {_SKIPPED.get(entry.reason, entry.reason)}"
+        case "rejected":
+            words = f"refused at {at}: {entry.reason}"
+        case "in_doubt":
+            words = f"in doubt since {at}: {entry.reason}. Settle it with `tidings resolve {entry.id}`"
+        case "deferred":
+            words = f"put off at {at} ({entry.reason}); it is tried again by itself"
+        case "quarantined":
+            words = f"set aside at {at} after {entry.attempts} attempts: {entry.reason}"
+        case "cancelled":
+            words = f"cancelled at {at}"
+        case _:
+            words = f"waiting to be sent since {at}"
+    return f"{what}: {words}."
+
+
+def _carried(connection: Connection, delivery: int, story: str) -> bool:
+    d, ss = t.deliveries.c, t.selection_stories.c
+    row = connection.execute(select(d.story, d.selection).where(d.id == delivery)).one()
+    if row.story == story:
+        return True
+    query = select(ss.story).where(ss.selection == row.selection, ss.story == story)
+    return connection.execute(query).first() is not None
+
+
+def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int) -> list[str]:
+    lines = [f"{story} was never in anything addressed to them."]
+    items = load_story(connection, story)
+    if any(item.withdrawn for item in items):
+        lines.append(f"It was withdrawn: {next(item.withdrawn for item in items if item.withdrawn)}")
+    for schedule in newsroom.schedules:
+        used = editions.used_since(connection, schedule, 0)
+        if story in used:
+            edition = editions.get_edition(connection, used[story])
+            skipped = [
+                entry
+                for entry in ledger.entries(connection, subscriber=subscriber, edition=edition.name)
+                if entry.state == "skipped"
+            ]
+            why = (
+                f": {_SKIPPED.get(skipped[0].reason, skipped[0].reason)}"
+                if skipped
+                else ": they were not addressed by it"
+            )
+            lines.append(f"{edition.name} carried it{why}.")
+        elif story in editions.used_stories(connection, schedule):
+            lines.append(f"Schedule {schedule} does not send it: it was out before the schedule first ran.")
+    return lines

@@ -1,0 +1,194 @@
+"""`tidings preview` and `tidings test`: what would be sent, as files or to a few addresses."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from tidings.config.schedule import ListDelivery, Schedule
+from tidings.model.edition import Edition, EditionState
+from tidings.model.errors import InputError, RefusedError
+from tidings.pipeline.address import Edit, Group
+from tidings.pipeline.mail import frozen_document
+from tidings.pipeline.rendered import Rendered
+from tidings.pipeline.select import Wish, choose, is_note, ordered
+from tidings.render.digest import Arrangement
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.planning import look_ahead
+from tidings.store import editions, ledger
+from tidings.store.editions import Shown
+
+_READER = 2**40
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """One mail or post: its bytes, and what the gates say of it."""
+
+    name: str
+    outlet: str
+    language: str
+    data: bytes
+    is_mail: bool
+    note: str = ""
+    failures: tuple[str, ...] = ()
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """(file name, content): .eml, .html and .txt of a mail; .json and .txt of a post."""
+        if not self.is_mail:
+            yield f"{self.name}.json", self.data
+            yield f"{self.name}.txt", self.note.encode() + b"\n"
+            return
+        yield f"{self.name}.eml", self.data
+        message = email.message_from_bytes(self.data, policy=email.policy.default)
+        for kind, ending in (("html", "html"), ("plain", "txt")):
+            part = message.get_body((kind,))
+            if part is not None:
+                yield f"{self.name}.{ending}", part.get_content().encode()
+
+
+def preview_schedule(runtime: Runtime, schedule: Schedule, now: datetime, language: str | None) -> list[Previewed]:
+    """What a reader of every topic would get now; where nothing is new, the newest stories stand in."""
+    with runtime.store.read() as connection:
+        edit = _edit_to_show(runtime, connection, schedule, now)
+        edition = Edition(
+            edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
+        )
+    return [
+        shown
+        for rendered in _render(runtime, edit, edition, language)
+        for shown in _shown(runtime, rendered, edition, edition.number)
+    ]
+
+
+def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[Previewed]:
+    """The frozen bytes of an edition: of each outlet and language the fullest."""
+    found = []
+    with runtime.store.read() as connection:
+        for rendition in editions.renditions(connection, edition.id):
+            if language is not None and rendition.language != language:
+                continue
+            chosen = editions.arrangements_of(connection, rendition.id)
+            rendered = Rendered(
+                rendition.outlet,
+                rendition.language,
+                rendition.story,
+                rendition.raw if rendition.outlet.startswith("channel:") else rendition.document,
+                {str(number): arrangement for number, arrangement in chosen.items()},
+                {},
+            )
+            found += list(_shown(runtime, rendered, edition, edition.number))
+    return found
+
+
+def queue_test_mails(
+    runtime: Runtime, schedule: Schedule, addresses: Sequence[str], now: datetime, language: str | None
+) -> int:
+    """Queue the mails of a schedule for these addresses alone; returns how many. No mark, no use, no other effect."""
+    with runtime.store.read() as connection:
+        edit = _edit_to_show(runtime, connection, schedule, now)
+        edition = Edition(
+            edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
+        )
+    rendered = [one for one in _render(runtime, edit, edition, language) if one.outlet.startswith("list:")]
+    if not rendered:
+        raise RefusedError(f"{schedule.name} delivers to no list, so there is no mail to test; see `tidings preview`")
+    with runtime.store.write() as connection:
+        key = f"test:{now.isoformat()}:{editions.newest_rendition(connection)}"
+        mailing = ledger.mailing(connection, key, "test", schedule=schedule.name, now=now, open=True)
+        rows = []
+        for number, one in enumerate(rendered):
+            outlet = f"test:{mailing}:{number}"
+            rendition = editions.freeze_document(connection, 0, outlet, one.language, one.story, one.raw())
+            (arrangement,) = one.arrangements.values()
+            selection = editions.freeze_selection(connection, rendition, "test", arrangement, list[Shown]())
+            for who, address in enumerate(addresses):
+                rows.append(
+                    {
+                        "mailing": mailing,
+                        "target": f"test:{number}:{who}",
+                        "story": one.story,
+                        "purpose": "test",
+                        "list": one.outlet.partition(":")[2],
+                        "rendition": rendition,
+                        "selection": selection,
+                        "at": now,
+                        "details": {"address": address, "language": one.language},
+                    }
+                )
+        return ledger.add_deliveries(connection, rows)
+
+
+def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> Edit:
+    edit = look_ahead(runtime, connection, schedule, now)
+    if edit.stories:
+        return edit
+    everything = runtime.composer.edit(connection, schedule, now, every=True)
+    rules = schedule.select
+    stories = [story for story in everything.stories if not is_note(story)]
+    newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
+    if not newest:
+        raise InputError(f"nothing that {schedule.name} would take is out yet; add an item to content/")
+    return everything.with_stories({story.key for story in ordered(newest, rules)})
+
+
+def _next_number(connection: Connection, schedule: Schedule) -> int:
+    return 1 + max((edition.number for edition in editions.editions(connection, schedule=schedule.name)), default=0)
+
+
+def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None) -> list[Rendered]:
+    """As for a reader who chose every topic and has had nothing, in each language of the site."""
+    newsroom = runtime.newsroom
+    groups: list[Group] = []
+    for part in edit.schedule.deliver:
+        is_list = isinstance(part, ListDelivery)
+        if isinstance(part, ListDelivery):
+            name, fallback = part.list, tuple(newsroom.lists[part.list].fallback)
+            languages = newsroom.site.languages
+        else:
+            name = part.channel
+            spoken = tuple(newsroom.channels[name].languages) or newsroom.site.languages[:1]
+            languages, fallback = spoken[:1], spoken[1:]
+        for each in languages:
+            if language is not None and each != language:
+                continue
+            wish = Wish(each, fallback, frozenset(), name)
+            notes = edit.notes if part.per == "edition" else ()
+            selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
+            outlet = f"{'list' if is_list else 'channel'}:{name}"
+            groups += Group.split(outlet, selection, per_item=part.per == "item")
+    return runtime.composer.render_groups(edit, groups, edition)
+
+
+def _shown(runtime: Runtime, rendered: Rendered, edition: Edition, number: int) -> Iterator[Previewed]:
+    kind, _, name = rendered.outlet.partition(":")
+    base = "-".join(part for part in (edition.schedule, str(number), name, rendered.language, rendered.story) if part)
+    if kind == "channel":
+        channel = runtime.channels.get(name)
+        assert isinstance(rendered.document, bytes)
+        if channel is None:
+            raise InputError(f"there is no channel {name!r} any more; write it back into tidings.yaml to see its posts")
+        length, limit = channel.length(rendered.document), channel.capabilities.max_length
+        note = f"{channel.text(rendered.document)}\n\n[{length} of {limit} characters]"
+        yield Previewed(base, rendered.outlet, rendered.language, rendered.document, False, note, rendered.failures)
+        return
+    assert not isinstance(rendered.document, bytes)
+    compiled = frozen_document(rendered.raw())
+    fullest = max(rendered.arrangements.values(), key=lambda one: len(one["keys"]))
+    data = runtime.mail.message(
+        compiled,
+        Arrangement.from_json(fullest),
+        list_name=name,
+        schedule=edition.schedule,
+        date=edition.starts,
+        message_key=f"preview:{edition.name}",
+        subscriber=_READER,
+        address="reader@example.org",
+        name="A. Reader",
+    )
+    yield Previewed(base, rendered.outlet, rendered.language, data, True, failures=rendered.failures)

@@ -1,0 +1,139 @@
+"""`tidings schema`: JSON Schemas of the YAML files for editors, and the shapes of every --json, only ever extended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from tidings import plugins
+from tidings.config.schedule import CadenceText, Schedule
+from tidings.config.settings import Document
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """By name: tidings.yaml, schedule.yaml, and one for each command that prints JSON."""
+    main = _schema(Document)
+    for group, built_in, key in (
+        ("tidings.channels", plugins.CHANNELS, "channels"),
+        ("tidings.sources", plugins.SOURCES, "sources"),
+    ):
+        kinds = [_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
+        main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": kinds}}
+    schedule = _schema(Schedule)
+    schedule["properties"].pop("name", None)
+    schedule["required"] = [name for name in schedule["required"] if name != "name"]
+    schedule["properties"]["cadence"] = _schema(CadenceText)
+    return {"tidings.yaml": main, "schedule.yaml": schedule, **{f"{name} --json": _OUTPUT[name] for name in _OUTPUT}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Written)
+
+
+class _Written(GenerateJsonSchema):
+    """A value that is made from text by a reader of our own (a cadence, a text in languages) may be anything here."""
+
+    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
+        return {}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def _list(of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": of}
+
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "integer"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_MAYBE = {"type": ["string", "null"]}
+_COUNTS = {"type": "object", "additionalProperties": _NUMBER}
+
+_OUTPUT: dict[str, dict[str, Any]] = {
+    "check": _object(
+        ok={"type": "boolean"},
+        problems=_list(
+            _object(
+                file=_TEXT,
+                line={"type": ["integer", "null"]},
+                column={"type": ["integer", "null"]},
+                level={"enum": ["error", "warning"]},
+                message=_TEXT,
+                mend=_TEXT,
+            )
+        ),
+    ),
+    "plan": _list(
+        _object(
+            schedule=_TEXT,
+            cadence=_TEXT,
+            note=_TEXT,
+            slots=_list(
+                _object(
+                    slot=_MOMENT,
+                    at=_MOMENT,
+                    moved=_MAYBE,
+                    skipped=_MAYBE,
+                    note=_TEXT,
+                    stories={"type": ["array", "null"], "items": _TEXT},
+                    outlets=_list(
+                        _object(
+                            outlet=_TEXT, deliveries=_NUMBER, languages=_COUNTS, skipped=_COUNTS, stories=_list(_TEXT)
+                        )
+                    ),
+                )
+            ),
+        )
+    ),
+    "tick": _object(
+        now=_MOMENT,
+        items=_object(new=_NUMBER, changed=_NUMBER, gone=_NUMBER, set_aside=_NUMBER),
+        public=_object(written=_NUMBER, removed=_NUMBER),
+        editions=_list(
+            _object(
+                schedule=_TEXT, edition=_MAYBE, state=_MAYBE, reason=_TEXT, holds=_list(_TEXT), stories=_list(_TEXT)
+            )
+        ),
+        deliveries=_COUNTS,
+        stalled={"type": "object", "additionalProperties": _TEXT},
+        told=_NUMBER,
+    ),
+    "ledger": _object(
+        id=_NUMBER,
+        schedule=_TEXT,
+        edition=_MAYBE,
+        list=_TEXT,
+        channel=_TEXT,
+        story=_TEXT,
+        purpose=_TEXT,
+        target=_TEXT,
+        address=_TEXT,
+        state=_TEXT,
+        reason=_TEXT,
+        attempts=_NUMBER,
+        doubts=_NUMBER,
+        receipt=_TEXT,
+        via=_TEXT,
+        returned=_TEXT,
+        at=_MOMENT,
+    ),
+    "status": _object(
+        ok={"type": "boolean"},
+        version=_TEXT,
+        tzdata=_TEXT,
+        clock={"type": ["string", "null"]},
+        items=_NUMBER,
+        set_aside=_list(_object(file=_TEXT, problem=_TEXT)),
+        deliveries=_COUNTS,
+        held=_list(_object(edition=_TEXT, holds=_list(_TEXT))),
+        in_doubt=_NUMBER,
+        lists={"type": "object", "additionalProperties": _COUNTS},
+        next=_list(_object(schedule=_TEXT, at=_MAYBE)),
+        notices=_list(_object(at=_MOMENT, kind=_TEXT, text=_TEXT)),
+    ),
+}
