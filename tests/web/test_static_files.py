@@ -169,8 +169,9 @@ def test_nothing_but_what_was_published_can_be_named(store: Store, newsroom: New
 
 def test_a_page_without_its_slash_is_sent_on_within_the_host(client: httpx.Client) -> None:
     answer = client.get("/en")
-    assert (answer.status_code, answer.headers["location"]) == (301, "/en/")
-    assert client.get("/ru/reka").headers["location"] == "/ru/reka/"
+    assert (answer.status_code, answer.headers["location"]) == (301, "./en/")
+    assert client.get("/ru/reka").headers["location"] == "./reka/"
+    assert client.get("/ru/reka", follow_redirects=True).url.path == "/ru/reka/"
     assert client.get(f"{client.base_url}/evil.example//en").status_code == 404
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -142,9 +143,25 @@ class Pages:
             raise InputError(f"templates/pages/{error.name or template}:{error.lineno}: {error.message}") from error
         except TemplateNotFound as error:
             raise InputError(f"templates/pages/{error.name or template} is missing") from error
-        except JinjaError as error:
-            raise InputError(f"templates/pages/{template}: {error}") from error
+        except (
+            JinjaError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise InputError(f"templates/pages/{_place(error, template)}: {error}") from error
         return text.lstrip().encode("utf-8", "replace")
+
+
+def _place(error: BaseException, template: str) -> str:
+    """FILE:LINE of the template in which it went wrong; Jinja rewrites tracebacks so that they say."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        if frame.filename.endswith(".j2"):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return template
 
 
 @dataclass(frozen=True)

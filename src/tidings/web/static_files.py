@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from tidings.store import documents
 from tidings.store.documents import Document
@@ -51,8 +51,8 @@ def static_endpoint(store: Store, public: Path) -> Callable[[Request], Response]
         if document is not None and (public / document.path).is_file():
             return _respond(request, public, document, 410 if withdrawn else 200)
         if onward:
-            # Relative to the host, and never `//elsewhere`.
-            return RedirectResponse("/" + quote(path.lstrip("/")) + "/", 301)
+            # Relative, so that it holds below any prefix that a proxy puts in front, and never leads to another host.
+            return Response(status_code=301, headers={"Location": f"./{quote(path.rpartition('/')[2], safe='')}/"})
         if missing is not None and (public / missing.path).is_file():
             return _respond(request, public, missing, 404)
         return PlainTextResponse("Not found\n", 404)
