@@ -190,12 +190,7 @@ def upgrade() -> None:
         sa.Column("draft", sa.Boolean(), nullable=False),
         sa.Column("correction", sa.Text(), nullable=False),
         sa.Column("withdrawn", sa.Text(), nullable=False),
-        sa.Column(
-            "details",
-            sa.JSON(),
-            nullable=False,
-            comment="place topics organisations authors images attachments media lead not_in extra",
-        ),
+        sa.Column("details", sa.JSON(), nullable=False, comment="what is only ever read as a whole"),
         sa.Column("fingerprint", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_items")),
         sa.UniqueConstraint("language", "slug", name=op.f("uq_items_language_slug")),
@@ -275,12 +270,7 @@ def upgrade() -> None:
         sa.Column("selection", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("story", sa.String(), nullable=False),
         sa.Column("what", sa.String(), nullable=False, comment="story, note or correction"),
-        sa.Column(
-            "version",
-            sa.String(),
-            nullable=False,
-            comment="of a correction: hash of its text, so that the next one is told too",
-        ),
+        sa.Column("version", sa.String(), nullable=False, comment="of a correction: hash of its text"),
         sa.PrimaryKeyConstraint("selection", "story", "what", name=op.f("pk_selection_stories")),
     )
     op.create_index("ix_selection_stories_story", "selection_stories", ["story"], unique=False)
@@ -341,7 +331,7 @@ def upgrade() -> None:
             "mark",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
             nullable=False,
-            comment="the last edition served on this list; at first the newest at confirmation",
+            comment="the last edition served on this list",
         ),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
