@@ -21,23 +21,23 @@ from tidings.store import liveness
 from tidings.store.engine import Store
 
 CONNECTIONS = 4
-READERS = 200
+READERS = 120
 
 POINTS = {
-    "before-claim": 9,
-    "after-claim": 6,
-    "before-handed": 7,
-    "after-handed": 8,
-    "before-intent": 70,
-    "after-intent": 71,
-    "before-dot": 72,
-    "after-dot": 73,
-    "after-reply": 74,
-    "after-outcome": 75,
+    "before-claim": 5,
+    "after-claim": 5,
+    "before-handed": 5,
+    "after-handed": 5,
+    "before-intent": 60,
+    "after-intent": 61,
+    "before-dot": 62,
+    "after-dot": 63,
+    "after-reply": 64,
+    "after-outcome": 65,
     "before-settle": 3,
     "after-settle": 3,
 }
-"""Each point, and the how manieth time it is reached, in the midst of the run."""
+"""Each point, and the how manieth time it is reached, in the midst of the run: a first group has ten messages."""
 
 
 class SinkProcess:
@@ -127,7 +127,7 @@ def test_kill_9_again_and_again(store: Store, sink: SinkProcess, database_url: s
     chance = random.Random(seed)
     kills = 0
     for _ in range(4):
-        if _run_child(database_url, tmp_path, sink.port, "any", chance.randint(20, 400)) == 0:
+        if _run_child(database_url, tmp_path, sink.port, "any", chance.randint(20, 250)) == 0:
             break
         kills += 1
     _finish_here(store, sink.port)
