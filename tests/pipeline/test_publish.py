@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,8 @@ from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Item
 from tidings.pipeline.publish import Published, publish
-from tidings.render.site import FORMATS
+from tidings.render.pages import Frame, Pages
+from tidings.render.site import FORMATS, Translation
 from tidings.store.documents import Document, load_documents, save_documents
 from tidings.store.engine import Store
 from tidings.store.items import mark_back, mark_gone
@@ -281,6 +283,46 @@ def test_gzip_beside_is_the_same_and_deterministic(store: Store, newsroom: Newsr
         packed = path.with_name(path.name + ".gz").read_bytes()
         assert gzip.decompress(packed) == path.read_bytes()
         assert packed[4:8] == b"\0\0\0\0"
+
+
+def test_one_new_item_does_not_render_the_others_again(
+    store: Store, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+    real = Pages.item_page
+
+    def counted(self: Pages, frame: Frame, one: Item, translations: Sequence[Translation]) -> bytes:
+        rendered.append(one.slug)
+        return real(self, frame, one, translations)
+
+    monkeypatch.setattr(Pages, "item_page", counted)
+    put(store, item(1), item(2), item(3))
+    publish(store, newsroom, now=NOW)
+    rendered.clear()
+    put(store, item(4), item(5, language="ru", story="story-2", slug="vtoroe"))
+    publish(store, newsroom, now=NOW)
+    # The second has a translation now, and says so.
+    assert sorted(rendered) == ["story-2", "story-4", "vtoroe"]
+    rendered.clear()
+    put(store, replace(item(1), summary="Mended."), had=[item(1).id])
+    (newsroom.public / "en/story-3/index.html").unlink()
+    publish(store, newsroom, now=NOW)
+    assert sorted(rendered) == ["story-1", "story-3"]
+    rendered.clear()
+    publish(store, make_newsroom(newsroom.root, url="https://other.example.net/"), now=NOW)
+    assert len(rendered) == 5
+
+
+def test_two_publishers_at_once_end_as_one(store: Store, newsroom: Newsroom) -> None:
+    put(store, *(item(number) for number in range(1, 6)))
+    threads = [threading.Thread(target=publish, args=(store, newsroom), kwargs={"now": NOW}) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    before = tree(newsroom.public)
+    assert set(documents(store)) == {path for path in before if not path.endswith(".gz")}
+    assert publish(store, newsroom, now=NOW, force=True).written == ()
 
 
 def test_feeds_of_a_rebuilt_newsroom_keep_their_ids(store: Store, newsroom: Newsroom) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from tidings.config.settings import Feed, Newsroom
@@ -23,11 +24,15 @@ RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file that should stand in public/: its bytes, or the file on disk to copy."""
+    """A file that should stand in public/: what renders its bytes, or the file on disk to copy.
+
+    An equal `basis` gives equal bytes, as long as the configuration is the same; None says nothing.
+    """
 
     path: str
-    content: bytes = b""
+    render: Callable[[], bytes] = bytes
     media: Media | None = None
+    basis: object = None
 
 
 def wanted_files(
@@ -65,20 +70,22 @@ def wanted_files(
                 translations=translations,
             )
             for ending, render in RENDERERS.items():
-                yield Wanted(feed_path(language, name, ending), render(view, site))
-        yield Wanted(page_path(language) + "index.html", pages.language_page(frame, own))
+                yield Wanted(feed_path(language, name, ending), partial(render, view, site))
+        yield Wanted(page_path(language) + "index.html", partial(pages.language_page, frame, own))
         for item in own:
-            page = pages.item_page(frame, item, translations[item.id])
-            yield Wanted(page_path(language, item.slug) + "index.html", page)
+            page = partial(pages.item_page, frame, item, translations[item.id])
+            basis = (tuple(languages), item, translations[item.id])
+            yield Wanted(page_path(language, item.slug) + "index.html", page, basis=basis)
         for item in items:
             if item.language == language and _was_withdrawn(item, now):
-                yield Wanted(page_path(language, item.slug) + "index.html", pages.withdrawn_page(frame, item))
+                yield Wanted(page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item))
 
     frame = Frame(first, feeds)
-    yield Wanted("feeds.opml", render_opml(first, feeds))
-    yield Wanted("index.html", pages.root_page(frame, [(language, sites[language].title) for language in languages]))
-    yield Wanted("404.html", pages.missing_page(frame))
-    yield Wanted(STYLESHEET, pages.stylesheet(first))
+    titles = [(language, sites[language].title) for language in languages]
+    yield Wanted("feeds.opml", partial(render_opml, first, feeds))
+    yield Wanted("index.html", partial(pages.root_page, frame, titles))
+    yield Wanted("404.html", partial(pages.missing_page, frame))
+    yield Wanted(STYLESHEET, partial(pages.stylesheet, first))
     media = {f"media/{each.digest}/{each.name}": each for item in visible for each in item.media}
     if newsroom.logo is not None:
         media[f"media/{newsroom.logo.digest}/{newsroom.logo.name}"] = newsroom.logo

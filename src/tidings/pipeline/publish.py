@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from PIL import Image as Picture
 
@@ -41,6 +42,29 @@ class Published:
     unchanged: int = 0
 
 
+class _Memory:
+    """What this process rendered from what, so that one new item does not render thousands of others again."""
+
+    def __init__(self, configuration: str) -> None:
+        self.configuration = configuration
+        self._kept: dict[str, tuple[object, str]] = {}
+
+    def etag(self, one: Wanted) -> str | None:
+        """The ETag that it would have, if that is known without rendering it."""
+        if one.media is not None:
+            return _etag_of_media(one.media)
+        basis, etag = self._kept.get(one.path, (None, None))
+        return etag if basis is not None and basis == one.basis else None
+
+    def keep(self, one: Wanted, etag: str) -> None:
+        """Remember it."""
+        if one.basis is not None:
+            self._kept[one.path] = (one.basis, etag)
+
+
+_remembered: WeakKeyDictionary[Store, _Memory] = WeakKeyDictionary()
+
+
 def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> Published:
     """Bring public/ up to date. Twice in a row, the second writes nothing; `force` renders even if nothing changed.
 
@@ -53,7 +77,8 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             known = _ours(store_documents.load_documents(connection))
             identity = store_documents.find_identity(connection)
             stamp = store_documents.find_stamp(connection)
-            current = Stamp(_key(newsroom, items_version(connection)), next_out(connection, now))
+            configuration = _key(newsroom)
+            current = Stamp(f"{configuration}.{items_version(connection)}", next_out(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
             if fresh and not force and all(_stands(public, document) for document in known.values()):
                 return Published(unchanged=len(known))
@@ -62,20 +87,23 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             with store.write() as connection:
                 identity = store_documents.mint_identity(connection, now)
         size = _logo_size(newsroom)
-        return _bring(
-            store, public, newsroom, known, wanted_files(newsroom, items, identity, now, logo_size=size), now, current
-        )
+        files = wanted_files(newsroom, items, identity, now, logo_size=size)
+        memory = _remembered.get(store)
+        if memory is None or force or memory.configuration != configuration:
+            memory = _remembered[store] = _Memory(configuration)
+        return _bring(store, newsroom, known, files, now, current, memory)
 
 
 def _bring(
     store: Store,
-    public: Path,
     newsroom: Newsroom,
     known: dict[str, Document],
     wanted: Iterator[Wanted],
     now: datetime,
     stamp: Stamp,
+    memory: _Memory,
 ) -> Published:
+    public = newsroom.public
     written: list[str] = []
     changed: list[Document] = []
     kept: set[str] = set()
@@ -83,19 +111,24 @@ def _bring(
     try:
         for one in wanted:
             before = known.get(one.path)
-            etag = _etag_of_media(one.media) if one.media else _etag(one.content)
+            kept.add(one.path)
+            if before is not None and before.etag == memory.etag(one) and _stands(public, before):
+                unchanged += 1
+                continue
+            content = b"" if one.media else one.render()
+            etag = _etag_of_media(one.media) if one.media else _etag(content)
+            memory.keep(one, etag)
             document = before if before and before.etag == etag else Document(one.path, etag, _moment(now, before))
             if document is before and _stands(public, document):
                 unchanged += 1
-            elif _write(public, document, one, newsroom.root):
+            elif _write(public, document, one, content, newsroom.root):
                 written.append(one.path)
                 if document is not before:
                     changed.append(document)
             else:
                 # The file changed or went since its item was read; the next call looks again.
                 complete = False
-                continue
-            kept.add(one.path)
+                kept.discard(one.path)
     finally:
         # Also when a template fails half way: what was written has its new ETag.
         if changed:
@@ -123,9 +156,9 @@ def _ours(known: dict[str, Document]) -> dict[str, Document]:
     return {path: document for path, document in known.items() if not path.startswith(NOT_OURS)}
 
 
-def _key(newsroom: Newsroom, version: int) -> str:
-    """Everything that pages and feeds are made from, in one hash."""
-    parts = [tidings.__version__, str(version), repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo))]
+def _key(newsroom: Newsroom) -> str:
+    """Everything that pages and feeds are made from beside the items, in one hash."""
+    parts = [tidings.__version__, repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo))]
     for folder in (shipped_templates() / "pages", newsroom.root / "templates" / "pages"):
         for path in sorted(folder.glob("*")):
             stat = path.stat()
@@ -164,15 +197,15 @@ def _stands(public: Path, document: Document) -> bool:
     return True
 
 
-def _write(public: Path, document: Document, one: Wanted, root: Path) -> bool:
+def _write(public: Path, document: Document, one: Wanted, content: bytes, root: Path) -> bool:
     """Put the file there; False if its source is not what it was."""
     path = public / one.path
     path.parent.mkdir(parents=True, exist_ok=True)
     if one.media is not None:
         return _place(path, document.modified, source=source_of(one.media, root), media=one.media)
     if path.suffix in GZIP_ENDINGS:
-        _place(_beside(path), document.modified, content=gzip.compress(one.content, 9, mtime=0))
-    return _place(path, document.modified, content=one.content)
+        _place(_beside(path), document.modified, content=gzip.compress(content, 9, mtime=0))
+    return _place(path, document.modified, content=content)
 
 
 def _place(

@@ -73,7 +73,7 @@ class Pages:
 
     def language_page(self, frame: Frame, items: Sequence[Item]) -> bytes:
         """The front page of the frame's language; `items` are newest first."""
-        shown = [item_view(item, frame.site, "../") for item in items if item.kind != NOTE]
+        shown = [item_view(item, frame.site, "../", whole=False) for item in items if item.kind != NOTE]
         page = frame.page("../", frame.site.title, canonical=page_path(frame.site.language)) | {
             "latest": shown[:LATEST],
             "sections": _sections(shown, frame.site.language),

@@ -116,8 +116,10 @@ class ItemView:
         return tuple(picture for picture in self.pictures[1:] if not picture.in_body)
 
 
-def item_view(item: Item, site: SiteView, root: str, translations: Sequence[Translation] = ()) -> ItemView:
-    """`item` for a page whose way to the site's root is `root` (`../../`)."""
+def item_view(
+    item: Item, site: SiteView, root: str, translations: Sequence[Translation] = (), *, whole: bool = True
+) -> ItemView:
+    """`item` for a page whose way to the site's root is `root` (`../../`); without its text unless `whole`."""
     starts = _moment(item.starts, site, time=True)
     return ItemView(
         path=page_path(item.language, item.slug),
@@ -143,8 +145,8 @@ def item_view(item: Item, site: SiteView, root: str, translations: Sequence[Tran
             for each in translations
         ),
         image_url=ascii_url(item.images[0].src) if item.images else "",
-        body=Markup(_body(item, site, root)),  # noqa: S704 - sanitised when it was collected
-        json_ld=_json_ld(item, site),
+        body=Markup(_body(item, site, root) if whole else ""),  # noqa: S704 - sanitised when it was collected
+        json_ld=_json_ld(item, site) if whole else Markup(""),
     )
 
 
