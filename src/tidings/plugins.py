@@ -1,7 +1,7 @@
 """The table of adapters: dotted names only, so that nothing is imported before it is used.
 
-A third party adds a source or a channel by an entry point of its own package (`tidings.sources`, `tidings.channels`) that
-names a module with `Settings` and `make`.
+A third party adds a source or a channel by an entry point of its own package (`tidings.sources`, `tidings.channels`)
+that names a module with `Settings` and `make`.
 """
 
 from __future__ import annotations

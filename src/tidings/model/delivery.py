@@ -51,7 +51,7 @@ class SkipReason(StrEnum):
 
 
 class Purpose(StrEnum):
-    """What a delivery is for; part of its key, so that one story may go out for two purposes but never twice for one."""
+    """What a delivery is for; part of its key: one story may go out for two purposes but never twice for one."""
 
     EDITION = "edition"
     STORY = "story"

@@ -11,8 +11,8 @@ from tidings.model.item import Item
 class Selection:
     """The items for one set of readers who get the same, in one language, each part in reading order.
 
-    `lead` is None where the template shows no lead or nothing is new. `titles` are the stories beyond `max_items`, shown
-    as linked titles. `corrections` go to readers who had the story before it was corrected, `notes` open the digest.
+    `lead` is None where nothing is new. `titles` are the stories beyond `max_items`, shown as linked titles.
+    `corrections` go to readers who had the story before it was corrected, `notes` open the digest.
     """
 
     language: str

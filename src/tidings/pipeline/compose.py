@@ -16,7 +16,8 @@ from tidings.config.settings import Newsroom
 from tidings.model.cadence import Slot
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
-from tidings.model.errors import InputError
+from tidings.model.errors import InputError, RefusedError
+from tidings.model.item import Item
 from tidings.model.tokens import Keys
 from tidings.pipeline import notices
 from tidings.pipeline.address import Addressed, Edit, Group, address
@@ -28,7 +29,7 @@ from tidings.store import editions, ledger, subscribers
 from tidings.store import schema as t
 from tidings.store.editions import Shown
 from tidings.store.engine import Store
-from tidings.store.items import load_items
+from tidings.store.items import items_version, load_items
 
 _PAGE = 1_000
 
@@ -60,6 +61,7 @@ class Composer:
         self.mail = mail
         self.keys = keys
         self.owner = owner
+        self._read: tuple[int, Sequence[Item]] | None = None
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class Composer:
         """
         if stories:
             schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
-        everything = stories_of(load_items(connection), now)
+        everything = stories_of(self._items(connection), now)
         rules = schedule.select
         unknown = [key for key in rules.stories if key not in everything]
         if unknown and stories:
@@ -108,6 +110,13 @@ class Composer:
             explicit=bool(rules.stories),
             corrected=corrected,
         )
+
+    def _items(self, connection: Connection) -> Sequence[Item]:
+        """All items, read again only when one has changed."""
+        version = items_version(connection)
+        if self._read is None or self._read[0] != version:
+            self._read = (version, load_items(connection))
+        return self._read[1]
 
     def too_few(self, edit: Edit) -> str:
         """Why there is no edition, in words; empty if there are stories enough."""
@@ -187,9 +196,14 @@ class Composer:
             edit = edit.with_stories(edition.stories)
             addressed = list(address(connection, self.newsroom, edit))
         groups = {id(one.group): one.group for one in addressed if one.group is not None}
-        rendered = self.render_groups(edit, groups.values(), edition)
-        holds = self._holds(schedule, rendered, request.get("late", ""))
-        self._write(edition, addressed, rendered, now)
+        rendered: list[Rendered] = []
+        try:
+            rendered = self.render_groups(edit, groups.values(), edition)
+            holds = self._holds(schedule, rendered, request.get("late", ""))
+            self._write(edition, addressed, rendered, now)
+        except (InputError, ValueError) as error:
+            # A template or a text that cannot be rendered holds the edition; there is nothing to freeze yet.
+            holds = [Hold(HoldReason.GATE, f"it cannot be rendered: {error}")]
         with self.store.write() as connection:
             state = EditionState.HELD if holds else EditionState.SENDING
             what = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
@@ -297,6 +311,11 @@ class Composer:
     def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
         """Build a held edition anew after a mend, with the items as they are now."""
         with self.store.write() as connection:
+            if editions.has_begun(connection, edition.id):
+                raise RefusedError(
+                    f"part of {edition.name} has gone out already, so it cannot be made anew. Drop the rest with "
+                    f"`tidings cancel {edition.name}`: its stories join the next edition, and who had them gets none twice."
+                )
             editions.release_uses(connection, edition.id)
             request = editions.request_of(connection, edition.id)
             edit = self.edit(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))

@@ -104,7 +104,12 @@ class MailRoom:
     def list(self, name: str, language: str) -> MailList:
         """What templates see of a list."""
         settings = self.newsroom.lists[name]
-        return MailList(name=name, title=settings.name.get(language, self.newsroom.site.languages[0]))
+        return MailList(
+            name=name,
+            title=settings.name.get(language, self.newsroom.site.languages[0]),
+            sender=settings.from_,
+            reply_to=settings.reply_to or "",
+        )
 
     def topic_labels(self, language: str) -> dict[str, str]:
         """Names of the topics in a language."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
@@ -33,6 +34,8 @@ class Preparation:
         self._document = lru_cache(maxsize=24)(self._read_document)
         self._arrangement = lru_cache(maxsize=4096)(self._read_arrangement)
         self._moment = lru_cache(maxsize=256)(self._read_moment)
+        # A compiled document keeps what it joined last: it serves one thread at a time.
+        self._splicing = threading.Lock()
 
     def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, Handover]:
         """By id of delivery."""
@@ -44,17 +47,18 @@ class Preparation:
             return self._post(delivery)
         if delivery.selection is None or delivery.rendition is None:
             return self._notice(delivery)
-        data = self._mail.message(
-            self._document(delivery.rendition),
-            self._arrangement(delivery.selection),
-            list_name=delivery.list,
-            schedule=delivery.schedule,
-            date=self._moment(delivery.mailing),
-            message_key=self._key(delivery),
-            subscriber=delivery.subscriber or 0,
-            address=delivery.address,
-            name=names.get(delivery.subscriber or 0, ""),
-        )
+        with self._splicing:
+            data = self._mail.message(
+                self._document(delivery.rendition),
+                self._arrangement(delivery.selection),
+                list_name=delivery.list,
+                schedule=delivery.schedule,
+                date=self._moment(delivery.mailing),
+                message_key=self._key(delivery),
+                subscriber=delivery.subscriber or 0,
+                address=delivery.address,
+                name=names.get(delivery.subscriber or 0, ""),
+            )
         return Handover(data, sender=self._return_path(delivery.list), recipient=delivery.address)
 
     def _post(self, delivery: Delivery) -> Handover:

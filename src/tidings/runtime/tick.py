@@ -188,8 +188,9 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
         if not live:
             return
         withdrawn = {item.story: item for item in load_items(connection) if item.withdrawn}
+        shown = {edition.id: editions.shown_stories(connection, edition.id) for edition in live}
     for edition in live:
-        gone = [key for key in edition.stories if key in withdrawn]
+        gone = sorted(key for key in shown[edition.id] | set(edition.stories) if key in withdrawn)
         known = any(hold.reason is HoldReason.WITHDRAWN for hold in edition.holds)
         if not gone or known:
             continue

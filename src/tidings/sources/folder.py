@@ -211,3 +211,8 @@ def _settled(taken: Signature) -> Signature:
 
 def _why(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def make(settings: Settings, context: SourceContext) -> FolderSource:
+    """The source of one name."""
+    return FolderSource(settings, context)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 
 OPEN_STATES = (EditionState.COMPOSING, EditionState.HELD, EditionState.SENDING)
@@ -346,8 +347,34 @@ def newest_rendition(connection: Connection) -> int:
     return connection.execute(select(func.max(t.renditions.c.id))).scalar_one() or 0
 
 
+def shown_stories(connection: Connection, edition: int) -> set[str]:
+    """Every story that some reader of an edition gets, those of earlier editions and corrections included."""
+    query = (
+        select(t.selection_stories.c.story)
+        .join_from(t.selection_stories, t.selections, t.selections.c.id == t.selection_stories.c.selection)
+        .join(t.renditions, t.renditions.c.id == t.selections.c.rendition)
+        .where(t.renditions.c.edition == edition)
+        .distinct()
+    )
+    return set(connection.execute(query).scalars())
+
+
+def has_begun(connection: Connection, edition: int) -> bool:
+    """Whether anything of an edition was handed over, or may have been."""
+    d = t.deliveries.c
+    query = (
+        select(d.id)
+        .join_from(t.deliveries, t.mailings, t.mailings.c.id == d.mailing)
+        .where(t.mailings.c.edition == edition, or_(d.attempts > 0, d.state.in_(("leased", "handed", "accepted"))))
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
+
+
 def wipe(connection: Connection, edition: int) -> None:
-    """Take away what was frozen, to compose it anew. Only for an edition of which nothing was handed over."""
+    """Take away what was frozen, to compose it anew. Raises RefusedError if anything of it was handed over."""
+    if has_begun(connection, edition):
+        raise RefusedError("part of this edition has gone out already: what was frozen of it stays")
     frozen = select(t.renditions.c.id).where(t.renditions.c.edition == edition)
     chosen = select(t.selections.c.id).where(t.selections.c.rendition.in_(frozen))
     mailing = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
