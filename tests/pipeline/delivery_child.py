@@ -36,7 +36,7 @@ def main(url: str, root: str, port: str, point: str, nth: str) -> None:
     store = Store(url, Path(root))
     alive = liveness.acquire(store)
     recover(store, alive, now=NOW, policies=ResendPolicies())
-    deliverer(store, alive, int(port), reached=reached).run_until_idle()
+    print(deliverer(store, alive, int(port), reached=reached).run_until_idle(), flush=True)
     finish_editions(store, NOW)
 
 

@@ -24,20 +24,20 @@ CONNECTIONS = 4
 READERS = 120
 
 POINTS = {
-    "before-claim": 5,
-    "after-claim": 5,
-    "before-handed": 5,
-    "after-handed": 5,
+    "before-claim": 3,
+    "after-claim": 3,
+    "before-handed": 3,
+    "after-handed": 3,
     "before-intent": 60,
     "after-intent": 61,
     "before-dot": 62,
     "after-dot": 63,
     "after-reply": 64,
     "after-outcome": 65,
-    "before-settle": 3,
-    "after-settle": 3,
+    "before-settle": 2,
+    "after-settle": 2,
 }
-"""Each point, and the how manieth time it is reached, in the midst of the run: a first group has ten messages."""
+"""Each point, and the how manieth time it is reached, always before the end of the run: there are at least four groups."""
 
 
 class SinkProcess:
@@ -74,6 +74,7 @@ def _run_child(url: str, root: Path, port: int, point: str, nth: int) -> int:
     command = [sys.executable, "-m", "tests.pipeline.delivery_child", url, str(root), str(port), point, str(nth)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    print(f"child ended with {done.returncode}: {done.stdout}")
     return done.returncode
 
 
@@ -93,12 +94,19 @@ def _check(store: Store, sink: SinkProcess, kills: int) -> None:
     taken = smtp_sink.read(sink.journal)
     by_id = {entry["id"]: entry for entry in taken}
     copies = Counter(entry["to"] for entry in taken)
-    # Nobody is lost: every row ends, and ends well, for the sink refuses nobody.
+    # Nobody is lost: every row ends, and ends well, for the sink refuses nobody. Only who was on the wire at two
+    # crashes waits for a person, and who was in hand at three is set aside.
     assert len(ledger) == READERS
-    assert Counter(row["state"] for row in ledger) == {"accepted": READERS}
-    assert set(copies) == {row["address"] for row in ledger}
-    # None is said to be accepted without a receipt of the sink for this very reader.
     for row in ledger:
+        if row["state"] == "in_doubt":
+            assert kills >= row["doubts"] == 2
+        elif row["state"] == "quarantined":
+            assert kills >= row["crashes"] == 3
+        else:
+            assert row["state"] == "accepted"
+            assert copies[row["address"]] >= 1
+    # None is said to be accepted without a receipt of the sink for this very reader.
+    for row in [row for row in ledger if row["state"] == "accepted"]:
         assert by_id[row["receipt"].rpartition(" ")[2]]["to"] == row["address"]
     # At most one for each connection is doubled, and the ledger knew it to be in doubt before it went again.
     doubled = [row for row in ledger if copies[row["address"]] > 1]
@@ -107,16 +115,17 @@ def _check(store: Store, sink: SinkProcess, kills: int) -> None:
         assert row["doubts"] >= copies[row["address"]] - 1, row
     assert sum(row["doubts"] for row in ledger) <= kills * CONNECTIONS
     # A resend carries the Message-ID of the first try.
-    assert len({(entry["to"], entry["message_id"]) for entry in taken}) == READERS
+    assert len({(entry["to"], entry["message_id"]) for entry in taken}) == len(copies)
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_kill_9_at_each_point(store: Store, sink: SinkProcess, database_url: str, tmp_path: Path, point: str) -> None:
     assert _run_child(database_url, tmp_path, sink.port, point, POINTS[point]) == -signal.SIGKILL
     before = smtp_sink.read(sink.journal)
-    assert 0 < len(before) < READERS
+    assert point.endswith("settle") or len(before) < READERS
     _finish_here(store, sink.port)
     _check(store, sink, kills=1)
+    assert len(smtp_sink.read(sink.journal)) >= READERS
     if point == "after-dot":
         assert any(row["doubts"] for row in rows(store))
 
