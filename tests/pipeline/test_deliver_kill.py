@@ -37,7 +37,7 @@ POINTS = {
     "before-settle": 2,
     "after-settle": 2,
 }
-"""Each point, and the how manieth time it is reached, always before the end of the run: there are at least four groups."""
+"""Each point, and the how manieth time it is reached: always before the end, for there are at least four groups."""
 
 
 class SinkProcess:
