@@ -141,10 +141,7 @@ REAL = os.environ.get("TIDINGS_REAL_NEWSROOM", "")
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("newsroom", ["made up", *(["real"] if REAL else [])])
 def test_the_ledger_and_what_arrived_agree(newsroom: str, database_url: str, tmp_path: Path) -> None:
-    if newsroom == "real":
-        arrivals = real(Path(REAL))
-    else:
-        arrivals = made_up(random.Random(20261123))
+    arrivals = real(Path(REAL)) if newsroom == "real" else made_up(random.Random(20261123))
     with make_world(tmp_path / "newsroom", database_url) as world:
         for name, text in SCHEDULES.items():
             world.write(f"schedules/{name}.yaml", text)

@@ -314,7 +314,7 @@ class Composer:
             if editions.has_begun(connection, edition.id):
                 raise RefusedError(
                     f"part of {edition.name} has gone out already, so it cannot be made anew. Drop the rest with "
-                    f"`tidings cancel {edition.name}`: its stories join the next edition, and who had them gets none twice."
+                    f"`tidings cancel {edition.name}`: its stories join the next edition; who had them gets none twice."
                 )
             editions.release_uses(connection, edition.id)
             request = editions.request_of(connection, edition.id)

@@ -75,6 +75,7 @@ class Deliverer:
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
+        rate: float | None = None,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
         self._liveness = liveness
@@ -96,6 +97,7 @@ class Deliverer:
             reached=reached,
             stopping=self._stopping,
             mutex=self._mutex,
+            rate=rate,
         )
         self._idle: list[MailTransport] = []
         self._busy: set[MailTransport] = set()

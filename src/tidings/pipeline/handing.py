@@ -73,6 +73,8 @@ class Setting:
     """Told of each point on the way; in tests a process ends there."""
     stopping: threading.Event
     mutex: threading.Lock
+    rate: float | None = None
+    """Most mails a second, of the whole newsroom; None: as fast as they go."""
 
 
 class Group:
@@ -108,7 +110,9 @@ class Group:
             skipped = {delivery.id for delivery, _ in permission.skipped}
             reached("after-handed")
             begun = time.monotonic()
-            for delivery in permission.handed:
+            places = self._places(len(permission.handed))
+            for delivery, place in zip(permission.handed, places, strict=True):
+                self._wait_for(place)
                 if not self._one(delivery, ready[delivery.id], permission):
                     self._results.append((delivery, claims.give_back(delivery)))
             self.seconds = time.monotonic() - begun
@@ -120,6 +124,21 @@ class Group:
             reached("after-settle")
             self._writer.cut()
         return True
+
+    def _places(self, count: int) -> list[float]:
+        """When each message may begin, in seconds of real time: the places in the newsroom's one row of mail."""
+        rate = self._setting.rate
+        if self._lane or rate is None or not count:
+            return [0.0] * count
+        now = self._setting.real_clock().timestamp()
+        first = self._write(lambda connection: claims.reserve(connection, now, count / rate))
+        return [first + number / rate for number in range(count)]
+
+    def _wait_for(self, place: float) -> None:
+        """Until that moment, or until we are to stop."""
+        left = place - self._setting.real_clock().timestamp()
+        if left > 0:
+            self._setting.stopping.wait(left)
 
     def _claim(self, limit: int) -> list[Delivery]:
         setting = self._setting

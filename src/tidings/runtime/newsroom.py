@@ -126,6 +126,7 @@ class Runtime:
             clock=self.now,
             connect=connect if sender else None,
             connections=sender.connections if sender else 1,
+            rate=sender.rate if sender else None,
             channels=self.channels,
             reached=self._reached,
         )

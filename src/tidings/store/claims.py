@@ -12,8 +12,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 from tidings.model.delivery import Delivery, DeliveryState, Purpose, SkipReason
 from tidings.store import consent
 from tidings.store import schema as t
+from tidings.store.editions import insert_once
 
 _BARRED = ("composing", "held", "cancelled", "superseded")
+_PLACE = "mail_free_from"
 _UNASKED = frozenset({Purpose.TEST, Purpose.NOTICE, Purpose.CONFIRMATION})
 """Purposes that need no confirmed subscription; what holds for every list binds them too."""
 
@@ -287,6 +289,19 @@ def may_begin(connection: Connection, delivery: Delivery, *, owner: str, version
     if not _may_go(row):
         return False
     return consent.version(connection) == version or not _refusals(connection, [delivery])
+
+
+def reserve(connection: Connection, now: float, seconds: float) -> float:
+    """The next free place in the row of mail, for so many seconds of it; `now` and the answer are seconds since 1970.
+
+    One row for all processes, kept over restarts: the rate holds for the newsroom, not for a worker.
+    """
+    f = t.facts
+    connection.execute(insert_once(connection, f).values(name=_PLACE, value="0"))
+    free = connection.execute(select(f.c.value).where(f.c.name == _PLACE).with_for_update()).scalar_one()
+    first = max(now, float(free))
+    connection.execute(update(f).where(f.c.name == _PLACE).values(value=repr(first + seconds)))
+    return first
 
 
 def renew(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:

@@ -180,6 +180,10 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
     connection.execute(
         update(t.deliveries).where(t.deliveries.c.subscriber == subscriber).values(subscriber=None, address_hash="")
     )
+    # Tests and confirmations carry the address with them.
+    connection.execute(
+        update(t.deliveries).where(t.deliveries.c.address_hash == digest).values(address_hash="", details={})
+    )
     connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
 
 
