@@ -19,8 +19,8 @@ from tidings.runtime.tick import tick
 from tidings.store import ledger, subscribers
 from tidings.store.items import load_items
 
-START = datetime(2023, 3, 10, 3, tzinfo=UTC)
-END = datetime(2023, 12, 9, 3, tzinfo=UTC)
+START = datetime(2023, 3, 10, 4, tzinfo=UTC)
+END = datetime(2023, 12, 9, 4, tzinfo=UTC)
 TOPICS = ("water", "youth", "health", "climate")
 
 SCHEDULES = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -10,13 +9,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import idna
 from babel.dates import format_time
 from lxml import etree
 from lxml import html as lxml_html
 from markupsafe import Markup
 
 from tidings.model.item import Image, Item
+from tidings.render import urls
 from tidings.render.i18n import (
     format_date,
     format_datetime,
@@ -31,7 +30,6 @@ from tidings.render.plaintext import fit_headings, text_of
 
 _URL_SAFE = "@/:=?;#%&,+-_.!~*'()"
 """What libxml2 leaves alone when it writes an href: text and HTML must show the same bytes."""
-_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,21 +217,9 @@ def item_view(item: Item, *, language: str, zone: str, topic_labels: Mapping[str
 
 @lru_cache(maxsize=4096)
 def ascii_url(url: str) -> str:
-    """`url` as ASCII (RFC 3987 §3.1): host as A-labels, the rest percent-encoded; spaces and quotes too."""
-    try:
-        parts = urlsplit(url.strip())
-        host = parts.hostname or ""
-    except ValueError:
-        return quote(url.strip(), safe=_URL_SAFE)
-    netloc = parts.netloc
-    if host and not host.isascii():
-        try:
-            encoded = idna.encode(host, uts46=True, transitional=False).decode("ascii")
-        except idna.IDNAError:
-            encoded = quote(host)
-        netloc = netloc[: netloc.lower().find(host)] + encoded + netloc[netloc.lower().find(host) + len(host) :]
-    rest = (_STRAY_PERCENT.sub("%25", quote(part, safe=_URL_SAFE)) for part in parts[2:])
-    return urlunsplit((parts.scheme, netloc, *rest))
+    """`url` as ASCII, and as libxml2 would write it."""
+    parts = urlsplit(urls.ascii_url(url))
+    return urlunsplit((parts.scheme, parts.netloc, *(quote(part, safe=_URL_SAFE) for part in parts[2:])))
 
 
 def _with_ascii_links(markup: str) -> str:
