@@ -125,22 +125,22 @@ def send_command(
     """An edition now: shows the plan and asks for the number of recipients. Heeds approval and gates."""
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
-        _collect(runtime)
         moment = runtime.now()
-        with runtime.store.read() as connection:
+        with scratch(runtime) as copy, copy.store.read() as connection:
             held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])
             freed = frozenset(key for old in held for key in old.stories)
-            edit = runtime.composer.edit(connection, one, moment, stories=story, freed=freed)
-            reason = runtime.composer.too_few(edit)
+            edit = copy.composer.edit(connection, one, moment, stories=story, freed=freed)
+            reason = copy.composer.too_few(edit)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
-            going = outlets(address(connection, runtime.newsroom, edit))
+            going = outlets(address(connection, copy.newsroom, edit))
         slot = PlannedSlot(moment, moment, stories=[(s.key, title_of(edit, s.key, runtime)) for s in edit.stories])
         slot.outlets = going
         _print_slot(runtime, slot)
         total = sum(sum(outlet.readers.values()) for outlet in going)
         if not yes:
             _confirm(total)
+        _collect(runtime)
         composed = runtime.composer.compose(one, moment, stories=story)
         if composed is None or composed.edition is None:
             raise InputError(f"there is nothing to send: {composed.reason if composed else 'somebody else was faster'}")

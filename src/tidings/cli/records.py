@@ -97,4 +97,5 @@ def status_command(json: Json = False) -> None:
             readers = ", ".join(f"{count} {state}" for state, count in counts.items()) or "nobody yet"
             console.print(f"List {name}: {readers}.")
         for one in found["next"]:
-            console.print(f"Next: {one['schedule']} {show(one['at'], runtime)}")
+            due = " (due now)" if one["at"] and one["at"] <= runtime.now() else ""
+            console.print(f"Next: {one['schedule']} {show(one['at'], runtime)}{due}")

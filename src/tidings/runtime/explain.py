@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from tidings.config.checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
+from tidings.model.item import Item
 from tidings.store import consent, editions, ledger, subscribers
 from tidings.store import schema as t
 from tidings.store.items import load_story
@@ -51,7 +52,7 @@ def explain(
     ]
     lines += [_entry(entry, show) for entry in entries]
     if story is not None and not entries:
-        lines += _never(connection, newsroom, story, subscriber)
+        lines += _never(connection, newsroom, story, subscriber, address)
     elif not entries:
         lines.append("Nothing was ever addressed to them.")
     return lines
@@ -102,7 +103,8 @@ def _carried(connection: Connection, delivery: int, story: str) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int) -> list[str]:
+def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int, address: str) -> list[str]:
+    people = list(subscribers.subscriptions(connection, address=address))
     lines = [f"{story} was never in anything addressed to them."]
     items = load_story(connection, story)
     if any(item.withdrawn for item in items):
@@ -111,17 +113,28 @@ def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: i
         used = editions.used_since(connection, schedule, 0)
         if story in used:
             edition = editions.get_edition(connection, used[story])
-            skipped = [
-                entry
-                for entry in ledger.entries(connection, subscriber=subscriber, edition=edition.name)
-                if entry.state == "skipped"
-            ]
-            why = (
-                f": {_SKIPPED.get(skipped[0].reason, skipped[0].reason)}"
-                if skipped
-                else ": they were not addressed by it"
-            )
-            lines.append(f"{edition.name} carried it{why}.")
+            mine = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
+            lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people)}.")
         elif story in editions.used_stories(connection, schedule):
             lines.append(f"Schedule {schedule} does not send it: it was out before the schedule first ran.")
     return lines
+
+
+def _why_not(
+    newsroom: Newsroom, items: list[Item], mine: list[ledger.Entry], people: list[subscribers.Subscription]
+) -> str:
+    """Why an edition that carried a story did not bring it to this reader."""
+    if not mine:
+        return ", but they were not among those it was for (another list or frequency)"
+    if mine[0].state == "skipped":
+        return f": {_SKIPPED.get(mine[0].reason, mine[0].reason)}"
+    person = next((one for one in people if one.list == mine[0].list), None)
+    if person is None:
+        return ""
+    topics = {topic for item in items for topic in item.topics}
+    if person.topics and topics.isdisjoint(person.topics):
+        return f", but its topics ({', '.join(sorted(topics)) or 'none'}) are not among those they chose"
+    languages = {person.language, *newsroom.lists[person.list].fallback} if person.list in newsroom.lists else set()
+    if languages.isdisjoint(item.language for item in items):
+        return f", but it exists in none of {', '.join(sorted(languages))}"
+    return ", but their part of it was made without it: they had it before, or it stays out of this list (not_in)"
