@@ -323,7 +323,9 @@ class Composer:
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]
             editions.use(connection, schedule.name, stories, edition.id)
-            connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(cut=now))
+            connection.execute(
+                update(t.editions).where(t.editions.c.id == edition.id).values(cut=now, owner=self.owner)
+            )
             edition = editions.set_state(
                 connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=stories
             )

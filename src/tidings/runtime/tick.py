@@ -174,10 +174,12 @@ def resume_composing(runtime: Runtime, now: datetime) -> None:
         left = editions.editions(connection, states=[EditionState.COMPOSING])
         owners = {edition.id: editions.owner_of(connection, edition.id) for edition in left}
     for edition in left:
-        schedule = runtime.newsroom.schedules.get(edition.schedule)
-        if schedule is not None and (
-            owners[edition.id] == runtime.owner or not runtime.liveness.is_alive(owners[edition.id])
-        ):
+        schedule, owner = runtime.newsroom.schedules.get(edition.schedule), owners[edition.id]
+        if schedule is None or (owner != runtime.owner and runtime.liveness.is_alive(owner)):
+            continue
+        with runtime.store.write() as connection:
+            mine = editions.take_over(connection, edition.id, owner, runtime.owner)
+        if mine:
             runtime.composer.freeze(edition, schedule, now)
 
 

@@ -394,6 +394,13 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
     return connection.execute(query).scalar_one_or_none()
 
 
+def take_over(connection: Connection, edition: int, was: str, owner: str) -> bool:
+    """Whether `owner` now composes it instead of `was`; of several that try, one does."""
+    e = t.editions.c
+    done = connection.execute(update(t.editions).where(e.id == edition, e.owner == was).values(owner=owner))
+    return bool(done.rowcount == 1)
+
+
 def owner_of(connection: Connection, edition: int) -> str:
     """Which process composes it."""
     return str(connection.execute(select(t.editions.c.owner).where(t.editions.c.id == edition)).scalar_one())
