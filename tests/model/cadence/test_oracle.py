@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -17,6 +16,8 @@ from tidings.model.cadence.rules import WEEKDAYS
 
 ZONES = resources.files("tzdata").joinpath("zones").read_text().split()
 Case = tuple[str, str, Callable[[datetime], bool]]
+EXAMPLES = max(400, settings().max_examples)
+"""TIDINGS_HYPOTHESIS=thorough asks for more."""
 
 
 def _clock(draw: st.DrawFn) -> tuple[int, int]:
@@ -87,7 +88,7 @@ def spans(draw: st.DrawFn) -> tuple[str, datetime]:
     return zone, start
 
 
-@settings(max_examples=int(os.environ.get("TIDINGS_ORACLE", "400")))
+@settings(max_examples=EXAMPLES)
 @given(spans(), rules())
 def test_slots_are_those_of_the_oracle(span: tuple[str, datetime], rule: Case) -> None:
     zone, start = span

@@ -22,7 +22,17 @@ from tidings.model.cadence.rules import (
     Window,
     describe,
 )
-from tidings.model.cadence.slots import Due, Slot, due, in_window, next_slots, slot_for_new, slots, to_utc
+from tidings.model.cadence.slots import (
+    Due,
+    Slot,
+    due,
+    in_window,
+    next_slots,
+    slot_for_new,
+    slots,
+    to_utc,
+    window_closes,
+)
 from tidings.model.cadence.zone import load_zone
 
 __all__ = [
@@ -54,4 +64,5 @@ __all__ = [
     "slot_for_new",
     "slots",
     "to_utc",
+    "window_closes",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -31,7 +32,7 @@ _NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1
 
 def parse_duration(text: str) -> timedelta:
     """`90s`, `10m`, `6h`, `1h30m`, `400d`."""
-    parts = re.findall(r"(\d+)([smhdw])", text)
+    parts = re.findall(r"([0-9]{1,9})([smhdw])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise CadenceError(f"{text!r} is no length of time; write it like 10m, 6h, 1h30m or 2d")
     seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
@@ -42,7 +43,7 @@ def parse_duration(text: str) -> timedelta:
 
 def parse_time(text: str) -> time:
     """`09:00`, `9:00`."""
-    match = re.fullmatch(r"(\d{1,2}):(\d{2})", text.strip())
+    match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text.strip())
     if not match or int(match[1]) > 23 or int(match[2]) > 59:
         raise CadenceError(f"{text!r} is no time of day; write it like 09:00 or 17:30")
     return time(int(match[1]), int(match[2]))
@@ -50,7 +51,7 @@ def parse_time(text: str) -> time:
 
 def parse_window(text: str) -> Window:
     """`08:00-20:00`; `20:00-06:00` crosses midnight; `24:00` is a valid end."""
-    match = re.fullmatch(r"\s*(\d{1,2}:\d{2})\s*[-–]\s*(\d{1,2}:\d{2})\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–]\s*([0-9]{1,2}:[0-9]{2})\s*", text)
     if not match:
         raise CadenceError(f"{text!r} is no window; write it like 08:00-20:00")
     start = parse_time(match[1])
@@ -63,7 +64,7 @@ def parse_window(text: str) -> Window:
 def parse_date(text: str) -> date:
     """`2026-12-16`."""
     try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text.strip()):
             raise ValueError
         return date.fromisoformat(text.strip())
     except ValueError:
@@ -95,6 +96,11 @@ def parse_rule(key: str, text: str) -> Rule:
     return readers[key](text)
 
 
+def _number(text: str) -> int | None:
+    """`str.isdigit` would let `²` through, and thousands of digits."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
 def _weekday(text: str) -> int:
     name = text.strip().lower()
     if name.isdigit():
@@ -120,8 +126,7 @@ def _monthly(text: str) -> Rule:
         return MonthlyWeekday(_NTH[words[0].lower()], _weekday(words[1]), parse_time(words[2]))
     if len(words) == 2 and words[0].lower() == "last":
         return MonthlyDay(-1, parse_time(words[1]))
-    if len(words) == 2 and words[0].isdigit():
-        day = int(words[0])
+    if len(words) == 2 and (day := _number(words[0])) is not None:
         if not 1 <= day <= 31:
             raise CadenceError(f"there is no day {day} in any month; write 1 to 31, or `last 09:00` for the last day")
         return MonthlyDay(day, parse_time(words[1]))
@@ -149,7 +154,9 @@ def _at(text: str) -> At:
         raise CadenceError(f"write {text!r} without an offset; `timezone:` says which clock is meant")
     if "T" not in text.strip().replace(" ", "T"):
         raise CadenceError(f"{text!r} lacks a time; write it like 2026-12-01T09:00")
-    return At(moment.replace(second=0, microsecond=0))
+    if moment.second or moment.microsecond:
+        raise CadenceError(f"{text!r} is no whole minute; write it like 2026-12-01T09:00")
+    return At(moment)
 
 
 def _on(text: str) -> Rule:
@@ -168,15 +175,19 @@ def _cron(text: str) -> Cron:
             f"cron: {text!r} has {len(fields)} fields, not five: minute hour day month weekday, like `0 9 * * fri`"
         )
     minute, hour, day, month, weekday = fields
-    months = _cron_field(month, 1, 12, _MONTHS, "month")
-    return Cron(
+    rule = Cron(
         text=" ".join(fields),
         minutes=_cron_field(minute, 0, 59, (), "minute") or frozenset(range(60)),
         hours=_cron_field(hour, 0, 23, (), "hour") or frozenset(range(24)),
         days=_cron_field(day, 1, 31, (), "day"),
-        months=months or frozenset(range(1, 13)),
+        months=_cron_field(month, 1, 12, _MONTHS, "month") or frozenset(range(1, 13)),
         weekdays=_cron_field(weekday, 0, 6, WEEKDAYS, "weekday"),
     )
+    # 2024 is a leap year: what has no day in it has none in any.
+    longest = max(calendar.monthrange(2024, number)[1] for number in rule.months)
+    if rule.weekdays is None and rule.days is not None and min(rule.days) > longest:
+        raise CadenceError(f"cron: {text!r} never comes: no month it names has a day {min(rule.days)}")
+    return rule
 
 
 def _cron_field(text: str, low: int, high: int, names: tuple[str, ...], what: str) -> frozenset[int] | None:
@@ -187,10 +198,14 @@ def _cron_field(text: str, low: int, high: int, names: tuple[str, ...], what: st
     for part in text.lower().split(","):
         span, _, step_text = part.partition("/")
         step = 1
-        if step_text or "/" in part:
-            if not step_text.isdigit() or int(step_text) == 0:
-                raise CadenceError(f"cron: {part!r} has no whole step in the {what} field")
-            step = int(step_text)
+        if "/" in part:
+            step = _number(step_text) or 0
+            if not step:
+                raise CadenceError(f"cron: {part!r} has no whole step in the {what} field; write it like */2")
+            if what == "weekday" and "-" not in span:
+                raise CadenceError(
+                    f"cron: {part!r} counts weekdays, which others number otherwise; name the days: mon,wed,fri"
+                )
         if span == "*":
             first, last = low, high
         else:
@@ -200,6 +215,10 @@ def _cron_field(text: str, low: int, high: int, names: tuple[str, ...], what: st
         if what == "weekday" and last < first:
             found.update((first + offset) % 7 for offset in range(0, last + 7 - first + 1, step))
             continue
+        if low <= last < first <= high:
+            raise CadenceError(
+                f"cron: {part!r} runs backwards in the {what} field; write it in two: {first}-{high},{low}-{last}"
+            )
         if not low <= first <= last <= high:
             raise CadenceError(f"cron: {part!r} is outside {low} to {high} in the {what} field")
         found.update(range(first, last + 1, step))
@@ -211,6 +230,8 @@ def _cron_value(text: str, low: int, names: tuple[str, ...], what: str) -> int:
         return _weekday(text)
     if text in names:
         return names.index(text) + low
-    if not text.isdigit():
-        raise CadenceError(f"cron: {text!r} is no {what}")
-    return int(text)
+    number = _number(text)
+    if number is None:
+        mend = f"a number or {names[0]} to {names[-1]}" if names else "a number"
+        raise CadenceError(f"cron: {text!r} is no {what}; write {mend}")
+    return number

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"}
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _EPOCH = date(1970, 1, 1)
 
 
 class CadenceError(ValueError):
     """A rule that cannot be read; the message says what is wrong and how to write it."""
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[:-1] else words)
+
+
+def _weekdays_named(days: Sequence[int]) -> str:
+    if len(days) > 2 and days[-1] - days[0] == len(days) - 1:
+        return f"{_NAMES[days[0]]} to {_NAMES[days[-1]]}"
+    return _listed([_NAMES[day] for day in days])
+
+
+def _length(span: timedelta) -> str:
+    """`2 hours`, `90 minutes`: in the largest unit that it is a whole number of; `hour` for one."""
+    for unit, word in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute")):
+        if span >= unit and not span % unit:
+            return f"{span // unit} {word}s" if span > unit else word
+    return f"{span // timedelta(seconds=1)} seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +65,7 @@ class Weekly:
             yield self.at
 
     def __str__(self) -> str:
-        return f"every {' and '.join(_NAMES[day] for day in self.days)} at {self.at:%H:%M}"
+        return f"every {_weekdays_named(self.days)} at {self.at:%H:%M}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +128,23 @@ class Cron:
                 yield time(hour, minute)
 
     def __str__(self) -> str:
-        return f"cron {self.text}"
+        clocks = [f"{hour:02}:{minute:02}" for hour in sorted(self.hours) for minute in sorted(self.minutes)]
+        if len(clocks) > 4:
+            return f"cron {self.text}"
+        days = [_weekdays_named(sorted(self.weekdays))] if self.weekdays is not None else []
+        if self.days is not None:
+            days.append(f"day {_listed([str(day) for day in sorted(self.days)])} of the month")
+        months = f" in {_listed([_MONTHS[n - 1] for n in sorted(self.months)])}" if len(self.months) < 12 else ""
+        return f"every {' or '.join(days) or 'day'}{months} at {_listed(clocks)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """At even steps: within a day aligned to local midnight, or whole days counted from 1970-01-01."""
+    """At even steps of the wall clock: within a day aligned to local midnight, or whole days from 1970-01-01.
+
+    So the steps that a gap of spring swallows fire once, at the first minute after it, and none fires in the second of
+    autumn's doubled hours: the wall clock has shown those minutes already.
+    """
 
     step: timedelta
 
@@ -126,9 +159,7 @@ class Every:
             yield time(minute // 60, minute % 60)
 
     def __str__(self) -> str:
-        if self.step >= timedelta(days=1):
-            return f"every {self.step.days} days" if self.step.days > 1 else "every day at 00:00"
-        return f"every {self.step // timedelta(minutes=1)} minutes"
+        return f"every {_length(self.step)}{' at 00:00' if self.step >= timedelta(days=1) else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +184,8 @@ class OnNew:
     settle: timedelta = timedelta(minutes=10)
 
     def __str__(self) -> str:
-        return f"{self.settle // timedelta(minutes=1)} minutes after something new"
+        length = _length(self.settle)
+        return f"{length if length[0].isdigit() else f'1 {length}'} after something new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +215,9 @@ class Window:
         return minute >= self.start or minute < self.end
 
     @property
-    def opens(self) -> time:
-        """Its first minute."""
-        return time(self.start // 60, self.start % 60)
+    def always(self) -> bool:
+        """Whether it holds the whole day."""
+        return (self.start, self.end) == (0, 24 * 60)
 
     def __str__(self) -> str:
         return f"{self.start // 60:02}:{self.start % 60:02}-{self.end // 60:02}:{self.end % 60:02}"

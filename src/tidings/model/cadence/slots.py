@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tidings.model.cadence.rules import Cadence, CadenceError, OnNew, OnRequest
@@ -14,7 +14,9 @@ _DAY = timedelta(days=1)
 _HORIZON = 3_700
 """Days that a search looks ahead: ten years and a bit."""
 _LISTED = 100
-"""Merged and skipped slots that `due` lists at the most."""
+"""Merged and skipped slots that `due` lists at the most, of either."""
+_FURTHEST_SHIFT = 3 * _DAY
+"""A window opens every day; a gap may swallow it on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What is due: the latest slot, and the earlier ones that merge into it. Lists hold the newest hundred."""
+    """What is due: the latest slot, and the earlier ones that merge into it. Each list holds the newest hundred."""
 
     slot: Slot | None
     merged: tuple[Slot, ...]
@@ -44,11 +46,15 @@ def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     if instant.astimezone(zone).replace(tzinfo=None) == local:
         return instant
     # In a gap fold=1 reads the offset after it and lands before the transition, fold=0 the other way round.
-    before, after = local.replace(tzinfo=zone, fold=1).astimezone(UTC), instant
+    return _offset_changes(local.replace(tzinfo=zone, fold=1).astimezone(UTC), instant, zone)
+
+
+def _offset_changes(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The first second of the offset that holds at `after`; another holds at `before`."""
     offset = after.astimezone(zone).utcoffset()
     while after - before > timedelta(seconds=1):
         middle = (before + (after - before) / 2).replace(microsecond=0)
-        if middle in (before, after):
+        if middle <= before:
             break
         if middle.astimezone(zone).utcoffset() == offset:
             after = middle
@@ -81,16 +87,27 @@ def slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[Slot]:
 
 
 def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
-    """The next `count` slots after a moment, skipped ones included; fewer where ten years hold no more."""
+    """The next `count` slots with `at > after`, skipped ones included; fewer where ten years hold no more.
+
+    Of several that a window moves to one moment only the latest stands here: `due` merges the others into it.
+    """
     found: list[Slot] = []
-    begin = after
-    span = timedelta(days=2)
-    while len(found) < count and begin < after + _HORIZON * _DAY:
+    # A slot whose key has passed may still wait for its window.
+    begin = after - _FURTHEST_SHIFT if cadence.window else after
+    span = _FURTHEST_SHIFT
+    while begin < after + _HORIZON * _DAY:
         for slot in slots(cadence, begin, begin + span):
-            found.append(slot)
-            if len(found) == count:
-                break
+            if slot.at <= after:
+                continue
+            if found and found[-1].at == slot.at:
+                found[-1] = slot
+            elif len(found) < count:
+                found.append(slot)
+            else:
+                return found
         begin += span
+        if len(found) >= count and begin >= max((slot.at for slot in found), default=begin):
+            break
         span = min(span * 2, timedelta(days=400))
     return found
 
@@ -109,8 +126,10 @@ def due(cadence: Cadence, after: datetime, now: datetime) -> Due | None:
     merged: list[Slot] = []
     skipped: list[Slot] = []
     seen: set[datetime] = set()
-    while day >= first_day and len(merged) + len(skipped) < _LISTED:
-        for key in reversed(_day_keys(cadence, zone, day)):
+    while day >= first_day and not (chosen and len(merged) + len(skipped) >= _LISTED):
+        # Skipped ones never end the search: an earlier slot that is allowed must not be lost behind them.
+        keys = [] if len(skipped) >= _LISTED and _all_left_out(cadence, day) else _day_keys(cadence, zone, day)
+        for key in reversed(keys):
             if not after < key <= now or key in seen:
                 continue
             seen.add(key)
@@ -129,6 +148,11 @@ def due(cadence: Cadence, after: datetime, now: datetime) -> Due | None:
     return Due(chosen, tuple(reversed(merged[:_LISTED])), tuple(reversed(skipped[:_LISTED])))
 
 
+def _all_left_out(cadence: Cadence, day: date) -> bool:
+    """Whether no slot of a local day can go out, wherever a gap or the window moves it."""
+    return all(cadence.skipped(day + number * _DAY) for number in range(_FURTHEST_SHIFT.days + 1))
+
+
 def slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
     """The slot of `on: new`. What would skip another rule's slot moves this one: nothing else would bring it back."""
     if not isinstance(cadence.rule, OnNew):
@@ -136,14 +160,14 @@ def slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
     zone = load_zone(cadence.zone)
     key = first_new + cadence.rule.settle
     slot = _shifted(cadence, zone, key)
-    reasons = [slot.moved] if slot.moved else []
-    for _ in range(_HORIZON):
-        if slot.skipped is None:
-            break
-        reasons.append(slot.skipped)
-        tomorrow = _local_day(slot.at, zone) + _DAY
-        slot = _shifted(cadence, zone, to_utc(datetime.combine(tomorrow, time(0, 0)), zone))
-    return replace(slot, key=key, moved="; ".join(reasons) or None, skipped=None)
+    reason, left_out = slot.skipped, 0
+    while slot.skipped and left_out < _HORIZON:
+        left_out += 1
+        slot = _shifted(cadence, zone, _next_day(zone, slot.at))
+    if reason is None or slot.skipped:
+        return Slot(key, slot.at, slot.moved, slot.skipped)
+    others = f" (and {left_out - 1} more)" if left_out > 1 else ""
+    return Slot(key, slot.at, f"{reason}{others}, moved to {slot.at.astimezone(zone):%Y-%m-%d %H:%M}")
 
 
 def in_window(cadence: Cadence, now: datetime) -> bool:
@@ -151,24 +175,44 @@ def in_window(cadence: Cadence, now: datetime) -> bool:
     return cadence.window is None or cadence.window.holds(now.astimezone(load_zone(cadence.zone)).time())
 
 
+def window_closes(cadence: Cadence, now: datetime) -> datetime | None:
+    """The first moment after `now` at which sending is no longer allowed; None if it is not now, or always is."""
+    window = cadence.window
+    if window is None or window.always or not in_window(cadence, now):
+        return None
+    return _next_wall(load_zone(cadence.zone), now, window.end, lambda wall: not window.holds(wall.time()))
+
+
 def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
-    at, moved = key, None
-    if cadence.window is not None and not in_window(cadence, at):
-        at = _next_opening(cadence, zone, at)
-        moved = f"outside {cadence.window}, moved to {at.astimezone(zone):%Y-%m-%d %H:%M}"
+    at, moved, window = key, None, cadence.window
+    if window is not None and not in_window(cadence, at):
+        at = _next_wall(zone, at, window.start, lambda wall: window.holds(wall.time()))
+        moved = f"outside {window}, moved to {at.astimezone(zone):%Y-%m-%d %H:%M}"
     return Slot(key, at, moved, cadence.skipped(_local_day(at, zone)))
 
 
-def _next_opening(cadence: Cadence, zone: ZoneInfo, moment: datetime) -> datetime:
-    assert cadence.window is not None
-    day = _local_day(moment, zone)
+def _next_day(zone: ZoneInfo, moment: datetime) -> datetime:
+    today = _local_day(moment, zone)
+    return _next_wall(zone, moment, 0, lambda wall: wall.date() > today)
+
+
+def _next_wall(zone: ZoneInfo, moment: datetime, minute: int, holds: Callable[[datetime], bool]) -> datetime:
+    """The first moment after `moment` whose wall clock `holds`; it comes to do so at `minute` of the day or by a jump.
+
+    Between two changes of the offset a wall clock runs evenly, so what a gap swallows or an autumn repeats is exact.
+    """
     for _ in range(_HORIZON):
-        opening = to_utc(datetime.combine(day, cadence.window.opens), zone)
-        # A gap may swallow a whole window: then it opens on the next day.
-        if opening > moment and in_window(cadence, opening):
-            return opening
-        day += _DAY
-    raise CadenceError(f"the window {cadence.window} never opens in {cadence.zone}")
+        wall = moment.astimezone(zone).replace(tzinfo=None)
+        edge = wall.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(minutes=minute % (24 * 60))
+        if edge <= wall:
+            edge += _DAY
+        following = moment + (edge - wall)
+        if following.astimezone(zone).utcoffset() != moment.astimezone(zone).utcoffset():
+            following = _offset_changes(moment, following, zone)
+        moment = following
+        if holds(moment.astimezone(zone).replace(tzinfo=None)):
+            return moment
+    raise CadenceError(f"no such hour ever comes in {zone.key}")
 
 
 def _local_day(moment: datetime, zone: ZoneInfo) -> date:

@@ -1,0 +1,163 @@
+"""Windows, left-out days and merging against walks of the wall clock, minute by minute, over all zones."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.model.cadence.oracle import walls
+from tests.model.cadence.test_oracle import EXAMPLES, Case, rules, spans
+from tidings.model.cadence import (
+    Cadence,
+    OnNew,
+    Slot,
+    due,
+    in_window,
+    load_zone,
+    next_slots,
+    parse_rule,
+    parse_skip_date,
+    parse_window,
+    slot_for_new,
+    slots,
+    window_closes,
+)
+
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[str, set[str]]:
+    """(text, the wall clocks inside): half of the time with an edge in the hours in which clocks are changed."""
+    edge = st.one_of(st.integers(0, 14).map(lambda n: n * 15), st.integers(0, 95).map(lambda n: n * 15))
+    start = draw(edge)
+    end = draw(st.one_of(edge, st.just(1440)).filter(lambda end: end != start))
+    inside, minute = set(), start
+    while minute % 1440 != end % 1440 or not inside:
+        inside.add(_clock(minute % 1440))
+        minute += 1
+    return f"{_clock(start)}-{_clock(end)}", inside
+
+
+def _first_inside(zone: ZoneInfo, moment: datetime, inside: set[str]) -> datetime:
+    return next(utc for utc, wall in walls(zone, moment, moment + timedelta(days=4)) if f"{wall:%H:%M}" in inside)
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(spans(), rules(), windows(), st.sets(st.integers(0, 4), max_size=3))
+def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_then(
+    span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]], left_out: set[int]
+) -> None:
+    name, start = span
+    text, inside = window
+    zone = load_zone(name)
+    days = {start.date() + timedelta(days=number) for number in left_out}
+    cadence = Cadence(
+        parse_rule(*rule[:2]),
+        name,
+        window=parse_window(text),
+        skip_dates=tuple(parse_skip_date(str(day)) for day in days),
+    )
+    found = list(slots(cadence, start, start + timedelta(days=2)))
+    # The first and last dozen: a slot each minute would have the oracle walk for minutes.
+    for slot in found[:12] + found[-12:]:
+        assert slot.at == _first_inside(zone, slot.key, inside)
+        assert (slot.moved is not None) == (slot.at != slot.key)
+        assert (slot.skipped is not None) == (slot.at.astimezone(zone).date() in days)
+    assert [slot.at for slot in found] == sorted(slot.at for slot in found)
+
+
+@settings(max_examples=EXAMPLES // 4)
+@given(spans(), windows())
+@example(("Europe/London", datetime(2026, 10, 25, 0, 5, tzinfo=UTC)), ("00:00-24:00", set(map(_clock, range(1440)))))
+def test_a_window_closes_when_the_wall_clock_leaves_it(
+    span: tuple[str, datetime], window: tuple[str, set[str]]
+) -> None:
+    name, start = span
+    text, inside = window
+    cadence = Cadence(parse_rule("on", "request"), name, window=parse_window(text))
+    shown = [(utc, f"{wall:%H:%M}" in inside) for utc, wall in walls(load_zone(name), start, start + timedelta(days=3))]
+    assert in_window(cadence, start) == shown[0][1]
+    expected = next((utc for utc, opened in shown if not opened), None) if shown[0][1] else None
+    assert window_closes(cadence, start) == expected
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(spans(), rules(), st.none() | windows(), st.sets(st.integers(0, 6), max_size=5), st.integers(0, 200))
+def test_what_is_due_is_the_latest_that_is_not_left_out(
+    span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]] | None, left_out: set[int], hours: int
+) -> None:
+    name, after = span
+    now = after + timedelta(hours=hours)
+    cadence = Cadence(
+        parse_rule(*rule[:2]),
+        name,
+        window=parse_window(window[0]) if window else None,
+        skip_dates=tuple(parse_skip_date(str(after.date() + timedelta(days=n))) for n in left_out),
+    )
+    reached = [slot for slot in slots(cadence, after, now) if slot.at <= now]
+    going = [slot for slot in reached if not slot.skipped]
+    found = due(cadence, after, now)
+    if not reached:
+        assert found is None
+        return
+    assert found is not None
+    assert found.slot == (going[-1] if going else None)
+    skipped, merged = [slot for slot in reached if slot.skipped], going[:-1]
+    if len(reached) <= 100:
+        assert (list(found.skipped), list(found.merged)) == (skipped, merged)
+    else:
+        assert len(found.skipped) <= 100 and len(found.merged) <= 100
+        assert list(found.skipped) == skipped[len(skipped) - len(found.skipped) :]
+        assert list(found.merged) == merged[len(merged) - len(found.merged) :]
+        # Whoever notes how far it got does so by the newest key.
+        assert max(slot.key for slot in (*going[-1:], *found.skipped)) == reached[-1].key
+
+
+@settings(max_examples=EXAMPLES // 2)
+@given(spans(), rules(), st.none() | windows(), st.integers(1, 4))
+def test_the_next_slots_are_what_will_be_due_each_moment_once(
+    span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]] | None, count: int
+) -> None:
+    name, now = span
+    cadence = Cadence(parse_rule(*rule[:2]), name, window=parse_window(window[0]) if window else None)
+    found = next_slots(cadence, now, count)
+    by_moment: dict[datetime, Slot] = {}
+    until = max([now, *(slot.at for slot in found)])
+    for slot in slots(cadence, now - timedelta(days=3), until):
+        if slot.at > now:
+            by_moment[slot.at] = slot
+    assert found == list(by_moment.values())[:count]
+    assert len(found) == count
+
+
+@settings(max_examples=EXAMPLES // 4)
+@given(spans(), st.none() | windows(), st.sets(st.integers(0, 5), max_size=5))
+def test_something_new_goes_out_at_the_first_moment_that_is_allowed(
+    span: tuple[str, datetime], window: tuple[str, set[str]] | None, left_out: set[int]
+) -> None:
+    name, first_new = span
+    days: set[date] = {first_new.date() + timedelta(days=n) for n in left_out}
+    cadence = Cadence(
+        OnNew(timedelta(minutes=10)),
+        name,
+        window=parse_window(window[0]) if window else None,
+        skip_dates=tuple(parse_skip_date(str(day)) for day in days),
+    )
+    slot = slot_for_new(cadence, first_new)
+    key = first_new + timedelta(minutes=10)
+    allowed = next(
+        utc
+        for utc, wall in walls(load_zone(name), key, key + timedelta(days=10))
+        if wall.date() not in days and (window is None or f"{wall:%H:%M}" in window[1])
+    )
+    assert (slot.key, slot.at, slot.skipped) == (key, allowed, None)
+    assert (slot.moved is not None) == (slot.at != slot.key)
