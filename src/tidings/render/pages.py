@@ -104,6 +104,24 @@ class Pages:
             "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
         )
 
+    def leave_page(self, frame: Frame, what: str, name: str = "") -> bytes:
+        """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host."""
+        words = frame.words
+        titles = {
+            "ask": words.gettext("Unsubscribe from %(list)s?") % {"list": name},
+            "done": words.gettext("You have left %(list)s.") % {"list": name},
+            "test": words.gettext("This was a test mail"),
+            "unknown": words.gettext("This link does not work"),
+        }
+        texts = {
+            "ask": words.gettext("You will get no more mail from this list."),
+            "done": words.gettext("You will get no more mail from this list."),
+            "test": words.gettext("Its link takes nobody off the list."),
+            "unknown": words.gettext("Open it from the mail once more, whole, or simply answer the mail."),
+        }
+        page = frame.page(urlsplit(frame.site.url).path or "/", titles[what]) | {"what": what, "texts": [texts[what]]}
+        return self._page("leave.html.j2", frame, page)
+
     def root_page(self, frame: Frame, titles: Iterable[tuple[str, str]]) -> bytes:
         """The site's own address: a link for each `(language, title)`."""
         doors = [

@@ -12,7 +12,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tidings.render.pages import Pages
+from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store
+from tidings.web.leave import leave_router
 from tidings.web.static_files import static_endpoint
 
 SECURITY_HEADERS = {
@@ -67,3 +70,10 @@ def create_app(
         app.include_router(router)
     app.add_route("/{path:path}", static_endpoint(store, public), methods=["GET", "HEAD"])
     return app
+
+
+def newsroom_app(runtime: Runtime) -> FastAPI:
+    """The pages of a newsroom, and the link to leave."""
+    pages = Pages(runtime.newsroom.root / "templates")
+    leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages)
+    return create_app(runtime.store, runtime.newsroom.public, routers=[leave])

@@ -1,0 +1,123 @@
+"""Leaving: GET shows, POST acts, and nothing wears out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.world import make_world
+from tests.judges import html_validate
+from tests.web.server import served
+from tidings.model.tokens import TokenPurpose
+from tidings.runtime.newsroom import Runtime
+from tidings.store import consent, subscribers
+from tidings.web.app import newsroom_app
+
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+ADDRESS = "anna@example.org"
+
+
+@dataclass
+class Site:
+    runtime: Runtime
+    url: str
+
+    def link(self, subscriber: int = 1, list_name: str = "digest") -> str:
+        return f"{self.url}unsubscribe/{self.runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name)}"
+
+    def state(self) -> str:
+        with self.runtime.store.read() as connection:
+            return next(subscribers.subscriptions(connection, address=ADDRESS)).state
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with (
+        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
+        world.runtime() as runtime,
+        served(newsroom_app(runtime)) as url,
+    ):
+        with runtime.store.write() as connection:
+            subscribers.add(connection, ADDRESS, "digest", language="ru", frequency="weekly", now=NOW, confirmed=True)
+        yield Site(runtime, url)
+
+
+def test_a_scanner_that_gets_and_heads_changes_nothing(site: Site) -> None:
+    for _ in range(3):
+        assert httpx.get(site.link()).status_code == 200
+        assert httpx.head(site.link()).status_code == 200
+    assert site.state() == "confirmed"
+
+
+def test_one_click_of_rfc_8058_leaves_in_one_request_and_twice_is_fine(site: Site) -> None:
+    for body in ({"List-Unsubscribe": "One-Click"}, {"List-Unsubscribe": "One-Click"}):
+        answer = httpx.post(site.link(), data=body)
+        assert answer.status_code == 200
+        assert "set-cookie" not in answer.headers
+    assert site.state() == "unsubscribed"
+    with site.runtime.store.read() as connection:
+        assert consent.suppression(connection, consent.address_hash(ADDRESS), "digest") == "unsubscribed"
+        outcomes = [what for _, _, what, _ in subscribers.consents_of(connection, ADDRESS)]
+    assert outcomes == ["confirmed", "unsubscribed"]
+
+
+def test_a_multipart_body_does_too(site: Site) -> None:
+    answer = httpx.post(site.link(), files={"List-Unsubscribe": (None, "One-Click")})
+    assert answer.status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_the_page_speaks_the_readers_language_and_shows_no_address(site: Site) -> None:
+    page = httpx.get(site.link()).text
+    assert '<html lang="ru" dir="ltr">' in page
+    assert "Отписаться" in page
+    assert ADDRESS not in page
+    after = httpx.post(site.link()).text
+    assert "<form" not in after
+    assert "<form" not in httpx.get(site.link()).text
+
+
+def test_an_altered_token_or_one_for_another_purpose_is_a_plain_404(site: Site) -> None:
+    wrong = site.runtime.keys.sign(TokenPurpose.PREFERENCES, 1, "digest")
+    for token in (wrong, "x", site.link().rsplit("/", 1)[1][:-2] + "AA"):
+        for answer in (httpx.get(f"{site.url}unsubscribe/{token}"), httpx.post(f"{site.url}unsubscribe/{token}")):
+            assert answer.status_code == 404
+    assert site.state() == "confirmed"
+
+
+def test_who_was_erased_is_told_that_they_have_left(site: Site) -> None:
+    with site.runtime.store.write() as connection:
+        subscribers.erase(connection, 1, now=NOW)
+    assert httpx.post(site.link()).status_code == 200
+
+
+def test_the_link_of_a_test_mail_takes_nobody_off(site: Site) -> None:
+    answer = httpx.post(site.link(subscriber=0))
+    assert answer.status_code == 200
+    assert "test mail" in answer.text
+    assert site.state() == "confirmed"
+
+
+def test_nothing_is_kept_or_indexed(site: Site) -> None:
+    headers = httpx.get(site.link()).headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-robots-tag"] == "noindex"
+
+
+def test_a_huge_body_is_refused(site: Site) -> None:
+    assert httpx.post(site.link(), content=b"x" * 100_000).status_code == 413
+    assert site.state() == "confirmed"
+
+
+def test_the_pages_are_valid_html(site: Site, tmp_path: Path) -> None:
+    files = []
+    for number, answer in enumerate((httpx.get(site.link()), httpx.get(f"{site.url}unsubscribe/x"))):
+        files.append(tmp_path / f"{number}.html")
+        files[-1].write_text(answer.text, encoding="utf-8")
+    assert html_validate(*files, extends=("recommended",)) == []
