@@ -42,7 +42,10 @@ class Imported:
 
 
 def checked(newsroom: Newsroom, list_name: str, person: Person) -> Person:
-    """The person with the list's defaults. Raises InputError for a choice that nobody could serve."""
+    """The person with the list's defaults. Raises InputError for a choice that nobody could serve.
+
+    A default that nobody serves is no choice of theirs: `tidings check` names it.
+    """
     site = newsroom.site
     if person.language and person.language not in site.languages:
         raise InputError(f"language {person.language!r}. {nearest(person.language, site.languages)}")
@@ -51,7 +54,7 @@ def checked(newsroom: Newsroom, list_name: str, person: Person) -> Person:
             raise InputError(f"topic {topic!r}. {nearest(topic, newsroom.topics)}")
     frequency = person.frequency or newsroom.lists[list_name].default_frequency
     served = served_frequencies(newsroom, list_name)
-    if served and "all" not in served and frequency not in served:
+    if person.frequency and served and "all" not in served and frequency not in served:
         raise InputError(f"no schedule serves the frequency {frequency!r}. {nearest(frequency, served)}")
     for text in (person.name, person.email):
         if any(ord(character) < 32 or ord(character) == 127 for character in text):

@@ -1,0 +1,100 @@
+"""The built-in receiver of posts: a real HTTP server on loopback that checks signatures and keeps everything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+_TOLERANCE = 300
+"""Seconds that a signature may be old, as Standard Webhooks says."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPost:
+    """One post: from which channel, its key, and what it said."""
+
+    number: int
+    channel: str
+    key: str
+    body: dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """Its headline."""
+        data = self.body.get("data", self.body)
+        return str(data.get("title") or data.get("text") or "")
+
+
+class PostReceiver:
+    """`with PostReceiver(secret) as receiver:` serves `/desk` (signed webhooks) and `/team` (a Slack room)."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = base64.b64decode(secret.removeprefix("whsec_"))
+        self._posts: list[ReceivedPost] = []
+        self._lock = threading.Lock()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                status, said = receiver._take(
+                    self.path.strip("/"), {k.lower(): v for k, v in self.headers.items()}, body
+                )
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(said)))
+                self.end_headers()
+                self.wfile.write(said)
+
+            def log_message(self, *_: object) -> None:
+                """Silent: what came is in `posts`."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    def url(self, channel: str) -> str:
+        """Where a channel posts."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/{channel}"
+
+    @property
+    def posts(self) -> Sequence[ReceivedPost]:
+        """In the order in which they came."""
+        with self._lock:
+            return list(self._posts)
+
+    def _take(self, channel: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        if channel == "desk" and not self._is_signed(headers, body):
+            return 401, b"the signature is wrong"
+        try:
+            value = json.loads(body)
+        except ValueError:
+            return 400, b"this is no JSON"
+        with self._lock:
+            self._posts.append(ReceivedPost(len(self._posts) + 1, channel, headers.get("webhook-id", ""), value))
+        return 200, b"ok"
+
+    def _is_signed(self, headers: dict[str, str], body: bytes) -> bool:
+        identity, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+        if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > _TOLERANCE:
+            return False
+        digest = hmac.digest(self._key, f"{identity}.{timestamp}.".encode() + body, hashlib.sha256)
+        wanted = "v1," + base64.b64encode(digest).decode()
+        return any(hmac.compare_digest(wanted, one) for one in headers.get("webhook-signature", "").split(" "))
+
+    def __enter__(self) -> PostReceiver:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()

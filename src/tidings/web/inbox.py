@@ -1,0 +1,143 @@
+"""The demo's inbox: every caught mail as HTML, text and source, wide and narrow, light and dark. Without scripts."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from tidings.runtime.catcher import CaughtMail, MailCatcher
+from tidings.runtime.receiver import PostReceiver
+
+_STYLE = """
+:root {
+  color-scheme: light dark; --line: #d5dbe3; --ink: #1b2430; --muted: #566070; --paper: #fff; --tint: #f3f6f9;
+  --accent: #005c8f;
+}
+@media (prefers-color-scheme: dark) {
+  :root { --line: #3a424d; --ink: #eceff3; --muted: #aab4c1; --paper: #1b2026; --tint: #262c34; --accent: #7cc4ef; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, "Noto Sans", sans-serif; }
+header { padding: 1rem 1.5rem; border-bottom: 1px solid var(--line); }
+main { padding: 1rem 1.5rem 2rem; overflow-x: auto; }
+h1 { font-size: 1.25rem; margin: 0; }
+h2 { font-size: 1.05rem; }
+a { color: var(--accent); }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+table { border-collapse: collapse; width: 100%; }
+th { text-align: left; color: var(--muted); font-weight: 600; font-size: .9rem; }
+th, td { padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+.tools { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; margin: .8rem 0; padding: 0; list-style: none; }
+.tools [aria-current] { color: var(--ink); font-weight: 700; text-decoration: none; }
+.muted { color: var(--muted); }
+.frame { background: var(--tint); padding: 1rem; overflow-x: auto; }
+iframe { display: block; margin: 0 auto; border: 1px solid var(--line); height: 80vh; max-width: none; }
+.wide { width: 100%; min-width: 700px; }
+.narrow { width: 360px; }
+.light { color-scheme: light; background: #fff; }
+.dark { color-scheme: dark; background: #14181d; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--tint); padding: 1rem; margin: 0; }
+"""
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'none'; base-uri 'none'"
+_MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
+_VIEWS = ("html", "text", "source")
+
+
+def inbox_router(catcher: MailCatcher, receiver: PostReceiver, site_url: str) -> APIRouter:
+    """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. Pictures of `site_url` come from this server."""
+    router = APIRouter(prefix="/inbox")
+
+    @router.get("/")
+    def mails() -> Response:
+        rows = "".join(
+            f'<tr><td>{mail.number}</td><td><a href="{mail.number}">{escape(mail.subject)}</a></td>'
+            f"<td>{escape(mail.recipient)}</td><td>{escape(_list(mail))}</td>"
+            f"<td>{escape(str(mail.message['Content-Language'] or ''))}</td><td>{escape(_date(mail))}</td></tr>"
+            for mail in reversed(catcher.mails)
+        )
+        head = "<th>No.</th><th>Subject</th><th>To</th><th>List</th><th>Language</th><th>Date</th>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        posts = (
+            f'<p><a href="posts">{len(receiver.posts)} posts</a> came to the receiver. <a href="/">The newsroom</a></p>'
+        )
+        return _page(f"Inbox: {len(catcher.mails)} mails", posts + table)
+
+    @router.get("/posts")
+    def posts() -> Response:
+        parts = "".join(
+            f"<h2>{post.number}. {escape(post.channel)}: {escape(post.summary)}</h2>"
+            f"<pre>{escape(_pretty(post.body))}</pre>"
+            for post in reversed(receiver.posts)
+        )
+        return _page("Posts", '<p><a href="./">Inbox</a></p>' + parts)
+
+    @router.get("/{number}")
+    def mail(number: int, view: str = "html", width: str = "wide", light: str = "light") -> Response:
+        found = _find(catcher, number)
+        if found is None or view not in _VIEWS or width not in ("wide", "narrow") or light not in ("light", "dark"):
+            return _page("Not here", '<p>There is no such mail. <a href="./">Inbox</a></p>', 404)
+        return _page(found.subject, _mail(found, view, width, light))
+
+    @router.get("/{number}/html")
+    def html(number: int) -> Response:
+        found = _find(catcher, number)
+        body = found.part("html").replace(site_url, "/") if found else ""
+        headers = {"Content-Security-Policy": _MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+        return Response(body, 200 if found else 404, headers=headers, media_type="text/html; charset=utf-8")
+
+    return router
+
+
+def _mail(mail: CaughtMail, view: str, width: str, light: str) -> str:
+    def link(label: str, **changed: str) -> str:
+        chosen = {"view": view, "width": width, "light": light}
+        query = "&amp;".join(f"{key}={value}" for key, value in {**chosen, **changed}.items())
+        current = ' aria-current="true"' if all(chosen[key] == value for key, value in changed.items()) else ""
+        return f'<li><a href="{mail.number}?{query}"{current}>{label}</a></li>'
+
+    tools = link("HTML", view="html") + link("Text", view="text") + link("Source", view="source")
+    if view == "html":
+        tools += link("Wide", width="wide") + link("Narrow", width="narrow")
+        tools += link("Light", light="light") + link("Dark", light="dark")
+        shown = (
+            f'<div class="frame"><iframe class="{width} {light}" title="The mail" sandbox src="{mail.number}/html">'
+            "</iframe></div>"
+        )
+    else:
+        text = mail.part("plain") if view == "text" else mail.data.decode("utf-8", "replace")
+        shown = f"<pre>{escape(text)}</pre>"
+    return (
+        f'<p class="muted">To {escape(mail.recipient)}, {escape(_date(mail))}. <a href="./">Inbox</a></p>'
+        f'<ul class="tools">{tools}</ul>{shown}'
+    )
+
+
+def _find(catcher: MailCatcher, number: int) -> CaughtMail | None:
+    mails = catcher.mails
+    return mails[number - 1] if 1 <= number <= len(mails) else None
+
+
+def _list(mail: CaughtMail) -> str:
+    return str(mail.message["List-Id"] or "").partition("<")[0].strip() or "notice"
+
+
+def _date(mail: CaughtMail) -> str:
+    return str(mail.message["Date"] or "")
+
+
+def _pretty(body: dict[str, object]) -> str:
+    return json.dumps(body, ensure_ascii=False, indent=2)
+
+
+def _page(title: str, content: str, status: int = 200) -> Response:
+    page = (
+        '<!DOCTYPE html>\n<html lang="en" dir="ltr"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
+        f"<title>{escape(title[:60])}</title><style>{_STYLE}</style></head>"
+        f"<body><header><h1>{escape(title)}</h1></header><main>{content}</main></body></html>\n"
+    )
+    headers = {"Content-Security-Policy": _PAGE_POLICY, "Cache-Control": "no-store"}
+    return Response(page, status, headers=headers, media_type="text/html; charset=utf-8")
