@@ -13,8 +13,8 @@ from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target, list_target
 from tidings.model.selection import Selection
-from tidings.pipeline.select import Chosen, Story, Wish, choose
-from tidings.store import editions, subscribers
+from tidings.pipeline.select import Chosen, Story, Wish, choose, first_to_go, ordered
+from tidings.store import editions, schedules, subscribers
 
 _PAGE = 5_000
 
@@ -83,7 +83,8 @@ class Edit:
     notes: tuple[Story, ...]
     all_stories: Mapping[str, Story]
     explicit: bool = False
-    corrected: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+    corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
+    """By story and language: the moment of the correction, and its version."""
 
     def with_stories(self, keys: Collection[str]) -> Edit:
         """The same edition with no stories or notes but these."""
@@ -109,6 +110,13 @@ def address(connection: Connection, newsroom: Newsroom, edit: Edit) -> Iterator[
             yield from _address_channel(connection, newsroom, edit, part)
 
 
+def anybody_waits(connection: Connection, newsroom: Newsroom, edit: Edit) -> bool:
+    """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
+    if edit.explicit or not editions.put_off(connection, edit.schedule.name):
+        return False
+    return any(one.group and one.group.selection.stories for one in address(connection, newsroom, edit))
+
+
 def _address_list(
     connection: Connection, newsroom: Newsroom, edit: Edit, part: ListDelivery, served: set[int]
 ) -> Iterator[Addressed]:
@@ -118,7 +126,7 @@ def _address_list(
     earlier = {} if edit.explicit else _earlier(connection, edit)
     own = {story.key for story in edit.stories}
     had_own = {} if edit.explicit else subscribers.had(connection, own | {note.key for note in edit.notes})
-    owed = {} if part.per == "item" else subscribers.owed_corrections(connection, dict(edit.corrected))
+    owed = {} if part.per == "item" else subscribers.owed_corrections(connection, edit.corrected)
     choices = _Choices(edit, part)
     for page in _pages(subscribers.readers(connection, part.list, frequency)):
         offers = {reader.subscriber: _since(earlier, reader.mark) for reader in page}
@@ -167,10 +175,12 @@ def _address_channel(
     target = channel_target(part.channel)
     waiting: tuple[str, ...] = ()
     had: frozenset[str] = frozenset()
+    earlier: dict[str, int] = {}
     if not edit.explicit:
         first = editions.first_edition_of_channel(connection, edit.schedule.name, part.channel)
         if first is not None:
-            waiting = _since(_earlier(connection, edit), first - 1)
+            earlier = _earlier(connection, edit)
+            waiting = _since(earlier, first - 1)
         offered = {story.key for story in edit.stories} | set(waiting)
         had = frozenset(subscribers.had(connection, offered, channel=part.channel).get(0, ()))
     choices = _Choices(edit, part)
@@ -178,9 +188,15 @@ def _address_channel(
     if chosen.is_empty:
         yield Addressed(target, "", Purpose.EDITION, "", part.channel, reason=SkipReason.NOTHING_FOR_READER)
         return
-    for number, (story, group) in enumerate(choices.groups(chosen)):
+    groups = choices.groups(chosen)
+    going = {story for story, _ in groups}
+    if part.max_posts is not None and len(groups) > part.max_posts:
+        going = first_to_go((edit.all_stories[story] for story, _ in groups), part.max_posts)
+        chosen = replace(chosen, waiting=(*chosen.waiting, *(story for story, _ in groups if story not in going)))
+    mark = None if edit.explicit else _mark(edit, earlier, chosen)
+    for story, group in groups:
         purpose = edit.again if story else Purpose.EDITION
-        over = part.max_posts is not None and number >= part.max_posts
+        over = story not in going
         yield Addressed(
             target,
             story,
@@ -189,6 +205,7 @@ def _address_channel(
             part.channel,
             group=None if over else group,
             reason=SkipReason.OVER_LIMIT if over else None,
+            mark=mark,
         )
 
 
@@ -212,7 +229,8 @@ class _Choices:
     def _choose(self, wish: Wish, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]) -> Chosen:
         edit = self._edit
         own = {story.key for story in edit.stories}
-        stories = [*edit.stories, *(edit.all_stories[key] for key in earlier if key not in own)]
+        older = [edit.all_stories[key] for key in earlier if key not in own]
+        stories = ordered([*edit.stories, *older], edit.schedule.select) if older else edit.stories
         per_item = self._part.per == "item"
         chosen = choose(
             stories,
@@ -240,7 +258,7 @@ class _Choices:
 
 def _earlier(connection: Connection, edit: Edit) -> dict[str, int]:
     """Stories that this schedule used in earlier editions and that still may go out, each with its edition."""
-    used = editions.used_since(connection, edit.schedule.name, 0)
+    used = schedules.used_since(connection, edit.schedule.name, 0)
     return {key: used[key] for key in used if key in edit.all_stories and used[key] < edit.edition}
 
 

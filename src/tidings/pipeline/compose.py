@@ -20,12 +20,12 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.model.tokens import Keys
 from tidings.pipeline import notices
-from tidings.pipeline.address import Addressed, Edit, Group, address
+from tidings.pipeline.address import Addressed, Edit, Group, address, anybody_waits
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import candidates, is_note, stories_of
-from tidings.store import editions, ledger, subscribers
+from tidings.store import editions, ledger, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.editions import Shown
 from tidings.store.engine import Store
@@ -91,14 +91,19 @@ class Composer:
                 f"no story {unknown[0]!r} is out. `tidings plan` lists those that are; a story's name is its file's "
                 "name without language."
             )
-        used = set[str]() if every else editions.used_stories(connection, schedule.name) - freed
+        used = set[str]() if every else schedules.used_stories(connection, schedule.name) - freed
         greets = any(isinstance(part, ListDelivery) and part.per == "edition" for part in schedule.deliver)
         notes = [story for story in everything.values() if is_note(story) and story.key not in used]
         corrected = {
-            story.key: (item.corrected_at, hashlib.sha256(item.correction.encode()).hexdigest()[:16])
+            story.key: found
             for story in everything.values()
-            for item in story.items.values()
-            if item.correction and item.corrected_at is not None
+            if (
+                found := {
+                    language: (item.corrected_at, _version(item.correction))
+                    for language, item in story.items.items()
+                    if item.correction and item.corrected_at is not None
+                }
+            )
         }
         return Edit(
             schedule=schedule,
@@ -118,10 +123,12 @@ class Composer:
             self._read = (version, load_items(connection))
         return self._read[1]
 
-    def too_few(self, edit: Edit) -> str:
-        """Why there is no edition, in words; empty if there are stories enough."""
+    def too_few(self, connection: Connection, edit: Edit) -> str:
+        """Why there is no edition, in words; empty if there are stories enough, or older ones that were put off."""
         count, needed = len(edit.stories), edit.schedule.select.min_items
         if count >= max(needed, 1):
+            return ""
+        if count == 0 and needed <= 1 and anybody_waits(connection, self.newsroom, edit):
             return ""
         if count == 0:
             return "nothing new"
@@ -147,13 +154,14 @@ class Composer:
             if claim is not None and not claim(connection):
                 return None
             subscribers.set_marks(connection)
-            held = editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+            # A story that a person names goes by itself: what is held stays held, with its stories.
+            held = [] if stories else editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             reserved = frozenset(key for old in held for key in old.stories)
             edit = self.edit(connection, schedule, now, stories=stories, freed=reserved)
-            reason = self.too_few(edit)
+            reason = self.too_few(connection, edit)
             if reason:
                 if slot is not None:
-                    editions.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
+                    schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
                 return Composed(schedule.name, None, reason)
             for old in held:
                 self._supersede(connection, old, now)
@@ -167,13 +175,13 @@ class Composer:
                 owner=self.owner,
                 request={"stories": list(stories), "late": late},
             )
-            editions.use(connection, schedule.name, edition.stories, edition.id)
+            schedules.use(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
-                editions.settle_slot(connection, schedule.name, slot.key, "fired", "", now, edition.id)
+                schedules.settle_slot(connection, schedule.name, slot.key, "fired", "", now, edition.id)
         return Composed(schedule.name, self.freeze(edition, schedule, now))
 
     def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:
-        editions.release_uses(connection, old.id)
+        schedules.release_uses(connection, old.id)
         ledger.cancel_edition(connection, old.id, now)
         editions.set_state(
             connection, old, EditionState.SUPERSEDED, now=now, what="superseded by a newer slot; its stories join it"
@@ -303,7 +311,7 @@ class Composer:
         """Drop it: what was not handed over never goes, and its stories are new again."""
         with self.store.write() as connection:
             ledger.cancel_edition(connection, edition.id, now)
-            editions.release_uses(connection, edition.id)
+            schedules.release_uses(connection, edition.id)
             return editions.set_state(
                 connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
             )
@@ -316,13 +324,13 @@ class Composer:
                     f"part of {edition.name} has gone out already, so it cannot be made anew. Drop the rest with "
                     f"`tidings cancel {edition.name}`: its stories join the next edition; who had them gets none twice."
                 )
-            editions.release_uses(connection, edition.id)
+            schedules.release_uses(connection, edition.id)
             request = editions.request_of(connection, edition.id)
             edit = self.edit(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
             if not edit.stories:
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]
-            editions.use(connection, schedule.name, stories, edition.id)
+            schedules.use(connection, schedule.name, stories, edition.id)
             connection.execute(
                 update(t.editions).where(t.editions.c.id == edition.id).values(cut=now, owner=self.owner)
             )
@@ -332,14 +340,18 @@ class Composer:
         return self.freeze(edition, schedule, now)
 
 
+def _version(correction: str) -> str:
+    """Tells corrections of one story apart."""
+    return hashlib.sha256(correction.encode()).hexdigest()[:16]
+
+
 def _shown(group: Group) -> list[Shown]:
     selection = group.selection
     return [
         *(Shown(story) for story in dict.fromkeys(selection.stories)),
         *(Shown(item.story, "note") for item in selection.notes),
         *(
-            Shown(item.story, "correction", hashlib.sha256(item.correction.encode()).hexdigest()[:16])
-            for item in selection.corrections
+            Shown(item.story, "correction", _version(item.correction)) for item in selection.corrections
         ),
     ]
 

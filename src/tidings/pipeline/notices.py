@@ -11,8 +11,7 @@ from sqlalchemy import Connection, select, update
 from tidings.model.edition import Edition
 from tidings.store import ledger
 from tidings.store import schema as t
-from tidings.store.editions import insert_once
-from tidings.store.engine import Store
+from tidings.store.engine import Store, insert_once
 
 
 @dataclass(frozen=True, slots=True)

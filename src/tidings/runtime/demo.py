@@ -26,6 +26,7 @@ LEAVER = "aigerim.07@example.org"
 Say = Callable[[datetime, str], None]
 
 _COMMENTED = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)
+_EMBARGO = re.compile(r"^embargo: (\S+)", re.MULTILINE)
 _PUBLISHED = re.compile(r"^published: (\S+)", re.MULTILINE)
 _NAMES = ["Aigerim", "Bolat", "Camila", "Daniyar", "Elena", "Farida", "Gulnara", "Hanna", "Ivan", "Jamilya"]
 _TOPICS = ("sdg-3", "sdg-4", "sdg-5", "sdg-6", "sdg-13", "youth")

@@ -11,7 +11,7 @@ from tidings.config.checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import consent, editions, ledger, subscribers
+from tidings.store import consent, editions, ledger, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.items import load_story
 
@@ -110,12 +110,12 @@ def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: i
     if any(item.withdrawn for item in items):
         lines.append(f"It was withdrawn: {next(item.withdrawn for item in items if item.withdrawn)}")
     for schedule in newsroom.schedules:
-        used = editions.used_since(connection, schedule, 0)
+        used = schedules.used_since(connection, schedule, 0)
         if story in used:
             edition = editions.get_edition(connection, used[story])
             mine = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
             lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people)}.")
-        elif story in editions.used_stories(connection, schedule):
+        elif story in schedules.used_stories(connection, schedule):
             lines.append(f"Schedule {schedule} does not send it: it was out before the schedule first ran.")
     return lines
 

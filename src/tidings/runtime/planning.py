@@ -14,7 +14,7 @@ from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slo
 from tidings.pipeline.address import Addressed, Edit, address
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import first_new, next_due
-from tidings.store import editions
+from tidings.store import editions, schedules
 
 
 @dataclass
@@ -74,7 +74,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
 
 def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, runs: int) -> list[Slot]:
     rule = schedule.cadence.rule
-    state = editions.schedule_state(connection, schedule.name)
+    state = schedules.schedule_state(connection, schedule.name)
     if isinstance(rule, OnRequest):
         return []
     if isinstance(rule, OnNew):
@@ -89,11 +89,11 @@ def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: da
 
 def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: PlannedSlot, now: datetime) -> None:
     moment = max(slot.at, now)
-    if editions.schedule_state(connection, schedule.name) is None and not schedule.backfill:
+    if schedules.schedule_state(connection, schedule.name) is None and not schedule.backfill:
         slot.note = "new here: what is out before its first start does not go out (`backfill` would change that)"
     edit = look_ahead(runtime, connection, schedule, moment)
     slot.stories = [(story.key, title_of(edit, story.key, runtime)) for story in edit.stories]
-    reason = runtime.composer.too_few(edit)
+    reason = runtime.composer.too_few(connection, edit)
     if reason:
         slot.note = slot.note or f"skipped as things stand: {reason}"
         return
@@ -103,7 +103,7 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
 def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> Edit:
     """What an edition at `moment` would hold, with what a held edition would hand over to it."""
     composer = runtime.composer
-    state = editions.schedule_state(connection, schedule.name)
+    state = schedules.schedule_state(connection, schedule.name)
     freed = frozenset(
         key for held in editions.editions(connection, schedule=schedule.name, states=["held"]) for key in held.stories
     )

@@ -19,7 +19,7 @@ from tidings.pipeline.publish import Published, publish
 from tidings.pipeline.recover import recover
 from tidings.pipeline.select import is_note, stories_of
 from tidings.runtime.newsroom import Runtime
-from tidings.store import editions, ledger
+from tidings.store import editions, ledger, schedules
 from tidings.store.clock import advance_clock
 from tidings.store.items import load_items
 
@@ -68,12 +68,12 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
 def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
     """Set the baseline of a schedule that was never seen: what was out before does not go out, but for `backfill`."""
     with runtime.store.read() as connection:
-        if editions.schedule_state(connection, schedule.name) is not None:
+        if schedules.schedule_state(connection, schedule.name) is not None:
             return
-        known_before = schedule.was and editions.schedule_state(connection, schedule.was) is not None
+        known_before = schedule.was and schedules.schedule_state(connection, schedule.was) is not None
     with runtime.store.write() as connection:
         if known_before and schedule.was not in runtime.newsroom.schedules:
-            editions.rename_schedule(connection, str(schedule.was), schedule.name)
+            schedules.rename_schedule(connection, str(schedule.was), schedule.name)
             return
         out = stories_of(load_items(connection), now)
         newest = sorted(
@@ -82,7 +82,7 @@ def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
             reverse=True,
         )
         kept = {story.key for story in newest[: schedule.backfill]}
-        editions.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
+        schedules.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
 
 
 def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None:
@@ -97,12 +97,12 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
     def settle(connection: Connection) -> bool:
         """In the transaction that makes the edition: a crash leaves either both or neither."""
         for skipped in found.skipped:
-            editions.settle_slot(connection, schedule.name, skipped.key, "skipped", skipped.skipped or "", now)
+            schedules.settle_slot(connection, schedule.name, skipped.key, "skipped", skipped.skipped or "", now)
         for merged in found.merged:
-            editions.settle_slot(connection, schedule.name, merged.key, "merged", "merged into a later slot", now)
-        claimed = slot is not None and editions.claim_slot(connection, schedule.name, slot.key, runtime.owner, now)
+            schedules.settle_slot(connection, schedule.name, merged.key, "merged", "merged into a later slot", now)
+        claimed = slot is not None and schedules.claim_slot(connection, schedule.name, slot.key, runtime.owner, now)
         reached = max([*moments, slot.key] if slot else moments)
-        editions.passed(connection, schedule.name, slot=reached, cut=now if slot else None)
+        schedules.passed(connection, schedule.name, slot=reached, cut=now if slot else None)
         return claimed
 
     if slot is None:
@@ -119,7 +119,7 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
 def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> Due | None:
     """The slot that is due at `now` and not settled, with those that merge into it."""
     rule = schedule.cadence.rule
-    state = editions.schedule_state(connection, schedule.name)
+    state = schedules.schedule_state(connection, schedule.name)
     if state is None or isinstance(rule, OnRequest):
         return None
     if isinstance(rule, OnNew):

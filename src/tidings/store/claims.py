@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 from tidings.model.delivery import Delivery, DeliveryState, Purpose, SkipReason
 from tidings.store import consent
 from tidings.store import schema as t
-from tidings.store.editions import insert_once
+from tidings.store.engine import insert_once
 
 _BARRED = ("composing", "held", "cancelled", "superseded")
 _PLACE = "mail_free_from"

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select, update
 
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
-from tidings.store.editions import insert_once
+from tidings.store.engine import insert_once
 
 _NAME = "clock"
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, String, cast, func, insert, literal, or_, sel
 
 from tidings.model.errors import InputError
 from tidings.store import schema as t
-from tidings.store.editions import insert_once
+from tidings.store.engine import insert_once
 
 VERSION = "consent_version"
 """Name in `facts` of the counter that every suppression moves on."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
@@ -82,3 +83,10 @@ def _sqlite_engine(path: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def insert_once(connection: Connection, table: Any) -> Any:
+    """An INSERT that leaves rows alone which stand already (ON CONFLICT DO NOTHING); `rowcount` counts the new."""
+    made: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL and says -1.
+    return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)

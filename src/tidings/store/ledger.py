@@ -13,7 +13,7 @@ from tidings.model.delivery import TERMINAL, DeliveryState
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t
 from tidings.store.consent import address_hash
-from tidings.store.editions import insert_once
+from tidings.store.engine import insert_once
 
 UNFINISHED = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED, DeliveryState.DEFERRED)
 """States that go on by themselves; `in_doubt` does so only where its `next_at` is set, else it waits for a person."""

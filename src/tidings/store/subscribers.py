@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -296,16 +296,19 @@ def had(
     return found
 
 
-def owed_corrections(connection: Connection, corrected: dict[str, tuple[datetime, str]]) -> dict[int, set[str]]:
+def owed_corrections(
+    connection: Connection, corrected: Mapping[str, Mapping[str, tuple[datetime, str]]]
+) -> dict[int, set[str]]:
     """Who had a story before it was corrected and was not told: subscriber to story keys.
 
-    `corrected` maps a story to the moment and the version of its correction.
+    `corrected` gives by story and language the moment and the version of the correction: translations are corrected
+    in words of their own, and often later.
     """
     d, ss, r, e = t.deliveries.c, t.selection_stories.c, t.renditions.c, t.editions.c
     if not corrected:
         return {}
     query = (
-        select(d.subscriber, ss.story, ss.what, ss.version, e.cut)
+        select(d.subscriber, ss.story, ss.what, ss.version, e.cut, r.language)
         .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
         .join(t.renditions, r.id == d.rendition)
         .join(t.editions, e.id == r.edition)
@@ -314,8 +317,11 @@ def owed_corrections(connection: Connection, corrected: dict[str, tuple[datetime
     stale: dict[int, set[str]] = {}
     told: dict[int, set[str]] = {}
     for row in connection.execute(query):
-        moment, version = corrected[row.story]
-        if (row.what == "correction" and row.version == version) or (row.what == "story" and row.cut >= moment):
+        versions = {version for _, version in corrected[row.story].values()}
+        moments = {language: moment for language, (moment, _) in corrected[row.story].items()}
+        # In another language than the reader's it was a fallback: then the last correction counts.
+        moment = moments.get(row.language) or max(moments.values())
+        if (row.what == "correction" and row.version in versions) or (row.what == "story" and row.cut >= moment):
             told.setdefault(row.subscriber, set()).add(row.story)
         elif row.what == "story":
             stale.setdefault(row.subscriber, set()).add(row.story)

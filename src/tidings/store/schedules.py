@@ -1,0 +1,123 @@
+"""Schedules and slots: who claimed what, how far a schedule has come, and which stories it has used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from tidings.store import schema as t
+from tidings.store.engine import insert_once
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """What the store knows of a schedule."""
+
+    name: str
+    baseline: datetime
+    last_slot: datetime | None
+    last_cut: datetime | None
+
+
+def schedule_state(connection: Connection, name: str) -> ScheduleState | None:
+    """None for a schedule that was never seen."""
+    row = connection.execute(select(t.schedules).where(t.schedules.c.name == name)).one_or_none()
+    return None if row is None else ScheduleState(row.name, row.baseline, row.last_slot, row.last_cut)
+
+
+def begin_schedule(connection: Connection, name: str, now: datetime, used: Iterable[str]) -> bool:
+    """Set the baseline: the stories in `used` were out before and do not go out. False if it was set already."""
+    done = connection.execute(
+        insert_once(connection, t.schedules).values(name=name, baseline=now, last_slot=None, last_cut=now)
+    )
+    if done.rowcount != 1:
+        return False
+    use(connection, name, used, edition=0)
+    return True
+
+
+def rename_schedule(connection: Connection, was: str, name: str) -> None:
+    """Carry everything of a schedule over to its new name."""
+    for table in (t.uses, t.slots, t.editions, t.mailings):
+        connection.execute(update(table).where(table.c.schedule == was).values(schedule=name))
+    connection.execute(update(t.schedules).where(t.schedules.c.name == was).values(name=name))
+
+
+def claim_slot(connection: Connection, schedule: str, slot: datetime, owner: str, now: datetime) -> bool:
+    """Whether this process may fire the slot: the row is the claim, so two never fire one."""
+    done = connection.execute(
+        insert_once(connection, t.slots).values(
+            schedule=schedule, slot=slot, state="claimed", reason="", edition=None, owner=owner, at=now
+        )
+    )
+    return bool(done.rowcount == 1)
+
+
+def settle_slot(
+    connection: Connection,
+    schedule: str,
+    slot: datetime,
+    state: str,
+    reason: str,
+    now: datetime,
+    edition: int | None = None,
+) -> None:
+    """Say what became of a slot: fired, skipped or merged; an unclaimed one gets its row here."""
+    values = {"state": state, "reason": reason, "edition": edition, "at": now}
+    connection.execute(insert_once(connection, t.slots).values(schedule=schedule, slot=slot, owner="", **values))
+    connection.execute(update(t.slots).where(t.slots.c.schedule == schedule, t.slots.c.slot == slot).values(**values))
+
+
+def passed(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime | None) -> None:
+    """Remember how far a schedule has come; never goes back."""
+    state = schedule_state(connection, schedule)
+    if state is None:
+        return
+    slots = [moment for moment in (state.last_slot, slot) if moment is not None]
+    cuts = [moment for moment in (state.last_cut, cut) if moment is not None]
+    connection.execute(
+        update(t.schedules)
+        .where(t.schedules.c.name == schedule)
+        .values(last_slot=max(slots, default=None), last_cut=max(cuts, default=None))
+    )
+
+
+def slots_of(connection: Connection, schedule: str, limit: int = 20) -> Sequence[Row[Any]]:
+    """The newest slots of a schedule with what became of them."""
+    return connection.execute(
+        select(t.slots).where(t.slots.c.schedule == schedule).order_by(t.slots.c.slot.desc()).limit(limit)
+    ).all()
+
+
+def used_stories(connection: Connection, schedule: str) -> set[str]:
+    """Stories that the schedule has used, or that a held edition of it reserves."""
+    return set(connection.execute(select(t.uses.c.story).where(t.uses.c.schedule == schedule)).scalars())
+
+
+def used_since(connection: Connection, schedule: str, edition: int) -> dict[str, int]:
+    """Stories used in editions after `edition`, each with the id of its edition."""
+    rows = connection.execute(
+        select(t.uses.c.story, t.uses.c.edition).where(t.uses.c.schedule == schedule, t.uses.c.edition > edition)
+    )
+    return {row.story: row.edition for row in rows}
+
+
+def use(connection: Connection, schedule: str, stories: Iterable[str], edition: int) -> list[str]:
+    """Reserve stories for an edition; returns those that nobody had reserved."""
+    taken = []
+    for story in stories:
+        done = connection.execute(
+            insert_once(connection, t.uses).values(schedule=schedule, story=story, edition=edition)
+        )
+        if done.rowcount == 1:
+            taken.append(story)
+    return taken
+
+
+def release_uses(connection: Connection, edition: int) -> None:
+    """The stories of an edition that will not go out are new again."""
+    connection.execute(delete(t.uses).where(t.uses.c.edition == edition))
