@@ -26,7 +26,7 @@ def check_newsroom(root: Path) -> list[Problem]:
         newsroom = load_newsroom(root, lenient=True).newsroom
     if newsroom is None:
         return problems
-    problems += _templates(newsroom)
+    problems += template_errors(newsroom)
     for source in make_sources(newsroom).values():
         swept = source.sweep(datetime.now(UTC))
         problems += swept.problems
@@ -36,7 +36,8 @@ def check_newsroom(root: Path) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
-def _templates(newsroom: Newsroom) -> list[Problem]:
+def template_errors(newsroom: Newsroom) -> list[Problem]:
+    """What is wrong with the templates and subjects that the schedules name."""
     templates = MailTemplates(newsroom.root / "templates")
     found: list[Problem] = []
     used: dict[str, str] = {}

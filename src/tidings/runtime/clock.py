@@ -46,10 +46,7 @@ class Ticker:
             timezone=UTC,
         )
         self._scheduler.add_listener(self._alarm, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
-        trigger = IntervalTrigger(timezone=UTC)
-        # The constructor takes whole seconds only.
-        trigger.interval = timedelta(seconds=seconds)
-        trigger.interval_length = seconds
+        trigger = IntervalTrigger(seconds=seconds, timezone=UTC)
         self._scheduler.add_job(self._run, trigger, id=_JOB, next_run_time=datetime.now(UTC))
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ from watchfiles import Change, watch
 
 MAIN = "tidings.yaml"
 FOLDERS = ("schedules", "templates")
-_STEPS = {"debounce": 400, "step": 50, "rust_timeout": 500}
+_GATHER, _STEP, _LOOK = 400, 50, 500
 """Milliseconds: how long changes are gathered, looked for, and how soon `stop` is seen."""
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -71,7 +71,9 @@ class Watcher:
                 watch_filter=self._matters,
                 stop_event=self._stop,
                 raise_interrupt=False,
-                **_STEPS,
+                debounce=_GATHER,
+                step=_STEP,
+                rust_timeout=_LOOK,
             ):
                 standing = self._standing()
                 if standing != known or any(Path(path) in known for _, path in changes):
@@ -84,6 +86,8 @@ class Watcher:
     def _watch_folders(self) -> None:
         while not self._stop.is_set():
             self._restart.clear()
+            if self._stop.is_set():
+                return
             folders = self._standing()
             if not folders:
                 self._restart.wait(1.0)
@@ -95,7 +99,9 @@ class Watcher:
                     stop_event=self._restart,
                     raise_interrupt=False,
                     ignore_permission_denied=True,
-                    **_STEPS,
+                    debounce=_GATHER,
+                    step=_STEP,
+                    rust_timeout=_LOOK,
                 ):
                     self._told()
             except (OSError, RuntimeError):

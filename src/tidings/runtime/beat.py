@@ -1,0 +1,186 @@
+"""One beat of the service: a changed configuration is taken up, then all that is due is done but for deliveries."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from tidings.model.cadence import OnNew, OnRequest, next_slots, slot_for_new
+from tidings.model.edition import EditionState
+from tidings.model.errors import RefusedError
+from tidings.pipeline import notices
+from tidings.runtime.check import template_errors
+from tidings.runtime.newsroom import Runtime, load_newsroom
+from tidings.runtime.redact import Redactor
+from tidings.runtime.tick import Ticked, first_new, tick
+from tidings.runtime.watch import Stamp, configuration_stamp
+from tidings.store import editions, schedules
+from tidings.store.clock import read_clock
+from tidings.store.items import next_out
+
+SLACK = timedelta(seconds=60)
+"""By so much real time may lie behind the newsroom's clock: another process was a moment ahead, or NTP set it right."""
+_AHEAD = 5
+log = logging.getLogger("tidings.service")
+
+
+class Beats:
+    """What the ticker calls. `delivering` is held by whoever sends; `stopping` says that the service ends."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        redactor: Redactor,
+        *,
+        taken_up: Stamp,
+        delivering: threading.Lock,
+        stopping: threading.Event,
+        only_pages: bool,
+    ) -> None:
+        """`taken_up` is the stamp of the configuration that `runtime` was opened with."""
+        self._runtime = runtime
+        self._redactor = redactor
+        self._stamp = taken_up
+        self._delivering = delivering
+        self._stopping = stopping
+        self._only_pages = only_pages
+        self._refused = ""
+        self._faults: dict[str, str] = {}
+
+    def beat(self) -> datetime | None:
+        """Do what is due; returns when something is due again by itself. Never raises."""
+        if self._stopping.is_set():
+            return None
+        with self.guarding("configuration"):
+            self._take_up()
+        if self._only_pages:
+            return None
+        with self.guarding("beat"):
+            self._report(self._tick())
+        with self.guarding("next"):
+            return self._next(self._runtime.now())
+        return None
+
+    # -- faults -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def guarding(self, what: str) -> Iterator[None]:
+        """A fault goes no further: logged if it is another one than last time, and told once a day."""
+        try:
+            yield
+        except Exception as error:
+            self._fault(what, error)
+        else:
+            if self._faults.pop(what, ""):
+                log.info("%s: works again", what)
+
+    def _fault(self, what: str, error: Exception) -> None:
+        said = self._redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
+        if self._faults.get(what) != said:
+            self._faults[what] = said
+            log.error("%s: a fault, the next one tries again: %s", what, said)
+        now = self._runtime.now()
+        try:
+            with self._runtime.store.write() as connection:
+                key = f"fault:{what}:{type(error).__name__}:{now.date()}"
+                notices.tell(connection, key, "failed", f"The service met a fault and goes on: {said}", now)
+        except Exception as another:
+            log.error("and it cannot be noted: %s", type(another).__name__)
+
+    # -- configuration ------------------------------------------------------------------------------------------------
+
+    def _take_up(self) -> None:
+        """A changed configuration, between two beats; a broken one changes nothing, and somebody is told."""
+        stamp = configuration_stamp(self._runtime.root)
+        if stamp == self._stamp:
+            return
+        loaded = load_newsroom(self._runtime.root)
+        self._stamp = stamp
+        problems = [problem for problem in loaded.problems if problem.level == "error"]
+        newsroom = loaded.newsroom
+        if newsroom is not None:
+            problems += template_errors(newsroom)
+        if newsroom is None or problems:
+            self._refuse("\n".join(str(problem) for problem in problems))
+            return
+        self._refused = ""
+        before = self._runtime.newsroom
+        # The deliverer gives its leases back after the message on the wire, and goes on with the new settings.
+        self._runtime.stop()
+        with self._delivering:
+            if self._stopping.is_set():
+                return
+            self._runtime.use(newsroom)
+            self._redactor.secrets = tuple(sorted({*newsroom.secrets, *self._redactor.secrets}, key=len, reverse=True))
+        log.info("the changed configuration is taken up")
+        if (newsroom.store, newsroom.web) != (before.store, before.web):
+            log.warning("`store` and `web` hold from the next start on: stop `tidings run` and start it again")
+
+    def _refuse(self, said: str) -> None:
+        said = self._redactor.text(said)
+        if said == self._refused:
+            return
+        self._refused = said
+        log.warning("the changed configuration is refused, the last good one stays:\n%s", said)
+        now = self._runtime.now()
+        key = f"config:{hashlib.sha256(said.encode()).hexdigest()[:16]}:{now.date()}"
+        with self._runtime.store.write() as connection:
+            text = f"A changed configuration is refused, and the last good one stays:\n{said}"
+            notices.tell(connection, key, "refused", text, now)
+
+    # -- what is due --------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> Ticked:
+        for left in (2, 1, 0):
+            with self._runtime.store.read() as connection:
+                reached = read_clock(connection)
+            now = self._runtime.now()
+            if reached is not None and now < reached <= now + SLACK:
+                now = reached
+            try:
+                return tick(self._runtime, now, deliver=False)
+            except RefusedError:
+                # Another process moved the clock on between our two looks at it.
+                if not left:
+                    raise
+        raise AssertionError
+
+    def _next(self, now: datetime) -> datetime | None:
+        """The next moment at which something is due by itself."""
+        runtime = self._runtime
+        moments: list[datetime | None] = []
+        with runtime.store.read() as connection:
+            moments.append(next_out(connection, now))
+            waiting = editions.editions(connection, states=[EditionState.HELD, EditionState.SENDING])
+            moments += [edition.starts for edition in waiting]
+            for schedule in runtime.newsroom.schedules.values():
+                rule = schedule.cadence.rule
+                if isinstance(rule, OnRequest):
+                    continue
+                if isinstance(rule, OnNew):
+                    state = schedules.schedule_state(connection, schedule.name)
+                    if state is not None and rule.settle:
+                        first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
+                        moments.append(slot_for_new(schedule.cadence, first).at if first else None)
+                    continue
+                ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
+                moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _AHEAD)]
+        return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+    def _report(self, done: Ticked) -> None:
+        if done.collected is not None and done.collected.touched:
+            parts = (done.collected.new, done.collected.changed, done.collected.gone)
+            log.info("content: %d new, %d changed, %d gone", *map(len, parts))
+        if done.published is not None and (done.published.written or done.published.removed):
+            log.info("public/: %d written, %d removed", len(done.published.written), len(done.published.removed))
+        for one in done.composed:
+            if one.edition is None:
+                log.info("%s: skipped, %s", one.schedule, one.reason)
+                continue
+            log.info("%s: %s, %d stories", one.edition.name, one.edition.state.value, len(one.edition.stories))
+            for hold in one.edition.holds:
+                log.warning("%s is held: %s", one.edition.name, hold.detail)
