@@ -130,7 +130,7 @@ def send_command(
             held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])
             freed = frozenset(key for old in held for key in old.stories)
             edit = copy.composer.edit(connection, one, moment, stories=story, freed=freed)
-            reason = copy.composer.too_few(edit)
+            reason = copy.composer.too_few(connection, edit)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
             going = outlets(address(connection, copy.newsroom, edit))

@@ -24,6 +24,8 @@ def cross_check(
     """Problems between the parts of a newsroom; `schedules` by file, `nodes` by file say where each thing stands."""
     for path, message, mend in _main(main, schedules):
         yield Problem(_MAIN, *place(nodes[_MAIN], path), message, mend)
+    for path, message, mend in _defaults(main, schedules):
+        yield Problem(_MAIN, *place(nodes[_MAIN], path), message, mend, "warning")
     for file, schedule in schedules.items():
         for path, message, mend in _schedule(main, schedules, file, schedule):
             yield Problem(file, *place(nodes[file], path), message, mend)
@@ -47,7 +49,11 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
     told = _map(main.get("notify")).get("channel")
     if isinstance(told, str):
         yield from _known(told, channels, ("notify", "channel"), "channel")
-    for name, settings in lists.items():
+
+
+def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """A list whose default frequency nobody serves works for who chooses another: no error."""
+    for name, settings in _map(main.get("lists")).items():
         served = {
             str(part.get("frequency", "all"))
             for schedule in schedules.values()

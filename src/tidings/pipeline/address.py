@@ -94,6 +94,20 @@ class Edit:
             notes=tuple(story for story in self.notes if story.key in keys),
         )
 
+    def without_embargoed(self, now: datetime) -> Edit:
+        """The same without what is under embargo at `now`: it leaves no trace anywhere, a look ahead included."""
+        free = {
+            key: Story(key, items)
+            for key, story in self.all_stories.items()
+            if (items := {at: one for at, one in story.items.items() if one.embargo is None or one.embargo <= now})
+        }
+        return replace(
+            self,
+            stories=tuple(free[story.key] for story in self.stories if story.key in free),
+            notes=tuple(free[note.key] for note in self.notes if note.key in free),
+            all_stories=free,
+        )
+
     @property
     def again(self) -> str:
         """The purpose of a post: a story that a person names goes out once more, for this edition."""

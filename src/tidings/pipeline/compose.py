@@ -13,7 +13,7 @@ from sqlalchemy import Connection, update
 from tidings.channels.base import Channel
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom
-from tidings.model.cadence import Slot
+from tidings.model.cadence import Slot, in_window, window_closes
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
@@ -221,8 +221,8 @@ class Composer:
             shortened = sum(one.shortened for one in rendered)
             if shortened:
                 notices.shortened(connection, edition, shortened, now)
-            if not holds and edition.starts <= now:
-                ledger.open_edition(connection, edition.id, now)
+            if not holds:
+                self.open_or_close(connection, edition, now)
         return edition
 
     def _holds(self, schedule: Schedule, rendered: Sequence[Rendered], late: str) -> list[Hold]:
@@ -289,6 +289,18 @@ class Composer:
             with self.store.write() as connection:
                 ledger.add_deliveries(connection, rows)
 
+    def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
+        """Let the deliveries of a released edition be claimed while its moment has come and its window is open.
+
+        What a person sent goes at once: `tidings send` heeds no window.
+        """
+        schedule = self.newsroom.schedules.get(edition.schedule)
+        window = schedule.cadence if schedule is not None and edition.slot is not None else None
+        if edition.starts > now or (window is not None and not in_window(window, now)):
+            ledger.close_edition(connection, edition.id)
+        else:
+            ledger.open_edition(connection, edition.id, now, window_closes(window, now) if window else None)
+
     # -- what a person decides ----------------------------------------------------------------------------------------
 
     def release(self, edition: Edition, now: datetime, who: str) -> Edition:
@@ -303,8 +315,7 @@ class Composer:
             edition = editions.set_state(
                 connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
             )
-            if edition.starts <= now:
-                ledger.open_edition(connection, edition.id, now)
+            self.open_or_close(connection, edition, now)
         return edition
 
     def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
@@ -327,7 +338,7 @@ class Composer:
             schedules.release_uses(connection, edition.id)
             request = editions.request_of(connection, edition.id)
             edit = self.edit(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
-            if not edit.stories:
+            if not edit.stories and not anybody_waits(connection, self.newsroom, edit):
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]
             schedules.use(connection, schedule.name, stories, edition.id)
@@ -350,9 +361,7 @@ def _shown(group: Group) -> list[Shown]:
     return [
         *(Shown(story) for story in dict.fromkeys(selection.stories)),
         *(Shown(item.story, "note") for item in selection.notes),
-        *(
-            Shown(item.story, "correction", _version(item.correction)) for item in selection.corrections
-        ),
+        *(Shown(item.story, "correction", _version(item.correction)) for item in selection.corrections),
     ]
 
 

@@ -120,6 +120,11 @@ def ordered(stories: Iterable[Story], rules: Rules) -> list[Story]:
     return sorted(by_date, key=lambda story: not story.lead)
 
 
+def first_to_go(stories: Iterable[Story], count: int) -> set[str]:
+    """Keys of the stories that go where not all can: a lead, then what waits longest."""
+    return {story.key for story in sorted(stories, key=lambda one: (not one.lead, one.out_at, one.key))[:count]}
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What tells one set of readers from another."""
@@ -175,16 +180,15 @@ def choose(
 ) -> Chosen:
     """One reader's part of an edition. `offered` is in the edition's order; `had` holds story keys.
 
-    Beyond `max_items` stories stand as titles, or wait: then the oldest go first, so that none waits for ever.
+    Beyond `max_items` stories stand as titles, or wait: then the oldest go first, so that none waits for ever, but for
+    a lead, which goes at once.
     """
     items = wanted(offered, wish, had, every_topic=every_topic)
     full, rest = items[: rules.max_items], items[rules.max_items :]
     waiting: tuple[str, ...] = ()
     if rest and rules.overflow == "wait":
-        out_at = {story.key: story.out_at for story in offered}
-        first = {
-            item.id for item in sorted(items, key=lambda item: (out_at[item.story], item.story))[: rules.max_items]
-        }
+        kept = first_to_go((story for story in offered if story.key in {item.story for item in items}), rules.max_items)
+        first = {item.id for item in items if item.story in kept}
         full = [item for item in items if item.id in first]
         waiting = tuple(item.story for item in items if item.id not in first)
         rest = []

@@ -13,7 +13,7 @@ from tidings.config.schedule import Schedule
 from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slots, slot_for_new
 from tidings.pipeline.address import Addressed, Edit, address
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.tick import first_new, next_due
+from tidings.runtime.tick import backfilled, first_new, next_due
 from tidings.store import editions, schedules
 
 
@@ -55,21 +55,32 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
     """The next `runs` slots of every schedule."""
     planned = []
     with runtime.store.read() as connection:
-        for schedule in runtime.newsroom.schedules.values():
-            one = PlannedSchedule(schedule.name, describe(schedule.cadence))
+        for written in runtime.newsroom.schedules.values():
+            schedule = as_known(connection, runtime, written)
+            one = PlannedSchedule(written.name, describe(schedule.cadence))
             for slot in _slots(runtime, connection, schedule, now, runs):
                 one.slots.append(PlannedSlot(slot.key, slot.at, slot.moved, slot.skipped))
             following = next((slot for slot in one.slots if not slot.skipped), None)
             if following is not None:
                 _fill(runtime, connection, schedule, following, now)
             elif isinstance(schedule.cadence.rule, OnRequest):
-                one.note = f"when asked: tidings send {schedule.name}"
+                one.note = f"when asked: tidings send {written.name}"
             elif isinstance(schedule.cadence.rule, OnNew):
                 one.note = "nothing new"
             elif isinstance(schedule.cadence.rule, At):
                 one.note = "its moment has passed"
             planned.append(one)
     return planned
+
+
+def as_known(connection: Connection, runtime: Runtime, schedule: Schedule) -> Schedule:
+    """A schedule under the name by which the store still knows it, until the next tick renames it (`was`)."""
+    if schedule.was is None or schedule.was in runtime.newsroom.schedules:
+        return schedule
+    if schedules.schedule_state(connection, schedule.name) is not None:
+        return schedule
+    known = schedules.schedule_state(connection, schedule.was) is not None
+    return schedule.model_copy(update={"name": schedule.was}) if known else schedule
 
 
 def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, runs: int) -> list[Slot]:
@@ -84,7 +95,8 @@ def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: da
         return [] if first is None else [slot_for_new(schedule.cadence, first)]
     overdue = None if state is None else next_due(runtime, connection, schedule, now)
     begun = [overdue.slot] if overdue and overdue.slot else []
-    return [*begun, *next_slots(schedule.cadence, now, runs - len(begun))]
+    after = max([now, *(slot.at for slot in begun)])
+    return [*begun, *next_slots(schedule.cadence, after, runs - len(begun))]
 
 
 def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: PlannedSlot, now: datetime) -> None:
@@ -107,15 +119,12 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     freed = frozenset(
         key for held in editions.editions(connection, schedule=schedule.name, states=["held"]) for key in held.stories
     )
-    edit = composer.edit(connection, schedule, moment, freed=freed)
+    edit = composer.edit(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
     if state is not None or schedule.select.stories:
         return edit
-    fresh = [story for story in edit.stories if story.out_at > runtime.now()]
-    newest = sorted(
-        (story for story in edit.stories if story not in fresh), key=lambda story: (story.published, story.key)
-    )
-    kept = {story.key for story in [*fresh, *newest[len(newest) - min(schedule.backfill, len(newest)) :]]}
-    return edit.with_stories(kept)
+    fresh = {story.key for story in edit.stories if story.out_at > runtime.now()}
+    kept = backfilled((story for story in edit.stories if story.key not in fresh), schedule)
+    return edit.with_stories(fresh | kept)
 
 
 def outlets(addressed: Iterable[Addressed]) -> list[Outlet]:

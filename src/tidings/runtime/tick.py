@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
-from tidings.model.cadence import Due, OnNew, OnRequest, due, in_window, slot_for_new
-from tidings.model.edition import EditionState, Hold, HoldReason
+from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
+from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.pipeline import notices
 from tidings.pipeline.collect import Collected, collect
 from tidings.pipeline.compose import Composed
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.publish import Published, publish
 from tidings.pipeline.recover import recover
-from tidings.pipeline.select import is_note, stories_of
+from tidings.pipeline.select import Story, fits, is_note, stories_of
 from tidings.runtime.newsroom import Runtime
-from tidings.store import editions, ledger, schedules
+from tidings.store import editions, ledger, schedules, subscribers
 from tidings.store.clock import advance_clock
 from tidings.store.items import load_items
 
@@ -46,6 +47,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
     done.published = publish(runtime.store, runtime.newsroom, now=now)
+    rename_outlets(runtime)
     resume_composing(runtime, now)
     for schedule in runtime.newsroom.schedules.values():
         begin(runtime, schedule, now)
@@ -65,6 +67,20 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     return done
 
 
+def rename_outlets(runtime: Runtime) -> None:
+    """Take readers, their leave and what was sent along to the new name of a list or channel (`was`)."""
+    newsroom = runtime.newsroom
+    for kind, outlets in (("list", newsroom.lists), ("channel", newsroom.channels)):
+        for name, settings in outlets.items():
+            if not settings.was or settings.was in outlets:
+                continue
+            with runtime.store.read() as connection:
+                known = subscribers.is_outlet_known(connection, kind, settings.was)
+            if known:
+                with runtime.store.write() as connection:
+                    subscribers.rename_outlet(connection, kind, settings.was, name)
+
+
 def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
     """Set the baseline of a schedule that was never seen: what was out before does not go out, but for `backfill`."""
     with runtime.store.read() as connection:
@@ -75,14 +91,18 @@ def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
         if known_before and schedule.was not in runtime.newsroom.schedules:
             schedules.rename_schedule(connection, str(schedule.was), schedule.name)
             return
-        out = stories_of(load_items(connection), now)
-        newest = sorted(
-            (story for story in out.values() if not is_note(story)),
-            key=lambda story: (story.published, story.key),
-            reverse=True,
-        )
-        kept = {story.key for story in newest[: schedule.backfill]}
+        items = load_items(connection)
+        kept = backfilled(stories_of(items, now).values(), schedule)
+        # What has expired or is withdrawn today was out before all the same, should it come back.
+        out = dict.fromkeys(item.story for item in items if item.out_at is not None and item.out_at <= now)
         schedules.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
+
+
+def backfilled(stories: Iterable[Story], schedule: Schedule) -> set[str]:
+    """Keys of the newest stories that a schedule takes though they were out before its baseline."""
+    wanted = [story for story in stories if not is_note(story) and fits(story, schedule.select)]
+    newest = sorted(wanted, key=lambda story: (story.published, story.key), reverse=True)
+    return {story.key for story in newest[: schedule.backfill]}
 
 
 def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None:
@@ -155,17 +175,17 @@ def open_and_close(runtime: Runtime, now: datetime) -> None:
             and schedule.approval is not None
             and schedule.approval.silence == "send"
             and reasons == {HoldReason.APPROVAL}
-            and edition.starts <= now
+            and silent_until(edition, schedule.approval.ahead) <= now
         ):
             sending.append(runtime.composer.release(edition, now, "silence"))
     with runtime.store.write() as connection:
         for edition in sending:
-            schedule = runtime.newsroom.schedules.get(edition.schedule)
-            may = edition.starts <= now and (schedule is None or in_window(schedule.cadence, now))
-            if may:
-                ledger.open_edition(connection, edition.id, now)
-            else:
-                ledger.close_edition(connection, edition.id)
+            runtime.composer.open_or_close(connection, edition, now)
+
+
+def silent_until(edition: Edition, ahead: timedelta) -> datetime:
+    """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
+    return edition.starts if edition.starts > edition.cut else edition.cut + ahead
 
 
 def resume_composing(runtime: Runtime, now: datetime) -> None:

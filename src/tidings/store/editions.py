@@ -279,9 +279,9 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
 def put_off(connection: Connection, schedule: str) -> bool:
     """Whether a delivery of the schedule left something for later that may still wait: its mark says so."""
     d, m, s, e = t.deliveries.c, t.mailings.c, t.subscriptions.c, t.editions.c
-    left = (
-        select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)
-    ).where(d.mark < m.edition)
+    left = (select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)).where(
+        d.mark < m.edition
+    )
     reader = (s.subscriber == d.subscriber) & (s.list == d.list) & (s.state == "confirmed") & (s.mark <= d.mark)
     if connection.execute(left.where(exists().where(reader), d.state == "accepted").limit(1)).first():
         return True

@@ -328,6 +328,30 @@ def owed_corrections(
     return {reader: left for reader, keys in stale.items() if (left := keys - told.get(reader, set()))}
 
 
+def is_outlet_known(connection: Connection, kind: str, name: str) -> bool:
+    """Whether the store holds anything of a list or channel of this name (`kind` is list or channel)."""
+    tables = (t.subscriptions, t.suppressions, t.deliveries) if kind == "list" else (t.deliveries,)
+    return any(connection.execute(select(1).where(table.c[kind] == name).limit(1)).first() for table in tables)
+
+
+def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> None:
+    """Carry everything of a list or channel over to its new name; a target in the ledger keeps the old one."""
+    connection.execute(update(t.deliveries).where(t.deliveries.c[kind] == was).values({kind: name}))
+    connection.execute(
+        update(t.renditions).where(t.renditions.c.outlet == f"{kind}:{was}").values(outlet=f"{kind}:{name}")
+    )
+    if kind == "channel":
+        return
+    there = select(t.subscriptions.c.subscriber).where(t.subscriptions.c.list == name)
+    s, u = t.subscriptions.c, t.suppressions.c
+    connection.execute(update(t.subscriptions).where(s.list == was, s.subscriber.not_in(there)).values(list=name))
+    connection.execute(delete(t.subscriptions).where(s.list == was))
+    left = select(u.hash).where(u.list == name)
+    connection.execute(update(t.suppressions).where(u.list == was, u.hash.not_in(left)).values(list=name))
+    connection.execute(delete(t.suppressions).where(u.list == was))
+    connection.execute(update(t.consents).where(t.consents.c.list == was).values(list=name))
+
+
 def set_marks(connection: Connection) -> None:
     """Move the marks of readers who were served since the last time. Cheap when nothing was."""
     d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
