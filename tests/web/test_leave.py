@@ -103,6 +103,85 @@ def test_the_link_of_a_test_mail_takes_nobody_off(site: Site) -> None:
     assert site.state() == "confirmed"
 
 
+def test_who_leaves_with_any_spelling_of_the_body_has_left(site: Site) -> None:
+    """And who presses the button: mail programs and browsers differ, the token says it all."""
+    for subscriber, body in enumerate(("List-Unsubscribe=One-Click\r\n", "list-unsubscribe=one-click", ""), 2):
+        with site.runtime.store.write() as connection:
+            address = f"r{subscriber}@example.org"
+            subscribers.add(connection, address, "digest", language="en", frequency="weekly", now=NOW, confirmed=True)
+        assert httpx.post(site.link(subscriber), content=body).status_code == 200
+        with site.runtime.store.read() as connection:
+            assert next(subscribers.subscriptions(connection, address=address)).state == "unsubscribed"
+
+
+def test_the_suppression_is_committed_before_the_answer(site: Site) -> None:
+    """A store that cannot be written gets no 'you have left'; asked again later, it works."""
+    with site.runtime.store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE suppressions RENAME TO away")
+    answer = httpx.post(site.link())
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "60"
+    assert site.state() == "confirmed"
+    with site.runtime.store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO suppressions")
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_a_link_of_before_the_list_was_renamed_takes_off_both_names(site: Site) -> None:
+    before = site.runtime.newsroom
+    lists = {"news": before.lists["digest"].model_copy(update={"was": "digest"}), "press": before.lists["press"]}
+    site.runtime.newsroom = before.model_copy(update={"lists": lists})
+    assert "Digest" in httpx.get(site.link()).text
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+    with site.runtime.store.read() as connection:
+        for name in ("digest", "news"):
+            assert consent.suppression(connection, consent.address_hash(ADDRESS), name) == "unsubscribed"
+
+
+def test_a_list_that_is_no_more_can_be_left(site: Site) -> None:
+    before = site.runtime.newsroom
+    site.runtime.newsroom = before.model_copy(update={"lists": {"press": before.lists["press"]}})
+    assert "<form" in httpx.get(site.link()).text
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_a_broken_template_of_the_newsroom_keeps_nobody_on_a_list(site: Site) -> None:
+    folder = site.runtime.root / "templates" / "pages"
+    folder.mkdir(parents=True)
+    (folder / "leave.html.j2").write_text("{{ nobody.knows.this }}")
+    assert "<form" in httpx.get(site.link()).text
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_who_has_no_language_of_their_own_gets_that_of_the_browser(site: Site) -> None:
+    headers = {"Accept-Language": "fr-CH, kk-KZ;q=0.8, en;q=0.5, *;q=odd"}
+    answer = httpx.get(f"{site.url}unsubscribe/x", headers=headers)
+    assert answer.headers["content-language"] == "kk"
+    assert httpx.get(f"{site.url}unsubscribe/x").headers["content-language"] == "en"
+    assert httpx.get(site.link(), headers=headers).headers["content-language"] == "ru"
+
+
+def test_nothing_of_the_request_stands_on_the_page(site: Site) -> None:
+    for answer in (
+        httpx.get(f"{site.url}unsubscribe/<script>alert(1)</script>?q=<b>quoted"),
+        httpx.get(f"{site.url}unsubscribe/ekszotikus-token"),
+        httpx.post(site.link(), data={"List-Unsubscribe": "One-Click", "note": "<b>quoted"}),
+    ):
+        assert "alert(1)" not in answer.text
+        assert "quoted" not in answer.text
+        assert "ekszotikus" not in answer.text
+
+
+def test_other_methods_change_nothing(site: Site) -> None:
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert httpx.request(method, site.link()).status_code == 405
+    assert site.state() == "confirmed"
+
+
 def test_nothing_is_kept_or_indexed(site: Site) -> None:
     headers = httpx.get(site.link()).headers
     assert headers["cache-control"] == "no-store"
@@ -117,7 +196,14 @@ def test_a_huge_body_is_refused(site: Site) -> None:
 
 def test_the_pages_are_valid_html(site: Site, tmp_path: Path) -> None:
     files = []
-    for number, answer in enumerate((httpx.get(site.link()), httpx.get(f"{site.url}unsubscribe/x"))):
+    for number, answer in enumerate(
+        (
+            httpx.get(site.link()),
+            httpx.get(f"{site.url}unsubscribe/x"),
+            httpx.post(site.link(subscriber=0)),
+            httpx.post(site.link()),
+        )
+    ):
         files.append(tmp_path / f"{number}.html")
         files[-1].write_text(answer.text, encoding="utf-8")
     assert html_validate(*files, extends=("recommended",)) == []

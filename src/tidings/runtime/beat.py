@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from tidings.config.schedule import ListDelivery
 from tidings.model.cadence import OnNew, OnRequest, next_slots, slot_for_new
 from tidings.model.edition import EditionState
 from tidings.model.errors import RefusedError
 from tidings.pipeline import notices
+from tidings.render.template_check import template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.redact import Redactor
@@ -50,6 +52,7 @@ class Beats:
         self._only_pages = only_pages
         self._refused = ""
         self._faults: dict[str, str] = {}
+        self._keep_templates()
 
     def beat(self) -> datetime | None:
         """Do what is due; returns when something is due again by itself. Never raises."""
@@ -115,10 +118,20 @@ class Beats:
             if self._stopping.is_set():
                 return
             self._runtime.use(newsroom)
+            self._keep_templates()
             self._redactor.secrets = tuple(sorted({*newsroom.secrets, *self._redactor.secrets}, key=len, reverse=True))
         log.info("the changed configuration is taken up")
         if (newsroom.store, newsroom.web) != (before.store, before.web):
             log.warning("`store` and `web` hold from the next start on: stop `tidings run` and start it again")
+
+    def _keep_templates(self) -> None:
+        """Read every mail template that is used into memory: one that is broken on disk later changes nothing."""
+        templates, newsroom = self._runtime.templates, self._runtime.newsroom
+        parts = (part for schedule in newsroom.schedules.values() for part in schedule.deliver)
+        for name in sorted({part.template for part in parts if isinstance(part, ListDelivery)}):
+            # Found to be good already; its trial loads whatever it includes.
+            template_problems(templates, name, languages=newsroom.site.languages)
+        templates.environment.auto_reload = False
 
     def _refuse(self, said: str) -> None:
         said = self._redactor.text(said)

@@ -1,0 +1,174 @@
+"""The ticker: no wake-up is lost, nothing late is dropped, and it ends when told to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.jobstores.memory import MemoryJobStore
+
+from tidings.runtime.clock import Ticker
+
+NEVER = 3_600.0
+
+
+class Beats:
+    """Notes when it is called; `hold` keeps a call at work, `fail` makes it raise."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+        self.free = threading.Event()
+        self.free.set()
+        self.fail = False
+
+    def __call__(self) -> None:
+        self.at.append(time.monotonic())
+        self.free.wait(10)
+        if self.fail:
+            raise ValueError("the relay is on fire")
+
+    def reach(self, count: int, seconds: float = 5) -> None:
+        end = time.monotonic() + seconds
+        while len(self.at) < count:
+            assert time.monotonic() < end, f"{len(self.at)} beats, {count} wanted"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def beats() -> Beats:
+    return Beats()
+
+
+@pytest.fixture
+def ticking(beats: Beats) -> Iterator[Callable[[float], Ticker]]:
+    made: list[Ticker] = []
+
+    def start(seconds: float) -> Ticker:
+        made.append(Ticker(beats, seconds))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    beats.free.set()
+    for each in made:
+        if each._scheduler.running:
+            each.stop(10)
+
+
+def test_it_beats_at_once_and_then_regularly(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    ticking(0.3)
+    beats.reach(4)
+    gaps = [after - before for before, after in zip(beats.at, beats.at[1:], strict=False)]
+    assert all(0.15 < gap < 2 for gap in gaps)
+
+
+def test_what_wakes_it_while_a_beat_works_is_not_lost(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    """`max_instances` drops a run that comes due while the last one works, without a word."""
+    beats.free.clear()
+    ticker = ticking(NEVER)
+    beats.reach(1)
+    ticker.wake()
+    time.sleep(0.3)
+    assert len(beats.at) == 1
+    beats.free.set()
+    beats.reach(2)
+
+
+def test_that_a_beat_is_still_at_work_is_logged_once(
+    beats: Beats, ticking: Callable[[float], Ticker], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    beats.free.clear()
+    ticker = ticking(NEVER)
+    beats.reach(1)
+    ticker.wake()
+    time.sleep(1.8)
+    beats.free.set()
+    beats.reach(2)
+    assert [record.getMessage() for record in caplog.records].count(
+        "the last beat is still at work; the next one follows it"
+    ) == 1
+
+
+def test_it_wakes_at_the_moment_and_not_before(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    ticker = ticking(NEVER)
+    beats.reach(1)
+    time.sleep(0.2)
+    begun = time.monotonic()
+    ticker.wake(datetime.now(UTC) + timedelta(seconds=0.6))
+    # A later moment does not put it off.
+    ticker.wake(datetime.now(UTC) + timedelta(seconds=60))
+    beats.reach(2)
+    assert 0.55 < beats.at[1] - begun < 3
+
+
+def test_misfire_grace_time_a_run_that_is_hours_late_comes_once(
+    beats: Beats, ticking: Callable[[float], Ticker]
+) -> None:
+    """APScheduler's default lets a run fall away that is more than a second late (its issue 292)."""
+    ticker = ticking(NEVER)
+    beats.reach(1)
+    ticker._scheduler.modify_job("beat", next_run_time=datetime.now(UTC) - timedelta(hours=5))
+    beats.reach(2)
+    time.sleep(0.5)
+    assert len(beats.at) == 2
+
+
+def test_a_wall_clock_that_is_set_back_stops_nothing(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    ticker = ticking(0.5)
+    beats.reach(1)
+    # As it stands after somebody sets the clock back by an hour.
+    ticker._scheduler.modify_job("beat", next_run_time=datetime.now(UTC) + timedelta(hours=1))
+    count = len(beats.at)
+    time.sleep(1)
+    assert len(beats.at) == count
+    ticker.keep()
+    beats.reach(count + 2)
+
+
+def test_a_beat_that_raises_is_one_line_and_the_next_one_comes(
+    beats: Beats, ticking: Callable[[float], Ticker], caplog: pytest.LogCaptureFixture
+) -> None:
+    beats.fail = True
+    ticking(0.2)
+    beats.reach(3)
+    said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said and all(record.getMessage() == "a beat failed: the relay is on fire" for record in said)
+    assert not any(record.exc_info for record in said)
+
+
+def test_every_alarm_of_the_library_is_logged(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
+    ticker = Ticker(beats, NEVER)
+    for code in (EVENT_JOB_MISSED, EVENT_JOB_ERROR):
+        event = JobExecutionEvent(code, "beat", "default", datetime.now(UTC), exception=ValueError("odd"))
+        ticker._scheduler._dispatch_event(event)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a beat was missed; the next one does its work",
+        "a beat failed: odd",
+    ]
+
+
+def test_the_job_stands_in_memory_and_is_merged_when_late(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    ticker = ticking(NEVER)
+    job = ticker._scheduler.get_job("beat")
+    assert (job.coalesce, job.misfire_grace_time, job.max_instances) == (True, None, 1)
+    assert [type(store) for store in ticker._scheduler._jobstores.values()] == [MemoryJobStore]
+
+
+def test_stop_says_whether_the_last_beat_has_ended(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    beats.free.clear()
+    ticker = ticking(NEVER)
+    beats.reach(1)
+    begun = time.monotonic()
+    assert ticker.stop(0.3) is False
+    assert time.monotonic() - begun < 2
+    beats.free.set()
+    assert ticker._idle.wait(5)
+    ticker.wake()
+    time.sleep(0.3)
+    assert len(beats.at) == 1

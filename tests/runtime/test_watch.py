@@ -1,0 +1,111 @@
+"""The watcher: told within seconds of whatever editors do to files and folders, and of nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tidings.runtime.watch import Watcher, configuration_stamp
+
+
+class Told:
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def within(self, seconds: float = 6) -> bool:
+        return self.event.wait(seconds)
+
+    def quiet(self) -> None:
+        """Until what was done so far has been told."""
+        while True:
+            self.event.clear()
+            if not self.event.wait(1.2):
+                return
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    for name in ("content/2026", "schedules", "public/en"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "tidings.yaml").write_text("site: {}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def told(room: Path) -> Iterator[Told]:
+    found = Told()
+    watcher = Watcher(room, [room / "content"], found.event.set)
+    watcher.start()
+    time.sleep(0.5)
+    found.quiet()
+    yield found
+    begun = time.monotonic()
+    watcher.stop()
+    assert time.monotonic() - begun < 3
+
+
+def replaced(path: Path, text: str) -> None:
+    """As editors save: a new file takes the old one's name."""
+    temporary = path.with_name(path.name + "~")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def test_files_in_folders_and_subfolders_and_new_subfolders(room: Path, told: Told) -> None:
+    (room / "content" / "a.en.md").write_text("x")
+    assert told.within()
+    told.quiet()
+    (room / "content" / "2026" / "b.en.md").write_text("x")
+    assert told.within()
+    told.quiet()
+    (room / "content" / "2027").mkdir()
+    told.quiet()
+    (room / "content" / "2027" / "c.en.md").write_text("x")
+    assert told.within()
+
+
+def test_tidings_yaml_however_often_it_is_replaced(room: Path, told: Told) -> None:
+    for text in ("site: {a: 1}\n", "site: {a: 2}\n", "site: {a: 3}\n"):
+        replaced(room / "tidings.yaml", text)
+        assert told.within()
+        told.quiet()
+
+
+def test_a_folder_that_comes_later_and_one_that_is_replaced(room: Path, told: Told) -> None:
+    (room / "templates" / "digest").mkdir(parents=True)
+    assert told.within()
+    told.quiet()
+    (room / "templates" / "digest" / "body.html.j2").write_text("x")
+    assert told.within()
+    told.quiet()
+    shutil.rmtree(room / "schedules")
+    (room / "schedules").mkdir()
+    told.quiet()
+    (room / "schedules" / "weekly.yaml").write_text("x")
+    assert told.within()
+
+
+def test_what_we_write_ourselves_wakes_nobody(room: Path, told: Told) -> None:
+    (room / "public" / "en" / "index.html").write_text("x")
+    (room / "tidings.db-wal").write_text("x")
+    assert not told.within(2)
+
+
+def test_the_stamp_tells_what_the_watcher_could_not(room: Path) -> None:
+    (room / "schedules" / "weekly.yaml").write_text("one")
+    before = configuration_stamp(room)
+    (room / "content" / "a.en.md").write_text("x")
+    assert configuration_stamp(room) == before
+    (room / "schedules" / "weekly.yaml").write_text("three")
+    changed = configuration_stamp(room)
+    assert changed != before
+    (room / "templates" / "pages").mkdir(parents=True)
+    (room / "templates" / "pages" / "layout.html.j2").write_text("x")
+    assert configuration_stamp(room) != changed
+    (room / "templates" / "pages" / "layout.html.j2").unlink()
+    assert configuration_stamp(room) == changed
