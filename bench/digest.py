@@ -160,6 +160,12 @@ def timed(call: Callable[[], object], times: int) -> float:
     return (time.process_time() - began) / times
 
 
+def spread(mine: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lowest and highest of the ratios, round by round."""
+    ratios = [one / other for one, other in zip(mine, others, strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
 def main() -> None:
     """Runs the rounds and prints medians."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -194,8 +200,8 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in found.items()}
     names = list(medians)
     ratios = {
-        "EmailMessage / spliced": medians[names[1]] / medians[names[0]],
-        "1,000 sets / 10 sets": medians[names[5]] / medians[names[4]],
+        "EmailMessage / spliced": spread(found[names[1]], found[names[0]]),
+        "1,000 sets / 10 sets": spread(found[names[5]], found[names[4]]),
     }
     if options.json:
         print(json.dumps({"bytes": size, "rounds": options.rounds, "seconds": medians, "ratios": ratios}, indent=2))
@@ -203,8 +209,8 @@ def main() -> None:
     print(f"{size:,} bytes a mail, medians of {options.rounds} interleaved rounds")
     for name, seconds in medians.items():
         print(f"{seconds * 1e6:>14,.1f} µs  {name}")
-    for name, ratio in ratios.items():
-        print(f"{ratio:>14,.2f}     {name}")
+    for name, (middle, low, high) in ratios.items():
+        print(f"{middle:>14,.2f}     {name} ({low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""The docs are part of the product: generated pages are current, nothing is left out, no link leads nowhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs.generate import ITEM_KEYS, PAGES, REFERENCE
+from tidings import plugins
+from tidings.config.schedule import CadenceText, ListDelivery, Schedule
+from tidings.config.settings import Document, MailingList, Sender, Site
+from tidings.sources.frontmatter import KEYS
+
+ROOT = Path(__file__).parents[1]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    assert (REFERENCE / name).read_text(encoding="utf-8") == PAGES[name]().rstrip() + "\n", "run `make docs`"
+
+
+def test_every_key_of_front_matter_is_described() -> None:
+    assert set(ITEM_KEYS) == set(KEYS)
+
+
+def test_every_setting_is_described() -> None:
+    for model in (Document, Site, Sender, MailingList, Schedule, CadenceText, ListDelivery):
+        for name, field in model.model_fields.items():
+            assert field.description, (model, name)
+
+
+def test_every_adapter_stands_in_the_reference() -> None:
+    text = (REFERENCE / "tidings-yaml.md").read_text(encoding="utf-8")
+    for name in (*plugins.SOURCES, *plugins.CHANNELS):
+        assert f"`type: {name}`" in text
+
+
+def test_every_command_that_the_docs_name_exists() -> None:
+    known = set(re.findall(r"^## tidings (\w+)", (REFERENCE / "commands.md").read_text(encoding="utf-8"), re.MULTILINE))
+    for path in TEXTS:
+        fenced = re.findall(r"^```[a-z]*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for line in "\n".join(fenced).splitlines():
+            called = re.match(r"(?:\.venv/bin/)?tidings (\w+)", line.strip())
+            if called:
+                assert called[1] in known, (path.name, line)
+
+
+def test_no_link_leads_nowhere() -> None:
+    for path in TEXTS:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (path.parent / target).exists(), (path.name, target)
+
+
+def test_every_test_that_the_guarantees_name_exists() -> None:
+    for name in re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
