@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.acceptance.world import World, item, make_world
-from tidings.store import ledger, subscribers
+from tests.smtp_sink import Sink, doubled
+from tidings.model.cadence import load_zone
+from tidings.runtime.redact import LocalTime, Redactor
+from tidings.store import editions, ledger, subscribers
 from tidings.store.clock import advance_clock
 
 FIRST = "cadence: {on: new, settle: 0m}\ndeliver:\n  - {list: digest, frequency: all}\n"
@@ -36,11 +44,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(world: World, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(world: World, log: Path, *options: str, root: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """The service in a process of its own."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidings", "run", "-C", str(world.root)],
+            [sys.executable, "-m", "tidings", "run", *options, "-C", str(root or world.root)],
             env={**os.environ, **world.env},
             stdout=out,
             stderr=out,
@@ -51,6 +59,20 @@ def running(world: World, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def stop(process: subprocess.Popen[bytes]) -> float:
+    """SIGTERM; the seconds that it took. It must end well."""
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=40) == 0
+    return time.monotonic() - begun
+
+
+def watching(log: Path, world: World) -> None:
+    """Until it has made its first beat: what comes out after it is new."""
+    until(lambda: log.exists() and "Watching" in log.read_text(encoding="utf-8"))
+    until(lambda: (world.root / "public" / "en" / "index.html").exists())
 
 
 def prepared(world: World, readers: int = 3) -> int:
@@ -77,8 +99,7 @@ def test_a_new_file_is_out_and_on_its_way_within_seconds_and_a_broken_schedule_c
     with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
         port = prepared(world)
         with running(world, log) as process:
-            until(lambda: "Watching" in log.read_text(encoding="utf-8"))
-            until(lambda: (world.root / "public" / "en" / "index.html").exists())
+            watching(log, world)
             world.write("schedules/alert.yaml", "cadence: {weekly: friday}\n")
             until(lambda: "refused" in log.read_text(encoding="utf-8"))
             until(lambda: any(mail.recipient == "comms@example.org" for mail in world.mails.caught))
@@ -106,8 +127,7 @@ def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path)
             return sum(mail.recipient.startswith("reader") for mail in world.mails.caught)
 
         with running(world, log) as process:
-            until(lambda: "Watching" in log.read_text(encoding="utf-8"))
-            until(lambda: (world.root / "public" / "en" / "index.html").exists())
+            watching(log, world)
             world.write("content/fresh.en.md", item("Fresh water for all"))
             until(lambda: sent() > 20)
             begun = time.monotonic()
@@ -138,3 +158,171 @@ def test_a_store_ahead_of_real_time_and_a_taken_port_are_refused_in_words(tmp_pa
         text = (tmp_path / "two").read_text(encoding="utf-8")
         assert "ahead of real time" in text
         assert "Traceback" not in text
+
+
+def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path) -> None:
+    with make_world(tmp_path / "newsroom", f"sqlite:///{tmp_path / 'shared.db'}") as world:
+        prepared(world, readers=40)
+        twin = tmp_path / "twin"
+        shutil.copytree(world.root, twin)
+        text = (twin / "tidings.yaml").read_text(encoding="utf-8")
+        (twin / "tidings.yaml").write_text(re.sub(r"web: .*", f"web: {{port: {free_port()}}}", text), encoding="utf-8")
+        one, two = tmp_path / "one.log", tmp_path / "two.log"
+        with running(world, one) as first, running(world, two, root=twin) as second:
+            watching(one, world)
+            until(lambda: (twin / "public" / "en" / "index.html").exists())
+            for root in (world.root, twin):
+                (root / "content" / "fresh.en.md").write_text(item("Fresh water for all"), encoding="utf-8")
+            readers = {f"reader{number}@example.org" for number in range(40)}
+            until(lambda: readers <= {mail.recipient for mail in world.mails.caught})
+            time.sleep(4)
+            stop(first)
+            stop(second)
+        counts = Counter(mail.recipient for mail in world.mails.caught if mail.recipient.startswith("reader"))
+        assert set(counts.values()) == {1}
+        for log in (one, two):
+            text = log.read_text(encoding="utf-8")
+            assert "fault" not in text and "Traceback" not in text
+        with world.runtime() as runtime, runtime.store.read() as connection:
+            assert [edition.name for edition in editions.editions(connection)] == ["alert/1"]
+
+
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(120.0, marks=pytest.mark.slow)])
+def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> None:
+    """It waits for the answer to what is on the wire, but not for ever; then that may or may not have arrived."""
+    log = tmp_path / "log"
+    with (
+        Sink(tmp_path / "taken", delay=seconds) as sink,
+        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
+    ):
+        prepared(world, readers=12)
+        path = world.root / "tidings.yaml"
+        text = re.sub(r"(mail: .*?port: )\d+", rf"\g<1>{sink.port}", path.read_text(encoding="utf-8"))
+        path.write_text(text.replace("notify: {to: [comms@example.org]}\n", ""), encoding="utf-8")
+        with running(world, log) as process:
+            watching(log, world)
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            until(lambda: sum(command == "DATA" for command in list(sink.commands)) > 0)
+            time.sleep(0.2)
+            took = stop(process)
+        assert took < 30
+        with world.runtime() as runtime, runtime.store.read() as connection:
+            counts = ledger.counts(connection)
+        if seconds < 10:
+            assert not counts.get("in_doubt")
+            assert counts["accepted"] == len(sink.taken()) < 12
+        else:
+            assert 1 <= counts["in_doubt"] <= 4
+        assert counts["pending"] > 0 and not counts.get("handed") and not counts.get("leased")
+        assert "Traceback" not in log.read_text(encoding="utf-8")
+        sink.delay = 0.0
+        with running(world, log) as process:
+            until(
+                lambda: {f"reader{number}@example.org" for number in range(12)} <= {one["to"] for one in sink.taken()}
+            )
+            time.sleep(1)
+            stop(process)
+        assert sum(doubled(tmp_path / "taken").values()) <= (0 if seconds < 10 else 4)
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        Sink(tmp_path / "taken", delay=60) as sink,
+        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
+    ):
+        prepared(world)
+        path = world.root / "tidings.yaml"
+        path.write_text(re.sub(r"(mail: .*?port: )\d+", rf"\g<1>{sink.port}", path.read_text(encoding="utf-8")))
+        with running(world, log) as process:
+            watching(log, world)
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            until(lambda: "DATA" in list(sink.commands))
+            process.send_signal(signal.SIGTERM)
+            until(lambda: "Stopping" in log.read_text(encoding="utf-8"))
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=3) == 128 + signal.SIGINT
+
+
+def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_told_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        port = prepared(world)
+        path = world.root / "tidings.yaml"
+        good = path.read_text(encoding="utf-8")
+
+        def front() -> str:
+            return httpx.get(f"http://127.0.0.1:{port}/en/").text
+
+        def notices() -> list[str]:
+            return [
+                str(mail.message["Subject"]) for mail in world.mails.caught if mail.recipient == "comms@example.org"
+            ]
+
+        with running(world, log) as process:
+            watching(log, world)
+            for _ in range(2):
+                path.write_text(good.replace("lists:", "lsits:"), encoding="utf-8")
+                until(lambda: len(notices()) == 1)
+                time.sleep(1)
+            assert "Newsroom" in front()
+            path.write_text(good.replace("{en: Newsroom", "{en: The Daily Outbox"), encoding="utf-8")
+            until(lambda: "The Daily Outbox" in front(), 15)
+            # A template too: the digest goes out as it was.
+            shutil.copytree(Path(__file__).parents[2] / "templates" / "digest", world.root / "templates" / "digest")
+            until(lambda: log.read_text(encoding="utf-8").count("is taken up") == 2)
+            world.write("templates/digest/body.html.j2", "{% macro head() %}{{ unheard_of }}")
+            until(lambda: len(notices()) == 2)
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            until(lambda: len([mail for mail in world.mails.caught if mail.recipient.startswith("reader")]) == 3)
+            assert stop(process) < 10
+        text = log.read_text(encoding="utf-8")
+        assert "lsits" in text and "Traceback" not in text
+        assert text.count("is refused") == 2
+
+
+def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        port = prepared(world)
+        with running(world, log) as process:
+            watching(log, world)
+            moment = (datetime.now(UTC) + timedelta(seconds=7)).replace(microsecond=0)
+            world.write("content/later.en.md", item("Later news", published=moment.isoformat()))
+
+            def is_out() -> bool:
+                return "Later news" in httpx.get(f"http://127.0.0.1:{port}/en/").text
+
+            while datetime.now(UTC) < moment - timedelta(seconds=0.3):
+                assert not is_out()
+                time.sleep(0.1)
+            until(is_out, 6)
+            stop(process)
+
+
+def test_only_pages_serves_and_does_nothing_else(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        port = prepared(world)
+        world.write("content/fresh.en.md", item("Fresh water for all"))
+        with running(world, log, "--only", "pages") as process:
+            until(lambda: "Pages: http" in log.read_text(encoding="utf-8"))
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+            time.sleep(2)
+            assert not (world.root / "public" / "en").exists()
+            assert stop(process) < 5
+        assert world.mails.caught == []
+
+
+def test_the_log_is_single_lines_of_local_time_without_secrets() -> None:
+    record = logging.makeLogRecord({"msg": "to %s", "args": ("https://hook/s3cret",), "created": 1_790_000_000.0})
+    redactor = Redactor(("s3cret",))
+    assert redactor.filter(record)
+    assert LocalTime(load_zone("Asia/Almaty")).format(record) == "2026-09-21 19:13:20 to https://hook/[secret]"
+    try:
+        raise ValueError("password s3cret was wrong")
+    except ValueError:
+        record = logging.makeLogRecord({"msg": "Exception in ASGI application\n", "exc_info": sys.exc_info()})
+    redactor.filter(record)
+    text = LocalTime(load_zone("UTC")).format(record)
+    assert text.endswith("Exception in ASGI application: ValueError: password [secret] was wrong")
