@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-
 from docs.generate import ITEM_KEYS, PAGES, REFERENCE
+
 from tidings import plugins
 from tidings.config.schedule import CadenceText, ListDelivery, Schedule
 from tidings.config.settings import Document, MailingList, Sender, Site

@@ -104,13 +104,14 @@ def _due(channel: str, now: datetime, real_now: datetime, shaken: bool) -> list[
     ]
 
 
-def _open_mailings(connection: Connection) -> list[int]:
+def _open_mailings(connection: Connection, now: datetime) -> list[int]:
     """Those that a person waits for (a confirmation, a notice) before editions."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id)
         .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
         .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(_BARRED)))
+        .where(or_(m.closes.is_(None), m.closes > now))
         .order_by(case((m.edition.is_(None), 0), else_=1), m.id)
     )
     return list(connection.execute(query).scalars())
@@ -120,7 +121,7 @@ def due_counts(connection: Connection, now: datetime, real_now: datetime) -> dic
     """How many deliveries may be claimed now, by channel; e-mail is the empty name."""
     d = t.deliveries.c
     found: dict[str, int] = {}
-    mailings = _open_mailings(connection)
+    mailings = _open_mailings(connection, now)
     if not mailings:
         return found
     late = and_(d.state.in_((DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)), d.next_at <= now)
@@ -149,7 +150,7 @@ def claim(
 
     What was in hand when a process died comes last and alone, so that one poisonous message takes no other with it.
     """
-    mailings = _open_mailings(connection)
+    mailings = _open_mailings(connection, now)
     ids: list[int] = []
     for shaken in (False, True):
         for mailing in mailings:

@@ -19,13 +19,18 @@ def read_clock(connection: Connection) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
 
 
-def advance_clock(connection: Connection, now: datetime) -> None:
-    """Move it on. Raises RefusedError where `now` lies before what it has reached."""
+def refuse_earlier(connection: Connection, now: datetime) -> None:
+    """Raises RefusedError where `now` lies before what the clock has reached."""
     reached = read_clock(connection)
     if reached is not None and now < reached:
         raise RefusedError(
             f"the newsroom's clock has reached {reached.isoformat()} and never goes back to {now.isoformat()}: what "
             "was sent since would go out again. Use a later time, or a fresh store."
         )
+
+
+def advance_clock(connection: Connection, now: datetime) -> None:
+    """Move it on. Raises RefusedError where `now` lies before what it has reached."""
+    refuse_earlier(connection, now)
     connection.execute(insert_once(connection, t.facts).values(name=_NAME, value=now.isoformat()))
     connection.execute(update(t.facts).where(t.facts.c.name == _NAME).values(value=now.isoformat()))

@@ -77,7 +77,7 @@ def get_edition(connection: Connection, edition: int) -> Edition:
 def find_edition(connection: Connection, name: str) -> Edition | None:
     """By `SCHEDULE/NUMBER`; None where there is none."""
     schedule, _, number = name.rpartition("/")
-    if not schedule or not number.isascii() or not number.isdigit():
+    if not schedule or not number.isascii() or not number.isdigit() or len(number) > 9:
         return None
     query = select(t.editions).where(t.editions.c.schedule == schedule, t.editions.c.number == int(number))
     row = connection.execute(query).one_or_none()

@@ -118,11 +118,11 @@ def goes_on() -> ColumnElement[bool]:
     return or_(d.state.in_(UNFINISHED), and_(d.state == DeliveryState.IN_DOUBT, d.next_at.is_not(None)))
 
 
-def open_edition(connection: Connection, edition: int, now: datetime) -> None:
-    """Its deliveries may be claimed from now on. Once all have ended it stays closed."""
+def open_edition(connection: Connection, edition: int, now: datetime, closes: datetime | None = None) -> None:
+    """Its deliveries may be claimed from now on, until `closes`. Once all have ended it stays closed."""
     d = t.deliveries.c
     left = exists(select(1).where(d.mailing == t.mailings.c.id, goes_on()))
-    connection.execute(update(t.mailings).where(t.mailings.c.edition == edition, left).values(open=True))
+    connection.execute(update(t.mailings).where(t.mailings.c.edition == edition, left).values(open=True, closes=closes))
 
 
 def close_edition(connection: Connection, edition: int) -> None:
@@ -199,7 +199,7 @@ def entries(
         query = query.where(m.schedule == schedule)
     if edition is not None:
         name, _, number = edition.rpartition("/")
-        if not name or not (number.isascii() and number.isdigit()):
+        if not name or not (number.isascii() and number.isdigit()) or len(number) > 9:
             raise InputError(f"{edition!r} names no edition; they are named SCHEDULE/NUMBER.")
         query = query.where(e.schedule == name, e.number == int(number))
     if target is not None:

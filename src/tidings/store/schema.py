@@ -264,6 +264,7 @@ mailings = Table(
     Column("edition", RowId, index=True),
     Column("schedule", String, nullable=False),
     Column("open", Boolean, nullable=False, comment="its deliveries may be claimed"),
+    Column("closes", Moment, comment="none of its deliveries is claimed from then on: the end of the window"),
     Column("marked", Boolean, nullable=False, comment="all its readers' marks are set"),
     Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,

@@ -218,6 +218,12 @@ def upgrade() -> None:
         sa.Column("edition", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("schedule", sa.String(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False, comment="its deliveries may be claimed"),
+        sa.Column(
+            "closes",
+            sa.BigInteger(),
+            nullable=True,
+            comment="none of its deliveries is claimed from then on: the end of the window",
+        ),
         sa.Column("marked", sa.Boolean(), nullable=False, comment="all its readers' marks are set"),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mailings")),
