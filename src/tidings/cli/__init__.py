@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
 from pathlib import Path
+
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from tidings.model.errors import TidingsError
 
@@ -18,6 +21,10 @@ def main() -> None:
     from tidings.cli import editions, people, records, rooms, service  # noqa: F401 - they add their commands
     from tidings.cli.app import app, place
 
+    # A terminal of another code page shows what it can, and never stops a command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = _take_folder(sys.argv[1:])
     try:
         app(args=arguments, prog_name="tidings")
@@ -27,6 +34,14 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(place.redact(f"{where}{error.strerror or error}"), file=sys.stderr)
+        sys.exit(1)
+    except (OperationalError, ArgumentError, NoSuchModuleError) as error:
+        said = place.redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0][:300]
+        print(f"the store cannot be used: {said}. See `store:` in tidings.yaml, or TIDINGS_STORE.", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("TIDINGS_DEBUG"):
             traceback.print_exc()

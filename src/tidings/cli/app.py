@@ -17,6 +17,7 @@ from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
 from tidings.runtime.newsroom import Runtime, open_runtime, refuse_far_clock
+from tidings.store.clock import refuse_earlier
 
 app = typer.Typer(
     name="tidings",
@@ -70,6 +71,8 @@ def opened(now: str = "") -> Iterator[Runtime]:
         if now:
             moment = read_moment(now, runtime.newsroom.site.timezone)
             refuse_far_clock(runtime.newsroom, moment, datetime.now(UTC))
+            with runtime.store.read() as connection:
+                refuse_earlier(connection, moment)
             runtime.at(moment)
         yield runtime
 
@@ -80,6 +83,8 @@ def read_moment(text: str, zone: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise RefusedError(f"{text!r} is no moment; write it like 2026-12-01T09:00") from None
+    if not 1970 < moment.year < 2200:
+        raise RefusedError(f"{text!r} is too far from today; write it like 2026-12-01T09:00")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=load_zone(zone))
     return moment.astimezone(UTC)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import getpass
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from tidings.cli.app import Json, Now, app, console, opened, place, print_json, show
 from tidings.cli.report_delivery import report_delivered
 from tidings.config.schedule import Schedule
-from tidings.model.edition import Edition, EditionState
+from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
 from tidings.pipeline.address import address
@@ -52,9 +54,9 @@ def _print_slot(runtime: Runtime, slot: PlannedSlot) -> None:
     why = slot.skipped or slot.moved
     console.print(f"  {show(slot.at, runtime)}{'  skipped: ' if slot.skipped else '  ' if why else ''}{why or ''}")
     if slot.note:
-        console.print(f"    {slot.note}")
+        console.print(f"    {slot.note}", markup=False)
     for key, title in slot.stories or ():
-        console.print(f"    - {title}  [dim]({key})[/]", markup=True)
+        console.print(f"    - {escape(title)}  [dim]({key})[/]")
     for outlet in slot.outlets:
         total = sum(outlet.readers.values())
         languages = ", ".join(f"{count} {language}" for language, count in sorted(outlet.readers.items()))
@@ -125,8 +127,8 @@ def send_command(
     """An edition now: shows the plan and asks for the number of recipients. Heeds approval and gates."""
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
-        moment = runtime.now()
         with scratch(runtime) as copy, copy.store.read() as connection:
+            moment = copy.now()
             held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])
             freed = frozenset(key for old in held for key in old.stories)
             edit = copy.composer.edit(connection, one, moment, stories=story, freed=freed)
@@ -140,22 +142,23 @@ def send_command(
         total = sum(sum(outlet.readers.values()) for outlet in going)
         if not yes:
             _confirm(total)
-        _collect(runtime)
+        moment = _collect(runtime)
         composed = runtime.composer.compose(one, moment, stories=story)
         if composed is None or composed.edition is None:
             raise InputError(f"there is nothing to send: {composed.reason if composed else 'somebody else was faster'}")
         if composed.edition.state is EditionState.HELD:
             _explain_hold(composed.edition)
-            raise typer.Exit(3)
+            return
         report_delivered(runtime.deliver())
 
 
 def _confirm(total: int) -> None:
-    if not sys.stdin.isatty():
-        raise RefusedError("nobody is here to answer; say --yes to send without asking")
-    answer = typer.prompt(f"Type the number of recipients ({total}) to send, anything else to stop", default="")
+    console.print(f"Type the number of recipients ({total}) to send, anything else to stop: ", end="")
+    answer = sys.stdin.readline()
+    if not answer:
+        raise RefusedError("nobody is here to answer; say --yes to send without asking. Nothing was sent.")
     if answer.strip() != str(total):
-        raise RefusedError("nothing was sent")
+        raise RefusedError(f"{answer.strip()!r} is not {total}: nothing was sent")
 
 
 @app.command()
@@ -198,6 +201,8 @@ def _explain_hold(edition: Edition) -> None:
         console.print(f"  {hold.reason.value}: {hold.detail}", markup=False)
     console.print(f"Look: tidings preview {edition.name}")
     console.print(f"Then: tidings release, tidings recompose or tidings cancel {edition.name}")
+    if any(hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN) for hold in edition.holds):
+        raise typer.Exit(1)
 
 
 def _schedule(runtime: Runtime, name: str) -> Schedule:
@@ -223,10 +228,13 @@ def _held(runtime: Runtime, name: str) -> Edition:
     return found
 
 
-def _collect(runtime: Runtime) -> None:
+def _collect(runtime: Runtime) -> datetime:
+    """Take in the content as it stands; returns the moment of it, at which what is new is out."""
+    now = runtime.now()
     with runtime.store.write() as connection:
-        clock.advance_clock(connection, runtime.now())
-    collect(runtime.store, runtime.sources, now=runtime.now(), url=runtime.newsroom.site.url)
+        clock.advance_clock(connection, now)
+    collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url)
+    return now
 
 
 def table_of(title: str, *columns: str) -> Table:

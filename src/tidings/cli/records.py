@@ -59,7 +59,9 @@ def explain_command(
 
 @app.command()
 def resolve(
-    delivery: Annotated[int, typer.Argument(metavar="DELIVERY", help="Its number in `tidings ledger`.")],
+    delivery: Annotated[
+        int, typer.Argument(metavar="DELIVERY", min=1, max=2**53, help="Its number in `tidings ledger`.")
+    ],
     accepted: Annotated[bool, typer.Option("--accepted", help="It arrived; a URL of the post may follow.")] = False,
     url: Annotated[str, typer.Argument(metavar="[URL]", help="With --accepted: where the post is.")] = "",
     resend: Annotated[bool, typer.Option("--resend", help="It did not arrive: send it again.")] = False,

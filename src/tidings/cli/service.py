@@ -20,6 +20,9 @@ def tick_command(now: Now = "", json: Json = False) -> None:
         print_json(_as_json(done))
     else:
         _print(done)
+    if done.unpublished:
+        errors.print(f"Pages and feeds stay as they are: {done.unpublished}", markup=False)
+        raise typer.Exit(1)
     if done.stalled or any(done.delivered[state] for state in FAILED):
         raise typer.Exit(3)
 

@@ -25,6 +25,7 @@ from tidings.config.types import (
     PlainAddress,
     Rate,
     SiteUrl,
+    StoreAddress,
     Text,
     Zone,
     one_or_many,
@@ -126,7 +127,7 @@ class Document(Frozen):
     """The whole of tidings.yaml."""
 
     site: Site = Field(description="Publisher, address, languages.")
-    store: SecretStr = Field(default=SecretStr("sqlite:///tidings.db"), description="Address of the database.")
+    store: StoreAddress = Field(default=SecretStr("sqlite:///tidings.db"), description="Address of the database.")
     web: Web = Field(default=Web(), description="Where pages are served.")
     sources: Mapping[Name, SourceSettings] = Field(
         default_factory=dict, description="Where items come from; default: the folder content."

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
 from tidings.model.text import Localised
@@ -145,6 +145,19 @@ def _rate(value: Any) -> float:
     return float(match[1]) / {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+def _store(value: Any) -> Any:
+    """Never repeats the address: it may hold a password."""
+    text = value if isinstance(value, SecretStr) else _line(value)
+    if isinstance(text, str) and not re.match(
+        r"sqlite:///[^/?]|sqlite:////[^/?]|postgres(ql(\+psycopg)?)?://[^/\s]*/\S", text
+    ):
+        raise ValueError(
+            "this is no address of a store (TIDINGS_STORE goes before it); write it like sqlite:///tidings.db or "
+            "postgresql://user:password@host/name"
+        )
+    return text
+
+
 def one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
@@ -166,6 +179,7 @@ Language = Annotated[str, _typed(_language)]
 Zone = Annotated[str, _typed(_zone)]
 Name = Annotated[str, _typed(_name)]
 Text = Annotated[Localised, _typed(_localised)]
+StoreAddress = Annotated[SecretStr, _typed(_store)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""
 Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]

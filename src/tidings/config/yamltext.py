@@ -7,16 +7,17 @@ are refused.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
-    Event,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
@@ -28,6 +29,22 @@ from tidings.model.problem import Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
+MAX_PROBLEMS = 100
+"""Of one file: whoever pastes a page of something else gets no page of complaints."""
+
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+_DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
+_MENDS = (
+    ("'\\t'", "write spaces instead of the tab"),
+    ("mapping values are not allowed", "put a text that has a colon in quotes"),
+    ("that cannot start any token", "put the text in quotes"),
+    ("could not find expected ':'", "write `key: value`, with a space after the colon"),
+    ("sequence entries are not allowed", "begin a new line before the `-`"),
+    ("unexpected end of stream", "close the quotes that are opened here"),
+    ("unknown escape character", "double the backslash, or use single quotes"),
+    ("<stream end>", "close the bracket that is opened here"),
+    ("expected <block end>", "begin the lines that belong together in the same column"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +83,7 @@ Node = Scalar | Mapping | Sequence
 
 
 class _RefusedError(Exception):
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    """What follows cannot be read; the problem is noted."""
 
 
 def read_text(raw: bytes, file: str) -> tuple[str | None, list[Problem]]:
@@ -78,7 +94,8 @@ def read_text(raw: bytes, file: str) -> tuple[str | None, list[Problem]]:
         return raw.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        return None, [Problem(file, line, 0, "this is not UTF-8 text", "save the file as UTF-8 in your editor")]
+        column = len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8")) + 1
+        return None, [Problem(file, line, column, "this is not UTF-8 text", "save the file as UTF-8 in your editor")]
 
 
 def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, list[Problem]]:
@@ -88,90 +105,126 @@ def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, l
     """
     if len(text) > MAX_BYTES:
         return None, [Problem(file, 0, 0, f"the YAML has {len(text):,} characters", f"keep it under {MAX_BYTES:,}")]
-    reader = _Reader(file, first_line)
+    reader = _Reader(text, file, first_line)
     try:
-        return reader.document(text.replace("\r\n", "\n")), reader.problems
-    except _RefusedError as refused:
-        return None, [*reader.problems, refused.problem]
+        return reader.document(), reader.problems
+    except _RefusedError:
+        pass
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + first_line if mark else 0
-        said = " ".join(str(error.problem or error.context or error).split())
-        mend = "indent with spaces, not tabs" if "\\t" in said else "check quotes, colons and indentation here"
-        return None, [
-            *reader.problems,
-            Problem(file, line, mark.column + 1 if mark else 0, f"not valid YAML: {said}", mend),
-        ]
+        reader.invalid(error)
     except (YAMLError, ValueError, RecursionError) as error:
-        said = " ".join(str(error).split())[:200]
-        mend = "take out characters that cannot be seen" if "special characters" in said else "check the YAML"
-        return None, [*reader.problems, Problem(file, first_line, 0, f"not valid YAML: {said}", mend)]
+        reader.note(0, f"not valid YAML: {' '.join(str(error).split())[:200]}", "check the YAML")
+    return None, reader.problems
 
 
 class _Reader:
-    def __init__(self, file: str, first_line: int) -> None:
+    """One reading. Places are worked out from the index in the text: for the library U+2028 begins a line, for
+    editors it does not."""
+
+    def __init__(self, text: str, file: str, first_line: int) -> None:
+        self._text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         self._file = file
         self._first = first_line
+        self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
         self.problems: list[Problem] = []
 
-    def document(self, text: str) -> Node | None:
-        events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(text))
+    def document(self) -> Node | None:
+        self._characters()
+        self._directives()
+        events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(self._text))
         node: Node | None = None
+        begun = False
         for event in events:
             if isinstance(event, DocumentStartEvent):
-                if event.version or event.tags:
-                    self._refuse(event, "directives (%YAML, %TAG) are not used here", "take the line out")
-                if node is not None:
-                    self._refuse(event, "a second document begins here", "keep one document in a file; take out '---'")
+                if begun:
+                    mend = "keep one document in a file; take out '---'"
+                    self.note(event.start_mark.index, "a second document begins here", mend)
+                    break
+                begun = True
             elif isinstance(event, (ScalarEvent, MappingStartEvent, SequenceStartEvent, AliasEvent)):
                 node = self._node(event, events, 0)
         if isinstance(node, Scalar) and not node.text and not node.quoted:
             return None
         return node
 
+    def note(self, index: int, message: str, mend: str) -> None:
+        """A problem after which reading goes on, unless there were too many of them."""
+        self.problems.append(Problem(self._file, *self._place(index), message, mend))
+        if len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(Problem(self._file, 0, 0, f"more than {MAX_PROBLEMS} mistakes; the rest is not read"))
+            raise _RefusedError
+
+    def invalid(self, error: MarkedYAMLError) -> None:
+        """What the library says, where the mistake was made: at the opening bracket or quote, not at the end."""
+        said = " ".join(str(error.problem or error.context or error).split())
+        mend = next((mend for words, mend in _MENDS if words in said), "check quotes, colons and indentation here")
+        mark = error.problem_mark or error.context_mark
+        if error.context_mark is not None and ("end of stream" in said or "<stream end>" in said):
+            mark = error.context_mark
+        self.note(mark.index if mark is not None else 0, f"not valid YAML: {said[:200]}", mend)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        line = bisect_right(self._starts, index)
+        return line - 1 + self._first, index - self._starts[line - 1] + 1
+
+    def _characters(self) -> None:
+        for match in _UNSEEN.finditer(self._text):
+            said = f"a character that cannot be seen stands here (U+{ord(match[0]):04X})"
+            self.note(match.start(), said, "take it out; typing the line anew helps")
+        self._text = _UNSEEN.sub(" ", self._text)
+
+    def _directives(self) -> None:
+        """Lines of `%` before the document. Made comments after, so that every index stays what it is."""
+        while (match := _DIRECTIVE.match(self._text)) is not None:
+            self.note(match.end(), "directives (%YAML, %TAG) are not used here", "take the line out")
+            self._text = f"{self._text[: match.end()]}#{self._text[match.end() + 1 :]}"
+
     def _node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
-        line, column = event.start_mark.line + self._first, event.start_mark.column + 1
+        index = event.start_mark.index
+        line, column = self._place(index)
         if isinstance(event, AliasEvent):
-            self._note(event, f"'*{event.anchor}' is an alias", "write the value out, or put it in quotes")
-            return Scalar("", line, column)
-        if getattr(event, "anchor", None):
-            self._note(event, f"'&{event.anchor}' is an anchor", "take it out, or put the text in quotes")
-        tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
-        if tag is not None and str(tag) not in ("", "None"):
-            self._note(event, f"'{tag}' is a tag", "take it out, or put the text in quotes")
+            self.note(index, f"'*{event.anchor[:40]}' is an alias", "write the value out, or put it in quotes")
+            return Scalar("", line, column, quoted=True)
+        if event.anchor:
+            self.note(index, f"'&{event.anchor[:40]}' is an anchor", "take it out, or put the text in quotes")
+        if event.tag is not None:
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            self.note(index, f"'{tag[:40]}' is a tag", "take it out, or put the text in quotes")
         if depth > MAX_DEPTH:
-            self._refuse(event, f"nested deeper than {MAX_DEPTH}", "make it flatter")
+            self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
         if isinstance(event, ScalarEvent):
+            if any("\ud800" <= letter <= "\udfff" for letter in event.value):
+                self.note(index, "an escape here stands for half a character", "write the character itself")
+                return Scalar("", line, column, quoted=True)
             return Scalar(event.value, line, column, quoted=event.style is not None)
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(following := next(events), SequenceEndEvent):
                 items.append(self._node(following, events, depth + 1))
             return Sequence(tuple(items), line, column)
+        return Mapping(self._entries(events, depth), line, column)
+
+    def _entries(self, events: Iterator[Any], depth: int) -> tuple[tuple[Scalar, Node], ...]:
         entries: list[tuple[Scalar, Node]] = []
         seen: dict[str, int] = {}
         while not isinstance(following := next(events), MappingEndEvent):
+            index = following.start_mark.index
             key = self._node(following, events, depth + 1)
-            if not isinstance(key, Scalar):
-                self._refuse(following, "a key must be one word", "write `key: value`")
             value = self._node(next(events), events, depth + 1)
-            assert isinstance(key, Scalar)
-            if key.text == "<<" and not key.quoted:
-                self._note(following, "'<<' merges are not used here", "write the keys out")
+            if not isinstance(key, Scalar):
+                self.note(index, "a key must be one word", "write `key: value`")
+            elif isinstance(following, AliasEvent):
+                continue
+            elif key.text == "<<" and not key.quoted:
+                self.note(index, "'<<' merges are not used here", "write the keys out")
             elif key.text in seen:
-                first = seen[key.text]
-                self._note(following, f"the key {key.text!r} stands twice, first in line {first}", "keep one of them")
+                said = f"the key {key.text[:40]!r} stands twice, first in line {seen[key.text]}"
+                self.note(index, said, "keep one of them")
             else:
                 seen[key.text] = key.line
                 entries.append((key, value))
-        return Mapping(tuple(entries), line, column)
+        return tuple(entries)
 
-    def _problem(self, event: Event, message: str, mend: str) -> Problem:
-        mark = event.start_mark
-        return Problem(self._file, mark.line + self._first, mark.column + 1, message, mend)
-
-    def _note(self, event: Event, message: str, mend: str) -> None:
-        self.problems.append(self._problem(event, message, mend))
-
-    def _refuse(self, event: Event, message: str, mend: str) -> None:
-        raise _RefusedError(self._problem(event, message, mend))
+    def _refuse(self, index: int, message: str, mend: str) -> NoReturn:
+        self.note(index, message, mend)
+        raise _RefusedError

@@ -1,0 +1,78 @@
+"""Commands in process: exit code, what stands on stdout and on stderr."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.world import World, make_world
+from tidings.cli import main
+from tidings.cli.app import place
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def ok(self) -> Ran:
+        """Itself, after a look at the exit code."""
+        assert self.code == 0, (self.code, self.out, self.err)
+        return self
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run_in(folder, *arguments, stdin="")`: no traceback, no exit code but those of the contract."""
+
+    def run(folder: Path | None, *arguments: str, stdin: str = "") -> Ran:
+        place.root, place.secrets = Path(), ()
+        given = ["-C", str(folder), *arguments] if folder else list(arguments)
+        monkeypatch.setattr(sys, "argv", ["tidings", *given])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        assert code in (0, 1, 2, 3), (given, code, err)
+        return Ran(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A newsroom whose secrets stand in the environment."""
+    with make_world(tmp_path / "n", "sqlite:///tidings.db") as found:
+        for name, value in found.env.items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+@pytest.fixture
+def run(world: World, run_in: Run) -> Run:
+    """A command in that newsroom."""
+
+    def here(*arguments: str, stdin: str = "") -> Ran:
+        return run_in(world.root, *arguments, stdin=stdin)
+
+    return here

@@ -1,0 +1,433 @@
+"""The contract's table of commands, one by one: what they do, what they leave alone, and their exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.world import World, item
+from tests.cli.conftest import Run
+from tests.cli.shapes import misfits
+from tests.pipeline.desk import stories_in
+
+NOW = "2026-03-02T08:00"
+SLOT = "2026-03-02T09:00"
+DAILY = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}, {channel: desk}]\n'
+
+LEDGER = {
+    "id", "schedule", "edition", "list", "channel", "story", "purpose", "target", "address", "state", "reason",
+    "attempts", "doubts", "receipt", "via", "returned", "at",
+}  # fmt: skip
+COMMANDS = (
+    "init", "check", "plan", "preview", "test", "run", "tick", "send", "release", "cancel", "recompose", "resolve",
+    "build", "subscribers", "ledger", "explain", "status", "schema", "demo", "sweep",
+)  # fmt: skip
+
+
+def at(hours: float) -> str:
+    return (datetime.fromisoformat(SLOT) + timedelta(hours=hours)).isoformat()
+
+
+def rows(world: World) -> str:
+    """A digest of every row of the store."""
+    import sqlite3
+
+    with sqlite3.connect(world.root / "tidings.db") as connection:
+        return hashlib.sha256("\n".join(connection.iterdump()).encode()).hexdigest()
+
+
+def working(world: World, run: Run, *, readers: int = 3, schedule: str = DAILY) -> None:
+    """A newsroom with a baseline, readers and two new stories."""
+    world.write("schedules/daily.yaml", schedule)
+    run("tick", "--now", at(-24)).ok()
+    for number in range(readers):
+        language = ("en", "ru", "kk")[number % 3]
+        run(
+            "subscribers", "add", f"r{number}@example.org", "--list", "digest", "--language", language,
+            "--frequency", "daily", "--confirmed",
+        ).ok()  # fmt: skip
+    world.write("content/one.en.md", item("One [/b] story", topics="[water]"))
+    world.write("content/two.en.md", item("Two"))
+
+
+# -- plan, preview, test: nothing changes ------------------------------------------------------------------------------
+
+
+def test_plan_changes_nothing_and_its_counts_are_what_tick_sends(world: World, run: Run) -> None:
+    working(world, run)
+    run("subscribers", "set", "r1@example.org", "--topics", "health").ok()
+    before = rows(world)
+    planned = run("plan", "--runs", "4", "--now", NOW, "--json").ok().json
+    text = run("plan", "--now", NOW).ok().out
+    assert rows(world) == before
+    assert not (world.root / "public" / "en" / "one").exists()
+    assert "One [/b] story" in text and "skipped: 1 nothing for reader" in text
+    (one,) = planned
+    assert [slot["at"] for slot in one["slots"]] == [f"2026-03-0{day}T04:00:00Z" for day in (2, 3, 4, 5)]
+    counts = {outlet["outlet"]: outlet["deliveries"] for outlet in one["slots"][0]["outlets"]}
+    assert counts == {"list digest": 2, "channel desk": 1}
+    done = run("tick", "--now", SLOT, "--json").ok().json
+    assert done["deliveries"] == {"accepted": 3}
+    assert sorted(done["editions"][0]["stories"]) == sorted(one["slots"][0]["stories"]) == ["one", "two"]
+    assert len(world.mails.caught) == 2 and len(world.hook.received) == 1
+
+
+def test_embargo_leaves_no_trace_before_its_time(world: World, run: Run) -> None:
+    working(world, run)
+    secret = item("Sesquipedalian", embargo=at(1), topics="[water]")
+    world.write("content/sesquipedalian.en.md", secret)
+    world.write("content/ahead.en.md", item("Dated ahead", published=at(-0.5)))
+    seen = run("plan", "--now", NOW).ok().out + run("plan", "--now", NOW, "--json").ok().out
+    assert "Dated ahead" in seen
+    run("preview", "daily", "--now", NOW, "--out", str(world.root / "shown")).ok()
+    seen += run("tick", "--now", SLOT).ok().out
+    for folder in ("public", "shown"):
+        for path in (world.root / folder).rglob("*"):
+            seen += path.name + (path.read_bytes().decode("utf-8", "replace") if path.is_file() else "")
+    seen += "".join(mail.text for mail in world.mails.caught) + "".join(str(r.body) for r in world.hook.received)
+    assert "esquipedalian" not in seen and "Dated ahead" in seen
+
+
+def test_preview_writes_files_and_changes_nothing_and_shows_what_is_sent(world: World, run: Run) -> None:
+    working(world, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
+    before = rows(world)
+    run("preview", "daily", "--now", NOW, "--out", str(world.root / "shown")).ok()
+    assert rows(world) == before
+    names = sorted(path.name for path in (world.root / "shown").iterdir())
+    assert {Path(name).suffix for name in names} == {".eml", ".html", ".txt", ".json"}
+    assert "3,000" in (world.root / "shown" / "daily-1-desk-en.txt").read_text() or "characters]" in (
+        world.root / "shown" / "daily-1-desk-en.txt"
+    ).read_text(encoding="utf-8")
+    run("preview", "daily", "--language", "ru", "--now", NOW, "--out", str(world.root / "ru")).ok()
+    assert {name.name.split(".")[0] for name in (world.root / "ru").iterdir()} == {"daily-1-digest-ru"}
+    run("tick", "--now", SLOT).ok()
+    world.write("content/one.en.md", item("Another title altogether"))
+    before = rows(world)
+    run("preview", "daily/1", "--now", at(1), "--out", str(world.root / "frozen")).ok()
+    assert rows(world) == before
+    text = (world.root / "frozen" / "daily-1-digest-en.txt").read_text(encoding="utf-8")
+    assert "One [/b] story" in text and "Another title" not in text
+    run("release", "daily/1", "--now", at(2)).ok()
+    (sent,) = [mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]
+    assert stories_in(sent.text) == stories_in(text)
+
+
+def test_test_mails_go_to_these_addresses_alone(world: World, run: Run) -> None:
+    working(world, run)
+    run("test", "daily", "me@example.org", "you@example.org", "--now", NOW).ok()
+    assert sorted({mail.recipient for mail in world.mails.caught}) == ["me@example.org", "you@example.org"]
+    assert len(world.mails.caught) == 6 and not world.hook.received
+    run("tick", "--now", SLOT).ok()
+    assert sum(mail.recipient.startswith("r") for mail in world.mails.caught) == 3
+    assert run("test", "daily", "nobody", "--now", at(1)).code == 2
+    assert run("test", "dialy", "me@example.org", "--now", at(1)).code == 2
+
+
+# -- send, release, cancel, recompose ---------------------------------------------------------------------------------
+
+
+def test_send_asks_for_the_number(world: World, run: Run) -> None:
+    working(world, run)
+    run("tick", "--now", NOW).ok()
+    world.write("content/three.en.md", item("Three"))
+    before = rows(world)
+    for said in ("", "5\n", "yes\n", "\n"):
+        refused = run("send", "daily", "--now", at(-0.5), stdin=said)
+        assert refused.code == 2 and "othing was sent" in refused.err
+    assert rows(world) == before and not world.mails.caught
+    done = run("send", "daily", "--now", at(-0.5), stdin="4\n").ok()
+    assert "Three" in done.out and "4 accepted" in done.out
+    assert len(world.mails.caught) == 3 and len(world.hook.received) == 1
+    nothing = run("send", "daily", "--yes", "--now", at(-0.25))
+    assert nothing.code == 1 and "nothing new" in nothing.err
+    run("send", "daily", "--story", "three", "--yes", "--now", at(-0.2)).ok()
+    assert len(world.mails.caught) == 6
+    assert run("send", "daily", "--story", "tree", "--yes", "--now", at(-0.1)).code == 1
+    run("tick", "--now", SLOT).ok()
+    assert len(world.mails.caught) == 6
+
+
+def test_send_on_a_terminal(world: World, run: Run) -> None:
+    working(world, run, readers=1, schedule="cadence: {on: request}\ndeliver: [{list: digest}]\n")
+    main, side = pty.openpty()
+    command = [sys.executable, "-m", "tidings", "send", "daily", "--story", "two", "-C", str(world.root)]
+    with subprocess.Popen(command, stdin=side, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        os.close(side)
+        os.write(main, b"1\n")
+        out, _ = process.communicate(timeout=60)
+        os.close(main)
+    assert process.returncode == 0, out
+    assert [mail.recipient for mail in world.mails.caught] == ["r0@example.org"]
+
+
+def test_a_held_edition_by_commands(world: World, run: Run) -> None:
+    working(world, run)
+    world.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
+    held = run("tick", "--now", SLOT, "--json").ok().json["editions"][0]
+    assert held["state"] == "held" and any("alt" in detail for detail in held["holds"])
+    assert not run("status", "--json").ok().json["ok"]
+    refused = run("release", "daily/1", "--now", at(1))
+    assert refused.code == 1 and "recompose" in refused.err
+    assert run("release", "daily/7", "--now", at(1)).code == 2
+    again = run("recompose", "daily/1", "--now", at(1))
+    assert again.code == 1 and "alt" in again.out
+    world.write("content/bad.en.md", item("Bad", images='[{src: https://example.org/a.png, alt: "A"}]'))
+    run("recompose", "daily/1", "--now", at(2)).ok()
+    assert len([mail for mail in world.mails.caught if mail.recipient.startswith("r")]) == 3
+    assert run("cancel", "daily/1", "--now", at(3)).code == 2
+    assert run("recompose", "daily/1", "--now", at(3)).code == 2
+
+
+def test_cancel_keeps_the_stories_new(world: World, run: Run) -> None:
+    working(world, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
+    run("tick", "--now", SLOT).ok()
+    run("cancel", "daily/1", "--now", at(1)).ok()
+    (planned,) = run("plan", "--now", at(2), "--json").ok().json
+    assert sorted(planned["slots"][0]["stories"]) == ["one", "two"]
+
+
+# -- the newsroom's clock ---------------------------------------------------------------------------------------------
+
+
+def test_the_clock_never_goes_back(world: World, run: Run) -> None:
+    working(world, run)
+    run("tick", "--now", SLOT).ok()
+    for command in (["tick"], ["plan"], ["preview", "daily"], ["send", "daily", "--yes"], ["test", "daily", "a@b.org"]):
+        back = run(*command, "--now", NOW)
+        assert back.code == 2 and "never goes back" in back.err, command
+
+
+def test_a_clock_far_from_real_time_sends_only_to_this_machine(world: World, run: Run) -> None:
+    working(world, run)
+    text = (world.root / "tidings.yaml").read_text(encoding="utf-8")
+    world.write("tidings.yaml", text.replace("host: 127.0.0.1", "host: mail.example.org"))
+    refused = run("tick", "--now", SLOT)
+    assert refused.code == 2 and "mail does not stay on this machine" in refused.err
+    world.write(
+        "tidings.yaml",
+        text.replace(
+            "  team: {type: slack, url: {env: SLACK_URL}",
+            "  team: {type: slack, url: https://hooks.slack.com/services/T/B/x",
+        ),
+    )
+    refused = run("tick", "--now", SLOT)
+    assert refused.code == 2 and "channel team" in refused.err and "hooks.slack.com" not in refused.err
+    world.write("tidings.yaml", text)
+    run("tick", "--now", SLOT).ok()
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59", "tomorrow", "2026-13-01", ""])
+def test_a_moment_that_is_none_is_refused(world: World, run: Run, moment: str) -> None:
+    world.write("schedules/daily.yaml", DAILY)
+    ran = run("plan", "--now", moment)
+    assert ran.code == (0 if moment == "" else 2)
+
+
+# -- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_ledger_explain_status_and_resolve(world: World, run: Run) -> None:
+    working(world, run)
+    run("subscribers", "set", "r1@example.org", "--topics", "health").ok()
+    run("tick", "--now", SLOT).ok()
+    lines = [json.loads(line) for line in run("ledger", "--json").ok().out.splitlines()]
+    assert set(lines[0]) == LEDGER
+    shape = run("schema", "ledger --json").ok().json
+    assert not [misfit for line in lines for misfit in misfits(line, shape)]
+    assert len(run("ledger", "--json", "--state", "accepted", "--edition", "daily/1").ok().out.splitlines()) == 3
+    assert len(run("ledger", "--target", "channel:desk", "--schedule", "daily").ok().out.splitlines()) == 1
+    assert run("ledger", "--json", "--since", at(1)).ok().out == ""
+    assert run("ledger", "--state", "lost").code == 1
+    assert run("ledger", "--edition", "9" * 40).code == 1
+    assert run("ledger", "--edition", "daily/" + "9" * 40).code == 1
+    assert run("ledger", "--since", "yesterday").code == 2
+    got = run("explain", "r0@example.org", "one").ok().out
+    assert "accepted by" in got and "nothing came back since" in got and "09:00" in got
+    assert "other topics" in run("explain", "r1@example.org", "one").ok().out
+    assert run("explain", "nobody@example.org").code == 1
+    assert run("explain", "r0@example.org", "no-such-story").code == 1
+    number = str(lines[0]["id"])
+    assert run("resolve", number, "--accepted").code == 2
+    assert run("resolve", number, "--accepted", "--cancel").code == 2
+    assert run("resolve", "999", "--cancel").code == 1
+    assert run("resolve", "9" * 30, "--cancel").code == 2
+
+
+def test_resolve_settles_what_is_in_doubt(world: World, run: Run) -> None:
+    from sqlalchemy import update
+
+    from tidings.store import schema as t
+
+    working(world, run)
+    run("tick", "--now", SLOT).ok()
+    with world.runtime() as runtime, runtime.store.write() as connection:
+        connection.execute(update(t.deliveries).values(state="in_doubt"))
+    assert "In doubt: 4" in run("status").ok().out
+    run("resolve", "1", "--accepted", "https://example.org/post").ok()
+    run("resolve", "2", "--cancel").ok()
+    run("resolve", "3", "--resend").ok()
+    before = len(world.mails.caught)
+    run("tick", "--now", at(1)).ok()
+    assert len(world.mails.caught) == before + 1
+    states = [json.loads(line)["state"] for line in run("ledger", "--json").ok().out.splitlines()]
+    assert states == ["accepted", "cancelled", "accepted", "in_doubt"]
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "tick", "status"])
+def test_json_is_of_the_shape_that_schema_prints(world: World, run: Run, command: str) -> None:
+    working(world, run)
+    world.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
+    world.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
+    run("tick", "--now", SLOT).ok()
+    world.write("content/three.en.md", item("Three"))
+    arguments = [command, "--json", *(["--now", at(1)] if command in ("plan", "tick") else [])]
+    found = run(*arguments)
+    assert not misfits(found.json, run("schema", f"{command} --json").ok().json)
+
+
+def test_failed_deliveries_exit_3(world: World, run: Run) -> None:
+    from tidings.testing.http_sink import Step
+
+    working(world, run)
+    world.hook.plan = [Step(400, b"no")]
+    done = run("tick", "--now", SLOT)
+    assert done.code == 3 and "1 rejected" in done.out
+    assert len(world.mails.caught) >= 3
+
+
+# -- subscribers ------------------------------------------------------------------------------------------------------
+
+
+def test_subscribers_in_and_out(world: World, run: Run, tmp_path: Path) -> None:
+    world.write("schedules/daily.yaml", DAILY)
+    lines = [
+        "email,name,language,topics,frequency",
+        "anna@example.org,Anna,ru,water; youth,daily",
+        'formula@example.org,"=HYPERLINK(""http://x"")",,,daily',
+        "bare@example.org",
+        ",No address,en,,daily",
+        "not-an-address,X,en,,daily",
+        "tongue@example.org,X,xx,,daily",
+        "topic@example.org,X,en,watter,daily",
+        "when@example.org,X,en,,hourly",
+        "many@example.org,a,b,c,d,e,f",
+        "anna@example.org,Anna again,en,,daily",
+        "",
+        "käthe@exämple.org,K,en,,daily",
+        "two@example.org@example.org,K,en,,daily",
+    ]
+    path = tmp_path / "people.csv"
+    path.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    done = run("subscribers", "import", str(path), "--list", "digest", "--confirmed", "--source", "fair")
+    assert done.code == 1
+    for number in (5, 6, 7, 8, 9, 10):
+        assert f"line {number}: " in done.err, (number, done.err)
+    assert "Did you mean 'water'?" in done.err
+    assert "1 there already" in done.out
+    assert not world.mails.caught
+    out = run("subscribers", "export", "--list", "digest").ok().out
+    assert out.splitlines()[0] == "email,name,language,topics,frequency"
+    assert "anna@example.org,Anna,ru,water;youth,daily" in out
+    assert "'=HYPERLINK" in out and ",=" not in out
+    run("subscribers", "set", "anna@example.org", "--language", "kk", "--topics", "").ok()
+    assert run("subscribers", "set", "anna@example.org", "--language", "kz").code == 1
+    shown = run("subscribers", "show", "Anna@EXAMPLE.org").ok().out
+    assert "confirmed, kk, daily, all topics" in shown and "fair" in shown
+    run("subscribers", "remove", "anna@example.org").ok()
+    again = run("subscribers", "import", str(path), "--list", "digest", "--confirmed")
+    assert "1 left before (not brought back)" in again.out.replace("2 left", "1 left")
+    assert "anna@" not in run("subscribers", "export", "--list", "digest").ok().out
+    assert run("subscribers", "add", "anna@example.org", "--list", "digest").code == 2
+    assert run("subscribers", "erase", "anna@example.org", stdin="n\n").code == 2
+    run("subscribers", "erase", "anna@example.org", "--yes").ok()
+    assert run("subscribers", "show", "anna@example.org").code == 1
+    assert "erased" in run("explain", "anna@example.org").ok().out
+    assert run("subscribers", "add", "anna@example.org", "--list", "digest").code == 2
+    assert run("subscribers", "add", "x@example.org", "--list", "digset").code == 2
+    assert run("subscribers", "import", str(tmp_path / "none.csv"), "--list", "digest").code == 1
+    assert run("subscribers", "export", "--list", "digest", "--out", "/nonexistent/x.csv").code == 1
+    (tmp_path / "odd.csv").write_bytes("email\nx@example.org\n".encode("utf-16"))
+    assert run("subscribers", "import", str(tmp_path / "odd.csv"), "--list", "digest").code == 1
+    (tmp_path / "head.csv").write_text("anna@example.org\n")
+    assert run("subscribers", "import", str(tmp_path / "head.csv"), "--list", "digest").code == 1
+
+
+# -- init, build, sweep, schema ---------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_newsroom_that_runs(run_in: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_in(None, "init", "news").ok()
+    folder = tmp_path / "news"
+    assert {path.name for path in folder.iterdir()} >= {
+        "tidings.yaml", "content", "schedules", "templates", "keys.json", "tidings.service", ".gitignore"
+    }  # fmt: skip
+    assert (folder / "keys.json").stat().st_mode & 0o077 == 0
+    assert f"run -C {folder}" in (folder / "tidings.service").read_text()
+    checked = run_in(folder, "check")
+    assert checked.code == 0, checked.out
+    run_in(None, "plan", "-C", "news", "--json").ok()
+    run_in(None, "-Cnews", "build").ok()
+    assert (folder / "public" / "index.html").exists()
+    run_in(folder, "status").ok()
+    assert run_in(None, "init", "news").code == 2
+    (tmp_path / "file").write_text("x")
+    assert run_in(None, "init", "file").code == 2
+    assert run_in(None, "init", "file/below").code == 1
+
+
+def test_sweep_accept_believes_a_mass_vanishing(world: World, run: Run) -> None:
+    for number in range(8):
+        world.write(f"content/s{number}.en.md", item(f"S{number}"))
+    run("tick", "--now", NOW).ok()
+    for number in range(5):
+        (world.root / "content" / f"s{number}.en.md").unlink()
+    first = run("tick", "--now", SLOT, "--json").ok()
+    assert first.json["items"]["gone"] == 0
+    refused = run("sweep")
+    assert refused.code == 2 and "sweep --accept" in refused.err
+    assert "5 gone" in run("sweep", "--accept").ok().out
+
+
+def test_outside_a_newsroom_every_command_says_so(run_in: Run, tmp_path: Path) -> None:
+    for command in ("check", "plan", "tick", "build", "status", "ledger", "sweep"):
+        ran = run_in(tmp_path, command)
+        assert ran.code == 1 and "tidings init" in ran.out + ran.err, command
+    assert run_in(None).code in (0, 2)
+    assert run_in(None, "--version").ok().out.startswith("tidings ")
+    assert run_in(None, "-C").code == 2
+    assert run_in(tmp_path, "plann").code == 2
+    assert run_in(tmp_path, "schema", "nothing").code == 2
+    assert set(run_in(tmp_path, "schema").ok().json) >= {"tidings.yaml", "schedule.yaml", "plan --json"}
+
+
+def test_a_store_that_cannot_be_reached_is_said_in_words(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in (
+        "postgresql://user:hunter2@127.0.0.1:1/x",
+        "nonsense",
+        "mysql://x/y",
+        "sqlite:////nonexistent/x.db",
+    ):
+        monkeypatch.setenv("TIDINGS_STORE", address)
+        ran = run("status")
+        assert ran.code in (1, 2) and "hunter2" not in ran.out + ran.err, address
+        assert "fault of its own" not in ran.err
+
+
+def test_a_subprocess_prints_its_help_and_leaves_by_the_right_code(world: World) -> None:
+    command = [sys.executable, "-m", "tidings"]
+    help_ = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+    for name in COMMANDS:
+        assert name in help_, name
+    wrong = subprocess.run([*command, "tick", "--nwo", "x"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
