@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,11 @@ import pytest
 from tests.acceptance.world import World, item, make_world
 from tests.smtp_sink import Sink, doubled
 from tidings.model.cadence import load_zone
+from tidings.pipeline import notices
+from tidings.runtime.beat import Beats
 from tidings.runtime.redact import LocalTime, Redactor
+from tidings.runtime.tick import tick
+from tidings.runtime.watch import configuration_stamp
 from tidings.store import editions, ledger, subscribers
 from tidings.store.clock import advance_clock
 
@@ -279,6 +284,80 @@ def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_t
         text = log.read_text(encoding="utf-8")
         assert "lsits" in text and "Traceback" not in text
         assert text.count("is refused") == 2
+
+
+def test_a_broken_page_template_stops_no_mail(tmp_path: Path) -> None:
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        prepared(world)
+        with world.runtime() as runtime:
+            tick(runtime, runtime.now())
+            world.write("templates/pages/item.html.j2", "{{ nobody.knows.this }}")
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            for _ in range(2):
+                done = tick(runtime, runtime.now())
+                assert "item.html.j2" in done.unpublished
+        told = [mail.recipient for mail in world.mails.caught]
+        assert sorted(told) == ["comms@example.org", *(f"reader{number}@example.org" for number in range(3))]
+
+
+def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        prepared(world)
+        for name, value in world.env.items():
+            monkeypatch.setenv(name, value)
+        world.write("schedules/alert.yaml", FIRST.replace("0m", "10m"))
+        with world.runtime() as runtime:
+            beats = Beats(
+                runtime,
+                Redactor(()),
+                taken_up=configuration_stamp(world.root),
+                delivering=threading.Lock(),
+                stopping=threading.Event(),
+                only_pages=False,
+            )
+            assert beats.beat() is None
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            before = datetime.now(UTC)
+            settled = beats.beat()
+            assert settled is not None and before <= settled - timedelta(minutes=10) <= datetime.now(UTC)
+            world.write("schedules/daily.yaml", "cadence: {daily: '09:00'}\ndeliver:\n  - {channel: team}\n")
+            world.write("schedules/alert.yaml", "cadence: {on: request}\ndeliver:\n  - {list: digest}\n")
+            slot = beats.beat()
+            assert slot is not None and slot > before
+            assert f"{slot.astimezone(load_zone('Asia/Almaty')):%H:%M:%S}" == "09:00:00"
+            approval = "approval: {by: [boss@example.org], ahead: 3h, silence: hold}\n"
+            world.write("schedules/daily.yaml", (world.root / "schedules/daily.yaml").read_text() + approval)
+            ahead = beats.beat()
+            assert ahead is not None and (slot - ahead) % timedelta(days=1) == timedelta(hours=3)
+
+
+def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        prepared(world)
+        with world.runtime() as runtime:
+            beats = Beats(
+                runtime,
+                Redactor(()),
+                taken_up=configuration_stamp(world.root),
+                delivering=threading.Lock(),
+                stopping=threading.Event(),
+                only_pages=False,
+            )
+            with runtime.store.write() as connection:
+                advance_clock(connection, datetime.now(UTC) + timedelta(seconds=20))
+            beats.beat()
+            assert caplog.records == []
+            with runtime.store.write() as connection:
+                advance_clock(connection, datetime.now(UTC) + timedelta(hours=3))
+            beats.beat()
+            beats.beat()
+            # One line although the moment in it differs from beat to beat.
+            assert len(caplog.records) == 1
+            assert "never goes back" in caplog.records[0].getMessage()
+            with runtime.store.read() as connection:
+                assert [one.kind for one in notices.recent(connection)] == ["failed"]
 
 
 def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:

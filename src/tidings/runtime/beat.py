@@ -51,6 +51,7 @@ class Beats:
         self._stopping = stopping
         self._only_pages = only_pages
         self._refused = ""
+        self._unpublished = ""
         self._faults: dict[str, str] = {}
         self._keep_templates()
 
@@ -72,7 +73,7 @@ class Beats:
 
     @contextmanager
     def guarding(self, what: str) -> Iterator[None]:
-        """A fault goes no further: logged if it is another one than last time, and told once a day."""
+        """A fault goes no further: logged if it is of another kind than last time, and told once a day."""
         try:
             yield
         except Exception as error:
@@ -83,8 +84,8 @@ class Beats:
 
     def _fault(self, what: str, error: Exception) -> None:
         said = self._redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
-        if self._faults.get(what) != said:
-            self._faults[what] = said
+        if self._faults.get(what) != type(error).__name__:
+            self._faults[what] = type(error).__name__
             log.error("%s: a fault, the next one tries again: %s", what, said)
         now = self._runtime.now()
         try:
@@ -190,6 +191,9 @@ class Beats:
             log.info("content: %d new, %d changed, %d gone", *map(len, parts))
         if done.published is not None and (done.published.written or done.published.removed):
             log.info("public/: %d written, %d removed", len(done.published.written), len(done.published.removed))
+        if done.unpublished and done.unpublished != self._unpublished:
+            log.warning("pages and feeds stay as they are: %s", done.unpublished)
+        self._unpublished = done.unpublished
         for one in done.composed:
             if one.edition is None:
                 log.info("%s: skipped, %s", one.schedule, one.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from tidings.config.schedule import Schedule
 from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.errors import InputError
 from tidings.pipeline import notices
 from tidings.pipeline.collect import Collected, collect
 from tidings.pipeline.compose import Composed
@@ -32,6 +34,8 @@ class Ticked:
     now: datetime
     collected: Collected | None = None
     published: Published | None = None
+    unpublished: str = ""
+    """Why pages and feeds stay as they are: a template of the newsroom is broken."""
     composed: list[Composed] = field(default_factory=list)
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)
@@ -46,7 +50,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
-    done.published = publish(runtime.store, runtime.newsroom, now=now)
+    bring_public(runtime, done)
     rename_outlets(runtime)
     resume_composing(runtime, now)
     for schedule in runtime.newsroom.schedules.values():
@@ -65,6 +69,18 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
             done.told += told
             done.delivered.update(runtime.deliver().states)
     return done
+
+
+def bring_public(runtime: Runtime, done: Ticked) -> None:
+    """Publish. A broken page template stops that, and a person hears of it, but not what goes out by mail."""
+    try:
+        done.published = publish(runtime.store, runtime.newsroom, now=done.now)
+    except InputError as error:
+        done.unpublished = str(error)
+        key = f"pages:{hashlib.sha256(done.unpublished.encode()).hexdigest()[:16]}:{done.now.date()}"
+        with runtime.store.write() as connection:
+            text = f"Pages and feeds stay as they are: {error}"
+            notices.tell(connection, key, "refused", text, done.now)
 
 
 def rename_outlets(runtime: Runtime) -> None:
