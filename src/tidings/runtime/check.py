@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tidings.config.checks import served_frequencies
-from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
+from tidings.config.yamltext import Mapping, Scalar, Sequence, read_text, read_yaml
 from tidings.model.problem import Problem, nearest
 from tidings.render.template_check import subject_problems, template_problems
 from tidings.render.templates import MailTemplates
@@ -40,21 +41,39 @@ def template_errors(newsroom: Newsroom) -> list[Problem]:
     """What is wrong with the templates and subjects that the schedules name."""
     templates = MailTemplates(newsroom.root / "templates")
     found: list[Problem] = []
-    used: dict[str, str] = {}
-    for schedule in newsroom.schedules.values():
-        file = f"schedules/{schedule.name}.yaml"
-        for part in schedule.deliver:
-            if isinstance(part, ListDelivery):
-                used.setdefault(part.template, file)
-                if part.subject:
-                    for message in subject_problems(templates, part.subject):
-                        found.append(Problem(file, 0, 0, f"subject: {message}", "mend the text between {{ and }}"))
-    for name, file in used.items():
+    used: dict[str, tuple[str, int, int]] = {}
+    for file, part in _deliveries(newsroom.root):
+        template, subject = part.get("template"), part.get("subject")
+        if isinstance(template, Scalar):
+            used.setdefault(template.text, (file, template.line, template.column))
+        else:
+            used.setdefault("digest", (file, part.line, part.column))
+        if isinstance(subject, Scalar) and subject.text:
+            for message in subject_problems(templates, subject.text):
+                mend = "mend the text between {{ and }}; items, lead, list, site and edition are known there"
+                found.append(Problem(file, subject.line, subject.column, f"subject: {message}", mend))
+    for name, place in used.items():
         if name not in templates.names():
-            found.append(Problem(file, 0, 0, f"there is no template {name!r}", nearest(name, templates.names())))
+            found.append(Problem(*place, f"there is no template {name!r}", nearest(name, templates.names())))
         else:
             found += template_problems(templates, name, languages=newsroom.site.languages)
     return found
+
+
+def _deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
+    """What schedules deliver to lists, as it is written: a mistake elsewhere in a schedule does not hide these."""
+    folder = root / "schedules"
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        file = path.relative_to(root).as_posix()
+        try:
+            text, _ = read_text(path.read_bytes(), file)
+        except OSError:
+            continue
+        node = read_yaml(text, file)[0] if text is not None else None
+        parts = node.get("deliver") if isinstance(node, Mapping) else None
+        for part in parts.items if isinstance(parts, Sequence) else ():
+            if isinstance(part, Mapping) and part.get("list") is not None:
+                yield file, part
 
 
 def _item(newsroom: Newsroom, found: Found) -> list[Problem]:
@@ -62,17 +81,28 @@ def _item(newsroom: Newsroom, found: Found) -> list[Problem]:
     for topic in found.topics:
         if topic not in newsroom.topics:
             mend = nearest(topic, newsroom.topics) if newsroom.topics else "declare it under `topics:` in tidings.yaml"
-            problems.append(Problem(found.ref, 0, 0, f"topic {topic!r} is not declared", mend, "warning"))
+            line = _line_of(newsroom.root / found.ref, "topics", topic)
+            problems.append(Problem(found.ref, line, 0, f"topic {topic!r} is not declared", mend, "warning"))
     known = {*newsroom.lists, *newsroom.channels}
     for name in found.not_in:
         if name not in known:
             said = f"not_in: there is no list or channel {name!r}"
-            problems.append(Problem(found.ref, 0, 0, said, nearest(name, known) if known else "", "warning"))
-    for image in found.images:
-        if not image.alt.strip():
-            said = f"the picture {image.src.rsplit('/', 1)[-1]} has no alt text; a digest with it would be held"
-            problems.append(Problem(found.ref, 0, 0, said, 'say what it shows: {src: ..., alt: "..."}', "warning"))
+            mend = nearest(name, known) if known else "take it out"
+            line = _line_of(newsroom.root / found.ref, "not_in", name)
+            problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
     return problems
+
+
+def _line_of(path: Path, key: str, word: str) -> int:
+    """The line where `word` stands under a key of the front matter; 0 where it cannot be found."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    begin = next((number for number, line in enumerate(lines) if line.startswith(f"{key}:")), None)
+    if begin is None:
+        return 0
+    return next((number for number, line in enumerate(lines[begin:], begin + 1) if word in line), begin + 1)
 
 
 def _readers(newsroom: Newsroom) -> list[Problem]:

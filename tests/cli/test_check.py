@@ -1,0 +1,167 @@
+"""`tidings check` names every mistake of a newsroom in one run, with file, line and mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Run
+
+MAIN = """\
+site:
+  title: {en: News, fr: Nouvelles}
+  url: news.example.org
+  languages: [en, ru]
+  timezone: Asia/Almatty
+  address: 10 Example Street
+  colour: blue
+topics: {water: Water}
+maill: {host: 127.0.0.1}
+mail:
+  host: 127.0.0.1
+  port: no
+  dkim: {domain: example.org}
+  password: hunter2
+lists:
+  digest:
+    name: Digest
+    from: news
+    fallback: [kk]
+    from: News <news@example.org>
+channels:
+  desk: {type: webhok, url: https://example.org/}
+  team: {type: slack, url: {env: NOT_SET_ANYWHERE}}
+notify: {channel: nobody}
+"""
+WEEKLY = """\
+cadence: {weekly: fryday 09:00, max_late: soon}
+select: {topics: [watter], max_items: 0, odrer: newest}
+deliver:
+  - {list: digst, frequency: weekly}
+  - {list: digest}
+"""
+MORE = """\
+cadence: {daily: "09:00", weekly: fri 09:00}
+deliver:
+  - {list: digest, frequency: daily, template: digset, subject: "{{ leed.title }}"}
+"""
+ITEM = """\
+---
+title: One
+embago: 2026-01-01
+---
+Text.
+"""
+DATED = """\
+---
+title: Two
+published: yesterday
+---
+Text.
+"""
+WARNED = """\
+---
+title: Three
+topics: [watr]
+not_in: [digestt]
+images: [{src: https://example.org/a.png}]
+---
+Text.
+"""
+BROKEN = "{% macro head() %}{% endmacro %}\n{% macro item(item) %}{{ item.titel }}{% endmacro %}\n{{ unknown_name }}\n"
+
+EXPECTED = [
+    ("tidings.yaml", 2, "'fr' is not among site.languages"),
+    ("tidings.yaml", 3, "is no web address"),
+    ("tidings.yaml", 5, "is no time zone"),
+    ("tidings.yaml", 7, "is no colour"),
+    ("tidings.yaml", 9, "unknown key 'maill'. Did you mean 'mail'?"),
+    ("tidings.yaml", 12, "is no whole number"),
+    ("tidings.yaml", 13, "signing with DKIM"),
+    ("tidings.yaml", 14, "secrets stand in the environment"),
+    ("tidings.yaml", 18, "is no address"),
+    ("tidings.yaml", 19, "'kk' is not among site.languages"),
+    ("tidings.yaml", 20, "'from' stands twice"),
+    ("tidings.yaml", 22, "'webhok' is no type. Did you mean 'webhook'?"),
+    ("tidings.yaml", 23, "NOT_SET_ANYWHERE"),
+    ("tidings.yaml", 24, "there is no channel 'nobody'"),
+    ("schedules/weekly.yaml", 1, "fryday"),
+    ("schedules/weekly.yaml", 1, "soon"),
+    ("schedules/weekly.yaml", 2, "there is no topic 'watter'. Did you mean 'water'?"),
+    ("schedules/weekly.yaml", 2, "max_items"),
+    ("schedules/weekly.yaml", 2, "unknown key 'odrer'. Did you mean 'order'?"),
+    ("schedules/weekly.yaml", 4, "there is no list 'digst'. Did you mean 'digest'?"),
+    ("schedules/more.yaml", 1, "daily and weekly stand together"),
+    ("schedules/more.yaml", 3, "there is no template 'digset'. Did you mean 'digest'?"),
+    ("schedules/more.yaml", 3, "leed"),
+    ("content/one.en.md", 3, "embago"),
+    ("content/two.en.md", 3, "yesterday"),
+    ("content/three.en.md", 3, "topic 'watr' is not declared. Did you mean 'water'?"),
+    ("content/three.en.md", 4, "there is no list or channel 'digestt'"),
+    ("content/three.en.md", 5, "no alt text"),
+    ("templates/mine/body.html.j2", 3, "unknown_name"),
+]
+
+
+def write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_many_mistakes_are_all_named_in_one_run(run_in: Run, tmp_path: Path) -> None:
+    for name, text in {
+        "tidings.yaml": MAIN,
+        "schedules/weekly.yaml": WEEKLY,
+        "schedules/more.yaml": MORE,
+        "schedules/mine.yaml": 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: all, template: mine}]\n',
+        "content/one.en.md": ITEM,
+        "content/two.en.md": DATED,
+        "content/three.en.md": WARNED,
+        "templates/mine/body.html.j2": BROKEN,
+    }.items():
+        write(tmp_path, name, text)
+    ran = run_in(tmp_path, "check")
+    assert ran.code == 1
+    lines = [line.removeprefix("warning: ") for line in ran.out.splitlines()]
+    missing = [
+        (file, line, said)
+        for file, line, said in EXPECTED
+        if not any(one.startswith(f"{file}:{line}:") and said in one for one in lines)
+    ]
+    assert not missing, (missing, ran.out)
+    assert len(EXPECTED) >= 20
+    assert "hunter2" not in ran.out + ran.err
+    found = run_in(tmp_path, "check", "--json").json
+    assert not found["ok"]
+    bare = [one for one in found["problems"] if not one["line"] and not one["file"].startswith("templates/")]
+    assert not bare, bare
+    explained = ("title: ", "max_items: ")  # these say in the message what would be right
+    silent = [
+        one
+        for one in found["problems"]
+        if not one["mend"] and not one["file"].startswith("templates/") and not one["message"].startswith(explained)
+    ]
+    assert not silent, silent
+    assert not (tmp_path / "tidings.db").exists() and not (tmp_path / "keys.json").exists()
+
+
+def test_each_readers_frequency_must_be_served(world: object, run: Run) -> None:
+    from tests.acceptance.world import World
+
+    assert isinstance(world, World)
+    daily = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: %s}]\n'
+    world.write("schedules/daily.yaml", daily % "daily")
+    run("subscribers", "add", "a@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
+    run("check").ok()
+    world.write("schedules/daily.yaml", daily % "weekly")
+    ran = run("check")
+    assert ran.code == 1 and "1 reader(s) of list 'digest' chose 'daily', which no schedule serves" in ran.out
+
+
+def test_a_sound_newsroom_is_well(world: object, run: Run) -> None:
+    from tests.acceptance.world import World, item
+
+    assert isinstance(world, World)
+    world.write("schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n")
+    world.write("content/one.en.md", item("One", topics="[water]"))
+    assert run("check").ok().out == "All is well.\n"
