@@ -160,6 +160,8 @@ def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None
             wish = Wish(each, fallback, frozenset(), name)
             notes = edit.notes if part.per == "edition" else ()
             selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
+            if not selection.stories:
+                continue
             outlet = f"{'list' if is_list else 'channel'}:{name}"
             groups += Group.split(outlet, selection, per_item=part.per == "item")
     return runtime.composer.render_groups(edit, groups, edition)
