@@ -165,8 +165,8 @@ def test_a_store_ahead_of_real_time_and_a_taken_port_are_refused_in_words(tmp_pa
         assert "Traceback" not in text
 
 
-def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path) -> None:
-    with make_world(tmp_path / "newsroom", f"sqlite:///{tmp_path / 'shared.db'}") as world:
+def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path, database_url: str) -> None:
+    with make_world(tmp_path / "newsroom", database_url) as world:
         prepared(world, readers=40)
         twin = tmp_path / "twin"
         shutil.copytree(world.root, twin)
