@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tidings.config.problems import Path, place
-from tidings.config.schedule import ListDelivery
+from tidings.config.schedule import RULES, ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.config.yamltext import Node
 from tidings.model.problem import Problem, nearest
@@ -37,22 +37,27 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
         *(("lists", name, "fallback") for name in lists),
         *(("channels", name, "languages") for name in channels),
     ]:
-        for language in _many(_map(_map(main.get(key)).get(name)).get(field)):
-            yield from _language(main, language, (key, name, field))
+        for number, language in _many(_map(_map(main.get(key)).get(name)).get(field)):
+            yield from _language(main, language, (key, name, field, number))
     for name, feed in _map(main.get("feeds")).items():
         if name == "all":
             yield ("feeds", name), "the feed `all` exists by itself", "give this one another name"
-        for topic in _many(_map(_map(feed).get("select")).get("topics")):
-            yield from _known(topic, topics, ("feeds", name, "select", "topics"), "topic")
+        for number, topic in _many(_map(_map(feed).get("select")).get("topics")):
+            yield from _known(topic, topics, ("feeds", name, "select", "topics", number), "topic")
     if lists and not main.get("mail"):
         yield ("lists",), "there are lists but no `mail`", "say under `mail:` how mail leaves"
+    for key in ("lists", "channels"):
+        for name, settings in _map(main.get(key)).items():
+            yield from _renamed(_map(settings).get("was"), _map(main.get(key)), (key, name, "was"))
     told = _map(main.get("notify")).get("channel")
     if isinstance(told, str):
         yield from _known(told, channels, ("notify", "channel"), "channel")
 
 
 def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """A list whose default frequency nobody serves works for who chooses another: no error."""
+    """What works for some: a default frequency that nobody serves, addresses to tell without a way to send."""
+    if _map(main.get("notify")).get("to") and not main.get("mail"):
+        yield ("notify", "to"), "nobody can be told by mail: there is no `mail`", "say under `mail:` how mail leaves"
     for name, settings in _map(main.get("lists")).items():
         served = {
             str(part.get("frequency", "all"))
@@ -75,13 +80,48 @@ def _schedule(
             if isinstance(part.get(kind), str):
                 yield from _known(part[kind], _map(main.get(f"{kind}s")), ("deliver", number, kind), kind)
     select = _map(schedule.get("select"))
-    for topic in _many(select.get("topics")):
-        yield from _known(topic, _map(main.get("topics")), ("select", "topics"), "topic")
-    for language in _many(select.get("languages")):
-        yield from _language(main, language, ("select", "languages"))
+    for number, topic in _many(select.get("topics")):
+        yield from _known(topic, _map(main.get("topics")), ("select", "topics", number), "topic")
+    for number, language in _many(select.get("languages")):
+        yield from _language(main, language, ("select", "languages", number))
     was = schedule.get("was")
     if was and any(other.rpartition("/")[2].partition(".")[0] == was for other in schedules):
         yield ("was",), f"`was: {was}`, but schedules/{was}.yaml still stands", "take one of the two out"
+    elif was and [other.get("was") for other in schedules.values()].count(was) > 1:
+        yield ("was",), f"two schedules say that they were {was!r}", "keep it in one of them"
+    yield from _outlets(schedule)
+
+
+def _outlets(schedule: Mapping[str, Any]) -> Iterator[Finding]:
+    """Each list and channel once; whom a repeating schedule serves on a list is said, not guessed."""
+    seen: set[tuple[str, str]] = set()
+    for number, part in enumerate(_parts(schedule)):
+        kind = next((kind for kind in ("list", "channel") if isinstance(part.get(kind), str)), None)
+        if kind is None:
+            continue
+        if (kind, part[kind]) in seen:
+            yield ("deliver", number, kind), f"{kind} {part[kind]!r} stands twice in `deliver`", "keep one"
+        seen.add((kind, part[kind]))
+        if kind == "list" and _repeats(schedule) and not part.get("frequency") and part.get("everyone") != "true":
+            said = f"list {part[kind]!r} needs `frequency` in a schedule that repeats"
+            yield (
+                ("deliver", number),
+                said,
+                "write `frequency: weekly`, or another name, or `frequency: all` for everyone",
+            )
+
+
+def _repeats(schedule: Mapping[str, Any]) -> bool:
+    cadence, select = _map(schedule.get("cadence")), _map(schedule.get("select"))
+    rules = {key for key in RULES if cadence.get(key)}
+    return bool(rules) and "at" not in rules and cadence.get("on") != "request" and not select.get("stories")
+
+
+def _renamed(was: Any, names: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+    if isinstance(was, str) and was in names:
+        yield path, f"`was: {was}`, but {was!r} still stands beside it", "take one of the two out"
+    elif was and [_map(settings).get("was") for settings in names.values()].count(was) > 1:
+        yield path, f"two say that they were {was!r}", "keep it in one of them"
 
 
 def _known(name: str, known: Mapping[str, Any], path: Path, what: str) -> Iterator[Finding]:
@@ -91,7 +131,7 @@ def _known(name: str, known: Mapping[str, Any], path: Path, what: str) -> Iterat
 
 
 def _language(main: Mapping[str, Any], language: str, path: Path) -> Iterator[Finding]:
-    languages = _many(_map(main.get("site")).get("languages")) or ["en"]
+    languages = [one for _, one in _many(_map(main.get("site")).get("languages"))] or ["en"]
     if language not in languages:
         yield path, f"{language!r} is not among site.languages", nearest(language, languages)
 
@@ -100,8 +140,12 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _many(value: Any) -> list[str]:
-    return [one for one in ([value] if isinstance(value, str) else value or []) if isinstance(one, str)]
+def _many(value: Any) -> list[tuple[int, str]]:
+    """Texts of a list, or the one text, with their numbers."""
+    written = [value] if isinstance(value, str) else value
+    if not isinstance(written, list):
+        return []
+    return [(number, one) for number, one in enumerate(written) if isinstance(one, str)]
 
 
 def _parts(schedule: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -9,21 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
-from tidings.config import yamltext
 from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
 from tidings.config.checks import cross_check
 from tidings.config.problems import place, problems_of
 from tidings.config.pruned import pruned
+from tidings.config.reading import MAIN, Reading, without_empty
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Document, Newsroom
-from tidings.config.yamltext import Node, read_text, read_yaml
+from tidings.config.types import Language, StoreAddress
+from tidings.config.yamltext import Node
 from tidings.model.item import Media
 from tidings.model.problem import Problem, nearest
 
-MAIN = "tidings.yaml"
+_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,101 +34,6 @@ class Loaded:
 
     newsroom: Newsroom | None
     problems: tuple[Problem, ...]
-
-
-@dataclass
-class _Reading:
-    """State of one load."""
-
-    root: Path
-    env: Mapping[str, str]
-    problems: list[Problem]
-    secrets: list[str]
-    nodes: dict[str, Node]
-    lenient: bool = False
-
-    def file(self, path: Path) -> tuple[dict[str, Any] | None, Node | None]:
-        """A file as plain maps, lists and text, references to secrets resolved; None where it cannot be read."""
-        name = path.relative_to(self.root).as_posix()
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            self.problems.append(Problem(name, 0, 0, f"cannot be read: {error.strerror}", "check name and permissions"))
-            return None, None
-        text, problems = read_text(raw, name)
-        if text is None:
-            self.problems.extend(problems)
-            return None, None
-        node, problems = read_yaml(text, name)
-        self.problems.extend(problems)
-        if node is None:
-            if not problems:
-                self.problems.append(Problem(name, 1, 0, "the file is empty", "write at least what the reference asks"))
-            return None, None
-        if not isinstance(node, yamltext.Mapping):
-            self.problems.append(
-                Problem(name, node.line, node.column, "expected `key: value` lines", "see the reference")
-            )
-            return None, None
-        self.nodes[name] = node
-        plain = self.plain(node, name, ())
-        assert isinstance(plain, dict)
-        return plain, node
-
-    def plain(self, node: Node, file: str, path: tuple[str, ...]) -> Any:
-        if isinstance(node, yamltext.Scalar):
-            return node.text
-        if isinstance(node, yamltext.Sequence):
-            return [self.plain(item, file, path) for item in node.items]
-        if len(node.entries) == 1 and node.entries[0][0].text in ("env", "file"):
-            key, value = node.entries[0]
-            if isinstance(value, yamltext.Scalar):
-                return self._secret(key.text, value, file)
-        found = {}
-        for key, value in node.entries:
-            if isinstance(value, yamltext.Scalar) and not value.text and not value.quoted:
-                continue  # `key:` with nothing behind it is as good as left out
-            found[key.text] = self.plain(value, file, (*path, key.text))
-            if key.text in ("password", "secret") and isinstance(value, yamltext.Scalar):
-                self.problems.append(
-                    Problem(
-                        file,
-                        value.line,
-                        value.column,
-                        f"{key.text}: secrets stand in the environment or in a file, never in YAML",
-                        f"write {key.text}: {{env: NAME}} or {{file: PATH}}",
-                    )
-                )
-        return found
-
-    def _secret(self, kind: str, value: yamltext.Scalar, file: str) -> str:
-        if kind == "env":
-            found = self.env.get(value.text)
-            if found is None:
-                mend = f"set it before you start: export {value.text}=..."
-                self.problems.append(
-                    Problem(file, value.line, value.column, f"the environment has no variable {value.text}", mend)
-                )
-        else:
-            try:
-                found = (self.root / value.text).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError):
-                found = None
-                self.problems.append(
-                    Problem(
-                        file, value.line, value.column, f"{value.text} cannot be read", "check name and permissions"
-                    )
-                )
-        if found:
-            self.secrets.append(found)
-        return found if found is not None else "missing"
-
-    def model(self, model: type[BaseModel], plain: Any, node: Node, file: str, context: Any, prefix: Any = ()) -> Any:
-        try:
-            return model.model_validate(plain, context=context)
-        except ValidationError as error:
-            self.problems.extend(problems_of(error, model, node, file, prefix))
-            return pruned(model, plain, error, context) if self.lenient else None
 
 
 def load(
@@ -143,121 +50,156 @@ def load(
     depends on the rest. Never to be run.
     """
     env = os.environ if env is None else env
-    reading = _Reading(root, env, [], [], {}, lenient)
     if not (root / MAIN).is_file():
         mend = "go to a newsroom's folder, name it with -C, or make one with `tidings init`"
         return Loaded(None, (Problem(MAIN, 0, 0, f"there is no newsroom in {root}", mend),))
+    loading = _Loading(Reading(root, env), lenient)
+    reading = loading.reading
     plain, node = reading.file(root / MAIN)
     document: Document | None = None
     written: dict[str, Any] = {}
     context: dict[str, Any] = {"languages": (), "timezone": "UTC"}
     if plain is not None and node is not None:
-        context = _context(plain)
-        if "TIDINGS_STORE" in env:
-            plain["store"] = env["TIDINGS_STORE"]
+        loading.store(plain, env)
         _refuse_several_senders(reading, plain, node)
-        written = dict(plain)
-        plain.setdefault("sources", {"newsroom": {"type": "folder", "path": "content"}})
+        written = without_empty(plain)
+        context = _context(written)
+        if plain.get("sources") is None:
+            plain["sources"] = {"newsroom": {"type": "folder", "path": "content"}}
         for key, known in (("sources", source_settings), ("channels", channel_settings)):
-            plain[key] = _adapters(reading, plain.get(key, {}), node, key, known)
-        document = reading.model(Document, plain, node, MAIN, context)
-    schedules, schedules_written = _schedules(reading, context)
+            plain[key] = loading.adapters(plain.get(key), node, key, known)
+        document = loading.model(Document, plain, node, MAIN, context)
+    schedules, schedules_written = loading.schedules(context)
     if MAIN in reading.nodes:
         reading.problems.extend(cross_check(written, schedules_written, reading.nodes))
     logo = _logo(reading, document.site.logo, root) if document else None
-    problems = tuple(sorted(reading.problems, key=lambda one: (one.file != MAIN, one.file, one.line, one.column)))
+    problems = tuple(reading.redacted())
     if document is None or (any(problem.level == "error" for problem in problems) and not lenient):
         return Loaded(None, problems)
     newsroom = Newsroom.model_construct(
         **{name: getattr(document, name) for name in Document.model_fields},
         root=root,
         schedules=schedules,
-        secrets=tuple(sorted(set(reading.secrets), key=len, reverse=True)),
+        secrets=reading.secrets(),
         logo=logo,
     )
     return Loaded(newsroom, problems)
 
 
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """Models out of what is read."""
+
+    reading: Reading
+    lenient: bool
+
+    def model(self, model: type[BaseModel], plain: Any, node: Node, file: str, context: Any, prefix: Any = ()) -> Any:
+        """The model, or None with its problems noted."""
+        try:
+            return model.model_validate(plain, context=context)
+        except ValidationError as error:
+            self.reading.problems.extend(problems_of(error, model, node, file, self.reading, prefix))
+            return pruned(model, plain, error, context) if self.lenient else None
+
+    def store(self, plain: dict[str, Any], env: Mapping[str, str]) -> None:
+        """TIDINGS_STORE goes before what is written. Neither is ever shown: it may hold a password."""
+        address = env.get("TIDINGS_STORE")
+        if address:
+            try:
+                TypeAdapter(StoreAddress).validate_python(address)
+                plain["store"] = address
+            except ValidationError as error:
+                said, _, mend = str(error.errors()[0].get("ctx", {}).get("error", "")).partition("; ")
+                self.reading.problem(MAIN, (0, 0), f"TIDINGS_STORE in the environment: {said}", mend)
+        if isinstance(plain.get("store"), str):
+            try:
+                password = urlsplit(plain["store"]).password
+            except ValueError:
+                password = None
+            if password:
+                self.reading.passwords += [plain["store"], password]
+
+    def adapters(self, written: Any, node: Node, key: str, known: Mapping[str, type[Frozen]]) -> dict[str, Any]:
+        """Settings of sources or channels, each by the class of its type."""
+        if written is None:
+            return {}
+        if not isinstance(written, dict):
+            self.reading.problem(MAIN, place(node, (key,)), f"{key}: expected a map of names", f"{key}: {{name: ...}}")
+            return {}
+        found = {}
+        for name, settings in written.items():
+            kind = settings.get("type") if isinstance(settings, dict) else None
+            if not isinstance(kind, str) or kind not in known:
+                said = f"{key}.{name}: {kind!r} is no type" if kind else f"{key}.{name} lacks `type`"
+                self.reading.problem(MAIN, place(node, (key, name, "type")), said, nearest(str(kind or ""), known))
+                continue
+            model = self.model(known[kind], settings, node, MAIN, None, (key, name))
+            if model is not None:
+                found[name] = model
+        return found
+
+    def schedules(self, context: Mapping[str, Any]) -> tuple[dict[str, Schedule], dict[str, Mapping[str, Any]]]:
+        """Valid schedules by name, and all as they are written, by file."""
+        found: dict[str, Schedule] = {}
+        written: dict[str, Mapping[str, Any]] = {}
+        folder = self.reading.root / "schedules"
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            # Editors and macOS leave `.#weekly.yaml` and `._weekly.yaml` beside a file.
+            if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
+                continue
+            file = path.relative_to(self.reading.root).as_posix()
+            plain, node = self.reading.file(path)
+            if plain is None or node is None:
+                continue
+            if "name" in plain:
+                place_ = place(node, ("name",), key=True)
+                self.reading.problem(file, place_, "unknown key 'name'", "the file's name is its name")
+            if any(other.rpartition(".")[0] == file.rpartition(".")[0] for other in written):
+                self.reading.problem(file, (0, 0), f"schedules/{path.stem} stands here twice", "keep one of the files")
+            written[file] = without_empty(plain)
+            model = self.model(Schedule, {**plain, "name": path.stem}, node, file, context)
+            if model is not None:
+                found[path.stem] = model
+        return found, written
+
+
 def _context(plain: Mapping[str, Any]) -> dict[str, Any]:
-    site = plain.get("site")
-    languages = site.get("languages", ["en"]) if isinstance(site, dict) else ["en"]
-    if isinstance(languages, str):
-        languages = [languages]
-    zone = site.get("timezone", "UTC") if isinstance(site, dict) else "UTC"
-    texts = tuple(language for language in languages if isinstance(language, str))
-    return {"languages": texts, "timezone": zone if isinstance(zone, str) else "UTC"}
+    """What readers of values need to know. Languages only where all of them are right: else one slip is told often."""
+    site = plain["site"] if isinstance(plain.get("site"), dict) else {}
+    languages = site.get("languages", ["en"])
+    languages = [languages] if isinstance(languages, str) else languages
+    zone = site.get("timezone", "UTC")
+    try:
+        known = TypeAdapter(tuple[Language, ...]).validate_python(languages)
+    except ValidationError:
+        known = ()
+    return {"languages": known, "timezone": zone if isinstance(zone, str) else "UTC"}
 
 
-def _refuse_several_senders(reading: _Reading, plain: dict[str, Any], node: Node) -> None:
+def _refuse_several_senders(reading: Reading, plain: dict[str, Any], node: Node) -> None:
     senders = plain.get("mail")
     if not isinstance(senders, list):
         return
     if len(senders) > 1:
-        line, column = place(node, ("mail", 1))
-        reading.problems.append(
-            Problem(MAIN, line, column, "a second sender is not in this version yet", "keep one under `mail`")
-        )
-    plain["mail"] = senders[0] if senders else {}
+        mend = "keep one under `mail`"
+        reading.problem(MAIN, place(node, ("mail", 1)), "a second sender is not in this version yet", mend)
+    plain["mail"] = senders[0] if senders else None
 
 
-def _adapters(
-    reading: _Reading, written: Any, node: Node, key: str, known: Mapping[str, type[Frozen]]
-) -> dict[str, Any]:
-    if not isinstance(written, dict):
-        line, column = place(node, (key,))
-        reading.problems.append(Problem(MAIN, line, column, f"{key}: expected a map of names", f"{key}: {{name: ...}}"))
-        return {}
-    found = {}
-    for name, settings in written.items():
-        kind = settings.get("type") if isinstance(settings, dict) else None
-        if not isinstance(kind, str) or kind not in known:
-            line, column = place(node, (key, name, "type"))
-            said = f"{key}.{name}: {kind!r} is no type" if kind else f"{key}.{name} lacks `type`"
-            reading.problems.append(Problem(MAIN, line, column, said, nearest(str(kind or ""), known)))
-            continue
-        model = reading.model(known[kind], settings, node, MAIN, None, (key, name))
-        if model is not None:
-            found[name] = model
-    return found
-
-
-def _schedules(
-    reading: _Reading, context: Mapping[str, Any]
-) -> tuple[dict[str, Schedule], dict[str, Mapping[str, Any]]]:
-    """Valid schedules by name, and all as they are written, by file."""
-    found: dict[str, Schedule] = {}
-    written: dict[str, Mapping[str, Any]] = {}
-    folder = reading.root / "schedules"
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        file = path.relative_to(reading.root).as_posix()
-        plain, node = reading.file(path)
-        if plain is None or node is None:
-            continue
-        written[file] = plain
-        if "name" in plain:
-            line, column = place(node, ("name",), key=True)
-            reading.problems.append(Problem(file, line, column, "unknown key 'name'", "the file's name is its name"))
-        if path.stem in found:
-            reading.problems.append(Problem(file, 0, 0, f"there is {path.stem}.yaml and .yml", "keep one of them"))
-        model = reading.model(Schedule, {**plain, "name": path.stem}, node, file, context)
-        if model is not None:
-            found[path.stem] = model
-    return found, written
-
-
-def _logo(reading: _Reading, name: str | None, root: Path) -> Media | None:
+def _logo(reading: Reading, name: str | None, root: Path) -> Media | None:
     if name is None:
         return None
     for folder in (root, root / "content"):
-        path = (folder / name).resolve()
-        if path.is_file() and path.is_relative_to(root.resolve()):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-            kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            return Media(digest, path.name, str(path), kind, path.stat().st_size)
-    line, column = place(reading.nodes[MAIN], ("site", "logo"))
-    reading.problems.append(
-        Problem(MAIN, line, column, f"logo: there is no file {name}", "put it there, or leave it out")
-    )
+        try:
+            path = (folder / name).resolve()
+            if path.is_file() and path.is_relative_to(root.resolve()):
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+                kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+                return Media(digest, path.name, str(path), kind, path.stat().st_size)
+        except OSError:
+            continue
+    mend = "put it there, or leave it out"
+    reading.problem(MAIN, place(reading.nodes[MAIN], ("site", "logo")), f"logo: there is no file {name}", mend)
     return None
 
 

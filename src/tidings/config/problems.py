@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from tidings.config import yamltext
+from tidings.config.reading import Reading, Reference
+from tidings.config.types import PlacedError
 from tidings.config.yamltext import Node
 from tidings.model.problem import Problem, nearest
 
@@ -17,115 +22,190 @@ Path = tuple[str | int, ...]
 
 _LATER = {
     ("mail", "dkim"): "signing with DKIM",
-    ("web", "metrics"): "metrics",
+    ("web", "metrics"): "an address for metrics",
     ("keep",): "retention",
 }
+_EMPTY_LIST = "write at least one: `- ...` on a line of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """One error of pydantic, whose path is that of the file: no tags of unions, no marks of keys."""
+
+    path: Path
+    kind: str
+    message: str
+    context: Mapping[str, Any]
+    cause: Any
+    branch: str = ""
 
 
 def problems_of(
-    error: ValidationError, model: type[BaseModel], node: Node, file: str, prefix: Path = ()
+    error: ValidationError, model: type[BaseModel], node: Node, file: str, reading: Reading, prefix: Path = ()
 ) -> list[Problem]:
-    """Every problem of one validation, in the order of the file."""
+    """Every problem of one validation, in the order of the file; nothing of what a reference to a secret holds."""
     found: list[Problem] = []
-    flat = list(_flat(error, prefix))
-    for path, kind, message, cause in flat:
-        if kind == "too_short" and any(other[: len(path)] == path != other for other, *_ in flat):
+    faults = list(_faults(error, prefix))
+    for fault in faults:
+        if fault.kind == "too_short" and any(
+            other.path[: len(fault.path)] == fault.path != other.path for other in faults
+        ):
             continue  # it is short only because its parts were refused
-        line, column = place(node, path, key=kind == "extra_forbidden")
-        found.append(_problem(model, path[len(prefix) :], path, kind, message, cause, file, line, column))
+        if fault.kind == "missing" and _misspelt(fault, faults):
+            continue
+        reference = _reference(node, fault.path, reading.references)
+        if reference is not None and reference.value is None:
+            continue  # told already
+        place_ = place(node, fault.path, key=fault.kind in ("extra_forbidden", "key"))
+        message, mend = _words(fault, model, fault.path[len(prefix) :])
+        if reference is not None and reference.value is not None and _shows(message + mend, reference.value):
+            message, mend = f"{_name(fault.path)}: {reference.label} does not fit here", "see the reference"
+        found.append(Problem(file, *place_, message, mend))
     return sorted(found, key=lambda problem: (problem.line, problem.column))
 
 
-def _flat(error: ValidationError, prefix: Path) -> Iterator[tuple[Path, str, str, Any]]:
+def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
     for one in error.errors(include_url=False):
-        cause = one.get("ctx", {}).get("error")
+        context = one.get("ctx", {})
+        cause = context.get("error")
+        kind = one["type"]
+        location = one["loc"]
+        if location and location[-1] == "[key]":
+            location, kind = location[:-1], "key"
+        branch = next((str(part) for part in location if str(part) in _TAGS), "")
+        path = (*prefix, *(part for part in location if str(part) not in _TAGS))
         if isinstance(cause, ValidationError):
-            yield from _flat(cause, (*prefix, *one["loc"]))
+            yield from _faults(cause, path)
         else:
-            yield (*prefix, *one["loc"]), one["type"], one["msg"], cause
-
-
-def _problem(
-    model: type[BaseModel],
-    inner: Path,
-    path: Path,
-    kind: str,
-    message: str,
-    cause: Any,
-    file: str,
-    line: int,
-    column: int,
-) -> Problem:
-    name = str(path[-1]) if path else ""
-    words = tuple(str(part) for part in path if isinstance(part, str))
-    if kind == "extra_forbidden":
-        if words in _LATER:
-            return Problem(
-                file, line, column, f"{name!r} ({_LATER[words]}) is not in this version yet", "take the key out"
+            yield _Fault(
+                (*path, *cause.path) if isinstance(cause, PlacedError) else path,
+                kind,
+                one["msg"],
+                context,
+                cause,
+                branch,
             )
-        return Problem(file, line, column, f"unknown key {name!r}", nearest(name, keys_at(model, inner[:-1])))
-    if kind == "missing":
-        return Problem(file, line, column, f"{name!r} is missing", f"add `{name}: ...` here")
-    if cause is not None:
-        said, _, mend = str(cause).partition("; ")
-        return Problem(file, line, column, f"{name}: {said}" if name else said, mend)
-    said = message[:1].lower() + message[1:]
-    return Problem(file, line, column, f"{name}: {said}")
+
+
+_TAGS = ("ListDelivery", "ChannelDelivery")
+"""Tags of the one union, named after their models."""
+
+
+def _misspelt(missing: _Fault, faults: list[_Fault]) -> bool:
+    """Whether an unknown key beside it is likely to be the one that is missing: one mistake, one problem."""
+    name = str(missing.path[-1])
+    beside = [
+        str(other.path[-1])
+        for other in faults
+        if other.kind == "extra_forbidden" and other.path[:-1] == missing.path[:-1]
+    ]
+    return bool(get_close_matches(name, beside, n=1, cutoff=0.6))
+
+
+def _shows(text: str, secret: str) -> bool:
+    """Whether some word of a secret stands in a text."""
+    return repr(secret) in text or any(word in text.casefold() for word in re.findall(r"\w{3,}", secret.casefold()))
+
+
+def _name(path: Path) -> str:
+    return next((part for part in reversed(path) if isinstance(part, str)), "")
+
+
+def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str]:
+    """What is wrong, and how to mend it."""
+    name, context = _name(fault.path), fault.context
+    match fault.kind:
+        case "extra_forbidden":
+            words = tuple(str(part) for part in fault.path if isinstance(part, str))
+            if words in _LATER:
+                return f"{name!r} ({_LATER[words]}) is not in this version yet", "remove the key"
+            if fault.branch == "ListDelivery" and name == "channel":
+                return "list and channel stand together", "begin another entry: `- channel: ...`"
+            return f"unknown key {name!r}", nearest(name, keys_at(model, inner[:-1], fault.branch))
+        case "missing" if fault.branch:
+            return "neither `list` nor `channel` stands here", "say where it goes: `list: NAME` or `channel: NAME`"
+        case "missing":
+            return f"{name!r} is missing", f"add `{name}: ...` here"
+        case "key":
+            return str(fault.cause or fault.message).partition("; ")[0], _mend(fault.cause)
+        case "literal_error":
+            return f"{name}: must be {context['expected']}", ""
+        case "greater_than_equal":
+            return f"{name}: must be at least {context['ge']}", ""
+        case "less_than_equal":
+            return f"{name}: must be at most {context['le']}", ""
+        case "string_type":
+            return f"{name}: expected one value here, not a list or a map", ""
+        case "dict_type" | "mapping_type" | "model_type" | "model_attributes_type":
+            return f"{name}: expected a map here", "write `key: value` lines below it, indented"
+        case "tuple_type" | "list_type":
+            return f"{name}: expected a list here", "begin each line below it with `- `"
+        case "too_short":
+            return f"{name}: nothing stands here", _EMPTY_LIST
+        case _ if fault.cause is not None:
+            said = str(fault.cause).partition("; ")[0].removeprefix(f"{name}: ")
+            return f"{name}: {said}" if name and not said.startswith(repr(name)) else said, _mend(fault.cause)
+    return f"{name}: {fault.message[:1].lower()}{fault.message[1:]}", ""
+
+
+def _mend(cause: Any) -> str:
+    return str(cause).partition("; ")[2] if cause is not None else ""
+
+
+def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> Reference | None:
+    """The reference to a secret that the value at a path comes from."""
+    current: Node | None = node
+    for part in path:
+        if isinstance(current, yamltext.Sequence) and isinstance(part, str) and current.items:
+            current = current.items[0]
+        if isinstance(current, yamltext.Mapping):
+            current = current.get(str(part))
+        elif isinstance(current, yamltext.Sequence) and isinstance(part, int) and part < len(current.items):
+            current = current.items[part]
+        if current is None:
+            return None
+        if id(current) in references:
+            return references[id(current)]
+    return None
 
 
 def place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
     """Line and column of the value at a path, or of its key; of the nearest thing above where it is missing."""
     line, column = node.line, node.column
-    current: Node | None = node
+    current: Node = node
     for number, part in enumerate(path):
-        following: Node | None = None
+        if isinstance(current, yamltext.Sequence) and isinstance(part, str) and current.items:
+            current = current.items[0]  # `mail` as a list of one
         if isinstance(current, yamltext.Mapping) and isinstance(part, str):
-            for name, value in current.entries:
-                if name.text == part:
-                    following = value
-                    last = number == len(path) - 1
-                    at: yamltext.Scalar | Node = (
-                        name if (key and last) or not isinstance(value, yamltext.Scalar) else value
-                    )
-                    line, column = at.line, at.column
-                    if isinstance(value, yamltext.Scalar) and not value.text:
-                        line, column = name.line, name.column
+            entry = next((entry for entry in current.entries if entry[0].text == part), None)
+            if entry is None:
+                break
+            name, current = entry
+            there = isinstance(current, yamltext.Scalar) and (current.text or current.quoted)
+            at = current if there and not (key and number == len(path) - 1) else name
+            line, column = at.line, at.column
         elif isinstance(current, yamltext.Sequence) and isinstance(part, int) and part < len(current.items):
-            following = current.items[part]
-            line, column = following.line, following.column
-        if following is not None:
-            current = following
-        # A part that is not in the file names a branch of the schema, or what is missing: stay where we are.
+            current = current.items[part]
+            line, column = current.line, current.column
+        # One value where a list may stand has no places of its own: stay where we are.
     return line, column
 
 
-def keys_at(model: type[BaseModel], path: Path) -> list[str]:
-    """The keys that the schema knows at a path."""
+def keys_at(model: type[BaseModel], path: Path, branch: str = "") -> list[str]:
+    """The keys that the schema knows at a path; `branch` names the model of a union."""
     candidates: list[Any] = [model]
     for part in path:
         following: list[Any] = []
         for candidate in candidates:
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                for name, field in candidate.model_fields.items():
-                    if part in (name, field.alias):
-                        following.extend(_inside(field.annotation))
-                        following.extend(t for meta in field.metadata for t in _written(meta))
-        # Numbers, names of a map and tags of a union stand for themselves.
+            for name, field in candidate.model_fields.items():
+                if part in (name, field.alias):
+                    written = getattr(candidate, "WRITTEN_AS", {}).get(name)
+                    following.extend([written] if written else _inside(field.annotation))
+        # Numbers and names of a map stand for themselves.
         candidates = following or candidates
-    return sorted(
-        {
-            field.alias or name
-            for candidate in candidates
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel)
-            for name, field in candidate.model_fields.items()
-        }
-    )
-
-
-def _written(metadata: Any) -> list[Any]:
-    """The model of what is written, where a validator reads it into something else (`cadence`)."""
-    hints = getattr(getattr(metadata, "func", None), "__globals__", {})
-    return [hints["CadenceText"]] if getattr(getattr(metadata, "func", None), "__name__", "") == "_cadence" else []
+    if any(candidate.__name__ == branch for candidate in candidates):
+        candidates = [candidate for candidate in candidates if candidate.__name__ == branch]
+    return sorted({field.alias or name for candidate in candidates for name, field in candidate.model_fields.items()})
 
 
 def _inside(annotation: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from tidings.config.adapters import Frozen
 from tidings.config.holidays import Holidays
@@ -17,12 +17,13 @@ from tidings.config.types import (
     Line,
     Name,
     Names,
+    PlacedError,
     PlainAddress,
     Text,
     Zone,
     one_or_many,
 )
-from tidings.model.cadence import Cadence, OnNew, OnRequest, parse_rule, parse_skip_date, parse_window
+from tidings.model.cadence import Cadence, OnNew, parse_rule, parse_skip_date, parse_window
 from tidings.model.text import Localised
 
 RULES = ("daily", "weekly", "monthly", "cron", "every", "at", "on")
@@ -64,8 +65,11 @@ class CadenceText(Frozen):
         elif value and info.field_name == "holidays":
             Holidays(value)
         else:
-            for text in value or ():
-                parse_skip_date(text)
+            for number, text in enumerate(value or ()):
+                try:
+                    parse_skip_date(text)
+                except ValueError as error:
+                    raise PlacedError(str(error), number) from None
         return value
 
 
@@ -144,11 +148,12 @@ class ChannelDelivery(Frozen):
     max_posts: Int | None = Field(default=None, ge=1, description="Most posts of an edition; the rest wait.")
 
 
-LIST_TAG, CHANNEL_TAG = "(to a list)", "(to a channel)"
+LIST_TAG, CHANNEL_TAG = "ListDelivery", "ChannelDelivery"
 
 
 def _delivery_tag(value: Any) -> str:
-    is_channel = isinstance(value, ChannelDelivery) or (isinstance(value, dict) and "channel" in value)
+    is_channel = isinstance(value, dict) and "channel" in value and "list" not in value
+    is_channel = is_channel or isinstance(value, ChannelDelivery)
     return CHANNEL_TAG if is_channel else LIST_TAG
 
 
@@ -161,6 +166,8 @@ Delivery = Annotated[
 class Schedule(Frozen):
     """One schedule: when, what, to whom."""
 
+    WRITTEN_AS = {"cadence": CadenceText}  # noqa: RUF012 - a ClassVar of its base
+
     title: Text | None = Field(default=None, description="Title of its editions; default: its name.")
     cadence: Annotated[Cadence, BeforeValidator(_cadence)] = Field(description="When it is due.")
     approval: Annotated[Approval | None, BeforeValidator(_approval)] = Field(
@@ -171,21 +178,6 @@ class Schedule(Frozen):
     backfill: Int = Field(default=0, ge=0, description="Newest stories that go out though they were out before.")
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
     name: Name = Field(description="The name of its file.")
-
-    @model_validator(mode="after")
-    def _frequencies(self) -> Schedule:
-        repeats = not isinstance(self.cadence.rule, OnRequest) and self.cadence.repeats and not self.select.stories
-        seen: set[str] = set()
-        for part in self.deliver:
-            where = f"list {part.list!r}" if isinstance(part, ListDelivery) else f"channel {part.channel!r}"
-            if where in seen:
-                raise ValueError(f"{where} stands twice in `deliver`; keep one")
-            seen.add(where)
-            if isinstance(part, ListDelivery) and repeats and part.frequency is None and not part.everyone:
-                raise ValueError(
-                    f"{where} needs `frequency` in a schedule that repeats: a name like weekly, or `all` for everyone"
-                )
-        return self
 
     def heading(self, language: str, default_language: str = "") -> str:
         """Its title in a language, else its name in words."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
 from tidings.config.schedule import Schedule
@@ -17,12 +17,14 @@ from tidings.config.types import (
     Address,
     Bool,
     Colour,
+    FeedbackId,
     Int,
     Languages,
     Line,
     Name,
     Names,
     PlainAddress,
+    Proxies,
     Rate,
     SiteUrl,
     StoreAddress,
@@ -45,6 +47,14 @@ class Site(Frozen):
     colour: Colour = Field(default="#0077b6", description='Main colour, like "#0077b6".')
     logo: Line | None = Field(default=None, description="Picture of the publisher: PNG or JPEG, relative to here.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _colour_is_no_comment(cls, written: Any) -> Any:
+        """`colour: #0077b6` is a key with a comment behind it."""
+        if isinstance(written, dict) and "colour" in written and written["colour"] is None:
+            return {**written, "colour": ""}
+        return written
+
     @cached_property
     def zone(self) -> ZoneInfo:
         """The site's time zone."""
@@ -56,9 +66,7 @@ class Web(Frozen):
 
     host: Line = Field(default="127.0.0.1", description="Address to listen on.")
     port: Int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
-    trust: Annotated[tuple[Line, ...], BeforeValidator(one_or_many)] = Field(
-        default=("127.0.0.1",), description="Proxies whose X-Forwarded headers are believed."
-    )
+    trust: Proxies = Field(default=("127.0.0.1",), description="Proxies whose X-Forwarded headers are believed.")
 
 
 class Select(Frozen):
@@ -86,7 +94,7 @@ class Sender(Frozen):
     connections: Int = Field(default=4, ge=1, le=64, description="SMTP connections at once.")
     rate: Rate | None = Field(default=None, description="Most messages in a time, like 50/s.")
     return_path: PlainAddress | None = Field(default=None, description="Where bounces go; default: the list's sender.")
-    feedback_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{5,15}$")] | None = Field(
+    feedback_id: FeedbackId | None = Field(
         default=None, description="Sender part of Feedback-ID, 5 to 15 letters or digits."
     )
 
@@ -145,7 +153,7 @@ class Newsroom(Document):
 
     root: Path
     schedules: Mapping[str, Schedule] = Field(default_factory=dict)
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = Field(default=(), repr=False)
     logo: Media | None = None
 
     @property

@@ -6,25 +6,40 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import parseaddr
+from ipaddress import ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, SecretStr, ValidationInfo
+import idna
+from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
 from tidings.model.text import Localised
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?(?:-[A-Z]{2})?")
-_MISTAKEN = {"kz": "kk", "ua": "uk", "cn": "zh", "jp": "ja", "cz": "cs", "gr": "el", "dk": "da", "se": "sv", "uk": "uk"}
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_MISTAKEN = {"kz": "kk", "ua": "uk", "cn": "zh", "jp": "ja", "cz": "cs", "gr": "el", "dk": "da", "by": "be", "tj": "tg"}
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+
+
+class PlacedError(ValueError):
+    """A wrong value inside of what one reader reads: `path` leads to it from there."""
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class NoTextError(ValueError):
+    """A list or a map where one value belongs."""
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise ValueError("expected one value here, not a list or a map")
+    raise NoTextError("expected one value here, not a list or a map")
 
 
 def _bool(value: Any) -> bool:
@@ -38,7 +53,7 @@ def _bool(value: Any) -> bool:
 def _int(value: Any) -> int:
     if isinstance(value, int):
         return value
-    if not re.fullmatch(r"-?\d{1,9}", _text(value)):
+    if not re.fullmatch(r"-?[0-9]{1,9}", _text(value)):
         raise ValueError(f"{value!r} is no whole number; write it in digits, like 12")
     return int(value)
 
@@ -60,9 +75,24 @@ def _address(value: Any) -> str:
     name, address = parseaddr(text)
     local, at, domain = address.rpartition("@")
     whole = text == address or (text.endswith(f"<{address}>") and bool(name))
-    if not (at and local and domain) or " " in address or not whole or text.count("@") - name.count("@") != 1:
+    if "," in text and '"' not in text and text.endswith(">") and text.count("@") == 1:
+        before, _, behind = text.partition("<")
+        raise ValueError(f"a name with a comma needs quotes; write '\"{before.strip()}\" <{behind}'")
+    if not (at and whole) or "\t" in text or text.count("@") - name.count("@") != 1 or not _is_domain(domain):
         raise ValueError(f"{text!r} is no address; write it like news@example.org or News desk <news@example.org>")
+    if not _LOCAL_PART.fullmatch(local) or len(local) > 64:
+        said = "; servers everywhere take only Latin letters, digits and . _ + - before the @"
+        raise ValueError(f"{text!r} is no address that everyone can write to{said}")
     return text
+
+
+def _is_domain(text: str) -> bool:
+    """A host name, also with letters of other scripts (RFC 5890)."""
+    try:
+        encoded = idna.encode(text, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return False
+    return all(re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?", label) for label in encoded.split("."))
 
 
 def _plain_address(value: Any) -> str:
@@ -75,16 +105,68 @@ def _plain_address(value: Any) -> str:
 def _colour(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError(f'{text!r} is no colour; write six digits in quotes, like "#0077b6"')
+        said = "a # begins a comment, so nothing stands here" if not text else f"{text!r} is no colour"
+        raise ValueError(f'{said}; write six digits in quotes, like "#0077b6"')
     return text.lower()
 
 
 def _url(value: Any) -> str:
     text = _line(value)
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or " " in text:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    right = parts.scheme in ("http", "https") and "@" not in parts.netloc and not re.search(r"\s", text)
+    if not right or not (_is_domain(host) or _is_network(host)):
         raise ValueError(f"{text!r} is no web address; write it like https://news.example.org/")
     return text
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _secret_url(value: SecretStr) -> SecretStr:
+    """Its errors never show it: whoever has the address can post."""
+    try:
+        _url(value.get_secret_value())
+    except ValueError:
+        raise ValueError("this is no web address; write it like https://hooks.example.org/...") from None
+    return value
+
+
+def _proxy(value: Any) -> str:
+    text = _line(value)
+    if not _is_network(text):
+        raise ValueError(f"{text!r} is no IP address; write it like 127.0.0.1 or 10.0.0.0/8")
+    return text
+
+
+def _store(value: SecretStr) -> SecretStr:
+    """An address that SQLAlchemy takes; its errors never show it, it may hold a password."""
+    text = value.get_secret_value()
+    mend = "write sqlite:///tidings.db or postgresql://host/database"
+    if text.startswith("sqlite:"):
+        if not re.fullmatch(r"sqlite:///[^?#\x00-\x1f]+", text) or text.endswith(("/", ":memory:")):
+            raise ValueError("this names no file for SQLite; write sqlite:///tidings.db, with three slashes")
+        return value
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"this is no address of a database; {mend}") from None
+    if parts.scheme == "postgres":
+        raise ValueError("postgres:// is spelt otherwise here; write postgresql://")
+    if parts.scheme not in ("postgresql", "postgresql+psycopg"):
+        raise ValueError(f"this is no address of a database that is known here; {mend}")
+    if len(parts.path) < 2:
+        raise ValueError("the address names no database; write postgresql://host/database")
+    return value
 
 
 def _site_url(value: Any) -> str:
@@ -101,6 +183,13 @@ def _language(value: Any) -> str:
     if not _LANGUAGE.fullmatch(text):
         raise ValueError(f"{text!r} is no language tag; write it like en, ru, kk or kk-Cyrl (BCP 47)")
     return text
+
+
+def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise PlacedError(f"{value!r} stands twice; keep one", number)
+    return values
 
 
 def _zone(value: Any) -> str:
@@ -128,33 +217,33 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     if not isinstance(value, dict) or not value:
         raise ValueError("write one text, or a map of languages: {en: News, ru: Новости}")
     languages: tuple[str, ...] = (info.context or {}).get("languages", ())
-    for language in value:
+    texts = {}
+    for language, text in value.items():
         if languages and language not in languages:
-            raise ValueError(f"{language!r} is not among site.languages ({', '.join(languages)})")
-    texts = {language: _line(text) for language, text in value.items()}
+            said = f"{language!r} is not among site.languages ({', '.join(languages)})"
+            raise PlacedError(f"{said}; add it there, or take this text out", language)
+        try:
+            texts[language] = _line(text)
+        except ValueError as error:
+            raise PlacedError("nothing stands here; write the text" if text is None else str(error), language) from None
     first = next((texts[language] for language in languages if language in texts), next(iter(texts.values())))
     return Localised(first, texts)
 
 
 def _rate(value: Any) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h|d)", _text(value)) if not isinstance(value, float) else None
+    """Messages a second."""
     if isinstance(value, float):
         return value
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*/\s*(s|m|h|d)", _text(value))
     if not match or float(match[1]) == 0:
         raise ValueError(f"{value!r} is no rate; write it like 50/s, 3000/m or 10000/h")
     return float(match[1]) / {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
-def _store(value: Any) -> Any:
-    """Never repeats the address: it may hold a password."""
-    text = value if isinstance(value, SecretStr) else _line(value)
-    if isinstance(text, str) and not re.match(
-        r"sqlite:///[^/?]|sqlite:////[^/?]|postgres(ql(\+psycopg)?)?://[^/\s]*/\S", text
-    ):
-        raise ValueError(
-            "this is no address of a store (TIDINGS_STORE goes before it); write it like sqlite:///tidings.db or "
-            "postgresql://user:password@host/name"
-        )
+def _feedback_id(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{5,15}", text):
+        raise ValueError(f"{text!r} is no Feedback-ID; write 5 to 15 letters, digits, - or _")
     return text
 
 
@@ -179,8 +268,11 @@ Language = Annotated[str, _typed(_language)]
 Zone = Annotated[str, _typed(_zone)]
 Name = Annotated[str, _typed(_name)]
 Text = Annotated[Localised, _typed(_localised)]
-StoreAddress = Annotated[SecretStr, _typed(_store)]
+StoreAddress = Annotated[SecretStr, AfterValidator(_store)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""
 Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
-Languages = Annotated[tuple[Language, ...], BeforeValidator(one_or_many)]
+Languages = Annotated[tuple[Language, ...], BeforeValidator(one_or_many), AfterValidator(_all_different)]
+Proxies = Annotated[tuple[Annotated[str, _typed(_proxy)], ...], BeforeValidator(one_or_many)]
+FeedbackId = Annotated[str, _typed(_feedback_id)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]

@@ -193,9 +193,6 @@ class _Reader:
         if depth > MAX_DEPTH:
             self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
         if isinstance(event, ScalarEvent):
-            if any("\ud800" <= letter <= "\udfff" for letter in event.value):
-                self.note(index, "an escape here stands for half a character", "write the character itself")
-                return Scalar("", line, column, quoted=True)
             return Scalar(event.value, line, column, quoted=event.style is not None)
         if isinstance(event, SequenceStartEvent):
             items = []
