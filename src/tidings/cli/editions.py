@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidings.cli.app import Json, Now, app, console, opened, place, print_json, show
-from tidings.cli.report_delivery import report_delivered
+from tidings.cli.report_delivery import deliver
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError
@@ -114,7 +114,7 @@ def mail_test(
         _collect(runtime)
         count = queue_test_mails(runtime, _schedule(runtime, schedule), addresses, runtime.now(), language or None)
         console.print(f"{count} test mail(s).")
-        report_delivered(runtime.deliver())
+        deliver(runtime)
 
 
 @app.command("send")
@@ -149,7 +149,7 @@ def send_command(
         if composed.edition.state is EditionState.HELD:
             _explain_hold(composed.edition)
             return
-        report_delivered(runtime.deliver())
+        deliver(runtime)
 
 
 def _confirm(total: int) -> None:
@@ -167,7 +167,7 @@ def release(edition: EditionName, now: Now = "") -> None:
     with opened(now) as runtime:
         one = runtime.composer.release(_held(runtime, edition), runtime.now(), getpass.getuser())
         console.print(f"{one.name} is released.")
-        report_delivered(runtime.deliver())
+        deliver(runtime)
 
 
 @app.command()
@@ -192,7 +192,7 @@ def recompose(edition: EditionName, now: Now = "") -> None:
             _explain_hold(one)
             return
         console.print(f"{one.name} passes every gate now, and goes.")
-        report_delivered(runtime.deliver())
+        deliver(runtime)
 
 
 def _explain_hold(edition: Edition) -> None:

@@ -1,13 +1,58 @@
-"""What a run of deliveries did, in words and as an exit code."""
+"""A run of deliveries: a bar while it lasts, then what it did, in words and as an exit code."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidings.cli.app import console, errors
 from tidings.pipeline.handing import Delivered
+from tidings.runtime.newsroom import Runtime
+from tidings.store import ledger
 
 FAILED = ("rejected", "in_doubt", "quarantined")
+_LOOK = 0.3
+
+
+@contextmanager
+def sending(runtime: Runtime) -> Iterator[None]:
+    """A bar on a terminal, nothing elsewhere. It reads the ledger beside the work and never holds it up."""
+    if not errors.is_terminal:
+        yield
+        return
+    ended = threading.Event()
+    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+    def look(progress: Progress) -> None:
+        most, task = 0, None
+        while not ended.wait(_LOOK):
+            with runtime.store.read() as connection:
+                left = ledger.count_going(connection)
+            most = max(most, left)
+            if most and task is None:
+                task = progress.add_task("", total=most)
+            if task is not None:
+                progress.update(task, total=most, completed=most - left)
+
+    with Progress(*columns, console=errors, transient=True) as progress:
+        looking = threading.Thread(target=look, args=(progress,), daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            looking.join()
+
+
+def deliver(runtime: Runtime) -> None:
+    """Send what is due and report it."""
+    with sending(runtime):
+        done = runtime.deliver()
+    report_delivered(done)
 
 
 def report_delivered(done: Delivered) -> None:

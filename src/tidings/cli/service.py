@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from tidings.cli.app import Json, Now, app, console, errors, opened, place, print_json
-from tidings.cli.report_delivery import FAILED
+from tidings.cli.report_delivery import FAILED, sending
 from tidings.runtime.tick import Ticked, tick
 
 
 @app.command("tick")
 def tick_command(now: Now = "", json: Json = False) -> None:
     """Do now what is due, wait for its deliveries, say what happened, exit."""
-    with opened(now) as runtime:
+    with opened(now) as runtime, sending(runtime):
         done = tick(runtime, runtime.now())
     if json:
         print_json(_as_json(done))

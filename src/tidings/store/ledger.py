@@ -161,6 +161,14 @@ def _cancel(connection: Connection, which: ColumnElement[bool], now: datetime) -
     return done.rowcount
 
 
+def count_going(connection: Connection) -> int:
+    """Deliveries of open mailings that have not ended and are not put off."""
+    d, m = t.deliveries.c, t.mailings.c
+    states = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED)
+    query = select(func.count()).select_from(t.deliveries.join(t.mailings, m.id == d.mailing))
+    return int(connection.execute(query.where(m.open.is_(True), d.state.in_(states))).scalar_one())
+
+
 def anything_left(connection: Connection, edition: int) -> bool:
     """Whether something of the edition could still go out."""
     d, m = t.deliveries.c, t.mailings.c
