@@ -24,10 +24,12 @@ def init(
 ) -> None:
     """Make a new newsroom that runs."""
     made = init_newsroom(place.root / folder)
-    console.print(f"A newsroom stands in {made}. Next:\n")
-    console.print(f"  tidings check -C {folder}      what is right and wrong in it")
-    console.print(f"  tidings plan -C {folder}       what goes out next, to whom, and why")
-    console.print(f"  tidings run -C {folder}        watch, publish and send; pages on http://127.0.0.1:8080/")
+    console.print(f"A newsroom stands in {made}. Next:\n", markup=False)
+    console.print(f"  tidings check -C {folder}      what is right and wrong in it", markup=False)
+    console.print(f"  tidings plan -C {folder}       what goes out next, to whom, and why", markup=False)
+    console.print(
+        f"  tidings run -C {folder}        watch, publish and send; pages on http://127.0.0.1:8080/", markup=False
+    )
 
 
 @app.command()

@@ -29,7 +29,7 @@ from tidings.pipeline.prepare import Preparation
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.render.templates import MailTemplates
 from tidings.sources.base import Source, SourceContext
-from tidings.store import migrate
+from tidings.store import migrate, subscribers
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness, acquire
 
@@ -144,6 +144,10 @@ class Runtime:
         assert self._deliverer is not None
         done = self._deliverer.run_until_idle()
         finish_editions(self.store, self.now())
+        if done.states["accepted"]:
+            # So that a look ahead sees how far readers were served, as composing does.
+            with self.store.write() as connection:
+                subscribers.set_marks(connection)
         return done
 
     def stop(self) -> None:

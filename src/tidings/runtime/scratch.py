@@ -14,6 +14,7 @@ from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
 from tidings.pipeline.collect import collect
 from tidings.runtime.newsroom import Runtime
+from tidings.store import subscribers
 from tidings.store.engine import Store
 
 
@@ -44,4 +45,6 @@ def scratch(runtime: Runtime) -> Iterator[Runtime]:
         with Runtime(newsroom, keys=runtime.keys) as other:
             other.at(runtime.now())
             collect(other.store, other.sources, now=other.now(), url=newsroom.site.url)
+            with other.store.write() as connection:
+                subscribers.set_marks(connection)
             yield other
