@@ -37,7 +37,9 @@ def test_the_plain_loader_would_change_them() -> None:
 
 
 def test_quoted_and_block_scalars_are_their_value() -> None:
-    node, problems = read_yaml("a: \"x\\ty # no\"\nb: 'it''s'\nc: |\n  one\n  two\nd: >-\n  one\n  two\ne: ''\nf:\n", "f")
+    node, problems = read_yaml(
+        "a: \"x\\ty # no\"\nb: 'it''s'\nc: |\n  one\n  two\nd: >-\n  one\n  two\ne: ''\nf:\n", "f"
+    )
     expected = {"a": "x\ty # no", "b": "it's", "c": "one\ntwo\n", "d": "one two", "e": "", "f": ""}
     assert (plain(node), problems) == (expected, [])
     assert isinstance(node, Mapping)
@@ -152,7 +154,11 @@ def test_too_large() -> None:
     assert "keep it under" in read_yaml("#" * (MAX_BYTES + 1), "f")[1][0].mend
 
 
-@given(st.text(alphabet=st.one_of(st.sampled_from("ab:-?[]{}&*!|>'\"%@`#,. \n\t\r<~0\\x\ufeff\u2028\x85"), st.characters())))
+@given(
+    st.text(
+        alphabet=st.one_of(st.sampled_from("ab:-?[]{}&*!|>'\"%@`#,. \n\t\r<~0\\x\ufeff\u2028\x85"), st.characters())
+    )
+)
 @example("\ud800")
 @example("? ")
 @example("!<")

@@ -74,11 +74,13 @@ def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
             location, kind = location[:-1], "key"
         branch = next((str(part) for part in location if str(part) in _TAGS), "")
         path = (*prefix, *(part for part in location if str(part) not in _TAGS))
+        if isinstance(cause, PlacedError):
+            path, kind = (*path, *cause.path), "key" if cause.key else kind
         if isinstance(cause, ValidationError):
             yield from _faults(cause, path)
         else:
             yield _Fault(
-                (*path, *cause.path) if isinstance(cause, PlacedError) else path,
+                path,
                 kind,
                 one["msg"],
                 context,
@@ -205,7 +207,14 @@ def keys_at(model: type[BaseModel], path: Path, branch: str = "") -> list[str]:
         candidates = following or candidates
     if any(candidate.__name__ == branch for candidate in candidates):
         candidates = [candidate for candidate in candidates if candidate.__name__ == branch]
-    return sorted({field.alias or name for candidate in candidates for name, field in candidate.model_fields.items()})
+    return sorted(
+        {
+            field.alias or name
+            for candidate in candidates
+            for name, field in candidate.model_fields.items()
+            if not field.exclude
+        }
+    )
 
 
 def _inside(annotation: Any) -> list[Any]:

@@ -177,7 +177,7 @@ class Schedule(Frozen):
     deliver: tuple[Delivery, ...] = Field(min_length=1, description="To whom it goes.")
     backfill: Int = Field(default=0, ge=0, description="Newest stories that go out though they were out before.")
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
-    name: Name = Field(description="The name of its file.")
+    name: Name = Field(exclude=True, description="The name of its file.")
 
     def heading(self, language: str, default_language: str = "") -> str:
         """Its title in a language, else its name in words."""

@@ -25,11 +25,12 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 
 
 class PlacedError(ValueError):
-    """A wrong value inside of what one reader reads: `path` leads to it from there."""
+    """A wrong value inside of what one reader reads: `path` leads to it from there, or to its key."""
 
-    def __init__(self, message: str, *path: str | int) -> None:
+    def __init__(self, message: str, *path: str | int, key: bool = False) -> None:
         super().__init__(message)
         self.path = path
+        self.key = key
 
 
 class NoTextError(ValueError):
@@ -221,7 +222,7 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     for language, text in value.items():
         if languages and language not in languages:
             said = f"{language!r} is not among site.languages ({', '.join(languages)})"
-            raise PlacedError(f"{said}; add it there, or take this text out", language)
+            raise PlacedError(f"{said}; add it there, or take this text out", language, key=True)
         try:
             texts[language] = _line(text)
         except ValueError as error:

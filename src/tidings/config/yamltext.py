@@ -159,8 +159,12 @@ class _Reader:
         said = " ".join(str(error.problem or error.context or error).split())
         mend = next((mend for words, mend in _MENDS if words in said), "check quotes, colons and indentation here")
         mark = error.problem_mark or error.context_mark
-        if error.context_mark is not None and ("end of stream" in said or "<stream end>" in said):
-            mark = error.context_mark
+        begun = error.context_mark
+        if begun is not None and mark is not None:
+            if "expected ',' or" in said and begun.line != mark.line:
+                mend, mark = "close the bracket that is opened here", begun
+            elif "end of stream" in said or "<stream end>" in said:
+                mark = begun
         self.note(mark.index if mark is not None else 0, f"not valid YAML: {said[:200]}", mend)
 
     def _place(self, index: int) -> tuple[int, int]:
@@ -190,10 +194,10 @@ class _Reader:
         if event.tag is not None:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             self.note(index, f"'{tag[:40]}' is a tag", "take it out, or put the text in quotes")
-        if depth > MAX_DEPTH:
-            self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
         if isinstance(event, ScalarEvent):
             return Scalar(event.value, line, column, quoted=event.style is not None)
+        if depth >= MAX_DEPTH:
+            self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(following := next(events), SequenceEndEvent):

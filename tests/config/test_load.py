@@ -1,0 +1,399 @@
+"""Loading: the contract's examples, each mistake at its place, every one in the same run."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, said, spoilt, write
+from tidings.config.checks import served_frequencies
+from tidings.config.load import store_address
+from tidings.config.schedule import ChannelDelivery, ListDelivery
+from tidings.model.cadence import (
+    At,
+    Cron,
+    Daily,
+    DateRange,
+    Every,
+    MonthlyDay,
+    MonthlyWeekday,
+    OnNew,
+    OnRequest,
+    Rule,
+    Weekly,
+    Window,
+)
+
+
+def test_every_key_of_the_contract_arrives_typed(tmp_path: Path) -> None:
+    loaded = read(write(tmp_path))
+    assert said(loaded) == []
+    newsroom = loaded.newsroom
+    assert newsroom is not None
+    site, mail, digest = newsroom.site, newsroom.mail, newsroom.lists["digest"]
+    assert mail is not None and mail.password is not None
+    assert (site.title.get("kk"), site.title.get("de", "ru")) == ("Дала кеңсесі", "Степное бюро")
+    assert (site.url, site.languages, site.timezone) == (
+        "https://steppe.example.org/",
+        ("en", "ru", "kk"),
+        "Asia/Almaty",
+    )
+    assert (site.address.get("ru"), site.colour) == ("7 Orchard Lane, Almaty", "#0077b6")
+    assert store_address(newsroom) == "sqlite:///tidings.db"
+    assert (newsroom.web.host, newsroom.web.port, newsroom.web.trust) == ("127.0.0.1", 8080, ("127.0.0.1",))
+    assert newsroom.topics["sdg-4"].get("ru") == "Образование"
+    assert newsroom.feeds["press"].select.kinds == ("press-release",)
+    assert (mail.host, mail.port, mail.security, mail.connections, mail.rate) == ("localhost", 1025, "none", 4, 50.0)
+    assert (mail.username, mail.password.get_secret_value()) == ("relay-user", "hunter2-is-long")
+    assert (mail.return_path, mail.feedback_id) == ("bounces@example.org", "steppe")
+    assert (digest.from_, digest.sender_domain) == ("Steppe Office <news@example.org>", "example.org")
+    assert (digest.public, digest.fallback, digest.default_frequency) == (True, ("en",), "weekly")
+    assert (digest.reply_to, digest.unsubscribe_mailto) == ("comms@example.org", "leave@example.org")
+    assert digest.resend_in_doubt == "once"
+    assert (newsroom.channels["desk"].languages, newsroom.channels["team"].allow_private) == (("en",), True)
+    assert (newsroom.notify.to, newsroom.notify.channel) == (("comms@example.org",), "team")
+
+    schedule = newsroom.schedules["weekly"]
+    cadence, select = schedule.cadence, schedule.select
+    assert (cadence.rule, cadence.zone) == (Weekly((4,), time(9, 0)), "Asia/Almaty")
+    assert (cadence.window, cadence.max_late) == (Window(480, 1200), timedelta(hours=6))
+    assert cadence.skip_dates == (
+        DateRange(date(2026, 12, 16), date(2026, 12, 16)),
+        DateRange(date(2026, 12, 24), date(2027, 1, 8)),
+    )
+    assert (
+        cadence.holidays is not None and cadence.holidays(date(2026, 3, 8)) and not cadence.holidays(date(2026, 3, 5))
+    )
+    assert schedule.approval is None and (schedule.backfill, schedule.was) == (0, "friday")
+    assert (select.kinds, select.min_items, select.max_items) == (("story", "press-release"), 1, 12)
+    assert (select.overflow, select.order, select.topics, select.languages) == ("titles", "newest", (), ())
+    to_list, to_channel = schedule.deliver
+    assert isinstance(to_list, ListDelivery) and isinstance(to_channel, ChannelDelivery)
+    assert (to_list.list, to_list.frequency, to_list.template) == ("digest", "weekly", "digest")
+    assert (to_list.subject, to_list.everyone, to_list.per) == ("{{ lead.title }}", False, "edition")
+    assert (to_channel.channel, to_channel.per, to_channel.max_posts) == ("team", "edition", 5)
+    assert served_frequencies(newsroom, "digest") == {"weekly"}
+
+
+def test_what_may_be_left_out(tmp_path: Path) -> None:
+    main = "site: {title: T, url: http://localhost:8080, address: A}\n"
+    schedule = "cadence: {on: request}\ndeliver: [{channel: hook}]\n"
+    hook = "channels: {hook: {type: webhook, url: 'http://127.0.0.1:1/'}}\n"
+    newsroom = read(write(tmp_path, main + hook, {"by-hand": schedule})).newsroom
+    assert newsroom is not None
+    assert newsroom.site.url == "http://localhost:8080/"
+    assert (newsroom.site.languages, newsroom.site.timezone) == (("en",), "UTC")
+    assert (newsroom.mail, newsroom.lists, list(newsroom.sources)) == (None, {}, ["newsroom"])
+    made = newsroom.schedules["by-hand"]
+    assert (made.cadence.zone, made.cadence.max_late) == ("UTC", timedelta(hours=12))
+    assert made.heading("en") == "By hand"
+    assert (made.select.min_items, made.select.max_items, made.select.overflow) == (1, 12, "titles")
+
+
+def test_a_newsroom_is_frozen(tmp_path: Path) -> None:
+    newsroom = read(write(tmp_path)).newsroom
+    assert newsroom is not None
+    with pytest.raises(ValidationError):
+        newsroom.site.url = "https://elsewhere.example/"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"),
+    [
+        ('daily: "09:00"', Daily(time(9, 0))),
+        ("daily: 09:00", Daily(time(9, 0))),
+        ("weekly: mon,thu 9:05", Weekly((0, 3), time(9, 5))),
+        ("monthly: first mon 09:00", MonthlyWeekday(1, 0, time(9, 0))),
+        ("monthly: 15 09:00", MonthlyDay(15, time(9, 0))),
+        ("every: 15m", Every(timedelta(minutes=15))),
+        ("at: 2026-12-01T09:00", At(datetime(2026, 12, 1, 9, 0))),
+        ("on: new", OnNew()),
+        ("on: new\n  settle: 25m", OnNew(timedelta(minutes=25))),
+        ("on: request", OnRequest()),
+    ],
+)
+def test_each_rule_of_cadence(tmp_path: Path, written: str, rule: Rule) -> None:
+    loaded = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "weekly: fri 09:00", written)}))
+    assert said(loaded) == []
+    assert loaded.newsroom is not None
+    assert loaded.newsroom.schedules["weekly"].cadence.rule == rule
+
+
+def test_cron_of_the_contract(tmp_path: Path) -> None:
+    loaded = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "weekly: fri 09:00", 'cron: "0 9 * * fri"')}))
+    assert loaded.newsroom is not None
+    assert isinstance(loaded.newsroom.schedules["weekly"].cadence.rule, Cron)
+
+
+def test_approval(tmp_path: Path) -> None:
+    written = "approval: {by: [boss@example.org], ahead: 3h, silence: send}"
+    newsroom = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "approval: none", written)})).newsroom
+    assert newsroom is not None
+    approval = newsroom.schedules["weekly"].approval
+    assert approval is not None
+    assert (approval.by, approval.ahead, approval.silence) == (("boss@example.org",), timedelta(hours=3), "send")
+
+
+def test_one_text_for_all_languages_or_one_for_each(tmp_path: Path) -> None:
+    newsroom = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "Weekly digest", "{en: W, kk: А}")})).newsroom
+    assert newsroom is not None
+    schedule = newsroom.schedules["weekly"]
+    assert [schedule.heading(language, "en") for language in ("en", "kk", "ru")] == ["W", "А", "W"]
+
+
+_TIDINGS = [
+    ("channels:\n", "chanels:\n", "36:1: unknown key 'chanels'. Did you mean 'channels'?"),
+    ("port: 8080", "prot: 8080", "9:24: unknown key 'prot'. Did you mean 'port'?"),
+    ("port: 8080", "port: 80a0", "9:30: port: '80a0' is no whole number. Write it in digits, like 12"),
+    ("port: 8080", "port: 99999", "9:30: port: must be at most 65535"),
+    ("port: 8080", "port: [1]", "9:24: port: expected one value here, not a list or a map"),
+    ("public: true", "public: yes", "32:13: public: 'yes' is neither true nor false. Write `true` or `false`"),
+    ("[en, ru, kk]", "[en, ru, kz]", "4:23: languages: 'kz' is a country. The language is written 'kk'"),
+    ("[en, ru, kk]", "[en, ru, kk, en]", "4:27: languages: 'en' stands twice. Keep one"),
+    ("{en: Digest, ", "{en: Digest, de: D, ",
+     "28:24: 'de' is not among site.languages (en, ru, kk). Add it there, or take this text out"),
+    ("{en: Digest, ", "{en: [x], ", "28:12: en: expected one value here, not a list or a map"),
+    ("timezone: Asia/Almaty", "timezone: Almaty",
+     "5:13: timezone: 'Almaty' is no time zone. Write it like Asia/Almaty or Europe/Geneva or UTC"),
+    ('colour: "#0077b6"', "colour: #0077b6",
+     "7:3: colour: a # begins a comment, so nothing stands here. Write six digits in quotes, like \"#0077b6\""),
+    ('"#0077b6"', "blue", "7:11: colour: 'blue' is no colour. Write six digits in quotes, like \"#0077b6\""),
+    ("https://steppe.example.org/", "steppe.example.org",
+     "3:8: url: 'steppe.example.org' is no web address. Write it like https://news.example.org/"),
+    ("address: 7", "adress: 7", "6:3: unknown key 'adress'. Did you mean 'address'?"),
+    ("  address: 7 Orchard Lane, Almaty\n", "", "1:1: 'address' is missing. Add `address: ...` here"),
+    ("sqlite:///tidings.db", "mysql://x/y", "8:8: store: this is no address of a database that is known here. "
+     "Write sqlite:///tidings.db or postgresql://host/database"),
+    ("trust: [127.0.0.1]", "trust: [proxy]",
+     "9:44: trust: 'proxy' is no IP address. Write it like 127.0.0.1 or 10.0.0.0/8"),
+    ("security: none", "security: ssl", "19:13: security: must be 'none', 'starttls' or 'tls'"),
+    ("connections: 4", "connections: 65", "22:16: connections: must be at most 64"),
+    ("rate: 50/s", "rate: 50", "23:9: rate: '50' is no rate. Write it like 50/s, 3000/m or 10000/h"),
+    ("feedback_id: steppe", "feedback_id: ab",
+     "25:16: feedback_id: 'ab' is no Feedback-ID. Write 5 to 15 letters, digits, - or _"),
+    ("from: Steppe Office <news@example.org>", "from: news",
+     "29:11: from: 'news' is no address. Write it like news@example.org or News desk <news@example.org>"),
+    ("from: Steppe Office <", "from: Steppe, Office <",
+     "29:11: from: a name with a comma needs quotes. Write '\"Steppe, Office\" <news@example.org>'"),
+    ("from: Steppe Office <news@example.org>", 'from: "a\\r\\nBcc: b@example.net <news@example.org>"',
+     "29:11: from: this has a line break or a character that cannot be seen. Keep it on one line"),
+    ("leave@example.org", "L <leave@example.org>",
+     "31:25: unsubscribe_mailto: only the address stands here. Write leave@example.org"),
+    ("fallback: [en]", "fallback: [ru, de]", "33:20: 'de' is not among site.languages. Known here: en, kk, ru"),
+    ("resend_in_doubt: once", "resend_in_doubt: always", "35:22: resend_in_doubt: must be 'once' or 'never'"),
+    ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Use lower-case letters, digits and single hyphens"),
+    ("type: webhook", "type: webhok", "37:16: channels.desk: 'webhok' is no type. Did you mean 'webhook'?"),
+    ("type: webhook, ", "", "37:3: channels.desk lacks `type`. Known here: slack, webhook"),
+    ("allow_private: true", "allow_privat: true", "38:47: unknown key 'allow_privat'. Did you mean 'allow_private'?"),
+    ("type: folder", "type: foldr", "11:20: sources.newsroom: 'foldr' is no type. Did you mean 'folder'?"),
+    ("channel: team}", "channel: teem}", "39:44: there is no channel 'teem'. Did you mean 'team'?"),
+    ("topics: [sdg-4]}}", "topics: [sdg4]}}", "15:67: there is no topic 'sdg4'. Did you mean 'sdg-4'?"),
+    ("  press: {", "  all: {", "15:3: the feed `all` exists by itself. Give this one another name"),
+    ("select: {kinds", "select: {kind", "15:34: unknown key 'kind'. Did you mean 'kinds'?"),
+    ("notify:", "chanels:\nnotify:", "39:1: unknown key 'chanels'. Did you mean 'channels'?"),
+    ("    resend_in_doubt: once\n", "    was: digest\n",
+     "35:10: `was: digest`, but 'digest' still stands beside it. Take one of the two out"),
+    ("  sdg-4: {en: Education, ru: Образование, kk: Білім}", "  sdg-4:",
+     "13:3: sdg-4: write one text, or a map of languages: {en: News, ru: Новости}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("good", "bad", "expected"), _TIDINGS)
+def test_a_mistake_in_tidings_yaml(tmp_path: Path, good: str, bad: str, expected: str) -> None:
+    loaded = read(write(tmp_path, spoilt(MAIN, good, bad)))
+    assert loaded.newsroom is None
+    assert f"tidings.yaml:{expected}" in said(loaded)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "expected"),
+    [
+        ("trust: [127.0.0.1]", "metrics: 127.0.0.1:9464",
+         "9:36: 'metrics' (an address for metrics) is not in this version yet. Remove the key"),
+        ("  rate: 50/s", "  dkim: {domain: example.org, selector: s1, key: x}",
+         "23:3: 'dkim' (signing with DKIM) is not in this version yet. Remove the key"),
+        ("notify:", "keep: {ledger: 400d}\nnotify:",
+         "39:1: 'keep' (retention) is not in this version yet. Remove the key"),
+        ("notify:", "keep:\nnotify:", "39:1: 'keep' (retention) is not in this version yet. Remove the key"),
+    ],
+)  # fmt: skip
+def test_what_comes_later_is_refused_by_name(tmp_path: Path, good: str, bad: str, expected: str) -> None:
+    assert said(read(write(tmp_path, spoilt(MAIN, good, bad)))) == [f"tidings.yaml:{expected}"]
+
+
+def test_a_list_of_one_sender_is_taken_a_second_one_refused_by_name(tmp_path: Path) -> None:
+    begin, end = MAIN.index("mail:"), MAIN.index("lists:")
+    one = MAIN[:begin] + "mail:\n  - {host: a.example, port: 26}\n" + MAIN[end:]
+    newsroom = read(write(tmp_path, one)).newsroom
+    assert newsroom is not None and newsroom.mail is not None
+    assert (newsroom.mail.host, newsroom.mail.port, newsroom.mail.security) == ("a.example", 26, "starttls")
+    two = one.replace("port: 26}", "prot: 26}\n  - {host: b.example}")
+    assert said(read(write(tmp_path, two))) == [
+        "tidings.yaml:17:23: unknown key 'prot'. Did you mean 'port'?",
+        "tidings.yaml:18:5: a second sender is not in this version yet. Keep one under `mail`",
+    ]
+
+
+_SCHEDULE = [
+    ("weekly: fri", "wekly: fri", "3:3: unknown key 'wekly'. Did you mean 'weekly'?"),
+    ("weekly: fri", "weekly: 5", "3:11: weekly: weekdays are written by name, not '5' "
+     "(0 and 1 mean other days elsewhere): mon to sun"),
+    ("weekly: fri 09:00", "daily: 09:00\n  weekly: fri 09:00", "2:1: cadence: daily and weekly stand together. "
+     "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
+    ("weekly: fri 09:00", "settle: 5m\n  daily: 09:00", "2:1: cadence: `settle` goes with `on: new` alone. Take it out"),
+    ("  weekly: fri 09:00\n", "", "2:1: cadence: there is no rule. "
+     "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
+    ("2026-12-24..2027-01-08", "2028-12-24..2027-01-08",
+     "6:28: skip_dates: '2028-12-24..2027-01-08' ends before it begins"),
+    ("holidays: KZ", "holidays: KAZ",
+     "7:13: holidays: 'KAZ' is no country whose holidays are known. Write its two letters, like KZ"),
+    ("max_late: 6h", "max_late: 6", "8:13: max_late: '6' is no length of time. Write it like 10m, 6h, 1h30m or 2d"),
+    ("approval: none", "approval: {ahead: 3h}", "9:1: 'by' is missing. Add `by: ...` here"),
+    ("approval: none", "approval: some", "9:11: approval: expected a map here. "
+     "Write `key: value` lines below it, indented"),
+    ("topics: []", "topics: [sdg-4, sdg4]", "12:19: there is no topic 'sdg4'. Did you mean 'sdg-4'?"),
+    ("languages: []", "languages: de", "13:14: 'de' is not among site.languages. Known here: en, kk, ru"),
+    ("min_items: 1\n", "min_item: 1\n", "15:3: unknown key 'min_item'. Did you mean 'min_items'?"),
+    ("max_items: 12", "max_items: 0", "16:14: max_items: must be at least 1"),
+    ("order: newest", "order: latest", "18:10: order: must be 'newest', 'oldest' or 'kind'"),
+    ("list: digest", "list: digst", "20:11: there is no list 'digst'. Did you mean 'digest'?"),
+    ("list: digest", "lst: digest", "20:5: unknown key 'lst'. Did you mean 'list'?"),
+    ("  - list: digest\n", "  - to: digest\n",
+     "20:5: neither `list` nor `channel` stands here. Say where it goes: `list: NAME` or `channel: NAME`"),
+    ("    frequency: weekly\n", "", "20:5: list 'digest' needs `frequency` in a schedule that repeats. "
+     "Write `frequency: weekly`, or another name, or `frequency: all` for everyone"),
+    ("channel: team", "channel: team\n    list: digest", "25:5: list and channel stand together. "
+     "Begin another entry: `- channel: ...`"),
+    ("channel: team", "channel: team\n    frequency: all", "26:5: unknown key 'frequency'. "
+     "Known here: channel, max_posts, per"),
+    ("channel: team", "channel: team\n  - channel: team", "26:14: channel 'team' stands twice in `deliver`. Keep one"),
+    ("was: friday", "was: weekly", "28:6: `was: weekly`, but schedules/weekly.yaml still stands. "
+     "Take one of the two out"),
+    ("was: friday", "name: x", "28:1: unknown key 'name'. The file's name is its name"),
+    (WEEKLY[WEEKLY.index("deliver:"):], "deliver: {list: digest}",
+     "19:1: deliver: expected a list here. Begin each line below it with `- `"),
+    (WEEKLY[WEEKLY.index("deliver:"):], "deliver: []",
+     "19:1: deliver: nothing stands here. Write at least one: `- ...` on a line of its own"),
+    (WEEKLY, "", "1: the file is empty. Write at least what the reference asks"),
+    (WEEKLY, "- a\n", "1:1: expected `key: value` lines. See the reference"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("good", "bad", "expected"), _SCHEDULE)
+def test_a_mistake_in_a_schedule(tmp_path: Path, good: str, bad: str, expected: str) -> None:
+    loaded = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, good, bad)}))
+    assert loaded.newsroom is None
+    assert f"schedules/weekly.yaml:{expected}" in said(loaded)
+
+
+@pytest.mark.parametrize(
+    "rule", ["daily: 09:00", "weekly: fri 09:00", "monthly: 1 09:00", 'cron: "0 9 * * fri"', "every: 1h", "on: new"]
+)
+def test_a_repeating_schedule_says_whom_it_serves(tmp_path: Path, rule: str) -> None:
+    schedule = f"cadence: {{{rule}}}\ndeliver:\n  - list: digest\n"
+    main = MAIN.replace("    default_frequency: weekly\n", "")
+    assert any("needs `frequency`" in line for line in said(read(write(tmp_path, main, {"s": schedule}))))
+    for served in ("frequency: all", "everyone: true"):
+        assert said(read(write(tmp_path, main, {"s": f"{schedule}    {served}\n"}))) == []
+
+
+@pytest.mark.parametrize("rule", ["at: 2026-12-01T09:00", "on: request"])
+def test_a_schedule_for_once_need_not(tmp_path: Path, rule: str) -> None:
+    schedule = f"cadence: {{{rule}}}\ndeliver:\n  - list: digest\n"
+    newsroom = read(write(tmp_path, schedules={"s": schedule})).newsroom
+    assert newsroom is not None
+    assert served_frequencies(newsroom, "digest") == {"all"}
+
+
+def test_a_default_frequency_that_nobody_serves_is_a_warning(tmp_path: Path) -> None:
+    loaded = read(write(tmp_path, spoilt(MAIN, "default_frequency: weekly", "default_frequency: daily")))
+    assert loaded.newsroom is not None
+    [problem] = loaded.problems
+    assert (problem.level, problem.line, problem.column) == ("warning", 34, 24)
+    assert problem.mend == "write `default_frequency: weekly`, or add a schedule that delivers it"
+
+
+def test_which_files_are_schedules(tmp_path: Path) -> None:
+    """Editors, macOS and backups leave files beside one's own; a file that looks like a schedule is never ignored."""
+    names = {name: "x" for name in (".#weekly.yaml", "._weekly.yaml", "weekly.yaml~", "weekly.yaml.bak", "notes.txt")}
+    assert said(read(write(tmp_path, schedules={"weekly": WEEKLY, **names}))) == []
+    for name in ("My digest.yaml", "WEEKLY.YAML", "weekly (conflicted copy).yaml"):
+        write(tmp_path, schedules={name: WEEKLY})
+        stem = name.rpartition(".")[0]
+        mend = "Use lower-case letters, digits and single hyphens"
+        assert f"schedules/{name}:1:1: name: {stem!r} is no name. {mend}" in said(read(tmp_path))
+        (tmp_path / "schedules" / name).unlink()
+    twice = said(read(write(tmp_path, schedules={"weekly.yml": WEEKLY.replace("was: friday\n", "")})))
+    assert twice == ["schedules/weekly.yml: schedules/weekly stands here twice. Keep one of the files"]
+
+
+def test_twenty_mistakes_are_all_named_in_one_run(tmp_path: Path) -> None:
+    main, schedule = MAIN, WEEKLY
+    mistakes = [*_TIDINGS[1:3], *_TIDINGS[4:5], *_TIDINGS[9:11], *_TIDINGS[12:14], *_TIDINGS[17:22], *_TIDINGS[24:27]]
+    for good, bad, _ in mistakes:
+        if good in main:
+            main = spoilt(main, good, bad)
+    for good, bad, _ in (*_SCHEDULE[1:2], *_SCHEDULE[7:8], *_SCHEDULE[10:16]):
+        schedule = spoilt(schedule, good, bad)
+    lines = said(read(write(tmp_path, main, {"weekly": schedule, "Other": WEEKLY.replace("was: friday", "x: y")})))
+    found = {(line.split(":")[0], line.split(":")[1]) for line in lines}
+    expected = {("tidings.yaml", str(number)) for number in (3, 5, 7, 9, 19, 22, 23, 25, 28, 29, 31, 33)}
+    expected |= {("schedules/weekly.yaml", str(number)) for number in (3, 8, 12, 13, 15, 16, 18, 20)}
+    expected |= {("schedules/Other.yaml", str(number)) for number in (1, 28)}
+    assert len(expected) == 22
+    assert found == expected, "\n".join(lines)
+    assert all("." in line.rstrip(".") for line in lines)
+
+
+def test_broken_yaml_in_one_file_does_not_hide_the_others(tmp_path: Path) -> None:
+    lines = said(
+        read(write(tmp_path, spoilt(MAIN, "[en, ru, kk]", "[en, ru, kk"), {"weekly": "a: 'b\n", "x": "c: d\n"}))
+    )
+    assert [line.split(" ")[0] for line in lines[:2]] == ["tidings.yaml:4:14:", "schedules/weekly.yaml:1:4:"]
+    assert any(line.startswith("schedules/x.yaml:1:1: unknown key 'c'") for line in lines)
+
+
+def test_lenient_keeps_what_is_right(tmp_path: Path) -> None:
+    main = spoilt(spoilt(MAIN, "port: 8080", "prot: 1"), "type: webhook", "type: webhok")
+    loaded = read(write(tmp_path, main, {"weekly": WEEKLY, "bad": "cadence: {x: y}\n"}), lenient=True)
+    assert len(loaded.problems) > 2 and loaded.newsroom is not None
+    assert (list(loaded.newsroom.channels), list(loaded.newsroom.lists)) == (["team"], ["digest"])
+    assert "weekly" in loaded.newsroom.schedules
+
+
+def test_no_newsroom_here(tmp_path: Path) -> None:
+    [problem] = read(tmp_path).problems
+    assert "tidings init" in problem.mend
+
+
+def test_a_logo_that_is_not_there_or_leads_out(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "out.png").write_bytes(b"x")
+    for name in ("media/logo.png", "../out.png", "x" * 300):
+        main = spoilt(MAIN, 'colour: "#0077b6"', f"logo: {name}")
+        [line] = said(read(write(tmp_path / "room", main)))
+        assert line == f"tidings.yaml:7:9: logo: there is no file {name}. Put it there, or leave it out"
+    (tmp_path / "room" / "media").mkdir()
+    (tmp_path / "room" / "media" / "logo.png").write_bytes(b"picture")
+    newsroom = read(write(tmp_path / "room", spoilt(MAIN, 'colour: "#0077b6"', "logo: media/logo.png"))).newsroom
+    assert newsroom is not None
+    assert newsroom.logo_url.startswith("https://steppe.example.org/media/") and newsroom.logo_url.endswith("/logo.png")
+
+
+def test_windows_line_endings_and_a_byte_order_mark(tmp_path: Path) -> None:
+    assert said(read(write(tmp_path, ("\ufeff" + MAIN.replace("\n", "\r\n")).encode()))) == []
+
+
+def test_tidings_store_goes_before_what_is_written(tmp_path: Path) -> None:
+    write(tmp_path)
+    newsroom = read(tmp_path, {**ENV, "TIDINGS_STORE": "postgresql://t:s3cret-word@db/t"}).newsroom
+    assert newsroom is not None
+    assert store_address(newsroom) == "postgresql://t:s3cret-word@db/t"
+    assert "s3cret-word" in newsroom.secrets and SLACK in newsroom.secrets
+    empty = read(tmp_path, {**ENV, "TIDINGS_STORE": ""}).newsroom
+    assert empty is not None and store_address(empty) == "sqlite:///tidings.db"
+    [line] = said(read(tmp_path, {**ENV, "TIDINGS_STORE": "oracle://t:s3cret-word@db/t"}))
+    assert line.startswith("tidings.yaml: TIDINGS_STORE in the environment: ") and "s3cret" not in line
