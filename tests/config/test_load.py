@@ -243,7 +243,8 @@ _SCHEDULE = [
      "(0 and 1 mean other days elsewhere): mon to sun"),
     ("weekly: fri 09:00", "daily: 09:00\n  weekly: fri 09:00", "2:1: cadence: daily and weekly stand together. "
      "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
-    ("weekly: fri 09:00", "settle: 5m\n  daily: 09:00", "2:1: cadence: `settle` goes with `on: new` alone. Take it out"),
+    ("weekly: fri 09:00", "settle: 5m\n  daily: 09:00",
+     "2:1: cadence: `settle` goes with `on: new` alone. Take it out"),
     ("  weekly: fri 09:00\n", "", "2:1: cadence: there is no rule. "
      "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
     ("2026-12-24..2027-01-08", "2028-12-24..2027-01-08",
@@ -316,9 +317,23 @@ def test_a_default_frequency_that_nobody_serves_is_a_warning(tmp_path: Path) -> 
     assert problem.mend == "write `default_frequency: weekly`, or add a schedule that delivers it"
 
 
+def test_a_default_frequency_of_the_wrong_shape_is_one_mistake_of_its_own(tmp_path: Path) -> None:
+    """Found by Hypothesis: a map there made the look at frequencies fail."""
+    main = spoilt(MAIN, "default_frequency: weekly", "default_frequency: {en: weekly}")
+    expected = "tidings.yaml:34:5: default_frequency: expected one value here, not a list or a map"
+    assert said(read(write(tmp_path, main))) == [expected]
+
+
+def test_everyone_serves_every_frequency(tmp_path: Path) -> None:
+    main = spoilt(MAIN, "default_frequency: weekly", "default_frequency: daily")
+    loaded = read(write(tmp_path, main, {"weekly": spoilt(WEEKLY, "everyone: false", "everyone: true")}))
+    assert said(loaded) == [] and loaded.newsroom is not None
+    assert served_frequencies(loaded.newsroom, "digest") == {"all"}
+
+
 def test_which_files_are_schedules(tmp_path: Path) -> None:
     """Editors, macOS and backups leave files beside one's own; a file that looks like a schedule is never ignored."""
-    names = {name: "x" for name in (".#weekly.yaml", "._weekly.yaml", "weekly.yaml~", "weekly.yaml.bak", "notes.txt")}
+    names = dict.fromkeys((".#weekly.yaml", "._weekly.yaml", "weekly.yaml~", "weekly.yaml.bak", "notes.txt"), "x")
     assert said(read(write(tmp_path, schedules={"weekly": WEEKLY, **names}))) == []
     for name in ("My digest.yaml", "WEEKLY.YAML", "weekly (conflicted copy).yaml"):
         write(tmp_path, schedules={name: WEEKLY})

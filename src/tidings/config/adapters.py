@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from tidings.config.types import Bool, Languages, Line, Name
 
@@ -25,6 +27,33 @@ class Frozen(BaseModel):
             return written
         known = {name for key, field in cls.model_fields.items() for name in (key, field.alias)}
         return {key: value for key, value in written.items() if value is not None or key not in known}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """For editors: every value may be a reference to the environment or to a file."""
+        schema = handler(core)
+        inside = handler.resolve_ref_schema(schema)
+        for name, written in inside.get("properties", {}).items():
+            inside["properties"][name] = _or_reference(written)
+        return schema
+
+
+_REFERENCES: list[dict[str, Any]] = [
+    {"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": False}
+    for key in ("env", "file")
+]
+
+
+def _or_reference(written: dict[str, Any]) -> dict[str, Any]:
+    about: dict[str, Any] = {key: written[key] for key in ("title", "description", "default") if key in written}
+    if about.get("default") == "**********":
+        del about["default"]
+    value = {key: part for key, part in written.items() if key not in ("title", "description", "default")}
+    if value.get("type") in ("string", "integer", "number", "boolean"):
+        return {**about, "anyOf": [value, *_REFERENCES]}
+    if any(option.get("type") == "string" for option in value.get("anyOf", ())):
+        return {**about, **value, "anyOf": [*value["anyOf"], *_REFERENCES]}
+    return {**about, **value}
 
 
 class SourceSettings(Frozen):

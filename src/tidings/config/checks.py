@@ -60,13 +60,13 @@ def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]
         yield ("notify", "to"), "nobody can be told by mail: there is no `mail`", "say under `mail:` how mail leaves"
     for name, settings in _map(main.get("lists")).items():
         served = {
-            str(part.get("frequency", "all"))
+            "all" if part.get("everyone") == "true" else str(part.get("frequency", "all"))
             for schedule in schedules.values()
             for part in _parts(schedule)
             if part.get("list") == name
         }
         default = _map(settings).get("default_frequency", "weekly")
-        if served and "all" not in served and default not in served:
+        if isinstance(default, str) and served and not {"all", default} & served:
             said = f"no schedule serves the default frequency {default!r} of list {name!r}"
             mend = f"write `default_frequency: {min(served)}`, or add a schedule that delivers it"
             yield ("lists", name, "default_frequency"), said, mend
@@ -156,7 +156,7 @@ def _parts(schedule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def served_frequencies(newsroom: Newsroom, list_name: str) -> set[str]:
     """Frequencies of a list that some schedule serves; `all` serves every one."""
     return {
-        part.frequency or "all"
+        "all" if part.everyone else part.frequency or "all"
         for schedule in newsroom.schedules.values()
         for part in schedule.deliver
         if isinstance(part, ListDelivery) and part.list == list_name

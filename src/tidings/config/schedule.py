@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 from tidings.config.adapters import Frozen
 from tidings.config.holidays import Holidays
 from tidings.config.types import (
+    ONE_OR_MANY,
     Bool,
     Duration,
     Int,
@@ -21,7 +22,6 @@ from tidings.config.types import (
     PlainAddress,
     Text,
     Zone,
-    one_or_many,
 )
 from tidings.model.cadence import Cadence, OnNew, parse_rule, parse_skip_date, parse_window
 from tidings.model.text import Localised
@@ -42,7 +42,7 @@ class CadenceText(Frozen):
     settle: Duration | None = Field(default=None, description="With `on: new`: wait so long; default 10m.")
     timezone: Zone | None = Field(default=None, description="Zone of this rule; default: the site's.")
     window: Line | None = Field(default=None, description='Neither starts nor sends outside it: "08:00-20:00".')
-    skip_dates: Annotated[tuple[Line, ...], BeforeValidator(one_or_many)] = Field(
+    skip_dates: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
         default=(), description="Days without a slot: 2026-12-16, or 2026-12-24..2027-01-08."
     )
     holidays: Line | None = Field(default=None, description="Country whose public holidays have no slot: KZ.")
@@ -99,7 +99,7 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
 class Approval(Frozen):
     """Who must look at an edition first."""
 
-    by: Annotated[tuple[PlainAddress, ...], BeforeValidator(one_or_many)] = Field(
+    by: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(
         min_length=1, description="Addresses of who may release it."
     )
     ahead: Duration = Field(default=timedelta(0), description="Composed so long before the slot.")
@@ -116,7 +116,7 @@ class Select(Frozen):
     kinds: Names = Field(default=(), description="Kinds of story; empty means all.")
     topics: Names = Field(default=(), description="Any of these topics; empty means all.")
     languages: Languages = Field(default=(), description="Stories that exist in any of these; empty means all.")
-    stories: Annotated[tuple[Line, ...], BeforeValidator(one_or_many)] = Field(
+    stories: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
         default=(), description="These stories and no others, new or not, also to who has had them."
     )
     min_items: Int = Field(default=1, ge=0, description="Fewer stories: the slot is skipped, visibly, and they wait.")
@@ -170,9 +170,9 @@ class Schedule(Frozen):
 
     title: Text | None = Field(default=None, description="Title of its editions; default: its name.")
     cadence: Annotated[Cadence, BeforeValidator(_cadence)] = Field(description="When it is due.")
-    approval: Annotated[Approval | None, BeforeValidator(_approval)] = Field(
-        default=None, description="none, or who must look first."
-    )
+    approval: Annotated[
+        Approval | None, BeforeValidator(_approval, json_schema_input_type=Approval | Literal["none"])
+    ] = Field(default=None, description="none, or who must look first.")
     select: Select = Field(default=Select(), description="What goes into an edition.")
     deliver: tuple[Delivery, ...] = Field(min_length=1, description="To whom it goes.")
     backfill: Int = Field(default=0, ge=0, description="Newest stories that go out though they were out before.")

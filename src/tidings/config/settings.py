@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
+    ONE_OR_MANY,
     Address,
     Bool,
     Colour,
@@ -30,7 +31,6 @@ from tidings.config.types import (
     StoreAddress,
     Text,
     Zone,
-    one_or_many,
 )
 from tidings.model.cadence import load_zone
 from tidings.model.item import Media
@@ -125,9 +125,7 @@ class MailingList(Frozen):
 class Notify(Frozen):
     """Who is told of an edition held, an item set aside, YAML refused, deliveries failed."""
 
-    to: Annotated[tuple[PlainAddress, ...], BeforeValidator(one_or_many)] = Field(
-        default=(), description="Addresses to tell by mail."
-    )
+    to: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(default=(), description="Addresses to tell by mail.")
     channel: Name | None = Field(default=None, description="A channel to tell.")
 
 

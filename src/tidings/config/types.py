@@ -252,14 +252,18 @@ def one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _typed(reader: Callable[..., Any]) -> BeforeValidator:
-    return BeforeValidator(reader)
+def _typed(reader: Callable[..., Any], written: Any = str) -> BeforeValidator:
+    """`written` is how the value stands in YAML, for the JSON Schema."""
+    return BeforeValidator(reader, json_schema_input_type=written)
 
 
-Bool = Annotated[bool, _typed(_bool)]
-Int = Annotated[int, _typed(_int)]
+ONE_OR_MANY = BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+
+
+Bool = Annotated[bool, _typed(_bool, bool)]
+Int = Annotated[int, _typed(_int, int)]
 Duration = Annotated[timedelta, _typed(_duration)]
-Line = Annotated[str, _typed(_line)]
+Line = Annotated[str, _typed(_line, str | float)]
 Address = Annotated[str, _typed(_address)]
 PlainAddress = Annotated[str, _typed(_plain_address)]
 Colour = Annotated[str, _typed(_colour)]
@@ -268,12 +272,12 @@ SiteUrl = Annotated[str, _typed(_site_url)]
 Language = Annotated[str, _typed(_language)]
 Zone = Annotated[str, _typed(_zone)]
 Name = Annotated[str, _typed(_name)]
-Text = Annotated[Localised, _typed(_localised)]
+Text = Annotated[Localised, _typed(_localised, str | float | dict[str, str | float])]
 StoreAddress = Annotated[SecretStr, AfterValidator(_store)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""
-Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
-Languages = Annotated[tuple[Language, ...], BeforeValidator(one_or_many), AfterValidator(_all_different)]
-Proxies = Annotated[tuple[Annotated[str, _typed(_proxy)], ...], BeforeValidator(one_or_many)]
+Names = Annotated[tuple[Name, ...], ONE_OR_MANY]
+Languages = Annotated[tuple[Language, ...], ONE_OR_MANY, AfterValidator(_all_different)]
+Proxies = Annotated[tuple[Annotated[str, _typed(_proxy)], ...], ONE_OR_MANY]
 FeedbackId = Annotated[str, _typed(_feedback_id)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]

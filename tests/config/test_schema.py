@@ -1,0 +1,90 @@
+"""The JSON Schemas that editors complete keys from, asked by a validator that is not ours (ajv, with html-validate)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from tests.config.newsrooms import MAIN, WEEKLY, spoilt
+from tests.conftest import require_program
+from tests.judges import tool
+from tidings.config import adapters, schedule, settings
+from tidings.config.settings import Newsroom
+from tidings.runtime.schemas import schemas
+
+_PROGRAM = """
+const Ajv = require(process.argv[1]).default;
+let input = "";
+process.stdin.on("data", part => input += part).on("end", () => {
+  const { schema, values } = JSON.parse(input);
+  const validate = new Ajv({ strict: false, allErrors: true, logger: false }).compile(schema);
+  console.log(JSON.stringify(values.map(value => validate(value) ? [] : validate.errors.map(
+    error => `${error.instancePath} ${error.message} ${JSON.stringify(error.params)}`))));
+});
+"""
+
+
+def judged(schema: dict[str, Any], *texts: str) -> list[list[str]]:
+    """What ajv says of YAML as editors read it (1.2: 09:00 and dates are text)."""
+    node, ajv = require_program("node"), tool("ajv", "dist", "ajv.js")
+    values = [json.loads(json.dumps(YAML(typ="safe", pure=True).load(text), default=str)) for text in texts]
+    done = subprocess.run(
+        [node, "-e", _PROGRAM, str(ajv)],
+        input=json.dumps({"schema": schema, "values": values}).encode(), capture_output=True, check=True, timeout=60,
+    )  # fmt: skip
+    answer: list[list[str]] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_editor_takes_what_the_loader_takes() -> None:
+    by_name = schemas()
+    sample = Path(__file__).parents[2]
+    main = [MAIN, (sample / "tidings.yaml").read_text(encoding="utf-8")]
+    main.append(spoilt(MAIN, "port: 1025", "port: {env: PORT}"))
+    main.append(spoilt(MAIN, "fallback: [en]", "fallback: en"))
+    assert judged(by_name["tidings.yaml"], *main) == [[]] * len(main)
+    rules = ["on: new\n  settle: 10m", 'cron: "0 9 * * fri"', "every: 15m", "at: 2026-12-01T09:00", "daily: 09:00"]
+    several = [WEEKLY, *(path.read_text(encoding="utf-8") for path in sorted((sample / "schedules").glob("*.yaml")))]
+    several += [spoilt(WEEKLY, "weekly: fri 09:00", rule) for rule in rules]
+    several.append(spoilt(WEEKLY, "approval: none", "approval: {by: [boss@example.org], ahead: 3h, silence: hold}"))
+    several.append(spoilt(WEEKLY, "title: Weekly digest", "title: {en: Weekly, kk: Апталық}"))
+    assert judged(by_name["schedule.yaml"], *several) == [[]] * len(several)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "word"),
+    [
+        ("web:", "wib:", "wib"),
+        ("port: 8080", "port: many", "/web/port"),
+        ("public: true", "public: sometimes", "/lists/digest/public"),
+        ("security: none", "security: ssl", "/mail/security"),
+        ("{type: folder, path", "{type: folder, pth", "pth"),
+    ],
+)
+def test_the_editor_refuses_what_the_loader_refuses(good: str, bad: str, word: str) -> None:
+    [found] = judged(schemas()["tidings.yaml"], spoilt(MAIN, good, bad))
+    assert any(word in line for line in found)
+
+
+def models() -> list[type[BaseModel]]:
+    found = {
+        value
+        for module in (adapters, settings, schedule)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__.startswith("tidings.config")
+    }
+    return sorted(found - {Newsroom, adapters.Frozen}, key=lambda model: model.__name__)
+
+
+@pytest.mark.parametrize("model", models())
+def test_every_key_says_what_it_is_for(model: type[BaseModel]) -> None:
+    """The reference and the editors' hints are made from these."""
+    assert model.model_fields and (model.__doc__ or "").strip()
+    for name, field in model.model_fields.items():
+        assert (field.description or "").strip().endswith((".", ":", "}")), f"{model.__name__}.{name}"

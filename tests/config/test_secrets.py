@@ -1,0 +1,154 @@
+"""Secrets come from the environment or from a file, and appear nowhere: in no problem, in no repr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, said, spoilt, write
+from tidings.channels.slack import Settings as Slack
+
+SECRET = "Tr0ub4dor-and-3-more"
+
+
+def test_a_newsroom_shows_none_of_them(tmp_path: Path) -> None:
+    newsroom = read(write(tmp_path)).newsroom
+    assert newsroom is not None
+    shown = repr(newsroom.mail) + repr(newsroom.channels) + repr(newsroom.store) + str(newsroom.mail)
+    for secret in (ENV["SMTP_PASSWORD"], ENV["DESK_URL"], ENV["DESK_SECRET"], SLACK):
+        assert secret not in shown and secret in newsroom.secrets
+    team = newsroom.channels["team"]
+    assert isinstance(team, Slack) and team.url.get_secret_value() == SLACK
+
+
+@pytest.mark.parametrize("key", ["password: {env: SMTP_PASSWORD}", "secret: {env: DESK_SECRET}"])
+def test_in_plain_yaml_it_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
+    name = key.partition(":")[0]
+    [line] = said(read(write(tmp_path, spoilt(MAIN, key, f"{name}: {ENV['DESK_SECRET']}"))))
+    assert f"{name}: secrets stand in the environment or in a file, never in YAML" in line
+    assert line.endswith(f"Write {name}: {{env: NAME}} or {{file: PATH}}")
+    assert ENV["DESK_SECRET"] not in line
+
+
+def test_the_password_of_the_store_too(tmp_path: Path) -> None:
+    [line] = said(read(write(tmp_path, spoilt(MAIN, "sqlite:///tidings.db", f"postgresql://u:{SECRET}@db/t"))))
+    assert line.startswith("tidings.yaml:8:8: store: secrets stand") and SECRET not in line
+
+
+_PLACES = [
+    "port: 8080",
+    "host: 127.0.0.1",
+    "trust: [127.0.0.1]",
+    "timezone: Asia/Almaty",
+    'colour: "#0077b6"',
+    "url: https://steppe.example.org/",
+    "store: sqlite:///tidings.db",
+    "connections: 4",
+    "rate: 50/s",
+    "security: none",
+    "feedback_id: steppe",
+    "return_path: bounces@example.org",
+    "from: Steppe Office <news@example.org>",
+    "unsubscribe_mailto: leave@example.org",
+    "public: true",
+    "fallback: [en]",
+    "default_frequency: weekly",
+    "resend_in_doubt: once",
+    "type: webhook",
+    "channel: team",
+    "languages: [en, ru, kk]",
+    "path: content",
+]
+
+
+@pytest.mark.parametrize("written", _PLACES)
+@pytest.mark.parametrize("source", ["env", "file"])
+def test_a_secret_in_the_wrong_place_is_never_repeated(tmp_path: Path, written: str, source: str) -> None:
+    """The operator swapped two variables: `host: {env: SMTP_PASSWORD}`."""
+    key = written.partition(":")[0]
+    reference = "{env: SWAPPED}" if source == "env" else "{file: swapped.txt}"
+    (tmp_path / "swapped.txt").write_text(SECRET)
+    loaded = read(write(tmp_path, spoilt(MAIN, written, f"{key}: {reference}")), {**ENV, "SWAPPED": SECRET})
+    for line in said(loaded):
+        assert SECRET.casefold() not in line.casefold()
+        assert all(word not in line.casefold() for word in ("tr0ub4dor", "more."))
+
+
+@pytest.mark.parametrize(
+    "written", ["weekly: fri 09:00", 'window: "08:00-20:00"', "holidays: KZ", "max_late: 6h", "timezone: Asia/Almaty",
+                "list: digest", "channel: team", "frequency: weekly", "order: newest", "min_items: 1\n", "was: friday"]
+)  # fmt: skip
+def test_nor_by_a_schedule(tmp_path: Path, written: str) -> None:
+    key, ending = written.partition(":")[0], "\n" if written.endswith("\n") else ""
+    schedule = spoilt(WEEKLY, written, f"{key}: {{env: SWAPPED}}{ending}")
+    lines = said(read(write(tmp_path, schedules={"weekly": schedule}), {**ENV, "SWAPPED": SECRET}))
+    assert lines and all(SECRET.casefold() not in line.casefold() for line in lines)
+
+
+def test_where_it_is_missing_the_variable_or_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "slack.txt").unlink()
+    lines = said(read(tmp_path, {"SMTP_USER": "u", "SMTP_PASSWORD": "", "DESK_URL": "https://d.example/"}))
+    mend = "Put the secret alone into that file; check permissions"
+    assert lines == [
+        "tidings.yaml:21:19: SMTP_PASSWORD is empty. Set it before you start: export SMTP_PASSWORD=...",
+        "tidings.yaml:37:61: the environment has no variable DESK_SECRET. "
+        "Set it before you start: export DESK_SECRET=...",
+        f"tidings.yaml:38:35: 'slack.txt' cannot be read: No such file or directory. {mend}",
+    ]
+
+
+@pytest.mark.parametrize("path", ['"a\\0b"', "schedules", "x/" * 3000 + "y", "latin.txt", "blank.txt"])
+def test_a_file_that_holds_no_secret(tmp_path: Path, path: str) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "blank.txt").write_bytes(b"\r\n")
+    lines = said(read(write(tmp_path, spoilt(MAIN, "{env: SMTP_PASSWORD}", f"{{file: {path}}}"))))
+    assert len(lines) == 1 and lines[0].startswith("tidings.yaml:21:20: ")
+
+
+def test_of_a_file_the_last_line_break_goes(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_bytes("\ufeff word one \r\n".encode())
+    newsroom = read(write(tmp_path, spoilt(MAIN, "{env: SMTP_PASSWORD}", "{file: pw}"))).newsroom
+    assert newsroom is not None and newsroom.mail is not None and newsroom.mail.password is not None
+    assert newsroom.mail.password.get_secret_value() == " word one "
+
+
+def test_a_topic_may_be_called_env_or_file(tmp_path: Path) -> None:
+    main = spoilt(MAIN, "  sdg-4: {en: Education, ru: Образование, kk: Білім}", "  env: Environment")
+    newsroom = read(write(tmp_path, main.replace(", topics: [sdg-4]", ""))).newsroom
+    assert newsroom is not None and newsroom.topics["env"].get("en") == "Environment"
+
+
+def test_a_short_value_is_not_hunted_for_in_every_line(tmp_path: Path) -> None:
+    """`port: {env: PORT}` would else take every 25 out of the log."""
+    main = spoilt(MAIN, "port: 1025", "port: {env: PORT}")
+    newsroom = read(write(tmp_path, main), {**ENV, "PORT": "25"}).newsroom
+    assert newsroom is not None and newsroom.mail is not None
+    assert newsroom.mail.port == 25 and "25" not in newsroom.secrets
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(data=st.data())
+def test_nothing_written_anywhere_makes_loading_raise(tmp_path: Path, data: st.DataObject) -> None:
+    """Lines of a right newsroom with one value replaced by something else."""
+    odd = st.sampled_from(
+        ["", "''", "[]", "{}", "[[]]", "{a: b}", "[{a: }]", "- ", "no", "-1", "1e9", "999999999999", "²", "٣", '"\\0"',
+         '"\\ud800"', '"\\r\\n"', "{env: X}", "{file: .}", "{env: }", "{env: SMTP_PASSWORD}", "a@b@c", "http://[", "é",
+         "09:00", "fri 25:00", "2026-02-30", "2026-01-01..", "P1D", "{en: , ru: }", "{en: [], ru: {}}", "kz", "../x",
+         "sqlite:///", "sqlite://", "postgresql://[/x", "postgresql://h:port/x", "#", "'#'", "x" * 70, "&a b", "*a"]
+    )  # fmt: skip
+    main, schedule = MAIN.splitlines(), WEEKLY.splitlines()
+    for lines in (main, schedule):
+        if data.draw(st.booleans()):
+            continue
+        number = data.draw(st.integers(0, len(lines) - 1))
+        lines[number] = lines[number].partition(":")[0] + ": " + data.draw(odd)
+    lenient = data.draw(st.booleans())
+    loaded = read(write(tmp_path, "\n".join(main), {"weekly": "\n".join(schedule)}), lenient=lenient)
+    for line in said(loaded):
+        line.encode()
+        assert ENV["SMTP_PASSWORD"] not in line and ENV["DESK_SECRET"] not in line
+    assert lenient or (loaded.newsroom is None) == any(problem.level == "error" for problem in loaded.problems)
