@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -129,6 +130,19 @@ def test_test_mails_go_to_these_addresses_alone(world: World, run: Run) -> None:
     assert sum(mail.recipient.startswith("r") for mail in world.mails.caught) == 3
     assert run("test", "daily", "nobody", "--now", at(1)).code == 2
     assert run("test", "dialy", "me@example.org", "--now", at(1)).code == 2
+
+
+def test_a_test_mail_takes_nothing_else_along_that_is_due(world: World, run: Run) -> None:
+    working(world, run)
+    settings = world.root / "tidings.yaml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(re.sub(r"host: 127\.0\.0\.1, port: \d+", "host: 127.0.0.1, port: 9", text), encoding="utf-8")
+    assert run("tick", "--now", SLOT).code == 3
+    settings.write_text(text, encoding="utf-8")
+    run("test", "daily", "me@example.org", "--language", "en", "--now", at(1)).ok()
+    assert [mail.recipient for mail in world.mails.caught] == ["me@example.org"]
+    run("tick", "--now", at(2)).ok()
+    assert sum(mail.recipient.startswith("r") for mail in world.mails.caught) == 3
 
 
 # -- send, release, cancel, recompose ---------------------------------------------------------------------------------

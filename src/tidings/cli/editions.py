@@ -111,10 +111,11 @@ def mail_test(
         if "@" not in address_.strip("@"):
             raise RefusedError(f"{address_!r} is no address")
     with opened(now) as runtime:
-        _collect(runtime)
-        count = queue_test_mails(runtime, _schedule(runtime, schedule), addresses, runtime.now(), language or None)
+        one = _schedule(runtime, schedule)
+        with scratch(runtime) as copy:
+            mailing, count = queue_test_mails(runtime, copy, one, addresses, runtime.now(), language or None)
         console.print(f"{count} test mail(s).")
-        deliver(runtime)
+        deliver(runtime, mailing)
 
 
 @app.command("send")

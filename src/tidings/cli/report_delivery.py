@@ -48,10 +48,10 @@ def sending(runtime: Runtime) -> Iterator[None]:
             looking.join()
 
 
-def deliver(runtime: Runtime) -> None:
-    """Send what is due and report it."""
+def deliver(runtime: Runtime, only: int | None = None) -> None:
+    """Send what is due, or one mailing alone, and report it."""
     with sending(runtime):
-        done = runtime.deliver()
+        done = runtime.deliver(only)
     report_delivered(done)
 
 

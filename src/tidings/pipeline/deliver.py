@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -105,17 +106,17 @@ class Deliverer:
         self._seconds: dict[str, float] = {}
         self._timer: threading.Timer | None = None
 
-    def run_until_idle(self) -> Delivered:
-        """Send all that is due now; what is deferred past now stays.
+    def run_until_idle(self, only: int | None = None) -> Delivered:
+        """Send all that is due now, or one mailing alone; what is deferred past now stays.
 
         What a bug raised is raised, after the rest has been settled.
         """
         done = Delivered()
-        setting = self._setting
+        setting = self._setting = replace(self._setting, only=only)
         self._liveness.keep()
         while not self._stopping.is_set():
             with setting.store.read() as connection:
-                due = claims.due_counts(connection, setting.clock(), setting.real_clock())
+                due = claims.due_counts(connection, setting.clock(), setting.real_clock(), only)
             lanes = [lane for lane in due if lane not in done.stalled]
             for lane in list(lanes):
                 missing = lane not in self._channels if lane else self._connect is None

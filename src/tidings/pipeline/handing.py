@@ -75,6 +75,8 @@ class Setting:
     mutex: threading.Lock
     rate: float | None = None
     """Most mails a second, of the whole newsroom; None: as fast as they go."""
+    only: int | None = None
+    """The one mailing to send; None: all that is due."""
 
 
 class Group:
@@ -154,6 +156,7 @@ class Group:
                 now=setting.clock(),
                 real_now=real_now,
                 until=real_now + setting.lease,
+                only=setting.only,
             )
         )
 

@@ -139,10 +139,12 @@ class Runtime:
         """Stop the newsroom's clock at a moment, or let it run (None)."""
         self._now = now
 
-    def deliver(self) -> Delivered:
-        """Send all that is due, and end the editions that are complete."""
+    def deliver(self, only: int | None = None) -> Delivered:
+        """Send all that is due, and end the editions that are complete; or send one mailing, and nothing else."""
         assert self._deliverer is not None
-        done = self._deliverer.run_until_idle()
+        done = self._deliverer.run_until_idle(only)
+        if only is not None:
+            return done
         finish_editions(self.store, self.now())
         if done.states["accepted"]:
             # So that a look ahead sees how far readers were served, as composing does.

@@ -87,15 +87,18 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
 
 
 def queue_test_mails(
-    runtime: Runtime, schedule: Schedule, addresses: Sequence[str], now: datetime, language: str | None
-) -> int:
-    """Queue the mails of a schedule for these addresses alone; returns how many. No mark, no use, no other effect."""
-    with runtime.store.read() as connection:
-        edit = _edit_to_show(runtime, connection, schedule, now)
+    runtime: Runtime, look: Runtime, schedule: Schedule, addresses: Sequence[str], now: datetime, language: str | None
+) -> tuple[int, int]:
+    """Queue the mails of a schedule for these addresses alone; returns the mailing, and how many they are.
+
+    What they show is worked out on `look`, a scratch copy: no mark, no use, no other effect.
+    """
+    with look.store.read() as connection:
+        edit = _edit_to_show(look, connection, schedule, now)
         edition = Edition(
             edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
         )
-    rendered = [one for one in _render(runtime, edit, edition, language) if one.outlet.startswith("list:")]
+    rendered = [one for one in _render(look, edit, edition, language) if one.outlet.startswith("list:")]
     if not rendered:
         raise RefusedError(f"{schedule.name} delivers to no list, so there is no mail to test; see `tidings preview`")
     with runtime.store.write() as connection:
@@ -121,7 +124,7 @@ def queue_test_mails(
                         "details": {"address": address, "language": one.language},
                     }
                 )
-        return ledger.add_deliveries(connection, rows)
+        return mailing, ledger.add_deliveries(connection, rows)
 
 
 def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> Edit:

@@ -104,8 +104,8 @@ def _due(channel: str, now: datetime, real_now: datetime, shaken: bool) -> list[
     ]
 
 
-def _open_mailings(connection: Connection, now: datetime) -> list[int]:
-    """Those that a person waits for (a confirmation, a notice) before editions."""
+def _open_mailings(connection: Connection, now: datetime, only: int | None) -> list[int]:
+    """Those that a person waits for (a confirmation, a notice) before editions; or `only` one."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id)
@@ -114,14 +114,16 @@ def _open_mailings(connection: Connection, now: datetime) -> list[int]:
         .where(or_(m.closes.is_(None), m.closes > now))
         .order_by(case((m.edition.is_(None), 0), else_=1), m.id)
     )
+    if only is not None:
+        query = query.where(m.id == only)
     return list(connection.execute(query).scalars())
 
 
-def due_counts(connection: Connection, now: datetime, real_now: datetime) -> dict[str, int]:
-    """How many deliveries may be claimed now, by channel; e-mail is the empty name."""
+def due_counts(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
+    """How many deliveries may be claimed now, by channel; e-mail is the empty name. `only` looks at one mailing."""
     d = t.deliveries.c
     found: dict[str, int] = {}
-    mailings = _open_mailings(connection, now)
+    mailings = _open_mailings(connection, now, only)
     if not mailings:
         return found
     late = and_(d.state.in_((DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)), d.next_at <= now)
@@ -145,12 +147,13 @@ def claim(
     now: datetime,
     real_now: datetime,
     until: datetime,
+    only: int | None = None,
 ) -> list[Delivery]:
     """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real moment `until`.
 
     What was in hand when a process died comes last and alone, so that one poisonous message takes no other with it.
     """
-    mailings = _open_mailings(connection, now)
+    mailings = _open_mailings(connection, now, only)
     ids: list[int] = []
     for shaken in (False, True):
         for mailing in mailings:
