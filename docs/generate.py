@@ -54,6 +54,8 @@ def fields(model: type[BaseModel]) -> str:
     """A table of a model's keys."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
+        if field.exclude:
+            continue  # not written in the file
         default = "required" if field.is_required() else f"`{_default(field.get_default(call_default_factory=True))}`"
         rows.append(f"| `{field.alias or name}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post, PostItem
 from tidings.channels.http import hand_over
 from tidings.config.adapters import ChannelSettings
+from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import GuardedSession
 
@@ -25,7 +26,7 @@ _MAX_ITEMS = 20
 class Settings(ChannelSettings):
     """`type: slack`."""
 
-    url: SecretStr = Field(
+    url: SecretUrl = Field(
         description="The incoming webhook's address, which is a secret: {env: NAME} or {file: PATH}."
     )
 

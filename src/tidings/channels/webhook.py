@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, field_validator
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.channels.http import hand_over
 from tidings.config.adapters import ChannelSettings
+from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import GuardedSession
 
@@ -25,7 +26,7 @@ MAX_BODY = 20_000
 class Settings(ChannelSettings):
     """`type: webhook`."""
 
-    url: SecretStr = Field(description="Where to post: {env: NAME} or {file: PATH}.")
+    url: SecretUrl = Field(description="Where to post: {env: NAME} or {file: PATH}.")
     secret: SecretStr | None = Field(
         default=None, description="Signing secret `whsec_...`, base64 of 24 to 64 bytes: {env: NAME} or {file: PATH}."
     )
