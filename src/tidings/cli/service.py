@@ -54,6 +54,7 @@ def _as_json(done: Ticked) -> dict[str, Any]:
         ],
         "deliveries": dict(done.delivered),
         "stalled": done.stalled,
+        "unpublished": done.unpublished,
         "told": done.told,
     }
 

@@ -101,6 +101,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         ),
         deliveries=_COUNTS,
         stalled={"type": "object", "additionalProperties": _TEXT},
+        unpublished=_TEXT,
         told=_NUMBER,
     ),
     "ledger": _object(
