@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select, update
 
 from tidings.store import schema as t
+from tidings.store.engine import insert_once
 
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
@@ -59,7 +60,7 @@ def save_documents(connection: Connection, documents: Sequence[Document]) -> Non
     forget_documents(connection, [document.path for document in documents])
     if documents:
         rows = [{"path": each.path, "etag": each.etag, "modified": each.modified} for each in documents]
-        connection.execute(insert(t.documents), rows)
+        connection.execute(insert_once(connection, t.documents), rows)
 
 
 def forget_documents(connection: Connection, paths: Collection[str]) -> None:
@@ -89,7 +90,10 @@ def mint_identity(connection: Connection, now: datetime) -> Identity:
     known = find_identity(connection)
     if known is None:
         known = Identity(uuid.uuid4(), now.replace(microsecond=0))
-        connection.execute(insert(t.facts).values(name=_IDENTITY, value=f"{known.id} {known.since.isoformat()}"))
+        value = f"{known.id} {known.since.isoformat()}"
+        connection.execute(insert_once(connection, t.facts).values(name=_IDENTITY, value=value))
+        # Of two processes on a fresh store the first one's holds.
+        known = find_identity(connection) or known
     return known
 
 
@@ -107,4 +111,5 @@ def save_stamp(connection: Connection, stamp: Stamp | None) -> None:
     connection.execute(delete(t.facts).where(t.facts.c.name == _PUBLISHED))
     if stamp is not None:
         value = f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}"
-        connection.execute(insert(t.facts).values(name=_PUBLISHED, value=value))
+        connection.execute(insert_once(connection, t.facts).values(name=_PUBLISHED, value=value))
+        connection.execute(update(t.facts).where(t.facts.c.name == _PUBLISHED).values(value=value))
