@@ -50,6 +50,88 @@ ITEM_KEYS = {
 }
 
 
+WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
+    DeliveryState: (
+        "State of a delivery",
+        {
+            "pending": "Waits to be sent.",
+            "leased": "A process has taken it and prepares it.",
+            "handed": "Permitted under the lock of consent: its message may be on the wire.",
+            "accepted": "The other side took it. Terminal.",
+            "deferred": "Refused for now; goes again later.",
+            "rejected": "Refused for good. Terminal.",
+            "in_doubt": "All was handed over and the answer was lost: it may have arrived.",
+            "skipped": "Does not go, for a stored reason. Terminal.",
+            "cancelled": "Its edition was cancelled or superseded before it went, or a person resolved it so. Terminal.",
+            "quarantined": "Set aside: three times the process died preparing it or no message could be made of it, or it "
+            "was refused for now too often. Terminal.",
+        },
+    ),
+    SkipReason: (
+        "Why one was skipped",
+        {
+            "suppressed": "The address must not be mailed.",
+            "unsubscribed": "They had left the list.",
+            "not_confirmed": "They had not confirmed.",
+            "erased": "The person was erased.",
+            "expired": "Not in use yet: what has expired is in no edition.",
+            "nothing_for_reader": "Other topics, no translation, or had it all before.",
+            "other_list": "They got the same edition through another list.",
+            "withdrawn": "Not in use yet: a withdrawn story holds its edition.",
+            "over_limit": "Beyond `max_posts`.",
+        },
+    ),
+    Purpose: (
+        "What it is for",
+        {
+            "edition": "A digest, or a post of a whole edition.",
+            "story": "A message of one story (`per: item`); `again-` and a number for a post that a person asked for anew.",
+            "test": "`tidings test`.",
+            "notice": "What somebody must hear of.",
+            "confirmation": "Not in use yet.",
+            "welcome": "Not in use yet.",
+        },
+    ),
+    Returned: (
+        "What may come back after accepted",
+        {
+            "hard": "The address does not exist. Not read back yet.",
+            "soft": "Could not be delivered for now. Not read back yet.",
+            "complaint": "Reported as unwanted. Not read back yet.",
+        },
+    ),
+    EditionState: (
+        "State of an edition",
+        {
+            "composing": "Its slot is claimed; items, bytes and recipients are being frozen.",
+            "held": "Waits for a person; its stories are reserved.",
+            "sending": "Its deliveries may go, in its window.",
+            "done": "Nothing of it goes on by itself. Terminal.",
+            "cancelled": "A person dropped it; its stories are new again. Terminal.",
+            "superseded": "A newer edition of the schedule took its stories over. Terminal.",
+        },
+    ),
+    HoldReason: (
+        "Why one is held",
+        {
+            "gate": "The frozen bytes are not fit to go.",
+            "late": "Its slot was found later than `max_late`.",
+            "approval": "Somebody must look first.",
+            "withdrawn": "A story in it was withdrawn.",
+        },
+    ),
+}
+"""For each enumeration of the ledger: its title, and what each word means."""
+
+EXIT_CODES = {
+    0: "done",
+    1: "the input is at fault: YAML, an item, a template, a file",
+    2: "wrong usage, or refused",
+    3: "done, but some deliveries failed or could not go on",
+    70: "a fault of Tidings itself; `TIDINGS_DEBUG=1` shows where",
+}
+
+
 def fields(model: type[BaseModel]) -> str:
     """A table of a model's keys."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
@@ -133,8 +215,9 @@ def commands() -> str:
 
     parts = [
         HEAD
-        + "# Commands\n\nEvery command takes `-C DIR`, before or after its name. Exit codes: 0 done, 1 the input is at "
-        "fault, 2 wrong usage or refused, 3 done but some deliveries failed.\n"
+        + "# Commands\n\nEvery command takes `-C DIR`, before or after its name; without it the newsroom is the folder you "
+        "are in. `tidings --version` prints the version.\n\n| exit code | means |\n|---|---|\n"
+        + "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
     ]
     root = typer.main.get_command(app)
     assert isinstance(root, click.Group) or hasattr(root, "commands")
@@ -155,7 +238,10 @@ def _command(name: str, command: Any) -> str:
         label = ", ".join(options) if options[0].startswith("-") else (parameter.metavar or parameter.name.upper())
         if options[0].startswith("-") and parameter.metavar:
             label += f" {parameter.metavar}"
-        rows.append(f"| `{label}` | {getattr(parameter, 'help', '') or ''} |")
+        told = getattr(parameter, "help", "") or ""
+        if isinstance(parameter.default, (int, str)) and not isinstance(parameter.default, bool) and parameter.default:
+            told += f" Default: {parameter.default}."
+        rows.append(f"| `{label}` | {told} |")
     if rows:
         lines += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(lines)
@@ -191,29 +277,46 @@ def templates() -> str:
 def states() -> str:
     """The words of the ledger."""
     parts = [HEAD + "# States and reasons\n"]
-    enums: tuple[tuple[str, type[StrEnum]], ...] = (
-        ("State of a delivery", DeliveryState),
-        ("Why one was skipped", SkipReason),
-        ("Its purpose", Purpose),
-        ("What may come back after accepted", Returned),
-        ("State of an edition", EditionState),
-        ("Why one is held", HoldReason),
-    )
-    for title, enum in enums:
-        parts.append(f"## {title}\n\n{' '.join(f'`{one.value}`' for one in enum)}\n")
+    for enum, (title, meanings) in WORDS.items():
+        rows = "\n".join(f"| `{one.value}` | {meanings[one.value]} |" for one in enum)
+        parts.append(f"## {title}\n\n| | |\n|---|---|\n{rows}\n")
     return "\n".join(parts)
 
 
 def shapes() -> str:
     """What --json prints."""
-    parts = [HEAD + "# JSON\n\n`tidings schema` prints all of these as JSON Schema; they are only ever extended.\n"]
+    parts = [
+        HEAD
+        + "# JSON\n\n`tidings schema` prints all of these as JSON Schema, with those of the YAML files for editors: "
+        "`tidings schema tidings.yaml`, `tidings schema schedule.yaml`. They are only ever extended.\n"
+    ]
     for name, schema in schemas().items():
         if not name.endswith("--json"):
             continue
-        inner = schema.get("items", schema)
-        names = " ".join(f"`{key}`" for key in inner.get("properties", {}))
-        parts.append(f"## tidings {name}\n\n{'A list of objects' if 'items' in schema else 'An object'}: {names}\n")
+        lines = name.startswith("ledger")
+        form = "A list of objects" if "items" in schema else "One object a line" if lines else "An object"
+        keys = "\n".join(
+            f"| `{key}` | {_shape(one)} |" for key, one in schema.get("items", schema)["properties"].items()
+        )
+        parts.append(f"## tidings {name}\n\n{form}.\n\n| key | holds |\n|---|---|\n{keys}\n")
     return "\n".join(parts)
+
+
+def _shape(schema: dict[str, Any]) -> str:
+    """A JSON Schema in a few words."""
+    if "enum" in schema:
+        return " or ".join(f"`{one}`" for one in schema["enum"])
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    inner = schema.get("items")
+    if "array" in kinds and inner:
+        found = f"list of {_shape(inner)}"
+    elif "properties" in schema:
+        found = "{" + ", ".join(f"`{key}`: {_shape(one)}" for key, one in schema["properties"].items()) + "}"
+    elif "additionalProperties" in schema:
+        found = f"{_shape(schema['additionalProperties'])} by name"
+    else:
+        found = "moment" if schema.get("format") == "date-time" else kinds[0]
+    return found + (" or null" if "null" in kinds else "")
 
 
 PAGES = {
