@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tidings import plugins
 from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, Select
-from tidings.config.settings import Document, Feed, MailingList, Notify, Sender, Site, Web
+from tidings.config.settings import Document, Feed, MailingList, Notify, Site, Web
 from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.mailview import EditionView, FileView, ItemView, MailList, MailSite, PictureView, SectionView
@@ -169,7 +169,6 @@ def tidings_yaml() -> str:
         ("site", Site),
         ("web", Web),
         ("feeds.NAME", Feed),
-        ("mail", Sender),
         ("lists.NAME", MailingList),
         ("notify", Notify),
     ):
@@ -177,6 +176,7 @@ def tidings_yaml() -> str:
     for group, built_in, title in (
         ("tidings.sources", plugins.SOURCES, "sources.NAME"),
         ("tidings.channels", plugins.CHANNELS, "channels.NAME"),
+        ("tidings.mail", plugins.MAIL, "mail"),
     ):
         for name, module in sorted(plugins.load_adapters(group, built_in).items()):
             parts.append(f"## {title}, `type: {name}`\n\n{fields(module.Settings)}")

@@ -12,13 +12,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image as Pictures
 
-from tidings.channels import slack, webhook
+from tidings.channels import slack, smtp_sender, webhook
 from tidings.config.load import load
 from tidings.sources.base import SourceContext
 from tidings.sources.folder import Settings, make
 
 ROOT = Path(__file__).parent.parent
 CONTENT = ROOT / "content"
+SENDERS = {"smtp": smtp_sender.Settings}
 MEDIA = CONTENT / "media"
 
 ALL = ("en", "kk", "ru")
@@ -159,7 +160,7 @@ def test_it_has_what_a_newsroom_meets() -> None:
 
 
 def test_the_newsroom_loads_without_a_complaint_and_without_an_environment() -> None:
-    loaded = load(ROOT, channel_settings={}, source_settings={"folder": Settings}, env={})
+    loaded = load(ROOT, channel_settings={}, source_settings={"folder": Settings}, sender_settings=SENDERS, env={})
     assert loaded.problems == ()
     assert loaded.newsroom is not None
     site = loaded.newsroom.site
@@ -191,6 +192,7 @@ def test_the_channels_that_stand_as_comments_work_once_the_marks_are_taken_away(
         tmp_path,
         channel_settings={"slack": slack.Settings, "webhook": webhook.Settings},
         source_settings={"folder": Settings},
+        sender_settings=SENDERS,
         env={
             "DESK_URL": "http://127.0.0.1:9/desk",
             "DESK_SECRET": "whsec_c2FtcGxlIG5ld3Nyb29tLCBub3QgYSBzZWNyZXQ=",

@@ -1,7 +1,7 @@
 """The table of adapters: dotted names only, so that nothing is imported before it is used.
 
-A third party adds a source or a channel by an entry point of its own package (`tidings.sources`, `tidings.channels`)
-that names a module with `Settings` and `make`.
+A third party adds a source, a channel or a way for mail to leave by an entry point of its own package
+(`tidings.sources`, `tidings.channels`, `tidings.mail`) that names a module with `Settings` and `make`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import ModuleType
 
 SOURCES = {"folder": "tidings.sources.folder"}
 CHANNELS = {"webhook": "tidings.channels.webhook", "slack": "tidings.channels.slack"}
+MAIL = {"smtp": "tidings.channels.smtp_sender"}
 
 
 def load_adapters(group: str, built_in: dict[str, str]) -> dict[str, ModuleType]:

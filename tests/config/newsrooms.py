@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tidings import plugins
+from tidings.channels.smtp_sender import Settings
 from tidings.config.load import Loaded, load
+from tidings.config.settings import Newsroom
 
 MAIN = """\
 site:
@@ -103,11 +105,13 @@ def write(root: Path, main: str | bytes = MAIN, schedules: Mapping[str, str] | N
 def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> Loaded:
     """Loaded with the adapters that come with the product."""
     channels = plugins.load_adapters("tidings.channels", plugins.CHANNELS)
+    senders = plugins.load_adapters("tidings.mail", plugins.MAIL)
     sources = plugins.load_adapters("tidings.sources", plugins.SOURCES)
     return load(
         root,
         channel_settings={name: module.Settings for name, module in channels.items()},
         source_settings={name: module.Settings for name, module in sources.items()},
+        sender_settings={name: module.Settings for name, module in senders.items()},
         env=env,
         lenient=lenient,
     )
@@ -122,3 +126,11 @@ def spoilt(text: str, good: str, bad: str) -> str:
     """`text` with one mistake; what is to be spoilt must stand in it."""
     assert good in text
     return text.replace(good, bad, 1)
+
+
+def relay(newsroom: Newsroom | None) -> Settings:
+    """Its one sender, which is a relay."""
+    assert newsroom is not None
+    [sender] = newsroom.mail
+    assert isinstance(sender, Settings)
+    return sender

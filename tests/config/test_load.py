@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, said, spoilt, write
+from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, relay, said, spoilt, write
 from tidings.config.checks import served_frequencies
 from tidings.config.load import store_address
 from tidings.config.schedule import ChannelDelivery, ListDelivery
@@ -33,8 +33,8 @@ def test_every_key_of_the_contract_arrives_typed(tmp_path: Path) -> None:
     assert said(loaded) == []
     newsroom = loaded.newsroom
     assert newsroom is not None
-    site, mail, digest = newsroom.site, newsroom.mail, newsroom.lists["digest"]
-    assert mail is not None and mail.password is not None
+    site, mail, digest = newsroom.site, relay(newsroom), newsroom.lists["digest"]
+    assert mail.password is not None
     assert (site.title.get("kk"), site.title.get("de", "ru")) == ("Дала кеңсесі", "Степное бюро")
     assert (site.url, site.languages, site.timezone) == (
         "https://steppe.example.org/",
@@ -86,7 +86,7 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
     assert newsroom is not None
     assert newsroom.site.url == "http://localhost:8080/"
     assert (newsroom.site.languages, newsroom.site.timezone) == (("en",), "UTC")
-    assert (newsroom.mail, newsroom.lists, list(newsroom.sources)) == (None, {}, ["newsroom"])
+    assert (newsroom.mail, newsroom.lists, list(newsroom.sources)) == ((), {}, ["newsroom"])
     made = newsroom.schedules["by-hand"]
     assert (made.cadence.zone, made.cadence.max_late) == ("UTC", timedelta(hours=12))
     assert made.heading("en") == "By hand"
@@ -222,19 +222,6 @@ def test_a_mistake_in_tidings_yaml(tmp_path: Path, good: str, bad: str, expected
 )  # fmt: skip
 def test_what_comes_later_is_refused_by_name(tmp_path: Path, good: str, bad: str, expected: str) -> None:
     assert said(read(write(tmp_path, spoilt(MAIN, good, bad)))) == [f"tidings.yaml:{expected}"]
-
-
-def test_a_list_of_one_sender_is_taken_a_second_one_refused_by_name(tmp_path: Path) -> None:
-    begin, end = MAIN.index("mail:"), MAIN.index("lists:")
-    one = MAIN[:begin] + "mail:\n  - {host: a.example, port: 26}\n" + MAIN[end:]
-    newsroom = read(write(tmp_path, one)).newsroom
-    assert newsroom is not None and newsroom.mail is not None
-    assert (newsroom.mail.host, newsroom.mail.port, newsroom.mail.security) == ("a.example", 26, "starttls")
-    two = one.replace("port: 26}", "prot: 26}\n  - {host: b.example}")
-    assert said(read(write(tmp_path, two))) == [
-        "tidings.yaml:17:23: unknown key 'prot'. Did you mean 'port'?",
-        "tidings.yaml:18:5: a second sender is not in this version yet. Keep one under `mail`",
-    ]
 
 
 _SCHEDULE = [

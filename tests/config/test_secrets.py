@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, said, spoilt, write
+from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, relay, said, spoilt, write
 from tidings.channels.slack import Settings as Slack
 
 SECRET = "Tr0ub4dor-and-3-more"
@@ -112,8 +112,8 @@ def test_a_file_that_holds_no_secret(tmp_path: Path, path: str) -> None:
 def test_of_a_file_the_last_line_break_goes(tmp_path: Path) -> None:
     (tmp_path / "pw").write_bytes("\ufeff word one \r\n".encode())
     newsroom = read(write(tmp_path, spoilt(MAIN, "{env: SMTP_PASSWORD}", "{file: pw}"))).newsroom
-    assert newsroom is not None and newsroom.mail is not None and newsroom.mail.password is not None
-    assert newsroom.mail.password.get_secret_value() == " word one "
+    password = relay(newsroom).password
+    assert password is not None and password.get_secret_value() == " word one "
 
 
 def test_a_topic_may_be_called_env_or_file(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ def test_a_short_value_is_not_hunted_for_in_every_line(tmp_path: Path) -> None:
     """`port: {env: PORT}` would else take every 25 out of the log."""
     main = spoilt(MAIN, "port: 1025", "port: {env: PORT}")
     newsroom = read(write(tmp_path, main), {**ENV, "PORT": "25"}).newsroom
-    assert newsroom is not None and newsroom.mail is not None
-    assert newsroom.mail.port == 25 and "25" not in newsroom.secrets
+    assert newsroom is not None
+    assert relay(newsroom).port == 25 and "25" not in newsroom.secrets
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)

@@ -1,14 +1,15 @@
-"""What the settings of every source and every channel begin with; an adapter extends them by its own."""
+"""What the settings of every source, channel and sender begin with; an adapter extends them by its own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tidings.config.types import Bool, Languages, Line, Name
+from tidings.config.types import Bool, Domain, FeedbackId, Int, Languages, Line, Name, PlainAddress, Rate, SenderName
 
 
 class Frozen(BaseModel):
@@ -73,3 +74,37 @@ class ChannelSettings(Frozen):
         default=False, description="Permits an address of the intranet or of this machine; others are refused."
     )
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
+
+
+class SenderSettings(Frozen):
+    """Common to every way for mail to leave."""
+
+    type: Line = Field(default="smtp", description="Which kind of sender, such as `smtp` or `ses`.")
+    name_: SenderName | None = Field(
+        default=None, alias="name", description="What lists and reports call it; default: its host or type."
+    )
+    weight: Int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Its share of the mail beside others with a weight; without one: the first that is up takes all.",
+    )
+    connections: Int = Field(default=4, ge=1, le=64, description="Connections at once.")
+    rate: Rate | None = Field(default=None, description="Most messages in a time, like 50/s.")
+    domain_rates: Mapping[Domain, Rate] = Field(
+        default_factory=dict, description="The same for single domains of recipients: {gmail.com: 5/s}."
+    )
+    return_path: PlainAddress | None = Field(default=None, description="Where bounces go; default: the list's sender.")
+    feedback_id: FeedbackId | None = Field(
+        default=None, description="Sender part of Feedback-ID, 5 to 15 letters or digits."
+    )
+
+    @property
+    def name(self) -> str:
+        """Unique among the senders of a newsroom."""
+        return self.name_ or self.type
+
+    @property
+    def dials(self) -> str:
+        """The host that gets the mail; empty where nobody can tell."""
+        return ""

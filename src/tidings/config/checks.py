@@ -46,12 +46,35 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
             yield from _known(topic, topics, ("feeds", name, "select", "topics", number), "topic")
     if lists and not main.get("mail"):
         yield ("lists",), "there are lists but no `mail`", "say under `mail:` how mail leaves"
+    yield from _senders(main)
     for key in ("lists", "channels"):
         for name, settings in _map(main.get(key)).items():
             yield from _renamed(_map(settings).get("was"), _map(main.get(key)), (key, name, "was"))
     told = _map(main.get("notify")).get("channel")
     if isinstance(told, str):
         yield from _known(told, channels, ("notify", "channel"), "channel")
+
+
+def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:
+    """Each name once; a list names senders that exist."""
+    mail = main.get("mail")
+    known: dict[str, int] = {}
+    for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
+        settings = _map(sender)
+        kind = settings.get("type", "smtp")
+        name = settings.get("name") or (str(settings.get("host", "")).lower() if kind == "smtp" else kind)
+        if not isinstance(name, str) or not name:
+            continue
+        if name in known:
+            mend = f"give this one a name: `name: {name}-2`" if "name" not in settings else "give this one another name"
+            path = ("mail", number, "name") if "name" in settings else ("mail", number)
+            yield path, f"two senders are called {name!r}", mend
+        known[name] = number
+    for name, settings in _map(main.get("lists")).items():
+        for number, sender in _many(_map(settings).get("sender")):
+            if sender not in known and known:
+                said = f"there is no sender {sender!r} under `mail`"
+                yield ("lists", name, "sender", number), said, nearest(sender, known)
 
 
 def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
-from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
+from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
 from tidings.config.checks import cross_check
 from tidings.config.problems import place, problems_of
 from tidings.config.pruned import pruned
@@ -41,6 +41,7 @@ def load(
     *,
     channel_settings: Mapping[str, type[ChannelSettings]],
     source_settings: Mapping[str, type[SourceSettings]],
+    sender_settings: Mapping[str, type[SenderSettings]],
     env: Mapping[str, str] | None = None,
     lenient: bool = False,
 ) -> Loaded:
@@ -61,13 +62,13 @@ def load(
     context: dict[str, Any] = {"languages": (), "timezone": "UTC"}
     if plain is not None and node is not None:
         loading.store(plain, env)
-        _refuse_several_senders(reading, plain, node)
         written = without_empty(plain)
         context = _context(written)
         if plain.get("sources") is None:
             plain["sources"] = {"newsroom": {"type": "folder", "path": "content"}}
         for key, known in (("sources", source_settings), ("channels", channel_settings)):
             plain[key] = loading.adapters(plain.get(key), node, key, known)
+        plain["mail"] = loading.senders(plain.get("mail"), node, sender_settings)
         document = loading.model(Document, plain, node, MAIN, context)
     schedules, schedules_written = loading.schedules(context)
     if MAIN in reading.nodes:
@@ -138,6 +139,22 @@ class _Loading:
                 found[name] = model
         return found
 
+    def senders(self, written: Any, node: Node, known: Mapping[str, type[SenderSettings]]) -> tuple[Any, ...]:
+        """One sender, or a list of them, each by the class of its type."""
+        several = isinstance(written, list)
+        found = []
+        for number, settings in enumerate(written if several else [] if written is None else [written]):
+            path: tuple[str | int, ...] = ("mail", number) if several else ("mail",)
+            kind = settings.get("type", "smtp") if isinstance(settings, dict) else "smtp"
+            if not isinstance(kind, str) or kind not in known:
+                said, mend = f"mail: {kind!r} is no type", nearest(str(kind), known)
+                self.reading.problem(MAIN, place(node, (*path, "type")), said, mend)
+                continue
+            model = self.model(known[kind], settings, node, MAIN, None, path)
+            if model is not None:
+                found.append(model)
+        return tuple(found)
+
     def schedules(self, context: Mapping[str, Any]) -> tuple[dict[str, Schedule], dict[str, Mapping[str, Any]]]:
         """Valid schedules by name, and all as they are written, by file."""
         found: dict[str, Schedule] = {}
@@ -174,16 +191,6 @@ def _context(plain: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError:
         known = ()
     return {"languages": known, "timezone": zone if isinstance(zone, str) else "UTC"}
-
-
-def _refuse_several_senders(reading: Reading, plain: dict[str, Any], node: Node) -> None:
-    senders = plain.get("mail")
-    if not isinstance(senders, list):
-        return
-    if len(senders) > 1:
-        mend = "keep one under `mail`"
-        reading.problem(MAIN, place(node, ("mail", 1)), "a second sender is not in this version yet", mend)
-    plain["mail"] = senders[0] if senders else None
 
 
 def _logo(reading: Reading, name: str | None, root: Path) -> Media | None:

@@ -158,8 +158,6 @@ def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> R
     """The reference to a secret that the value at a path comes from."""
     current: Node | None = node
     for part in path:
-        if isinstance(current, yamltext.Sequence) and isinstance(part, str) and current.items:
-            current = current.items[0]
         if isinstance(current, yamltext.Mapping):
             current = current.get(str(part))
         elif isinstance(current, yamltext.Sequence) and isinstance(part, int) and part < len(current.items):
@@ -176,8 +174,6 @@ def place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
     line, column = node.line, node.column
     current: Node = node
     for number, part in enumerate(path):
-        if isinstance(current, yamltext.Sequence) and isinstance(part, str) and current.items:
-            current = current.items[0]  # `mail` as a list of one
         if isinstance(current, yamltext.Mapping) and isinstance(part, str):
             entry = next((entry for entry in current.entries if entry[0].text == part), None)
             if entry is None:

@@ -11,14 +11,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, model_validator
 
-from tidings.config.adapters import ChannelSettings, Frozen, SourceSettings
+from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
     ONE_OR_MANY,
     Address,
     Bool,
     Colour,
-    FeedbackId,
     Int,
     Languages,
     Line,
@@ -26,7 +25,7 @@ from tidings.config.types import (
     Names,
     PlainAddress,
     Proxies,
-    Rate,
+    SenderNames,
     SiteUrl,
     StoreAddress,
     Text,
@@ -83,28 +82,15 @@ class Feed(Frozen):
     select: Select = Field(default=Select(), description="What stands in it.")
 
 
-class Sender(Frozen):
-    """How mail leaves."""
-
-    host: Line = Field(description="SMTP host.")
-    port: Int = Field(default=25, ge=1, le=65535, description="SMTP port.")
-    security: Literal["none", "starttls", "tls"] = Field(default="starttls", description="none, starttls or tls.")
-    username: Line | None = Field(default=None, description="Login, if the host wants one.")
-    password: SecretStr | None = Field(default=None, description="Password: {env: NAME} or {file: PATH}.")
-    connections: Int = Field(default=4, ge=1, le=64, description="SMTP connections at once.")
-    rate: Rate | None = Field(default=None, description="Most messages in a time, like 50/s.")
-    return_path: PlainAddress | None = Field(default=None, description="Where bounces go; default: the list's sender.")
-    feedback_id: FeedbackId | None = Field(
-        default=None, description="Sender part of Feedback-ID, 5 to 15 letters or digits."
-    )
-
-
 class MailingList(Frozen):
     """What one subscribes to."""
 
     name: Text = Field(description="Title of the list, as readers see it.")
     from_: Address = Field(alias="from", description="Sender, like UN in Kazakhstan <news@example.org>.")
     reply_to: Address | None = Field(default=None, description="A mailbox that a person reads.")
+    sender: SenderNames = Field(
+        default=(), description="Name of the sender that its mail leaves by, or several in their order; default: any."
+    )
     unsubscribe_mailto: PlainAddress | None = Field(default=None, description="Address that takes leave by mail.")
     public: Bool = Field(default=True, description="false: no subscribe page, no archive, no feed.")
     fallback: Languages = Field(
@@ -140,7 +126,7 @@ class Document(Frozen):
     )
     topics: Mapping[Name, Text] = Field(default_factory=dict, description="Names of topics.")
     feeds: Mapping[Name, Feed] = Field(default_factory=dict, description="Feeds beside `all`.")
-    mail: Sender | None = Field(default=None, description="How mail leaves.")
+    mail: tuple[SenderSettings, ...] = Field(default=(), description="How mail leaves: one sender, or a list of them.")
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
     notify: Notify = Field(default=Notify(), description="Who is told when something needs a look.")
@@ -158,6 +144,12 @@ class Newsroom(Document):
     def logo_url(self) -> str:
         """Address of the logo, empty where there is none."""
         return f"{self.site.url}media/{self.logo.digest}/{self.logo.name}" if self.logo else ""
+
+    def senders_of(self, list_name: str) -> tuple[SenderSettings, ...]:
+        """By which mail of a list may leave, the best first; of what is of no list ('') too."""
+        named = self.lists[list_name].sender if list_name in self.lists else ()
+        by_name = {sender.name: sender for sender in self.mail}
+        return tuple(by_name[name] for name in named if name in by_name) or self.mail
 
     @property
     def public(self) -> Path:

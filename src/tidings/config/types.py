@@ -241,6 +241,21 @@ def _rate(value: Any) -> float:
     return float(match[1]) / {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+def _domain(value: Any) -> str:
+    """In small letters, as it stands in DNS (RFC 5890)."""
+    text = _line(value).lower()
+    if "." not in text or not _is_domain(text):
+        raise ValueError(f"{text!r} is no domain of addresses; write it like gmail.com")
+    return idna.encode(text, uts46=True).decode()
+
+
+def _sender_name(value: Any) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[a-z0-9]+(?:[.-][a-z0-9]+)*", text) or len(text) > 60:
+        raise ValueError(f"{text!r} is no name; use lower-case letters, digits and single hyphens or dots")
+    return text
+
+
 def _feedback_id(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"[A-Za-z0-9_-]{5,15}", text):
@@ -276,8 +291,12 @@ Text = Annotated[Localised, _typed(_localised, str | float | dict[str, str | flo
 StoreAddress = Annotated[SecretStr, AfterValidator(_store)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""
+Domain = Annotated[str, _typed(_domain)]
+"""As A-labels, in small letters."""
+SenderName = Annotated[str, _typed(_sender_name)]
 Names = Annotated[tuple[Name, ...], ONE_OR_MANY]
 Languages = Annotated[tuple[Language, ...], ONE_OR_MANY, AfterValidator(_all_different)]
+SenderNames = Annotated[tuple[Line, ...], ONE_OR_MANY, AfterValidator(_all_different)]
 Proxies = Annotated[tuple[Annotated[str, _typed(_proxy)], ...], ONE_OR_MANY]
 FeedbackId = Annotated[str, _typed(_feedback_id)]
 SecretUrl = Annotated[SecretStr, AfterValidator(_secret_url)]

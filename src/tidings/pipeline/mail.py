@@ -165,8 +165,8 @@ class MailRoom:
         return compiled.message(arrangement, headers, personal)
 
     def _feedback_id(self, schedule: str, list_name: str) -> str:
-        sender = self.newsroom.mail.feedback_id if self.newsroom.mail else None
-        return f"{schedule}:{list_name}:tidings:{sender}" if sender else ""
+        sender = next(iter(self.newsroom.senders_of(list_name)), None)
+        return f"{schedule}:{list_name}:tidings:{sender.feedback_id}" if sender and sender.feedback_id else ""
 
 
 def _distinct(items: Iterable[Item]) -> tuple[Item, ...]:

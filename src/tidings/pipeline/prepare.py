@@ -103,9 +103,9 @@ class Preparation:
         return first.from_ if first else self._newsroom.notify.to[0]
 
     def _return_path(self, list_name: str) -> str:
-        mail = self._newsroom.mail
-        if mail is not None and mail.return_path:
-            return mail.return_path
+        sender = next(iter(self._newsroom.senders_of(list_name)), None)
+        if sender is not None and sender.return_path:
+            return sender.return_path
         settings = self._newsroom.lists.get(list_name)
         return parseaddr(settings.from_ if settings else self.notice_sender())[1]
 

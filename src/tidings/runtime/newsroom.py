@@ -15,14 +15,15 @@ from pydantic import SecretStr
 from tidings import plugins
 from tidings.channels.base import Channel
 from tidings.channels.smtp import SmtpTransport
-from tidings.config.adapters import ChannelSettings, SourceSettings
+from tidings.channels.smtp_sender import Settings as SmtpSettings
+from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
 from tidings.config.load import Loaded, load, store_address
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import load_zone
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.tokens import Keys
 from tidings.pipeline.compose import Composer
-from tidings.pipeline.deliver import Deliverer, finish_editions
+from tidings.pipeline.deliver import Deliverer, MailTransport, finish_editions
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.prepare import Preparation
@@ -41,7 +42,15 @@ def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: 
     channels, sources = _adapters()
     channel_settings: dict[str, type[ChannelSettings]] = {name: module.Settings for name, module in channels.items()}
     source_settings: dict[str, type[SourceSettings]] = {name: module.Settings for name, module in sources.items()}
-    return load(root, channel_settings=channel_settings, source_settings=source_settings, env=env, lenient=lenient)
+    sender_settings: dict[str, type[SenderSettings]] = {name: module.Settings for name, module in _senders().items()}
+    return load(
+        root,
+        channel_settings=channel_settings,
+        source_settings=source_settings,
+        sender_settings=sender_settings,
+        env=env,
+        lenient=lenient,
+    )
 
 
 def make_sources(newsroom: Newsroom) -> dict[str, Source]:
@@ -69,6 +78,10 @@ def _adapters() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
         plugins.load_adapters("tidings.channels", plugins.CHANNELS),
         plugins.load_adapters("tidings.sources", plugins.SOURCES),
     )
+
+
+def _senders() -> dict[str, ModuleType]:
+    return plugins.load_adapters("tidings.mail", plugins.MAIL)
 
 
 class Runtime:
@@ -105,10 +118,13 @@ class Runtime:
         self._deliverer = self._make_deliverer()
 
     def _make_deliverer(self) -> Deliverer:
-        sender = self.newsroom.mail
+        sender = next(iter(self.newsroom.mail), None)
 
-        def connect() -> SmtpTransport:
+        def connect() -> MailTransport:
             assert sender is not None
+            if not isinstance(sender, SmtpSettings):
+                found: MailTransport = _senders()[sender.type].make(sender, reached=self._reached)
+                return found
             return SmtpTransport(
                 sender.host,
                 sender.port,
@@ -209,7 +225,7 @@ def refuse_far_clock(newsroom: Newsroom, now: datetime, real_now: datetime) -> N
     """A clock more than an hour off real time sends only to this machine. Raises RefusedError otherwise."""
     if abs(now - real_now) <= timedelta(hours=1):
         return
-    hosts = {"mail": newsroom.mail.host} if newsroom.mail else {}
+    hosts = {"mail" if len(newsroom.mail) == 1 else f"mail {one.name}": one.dials for one in newsroom.mail}
     for name, settings in newsroom.channels.items():
         url = getattr(settings, "url", None)
         text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")

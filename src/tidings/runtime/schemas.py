@@ -22,6 +22,10 @@ def schemas() -> dict[str, dict[str, Any]]:
     ):
         kinds = [_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
         main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": kinds}}
+    senders = {
+        "anyOf": [_schema(module.Settings) for module in plugins.load_adapters("tidings.mail", plugins.MAIL).values()]
+    }
+    main["properties"]["mail"] = {"anyOf": [senders, {"type": "array", "items": senders}]}
     schedule = _schema(Schedule)
     schedule["properties"].pop("name", None)
     schedule["required"] = [name for name in schedule["required"] if name != "name"]

@@ -1,0 +1,86 @@
+"""`mail`: one sender or several, each with the keys of its type, and lists that name theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.config.newsrooms import MAIN, read, relay, said, spoilt, write
+
+BEGIN, END = MAIN.index("mail:"), MAIN.index("lists:")
+TWO = """\
+mail:
+  - {name: first, host: a.example, port: 26, weight: 3, domain_rates: {Gmail.com: 5/s, почта.example: 60/m}}
+  - host: B.example
+    security: tls
+"""
+
+
+def with_mail(mail: str) -> str:
+    return MAIN[:BEGIN] + mail + MAIN[END:]
+
+
+def test_one_sender_needs_no_list_and_is_called_by_its_host(tmp_path: Path) -> None:
+    sender = relay(read(write(tmp_path)).newsroom)
+    assert (sender.name, sender.type, sender.dials, sender.weight) == ("localhost", "smtp", "localhost", None)
+    assert sender.domain_rates == {}
+
+
+def test_several_keep_their_order_names_and_weights(tmp_path: Path) -> None:
+    loaded = read(write(tmp_path, with_mail(TWO)))
+    assert said(loaded) == [] and loaded.newsroom is not None
+    first, second = loaded.newsroom.mail
+    assert (first.name, first.weight, second.name, second.weight) == ("first", 3, "b.example", None)
+    assert first.domain_rates == {"gmail.com": 5.0, "xn--80a1acny.example": 1.0}
+    assert loaded.newsroom.senders_of("digest") == (first, second) == loaded.newsroom.senders_of("")
+
+
+def test_no_sender_at_all_is_falsy(tmp_path: Path) -> None:
+    loaded = read(write(tmp_path, with_mail("mail: []\n")), lenient=True)
+    assert said(loaded)[0] == "tidings.yaml:17:1: there are lists but no `mail`. Say under `mail:` how mail leaves"
+    assert loaded.newsroom is not None and not loaded.newsroom.mail
+
+
+@pytest.mark.parametrize(
+    ("written", "names"), [("b.example", ["b.example"]), ("[b.example, first]", ["b.example", "first"])]
+)
+def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]) -> None:
+    main = spoilt(with_mail(TWO), "    public: true", f"    sender: {written}")
+    loaded = read(write(tmp_path, main))
+    assert said(loaded) == [] and loaded.newsroom is not None
+    assert [sender.name for sender in loaded.newsroom.senders_of("digest")] == names
+    assert len(loaded.newsroom.senders_of("")) == 2
+
+
+@pytest.mark.parametrize(
+    ("mail", "expected"),
+    [
+        ("mail: {type: stmp, host: a}\n", "16:14: mail: 'stmp' is no type. Did you mean 'smtp'?"),
+        ("mail:\n  - {host: a}\n  - {type: {a: b}}\n", "18:6: mail: {'a': 'b'} is no type"),
+        ("mail:\n  - {host: a}\n  - {hots: b}\n", "18:6: unknown key 'hots'. Did you mean 'host'?"),
+        ("mail:\n  - {host: a}\n  - text\n", "18:5: mail: expected a map here. Write `key: value` lines below it"),
+        ("mail: text\n", "16:7: mail: expected a map here"),
+        ("mail:\n  - {host: a}\n  - {host: A}\n", "18:5: two senders are called 'a'. Give this one a name: `name: a-2"),
+        ("mail:\n  - {host: a}\n  - {host: b, name: a}\n", "18:21: two senders are called 'a'. Give this one another"),
+        ("mail: {host: a, name: My relay}\n", "16:23: name: 'My relay' is no name. Use lower-case letters"),
+        ("mail: {host: a, weight: 0}\n", "16:25: weight: must be at least 1"),
+        ("mail: {host: a, domain_rates: {gmail: 5/s}}\n", "16:32: 'gmail' is no domain of addresses"),
+        ("mail: {host: a, domain_rates: {gmail.com: fast}}\n", "16:43: gmail.com: 'fast' is no rate"),
+        ("mail: {host: a, domain_rates: 5/s}\n", "16:31: domain_rates: expected a map here"),
+        ("mail: {host: a, password: hunter2}\n", "16:27: password: secrets stand in the environment or in a file"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_where_it_stands(tmp_path: Path, mail: str, expected: str) -> None:
+    [problem] = said(read(write(tmp_path, with_mail(mail))))
+    assert problem.startswith(f"tidings.yaml:{expected}")
+    assert "hunter2" not in problem
+
+
+def test_a_list_with_a_sender_that_is_not_there(tmp_path: Path) -> None:
+    main = spoilt(with_mail(TWO), "    public: true", "    sender: [first, b.exmaple]")
+    assert said(read(write(tmp_path, main))) == [
+        "tidings.yaml:26:21: there is no sender 'b.exmaple' under `mail`. Did you mean 'b.example'?"
+    ]
+    twice = spoilt(with_mail(TWO), "    public: true", "    sender: [first, first]")
+    assert said(read(write(tmp_path, twice))) == ["tidings.yaml:26:21: sender: 'first' stands twice. Keep one"]
