@@ -91,6 +91,7 @@ class _Session(socketserver.StreamRequestHandler):
         if not sink.greeting.startswith("220"):
             return
         recipient = wish = ""
+        refused = False
         done = 0
         while line := self.rfile.readline():
             text = line.decode("utf-8", "replace").rstrip("\r\n")
@@ -106,18 +107,24 @@ class _Session(socketserver.StreamRequestHandler):
                 else:
                     self.say("250 2.1.0 ok")
             elif verb == "RCPT":
+                refused = False
                 match = re.match(r"RCPT TO:<(.*)>", text, re.IGNORECASE)
                 recipient = match.group(1) if match else ""
                 wish = self.wish(recipient)
                 if found := re.match(r"rcpt-(\d{3})", wish):
                     self.say(f"{found.group(1)} 5.1.1 refused at RCPT")
+                    refused = True
                     if found.group(1) == "421":
                         return
+                elif wish == "patient-550":
+                    self.say("550 5.1.1 refused at RCPT")
                 elif wish == "rst-rcpt":
                     self.reset_connection()
                     return
                 else:
                     self.say("250 2.1.5 ok")
+            elif verb == "DATA" and refused:
+                self.say("503 5.5.1 no valid recipients")
             elif verb == "DATA":
                 self.say("354 go on")
                 if not self.message(recipient, wish, session):
@@ -157,6 +164,10 @@ class _Session(socketserver.StreamRequestHandler):
                 return False
             lines.append(line[1:] if line.startswith(b"..") else line)
         data = b"".join(lines)
+        if wish == "patient-550":
+            # RFC 2920 §3.1: some say 354 though they took no recipient.
+            self.say("554 5.5.1 no valid recipients")
+            return True
         if found := re.match(r"dot-(\d{3})", wish):
             self.say(f"{found.group(1)} 5.0.0 refused after the dot")
             return found.group(1) != "421"

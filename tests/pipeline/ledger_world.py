@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from tidings.channels.smtp import SmtpTransport
+from tidings.channels.smtp import Login, SmtpRelay, Waits
 from tidings.model.delivery import Delivery, list_target
 from tidings.pipeline.deliver import Deliverer, Handover
 from tidings.pipeline.verdicts import ResendPolicies
@@ -134,7 +134,8 @@ def prepare(deliveries: Sequence[Delivery]) -> dict[int, Handover]:
 def deliverer(store: Store, liveness: Liveness, port: int, **options: Any) -> Deliverer:
     """The real thing, towards a sink."""
     reached: Callable[[str], None] = options.get("reached", lambda point: None)
-    options.setdefault("connect", lambda: SmtpTransport("127.0.0.1", port, timeout=10, dot_timeout=10, reached=reached))
+    login = Login("127.0.0.1", port, timeout=10)
+    options.setdefault("connect", lambda: SmtpRelay(login, waits=Waits(10, 10), reached=reached))
     options.setdefault("prepare", prepare)
     options.setdefault("policies", ResendPolicies())
     options.setdefault("clock", lambda: NOW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tidings.store import claims, migrate
+from tidings.store import migrate, pace
 from tidings.store.engine import Store
 
 
@@ -13,10 +13,10 @@ def test_places_are_given_out_once_however_many_ask(database_url: str, tmp_path:
     migrate.create_or_check(store)
     now = 1_000_000.0
     with store.write() as connection:
-        assert claims.reserve(connection, now, 2.0) == now
+        assert pace.reserve(connection, now, 2.0) == now
     again = Store(database_url, tmp_path)
     with again.write() as connection:
-        assert claims.reserve(connection, now + 0.5, 1.0) == now + 2.0
-        assert claims.reserve(connection, now + 60, 1.0) == now + 60
+        assert pace.reserve(connection, now + 0.5, 1.0) == now + 2.0
+        assert pace.reserve(connection, now + 60, 1.0) == now + 60
     again.close()
     store.close()

@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store
-from tidings.model.delivery import SkipReason
+from tidings.model.delivery import Delivery, SkipReason
 from tidings.model.errors import InputError
-from tidings.store import claims, consent, subscribers
+from tidings.store import claims, consent, permission, subscribers
 from tidings.store.engine import Store
 
 
@@ -79,12 +80,21 @@ def test_suppressing_many_counts_the_new_ones(store: Store) -> None:
         assert consent.suppress_all(connection, hashes, "digest", "unsubscribed", NOW) == 99
 
 
-def _claimed(store: Store) -> claims.Delivery:
+def _leased(store: Store) -> claims.Lease:
     with store.write() as connection:
-        (delivery,) = claims.claim(
+        return claims.claim(
             connection, owner="me", channel="", limit=5, now=NOW, real_now=NOW, until=NOW + timedelta(minutes=20)
         )
-    return delivery
+
+
+def _claimed(store: Store) -> tuple[Delivery, int]:
+    lease = _leased(store)
+    (delivery,) = lease.deliveries
+    return delivery, lease.version
+
+
+def _hand_over(connection: Connection, delivery: Delivery, version: int) -> permission.Permission:
+    return permission.hand_over(connection, [delivery], owner="me", version=version, now=NOW, real_now=NOW)
 
 
 def _leave(store: Store, subscriber: int) -> None:
@@ -100,7 +110,7 @@ def test_who_leaves_first_is_not_handed_over(store: Store, seen_before: bool) ->
         with store.write() as connection:
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
-    delivery = _claimed(store)
+    delivery, version = _claimed(store)
     holding, go_on = threading.Event(), threading.Event()
 
     def leave() -> None:
@@ -109,11 +119,11 @@ def test_who_leaves_first_is_not_handed_over(store: Store, seen_before: bool) ->
             holding.set()
             go_on.wait(10)
 
-    found: list[claims.Permission] = []
+    found: list[permission.Permission] = []
 
     def hand_over() -> None:
         with store.write() as connection:
-            found.append(claims.hand_over(connection, [delivery], owner="me", now=NOW, real_now=NOW))
+            found.append(_hand_over(connection, delivery, version))
 
     leaving = threading.Thread(target=leave)
     leaving.start()
@@ -138,13 +148,13 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
         with store.write() as connection:
             consent.lock(connection, [consent.address_hash("ada@example.org")])
     add_mailing(store, readers, add_edition(store))
-    delivery = _claimed(store)
+    delivery, version = _claimed(store)
     holding, go_on = threading.Event(), threading.Event()
-    found: list[claims.Permission] = []
+    found: list[permission.Permission] = []
 
     def hand_over() -> None:
         with store.write() as connection:
-            found.append(claims.hand_over(connection, [delivery], owner="me", now=NOW, real_now=NOW))
+            found.append(_hand_over(connection, delivery, version))
             holding.set()
             go_on.wait(10)
 
@@ -161,19 +171,19 @@ def test_who_leaves_second_is_noticed_before_the_message_begins(store: Store, se
     assert found[0].handed == (delivery,)
     leaving.join(10)
     with store.read() as connection:
-        assert not claims.may_begin(connection, delivery, owner="me", version=found[0].version)
+        assert permission.may_begin(connection, delivery, owner="me") is None
 
 
 def test_somebody_elses_leaving_stops_nobody_else(store: Store) -> None:
     readers = add_readers(store, ["ada", "grace"])
     add_mailing(store, {"ada": readers["ada"]}, add_edition(store))
-    delivery = _claimed(store)
+    delivery, version = _claimed(store)
     with store.write() as connection:
-        permission = claims.hand_over(connection, [delivery], owner="me", now=NOW, real_now=NOW)
+        permitted = _hand_over(connection, delivery, version)
     _leave(store, readers["grace"])
     with store.read() as connection:
-        assert consent.version(connection) > permission.version
-        assert claims.may_begin(connection, delivery, owner="me", version=permission.version)
+        assert consent.version(connection) > permitted.version
+        assert permission.may_begin(connection, delivery, owner="me") == consent.version(connection)
 
 
 def test_two_groups_and_two_leaving_in_other_orders_never_deadlock(store: Store) -> None:
@@ -216,20 +226,16 @@ def test_what_a_suppression_stops(
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store), purpose=purpose)
     with store.write() as connection:
         consent.suppress(connection, consent.address_hash("ada@example.org"), list_name, reason, NOW)
-    delivery = _claimed(store)
-    with store.write() as connection:
-        permission = claims.hand_over(connection, [delivery], owner="me", now=NOW, real_now=NOW)
-    assert [why for _, why in permission.skipped] == ([skipped] if skipped else [])
-    assert bool(permission.handed) == (skipped is None)
+    lease = _leased(store)
+    assert [why for _, why in lease.skipped] == ([skipped] if skipped else [])
+    assert bool(lease.deliveries) == (skipped is None)
 
 
 def test_who_has_not_confirmed_gets_nothing_but_the_question(store: Store) -> None:
     readers = add_readers(store, ["ada"], state="pending")
     add_mailing(store, readers, add_edition(store))
-    delivery = _claimed(store)
-    with store.write() as connection:
-        permission = claims.hand_over(connection, [delivery], owner="me", now=NOW, real_now=NOW)
-    assert [why for _, why in permission.skipped] == [SkipReason.NOT_CONFIRMED]
+    lease = _leased(store)
+    assert [why for _, why in lease.skipped] == [SkipReason.NOT_CONFIRMED]
 
 
 def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> None:
@@ -237,7 +243,5 @@ def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> No
     add_mailing(store, readers, add_edition(store))
     with store.write() as connection:
         subscribers.erase(connection, readers["ada"], now=NOW)
-    delivery = _claimed(store)
-    with store.write() as connection:
-        permission = claims.hand_over(connection, [delivery], owner="me", now=NOW, real_now=NOW)
-    assert [why for _, why in permission.skipped] == [SkipReason.ERASED]
+    lease = _leased(store)
+    assert [why for _, why in lease.skipped] == [SkipReason.ERASED]

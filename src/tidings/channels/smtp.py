@@ -1,294 +1,317 @@
-"""One mail relay over one persistent connection, one message a time.
-
-What this is for: to know of each message whether its final dot had been sent. Lost before it, the message was certainly
-not taken (RFC 5321 §4.1.1.4); lost after it, nobody can know (RFC 1123 §5.3.3).
-"""
+"""One mail relay over several connections that are kept, all in one thread."""
 
 from __future__ import annotations
 
 import contextlib
-import re
-import smtplib
+import select
 import socket
-import ssl
-from collections.abc import Callable
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
+from tidings.channels.smtp_connection import Connection, Mail, Waits, Work, stuffed
+from tidings.channels.smtp_login import Login, NotReadyError, Session, log_in
 from tidings.model.delivery import Outcome, Verdict
 
-COMMAND_TIMEOUT = 60.0
-"""Seconds for a connection, a command, and each write."""
-DOT_TIMEOUT = 600.0
-"""Seconds to wait for the reply to the final dot (RFC 5321 §4.5.3.2.6): giving up sooner makes duplicates."""
+__all__ = ["Errand", "Login", "Mail", "SmtpRelay", "Waits", "Work", "stuffed"]
 
-_LONE_EOL = re.compile(rb"\r\n|\r|\n")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
-
-
-class _NotReady(Exception):
-    """No session could be had; in words."""
+_LOOK = 1.0
+"""Seconds between two looks at who has waited for too long."""
+_VAIN = 3
+"""A connection that was opened so many times and carried nothing is not opened again."""
 
 
-class SmtpTransport:
-    """Connects when first needed, and again when the relay has closed. For one thread at a time, but for `abort`."""
+class Errand(Work, Protocol):
+    """Work that may come bit by bit; `SmtpRelay.carry` goes on until it is over."""
+
+    def rest(self) -> float | None:
+        """Seconds until `take` may have more by itself; None once nothing more comes."""
+
+    def stalled(self, reason: str) -> None:
+        """No connection can be had; nothing more is taken."""
+
+
+class SmtpRelay:
+    """Connects when first needed, and again when the relay has closed. For one thread, but for `wake` and `abort`."""
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        login: Login,
         *,
-        security: str = "none",
-        username: str = "",
-        password: str = "",
-        helo: str = "",
-        timeout: float = COMMAND_TIMEOUT,
-        dot_timeout: float = DOT_TIMEOUT,
-        context: ssl.SSLContext | None = None,
+        waits: Waits | None = None,
+        pipelining: bool = True,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
-        """`security`: none, starttls or tls, both with a verified certificate. `reached` hears of points on the way."""
-        if security not in ("none", "starttls", "tls"):
-            raise ValueError(f"security is none, starttls or tls, not {security!r}")
-        self.host = host
-        self.port = port
-        self._security = security
-        self._username = username
-        self._password = password
-        self._helo = helo
-        self._timeout = timeout
-        self._dot_timeout = dot_timeout
-        self._context = context
+        """`reached` hears of points on the way; `pipelining` False does without it though it is offered."""
+        self.host = login.host
+        self._login = login
+        self._waits = waits or Waits(command=login.timeout)
+        self._pipelining = pipelining
         self._reached = reached
-        self._session: smtplib.SMTP | None = None
-        self._used = False
+        self._kept: list[Connection] = []
+        self._inbox, self._outbox = socket.socketpair()
+        self._inbox.setblocking(False)
+        self._outbox.setblocking(False)
+        self._sleeping = False
         self._aborted = False
+        self._closed = False
+        self._mutex = threading.Lock()
+        self._opened: deque[Session | str] = deque()
+        self._opening = 0
 
-    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
-        """Hand one message over to one recipient. Raises only for a bug (an address with a line break in it)."""
-        for address in (sender, recipient):
-            if _UNPRINTABLE.search(address) or "<" in address or ">" in address or " " in address:
-                raise ValueError(f"{address!r} cannot stand in an SMTP command")
-        body = _stuffed(data)
-        while True:
-            fresh = not self._used
-            try:
-                session = self._connected()
-            except _NotReady as error:
-                return Outcome(Verdict.NOT_STARTED, via=self.host, reason=str(error))
-            outcome = self._envelope(session, sender, recipient, body.isascii(), fresh)
-            if outcome is None:
-                # The relay had closed a connection that we kept: nothing of this message was said on it.
-                self._drop()
-                continue
-            if outcome.verdict is not Verdict.ACCEPTED:
-                return outcome
-            return self._content(session, body)
-
-    def _envelope(
-        self, session: smtplib.SMTP, sender: str, recipient: str, is_ascii: bool, fresh: bool
-    ) -> Outcome | None:
-        """MAIL, RCPT and DATA. ACCEPTED: go on. None: the kept connection was dead."""
-        options = []
-        if not (sender.isascii() and recipient.isascii()):
-            if not session.has_extn("smtputf8"):
-                reason = f"{self.host} does not offer SMTPUTF8 (RFC 6531), which this address needs"
-                return Outcome(Verdict.REJECTED, via=self.host, reason=reason)
-            options.append("SMTPUTF8")
-            session.command_encoding = "utf-8"
-        else:
-            session.command_encoding = "ascii"
-        if not is_ascii:
-            if not session.has_extn("8bitmime"):
-                reason = f"{self.host} does not offer 8BITMIME, which this message needs"
-                return Outcome(Verdict.REJECTED, via=self.host, reason=reason)
-            options.append("BODY=8BITMIME")
-        step = "MAIL"
-        try:
-            code, text = session.docmd("MAIL", " ".join([f"FROM:<{sender}>", *options]))
-            if code == 421 and not fresh:
-                return None
-            if code != 250:
-                # Our sender is refused, not this reader: not final for the reader, and somebody can mend it.
-                return self._refused(code, text, "MAIL", final=False)
-            step = "RCPT"
-            code, text = session.docmd("RCPT", f"TO:<{recipient}>")
-            if code not in (250, 251):
-                # RFC 5321 §4.5.3.1.10: 552 to RCPT is a passing state.
-                return self._refused(code, text, "RCPT", final=code != 552)
-            step = "DATA"
-            code, text = session.docmd("DATA")
-            if code != 354:
-                return self._refused(code, text, "DATA", final=True)
-        except (smtplib.SMTPException, OSError) as error:
-            if step == "MAIL" and not fresh and not self._aborted:
-                return None
-            return self._lost(f"at {step}", error)
-        return Outcome(Verdict.ACCEPTED)
-
-    def _refused(self, code: int, text: bytes, step: str, final: bool) -> Outcome:
-        reason = f"{code} {_words(text)} ({step})"
-        if code == 421 or not 400 <= code < 600:
-            self._drop()
-        else:
-            self._reset()
-        rejected = final and 500 <= code < 600
-        return Outcome(Verdict.REJECTED if rejected else Verdict.DEFERRED, via=self.host, reason=reason)
-
-    def _content(self, session: smtplib.SMTP, body: bytes) -> Outcome:
-        """The message, the dot, and what the relay says to it."""
-        connection = session.sock
-        assert connection is not None
-        try:
-            connection.sendall(body)
-            self._reached("before-dot")
-            # A dot that raises was not sent whole: three bytes, or one record of TLS.
-            connection.sendall(b".\r\n")
-        except OSError as error:
-            return self._lost("before the end of the message", error)
-        self._reached("after-dot")
-        try:
-            connection.settimeout(self._dot_timeout)
-            code, text = session.getreply()
-            connection.settimeout(self._timeout)
-        except (smtplib.SMTPException, OSError) as error:
-            self._drop()
-            reason = f"the connection to {self.host} was lost after the message, before its reply: {_words(error)}"
-            return Outcome(Verdict.UNKNOWN, via=self.host, reason=reason)
-        self._reached("after-reply")
-        if code == 250:
-            return Outcome(Verdict.ACCEPTED, receipt=_words(text), via=self.host)
-        reason = f"{code} {_words(text)} (end of message)"
-        if 400 <= code < 600:
-            if code == 421:
-                self._drop()
-            return Outcome(Verdict.REJECTED if code >= 500 else Verdict.DEFERRED, via=self.host, reason=reason)
-        self._drop()
-        return Outcome(Verdict.UNKNOWN, via=self.host, reason=reason)
-
-    def _lost(self, where: str, error: Exception) -> Outcome:
-        self._drop()
-        reason = f"the connection to {self.host} was lost {where}: {_words(error)}"
-        return Outcome(Verdict.DEFERRED, via=self.host, reason=reason)
-
-    def _reset(self) -> None:
-        """Ready for the next message after a refusal."""
-        try:
-            if self._session is None or self._session.docmd("RSET")[0] != 250:
-                self._drop()
-        except (smtplib.SMTPException, OSError):
-            self._drop()
-
-    def _connected(self) -> smtplib.SMTP:
-        if self._session is not None:
-            return self._session
-        if self._aborted:
-            raise _NotReady("stopping")
-        session: smtplib.SMTP | None = None
-        try:
-            # The name is given, else smtplib asks the DNS for one.
-            if self._security == "tls":
-                session = smtplib.SMTP_SSL(
-                    self.host, self.port, local_hostname="x", timeout=self._timeout, context=self._tls()
-                )
-            else:
-                session = smtplib.SMTP(self.host, self.port, local_hostname="x", timeout=self._timeout)
-            assert session.sock is not None
-            # The dot is a small write after a big one: Nagle would hold it back for a delayed ACK.
-            session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            session.local_hostname = self._helo or _own_name(session.sock)
-            self._greet(session)
-            if self._security == "starttls":
-                if not session.has_extn("starttls"):
-                    raise _NotReady(f"{self.host} does not offer STARTTLS, and mail.security asks for it")
-                code, text = session.starttls(context=self._tls())
-                if code != 220:
-                    raise _NotReady(f"{self.host} refused STARTTLS: {code} {_words(text)}")
-                self._greet(session)
-            if self._username:
-                session.login(self._username, self._password)
-        except _NotReady:
-            _close(session)
-            raise
-        except ssl.SSLCertVerificationError as error:
-            _close(session)
-            raise _NotReady(f"the certificate of {self.host} is not good: {error.verify_message}") from error
-        except smtplib.SMTPAuthenticationError as error:
-            _close(session)
-            said = _words(error.smtp_error)
-            raise _NotReady(f"{self.host} refused the login: {error.smtp_code} {said}") from error
-        except smtplib.SMTPResponseException as error:
-            _close(session)
-            raise _NotReady(f"{self.host} answered {error.smtp_code} {_words(error.smtp_error)}") from error
-        except UnicodeError as error:
-            _close(session)
-            raise _NotReady("mail.username or mail.password has characters that SMTP cannot carry") from error
-        except (smtplib.SMTPException, OSError) as error:
-            _close(session)
-            raise _NotReady(f"cannot connect to {self.host}:{self.port}: {_words(error)}") from error
-        self._session = session
-        self._used = True
-        return session
-
-    def _greet(self, session: smtplib.SMTP) -> None:
-        code, text = session.ehlo()
-        if not 200 <= code < 300:
-            code, text = session.helo()
-        if not 200 <= code < 300:
-            raise _NotReady(f"{self.host} refused the greeting: {code} {_words(text)}")
-
-    def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = ssl.create_default_context()
-        return self._context
-
-    def _drop(self) -> None:
-        _close(self._session)
-        self._session = None
-        self._used = False
-
-    def close(self) -> None:
-        """Say goodbye and close."""
-        if self._session is not None and self._session.sock is not None:
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                self._session.sock.settimeout(2.0)
-                self._session.docmd("QUIT")
-        self._drop()
+    def wake(self) -> None:
+        """From another thread: there may be more to take."""
+        if self._sleeping:
+            with contextlib.suppress(OSError):
+                self._outbox.send(b"x")
 
     def abort(self) -> None:
         """From another thread: end what is on the wire now. A message after its dot is in doubt then."""
         self._aborted = True
-        session = self._session
-        if session is not None and session.sock is not None:
-            with contextlib.suppress(OSError):
-                session.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _close(session: smtplib.SMTP | None) -> None:
-    if session is not None:
         with contextlib.suppress(OSError):
-            session.close()
+            self._outbox.send(b"x")
+
+    def close(self) -> None:
+        """Say goodbye to the connections that are kept."""
+        with self._mutex:
+            self._closed = True
+        for connection in [*self._kept, *self.opened(_One("", "", (), True))]:
+            if isinstance(connection, Connection):
+                connection.quit()
+        self._kept.clear()
+        self._inbox.close()
+        self._outbox.close()
+
+    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
+        """Hand one message over to one recipient, and wait for what becomes of it."""
+        errand = _One(sender, recipient, (stuffed(data),), data.isascii())
+        self.carry(errand, connections=1)
+        assert errand.outcome is not None
+        return errand.outcome
+
+    def carry(self, errand: Errand, *, connections: int) -> None:
+        """Hand over all that the errand has, over at most so many connections at once."""
+        run = _Run(self, errand, connections)
+        try:
+            run.go()
+        finally:
+            self._kept = run.let_go()
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def open_one(self) -> None:
+        """Open a session beside the work; it comes by `opened`."""
+
+        def work() -> None:
+            try:
+                found: Session | str = log_in(self._login)
+            except NotReadyError as error:
+                found = str(error)
+            with self._mutex:
+                if not self._closed:
+                    self._opened.append(found)
+                elif isinstance(found, Session):
+                    found.socket.close()
+            with contextlib.suppress(OSError):
+                self._outbox.send(b"x")
+
+        self._opening += 1
+        threading.Thread(target=work, name=f"connect-{self.host}", daemon=True).start()
+
+    def opened(self, errand: Errand) -> list[Connection | str]:
+        """Sessions that have come since, or why they have not."""
+        found: list[Connection | str] = []
+        while self._opened:
+            session = self._opened.popleft()
+            self._opening -= 1
+            found.append(session if isinstance(session, str) else self._connection(session, errand))
+        return found
+
+    def _connection(self, session: Session, errand: Errand) -> Connection:
+        return Connection(
+            session, self.host, errand, waits=self._waits, reached=self._reached, pipelining=self._pipelining
+        )
+
+    def kept(self, errand: Errand) -> list[Connection]:
+        """Connections of an earlier run that still stand."""
+        found = []
+        for connection in self._kept:
+            connection.work = errand
+            # Nothing is awaited: if there is something to read, it is a goodbye.
+            connection.readable()
+            if not connection.closed:
+                found.append(connection)
+        self._kept = []
+        return found
+
+    @property
+    def opening(self) -> int:
+        """Sessions that are being opened."""
+        return self._opening
+
+    @property
+    def is_aborted(self) -> bool:
+        """Whether `abort` was called."""
+        return self._aborted
+
+    def wait(self, poll: select.poll, seconds: float) -> list[tuple[int, int]]:
+        """Until something happens, or `wake`."""
+        self._sleeping = True
+        try:
+            events = poll.poll(max(0.0, seconds) * 1000)
+        finally:
+            self._sleeping = False
+        with contextlib.suppress(BlockingIOError):
+            while self._inbox.recv(4096):
+                pass
+        return events
+
+    @property
+    def inbox(self) -> int:
+        """The descriptor by which `wake` comes."""
+        return self._inbox.fileno()
 
 
-def _stuffed(data: bytes) -> bytes:
-    """Ready for DATA: every line ends in CRLF (RFC 5321 §2.3.8: a lone one is a way to smuggle), dots doubled."""
-    if not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
-        data = _LONE_EOL.sub(b"\r\n", data)
-    if not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    if data.startswith(b"."):
-        data = b"." + data
-    return data.replace(b"\n.", b"\n..")
+class _Run:
+    """One errand from its beginning to its end."""
+
+    def __init__(self, relay: SmtpRelay, errand: Errand, most: int) -> None:
+        self._relay = relay
+        self._errand = errand
+        self._most = most
+        self._poll = select.poll()
+        self._poll.register(relay.inbox, select.POLLIN)
+        self._live: dict[int, Connection] = {}
+        self._watched: dict[int, int] = {}
+        self._vain = 0
+        self._why = ""
+        self._looked = time.monotonic()
+
+    def go(self) -> None:
+        """Until the errand is over and nothing is on the way."""
+        relay, errand = self._relay, self._errand
+        for connection in relay.kept(errand):
+            self._add(connection)
+        while True:
+            for found in relay.opened(errand):
+                if isinstance(found, str):
+                    # Not again in this run: a wrong password said often locks the account.
+                    self._vain, self._why = _VAIN, found
+                else:
+                    self._add(found)
+            if relay.is_aborted:
+                for connection in self._live.values():
+                    connection.end("stopping")
+            rest = self._feed()
+            busy = any(not connection.is_idle for connection in self._live.values())
+            if not busy and rest is None:
+                return
+            if rest is not None and rest <= 0 and not self._live and not relay.opening:
+                errand.stalled("stopping" if relay.is_aborted else self._why)
+                return
+            self._turn(_LOOK if rest is None or rest <= 0 else min(_LOOK, rest))
+
+    def _feed(self) -> float | None:
+        """Give every idle connection a message, and open more while there are more."""
+        rest = self._errand.rest()
+        for fd, connection in list(self._live.items()):
+            if connection.closed:
+                self._drop(fd, connection)
+            elif connection.is_idle and rest is not None and rest <= 0 and connection.feed():
+                self._watch(fd, connection)
+                rest = self._errand.rest()
+            if connection.closed:
+                self._drop(fd, connection)
+        if rest is not None and rest <= 0 and not self._relay.is_aborted and self._vain < _VAIN:
+            # The first one alone: whether it can be had at all shows there. Then the others, all at once.
+            most = self._most if self._live else 1
+            for _ in range(most - len(self._live) - self._relay.opening):
+                self._relay.open_one()
+        return rest
+
+    def _turn(self, seconds: float) -> None:
+        for fd, event in self._relay.wait(self._poll, seconds):
+            connection = self._live.get(fd)
+            if connection is None:
+                continue
+            if event & ~select.POLLOUT:
+                connection.readable()
+            elif event & select.POLLOUT:
+                connection.writable()
+            if connection.closed:
+                self._drop(fd, connection)
+            else:
+                self._watch(fd, connection)
+        now = time.monotonic()
+        if now - self._looked >= _LOOK / 4:
+            self._looked = now
+            for fd, connection in list(self._live.items()):
+                if not connection.is_idle and connection.deadline < now:
+                    connection.end("timed out")
+                    self._drop(fd, connection)
+
+    def _add(self, connection: Connection) -> None:
+        self._live[connection.socket.fileno()] = connection
+        self._watch(connection.socket.fileno(), connection)
+
+    def _watch(self, fd: int, connection: Connection) -> None:
+        wanted = select.POLLIN | (select.POLLOUT if connection.wants_to_write else 0)
+        if self._watched.get(fd) != wanted:
+            self._watched[fd] = wanted
+            self._poll.register(fd, wanted)
+
+    def _drop(self, fd: int, connection: Connection) -> None:
+        if self._live.pop(fd, None) is not None:
+            self._watched.pop(fd, None)
+            self._poll.unregister(fd)
+            self._why = connection.closed
+            self._vain = 0 if connection.ended else self._vain + 1
+
+    def let_go(self) -> list[Connection]:
+        """Connections that may be used again; whatever else is on the way ends here."""
+        for connection in self._live.values():
+            if not connection.is_idle:
+                connection.end("stopping")
+        return [connection for connection in self._live.values() if not connection.closed]
 
 
-def _words(said: object) -> str:
-    """A reply or an error on one line, at most 300 characters."""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said) or type(said).__name__
-    return _UNPRINTABLE.sub(" ", text).strip()[:300]
+@dataclass
+class _One:
+    """A single message as an errand."""
 
+    sender: str
+    recipient: str
+    wire: Sequence[bytes]
+    is_ascii: bool
+    outcome: Outcome | None = None
+    _taken: bool = False
 
-def _own_name(connection: socket.socket) -> str:
-    """What to say in EHLO (RFC 5321 §4.1.1.1): a full name if there is one, else our address."""
-    name = socket.gethostname()
-    if "." in name and name.isascii() and " " not in name:
-        return name
-    address = connection.getsockname()[0]
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+    def take(self) -> Mail | None:
+        """It, once."""
+        if self._taken:
+            return None
+        self._taken = True
+        return self
+
+    def begin(self, mail: Mail) -> bool:
+        """Always."""
+        return True
+
+    def done(self, mail: Mail, outcome: Outcome) -> None:
+        """Its outcome."""
+        self.outcome = outcome
+
+    def back(self, mail: Mail) -> None:
+        """Once more."""
+        self._taken = False
+
+    def rest(self) -> float | None:
+        """At once, or over."""
+        return None if self._taken else 0.0
+
+    def stalled(self, reason: str) -> None:
+        """Nothing of it was handed over."""
+        self.outcome = Outcome(Verdict.NOT_STARTED, reason=reason)

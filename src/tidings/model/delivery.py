@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class DeliveryState(StrEnum):
@@ -111,9 +112,8 @@ def channel_target(channel: str) -> str:
     return f"channel:{channel}"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One row of the ledger."""
+class Delivery(NamedTuple):
+    """One row of the ledger, as a sender needs it. A tuple: a million of them are made in one send."""
 
     id: int
     mailing: int
@@ -128,23 +128,30 @@ class Delivery:
     target: str
     subscriber: int | None
     address: str
+    name: str
     language: str
     selection: int | None
     """Which frozen selection this reader gets."""
-    state: DeliveryState
-    rendition: int | None = None
+    rendition: int | None
     """Where its frozen bytes stand."""
-    reason: str = ""
-    attempts: int = 0
-    doubts: int = 0
-    crashes: int = 0
-    receipt: str = ""
-    via: str = ""
-    returned: str = ""
-    fence: int = 0
-    address_hash: str = ""
-    next_at: datetime | None = None
-    handed_at: datetime | None = None
-    """Real time of the first hand-over that may have arrived."""
-    at: datetime | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    state: str
+    attempts: int
+    doubts: int
+    crashes: int
+    fence: int
+    address_hash: str
+    handed: int | None
+    """Real time of the first hand-over that may have arrived, in microseconds since 1970."""
+    details: str
+    """Of mailings that are no edition: JSON with address, subject, text."""
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """`details`, read."""
+        found: dict[str, Any] = json.loads(self.details)
+        return found
+
+    @property
+    def handed_at(self) -> datetime | None:
+        """`handed` as a moment."""
+        return None if self.handed is None else datetime.fromtimestamp(self.handed / 1e6, UTC)

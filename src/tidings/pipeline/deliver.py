@@ -1,7 +1,7 @@
-"""Delivery: workers that take groups of what is due until nothing is, and the end of an edition.
+"""Delivery: lanes that carry what is due until nothing is, and the end of an edition.
 
-A group is `handed` in one transaction before its first byte. Each message is announced in the journal before it begins
-and its outcome noted after the reply, so that a crash leaves at most one message a connection in doubt.
+A lane of mail over SMTP is two threads: one carries messages over several connections and never waits for the disk, the
+other leases, prepares, permits and settles. Every other lane (a channel, a provider's API) is one thread a worker.
 """
 
 from __future__ import annotations
@@ -9,38 +9,54 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tidings.channels.base import Attempt, Channel
-from tidings.model.delivery import Outcome
+from tidings.channels.smtp import Errand
+from tidings.model.delivery import DeliveryState, Outcome, Verdict
 from tidings.model.edition import EditionState
-from tidings.pipeline.handing import Delivered, Group, Handover, Preparer, Setting
+from tidings.pipeline.handing import GROUP, LATER, Delivered, Desk, Handover, Preparer, Setting, Task
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store import claims, editions, ledger
 from tidings.store.engine import Store
 from tidings.store.journal import Journal, open_journal
 from tidings.store.liveness import Liveness
 
-__all__ = ["Delivered", "Deliverer", "Handover", "MailTransport", "Preparer", "finish_editions"]
+__all__ = ["Delivered", "Deliverer", "Handover", "MailTransport", "Preparer", "Relay", "finish_editions"]
 
-GROUP = 50
-"""At most so many messages are permitted at once, and at most one second of sending."""
-FIRST_GROUP = 10
 LEASE = timedelta(minutes=20)
 """Twice the longest wait for a reply. Only for a process that lives but stands still: a dead one loses it at once."""
 MAIL = ""
 """The lane of e-mail; a channel's lane is its name."""
+_TURN = 0.05
+"""Seconds after which what has ended is settled, however little it is."""
 
 
 class MailTransport(Protocol):
-    """One connection to a relay, for one thread."""
+    """One way to hand mail over, for one thread."""
 
     def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Hand one message over."""
+
+    def close(self) -> None:
+        """Say goodbye."""
+
+    def abort(self) -> None:
+        """From another thread: end what is on the wire."""
+
+
+@runtime_checkable
+class Relay(Protocol):
+    """A transport that carries many messages over several connections at once."""
+
+    def carry(self, errand: Errand, *, connections: int) -> None:
+        """Until the errand is over."""
+
+    def wake(self) -> None:
+        """From another thread: there may be more."""
 
     def close(self) -> None:
         """Say goodbye."""
@@ -69,7 +85,7 @@ class Deliverer:
         prepare: Preparer,
         policies: ResendPolicies,
         clock: Callable[[], datetime],
-        connect: Callable[[], MailTransport] | None = None,
+        connect: Callable[[], MailTransport | Relay] | None = None,
         connections: int = 4,
         channels: Mapping[str, Channel] | None = None,
         journal: Journal | None = None,
@@ -100,10 +116,9 @@ class Deliverer:
             mutex=self._mutex,
             rate=rate,
         )
-        self._idle: list[MailTransport] = []
-        self._busy: set[MailTransport] = set()
+        self._idle: list[MailTransport | Relay] = []
+        self._busy: set[MailTransport | Relay] = set()
         self._workers = itertools.count(1)
-        self._seconds: dict[str, float] = {}
         self._timer: threading.Timer | None = None
 
     def run_until_idle(self, only: int | None = None) -> Delivered:
@@ -135,6 +150,10 @@ class Deliverer:
     def stop(self, grace: float = 25.0) -> None:
         """Begin no further message; after `grace` seconds end what is still on the wire, which is in doubt then."""
         self._stopping.set()
+        with self._mutex:
+            for transport in self._busy:
+                if isinstance(transport, Relay):
+                    transport.wake()
         if self._timer is None:
             self._timer = threading.Timer(grace, self._abort)
             self._timer.daemon = True
@@ -159,16 +178,16 @@ class Deliverer:
     def _run_lanes(self, due: Mapping[str, int], done: Delivered) -> None:
         errors: list[BaseException] = []
 
-        def work(lane: str) -> None:
+        def guarded(run: Callable[[], None]) -> None:
             try:
-                self._run_lane(lane, done)
+                run()
             except Exception as error:
                 errors.append(error)
 
         threads = []
         for lane, count in due.items():
-            workers = min(self._connections, -(-count // GROUP)) if lane == MAIL else 1
-            threads += [threading.Thread(target=work, args=(lane,), name=f"deliver-{lane}") for _ in range(workers)]
+            for run in self._workers_of(lane, count, done):
+                threads.append(threading.Thread(target=guarded, args=(run,), name=f"deliver-{lane or 'mail'}"))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -176,48 +195,156 @@ class Deliverer:
         if errors:
             raise errors[0]
 
-    def _run_lane(self, lane: str, done: Delivered) -> None:
-        writer = self._journal.writer(self._liveness.owner, next(self._workers))
-        try:
-            with self._sender(lane) as send:
-                while not self._stopping.is_set() and lane not in done.stalled:
-                    group = Group(self._setting, lane, send, writer, done)
-                    if not group.run(self._limit(lane)):
-                        return
-                    self._note_pace(lane, group)
-        finally:
-            writer.close()
-
-    @contextmanager
-    def _sender(self, lane: str) -> Iterator[Callable[[Handover], Outcome]]:
-        """How one message of a lane is handed over; a connection is kept for the next run."""
+    def _workers_of(self, lane: str, count: int, done: Delivered) -> list[Callable[[], None]]:
         if lane:
-            channel = self._channels[lane]
-            yield lambda handover: channel.send(handover.data, Attempt(handover.key, self._setting.real_clock()))
-            return
+            return [lambda: self._run_channel(self._channels[lane], self._desk(lane, done, 1))]
+        first = self._transport()
+        if isinstance(first, Relay):
+            connections = min(self._connections, count)
+            return [lambda: self._run_relay(first, self._desk(MAIL, done, max(GROUP, 2 * connections)), connections)]
+        others = [self._transport() for _ in range(min(self._connections, -(-count // GROUP)) - 1)]
+        return [
+            lambda transport=transport: self._run_mail(transport, self._desk(MAIL, done, GROUP))  # type: ignore[misc]
+            for transport in (first, *others)
+        ]
+
+    def _desk(self, lane: str, done: Delivered, group: int) -> Desk:
+        writer = self._journal.writer(self._liveness.owner, next(self._workers))
+        return Desk(self._setting, lane, writer, done, group=group)
+
+    def _transport(self) -> MailTransport | Relay:
         assert self._connect is not None
         with self._mutex:
             transport = self._idle.pop() if self._idle else self._connect()
             self._busy.add(transport)
+        return transport
+
+    def _give_back(self, transport: MailTransport | Relay) -> None:
+        with self._mutex:
+            self._busy.discard(transport)
+            self._idle.append(transport)
+
+    def _run_relay(self, relay: Relay, desk: Desk, connections: int) -> None:
+        """Carry in this thread, and do the ledger's work in another."""
+        clerk = _Clerk(desk, relay.wake)
+        clerk.start()
         try:
-            yield lambda handover: transport.hand(handover.sender, handover.recipient, handover.data)
+            relay.carry(clerk, connections=connections)
         finally:
-            with self._mutex:
-                self._busy.discard(transport)
-                self._idle.append(transport)
+            clerk.end()
+            self._give_back(relay)
+            desk.close()
+        clerk.raise_what_went_wrong()
 
-    def _limit(self, lane: str) -> int:
-        """As many as were sent in a second lately; a channel takes one at a time."""
-        if lane:
-            return 1
-        seconds = self._seconds.get(lane)
-        return FIRST_GROUP if seconds is None else max(1, min(GROUP, int(1.0 / max(seconds, 1e-6))))
+    def _run_mail(self, transport: MailTransport, desk: Desk) -> None:
+        try:
+            self._carry(desk, lambda handover: transport.hand(handover.sender, handover.recipient, handover.whole))
+        finally:
+            self._give_back(transport)
+            desk.close()
 
-    def _note_pace(self, lane: str, group: Group) -> None:
-        if group.sent:
-            seconds = group.seconds / group.sent
-            with self._mutex:
-                self._seconds[lane] = 0.8 * self._seconds.get(lane, seconds) + 0.2 * seconds
+    def _run_channel(self, channel: Channel, desk: Desk) -> None:
+        try:
+            self._carry(
+                desk, lambda handover: channel.send(handover.data, Attempt(handover.key, self._setting.real_clock()))
+            )
+        finally:
+            desk.close()
+
+    def _carry(self, desk: Desk, send: Callable[[Handover], Outcome]) -> None:
+        """One message after the other, until nothing is due."""
+        setting = self._setting
+        while True:
+            task = desk.take()
+            if task is None:
+                if (rest := desk.rest()) and rest < LATER:
+                    setting.stopping.wait(rest)
+                elif not desk.turn() and desk.rest() is None:
+                    return
+                continue
+            delivery = task.delivery
+            if delivery.doubts and delivery.channel and not setting.policies.key_holds(delivery, setting.real_clock()):
+                reason = "too late to repeat it safely"
+                desk.keep(task, {"state": DeliveryState.IN_DOUBT, "reason": reason, "next_at": None})
+            elif not desk.begin(task):
+                desk.back(task)
+            else:
+                self._send(desk, task, send)
+
+    def _send(self, desk: Desk, task: Task, send: Callable[[Handover], Outcome]) -> None:
+        try:
+            outcome = send(task.handover)
+        except Exception as error:
+            desk.done(task, Outcome(Verdict.UNKNOWN, reason=f"{type(error).__name__} while it was handed over"))
+            raise
+        desk.done(task, outcome)
+
+
+class _Clerk:
+    """A desk whose ledger is kept by a thread of its own: the errand of a relay."""
+
+    def __init__(self, desk: Desk, wake: Callable[[], None]) -> None:
+        self._desk = desk
+        self._wake = wake
+        self._due = threading.Event()
+        self._ending = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        # Straight to the desk: these are called for every message.
+        self.begin = desk.begin
+        self.back = desk.back
+        self.stalled = desk.stalled
+
+    def start(self) -> None:
+        """The first slice is permitted before this returns, or the thread is at it."""
+        self._thread.start()
+
+    def _work(self) -> None:
+        desk = self._desk
+        try:
+            while not self._ending:
+                if desk.wants or desk.is_stopped:
+                    worked = desk.turn()
+                    self._wake()
+                    if worked and not desk.is_stopped:
+                        continue
+                self._due.wait(_TURN)
+                self._due.clear()
+                if not desk.wants and desk.has_results:
+                    desk.turn()
+                    self._wake()
+        except Exception as error:
+            self._error = error
+            desk.stalled(f"{type(error).__name__}: {error}"[:300])
+            self._wake()
+
+    def end(self) -> None:
+        """Stop the thread; the desk is the caller's from here on."""
+        self._ending = True
+        self._due.set()
+        self._thread.join()
+
+    def raise_what_went_wrong(self) -> None:
+        """A bug, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def take(self) -> Task | None:
+        """The next message."""
+        task = self._desk.take()
+        if task is None or self._desk.wants:
+            self._due.set()
+        return task
+
+    def done(self, task: Any, outcome: Outcome) -> None:
+        """What became of it."""
+        self._desk.done(task, outcome)
+        if self._desk.wants:
+            self._due.set()
+
+    def rest(self) -> float | None:
+        """Seconds until there may be more."""
+        return self._desk.rest()
 
 
 def finish_editions(store: Store, now: datetime) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
 from tidings.pipeline.verdicts import ResendPolicies, crashed, settled
-from tidings.store import claims, ledger
+from tidings.store import claims, ledger, settling
 from tidings.store.engine import Store
 from tidings.store.journal import Journal, Record, open_journal
 from tidings.store.liveness import Liveness
@@ -46,7 +46,7 @@ def recover(
         with store.write() as connection:
             held = claims.in_hand(connection, owner, expired_at=real_now if is_alive else None)
             results = [(row, _values(row, record, boot, policies, now, real_now)) for row in held]
-            claims.settle(connection, owner, results)
+            settling.settle(connection, owner, results)
         found.update(str(values["state"]) for _, values in results)
         if not is_alive:
             journal.forget(owner)
@@ -59,9 +59,11 @@ def recover(
 def _values(
     row: Delivery, record: Record, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
-    if row.state is DeliveryState.LEASED:
-        return crashed(row, "the process died three times while it prepared this message", now)
     key = (row.id, row.fence)
+    if row.state == DeliveryState.LEASED:
+        if key not in record.prepared:
+            return settling.give_back(row)
+        return crashed(row, "the process died three times while it prepared this message", now)
     outcome = record.outcomes.get(key)
     if outcome is not None:
         return settled(row, outcome, policies, now=now, real_now=real_now)
@@ -71,4 +73,4 @@ def _values(
         what = "the machine went down" if lost else "the process died"
         unknown = Outcome(Verdict.UNKNOWN, reason=f"{what} while this was on the wire")
         return settled(row, unknown, policies, now=now, real_now=real_now) | {"crashes": row.crashes + 1}
-    return claims.give_back(row)
+    return settling.give_back(row)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tidings.channels.base import Capabilities, Idempotency
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
-from tidings.store.claims import give_back
+from tidings.store.settling import give_back
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
 """How long to wait after the first, second, ... refusal for now; about two days in all."""

@@ -2,84 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from tidings.model.delivery import Delivery, DeliveryState, Purpose, SkipReason
-from tidings.store import consent
+from tidings.store import consent, settling
 from tidings.store import schema as t
-from tidings.store.engine import insert_once
 
-_BARRED = ("composing", "held", "cancelled", "superseded")
-_PLACE = "mail_free_from"
+BARRED = ("composing", "held", "cancelled", "superseded")
 _UNASKED = frozenset({Purpose.TEST, Purpose.NOTICE, Purpose.CONFIRMATION})
 """Purposes that need no confirmed subscription; what holds for every list binds them too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
-    """What `hand_over` decided. `version` is the state of consent for which the permission holds."""
+class Lease:
+    """What `claim` took. `version` is the state of consent for which nothing spoke against `deliveries`."""
 
-    handed: tuple[Delivery, ...]
+    deliveries: tuple[Delivery, ...]
     skipped: tuple[tuple[Delivery, SkipReason], ...]
-    back: tuple[Delivery, ...]
     version: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was due."""
+        return not self.deliveries and not self.skipped
 
-def _rows() -> Select[Any]:
-    d, m, e, p = t.deliveries.c, t.mailings.c, t.editions.c, t.subscribers.c
+
+def _rows(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
+    """Deliveries as the fields of `Delivery`, in their order; then `more`."""
+    d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
     return (
         select(
-            t.deliveries,
+            d.id,
+            d.mailing,
             m.schedule,
             m.edition,
-            m.open,
-            e.state.label("edition_state"),
-            p.address,
-            p.address_hash.label("reader_hash"),
-            p.language,
+            d.list,
+            d.channel,
+            d.story,
+            d.purpose,
+            d.part,
+            d.target,
+            d.subscriber,
+            func.coalesce(p.address, "").label("address"),
+            func.coalesce(p.name, "").label("name"),
+            func.coalesce(p.language, "").label("language"),
+            d.selection,
+            d.rendition,
+            d.state,
+            d.attempts,
+            d.doubts,
+            d.crashes,
+            d.fence,
+            func.coalesce(p.address_hash, d.address_hash).label("address_hash"),
+            type_coerce(d.handed_at, BigInteger).label("handed"),
+            cast(d.details, String).label("details"),
+            *more,
         )
         .join_from(t.deliveries, t.mailings, m.id == d.mailing)
-        .outerjoin(t.editions, e.id == m.edition)
         .outerjoin(t.subscribers, p.id == d.subscriber)
     )
 
 
+_FIELDS = len(Delivery._fields)
+
+
 def _delivery(row: Row[Any]) -> Delivery:
-    return Delivery(
-        id=row.id,
-        mailing=row.mailing,
-        schedule=row.schedule,
-        edition=row.edition,
-        list=row.list,
-        channel=row.channel,
-        story=row.story,
-        purpose=row.purpose,
-        part=row.part,
-        target=row.target,
-        subscriber=row.subscriber,
-        address=row.address or row.details.get("address", ""),
-        language=row.language or row.details.get("language", ""),
-        selection=row.selection,
-        state=DeliveryState(row.state),
-        rendition=row.rendition,
-        reason=row.reason,
-        attempts=row.attempts,
-        doubts=row.doubts,
-        crashes=row.crashes,
-        receipt=row.receipt,
-        via=row.via,
-        returned=row.returned,
-        fence=row.fence,
-        address_hash=row.reader_hash or row.address_hash,
-        next_at=row.next_at,
-        handed_at=row.handed_at,
-        at=row.at,
-        extra=dict(row.details),
+    found = Delivery._make(row[:_FIELDS])
+    if found.details == "{}":
+        return found
+    extra = found.extra
+    return found._replace(
+        address=found.address or extra.get("address", ""), language=found.language or extra.get("language", "")
+    )
+
+
+def asked() -> Select[Any]:
+    """The same with all that may speak against sending one: see `refusal`."""
+    d, p, m, e, u = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
+    everywhere, here = t.suppressions.alias("everywhere"), t.suppressions.alias("here")
+    digest = func.coalesce(p.address_hash, d.address_hash)
+    return (
+        _rows(
+            (
+                d.owner,
+                m.open,
+                e.state.label("edition_state"),
+                d.address_hash.label("first_hash"),
+                everywhere.c.reason.label("everywhere"),
+                here.c.reason.label("here"),
+                u.state.label("subscription"),
+            )
+        )
+        .outerjoin(t.editions, e.id == m.edition)
+        .outerjoin(everywhere, and_(everywhere.c.hash == digest, everywhere.c.list == ""))
+        .outerjoin(here, and_(here.c.hash == digest, here.c.list == d.list))
+        .outerjoin(t.subscriptions, and_(u.subscriber == d.subscriber, u.list == d.list))
     )
 
 
@@ -110,7 +147,7 @@ def _open_mailings(connection: Connection, now: datetime, only: int | None) -> l
     query = (
         select(m.id)
         .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
-        .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(_BARRED)))
+        .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(BARRED)))
         .where(or_(m.closes.is_(None), m.closes > now))
         .order_by(case((m.edition.is_(None), 0), else_=1), m.id)
     )
@@ -148,11 +185,13 @@ def claim(
     real_now: datetime,
     until: datetime,
     only: int | None = None,
-) -> list[Delivery]:
+) -> Lease:
     """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real moment `until`.
 
-    What was in hand when a process died comes last and alone, so that one poisonous message takes no other with it.
+    What may no longer be sent is skipped at once. What was being prepared when a process died comes last and alone, so
+    that one poisonous message takes no other with it.
     """
+    version = consent.version(connection)
     mailings = _open_mailings(connection, now, only)
     ids: list[int] = []
     for shaken in (False, True):
@@ -172,7 +211,7 @@ def claim(
         if ids:
             break
     if not ids:
-        return []
+        return Lease((), (), version)
     d = t.deliveries
     connection.execute(
         update(d)
@@ -186,169 +225,35 @@ def claim(
             not_before=None,
         )
     )
-    return get(connection, ids)
-
-
-def hand_over(
-    connection: Connection, group: Sequence[Delivery], *, owner: str, now: datetime, real_now: datetime
-) -> Permission:
-    """Check consent under the lock of each address and make the passing ones `handed`: the permission to send.
-
-    One that may no longer be sent is skipped with its reason; one whose mailing has closed or whose address has changed
-    goes back; one that somebody else holds by now is left alone.
-    """
-    consent.lock(connection, (delivery.address_hash for delivery in group))
-    version = consent.version(connection)
-    claimed = {delivery.id: delivery for delivery in group}
-    query = _rows().where(t.deliveries.c.id.in_(list(claimed))).order_by(t.deliveries.c.id)
-    rows = connection.execute(query.with_for_update(of=t.deliveries)).all()
-    refusals = _refusals(connection, [claimed[row.id] for row in rows])
-    handed, skipped, back = [], [], []
-    for row in rows:
-        delivery = claimed[row.id]
-        if row.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.LEASED:
-            continue
-        reason = refusals.get(row.id)
-        if not _may_go(row) or (row.reader_hash or delivery.address_hash) != delivery.address_hash:
-            back.append(delivery)
-        elif reason is not None:
-            skipped.append((delivery, reason))
+    may, skipped = [], []
+    for row in connection.execute(asked().where(d.c.id.in_(ids)).order_by(d.c.id)):
+        reason = refusal(row)
+        if reason is None:
+            may.append(_delivery(row))
         else:
-            handed.append(delivery)
-    d = t.deliveries
-    if handed:
-        first = case(
-            (and_(d.c.doubts > 0, d.c.handed_at.is_not(None)), d.c.handed_at), else_=literal(real_now, t.Moment())
-        )
-        connection.execute(
-            update(d)
-            .where(d.c.id.in_([delivery.id for delivery in handed]))
-            .values(state=DeliveryState.HANDED, handed_at=first)
-        )
-    settle(connection, owner, [(delivery, give_back(delivery)) for delivery in back])
-    settle(connection, owner, [(delivery, skip(delivery, reason, now)) for delivery, reason in skipped])
-    return Permission(tuple(handed), tuple(skipped), tuple(back), version)
+            skipped.append((_delivery(row), reason))
+    results = [(delivery, settling.skip(delivery, reason, now)) for delivery, reason in skipped]
+    settling.settle(connection, owner, results)
+    return Lease(tuple(may), tuple(skipped), version)
 
 
-def _may_go(row: Any) -> bool:
-    return bool(row.open) and row.edition_state not in _BARRED
-
-
-def _refusals(connection: Connection, group: Sequence[Delivery]) -> dict[int, SkipReason]:
-    """Why some of these may not be sent, by id."""
-    s, u = t.suppressions.c, t.subscriptions.c
-    hashes = {delivery.address_hash for delivery in group if delivery.address_hash}
-    readers = {delivery.subscriber for delivery in group if delivery.subscriber is not None}
-    suppressed: dict[tuple[str, str], str] = {}
-    if hashes:
-        for row in connection.execute(select(s.hash, s.list, s.reason).where(s.hash.in_(hashes))):
-            suppressed[row.hash, row.list] = row.reason
-    states: dict[tuple[int, str], str] = {}
-    if readers:
-        for row in connection.execute(select(u.subscriber, u.list, u.state).where(u.subscriber.in_(readers))):
-            states[row.subscriber, row.list] = row.state
-    found: dict[int, SkipReason] = {}
-    for delivery in group:
-        reason = _refusal(delivery, suppressed, states)
-        if reason is not None:
-            found[delivery.id] = reason
-    return found
-
-
-def _refusal(
-    delivery: Delivery, suppressed: Mapping[tuple[str, str], str], states: Mapping[tuple[int, str], str]
-) -> SkipReason | None:
-    if delivery.channel:
+def refusal(row: Any) -> SkipReason | None:
+    """Why this row of `asked` may not be sent, if it may not."""
+    if row.channel:
         return None
-    asked = delivery.purpose not in _UNASKED
-    why = suppressed.get((delivery.address_hash, ""))
-    if why is None and asked:
-        why = suppressed.get((delivery.address_hash, delivery.list))
+    asked = row.purpose not in _UNASKED
+    why = row.everywhere or (row.here if asked else None)
     if why is not None:
         known = {str(SkipReason.UNSUBSCRIBED): SkipReason.UNSUBSCRIBED, str(SkipReason.ERASED): SkipReason.ERASED}
         return known.get(why, SkipReason.SUPPRESSED)
-    if not delivery.address:
+    if not row.address and row.details == "{}":
         return SkipReason.ERASED
-    if asked and delivery.list and delivery.subscriber is not None:
-        state = states.get((delivery.subscriber, delivery.list))
-        if state == "pending":
+    if asked and row.list and row.subscriber is not None:
+        if row.subscription == "pending":
             return SkipReason.NOT_CONFIRMED
-        if state != "confirmed":
+        if row.subscription != "confirmed":
             return SkipReason.UNSUBSCRIBED
     return None
-
-
-def may_begin(connection: Connection, delivery: Delivery, *, owner: str, version: int) -> bool:
-    """Asked right before a message begins: it is still ours, its mailing is open, and nobody in it has left since."""
-    d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
-    query = (
-        select(d.owner, d.fence, d.state, m.open, e.state.label("edition_state"))
-        .join_from(t.deliveries, t.mailings, m.id == d.mailing)
-        .outerjoin(t.editions, e.id == m.edition)
-        .where(d.id == delivery.id)
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None or row.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.HANDED:
-        return False
-    if not _may_go(row):
-        return False
-    return consent.version(connection) == version or not _refusals(connection, [delivery])
-
-
-def reserve(connection: Connection, now: float, seconds: float) -> float:
-    """The next free place in the row of mail, for so many seconds of it; `now` and the answer are seconds since 1970.
-
-    One row for all processes, kept over restarts: the rate holds for the newsroom, not for a worker.
-    """
-    f = t.facts
-    connection.execute(insert_once(connection, f).values(name=_PLACE, value="0"))
-    free = connection.execute(select(f.c.value).where(f.c.name == _PLACE).with_for_update()).scalar_one()
-    first = max(now, float(free))
-    connection.execute(update(f).where(f.c.name == _PLACE).values(value=repr(first + seconds)))
-    return first
-
-
-def renew(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
-    """Hold on to a group for longer; what somebody else took meanwhile stays theirs."""
-    d = t.deliveries
-    for delivery in group:
-        connection.execute(
-            update(d)
-            .where(d.c.id == delivery.id, d.c.owner == owner, d.c.fence == delivery.fence)
-            .values(lease_until=until)
-        )
-
-
-def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery, Mapping[str, Any]]]) -> list[Delivery]:
-    """Write what became of deliveries; returns those that are no longer this owner's, whose result is void."""
-    d = t.deliveries
-    void = []
-    for delivery, values in results:
-        done = connection.execute(
-            update(d)
-            .where(
-                d.c.id == delivery.id,
-                d.c.owner == owner,
-                d.c.fence == delivery.fence,
-                d.c.state.in_((DeliveryState.LEASED, DeliveryState.HANDED)),
-            )
-            .values(owner="", lease_until=None, **values)
-        )
-        if done.rowcount != 1:
-            void.append(delivery)
-    return void
-
-
-def give_back(delivery: Delivery) -> dict[str, Any]:
-    """Not begun: it may be claimed again at once, and that costs nothing."""
-    return {"state": DeliveryState.PENDING, "next_at": None}
-
-
-def skip(delivery: Delivery, reason: SkipReason, now: datetime) -> dict[str, Any]:
-    """It does not go; but what may have arrived once already stays in doubt, for a person."""
-    if delivery.doubts:
-        return {"state": DeliveryState.IN_DOUBT, "reason": f"not sent again: {reason}", "next_at": None, "at": now}
-    return {"state": DeliveryState.SKIPPED, "reason": str(reason), "at": now}
 
 
 def holders(connection: Connection) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import idna
-from sqlalchemy import Connection, String, cast, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, String, cast, insert, literal, or_, select, update
 
 from tidings.model.errors import InputError
 from tidings.store import schema as t
-from tidings.store.engine import insert_once
+from tidings.store.engine import insert_once, shut
 
 VERSION = "consent_version"
 """Name in `facts` of the counter that every suppression moves on."""
@@ -102,17 +102,29 @@ def is_suppressed(connection: Connection, digest: str, list_name: str) -> bool:
 
 
 def changed(connection: Connection) -> None:
-    """Move the counter on that senders read before each message. Call it last: it makes writers queue on PostgreSQL."""
+    """Move the counter on that senders read before each message. Call it last: whoever writes queues at it."""
     f = t.facts
     connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
     number = cast(f.c.value, t.RowId)
     connection.execute(update(f).where(f.c.name == VERSION).values(value=cast(number + literal(1), String)))
+    shut(connection)
 
 
 def version(connection: Connection) -> int:
-    """The counter: as long as it stands still nobody has left."""
-    value = connection.execute(select(func.max(t.facts.c.value)).where(t.facts.c.name == VERSION)).scalar_one()
+    """The counter: as long as it stands still nobody has left and nothing was stopped."""
+    value = connection.execute(select(t.facts.c.value).where(t.facts.c.name == VERSION)).scalar_one_or_none()
     return int(value or 0)
+
+
+def held_version(connection: Connection) -> int:
+    """The counter, held still until this transaction ends: what would move it waits. SQLite has one writer anyway."""
+    f = t.facts
+    query = select(f.c.value).where(f.c.name == VERSION).with_for_update(read=True)
+    value = connection.execute(query).scalar_one_or_none()
+    if value is None:
+        connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
+        value = connection.execute(query).scalar_one()
+    return int(value)
 
 
 def record(connection: Connection, digest: str, list_name: str, what: str, source: str, now: datetime) -> None:

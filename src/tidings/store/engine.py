@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,8 +53,13 @@ class Store:
         """Commits at the end, rolls back on an exception. One writer at a time on SQLite."""
         with self.engine.connect() as connection:
             connection = connection.execution_options(tidings_write=True)
-            with connection.begin():
-                yield connection
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                door = connection.info.pop(_DOOR, None)
+                if door is not None:
+                    os.close(door)
 
     def close(self) -> None:
         """Give every connection back."""
@@ -85,8 +92,44 @@ def _sqlite_engine(path: Path) -> Engine:
     return engine
 
 
+_DOOR = "tidings_door"
+
+
+def side_folder(database: Path) -> Path:
+    """Where locks and journals stand: a folder beside the SQLite file."""
+    return database.with_name(database.name + ".d")
+
+
+def door(database: Path) -> int:
+    """A descriptor of the file whose lock keeps two things apart that SQLite's cannot.
+
+    A sender holds it shared while it looks whether somebody has left and notes that a message begins; who commits such
+    a change holds it alone. So no message begins after a leaving has committed.
+    """
+    folder = side_folder(database)
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def shut(connection: Connection) -> None:
+    """No message begins from here until this transaction has ended. Nothing to do on PostgreSQL: rows are locked."""
+    database = connection.engine.url.database
+    if connection.dialect.name == "sqlite" and database and _DOOR not in connection.info:
+        connection.info[_DOOR] = door(Path(database))
+        fcntl.flock(connection.info[_DOOR], fcntl.LOCK_EX)
+
+
 def insert_once(connection: Connection, table: Any) -> Any:
     """An INSERT that leaves rows alone which stand already (ON CONFLICT DO NOTHING); `rowcount` counts the new."""
     made: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL and says -1.
     return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+
+
+def rows_of(dialect: str, **fields: str) -> str:
+    """A table of the rows of the JSON array of arrays `:rows`: one statement for a whole group, whatever its size."""
+    if dialect == "sqlite":
+        columns = [f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(fields)]
+        return f"SELECT {', '.join(columns)} FROM json_each(:rows)"  # noqa: S608
+    columns = [f"CAST(value->>{at} AS {kind}) AS {name}" for at, (name, kind) in enumerate(fields.items())]
+    return f"SELECT {', '.join(columns)} FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS value"  # noqa: S608

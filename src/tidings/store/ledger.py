@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 
 from tidings.model.delivery import TERMINAL, DeliveryState
 from tidings.model.errors import InputError, RefusedError
+from tidings.store import consent
 from tidings.store import schema as t
 from tidings.store.consent import address_hash
 from tidings.store.engine import insert_once
@@ -128,6 +129,7 @@ def open_edition(connection: Connection, edition: int, now: datetime, closes: da
 def close_edition(connection: Connection, edition: int) -> None:
     """No further message of it begins; what is on the wire ends, the rest goes back to pending."""
     connection.execute(update(t.mailings).where(t.mailings.c.edition == edition).values(open=False))
+    consent.changed(connection)
 
 
 def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
@@ -135,9 +137,10 @@ def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
 
     What may have arrived already stays in doubt, for a person.
     """
-    close_edition(connection, edition)
     mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
-    return _cancel(connection, t.deliveries.c.mailing.in_(mine), now)
+    count = _cancel(connection, t.deliveries.c.mailing.in_(mine), now)
+    close_edition(connection, edition)
+    return count
 
 
 def cancel_leftovers(connection: Connection, now: datetime) -> int:

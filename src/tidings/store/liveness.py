@@ -20,7 +20,7 @@ from typing import Protocol
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from tidings.store.engine import Store
+from tidings.store.engine import Store, side_folder
 
 
 class Liveness(Protocol):
@@ -51,11 +51,6 @@ def acquire(store: Store) -> Liveness:
     if store.path is not None:
         return FileLiveness(side_folder(store.path) / "owners", owner)
     return SessionLiveness(store, owner)
-
-
-def side_folder(database: Path) -> Path:
-    """Where locks and journals stand: a folder beside the SQLite file."""
-    return database.with_name(database.name + ".d")
 
 
 _HELD: weakref.WeakSet[FileLiveness] = weakref.WeakSet()

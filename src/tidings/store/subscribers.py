@@ -174,7 +174,6 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
     digest = connection.execute(
         select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
     ).scalar_one()
-    consent.suppress(connection, digest, "", "erased", now)
     connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
     connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
     connection.execute(
@@ -185,6 +184,8 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
         update(t.deliveries).where(t.deliveries.c.address_hash == digest).values(address_hash="", details={})
     )
     connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
+    # Last: senders lock the deliveries first, then the counter that this moves on.
+    consent.suppress(connection, digest, "", "erased", now)
 
 
 def subscriptions(

@@ -1,0 +1,128 @@
+"""A session with a relay, up to the first message: connection, greeting, TLS, login.
+
+Python's smtplib does this part; what follows is done by `smtp_connection`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import smtplib
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+class NotReadyError(Exception):
+    """No session could be had; in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How a relay is reached. `security`: none, starttls or tls, both with a verified certificate."""
+
+    host: str
+    port: int
+    security: str = "none"
+    username: str = ""
+    password: str = ""
+    helo: str = ""
+    timeout: float = 60.0
+    """Seconds for the connection and each command."""
+    context: Callable[[], ssl.SSLContext] = ssl.create_default_context
+
+    def __post_init__(self) -> None:
+        if self.security not in ("none", "starttls", "tls"):
+            raise ValueError(f"security is none, starttls or tls, not {self.security!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open session: its socket, and the extensions that the relay offers, in lower case, with their parameters."""
+
+    socket: socket.socket
+    extensions: dict[str, str]
+
+
+def log_in(login: Login) -> Session:
+    """Open a session; waits for the relay. Raises NotReadyError, which names the host and what it said."""
+    session: smtplib.SMTP | None = None
+    try:
+        # The name is given, else smtplib asks the DNS for one.
+        if login.security == "tls":
+            session = smtplib.SMTP_SSL(
+                login.host, login.port, local_hostname="x", timeout=login.timeout, context=login.context()
+            )
+        else:
+            session = smtplib.SMTP(login.host, login.port, local_hostname="x", timeout=login.timeout)
+        assert session.sock is not None
+        session.local_hostname = login.helo or _own_name(session.sock)
+        _greet(session, login.host)
+        if login.security == "starttls":
+            if not session.has_extn("starttls"):
+                raise NotReadyError(f"{login.host} does not offer STARTTLS, and mail.security asks for it")
+            code, text = session.starttls(context=login.context())
+            if code != 220:
+                raise NotReadyError(f"{login.host} refused STARTTLS: {code} {words(text)}")
+            _greet(session, login.host)
+        if login.username:
+            session.login(login.username, login.password)
+    except NotReadyError:
+        _close(session)
+        raise
+    except ssl.SSLCertVerificationError as error:
+        _close(session)
+        raise NotReadyError(f"the certificate of {login.host} is not good: {error.verify_message}") from error
+    except smtplib.SMTPAuthenticationError as error:
+        _close(session)
+        said = words(error.smtp_error)
+        raise NotReadyError(f"{login.host} refused the login: {error.smtp_code} {said}") from error
+    except smtplib.SMTPResponseException as error:
+        _close(session)
+        raise NotReadyError(f"{login.host} answered {error.smtp_code} {words(error.smtp_error)}") from error
+    except UnicodeError as error:
+        _close(session)
+        raise NotReadyError("mail.username or mail.password has characters that SMTP cannot carry") from error
+    except (smtplib.SMTPException, OSError) as error:
+        _close(session)
+        raise NotReadyError(f"cannot connect to {login.host}:{login.port}: {words(error)}") from error
+    connection = session.sock
+    assert connection is not None
+    # One message is several writes: Nagle would hold the last one back for a delayed ACK.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if session.file is not None:
+        # It keeps the socket open. Nothing is lost in it: a relay speaks only when asked.
+        session.file.close()
+    return Session(connection, dict(session.esmtp_features))
+
+
+def _greet(session: smtplib.SMTP, host: str) -> None:
+    code, text = session.ehlo()
+    if not 200 <= code < 300:
+        code, text = session.helo()
+    if not 200 <= code < 300:
+        raise NotReadyError(f"{host} refused the greeting: {code} {words(text)}")
+
+
+def _close(session: smtplib.SMTP | None) -> None:
+    if session is not None:
+        with contextlib.suppress(OSError):
+            session.close()
+
+
+def words(said: object) -> str:
+    """A reply or an error on one line, at most 300 characters."""
+    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said) or type(said).__name__
+    return (text if text.isprintable() else _UNPRINTABLE.sub(" ", text)).strip()[:300]
+
+
+def _own_name(connection: socket.socket) -> str:
+    """What to say in EHLO (RFC 5321 §4.1.1.1): a full name if there is one, else our address."""
+    name = socket.gethostname()
+    if "." in name and name.isascii() and " " not in name:
+        return name
+    address = connection.getsockname()[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"

@@ -1,0 +1,39 @@
+"""What each sender is about to do and has just done, so that a crash leaves at most one message a connection in doubt.
+
+An intent is written before the first byte of a message, an outcome after its reply; neither is synced to disk. A crash
+of the process loses nothing of it. A crash of the machine does: the journal carries the mark of the boot, and what was
+handed over under another boot counts as in doubt.
+
+An intent is noted only if the counter of `consent` still stands where it stood when the message was permitted, and no
+change of it can commit between the look and the note.
+
+A line is a JSON array, `["P", [[delivery, fence], ...]]` for what is about to be prepared, `["I", delivery, fence]`, or
+`["O", delivery, fence, {outcome}]`: the beginning of a torn line is never valid JSON. A row is told by its fence, which
+every claim moves on, so that a line that stands for longer than needed harms nothing.
+"""
+
+from __future__ import annotations
+
+from tidings.store.engine import Store, side_folder
+from tidings.store.journal.files import FileJournal, FileWriter
+from tidings.store.journal.record import Journal, Key, Record, Writer
+from tidings.store.journal.table import TableJournal, TableWriter
+
+__all__ = [
+    "FileJournal",
+    "FileWriter",
+    "Journal",
+    "Key",
+    "Record",
+    "TableJournal",
+    "TableWriter",
+    "Writer",
+    "open_journal",
+]
+
+
+def open_journal(store: Store) -> Journal:
+    """The journal that belongs to a store."""
+    if store.path is not None:
+        return FileJournal(side_folder(store.path) / "journal", store.path)
+    return TableJournal(store)

@@ -1,0 +1,106 @@
+"""What one owner noted, and what a writer of it must do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tidings.model.delivery import Outcome, Verdict
+
+Key = tuple[int, int]
+"""A delivery and its fence."""
+
+
+@dataclass
+class Record:
+    """All that is known of what one owner did, by (delivery, fence)."""
+
+    boots: set[str] = field(default_factory=set)
+    prepared: set[Key] = field(default_factory=set)
+    intents: set[Key] = field(default_factory=set)
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+
+    def add(self, line: str) -> None:
+        """Take one line in; what is torn is ignored."""
+        try:
+            entry = json.loads(line)
+            kind = entry[0]
+            if kind == "B":
+                self.boots.add(str(entry[1]))
+            elif kind == "P":
+                self.prepared.update((int(delivery), int(fence)) for delivery, fence in entry[1])
+            elif kind == "I":
+                self.intents.add((int(entry[1]), int(entry[2])))
+            elif kind == "O":
+                self.outcomes[int(entry[1]), int(entry[2])] = _outcome(entry[3])
+        except (ValueError, TypeError, LookupError):
+            return
+
+
+class Writer(Protocol):
+    """The journal of one worker. One thread notes intents and outcomes, another may prepare and settle."""
+
+    def prepare(self, keys: Sequence[Key]) -> None:
+        """Messages are about to be made of these: if the process dies of it, they are shaken."""
+
+    def intent(self, delivery: int, fence: int, version: int) -> bool:
+        """The message is about to begin. False, and nothing is noted, if the counter stands elsewhere by now.
+
+        Raises OSError or DBAPIError if it cannot be noted: then it must not begin either.
+        """
+
+    def outcome(self, delivery: int, fence: int, outcome: Outcome) -> None:
+        """What the other side said."""
+
+    def cut(self, keys: Sequence[Key]) -> None:
+        """These have been settled in the ledger, and that has committed."""
+
+    def close(self) -> None:
+        """Nothing follows; what was settled leaves no trace."""
+
+
+class Journal(Protocol):
+    """The journals of all owners of one store."""
+
+    def writer(self, owner: str, worker: int) -> Writer:
+        """The journal of a worker of this process."""
+
+    def owners(self) -> set[str]:
+        """Every owner that left something."""
+
+    def read(self, owner: str) -> Record:
+        """What an owner noted."""
+
+    def boot(self) -> str:
+        """The mark of the running machine (of the server, on PostgreSQL): what was noted under another may be lost."""
+
+    def forget(self, owner: str) -> None:
+        """All of a dead owner has been settled."""
+
+
+def json_line(entry: list[Any]) -> str:
+    """An entry on one line of ASCII."""
+    return json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
+
+
+def _accepted(delivery: int, fence: int, outcome: Outcome) -> str:
+    receipt, via = json.dumps(outcome.receipt), json.dumps(outcome.via)
+    return f'["O",{delivery},{fence},{{"verdict":"accepted","receipt":{receipt},"via":{via}}}]'
+
+
+def outcome_line(delivery: int, fence: int, outcome: Outcome) -> str:
+    """What the other side said, on one line."""
+    if outcome.verdict is Verdict.ACCEPTED and not outcome.reason:
+        return _accepted(delivery, fence, outcome)
+    found: dict[str, Any] = {"verdict": outcome.verdict.value}
+    for name in ("receipt", "via", "reason", "retry_after", "disable"):
+        value = getattr(outcome, name)
+        if value not in ("", None, False):
+            found[name] = value
+    return json_line(["O", delivery, fence, found])
+
+
+def _outcome(details: dict[str, Any]) -> Outcome:
+    return Outcome(**{**details, "verdict": Verdict(details["verdict"])})

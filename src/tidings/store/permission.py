@@ -1,0 +1,98 @@
+"""The permission to send: given to a whole group under the lock of consent, and asked again when that has moved on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, TextClause, bindparam, text
+
+from tidings.model.delivery import Delivery, DeliveryState, SkipReason
+from tidings.store import consent
+from tidings.store import schema as t
+from tidings.store.claims import BARRED, asked, refusal
+from tidings.store.engine import rows_of
+from tidings.store.settling import give_back, settle, skip
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What `hand_over` decided. `version` is the state of consent for which the permission holds."""
+
+    handed: tuple[Delivery, ...]
+    skipped: tuple[tuple[Delivery, SkipReason], ...]
+    version: int
+
+
+def hand_over(
+    connection: Connection,
+    group: Sequence[Delivery],
+    *,
+    owner: str,
+    version: int,
+    now: datetime,
+    real_now: datetime,
+) -> Permission:
+    """Make the leased deliveries that may still go `handed`: the permission to send. `version` is that of their lease.
+
+    Nobody can leave and nothing can be stopped between this and the commit. One that may no longer be sent is skipped
+    with its reason; one whose mailing has closed or whose address has changed goes back; one that somebody else holds
+    by now is left alone.
+    """
+    if not group:
+        return Permission((), (), version)
+    keys = json.dumps([(delivery.id, delivery.fence) for delivery in group])
+    arguments = {"rows": keys, "owner": owner, "real_now": real_now}
+    ours = set(connection.execute(_permit(connection.dialect.name), arguments).scalars())
+    mine = [delivery for delivery in group if delivery.id in ours]
+    # After the rows, in the order in which whoever cancels takes the same locks.
+    current = consent.held_version(connection)
+    if current == version:
+        return Permission(tuple(mine), (), current)
+    again = {row.id: row for row in connection.execute(asked().where(t.deliveries.c.id.in_(list(ours))))}
+    handed, skipped, back = [], [], []
+    for delivery in mine:
+        row = again[delivery.id]
+        reason = refusal(row)
+        if not _may_go(row) or row.address_hash != delivery.address_hash:
+            back.append(delivery)
+        elif reason is not None:
+            skipped.append((delivery, reason))
+        else:
+            handed.append(delivery)
+    settle(connection, owner, [(delivery, give_back(delivery)) for delivery in back])
+    settle(connection, owner, [(delivery, skip(delivery, reason, now)) for delivery, reason in skipped])
+    return Permission(tuple(handed), tuple(skipped), current)
+
+
+@lru_cache
+def _permit(dialect: str) -> TextClause:
+    return text(f"""
+        UPDATE deliveries SET
+            state = 'handed',
+            handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
+        FROM ({rows_of(dialect, id="bigint", fence="integer")}) AS given
+        WHERE deliveries.id = given.id AND deliveries.fence = given.fence
+            AND deliveries.owner = :owner AND deliveries.state = 'leased'
+        RETURNING deliveries.id
+    """).bindparams(bindparam("real_now", type_=t.Moment()))  # noqa: S608
+
+
+def _may_go(row: Any) -> bool:
+    return bool(row.open) and row.edition_state not in BARRED
+
+
+def may_begin(connection: Connection, delivery: Delivery, *, owner: str) -> int | None:
+    """Asked when the counter has moved on: for which state of consent a handed message may begin, if it may.
+
+    It is still ours, its mailing is open, and who it is for has not left.
+    """
+    version = consent.version(connection)
+    row = connection.execute(asked().where(t.deliveries.c.id == delivery.id)).one_or_none()
+    if row is None or row.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.HANDED:
+        return None
+    return version if _may_go(row) and refusal(row) is None else None

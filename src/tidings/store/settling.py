@@ -1,0 +1,79 @@
+"""What became of deliveries, written to the ledger. Every write is fenced: what somebody else holds is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, TextClause, bindparam, text, update
+
+from tidings.model.delivery import Delivery, DeliveryState, SkipReason
+from tidings.store import schema as t
+from tidings.store.engine import rows_of
+
+
+@lru_cache
+def _accept(dialect: str) -> TextClause:
+    return text(f"""
+        UPDATE deliveries SET
+            state = 'accepted', reason = '', attempts = attempts + 1, receipt = given.receipt, via = given.via,
+            owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
+        FROM ({rows_of(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
+        WHERE deliveries.id = given.id AND deliveries.fence = given.fence
+            AND deliveries.owner = :owner AND deliveries.state = 'handed'
+        RETURNING deliveries.id
+    """).bindparams(bindparam("now", type_=t.Moment()))  # noqa: S608
+
+
+def accept(connection: Connection, owner: str, taken: Sequence[tuple[int, int, str, str]], now: datetime) -> set[int]:
+    """Write what the other side took: (delivery, fence, receipt, via). Returns the ids; the others' result is void."""
+    if not taken:
+        return set()
+    arguments = {"rows": json.dumps(taken), "owner": owner, "now": now}
+    return set(connection.execute(_accept(connection.dialect.name), arguments).scalars())
+
+
+def renew(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
+    """Hold on to a group for longer; what somebody else took meanwhile stays theirs."""
+    d = t.deliveries
+    for delivery in group:
+        connection.execute(
+            update(d)
+            .where(d.c.id == delivery.id, d.c.owner == owner, d.c.fence == delivery.fence)
+            .values(lease_until=until)
+        )
+
+
+def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery, Mapping[str, Any]]]) -> list[Delivery]:
+    """Write what became of deliveries; returns those that are no longer this owner's, whose result is void."""
+    d = t.deliveries
+    void = []
+    for delivery, values in results:
+        done = connection.execute(
+            update(d)
+            .where(
+                d.c.id == delivery.id,
+                d.c.owner == owner,
+                d.c.fence == delivery.fence,
+                d.c.state.in_((DeliveryState.LEASED, DeliveryState.HANDED)),
+            )
+            .values(owner="", lease_until=None, **values)
+        )
+        if done.rowcount != 1:
+            void.append(delivery)
+    return void
+
+
+def give_back(delivery: Delivery) -> dict[str, Any]:
+    """Not begun: it may be claimed again at once, and that costs nothing."""
+    return {"state": DeliveryState.PENDING, "next_at": None}
+
+
+def skip(delivery: Delivery, reason: SkipReason, now: datetime) -> dict[str, Any]:
+    """It does not go; but what may have arrived once already stays in doubt, for a person."""
+    if delivery.doubts:
+        return {"state": DeliveryState.IN_DOUBT, "reason": f"not sent again: {reason}", "next_at": None, "at": now}
+    return {"state": DeliveryState.SKIPPED, "reason": str(reason), "at": now}
