@@ -1,11 +1,13 @@
-"""A relay by SMTP as a sender: its settings."""
+"""A relay by SMTP as a sender: its settings, and its transport."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from tidings.channels.smtp import Login, SmtpRelay
 from tidings.config.adapters import SenderSettings
 from tidings.config.types import Int, Line
 
@@ -28,3 +30,10 @@ class Settings(SenderSettings):
     def dials(self) -> str:
         """The host."""
         return self.host
+
+
+def make(settings: Settings, *, reached: Callable[[str], None] = lambda point: None) -> SmtpRelay:
+    """The relay; it connects when first needed. `reached` hears of points on the way."""
+    password = settings.password.get_secret_value() if settings.password else ""
+    login = Login(settings.host, settings.port, settings.security, settings.username or "", password)
+    return SmtpRelay(login, reached=reached)

@@ -14,8 +14,6 @@ from pydantic import SecretStr
 
 from tidings import plugins
 from tidings.channels.base import Channel
-from tidings.channels.smtp import SmtpTransport
-from tidings.channels.smtp_sender import Settings as SmtpSettings
 from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
 from tidings.config.load import Loaded, load, store_address
 from tidings.config.settings import Newsroom
@@ -23,7 +21,7 @@ from tidings.model.cadence import load_zone
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.tokens import Keys
 from tidings.pipeline.compose import Composer
-from tidings.pipeline.deliver import Deliverer, MailTransport, finish_editions
+from tidings.pipeline.deliver import Deliverer, MailTransport, Relay, finish_editions
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.prepare import Preparation
@@ -120,19 +118,10 @@ class Runtime:
     def _make_deliverer(self) -> Deliverer:
         sender = next(iter(self.newsroom.mail), None)
 
-        def connect() -> MailTransport:
+        def connect() -> MailTransport | Relay:
             assert sender is not None
-            if not isinstance(sender, SmtpSettings):
-                found: MailTransport = _senders()[sender.type].make(sender, reached=self._reached)
-                return found
-            return SmtpTransport(
-                sender.host,
-                sender.port,
-                security=sender.security,
-                username=sender.username or "",
-                password=sender.password.get_secret_value() if sender.password else "",
-                reached=self._reached,
-            )
+            found: MailTransport | Relay = _senders()[sender.type].make(sender, reached=self._reached)
+            return found
 
         return Deliverer(
             self.store,
