@@ -1,0 +1,179 @@
+"""A newsroom for the benchmarks of sending: readers by plain SQL, and an edition composed but not sent.
+
+What is measured is the product's own: stories from Markdown, the beat that composes, the frozen edition, `deliver()`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tidings.model.errors import InputError
+from tidings.runtime.newsroom import Runtime, open_runtime
+from tidings.runtime.tick import tick
+
+BEGUN = datetime(2026, 3, 1, 4, tzinfo=UTC)
+SLOT = datetime(2026, 3, 2, 4, tzinfo=UTC)
+"""When the edition is due: 09:00 in Almaty."""
+LIST = "digest"
+DOMAIN = "example.net"
+
+_MAIN = """\
+site:
+  title: Степная редакция
+  url: https://news.example.org/
+  languages: [{languages}]
+  timezone: Asia/Almaty
+  address: Алматы, ул. Образцовая, 10
+topics: {{{topics}}}
+mail:
+  host: 127.0.0.1
+  port: {port}
+  security: none
+  connections: {connections}
+  return_path: bounces@example.org
+{dkim}lists:
+  digest:
+    name: Дайджест новостей
+    from: Степная редакция <news@example.org>
+    reply_to: comms@example.org
+    unsubscribe_mailto: leave@example.org
+"""
+_DKIM = "  dkim: {domain: example.org, selector: bench, key: {file: dkim.pem}}\n"
+_SCHEDULE = """\
+cadence: {daily: "09:00"}
+select: {max_items: 100}
+deliver: [{list: digest, frequency: all}]
+"""
+_SUMMARY = "Около 2300 человек больше не стоят в очереди у колодца: вода идёт из горного родника по трубам. "
+_COLUMNS = {
+    "subscribers": "id, address, address_hash, name, language, created",
+    "subscriptions": "subscriber, list, state, topics, frequency, mark, source, created, confirmed_at",
+    "addresses": "hash, version",
+}
+
+
+def configure(
+    root: Path,
+    *,
+    port: int,
+    connections: int = 4,
+    dkim: bool = False,
+    languages: Sequence[str] = ("ru",),
+    topics: Sequence[str] = (),
+) -> None:
+    """Write tidings.yaml: what the sender goes by."""
+    text = _MAIN.format(
+        port=port,
+        connections=connections,
+        dkim=_DKIM if dkim else "",
+        languages=", ".join(languages),
+        topics=", ".join(f"{topic}: {topic}" for topic in topics),
+    )
+    (root / "tidings.yaml").write_text(text, encoding="utf-8")
+
+
+def write_stories(root: Path, count: int, *, languages: Sequence[str] = ("ru",), topics: Sequence[str] = ()) -> None:
+    """Stories in Cyrillic, the newest first in the edition."""
+    (root / "content").mkdir(parents=True)
+    (root / "schedules").mkdir()
+    (root / "schedules" / "daily.yaml").write_text(_SCHEDULE)
+    for number in range(count):
+        published = (BEGUN + timedelta(minutes=number + 1)).isoformat()
+        own = f"topics: [{topics[number % len(topics)]}]\n" if topics else ""
+        for language in languages:
+            (root / "content" / f"story-{number}.{language}.md").write_text(
+                f"---\ntitle: Три села получили чистую воду из горного трубопровода, часть {number}\n"
+                f"summary: {_SUMMARY * 3}\npublished: {published}\n{own}---\n{_SUMMARY * 10}\n",
+                encoding="utf-8",
+            )
+
+
+def reader(number: int) -> tuple[str, str]:
+    """(address, name) of a reader: nobody shares either."""
+    return f"reader{number}@{DOMAIN}", f"Айгүл Бекова {number}"
+
+
+def add_readers(
+    database: Path, count: int, *, languages: Sequence[str] = ("ru",), interests: Sequence[str] = ("[]",)
+) -> None:
+    """Confirmed subscribers, in the shape that `tidings subscribers import --confirmed` leaves, by plain SQL.
+
+    `interests` are JSON arrays of topics; languages and interests go round, so that the segments are mixed as in life.
+    """
+    at = int(BEGUN.timestamp()) * 1_000_000
+    order = list(range(1, count + 1))
+    random.Random(5).shuffle(order)
+
+    def rows() -> Iterable[tuple[int, str, str, str, str, str]]:
+        for number in order:
+            address, name = reader(number)
+            digest = hashlib.sha256(address.encode()).hexdigest()
+            language = languages[number % len(languages)]
+            yield number, address, digest, name, language, interests[number // len(languages) % len(interests)]
+
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("CREATE TEMP TABLE new (id INTEGER PRIMARY KEY, address, hash, name, language, topics)")
+        connection.executemany("INSERT INTO new VALUES (?, ?, ?, ?, ?, ?)", rows())
+        connection.execute(
+            f"INSERT INTO subscribers ({_COLUMNS['subscribers']}) SELECT id, address, hash, name, language, {at} FROM new"
+        )
+        connection.execute(
+            f"INSERT INTO subscriptions ({_COLUMNS['subscriptions']}) "
+            f"SELECT id, '{LIST}', 'confirmed', topics, 'weekly', 0, 'bench', {at}, {at} FROM new"
+        )
+        connection.execute(f"INSERT INTO addresses ({_COLUMNS['addresses']}) SELECT hash, 0 FROM new")
+    connection.close()
+
+
+def make_newsroom(root: Path, readers: int, stories: int, *, dkim: bool = False) -> None:
+    """A newsroom with an edition composed for that many readers, not sent. Takes about a second per 10,000."""
+    write_stories(root, stories)
+    if dkim:
+        write_key(root)
+    configure(root, port=25, dkim=dkim)
+    with begun(root) as runtime:
+        database = runtime.store.path
+        assert database is not None
+        add_readers(database, readers)
+        composed(runtime)
+
+
+def begun(root: Path) -> Runtime:
+    """The runtime of a newsroom that has had its first beat: what comes out now is new to its schedule."""
+    runtime = open_runtime(root, {})
+    tick(runtime, BEGUN, deliver=False)
+    return runtime
+
+
+def composed(runtime: Runtime) -> None:
+    """The beat that composes the edition."""
+    runtime.at(SLOT)
+    done = tick(runtime, SLOT, deliver=False)
+    if not done.composed:
+        raise InputError("the benchmark's newsroom composed no edition")
+
+
+def write_key(root: Path) -> None:
+    """A fresh RSA-2048 key for DKIM."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path = root / "dkim.pem"
+    path.touch(0o600)
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def copied(template: Path, root: Path, *, port: int, connections: int, dkim: bool) -> None:
+    """A newsroom of its own for one round, that sends to `port`."""
+    shutil.copytree(template, root)
+    configure(root, port=port, connections=connections, dkim=dkim)

@@ -1,0 +1,162 @@
+"""One timed run of one sender, in a process of its own; prints JSON. Started by bench.delivery.
+
+    python -m bench.senders tidings FOLDER
+    python -m bench.senders django|smtplib PORT COUNT MAIL.eml
+    python -m bench.senders signatures KEY.pem COUNT
+
+Only the sending is timed: seconds of the wall, and of the processor over all threads. Imports, set-up and the composing
+of the edition are not in it. The peers send the same text and HTML as our mail, each with an address, a name and links
+of the reader's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import smtplib
+import sys
+import time
+from collections.abc import Callable
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP, default
+from pathlib import Path
+from typing import Any
+
+from bench.newsroom import SLOT, reader
+
+TOKEN = re.compile(r"(?<=/unsubscribe/)[\w.~-]+|(?<=/preferences/)[\w.~-]+")
+
+
+def timed(call: Callable[[], int]) -> dict[str, Any]:
+    """Runs it; `call` returns how many messages were taken."""
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    messages = call()
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "messages": messages,
+        "seconds": seconds,
+        "cpu": cpu,
+        "idle_mb": before.ru_maxrss / 1024,
+        "peak_mb": after.ru_maxrss / 1024,
+    }
+
+
+def tidings(folder: str) -> dict[str, Any]:
+    """The edition that stands composed in a newsroom, by the product's own `deliver()`."""
+    from tidings.runtime.newsroom import open_runtime
+
+    with open_runtime(Path(folder), {}) as runtime:
+        runtime.at(SLOT)
+
+        def deliver() -> int:
+            states = runtime.deliver().states
+            if set(states) - {"accepted"}:
+                print(f"not accepted: {dict(states)}", file=sys.stderr)
+            return states["accepted"]
+
+        return timed(deliver)
+
+
+class Content:
+    """The two bodies of a mail of ours, to be made personal anew."""
+
+    def __init__(self, mail: Path) -> None:
+        parsed = message_from_bytes(mail.read_bytes(), policy=default)
+        self.subject = str(parsed["Subject"])
+        text, html = parsed.get_body(("plain",)), parsed.get_body(("html",))
+        assert text is not None
+        assert html is not None
+        self._text, self._html = TOKEN.split(text.get_content()), TOKEN.split(html.get_content())
+
+    def of(self, number: int) -> tuple[str, str, str]:
+        """(unsubscribe link, text, HTML) of a reader."""
+        token = f"k1.{number:086x}"
+        return f"https://news.example.org/unsubscribe/{token}", token.join(self._text), token.join(self._html)
+
+
+def django(port: str, count: str, mail: str) -> dict[str, Any]:
+    """Django's messages over one open connection of its SMTP backend."""
+    from django.conf import settings
+
+    settings.configure(EMAIL_BACKEND="django.core.mail.backends.smtp.EmailBackend", USE_I18N=False)
+    import django as package
+    from django.core.mail import EmailMultiAlternatives, get_connection
+
+    package.setup()
+    content = Content(Path(mail))
+    connection = get_connection(host="127.0.0.1", port=int(port))
+
+    def message(number: int) -> EmailMultiAlternatives:
+        address, name = reader(number)
+        link, text, html = content.of(number)
+        made = EmailMultiAlternatives(
+            content.subject,
+            text,
+            "Степная редакция <news@example.org>",
+            [f"{name} <{address}>"],
+            headers={"List-Unsubscribe": f"<{link}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"},
+            connection=connection,
+        )
+        made.attach_alternative(html, "text/html")
+        return made
+
+    def send() -> int:
+        connection.open()
+        done = 0
+        for first in range(0, int(count), 100):
+            numbers = range(first, min(first + 100, int(count)))
+            done += connection.send_messages([message(number) for number in numbers]) or 0
+        connection.close()
+        return done
+
+    return timed(send)
+
+
+def plain_smtplib(port: str, count: str, mail: str) -> dict[str, Any]:
+    """EmailMessage and smtplib, one after the other on one open session."""
+    content = Content(Path(mail))
+
+    def send() -> int:
+        with smtplib.SMTP("127.0.0.1", int(port), local_hostname="bench.example") as session:
+            for number in range(int(count)):
+                address, name = reader(number)
+                link, text, html = content.of(number)
+                made = EmailMessage(policy=SMTP)
+                made["From"] = "Степная редакция <news@example.org>"
+                made["To"] = f"{name} <{address}>"
+                made["Subject"] = content.subject
+                made["List-Unsubscribe"] = f"<{link}>"
+                made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+                made.set_content(text, cte="base64")
+                made.add_alternative(html, subtype="html", cte="base64")
+                session.send_message(made)
+        return int(count)
+
+    return timed(send)
+
+
+def signatures(key: str, count: str) -> dict[str, Any]:
+    """As many RSA-2048 signatures (PKCS #1 v1.5, SHA-256) over headers' worth of bytes, and nothing else."""
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    loaded = load_pem_private_key(Path(key).read_bytes(), None)
+    assert isinstance(loaded, RSAPrivateKey)
+    padding, digest, headers = PKCS1v15(), SHA256(), bytes(800)
+
+    def sign() -> int:
+        for _ in range(int(count)):
+            loaded.sign(headers, padding, digest)
+        return int(count)
+
+    return timed(sign)
+
+
+if __name__ == "__main__":
+    named = {"tidings": tidings, "django": django, "smtplib": plain_smtplib, "signatures": signatures}
+    print(json.dumps(named[sys.argv[1]](*sys.argv[2:])))
