@@ -46,6 +46,11 @@ def create_or_check(store: Store) -> None:
         )
 
 
+def create(store: Store, revision: str) -> None:
+    """Make the tables of a fresh store as an older version of the schema had them, to copy a store of that version."""
+    _run(store, only_if_fresh=True, revision=revision)
+
+
 def upgrade(store: Store) -> bool:
     """Bring the store to the schema of this version; False if it was there already."""
     before = version(store)
@@ -57,7 +62,7 @@ def upgrade(store: Store) -> bool:
     return True
 
 
-def _run(store: Store, *, only_if_fresh: bool) -> None:
+def _run(store: Store, *, only_if_fresh: bool, revision: str = "head") -> None:
     # Imported here: every other start of the program does without.
     from alembic import command
     from alembic.config import Config
@@ -70,4 +75,4 @@ def _run(store: Store, *, only_if_fresh: bool) -> None:
         if only_if_fresh and _version(connection) is not None:
             return
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

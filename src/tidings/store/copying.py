@@ -1,0 +1,166 @@
+"""A whole store copied into a fresh one, of the same kind or the other: one consistent moment, in pages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Connection,
+    LargeBinary,
+    TableClause,
+    bindparam,
+    column,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.types import NullType, TypeEngine
+
+from tidings.model.errors import RefusedError
+from tidings.store import migrate
+from tidings.store.engine import Store
+
+_PAGE = 2_000
+"""Rows in memory at a time."""
+_PAGES = 1_024
+"""Pages of SQLite in one step: 4 MB."""
+_OURS = "alembic_version"
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and of how much: rows, or pages of SQLite."""
+
+
+def copy_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
+    """Copy every table of `source`, as it stands at one moment, into `target`, which must be fresh; rows by table.
+
+    The schema stays at the version of the source, whatever that is. Writers of the source go on meanwhile, and memory
+    does not grow with it. Raises RefusedError where the target holds anything or the source has no tables; then, and
+    on any fault, nothing stays in the target.
+    """
+    found = migrate.version(source) if source.path is None or source.path.exists() else None
+    if found is None:
+        raise RefusedError("there is nothing to copy: the store has no tables yet")
+    if (target.path is None or target.path.exists()) and not _is_fresh(target):
+        raise RefusedError("a store is copied only into a fresh database, and this one holds tables already")
+    told = progress or (lambda done, total: None)
+    try:
+        if source.path is not None and target.path is not None:
+            target.close()
+            _copy_file(source.path, target.path, told)
+        else:
+            migrate.create(target, found)
+            _copy_rows(source, target, told)
+    except BaseException:
+        _drop(target)
+        raise
+    return counts(target)
+
+
+def counts(store: Store) -> dict[str, int]:
+    """Rows of every table, whatever the version of the schema."""
+    with store.read() as connection:
+        query = {name: select(func.count()).select_from(one) for name, one in _tables(connection).items()}
+        return {name: connection.execute(one).scalar_one() for name, one in query.items()}
+
+
+def _is_fresh(store: Store) -> bool:
+    with store.read() as connection:
+        return not inspect(connection).get_table_names()
+
+
+def _copy_file(source: Path, target: Path, told: Progress) -> None:
+    """By SQLite's own backup. An open read keeps it at one moment: else each commit of others would begin it anew."""
+    with closing(sqlite3.connect(source, isolation_level=None)) as origin, closing(sqlite3.connect(target)) as made:
+        origin.execute("BEGIN")
+        origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        origin.backup(made, pages=_PAGES, progress=lambda _, left, total: told(total - left, total))
+
+
+def _copy_rows(source: Store, target: Store, told: Progress) -> None:
+    with source.read() as reader, target.write() as writer:
+        tables = _tables(reader)
+        total = sum(reader.execute(select(func.count()).select_from(one)).scalar_one() for one in tables.values())
+        done = 0
+        for one in tables.values():
+            query = select(*one.c).execution_options(yield_per=_PAGE)
+            for page in reader.execute(query).partitions():
+                writer.execute(insert(one), [dict(row._mapping) for row in page])
+                done += len(page)
+                told(done, total)
+        numbered = _last_numbers(reader, tables)
+        for name, last in numbered.items():
+            _number_from(writer, name, last)
+
+
+def _tables(connection: Connection) -> dict[str, TableClause]:
+    """Every table as the database itself describes it: a store of an older version is copied as it is."""
+    found = inspect(connection)
+    return {
+        name: table(name, *(column(one["name"], _plain(one["type"])) for one in found.get_columns(name)))
+        for name in sorted(found.get_table_names())
+        if name != _OURS
+    }
+
+
+def _plain(written: TypeEngine[Any]) -> TypeEngine[Any]:
+    """What both databases give and take in a form of their own; numbers and text need none."""
+    for kind in (JSON, Boolean, LargeBinary):
+        if isinstance(written, kind):
+            return kind()
+    return NullType()
+
+
+def _last_numbers(connection: Connection, tables: dict[str, TableClause]) -> dict[str, int]:
+    """The last number that each table gave a row, though the row may be gone: no number is ever given twice."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
+        return {row.name: row.seq for row in rows if row.name in tables}
+    found = {}
+    for name in tables:
+        if (sequence := _sequence(connection, name)) is not None:
+            # The name comes from the server, quoted where it must be.
+            row = connection.execute(text(f"SELECT last_value, is_called FROM {sequence}")).one()  # noqa: S608
+            if row.is_called:
+                found[name] = int(row.last_value)
+    return found
+
+
+def _sequence(connection: Connection, name: str) -> str | None:
+    keys = inspect(connection).get_pk_constraint(name)["constrained_columns"]
+    if len(keys) != 1:
+        return None
+    query = text("SELECT pg_get_serial_sequence(:name, :key)")
+    found = connection.execute(query, {"name": f'"{name}"', "key": keys[0]}).scalar_one()
+    return None if found is None else str(found)
+
+
+def _number_from(connection: Connection, name: str, last: int) -> None:
+    if connection.dialect.name == "sqlite":
+        arguments = {"name": name, "last": last}
+        # SQLite allows no unique constraint there.
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), arguments)
+        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)"), arguments)
+    elif (sequence := _sequence(connection, name)) is not None:
+        query = text("SELECT setval(CAST(:sequence AS regclass), :last)").bindparams(bindparam("last", last))
+        connection.execute(query, {"sequence": sequence})
+
+
+def _drop(store: Store) -> None:
+    """What was begun in a target that had been empty."""
+    if store.path is not None:
+        store.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{store.path}{suffix}").unlink(missing_ok=True)
+        return
+    with store.write() as connection:
+        for name in inspect(connection).get_table_names():
+            connection.execute(text(f'DROP TABLE "{name}"'))
