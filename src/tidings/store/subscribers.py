@@ -357,15 +357,18 @@ def set_marks(connection: Connection) -> None:
     """Move the marks of readers who were served since the last time. Cheap when nothing was."""
     d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
     for mailing in connection.execute(select(m.id).where(m.marked.is_(False), m.edition.is_not(None))).scalars().all():
-        served = (d.mailing == mailing) & (d.state == DeliveryState.ACCEPTED) & d.mark.is_not(None)
-        mine = served & (d.subscriber == s.subscriber) & (d.list == s.list)
+        # Gathered first: looked up reader by reader, SQLite goes through the whole mailing for each.
+        accepted = (d.mailing == mailing) & (d.state == DeliveryState.ACCEPTED) & d.mark.is_not(None)
+        served = (
+            select(d.subscriber, d.list, func.max(d.mark).label("mark"))
+            .where(accepted)
+            .group_by(d.subscriber, d.list)
+            .subquery()
+        )
         connection.execute(
             update(t.subscriptions)
-            .where(
-                exists(select(1).select_from(t.deliveries).where(mine)),
-                s.mark < select(func.max(d.mark)).where(mine).scalar_subquery(),
-            )
-            .values(mark=select(func.max(d.mark)).where(mine).scalar_subquery())
+            .where(s.subscriber == served.c.subscriber, s.list == served.c.list, s.mark < served.c.mark)
+            .values(mark=served.c.mark)
         )
         waiting = d.state.in_([state for state in HAS_IT if state is not DeliveryState.ACCEPTED])
         if not connection.execute(select(exists().where(d.mailing == mailing, waiting))).scalar_one():
