@@ -1,12 +1,25 @@
-"""What may be dialled."""
+"""What may be dialled, and what is known once a request has failed."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from tidings.net import GuardedSession, NotSentError, is_public
+from tidings.net import GuardedSession, LostError, NotSentError, is_public
 from tidings.testing.http_sink import HttpSink
 
 
@@ -41,3 +54,117 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("http_proxy", proxy.url)
         assert GuardedSession(allow_private=True).post(sink.url, b"x", {}).status == 200
     assert not proxy.received
+
+
+# -- what may have been taken -----------------------------------------------------------------------------------------
+
+
+class Server:
+    """One connection: `talk` gets it, by TLS if there is a certificate."""
+
+    def __init__(self, talk: Callable[[socket.socket], None], pair: tuple[Path, Path] | None = None) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._talk = talk
+        self._pair = pair
+        self.port = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Server:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        raw, _ = self._listener.accept()
+        with raw, contextlib.suppress(OSError):
+            if self._pair is None:
+                self._talk(raw)
+                return
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self._pair)
+            with context.wrap_socket(raw, server_side=True) as secure:
+                self._talk(secure)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    pem, private = folder / "cert.pem", folder / "key.pem"
+    pem.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return pem, private
+
+
+def _take(connection: socket.socket) -> None:
+    while b"body" not in connection.recv(4096):
+        pass
+
+
+def test_a_certificate_that_is_not_good_means_that_nothing_was_sent(pair: tuple[Path, Path]) -> None:
+    with Server(_take, pair) as server, pytest.raises(NotSentError, match="certificate"):
+        GuardedSession(allow_private=True, timeout=2).post(f"https://localhost:{server.port}/", b"body", {})
+
+
+def test_no_tls_at_the_other_side_means_that_nothing_was_sent() -> None:
+    greeting = b"220 hello\r\n" * 9
+    with Server(lambda connection: connection.sendall(greeting)) as server, pytest.raises(NotSentError, match="TLS"):
+        GuardedSession(allow_private=True, timeout=2).post(f"https://localhost:{server.port}/", b"body", {})
+
+
+@pytest.mark.parametrize("last", [b"", b"\x15\x03\x03\x00\x02\x02\x50", b"\x17\x03\x03\x00\x20" + b"x" * 32])
+def test_tls_that_breaks_after_the_request_means_that_it_may_have_been_taken(
+    pair: tuple[Path, Path], last: bytes
+) -> None:
+    """The library calls a broken record, an alert and a bad certificate by one name."""
+
+    def talk(connection: socket.socket) -> None:
+        _take(connection)
+        os.write(connection.fileno(), last)
+
+    session = GuardedSession(allow_private=True, timeout=2)
+    session._session.verify = str(pair[0])
+    with Server(talk, pair) as server, pytest.raises(LostError):
+        session.post(f"https://localhost:{server.port}/", b"body", {})
+
+
+def test_who_sends_a_byte_now_and_then_does_not_keep_us() -> None:
+    def talk(connection: socket.socket) -> None:
+        _take(connection)
+        connection.sendall(b"HTTP/1.1 ")
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.05)
+
+    begun = time.monotonic()
+    with Server(talk) as server, pytest.raises(LostError):
+        GuardedSession(allow_private=True, timeout=0.3).post(f"http://127.0.0.1:{server.port}/", b"body", {})
+    assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], secure: bool) -> None:
+    def talk(connection: socket.socket) -> None:
+        _take(connection)
+        threading.Timer(0.1, session.abort).start()
+        time.sleep(5)
+
+    session = GuardedSession(allow_private=True, timeout=20)
+    session._session.verify = str(pair[0])
+    with Server(talk, pair if secure else None) as server:
+        url = f"{'https' if secure else 'http'}://localhost:{server.port}/"
+        begun = time.monotonic()
+        with pytest.raises(LostError):
+            session.post(url, b"body", {})
+        with pytest.raises(NotSentError, match="stopping"):
+            session.post(url, b"body", {})
+    assert time.monotonic() - begun < 4

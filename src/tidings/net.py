@@ -7,8 +7,11 @@ capped in size and time (CVE-2024-47081, CVE-2026-21441).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
+import ssl
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -81,43 +84,70 @@ def _dial(connection: Any, *, private: bool) -> socket.socket:
     raise failure
 
 
-class _Http(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self, private=False)
+class _Wire:
+    """What the one request of a session is at."""
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.begun = False
+        """Whether a byte of it may have left."""
+        self.cut_off = False
+
+    def reset(self) -> None:
+        """Before a request."""
+        self.socket, self.begun = None, False
+
+    def begin(self, connection: HTTPConnection) -> None:
+        """Connected, and about to send."""
+        if self.cut_off:
+            raise NewConnectionError(connection, "stopping")
+        self.socket, self.begun = connection.sock, True
+
+    def cut(self) -> None:
+        """From another thread: end the connection, whatever it is at."""
+        raw = self.socket
+        if raw is not None:
+            # Not the method of SSLSocket, which takes the session away from the thread that is reading.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
 
-class _Https(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self, private=False)
+def _pools(wire: _Wire, private: bool) -> dict[str, type[HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _dial(self, private=private)
 
+        def send(self, data: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            wire.begin(self)
+            super().send(data)
 
-class _InnerHttp(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self, private=True)
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _dial(self, private=private)
 
+        def send(self, data: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            wire.begin(self)
+            super().send(data)
 
-class _InnerHttps(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _dial(self, private=True)
-
-
-def _pools(http: type[HTTPConnection], https: type[HTTPSConnection]) -> dict[str, type[HTTPConnectionPool]]:
-    plain = type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": http})
-    secure = type("GuardedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": https})
+    plain = type("GuardedPool", (HTTPConnectionPool,), {"ConnectionCls": Plain})
+    secure = type("GuardedSecurePool", (HTTPSConnectionPool,), {"ConnectionCls": Secure})
     return {"http": plain, "https": secure}
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, allow_private: bool) -> None:
+    def __init__(self, wire: _Wire, allow_private: bool) -> None:
+        self._wire = wire
         self._allow_private = allow_private
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = (
-            _pools(_InnerHttp, _InnerHttps) if self._allow_private else _pools(_Http, _Https)
-        )
+        manager.pool_classes_by_scheme = _pools(self._wire, self._allow_private)
 
 
 class GuardedSession:
@@ -125,30 +155,65 @@ class GuardedSession:
 
     def __init__(self, *, allow_private: bool = False, timeout: float = 20.0) -> None:
         self._timeout = timeout
+        self._wire = _Wire()
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["User-Agent"] = "Tidings"
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(allow_private))
+            self._session.mount(scheme, _Adapter(self._wire, allow_private))
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         """One POST. Raises NotSentError or LostError, never with the address in its words: the URL is the secret."""
+        if self._wire.cut_off:
+            raise NotSentError("stopping")
         deadline = time.monotonic() + self._timeout
+        self._wire.reset()
+        # Each read has its own limit; whoever sends a byte now and then would keep us for ever.
+        watch = threading.Timer(2 * self._timeout, self._wire.cut)
+        watch.daemon = True
+        watch.start()
         try:
             response = self._session.post(
                 url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
             )
-        except requests.exceptions.ConnectionError as error:
-            raise _sorted_out(error) from None
-        except requests.exceptions.Timeout:
-            raise LostError("no answer in time") from None
-        except (requests.exceptions.RequestException, ValueError) as error:
-            raise NotSentError(f"the request could not be made ({type(error).__name__})") from None
-        try:
-            text = _read(response, deadline)
+        except (requests.exceptions.RequestException, OSError, ValueError) as error:
+            raise self._sorted_out(error) from None
+        else:
+            try:
+                text = _read(response, deadline)
+            finally:
+                response.close()
         finally:
-            response.close()
+            watch.cancel()
         return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, text)
+
+    def abort(self) -> None:
+        """From another thread: end what is on the wire, and begin nothing more."""
+        self._wire.cut_off = True
+        self._wire.cut()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._session.close()
+
+    def _sorted_out(self, error: Exception) -> Exception:
+        """Whether anything can have been handed over; in words that hold neither address nor body."""
+        if self._wire.begun:
+            slow = isinstance(error, requests.exceptions.Timeout)
+            return LostError("no answer in time" if slow else "the connection was lost")
+        if isinstance(error, requests.exceptions.Timeout):
+            return NotSentError("no connection in time")
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        cause = reason.args[0] if isinstance(error, requests.exceptions.SSLError) and reason and reason.args else None
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NotSentError("the certificate is not good for this name")
+        if isinstance(error, requests.exceptions.SSLError):
+            return NotSentError("no TLS session")
+        if isinstance(reason, ForbiddenAddressError):
+            return NotSentError("the name leads to a private address; `allow_private: true` would permit it")
+        if isinstance(error, requests.exceptions.ConnectionError):
+            return NotSentError("no connection")
+        return NotSentError(f"the request could not be made ({type(error).__name__})")
 
 
 def _read(response: requests.Response, deadline: float) -> str:
@@ -159,20 +224,6 @@ def _read(response: requests.Response, deadline: float) -> str:
             taken += chunk
             if len(taken) >= MAX_ANSWER or time.monotonic() > deadline:
                 break
-    except requests.exceptions.RequestException:
+    except (requests.exceptions.RequestException, OSError, ValueError):
         pass
     return taken[:MAX_ANSWER].decode("utf-8", "replace")
-
-
-def _sorted_out(error: requests.exceptions.ConnectionError) -> Exception:
-    """Whether anything can have been handed over."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return NotSentError("no connection in time")
-    if isinstance(error, requests.exceptions.SSLError):
-        return NotSentError("the certificate is not good for this name")
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(reason, ForbiddenAddressError):
-        return NotSentError("the name leads to a private address; `allow_private: true` would permit it")
-    if isinstance(reason, NewConnectionError):
-        return NotSentError("no connection")
-    return LostError("the connection was lost")
