@@ -12,7 +12,13 @@ from types import ModuleType
 
 SOURCES = {"folder": "tidings.sources.folder"}
 CHANNELS = {"webhook": "tidings.channels.webhook", "slack": "tidings.channels.slack"}
-MAIL = {"smtp": "tidings.channels.smtp_sender"}
+MAIL = {
+    "smtp": "tidings.channels.smtp_sender",
+    "ses": "tidings.channels.ses",
+    "postmark": "tidings.channels.postmark",
+    "mailgun": "tidings.channels.mailgun",
+    "sendgrid": "tidings.channels.sendgrid",
+}
 
 
 def load_adapters(group: str, built_in: dict[str, str]) -> dict[str, ModuleType]:

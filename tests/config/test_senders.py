@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.newsrooms import MAIN, read, relay, said, spoilt, write
+from tests.config.newsrooms import ENV, MAIN, read, relay, said, spoilt, write
 
 BEGIN, END = MAIN.index("mail:"), MAIN.index("lists:")
 TWO = """\
@@ -68,13 +68,25 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
         ("mail: {host: a, domain_rates: {gmail: 5/s}}\n", "16:32: 'gmail' is no domain of addresses"),
         ("mail: {host: a, domain_rates: {gmail.com: fast}}\n", "16:43: gmail.com: 'fast' is no rate"),
         ("mail: {host: a, domain_rates: 5/s}\n", "16:31: domain_rates: expected a map here"),
+        ("mail: {type: ses, region: frankfurt, access_key: A, secret_key: {env: KEY}}\n",
+         "16:27: region: 'frankfurt' is no region. Write it like eu-central-1"),
+        ("mail: {type: ses, region: us-east-1, secret_key: {env: KEY}}\n", "16:1: 'access_key' is missing"),
+        ("mail: {type: postmark, server_token: {env: KEY}, port: 25}\n", "16:50: unknown key 'port'"),
+        ("mail: {type: postmark, server_token: hunter2}\n", "16:38: server_token: secrets stand in the environment"),
+        ("mail: {type: mailgun, domain: mg.example.org, api_key: {env: KEY}, region: de}\n",
+         "16:76: region: must be 'us' or 'eu'"),
+        ("mail: {type: sendgrid, api_key: {env: NONE}}\n", "16:39: the environment has no variable NONE"),
+        ("mail:\n  - {type: sendgrid, api_key: {env: KEY}}\n  - {type: sendgrid, api_key: {env: KEY}}\n",
+         "18:5: two senders are called 'sendgrid'. Give this one a name"),
+        ("mail: {type: sendgrid, api_key: {env: KEY}, endpoint: 'http://api.example.org'}\n",
+         "16:55: endpoint: keys and mail would travel in the clear. Write https://..."),
         ("mail: {host: a, password: hunter2}\n", "16:27: password: secrets stand in the environment or in a file"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_where_it_stands(tmp_path: Path, mail: str, expected: str) -> None:
-    [problem] = said(read(write(tmp_path, with_mail(mail))))
+    [problem] = said(read(write(tmp_path, with_mail(mail)), {**ENV, "KEY": "a-key-that-is-long"}))
     assert problem.startswith(f"tidings.yaml:{expected}")
-    assert "hunter2" not in problem
+    assert "hunter2" not in problem and "a-key-that" not in problem
 
 
 def test_a_list_with_a_sender_that_is_not_there(tmp_path: Path) -> None:

@@ -93,3 +93,20 @@ class Channel(Protocol):
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Hand over one prepared body. Raises only for a bug or bad configuration."""
+
+
+class MailTransport(Protocol):
+    """One way for mail to leave, for one thread but for `abort`. Gives an Outcome for every trouble that is foreseen.
+
+    What is about this message or recipient is REJECTED, what meets every message alike is NOT_STARTED: the sender is
+    stalled then and another may take over. UNKNOWN, whenever the other side may have taken it.
+    """
+
+    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
+        """Hand one message over to one recipient. `sender` is the return path, `data` has lines that end in CRLF."""
+
+    def close(self) -> None:
+        """Say goodbye."""
+
+    def abort(self) -> None:
+        """From another thread: end what is on the wire."""

@@ -33,12 +33,15 @@ class Step:
 
 
 class HttpSink:
-    """`with HttpSink([Step(503), Step()]) as sink:` serves on loopback; after the plan, the last step again."""
+    """`with HttpSink([Step(503), Step()]) as sink:` serves on loopback; after the plan, the last step again.
 
-    def __init__(self, plan: list[Step] | None = None, accept: Callable[[Received], bool] | None = None) -> None:
-        self.plan = plan or [Step()]
+    Or, after the plan, what `answer` says to each request.
+    """
+
+    def __init__(self, plan: list[Step] | None = None, answer: Callable[[Received], Step] | None = None) -> None:
+        self.plan = plan or ([] if answer else [Step()])
         self.received: list[Received] = []
-        self._accept = accept
+        self._answer = answer
         self._count = 0
         sink = self
 
@@ -56,13 +59,18 @@ class HttpSink:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook/secret-part-of-the-path"
 
     def _handle(self, request: BaseHTTPRequestHandler) -> None:
-        step = self.plan[min(self._count, len(self.plan) - 1)]
+        planned = self._answer is None or self._count < len(self.plan)
+        step = self.plan[min(self._count, len(self.plan) - 1)] if planned else None
         self._count += 1
-        if step.reset == "before":
+        if step is not None and step.reset == "before":
             _reset(request.connection)
             return
         body = request.rfile.read(int(request.headers.get("Content-Length", "0")))
-        self.received.append(Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body))
+        received = Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body)
+        self.received.append(received)
+        if step is None:
+            assert self._answer is not None
+            step = self._answer(received)
         time.sleep(step.stall)
         if step.reset == "after":
             _reset(request.connection)
