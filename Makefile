@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint types bench docs lock clean
+.PHONY: help demo test test-all lint types bench faults docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ types: $(VENV)/.dev-installed ## strict types
 
 bench: $(VENV)/.dev-installed ## the figures of docs/performance.md, anew
 	$(BIN)/python -m bench $(ARGS)
+
+faults: $(VENV)/.dev-installed ## torment it: kill -9 and worse, 1,300 times, and count what is lost (ARGS=--write: into docs/guarantees.md)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: $(VENV)/.dev-installed ## write the generated reference pages
 	$(BIN)/python -m docs.generate

@@ -1,0 +1,70 @@
+"""`python -m tests.faults`: torments Tidings and prints how many it lost and doubled. `make faults` runs it."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shlex
+import sys
+import time
+
+from tests.faults import table
+from tests.faults.cases import CASES
+from tests.faults.run import Run
+from tests.postgresql import Server
+
+POINTS = {"sqlite": 1_000, "postgresql": 300}
+
+
+def main() -> int:
+    """Exit code 1 if an invariant is broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--database", choices=[*POINTS, "both"], default="both")
+    parser.add_argument("--points", type=int, help="how often to kill -9 (1,000 on SQLite, 300 on PostgreSQL)")
+    parser.add_argument("--seed", type=int, help="of the first round of each fault; the next ones follow")
+    parser.add_argument("--case", action="append", choices=list(CASES), help="this fault alone; may be repeated")
+    parser.add_argument("--rounds", type=int, help="so many rounds of each fault instead of points")
+    parser.add_argument("--minutes", type=float, help="begin no round after that, for each database")
+    parser.add_argument("--readers", type=int, default=100)
+    parser.add_argument("--lanes", type=int, default=2, help="rounds at the same time")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/guarantees.md")
+    asked = parser.parse_args()
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}", flush=True)
+    runs = []
+    for database in POINTS if asked.database == "both" else [asked.database]:
+        if database == "postgresql" and not Server.is_installed():
+            print("PostgreSQL is not installed here: left out.")
+            continue
+        begun = time.monotonic()
+        run = Run(
+            database=database,
+            points=asked.points or POINTS[database],
+            seed=seed,
+            cases=asked.case,
+            rounds=asked.rounds,
+            readers=asked.readers,
+            lanes=asked.lanes,
+            seconds=asked.minutes * 60 if asked.minutes else None,
+            say=lambda line: print(line, flush=True),
+        )
+        run.run()
+        runs.append(run)
+        print(f"\n{database}: {table.kills(run)} times kill -9, {time.monotonic() - begun:.0f} s\n")
+        print(table.report(run), end="\n\n")
+        for tally in run.tallies:
+            for number in sorted(tally.failed):
+                again = f"--database {database} --case {tally.case.name} --seed {number} --rounds 1"
+                print(f"again: python -m tests.faults {again}")
+        if run.broken:
+            print(f"what is left of these rounds: {run.folder}")
+    if asked.write:
+        arguments = [part for part in sys.argv[1:] if part != "--write"]
+        if asked.seed is None:
+            arguments += ["--seed", str(seed)]
+        table.write(runs, f"make faults ARGS={shlex.quote(' '.join(arguments))}")
+    return int(any(run.broken for run in runs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

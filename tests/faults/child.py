@@ -1,0 +1,318 @@
+"""Our real processes, forked from one that has imported everything, so that a thousand of them are cheap.
+
+`Warm` is what a test holds: it starts `python -m tests.faults.child`, which forks a newsroom's beat or a sink whenever
+it is asked. Each child is a process like any other: it opens its own store, takes its own lock, dies by a signal.
+
+What a child may be told (`Spec`): to end itself by SIGKILL, or stop itself by SIGSTOP, when it passes a named point for
+the so manieth time; to dawdle at points; to have a small disk, an impatient database, a short lease, a wrong clock.
+The points are those that the product names to `Runtime(reached=...)`, and every COMMIT (`before-commit` and
+`after-commit`) and every statement (`statement`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.faults.plan import Plan
+
+
+@dataclass
+class Spec:
+    """One beat of a newsroom, and what befalls it."""
+
+    root: str
+    now: str
+    """The newsroom's clock, in ISO 8601."""
+    log: str
+    """A file for what it says: see `Said`."""
+    env: dict[str, str] = field(default_factory=dict)
+    point: str = ""
+    nth: int = 0
+    act: int = signal.SIGKILL
+    dawdle: float = 0.0
+    """Longest pause at a point, in seconds; chosen by `seed`."""
+    seed: int = 0
+    lease: float | None = None
+    busy_timeout: float | None = None
+    file_size: int | None = None
+    """No file may grow beyond so many bytes."""
+    clock_error: float = 0.0
+    """Seconds by which this process's real clock is wrong."""
+
+
+@dataclass
+class Said:
+    """What a child left: how often it passed each point, what was delivered, and what it died of."""
+
+    points: Counter[str] = field(default_factory=Counter)
+    composing: Counter[str] = field(default_factory=Counter)
+    """The same up to the first claim: all that comes before delivery."""
+    delivered: Counter[str] = field(default_factory=Counter)
+    stalled: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+    intents: list[tuple[int, int | None]] = field(default_factory=list)
+    """(nanoseconds of CLOCK_MONOTONIC, delivery where it is known) of each passing of `after-intent`."""
+
+    @staticmethod
+    def read(path: Path) -> Said:
+        """From its log, however far that goes."""
+        said = Said()
+        for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+            kind, value = json.loads(line)
+            if kind == "intent":
+                said.intents.append((value[0], value[1]))
+            elif kind == "error":
+                said.error = value
+            else:
+                said.points, said.composing = Counter(value["points"]), Counter(value["composing"])
+                said.delivered, said.stalled = Counter(value["delivered"]), value["stalled"]
+        return said
+
+
+# -- in the parent ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Process:
+    """A child of the warm process."""
+
+    pid: int
+    port: int
+    warm: Warm
+
+    def kill(self) -> int:
+        """End it now; returns what `wait` does."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Until it has ended: its exit code, or minus the number of the signal."""
+        return int(self.warm.ask(do="wait", pid=self.pid)["code"])
+
+    def is_stopped(self) -> bool:
+        """Whether it stands still (SIGSTOP), or has ended."""
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0]
+        return state in "TZ"
+
+
+class Warm:
+    """One process that has imported everything. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.child"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        self.ask(do="ready")
+
+    def ask(self, **what: Any) -> dict[str, Any]:
+        """One line each way."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the warm process has died"
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    def beat(self, spec: Spec) -> Process:
+        """One beat of a newsroom, in a process of its own."""
+        return Process(self.ask(do="beat", spec=asdict(spec))["pid"], 0, self)
+
+    def sink(self, kind: str, journal: Path, plan: Plan, root: Path, url: str) -> Process:
+        """A sink (smtp or http), in a process of its own."""
+        answer = self.ask(
+            do="sink", kind=kind, journal=str(journal), plan=asdict(plan), root=str(root), url=url
+        )  # fmt: skip
+        return Process(answer["pid"], answer["port"], self)
+
+    def close(self) -> None:
+        """End it. Children that nobody ended live on, so end them first."""
+        self._process.communicate(timeout=30)
+
+    def __enter__(self) -> Warm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# -- in the warm process ----------------------------------------------------------------------------------------------
+
+
+def _serve() -> None:
+    # All that a beat needs, so that a fork has it.
+    import tidings.cli
+    import tidings.runtime.tick  # noqa: F401
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answer: dict[str, Any] = {}
+        if asked["do"] == "beat":
+            answer["pid"] = _fork(partial(_beat, Spec(**asked["spec"])))
+        elif asked["do"] == "sink":
+            reader, writer = os.pipe()
+            answer["pid"] = _fork(partial(_sink, asked, writer))
+            os.close(writer)
+            with os.fdopen(reader) as pipe:
+                answer["port"] = int(pipe.read())
+        elif asked["do"] == "wait":
+            answer["code"] = os.waitstatus_to_exitcode(os.waitpid(asked["pid"], 0)[1])
+        print(json.dumps(answer), flush=True)
+
+
+def _fork(work: Any) -> int:
+    """A child that does `work` and ends; it never returns into the parent's loop."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        # The pipes belong to the parent alone: a child that lives on must not hold them open.
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        code = work() or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _sink(asked: dict[str, Any], writer: int) -> None:
+    from tests.faults.http_sink import HttpSink
+    from tests.faults.smtp_sink import SmtpSink
+    from tidings.store.engine import Store
+
+    plan, journal = Plan(**asked["plan"]), Path(asked["journal"])
+    sink: SmtpSink | HttpSink
+    if asked["kind"] == "smtp":
+        sink = SmtpSink(journal, plan, partial(_doubts, Store(asked["url"], Path(asked["root"]))))
+    else:
+        sink = HttpSink(journal, plan)
+    os.write(writer, str(sink.port).encode())
+    os.close(writer)
+    sink.serve()
+
+
+def _doubts(store: Any, address: str) -> int:
+    """How often the ledger knows a delivery to this address to have been in doubt: the worst of them."""
+    from tidings.store import ledger, subscribers
+
+    with store.read() as connection:
+        who = subscribers.find(connection, address)
+        rows = [] if who is None else list(ledger.entries(connection, subscriber=who))
+    return max((row.doubts for row in rows), default=0)
+
+
+class _Hook:
+    """What `reached` does in a child."""
+
+    def __init__(self, spec: Spec, log: int) -> None:
+        import random
+
+        self._spec = spec
+        self._log = log
+        self._left = spec.nth
+        self._mutex = threading.Lock()
+        self._dice = random.Random(spec.seed)
+        self.points: Counter[str] = Counter()
+        self.composing: Counter[str] = Counter()
+
+    def __call__(self, point: str, *about: Any) -> None:
+        """`about` may name the delivery."""
+        spec = self._spec
+        with self._mutex:
+            if point == "before-claim" and not self.points[point]:
+                self.composing = self.points.copy()
+            self.points[point] += 1
+            if point == "after-intent":
+                known = about[0] if about and isinstance(about[0], int) else None
+                self.say("intent", [time.monotonic_ns(), known])
+            mine = spec.nth and spec.point in (point, "any")
+            if mine:
+                self._left -= 1
+            now = mine and self._left == 0
+            pause = self._dice.random() * spec.dawdle if spec.dawdle and self._dice.random() < 0.1 else 0.0
+        if now:
+            os.kill(os.getpid(), spec.act)
+        if pause and point not in ("statement", "before-commit", "after-commit"):
+            time.sleep(pause)
+
+    def say(self, kind: str, value: Any) -> None:
+        """One line, one write. A full disk must not stop it: the log stands elsewhere."""
+        os.write(self._log, json.dumps([kind, value]).encode() + b"\n")
+
+
+def _beat(spec: Spec) -> int:
+    from datetime import UTC, datetime, timedelta
+
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.engine.default import DefaultDialect
+
+    from tidings.runtime import newsroom, tick
+    from tidings.store import engine
+
+    log = os.open(spec.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    hook = _Hook(spec, log)
+
+    commit: Any = DefaultDialect.do_commit
+
+    def noted_commit(self: Any, connection: Any) -> None:
+        hook("before-commit")
+        commit(self, connection)
+        hook("after-commit")
+
+    DefaultDialect.do_commit = noted_commit  # type: ignore[method-assign]
+
+    def noted_statement(*_: Any) -> None:
+        hook("statement")
+
+    event.listen(Engine, "before_cursor_execute", noted_statement)
+    if spec.busy_timeout is not None:
+        engine.BUSY_TIMEOUT = spec.busy_timeout
+    if spec.file_size is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (spec.file_size, resource.RLIM_INFINITY))
+    options: dict[str, Any] = {}
+    if spec.lease is not None:
+        options["lease"] = timedelta(seconds=spec.lease)
+    if spec.clock_error:
+        wrong = timedelta(seconds=spec.clock_error)
+        options["real_clock"] = lambda: datetime.now(UTC) + wrong
+        tick.recover = partial(tick.recover, real_now=datetime.now(UTC) + wrong)  # type: ignore[attr-defined]
+    deliverer: Any = newsroom.__dict__["Deliverer"]
+    newsroom.__dict__["Deliverer"] = partial(deliverer, **options)
+
+    loaded = newsroom.load_newsroom(Path(spec.root), spec.env)
+    assert loaded.newsroom is not None, [str(problem) for problem in loaded.problems]
+    code = 0
+    try:
+        with newsroom.Runtime(loaded.newsroom, reached=hook) as runtime:
+            runtime.at(datetime.fromisoformat(spec.now))
+            done = tick.tick(runtime, runtime.now())
+        said = {"points": hook.points, "composing": hook.composing}
+        hook.say("done", said | {"delivered": done.delivered, "stalled": done.stalled})
+    except Exception as error:
+        hook.say("error", f"{type(error).__name__}: {error}".splitlines()[0][:300])
+        code = 1
+    return code
+
+
+if __name__ == "__main__":
+    _serve()

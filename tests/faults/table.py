@@ -1,0 +1,60 @@
+"""What the harness found, as the table of docs/guarantees.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.run import Run, Tally
+
+PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
+_BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
+_HEAD = (
+    "| fault | points | messages | lost | doubled | known to be in doubt | posts doubled | mailed after leaving "
+    "| waits for a person | seeds |"
+)
+
+
+def _line(tally: Tally) -> str:
+    total = tally.total
+    cells = [
+        tally.case.title, tally.points, total.messages, total.lost, total.doubled, total.in_doubt, total.posts_doubled,
+        total.late, total.waiting + total.set_aside, f"{tally.first}–{tally.first + tally.rounds - 1}",
+    ]  # fmt: skip
+    return "| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |"
+
+
+def kills(run: Run) -> int:
+    """How many points were kill -9."""
+    return sum(tally.points for tally in run.tallies if tally.case.kills)
+
+
+def report(run: Run) -> str:
+    """In Markdown: the table of one database, and where kills fell."""
+    lines = [_HEAD, "|---|" + "--:|" * 8 + "---|", *map(_line, run.tallies)]
+    hit: dict[str, int] = {}
+    for tally in run.tallies:
+        for point, count in tally.at.items():
+            hit[point] = hit.get(point, 0) + count
+    # In the order in which a beat comes to them.
+    named = [f"{point} {hit.pop(point)}" for point in run.points if point in hit]
+    others = [f"{point} {count}" for point, count in sorted(hit.items())]
+    ended = sum(tally.at.total() for tally in run.tallies)
+    lines += ["", f"Where {ended:,} processes ended: {', '.join(named + others)}."]
+    return "\n".join(lines)
+
+
+def write(runs: Sequence[Run], command: str) -> None:
+    """Into the page, between its two marks."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    parts = [
+        f"Made by `{command}` with Python {platform.python_version()} on {os.cpu_count()} cores. To play one round "
+        "again: `python -m tests.faults --database DATABASE --case NAME --seed SEED --rounds 1`."
+    ]
+    names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+    parts += [f"### {names[run.database]}: {kills(run):,} times kill -9\n\n{report(run)}" for run in runs]
+    PAGE.write_text(f"{before}{_BEGIN}\n" + "\n\n".join(parts) + f"\n{_END}{after}", encoding="utf-8")

@@ -1,0 +1,52 @@
+"""A part of the fault harness that fits into the suite; `make faults` does a thousand points.
+
+Each round prints nothing while all holds; what is broken says the seed with which it is played again.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.conftest import missing
+from tests.faults.cases import CASES
+from tests.faults.run import Run
+from tests.postgresql import Server
+
+QUICK = [name for name in CASES if name != "locked"]
+FEW = ["boundary", "moment", "leaving", "wire"]
+READERS = 40
+
+
+def _torment(database: str, **options: object) -> Run:
+    if database == "postgresql" and not Server.is_installed():
+        missing("PostgreSQL")
+    seed = random.SystemRandom().randrange(10**6)
+    found: list[str] = []
+    run = Run(database=database, seed=seed, lanes=1, say=found.append, points=100, **options)  # type: ignore[arg-type]
+    run.run()
+    assert not found, "\n".join([*found, f"again: python -m tests.faults --database {database} --case CASE --rounds 1"])
+    return run
+
+
+def test_a_round_of_every_fault_on_sqlite() -> None:
+    run = _torment("sqlite", cases=QUICK, rounds=1, readers=READERS)
+    assert all(tally.total.messages for tally in run.tallies)
+    assert sum(tally.points for tally in run.tallies) >= 20
+
+
+@pytest.mark.needs_postgresql
+def test_a_round_of_some_faults_on_postgresql() -> None:
+    run = _torment("postgresql", cases=FEW, rounds=1, readers=READERS)
+    assert all(tally.total.messages for tally in run.tallies)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)])
+def test_many_rounds(database: str) -> None:
+    run = _torment(database, rounds=6)
+    assert sum(tally.points for tally in run.tallies if tally.case.kills) >= 60
+    # What an undisturbed beat passes, and kills have met: the boundaries are those of the product itself.
+    assert {"before-intent", "after-dot"} <= set(run.points)
