@@ -332,6 +332,17 @@ journal = Table(
     sqlite_autoincrement=True,
 )
 
+senders = Table(
+    "senders",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("fingerprint", String, nullable=False, comment="of its settings; others begin afresh"),
+    Column("failures", Integer, nullable=False, comment="in a row"),
+    Column("reason", Text, nullable=False),
+    Column("down_until", Moment, comment="real time"),
+    comment="Senders of mail that failed lately.",
+)
+
 notices = Table(
     "notices",
     metadata,

@@ -292,6 +292,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_selections_rendition"), "selections", ["rendition"], unique=False)
     op.create_table(
+        "senders",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False, comment="of its settings; others begin afresh"),
+        sa.Column("failures", sa.Integer(), nullable=False, comment="in a row"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("down_until", sa.BigInteger(), nullable=True, comment="real time"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_senders")),
+        comment="Senders of mail that failed lately.",
+    )
+    op.create_table(
         "set_aside",
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("ref", sa.String(), nullable=False),

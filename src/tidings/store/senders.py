@@ -1,0 +1,55 @@
+"""The health of the senders of mail, kept over restarts and shared by processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+
+from tidings.model.sender import Health
+from tidings.store import schema as t
+from tidings.store.engine import insert_once
+
+
+def healths(connection: Connection, known: Mapping[str, str]) -> dict[str, Health]:
+    """Of senders that failed lately, by name. `known`: the fingerprint of each one's settings.
+
+    Other settings than those that failed (a new password, another host) begin afresh.
+    """
+    s = t.senders.c
+    return {
+        row.name: Health(row.failures, row.reason, row.down_until)
+        for row in connection.execute(select(s.name, s.fingerprint, s.failures, s.reason, s.down_until))
+        if known.get(row.name) == row.fingerprint
+    }
+
+
+def note_failure(
+    connection: Connection,
+    name: str,
+    fingerprint: str,
+    reason: str,
+    now: datetime,
+    retry_after: float | None = None,
+) -> Health:
+    """It could not be reached, or let us in no more. `now` is real time. In a write transaction."""
+    s = t.senders.c
+    empty = {"fingerprint": fingerprint, "failures": 0, "reason": "", "down_until": None}
+    connection.execute(insert_once(connection, t.senders).values(name=name, **empty))
+    row = connection.execute(
+        select(s.fingerprint, s.failures, s.reason, s.down_until).where(s.name == name).with_for_update()
+    ).one()
+    before = Health(row.failures, row.reason, row.down_until) if row.fingerprint == fingerprint else Health()
+    after = before.failed(reason[:300], now, retry_after)
+    connection.execute(
+        update(t.senders)
+        .where(s.name == name)
+        .values(fingerprint=fingerprint, failures=after.failures, reason=after.reason, down_until=after.down_until)
+    )
+    return after
+
+
+def note_success(connection: Connection, name: str) -> None:
+    """It has taken a message: what was before counts no more."""
+    connection.execute(delete(t.senders).where(t.senders.c.name == name))
