@@ -167,8 +167,8 @@ static void write_sample(Connection *c, int stuffed) {
     const char *at = c->sample.at, *end = at + c->sample.used;
     if (!stuffed) fwrite(at, 1, (size_t)(end - at), file);
     else for (end -= 3; at < end;) { /* less the dot and its CRLF; RFC 5321 4.5.2: one leading dot goes */
-        const char *feed = memchr(at, '\n', (size_t)(end - at));
-        const char *next = feed ? feed + 1 : end;
+        const char *crlf = memmem(at, (size_t)(end - at), "\r\n", 2);
+        const char *next = crlf ? crlf + 2 : end;
         if (*at == '.') at++;
         fwrite(at, 1, (size_t)(next - at), file);
         at = next;

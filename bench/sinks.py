@@ -78,6 +78,11 @@ class CSink:
         found = json.loads(said)
         return Taken(found["messages"], found["cpu"], found["most"])
 
+    def end(self) -> None:
+        """End it, if it has not ended."""
+        if self._process.poll() is None:
+            self.taken()
+
     def recipients(self) -> list[str]:
         """Of each message it took, once it has ended."""
         return [line.partition("\t")[2] for line in self.log.read_text().splitlines()]

@@ -1,0 +1,201 @@
+"""The sink of the benchmark counts and keeps what was really sent: a rate is worth nothing if it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import sinks
+from bench.sinks import CSink
+from tests.conftest import missing
+
+ENVELOPE = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if not (shutil.which("cc") or shutil.which("gcc")):
+        missing("a C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sinks, "PLACE", tmp_path_factory.mktemp("bench"))
+        yield
+
+
+class Client:
+    """A client that sends what it is told, however it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._file = self.socket.makefile("rb")
+        assert self.reply().startswith("220")
+
+    def reply(self) -> str:
+        """One whole reply: its lines, less CRLF, joined by a slash."""
+        lines = []
+        while True:
+            line = self._file.readline().decode().rstrip("\r\n")
+            lines.append(line)
+            if line[3:4] != "-":
+                return "/".join(lines)
+
+    def codes(self, count: int) -> list[str]:
+        """The codes of so many replies."""
+        return [self.reply()[:3] for _ in range(count)]
+
+    def say(self, *pieces: bytes) -> None:
+        """Each piece in a write of its own, so late that it is read by itself."""
+        for number, piece in enumerate(pieces):
+            if number:
+                time.sleep(0.01)
+            self.socket.sendall(piece)
+
+
+@contextlib.contextmanager
+def client(sink: CSink) -> Iterator[Client]:
+    """A client that has said EHLO."""
+    made = Client(sink.port)
+    with made.socket:
+        made.say(b"EHLO bench.example\r\n")
+        assert made.reply().startswith("250-")
+        yield made
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[CSink]:
+    made = CSink(tmp_path / "sink", every=1)
+    yield made
+    made.end()
+
+
+def test_it_offers_what_a_sender_may_use(sink: CSink) -> None:
+    made = Client(sink.port)
+    made.say(b"EHLO bench.example\r\n")
+    assert made.reply() == "250-sink.example/250-PIPELINING/250-CHUNKING/250-SIZE 52428800/250 8BITMIME"
+    made.say(b"MAIL FROM:<a@example.org> SIZE=99999999\r\n", b"DATA\r\n", b"WHAT\r\n", b"RCPT TO:<b@example.net>\r\n")
+    assert made.codes(4) == ["552", "503", "500", "503"]
+    made.socket.close()
+
+
+def test_messages_one_behind_the_other_in_one_write(sink: CSink) -> None:
+    with client(sink) as one:
+        bodies = [b"Subject: %d\r\n\r\nlines\r\n.. and a dot\r\n" % number for number in range(3)]
+        one.say(b"".join(ENVELOPE % (b"r%d@example.net" % n) + bodies[n] + b".\r\n" for n in range(3)) + b"QUIT\r\n")
+        assert one.codes(13) == ["250", "250", "354", "250"] * 3 + ["221"]
+    taken = sink.taken()
+    assert taken.messages == 3
+    assert sink.recipients() == ["r0@example.net", "r1@example.net", "r2@example.net"]
+    assert [(sink.samples / f"{n + 1}.eml").read_bytes() for n in range(3)] == [
+        b"Subject: %d\r\n\r\nlines\r\n. and a dot\r\n" % number for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"text\r\n.\r\n",),
+        (b"text\r", b"\n.\r\n"),
+        (b"text\r\n", b".\r\n"),
+        (b"text\r\n.", b"\r\n"),
+        (b"text\r\n.\r", b"\n"),
+        (b"te", b"xt", b"\r", b"\n", b".", b"\r", b"\n"),
+    ],
+)
+def test_the_end_of_a_message_however_it_is_cut(sink: CSink, pieces: tuple[bytes, ...]) -> None:
+    with client(sink) as one:
+        one.say(ENVELOPE % b"r@example.net")
+        assert one.codes(3) == ["250", "250", "354"]
+        one.say(*pieces)
+        assert one.codes(1) == ["250"]
+        one.say(b"NOOP\r\n")
+        assert one.codes(1) == ["250"]
+    assert sink.taken().messages == 1
+    assert (sink.samples / "1.eml").read_bytes() == b"text\r\n"
+
+
+def test_what_looks_like_an_end_is_none(sink: CSink) -> None:
+    body = b"\r\n..\r\nx.\r\n\n.\n\r.\r\r\n.. \r\n\r\n\r\r\n..\r\n"
+    with client(sink) as one:
+        one.say(ENVELOPE % b"r@example.net")
+        assert one.codes(3) == ["250", "250", "354"]
+        one.say(*(body[at : at + 1] for at in range(len(body))))
+        one.say(b".\r\n")
+        assert one.codes(1) == ["250"]
+    sink.taken()
+    assert (sink.samples / "1.eml").read_bytes() == body.replace(b"\r\n..", b"\r\n.")
+
+
+def test_an_empty_message_is_a_dot_alone(sink: CSink) -> None:
+    with client(sink) as one:
+        one.say(ENVELOPE % b"r@example.net" + b".\r\n")
+        assert one.codes(4) == ["250", "250", "354", "250"]
+    sink.taken()
+    assert (sink.samples / "1.eml").read_bytes() == b""
+
+
+def test_chunks(sink: CSink) -> None:
+    with client(sink) as one:
+        one.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<r@example.net>\r\nBDAT 7\r\nfour\r\n.BDAT 3 LAST\r\n\r\n.")
+        assert one.codes(4) == ["250", "250", "250", "250"]
+        one.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<s@example.net>\r\nBDAT 2\r\nabBDAT 0 LAST\r\nNOOP\r\n")
+        assert one.codes(5) == ["250"] * 5
+        one.say(b"BDAT 3 LAST\r\nabc")
+        assert one.codes(1) == ["503"]
+    assert sink.taken().messages == 2
+    assert sink.recipients() == ["r@example.net", "s@example.net"]
+    assert (sink.samples / "1.eml").read_bytes() == b"four\r\n.\r\n."
+    assert (sink.samples / "2.eml").read_bytes() == b"ab"
+
+
+def test_large_messages_over_several_connections(tmp_path: Path) -> None:
+    sink = CSink(tmp_path / "sink", every=10)
+    body = b"".join(b"line %d of a large message.\r\n" % number for number in range(30_000))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(client(sink)) for _ in range(4)]
+        for number in range(20):
+            one = clients[number % 4]
+            one.say(ENVELOPE % (b"r%d@example.net" % number) + body + b".\r\n")
+        for one in clients:
+            assert one.codes(20) == ["250", "250", "354", "250"] * 5
+    taken = sink.taken()
+    assert (taken.messages, taken.most) == (20, 4)
+    assert sorted(sink.recipients()) == sorted(f"r{number}@example.net" for number in range(20))
+    samples = list(sink.samples.iterdir())
+    assert len(samples) == 2
+    assert all(sample.read_bytes() == body for sample in samples)
+
+
+def test_a_message_that_never_ended_is_not_counted(sink: CSink) -> None:
+    with client(sink) as one:
+        one.say(ENVELOPE % b"r@example.net" + b"Subject: x\r\n\r\nhalf of")
+        assert one.codes(3) == ["250", "250", "354"]
+    with client(sink) as one:
+        one.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<s@example.net>\r\nRSET\r\nDATA\r\n")
+        assert one.codes(4) == ["250", "250", "250", "503"]
+    assert sink.taken().messages == 0
+    assert sink.recipients() == []
+
+
+def test_a_reply_comes_late_by_as_much_for_many_commands_as_for_one(tmp_path: Path) -> None:
+    sink = CSink(tmp_path / "sink", delay_ms=50, every=1)
+    with client(sink) as one:
+        began = time.monotonic()
+        one.say(ENVELOPE % b"r@example.net" + b"x\r\n.\r\nQUIT\r\n")
+        assert one.codes(5) == ["250", "250", "354", "250", "221"]
+        assert 0.05 <= time.monotonic() - began < 0.2
+        assert one.reply() == ""
+    assert sink.taken().messages == 1
+
+
+def test_without_pipelining(tmp_path: Path) -> None:
+    sink = CSink(tmp_path / "sink", pipelining=False)
+    made = Client(sink.port)
+    made.say(b"EHLO bench.example\r\n")
+    assert "PIPELINING" not in made.reply()
+    made.socket.close()
+    sink.end()
