@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from bench import sinks
 from bench.sinks import CSink
+
 from tests.conftest import missing
 
 ENVELOPE = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<%s>\r\nDATA\r\n"
