@@ -36,6 +36,17 @@ def test_several_keep_their_order_names_and_weights(tmp_path: Path) -> None:
     assert loaded.newsroom.senders_of("digest") == (first, second) == loaded.newsroom.senders_of("")
 
 
+def test_a_fingerprint_tells_every_change_and_no_secret(tmp_path: Path) -> None:
+    def of(mail: str, key: str = "a-key-that-is-long") -> str:
+        newsroom = read(write(tmp_path, with_mail(mail)), {**ENV, "KEY": key}).newsroom
+        assert newsroom is not None
+        return newsroom.mail[0].fingerprint
+
+    one = "mail: {type: postmark, server_token: {env: KEY}}\n"
+    assert of(one) == of(one)
+    assert len({of(one), of(one, "another-key-of-mine"), of(one.replace("}}", "}, stream: x}")), of(TWO)}) == 4
+
+
 def test_no_sender_at_all_is_falsy(tmp_path: Path) -> None:
     loaded = read(write(tmp_path, with_mail("mail: []\n")), lenient=True)
     assert said(loaded)[0] == "tidings.yaml:17:1: there are lists but no `mail`. Say under `mail:` how mail leaves"
