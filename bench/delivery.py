@@ -30,7 +30,8 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
-from bench.newsroom import copied, make_newsroom, reader, write_key
+from bench.newsroom import copied, make_newsroom, write_key
+from bench.senders import reader
 from bench.sinks import SENDER_CORE, CSink, PostfixSink, pinned, postfix, postfix_env
 
 STORIES = {60: 22, 20: 5}

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.senders import reader
 from tidings.model.errors import InputError
 from tidings.runtime.newsroom import Runtime, open_runtime
 from tidings.runtime.tick import tick
@@ -21,7 +22,6 @@ BEGUN = datetime(2026, 3, 1, 4, tzinfo=UTC)
 SLOT = datetime(2026, 3, 2, 4, tzinfo=UTC)
 """When the edition is due: 09:00 in Almaty."""
 LIST = "digest"
-DOMAIN = "example.net"
 
 _MAIN = """\
 site:
@@ -94,11 +94,6 @@ def write_stories(root: Path, count: int, *, languages: Sequence[str] = ("ru",),
             )
 
 
-def reader(number: int) -> tuple[str, str]:
-    """(address, name) of a reader: nobody shares either."""
-    return f"reader{number}@{DOMAIN}", f"Айгүл Бекова {number}"
-
-
 def add_readers(
     database: Path, count: int, *, languages: Sequence[str] = ("ru",), interests: Sequence[str] = ("[]",)
 ) -> None:
@@ -133,31 +128,34 @@ def add_readers(
 
 
 def make_newsroom(root: Path, readers: int, stories: int, *, dkim: bool = False) -> None:
-    """A newsroom with an edition composed for that many readers, not sent. Takes about a second per 10,000."""
+    """A newsroom with an edition composed for that many readers, not sent."""
     write_stories(root, stories)
     if dkim:
         write_key(root)
     configure(root, port=25, dkim=dkim)
-    with begun(root) as runtime:
+    begin(root, readers)
+    with open_runtime(root, {}) as runtime:
+        compose(runtime)
+
+
+def begin(root: Path, readers: int, *, languages: Sequence[str] = ("ru",), interests: Sequence[str] = ("[]",)) -> None:
+    """The first beat of a newsroom, which has its readers then; what comes out now is new to its schedule."""
+    with open_runtime(root, {}) as runtime:
+        tick(runtime, BEGUN, deliver=False)
         database = runtime.store.path
-        assert database is not None
-        add_readers(database, readers)
-        composed(runtime)
+    assert database is not None
+    add_readers(database, readers, languages=languages, interests=interests)
 
 
-def begun(root: Path) -> Runtime:
-    """The runtime of a newsroom that has had its first beat: what comes out now is new to its schedule."""
-    runtime = open_runtime(root, {})
-    tick(runtime, BEGUN, deliver=False)
-    return runtime
-
-
-def composed(runtime: Runtime) -> None:
-    """The beat that composes the edition."""
+def compose(runtime: Runtime) -> int:
+    """The beat that composes the edition; how many deliveries it has."""
     runtime.at(SLOT)
-    done = tick(runtime, SLOT, deliver=False)
-    if not done.composed:
+    composed = tick(runtime, SLOT, deliver=False).composed
+    if not composed:
         raise InputError("the benchmark's newsroom composed no edition")
+    with runtime.store.read() as connection:
+        counted = connection.exec_driver_sql("SELECT count(*) FROM deliveries WHERE state = 'pending'")
+        return int(counted.scalar_one())
 
 
 def write_key(root: Path) -> None:

@@ -1,6 +1,7 @@
 """One timed run of one sender, in a process of its own; prints JSON. Started by bench.delivery.
 
     python -m bench.senders tidings FOLDER
+    python -m bench.senders compose|whole FOLDER
     python -m bench.senders django|smtplib PORT COUNT MAIL.eml
     python -m bench.senders signatures KEY.pem COUNT
 
@@ -22,42 +23,86 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP, default
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.newsroom import SLOT, reader
+if TYPE_CHECKING:
+    from tidings.runtime.newsroom import Runtime
+
 
 TOKEN = re.compile(r"(?<=/unsubscribe/)[\w.~-]+|(?<=/preferences/)[\w.~-]+")
 
 
+def reader(number: int) -> tuple[str, str]:
+    """(address, name) of a reader: nobody shares either."""
+    return f"reader{number}@example.net", f"Айгүл Бекова {number}"
+
+
+def memory(what: str) -> float:
+    """MB of this process: VmRSS, what it holds now, or VmHWM, the most it has held.
+
+    Not ru_maxrss: that takes over the peak of the process which started this one.
+    """
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{what}:")[2].split()[0]) * 1024 / 1e6
+
+
 def timed(call: Callable[[], int]) -> dict[str, Any]:
     """Runs it; `call` returns how many messages were taken."""
-    before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    idle, before, began = memory("VmRSS"), resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     messages = call()
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "messages": messages,
         "seconds": seconds,
-        "cpu": cpu,
-        "idle_mb": before.ru_maxrss / 1024,
-        "peak_mb": after.ru_maxrss / 1024,
+        "cpu": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+        "idle_mb": idle,
+        "peak_mb": memory("VmHWM"),
     }
 
 
 def tidings(folder: str) -> dict[str, Any]:
     """The edition that stands composed in a newsroom, by the product's own `deliver()`."""
+    with opened(folder) as runtime:
+        return timed(lambda: delivered(runtime))
+
+
+def compose(folder: str) -> dict[str, Any]:
+    """The beat that composes the edition of a newsroom, and addresses it to its readers."""
+    with opened(folder) as runtime:
+        return timed(lambda: composed(runtime))
+
+
+def whole(folder: str) -> dict[str, Any]:
+    """Both, in one process, and the memory it had before either."""
+    with opened(folder) as runtime:
+        composing = timed(lambda: composed(runtime))
+        sending = timed(lambda: delivered(runtime))
+    return {**sending, "idle_mb": composing["idle_mb"], "composing": composing}
+
+
+def opened(folder: str) -> Runtime:
+    """The runtime of a newsroom, at the slot of its edition."""
+    from bench.newsroom import SLOT
     from tidings.runtime.newsroom import open_runtime
 
-    with open_runtime(Path(folder), {}) as runtime:
-        runtime.at(SLOT)
+    runtime = open_runtime(Path(folder), {})
+    runtime.at(SLOT)
+    return runtime
 
-        def deliver() -> int:
-            states = runtime.deliver().states
-            if set(states) - {"accepted"}:
-                print(f"not accepted: {dict(states)}", file=sys.stderr)
-            return states["accepted"]
 
-        return timed(deliver)
+def composed(runtime: Runtime) -> int:
+    """How many deliveries stand in the ledger once the edition is composed."""
+    from bench.newsroom import compose as beat
+
+    return beat(runtime)
+
+
+def delivered(runtime: Runtime) -> int:
+    """How many were accepted."""
+    states = runtime.deliver().states
+    if set(states) - {"accepted"}:
+        print(f"not accepted: {dict(states)}", file=sys.stderr)
+    return states["accepted"]
 
 
 class Content:
@@ -158,5 +203,12 @@ def signatures(key: str, count: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    named = {"tidings": tidings, "django": django, "smtplib": plain_smtplib, "signatures": signatures}
+    named: dict[str, Callable[..., dict[str, Any]]] = {
+        "tidings": tidings,
+        "compose": compose,
+        "whole": whole,
+        "django": django,
+        "smtplib": plain_smtplib,
+        "signatures": signatures,
+    }
     print(json.dumps(named[sys.argv[1]](*sys.argv[2:])))

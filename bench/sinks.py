@@ -64,7 +64,17 @@ class CSink:
         self.log = folder / "log"
         self.samples = folder / "samples"
         self.samples.mkdir(parents=True)
-        command = [built_sink(), "-l", self.log, "-s", self.samples, "-e", str(every), "-d", str(delay_ms)]
+        command: list[str | Path] = [
+            built_sink(),
+            "-l",
+            self.log,
+            "-s",
+            self.samples,
+            "-e",
+            str(every),
+            "-d",
+            str(delay_ms),
+        ]
         if not pipelining:
             command.append("-P")
         self._process = subprocess.Popen(pinned(command, SINK_CORE), stdout=subprocess.PIPE, text=True)
