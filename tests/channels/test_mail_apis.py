@@ -268,6 +268,23 @@ def test_what_an_api_has_no_place_for_is_refused_and_nothing_is_sent() -> None:
         assert not sink.received
 
 
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_an_address_that_could_be_read_as_several_goes_nowhere(contract: type[ApiContract]) -> None:
+    with HttpSink() as sink:
+        transport = contract().make(sink.url)
+        for odd in ("a@example.net,b@example.net", '"a, b"@example.net', "a@example.net\r\nx: y", "A <a@example.net>"):
+            assert transport.hand(SENDER, odd, MESSAGE).verdict is Verdict.REJECTED
+    assert not sink.received
+
+
+def test_a_header_that_is_no_text_is_refused() -> None:
+    broken = MESSAGE.replace(b"Feedback-ID: weekly", b"Feedback-ID: \xff\xfe")
+    for contract in (TestPostmark, TestSendgrid):
+        with HttpSink() as sink:
+            outcome = contract().make(sink.url).hand(SENDER, TO, broken)
+        assert outcome.verdict is Verdict.REJECTED and not sink.received
+
+
 def test_a_line_break_in_an_encoded_word_makes_no_second_header() -> None:
     hidden = base64.b64encode(b"Hello\r\nBcc: all@example.org").decode()
     parts = take_apart(f"From: n@example.org\r\nSubject: =?utf-8?b?{hidden}?=\r\n\r\nx".encode())

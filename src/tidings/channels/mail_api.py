@@ -26,6 +26,7 @@ from tidings.net import Answer, GuardedSession, LostError, NotSentError
 TIMEOUT = 30.0
 """Seconds for the connection, and for each wait for the answer."""
 _LONGEST_REASON = 200
+_NOT_ONE = re.compile(r"[\s,;<>\"\x00-\x1f\x7f]")
 
 
 class ApiSettings(SenderSettings):
@@ -105,6 +106,8 @@ class ApiTransport(ABC):
     def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Hand one message over to one recipient."""
         try:
+            if _NOT_ONE.search(recipient):
+                raise CannotCarryError("this provider's API could read the address as several")
             request = self.request(sender, recipient, data)
         except CannotCarryError as error:
             return Outcome(Verdict.REJECTED, reason=str(error))

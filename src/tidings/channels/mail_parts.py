@@ -89,7 +89,10 @@ def _others(data: bytes) -> dict[str, str]:
     found = {}
     for name, value in raw.items():
         if name.lower() not in _BUILT_BY_THE_API and not name.lower().startswith("content-"):
-            found[name] = " ".join(str(value).split())
+            text = " ".join(str(value).split())
+            if not text.isascii():
+                raise CannotCarryError(f"the header {name} is not ASCII")
+            found[name] = text
     return found
 
 
