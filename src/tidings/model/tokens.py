@@ -47,6 +47,8 @@ class Keys:
             raise ValueError("at least one key of 32 bytes or more, numbered 0 to 255")
         self._keys = dict(keys)
         self._current = max(keys)
+        # Keyed once: each signature goes on from a copy.
+        self._begun = {number: hmac.new(key, b"tidings-token", hashlib.sha256) for number, key in keys.items()}
 
     @classmethod
     def generate(cls) -> Keys:
@@ -91,4 +93,6 @@ class Keys:
             return None
 
     def _signature(self, number: int, body: bytes) -> bytes:
-        return hmac.digest(self._keys[number], b"tidings-token" + body, hashlib.sha256)[:_SIGNATURE]
+        signature = self._begun[number].copy()
+        signature.update(body)
+        return signature.digest()[:_SIGNATURE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from PIL import Image
@@ -23,6 +23,7 @@ from tidings.render.headers import MailHeaders
 from tidings.render.mailview import MailEdition, MailList, MailSite
 from tidings.render.mime import Compiled, compile_document
 from tidings.render.personal import Personal
+from tidings.render.stencil import Stencil
 from tidings.render.templates import MailTemplates
 
 _SAMPLE = 2**40
@@ -37,6 +38,7 @@ class MailRoom:
         self.templates = templates
         self.keys = keys
         self._logo_size = measured(newsroom.logo)
+        self._domains: dict[str, str] = {}
 
     def render(
         self,
@@ -143,26 +145,50 @@ class MailRoom:
         name: str,
     ) -> bytes:
         """The bytes for one reader: frozen fragments, and what is theirs alone. Equal arguments, equal bytes."""
+        stencil = self.stencil(
+            compiled, arrangement, list_name=list_name, schedule=schedule, date=date, named=bool(name)
+        )
+        head, body = self.fill(stencil, list_name, message_key, subscriber, address, name)
+        return b"".join((head, b"\r\n", *body))
+
+    def stencil(
+        self,
+        compiled: Compiled,
+        arrangement: Arrangement,
+        *,
+        list_name: str,
+        schedule: str,
+        date: datetime,
+        named: bool,
+    ) -> Stencil:
+        """What all readers of a selection share, those with a name or those without one."""
         settings = self.newsroom.lists[list_name]
-        base = self.newsroom.site.url
-        unsubscribe = f"{base}unsubscribe/{self.keys.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name)}"
         domain = settings.sender_domain
         headers = MailHeaders(
             sender=settings.from_,
-            to_name=name,
-            to_address=address,
+            to_address="",
             reply_to=settings.reply_to or "",
             language=arrangement.language,
             date=date,
-            message_id=message_id(message_key, domain),
+            message_id="",
             list_id=f"{list_name}.{domain}",
             list_title=settings.name.get(self.newsroom.site.languages[0]),
-            unsubscribe_url=unsubscribe,
             unsubscribe_mailto=settings.unsubscribe_mailto or "",
             feedback_id=self._feedback_id(schedule, list_name),
         )
-        personal = Personal(name=name, unsubscribe_url=unsubscribe, preferences_url="", view_url="")
-        return compiled.message(arrangement, headers, personal)
+        some = Personal(name="x" if named else "", unsubscribe_url="x")
+        return compiled.stencil(arrangement, headers, some, way_out=f"{self.newsroom.site.url}unsubscribe/")
+
+    def fill(
+        self, stencil: Stencil, list_name: str, message_key: str, subscriber: int, address: str, name: str
+    ) -> tuple[bytes, Sequence[bytes]]:
+        """The header and the pieces of the body for one reader."""
+        token = self.keys.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name)
+        domain = self._domains.get(list_name) or self._domain(list_name)
+        return stencil.fill(address, name, message_id(message_key, domain), Personal(name=name, unsubscribe_url=token))
+
+    def _domain(self, list_name: str) -> str:
+        return self._domains.setdefault(list_name, self.newsroom.lists[list_name].sender_domain)
 
     def _feedback_id(self, schedule: str, list_name: str) -> str:
         sender = next(iter(self.newsroom.senders_of(list_name)), None)

@@ -18,6 +18,7 @@ from tidings.pipeline.mail import MailRoom, frozen_document, message_id
 from tidings.render.digest import Arrangement
 from tidings.render.headers import MailHeaders
 from tidings.render.mime import Compiled, plain_message
+from tidings.render.stencil import Stencil
 from tidings.store import editions
 from tidings.store import schema as t
 from tidings.store.engine import Store
@@ -34,32 +35,46 @@ class Preparation:
         self._document = lru_cache(maxsize=24)(self._read_document)
         self._arrangement = lru_cache(maxsize=4096)(self._read_arrangement)
         self._moment = lru_cache(maxsize=256)(self._read_moment)
-        # A compiled document keeps what it joined last: it serves one thread at a time.
-        self._splicing = threading.Lock()
+        # About 200 KB each.
+        self._stencil = lru_cache(maxsize=64)(self._make_stencil)
+        self._return_path = lru_cache(maxsize=64)(self._find_return_path)
+        self._filling = threading.Lock()
 
     def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, Handover]:
         """By id of delivery."""
-        names = self._names([one.subscriber for one in deliveries if one.subscriber is not None])
-        return {one.id: self._one(one, names) for one in deliveries}
+        # A stencil remembers what it joined: it serves one thread at a time.
+        with self._filling:
+            return {one.id: self._one(one) for one in deliveries}
 
-    def _one(self, delivery: Delivery, names: Mapping[int, str]) -> Handover:
+    def _one(self, delivery: Delivery) -> Handover:
         if delivery.channel:
             return self._post(delivery)
         if delivery.selection is None or delivery.rendition is None:
             return self._notice(delivery)
-        with self._splicing:
-            data = self._mail.message(
-                self._document(delivery.rendition),
-                self._arrangement(delivery.selection),
-                list_name=delivery.list,
-                schedule=delivery.schedule,
-                date=self._moment(delivery.mailing),
-                message_key=self._key(delivery),
-                subscriber=delivery.subscriber or 0,
-                address=delivery.address,
-                name=names.get(delivery.subscriber or 0, ""),
-            )
-        return Handover(data, sender=self._return_path(delivery.list), recipient=delivery.address)
+        stencil = self._stencil(
+            delivery.rendition,
+            delivery.selection,
+            delivery.mailing,
+            delivery.list,
+            delivery.schedule,
+            bool(delivery.name),
+        )
+        head, body = self._mail.fill(
+            stencil, delivery.list, self._key(delivery), delivery.subscriber or 0, delivery.address, delivery.name
+        )
+        return Handover(b"", self._return_path(delivery.list), delivery.address, "", [head, b"\r\n", *body])
+
+    def _make_stencil(
+        self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
+    ) -> Stencil:
+        return self._mail.stencil(
+            self._document(rendition),
+            self._arrangement(selection),
+            list_name=list_name,
+            schedule=schedule,
+            date=self._moment(mailing),
+            named=named,
+        )
 
     def _post(self, delivery: Delivery) -> Handover:
         channel = self._channels[delivery.channel]
@@ -102,7 +117,7 @@ class Preparation:
         first = next(iter(self._newsroom.lists.values()), None)
         return first.from_ if first else self._newsroom.notify.to[0]
 
-    def _return_path(self, list_name: str) -> str:
+    def _find_return_path(self, list_name: str) -> str:
         sender = next(iter(self._newsroom.senders_of(list_name)), None)
         if sender is not None and sender.return_path:
             return sender.return_path
@@ -111,16 +126,7 @@ class Preparation:
 
     def _key(self, delivery: Delivery) -> str:
         """Stable over attempts: what the row is unique in."""
-        parts = (delivery.mailing, delivery.target, delivery.story, delivery.purpose, delivery.part)
-        return "|".join(map(str, parts))
-
-    def _names(self, subscribers: Sequence[int]) -> dict[int, str]:
-        p = t.subscribers.c
-        if not subscribers:
-            return {}
-        with self._store.read() as connection:
-            rows = connection.execute(select(p.id, p.name).where(p.id.in_(subscribers)))
-            return {row.id: row.name for row in rows}
+        return f"{delivery.mailing}|{delivery.target}|{delivery.story}|{delivery.purpose}|{delivery.part}"
 
     def _read_document(self, rendition: int) -> Compiled:
         with self._store.read() as connection:

@@ -65,28 +65,34 @@ class MailHeaders:
 
 def header_bytes(headers: MailHeaders, subject: str) -> bytes:
     """Every header but Content-Type, each ending in CRLF. HeaderError names the header that cannot be."""
+    sender, middle, edition = fixed_headers(headers, subject)
     return b"".join(
         (
-            _parsed("From", headers.sender),
-            _reader(headers.to_name, headers.to_address),
-            _text("Subject", subject),
-            _date(headers.date),
-            _message_id(headers.message_id),
-            _edition_headers(
-                headers.reply_to,
-                headers.language,
-                headers.list_id,
-                headers.list_title,
-                headers.list_help,
-                headers.list_subscribe,
-                headers.list_owner,
-                headers.archive,
-                headers.feedback_id,
-                headers.bulk,
-            ),
-            _unsubscribe(headers.unsubscribe_url, headers.unsubscribe_mailto),
+            sender,
+            reader_header(headers.to_name, headers.to_address),
+            middle,
+            message_id_header(headers.message_id),
+            edition,
+            unsubscribe_headers(headers.unsubscribe_url, headers.unsubscribe_mailto),
         )
     )
+
+
+def fixed_headers(headers: MailHeaders, subject: str = "") -> tuple[bytes, bytes, bytes]:
+    """What is the same for every reader: what stands before To, between To and Message-ID, and after that."""
+    edition = _edition_headers(
+        headers.reply_to,
+        headers.language,
+        headers.list_id,
+        headers.list_title,
+        headers.list_help,
+        headers.list_subscribe,
+        headers.list_owner,
+        headers.archive,
+        headers.feedback_id,
+        headers.bulk,
+    )
+    return _parsed("From", headers.sender), _text("Subject", subject or headers.subject) + _date(headers.date), edition
 
 
 @lru_cache(maxsize=64)
@@ -128,7 +134,7 @@ def _edition_headers(
     return b"".join(lines)
 
 
-def _unsubscribe(url: str, mailto: str) -> bytes:
+def unsubscribe_headers(url: str, mailto: str) -> bytes:
     """RFC 2369 and RFC 8058: raw ASCII, folded only between the URIs, https first."""
     uris = []
     if url:
@@ -163,7 +169,8 @@ def _date(moment: datetime) -> bytes:
     return f"Date: {format_datetime(moment)}\r\n".encode("ascii")
 
 
-def _message_id(value: str) -> bytes:
+def message_id_header(value: str) -> bytes:
+    """`Message-ID`, of the form <left@domain>."""
     if not _MESSAGE_ID.fullmatch(value):
         raise HeaderError("Message-ID", f"{value!r} is not of the form <left@domain>")
     return f"Message-ID: {value}\r\n".encode("ascii")
@@ -179,7 +186,7 @@ def _parsed(header: str, text: str) -> bytes:
     return _mailbox(header, mailbox.name, mailbox.address)
 
 
-def _reader(name: str, address: str) -> bytes:
+def reader_header(name: str, address: str) -> bytes:
     """`To`. Without a name there is nothing to encode or fold: the usual case, and the fast one."""
     return _mailbox("To", name, address) if name else f"To: {_address('To', address)}\r\n".encode("ascii")
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 import hashlib
 import html
 from binascii import b2a_base64
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from dataclasses import replace
 
 from tidings.render.digest import Arrangement
 from tidings.render.fragments import Document, wire
 from tidings.render.headers import HeaderError, MailHeaders, header_bytes
-from tidings.render.personal import READER_PARTS, Personal, PersonalError, Slot, checked, conditions, pieces
+from tidings.render.personal import Personal, PersonalError, Slot, conditions, pieces
+from tidings.render.stencil import Stencil, encode_lines
 
 __all__ = ["Compiled", "HeaderError", "MailHeaders", "Personal", "PersonalError", "compile_document", "plain_message"]
-
-_PREPARED: Final = 64
-"""Arrangements kept ready, about 150 KB each."""
 
 Form = tuple[bytes, bytes, bytes]
 """What completes the open triple, encoded whole lines, and the 0 to 2 bytes carried over."""
@@ -51,7 +48,7 @@ class Literal:
 
 
 class Run:
-    """Literals in a row. They are made into one when a second reader gets them at the same alignment."""
+    """Literals in a row. What they are joined to is kept from the second reader on who gets it at an alignment."""
 
     __slots__ = ("_forms", "_used", "literals")
 
@@ -60,18 +57,15 @@ class Run:
         self._forms: list[Form | None] = [None, None, None]
         self._used = [False, False, False]
 
-    def append_to(self, out: list[bytes], carry: bytes) -> bytes:
-        """Adds all literals after `carry`; returns what is carried on."""
-        place = len(carry)
-        if not self._used[place]:
-            self._used[place] = True
-            for literal in self.literals:
-                carry = _append(out, carry, literal.at(len(carry)))
-            return carry
-        form = self._forms[place]
+    def at(self, carried: int) -> Form:
+        """Its form after `carried` bytes (0 to 2) of an open triple."""
+        form = self._forms[carried]
         if form is None:
-            form = self._forms[place] = self._joined(place)
-        return _append(out, carry, form)
+            form = self._joined(carried)
+            if self._used[carried]:
+                self._forms[carried] = form
+            self._used[carried] = True
+        return form
 
     def _joined(self, carried: int) -> Form:
         first, body, carry = self.literals[0].at(carried)
@@ -79,14 +73,6 @@ class Run:
         for literal in self.literals[1:]:
             carry = _append(out, carry, literal.at(len(carry)))
         return first, b"".join(out), carry
-
-
-def encode_lines(data: bytes) -> bytes:
-    """Base64 in lines of at most 76 characters, each ending in CRLF."""
-    if not data:
-        return b""
-    encoded = b2a_base64(data, newline=False)
-    return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n"
 
 
 def _append(out: list[bytes], carry: bytes, form: Form) -> bytes:
@@ -116,42 +102,38 @@ class Compiled:
             for name in conditions(fragment.html) | conditions(fragment.text)
         )
         self._fragments: dict[tuple[str, int, frozenset[str]], list[Literal | Slot]] = {}
-        self._prepared: OrderedDict[tuple[Arrangement, frozenset[str]], Prepared] = OrderedDict()
 
     def message(self, arrangement: Arrangement, headers: MailHeaders, personal: Personal) -> bytes:
         """The whole mail, with CRLF: headers, then text and HTML in base64.
 
         Raises HeaderError, AddressError or PersonalError, all ValueError, for values that cannot be.
         """
-        values = checked({name: getattr(personal, name) for name in READER_PARTS})
-        text, page = self._prepare(arrangement, frozenset(name for name in self._conditions if values.get(name)))
-        boundary = b"=_tidings_" + hashlib.sha256(headers.message_id.encode()).hexdigest()[:24].encode()
-        out = [
-            header_bytes(headers, headers.subject or arrangement.subject),
-            b'Content-Type: multipart/alternative;\r\n boundary="%s"\r\n\r\n' % boundary,
-            _part_head(boundary, b"plain"),
-        ]
-        _splice(out, text, {name: value.encode() for name, value in values.items()})
-        out.append(_part_head(boundary, b"html"))
-        _splice(out, page, {name: html.escape(value).encode() for name, value in values.items()})
-        out.append(b"--%s--\r\n" % boundary)
-        return b"".join(out)
+        head, body = self.stencil(arrangement, headers, personal).fill(
+            headers.to_address, headers.to_name, headers.message_id, personal
+        )
+        return b"".join((head, b"\r\n", *body))
 
-    def _prepare(self, arrangement: Arrangement, present: frozenset[str]) -> Prepared:
-        found = self._prepared.get((arrangement, present))
-        if found is None:
-            shared = {"subject": arrangement.subject, "preheader": arrangement.preheader}
-            plain = {name: wire(value) for name, value in shared.items()}
-            escaped = {name: wire(html.escape(value)) for name, value in shared.items()}
-            with_shared = present | {name for name, value in shared.items() if value}
-            found = (
-                tuple(_runs((p for key in arrangement.keys for p in self._pieces(key, 1, with_shared)), plain)),
-                tuple(_runs((p for key in arrangement.keys for p in self._pieces(key, 0, with_shared)), escaped)),
-            )
-            self._prepared[(arrangement, present)] = found
-            if len(self._prepared) > _PREPARED:
-                self._prepared.popitem(last=False)
-        return found
+    def stencil(
+        self, arrangement: Arrangement, headers: MailHeaders, personal: Personal, *, way_out: str = ""
+    ) -> Stencil:
+        """For all readers who have the same parts as `personal`. `way_out`: what every unsubscribe URL begins with."""
+        present = frozenset(name for name in self._conditions if getattr(personal, name, ""))
+        if not headers.subject:
+            headers = replace(headers, subject=arrangement.subject)
+        text, page = self._prepare(arrangement, present, way_out)
+        return Stencil(text, page, headers, way_out=way_out)
+
+    def _prepare(self, arrangement: Arrangement, present: frozenset[str], way_out: str) -> Prepared:
+        shared = {"subject": arrangement.subject, "preheader": arrangement.preheader}
+        plain = {name: wire(value) for name, value in shared.items()}
+        escaped = {name: wire(html.escape(value)) for name, value in shared.items()}
+        with_shared = present | {name for name, value in shared.items() if value}
+        text = (piece for key in arrangement.keys for piece in self._pieces(key, 1, with_shared))
+        page = (piece for key in arrangement.keys for piece in self._pieces(key, 0, with_shared))
+        return (
+            tuple(_runs(text, plain, wire(way_out))),
+            tuple(_runs(page, escaped, wire(html.escape(way_out)))),
+        )
 
     def _pieces(self, key: str, form: int, present: frozenset[str]) -> list[Literal | Slot]:
         """A fragment's literals and slots, the same objects each time."""
@@ -169,17 +151,13 @@ def compile_document(document: Document) -> Compiled:
     return Compiled(document)
 
 
-def _part_head(boundary: bytes, subtype: bytes) -> bytes:
-    # The boundary holds `_`, which base64 never does: it cannot occur in a part.
-    kind = b"Content-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n" % subtype
-    return b"--%s\r\n" % boundary + kind
-
-
-def _runs(parts: Iterable[Literal | Slot], shared: Mapping[str, bytes]) -> Iterable[Run | str]:
-    """Literals in a row as runs; slots that `shared` fills become literals."""
+def _runs(parts: Iterable[Literal | Slot], shared: Mapping[str, bytes], way_out: bytes) -> Iterable[Run | str]:
+    """Literals in a row as runs; slots that `shared` fills become literals, and `way_out` stands before its slot."""
     row: list[Literal] = []
     for part in parts:
         if isinstance(part, Slot) and part.name not in shared:
+            if part.name == "unsubscribe_url" and way_out:
+                row.append(Literal(way_out))
             if row:
                 yield Run(_long_enough(row))
             row = []
@@ -199,21 +177,6 @@ def _long_enough(row: list[Literal]) -> list[Literal]:
     return row
 
 
-def _splice(out: list[bytes], parts: Iterable[Run | str], values: Mapping[str, bytes]) -> None:
-    carry = b""
-    for part in parts:
-        if isinstance(part, str):
-            data = carry + values[part]
-            end = len(data) // 3 * 3
-            if end:
-                out.append(encode_lines(data[:end]))
-            carry = data[end:]
-        else:
-            carry = part.append_to(out, carry)
-    if carry:
-        out.append(b2a_base64(carry, newline=False) + b"\r\n")
-
-
 def plain_message(headers: MailHeaders, text: str, page: str | None = None) -> bytes:
     """A mail of plain text, and HTML beside it if given: notices, confirmations, welcomes."""
     lines = [header_bytes(headers, headers.subject)]
@@ -222,7 +185,9 @@ def plain_message(headers: MailHeaders, text: str, page: str | None = None) -> b
         lines.append(encode_lines(wire(text)))
         return b"".join(lines)
     boundary = b"=_tidings_" + hashlib.sha256(headers.message_id.encode()).hexdigest()[:24].encode()
+    boundary = b"=_tidings_" + hashlib.sha256(headers.message_id.encode()).hexdigest()[:24].encode()
     lines.append(b'Content-Type: multipart/alternative;\r\n boundary="%s"\r\n\r\n' % boundary)
-    lines += [_part_head(boundary, b"plain"), encode_lines(wire(text))]
-    lines += [_part_head(boundary, b"html"), encode_lines(wire(page)), b"--%s--\r\n" % boundary]
+    kind = b"--%s\r\nContent-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    lines += [kind % (boundary, b"plain"), encode_lines(wire(text))]
+    lines += [kind % (boundary, b"html"), encode_lines(wire(page)), b"--%s--\r\n" % boundary]
     return b"".join(lines)

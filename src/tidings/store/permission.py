@@ -77,7 +77,7 @@ def _permit(dialect: str) -> TextClause:
             handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
         FROM ({rows_of(dialect, id="bigint", fence="integer")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence
-            AND deliveries.owner = :owner AND deliveries.state = 'leased'
+            AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'leased'
         RETURNING deliveries.id
     """).bindparams(bindparam("real_now", type_=t.Moment()))  # noqa: S608
 

@@ -23,7 +23,7 @@ def _accept(dialect: str) -> TextClause:
             owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
         FROM ({rows_of(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence
-            AND deliveries.owner = :owner AND deliveries.state = 'handed'
+            AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'handed'
         RETURNING deliveries.id
     """).bindparams(bindparam("now", type_=t.Moment()))  # noqa: S608
 
