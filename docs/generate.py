@@ -118,6 +118,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "late": "Its slot was found later than `max_late`.",
             "approval": "Somebody must look first.",
             "withdrawn": "A story in it was withdrawn.",
+            "restored": "The store came out of a backup, and it may have gone out since.",
         },
     ),
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json as jsonlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tidings.cli.app import Json, app, console, opened, print_json, read_moment, show
 from tidings.model.errors import RefusedError
 from tidings.runtime.explain import explain
+from tidings.runtime.newsroom import Runtime
 from tidings.runtime.status import status
 from tidings.store import ledger
 
@@ -77,6 +78,15 @@ def resolve(
     console.print(f"Delivery {delivery}: {then}.")
 
 
+def _restored(found: dict[str, Any], runtime: Runtime) -> str:
+    text = f"Restored on {show(found['at'], runtime)} from a backup of {show(found['made'], runtime)}."
+    if found["waiting"]:
+        text += f" What may have gone out since waits for a person: {', '.join(found['waiting'])}."
+    if found["schedules"]:
+        text += f" The next edition of each of these is held: {', '.join(found['schedules'])}."
+    return text
+
+
 @app.command("status")
 def status_command(json: Json = False) -> None:
     """Health, next slots, what is pending, held, in doubt."""
@@ -87,6 +97,8 @@ def status_command(json: Json = False) -> None:
             return
         console.print("All is well." if found["ok"] else "[bold]Something needs a look.[/]")
         console.print(f"Version {found['version']}, time zones of {found['tzdata']}, {found['items']} items.")
+        if found["restored"]:
+            console.print(_restored(found["restored"], runtime), markup=False)
         for one in found["held"]:
             console.print(f"Held: {one['edition']}: {'; '.join(one['holds'])}", markup=False)
         for one in found["set_aside"]:

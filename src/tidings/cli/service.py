@@ -56,10 +56,13 @@ def _as_json(done: Ticked) -> dict[str, Any]:
         "stalled": done.stalled,
         "unpublished": done.unpublished,
         "told": done.told,
+        "restored": done.restored,
     }
 
 
 def _print(done: Ticked) -> None:
+    if done.restored:
+        console.print(done.restored, markup=False)
     if done.collected is not None:
         for problem in done.collected.problems:
             errors.print(str(problem), markup=False)

@@ -28,6 +28,8 @@ class HoldReason(StrEnum):
     LATE = "late"
     APPROVAL = "approval"
     WITHDRAWN = "withdrawn"
+    RESTORED = "restored"
+    """The store came out of a backup: it may have gone out since."""
 
 
 @dataclass(frozen=True, slots=True)

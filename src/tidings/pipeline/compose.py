@@ -25,7 +25,7 @@ from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import candidates, is_note, stories_of
-from tidings.store import editions, ledger, schedules, subscribers
+from tidings.store import editions, ledger, restored, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.editions import Shown
 from tidings.store.engine import Store
@@ -163,6 +163,10 @@ class Composer:
                 if slot is not None:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
                 return Composed(schedule.name, None, reason)
+            doubt = restored.inherited(held)
+            if slot is not None:
+                doubt = restored.reason_to_hold(connection, schedule.name) or doubt
+                restored.settle_schedule(connection, schedule.name)
             for old in held:
                 self._supersede(connection, old, now)
             edition = editions.new_edition(
@@ -173,7 +177,7 @@ class Composer:
                 starts=max(now, slot.at) if slot else now,
                 stories=[story.key for story in (*edit.stories, *edit.notes)],
                 owner=self.owner,
-                request={"stories": list(stories), "late": late},
+                request={"stories": list(stories), "late": late, "restored": doubt},
             )
             schedules.use(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
@@ -207,7 +211,7 @@ class Composer:
         rendered: list[Rendered] = []
         try:
             rendered = self.render_groups(edit, groups.values(), edition)
-            holds = self._holds(schedule, rendered, request.get("late", ""))
+            holds = self._holds(schedule, rendered, request)
             self._write(edition, addressed, rendered, now)
         except (InputError, ValueError) as error:
             # A template or a text that cannot be rendered holds the edition; there is nothing to freeze yet.
@@ -225,10 +229,11 @@ class Composer:
                 self.open_or_close(connection, edition, now)
         return edition
 
-    def _holds(self, schedule: Schedule, rendered: Sequence[Rendered], late: str) -> list[Hold]:
+    def _holds(self, schedule: Schedule, rendered: Sequence[Rendered], request: Mapping[str, Any]) -> list[Hold]:
         holds = [Hold(HoldReason.GATE, failure) for one in rendered for failure in one.failures]
-        if late:
-            holds.append(Hold(HoldReason.LATE, late))
+        for reason in (HoldReason.LATE, HoldReason.RESTORED):
+            if request.get(reason.value):
+                holds.append(Hold(reason, request[reason.value]))
         if schedule.approval is not None:
             holds.append(Hold(HoldReason.APPROVAL, f"waits for {', '.join(schedule.approval.by)}"))
         return holds

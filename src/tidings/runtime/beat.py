@@ -186,6 +186,8 @@ class Beats:
         return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
     def _report(self, done: Ticked) -> None:
+        if done.restored:
+            log.warning("%s", done.restored)
         if done.collected is not None and done.collected.touched:
             parts = (done.collected.new, done.collected.changed, done.collected.gone)
             log.info("content: %d new, %d changed, %d gone", *map(len, parts))

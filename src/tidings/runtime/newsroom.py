@@ -31,8 +31,11 @@ from tidings.sources.base import Source, SourceContext
 from tidings.store import migrate, subscribers
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness, acquire
+from tidings.store.occupancy import Occupancy
 
 KEYS = "keys.json"
+RESTORING = Path(".restoring/ready")
+"""Stands in the folder of a newsroom while `tidings restore` puts things in their places."""
 
 
 def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> Loaded:
@@ -92,8 +95,13 @@ class Runtime:
         self.root = newsroom.root
         self._reached = reached or (lambda point: None)
         self.store = Store(store_address(newsroom), newsroom.root)
-        migrate.create_or_check(self.store)
-        self.keys = keys or _keys(newsroom.root)
+        self.occupancy = Occupancy(self.store)
+        try:
+            migrate.create_or_check(self.store)
+            self.keys = keys or _keys(newsroom.root)
+        except BaseException:
+            self.occupancy.release()
+            raise
         self.liveness: Liveness = acquire(self.store)
         self.owner = self.liveness.owner
         self._now: datetime | None = None
@@ -172,6 +180,7 @@ class Runtime:
         if self._deliverer is not None:
             self._deliverer.close()
         self.liveness.release()
+        self.occupancy.release()
         self.store.close()
 
     def __enter__(self) -> Runtime:
@@ -185,6 +194,8 @@ class Runtime:
 
 def open_runtime(root: Path, env: Mapping[str, str] | None = None) -> Runtime:
     """A runtime for a folder. Raises InputError with every problem of its configuration."""
+    if (root / RESTORING).exists():
+        raise RefusedError("a restore of this newsroom was cut off. Run `tidings restore FILE` again: it finishes it.")
     loaded = load_newsroom(root, env)
     if loaded.newsroom is None:
         raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))

@@ -107,6 +107,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         stalled={"type": "object", "additionalProperties": _TEXT},
         unpublished=_TEXT,
         told=_NUMBER,
+        restored=_TEXT,
     ),
     "ledger": _object(
         id=_NUMBER,
@@ -137,6 +138,10 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         deliveries=_COUNTS,
         held=_list(_object(edition=_TEXT, holds=_list(_TEXT))),
         in_doubt=_NUMBER,
+        restored={
+            **_object(made=_MOMENT, at=_MOMENT, waiting=_list(_TEXT), schedules=_list(_TEXT)),
+            "type": ["object", "null"],
+        },
         lists={"type": "object", "additionalProperties": _COUNTS},
         next=_list(_object(schedule=_TEXT, at=_MAYBE)),
         notices=_list(_object(at=_MOMENT, kind=_TEXT, text=_TEXT)),

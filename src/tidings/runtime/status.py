@@ -6,13 +6,24 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import Any
 
+from sqlalchemy import Connection
+
 from tidings import __version__
-from tidings.model.edition import EditionState
+from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.pipeline import notices
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import plan
-from tidings.store import clock, editions, ledger, subscribers
+from tidings.store import clock, editions, ledger, restored, subscribers
 from tidings.store.items import count_items, load_aside
+
+
+def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | None:
+    """What waits for a person since the store came out of a backup; None where nothing does."""
+    found = restored.find_restored(connection)
+    waiting = [one.name for one in held if any(hold.reason is HoldReason.RESTORED for hold in one.holds)]
+    if found is None or not (waiting or found.open or found.until is None):
+        return None
+    return {"made": found.made, "at": found.at, "waiting": waiting, "schedules": list(found.open)}
 
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
@@ -30,6 +41,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "deliveries": counts,
             "held": [{"edition": one.name, "holds": [hold.detail for hold in one.holds]} for one in held],
             "in_doubt": counts.get("in_doubt", 0),
+            "restored": _restored(connection, held),
             "lists": {name: subscribers.count(connection, name) for name in runtime.newsroom.lists},
             "notices": [
                 {"at": one.at, "kind": one.kind, "text": one.text} for one in notices.recent(connection, limit=5)

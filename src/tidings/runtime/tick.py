@@ -22,7 +22,7 @@ from tidings.pipeline.publish import Published, publish
 from tidings.pipeline.recover import recover
 from tidings.pipeline.select import Story, fits, is_note, stories_of
 from tidings.runtime.newsroom import Runtime
-from tidings.store import editions, ledger, schedules, subscribers
+from tidings.store import editions, ledger, restored, schedules, subscribers
 from tidings.store.clock import advance_clock
 from tidings.store.items import load_items
 
@@ -40,6 +40,8 @@ class Ticked:
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)
     told: int = 0
+    restored: str = ""
+    """Said once, by the first beat after a restore."""
 
 
 def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False) -> Ticked:
@@ -55,6 +57,8 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     resume_composing(runtime, now)
     for schedule in runtime.newsroom.schedules.values():
         begin(runtime, schedule, now)
+    done.restored = begin_anew(runtime, now)
+    for schedule in runtime.newsroom.schedules.values():
         composed = fire(runtime, schedule, now)
         if composed is not None:
             done.composed.append(composed)
@@ -69,6 +73,32 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
             done.told += told
             done.delivered.update(runtime.deliver().states)
     return done
+
+
+def begin_anew(runtime: Runtime, now: datetime) -> str:
+    """After a restore, once: hold what came due since the backup, and say what waits for a person."""
+    with runtime.store.read() as connection:
+        found = restored.find_restored(connection)
+        if found is None or found.until is not None:
+            return ""
+        came_due = [
+            one.name
+            for one in runtime.newsroom.schedules.values()
+            if isinstance(one.cadence.rule, OnNew)
+            or ((due_now := next_due(runtime, connection, one, now)) is not None and due_now.slot is not None)
+        ]
+        held = editions.editions(connection, states=[EditionState.HELD])
+    names = [one.name for one in held if any(hold.reason is HoldReason.RESTORED for hold in one.holds)]
+    text = f"The newsroom was restored from a backup of {found.made:%Y-%m-%d %H:%M} UTC; nothing is sent a second time."
+    if names:
+        text += f" Held, for they may have gone out since: {', '.join(names)}."
+    if came_due:
+        text += f" The next edition of each of these schedules is held too: {', '.join(sorted(came_due))}."
+    text += " Who left since the backup is not known: take them off with `tidings subscribers remove`."
+    with runtime.store.write() as connection:
+        restored.begin_anew(connection, came_due, now)
+        notices.tell(connection, f"restored:{found.at.isoformat()}", "restored", text, now)
+    return text
 
 
 def bring_public(runtime: Runtime, done: Ticked) -> None:
