@@ -71,7 +71,7 @@ UV_LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 lock: $(VENV)/.dev-installed ## lock the dependencies, with hashes (ARGS=--upgrade: to the newest)
 	$(UV_LOCK) $(ARGS) --extra build --output-file requirements.lock pyproject.toml
-	$(UV_LOCK) $(ARGS) --extra dev --output-file requirements-dev.lock pyproject.toml
+	$(UV_LOCK) $(ARGS) --extra dev --extra bench --output-file requirements-dev.lock pyproject.toml
 
 clean: ## take away what was made
 	rm -rf $(VENV) .demo public .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -91,7 +91,8 @@ def test_the_lock_covers_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     runtime = [*project["dependencies"], *extras["build"]]
-    for name, wanted in {"requirements.lock": runtime, "requirements-dev.lock": [*runtime, *extras["dev"]]}.items():
+    developing = [*runtime, *extras["dev"], *extras["bench"]]
+    for name, wanted in {"requirements.lock": runtime, "requirements-dev.lock": developing}.items():
         names = {re.split(r"[\[<>=~! ]", requirement)[0].lower().replace(".", "-") for requirement in wanted}
         lacking = sorted(names - set(_pins(name)))
         assert not lacking, f"{name}: run `make lock`"
