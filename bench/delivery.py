@@ -34,7 +34,7 @@ from bench.newsroom import copied, make_newsroom, write_key
 from bench.senders import reader
 from bench.sinks import SENDER_CORE, CSink, PostfixSink, pinned, postfix, postfix_env
 
-STORIES = {60: 22, 20: 5}
+STORIES = {60: 15, 20: 2}
 """Stories of an edition, by the size of its mail in KB."""
 SOURCE = "smtp-source"
 
@@ -217,6 +217,10 @@ class Bench:
         taken = sink.taken()
         if taken.messages != count or found["messages"] != count:
             raise CheckError(f"{case.name}, {sender}: {taken.messages:,} of {count:,} arrived")
+        if sender == SOURCE and mail is not None and taken.bytes:
+            alike = taken.bytes / count / mail.stat().st_size
+            if not 0.99 < alike < 1.01:
+                raise CheckError(f"messages of smtp-source have {alike:.2f} times the size of ours")
         if isinstance(sink, CSink):
             check(sink, sender, count, place / "newsroom", dkim=dkim)
         return Run(**found, sink_cpu=taken.cpu)
@@ -310,7 +314,7 @@ def ratios(found: Found, what: str, of: str, to: str) -> tuple[float, float, flo
     return statistics.median(pairs), min(pairs), max(pairs)
 
 
-def report(case: Case, found: Found) -> dict[str, Any]:
+def report(bench: Bench, case: Case, found: Found) -> dict[str, Any]:
     """What a case found, as it is printed and written to the page."""
     rows = []
     for sender, runs in found.items():
@@ -331,14 +335,23 @@ def report(case: Case, found: Found) -> dict[str, Any]:
         middle, low, high = ratios(found, what, of, to)
         met = middle >= bound if what == "rate" else middle <= bound
         targets.append({"what": what, "of": of, "to": to, "bound": bound, "ratio": (middle, low, high), "met": met})
-    return {"case": case.name, "what": case.what, "peer": case.peer, "rows": rows, "targets": targets}
+    return {
+        "case": case.name,
+        "what": case.what,
+        "bytes": bench.mail(case).stat().st_size,
+        "recipients": bench.count(case),
+        "rounds": len(found[case.peer]),
+        "peer": case.peer,
+        "rows": rows,
+        "targets": targets,
+    }
 
 
 def table(found: dict[str, Any]) -> list[str]:
     """The Markdown of a case."""
     peer = found["peer"]
     lines = [
-        f"| {found['what']} | msg/s | CPU s/1k | peak MB | sender, sink busy | rate / {peer} | CPU / {peer} |",
+        f"| sender | msg/s | CPU s/1k | peak MB | sender, sink busy | rate / {peer} | CPU / {peer} |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found["rows"]:
@@ -386,12 +399,18 @@ def main() -> None:
         for name in options.case or CASES:
             case = chosen(CASES[name], options)
             runs = measure(bench, case, options.rounds, lambda line: print(line, file=sys.stderr, flush=True))
-            found.append(report(case, runs))
+            found.append(report(bench, case, runs))
     if options.json:
         print(json.dumps(found, indent=2))
         return
     for one in found:
-        print("", *table(one), sep="\n")
+        print(
+            "",
+            f"{one['what']}: {one['bytes']:,} bytes, {one['recipients']:,} recipients, {one['rounds']} rounds",
+            "",
+            *table(one),
+            sep="\n",
+        )
 
 
 def chosen(case: Case, options: argparse.Namespace) -> Case:

@@ -35,6 +35,7 @@ class Taken:
     messages: int
     cpu: float
     most: int = 0
+    bytes: int = 0
 
 
 def pinned(command: Sequence[str | Path], cores: set[int]) -> list[str]:
@@ -86,7 +87,7 @@ class CSink:
         self._process.send_signal(signal.SIGTERM)
         said, _ = self._process.communicate(timeout=30)
         found = json.loads(said)
-        return Taken(found["messages"], found["cpu"], found["most"])
+        return Taken(found["messages"], found["cpu"], found["most"], found["bytes"])
 
     def end(self) -> None:
         """End it, if it has not ended."""
