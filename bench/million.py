@@ -21,8 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.delivery import Bench, CheckError, spread
+from bench.delivery import spread
 from bench.newsroom import begin, configure, write_stories
+from bench.runs import Bench, CheckError
 from bench.sinks import CSink
 
 LANGUAGES = ("en", "ru", "kk")

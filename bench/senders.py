@@ -2,7 +2,7 @@
 
     python -m bench.senders tidings FOLDER
     python -m bench.senders compose|whole FOLDER
-    python -m bench.senders django|smtplib PORT COUNT MAIL.eml
+    python -m bench.senders django|smtplib|aiosmtplib|nodemailer PORT COUNT MAIL.eml
     python -m bench.senders signatures KEY.pem COUNT
 
 Only the sending is timed: seconds of the wall, and of the processor over all threads. Imports, set-up and the composing
@@ -16,6 +16,7 @@ import json
 import re
 import resource
 import smtplib
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -114,12 +115,12 @@ class Content:
         text, html = parsed.get_body(("plain",)), parsed.get_body(("html",))
         assert text is not None
         assert html is not None
-        self._text, self._html = TOKEN.split(text.get_content()), TOKEN.split(html.get_content())
+        self.text, self.html = TOKEN.split(text.get_content()), TOKEN.split(html.get_content())
 
     def of(self, number: int) -> tuple[str, str, str]:
         """(unsubscribe link, text, HTML) of a reader."""
         token = f"k1.{number:086x}"
-        return f"https://news.example.org/unsubscribe/{token}", token.join(self._text), token.join(self._html)
+        return f"https://news.example.org/unsubscribe/{token}", token.join(self.text), token.join(self.html)
 
 
 def django(port: str, count: str, mail: str) -> dict[str, Any]:
@@ -167,20 +168,60 @@ def plain_smtplib(port: str, count: str, mail: str) -> dict[str, Any]:
     def send() -> int:
         with smtplib.SMTP("127.0.0.1", int(port), local_hostname="bench.example") as session:
             for number in range(int(count)):
-                address, name = reader(number)
-                link, text, html = content.of(number)
-                made = EmailMessage(policy=SMTP)
-                made["From"] = "Степная редакция <news@example.org>"
-                made["To"] = f"{name} <{address}>"
-                made["Subject"] = content.subject
-                made["List-Unsubscribe"] = f"<{link}>"
-                made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-                made.set_content(text, cte="base64")
-                made.add_alternative(html, subtype="html", cte="base64")
-                session.send_message(made)
+                session.send_message(email_message(content, number))
         return int(count)
 
     return timed(send)
+
+
+def aio(port: str, count: str, mail: str) -> dict[str, Any]:
+    """EmailMessage and aiosmtplib, eight sessions in one loop."""
+    import asyncio
+
+    import aiosmtplib
+
+    content = Content(Path(mail))
+    numbers = iter(range(int(count)))
+
+    async def session() -> None:
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=int(port), local_hostname="bench.example", start_tls=False)
+        async with client:
+            for number in numbers:
+                await client.send_message(email_message(content, number))
+
+    async def every() -> int:
+        await asyncio.gather(*(session() for _ in range(8)))
+        return int(count)
+
+    return timed(lambda: asyncio.run(every()))
+
+
+def nodemailer(port: str, count: str, mail: str) -> dict[str, Any]:
+    """Nodemailer's pool with its defaults: see tools/pool.mjs, which times itself."""
+    content = Content(Path(mail))
+    pieces = Path(mail).with_suffix(".json")
+    pieces.write_text(json.dumps({"subject": content.subject, "text": content.text, "html": content.html}))
+    tools = Path(__file__).with_name("tools")
+    if not (tools / "node_modules").exists():
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=tools, check=True)
+    done = subprocess.run(["node", tools / "pool.mjs", port, count, pieces], check=True, stdout=subprocess.PIPE)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def email_message(content: Content, number: int) -> EmailMessage:
+    """A reader's mail as Python's own library makes it."""
+    address, name = reader(number)
+    link, text, html = content.of(number)
+    made = EmailMessage(policy=SMTP)
+    made["From"] = "Степная редакция <news@example.org>"
+    made["To"] = f"{name} <{address}>"
+    made["Subject"] = content.subject
+    made["List-Unsubscribe"] = f"<{link}>"
+    made["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    made.set_content(text, cte="base64")
+    made.add_alternative(html, subtype="html", cte="base64")
+    return made
 
 
 def signatures(key: str, count: str) -> dict[str, Any]:
@@ -209,6 +250,8 @@ if __name__ == "__main__":
         "whole": whole,
         "django": django,
         "smtplib": plain_smtplib,
+        "aiosmtplib": aio,
+        "nodemailer": nodemailer,
         "signatures": signatures,
     }
     print(json.dumps(named[sys.argv[1]](*sys.argv[2:])))
