@@ -57,11 +57,24 @@ def copy_store(source: Store, target: Store, progress: Progress | None = None) -
             target.close()
             _copy_file(source.path, target.path, told)
         else:
-            migrate.create(target, found)
-            _copy_rows(source, target, told)
+            with source.read() as reader, target.write() as writer:
+                migrate.create(writer, found)
+                _copy_rows(reader, writer, told)
     except BaseException:
         _drop(target)
         raise
+    return counts(target)
+
+
+def replace_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
+    """Put `source` in the place of all that stands in `target`, a PostgreSQL database, in one transaction."""
+    found = migrate.version(source)
+    assert found is not None
+    assert target.path is None
+    with source.read() as reader, target.write() as writer:
+        _drop_tables(writer)
+        migrate.create(writer, found)
+        _copy_rows(reader, writer, progress or (lambda done, total: None))
     return counts(target)
 
 
@@ -85,20 +98,19 @@ def _copy_file(source: Path, target: Path, told: Progress) -> None:
         origin.backup(made, pages=_PAGES, progress=lambda _, left, total: told(total - left, total))
 
 
-def _copy_rows(source: Store, target: Store, told: Progress) -> None:
-    with source.read() as reader, target.write() as writer:
-        tables = _tables(reader)
-        total = sum(reader.execute(select(func.count()).select_from(one)).scalar_one() for one in tables.values())
-        done = 0
-        for one in tables.values():
-            query = select(*one.c).execution_options(yield_per=_PAGE)
-            for page in reader.execute(query).partitions():
-                writer.execute(insert(one), [dict(row._mapping) for row in page])
-                done += len(page)
-                told(done, total)
-        numbered = _last_numbers(reader, tables)
-        for name, last in numbered.items():
-            _number_from(writer, name, last)
+def _copy_rows(reader: Connection, writer: Connection, told: Progress) -> None:
+    tables = _tables(reader)
+    total = sum(reader.execute(select(func.count()).select_from(one)).scalar_one() for one in tables.values())
+    done = 0
+    for one in tables.values():
+        query = select(*one.c).execution_options(yield_per=_PAGE)
+        for page in reader.execute(query).partitions():
+            writer.execute(insert(one), [dict(row._mapping) for row in page])
+            done += len(page)
+            told(done, total)
+    numbered = _last_numbers(reader, tables)
+    for name, last in numbered.items():
+        _number_from(writer, name, last)
 
 
 def _tables(connection: Connection) -> dict[str, TableClause]:
@@ -155,12 +167,13 @@ def _number_from(connection: Connection, name: str, last: int) -> None:
 
 
 def _drop(store: Store) -> None:
-    """What was begun in a target that had been empty."""
+    """What was begun in a file that had been empty. PostgreSQL takes a transaction back whole, tables too."""
     if store.path is not None:
         store.close()
         for suffix in ("", "-wal", "-shm"):
             Path(f"{store.path}{suffix}").unlink(missing_ok=True)
-        return
-    with store.write() as connection:
-        for name in inspect(connection).get_table_names():
-            connection.execute(text(f'DROP TABLE "{name}"'))
+
+
+def _drop_tables(connection: Connection) -> None:
+    for name in inspect(connection).get_table_names():
+        connection.execute(text(f'DROP TABLE "{name}"'))

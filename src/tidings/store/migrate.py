@@ -10,6 +10,8 @@ from tidings.store.engine import Store
 HEAD = "0001"
 """The schema of this version of the program; a test compares it with the newest migration."""
 
+SCRIPTS = "tidings.store:migrations"
+"""Where the steps stand."""
 _LOCK = 0x7469_6469_6E67
 """Advisory lock of PostgreSQL: of two processes that find a fresh database, one makes the tables."""
 
@@ -46,9 +48,9 @@ def create_or_check(store: Store) -> None:
         )
 
 
-def create(store: Store, revision: str) -> None:
+def create(connection: Connection, revision: str) -> None:
     """Make the tables of a fresh store as an older version of the schema had them, to copy a store of that version."""
-    _run(store, only_if_fresh=True, revision=revision)
+    _steps(connection, revision)
 
 
 def upgrade(store: Store) -> bool:
@@ -62,17 +64,21 @@ def upgrade(store: Store) -> bool:
     return True
 
 
-def _run(store: Store, *, only_if_fresh: bool, revision: str = "head") -> None:
-    # Imported here: every other start of the program does without.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", "tidings.store:migrations")
+def _run(store: Store, *, only_if_fresh: bool) -> None:
     with store.write() as connection:
         if not store.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if only_if_fresh and _version(connection) is not None:
             return
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        _steps(connection, "head")
+
+
+def _steps(connection: Connection, revision: str) -> None:
+    # Imported here: every other start of the program does without.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", SCRIPTS)
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

@@ -1,0 +1,76 @@
+"""What a newsroom's YAML refers to, without loading the rest of it: files, the environment, the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from tidings.config import yamltext
+from tidings.config.reading import MAIN, Reading
+from tidings.config.types import StoreAddress
+from tidings.config.yamltext import Node
+from tidings.model.errors import InputError
+
+_DEFAULT = "sqlite:///tidings.db"
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Names only, never what stands behind them."""
+
+    files: tuple[str, ...]
+    """As they are written: relative to the newsroom's folder, or absolute."""
+    environment: tuple[str, ...]
+
+
+def references(root: Path) -> References:
+    """Every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. What cannot be read is left out."""
+    found: dict[str, set[str]] = {"file": set(), "env": set()}
+    reading = Reading(root, {})
+    for path in (root / MAIN, *sorted((root / "schedules").glob("*.y*ml"))):
+        if path.is_file() and (node := reading.file(path)[1]) is not None:
+            for kind, name in _walk(node):
+                found[kind].add(name)
+    return References(tuple(sorted(found["file"])), tuple(sorted(found["env"])))
+
+
+def _walk(node: Node) -> Iterator[tuple[str, str]]:
+    if isinstance(node, yamltext.Sequence):
+        for item in node.items:
+            yield from _walk(item)
+    elif isinstance(node, yamltext.Mapping):
+        for key, value in node.entries:
+            if isinstance(value, yamltext.Scalar):
+                if len(node.entries) == 1 and key.text in ("file", "env"):
+                    yield key.text, value.text
+            else:
+                yield from _walk(value)
+
+
+def written_store(root: Path, env: Mapping[str, str] | None = None) -> SecretStr:
+    """Address of the store of the newsroom in `root`, TIDINGS_STORE before what is written.
+
+    Raises InputError where it cannot be had: a guess would be another database.
+    """
+    env = os.environ if env is None else env
+    reading = Reading(root, env)
+    plain, node = reading.file(root / MAIN)
+    address = env.get("TIDINGS_STORE")
+    if not address:
+        if plain is None or not isinstance(node, yamltext.Mapping):
+            raise InputError("\n".join(str(problem) for problem in reading.redacted()))
+        address = plain.get("store") or _DEFAULT
+        for key, value in node.entries:
+            reference = reading.references.get(id(value)) if key.text == "store" else None
+            if reference is not None and reference.value is None:
+                raise InputError("\n".join(str(one) for one in reading.redacted() if one.line == value.line))
+    try:
+        found: SecretStr = TypeAdapter(StoreAddress).validate_python(address)
+    except ValidationError as error:
+        said = str(error.errors()[0].get("ctx", {}).get("error", "it cannot be read"))
+        raise InputError(f"{MAIN}: store: {said}") from None
+    return found
