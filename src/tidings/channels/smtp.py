@@ -28,7 +28,7 @@ class Errand(Work, Protocol):
     """Work that may come bit by bit; `SmtpRelay.carry` goes on until it is over."""
 
     def rest(self) -> float | None:
-        """Seconds until `take` may have more by itself; None once nothing more comes."""
+        """Seconds until `take` may have more by itself; None once nothing more comes. Called at least once a second."""
 
     def stalled(self, reason: str) -> None:
         """No connection can be had; nothing more is taken."""

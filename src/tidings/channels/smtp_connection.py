@@ -26,6 +26,8 @@ COMMAND_TIMEOUT = 60.0
 DOT_TIMEOUT = 600.0
 """Seconds to wait for the reply to the final dot (RFC 5321 §4.5.3.2.6): giving up sooner makes duplicates."""
 
+_GOOD = {"dot": b"250", "mail": b"250", "rcpt": b"250", "data": b"354"}
+"""The usual reply to each."""
 _MOST_BUFFERS = 512
 _MOST_REPLY = 1 << 16
 _EOL = re.compile(rb"\r\n|\r|\n")
@@ -105,6 +107,8 @@ class Connection:
         self._reached = reached
         self._out: list[bytes | memoryview] = []
         self._to_dot = 0
+        """Bytes still to be written up to the end of the message on the way."""
+        self._size = 0
         self._read = b""
         self._lines: list[bytes] = []
         self._expected: deque[str] = deque()
@@ -236,11 +240,17 @@ class Connection:
             # OpenSSL wants the same bytes again after it could not write them: they are joined once and stay so.
             if len(self._out) > 1:
                 self._out = [memoryview(b"".join(self._out))]
+            self._size = len(self._out[0])
             return self.socket.send(self._out[0])
-        return self.socket.sendmsg(self._out[:_MOST_BUFFERS] if len(self._out) > _MOST_BUFFERS else self._out)
+        out = self._out if len(self._out) <= _MOST_BUFFERS else self._out[:_MOST_BUFFERS]
+        self._size = sum(map(len, self._out))
+        return self.socket.sendmsg(out)
 
     def _drop_written(self, sent: int) -> None:
         out = self._out
+        if sent == self._size:
+            out.clear()
+            return
         done = 0
         for buffer in out:
             if sent < len(buffer):
@@ -287,37 +297,59 @@ class Connection:
             self._hang_up("its reply has no end")
             return
         for line in lines:
-            self._lines.append(line)
-            if line[3:4] != b"-":
-                whole, self._lines = self._lines, []
-                self._reply(whole)
-                if self.closed:
-                    return
+            if line[3:4] == b"-" or self._lines:
+                self._lines.append(line)
+                if line[3:4] == b"-":
+                    continue
+                line = b" ".join([line[:3], *[part[4:].strip() for part in self._lines]])
+                self._lines = []
+            self._reply(line)
+            if self.closed:
+                return
 
     @property
     def _dot_is_out(self) -> bool:
         return self._current is not None and self._to_dot <= 0
 
-    def _reply(self, lines: list[bytes]) -> None:
-        last = lines[-1]
-        code = int(last[:3]) if last[:3].isdigit() else 0
-        text = words(b" ".join(line[4:].strip() for line in lines))
-        if not self._expected:
+    def _reply(self, line: bytes) -> None:
+        """One reply on one line."""
+        expected = self._expected
+        if not expected:
             # Unasked: 421 as a rule, when it is about to close an idle connection (RFC 5321 §3.8).
-            self._hang_up(f"{code} {text}")
+            self._hang_up(words(line))
             return
-        kind = self._expected.popleft()
+        kind = expected.popleft()
+        code = line[:3]
+        if code == _GOOD.get(kind):
+            # The usual one, without a detour.
+            if kind == "dot":
+                if self._to_dot <= 0:
+                    self._accepted(line)
+                    return
+            elif self._refused is None:
+                self._heard = True
+                if kind == "mail":
+                    self._envelope_ok = True
+                elif kind == "data":
+                    assert self._coming is not None
+                    self._begin(self._coming)
+                    return
+                if not self._pipelining:
+                    self._say_next()
+                return
+        number = int(code) if code.isdigit() else 0
+        text = words(line[4:].strip() if number else line)
         if kind == "dot":
-            self._end_of_message(code, text, words(last))
+            self._not_accepted(number, text)
         elif kind == "rset":
-            if code != 250:
-                self._hang_up(f"{code} {text} (RSET)")
+            if number != 250:
+                self._hang_up(f"{number} {text} (RSET)")
             elif self._script:
                 self._say_next()
         elif kind == "empty":
             self._end_refused()
         else:
-            self._step(kind, code, text)
+            self._step(kind, number, text)
 
     def _step(self, kind: str, code: int, text: str) -> None:
         """The reply to MAIL, RCPT or DATA of the coming message."""
@@ -367,25 +399,30 @@ class Connection:
         if not self._expected and not self.closed:
             self._next()
 
-    def _end_of_message(self, code: int, text: str, line: str) -> None:
+    def _accepted(self, line: bytes) -> None:
+        mail, self._current = self._current, None
+        assert mail is not None
+        self._reached("after-reply")
+        self.ended += 1
+        self.work.done(mail, Outcome(Verdict.ACCEPTED, words(line[4:]), self._host))
+        if self._coming is None and not self._expected:
+            self._next()
+
+    def _not_accepted(self, code: int, text: str) -> None:
         early = self._to_dot > 0
         mail, self._current = self._current, None
         assert mail is not None
         self._reached("after-reply")
         self.ended += 1
-        if code == 250 and not early:
-            self.work.done(mail, Outcome(Verdict.ACCEPTED, receipt=text, via=self._host))
-        else:
-            reason = f"{code} {text} (end of message)" if code else f"{line} (end of message)"
-            verdict = Verdict.REJECTED if 500 <= code < 600 else Verdict.DEFERRED
-            if not 400 <= code < 600:
-                verdict = Verdict.UNKNOWN
-            self.work.done(mail, self._outcome(verdict, reason))
-            if early or code == 421 or not 400 <= code < 600:
-                # Refused in mid-message: what we would still write would be taken for commands.
-                self._hang_up(reason)
-                return
-        if self._coming is None and not self._expected:
+        reason = f"{code} {text} (end of message)" if code else f"{text} (end of message)"
+        verdict = Verdict.REJECTED if 500 <= code < 600 else Verdict.DEFERRED
+        if not 400 <= code < 600:
+            verdict = Verdict.UNKNOWN
+        self.work.done(mail, self._outcome(verdict, reason))
+        if early or code == 421 or not 400 <= code < 600:
+            # Refused in mid-message: what we would still write would be taken for commands.
+            self._hang_up(reason)
+        elif self._coming is None and not self._expected:
             self._next()
 
     # -- how it ends --------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Delivery: lanes that carry what is due until nothing is, and the end of an edition.
 
-A lane of mail over SMTP is two threads: one carries messages over several connections and never waits for the disk, the
-other leases, prepares, permits and settles. Every other lane (a channel, a provider's API) is one thread a worker.
+Mail over SMTP is one thread for all connections; every other lane (a channel, a provider's API) is one for each worker.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from tidings.channels.base import Attempt, Channel
 from tidings.channels.smtp import Errand
 from tidings.model.delivery import DeliveryState, Outcome, Verdict
 from tidings.model.edition import EditionState
-from tidings.pipeline.handing import GROUP, LATER, Delivered, Desk, Handover, Preparer, Setting, Task
+from tidings.pipeline.handing import GROUP, Delivered, Desk, Handover, Preparer, Setting, Task
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store import claims, editions, ledger
 from tidings.store.engine import Store
@@ -31,8 +30,6 @@ LEASE = timedelta(minutes=20)
 """Twice the longest wait for a reply. Only for a process that lives but stands still: a dead one loses it at once."""
 MAIL = ""
 """The lane of e-mail; a channel's lane is its name."""
-_TURN = 0.05
-"""Seconds after which what has ended is settled, however little it is."""
 
 
 class MailTransport(Protocol):
@@ -225,16 +222,11 @@ class Deliverer:
             self._idle.append(transport)
 
     def _run_relay(self, relay: Relay, desk: Desk, connections: int) -> None:
-        """Carry in this thread, and do the ledger's work in another."""
-        clerk = _Clerk(desk, relay.wake)
-        clerk.start()
         try:
-            relay.carry(clerk, connections=connections)
+            relay.carry(desk, connections=connections)
         finally:
-            clerk.end()
             self._give_back(relay)
             desk.close()
-        clerk.raise_what_went_wrong()
 
     def _run_mail(self, transport: MailTransport, desk: Desk) -> None:
         try:
@@ -257,10 +249,10 @@ class Deliverer:
         while True:
             task = desk.take()
             if task is None:
-                if (rest := desk.rest()) and rest < LATER:
-                    setting.stopping.wait(rest)
-                elif not desk.turn() and desk.rest() is None:
+                rest = desk.rest()
+                if rest is None:
                     return
+                setting.stopping.wait(rest)
                 continue
             delivery = task.delivery
             if delivery.doubts and delivery.channel and not setting.policies.key_holds(delivery, setting.real_clock()):
@@ -278,73 +270,6 @@ class Deliverer:
             desk.done(task, Outcome(Verdict.UNKNOWN, reason=f"{type(error).__name__} while it was handed over"))
             raise
         desk.done(task, outcome)
-
-
-class _Clerk:
-    """A desk whose ledger is kept by a thread of its own: the errand of a relay."""
-
-    def __init__(self, desk: Desk, wake: Callable[[], None]) -> None:
-        self._desk = desk
-        self._wake = wake
-        self._due = threading.Event()
-        self._ending = False
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
-        # Straight to the desk: these are called for every message.
-        self.begin = desk.begin
-        self.back = desk.back
-        self.stalled = desk.stalled
-
-    def start(self) -> None:
-        """The first slice is permitted before this returns, or the thread is at it."""
-        self._thread.start()
-
-    def _work(self) -> None:
-        desk = self._desk
-        try:
-            while not self._ending:
-                if desk.wants or desk.is_stopped:
-                    worked = desk.turn()
-                    self._wake()
-                    if worked and not desk.is_stopped:
-                        continue
-                self._due.wait(_TURN)
-                self._due.clear()
-                if not desk.wants and desk.has_results:
-                    desk.turn()
-                    self._wake()
-        except Exception as error:
-            self._error = error
-            desk.stalled(f"{type(error).__name__}: {error}"[:300])
-            self._wake()
-
-    def end(self) -> None:
-        """Stop the thread; the desk is the caller's from here on."""
-        self._ending = True
-        self._due.set()
-        self._thread.join()
-
-    def raise_what_went_wrong(self) -> None:
-        """A bug, if there was one."""
-        if self._error is not None:
-            raise self._error
-
-    def take(self) -> Task | None:
-        """The next message."""
-        task = self._desk.take()
-        if task is None or self._desk.wants:
-            self._due.set()
-        return task
-
-    def done(self, task: Any, outcome: Outcome) -> None:
-        """What became of it."""
-        self._desk.done(task, outcome)
-        if self._desk.wants:
-            self._due.set()
-
-    def rest(self) -> float | None:
-        """Seconds until there may be more."""
-        return self._desk.rest()
 
 
 def finish_editions(store: Store, now: datetime) -> list[int]:

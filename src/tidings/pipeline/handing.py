@@ -7,7 +7,9 @@ at most one message a connection in doubt.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import sqlite3
 import threading
 import time
 from collections import Counter, deque
@@ -25,6 +27,7 @@ from tidings.pipeline.verdicts import BACKOFF, ResendPolicies, crashed, settled
 from tidings.store import claims, pace, permission, settling
 from tidings.store.engine import Store
 from tidings.store.journal import Writer
+from tidings.store.quick import QuickLedger
 
 T = TypeVar("T")
 Result = tuple[Delivery, Mapping[str, Any]]
@@ -32,6 +35,8 @@ Result = tuple[Delivery, Mapping[str, Any]]
 GROUP = 50
 """At most so many messages are permitted and not yet settled, and at most one second of sending."""
 FIRST_GROUP = 10
+_SETTLE = 0.05
+"""Seconds after which what has ended is settled, however little it is."""
 LATER = 60.0
 """Seconds that `rest` gives where more may come any moment."""
 AHEAD = 500
@@ -133,10 +138,7 @@ class Task:
 
 
 class Desk:
-    """One lane (a channel, or e-mail: the empty name) of one worker.
-
-    `turn` and `close` belong to one thread, `take`, `begin`, `done` and `back` to one that may be another.
-    """
+    """One lane (a channel, or e-mail: the empty name) of one worker, for one thread: the errand of a relay."""
 
     def __init__(self, setting: Setting, lane: str, writer: Writer, done: Delivered, *, group: int = GROUP) -> None:
         """`group`: the most that may be permitted at once."""
@@ -160,7 +162,9 @@ class Desk:
         self._taken: deque[tuple[Delivery, Outcome]] = deque()
         self._results: deque[Result] = deque()
         self._is_over = False
-        self._turning = False
+        self._settled_at = time.monotonic()
+        path = setting.store.path
+        self._quick = QuickLedger(path) if path is not None else None
 
     # -- the ledger's side --------------------------------------------------------------------------------------------
 
@@ -169,16 +173,6 @@ class Desk:
         """Whether no further message may begin."""
         return self._setting.stopping.is_set() or self._lane in self._done.stalled
 
-    @property
-    def has_results(self) -> bool:
-        """Whether something has ended and is not settled."""
-        return bool(self._taken or self._results)
-
-    @property
-    def wants(self) -> bool:
-        """Whether a turn would have something to do: half of what may be permitted is free."""
-        return len(self._ready) + len(self._out) <= self._most() // 2
-
     def turn(self) -> bool:
         """Settle what has ended and permit the next slice, in one transaction; lease more first where needed.
 
@@ -186,16 +180,12 @@ class Desk:
         """
         if self.is_stopped:
             return self._settle(())
-        self._turning = True
-        try:
-            # What has ended is settled together with what is permitted: never more than the group is permitted.
-            most = self._most()
-            room = min(max(1, most // 2), most - len(self._ready) - len(self._out))
-            if room > 0 and not self._leased and not self._is_over:
-                self._claim(room)
-            return self._settle([self._leased.popleft() for _ in range(min(max(room, 0), len(self._leased)))])
-        finally:
-            self._turning = False
+        # What has ended is settled together with what is permitted: never more than the group is permitted.
+        most = self._most()
+        room = max(0, min(max(1, most // 2), most - len(self._ready) - len(self._out)))
+        if room and not self._leased and not self._is_over:
+            self._claim(room)
+        return self._settle([self._leased.popleft() for _ in range(min(room, len(self._leased)))])
 
     def _most(self) -> int:
         """As many as were sent in a second lately, up to the group."""
@@ -240,22 +230,12 @@ class Desk:
         results = [self._results.popleft() for _ in range(len(self._results))]
         if not (wanted or taken or results):
             return False
-        now, real_now = setting.clock(), setting.real_clock()
         if taken or results:
             setting.reached("before-settle")
         if wanted:
             setting.reached("before-handed")
-
-        def work(connection: Connection) -> tuple[set[int], permission.Permission, list[float]]:
-            rows = [(delivery.id, delivery.fence, outcome.receipt, outcome.via) for delivery, outcome in taken]
-            lost = {row[0] for row in rows} - settling.accept(connection, setting.owner, rows, now)
-            lost |= {delivery.id for delivery in settling.settle(connection, setting.owner, results)}
-            permitted = permission.hand_over(
-                connection, wanted, owner=setting.owner, version=self._version, now=now, real_now=real_now
-            )
-            return lost, permitted, self._places(connection, len(permitted.handed))
-
-        lost, permitted, places = self._write(work)
+        lost, permitted, places = self._commit(taken, results, wanted)
+        self._settled_at = time.monotonic()
         if taken or results:
             setting.reached("after-settle")
             self._count(taken, results, lost)
@@ -265,6 +245,32 @@ class Desk:
             for delivery, place in zip(permitted.handed, places, strict=True):
                 self._ready.append(Task(delivery, made[delivery.id], permitted.version, self._end, place))
         return True
+
+    def _commit(
+        self, taken: Sequence[tuple[Delivery, Outcome]], results: Sequence[Result], wanted: Sequence[Delivery]
+    ) -> tuple[set[int], permission.Permission, list[float]]:
+        """One transaction: the ids whose result is void, what is permitted, and the place of each."""
+        setting = self._setting
+        now, real_now = setting.clock(), setting.real_clock()
+        rows = [(delivery.id, delivery.fence, outcome.receipt, outcome.via) for delivery, outcome in taken]
+        if self._quick is not None and not results and (self._lane or setting.rate is None):
+            keys = [(delivery.id, delivery.fence) for delivery in wanted]
+            with contextlib.suppress(sqlite3.OperationalError):
+                done = self._quick.step(setting.owner, rows, keys, version=self._version, now=now, real_now=real_now)
+                if done is not None:
+                    lost, ours = done
+                    handed = tuple(delivery for delivery in wanted if delivery.id in ours)
+                    return lost, permission.Permission(handed, (), self._version), [0.0] * len(handed)
+
+        def work(connection: Connection) -> tuple[set[int], permission.Permission, list[float]]:
+            lost = {row[0] for row in rows} - settling.accept(connection, setting.owner, rows, now)
+            lost |= {delivery.id for delivery in settling.settle(connection, setting.owner, results)}
+            permitted = permission.hand_over(
+                connection, wanted, owner=setting.owner, version=self._version, now=now, real_now=real_now
+            )
+            return lost, permitted, self._places(connection, len(permitted.handed))
+
+        return self._write(work)
 
     def _ready_to_go(self, group: Sequence[Delivery]) -> Mapping[int, Handover]:
         """The bytes of what may still be permitted; the rest is among the results."""
@@ -382,11 +388,15 @@ class Desk:
             self._settle(())
         finally:
             self._writer.close()
+            if self._quick is not None:
+                self._quick.close()
 
     # -- the wire's side ----------------------------------------------------------------------------------------------
 
     def take(self) -> Task | None:
-        """The next permitted delivery whose moment has come."""
+        """The next permitted delivery whose moment has come; permits more once half of the group is free."""
+        if not self._ready and not self.is_stopped and len(self._out) <= self._most() // 2:
+            self.turn()
         while self._ready and not self.is_stopped:
             task = self._ready[0]
             if task.place and task.place > self._setting.real_clock().timestamp():
@@ -400,13 +410,17 @@ class Desk:
         return None
 
     def rest(self) -> float | None:
-        """Seconds until `take` may give something by itself; None once nothing more comes."""
+        """Seconds until `take` may give something by itself; None once nothing more comes. Settles what has waited."""
+        if (self._taken or self._results) and time.monotonic() - self._settled_at > _SETTLE:
+            self._settle(())
         if self.is_stopped:
             return None
         if self._ready:
             place = self._ready[0].place
             return max(0.0, place - self._setting.real_clock().timestamp()) if place else 0.0
-        return None if self._is_over and not self._leased and not self._turning else LATER
+        if self._is_over and not self._leased:
+            return None
+        return 0.0 if len(self._out) <= self._most() // 2 else LATER
 
     def begin(self, task: Any) -> bool:
         """Announce it in the journal; False, and nothing stands there, if it may not begin any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from PIL import Image
@@ -38,7 +38,6 @@ class MailRoom:
         self.templates = templates
         self.keys = keys
         self._logo_size = measured(newsroom.logo)
-        self._domains: dict[str, str] = {}
 
     def render(
         self,
@@ -148,7 +147,8 @@ class MailRoom:
         stencil = self.stencil(
             compiled, arrangement, list_name=list_name, schedule=schedule, date=date, named=bool(name)
         )
-        head, body = self.fill(stencil, list_name, message_key, subscriber, address, name)
+        sign = self.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name)
+        head, body = stencil.fill_quick(address, name, left_of_id(message_key), sign(subscriber))
         return b"".join((head, b"\r\n", *body))
 
     def stencil(
@@ -177,18 +177,8 @@ class MailRoom:
             feedback_id=self._feedback_id(schedule, list_name),
         )
         some = Personal(name="x" if named else "", unsubscribe_url="x")
-        return compiled.stencil(arrangement, headers, some, way_out=f"{self.newsroom.site.url}unsubscribe/")
-
-    def fill(
-        self, stencil: Stencil, list_name: str, message_key: str, subscriber: int, address: str, name: str
-    ) -> tuple[bytes, Sequence[bytes]]:
-        """The header and the pieces of the body for one reader."""
-        token = self.keys.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name)
-        domain = self._domains.get(list_name) or self._domain(list_name)
-        return stencil.fill(address, name, message_id(message_key, domain), Personal(name=name, unsubscribe_url=token))
-
-    def _domain(self, list_name: str) -> str:
-        return self._domains.setdefault(list_name, self.newsroom.lists[list_name].sender_domain)
+        way_out = f"{self.newsroom.site.url}unsubscribe/"
+        return compiled.stencil(arrangement, headers, some, way_out=way_out, domain=domain)
 
     def _feedback_id(self, schedule: str, list_name: str) -> str:
         sender = next(iter(self.newsroom.senders_of(list_name)), None)
@@ -209,7 +199,12 @@ def measured(picture: Media | None) -> tuple[int | None, int | None]:
 
 def message_id(key: str, domain: str) -> str:
     """The Message-ID of one delivery: a resend keeps it, so that the other side can tell."""
-    return f"<{hashlib.sha256(key.encode()).hexdigest()[:32]}@{domain}>"
+    return f"<{left_of_id(key).decode()}@{domain}>"
+
+
+def left_of_id(key: str) -> bytes:
+    """The part of the Message-ID before the @."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32].encode()
 
 
 def frozen_document(raw: bytes) -> Compiled:

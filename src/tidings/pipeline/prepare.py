@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from email.utils import parseaddr
 from functools import lru_cache
@@ -13,8 +13,9 @@ from sqlalchemy import select
 from tidings.channels.base import Channel, Post
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
+from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.handing import Handover
-from tidings.pipeline.mail import MailRoom, frozen_document, message_id
+from tidings.pipeline.mail import MailRoom, frozen_document, left_of_id, message_id
 from tidings.render.digest import Arrangement
 from tidings.render.headers import MailHeaders
 from tidings.render.mime import Compiled, plain_message
@@ -36,8 +37,7 @@ class Preparation:
         self._arrangement = lru_cache(maxsize=4096)(self._read_arrangement)
         self._moment = lru_cache(maxsize=256)(self._read_moment)
         # About 200 KB each.
-        self._stencil = lru_cache(maxsize=64)(self._make_stencil)
-        self._return_path = lru_cache(maxsize=64)(self._find_return_path)
+        self._shared = lru_cache(maxsize=64)(self._make_shared)
         self._filling = threading.Lock()
 
     def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, Handover]:
@@ -51,7 +51,7 @@ class Preparation:
             return self._post(delivery)
         if delivery.selection is None or delivery.rendition is None:
             return self._notice(delivery)
-        stencil = self._stencil(
+        stencil, sign, return_path = self._shared(
             delivery.rendition,
             delivery.selection,
             delivery.mailing,
@@ -59,15 +59,16 @@ class Preparation:
             delivery.schedule,
             bool(delivery.name),
         )
-        head, body = self._mail.fill(
-            stencil, delivery.list, self._key(delivery), delivery.subscriber or 0, delivery.address, delivery.name
+        head, body = stencil.fill_quick(
+            delivery.address, delivery.name, left_of_id(self._key(delivery)), sign(delivery.subscriber or 0)
         )
-        return Handover(b"", self._return_path(delivery.list), delivery.address, "", [head, b"\r\n", *body])
+        return Handover(b"", return_path, delivery.address, "", [head, b"\r\n", *body])
 
-    def _make_stencil(
+    def _make_shared(
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
-    ) -> Stencil:
-        return self._mail.stencil(
+    ) -> tuple[Stencil, Callable[[int], bytes], str]:
+        """What the readers of a selection share: the mail, who signs their way out, the return path."""
+        stencil = self._mail.stencil(
             self._document(rendition),
             self._arrangement(selection),
             list_name=list_name,
@@ -75,6 +76,7 @@ class Preparation:
             date=self._moment(mailing),
             named=named,
         )
+        return stencil, self._mail.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name), self._return_path(list_name)
 
     def _post(self, delivery: Delivery) -> Handover:
         channel = self._channels[delivery.channel]
@@ -117,7 +119,7 @@ class Preparation:
         first = next(iter(self._newsroom.lists.values()), None)
         return first.from_ if first else self._newsroom.notify.to[0]
 
-    def _find_return_path(self, list_name: str) -> str:
+    def _return_path(self, list_name: str) -> str:
         sender = next(iter(self._newsroom.senders_of(list_name)), None)
         if sender is not None and sender.return_path:
             return sender.return_path

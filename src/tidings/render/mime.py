@@ -114,14 +114,23 @@ class Compiled:
         return b"".join((head, b"\r\n", *body))
 
     def stencil(
-        self, arrangement: Arrangement, headers: MailHeaders, personal: Personal, *, way_out: str = ""
+        self,
+        arrangement: Arrangement,
+        headers: MailHeaders,
+        personal: Personal,
+        *,
+        way_out: str = "",
+        domain: str = "",
     ) -> Stencil:
-        """For all readers who have the same parts as `personal`. `way_out`: what every unsubscribe URL begins with."""
+        """For all readers who have the same parts as `personal`.
+
+        `way_out` is what every unsubscribe URL begins with, `domain` what every Message-ID ends with.
+        """
         present = frozenset(name for name in self._conditions if getattr(personal, name, ""))
         if not headers.subject:
             headers = replace(headers, subject=arrangement.subject)
         text, page = self._prepare(arrangement, present, way_out)
-        return Stencil(text, page, headers, way_out=way_out)
+        return Stencil(text, page, headers, way_out=way_out, domain=domain)
 
     def _prepare(self, arrangement: Arrangement, present: frozenset[str], way_out: str) -> Prepared:
         shared = {"subject": arrangement.subject, "preheader": arrangement.preheader}

@@ -11,7 +11,6 @@ import html
 import re
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from tidings.render.headers import MailHeaders, fixed_headers, message_id_header, reader_header, unsubscribe_headers
@@ -41,17 +40,16 @@ def encode_lines(data: bytes) -> bytes:
 class Stencil:
     """`fill` it for each reader. Not for several threads at once: runs remember what they joined."""
 
-    def __init__(self, text: Plan, page: Plan, headers: MailHeaders, *, way_out: str = "") -> None:
+    def __init__(self, text: Plan, page: Plan, headers: MailHeaders, *, way_out: str = "", domain: str = "") -> None:
         """Plans of the text and the HTML; of `headers` the reader's own fields do not count.
 
         `way_out` is what every reader's unsubscribe URL begins with: where it is given, the plans' slot holds the rest.
         """
-        common = replace(headers, to_name="", to_address="", message_id="", unsubscribe_url="")
         # Underscores: base64 has none, so the boundary cannot stand in a part.
-        mark = hashlib.sha256(f"{common.list_id} {common.date} {common.subject}".encode()).hexdigest()[:24]
+        mark = hashlib.sha256(f"{headers.list_id} {headers.date} {headers.subject}".encode()).hexdigest()[:24]
         boundary = f"=_tidings_{mark}".encode()
-        self._sender, self._middle, self._edition = fixed_headers(common)
-        self._mailto = common.unsubscribe_mailto
+        self._sender, self._middle, self._edition = fixed_headers(headers)
+        self._mailto = headers.unsubscribe_mailto
         self._way_out = way_out
         self._type = b'Content-Type: multipart/alternative;\r\n boundary="%s"\r\n' % boundary
         kind = b"--%s\r\nContent-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -60,23 +58,40 @@ class Stencil:
         self._end = b"--%s--\r\n" % boundary
         self._text = text
         self._page = page
-        self._before, self._after = b"", b""
         if way_out:
             # One URI is as good as another: what stands around the reader's part is the same for all.
-            whole = unsubscribe_headers(f"{way_out}x", self._mailto)
-            before, _, after = whole.partition(f"{way_out}x".encode("ascii"))
-            self._before, self._after = before + way_out.encode("ascii"), after
+            before, after = unsubscribe_headers(f"{way_out}x", self._mailto).split(f"{way_out}x".encode("ascii"))
+            message_id_header(f"<x@{domain}>")
+            self._before_id = self._middle + b"Message-ID: <"
+            self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + self._edition + before + way_out.encode()
+            self._after_token = after + self._type
+
+    def fill_quick(self, address: str, name: str, left: bytes, token: bytes) -> tuple[bytes, list[bytes]]:
+        """`fill` where `way_out` and `domain` were given: `left` is the Message-ID's left part in hexadecimal.
+
+        `token` is what the unsubscribe URL ends with, in base64url.
+        """
+        head = b"".join(
+            (self._sender, _to(name, address), self._before_id, left, self._before_token, token, self._after_token)
+        )
+        if not name.isprintable():
+            checked({"name": name})
+        raw = name.encode()
+        values = {"name": raw, "unsubscribe_url": token, "preferences_url": b"", "view_url": b""}
+        body = [self._text_head]
+        _splice(body, self._text, values)
+        body.append(self._page_head)
+        if name and not name.isalnum():
+            values["name"] = html.escape(name).encode()
+        _splice(body, self._page, values)
+        body.append(self._end)
+        return head, body
 
     def fill(self, address: str, name: str, message_id: str, personal: Personal) -> tuple[bytes, list[bytes]]:
         """The header, each field ending in CRLF, and the body in pieces, for one reader.
 
-        `personal.unsubscribe_url` is the whole URL, or what follows `way_out` in base64url. Raises HeaderError,
-        AddressError or PersonalError, all ValueError, for values that cannot be.
+        Raises HeaderError, AddressError or PersonalError, all ValueError, for values that cannot be.
         """
-        if self._way_out:
-            way_out = self._before + personal.unsubscribe_url.encode("ascii") + self._after
-        else:
-            way_out = unsubscribe_headers(personal.unsubscribe_url, self._mailto)
         head = b"".join(
             (
                 self._sender,
@@ -84,21 +99,15 @@ class Stencil:
                 self._middle,
                 message_id_header(message_id),
                 self._edition,
-                way_out,
+                unsubscribe_headers(personal.unsubscribe_url, self._mailto),
                 self._type,
             )
         )
-        if not personal.name.isprintable():
-            checked({part: getattr(personal, part) for part in READER_PARTS})
-        values = {part: getattr(personal, part).encode() for part in READER_PARTS}
+        given = checked({part: getattr(personal, part) for part in READER_PARTS})
         body = [self._text_head]
-        _splice(body, self._text, values)
+        _splice(body, self._text, {part: value.encode() for part, value in given.items()})
         body.append(self._page_head)
-        values["name"] = html.escape(personal.name).encode()
-        for part in ("unsubscribe_url", "preferences_url", "view_url"):
-            if b"&" in values[part] or b'"' in values[part] or b"'" in values[part]:
-                values[part] = html.escape(getattr(personal, part)).encode()
-        _splice(body, self._page, values)
+        _splice(body, self._page, {part: html.escape(value).encode() for part, value in given.items()})
         body.append(self._end)
         return head, body
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -96,28 +96,42 @@ def _delivery(row: Row[Any]) -> Delivery:
     )
 
 
-def asked() -> Select[Any]:
-    """The same with all that may speak against sending one: see `refusal`."""
+class Against(NamedTuple):
+    """What may speak against sending one: see `refusal` and `may_go`."""
+
+    owner: str
+    is_open: bool
+    edition_state: str | None
+    everywhere: str | None
+    """Why the address is suppressed on every list, and `here` on the list of the delivery."""
+    here: str | None
+    subscription: str | None
+    """Its state."""
+
+
+def looked_at(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, Against]]:
+    """Deliveries with all that may speak against sending them, in the order of ids."""
     d, p, m, e, u = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
     everywhere, here = t.suppressions.alias("everywhere"), t.suppressions.alias("here")
     digest = func.coalesce(p.address_hash, d.address_hash)
-    return (
-        _rows(
-            (
-                d.owner,
-                m.open,
-                e.state.label("edition_state"),
-                d.address_hash.label("first_hash"),
-                everywhere.c.reason.label("everywhere"),
-                here.c.reason.label("here"),
-                u.state.label("subscription"),
-            )
-        )
+    more = (
+        d.owner,
+        m.open,
+        e.state.label("edition_state"),
+        everywhere.c.reason.label("everywhere"),
+        here.c.reason.label("here"),
+        u.state.label("subscription"),
+    )
+    query = (
+        _rows(more)
         .outerjoin(t.editions, e.id == m.edition)
         .outerjoin(everywhere, and_(everywhere.c.hash == digest, everywhere.c.list == ""))
         .outerjoin(here, and_(here.c.hash == digest, here.c.list == d.list))
         .outerjoin(t.subscriptions, and_(u.subscriber == d.subscriber, u.list == d.list))
+        .where(d.id.in_(list(ids)))
+        .order_by(d.id)
     )
+    return [(_delivery(row), Against._make(row[_FIELDS:])) for row in connection.execute(query).all()]
 
 
 def get(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
@@ -226,34 +240,36 @@ def claim(
         )
     )
     may, skipped = [], []
-    for row in connection.execute(asked().where(d.c.id.in_(ids)).order_by(d.c.id)):
-        reason = refusal(row)
+    for delivery, against in looked_at(connection, ids):
+        reason = refusal(delivery, against)
         if reason is None:
-            may.append(_delivery(row))
+            may.append(delivery)
         else:
-            skipped.append((_delivery(row), reason))
+            skipped.append((delivery, reason))
     results = [(delivery, settling.skip(delivery, reason, now)) for delivery, reason in skipped]
     settling.settle(connection, owner, results)
     return Lease(tuple(may), tuple(skipped), version)
 
 
-def refusal(row: Any) -> SkipReason | None:
-    """Why this row of `asked` may not be sent, if it may not."""
-    if row.channel:
+def refusal(delivery: Delivery, against: Against) -> SkipReason | None:
+    """Why it may not be sent, if it may not."""
+    if delivery.channel:
         return None
-    asked = row.purpose not in _UNASKED
-    why = row.everywhere or (row.here if asked else None)
+    asked = delivery.purpose not in _UNASKED
+    why = against.everywhere or (against.here if asked else None)
     if why is not None:
         known = {str(SkipReason.UNSUBSCRIBED): SkipReason.UNSUBSCRIBED, str(SkipReason.ERASED): SkipReason.ERASED}
         return known.get(why, SkipReason.SUPPRESSED)
-    if not row.address and row.details == "{}":
+    if not delivery.address:
         return SkipReason.ERASED
-    if asked and row.list and row.subscriber is not None:
-        if row.subscription == "pending":
-            return SkipReason.NOT_CONFIRMED
-        if row.subscription != "confirmed":
-            return SkipReason.UNSUBSCRIBED
+    if asked and delivery.list and delivery.subscriber is not None and against.subscription != "confirmed":
+        return SkipReason.NOT_CONFIRMED if against.subscription == "pending" else SkipReason.UNSUBSCRIBED
     return None
+
+
+def may_go(against: Against) -> bool:
+    """Whether its mailing is open, and its edition not held or dropped."""
+    return bool(against.is_open) and against.edition_state not in BARRED
 
 
 def holders(connection: Connection) -> list[str]:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import consent
 from tidings.store import schema as t
-from tidings.store.claims import BARRED, asked, refusal
+from tidings.store.claims import looked_at, may_go, refusal
 from tidings.store.engine import rows_of
 from tidings.store.settling import give_back, settle, skip
 
@@ -47,18 +46,17 @@ def hand_over(
         return Permission((), (), version)
     keys = json.dumps([(delivery.id, delivery.fence) for delivery in group])
     arguments = {"rows": keys, "owner": owner, "real_now": real_now}
-    ours = set(connection.execute(_permit(connection.dialect.name), arguments).scalars())
+    ours = set(connection.execute(permit_statement(connection.dialect.name), arguments).scalars())
     mine = [delivery for delivery in group if delivery.id in ours]
     # After the rows, in the order in which whoever cancels takes the same locks.
     current = consent.held_version(connection)
     if current == version:
         return Permission(tuple(mine), (), current)
-    again = {row.id: row for row in connection.execute(asked().where(t.deliveries.c.id.in_(list(ours))))}
     handed, skipped, back = [], [], []
-    for delivery in mine:
-        row = again[delivery.id]
-        reason = refusal(row)
-        if not _may_go(row) or row.address_hash != delivery.address_hash:
+    hashes = {delivery.id: delivery.address_hash for delivery in mine}
+    for delivery, against in looked_at(connection, hashes):
+        reason = refusal(delivery, against)
+        if not may_go(against) or delivery.address_hash != hashes[delivery.id]:
             back.append(delivery)
         elif reason is not None:
             skipped.append((delivery, reason))
@@ -70,7 +68,8 @@ def hand_over(
 
 
 @lru_cache
-def _permit(dialect: str) -> TextClause:
+def permit_statement(dialect: str) -> TextClause:
+    """Takes `rows` of (delivery, fence), `owner` and `real_now`; gives the ids that it changed."""
     return text(f"""
         UPDATE deliveries SET
             state = 'handed',
@@ -82,17 +81,14 @@ def _permit(dialect: str) -> TextClause:
     """).bindparams(bindparam("real_now", type_=t.Moment()))  # noqa: S608
 
 
-def _may_go(row: Any) -> bool:
-    return bool(row.open) and row.edition_state not in BARRED
-
-
 def may_begin(connection: Connection, delivery: Delivery, *, owner: str) -> int | None:
     """Asked when the counter has moved on: for which state of consent a handed message may begin, if it may.
 
     It is still ours, its mailing is open, and who it is for has not left.
     """
     version = consent.version(connection)
-    row = connection.execute(asked().where(t.deliveries.c.id == delivery.id)).one_or_none()
-    if row is None or row.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.HANDED:
-        return None
-    return version if _may_go(row) and refusal(row) is None else None
+    for row, against in looked_at(connection, [delivery.id]):
+        if against.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.HANDED:
+            return None
+        return version if may_go(against) and refusal(row, against) is None else None
+    return None

@@ -16,7 +16,8 @@ from tidings.store.engine import rows_of
 
 
 @lru_cache
-def _accept(dialect: str) -> TextClause:
+def accept_statement(dialect: str) -> TextClause:
+    """Takes `rows` of (delivery, fence, receipt, via), `owner` and `now`; gives the ids that it changed."""
     return text(f"""
         UPDATE deliveries SET
             state = 'accepted', reason = '', attempts = attempts + 1, receipt = given.receipt, via = given.via,
@@ -33,7 +34,7 @@ def accept(connection: Connection, owner: str, taken: Sequence[tuple[int, int, s
     if not taken:
         return set()
     arguments = {"rows": json.dumps(taken), "owner": owner, "now": now}
-    return set(connection.execute(_accept(connection.dialect.name), arguments).scalars())
+    return set(connection.execute(accept_statement(connection.dialect.name), arguments).scalars())
 
 
 def renew(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
