@@ -601,3 +601,24 @@ def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
     repeated = idempotency is Idempotency.NATIVE
     assert [row["state"] for row in rows(store)] == ["accepted" if repeated else "in_doubt"]
     assert len(room.keys) == repeated
+
+
+def test_who_is_stopped_between_the_look_at_the_lease_and_the_intent_sends_nothing(store: Store, sink: Sink) -> None:
+    """SIGSTOP right there: the other process found no intent, gave the row back and sent it."""
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
+    sleeper, other = liveness.acquire(store), liveness.acquire(store)
+    seconds = 0.0
+
+    def sleep() -> None:
+        nonlocal seconds
+        seconds += 3_600
+        later = datetime.now(UTC) + timedelta(hours=1)
+        recover(store, other, now=NOW, policies=ResendPolicies(), real_now=later)
+        deliverer(store, other, sink.port).run_until_idle()
+
+    stale = deliverer(store, sleeper, sink.port, boot_clock=lambda: seconds, reached=_at("before-intent", 1, sleep))
+    stale.run_until_idle()
+    assert [row["doubts"] for row in rows(store)] == [0]
+    assert len(sink.taken()) == 1
+    sleeper.release()
+    other.release()

@@ -440,6 +440,12 @@ class Desk:
         except (OSError, DBAPIError) as error:
             self.stalled(f"the journal cannot be written: {error}")
             return False
+        if task.end - setting.boot_clock() <= 0:
+            # Stopped right before the intent stood: somebody else may have found none, and sent it. Who is stopped
+            # after this look is found to be in doubt first.
+            with contextlib.suppress(OSError, DBAPIError):
+                self._writer.outcome(delivery.id, delivery.fence, Outcome(Verdict.NOT_STARTED))
+            return False
         self._begun.add(delivery.id)
         setting.reached("after-intent")
         return True

@@ -18,6 +18,10 @@ BUSY_TIMEOUT = 30.0
 """Seconds that a writer waits for another one on SQLite."""
 
 
+_STILL = 60
+"""Seconds that a write transaction on PostgreSQL may stand still; far below a lease."""
+
+
 class Store:
     """One database. Use `read()` and `write()`; nothing else begins a transaction.
 
@@ -55,6 +59,9 @@ class Store:
             connection = connection.execution_options(tidings_write=True)
             try:
                 with connection.begin():
+                    if not self.is_sqlite:
+                        # Who stands still in mid-transaction, or whose machine does, must not hold its rows for ever.
+                        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_STILL}s'")
                     yield connection
             finally:
                 door = connection.info.pop(_DOOR, None)
