@@ -1,7 +1,7 @@
-"""Our real processes, forked from one that has imported everything, so that a thousand of them are cheap.
+"""What runs in the processes that are tormented: `python -m tests.faults.child`, which `tests.faults.warm` starts.
 
-`Warm` is what a test holds: it starts `python -m tests.faults.child`, which forks a newsroom's beat or a sink whenever
-it is asked. Each child is a process like any other: it opens its own store, takes its own lock, dies by a signal.
+It imports everything once, and forks a newsroom's beat or a sink whenever it is asked, so that a thousand of them are
+cheap. Each child is a process like any other: it opens its own store, takes its own lock, dies by a signal.
 
 What a child may be told (`Spec`): to end itself by SIGKILL, or stop itself by SIGSTOP, when it passes a named point for
 the so manieth time; to dawdle at points; to have a small disk, an impatient database, a short lease, a wrong clock.
@@ -11,17 +11,17 @@ The points are those that the product names to `Runtime(reached=...)`, and every
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,78 +82,6 @@ class Said:
         return said
 
 
-# -- in the parent ----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Process:
-    """A child of the warm process."""
-
-    pid: int
-    port: int
-    warm: Warm
-
-    def kill(self) -> int:
-        """End it now; returns what `wait` does."""
-        os.kill(self.pid, signal.SIGKILL)
-        return self.wait()
-
-    def wait(self) -> int:
-        """Until it has ended: its exit code, or minus the number of the signal."""
-        return int(self.warm.ask(do="wait", pid=self.pid)["code"])
-
-    def is_stopped(self) -> bool:
-        """Whether it stands still (SIGSTOP), or has ended."""
-        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0]
-        return state in "TZ"
-
-
-class Warm:
-    """One process that has imported everything. For one thread at a time."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.child"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
-        self.ask(do="ready")
-
-    def ask(self, **what: Any) -> dict[str, Any]:
-        """One line each way."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(what) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "the warm process has died"
-        found: dict[str, Any] = json.loads(answer)
-        return found
-
-    def beat(self, spec: Spec) -> Process:
-        """One beat of a newsroom, in a process of its own."""
-        return Process(self.ask(do="beat", spec=asdict(spec))["pid"], 0, self)
-
-    def sink(self, kind: str, journal: Path, plan: Plan, root: Path, url: str) -> Process:
-        """A sink (smtp or http), in a process of its own."""
-        answer = self.ask(
-            do="sink", kind=kind, journal=str(journal), plan=asdict(plan), root=str(root), url=url
-        )  # fmt: skip
-        return Process(answer["pid"], answer["port"], self)
-
-    def close(self) -> None:
-        """End it. Children that nobody ended live on, so end them first."""
-        self._process.communicate(timeout=30)
-
-    def __enter__(self) -> Warm:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-# -- in the warm process ----------------------------------------------------------------------------------------------
-
-
 def _serve() -> None:
     # All that a beat needs, so that a fork has it.
     import tidings.cli
@@ -175,6 +103,10 @@ def _serve() -> None:
         print(json.dumps(answer), flush=True)
 
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
 def _fork(work: Any) -> int:
     """A child that does `work` and ends; it never returns into the parent's loop."""
     pid = os.fork()
@@ -183,6 +115,7 @@ def _fork(work: Any) -> int:
     code = 1
     try:
         # The pipes belong to the parent alone: a child that lives on must not hold them open.
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
@@ -219,6 +152,10 @@ def _doubts(store: Any, address: str) -> int:
     return max((row.doubts for row in rows), default=0)
 
 
+_DAWDLES = {"before-intent": 0.5}
+"""How often a pause is made at a point where it could let through what should not pass."""
+
+
 class _Hook:
     """What `reached` does in a child."""
 
@@ -247,7 +184,11 @@ class _Hook:
             if mine:
                 self._left -= 1
             now = mine and self._left == 0
-            pause = self._dice.random() * spec.dawdle if spec.dawdle and self._dice.random() < 0.1 else 0.0
+            pause = (
+                self._dice.random() * spec.dawdle
+                if spec.dawdle and self._dice.random() < _DAWDLES.get(point, 0.1)
+                else 0.0
+            )
         if now:
             os.kill(os.getpid(), spec.act)
         if pause and point not in ("statement", "before-commit", "after-commit"):

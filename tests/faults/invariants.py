@@ -33,6 +33,8 @@ from tests.faults.plan import LOSES_REPLY
 
 ENDED = frozenset({"accepted", "rejected", "skipped", "cancelled", "quarantined"})
 MAY_HAVE_ARRIVED = frozenset({"accepted", "in_doubt"})
+NOTED = 3_000_000
+"""Nanoseconds in which a process notes an intent that it has written. Senders dawdle for longer where it matters."""
 LEFT = frozenset({"unsubscribed", "suppressed", "erased"})
 BEATS = 12
 """Beats after the last fault in which everything has to end."""
@@ -225,17 +227,21 @@ def _nobody_who_left(evidence: Evidence, mails: _Mails, verdict: Verdict) -> Non
         if mails.to.get(address):
             verdict.late += 1
             verdict.broken.append(f"I3: {address} had left or never joined, and was mailed")
-    starts = {c: [event["t"] for event in events] for c, events in mails.began.items()}
+    bodies: dict[int, list[Event]] = defaultdict(list)
+    for event in evidence.smtp:
+        if event["e"] == "body":
+            bodies[event["c"]].append(event)
+    begun = [event["t"] for events in bodies.values() for event in events] + [event["t"] for event in evidence.http]
     addresses = {row["id"]: row["address"] for row in evidence.rows}
     known = [(when, addresses.get(delivery, "")) for when, delivery in evidence.intents if delivery is not None]
     for address, when in evidence.left:
-        late = [moment for moment, who in known if who == address and moment > when]
+        late = [moment for moment, who in known if who == address and moment > when + NOTED]
         if not known:
-            # Without names: an intent stands for the next message of its connection. So of what begins later only the
-            # first message of a connection can have had its intent before, and no more than had one and had not begun.
-            begun = sum(moment <= when for moments in starts.values() for moment in moments)
-            ahead = sum(moment <= when for moment, _ in evidence.intents) - begun
-            for events in mails.began.values():
+            # Without names: an intent stands for the next body on its connection. So of what begins later only the
+            # first body of a connection can have had its intent before, and no more than had one and had not begun.
+            ahead = sum(moment <= when + NOTED for moment, _ in evidence.intents)
+            ahead -= sum(moment <= when for moment in begun)
+            for events in bodies.values():
                 after = [event for event in events if event["t"] > when]
                 late += [e["t"] for e in after if e["to"] == address and (e is not after[0] or ahead <= 0)]
         if late:

@@ -16,9 +16,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from tests.faults import journal
-from tests.faults.child import Process, Said, Spec, Warm
+from tests.faults.child import Said, Spec
 from tests.faults.invariants import BEATS, Evidence, Verdict, judge
 from tests.faults.plan import Plan
+from tests.faults.warm import Process, Warm
 from tests.faults.world import CONNECTIONS, SCHEDULE, SLOT, Template
 from tidings.store import editions, ledger, schedules
 from tidings.store import schema as t
@@ -119,6 +120,20 @@ class Round:
         with self.store.read() as connection:
             states = {one.state.value for one in editions.editions(connection)}
         return not self._waiting() and states <= {"done", "cancelled", "superseded"} and bool(states)
+
+    def is_all_mailed(self) -> bool:
+        """Whether there is an edition of which no mail goes on by itself; posts may still wait for their hour."""
+        waiting = self._waiting()
+        with self.store.read() as connection:
+            rows = list(ledger.entries(connection))
+        return bool(rows) and not any(row.id in waiting and not row.channel for row in rows)
+
+    def not_yet_mailed(self) -> list[str]:
+        """Addresses of mails that wait, in the order in which they are served; without those who have left."""
+        gone = {address for address, _ in self.left}
+        with self.store.read() as connection:
+            rows = [row for row in ledger.entries(connection) if row.state in ledger.UNFINISHED]
+        return [row.address for row in rows if row.address and row.address not in gone]
 
     def verdict(self) -> Verdict:
         """Judge what is left."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from tests.faults.cases import CASES, Case
-from tests.faults.child import Said, Warm
+from tests.faults.child import Said
 from tests.faults.invariants import Verdict
 from tests.faults.rounds import Round, measured, one_round
+from tests.faults.warm import Warm
 from tests.faults.world import Template
 from tests.postgresql import Server
 

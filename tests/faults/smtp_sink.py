@@ -1,9 +1,9 @@
 """An SMTP server that notes what it takes before it says so, and that fails by a plan.
 
-Its journal has `open`, `mail` (a message begins), `rcpt`, `data` (if it was refused), `dot` (the final dot was
-received: `taken` says whether the message counts as delivered), `reply` (what was said to the dot, once it was sent)
-and `close`, each with `c`, the number of the connection. Where a recipient has had a message already, `rcpt` and
-`dot` carry `doubts`: how often the ledger knew one of theirs to be in doubt at that very moment.
+Its journal has `open`, `mail` (a message begins), `rcpt`, `data` (if it was refused), `body` (its first line came),
+`dot` (the final dot was received: `taken` says whether the message counts as delivered), `reply` (what was said to the
+dot, once it was sent) and `close`, each with `c`, the number of the connection. Where a recipient has had a message
+already, `rcpt` and `dot` carry `doubts`: how often the ledger knew one of theirs to be in doubt at that very moment.
 """
 
 from __future__ import annotations
@@ -169,13 +169,15 @@ class Session:
         return True
 
     def _message(self, reader: BufferedReader) -> None:
-        lines = []
+        lines: list[bytes] = []
         if self._step == "body":
             reader.read(64)
             self._reset()
         while (line := reader.readline()) != b".\r\n":
             if not line.endswith(b"\n"):
                 raise _Ended
+            if not lines:
+                self._note("body", to=self._recipient)
             lines.append(line)
         fault = self._fault if self._step == "dot" else ""
         taken = not fault or (not fault[0].isdigit() and fault != "rst")

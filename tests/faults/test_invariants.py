@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.invariants import BEATS, Evidence, judge
+from tests.faults.invariants import BEATS, NOTED, Evidence, judge
 from tests.faults.journal import Event
 
 READERS = ("ann", "bob", "cat")
@@ -26,6 +26,7 @@ def _said(number: int, name: str, *, c: int = 1, at: int = 0, **rcpt: Any) -> li
     return [
         {"t": at + 1, "e": "mail", "c": c},
         {"t": at + 2, "e": "rcpt", "c": c, "to": name, "say": "250", **rcpt},
+        {"t": at + 4, "e": "body", "c": c, "to": name},
         {"t": at + 5, "e": "dot", "c": c, "to": name, "mid": f"<{name}>", "id": f"Q{number}", "taken": True,
          "fault": "", "size": 9},
     ]  # fmt: skip
@@ -152,7 +153,7 @@ def _after_leaving(e: Evidence) -> None:
 
 def _intent_after_leaving(e: Evidence) -> None:
     """The only one ahead of its message, and the delivery is known."""
-    e.left = [("ann", 9)]
+    e.left = [("ann", 9 - NOTED)]
     e.intents = [(10, 1), (20, 2), (30, 3)]
 
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.acceptance.world import SECRET, item
-from tests.faults.child import Warm
 from tests.faults.plan import Plan
+from tests.faults.warm import Warm
 from tests.postgresql import Server
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import tick
