@@ -1,14 +1,14 @@
 """The rate of sending, side by side with other senders.
 
-    python -m bench.delivery [--case F]... [--rounds 7] [--recipients 20000] [--size 60] [--quick] [--json]
+    python -m bench.delivery [--case F]... [--rounds 7] [--recipients 20000] [--quick] [--json]
 
 Cases: S, into Postfix's smtp-sink. F, into a sink of our own in C that is never the bottleneck. DKIM, into F with
 RSA-2048 on every message. far, into F at 10 ms a reply over 16 connections, with pipelining and without.
 SMALL and LARGE: F with 20 KB a message, and with 100,000 recipients.
 
 Rounds are interleaved and each has a fresh sink; sender and sink have a core each. Ratios are taken round by round:
-trust them, not the rates. After each run the sink must have every recipient once, and a message that it kept must be
-that reader's own.
+trust them, not the rates. After each run the C sink must have every recipient once, and the messages that it kept must
+be their reader's own; smtp-sink only counts.
 """
 
 from __future__ import annotations

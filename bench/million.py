@@ -105,10 +105,10 @@ def sending(bench: Bench, template: Path, readers: int) -> dict[str, Any]:
     """Memory of one process that composes and sends, and whether everybody got it."""
     root = bench.folder / f"sending-{readers}"
     shutil.copytree(template, root)
-    sink = CSink(bench.folder / f"sink-{readers}")
-    configure(root, port=sink.port, languages=LANGUAGES, topics=TOPICS)
-    found = bench.child(["whole", str(root)])
-    sink.taken()
+    with CSink(bench.folder / f"sink-{readers}") as sink:
+        configure(root, port=sink.port, languages=LANGUAGES, topics=TOPICS)
+        found = bench.child(["whole", str(root)])
+        sink.taken()
     recipients = sink.recipients()
     if len(recipients) != readers or len(set(recipients)) != readers:
         raise CheckError(f"{len(recipients):,} recipients, {len(set(recipients)):,} different, not {readers:,}")

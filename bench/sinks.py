@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 PLACE = Path(__file__).parents[1] / ".bench"
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -58,8 +59,27 @@ def built_sink() -> Path:
     return program
 
 
-class CSink:
-    """The C sink on a free port. `taken` ends it; its log and samples stand in `folder`."""
+class Sink:
+    """A sink on a free port, until `taken` or the end of a `with`."""
+
+    port: int
+    _process: subprocess.Popen[str]
+
+    def taken(self) -> Taken:
+        """End it; what it took."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+class CSink(Sink):
+    """The C sink. Its log and samples stand in `folder`."""
 
     def __init__(self, folder: Path, *, delay_ms: int = 0, pipelining: bool = True, every: int = EVERY) -> None:
         self.log = folder / "log"
@@ -89,18 +109,13 @@ class CSink:
         found = json.loads(said)
         return Taken(found["messages"], found["cpu"], found["most"], found["bytes"])
 
-    def end(self) -> None:
-        """End it, if it has not ended."""
-        if self._process.poll() is None:
-            self.taken()
-
     def recipients(self) -> list[str]:
         """Of each message it took, once it has ended."""
         return [line.partition("\t")[2] for line in self.log.read_text().splitlines()]
 
 
-class PostfixSink:
-    """`smtp-sink` on a free port. It counts; it keeps no recipients."""
+class PostfixSink(Sink):
+    """`smtp-sink`. It counts; it keeps no recipients."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -112,7 +127,7 @@ class PostfixSink:
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         command = pinned([postfix("smtp-sink"), "-c", *user, f"127.0.0.1:{self.port}", "64"], SINK_CORE)
         self._process = subprocess.Popen(
-            command, stdout=self._said, stderr=subprocess.DEVNULL, env=postfix_env(), stdin=subprocess.DEVNULL
+            command, stdout=self._said, stderr=subprocess.DEVNULL, env=postfix_env(), text=True
         )
         for _ in range(200):
             with socket.socket() as probe:

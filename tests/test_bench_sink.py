@@ -68,9 +68,8 @@ def client(sink: CSink) -> Iterator[Client]:
 
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[CSink]:
-    made = CSink(tmp_path / "sink", every=1)
-    yield made
-    made.end()
+    with CSink(tmp_path / "sink", every=1) as made:
+        yield made
 
 
 def test_it_offers_what_a_sender_may_use(sink: CSink) -> None:
@@ -193,9 +192,8 @@ def test_a_reply_comes_late_by_as_much_for_many_commands_as_for_one(tmp_path: Pa
 
 
 def test_without_pipelining(tmp_path: Path) -> None:
-    sink = CSink(tmp_path / "sink", pipelining=False)
-    made = Client(sink.port)
-    made.say(b"EHLO bench.example\r\n")
-    assert "PIPELINING" not in made.reply()
-    made.socket.close()
-    sink.end()
+    with CSink(tmp_path / "sink", pipelining=False) as sink:
+        made = Client(sink.port)
+        with made.socket:
+            made.say(b"EHLO bench.example\r\n")
+            assert "PIPELINING" not in made.reply()
