@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 
-from tests.faults import table
+from tests.faults import million, table
 from tests.faults.cases import CASES
 from tests.faults.run import Run
 from tests.postgresql import Server
@@ -22,15 +22,18 @@ def main() -> int:
     parser.add_argument("--database", choices=[*POINTS, "both"], default="both")
     parser.add_argument("--points", type=int, help="how often to kill -9 (1,000 on SQLite, 300 on PostgreSQL)")
     parser.add_argument("--seed", type=int, help="of the first round of each fault; the next ones follow")
-    parser.add_argument("--case", action="append", choices=list(CASES), help="this fault alone; may be repeated")
+    parser.add_argument("--case", action="append", choices=[*CASES, "million"], help="this one; may be repeated")
     parser.add_argument("--rounds", type=int, help="so many rounds of each fault instead of points")
     parser.add_argument("--minutes", type=float, help="begin no round after that, for each database")
-    parser.add_argument("--readers", type=int, default=100)
+    parser.add_argument("--readers", type=int, help="in each newsroom (100; a million in the case of that name)")
+    parser.add_argument("--kills", type=int, default=20, help="of the case `million`")
     parser.add_argument("--lanes", type=int, default=2, help="rounds at the same time")
     parser.add_argument("--write", action="store_true", help="write the table into docs/guarantees.md")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", flush=True)
+    if asked.case == ["million"]:
+        return _million(asked, seed)
     runs = []
     for database in POINTS if asked.database == "both" else [asked.database]:
         if database == "postgresql" and not Server.is_installed():
@@ -43,7 +46,7 @@ def main() -> int:
             seed=seed,
             cases=asked.case,
             rounds=asked.rounds,
-            readers=asked.readers,
+            readers=asked.readers or 100,
             lanes=asked.lanes,
             seconds=asked.minutes * 60 if asked.minutes else None,
             say=lambda line: print(line, flush=True),
@@ -64,6 +67,22 @@ def main() -> int:
             arguments += ["--seed", str(seed)]
         table.write(runs, f"make faults ARGS={shlex.quote(' '.join(arguments))}")
     return int(any(run.broken for run in runs))
+
+
+def _million(asked: argparse.Namespace, seed: int) -> int:
+    """On one database: it takes its time."""
+    database = "sqlite" if asked.database == "both" else asked.database
+    found = million.run(
+        database=database,
+        seed=seed,
+        readers=asked.readers or 1_000_000,
+        kills=asked.kills,
+        say=lambda line: print(line, flush=True),
+    )
+    print(f"\n{table.million(found)}")
+    if asked.write:
+        table.write_million(found, f"make faults ARGS='--case million --database {database} --seed {seed}'")
+    return int(found.broken)
 
 
 if __name__ == "__main__":

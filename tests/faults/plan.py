@@ -42,6 +42,8 @@ class Plan:
     delay: float = 0.0
     pipelining: bool = True
     refuses: bool = False
+    terse: bool = False
+    """Note only the final dots, and who is reached for again."""
     spares: str = "comms@"
     """Whose mail begins so is left alone: what a person must hear of."""
 

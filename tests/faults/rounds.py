@@ -111,7 +111,8 @@ class Round:
                 return
         self._beats = BEATS + 1
 
-    def _waiting(self) -> frozenset[int]:
+    def waiting(self) -> frozenset[int]:
+        """Ids of rows that would go on by themselves."""
         with self.store.read() as connection:
             return frozenset(connection.execute(select(t.deliveries.c.id).where(ledger.goes_on())).scalars())
 
@@ -119,11 +120,11 @@ class Round:
         """Whether every edition has ended, and nothing goes on by itself."""
         with self.store.read() as connection:
             states = {one.state.value for one in editions.editions(connection)}
-        return not self._waiting() and states <= {"done", "cancelled", "superseded"} and bool(states)
+        return not self.waiting() and states <= {"done", "cancelled", "superseded"} and bool(states)
 
     def is_all_mailed(self) -> bool:
         """Whether there is an edition of which no mail goes on by itself; posts may still wait for their hour."""
-        waiting = self._waiting()
+        waiting = self.waiting()
         with self.store.read() as connection:
             rows = list(ledger.entries(connection))
         return bool(rows) and not any(row.id in waiting and not row.channel for row in rows)
@@ -137,7 +138,7 @@ class Round:
 
     def verdict(self) -> Verdict:
         """Judge what is left."""
-        waiting = self._waiting()
+        waiting = self.waiting()
         with self.store.read() as connection:
             rows = [one.as_json() | {"address": one.address} for one in ledger.entries(connection)]
             counts = ledger.counts(connection)

@@ -65,6 +65,8 @@ class Session:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _note(self, what: str, **details: object) -> None:
+        if self._sink.plan.terse and what != "dot":
+            return
         self._sink.journal.note(what, c=self._number, **details)
 
     def _say(self, line: str) -> None:

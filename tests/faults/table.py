@@ -7,10 +7,10 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.faults.million import Found
 from tests.faults.run import Run, Tally
 
 PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
-_BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
 _HEAD = (
     "| fault | points | messages | lost | doubled | known to be in doubt | posts doubled | mailed after leaving "
     "| waits for a person | seeds |"
@@ -46,15 +46,32 @@ def report(run: Run) -> str:
     return "\n".join(lines)
 
 
+def million(found: Found) -> str:
+    """In one sentence."""
+    return (
+        f"{found.readers:,} readers, {found.kills} times kill -9, {found.messages:,} messages taken: "
+        f"{found.lost} lost, {found.doubled} doubled, {found.doubled - found.unknown} of them known to be in doubt "
+        f"before, {found.waiting + found.set_aside} wait for a person; {found.seconds:,.0f} s."
+    )
+
+
+def write_million(found: Found, command: str) -> None:
+    """Into the page, between its own two marks."""
+    _put("<!-- million -->", "<!-- /million -->", f"{million(found)} Made by `{command}`.")
+
+
 def write(runs: Sequence[Run], command: str) -> None:
     """Into the page, between its two marks."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
     parts = [
         f"Made by `{command}` with Python {platform.python_version()} on {os.cpu_count()} cores. To play one round "
         "again: `python -m tests.faults --database DATABASE --case NAME --seed SEED --rounds 1`."
     ]
     names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
     parts += [f"### {names[run.database]}: {kills(run):,} times kill -9\n\n{report(run)}" for run in runs]
-    PAGE.write_text(f"{before}{_BEGIN}\n" + "\n\n".join(parts) + f"\n{_END}{after}", encoding="utf-8")
+    _put("<!-- faults -->", "<!-- /faults -->", "\n\n".join(parts))
+
+
+def _put(begin: str, end: str, text: str) -> None:
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

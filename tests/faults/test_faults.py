@@ -10,6 +10,7 @@ import random
 import pytest
 
 from tests.conftest import missing
+from tests.faults import million
 from tests.faults.cases import CASES
 from tests.faults.run import Run
 from tests.postgresql import Server
@@ -40,6 +41,15 @@ def test_a_round_of_every_fault_on_sqlite() -> None:
 def test_a_round_of_some_faults_on_postgresql() -> None:
     run = _torment("postgresql", cases=FEW, rounds=1, readers=READERS)
     assert all(tally.total.messages for tally in run.tallies)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_long_send_killed_again_and_again() -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    found = million.run(database="sqlite", seed=seed, readers=30_000, kills=8, say=print)
+    assert found.kills >= 5, f"seed {seed}"
+    assert not found.broken, f"seed {seed}: {found}"
 
 
 @pytest.mark.slow
