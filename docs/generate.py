@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from tidings import plugins
 from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, Select
-from tidings.config.settings import Document, Feed, MailingList, Notify, Site, Web
+from tidings.config.settings import Document, Feed, Keep, MailingList, Notify, Site, Web
 from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.mailview import EditionView, FileView, ItemView, MailList, MailSite, PictureView, SectionView
@@ -172,6 +172,7 @@ def tidings_yaml() -> str:
         ("feeds.NAME", Feed),
         ("lists.NAME", MailingList),
         ("notify", Notify),
+        ("keep", Keep),
     ):
         parts.append(f"## {title}\n\n{fields(model)}")
     for group, built_in, title in (
@@ -211,7 +212,7 @@ def item_files() -> str:
 
 def commands() -> str:
     """Every command with its arguments."""
-    from tidings.cli import editions, people, records, rooms, service  # noqa: F401
+    from tidings.cli import editions, people, records, rooms, service, upkeep  # noqa: F401
     from tidings.cli.app import app
 
     parts = [

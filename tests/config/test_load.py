@@ -215,9 +215,6 @@ def test_a_mistake_in_tidings_yaml(tmp_path: Path, good: str, bad: str, expected
          "9:36: 'metrics' (an address for metrics) is not in this version yet. Remove the key"),
         ("  rate: 50/s", "  dkim: {domain: example.org, selector: s1, key: x}",
          "23:3: 'dkim' (signing with DKIM) is not in this version yet. Remove the key"),
-        ("notify:", "keep: {ledger: 400d}\nnotify:",
-         "39:1: 'keep' (retention) is not in this version yet. Remove the key"),
-        ("notify:", "keep:\nnotify:", "39:1: 'keep' (retention) is not in this version yet. Remove the key"),
     ],
 )  # fmt: skip
 def test_what_comes_later_is_refused_by_name(tmp_path: Path, good: str, bad: str, expected: str) -> None:

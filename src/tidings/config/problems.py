@@ -23,7 +23,6 @@ Path = tuple[str | int, ...]
 _LATER = {
     ("mail", "dkim"): "signing with DKIM",
     ("web", "metrics"): "an address for metrics",
-    ("keep",): "retention",
 }
 _EMPTY_LIST = "write at least one: `- ...` on a line of its own"
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
 from tidings.config.schedule import Schedule
@@ -18,6 +19,7 @@ from tidings.config.types import (
     Address,
     Bool,
     Colour,
+    Duration,
     Int,
     Languages,
     Line,
@@ -33,6 +35,8 @@ from tidings.config.types import (
 )
 from tidings.model.cadence import load_zone
 from tidings.model.item import Media
+
+_SHORTEST = timedelta(days=30)
 
 
 class Site(Frozen):
@@ -115,6 +119,24 @@ class Notify(Frozen):
     channel: Name | None = Field(default=None, description="A channel to tell.")
 
 
+class Keep(Frozen):
+    """How long what happened is kept; without it, for good."""
+
+    ledger: Duration | None = Field(
+        default=None,
+        description="Age at which deliveries are taken out of the ledger, such as 400d. Their counts stay, and who had "
+        "which story.",
+    )
+
+    @field_validator("ledger", mode="after")
+    @classmethod
+    def _long_enough(cls, value: timedelta | None) -> timedelta | None:
+        """What comes back for a message does so within days, and a person asks within weeks."""
+        if value is not None and value < _SHORTEST:
+            raise ValueError("deliveries are kept for 30 days at least; write it like 400d")
+        return value
+
+
 class Document(Frozen):
     """The whole of tidings.yaml."""
 
@@ -130,6 +152,7 @@ class Document(Frozen):
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
     notify: Notify = Field(default=Notify(), description="Who is told when something needs a look.")
+    keep: Keep = Field(default=Keep(), description="How long what happened is kept.")
 
 
 class Newsroom(Document):

@@ -11,7 +11,7 @@ from tidings.config.checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import consent, editions, ledger, schedules, subscribers
+from tidings.store import consent, editions, kept, ledger, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.items import load_story
 
@@ -105,6 +105,8 @@ def _carried(connection: Connection, delivery: int, story: str) -> bool:
 
 def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int, address: str) -> list[str]:
     people = list(subscribers.subscriptions(connection, address=address))
+    if story in subscribers.had(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
+        return [f"{story} was sent to them, longer ago than the ledger goes back (`keep`)."]
     lines = [f"{story} was never in anything addressed to them."]
     items = load_story(connection, story)
     if any(item.withdrawn for item in items):
@@ -113,17 +115,24 @@ def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: i
         used = schedules.used_since(connection, schedule, 0)
         if story in used:
             edition = editions.get_edition(connection, used[story])
+            thinned = bool(kept.tallied(connection, edition=edition.id))
             mine = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
-            lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people)}.")
+            lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people, thinned)}.")
         elif story in schedules.used_stories(connection, schedule):
             lines.append(f"Schedule {schedule} does not send it: it was out before the schedule first ran.")
     return lines
 
 
 def _why_not(
-    newsroom: Newsroom, items: list[Item], mine: list[ledger.Entry], people: list[subscribers.Subscription]
+    newsroom: Newsroom,
+    items: list[Item],
+    mine: list[ledger.Entry],
+    people: list[subscribers.Subscription],
+    thinned: bool,
 ) -> str:
     """Why an edition that carried a story did not bring it to this reader."""
+    if not mine and thinned:
+        return "; whether to them, the ledger no longer says (`keep`)"
     if not mine:
         return ", but they were not among those it was for (another list or frequency)"
     if mine[0].state == "skipped":

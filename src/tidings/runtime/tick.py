@@ -20,6 +20,7 @@ from tidings.pipeline.compose import Composed
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.publish import Published, publish
 from tidings.pipeline.recover import recover
+from tidings.pipeline.retain import retain
 from tidings.pipeline.select import Story, fits, is_note, stories_of
 from tidings.runtime.newsroom import Runtime
 from tidings.store import editions, ledger, restored, schedules, subscribers
@@ -63,6 +64,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
         if composed is not None:
             done.composed.append(composed)
     open_and_close(runtime, now)
+    retain(runtime.store, runtime.newsroom.keep.ledger, now)
     done.told = tell(runtime, now)
     if deliver:
         delivered = runtime.deliver()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 
 from tidings.model.delivery import TERMINAL, DeliveryState
 from tidings.model.errors import InputError, RefusedError
-from tidings.store import consent
+from tidings.store import consent, kept
 from tidings.store import schema as t
 from tidings.store.consent import address_hash
 from tidings.store.engine import insert_once
@@ -255,14 +256,15 @@ def _entry(row: Row[Any]) -> Entry:
 
 
 def counts(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> dict[str, int]:
-    """Deliveries by state, of everything or of one edition or mailing: always summed over the rows."""
+    """Deliveries by state, of everything or of one edition or mailing: rows, and what `keep` took."""
     d = t.deliveries.c
     query = select(d.state, func.count()).group_by(d.state)
     if edition is not None:
         query = query.where(d.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)))
     if mailing is not None:
         query = query.where(d.mailing == mailing)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    found = Counter({row[0]: row[1] for row in connection.execute(query)})
+    return dict(found + kept.tallied(connection, edition=edition, mailing=mailing))
 
 
 def reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], int]:
@@ -274,7 +276,8 @@ def reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], in
         .where(d.state.in_((DeliveryState.SKIPPED, DeliveryState.REJECTED, DeliveryState.QUARANTINED)))
         .group_by(d.state, d.reason)
     )
-    return {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    found = Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
+    return dict(found + kept.tallied_reasons(connection, edition))
 
 
 def resolve(

@@ -320,6 +320,29 @@ deliveries = Table(
     sqlite_autoincrement=True,
 )
 
+had = Table(
+    "had",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("selection", RowId, nullable=False, index=True),
+    Column("subscribers", LargeBinary, nullable=False, comment="their ids in order, as zlib over JSON"),
+    comment="Who was served with what, once `keep` has taken the deliveries: no story goes to a reader twice.",
+    sqlite_autoincrement=True,
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("mailing", RowId, primary_key=True, autoincrement=False),
+    Column("list", String, primary_key=True),
+    Column("language", String, primary_key=True),
+    Column("state", String, primary_key=True),
+    Column("reason", String, primary_key=True, comment="of those that were skipped"),
+    Column("returned", String, primary_key=True),
+    Column("count", Integer, nullable=False),
+    comment="Deliveries that `keep` has taken, counted.",
+)
+
 journal = Table(
     "journal",
     metadata,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
 from tidings.model.delivery import DeliveryState
-from tidings.store import consent
+from tidings.store import consent, kept
 from tidings.store import schema as t
 from tidings.store.editions import newest_edition
 
@@ -294,6 +294,11 @@ def had(
         query = query.where(d.subscriber.in_(list(subscribers)))
     for row in connection.execute(query):
         found.setdefault(row.subscriber or 0, set()).add(row.story)
+    if channel is None:
+        for old in kept.served(connection, stories):
+            if old.what != "correction":
+                for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
+                    found.setdefault(reader, set()).add(old.story)
     return found
 
 
@@ -317,15 +322,25 @@ def owed_corrections(
     )
     stale: dict[int, set[str]] = {}
     told: dict[int, set[str]] = {}
-    for row in connection.execute(query):
+
+    def note(readers: Iterable[int], row: Any) -> None:
         versions = {version for _, version in corrected[row.story].values()}
         moments = {language: moment for language, (moment, _) in corrected[row.story].items()}
         # In another language than the reader's it was a fallback: then the last correction counts.
         moment = moments.get(row.language) or max(moments.values())
         if (row.what == "correction" and row.version in versions) or (row.what == "story" and row.cut >= moment):
-            told.setdefault(row.subscriber, set()).add(row.story)
+            found = told
         elif row.what == "story":
-            stale.setdefault(row.subscriber, set()).add(row.story)
+            found = stale
+        else:
+            return
+        for reader in readers:
+            found.setdefault(reader, set()).add(row.story)
+
+    for row in connection.execute(query):
+        note([row.subscriber], row)
+    for old in kept.served(connection, corrected):
+        note(old.subscribers, old)
     return {reader: left for reader, keys in stale.items() if (left := keys - told.get(reader, set()))}
 
 
@@ -343,6 +358,7 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
     )
     if kind == "channel":
         return
+    connection.execute(update(t.tallies).where(t.tallies.c.list == was).values(list=name))
     there = select(t.subscriptions.c.subscriber).where(t.subscriptions.c.list == name)
     s, u = t.subscriptions.c, t.suppressions.c
     connection.execute(update(t.subscriptions).where(s.list == was, s.subscriber.not_in(there)).values(list=name))

@@ -155,6 +155,16 @@ def upgrade() -> None:
         comment="Single values: the newsroom's clock, counters.",
     )
     op.create_table(
+        "had",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("selection", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("subscribers", sa.LargeBinary(), nullable=False, comment="their ids in order, as zlib over JSON"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_had")),
+        comment="Who was served with what, once `keep` has taken the deliveries: no story goes to a reader twice.",
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_had_selection"), "had", ["selection"], unique=False)
+    op.create_table(
         "items",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
@@ -365,6 +375,18 @@ def upgrade() -> None:
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("hash", "list", name=op.f("pk_suppressions")),
+    )
+    op.create_table(
+        "tallies",
+        sa.Column("mailing", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("list", sa.String(), nullable=False),
+        sa.Column("language", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False, comment="of those that were skipped"),
+        sa.Column("returned", sa.String(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("mailing", "list", "language", "state", "reason", "returned", name=op.f("pk_tallies")),
+        comment="Deliveries that `keep` has taken, counted.",
     )
     op.create_table(
         "uses",

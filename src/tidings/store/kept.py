@@ -1,0 +1,184 @@
+"""What stays of deliveries once `keep` has taken them: who had which story, and how many there were."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, tuple_, update
+
+from tidings.model.delivery import TERMINAL, DeliveryState
+from tidings.store import schema as t
+from tidings.store.engine import insert_once
+
+PAGE = 500
+"""Rows taken in one transaction: well under 100 ms."""
+_OVER = ("done", "cancelled", "superseded")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Readers who were served with a story, in one selection of an old edition."""
+
+    story: str
+    what: str
+    version: str
+    language: str
+    cut: datetime
+    subscribers: frozenset[int]
+
+
+def served(connection: Connection, stories: Collection[str]) -> list[Served]:
+    """What `keep` has put away of these stories."""
+    ss, r, e = t.selection_stories.c, t.renditions.c, t.editions.c
+    if not stories:
+        return []
+    query = (
+        select(ss.story, ss.what, ss.version, r.language, e.cut, t.had.c.subscribers)
+        .join_from(t.selection_stories, t.had, t.had.c.selection == ss.selection)
+        .join(t.selections, t.selections.c.id == ss.selection)
+        .join(t.renditions, r.id == t.selections.c.rendition)
+        .join(t.editions, e.id == r.edition)
+        .where(ss.story.in_(list(stories)))
+    )
+    rows = connection.execute(query)
+    return [Served(r.story, r.what, r.version, r.language, r.cut, frozenset(_unpack(r.subscribers))) for r in rows]
+
+
+def _pack(numbers: Iterable[int]) -> bytes:
+    """As steps from one to the next: a byte or two for each."""
+    before, steps = 0, []
+    for number in sorted(numbers):
+        steps.append(number - before)
+        before = number
+    return zlib.compress(json.dumps(steps, separators=(",", ":")).encode(), 9)
+
+
+def _unpack(raw: bytes) -> list[int]:
+    found, last = [], 0
+    for step in json.loads(zlib.decompress(raw)):
+        last += step
+        found.append(last)
+    return found
+
+
+def old_mailings(connection: Connection, before: datetime) -> list[int]:
+    """Mailings that are over for good since then: their deliveries may be taken."""
+    m, e = t.mailings.c, t.editions.c
+    query = (
+        select(m.id)
+        .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
+        .where(m.open.is_(False), m.at < before)
+        .where(or_(m.edition.is_(None), and_(e.state.in_(_OVER), e.at < before, m.marked.is_(True))))
+        .order_by(m.id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def take_page(connection: Connection, mailing: int, before: datetime) -> int:
+    """Take up to a page of a mailing's old deliveries out of the ledger; returns how many.
+
+    What is in doubt stays. So do posts, which are few and unique, and what says that a story waits for its reader.
+    """
+    d, r = t.deliveries.c, t.renditions.c
+    query = (
+        select(d.id, d.subscriber, d.selection, d.list, d.state, d.reason, d.returned, r.language)
+        .join_from(t.deliveries, t.renditions, r.id == d.rendition, isouter=True)
+        .where(d.mailing == mailing, d.at < before, d.state.in_(TERMINAL), _may_go(mailing))
+        .order_by(d.id)
+        .limit(PAGE)
+    )
+    rows = connection.execute(query).all()
+    if not rows:
+        return 0
+    is_edition = connection.execute(select(t.mailings.c.edition).where(t.mailings.c.id == mailing)).scalar_one()
+    if is_edition is not None:
+        _put_away(connection, rows)
+        _count(connection, mailing, rows)
+    connection.execute(delete(t.deliveries).where(d.id.in_([row.id for row in rows])))
+    return len(rows)
+
+
+def _may_go(mailing: int) -> ColumnElement[bool]:
+    d, s = t.deliveries.c, t.subscriptions.c
+    edition = select(t.mailings.c.edition).where(t.mailings.c.id == mailing).scalar_subquery()
+    waits = exists(
+        select(1).where(s.subscriber == d.subscriber, s.list == d.list, s.state == "confirmed", s.mark <= d.mark)
+    )
+    put_off = and_(d.mark < edition, waits)
+    return and_(or_(d.channel == "", edition.is_(None)), or_(d.mark.is_(None), ~put_off))
+
+
+def _put_away(connection: Connection, rows: Sequence[Any]) -> None:
+    had = sorted(
+        (row.selection, row.subscriber)
+        for row in rows
+        if row.state == DeliveryState.ACCEPTED and row.subscriber is not None and row.selection is not None
+    )
+    packed = [
+        {"selection": selection, "subscribers": _pack(reader for _, reader in group)}
+        for selection, group in groupby(had, key=lambda pair: pair[0])
+    ]
+    if packed:
+        connection.execute(insert(t.had), packed)
+
+
+def _count(connection: Connection, mailing: int, rows: Sequence[Any]) -> None:
+    tallies = Counter(
+        (row.list, row.language or "", row.state, row.reason if row.state == "skipped" else "", row.returned)
+        for row in rows
+    )
+    y = t.tallies.c
+    for (list_name, language, state, reason, returned), count in tallies.items():
+        key = {"list": list_name, "language": language, "state": state, "reason": reason, "returned": returned}
+        connection.execute(insert_once(connection, t.tallies).values(mailing=mailing, count=0, **key))
+        mine = and_(y.mailing == mailing, *(y[name] == value for name, value in key.items()))
+        connection.execute(update(t.tallies).where(mine).values(count=y.count + count))
+
+
+def take_records(connection: Connection, before: datetime) -> int:
+    """Take a page each of old slots, told notices, and mailings of which nothing is left; returns how many."""
+    s, k, n, m = t.slots.c, t.schedules.c, t.notices.c, t.mailings.c
+    # A slot before the last settled one never comes due again.
+    past = (
+        select(s.schedule, s.slot)
+        .join_from(t.slots, t.schedules, k.name == s.schedule)
+        .where(s.at < before, s.slot < k.last_slot, s.state != "claimed")
+        .limit(PAGE)
+    )
+    gone = connection.execute(past).all()
+    done = 0
+    if gone:
+        pairs = [(row.schedule, row.slot) for row in gone]
+        done += connection.execute(delete(t.slots).where(tuple_(s.schedule, s.slot).in_(pairs))).rowcount
+    told = select(n.key).where(n.told_at < before).limit(PAGE)
+    done += connection.execute(delete(t.notices).where(n.key.in_(told))).rowcount
+    left = exists(select(1).where(t.deliveries.c.mailing == m.id))
+    empty = select(m.id).where(m.edition.is_(None), m.open.is_(False), m.at < before, ~left).limit(PAGE)
+    done += connection.execute(delete(t.mailings).where(m.id.in_(empty))).rowcount
+    return done
+
+
+def tallied(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> Counter[str]:
+    """Deliveries that were taken, by state."""
+    y = t.tallies.c
+    query = select(y.state, func.sum(y.count)).group_by(y.state)
+    if edition is not None:
+        query = query.where(y.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)))
+    if mailing is not None:
+        query = query.where(y.mailing == mailing)
+    return Counter({row[0]: int(row[1]) for row in connection.execute(query)})
+
+
+def tallied_reasons(connection: Connection, edition: int) -> Counter[tuple[str, str]]:
+    """(state, reason) of those that were skipped and taken."""
+    y = t.tallies.c
+    mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
+    query = select(y.state, y.reason, func.sum(y.count)).where(y.mailing.in_(mine), y.reason != "")
+    return Counter({(row[0], row[1]): int(row[2]) for row in connection.execute(query.group_by(y.state, y.reason))})
