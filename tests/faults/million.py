@@ -138,12 +138,16 @@ class _Counter:
     """How many messages the sink has taken by now: each call reads what is new."""
 
     def __init__(self, path: Path) -> None:
-        path.touch()
-        self._file = path.open("rb")
-        self._count = 0
+        self._path = path
+        self._read = self._count = 0
 
     def __call__(self) -> int:
-        self._count += self._file.read().count(b"\n")
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                new = file.read()
+            self._read += len(new)
+            self._count += new.count(b"\n")
         return self._count
 
 
