@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import inspect, select, text, update
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tidings.model.errors import RefusedError
@@ -383,3 +383,25 @@ def test_a_newsroom_moves_to_postgresql(small: Desk, tmp_path: Path, request: py
     small.tick(MONDAY + timedelta(hours=2))
     small.tick(MONDAY + DAY)
     assert small.read(ada) == [["one"], ["two"]]
+
+
+@pytest.mark.needs_postgresql
+def test_tables_of_others_are_left_alone(small: Desk, request: pytest.FixtureRequest) -> None:
+    from tests.conftest import missing
+
+    server = request.getfixturevalue("postgresql")
+    if server is None:
+        missing("PostgreSQL")
+    archive = saved(small)
+    url = server.fresh_database()
+    with closing(Store(url, small.world.root)) as store:
+        with store.write() as connection:
+            connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
+        elsewhere = small.world.root.parent / "elsewhere"
+        env = {**small.world.env, "TIDINGS_STORE": url}
+        with pytest.raises(RefusedError, match="another program"):
+            restore(archive, elsewhere, agree=yes, progress=quiet, env=env)
+        assert not elsewhere.exists()
+        with store.read() as connection:
+            assert inspect(connection).get_table_names() == ["theirs"]
+    server.drop(url)

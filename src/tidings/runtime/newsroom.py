@@ -101,6 +101,7 @@ class Runtime:
             self.keys = keys or _keys(newsroom.root)
         except BaseException:
             self.occupancy.release()
+            self.store.close()
             raise
         self.liveness: Liveness = acquire(self.store)
         self.owner = self.liveness.owner

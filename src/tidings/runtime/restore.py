@@ -27,7 +27,7 @@ from tidings.runtime.backup import Progress, sync_folder
 from tidings.runtime.newsroom import RESTORING
 from tidings.store import migrate
 from tidings.store.clock import read_clock
-from tidings.store.copying import copy_store, replace_store
+from tidings.store.copying import dump_store, is_ours, replace_store
 from tidings.store.engine import Store, side_folder
 from tidings.store.occupancy import NAME as OCCUPIED
 from tidings.store.occupancy import alone
@@ -174,6 +174,8 @@ def _refuse_full(root: Path, manifest: Manifest) -> None:
 
 
 def _holds_tables(store: Store) -> bool:
+    if store.path is None and not is_ours(store):
+        raise RefusedError("the database holds tables of another program: give tidings one of its own (`store:`).")
     return (store.path is None or store.path.exists()) and _version(store) != ""
 
 
@@ -326,10 +328,13 @@ def _swap_tables(work: Path, target: Store, plan: _Plan, aside: Path, progress: 
         found = find_restored(connection)
         if found is not None and found.at.isoformat() == plan.at:
             return
-    if _version(target):
-        with closing(Store(f"sqlite:///{aside / 'store.db'}", aside)) as kept:
-            if not (aside / "store.db").exists():
-                copy_store(target, kept)
+    kept = aside / "tables.db"
+    if _version(target) and not kept.exists():
+        # By its bare rows: they may be of a newer version, whose steps this one does not know.
+        part = aside / "tables.part"
+        part.unlink(missing_ok=True)
+        dump_store(target, part)
+        part.rename(kept)
     with closing(Store(f"sqlite:///{work / STORE}", work)) as stage:
         replace_store(stage, target, lambda done, total: progress("store", done, total))
 

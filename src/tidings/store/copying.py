@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    BLOB,
     JSON,
     Boolean,
+    Column,
     Connection,
     LargeBinary,
+    MetaData,
+    Table,
     TableClause,
     bindparam,
     column,
+    create_engine,
     func,
     insert,
     inspect,
@@ -66,6 +71,13 @@ def copy_store(source: Store, target: Store, progress: Progress | None = None) -
     return counts(target)
 
 
+def is_ours(store: Store) -> bool:
+    """Whether a database is empty or holds a store, of whatever version, and not what another program keeps there."""
+    with store.read() as connection:
+        names = set(inspect(connection).get_table_names())
+    return not names or names >= {_OURS, "facts", "deliveries"}
+
+
 def replace_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
     """Put `source` in the place of all that stands in `target`, a PostgreSQL database, in one transaction."""
     found = migrate.version(source)
@@ -76,6 +88,21 @@ def replace_store(source: Store, target: Store, progress: Progress | None = None
         migrate.create(writer, found)
         _copy_rows(reader, writer, progress or (lambda done, total: None))
     return counts(target)
+
+
+def dump_store(source: Store, target: Path) -> None:
+    """The bare rows of every table in a SQLite file, whatever program wrote them: to be looked at, not to run on."""
+    engine = create_engine(f"sqlite:///{target}")
+    try:
+        with source.read() as reader, engine.begin() as writer:
+            tables = _tables(reader)
+            for name, one in tables.items():
+                # BLOB leaves numbers and text as they are.
+                columns = [Column(c.name, BLOB() if isinstance(c.type, NullType) else c.type) for c in one.c]
+                Table(name, MetaData(), *columns).create(writer)
+            _copy_tables(reader, writer, tables, lambda done, total: None)
+    finally:
+        engine.dispose()
 
 
 def counts(store: Store) -> dict[str, int]:
@@ -100,6 +127,13 @@ def _copy_file(source: Path, target: Path, told: Progress) -> None:
 
 def _copy_rows(reader: Connection, writer: Connection, told: Progress) -> None:
     tables = _tables(reader)
+    _copy_tables(reader, writer, tables, told)
+    numbered = _last_numbers(reader, tables)
+    for name, last in numbered.items():
+        _number_from(writer, name, last)
+
+
+def _copy_tables(reader: Connection, writer: Connection, tables: dict[str, TableClause], told: Progress) -> None:
     total = sum(reader.execute(select(func.count()).select_from(one)).scalar_one() for one in tables.values())
     done = 0
     for one in tables.values():
@@ -108,9 +142,6 @@ def _copy_rows(reader: Connection, writer: Connection, told: Progress) -> None:
             writer.execute(insert(one), [dict(row._mapping) for row in page])
             done += len(page)
             told(done, total)
-    numbered = _last_numbers(reader, tables)
-    for name, last in numbered.items():
-        _number_from(writer, name, last)
 
 
 def _tables(connection: Connection) -> dict[str, TableClause]:
