@@ -11,7 +11,7 @@ from sqlalchemy import insert, select
 
 from tidings.channels.smtp import Login, SmtpRelay, Waits
 from tidings.model.delivery import Delivery, list_target
-from tidings.pipeline.deliver import Deliverer, Handover
+from tidings.pipeline.deliver import Deliverer, Handover, MailSender
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store import consent, ledger, migrate
 from tidings.store import schema as t
@@ -135,7 +135,10 @@ def deliverer(store: Store, liveness: Liveness, port: int, **options: Any) -> De
     """The real thing, towards a sink."""
     reached: Callable[[str], None] = options.get("reached", lambda point: None)
     login = Login("127.0.0.1", port, timeout=10)
-    options.setdefault("connect", lambda: SmtpRelay(login, waits=Waits(10, 10), reached=reached))
+    connect = options.pop("connect", lambda: SmtpRelay(login, waits=Waits(10, 10), reached=reached))
+    options.setdefault(
+        "senders", [MailSender("relay", connect, options.pop("connections", 4), options.pop("rate", None))]
+    )
     options.setdefault("prepare", prepare)
     options.setdefault("policies", ResendPolicies())
     options.setdefault("clock", lambda: NOW)

@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from tidings.channels.smtp_connection import Connection, Mail, Waits, Work, stuffed
+from tidings.channels.smtp_connection import Connection
+from tidings.channels.smtp_envelope import stuffed
 from tidings.channels.smtp_login import Login, NotReadyError, Session, log_in
+from tidings.channels.smtp_work import Errand, Mail, Waits, Work
 from tidings.model.delivery import Outcome, Verdict
 
 __all__ = ["Errand", "Login", "Mail", "SmtpRelay", "Waits", "Work", "stuffed"]
@@ -22,16 +23,6 @@ _LOOK = 1.0
 """Seconds between two looks at who has waited for too long."""
 _VAIN = 3
 """A connection that was opened so many times and carried nothing is not opened again."""
-
-
-class Errand(Work, Protocol):
-    """Work that may come bit by bit; `SmtpRelay.carry` goes on until it is over."""
-
-    def rest(self) -> float | None:
-        """Seconds until `take` may have more by itself; None once nothing more comes. Called at least once a second."""
-
-    def stalled(self, reason: str) -> None:
-        """No connection can be had; nothing more is taken."""
 
 
 class SmtpRelay:

@@ -10,73 +10,20 @@ certainly not taken (RFC 5321 §4.1.1.4); lost after it, nobody can know (RFC 11
 from __future__ import annotations
 
 import contextlib
-import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
+from tidings.channels.smtp_envelope import envelope_of
 from tidings.channels.smtp_login import Session, words
+from tidings.channels.smtp_work import Mail, Waits, Work
 from tidings.model.delivery import Outcome, Verdict
-
-COMMAND_TIMEOUT = 60.0
-"""Seconds for each reply and each write."""
-DOT_TIMEOUT = 600.0
-"""Seconds to wait for the reply to the final dot (RFC 5321 §4.5.3.2.6): giving up sooner makes duplicates."""
 
 _GOOD = {"dot": b"250", "mail": b"250", "rcpt": b"250", "data": b"354"}
 """The usual reply to each."""
 _MOST_BUFFERS = 512
 _MOST_REPLY = 1 << 16
-_EOL = re.compile(rb"\r\n|\r|\n")
-# A path of RFC 5321 §4.1.2: what ends it or the line stands in a quoted local part only, and there not either.
-_PATH = re.compile(r"(?:[^\x00-\x20<>\"\x7f]+|\"(?:[^\x00-\x1f\"\\\x7f<>]|\\[\x20-;=?-~])*\")@[^\x00-\x20<>@\"\x7f]+|")
-
-
-class Mail(Protocol):
-    """A message with its envelope."""
-
-    @property
-    def sender(self) -> str:
-        """The return path; may be empty."""
-
-    @property
-    def recipient(self) -> str:
-        """One recipient."""
-
-    @property
-    def wire(self) -> Sequence[bytes]:
-        """The message in pieces: lines end in CRLF, leading dots are doubled (see `stuffed`)."""
-
-    @property
-    def is_ascii(self) -> bool:
-        """Whether no piece needs 8BITMIME."""
-
-
-class Work(Protocol):
-    """Who has the messages. All calls come from one thread."""
-
-    def take(self) -> Mail | None:
-        """The next message; None if there is none now."""
-
-    def begin(self, mail: Mail) -> bool:
-        """Its first byte goes out now; False if it may not: it is the caller's again."""
-
-    def done(self, mail: Mail, outcome: Outcome) -> None:
-        """What became of it."""
-
-    def back(self, mail: Mail) -> None:
-        """Nothing of it was sent, by no fault of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long a reply may take, in seconds."""
-
-    command: float = COMMAND_TIMEOUT
-    dot: float = DOT_TIMEOUT
 
 
 class Connection:
@@ -119,7 +66,6 @@ class Connection:
         self._envelope_ok = False
         self._refused: Outcome | None = None
         self._reset = False
-        self._mail_line = ("", b"")
         self.deadline = time.monotonic() + waits.command
 
     @property
@@ -144,9 +90,9 @@ class Connection:
     def _next(self) -> bool:
         """Put the envelope of the next message behind what is written."""
         while (mail := self.work.take()) is not None:
-            envelope = self._envelope(mail)
-            if isinstance(envelope, Outcome):
-                self.work.done(mail, envelope)
+            envelope = envelope_of(mail, self._extensions)
+            if isinstance(envelope, str):
+                self.work.done(mail, self._outcome(Verdict.REJECTED, f"{self._host} {envelope}"))
                 continue
             self._coming, self._heard, self._envelope_ok, self._refused = mail, False, False, None
             if self._reset:
@@ -165,37 +111,6 @@ class Connection:
         kind, command = self._script.popleft()
         self._out.append(command)
         self._expected.append(kind)
-
-    def _envelope(self, mail: Mail) -> list[tuple[str, bytes]] | Outcome:
-        """MAIL, RCPT and DATA; or why this relay cannot be asked to take it."""
-        sender, recipient = mail.sender, mail.recipient
-        if not recipient or not _PATH.fullmatch(recipient) or not _PATH.fullmatch(sender):
-            wrong = recipient if _PATH.fullmatch(sender) else sender
-            return self._outcome(Verdict.REJECTED, f"{words(repr(wrong))} cannot stand in an SMTP command")
-        options = b""
-        encoding = "ascii"
-        if not (sender.isascii() and recipient.isascii()):
-            if "smtputf8" not in self._extensions:
-                reason = f"{self._host} does not offer SMTPUTF8 (RFC 6531), which this address needs"
-                return self._outcome(Verdict.REJECTED, reason)
-            options = b" SMTPUTF8"
-            encoding = "utf-8"
-        if not mail.is_ascii:
-            if "8bitmime" not in self._extensions:
-                return self._outcome(
-                    Verdict.REJECTED, f"{self._host} does not offer 8BITMIME, which this message needs"
-                )
-            options += b" BODY=8BITMIME"
-        if options or self._mail_line[0] != sender:
-            self._mail_line = (
-                "" if options else sender,
-                b"MAIL FROM:<" + sender.encode(encoding) + b">" + options + b"\r\n",
-            )
-        return [
-            ("mail", self._mail_line[1]),
-            ("rcpt", b"RCPT TO:<" + recipient.encode(encoding) + b">\r\n"),
-            ("data", b"DATA\r\n"),
-        ]
 
     def _begin(self, mail: Mail) -> None:
         """The relay waits for the message."""
@@ -478,14 +393,3 @@ class Connection:
                 self.socket.sendall(b"QUIT\r\n")
                 self.socket.recv(512)
             self._shut("we said goodbye")
-
-
-def stuffed(data: bytes) -> bytes:
-    """Ready for DATA: every line ends in CRLF (RFC 5321 §2.3.8: a lone one is a way to smuggle), dots doubled."""
-    if not data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r"):
-        data = _EOL.sub(b"\r\n", data)
-    if not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    if data.startswith(b"."):
-        data = b"." + data
-    return data.replace(b"\n.", b"\n..")

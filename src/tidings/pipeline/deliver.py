@@ -8,58 +8,34 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, runtime_checkable
 
-from tidings.channels.base import Attempt, Channel
-from tidings.channels.smtp import Errand
+from tidings.channels.base import Attempt, Channel, MailTransport
+from tidings.channels.smtp import SmtpRelay
 from tidings.model.delivery import DeliveryState, Outcome, Verdict
 from tidings.model.edition import EditionState
-from tidings.pipeline.handing import GROUP, Delivered, Desk, Handover, Preparer, Setting, Task
+from tidings.model.sender import Health
+from tidings.pipeline.desk import GROUP, Desk
+from tidings.pipeline.handing import Delivered, Handover, Preparer, Setting, Task
+from tidings.pipeline.lanes import Lane, MailSender
+from tidings.pipeline.senders import plan
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store import claims, editions, ledger
+from tidings.store import senders as sender_health
 from tidings.store.engine import Store
 from tidings.store.journal import Journal, open_journal
 from tidings.store.liveness import Liveness
 
-__all__ = ["Delivered", "Deliverer", "Handover", "MailTransport", "Preparer", "Relay", "finish_editions"]
+__all__ = ["Delivered", "Deliverer", "Handover", "MailSender", "Preparer", "finish_editions"]
 
 LEASE = timedelta(minutes=20)
 """Twice the longest wait for a reply. Only for a process that lives but stands still: a dead one loses it at once."""
 MAIL = ""
 """The lane of e-mail; a channel's lane is its name."""
-
-
-class MailTransport(Protocol):
-    """One way to hand mail over, for one thread."""
-
-    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
-        """Hand one message over."""
-
-    def close(self) -> None:
-        """Say goodbye."""
-
-    def abort(self) -> None:
-        """From another thread: end what is on the wire."""
-
-
-@runtime_checkable
-class Relay(Protocol):
-    """A transport that carries many messages over several connections at once."""
-
-    def carry(self, errand: Errand, *, connections: int) -> None:
-        """Until the errand is over."""
-
-    def wake(self) -> None:
-        """From another thread: there may be more."""
-
-    def close(self) -> None:
-        """Say goodbye."""
-
-    def abort(self) -> None:
-        """From another thread: end what is on the wire."""
+_SOON = timedelta(seconds=30)
+"""What may go so soon is waited for."""
 
 
 def _real_clock() -> datetime:
@@ -79,22 +55,22 @@ class Deliverer:
         store: Store,
         liveness: Liveness,
         *,
-        prepare: Preparer,
+        prepare: Preparer | Mapping[str, Preparer],
         policies: ResendPolicies,
         clock: Callable[[], datetime],
-        connect: Callable[[], MailTransport | Relay] | None = None,
-        connections: int = 4,
+        senders: Sequence[MailSender] = (),
+        routes: Mapping[str, Sequence[str]] | None = None,
         channels: Mapping[str, Channel] | None = None,
         journal: Journal | None = None,
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
         lease: timedelta = LEASE,
-        rate: float | None = None,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
         self._liveness = liveness
-        self._connect = connect
-        self._connections = max(1, connections)
+        self._senders = {sender.name: sender for sender in senders}
+        self._routes = dict(routes or {"": [sender.name for sender in senders]})
+        self._preparers = prepare if isinstance(prepare, Mapping) else dict.fromkeys(("", *self._senders), prepare)
         self._channels = channels or {}
         self._journal = journal or open_journal(store)
         self._stopping = threading.Event()
@@ -102,7 +78,7 @@ class Deliverer:
         self._setting = Setting(
             store=store,
             owner=liveness.owner,
-            prepare=prepare,
+            prepare=self._preparers[""],
             policies=policies,
             clock=clock,
             real_clock=real_clock,
@@ -111,17 +87,17 @@ class Deliverer:
             reached=reached,
             stopping=self._stopping,
             mutex=self._mutex,
-            rate=rate,
         )
-        self._idle: list[MailTransport | Relay] = []
-        self._busy: set[MailTransport | Relay] = set()
+        self._idle: dict[str, list[MailTransport | SmtpRelay]] = {}
+        self._busy: set[MailTransport | SmtpRelay] = set()
         self._workers = itertools.count(1)
         self._timer: threading.Timer | None = None
 
     def run_until_idle(self, only: int | None = None) -> Delivered:
         """Send all that is due now, or one mailing alone; what is deferred past now stays.
 
-        What a bug raised is raised, after the rest has been settled.
+        What only waits for its place in a row is waited for, if that is soon. What a bug raised is raised, after the
+        rest has been settled.
         """
         done = Delivered()
         setting = self._setting = replace(self._setting, only=only)
@@ -129,27 +105,90 @@ class Deliverer:
         while not self._stopping.is_set():
             with setting.store.read() as connection:
                 due = claims.due_counts(connection, setting.clock(), setting.real_clock(), only)
-            lanes = [lane for lane in due if lane not in done.stalled]
-            for lane in list(lanes):
-                missing = lane not in self._channels if lane else self._connect is None
-                if missing:
-                    done.stalled[lane] = f"there is no channel {lane!r}" if lane else "there is no mail host"
-                    lanes.remove(lane)
+                allowed = claims.next_allowed(connection, setting.clock(), setting.real_clock(), only)
+            lanes = self._lanes(due, done)
             if not lanes:
-                break
+                if MAIL in done.stalled or allowed is None or allowed > setting.real_clock() + _SOON:
+                    break
+                self._stopping.wait((allowed - setting.real_clock()).total_seconds())
+                continue
             before = done.states.total() + done.void
-            self._run_lanes({lane: due[lane] for lane in lanes}, done)
-            if done.states.total() + done.void == before:
+            self._run_lanes(lanes, done)
+            if not self._note_health(lanes, done) and done.states.total() + done.void == before:
                 # Somebody else has it in hand.
                 break
+        for key in [key for key in done.stalled if key.startswith(f"{Lane.MAIL} ")]:
+            done.senders[key.removeprefix(f"{Lane.MAIL} ")] = done.stalled.pop(key)
         return done
+
+    # -- which lanes --------------------------------------------------------------------------------------------------
+
+    def _lanes(self, due: Mapping[str, int], done: Delivered) -> list[tuple[Lane, int]]:
+        """What can be carried now, each with how much is due."""
+        found: list[tuple[Lane, int]] = []
+        for channel, count in due.items():
+            if channel in done.stalled:
+                continue
+            if channel:
+                if channel in self._channels:
+                    found.append((Lane(channel), count))
+                else:
+                    done.stalled[channel] = f"there is no channel {channel!r}"
+            elif not self._senders:
+                done.stalled[MAIL] = "there is no mail host"
+            else:
+                found += [(lane, count) for lane in self._mail_lanes(done)]
+        return found
+
+    def _mail_lanes(self, done: Delivered) -> list[Lane]:
+        """One sender takes all; of several each takes what its health and weight give it."""
+        if len(self._senders) == 1:
+            return [Lane(sender=sender) for sender in self._senders.values()]
+        now = self._setting.real_clock()
+        with self._setting.store.read() as connection:
+            known = {name: sender.fingerprint for name, sender in self._senders.items()}
+            healths = sender_health.healths(connection, known)
+        names, lists = tuple(self._senders), tuple(self._routes)
+        shares: dict[str, dict[str, tuple[int, int, int]]] = {}
+        why = ""
+        for list_name, route in self._routes.items():
+            decided = plan([self._senders[name] for name in route], healths, now)
+            why = why or decided.reason
+            for share in decided.shares:
+                shares.setdefault(share.sender, {})[list_name] = (share.first, share.end, decided.of)
+        up = [name for name in names if healths.get(name, Health()).is_up(now)]
+        lanes = [
+            Lane(sender=self._senders[name], portion=claims.Portion(name, names, shares.get(name, {}), lists))
+            for name in up
+        ]
+        for lane in lanes:
+            done.stalled.pop(lane.key, None)
+        if not lanes:
+            done.stalled[MAIL] = why
+        return lanes
+
+    def _note_health(self, lanes: Sequence[tuple[Lane, int]], done: Delivered) -> bool:
+        """Keep which of several senders failed, and which have worked; whether one failed just now."""
+        failed = False
+        now = self._setting.real_clock()
+        for lane, _ in lanes:
+            if lane.sender is None or lane.portion is None:
+                continue
+            reason = done.stalled.get(lane.key)
+            with self._setting.store.write() as connection:
+                if reason is not None:
+                    failed = True
+                    sender_health.note_failure(connection, lane.sender.name, lane.sender.fingerprint, reason, now)
+                else:
+                    sender_health.note_success(connection, lane.sender.name)
+        return failed
 
     def stop(self, grace: float = 25.0) -> None:
         """Begin no further message; after `grace` seconds end what is still on the wire, which is in doubt then."""
         self._stopping.set()
         with self._mutex:
             for transport in self._busy:
-                if isinstance(transport, Relay):
+                if isinstance(transport, SmtpRelay):
                     transport.wake()
         if self._timer is None:
             self._timer = threading.Timer(grace, self._abort)
@@ -166,13 +205,13 @@ class Deliverer:
         if self._timer is not None:
             self._timer.cancel()
         with self._mutex:
-            idle, self._idle = self._idle, []
-        for transport in idle:
+            idle, self._idle = self._idle, {}
+        for transport in itertools.chain.from_iterable(idle.values()):
             transport.close()
 
     # -- lanes --------------------------------------------------------------------------------------------------------
 
-    def _run_lanes(self, due: Mapping[str, int], done: Delivered) -> None:
+    def _run_lanes(self, lanes: Sequence[tuple[Lane, int]], done: Delivered) -> None:
         errors: list[BaseException] = []
 
         def guarded(run: Callable[[], None]) -> None:
@@ -182,9 +221,9 @@ class Deliverer:
                 errors.append(error)
 
         threads = []
-        for lane, count in due.items():
+        for lane, count in lanes:
             for run in self._workers_of(lane, count, done):
-                threads.append(threading.Thread(target=guarded, args=(run,), name=f"deliver-{lane or 'mail'}"))
+                threads.append(threading.Thread(target=guarded, args=(run,), name=f"deliver-{lane.key or 'mail'}"))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -192,47 +231,54 @@ class Deliverer:
         if errors:
             raise errors[0]
 
-    def _workers_of(self, lane: str, count: int, done: Delivered) -> list[Callable[[], None]]:
-        if lane:
-            return [lambda: self._run_channel(self._channels[lane], self._desk(lane, done, 1))]
-        first = self._transport()
-        if isinstance(first, Relay):
-            connections = min(self._connections, count)
-            return [lambda: self._run_relay(first, self._desk(MAIL, done, max(GROUP, 2 * connections)), connections)]
-        others = [self._transport() for _ in range(min(self._connections, -(-count // GROUP)) - 1)]
+    def _workers_of(self, lane: Lane, count: int, done: Delivered) -> list[Callable[[], None]]:
+        sender = lane.sender
+        if sender is None:
+            return [lambda: self._run_channel(self._channels[lane.channel], self._desk(lane, done, 1))]
+        first = self._transport(sender)
+        if isinstance(first, SmtpRelay):
+            connections = min(sender.connections, count)
+            group = max(GROUP, 2 * connections)
+            return [lambda: self._run_relay(sender, first, self._desk(lane, done, group), connections)]
+        others = [self._transport(sender) for _ in range(min(sender.connections, -(-count // GROUP)) - 1)]
         return [
-            lambda transport=transport: self._run_mail(transport, self._desk(MAIL, done, GROUP))  # type: ignore[misc]
+            lambda transport=transport: self._run_mail(  # type: ignore[misc]
+                sender, transport, self._desk(lane, done, GROUP)
+            )
             for transport in (first, *others)
         ]
 
-    def _desk(self, lane: str, done: Delivered, group: int) -> Desk:
+    def _desk(self, lane: Lane, done: Delivered, group: int) -> Desk:
         writer = self._journal.writer(self._liveness.owner, next(self._workers))
-        return Desk(self._setting, lane, writer, done, group=group)
+        setting = self._setting
+        if lane.sender is not None:
+            setting = replace(setting, prepare=self._preparers[lane.sender.name])
+        return Desk(setting, lane, writer, done, group=group)
 
-    def _transport(self) -> MailTransport | Relay:
-        assert self._connect is not None
+    def _transport(self, sender: MailSender) -> MailTransport | SmtpRelay:
         with self._mutex:
-            transport = self._idle.pop() if self._idle else self._connect()
+            idle = self._idle.get(sender.name)
+            transport = idle.pop() if idle else sender.connect()
             self._busy.add(transport)
         return transport
 
-    def _give_back(self, transport: MailTransport | Relay) -> None:
+    def _give_back(self, sender: MailSender, transport: MailTransport | SmtpRelay) -> None:
         with self._mutex:
             self._busy.discard(transport)
-            self._idle.append(transport)
+            self._idle.setdefault(sender.name, []).append(transport)
 
-    def _run_relay(self, relay: Relay, desk: Desk, connections: int) -> None:
+    def _run_relay(self, sender: MailSender, relay: SmtpRelay, desk: Desk, connections: int) -> None:
         try:
             relay.carry(desk, connections=connections)
         finally:
-            self._give_back(relay)
+            self._give_back(sender, relay)
             desk.close()
 
-    def _run_mail(self, transport: MailTransport, desk: Desk) -> None:
+    def _run_mail(self, sender: MailSender, transport: MailTransport, desk: Desk) -> None:
         try:
             self._carry(desk, lambda handover: transport.hand(handover.sender, handover.recipient, handover.whole))
         finally:
-            self._give_back(transport)
+            self._give_back(sender, transport)
             desk.close()
 
     def _run_channel(self, channel: Channel, desk: Desk) -> None:

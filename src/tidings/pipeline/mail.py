@@ -9,6 +9,7 @@ from datetime import datetime
 
 from PIL import Image
 
+from tidings.config.adapters import SenderSettings
 from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition
@@ -160,8 +161,12 @@ class MailRoom:
         schedule: str,
         date: datetime,
         named: bool,
+        sender: SenderSettings | None = None,
     ) -> Stencil:
-        """What all readers of a selection share, those with a name or those without one."""
+        """What all readers of a selection share, those with a name or those without one.
+
+        `sender`: by which it leaves; None: the first of the list's.
+        """
         settings = self.newsroom.lists[list_name]
         domain = settings.sender_domain
         headers = MailHeaders(
@@ -174,14 +179,14 @@ class MailRoom:
             list_id=f"{list_name}.{domain}",
             list_title=settings.name.get(self.newsroom.site.languages[0]),
             unsubscribe_mailto=settings.unsubscribe_mailto or "",
-            feedback_id=self._feedback_id(schedule, list_name),
+            feedback_id=self._feedback_id(schedule, list_name, sender),
         )
         some = Personal(name="x" if named else "", unsubscribe_url="x")
         way_out = f"{self.newsroom.site.url}unsubscribe/"
         return compiled.stencil(arrangement, headers, some, way_out=way_out, domain=domain)
 
-    def _feedback_id(self, schedule: str, list_name: str) -> str:
-        sender = next(iter(self.newsroom.senders_of(list_name)), None)
+    def _feedback_id(self, schedule: str, list_name: str, sender: SenderSettings | None) -> str:
+        sender = sender or next(iter(self.newsroom.senders_of(list_name)), None)
         return f"{schedule}:{list_name}:tidings:{sender.feedback_id}" if sender and sender.feedback_id else ""
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from sqlalchemy import select
 
 from tidings.channels.base import Channel, Post
+from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
 from tidings.model.tokens import TokenPurpose
@@ -28,11 +29,20 @@ from tidings.store.engine import Store
 class Preparation:
     """Callable by the deliverer; safe for several threads."""
 
-    def __init__(self, store: Store, newsroom: Newsroom, mail: MailRoom, channels: Mapping[str, Channel]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        newsroom: Newsroom,
+        mail: MailRoom,
+        channels: Mapping[str, Channel],
+        sender: SenderSettings | None = None,
+    ) -> None:
+        """`sender`: by which the mail leaves; None: the first of each list's."""
         self._store = store
         self._newsroom = newsroom
         self._mail = mail
         self._channels = channels
+        self._sender = sender
         self._document = lru_cache(maxsize=24)(self._read_document)
         self._arrangement = lru_cache(maxsize=4096)(self._read_arrangement)
         self._moment = lru_cache(maxsize=256)(self._read_moment)
@@ -75,6 +85,7 @@ class Preparation:
             schedule=schedule,
             date=self._moment(mailing),
             named=named,
+            sender=self._sender,
         )
         return stencil, self._mail.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name), self._return_path(list_name)
 
@@ -120,7 +131,7 @@ class Preparation:
         return first.from_ if first else self._newsroom.notify.to[0]
 
     def _return_path(self, list_name: str) -> str:
-        sender = next(iter(self._newsroom.senders_of(list_name)), None)
+        sender = self._sender or next(iter(self._newsroom.senders_of(list_name)), None)
         if sender is not None and sender.return_path:
             return sender.return_path
         settings = self._newsroom.lists.get(list_name)

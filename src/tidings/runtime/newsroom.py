@@ -6,6 +6,7 @@ import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from tidings.model.cadence import load_zone
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.tokens import Keys
 from tidings.pipeline.compose import Composer
-from tidings.pipeline.deliver import Deliverer, MailTransport, Relay, finish_editions
+from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.prepare import Preparation
@@ -125,22 +126,32 @@ class Runtime:
         self._deliverer = self._make_deliverer()
 
     def _make_deliverer(self) -> Deliverer:
-        sender = next(iter(self.newsroom.mail), None)
-
-        def connect() -> MailTransport | Relay:
-            assert sender is not None
-            found: MailTransport | Relay = _senders()[sender.type].make(sender, reached=self._reached)
-            return found
-
+        newsroom = self.newsroom
+        modules = _senders()
+        prepare = {
+            name: Preparation(self.store, newsroom, self.mail, self.channels, sender)
+            for name, sender in [("", None), *((sender.name, sender) for sender in newsroom.mail)]
+        }
+        senders = [
+            MailSender(
+                sender.name,
+                partial(modules[sender.type].make, sender, reached=self._reached),
+                sender.connections,
+                sender.rate,
+                sender.domain_rates,
+                sender.weight,
+                sender.fingerprint,
+            )
+            for sender in newsroom.mail
+        ]
         return Deliverer(
             self.store,
             self.liveness,
-            prepare=Preparation(self.store, self.newsroom, self.mail, self.channels),
+            prepare=prepare,
             policies=self.resend_policies(),
             clock=self.now,
-            connect=connect if sender else None,
-            connections=sender.connections if sender else 1,
-            rate=sender.rate if sender else None,
+            senders=senders,
+            routes={name: [sender.name for sender in newsroom.senders_of(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
             reached=self._reached,
         )

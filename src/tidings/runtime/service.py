@@ -205,6 +205,8 @@ class Service:
         for lane, reason in done.stalled.items():
             if self._stalled.get(lane) != reason:
                 log.warning("%s cannot go on: %s", f"channel {lane}" if lane else "mail", reason)
+        for name, reason in done.senders.items():
+            log.warning("mail cannot go on by %s: %s", name, reason)
         for lane in self._stalled.keys() - done.stalled.keys():
             log.info("%s goes on", f"channel {lane}" if lane else "mail")
         self._stalled = dict(done.stalled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,11 +15,12 @@ from sqlalchemy import (
     Select,
     String,
     and_,
-    case,
     cast,
+    false,
     func,
     or_,
     select,
+    true,
     type_coerce,
     update,
 )
@@ -140,11 +141,39 @@ def get(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
     return [_delivery(row) for row in connection.execute(query)]
 
 
-def _due(channel: str, now: datetime, real_now: datetime, shaken: bool) -> list[ColumnElement[bool]]:
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The mail that one of several senders takes: of each list those with `first <= id % of < end`.
+
+    What may have arrived by a sender is that sender's; `senders` are all there are, and the list '' stands for what is
+    of no other in `lists`.
+    """
+
+    sender: str
+    senders: tuple[str, ...]
+    shares: Mapping[str, tuple[int, int, int]]
+    """(first, end, of) by list."""
+    lists: tuple[str, ...]
+
+    def condition(self) -> ColumnElement[bool]:
+        """Of a row of `deliveries`."""
+        d = t.deliveries.c
+        mine = []
+        for name, (first, end, of) in self.shares.items():
+            here = d.list == name if name else d.list.not_in([one for one in self.lists if one])
+            mine.append(and_(here, d.id % of >= first, d.id % of < end) if of > 1 else here)
+        free = or_(d.doubts == 0, d.sender.not_in(self.senders))
+        return or_(and_(d.doubts > 0, d.sender == self.sender), and_(free, or_(*mine) if mine else false()))
+
+
+def _due(
+    channel: str, now: datetime, real_now: datetime, shaken: bool, portion: Portion | None
+) -> list[ColumnElement[bool]]:
     """For each state in which a row can wait, in the order in which they are served: the condition that it is due."""
     d = t.deliveries.c
     both = and_(
         d.channel == channel,
+        true() if portion is None else portion.condition(),
         or_(d.not_before.is_(None), d.not_before <= real_now),
         d.crashes > 0 if shaken else d.crashes == 0,
     )
@@ -156,14 +185,14 @@ def _due(channel: str, now: datetime, real_now: datetime, shaken: bool) -> list[
 
 
 def _open_mailings(connection: Connection, now: datetime, only: int | None) -> list[int]:
-    """Those that a person waits for (a confirmation, a notice) before editions; or `only` one."""
+    """The urgent ones first (a person waits for a confirmation or a notice; an alert); or `only` one."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id)
         .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
         .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(BARRED)))
         .where(or_(m.closes.is_(None), m.closes > now))
-        .order_by(case((m.edition.is_(None), 0), else_=1), m.id)
+        .order_by(m.urgent.desc(), m.id)
     )
     if only is not None:
         query = query.where(m.id == only)
@@ -189,6 +218,19 @@ def due_counts(connection: Connection, now: datetime, real_now: datetime, only: 
     return found
 
 
+def next_allowed(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> datetime | None:
+    """When, in real time, the first mail may go that waits for nothing but its place in a row."""
+    d = t.deliveries.c
+    query = select(func.min(d.not_before)).where(
+        d.mailing.in_(_open_mailings(connection, now, only)),
+        d.state == DeliveryState.PENDING,
+        d.channel == "",
+        d.not_before > real_now,
+    )
+    moment: datetime | None = connection.execute(query).scalar_one()
+    return moment
+
+
 def claim(
     connection: Connection,
     *,
@@ -199,8 +241,11 @@ def claim(
     real_now: datetime,
     until: datetime,
     only: int | None = None,
+    portion: Portion | None = None,
 ) -> Lease:
     """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real moment `until`.
+
+    Of mail only the `portion` of one sender, if given.
 
     What may no longer be sent is skipped at once. What was being prepared when a process died comes last and alone, so
     that one poisonous message takes no other with it.
@@ -210,7 +255,7 @@ def claim(
     ids: list[int] = []
     for shaken in (False, True):
         for mailing in mailings:
-            for condition in _due(channel, now, real_now, shaken):
+            for condition in _due(channel, now, real_now, shaken, portion):
                 room = (1 if shaken else limit) - len(ids)
                 if room <= 0:
                     break

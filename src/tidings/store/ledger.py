@@ -44,6 +44,7 @@ _EMPTY: Mapping[str, Any] = {
     "handed_at": None,
     "receipt": "",
     "via": "",
+    "sender": "",
     "returned": "",
     "details": {},
 }
@@ -85,11 +86,22 @@ def mailing(
     schedule: str = "",
     edition: int | None = None,
     open: bool = False,
+    urgent: bool = False,
 ) -> int:
-    """Id of the mailing with this key, made if there is none. Only deliveries of an open one are claimed."""
+    """Id of the mailing with this key, made if there is none. Only deliveries of an open one are claimed.
+
+    What is no edition is always urgent: a person waits for it.
+    """
     connection.execute(
         insert_once(connection, t.mailings).values(
-            key=key, kind=kind, schedule=schedule, edition=edition, open=open, marked=edition is None, at=now
+            key=key,
+            kind=kind,
+            schedule=schedule,
+            edition=edition,
+            open=open,
+            urgent=urgent or edition is None,
+            marked=edition is None,
+            at=now,
         )
     )
     return int(connection.execute(select(t.mailings.c.id).where(t.mailings.c.key == key)).scalar_one())

@@ -1,23 +1,49 @@
-"""How fast mail may go: places in one row, kept in the store, so that a rate holds over processes and restarts."""
+"""How fast mail may go: places in a row for each sender and each domain, kept in the store.
+
+So a rate holds over processes and restarts, and so does what was learnt from refusals.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, select, update
 
+from tidings.model.pace import Pace
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
-_PLACE = "mail_free_from"
 
-
-def reserve(connection: Connection, now: float, seconds: float) -> float:
-    """The next free place in the row of mail, for so many seconds of it; `now` and the answer are seconds since 1970.
-
-    One row for all processes, kept over restarts: the rate holds for the newsroom, not for a worker.
-    """
-    f = t.facts
-    connection.execute(insert_once(connection, f).values(name=_PLACE, value="0"))
-    free = connection.execute(select(f.c.value).where(f.c.name == _PLACE).with_for_update()).scalar_one()
+def reserve(connection: Connection, now: float, seconds: float, sender: str = "", domain: str = "") -> float:
+    """The next free place in a row, for so many seconds of it; `now` and the answer are seconds since 1970."""
+    p = t.paces.c
+    connection.execute(
+        insert_once(connection, t.paces).values(sender=sender, domain=domain, free_from=0.0, rate=None, refused_at=0.0)
+    )
+    mine = (p.sender == sender) & (p.domain == domain)
+    free = connection.execute(select(p.free_from).where(mine).with_for_update()).scalar_one()
     first = max(now, float(free))
-    connection.execute(update(f).where(f.c.name == _PLACE).values(value=repr(first + seconds)))
+    connection.execute(update(t.paces).where(mine).values(free_from=first + seconds))
     return first
+
+
+def learnt(connection: Connection, sender: str) -> dict[str, Pace]:
+    """What refusals have taught of a sender, by domain of the recipients; the sender as a whole is the empty one."""
+    p = t.paces.c
+    query = select(p.domain, p.rate, p.refused_at).where(p.sender == sender, p.rate.is_not(None))
+    return {row.domain: Pace(row.rate, row.refused_at) for row in connection.execute(query)}
+
+
+def learn(connection: Connection, sender: str, paces: Mapping[str, Pace]) -> None:
+    """Keep what was learnt."""
+    p = t.paces.c
+    for domain, pace in sorted(paces.items()):
+        row = insert_once(connection, t.paces).values(
+            sender=sender, domain=domain, free_from=0.0, rate=None, refused_at=0.0
+        )
+        connection.execute(row)
+        connection.execute(
+            update(t.paces)
+            .where(p.sender == sender, p.domain == domain)
+            .values(rate=pace.rate, refused_at=pace.refused_at)
+        )

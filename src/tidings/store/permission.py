@@ -35,6 +35,7 @@ def hand_over(
     version: int,
     now: datetime,
     real_now: datetime,
+    sender: str = "",
 ) -> Permission:
     """Make the leased deliveries that may still go `handed`: the permission to send. `version` is that of their lease.
 
@@ -45,7 +46,7 @@ def hand_over(
     if not group:
         return Permission((), (), version)
     keys = json.dumps([(delivery.id, delivery.fence) for delivery in group])
-    arguments = {"rows": keys, "owner": owner, "real_now": real_now}
+    arguments = {"rows": keys, "owner": owner, "real_now": real_now, "sender": sender}
     ours = set(connection.execute(permit_statement(connection.dialect.name), arguments).scalars())
     mine = [delivery for delivery in group if delivery.id in ours]
     # After the rows, in the order in which whoever cancels takes the same locks.
@@ -69,10 +70,10 @@ def hand_over(
 
 @lru_cache
 def permit_statement(dialect: str) -> TextClause:
-    """Takes `rows` of (delivery, fence), `owner` and `real_now`; gives the ids that it changed."""
+    """Takes `rows` of (delivery, fence), `owner`, `sender` and `real_now`; gives the ids that it changed."""
     return text(f"""
         UPDATE deliveries SET
-            state = 'handed',
+            state = 'handed', sender = :sender,
             handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
         FROM ({rows_of(dialect, id="bigint", fence="integer")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence

@@ -43,6 +43,7 @@ class QuickLedger:
         version: int,
         now: datetime,
         real_now: datetime,
+        sender: str = "",
     ) -> tuple[set[int], set[int]] | None:
         """Ids whose acceptance is void, and ids that are permitted; None, and nothing is changed, if it is not usual.
 
@@ -62,7 +63,8 @@ class QuickLedger:
                 if int(row[0] if row else 0) != version:
                     execute("ROLLBACK")
                     return None
-                given = {"rows": json.dumps(wanted), "owner": owner, "real_now": (real_now - EPOCH) // _MICROSECOND}
+                moment = (real_now - EPOCH) // _MICROSECOND
+                given = {"rows": json.dumps(wanted), "owner": owner, "real_now": moment, "sender": sender}
                 ours = {one[0] for one in execute(_PERMIT, given).fetchall()}
             execute("COMMIT")
         except BaseException:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.errors import RefusedError
 from tidings.store import clock, consent, editions, ledger
 from tidings.store import schema as t
 
@@ -181,6 +182,28 @@ def settle_schedule(connection: Connection, schedule: str) -> None:
     found = find_restored(connection)
     if found is not None and found.until is not None and schedule in found.open:
         _write(connection, found, until=found.until, names=[name for name in found.open if name != schedule])
+
+
+def had_gone_out(connection: Connection, edition: Edition, now: datetime, who: str) -> int:
+    """A person found that it had gone out before the restore: nothing of it goes, and its readers had it.
+
+    Returns how many deliveries that settles. Raises RefusedError for an edition that no restore holds.
+    """
+    if not any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
+        raise RefusedError(f"{edition.name} is not held because of a restore: look at it with `tidings ledger --edition`")
+    d, m = t.deliveries, t.mailings.c
+    free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None}
+    mine = d.c.mailing.in_(select(m.id).where(m.edition == edition.id))
+    done = connection.execute(
+        update(d)
+        .where(mine, d.c.state.in_((*_WAITING, DeliveryState.IN_DOUBT)))
+        .values(state=DeliveryState.ACCEPTED, reason="a person found that it had gone out before the restore", at=now)
+        .values(**free)
+    )
+    ledger.close_edition(connection, edition.id)
+    what = "settled: it had gone out before the restore"
+    editions.set_state(connection, edition, EditionState.DONE, now=now, what=what, who=who, holds=[])
+    return done.rowcount
 
 
 def _write(connection: Connection, found: Restored, *, until: datetime, names: list[str]) -> None:

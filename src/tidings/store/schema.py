@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
-    Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -18,33 +14,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from tidings.store.columns import EPOCH, Moment, RowId
 
-
-class Moment(TypeDecorator[datetime]):
-    """An aware UTC datetime, stored as whole microseconds since 1970 so that both databases order and compare alike."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment needs a time zone")
-        return (value - EPOCH) // timedelta(microseconds=1)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else EPOCH + timedelta(microseconds=int(value))
-
-
-# SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
-RowId = BigInteger().with_variant(Integer, "sqlite")
+__all__ = ["EPOCH", "Moment", "RowId", "metadata"]
 
 metadata = MetaData(
     naming_convention={
@@ -265,6 +241,7 @@ mailings = Table(
     Column("schedule", String, nullable=False),
     Column("open", Boolean, nullable=False, comment="its deliveries may be claimed"),
     Column("closes", Moment, comment="none of its deliveries is claimed from then on: the end of the window"),
+    Column("urgent", Boolean, nullable=False, comment="goes before the others"),
     Column("marked", Boolean, nullable=False, comment="all its readers' marks are set"),
     Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,
@@ -299,6 +276,7 @@ deliveries = Table(
     Column("handed_at", Moment, comment="real time of the first hand-over that may have arrived (idempotency windows)"),
     Column("receipt", Text, nullable=False),
     Column("via", Text, nullable=False),
+    Column("sender", String, nullable=False, comment="by which it was handed over last; empty for posts"),
     Column("returned", String, nullable=False),
     Column("at", Moment, nullable=False),
     Column("details", JSON, nullable=False, comment="of mailings that are no edition: address, subject, text"),
@@ -353,6 +331,17 @@ journal = Table(
     Column("entry", Text, nullable=False),
     comment="Intents and outcomes on PostgreSQL; SQLite keeps a file beside itself.",
     sqlite_autoincrement=True,
+)
+
+paces = Table(
+    "paces",
+    metadata,
+    Column("sender", String, primary_key=True),
+    Column("domain", String, primary_key=True, comment="of recipients; empty: the sender as a whole"),
+    Column("free_from", Float, nullable=False, comment="the next free place, in seconds since 1970"),
+    Column("rate", Float, comment="messages a second at the last refusal for now; NULL: there was none"),
+    Column("refused_at", Float, nullable=False, comment="when that was"),
+    comment="How fast mail may go; kept over restarts, and for all processes.",
 )
 
 senders = Table(

@@ -86,6 +86,7 @@ def upgrade() -> None:
         ),
         sa.Column("receipt", sa.Text(), nullable=False),
         sa.Column("via", sa.Text(), nullable=False),
+        sa.Column("sender", sa.String(), nullable=False, comment="by which it was handed over last; empty for posts"),
         sa.Column("returned", sa.String(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column(
@@ -234,6 +235,7 @@ def upgrade() -> None:
             nullable=True,
             comment="none of its deliveries is claimed from then on: the end of the window",
         ),
+        sa.Column("urgent", sa.Boolean(), nullable=False, comment="goes before the others"),
         sa.Column("marked", sa.Boolean(), nullable=False, comment="all its readers' marks are set"),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mailings")),
@@ -250,6 +252,21 @@ def upgrade() -> None:
         sa.Column("told_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_notices")),
         comment="What a person must hear of.",
+    )
+    op.create_table(
+        "paces",
+        sa.Column("sender", sa.String(), nullable=False),
+        sa.Column("domain", sa.String(), nullable=False, comment="of recipients; empty: the sender as a whole"),
+        sa.Column("free_from", sa.Float(), nullable=False, comment="the next free place, in seconds since 1970"),
+        sa.Column(
+            "rate",
+            sa.Float(),
+            nullable=True,
+            comment="messages a second at the last refusal for now; NULL: there was none",
+        ),
+        sa.Column("refused_at", sa.Float(), nullable=False, comment="when that was"),
+        sa.PrimaryKeyConstraint("sender", "domain", name=op.f("pk_paces")),
+        comment="How fast mail may go; kept over restarts, and for all processes.",
     )
     op.create_table(
         "renditions",
