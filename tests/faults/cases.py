@@ -211,8 +211,10 @@ def full_disk(tried: Round, calm: Said, took: float) -> None:
     """No file can grow any more (RLIMIT_FSIZE), then there is room again."""
     for _ in range(2):
         size = tried.dice.randint(4, 150) * 4096
-        if tried.run(file_size=size) != 0 or tried.said().stalled:
-            tried.points += 1
+        failed = tried.run(file_size=size) != 0
+        # What cannot be noted is in doubt, as if the process had been killed.
+        tried.deaths += failed
+        tried.points += failed or bool(tried.said().stalled)
     tried.finish()
 
 
