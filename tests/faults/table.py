@@ -42,7 +42,8 @@ def report(run: Run) -> str:
     named = [f"{point} {hit.pop(point)}" for point in run.points if point in hit]
     others = [f"{point} {count}" for point, count in sorted(hit.items())]
     ended = sum(tally.at.total() for tally in run.tallies)
-    lines += ["", f"Where {ended:,} processes ended: {', '.join(named + others)}."]
+    if ended:
+        lines += ["", f"Where {ended:,} processes ended: {', '.join(named + others)}."]
     return "\n".join(lines)
 
 
