@@ -29,7 +29,7 @@ LEDGER = {
 }  # fmt: skip
 COMMANDS = (
     "init", "check", "plan", "preview", "test", "run", "tick", "send", "release", "cancel", "recompose", "resolve",
-    "build", "subscribers", "ledger", "explain", "status", "schema", "demo", "sweep",
+    "build", "subscribers", "ledger", "explain", "status", "schema", "demo", "sweep", "backup", "restore", "upgrade",
 )  # fmt: skip
 
 

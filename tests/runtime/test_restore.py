@@ -18,7 +18,7 @@ from tidings.runtime.backup import backup
 from tidings.runtime.newsroom import open_runtime
 from tidings.runtime.restore import Restored, restore
 from tidings.runtime.status import status
-from tidings.store import clock, ledger, schedules, subscribers
+from tidings.store import clock, ledger, restored, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.engine import Store
 
@@ -101,6 +101,24 @@ def test_what_was_sent_since_is_held_and_never_sent_again(desk: Desk) -> None:
     desk.tick(MONDAY + 2 * DAY)
     assert desk.read(grace)[-1] == ["three"]
     assert status(desk.runtime, desk.now)["restored"] is None
+
+
+def test_what_had_gone_out_is_settled_by_a_word(desk: Desk) -> None:
+    """The person found it in the mail host's log: nobody gets it again, in no later edition either."""
+    ada = desk.reader("ada")
+    desk.item("one")
+    archive = saved(desk)
+    desk.tick(MONDAY)
+    brought_back(desk, archive)
+    desk.tick(MONDAY)
+    with desk.runtime.store.write() as connection:
+        assert restored.had_gone_out(connection, desk.edition("daily/1"), desk.now, "ann") == 1
+    desk.item("two")
+    desk.tick(MONDAY + DAY)
+    assert desk.editions() == ["daily/1 done", "daily/2 done"]
+    assert desk.read(ada) == [["one"], ["two"]]
+    with desk.runtime.store.write() as connection, pytest.raises(RefusedError, match="not held because of a restore"):
+        restored.had_gone_out(connection, desk.edition("daily/2"), desk.now, "ann")
 
 
 def test_what_is_put_back_after_the_restore_waits_too(small: Desk) -> None:

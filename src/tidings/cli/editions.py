@@ -202,6 +202,8 @@ def _explain_hold(edition: Edition) -> None:
         console.print(f"  {hold.reason.value}: {hold.detail}", markup=False)
     console.print(f"Look: tidings preview {edition.name}")
     console.print(f"Then: tidings release, tidings recompose or tidings cancel {edition.name}")
+    if any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
+        console.print(f"Had it gone out before the restore: tidings resolve {edition.name} --accepted")
     if any(hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN) for hold in edition.holds):
         raise typer.Exit(1)
 

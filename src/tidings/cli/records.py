@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json as jsonlib
 from typing import Annotated, Any
 
@@ -12,7 +13,9 @@ from tidings.model.errors import RefusedError
 from tidings.runtime.explain import explain
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.status import status
-from tidings.store import ledger
+from tidings.store import editions, ledger, restored
+
+_MOST = 2**53
 
 
 @app.command("ledger")
@@ -61,19 +64,25 @@ def explain_command(
 @app.command()
 def resolve(
     delivery: Annotated[
-        int, typer.Argument(metavar="DELIVERY", min=1, max=2**53, help="Its number in `tidings ledger`.")
+        str,
+        typer.Argument(metavar="DELIVERY|EDITION", help="Its number in `tidings ledger`; or what a restore holds."),
     ],
     accepted: Annotated[bool, typer.Option("--accepted", help="It arrived; a URL of the post may follow.")] = False,
     url: Annotated[str, typer.Argument(metavar="[URL]", help="With --accepted: where the post is.")] = "",
     resend: Annotated[bool, typer.Option("--resend", help="It did not arrive: send it again.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Let it be.")] = False,
 ) -> None:
-    """Settle a delivery that is in doubt."""
+    """Settle a delivery that is in doubt; or, with --accepted, an edition that had gone out before a restore."""
     if sum((accepted, resend, cancel)) != 1:
         raise RefusedError("say one of --accepted, --resend or --cancel")
+    if "/" in delivery:
+        _resolve_edition(delivery, accepted=accepted)
+        return
+    if not (delivery.isascii() and delivery.isdigit() and 0 < int(delivery[:17]) <= _MOST):
+        raise RefusedError(f"{delivery!r} is no delivery; `tidings ledger --state in_doubt` gives their numbers")
     with opened() as runtime, runtime.store.write() as connection:
         how = "accepted" if accepted else "resend" if resend else "cancel"
-        ledger.resolve(connection, delivery, how, runtime.now(), url=url)  # type: ignore[arg-type]
+        ledger.resolve(connection, int(delivery), how, runtime.now(), url=url)  # type: ignore[arg-type]
     then = "it goes with the next `tidings tick`, or at once if `tidings run` runs" if resend else "settled"
     console.print(f"Delivery {delivery}: {then}.")
 
@@ -85,6 +94,17 @@ def _restored(found: dict[str, Any], runtime: Runtime) -> str:
     if found["schedules"]:
         text += f" The next edition of each of these is held: {', '.join(found['schedules'])}."
     return text
+
+
+def _resolve_edition(name: str, *, accepted: bool) -> None:
+    if not accepted:
+        raise RefusedError(f"let it go with `tidings release {name}`, or drop it with `tidings cancel {name}`")
+    with opened() as runtime, runtime.store.write() as connection:
+        edition = editions.find_edition(connection, name)
+        if edition is None:
+            raise RefusedError(f"there is no edition {name!r}; `tidings status` names those that are held")
+        count = restored.had_gone_out(connection, edition, runtime.now(), getpass.getuser())
+    console.print(f"{name}: settled. {count} deliveries count as accepted, and nothing of it goes.")
 
 
 @app.command("status")

@@ -78,7 +78,10 @@ def _print_restored(found: Restored) -> None:
     if found.held:
         console.print("Held, for they may have gone out since:", markup=False)
         for name in found.held:
-            console.print(f"  {name}: tidings preview {name}, then tidings release or cancel {name}", markup=False)
+            console.print(f"  {name}", markup=False)
+        console.print(
+            "Look: tidings preview. It had not gone out: tidings release. It had: tidings resolve --accepted."
+        )
     if found.in_doubt:
         console.print(f"{found.in_doubt} deliveries were on their way then: tidings ledger --state in_doubt")
     if found.dropped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import sys
@@ -14,21 +15,45 @@ from tidings.runtime.sample import sample_newsroom
 _UNIT = """\
 # Put this file into /etc/systemd/system/, then: systemctl enable --now tidings
 [Unit]
-Description=Tidings, the newsroom's outbox ({folder})
+Description=Tidings, the newsroom's outbox ({shown})
 After=network-online.target
 Wants=network-online.target
+# However often it fails, it is started again: a relay or a database may be away for hours.
+StartLimitIntervalSec=0
 
 [Service]
-ExecStart={program} run -C {folder}
-Restart=always
-RestartSec=5
-TimeoutStopSec=40
+Type=exec
+ExecStart={program} run -C {place}
 User={user}
 # Secrets: one NAME=value a line, readable by this user alone.
-EnvironmentFile=-{folder}/secrets.env
-NoNewPrivileges=true
-ProtectSystem=full
+EnvironmentFile=-{shown}/secrets.env
+Restart=on-failure
+RestartSec=5
+# A stop finishes what is on the wire, which takes 30 seconds at the most.
+KillMode=mixed
+TimeoutStopSec=40
+# It writes into its own folder, and nowhere else.
+ProtectSystem=strict
+ReadWritePaths={folder}
+ProtectHome=read-only
 PrivateTmp=true
+PrivateDevices=true
+NoNewPrivileges=true
+CapabilityBoundingSet=
+ProtectClock=true
+ProtectControlGroups=true
+ProtectHostname=true
+ProtectKernelLogs=true
+ProtectKernelModules=true
+ProtectKernelTunables=true
+ProtectProc=invisible
+LockPersonality=true
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=true
+RestrictRealtime=true
+RestrictSUIDSGID=true
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
 
 [Install]
 WantedBy=multi-user.target
@@ -39,7 +64,7 @@ The look of mails and pages comes with Tidings. To change it, copy a folder such
 to this place and edit the copy: what stands here goes before what is shipped. `tidings check` reads what you wrote.
 """
 
-_IGNORED = "tidings.db*\nkeys.json\npublic/\npreview/\nsecrets.env\n"
+_IGNORED = "tidings.db*\nkeys.json\npublic/\npreview/\nsecrets.env\nbefore-*\n.restoring/\n*.tar.gz\n"
 
 
 def init_newsroom(folder: Path) -> Path:
@@ -58,7 +83,23 @@ def init_newsroom(folder: Path) -> Path:
     descriptor = os.open(folder / "keys.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(Keys.generate().to_json())
-    program = shutil.which("tidings") or f"{sys.executable} -m tidings"
-    unit = _UNIT.format(folder=folder, program=program, user=os.environ.get("USER", "tidings"))
-    (folder / "tidings.service").write_text(unit, encoding="utf-8")
+    (folder / "tidings.service").write_text(_unit(folder), encoding="utf-8")
     return folder
+
+
+def _unit(folder: Path) -> str:
+    """The systemd unit of a newsroom (systemd.syntax(7): quotes hold a path together, % begins a specifier)."""
+    beside = Path(sys.executable).with_name("tidings")
+    found = str(beside) if beside.exists() else shutil.which("tidings")
+    program = _quoted(found or sys.executable).replace("$", "$$") + ("" if found else " -m tidings")
+    user = getpass.getuser() if os.geteuid() else "tidings"
+    place = _quoted(str(folder))
+    return _UNIT.format(
+        folder=place, place=place.replace("$", "$$"), shown=str(folder).replace("%", "%%"), program=program, user=user
+    )
+
+
+def _quoted(path: str) -> str:
+    text = path.replace("%", "%%")
+    plain = all(letter.isalnum() or letter in "/._+-%@" for letter in text)
+    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -96,6 +96,8 @@ def begin_anew(runtime: Runtime, now: datetime) -> str:
         text += f" Held, for they may have gone out since: {', '.join(names)}."
     if came_due:
         text += f" The next edition of each of these schedules is held too: {', '.join(sorted(came_due))}."
+    if names or came_due:
+        text += " Let each go with `tidings release`, or say `tidings resolve EDITION --accepted` if it had gone out."
     text += " Who left since the backup is not known: take them off with `tidings subscribers remove`."
     with runtime.store.write() as connection:
         restored.begin_anew(connection, came_due, now)

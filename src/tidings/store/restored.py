@@ -190,7 +190,9 @@ def had_gone_out(connection: Connection, edition: Edition, now: datetime, who: s
     Returns how many deliveries that settles. Raises RefusedError for an edition that no restore holds.
     """
     if not any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
-        raise RefusedError(f"{edition.name} is not held because of a restore: look at it with `tidings ledger --edition`")
+        raise RefusedError(
+            f"{edition.name} is not held because of a restore: look at it with `tidings ledger --edition`"
+        )
     d, m = t.deliveries, t.mailings.c
     free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None}
     mine = d.c.mailing.in_(select(m.id).where(m.edition == edition.id))

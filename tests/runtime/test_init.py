@@ -1,0 +1,35 @@
+"""The systemd unit of a new newsroom: systemd itself finds nothing wrong with it, wherever the folder is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import require_program
+from tidings.runtime.init import init_newsroom
+from tidings.runtime.service import _END
+
+
+@pytest.mark.parametrize("name", ["news", "my news", "50% $HOME", 'a "b"'])
+def test_systemd_takes_the_unit(tmp_path: Path, name: str) -> None:
+    analyze = require_program("systemd-analyze")
+    unit = init_newsroom(tmp_path / name) / "tidings.service"
+    # In a container neither the user nor the manager is there; what it says of the file is what counts.
+    done = subprocess.run([analyze, "verify", "--man=no", str(unit)], check=False, capture_output=True, text=True)
+    wrong = [line for line in done.stderr.splitlines() if "tidings.service" in line]
+    assert wrong == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_unit_lets_a_stop_end_and_nothing_else_be_written(tmp_path: Path) -> None:
+    text = (init_newsroom(tmp_path / "news") / "tidings.service").read_text()
+    keys = dict(re.findall(r"^(\w+)=(.*)$", text, flags=re.MULTILINE))
+    assert float(keys["TimeoutStopSec"]) > _END + 5
+    assert keys["ReadWritePaths"] == str(tmp_path / "news")
+    assert (keys["ProtectSystem"], keys["NoNewPrivileges"], keys["Restart"]) == ("strict", "true", "on-failure")
+    # Nothing tells systemd that it is alive, so nothing may wait for that.
+    assert "WatchdogSec" not in keys
+    assert keys["User"] != "root"
