@@ -148,8 +148,11 @@ def _doubts(store: Any, address: str) -> int:
 
     with store.read() as connection:
         who = subscribers.find(connection, address)
-        rows = [] if who is None else list(ledger.entries(connection, subscriber=who))
-    return max((row.doubts for row in rows), default=0)
+        # Notices go to people who are no readers, and belong to no schedule.
+        rows = list(
+            ledger.entries(connection, schedule="") if who is None else ledger.entries(connection, subscriber=who)
+        )
+    return max((row.doubts for row in rows if row.address == address), default=0)
 
 
 _DAWDLES = {"before-intent": 0.5}
