@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tidings.pipeline.address import address
+from tidings.runtime.planning import outlets
 from tidings.store import schema as t
 from tidings.store import subscribers
 
@@ -58,10 +59,12 @@ def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(
     newsroom, composer = desk.runtime.newsroom, desk.runtime.composer
     with desk.runtime.store.read() as connection:
         edit = composer.edit(connection, newsroom.schedules["daily"], MONDAY)
-        planned = [(one.target, one.group is None) for one in address(connection, newsroom, edit)]
+        (planned,) = outlets(address(connection, newsroom, edit))
     assert desk.entries() == []
     desk.tick(MONDAY)
-    assert [(entry.target, entry.state == "skipped") for entry in desk.entries()] == planned
+    states = Counter((entry.state, entry.reason) for entry in desk.entries())
+    assert states.pop(("accepted", "")) == sum(planned.readers.values())
+    assert states == {("skipped", reason): count for reason, count in planned.skipped.items()}
 
 
 def test_a_mark_moves_to_the_edition_that_was_served_and_only_then(desk: Desk) -> None:

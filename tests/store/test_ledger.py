@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, rows
 from tidings.model.delivery import Delivery
 from tidings.model.errors import InputError, RefusedError
-from tidings.store import claims, ledger
+from tidings.store import claims, consent, ledger, permission, settling
 from tidings.store import schema as t
 from tidings.store.engine import Store
 
@@ -37,7 +37,7 @@ def _set(store: Store, delivery: int, **values: Any) -> None:
 def _claim(store: Store, owner: str = "me", limit: int = 50, **options: Any) -> list[Delivery]:
     options = {"channel": "", "now": NOW, "real_now": NOW, "until": NOW + timedelta(minutes=20)} | options
     with store.write() as connection:
-        return claims.claim(connection, owner=owner, limit=limit, **options)
+        return list(claims.claim(connection, owner=owner, limit=limit, **options).deliveries)
 
 
 def test_the_fields_of_the_contract_in_their_order(store: Store) -> None:
@@ -169,16 +169,16 @@ def test_the_fence_makes_a_late_write_void(store: Store) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     (stale,) = _claim(store, "me")
     with store.write() as connection:
-        claims.settle(connection, "me", [(stale, claims.give_back(stale))])
+        settling.settle(connection, "me", [(stale, settling.give_back(stale))])
     (fresh,) = _claim(store, "me")
     assert fresh.fence == stale.fence + 1
     with store.write() as connection:
-        assert claims.settle(connection, "me", [(stale, {"state": "accepted"})]) == [stale]
-        assert claims.settle(connection, "they", [(fresh, {"state": "accepted"})]) == [fresh]
-        assert claims.hand_over(connection, [stale], owner="me", now=NOW, real_now=NOW).handed == ()
-        assert claims.settle(connection, "me", [(fresh, {"state": "rejected"})]) == []
+        assert settling.settle(connection, "me", [(stale, {"state": "accepted"})]) == [stale]
+        assert settling.settle(connection, "they", [(fresh, {"state": "accepted"})]) == [fresh]
+        assert permission.hand_over(connection, [stale], owner="me", version=0, now=NOW, real_now=NOW).handed == ()
+        assert settling.settle(connection, "me", [(fresh, {"state": "rejected"})]) == []
         # A terminal row never changes.
-        assert claims.settle(connection, "me", [(fresh, {"state": "accepted"})]) == [fresh]
+        assert settling.settle(connection, "me", [(fresh, {"state": "accepted"})]) == [fresh]
     assert [row["state"] for row in rows(store)] == ["rejected"]
 
 
@@ -188,9 +188,10 @@ def test_an_address_that_changed_meanwhile_goes_back(store: Store) -> None:
     group = _claim(store)
     with store.write() as connection:
         connection.execute(update(t.subscribers).values(address="new@example.org", address_hash="f" * 64))
+        consent.changed(connection)
     with store.write() as connection:
-        permission = claims.hand_over(connection, group, owner="me", now=NOW, real_now=NOW)
-    assert permission.handed == ()
+        permitted = permission.hand_over(connection, group, owner="me", version=0, now=NOW, real_now=NOW)
+    assert permitted.handed == ()
     (again,) = _claim(store)
     assert again.address == "new@example.org"
 

@@ -14,9 +14,13 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target, list_target
 from tidings.model.selection import Selection
 from tidings.pipeline.select import Chosen, Story, Wish, choose, first_to_go, ordered
-from tidings.store import editions, schedules, subscribers
+from tidings.store import crowds, editions, schedules, subscribers
 
 _PAGE = 5_000
+_CROWDS = 5_000
+"""With more different choices than that readers are looked at one by one."""
+_SINGLE = 20_000
+"""So many exceptions may be named; with more readers are looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,26 @@ class Addressed:
     mark: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Crowds:
+    """All readers of a list but those in `without`, by crowds: what each gets is worked out once."""
+
+    list: str
+    frequency: str | None
+    purpose: str
+    without: frozenset[int]
+    parts: tuple[CrowdPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdPart:
+    """One crowd: what it gets, as (story or empty, group); nothing for who has no group."""
+
+    crowd: crowds.Crowd
+    groups: tuple[tuple[str, Group], ...]
+    mark: int | None = None
+
+
 @dataclass(frozen=True)
 class Edit:
     """What one edition is about, before anybody is addressed.
@@ -114,8 +138,8 @@ class Edit:
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
 
 
-def address(connection: Connection, newsroom: Newsroom, edit: Edit) -> Iterator[Addressed]:
-    """Every delivery of an edition. Who is on two lists of it gets one."""
+def address(connection: Connection, newsroom: Newsroom, edit: Edit) -> Iterator[Addressed | Crowds]:
+    """Every delivery of an edition, most readers in crowds. Who is on two lists of it gets one."""
     served: set[int] = set()
     for part in edit.schedule.deliver:
         if isinstance(part, ListDelivery):
@@ -128,32 +152,102 @@ def anybody_waits(connection: Connection, newsroom: Newsroom, edit: Edit) -> boo
     """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
     if edit.explicit or not editions.put_off(connection, edit.schedule.name):
         return False
-    return any(one.group and one.group.selection.stories for one in address(connection, newsroom, edit))
+    groups = (group for one in address(connection, newsroom, edit) for group in groups_of(one))
+    return any(group.selection.stories for group in groups)
+
+
+def groups_of(one: Addressed | Crowds) -> list[Group]:
+    """What goes out."""
+    if isinstance(one, Crowds):
+        return [group for part in one.parts for _, group in part.groups]
+    return [one.group] if one.group is not None else []
 
 
 def _address_list(
     connection: Connection, newsroom: Newsroom, edit: Edit, part: ListDelivery, served: set[int]
-) -> Iterator[Addressed]:
+) -> Iterator[Addressed | Crowds]:
     fallback = tuple(newsroom.lists[part.list].fallback)
     frequency = None if part.everyone or part.frequency == "all" else part.frequency
-    suppressed = subscribers.suppressed(connection, part.list)
+    purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
     earlier = {} if edit.explicit else _earlier(connection, edit)
-    own = {story.key for story in edit.stories}
-    had_own = {} if edit.explicit else subscribers.had(connection, own | {note.key for note in edit.notes})
-    owed = {} if part.per == "item" else subscribers.owed_corrections(connection, edit.corrected)
     choices = _Choices(edit, part)
-    for page in _pages(subscribers.readers(connection, part.list, frequency)):
+    behind, single = _exceptions(connection, edit, part, frequency, earlier, served)
+    found = crowds.crowds(connection, part.list, frequency, behind=behind, without=single) if single is not None else []
+    if single is not None and len(found) <= _CROWDS:
+        parts = []
+        for crowd in found:
+            chosen = choices.of(
+                Wish(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
+            )
+            mark = None if edit.explicit or chosen.is_empty else _mark(edit, earlier, chosen)
+            groups = () if chosen.is_empty else tuple(choices.groups(chosen))
+            parts.append(CrowdPart(crowd, groups, mark))
+        if parts:
+            yield Crowds(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
+        if _more_lists(edit, part):
+            going = {(p.crowd.language, p.crowd.topics, p.crowd.mark) for p in parts if p.groups}
+            served |= crowds.subscribers_of(connection, part.list, frequency, going, without=single)
+        if not behind and not single:
+            return
+        some = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
+    else:
+        some = subscribers.readers(connection, part.list, frequency)
+    yield from _address_readers(connection, edit, part, some, fallback, purpose, earlier, choices, served)
+
+
+def _exceptions(
+    connection: Connection,
+    edit: Edit,
+    part: ListDelivery,
+    frequency: str | None,
+    earlier: Mapping[str, int],
+    served: set[int],
+) -> tuple[list[int], set[int] | None]:
+    """Marks of readers who are behind, and single readers who had a part of it; None for those: too many to name."""
+    behind = [mark for mark in crowds.marks(connection, part.list, frequency) if _since(earlier, mark)]
+    own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
+    corrected = {} if part.per == "item" else edit.corrected
+    many = 0 if edit.explicit else subscribers.count_had(connection, own, _SINGLE)
+    many += subscribers.count_had(connection, corrected, _SINGLE)
+    if many + len(served) > _SINGLE:
+        return behind, None
+    single = set(served)
+    if not edit.explicit:
+        single |= subscribers.had(connection, own).keys()
+    single |= subscribers.owed_corrections(connection, corrected).keys()
+    return behind, single
+
+
+def _more_lists(edit: Edit, part: ListDelivery) -> bool:
+    """Whether another list of the edition comes after this one."""
+    lists = [one for one in edit.schedule.deliver if isinstance(one, ListDelivery)]
+    return lists.index(part) < len(lists) - 1
+
+
+def _address_readers(
+    connection: Connection,
+    edit: Edit,
+    part: ListDelivery,
+    readers: Iterable[subscribers.Reader],
+    fallback: tuple[str, ...],
+    purpose: str,
+    earlier: Mapping[str, int],
+    choices: _Choices,
+    served: set[int],
+) -> Iterator[Addressed]:
+    """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
+    suppressed = subscribers.suppressed(connection, part.list)
+    own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
+    owed = {} if part.per == "item" else subscribers.owed_corrections(connection, edit.corrected)
+    for page in _pages(readers):
         offers = {reader.subscriber: _since(earlier, reader.mark) for reader in page}
-        older = {key for offer in offers.values() for key in offer}
-        behind = [subscriber for subscriber, offer in offers.items() if offer]
-        had_older = subscribers.had(connection, older, subscribers=behind)
+        offered = own | {key for offer in offers.values() for key in offer}
+        everybody = [reader.subscriber for reader in page]
+        had_by = {} if edit.explicit else subscribers.had(connection, offered, subscribers=everybody)
         for reader in page:
             target = list_target(part.list, reader.subscriber)
-            purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
 
-            def skip(
-                reason: SkipReason, target: str = target, purpose: str = purpose, reader: subscribers.Reader = reader
-            ) -> Addressed:
+            def skip(reason: SkipReason, target: str = target, reader: subscribers.Reader = reader) -> Addressed:
                 return Addressed(
                     target, "", purpose, part.list, "", reader.subscriber, reader.address_hash, reason=reason
                 )
@@ -166,7 +260,7 @@ def _address_list(
                 yield skip(SkipReason.OTHER_LIST)
                 continue
             wish = Wish(reader.language, fallback, reader.topics, part.list)
-            had = frozenset(had_own.get(reader.subscriber, set()) | had_older.get(reader.subscriber, set()))
+            had = frozenset(had_by.get(reader.subscriber, set()))
             chosen = choices.of(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
             if chosen.is_empty:
                 yield skip(SkipReason.NOTHING_FOR_READER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,17 +14,18 @@ from tidings.channels.base import Channel
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import Slot, in_window, window_closes
-from tidings.model.delivery import DeliveryState
+from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.model.tokens import Keys
 from tidings.pipeline import notices
-from tidings.pipeline.address import Addressed, Edit, Group, address, anybody_waits
+from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address, anybody_waits, groups_of
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import candidates, is_note, stories_of
+from tidings.store import crowds as store_crowds
 from tidings.store import editions, ledger, restored, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.editions import Shown
@@ -207,7 +208,7 @@ class Composer:
             )
             edit = edit.with_stories(edition.stories)
             addressed = list(address(connection, self.newsroom, edit))
-        groups = {id(one.group): one.group for one in addressed if one.group is not None}
+        groups = {id(group): group for one in addressed for group in groups_of(one)}
         rendered: list[Rendered] = []
         try:
             rendered = self.render_groups(edit, groups.values(), edition)
@@ -272,7 +273,11 @@ class Composer:
         return Rendered(outlet, language, story, body, {key: {}}, members, failures)
 
     def _write(
-        self, edition: Edition, addressed: Sequence[Addressed], rendered: Sequence[Rendered], now: datetime
+        self,
+        edition: Edition,
+        addressed: Sequence[Addressed | Crowds],
+        rendered: Sequence[Rendered],
+        now: datetime,
     ) -> None:
         """In transactions of at most a page each; the edition is composing until the last has committed."""
         selections: dict[str, tuple[int, int]] = {}
@@ -289,10 +294,35 @@ class Composer:
             mailing = ledger.mailing(
                 connection, f"edition:{edition.id}", "edition", schedule=edition.schedule, edition=edition.id, now=now
             )
-        for start in range(0, len(addressed), _PAGE):
-            rows = [_row(one, mailing, selections, now) for one in addressed[start : start + _PAGE]]
+        for crowds in addressed:
+            if isinstance(crowds, Crowds):
+                self._write_crowds(crowds, mailing, selections, now)
+        single = [one for one in addressed if isinstance(one, Addressed)]
+        for start in range(0, len(single), _PAGE):
+            rows = [_row(one, mailing, selections, now) for one in single[start : start + _PAGE]]
             with self.store.write() as connection:
                 ledger.add_deliveries(connection, rows)
+
+    def _write_crowds(
+        self, crowds: Crowds, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
+    ) -> None:
+        """The database writes them, a page of subscriptions in each transaction."""
+        shares = [share for part in crowds.parts for share in _shares(part, selections)]
+        with self.store.read() as connection:
+            pages = list(store_crowds.pages(connection))
+        for page in pages:
+            with self.store.write() as connection:
+                store_crowds.add_deliveries(
+                    connection,
+                    mailing,
+                    crowds.list,
+                    crowds.frequency,
+                    shares,
+                    purpose=crowds.purpose,
+                    between=page,
+                    without=crowds.without,
+                    at=now,
+                )
 
     def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
         """Let the deliveries of a released edition be claimed while its moment has come and its window is open.
@@ -368,6 +398,16 @@ def _shown(group: Group) -> list[Shown]:
         *(Shown(item.story, "note") for item in selection.notes),
         *(Shown(item.story, "correction", _version(item.correction)) for item in selection.corrections),
     ]
+
+
+def _shares(part: CrowdPart, selections: Mapping[str, tuple[int, int]]) -> Iterator[store_crowds.Share]:
+    crowd = part.crowd
+    choice = (crowd.language, crowd.topics, crowd.mark)
+    if not part.groups:
+        yield store_crowds.Share(*choice, "", None, None, None, str(SkipReason.NOTHING_FOR_READER), True)
+    for number, (story, group) in enumerate(part.groups):
+        rendition, selection = selections[group.key]
+        yield store_crowds.Share(*choice, story, selection, rendition, part.mark, "", number == 0)
 
 
 def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
 from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slots, slot_for_new
-from tidings.pipeline.address import Addressed, Edit, address
+from tidings.model.delivery import SkipReason
+from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import backfilled, first_new, next_due
 from tidings.store import editions, schedules
@@ -25,6 +26,10 @@ class Outlet:
     readers: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     stories: list[str] = field(default_factory=list)
+
+    def show(self, group: Group) -> None:
+        """Its stories are among those shown."""
+        self.stories += [story for story in group.selection.stories if story not in self.stories]
 
 
 @dataclass
@@ -127,20 +132,33 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     return edit.with_stories(fresh | kept)
 
 
-def outlets(addressed: Iterable[Addressed]) -> list[Outlet]:
+def outlets(addressed: Iterable[Addressed | Crowds]) -> list[Outlet]:
     """Deliveries counted by list and channel."""
     found: dict[str, Outlet] = {}
     for one in addressed:
-        name = f"list {one.list}" if one.list else f"channel {one.channel}"
+        name = f"list {one.list}" if isinstance(one, Crowds) or one.list else f"channel {one.channel}"
         outlet = found.setdefault(name, Outlet(name))
-        if one.group is None:
+        if isinstance(one, Crowds):
+            for part in one.parts:
+                _count_crowd(outlet, part)
+        elif one.group is None:
             outlet.skipped[str(one.reason)] += 1
         else:
             outlet.readers[one.group.selection.language] += 1
-            for story in one.group.selection.stories:
-                if story not in outlet.stories:
-                    outlet.stories.append(story)
+            outlet.show(one.group)
     return list(found.values())
+
+
+def _count_crowd(outlet: Outlet, part: CrowdPart) -> None:
+    for reason, count in part.crowd.suppressed.items():
+        outlet.skipped["unsubscribed" if reason == "unsubscribed" else "suppressed"] += count
+    if not part.crowd.readers:
+        return
+    if not part.groups:
+        outlet.skipped[str(SkipReason.NOTHING_FOR_READER)] += part.crowd.readers
+    for _, group in part.groups:
+        outlet.readers[group.selection.language] += part.crowd.readers
+        outlet.show(group)
 
 
 def title_of(edit: Edit, key: str, runtime: Runtime) -> str:

@@ -283,7 +283,6 @@ deliveries = Table(
     UniqueConstraint("mailing", "target", "story", "purpose", "part"),
     Index("ix_deliveries_state", "state", "mailing", "next_at", "id"),
     Index("ix_deliveries_subscriber", "subscriber"),
-    Index("ix_deliveries_target", "target"),
     Index("ix_deliveries_selection", "selection"),
     Index(
         "uq_deliveries_post",

@@ -243,8 +243,19 @@ def frequencies(connection: Connection, list_name: str) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def readers(connection: Connection, list_name: str, frequency: str | None, page: int = 5_000) -> Iterator[Reader]:
-    """Confirmed readers of a list who chose `frequency` (None: all), in the order in which they joined."""
+def readers(
+    connection: Connection,
+    list_name: str,
+    frequency: str | None,
+    page: int = 5_000,
+    *,
+    marks: Collection[int] | None = None,
+    subscribers: Collection[int] = (),
+) -> Iterator[Reader]:
+    """Confirmed readers of a list who chose `frequency` (None: all), in the order in which they joined.
+
+    Of them only those with one of these `marks`, and these `subscribers`, where `marks` are given.
+    """
     s, p = t.subscriptions.c, t.subscribers.c
     after = 0
     while True:
@@ -257,6 +268,8 @@ def readers(connection: Connection, list_name: str, frequency: str | None, page:
         )
         if frequency is not None:
             query = query.where(s.frequency == frequency)
+        if marks is not None:
+            query = query.where(or_(s.mark.in_(list(marks)), s.subscriber.in_(list(subscribers))))
         rows = connection.execute(query).all()
         for row in rows:
             yield Reader(row.id, row.subscriber, row.address_hash, row.language, frozenset(row.topics), row.mark)
@@ -300,6 +313,22 @@ def had(
                 for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
                     found.setdefault(reader, set()).add(old.story)
     return found
+
+
+def count_had(connection: Connection, stories: Collection[str], most: int) -> int:
+    """How many deliveries show one of these stories, counted up to a little above `most`."""
+    d, ss = t.deliveries.c, t.selection_stories.c
+    if not stories:
+        return 0
+    some = (
+        select(d.id)
+        .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
+        .where(ss.story.in_(list(stories)), d.subscriber.is_not(None))
+        .limit(most + 1)
+        .subquery()
+    )
+    found = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return found + sum(len(old.subscribers) for old in kept.served(connection, stories))
 
 
 def owed_corrections(

@@ -106,7 +106,6 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_selection", "deliveries", ["selection"], unique=False)
     op.create_index("ix_deliveries_state", "deliveries", ["state", "mailing", "next_at", "id"], unique=False)
     op.create_index("ix_deliveries_subscriber", "deliveries", ["subscriber"], unique=False)
-    op.create_index("ix_deliveries_target", "deliveries", ["target"], unique=False)
     op.create_index(
         "uq_deliveries_post",
         "deliveries",
