@@ -198,6 +198,16 @@ _TIDINGS = [
      "35:10: `was: digest`, but 'digest' still stands beside it. Take one of the two out"),
     ("  sdg-4: {en: Education, ru: Образование, kk: Білім}", "  sdg-4:",
      "13:3: sdg-4: write one text, or a map of languages: {en: News, ru: Новости}"),
+    ("trust: [127.0.0.1]", "metrics: here",
+     "9:45: metrics: 'here' is no address to listen on. "
+     "Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
+    ("trust: [127.0.0.1]", "metrics: 127.0.0.1:94640",
+     "9:45: metrics: '94640' is no port. Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
+    ("trust: [127.0.0.1]", 'metrics: "::1:9464"',
+     "9:45: metrics: '::1:9464' is no address to listen on. "
+     "Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
+    ("trust: [127.0.0.1]", "metrics: 0.0.0.0:8080",
+     "9:45: metrics: readers come to port 8080. Give metrics one of its own, like 127.0.0.1:9464"),
 ]  # fmt: skip
 
 
@@ -211,14 +221,20 @@ def test_a_mistake_in_tidings_yaml(tmp_path: Path, good: str, bad: str, expected
 @pytest.mark.parametrize(
     ("good", "bad", "expected"),
     [
-        ("trust: [127.0.0.1]", "metrics: 127.0.0.1:9464",
-         "9:36: 'metrics' (an address for metrics) is not in this version yet. Remove the key"),
         ("  rate: 50/s", "  dkim: {domain: example.org, selector: s1, key: x}",
          "23:3: 'dkim' (signing with DKIM) is not in this version yet. Remove the key"),
     ],
 )  # fmt: skip
 def test_what_comes_later_is_refused_by_name(tmp_path: Path, good: str, bad: str, expected: str) -> None:
     assert said(read(write(tmp_path, spoilt(MAIN, good, bad)))) == [f"tidings.yaml:{expected}"]
+
+
+def test_metrics_have_an_address_of_their_own(tmp_path: Path) -> None:
+    for written, expected in (("127.0.0.1:9464", ("127.0.0.1", 9464)), ('"[::1]:9464"', ("::1", 9464))):
+        loaded = read(write(tmp_path, spoilt(MAIN, "trust: [127.0.0.1]", f"metrics: {written}")))
+        assert loaded.newsroom is not None and loaded.newsroom.web.metrics_at == expected
+    loaded = read(write(tmp_path, MAIN))
+    assert loaded.newsroom is not None and loaded.newsroom.web.metrics_at is None
 
 
 _SCHEDULE = [

@@ -105,7 +105,6 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     ("old", "new", "expected"),
     [
         ("security: none}", "security: none, dkim: {domain: example.org}}", "DKIM"),
-        ("mail:", "web: {metrics: 127.0.0.1:9464}\nmail:", "metrics"),
     ],
 )
 def test_what_is_not_there_yet_is_refused_by_name(tmp_path: Path, old: str, new: str, expected: str) -> None:

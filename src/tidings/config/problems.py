@@ -22,7 +22,6 @@ Path = tuple[str | int, ...]
 
 _LATER = {
     ("mail", "dkim"): "signing with DKIM",
-    ("web", "metrics"): "an address for metrics",
 }
 _EMPTY_LIST = "write at least one: `- ...` on a line of its own"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
 from tidings.config.schedule import Schedule
@@ -23,6 +23,7 @@ from tidings.config.types import (
     Int,
     Languages,
     Line,
+    ListenAddress,
     Name,
     Names,
     PlainAddress,
@@ -70,6 +71,26 @@ class Web(Frozen):
     host: Line = Field(default="127.0.0.1", description="Address to listen on.")
     port: Int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
     trust: Proxies = Field(default=("127.0.0.1",), description="Proxies whose X-Forwarded headers are believed.")
+    metrics: ListenAddress | None = Field(
+        default=None, description="Address of its own for Prometheus, such as 127.0.0.1:9464; without one: no metrics."
+    )
+
+    @field_validator("metrics", mode="after")
+    @classmethod
+    def _not_public(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Never where readers come."""
+        port = info.data.get("port")
+        if value is not None and value.rpartition(":")[2].lstrip("0") == str(port):
+            raise ValueError(f"readers come to port {port}; give metrics one of its own, like 127.0.0.1:9464")
+        return value
+
+    @property
+    def metrics_at(self) -> tuple[str, int] | None:
+        """Host and port, None where there is none."""
+        if self.metrics is None:
+            return None
+        host, _, port = self.metrics.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class Select(Frozen):

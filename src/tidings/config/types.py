@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import parseaddr
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfoNotFoundError
@@ -145,6 +145,23 @@ def _proxy(value: Any) -> str:
     text = _line(value)
     if not _is_network(text):
         raise ValueError(f"{text!r} is no IP address; write it like 127.0.0.1 or 10.0.0.0/8")
+    return text
+
+
+def _listen_address(value: Any) -> str:
+    """`127.0.0.1:9464`, `[::1]:9464`: a number and a port, so that nobody has to ask who that is."""
+    text = _line(value)
+    host, colon, port = text.rpartition(":")
+    mend = "write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        version = ip_address(bare).version
+    except ValueError:
+        raise ValueError(f"{text!r} is no address to listen on; {mend}") from None
+    if not colon or (version == 6) != (bare != host):
+        raise ValueError(f"{text!r} is no address to listen on; {mend}")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{port!r} is no port; {mend}")
     return text
 
 
@@ -294,6 +311,8 @@ Rate = Annotated[float, _typed(_rate)]
 Domain = Annotated[str, _typed(_domain)]
 """As A-labels, in small letters."""
 SenderName = Annotated[str, _typed(_sender_name)]
+ListenAddress = Annotated[str, _typed(_listen_address)]
+"""IP address and port, IPv6 in brackets."""
 Names = Annotated[tuple[Name, ...], ONE_OR_MANY]
 Languages = Annotated[tuple[Language, ...], ONE_OR_MANY, AfterValidator(_all_different)]
 SenderNames = Annotated[tuple[Line, ...], ONE_OR_MANY, AfterValidator(_all_different)]
