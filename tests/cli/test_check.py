@@ -76,7 +76,7 @@ EXPECTED = [
     ("tidings.yaml", 7, "is no colour"),
     ("tidings.yaml", 9, "unknown key 'maill'. Did you mean 'mail'?"),
     ("tidings.yaml", 12, "is no whole number"),
-    ("tidings.yaml", 13, "signing with DKIM"),
+    ("tidings.yaml", 13, "'selector' is missing"),
     ("tidings.yaml", 14, "secrets stand in the environment"),
     ("tidings.yaml", 18, "is no address"),
     ("tidings.yaml", 19, "'kk' is not among site.languages"),

@@ -218,17 +218,6 @@ def test_a_mistake_in_tidings_yaml(tmp_path: Path, good: str, bad: str, expected
     assert f"tidings.yaml:{expected}" in said(loaded)
 
 
-@pytest.mark.parametrize(
-    ("good", "bad", "expected"),
-    [
-        ("  rate: 50/s", "  dkim: {domain: example.org, selector: s1, key: x}",
-         "23:3: 'dkim' (signing with DKIM) is not in this version yet. Remove the key"),
-    ],
-)  # fmt: skip
-def test_what_comes_later_is_refused_by_name(tmp_path: Path, good: str, bad: str, expected: str) -> None:
-    assert said(read(write(tmp_path, spoilt(MAIN, good, bad)))) == [f"tidings.yaml:{expected}"]
-
-
 def test_metrics_have_an_address_of_their_own(tmp_path: Path) -> None:
     for written, expected in (("127.0.0.1:9464", ("127.0.0.1", 9464)), ('"[::1]:9464"', ("::1", 9464))):
         loaded = read(write(tmp_path, spoilt(MAIN, "trust: [127.0.0.1]", f"metrics: {written}")))

@@ -98,21 +98,6 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
     assert loaded.newsroom is not None and loaded.newsroom.lists["digest"].from_ == "News <news@example.org>"
 
 
-# -- refused by name --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        ("security: none}", "security: none, dkim: {domain: example.org}}", "DKIM"),
-    ],
-)
-def test_what_is_not_there_yet_is_refused_by_name(tmp_path: Path, old: str, new: str, expected: str) -> None:
-    loaded = load(tmp_path, MAIN.replace(old, new), weekly=WEEKLY)
-    assert loaded.newsroom is None
-    assert "is not in this version yet" in said(loaded) and expected in said(loaded)
-
-
 def test_what_happened_is_kept_for_a_month_at_least(tmp_path: Path) -> None:
     for wrong, expected in (("3d", "30 days at least"), ("yes", "no length of time"), ("", None)):
         loaded = load(tmp_path, MAIN.replace("mail:", f"keep: {{ledger: {wrong}}}\nmail:", 1), weekly=WEEKLY)

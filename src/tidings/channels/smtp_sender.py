@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 
 from tidings.channels.smtp import Login, SmtpRelay
 from tidings.config.adapters import SenderSettings
+from tidings.config.dkim import Dkim
 from tidings.config.types import Int, Line
 
 
@@ -20,6 +21,7 @@ class Settings(SenderSettings):
     security: Literal["none", "starttls", "tls"] = Field(default="starttls", description="none, starttls or tls.")
     username: Line | None = Field(default=None, description="Login, if the host wants one.")
     password: SecretStr | None = Field(default=None, description="Password: {env: NAME} or {file: PATH}.")
+    dkim: Dkim | None = Field(default=None, description="Signs every message, where the host does not.")
 
     @property
     def name(self) -> str:

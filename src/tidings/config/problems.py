@@ -20,9 +20,6 @@ from tidings.model.problem import Problem, nearest
 
 Path = tuple[str | int, ...]
 
-_LATER = {
-    ("mail", "dkim"): "signing with DKIM",
-}
 _EMPTY_LIST = "write at least one: `- ...` on a line of its own"
 
 
@@ -116,9 +113,6 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str
     name, context = _name(fault.path), fault.context
     match fault.kind:
         case "extra_forbidden":
-            words = tuple(str(part) for part in fault.path if isinstance(part, str))
-            if words in _LATER:
-                return f"{name!r} ({_LATER[words]}) is not in this version yet", "remove the key"
             if fault.branch == "ListDelivery" and name == "channel":
                 return "list and channel stand together", "begin another entry: `- channel: ...`"
             return f"unknown key {name!r}", nearest(name, keys_at(model, inner[:-1], fault.branch))

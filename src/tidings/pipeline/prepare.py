@@ -18,6 +18,7 @@ from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.handing import Handover
 from tidings.pipeline.mail import MailRoom, frozen_document, left_of_id, message_id
 from tidings.render.digest import Arrangement
+from tidings.render.dkim import Signer, identities_of, verify
 from tidings.render.headers import MailHeaders
 from tidings.render.mime import Compiled, plain_message
 from tidings.render.stencil import Stencil
@@ -43,6 +44,10 @@ class Preparation:
         self._mail = mail
         self._channels = channels
         self._sender = sender
+        dkim = getattr(sender, "dkim", None)
+        self._signer = Signer(identities_of(dkim)) if dkim is not None else None
+        self._verified: set[tuple[int, str]] = set()
+        """(mailing, list) of which a signed message was found to verify."""
         self._document = lru_cache(maxsize=24)(self._read_document)
         self._arrangement = lru_cache(maxsize=4096)(self._read_arrangement)
         self._moment = lru_cache(maxsize=256)(self._read_moment)
@@ -72,7 +77,20 @@ class Preparation:
         head, body = stencil.fill_quick(
             delivery.address, delivery.name, left_of_id(self._key(delivery)), sign(delivery.subscriber or 0)
         )
-        return Handover(b"", return_path, delivery.address, "", [head, b"\r\n", *body])
+        wire = [head, b"\r\n", *body]
+        if self._signer is not None:
+            wire.insert(0, self._signer.sign(head, body, int(self._moment(delivery.mailing).timestamp())))
+            self._look(delivery, wire)
+        return Handover(b"", return_path, delivery.address, "", wire)
+
+    def _look(self, delivery: Delivery, wire: Sequence[bytes]) -> None:
+        """The first message of an edition that goes to a list is verified before any goes."""
+        key = (delivery.mailing, delivery.list)
+        if key in self._verified or self._signer is None:
+            return
+        if wrong := verify(b"".join(wire), self._signer.identities):
+            raise ValueError(f"its DKIM signature would not hold: {wrong}")
+        self._verified.add(key)
 
     def _make_shared(
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
@@ -123,6 +141,11 @@ class Preparation:
             bulk=False,
         )
         data = plain_message(headers, str(delivery.extra["text"]))
+        if self._signer is not None:
+            head, _, body = data.partition(b"\r\n\r\n")
+            moment = int(self._moment(delivery.mailing).timestamp())
+            data = self._signer.sign(head + b"\r\n", [body], moment) + data
+            self._look(delivery, [data])
         return Handover(data, sender=self._return_path(""), recipient=delivery.address)
 
     def notice_sender(self) -> str:

@@ -20,17 +20,23 @@ def schemas() -> dict[str, dict[str, Any]]:
         ("tidings.channels", plugins.CHANNELS, "channels"),
         ("tidings.sources", plugins.SOURCES, "sources"),
     ):
-        kinds = [_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
+        kinds = _kinds(main, group, built_in)
         main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": kinds}}
-    senders = {
-        "anyOf": [_schema(module.Settings) for module in plugins.load_adapters("tidings.mail", plugins.MAIL).values()]
-    }
+    senders = {"anyOf": _kinds(main, "tidings.mail", plugins.MAIL)}
     main["properties"]["mail"] = {"anyOf": [senders, {"type": "array", "items": senders}]}
     schedule = _schema(Schedule)
     schedule["properties"].pop("name", None)
     schedule["required"] = [name for name in schedule["required"] if name != "name"]
     schedule["properties"]["cadence"] = _schema(CadenceText)
     return {"tidings.yaml": main, "schedule.yaml": schedule, **{f"{name} --json": _OUTPUT[name] for name in _OUTPUT}}
+
+
+def _kinds(main: dict[str, Any], group: str, built_in: dict[str, str]) -> list[dict[str, Any]]:
+    """The settings of every adapter of a group; what they refer to is added to the definitions of `main`."""
+    kinds = [_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
+    for kind in kinds:
+        main.setdefault("$defs", {}).update(kind.pop("$defs", {}))
+    return kinds
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
