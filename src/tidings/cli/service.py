@@ -95,6 +95,7 @@ def run_command(
     from tidings.model.errors import RefusedError
     from tidings.runtime.service import run_service
     from tidings.web.app import newsroom_app
+    from tidings.web.metrics import metrics_app
 
     if only not in ("", "pages"):
         raise RefusedError(f"--only {only} is not known; `--only pages` is")
@@ -102,6 +103,7 @@ def run_command(
         run_service(
             place.root.resolve(),
             make_app=newsroom_app,
+            make_metrics_app=metrics_app,
             only_pages=only == "pages",
             say=lambda line: console.print(line, markup=False),
         )

@@ -42,6 +42,8 @@ class Collected:
     withdrawn: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     held: str | None = None
+    unread: dict[str, str] = field(default_factory=dict)
+    """The same by source."""
 
     @property
     def touched(self) -> bool:
@@ -112,6 +114,7 @@ def _collect_one(
     changes = decide(sweep, known, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
     if changes.held is not None:
         collected.held = f"{collected.held} {changes.held}" if collected.held else changes.held
+        collected.unread[name] = changes.held
         if not told:
             with store.write() as connection:
                 notices.tell(connection, _vanished_key(name), "vanished", changes.held, now)

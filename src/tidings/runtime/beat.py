@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tidings.config.schedule import ListDelivery
 from tidings.model.cadence import OnNew, OnRequest, next_slots, slot_for_new
@@ -18,11 +19,13 @@ from tidings.render.template_check import template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.redact import Redactor
+from tidings.runtime.signs import Signs
 from tidings.runtime.tick import Ticked, first_new, tick
 from tidings.runtime.watch import Stamp, configuration_stamp
 from tidings.store import editions, schedules
 from tidings.store.clock import read_clock
 from tidings.store.items import next_out
+from tidings.store.pulse import Pulse, forget_pulse, note_pulse, pulses
 
 SLACK = timedelta(seconds=60)
 """By so much real time may lie behind the newsroom's clock: another process was a moment ahead, or NTP set it right."""
@@ -53,21 +56,73 @@ class Beats:
         self._refused = ""
         self._unpublished = ""
         self._faults: dict[str, str] = {}
+        self._started = datetime.now(UTC)
+        self._beaten = self._started
+        self._signs = Signs()
+        self.stalled: dict[str, str] = {}
+        """Lanes that cannot go on, as the deliverer finds them."""
+        self.stopped = ""
+        """What of the service has ended though it should not."""
         self._keep_templates()
 
     def beat(self) -> datetime | None:
         """Do what is due; returns when something is due again by itself. Never raises."""
         if self._stopping.is_set():
             return None
+        self._signs.begun = time.monotonic()
+        try:
+            return self._do()
+        finally:
+            self._beaten = datetime.now(UTC)
+            with self.guarding("pulse"):
+                self._note_pulse()
+            self._signs.begun, self._signs.beaten = None, time.monotonic()
+
+    def _do(self) -> datetime | None:
         with self.guarding("configuration"):
             self._take_up()
         if self._only_pages:
             return None
         with self.guarding("beat"):
             self._report(self._tick())
+            self._signs.ticked = time.monotonic()
         with self.guarding("next"):
-            return self._next(self._runtime.now())
+            return next_moment(self._runtime, self._runtime.now())
         return None
+
+    # -- signs of life ------------------------------------------------------------------------------------------------
+
+    def health(self) -> dict[str, object]:
+        """For /healthz: how old the signs of life are, in seconds, and why that is no life, if so."""
+        found = self._signs.health(time.monotonic(), only_pages=self._only_pages)
+        return found | {"ok": False, "reason": self.stopped} if self.stopped else found
+
+    def pulse(self) -> Pulse:
+        """How this service fares, as far as it knows itself."""
+        return Pulse(
+            owner=self._runtime.owner,
+            started=self._started,
+            beat=self._beaten,
+            only_pages=self._only_pages,
+            refused=self._refused,
+            faults=dict(self._faults),
+            stalled={lane: self._redactor.text(reason) for lane, reason in self.stalled.items()},
+        )
+
+    def _note_pulse(self) -> None:
+        """Write it down, and forget services that are dead: their last sign has been seen by who watches."""
+        with self._runtime.store.read() as connection:
+            others = [one.owner for one in pulses(connection) if one.owner != self._runtime.owner]
+        dead = [owner for owner in others if not self._runtime.liveness.is_alive(owner)]
+        with self._runtime.store.write() as connection:
+            for owner in dead:
+                forget_pulse(connection, owner)
+            note_pulse(connection, self.pulse())
+
+    def end(self) -> None:
+        """The service ends in order: it leaves no sign of life."""
+        with self.guarding("pulse"), self._runtime.store.write() as connection:
+            forget_pulse(connection, self._runtime.owner)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
@@ -163,28 +218,6 @@ class Beats:
                     raise
         raise AssertionError
 
-    def _next(self, now: datetime) -> datetime | None:
-        """The next moment at which something is due by itself."""
-        runtime = self._runtime
-        moments: list[datetime | None] = []
-        with runtime.store.read() as connection:
-            moments.append(next_out(connection, now))
-            waiting = editions.editions(connection, states=[EditionState.HELD, EditionState.SENDING])
-            moments += [edition.starts for edition in waiting]
-            for schedule in runtime.newsroom.schedules.values():
-                rule = schedule.cadence.rule
-                if isinstance(rule, OnRequest):
-                    continue
-                if isinstance(rule, OnNew):
-                    state = schedules.schedule_state(connection, schedule.name)
-                    if state is not None and rule.settle:
-                        first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
-                        moments.append(slot_for_new(schedule.cadence, first).at if first else None)
-                    continue
-                ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
-                moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _AHEAD)]
-        return min((moment for moment in moments if moment is not None and moment > now), default=None)
-
     def _report(self, done: Ticked) -> None:
         if done.restored:
             log.warning("%s", done.restored)
@@ -203,3 +236,25 @@ class Beats:
             log.info("%s: %s, %d stories", one.edition.name, one.edition.state.value, len(one.edition.stories))
             for hold in one.edition.holds:
                 log.warning("%s is held: %s", one.edition.name, hold.detail)
+
+
+def next_moment(runtime: Runtime, now: datetime) -> datetime | None:
+    """The next moment at which something is due by itself."""
+    moments: list[datetime | None] = []
+    with runtime.store.read() as connection:
+        moments.append(next_out(connection, now))
+        waiting = editions.editions(connection, states=[EditionState.HELD, EditionState.SENDING])
+        moments += [edition.starts for edition in waiting]
+        for schedule in runtime.newsroom.schedules.values():
+            rule = schedule.cadence.rule
+            if isinstance(rule, OnRequest):
+                continue
+            if isinstance(rule, OnNew):
+                state = schedules.schedule_state(connection, schedule.name)
+                if state is not None and rule.settle:
+                    first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
+                    moments.append(slot_for_new(schedule.cadence, first).at if first else None)
+                continue
+            ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
+            moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _AHEAD)]
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)

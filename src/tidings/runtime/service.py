@@ -23,6 +23,7 @@ from tidings.model.errors import RefusedError
 from tidings.pipeline.handing import Delivered
 from tidings.runtime.beat import SLACK, Beats
 from tidings.runtime.clock import Ticker
+from tidings.runtime.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, open_runtime
 from tidings.runtime.redact import Redactor, start_log
 from tidings.runtime.tick import failed, tell
@@ -38,11 +39,15 @@ _END = 29.0
 """Seconds that ending takes at the most. What is on the wire is given up after 25."""
 log = logging.getLogger("tidings.service")
 
+MakeApp = Callable[[Runtime, Callable[[], dict[str, object]]], Any]
+"""Makes the application of the pages; the second argument says how the service fares, for /healthz."""
+
 
 def run_service(
     root: Path,
     *,
-    make_app: Callable[[Runtime], Any],
+    make_app: MakeApp,
+    make_metrics_app: Callable[[Metrics], Any],
     only_pages: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
@@ -59,7 +64,7 @@ def run_service(
                 f"the store's clock stands at {reached.isoformat()}, ahead of real time: --now moved it there. "
                 "Use a fresh store, or wait until then."
             )
-        return Service(runtime, make_app, say, stamp, only_pages=only_pages).run()
+        return Service(runtime, make_app, make_metrics_app, say, stamp, only_pages=only_pages).run()
 
 
 class Service:
@@ -68,7 +73,8 @@ class Service:
     def __init__(
         self,
         runtime: Runtime,
-        make_app: Callable[[Runtime], Any],
+        make_app: MakeApp,
+        make_metrics_app: Callable[[Metrics], Any],
         say: Callable[[str], None],
         stamp: Stamp,
         *,
@@ -78,11 +84,11 @@ class Service:
         self._redactor = Redactor(runtime.newsroom.secrets)
         self._say_to = say
         self._make_app = make_app
+        self._make_metrics_app = make_metrics_app
         self._only_pages = only_pages
         self._stopping = threading.Event()
         self._due = threading.Event()
         self._delivering = threading.Lock()
-        self._stalled: dict[str, str] = {}
         self._signals = 0
         self._beats = Beats(
             runtime,
@@ -98,8 +104,9 @@ class Service:
         """Until a signal; what is on the wire ends first."""
         start_log(self._redactor, load_zone(self._runtime.newsroom.site.timezone))
         web = self._runtime.newsroom.web
-        listener = _listen(web)
+        listener = _listen(web.host, web.port, "web: {port: ...}")
         server = self._server(web)
+        measuring = self._measure(web)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
@@ -107,7 +114,10 @@ class Service:
         pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
         deliverer = threading.Thread(target=self._deliver_on, name="deliver", daemon=True)
         pages.start()
-        self._say(f"Pages: http://{f'[{web.host}]' if ':' in web.host else web.host}:{web.port}/")
+        self._say(f"Pages: {_address(web.host, web.port)}/")
+        if measuring is not None and web.metrics_at is not None:
+            measuring.start()
+            self._say(f"Metrics: {_address(*web.metrics_at)}/metrics")
         watcher.start()
         self._ticker.start()
         if not self._only_pages:
@@ -120,6 +130,8 @@ class Service:
                 self._stopping.set()
                 self._end(server, pages, watcher, deliverer)
                 return 1
+            if not self._only_pages and not deliverer.is_alive() and not self._stopping.is_set():
+                self._beats.stopped = "the thread that sends has ended"
         self._say("Stopping: what is on the wire is finished first.")
         self._end(server, pages, watcher, deliverer)
         return 0
@@ -137,6 +149,8 @@ class Service:
             if thread.ident is not None:
                 thread.join(max(end - time.monotonic(), 0.1))
         idle = self._ticker.stop(end - time.monotonic())
+        if idle:
+            self._beats.end()
         if not idle or deliverer.is_alive():
             log.warning("cut off what was not done in time; the next start takes it up")
             sys.stdout.flush()
@@ -149,7 +163,7 @@ class Service:
 
     def _server(self, web: Web) -> uvicorn.Server:
         config = uvicorn.Config(
-            self._make_app(self._runtime),
+            self._make_app(self._runtime, self._beats.health),
             log_config=None,
             access_log=False,
             proxy_headers=True,
@@ -159,6 +173,18 @@ class Service:
             timeout_graceful_shutdown=5,
         )
         return uvicorn.Server(config)
+
+    def _measure(self, web: Web) -> threading.Thread | None:
+        """The thread that answers Prometheus on an address of its own, if one is configured."""
+        if web.metrics_at is None:
+            return None
+        listener = _listen(*web.metrics_at, "web: {metrics: ...}")
+        app = self._make_metrics_app(Metrics(self._runtime, self._beats.pulse))
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, lifespan="off", limit_concurrency=20
+        )
+        server = uvicorn.Server(config)
+        return threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
@@ -182,7 +208,7 @@ class Service:
             self._due.clear()
             with self._beats.guarding("deliveries"):
                 # After every beat; in between only if something has come due, and not at a relay that is down.
-                if asked or (not self._stalled and self._something_due()):
+                if asked or (not self._beats.stalled and self._something_due()):
                     self._deliver()
 
     def _something_due(self) -> bool:
@@ -203,24 +229,28 @@ class Service:
 
     def _report(self, done: Delivered) -> None:
         for lane, reason in done.stalled.items():
-            if self._stalled.get(lane) != reason:
+            if self._beats.stalled.get(lane) != reason:
                 log.warning("%s cannot go on: %s", f"channel {lane}" if lane else "mail", reason)
         for name, reason in done.senders.items():
             log.warning("mail cannot go on by %s: %s", name, reason)
-        for lane in self._stalled.keys() - done.stalled.keys():
+        for lane in self._beats.stalled.keys() - done.stalled.keys():
             log.info("%s goes on", f"channel {lane}" if lane else "mail")
-        self._stalled = dict(done.stalled)
+        self._beats.stalled = dict(done.stalled)
         ended = {state: count for state, count in sorted(done.states.items()) if count and state != "pending"}
         if ended:
             log.info("deliveries: %s", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in ended.items()))
 
 
-def _listen(web: Web) -> socket.socket:
-    family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _listen(host: str, port: int, key: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((web.host, web.port), family=family, backlog=512)
+        return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise RefusedError(
-            f"{web.host}:{web.port} cannot be served: {error.strerror or error}. Perhaps another program has it, or "
-            "another `tidings run`: stop that one, or write another `web: {port: ...}` into tidings.yaml."
+            f"{host}:{port} cannot be served: {error.strerror or error}. Perhaps another program has it, or "
+            f"another `tidings run`: stop that one, or write another `{key}` into tidings.yaml."
         ) from None

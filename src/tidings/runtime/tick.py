@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -23,7 +23,7 @@ from tidings.pipeline.recover import recover
 from tidings.pipeline.retain import retain
 from tidings.pipeline.select import Story, fits, is_note, stories_of
 from tidings.runtime.newsroom import Runtime
-from tidings.store import editions, ledger, restored, schedules, subscribers
+from tidings.store import editions, ledger, pulse, restored, schedules, subscribers
 from tidings.store.clock import advance_clock
 from tidings.store.items import load_items
 
@@ -45,15 +45,16 @@ class Ticked:
     """Said once, by the first beat after a restore."""
 
 
-def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False) -> Ticked:
-    """Do now what is due. A second call at the same moment does nothing."""
+def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False, public: bool = True) -> Ticked:
+    """Do now what is due. A second call at the same moment does nothing. `public` False leaves public/ alone."""
     done = Ticked(now)
     with runtime.store.write() as connection:
         advance_clock(connection, now)
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
-    bring_public(runtime, done)
+    if public:
+        bring_public(runtime, done)
     rename_outlets(runtime)
     resume_composing(runtime, now)
     for schedule in runtime.newsroom.schedules.values():
@@ -66,6 +67,9 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     open_and_close(runtime, now)
     retain(runtime.store, runtime.newsroom.keep.ledger, now)
     done.told = tell(runtime, now)
+    with runtime.store.write() as connection:
+        unread = done.collected.unread
+        pulse.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
     if deliver:
         delivered = runtime.deliver()
         done.delivered.update(delivered.states)

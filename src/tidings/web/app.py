@@ -72,8 +72,8 @@ def create_app(
     return app
 
 
-def newsroom_app(runtime: Runtime, extra: Sequence[APIRouter] = ()) -> FastAPI:
+def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence[APIRouter] = ()) -> FastAPI:
     """The pages of a newsroom, and the link to leave; `extra` routers are asked too."""
     pages = Pages(runtime.newsroom.root / "templates")
     leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
-    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, *extra])
+    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, *extra], health=health)
