@@ -24,7 +24,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import PlannedSlot, as_json, outlets, plan, title_of
 from tidings.runtime.preview import Previewed, preview_edition, preview_schedule, queue_test_mails
 from tidings.runtime.scratch import scratch
-from tidings.store import clock, editions
+from tidings.store import clock, editions, pauses
 
 ScheduleName = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name of a schedule.")]
 EditionName = Annotated[str, typer.Argument(metavar="EDITION", help="SCHEDULE/NUMBER.")]
@@ -112,6 +112,10 @@ def mail_test(
             raise RefusedError(f"{address_!r} is no address")
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
+        with runtime.store.read() as connection:
+            stopped = pauses.paused_schedule(pauses.holding(connection), one.name)
+        if stopped is not None:
+            raise RefusedError(f"{stopped.what} is paused: `tidings resume {stopped.name or '--all'}` first.")
         with scratch(runtime) as copy:
             mailing, count = queue_test_mails(runtime, copy, one, addresses, runtime.now(), language or None)
         console.print(f"{count} test mail(s).")

@@ -117,6 +117,11 @@ def status_command(json: Json = False) -> None:
             return
         console.print("All is well." if found["ok"] else "[bold]Something needs a look.[/]")
         console.print(f"Version {found['version']}, time zones of {found['tzdata']}, {found['items']} items.")
+        for one in found["paused"]:
+            end = f"until {show(one['until'], runtime)}" if one["until"] else "until `tidings resume`"
+            why = f" ({one['reason']})" if one["reason"] else ""
+            begun = show(one["since"], runtime)
+            console.print(f"Paused since {begun} by {one['who']}: {one['what']}, {end}{why}.", markup=False)
         if found["restored"]:
             console.print(_restored(found["restored"], runtime), markup=False)
         for one in found["held"]:

@@ -155,6 +155,7 @@ class Composer:
             if claim is not None and not claim(connection):
                 return None
             subscribers.set_marks(connection)
+            ledger.join_later(connection, schedule.name, now)
             # A story that a person names goes by itself: what is held stays held, with its stories.
             held = [] if stories else editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             reserved = frozenset(key for old in held for key in old.stories)

@@ -22,7 +22,7 @@ from tidings.runtime.redact import Redactor
 from tidings.runtime.signs import Signs
 from tidings.runtime.tick import Ticked, first_new, tick
 from tidings.runtime.watch import Stamp, configuration_stamp
-from tidings.store import editions, schedules
+from tidings.store import editions, pauses, schedules
 from tidings.store.clock import read_clock
 from tidings.store.items import next_out
 from tidings.store.pulse import Pulse, forget_pulse, note_pulse, pulses
@@ -245,6 +245,7 @@ def next_moment(runtime: Runtime, now: datetime) -> datetime | None:
         moments.append(next_out(connection, now))
         waiting = editions.editions(connection, states=[EditionState.HELD, EditionState.SENDING])
         moments += [edition.starts for edition in waiting]
+        moments += [one.until for one in pauses.holding(connection)]
         for schedule in runtime.newsroom.schedules.values():
             rule = schedule.cadence.rule
             if isinstance(rule, OnRequest):

@@ -15,7 +15,7 @@ from tidings.model.delivery import SkipReason
 from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import backfilled, first_new, next_due
-from tidings.store import editions, schedules
+from tidings.store import editions, pauses, schedules
 
 
 @dataclass
@@ -108,6 +108,9 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
     moment = max(slot.at, now)
     if schedules.schedule_state(connection, schedule.name) is None and not schedule.backfill:
         slot.note = "new here: what is out before its first start does not go out (`backfill` would change that)"
+    stopped = pauses.paused_schedule(pauses.holding(connection), schedule.name)
+    if stopped is not None:
+        slot.note = f"{stopped.what} is paused: what comes due meanwhile merges into one"
     edit = look_ahead(runtime, connection, schedule, moment)
     slot.stories = [(story.key, title_of(edit, story.key, runtime)) for story in edit.stories]
     reason = runtime.composer.too_few(connection, edit)

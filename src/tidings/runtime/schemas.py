@@ -148,6 +148,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
             **_object(made=_MOMENT, at=_MOMENT, waiting=_list(_TEXT), schedules=_list(_TEXT)),
             "type": ["object", "null"],
         },
+        paused=_list(_object(what=_TEXT, since=_MOMENT, until=_MAYBE, reason=_TEXT, who=_TEXT)),
         lists={"type": "object", "additionalProperties": _COUNTS},
         next=_list(_object(schedule=_TEXT, at=_MAYBE)),
         notices=_list(_object(at=_MOMENT, kind=_TEXT, text=_TEXT)),

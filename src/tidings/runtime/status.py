@@ -13,7 +13,7 @@ from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.pipeline import notices
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import plan
-from tidings.store import clock, editions, ledger, restored, subscribers
+from tidings.store import clock, editions, ledger, pauses, restored, subscribers
 from tidings.store.items import count_items, load_aside
 
 
@@ -42,6 +42,10 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "held": [{"edition": one.name, "holds": [hold.detail for hold in one.holds]} for one in held],
             "in_doubt": counts.get("in_doubt", 0),
             "restored": _restored(connection, held),
+            "paused": [
+                {"what": one.what, "since": one.since, "until": one.until, "reason": one.reason, "who": one.who}
+                for one in pauses.holding(connection)
+            ],
             "lists": {name: subscribers.count(connection, name) for name in runtime.newsroom.lists},
             "notices": [
                 {"at": one.at, "kind": one.kind, "text": one.text} for one in notices.recent(connection, limit=5)

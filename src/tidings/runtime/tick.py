@@ -23,7 +23,7 @@ from tidings.pipeline.recover import recover
 from tidings.pipeline.retain import retain
 from tidings.pipeline.select import Story, fits, is_note, stories_of
 from tidings.runtime.newsroom import Runtime
-from tidings.store import editions, ledger, pulse, restored, schedules, subscribers
+from tidings.store import editions, ledger, pauses, pulse, restored, schedules, subscribers
 from tidings.store.clock import advance_clock
 from tidings.store.items import load_items
 
@@ -50,6 +50,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     done = Ticked(now)
     with runtime.store.write() as connection:
         advance_clock(connection, now)
+    end_pauses(runtime, now)
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
@@ -109,6 +110,15 @@ def begin_anew(runtime: Runtime, now: datetime) -> str:
     return text
 
 
+def end_pauses(runtime: Runtime, now: datetime) -> None:
+    """What was paused until now goes on."""
+    with runtime.store.read() as connection:
+        due = any(one.until is not None and one.until <= now for one in pauses.holding(connection))
+    if due:
+        with runtime.store.write() as connection:
+            pauses.end_due(connection, now)
+
+
 def bring_public(runtime: Runtime, done: Ticked) -> None:
     """Publish. A broken page template stops that, and a person hears of it, but not what goes out by mail."""
     try:
@@ -165,6 +175,11 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
         found = next_due(runtime, connection, schedule, now)
     if found is None:
         return None
+    with runtime.store.read() as connection:
+        if pauses.paused_schedule(pauses.holding(connection), schedule.name) is not None:
+            # What comes due meanwhile merges into one, once it goes on.
+            return None
+        before = pauses.lifted(connection, schedule.name)
     slot = found.slot
     moments = [passed_over.key for passed_over in (*found.skipped, *found.merged)]
 
@@ -183,7 +198,8 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
         with runtime.store.write() as connection:
             settle(connection)
         return None
-    lateness = now - slot.at
+    paused_until = [one.ended for one in before if one.ended is not None and one.since <= slot.at <= one.ended]
+    lateness = now - max([slot.at, *paused_until])
     late = ""
     if lateness > schedule.cadence.max_late:
         late = f"its slot was {lateness / timedelta(hours=1):.0f} hours ago, more than max_late allows"

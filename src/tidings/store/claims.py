@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from tidings.model.delivery import Delivery, DeliveryState, Purpose, SkipReason
-from tidings.store import consent, settling
+from tidings.store import consent, pauses, settling
 from tidings.store import schema as t
 
 BARRED = ("composing", "held", "cancelled", "superseded")
@@ -108,6 +108,7 @@ class Against(NamedTuple):
     here: str | None
     subscription: str | None
     """Its state."""
+    is_paused: bool = False
 
 
 def looked_at(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, Against]]:
@@ -132,7 +133,15 @@ def looked_at(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery
         .where(d.id.in_(list(ids)))
         .order_by(d.id)
     )
-    return [(_delivery(row), Against._make(row[_FIELDS:])) for row in connection.execute(query).all()]
+    stopped = pauses.holding(connection)
+    found = []
+    for row in connection.execute(query).all():
+        one, against = _delivery(row), Against(*row[_FIELDS:])
+        if stopped and one.edition is not None:
+            why = pauses.paused(stopped, schedule=one.schedule, list_name=one.list, channel=one.channel)
+            against = against._replace(is_paused=why is not None)
+        found.append((one, against))
+    return found
 
 
 def get(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
@@ -213,6 +222,9 @@ def due_counts(connection: Connection, now: datetime, real_now: datetime, only: 
         .where(or_(d.not_before.is_(None), d.not_before <= real_now))
         .group_by(d.channel)
     )
+    going = pauses.may_go(pauses.holding(connection))
+    if going is not None:
+        query = query.join(t.mailings, t.mailings.c.id == d.mailing).where(going)
     for channel, count in connection.execute(query):
         found[channel] = count
     return found
@@ -252,6 +264,7 @@ def claim(
     """
     version = consent.version(connection)
     mailings = _open_mailings(connection, now, only)
+    going = pauses.may_go(pauses.holding(connection))
     ids: list[int] = []
     for shaken in (False, True):
         for mailing in mailings:
@@ -264,8 +277,10 @@ def claim(
                     .where(t.deliveries.c.mailing == mailing, condition)
                     .order_by(t.deliveries.c.next_at, t.deliveries.c.id)
                     .limit(room)
-                    .with_for_update(skip_locked=True)
+                    .with_for_update(skip_locked=True, of=t.deliveries)
                 )
+                if going is not None:
+                    query = query.join(t.mailings, t.mailings.c.id == t.deliveries.c.mailing).where(going)
                 ids += connection.execute(query).scalars()
         if ids:
             break
@@ -313,8 +328,8 @@ def refusal(delivery: Delivery, against: Against) -> SkipReason | None:
 
 
 def may_go(against: Against) -> bool:
-    """Whether its mailing is open, and its edition not held or dropped."""
-    return bool(against.is_open) and against.edition_state not in BARRED
+    """Whether its mailing is open, its edition not held or dropped, and nothing of it paused."""
+    return bool(against.is_open) and against.edition_state not in BARRED and not against.is_paused
 
 
 def holders(connection: Connection) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 
 from tidings.model.delivery import TERMINAL, DeliveryState
 from tidings.model.errors import InputError, RefusedError
-from tidings.store import consent, kept
+from tidings.store import consent, kept, pauses
 from tidings.store import schema as t
 from tidings.store.consent import address_hash
 from tidings.store.engine import insert_once
@@ -154,6 +154,35 @@ def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
     count = _cancel(connection, t.deliveries.c.mailing.in_(mine), now)
     close_edition(connection, edition)
     return count
+
+
+def join_later(connection: Connection, schedule: str, now: datetime) -> int:
+    """What a pause kept from going joins the edition that is made now: its readers are offered the stories again.
+
+    Returns how many deliveries of earlier editions of the schedule that are. What may have arrived is left alone.
+    """
+    d, m, e = t.deliveries, t.mailings.c, t.editions.c
+    stopped = [one for one in pauses.holding(connection) if one.scope in (pauses.Scope.LIST, pauses.Scope.CHANNEL)]
+    if not stopped:
+        return 0
+    lists = [one.name for one in stopped if one.scope is pauses.Scope.LIST]
+    channels = [one.name for one in stopped if one.scope is pauses.Scope.CHANNEL]
+    mine = (
+        select(m.id)
+        .join_from(t.mailings, t.editions, e.id == m.edition)
+        .where(m.schedule == schedule, e.state == "sending")
+    )
+    done = connection.execute(
+        update(d)
+        .where(
+            d.c.mailing.in_(mine),
+            or_(d.c.list.in_(lists), d.c.channel.in_(channels)),
+            d.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED)),
+            d.c.doubts == 0,
+        )
+        .values(state=DeliveryState.CANCELLED, reason="paused; it joined a later edition", next_at=None, at=now)
+    )
+    return done.rowcount
 
 
 def cancel_leftovers(connection: Connection, now: datetime) -> int:

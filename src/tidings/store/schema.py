@@ -105,6 +105,19 @@ schedules = Table(
     Column("last_cut", Moment, comment="what came out since then makes the next slot of `on: new`"),
 )
 
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("scope", String, primary_key=True, comment="schedule, list, channel, all"),
+    Column("name", String, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("until", Moment),
+    Column("reason", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("ended", Moment, comment="NULL while it holds"),
+    comment="What a person has stopped for a while.",
+)
+
 slots = Table(
     "slots",
     metadata,

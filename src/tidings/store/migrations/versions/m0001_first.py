@@ -268,6 +268,18 @@ def upgrade() -> None:
         comment="How fast mail may go; kept over restarts, and for all processes.",
     )
     op.create_table(
+        "pauses",
+        sa.Column("scope", sa.String(), nullable=False, comment="schedule, list, channel, all"),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("ended", sa.BigInteger(), nullable=True, comment="NULL while it holds"),
+        sa.PrimaryKeyConstraint("scope", "name", name=op.f("pk_pauses")),
+        comment="What a person has stopped for a while.",
+    )
+    op.create_table(
         "renditions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("edition", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

@@ -1,0 +1,77 @@
+"""`pause` and `resume`: stops what a person says, for a while, also what is half sent."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from tidings.cli.app import app, console, opened, read_moment, show
+from tidings.model.errors import InputError, RefusedError
+from tidings.model.problem import nearest
+from tidings.runtime.newsroom import Runtime
+from tidings.store import pauses
+from tidings.store.pauses import Scope
+
+What = Annotated[str, typer.Argument(metavar="NAME", help="A schedule, list or channel; list:NAME where two share it.")]
+Everything = Annotated[bool, typer.Option("--all", help="Everything but notices and tests.")]
+
+
+@app.command("pause")
+def pause_command(
+    name: What = "",
+    everything: Everything = False,
+    until: Annotated[str, typer.Option("--until", metavar="T", help="Goes on by itself then.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Shown by status and plan.")] = "",
+) -> None:
+    """Stop a schedule, a list or a channel, also what is half sent; what comes due meanwhile merges into one."""
+    with opened() as runtime:
+        scope, found = _scope(runtime, name, everything)
+        now = runtime.now()
+        moment = read_moment(until, runtime.newsroom.site.timezone) if until else None
+        if moment is not None and moment <= now:
+            raise InputError(f"--until {until} has passed already.")
+        with runtime.store.write() as connection:
+            pauses.pause(connection, scope, found, now, until=moment, reason=reason, who=getpass.getuser())
+        what = pauses.Pause(scope, found, now, moment, reason, "").what
+        end = f"until {show(moment, runtime)}" if moment else f"until `tidings resume {name or '--all'}`"
+        console.print(f"{what[0].upper()}{what[1:]} is paused {end}. What is on the wire ends first.", markup=False)
+
+
+@app.command("resume")
+def resume_command(name: What = "", everything: Everything = False) -> None:
+    """Let what was paused go on."""
+    with opened() as runtime:
+        scope, found = _scope(runtime, name, everything)
+        now = runtime.now()
+        with runtime.store.write() as connection:
+            done = pauses.resume(connection, scope, found, now)
+        what = pauses.Pause(scope, found, now, None, "", "").what
+        if not done:
+            raise RefusedError(f"{what} is not paused. `tidings status` says what is.")
+        console.print(f"{what[0].upper()}{what[1:]} goes on with the next `tidings tick`, or at once under `run`.")
+
+
+def _scope(runtime: Runtime, name: str, everything: bool) -> tuple[Scope, str]:
+    if everything == bool(name):
+        raise InputError("say what: the name of a schedule, list or channel, or --all for everything.")
+    if everything:
+        return Scope.ALL, ""
+    newsroom = runtime.newsroom
+    known = {
+        Scope.SCHEDULE: newsroom.schedules.keys(),
+        Scope.LIST: newsroom.lists.keys(),
+        Scope.CHANNEL: newsroom.channels.keys(),
+    }
+    kind, _, rest = name.partition(":")
+    if rest and kind in [str(scope) for scope in known]:
+        known, name = {Scope(kind): known[Scope(kind)]}, rest
+    found = [scope for scope, names in known.items() if name in names]
+    if len(found) > 1:
+        ways = " or ".join(f"{scope}:{name}" for scope in found)
+        raise RefusedError(f"{name} is {' and '.join(f'a {scope}' for scope in found)}: say {ways}.")
+    if not found:
+        mend = nearest(name, [one for names in known.values() for one in names])
+        raise InputError(f"there is no schedule, list or channel {name!r}. {mend}".strip())
+    return found[0], name

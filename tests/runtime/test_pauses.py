@@ -1,0 +1,144 @@
+"""What is paused stands still, also half sent; what comes due merges into one; nobody is lost or mailed twice."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, flat, open_desk
+from tidings.store import pauses
+from tidings.store.pauses import Scope
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+        yield found
+
+
+def _pause(desk: Desk, scope: Scope, name: str = "", hours: float | None = None) -> None:
+    until = desk.now + timedelta(hours=hours) if hours else None
+    with desk.runtime.store.write() as connection:
+        pauses.pause(connection, scope, name, desk.now, until=until, reason="test", who="ada")
+
+
+def _resume(desk: Desk, scope: Scope, name: str = "") -> bool:
+    with desk.runtime.store.write() as connection:
+        return pauses.resume(connection, scope, name, desk.now)
+
+
+def test_a_paused_schedule_makes_one_edition_of_all_that_came_due(desk: Desk) -> None:
+    ada = desk.reader("ada")
+    desk.item("one")
+    _pause(desk, Scope.SCHEDULE, "daily")
+    for day in range(3):
+        desk.tick(MONDAY + day * DAY)
+        desk.item(f"day{day}")
+    assert desk.editions() == []
+    # Half a day after the last slot: a pause is not lateness.
+    desk.now = MONDAY + 2 * DAY + 13 * HOUR
+    assert _resume(desk, Scope.SCHEDULE, "daily")
+    assert not _resume(desk, Scope.SCHEDULE, "daily")
+    desk.tick()
+    assert desk.editions() == ["daily/1 done"]
+    assert flat(desk.read(ada)) == ["day0", "day1", "day2", "one"]
+
+
+@pytest.mark.parametrize(("scope", "name"), [(Scope.LIST, "digest"), (Scope.ALL, "")])
+def test_a_pause_stops_what_is_half_sent_and_its_end_lets_it_go(desk: Desk, scope: Scope, name: str) -> None:
+    for number in range(30):
+        desk.reader(f"r{number}")
+    desk.item("one")
+    desk.tick(MONDAY, deliver=False)
+    left = 5
+
+    def reached(point: str) -> None:
+        nonlocal left
+        if point == "after-outcome":
+            left -= 1
+            if left == 0:
+                _pause(desk, scope, name)
+
+    desk.runtime._reached = reached
+    desk.reload()
+    desk.tick()
+    states = Counter(entry.state for entry in desk.entries())
+    assert 5 <= states["accepted"] < 12
+    assert states["pending"] == 30 - states["accepted"]
+    desk.tick(MONDAY + HOUR)
+    assert Counter(entry.state for entry in desk.entries()) == states
+    # It survives a new start, and ends.
+    assert _resume(desk, scope, name)
+    desk.tick(MONDAY + 2 * HOUR)
+    assert Counter(entry.state for entry in desk.entries()) == {"accepted": 30}
+    assert set(Counter(mail.recipient for mail in desk.world.mails.caught).values()) == {1}
+
+
+def test_a_list_that_is_paused_over_two_editions_gets_one_mail(desk: Desk) -> None:
+    ada = desk.reader("ada")
+    desk.item("one")
+    _pause(desk, Scope.LIST, "digest")
+    desk.tick(MONDAY)
+    desk.item("two")
+    desk.tick(MONDAY + DAY)
+    assert desk.read(ada) == []
+    _resume(desk, Scope.LIST, "digest")
+    desk.tick(MONDAY + DAY + HOUR)
+    assert [sorted(mail) for mail in desk.read(ada)] == [["one", "two"]]
+    assert [(entry.edition, entry.state, entry.reason) for entry in desk.entries()] == [
+        ("daily/1", "cancelled", "paused; it joined a later edition"),
+        ("daily/2", "accepted", ""),
+    ]
+
+
+def test_until_ends_it_by_itself_and_a_notice_goes_all_the_same(desk: Desk) -> None:
+    ada = desk.reader("ada")
+    desk.item("one")
+    desk.now = MONDAY - HOUR
+    _pause(desk, Scope.ALL, hours=2)
+    desk.world.write("content/broken.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
+    desk.tick(MONDAY)
+    assert desk.read(ada) == []
+    assert any("broken" in text for text in desk.notices())
+    desk.tick(MONDAY + HOUR)
+    assert flat(desk.read(ada)) == ["one"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pauses_edits_and_restarts_in_any_order_lose_nobody(tmp_path: Path, seed: int) -> None:
+    """Fault 13: a hundred steps each; after the last resume everybody has had every story once."""
+    chance = random.Random(seed)
+    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as desk:
+        readers = [desk.reader(f"r{number}") for number in range(6)]
+        stories = []
+        now = MONDAY
+        for step in range(60):
+            match chance.randrange(7):
+                case 0:
+                    _pause(desk, *chance.choice([(Scope.ALL, ""), (Scope.LIST, "digest"), (Scope.SCHEDULE, "daily")]))
+                case 1:
+                    for scope, name in ((Scope.ALL, ""), (Scope.LIST, "digest"), (Scope.SCHEDULE, "daily")):
+                        if chance.random() < 0.6:
+                            _resume(desk, scope, name)
+                case 2:
+                    stories.append(f"s{step}")
+                    desk.item(stories[-1])
+                case 3:
+                    desk.reload()
+                case _:
+                    now += chance.choice([HOUR, 5 * HOUR, DAY])
+                    desk.tick(now, deliver=chance.random() < 0.8)
+        for scope, name in ((Scope.ALL, ""), (Scope.LIST, "digest"), (Scope.SCHEDULE, "daily")):
+            _resume(desk, scope, name)
+        days = (now - MONDAY) // DAY
+        for day in range(1, 4):
+            # At the very slot: what nobody looked at for half a day is late, and held.
+            desk.tick(MONDAY + (days + day) * DAY)
+        for reader in readers:
+            assert Counter(flat(desk.read(reader))) == Counter(stories), f"seed {seed}"
+        assert {entry.state for entry in desk.entries()} <= {"accepted", "cancelled", "skipped"}
