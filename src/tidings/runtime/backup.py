@@ -27,7 +27,7 @@ from tidings.store.occupancy import Occupancy
 PLACES = (MAIN, KEYS, "schedules", "templates")
 """In every backup, and put aside by a restore where a backup has nothing of them."""
 _IF_THERE = ("content", "tidings.service", ".gitignore")
-_NEVER = ("public", "preview", "secrets.env")
+_NEVER = ("public", "preview", "rehearsal", "secrets.env")
 """Made from the rest; and what the environment holds."""
 
 Progress = Callable[[str, int, int], None]

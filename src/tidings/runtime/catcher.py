@@ -61,6 +61,12 @@ class MailCatcher:
         with self._lock:
             return list(self._mails)
 
+    def take(self) -> Sequence[CaughtMail]:
+        """What came since the last call; it is kept no longer."""
+        with self._lock:
+            found, self._mails = self._mails, []
+        return found
+
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """Called by aiosmtpd for each message; what is answered 250 is kept."""
         with self._lock:

@@ -90,10 +90,19 @@ class Runtime:
     """Everything that one process needs for one newsroom. Use as a context manager."""
 
     def __init__(
-        self, newsroom: Newsroom, *, keys: Keys | None = None, reached: Callable[[str], None] | None = None
+        self,
+        newsroom: Newsroom,
+        *,
+        keys: Keys | None = None,
+        reached: Callable[[str], None] | None = None,
+        divert: Callable[[Channel], Channel] = lambda channel: channel,
     ) -> None:
-        """Opens the store, and makes its tables if it is fresh. `reached` is for tests that end the process there."""
+        """Opens the store, and makes its tables if it is fresh. `reached` is for tests that end the process there.
+
+        `divert` puts another channel in the place of each, for a rehearsal.
+        """
         self.root = newsroom.root
+        self._divert = divert
         self._reached = reached or (lambda point: None)
         self.store = Store(store_address(newsroom), newsroom.root)
         self.occupancy = Occupancy(self.store)
@@ -115,7 +124,8 @@ class Runtime:
         channel_modules, _ = _adapters()
         self.newsroom = newsroom
         self.channels: dict[str, Channel] = {
-            name: channel_modules[settings.type].make(name, settings) for name, settings in newsroom.channels.items()
+            name: self._divert(channel_modules[settings.type].make(name, settings))
+            for name, settings in newsroom.channels.items()
         }
         self.sources = make_sources(newsroom)
         self.templates = MailTemplates(newsroom.root / "templates")

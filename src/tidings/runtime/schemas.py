@@ -115,6 +115,32 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         told=_NUMBER,
         restored=_TEXT,
     ),
+    "rehearse": _object(
+        **{"from": _MOMENT, "to": _MOMENT},
+        clock_set_back_from=_MAYBE,
+        folder=_TEXT,
+        notes=_list(_TEXT),
+        rows=_list(
+            _object(
+                at=_MOMENT,
+                until=_MAYBE,
+                count=_NUMBER,
+                schedule=_TEXT,
+                edition=_MAYBE,
+                slot=_MAYBE,
+                outcome=_TEXT,
+                why=_TEXT,
+                moved=_MAYBE,
+                after=_MAYBE,
+                stories=_list(_TEXT),
+                outlets=_list(
+                    _object(outlet=_TEXT, deliveries=_NUMBER, languages=_COUNTS, skipped=_COUNTS, failed=_COUNTS)
+                ),
+                stalled=_list(_TEXT),
+                files=_list(_TEXT),
+            )
+        ),
+    ),
     "ledger": _object(
         id=_NUMBER,
         schedule=_TEXT,

@@ -32,5 +32,10 @@ def refuse_earlier(connection: Connection, now: datetime) -> None:
 def advance_clock(connection: Connection, now: datetime) -> None:
     """Move it on. Raises RefusedError where `now` lies before what it has reached."""
     refuse_earlier(connection, now)
+    set_clock(connection, now)
+
+
+def set_clock(connection: Connection, now: datetime) -> None:
+    """Set it, back as well as on: of a copy that nobody sends from."""
     connection.execute(insert_once(connection, t.facts).values(name=_NAME, value=now.isoformat()))
     connection.execute(update(t.facts).where(t.facts.c.name == _NAME).values(value=now.isoformat()))

@@ -1,0 +1,80 @@
+"""`tidings rehearse` as a user meets it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.world import World, item
+from tests.cli.conftest import Run
+from tests.cli.shapes import misfits
+from tidings.model.cadence import load_zone
+from tidings.runtime.schemas import schemas
+
+DAILY = "cadence: {daily: '09:00'}\ndeliver:\n  - {list: digest, frequency: all}\n  - {channel: team, per: edition}\n"
+
+
+FIRST = datetime.now(load_zone("Asia/Almaty")).date() + timedelta(days=5)
+SECOND, FOURTH = FIRST + timedelta(days=1), FIRST + timedelta(days=3)
+SPAN = ("--from", f"{FIRST}", "--to", f"{SECOND}")
+
+
+@pytest.fixture
+def ready(world: World, run: Run) -> World:
+    world.write("schedules/daily.yaml", DAILY)
+    run("subscribers", "add", "aigerim@example.net", "--list", "digest", "--confirmed").ok()
+    run("tick").ok()
+    world.write("content/fresh.en.md", item("Fresh water for all", published="2099-12-02"))
+    world.mails.caught.clear()
+    return world
+
+
+def test_the_table_says_what_would_go_to_whom(ready: World, run: Run) -> None:
+    out = run("rehearse", *SPAN).ok().out
+    assert "Nothing was sent or changed" in out and "skipped: nothing new" in out
+    assert "2 slots until" in out, "a date alone is a day to its end"
+    ready.write("content/soon.en.md", item("Soon", published=f"{SECOND}T08:00"))
+    out = run("rehearse", *SPAN, "--out", str(ready.root / "x")).ok().out
+    (line,) = [line for line in out.splitlines() if "daily/1" in line]
+    for part in (f"{SECOND:%a %Y-%m-%d} 09:00", f"{SECOND:%d} 04:00", "channel team", "sent", "1 story"):
+        assert part in line
+    assert "1 editions to 2 recipients; 0 held" in out and "list digest" in out
+    assert (ready.root / "x" / "table.txt").read_text(encoding="utf-8").strip() in out
+    names = {path.name for path in (ready.root / "x").iterdir()}
+    assert {f"{SECOND:%Y%m%d}-0400-daily-1-{end}" for end in ("digest-en.eml", "team.txt")} <= names
+    assert ready.mails.caught == []
+
+
+def test_the_json_has_the_shape_that_the_schema_gives(ready: World, run: Run) -> None:
+    ready.write("content/soon.en.md", item("Soon", published=f"{SECOND}T08:00"))
+    found = run("rehearse", "--from", f"{FIRST}", "--to", f"{FOURTH}", "--json").ok().json
+    assert misfits(found, schemas()["rehearse --json"]) == []
+    assert [row["outcome"] for row in found["rows"]] == ["skipped", "sent", "skipped"]
+    assert Path(found["folder"]) == ready.root / "rehearsal"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--from", f"{FOURTH}", "--to", f"{FIRST}"), "--to must come after --from"),
+        (("--from", "tomorrow", "--to", f"{FIRST}"), "is no moment"),
+        (("--from", f"{FIRST}", "--to", "2199-12-01"), "five years"),
+        (("--from", f"{FIRST}"), "--to"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(ready: World, run: Run, arguments: tuple[str, ...], said: str) -> None:
+    done = run("rehearse", *arguments)
+    assert done.code == 2 and said in done.err
+    assert not (ready.root / "rehearsal").exists()
+
+
+def test_a_broken_newsroom_and_a_full_folder_say_what_to_mend(ready: World, run: Run) -> None:
+    (ready.root / "letters").mkdir()
+    (ready.root / "letters" / "a.eml").write_text("mine")
+    done = run("rehearse", *SPAN, "--out", str(ready.root / "letters"))
+    assert done.code == 2 and "--out" in done.err
+    ready.write("schedules/daily.yaml", DAILY.replace("daily", "dayly", 1))
+    done = run("rehearse", *SPAN)
+    assert done.code == 1 and "schedules/daily.yaml:1" in done.err
