@@ -20,7 +20,7 @@ FEW = ["boundary", "moment", "leaving", "wire"]
 READERS = 40
 
 
-def _torment(database: str, **options: object) -> Run:
+def torment(database: str, **options: object) -> Run:
     if database == "postgresql" and not Server.is_installed():
         missing("PostgreSQL")
     seed = random.SystemRandom().randrange(10**6)
@@ -32,15 +32,9 @@ def _torment(database: str, **options: object) -> Run:
 
 
 def test_a_round_of_every_fault_on_sqlite() -> None:
-    run = _torment("sqlite", cases=QUICK, rounds=1, readers=READERS)
+    run = torment("sqlite", cases=QUICK, rounds=1, readers=READERS)
     assert all(tally.total.messages for tally in run.tallies)
     assert sum(tally.points for tally in run.tallies) >= 20
-
-
-@pytest.mark.needs_postgresql
-def test_a_round_of_some_faults_on_postgresql() -> None:
-    run = _torment("postgresql", cases=FEW, rounds=1, readers=READERS)
-    assert all(tally.total.messages for tally in run.tallies)
 
 
 @pytest.mark.slow
@@ -56,7 +50,7 @@ def test_a_long_send_killed_again_and_again() -> None:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgresql)])
 def test_many_rounds(database: str) -> None:
-    run = _torment(database, rounds=6)
-    assert sum(tally.points for tally in run.tallies if tally.case.kills) >= 60
+    run = torment(database, rounds=3)
+    assert sum(tally.points for tally in run.tallies if tally.case.kills) >= 30
     # What an undisturbed beat passes, and kills have met: the boundaries are those of the product itself.
     assert {"before-intent", "after-dot"} <= set(run.points)

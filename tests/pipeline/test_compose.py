@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.world import Mails
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tidings.model.errors import InputError, RefusedError
+from tidings.pipeline import compose as composing
 from tidings.runtime.tick import tick
 
 APPROVED = DAILY + "approval: {by: [boss@example.org], ahead: 3h%s}\n"
@@ -295,7 +296,7 @@ def test_a_crash_while_composing_is_composed_anew(on_both: Desk, monkeypatch: py
 
     with desk.world.runtime() as doomed, monkeypatch.context() as patch:
         doomed.at(MONDAY)
-        patch.setattr(doomed.composer, "_write", dies)
+        patch.setattr(composing, "write_frozen", dies)
         with pytest.raises(KeyboardInterrupt):
             tick(doomed, MONDAY)
         assert desk.editions() == ["daily/1 composing"]

@@ -180,3 +180,28 @@ def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> No
     for moment in range(1002, 1100, 2):
         found = slowed(found, 40.0, float(moment))
     assert found.rate == SLOWEST
+
+
+@pytest.mark.parametrize("kind", ["alert", "test", "notice"])
+def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink], kind: str
+) -> None:
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(40)]), add_edition(store))
+    readers = add_readers(store, ["urgent"])
+    left = 12
+
+    def reached(point: str) -> None:
+        nonlocal left
+        left -= point == "after-outcome"
+        if left == 0:
+            left = -1
+            edition = add_edition(store, 2) if kind == "alert" else None
+            mailing = add_mailing(store, readers, edition, purpose="edition" if kind == "alert" else kind)
+            with store.write() as connection:
+                connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(urgent=True))
+
+    sender = _sender("one", sinks[0], connections=1, rate=40.0)
+    assert _deliverer(store, alive, sender, reached=reached).run_until_idle().states["accepted"] == 41
+    order = [entry["to"].partition("@")[0] for entry in sinks[0].taken()]
+    # What was permitted before goes first; the rest of the edition waits.
+    assert order.index("urgent") < 36

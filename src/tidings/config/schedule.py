@@ -179,6 +179,11 @@ class Schedule(Frozen):
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
     name: Name = Field(exclude=True, description="The name of its file.")
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes before what else is being sent: it uses the template `alert`."""
+        return any(isinstance(part, ListDelivery) and part.template == "alert" for part in self.deliver)
+
     def heading(self, language: str, default_language: str = "") -> str:
         """Its title in a language, else its name in words."""
         text = self.title or Localised(self.name.replace("-", " ").capitalize())

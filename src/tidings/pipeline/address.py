@@ -14,7 +14,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target, list_target
 from tidings.model.selection import Selection
 from tidings.pipeline.select import Chosen, Story, Wish, choose, first_to_go, ordered
-from tidings.store import crowds, editions, schedules, subscribers
+from tidings.store import crowds, editions, history, schedules, subscribers
 
 _PAGE = 5_000
 _CROWDS = 5_000
@@ -207,14 +207,14 @@ def _exceptions(
     behind = [mark for mark in crowds.marks(connection, part.list, frequency) if _since(earlier, mark)]
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
     corrected = {} if part.per == "item" else edit.corrected
-    many = 0 if edit.explicit else subscribers.count_had(connection, own, _SINGLE)
-    many += subscribers.count_had(connection, corrected, _SINGLE)
+    many = 0 if edit.explicit else history.count_had(connection, own, _SINGLE)
+    many += history.count_had(connection, corrected, _SINGLE)
     if many + len(served) > _SINGLE:
         return behind, None
     single = set(served)
     if not edit.explicit:
-        single |= subscribers.had(connection, own).keys()
-    single |= subscribers.owed_corrections(connection, corrected).keys()
+        single |= history.had(connection, own).keys()
+    single |= history.owed_corrections(connection, corrected).keys()
     return behind, single
 
 
@@ -238,12 +238,12 @@ def _address_readers(
     """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
     suppressed = subscribers.suppressed(connection, part.list)
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
-    owed = {} if part.per == "item" else subscribers.owed_corrections(connection, edit.corrected)
+    owed = {} if part.per == "item" else history.owed_corrections(connection, edit.corrected)
     for page in _pages(readers):
         offers = {reader.subscriber: _since(earlier, reader.mark) for reader in page}
         offered = own | {key for offer in offers.values() for key in offer}
         everybody = [reader.subscriber for reader in page]
-        had_by = {} if edit.explicit else subscribers.had(connection, offered, subscribers=everybody)
+        had_by = {} if edit.explicit else history.had(connection, offered, subscribers=everybody)
         for reader in page:
             target = list_target(part.list, reader.subscriber)
 
@@ -290,7 +290,7 @@ def _address_channel(
             earlier = _earlier(connection, edit)
             waiting = _since(earlier, first - 1)
         offered = {story.key for story in edit.stories} | set(waiting)
-        had = frozenset(subscribers.had(connection, offered, channel=part.channel).get(0, ()))
+        had = frozenset(history.had(connection, offered, channel=part.channel).get(0, ()))
     choices = _Choices(edit, part)
     chosen = choices.of(wish, waiting, had, frozenset())
     if chosen.is_empty:

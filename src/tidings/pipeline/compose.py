@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,25 +13,21 @@ from tidings.channels.base import Channel
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import Slot, in_window, window_closes
-from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.model.tokens import Keys
 from tidings.pipeline import notices
-from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address, anybody_waits, groups_of
+from tidings.pipeline.address import Edit, Group, address, anybody_waits, groups_of
+from tidings.pipeline.freeze import version_of, write_frozen
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import candidates, is_note, stories_of
-from tidings.store import crowds as store_crowds
 from tidings.store import editions, ledger, restored, schedules, subscribers
 from tidings.store import schema as t
-from tidings.store.editions import Shown
 from tidings.store.engine import Store
 from tidings.store.items import items_version, load_items
-
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ class Composer:
             for story in everything.values()
             if (
                 found := {
-                    language: (item.corrected_at, _version(item.correction))
+                    language: (item.corrected_at, version_of(item.correction))
                     for language, item in story.items.items()
                     if item.correction and item.corrected_at is not None
                 }
@@ -214,7 +209,7 @@ class Composer:
         try:
             rendered = self.render_groups(edit, groups.values(), edition)
             holds = self._holds(schedule, rendered, request)
-            self._write(edition, addressed, rendered, now)
+            write_frozen(self.store, edition, addressed, rendered, now, urgent=schedule.is_urgent)
         except (InputError, ValueError) as error:
             # A template or a text that cannot be rendered holds the edition; there is nothing to freeze yet.
             holds = [Hold(HoldReason.GATE, f"it cannot be rendered: {error}")]
@@ -272,58 +267,6 @@ class Composer:
         length, limit = self.channels[name].length(body), self.channels[name].capabilities.max_length
         failures = (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()
         return Rendered(outlet, language, story, body, {key: {}}, members, failures)
-
-    def _write(
-        self,
-        edition: Edition,
-        addressed: Sequence[Addressed | Crowds],
-        rendered: Sequence[Rendered],
-        now: datetime,
-    ) -> None:
-        """In transactions of at most a page each; the edition is composing until the last has committed."""
-        selections: dict[str, tuple[int, int]] = {}
-        for one in rendered:
-            with self.store.write() as connection:
-                rendition = editions.freeze_document(
-                    connection, edition.id, one.outlet, one.language, one.story, one.raw()
-                )
-                for key, arrangement in one.arrangements.items():
-                    shown = _shown(one.groups[key])
-                    selection = editions.freeze_selection(connection, rendition, key, arrangement, shown)
-                    selections[key] = (rendition, selection)
-        with self.store.write() as connection:
-            mailing = ledger.mailing(
-                connection, f"edition:{edition.id}", "edition", schedule=edition.schedule, edition=edition.id, now=now
-            )
-        for crowds in addressed:
-            if isinstance(crowds, Crowds):
-                self._write_crowds(crowds, mailing, selections, now)
-        single = [one for one in addressed if isinstance(one, Addressed)]
-        for start in range(0, len(single), _PAGE):
-            rows = [_row(one, mailing, selections, now) for one in single[start : start + _PAGE]]
-            with self.store.write() as connection:
-                ledger.add_deliveries(connection, rows)
-
-    def _write_crowds(
-        self, crowds: Crowds, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
-    ) -> None:
-        """The database writes them, a page of subscriptions in each transaction."""
-        shares = [share for part in crowds.parts for share in _shares(part, selections)]
-        with self.store.read() as connection:
-            pages = list(store_crowds.pages(connection))
-        for page in pages:
-            with self.store.write() as connection:
-                store_crowds.add_deliveries(
-                    connection,
-                    mailing,
-                    crowds.list,
-                    crowds.frequency,
-                    shares,
-                    purpose=crowds.purpose,
-                    between=page,
-                    without=crowds.without,
-                    at=now,
-                )
 
     def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
         """Let the deliveries of a released edition be claimed while its moment has come and its window is open.
@@ -385,48 +328,3 @@ class Composer:
                 connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=stories
             )
         return self.freeze(edition, schedule, now)
-
-
-def _version(correction: str) -> str:
-    """Tells corrections of one story apart."""
-    return hashlib.sha256(correction.encode()).hexdigest()[:16]
-
-
-def _shown(group: Group) -> list[Shown]:
-    selection = group.selection
-    return [
-        *(Shown(story) for story in dict.fromkeys(selection.stories)),
-        *(Shown(item.story, "note") for item in selection.notes),
-        *(Shown(item.story, "correction", _version(item.correction)) for item in selection.corrections),
-    ]
-
-
-def _shares(part: CrowdPart, selections: Mapping[str, tuple[int, int]]) -> Iterator[store_crowds.Share]:
-    crowd = part.crowd
-    choice = (crowd.language, crowd.topics, crowd.mark)
-    if not part.groups:
-        yield store_crowds.Share(*choice, "", None, None, None, str(SkipReason.NOTHING_FOR_READER), True)
-    for number, (story, group) in enumerate(part.groups):
-        rendition, selection = selections[group.key]
-        yield store_crowds.Share(*choice, story, selection, rendition, part.mark, "", number == 0)
-
-
-def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:
-    rendition, selection = selections[one.group.key] if one.group else (None, None)
-    return {
-        "mailing": mailing,
-        "target": one.target,
-        "story": one.story,
-        "purpose": str(one.purpose),
-        "part": 0,
-        "list": one.list,
-        "channel": one.channel,
-        "subscriber": one.subscriber,
-        "selection": selection,
-        "rendition": rendition,
-        "mark": one.mark,
-        "address_hash": one.address_hash,
-        "state": str(DeliveryState.PENDING if one.group else DeliveryState.SKIPPED),
-        "reason": str(one.reason) if one.reason else "",
-        "at": now,
-    }

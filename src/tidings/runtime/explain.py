@@ -11,7 +11,7 @@ from tidings.config.checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import consent, editions, kept, ledger, schedules, subscribers
+from tidings.store import consent, editions, history, kept, ledger, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.items import load_story
 
@@ -105,7 +105,7 @@ def _carried(connection: Connection, delivery: int, story: str) -> bool:
 
 def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int, address: str) -> list[str]:
     people = list(subscribers.subscriptions(connection, address=address))
-    if story in subscribers.had(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
+    if story in history.had(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
         return [f"{story} was sent to them, longer ago than the ledger goes back (`keep`)."]
     lines = [f"{story} was never in anything addressed to them."]
     items = load_story(connection, story)
