@@ -112,10 +112,6 @@ def mail_test(
             raise RefusedError(f"{address_!r} is no address")
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
-        with runtime.store.read() as connection:
-            stopped = pauses.paused_schedule(pauses.holding(connection), one.name)
-        if stopped is not None:
-            raise RefusedError(f"{stopped.what} is paused: `tidings resume {stopped.name or '--all'}` first.")
         with scratch(runtime) as copy:
             mailing, count = queue_test_mails(runtime, copy, one, addresses, runtime.now(), language or None)
         console.print(f"{count} test mail(s).")
@@ -132,6 +128,10 @@ def send_command(
     """An edition now: shows the plan and asks for the number of recipients. Heeds approval and gates."""
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
+        with runtime.store.read() as connection:
+            stopped = pauses.paused_schedule(pauses.holding(connection), one.name)
+        if stopped is not None:
+            raise RefusedError(f"{stopped.what} is paused: `tidings resume {stopped.name or '--all'}` first.")
         with scratch(runtime) as copy, copy.store.read() as connection:
             moment = copy.now()
             held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -43,7 +44,9 @@ def pause_command(
 def resume_command(name: What = "", everything: Everything = False) -> None:
     """Let what was paused go on."""
     with opened() as runtime:
-        scope, found = _scope(runtime, name, everything)
+        with runtime.store.read() as connection:
+            gone = pauses.holding(connection)
+        scope, found = _scope(runtime, name, everything, gone)
         now = runtime.now()
         with runtime.store.write() as connection:
             done = pauses.resume(connection, scope, found, now)
@@ -53,17 +56,21 @@ def resume_command(name: What = "", everything: Everything = False) -> None:
         console.print(f"{what[0].upper()}{what[1:]} goes on with the next `tidings tick`, or at once under `run`.")
 
 
-def _scope(runtime: Runtime, name: str, everything: bool) -> tuple[Scope, str]:
+def _scope(runtime: Runtime, name: str, everything: bool, holding: Sequence[pauses.Pause] = ()) -> tuple[Scope, str]:
+    """What a person means; also what is paused and no longer there."""
     if everything == bool(name):
         raise InputError("say what: the name of a schedule, list or channel, or --all for everything.")
     if everything:
         return Scope.ALL, ""
     newsroom = runtime.newsroom
     known = {
-        Scope.SCHEDULE: newsroom.schedules.keys(),
-        Scope.LIST: newsroom.lists.keys(),
-        Scope.CHANNEL: newsroom.channels.keys(),
+        Scope.SCHEDULE: set(newsroom.schedules),
+        Scope.LIST: set(newsroom.lists),
+        Scope.CHANNEL: set(newsroom.channels),
     }
+    for one in holding:
+        if one.scope in known:
+            known[one.scope].add(one.name)
     kind, _, rest = name.partition(":")
     if rest and kind in [str(scope) for scope in known]:
         known, name = {Scope(kind): known[Scope(kind)]}, rest

@@ -13,7 +13,7 @@ from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target, list_target
 from tidings.model.selection import Selection
-from tidings.pipeline.select import Chosen, Story, Wish, choose, first_to_go, ordered
+from tidings.pipeline.select import Chosen, Story, Wish, choose, first_to_go, is_note, ordered
 from tidings.store import crowds, editions, history, schedules, subscribers
 
 _PAGE = 5_000
@@ -337,7 +337,9 @@ class _Choices:
     def _choose(self, wish: Wish, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]) -> Chosen:
         edit = self._edit
         own = {story.key for story in edit.stories}
-        older = [edit.all_stories[key] for key in earlier if key not in own]
+        offered = [edit.all_stories[key] for key in earlier if key not in own]
+        older = [story for story in offered if not is_note(story)]
+        notes = [*(story for story in offered if is_note(story)), *edit.notes]
         stories = ordered([*edit.stories, *older], edit.schedule.select) if older else edit.stories
         per_item = self._part.per == "item"
         chosen = choose(
@@ -345,7 +347,7 @@ class _Choices:
             wish,
             edit.schedule.select,
             had=had,
-            notes=() if per_item else edit.notes,
+            notes=() if per_item else notes,
             corrections=[edit.all_stories[key] for key in sorted(owed) if key not in own],
             every_topic=isinstance(self._part, ListDelivery) and self._part.everyone,
         )

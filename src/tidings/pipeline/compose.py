@@ -150,7 +150,6 @@ class Composer:
             if claim is not None and not claim(connection):
                 return None
             subscribers.set_marks(connection)
-            ledger.join_later(connection, schedule.name, now)
             # A story that a person names goes by itself: what is held stays held, with its stories.
             held = [] if stories else editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             reserved = frozenset(key for old in held for key in old.stories)
@@ -160,6 +159,8 @@ class Composer:
                 if slot is not None:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
                 return Composed(schedule.name, None, reason)
+            if not edit.explicit:
+                ledger.join_later(connection, schedule.name, now)
             doubt = restored.inherited(held)
             if slot is not None:
                 doubt = restored.reason_to_hold(connection, schedule.name) or doubt

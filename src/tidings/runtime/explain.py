@@ -11,7 +11,7 @@ from tidings.config.checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import consent, editions, history, kept, ledger, schedules, subscribers
+from tidings.store import consent, editions, history, kept, ledger, pauses, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.items import load_story
 
@@ -50,7 +50,8 @@ def explain(
         for entry in ledger.entries(connection, subscriber=subscriber)
         if story is None or _carried(connection, entry.id, story)
     ]
-    lines += [_entry(entry, show) for entry in entries]
+    stopped = pauses.holding(connection)
+    lines += [_entry(entry, stopped, show) for entry in entries]
     if story is not None and not entries:
         lines += _never(connection, newsroom, story, subscriber, address)
     elif not entries:
@@ -68,7 +69,7 @@ def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Calla
     return f"{what}."
 
 
-def _entry(entry: ledger.Entry, show: Callable[[datetime], str]) -> str:
+def _entry(entry: ledger.Entry, stopped: list[pauses.Pause], show: Callable[[datetime], str]) -> str:
     what = entry.edition or f"a {entry.purpose}"
     if entry.story:
         what += f" ({entry.story})"
@@ -88,10 +89,18 @@ def _entry(entry: ledger.Entry, show: Callable[[datetime], str]) -> str:
         case "quarantined":
             words = f"set aside at {at} after {entry.attempts} attempts: {entry.reason}"
         case "cancelled":
-            words = f"cancelled at {at}"
+            words = f"cancelled at {at}{f': {entry.reason}' if entry.reason else ''}"
         case _:
             words = f"waiting to be sent since {at}"
+    if entry.edition and entry.state in ("pending", "deferred", "in_doubt"):
+        why = pauses.paused(stopped, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
+        words += f"; {_paused(why, show)}" if why is not None else ""
     return f"{what}: {words}."
+
+
+def _paused(one: pauses.Pause, show: Callable[[datetime], str]) -> str:
+    end = f"until {show(one.until)}" if one.until else "until `tidings resume`"
+    return f"{one.what} is paused since {show(one.since)} by {one.who}, {end}{f' ({one.reason})' if one.reason else ''}"
 
 
 def _carried(connection: Connection, delivery: int, story: str) -> bool:

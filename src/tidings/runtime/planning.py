@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from tidings.config.schedule import Schedule
+from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slots, slot_for_new
 from tidings.model.delivery import SkipReason
 from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address
@@ -108,9 +108,12 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
     moment = max(slot.at, now)
     if schedules.schedule_state(connection, schedule.name) is None and not schedule.backfill:
         slot.note = "new here: what is out before its first start does not go out (`backfill` would change that)"
-    stopped = pauses.paused_schedule(pauses.holding(connection), schedule.name)
+    holding = pauses.holding(connection)
+    stopped = pauses.paused_schedule(holding, schedule.name)
     if stopped is not None:
         slot.note = f"{stopped.what} is paused: what comes due meanwhile merges into one"
+    elif waiting := [one.what for one in holding if one.what in {_outlet(part) for part in schedule.deliver}]:
+        slot.note = f"{' and '.join(waiting)} is paused: what goes there waits"
     edit = look_ahead(runtime, connection, schedule, moment)
     slot.stories = [(story.key, title_of(edit, story.key, runtime)) for story in edit.stories]
     reason = runtime.composer.too_few(connection, edit)
@@ -118,6 +121,10 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
         slot.note = slot.note or f"skipped as things stand: {reason}"
         return
     slot.outlets = outlets(address(connection, runtime.newsroom, edit))
+
+
+def _outlet(part: ListDelivery | ChannelDelivery) -> str:
+    return f"list {part.list}" if isinstance(part, ListDelivery) else f"channel {part.channel}"
 
 
 def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> Edit:

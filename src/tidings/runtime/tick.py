@@ -140,8 +140,10 @@ def rename_outlets(runtime: Runtime) -> None:
                 continue
             with runtime.store.read() as connection:
                 known = subscribers.is_outlet_known(connection, kind, settings.was)
+                known = known or pauses.is_known(connection, pauses.Scope(kind), settings.was)
             if known:
                 with runtime.store.write() as connection:
+                    pauses.rename(connection, pauses.Scope(kind), settings.was, name)
                     subscribers.rename_outlet(connection, kind, settings.was, name)
 
 
@@ -153,6 +155,7 @@ def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
         known_before = schedule.was and schedules.schedule_state(connection, schedule.was) is not None
     with runtime.store.write() as connection:
         if known_before and schedule.was not in runtime.newsroom.schedules:
+            pauses.rename(connection, pauses.Scope.SCHEDULE, str(schedule.was), schedule.name)
             schedules.rename_schedule(connection, str(schedule.was), schedule.name)
             return
         items = load_items(connection)
@@ -198,8 +201,7 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
         with runtime.store.write() as connection:
             settle(connection)
         return None
-    paused_until = [one.ended for one in before if one.ended is not None and one.since <= slot.at <= one.ended]
-    lateness = now - max([slot.at, *paused_until])
+    lateness = now - slot.at - pauses.stood_still(before, slot.at, now)
     late = ""
     if lateness > schedule.cadence.max_late:
         late = f"its slot was {lateness / timedelta(hours=1):.0f} hours ago, more than max_late allows"

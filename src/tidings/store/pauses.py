@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, not_, or_, select, update
 
 from tidings.store import consent
 from tidings.store import schema as t
@@ -77,6 +77,20 @@ def end_due(connection: Connection, now: datetime) -> list[Pause]:
     return due
 
 
+def is_known(connection: Connection, scope: Scope, name: str) -> bool:
+    """Whether it is paused, or was."""
+    return bool(_pauses(connection, _is(scope, name)))
+
+
+def rename(connection: Connection, scope: Scope, was: str, name: str) -> None:
+    """Carry a pause over to the new name of what it stops."""
+    p = t.pauses
+    if is_known(connection, scope, was):
+        connection.execute(delete(p).where(_is(scope, name)))
+        connection.execute(update(p).where(_is(scope, was)).values(name=name))
+        consent.changed(connection)
+
+
 def holding(connection: Connection) -> list[Pause]:
     """Every pause that holds."""
     return _pauses(connection, t.pauses.c.ended.is_(None))
@@ -98,6 +112,17 @@ def _pauses(connection: Connection, *which: ColumnElement[bool]) -> list[Pause]:
         select(p.scope, p.name, p.since, p.until, p.reason, p.who, p.ended).where(*which).order_by(p.scope, p.name)
     )
     return [Pause(Scope(row[0]), *row[1:]) for row in rows]
+
+
+def stood_still(pauses: Iterable[Pause], since: datetime, now: datetime) -> timedelta:
+    """For how long of the time between `since` and `now` one of these pauses held."""
+    total, reached = timedelta(0), since
+    for one in sorted(pauses, key=lambda one: one.since):
+        ended = min(one.ended or now, now)
+        begun = max(one.since, reached)
+        if ended > begun:
+            total, reached = total + (ended - begun), ended
+    return total
 
 
 def paused_schedule(pauses: Iterable[Pause], schedule: str) -> Pause | None:
