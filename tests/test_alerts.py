@@ -95,6 +95,7 @@ FAILS: dict[str, dict[str, str]] = {
     "TidingsDeadOwner": {"tidings_dead_owners": "1"},
     "TidingsItemsSetAside": {'tidings_items_set_aside{source="newsroom"}': "1"},
     "TidingsSourceUnread": {'tidings_source_read_timestamp_seconds{source="newsroom"}': SINCE},
+    "TidingsPausedForLong": {"tidings_paused_since_timestamp_seconds": "-700000"},
     "TidingsMetricsSlow": {"tidings_collect_seconds": "4"},
 }
 

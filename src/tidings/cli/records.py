@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json as jsonlib
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tidings.cli.app import Json, app, console, opened, print_json, read_moment, show
+from tidings.cli.report_status import report_status
 from tidings.model.errors import RefusedError
 from tidings.runtime.explain import explain
-from tidings.runtime.newsroom import Runtime
 from tidings.runtime.status import status
 from tidings.store import editions, ledger, restored
 
@@ -87,15 +87,6 @@ def resolve(
     console.print(f"Delivery {delivery}: {then}.")
 
 
-def _restored(found: dict[str, Any], runtime: Runtime) -> str:
-    text = f"Restored on {show(found['at'], runtime)} from a backup of {show(found['made'], runtime)}."
-    if found["waiting"]:
-        text += f" What may have gone out since waits for a person: {', '.join(found['waiting'])}."
-    if found["schedules"]:
-        text += f" The next edition of each of these is held: {', '.join(found['schedules'])}."
-    return text
-
-
 def _resolve_edition(name: str, *, accepted: bool) -> None:
     if not accepted:
         raise RefusedError(f"let it go with `tidings release {name}`, or drop it with `tidings cancel {name}`")
@@ -109,32 +100,10 @@ def _resolve_edition(name: str, *, accepted: bool) -> None:
 
 @app.command("status")
 def status_command(json: Json = False) -> None:
-    """Health, next slots, what is pending, held, in doubt."""
+    """What is wrong and what mends it, the next slots, what is pending, held, in doubt."""
     with opened() as runtime:
         found = status(runtime, runtime.now())
         if json:
             print_json(found)
-            return
-        console.print("All is well." if found["ok"] else "[bold]Something needs a look.[/]")
-        console.print(f"Version {found['version']}, time zones of {found['tzdata']}, {found['items']} items.")
-        for one in found["paused"]:
-            end = f"until {show(one['until'], runtime)}" if one["until"] else "until `tidings resume`"
-            why = f" ({one['reason']})" if one["reason"] else ""
-            begun = show(one["since"], runtime)
-            console.print(f"Paused since {begun} by {one['who']}: {one['what']}, {end}{why}.", markup=False)
-        if found["restored"]:
-            console.print(_restored(found["restored"], runtime), markup=False)
-        for one in found["held"]:
-            console.print(f"Held: {one['edition']}: {'; '.join(one['holds'])}", markup=False)
-        for one in found["set_aside"]:
-            console.print(f"Set aside: {one['problem']}", markup=False)
-        if found["in_doubt"]:
-            console.print(f"In doubt: {found['in_doubt']}; see `tidings ledger --state in_doubt`")
-        words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(found["deliveries"].items()))
-        console.print(f"Deliveries: {words or 'none yet'}.")
-        for name, counts in found["lists"].items():
-            readers = ", ".join(f"{count} {state}" for state, count in counts.items()) or "nobody yet"
-            console.print(f"List {name}: {readers}.")
-        for one in found["next"]:
-            due = " (due now)" if one["at"] and one["at"] <= runtime.now() else ""
-            console.print(f"Next: {one['schedule']} {show(one['at'], runtime)}{due}")
+        else:
+            report_status(found, runtime)

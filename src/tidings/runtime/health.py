@@ -16,6 +16,7 @@ from tidings.model.sender import Health as SenderHealth
 from tidings.runtime.newsroom import Runtime
 from tidings.store import claims, clock, pulse, restored, schedules, senders, vitals
 from tidings.store.journal import open_journal
+from tidings.store.pauses import paused_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def look(runtime: Runtime, real_now: datetime) -> Health:
         overdue = {
             name: moment
             for name, schedule in newsroom.schedules.items()
-            if (moment := overdue_since(connection, schedule, now)) is not None
+            if paused_schedule(found.pauses, name) is None
+            and (moment := overdue_since(connection, schedule, now)) is not None
         }
         came = restored.find_restored(connection)
         size = vitals.store_bytes(runtime.store, connection)

@@ -25,6 +25,7 @@ from tidings.model.edition import EditionState
 from tidings.runtime.health import Health, look
 from tidings.runtime.newsroom import Runtime
 from tidings.store import migrate
+from tidings.store.pauses import Scope
 from tidings.store.pulse import Pulse
 
 REUSED = 2.0
@@ -180,6 +181,10 @@ def _of_editions(found: Health, runtime: Runtime) -> Iterator[Metric]:
         "Since when the oldest edition is being composed.",
         min((one.cut for one in vitals.open_editions if one.state is EditionState.COMPOSING), default=None),
     )
+    paused = {scope.value: sum(one.scope is scope for one in vitals.pauses) for scope in Scope}
+    yield _many("paused", "What a person has stopped for a while.", "scope", paused)
+    since = min((one.since for one in vitals.pauses), default=None)
+    yield _one("paused_since_timestamp_seconds", "Since when the oldest pause holds.", since)
     slots = CounterMetricFamily("tidings_slots", "Slots by what became of them.", labels=["schedule", "state"])
     for name in names:
         for state in _SLOTS:

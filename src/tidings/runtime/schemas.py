@@ -62,6 +62,7 @@ _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
 _MOMENT = {"type": "string", "format": "date-time"}
 _MAYBE = {"type": ["string", "null"]}
+_YES_NO = {"type": "boolean"}
 _COUNTS = {"type": "object", "additionalProperties": _NUMBER}
 
 _OUTPUT: dict[str, dict[str, Any]] = {
@@ -162,7 +163,9 @@ _OUTPUT: dict[str, dict[str, Any]] = {
     ),
     "status": _object(
         ok={"type": "boolean"},
+        wrong=_list(_object(what=_TEXT, text=_TEXT, mend=_TEXT)),
         version=_TEXT,
+        schema=_TEXT,
         tzdata=_TEXT,
         clock={"type": ["string", "null"]},
         items=_NUMBER,
@@ -170,6 +173,16 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         deliveries=_COUNTS,
         held=_list(_object(edition=_TEXT, holds=_list(_TEXT))),
         in_doubt=_NUMBER,
+        queued=_NUMBER,
+        deferred=_NUMBER,
+        last_tick=_MAYBE,
+        last_accepted=_MAYBE,
+        services=_list(_object(owner=_TEXT, alive=_YES_NO, started=_MOMENT, beat=_MOMENT, only_pages=_YES_NO)),
+        stalled={"type": "object", "additionalProperties": _TEXT},
+        senders=_list(_object(sender=_TEXT, up=_YES_NO, failures=_NUMBER, reason=_TEXT, down_until=_MAYBE)),
+        sources=_list(_object(source=_TEXT, read=_MAYBE, problem=_TEXT)),
+        disks={"type": "object", "additionalProperties": _object(free=_NUMBER, total=_NUMBER)},
+        store_bytes=_NUMBER,
         restored={
             **_object(made=_MOMENT, at=_MOMENT, waiting=_list(_TEXT), schedules=_list(_TEXT)),
             "type": ["object", "null"],

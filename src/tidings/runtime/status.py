@@ -1,19 +1,22 @@
-"""`tidings status`: health, next slots, what is pending, held, in doubt."""
+"""`tidings status`: what is wrong and how to mend it, what comes next, and how things stand."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from sqlalchemy import Connection
 
 from tidings import __version__
-from tidings.model.edition import Edition, EditionState, HoldReason
+from tidings.model.cadence import load_zone
+from tidings.model.edition import Edition, HoldReason
 from tidings.pipeline import notices
+from tidings.runtime.findings import findings
+from tidings.runtime.health import Health, look
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import plan
-from tidings.store import clock, editions, ledger, pauses, restored, subscribers
+from tidings.store import migrate, pauses, restored, subscribers
 from tidings.store.items import count_items, load_aside
 
 
@@ -27,21 +30,23 @@ def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | N
 
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
-    """The shape of `tidings status --json`."""
+    """The shape of `tidings status --json`. `ok` where nothing is wrong; `wrong` has the worst first."""
+    health = look(runtime, datetime.now(UTC))
+    zone = load_zone(runtime.newsroom.site.timezone)
     with runtime.store.read() as connection:
-        counts = ledger.counts(connection)
-        held = editions.editions(connection, states=[EditionState.HELD])
         aside = load_aside(connection)
+        wrong = findings(health, aside, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
         found: dict[str, Any] = {
+            "ok": not wrong,
+            "wrong": [one.as_json() for one in wrong],
             "version": __version__,
+            "schema": migrate.HEAD,
             "tzdata": version("tzdata"),
-            "clock": clock.read_clock(connection),
+            "clock": health.clock,
             "items": count_items(connection),
             "set_aside": [{"file": one.ref, "problem": one.problem} for one in aside],
-            "deliveries": counts,
-            "held": [{"edition": one.name, "holds": [hold.detail for hold in one.holds]} for one in held],
-            "in_doubt": counts.get("in_doubt", 0),
-            "restored": _restored(connection, held),
+            "held": [{"edition": one.name, "holds": [hold.detail for hold in one.holds]} for one in health.vitals.held],
+            "restored": _restored(connection, health.vitals.held),
             "paused": [
                 {"what": one.what, "since": one.since, "until": one.until, "reason": one.reason, "who": one.who}
                 for one in pauses.holding(connection)
@@ -55,4 +60,47 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
         {"schedule": one.name, "at": next((slot.at for slot in one.slots if not slot.skipped), None)}
         for one in plan(runtime, now, 3)
     ]
-    return {"ok": not (held or aside or found["in_doubt"] or counts.get("quarantined")), **found}
+    return found | _of_health(runtime, health)
+
+
+def _of_health(runtime: Runtime, health: Health) -> dict[str, Any]:
+    vitals, tick = health.vitals, health.tick
+    return {
+        "deliveries": dict(vitals.deliveries),
+        "in_doubt": vitals.deliveries.get("in_doubt", 0),
+        "queued": vitals.queued,
+        "deferred": vitals.deliveries.get("deferred", 0),
+        "last_tick": tick.at if tick else None,
+        "last_accepted": vitals.accepted_at,
+        "services": [
+            {
+                "owner": one.owner,
+                "alive": one in health.services,
+                "started": one.started,
+                "beat": one.beat,
+                "only_pages": one.only_pages,
+            }
+            for one in (*health.services, *health.died)
+        ],
+        "stalled": health.stalled,
+        "senders": [
+            {
+                "sender": name,
+                "up": sender.is_up(health.real_now),
+                "failures": sender.failures,
+                "reason": sender.reason,
+                "down_until": sender.down_until,
+            }
+            for name, sender in health.senders.items()
+        ],
+        "sources": [
+            {
+                "source": name,
+                "read": tick.read.get(name) if tick else None,
+                "problem": tick.unread.get(name, "") if tick else "",
+            }
+            for name in runtime.newsroom.sources
+        ],
+        "disks": {name: {"free": disk.free, "total": disk.total} for name, disk in health.disks.items()},
+        "store_bytes": health.store_bytes,
+    }

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Select, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, text
 
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, HoldReason
-from tidings.store import editions, kept
+from tidings.store import editions, kept, pauses
 from tidings.store import schema as t
 from tidings.store.engine import Store
+from tidings.store.pauses import Pause
 
 _LATELY = timedelta(days=7)
 _NEWEST = 5
@@ -29,7 +30,7 @@ class Vitals:
     deliveries: Mapping[str, int]
     """By state: rows, and what `keep` took."""
     queued: int
-    """May go now: pending, and its mailing is open."""
+    """May go now: pending, its mailing is open, and nothing of it is paused."""
     queued_since: datetime | None
     """When the oldest mailing of those was to begin."""
     overdue: int
@@ -44,6 +45,8 @@ class Vitals:
     """About when the last one was accepted."""
     open_editions: tuple[Edition, ...]
     """Composing, held or sending, the oldest first."""
+    pauses: tuple[Pause, ...]
+    """What a person has stopped for a while."""
     set_aside: Mapping[str, int]
     """Items that could not be taken, by source."""
     slots: Mapping[tuple[str, str], int]
@@ -66,7 +69,8 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
     d, s = t.deliveries.c, t.slots.c
     going = _open_mailings(connection, now)
     numbers = list(going)
-    waiting = _by_mailing(connection, numbers, DeliveryState.PENDING)
+    held = tuple(pauses.holding(connection))
+    waiting = _pending(connection, numbers, pauses.may_go(held))
     late = select(func.count()).where(d.state == DeliveryState.DEFERRED, d.mailing.in_(numbers), d.next_at <= now)
     doubt = select(func.count(), func.min(d.at)).where(d.state == DeliveryState.IN_DOUBT)
     _, since = connection.execute(doubt).one()
@@ -82,6 +86,7 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
         quarantined=connection.execute(lately).scalar_one(),
         accepted_at=_accepted_at(connection),
         open_editions=tuple(editions.editions(connection, states=editions.OPEN_STATES)),
+        pauses=held,
         set_aside=_counts(connection, select(aside, func.count()).group_by(aside)),
         slots={
             (row[0], row[1]): row[2]
@@ -117,10 +122,12 @@ def _open_mailings(connection: Connection, now: datetime) -> dict[int, datetime]
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def _by_mailing(connection: Connection, mailings: Iterable[int], state: DeliveryState) -> dict[int, int]:
-    d = t.deliveries.c
-    query = select(d.mailing, func.count()).where(d.state == state, d.mailing.in_(list(mailings))).group_by(d.mailing)
-    return {row[0]: row[1] for row in connection.execute(query)}
+def _pending(connection: Connection, mailings: Iterable[int], allowed: ColumnElement[bool] | None) -> dict[int, int]:
+    d, m = t.deliveries.c, t.mailings.c
+    query = select(d.mailing, func.count()).where(d.state == DeliveryState.PENDING, d.mailing.in_(list(mailings)))
+    if allowed is not None:
+        query = query.join_from(t.deliveries, t.mailings, m.id == d.mailing).where(allowed)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(d.mailing))}
 
 
 def _accepted_at(connection: Connection) -> datetime | None:
