@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from tidings.cli.app import console, errors
 from tidings.pipeline.handing import Delivered
@@ -18,6 +27,14 @@ FAILED = ("rejected", "in_doubt", "quarantined")
 _LOOK = 0.3
 
 
+class _Rate(ProgressColumn):
+    """Messages a second, lately."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until it is known."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
+
+
 @contextmanager
 def sending(runtime: Runtime) -> Iterator[None]:
     """A bar on a terminal, nothing elsewhere. It reads the ledger beside the work and never holds it up."""
@@ -25,7 +42,7 @@ def sending(runtime: Runtime) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
 
     def look(progress: Progress) -> None:
         most, task = 0, None
