@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.app import app, console, opened, read_moment, show
-from tidings.model.errors import InputError, RefusedError
+from tidings.cli.app import Now, app, console, opened, read_moment, show
+from tidings.model.errors import RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.store import pauses
@@ -25,32 +25,33 @@ def pause_command(
     everything: Everything = False,
     until: Annotated[str, typer.Option("--until", metavar="T", help="Goes on by itself then.")] = "",
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Shown by status and plan.")] = "",
+    now: Now = "",
 ) -> None:
     """Stop a schedule, a list or a channel, also what is half sent; what comes due meanwhile merges into one."""
-    with opened() as runtime:
+    with opened(now) as runtime:
         scope, found = _scope(runtime, name, everything)
-        now = runtime.now()
+        at = runtime.now()
         moment = read_moment(until, runtime.newsroom.site.timezone) if until else None
-        if moment is not None and moment <= now:
-            raise InputError(f"--until {until} has passed already.")
+        if moment is not None and moment <= at:
+            raise RefusedError(f"--until {until} has passed already.")
         with runtime.store.write() as connection:
-            pauses.pause(connection, scope, found, now, until=moment, reason=reason, who=getpass.getuser())
-        what = pauses.Pause(scope, found, now, moment, reason, "").what
+            pauses.pause(connection, scope, found, at, until=moment, reason=reason, who=getpass.getuser())
+        what = pauses.Pause(scope, found, at, moment, reason, "").what
         end = f"until {show(moment, runtime)}" if moment else f"until `tidings resume {name or '--all'}`"
         console.print(f"{what[0].upper()}{what[1:]} is paused {end}. What is on the wire ends first.", markup=False)
 
 
 @app.command("resume")
-def resume_command(name: What = "", everything: Everything = False) -> None:
+def resume_command(name: What = "", everything: Everything = False, now: Now = "") -> None:
     """Let what was paused go on."""
-    with opened() as runtime:
+    with opened(now) as runtime:
         with runtime.store.read() as connection:
             gone = pauses.holding(connection)
         scope, found = _scope(runtime, name, everything, gone)
-        now = runtime.now()
+        at = runtime.now()
         with runtime.store.write() as connection:
-            done = pauses.resume(connection, scope, found, now)
-        what = pauses.Pause(scope, found, now, None, "", "").what
+            done = pauses.resume(connection, scope, found, at)
+        what = pauses.Pause(scope, found, at, None, "", "").what
         if not done:
             raise RefusedError(f"{what} is not paused. `tidings status` says what is.")
         console.print(f"{what[0].upper()}{what[1:]} goes on with the next `tidings tick`, or at once under `run`.")
@@ -59,7 +60,7 @@ def resume_command(name: What = "", everything: Everything = False) -> None:
 def _scope(runtime: Runtime, name: str, everything: bool, holding: Sequence[pauses.Pause] = ()) -> tuple[Scope, str]:
     """What a person means; also what is paused and no longer there."""
     if everything == bool(name):
-        raise InputError("say what: the name of a schedule, list or channel, or --all for everything.")
+        raise RefusedError("say what: the name of a schedule, list or channel, or --all for everything.")
     if everything:
         return Scope.ALL, ""
     newsroom = runtime.newsroom
@@ -80,5 +81,5 @@ def _scope(runtime: Runtime, name: str, everything: bool, holding: Sequence[paus
         raise RefusedError(f"{name} is {' and '.join(f'a {scope}' for scope in found)}: say {ways}.")
     if not found:
         mend = nearest(name, [one for names in known.values() for one in names])
-        raise InputError(f"there is no schedule, list or channel {name!r}. {mend}".strip())
+        raise RefusedError(f"there is no schedule, list or channel {name!r}. {mend}".strip())
     return found[0], name

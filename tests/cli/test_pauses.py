@@ -1,0 +1,102 @@
+"""`pause` and `resume` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.acceptance.world import World, item
+from tests.cli.conftest import Run
+from tests.cli.test_commands import NOW, SLOT, at, working
+
+
+def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(world: World, run: Run) -> None:
+    working(world, run)
+    said = run("pause", "digest", "--reason", "elections [/b]", "--until", at(72), "--now", NOW).ok().out
+    assert said.startswith("List digest is paused until Thu 2026-03-05 09:00.")
+    (shown,) = run("status", "--json").ok().json["paused"]
+    assert (shown["what"], shown["until"], shown["reason"]) == (
+        "list digest",
+        "2026-03-05T04:00:00Z",
+        "elections [/b]",
+    )
+    assert "list digest, until Thu 2026-03-05 09:00 (elections [/b])" in run("status").ok().out.replace("\n", " ")
+    assert "list digest is paused" in run("plan", "--now", NOW).ok().out
+    # The post goes, the mail waits.
+    assert run("tick", "--now", SLOT, "--json").ok().json["deliveries"] == {"accepted": 1}
+    assert world.mails.caught == []
+    assert "list digest is paused since" in run("explain", "r0@example.org").ok().out.replace("\n", " ")
+    # Said again: it is changed, and began when it began.
+    run("pause", "list:digest", "--reason", "later", "--now", at(1)).ok()
+    (changed,) = run("status", "--json").ok().json["paused"]
+    assert (changed["since"], changed["until"], changed["reason"]) == (shown["since"], None, "later")
+    run("resume", "digest", "--now", at(2)).ok()
+    assert run("status", "--json").ok().json["paused"] == []
+    run("tick", "--now", at(2)).ok()
+    assert len(world.mails.caught) == 3
+    again = run("resume", "digest", "--now", at(2))
+    assert again.code == 2 and "list digest is not paused" in again.err
+
+
+def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(world: World, run: Run) -> None:
+    working(world, run)
+    for name in ("daily", "--all"):
+        run("pause", name, "--now", NOW).ok()
+        refused = run("send", "daily", "--yes", "--now", NOW)
+        assert refused.code == 2 and f"tidings resume {name}" in refused.err
+        assert [mail.recipient for mail in world.mails.caught] == []
+        run("test", "daily", "boss@example.org", "--language", "en", "--now", NOW).ok()
+        assert [mail.recipient for mail in world.mails.caught] == ["boss@example.org"]
+        world.mails.caught.clear()
+        run("resume", name, "--now", NOW).ok()
+    run("send", "daily", "--yes", "--now", NOW).ok()
+    assert len(world.mails.caught) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what"),
+        (["daily", "--all"], "say what"),
+        (["digset"], "digest"),
+        (["list:daily"], "daily"),
+        (["desk"], "say schedule:desk or channel:desk"),
+        (["daily", "--until", "2026-03-01T00:00"], "has passed"),
+        (["daily", "--until", "soon"], "is no moment"),
+        (["daily", "--until"], "requires an argument"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_mend(world: World, run: Run, arguments: list[str], said: str) -> None:
+    working(world, run)
+    world.write("schedules/desk.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
+    refused = run("pause", "--now", NOW, *arguments)
+    assert refused.code == 2
+    assert said in " ".join(refused.err.split())
+    assert run("status", "--json").ok().json["paused"] == []
+
+
+def test_what_is_paused_and_gone_can_be_resumed(world: World, run: Run) -> None:
+    working(world, run)
+    world.write("schedules/gone.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
+    run("pause", "gone", "--now", NOW).ok()
+    (world.root / "schedules" / "gone.yaml").unlink()
+    assert run("pause", "gone", "--now", NOW).code == 2
+    run("resume", "gone", "--now", NOW).ok()
+
+
+def test_cancel_while_it_is_paused_half_sent_drops_the_rest_for_good(world: World, run: Run) -> None:
+    working(world, run)
+    run("pause", "digest", "--now", NOW).ok()
+    run("tick", "--now", SLOT).ok()
+    run("cancel", "daily/1", "--now", at(1)).ok()
+    run("resume", "digest", "--now", at(2)).ok()
+    run("tick", "--now", at(3)).ok()
+    assert world.mails.caught == []
+    rows = [json.loads(line) for line in run("ledger", "--json").ok().out.splitlines()]
+    assert {row["state"] for row in rows if row["list"]} == {"cancelled"}
+    # Its stories are new again.
+    world.write("content/three.en.md", item("Three"))
+    run("tick", "--now", at(24)).ok()
+    assert len(world.mails.caught) == 3
+    assert all("/one/" in mail.text and "/three/" in mail.text for mail in world.mails.caught)
