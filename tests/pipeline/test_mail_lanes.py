@@ -186,7 +186,7 @@ def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> No
 def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
     store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink], kind: str
 ) -> None:
-    add_mailing(store, add_readers(store, [f"r{number}" for number in range(40)]), add_edition(store))
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(100)]), add_edition(store))
     readers = add_readers(store, ["urgent"])
     left = 12
 
@@ -201,7 +201,7 @@ def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
                 connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(urgent=True))
 
     sender = _sender("one", sinks[0], connections=1, rate=40.0)
-    assert _deliverer(store, alive, sender, reached=reached).run_until_idle().states["accepted"] == 41
+    assert _deliverer(store, alive, sender, reached=reached).run_until_idle().states["accepted"] == 101
     order = [entry["to"].partition("@")[0] for entry in sinks[0].taken()]
-    # What was permitted before goes first; the rest of the edition waits.
-    assert order.index("urgent") < 36
+    # What was permitted and leased before, a second and a half of sending, goes first; the rest of the edition waits.
+    assert order.index("urgent") < 90

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -221,38 +220,3 @@ def test_until_ends_it_by_itself_and_a_notice_goes_all_the_same(desk: Desk) -> N
     assert any("broken" in text for text in desk.notices())
     desk.tick(MONDAY + HOUR)
     assert flat(desk.read(ada)) == ["one"]
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_pauses_edits_and_restarts_in_any_order_lose_nobody(tmp_path: Path, seed: int) -> None:
-    """Fault 13: a hundred steps each; after the last resume everybody has had every story once."""
-    chance = random.Random(seed)
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as desk:
-        readers = [desk.reader(f"r{number}") for number in range(6)]
-        stories = []
-        now = MONDAY
-        for step in range(60):
-            match chance.randrange(7):
-                case 0:
-                    _pause(desk, *chance.choice([(Scope.ALL, ""), (Scope.LIST, "digest"), (Scope.SCHEDULE, "daily")]))
-                case 1:
-                    for scope, name in ((Scope.ALL, ""), (Scope.LIST, "digest"), (Scope.SCHEDULE, "daily")):
-                        if chance.random() < 0.6:
-                            _resume(desk, scope, name)
-                case 2:
-                    stories.append(f"s{step}")
-                    desk.item(stories[-1])
-                case 3:
-                    desk.reload()
-                case _:
-                    now += chance.choice([HOUR, 5 * HOUR, DAY])
-                    desk.tick(now, deliver=chance.random() < 0.8)
-        for scope, name in ((Scope.ALL, ""), (Scope.LIST, "digest"), (Scope.SCHEDULE, "daily")):
-            _resume(desk, scope, name)
-        days = (now - MONDAY) // DAY
-        for day in range(1, 4):
-            # At the very slot: what nobody looked at for half a day is late, and held.
-            desk.tick(MONDAY + (days + day) * DAY)
-        for reader in readers:
-            assert Counter(flat(desk.read(reader))) == Counter(stories), f"seed {seed}"
-        assert {entry.state for entry in desk.entries()} <= {"accepted", "cancelled", "skipped"}

@@ -211,8 +211,10 @@ class _Run:
         for fd, connection in list(self._live.items()):
             if connection.closed:
                 self._drop(fd, connection)
-            elif connection.is_idle and rest is not None and rest <= 0 and connection.feed():
-                self._watch(fd, connection)
+            elif connection.is_idle and rest is not None and rest <= 0:
+                if connection.feed():
+                    self._watch(fd, connection)
+                # Though it gave nothing: it may have learnt when the next one may go.
                 rest = self._errand.rest()
             if connection.closed:
                 self._drop(fd, connection)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ _SETTLE = 0.05
 LATER = 60.0
 """Seconds that `rest` gives where more may come any moment."""
 AHEAD = 500
-"""At most so many are leased, and at most two seconds of sending: what is urgent need not wait for long."""
+"""At most so many are leased, and at most half a second of sending: what is urgent need not wait for long."""
 
 
 class Desk:
@@ -89,16 +90,20 @@ class Desk:
         """As many as were sent in a second lately, up to the group."""
         if self._group == 1:
             return 1
-        most = min(FIRST_GROUP, self._group)
-        if self._seconds is not None:
-            most = min(self._group, int(1.0 / max(self._seconds, 1e-6)))
-        rate = self._ledger.paces.limits(self._setting.real_clock().timestamp()).get("")
-        return max(1, most if rate is None else min(most, int(rate)))
+        return max(1, min(self._group, int(self._a_second())))
+
+    def _a_second(self) -> float:
+        """How many messages are sent in a second, as far as is known."""
+        return min(self._rate(), FIRST_GROUP if self._seconds is None else 1.0 / max(self._seconds, 1e-6))
+
+    def _rate(self) -> float:
+        """Messages a second that the sender as a whole may send."""
+        return self._ledger.paces.limits(self._setting.real_clock().timestamp()).get("", math.inf)
 
     def _claim(self, room: int) -> None:
         setting = self._setting
         setting.reached("before-claim")
-        limit = 1 if self._group == 1 else max(room, min(AHEAD, int(2.0 / (self._seconds or 0.1))))
+        limit = 1 if self._group == 1 else max(room, min(AHEAD, int(self._a_second() / 2)))
         # A tenth sooner than others may take it.
         end = setting.boot_clock() + 0.9 * setting.lease.total_seconds()
         real_now = setting.real_clock()
@@ -259,7 +264,9 @@ class Desk:
         most, busy = self._most(), len(self._ready) + len(self._out)
         if busy > most // 2:
             return 0
-        return max(0, min(max(1, most // 2), self._group - busy - len(self._later)))
+        # Behind a slow domain others may go; behind the rate of all nobody may.
+        most_of_all = self._group if self._rate() == math.inf else most
+        return max(0, min(max(1, most // 2), most_of_all - busy - len(self._later)))
 
     def _next(self) -> Task | None:
         if self._later and self._later[0][0] <= self._setting.real_clock().timestamp():
@@ -269,7 +276,7 @@ class Desk:
     def take(self) -> Task | None:
         """The next permitted delivery whose moment has come; permits more once half of the group is free."""
         task = self._next()
-        if task is None and not self.is_stopped and self._room():
+        while task is None and not self.is_stopped and (self._leased or not self._is_over) and self._room():
             self.turn()
             task = self._next()
         while task is not None and not self.is_stopped:

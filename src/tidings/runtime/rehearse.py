@@ -174,15 +174,15 @@ class _Play:
         with runtime.store.read() as connection:
             for schedule, slot, state, reason in rehearsal.passed_slots(connection, now):
                 self._add(Rehearsed(now, schedule, outcome=state, slot=slot, why=reason))
-        went = self._deliver(now)
+        went = self._deliver(now, made=bool(done.composed))
         for composed in done.composed:
             edition = composed.edition
             if edition is None or edition.name in went:
                 continue
             self._add(self._of_edition(now, edition))
 
-    def _deliver(self, now: datetime) -> set[str]:
-        """Send what may go; returns the editions of which something went."""
+    def _deliver(self, now: datetime, *, made: bool) -> set[str]:
+        """Send what may go; returns the editions of which something went. `made`: some may have nobody, and end."""
         went: set[str] = set()
         for _ in range(_ROUNDS):
             sent = False
@@ -195,7 +195,9 @@ class _Play:
             for one in due:
                 sent = self._send(now, one) or sent
                 went.add(one.edition)
-            self._runtime.deliver()
+            if sent or made:
+                self._runtime.deliver()
+            made = False
             if not sent:
                 break
         return went

@@ -300,7 +300,8 @@ def claim(
         )
     )
     may, skipped = [], []
-    for delivery, against in looked_at(connection, ids):
+    place = {number: place for place, number in enumerate(ids)}
+    for delivery, against in sorted(looked_at(connection, ids), key=lambda one: place[one[0].id]):
         reason = refusal(delivery, against)
         if reason is None:
             may.append(delivery)

@@ -127,6 +127,20 @@ def held_version(connection: Connection) -> int:
     return int(value)
 
 
-def record(connection: Connection, digest: str, list_name: str, what: str, source: str, now: datetime) -> None:
-    """Note what a person agreed to or took back: joined, confirmed, imported, unsubscribed, returned."""
-    connection.execute(insert(t.consents).values(address_hash=digest, list=list_name, what=what, source=source, at=now))
+def record(
+    connection: Connection,
+    digest: str,
+    list_name: str,
+    what: str,
+    source: str,
+    now: datetime,
+    *,
+    wording: str = "",
+    ip: str = "",
+) -> None:
+    """Note what a person agreed to or took back: joined, confirmed, imported, unsubscribed, returned.
+
+    `wording` is the version of the words that they read, `ip` from where they agreed.
+    """
+    row = {"address_hash": digest, "list": list_name, "what": what, "source": source, "at": now}
+    connection.execute(insert(t.consents).values(wording=wording, ip=ip, **row))

@@ -33,6 +33,8 @@ def upgrade() -> None:
         sa.Column("list", sa.String(), nullable=False),
         sa.Column("what", sa.String(), nullable=False, comment="joined, confirmed, imported, unsubscribed, returned"),
         sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("wording", sa.String(), nullable=False, comment="version of the words that were agreed to"),
+        sa.Column("ip", sa.String(), nullable=False, comment="from which it came"),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_consents")),
         sqlite_autoincrement=True,
@@ -165,6 +167,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_had_selection"), "had", ["selection"], unique=False)
     op.create_table(
+        "imports",
+        sa.Column("key", sa.String(), nullable=False, comment="hash of the file, the list and what was asked"),
+        sa.Column("line", sa.Integer(), nullable=False, comment="the last line that is in"),
+        sa.Column("counts", sa.JSON(), nullable=False, comment="what became of the lines so far"),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_imports")),
+        comment="How far an import of subscribers has come.",
+    )
+    op.create_table(
         "items",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
@@ -220,6 +231,15 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_journal_owner"), "journal", ["owner"], unique=False)
+    op.create_table(
+        "limits",
+        sa.Column("scope", sa.String(), nullable=False, comment="ip, address, domain"),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False, comment="begin of the window, in real time"),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("scope", "key", "since", name=op.f("pk_limits")),
+        comment="How often something was asked for lately.",
+    )
     op.create_table(
         "mailings",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
@@ -296,6 +316,25 @@ def upgrade() -> None:
         ),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "returns",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("key", sa.String(), nullable=False, comment="of the report: one that comes twice counts once"),
+        sa.Column("delivery", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
+        sa.Column("address_hash", sa.String(), nullable=False),
+        sa.Column("list", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False, comment="hard, soft, complaint"),
+        sa.Column("code", sa.String(), nullable=False, comment="enhanced status code (RFC 3463), or empty"),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("via", sa.String(), nullable=False, comment="how it was heard: mailbox, lmtp, ses, postmark, ..."),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_returns")),
+        sa.UniqueConstraint("key", name=op.f("uq_returns_key")),
+        comment="What came back: bounces and complaints.",
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_returns_address_hash"), "returns", ["address_hash"], unique=False)
+    op.create_index(op.f("ix_returns_delivery"), "returns", ["delivery"], unique=False)
     op.create_table(
         "schedules",
         sa.Column("name", sa.String(), nullable=False),
@@ -381,6 +420,12 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False, comment="pending, confirmed, unsubscribed"),
         sa.Column("topics", sa.JSON(), nullable=False),
         sa.Column("frequency", sa.String(), nullable=False),
+        sa.Column(
+            "paused_until",
+            sa.BigInteger(),
+            nullable=True,
+            comment="gets no edition before; what comes out meanwhile waits for them",
+        ),
         sa.Column(
             "mark",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
