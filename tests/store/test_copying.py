@@ -162,7 +162,9 @@ def test_one_moment_while_others_write(store: Store, target: Store) -> None:
                 return
             with store.write() as connection:
                 connection.execute(
-                    insert(t.consents).values(address_hash=f"{number}", list="digest", what="x", source="", at=NOW)
+                    insert(t.consents).values(
+                        address_hash=f"{number}", list="digest", what="x", source="", wording="", ip="", at=NOW
+                    )
                 )
                 connection.execute(insert(t.addresses).values(hash=f"{number}", version=number))
             wrote.set()
