@@ -40,6 +40,17 @@ def require_program(*names: str) -> str:
     return found
 
 
+_WHOLE = ("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL the store and each step are tested at once, whole newsrooms by `make test-all`."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if item.nodeid.startswith(_WHOLE) and "postgresql" in parameters.values():
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI a skip is a failure, whoever asked for it."""

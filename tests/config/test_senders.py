@@ -107,3 +107,20 @@ def test_a_list_with_a_sender_that_is_not_there(tmp_path: Path) -> None:
     ]
     twice = spoilt(with_mail(TWO), "    public: true", "    sender: [first, first]")
     assert said(read(write(tmp_path, twice))) == ["tidings.yaml:26:21: sender: 'first' stands twice. Keep one"]
+
+
+@pytest.mark.parametrize(
+    ("domain", "fails"),
+    [
+        ("example.org", False),
+        ("mail.example.org", False),
+        ("EXAMPLE.org", False),
+        ("example.com", True),
+        ("ample.org", True),
+    ],
+)
+def test_a_signature_that_dmarc_would_not_count_is_a_warning(tmp_path: Path, domain: str, fails: bool) -> None:
+    dkim = f"  dkim: {{domain: {domain}, selector: s1, key: {{env: KEY}}}}\n"
+    loaded = read(write(tmp_path, with_mail(f"mail:\n  host: localhost\n{dkim}")))
+    found = [problem for problem in loaded.problems if "DMARC" in problem.message]
+    assert [(problem.level, problem.line) for problem in found] == ([("warning", 18)] if fails else [])

@@ -25,7 +25,7 @@ def torment(database: str, **options: object) -> Run:
         missing("PostgreSQL")
     seed = random.SystemRandom().randrange(10**6)
     found: list[str] = []
-    run = Run(database=database, seed=seed, lanes=1, say=found.append, points=100, **options)  # type: ignore[arg-type]
+    run = Run(database=database, seed=seed, lanes=2, say=found.append, points=100, **options)  # type: ignore[arg-type]
     run.run()
     assert not found, "\n".join([*found, f"again: python -m tests.faults --database {database} --case CASE --rounds 1"])
     return run

@@ -6,6 +6,7 @@ Works on what is written, not on models, so that a typo elsewhere does not hide 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from email.utils import parseaddr
 from typing import Any
 
 from tidings.config.problems import Path, place
@@ -93,6 +94,20 @@ def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]
             said = f"no schedule serves the default frequency {default!r} of list {name!r}"
             mend = f"write `default_frequency: {min(served)}`, or add a schedule that delivers it"
             yield ("lists", name, "default_frequency"), said, mend
+    yield from _unaligned(main)
+
+
+def _unaligned(main: Mapping[str, Any]) -> Iterator[Finding]:
+    """Mail whose From is of another domain than its signature: DMARC does not count it (RFC 7489 §3.1.1)."""
+    mail = main.get("mail")
+    for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
+        domain = str(_map(_map(sender).get("dkim")).get("domain") or "").lower()
+        for name, settings in _map(main.get("lists")).items():
+            of = parseaddr(str(_map(settings).get("from") or ""))[1].rpartition("@")[2].lower()
+            if domain and of and not (f".{of}".endswith(f".{domain}") or f".{domain}".endswith(f".{of}")):
+                path = ("mail", number, "dkim", "domain") if isinstance(mail, list) else ("mail", "dkim", "domain")
+                said = f"mail of list {name!r} is from {of}, and signed by {domain}: DMARC fails it"
+                yield path, said, f"sign with a key of {of}, or send from an address at {domain}"
 
 
 def _schedule(
