@@ -238,7 +238,14 @@ def test_sharp_s_stays_what_it_is() -> None:
 
 def test_a_local_part_beyond_ascii_asks_for_smtputf8() -> None:
     with pytest.raises(NeedsSmtputf8Error):
-        block(to_address="айгүл@example.org")
+        ascii_address("айгүл@example.org")
+    # It is written as it is (RFC 6532 §3.2): such a mail goes by SMTPUTF8 or not at all.
+    assert "\r\nTo: айгүл@example.org\r\n".encode() in block(to_address="айгүл@example.org")
+    named = block(to_address="айгүл@example.org", to_name="Айгүл Ахмет")
+    assert re.search("\r\nTo: =\\?utf-8\\?[^ ]+ <айгүл@example.org>\r\n".encode(), named)
+    for wrong in ("айгүл\x85@example.org", "айгүл\r\nBcc: x@example.org", "ай<гүл@example.org"):
+        with pytest.raises(ValueError, match=r"To|no mail address"):
+            block(to_address=wrong)
 
 
 @pytest.mark.parametrize(

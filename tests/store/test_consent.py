@@ -33,6 +33,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
         ("жібек@пример.рф", "жібек@xn--e1afmkfd.xn--p1ai"),
         ("o'neil+news@example.org", "o'neil+news@example.org"),
         ("e\u0301@example.org", "\u00e9@example.org"),
+        (f"{'a' * 64}@example.org", f"{'a' * 64}@example.org"),
     ],
 )
 def test_an_address_is_stored_in_one_way(given: str, stored: str) -> None:
@@ -44,7 +45,8 @@ def test_an_address_is_stored_in_one_way(given: str, stored: str) -> None:
     [
         *("", "ada", "@example.org", "ada@", "a b@example.org", "ada@exa mple.org", "ada@-x.org", "ada@x..org"),
         *("ada@x,org", "ada\r\nBcc: x@example.org", "a\0da@example.org", "<ada@example.org>", '"a b"@example.org'),
-        "a@b@example.org",
+        *("a@b@example.org", ".a@example.org", "a.@example.org", "a..b@example.org", f"{'a' * 65}@example.org"),
+        *(f"{'ж' * 33}@example.org", f"a@{'b' * 64}.org", f"a@{'b.' * 126}org", f"a@{'bb.' * 84}org"),
     ],
 )
 def test_what_is_no_address_is_refused(given: str) -> None:

@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
-from tidings.render.addresses import AddressError, Mailbox, ascii_address
+from tidings.render.addresses import AddressError, Mailbox, NeedsSmtputf8Error, ascii_address
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -187,8 +187,19 @@ def _parsed(header: str, text: str) -> bytes:
 
 
 def reader_header(name: str, address: str) -> bytes:
-    """`To`. Without a name there is nothing to encode or fold: the usual case, and the fast one."""
-    return _mailbox("To", name, address) if name else f"To: {_address('To', address)}\r\n".encode("ascii")
+    """`To`. Without a name there is nothing to encode or fold: the usual case, and the fast one.
+
+    In UTF-8 where the address cannot do without (RFC 6532 §3.2): it goes by SMTPUTF8 or not at all.
+    """
+    try:
+        return _mailbox("To", name, address) if name else f"To: {_address('To', address)}\r\n".encode("ascii")
+    except NeedsSmtputf8Error:
+        address = _clean("To", address)
+        if not name.strip():
+            return f"To: {address}\r\n".encode()
+        phrase = _phrase("To", name)
+        words = [phrase] if phrase.startswith('"') else phrase.split(" ")
+        return _fold("To", [*words, f"<{address}>"], "utf-8")
 
 
 def _mailbox(header: str, name: str, address: str) -> bytes:
@@ -250,7 +261,7 @@ def _word(chunk: bytes) -> str:
     return f"=?utf-8?b?{base64.b64encode(chunk).decode('ascii')}?="
 
 
-def _fold(header: str, words: list[str]) -> bytes:
+def _fold(header: str, words: list[str], encoding: str = "ascii") -> bytes:
     """Lines of at most 76 where the words allow it; the first line is never empty (filters take that ill)."""
     lines = [f"{header}: {words[0]}"]
     for word in words[1:]:
@@ -260,7 +271,7 @@ def _fold(header: str, words: list[str]) -> bytes:
             lines.append(f" {word}")
     if any(len(line) > _LONGEST for line in lines):
         raise HeaderError(header, "a line would be longer than 998 characters (RFC 5322 §2.1.1)")
-    return ("\r\n".join(lines) + "\r\n").encode("ascii")
+    return ("\r\n".join(lines) + "\r\n").encode(encoding)
 
 
 def _clean(header: str, value: str) -> str:

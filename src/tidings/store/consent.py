@@ -21,25 +21,41 @@ VERSION = "consent_version"
 def normal_address(address: str) -> str:
     """The address as it is stored and mailed: NFC, the domain in lower case and ASCII (IDNA 2008).
 
-    The local part keeps its case (RFC 5321 §2.4). Raises InputError for what is no address.
+    The local part keeps its case (RFC 5321 §2.4), and may be of other letters than ASCII (RFC 6531). A quoted one is
+    refused: half of all servers mangle it. Raises InputError for what is no address.
     """
     text = unicodedata.normalize("NFC", address.strip())
     local, at, domain = text.rpartition("@")
+    if local.startswith('"') and local.endswith('"') and len(local) > 1:
+        raise InputError(
+            f"{address!r} has quotes before the @. That is legal, but many servers mangle it, so we do not write to "
+            "it: ask for an address without."
+        )
     if not at or not local or not domain or any(ch.isspace() or unicodedata.category(ch) == "Cc" for ch in text):
         raise InputError(f"{address!r} is no e-mail address. It needs the form name@example.org.")
     if any(ch in '<>,;:"()[]\\@' for ch in local):
         raise InputError(f"{address!r} is no e-mail address we can take: no quotes, brackets or commas.")
+    if not all(local.split(".")):
+        raise InputError(f"{address!r} is no e-mail address: before the @, a dot stands between two other characters.")
+    if len(local.encode()) > _LONGEST_LOCAL:
+        raise InputError(f"{address!r} is no e-mail address: more than {_LONGEST_LOCAL} bytes stand before the @.")
     try:
         ascii_domain = domain.lower() if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError as error:
         raise InputError(f"{address!r} has no valid domain: {error}.") from error
     labels = ascii_domain.split(".")
-    if not all(label and set(label) <= _DOMAIN and label.strip("-") == label for label in labels):
+    if not all(0 < len(label) < 64 and set(label) <= _DOMAIN and label.strip("-") == label for label in labels):
         raise InputError(f"{address!r} has no valid domain.")
-    return f"{local}@{ascii_domain}"
+    found = f"{local}@{ascii_domain}"
+    if len(found.encode()) > _LONGEST:
+        raise InputError(f"{address!r} is no e-mail address: it is longer than {_LONGEST} bytes.")
+    return found
 
 
 _DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+# RFC 5321 §4.5.3.1.1, and §4.5.3.1.3 without the angle brackets.
+_LONGEST_LOCAL = 64
+_LONGEST = 254
 
 
 def address_hash(address: str) -> str:

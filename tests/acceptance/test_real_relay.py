@@ -1,0 +1,185 @@
+"""A real relay, Postfix from Debian: what it delivers, what it refuses, and that nothing was changed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+from tests.acceptance.world import Caught
+from tests.dkim_judges import by_dkimpy, by_opendkim
+from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
+from tests.postfix import Postfix, postfix
+from tests.smtp_sink import Sink
+from tidings.config.dkim import load_key
+from tidings.model.errors import InputError
+from tidings.render.dkim import Identity
+from tidings.runtime.catcher import MailCatcher
+from tidings.store import subscribers
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = "return_path: bounces@bounce.example"
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Postfix]:
+    with postfix() as found:
+        yield found
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+        yield found
+
+
+def _use(desk: Desk, port: int, more: str = "") -> None:
+    path = desk.world.root / "tidings.yaml"
+    [old] = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("mail:")]
+    desk.configure(old, f"mail: {{host: 127.0.0.1, port: {port}, security: none, {SETTINGS}{more}}}")
+
+
+def _signed(desk: Desk) -> tuple[str, dict[str, str]]:
+    """Settings that sign with two keys, and their DNS records."""
+    keys = {
+        "s1": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+        "e1": ed25519.Ed25519PrivateKey.generate(),
+    }
+    records = {}
+    for selector, key in keys.items():
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (desk.world.root / f"{selector}.pem").write_bytes(pem)
+        identity = Identity("example.org", selector, load_key(pem.decode()))
+        records[identity.name] = identity.record
+    second = "ed25519: {selector: e1, key: {file: e1.pem}}"
+    return f", dkim: {{domain: example.org, selector: s1, key: {{file: s1.pem}}, {second}}}", records
+
+
+def _as_sent(mail: bytes) -> bytes:
+    """With the ends of lines of the wire; a maildir has those of the system."""
+    return mail.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def test_the_ledger_tells_readers_apart_and_every_signature_holds(relay: Postfix, desk: Desk, tmp_path: Path) -> None:
+    more, records = _signed(desk)
+    _use(desk, relay.port, more)
+    for name in ("ru", "kk", "en"):
+        desk.reader(name, language=name)
+        desk.item("flood", name, title={"ru": "Паводок", "kk": "Су тасқыны", "en": "The flood"}[name])
+    for name in ("refused", "quota", "later", "full", "unknown"):
+        desk.reader(name)
+    desk.tick(MONDAY)
+    found = {entry.address.partition("@")[0]: entry for entry in desk.entries()}
+    states = {name: (str(entry.state), entry.reason.partition(" <")[0]) for name, entry in found.items()}
+    assert states == {
+        "ru": ("accepted", ""),
+        "kk": ("accepted", ""),
+        "en": ("accepted", ""),
+        # The relay takes these and finds out later.
+        "full": ("accepted", ""),
+        "unknown": ("accepted", ""),
+        "refused": ("rejected", "550 5.1.1"),
+        "quota": ("deferred", "452 4.2.2"),
+        "later": ("deferred", "450 4.7.1"),
+    }
+    for name, word in (("ru", "Паводок"), ("kk", "Су тасқыны"), ("en", "The flood")):
+        [raw] = relay.wait_for(name)
+        mail = _as_sent(raw)
+        assert Caught("", "", mail).message["Subject"] == word
+        assert word in Caught("", "", mail).text
+        # The queue id in the ledger is the one under which Postfix delivered it.
+        assert found[name].receipt.rpartition(" ")[2] in message_from_bytes(raw)["Received"]
+        assert by_dkimpy(mail, records) == [True, True]
+        assert by_opendkim(mail, records, tmp_path) == ""
+        assert by_opendkim(mail.replace(b"One-Click", b"One-Clack"), records, tmp_path) != ""
+    bounced = b"".join(relay.wait_for("bounces", 2))
+    assert b"Final-Recipient: rfc822; full@example.org" in bounced
+    assert b"Status: 5.2.2" in bounced
+    assert b"Final-Recipient: rfc822; unknown@example.org" in bounced
+
+
+ODD = {
+    "plus": "ada+news@example.org",
+    "apostrophe": "o'hara@example.org",
+    "dots": "a.b.c@example.org",
+    "64 characters": "x" * 64 + "@example.org",
+    "IDN domain": "ada@пример.example",
+    "SMTPUTF8": "айгүл@example.org",
+}
+REFUSED = {
+    "quoted": '"john doe"@example.org',
+    "65 characters": "x" * 65 + "@example.org",
+    "two dots": "a..b@example.org",
+    "dot in front": ".a@example.org",
+    "a comment": "ada(x)@example.org",
+    "two addresses": "ada@example.org, eve@example.org",
+    "a line": "ada@example.org\r\nBcc: eve@example.org",
+    "no domain": "ada@",
+    "an IP address": "ada@[127.0.0.1]",
+}
+BOXES = {"plus": "ada", "apostrophe": "o'hara", "dots": "a.b.c", "64 characters": "x" * 64, "IDN domain": "idn"}
+
+
+@pytest.mark.parametrize("address", REFUSED.values(), ids=REFUSED)
+def test_what_we_do_not_write_to_is_refused_in_words(desk: Desk, address: str) -> None:
+    with pytest.raises(InputError, match=r"e-mail address|domain|before the @"):
+        _add(desk, address)
+
+
+def _add(desk: Desk, address: str) -> str:
+    with desk.runtime.store.write() as connection:
+        return subscribers.add(
+            connection, address, "digest", language="en", frequency="daily", now=desk.now, confirmed=True, name="Ада"
+        )
+
+
+def _send(desk: Desk) -> dict[str, tuple[str, str]]:
+    """State and reason by address, of an edition to the odd ones."""
+    for address in ODD.values():
+        assert _add(desk, address) == "added"
+    desk.item("one")
+    desk.tick(MONDAY)
+    return {entry.address: (str(entry.state), entry.reason) for entry in desk.entries()}
+
+
+def test_odd_addresses_arrive_by_a_real_relay_as_they_are(relay: Postfix, desk: Desk) -> None:
+    more, records = _signed(desk)
+    _use(desk, relay.port, more)
+    before = {name: len(relay.mails(box)) for name, box in BOXES.items()}
+    assert set(_send(desk).values()) == {("accepted", "")}
+    for name, box in {**BOXES, "SMTPUTF8": "айгүл"}.items():
+        raw = relay.wait_for(box, before.get(name, 0) + 1)[-1]
+        stored = ODD[name].replace("пример", "xn--e1afmkfd")
+        assert f"X-Original-To: {stored}".encode() in raw
+        assert by_dkimpy(_as_sent(raw), records) == [True, True]
+
+
+def _through_the_catcher(desk: Desk) -> dict[str, list[str]]:
+    with MailCatcher() as catcher:
+        _use(desk, catcher.port)
+        states = _send(desk)
+        return {address: [mail.recipient for mail in catcher.mails if mail.recipient == address] for address in states}
+
+
+def test_odd_addresses_arrive_in_the_catcher_as_they_are(desk: Desk) -> None:
+    caught = _through_the_catcher(desk)
+    assert len(caught) == len(ODD)
+    assert all(mails == [address] for address, mails in caught.items())
+
+
+def test_a_server_without_smtputf8_is_not_asked_and_the_ledger_says_so(desk: Desk, tmp_path: Path) -> None:
+    with Sink(tmp_path / "journal", extensions=("8BITMIME", "PIPELINING")) as sink:
+        _use(desk, sink.port)
+        states = _send(desk)
+        state, reason = states.pop(ODD["SMTPUTF8"])
+        assert state == "rejected"
+        assert "does not offer SMTPUTF8" in reason
+        assert set(states.values()) == {("accepted", "")}
+        assert sorted(entry["to"] for entry in sink.taken() if "comms" not in entry["to"]) == sorted(states)
