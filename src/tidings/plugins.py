@@ -11,7 +11,17 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 SOURCES = {"folder": "tidings.sources.folder"}
-CHANNELS = {"webhook": "tidings.channels.webhook", "slack": "tidings.channels.slack"}
+CHANNELS = {
+    "webhook": "tidings.channels.webhook",
+    "slack": "tidings.channels.slack",
+    "teams": "tidings.channels.teams",
+    "discord": "tidings.channels.discord",
+    "mattermost": "tidings.channels.mattermost",
+    "rocketchat": "tidings.channels.rocketchat",
+    "telegram": "tidings.channels.telegram",
+    "mastodon": "tidings.channels.mastodon",
+    "ntfy": "tidings.channels.ntfy",
+}
 MAIL = {
     "smtp": "tidings.channels.smtp_sender",
     "ses": "tidings.channels.ses",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -26,7 +27,7 @@ def hand_over(session: GuardedSession, url: str, body: bytes, headers: dict[str,
     status = answer.status
     if 200 <= status < 300:
         return answer
-    wait = retry_after(answer.headers.get("retry-after", ""))
+    wait = asked_wait(answer)
     said = f"HTTP {status}"
     if status == 429 or status == 408:
         return Outcome(Verdict.DEFERRED, reason=said, retry_after=wait)
@@ -37,6 +38,44 @@ def hand_over(session: GuardedSession, url: str, body: bytes, headers: dict[str,
     if 400 <= status < 500:
         return Outcome(Verdict.REJECTED, reason=f"{said}: {_words(answer.text)}".rstrip(": "))
     return Outcome(Verdict.UNKNOWN, reason=said, retry_after=wait)
+
+
+def asked_wait(answer: Answer, now: datetime | None = None) -> float | None:
+    """Seconds that the other side asked us to wait, in whichever form; None where it said nothing usable.
+
+    Retry-After; else what the JSON says (Discord, Telegram, Matrix); else the end of the period that a header names, in
+    ISO 8601 (Mastodon) or in seconds since 1970 (X).
+    """
+    now = now or datetime.now(UTC)
+    wait = retry_after(answer.headers.get("retry-after", ""), now)
+    if wait is None and (answer.status == 429 or answer.status >= 500):
+        reset = answer.headers.get("x-ratelimit-reset") or answer.headers.get("x-rate-limit-reset") or ""
+        wait = _wait_in_json(answer.text)
+        wait = _wait_until(reset, now) if wait is None else wait
+    return None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT)
+
+
+def _wait_in_json(text: str) -> float | None:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    held = said.get("parameters", said) if isinstance(said, dict) else None
+    if not isinstance(held, dict):
+        return None
+    for key, unit in (("retry_after", 1.0), ("retry_after_ms", 1e-3)):
+        value = held.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value * unit
+    return None
+
+
+def _wait_until(text: str, now: datetime) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text) if "-" in text else datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - now).total_seconds()
 
 
 def retry_after(text: str, now: datetime | None = None) -> float | None:

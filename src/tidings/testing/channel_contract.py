@@ -71,8 +71,10 @@ class ChannelContract:
         for count in (1, 5, 12):
             body = channel.prepare(sample_post(count))
             assert channel.length(body) <= channel.capabilities.max_length
-            for item in sample_post(count).items:
-                assert item.url in channel.text(body)
+            text = channel.text(body)
+            # What has no room stands at the address of the whole.
+            if not all(item.url in text for item in sample_post(count).items):
+                assert count > 1 and sample_post(count).url in text
 
     def test_success_is_accepted(self) -> None:
         with HttpSink([self.success]) as sink:

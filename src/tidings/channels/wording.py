@@ -1,0 +1,129 @@
+"""What a post says, made to fit: whole parts are left out in a stated order, never a link and never half a word.
+
+First the summaries go, then the hashtags, then the last stories of an edition (which are counted, with a link to all);
+only a title that is too long by itself is shortened, at a space where there is one.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from tidings.channels.base import Post, PostItem
+
+_MOST_TAGS = 5
+_JOINERS = "\u200d\ufe0e\ufe0f"
+_SKIN = range(0x1F3FB, 0x1F400)
+_FLAGS = range(0x1F1E6, 0x1F200)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One story in a post."""
+
+    title: str
+    summary: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The parts of a post in their order. `more` counts stories left out; they stand at `url`."""
+
+    heading: str
+    text: str
+    stories: tuple[Story, ...]
+    tags: tuple[str, ...]
+    more: int
+    url: str
+
+
+def fitted(post: Post, fits: Callable[[Wording], bool]) -> Wording:
+    """The fullest wording of which `fits` says that the network would take it."""
+    tried = _whole(post)
+    for tried in _versions(post):
+        if fits(tried):
+            return tried
+    return _shortened(tried, fits)
+
+
+def plain(wording: Wording, *, indent: str = "") -> str:
+    """Without markup: paragraphs with a blank line between them, each link on a line of its own."""
+    parts = [wording.heading, wording.text]
+    for story in wording.stories:
+        parts.append("\n".join(filter(None, [f"{indent}{story.title}", story.summary, story.url])))
+    if wording.more:
+        parts.append(f"+{wording.more}\n{wording.url}")
+    parts.append(" ".join(wording.tags))
+    return "\n\n".join(filter(None, parts))
+
+
+def hashtag(topic: str) -> str:
+    """A topic as a hashtag, each word with a capital so that a screen reader tells them apart: #CleanWater."""
+    return "#" + "".join(word[:1].upper() + word[1:] for word in topic.split("-"))
+
+
+def cut(text: str, length: int) -> str:
+    """At most so many characters, at a space where there is one, with an ellipsis; no character loses its mark."""
+    if len(text) <= length:
+        return text
+    room = text[: max(length - 1, 0)]
+    end = len(room)
+    while end and (_holds_on(text[end]) or text[end - 1] == "\u200d"):
+        end -= 1
+    at_space = room[:end].rstrip() if text[end : end + 1].isspace() else room[:end].rpartition(" ")[0].rstrip()
+    return (at_space or room[:end]) + "…" if length > 0 else ""
+
+
+def _holds_on(char: str) -> bool:
+    """Whether it belongs to the character before it."""
+    return unicodedata.category(char).startswith("M") or char in _JOINERS or ord(char) in _SKIN or ord(char) in _FLAGS
+
+
+def _whole(post: Post) -> Wording:
+    single = len(post.items) == 1
+    topics = dict.fromkeys(topic for item in post.items for topic in item.topics)
+    return Wording(
+        heading="" if single else post.title,
+        text=post.text,
+        stories=tuple(_story(item) for item in post.items),
+        tags=tuple(hashtag(topic) for topic in topics)[:_MOST_TAGS],
+        more=0,
+        url=post.url,
+    )
+
+
+def _story(item: PostItem) -> Story:
+    return Story(title=item.title, summary=item.summary, url=item.url)
+
+
+def _versions(post: Post) -> Iterator[Wording]:
+    whole = _whole(post)
+    yield whole
+    bare = replace(whole, stories=tuple(replace(story, summary="") for story in whole.stories))
+    yield bare
+    untagged = replace(bare, tags=())
+    yield untagged
+    if len(post.items) > 1:
+        for count in range(len(post.items) - 1, -1, -1):
+            yield replace(untagged, stories=untagged.stories[:count], more=len(post.items) - count)
+
+
+def _shortened(wording: Wording, fits: Callable[[Wording], bool]) -> Wording:
+    """With its longest words cut: the title of a story alone, the text of a notice, else the heading."""
+
+    def of(length: int) -> Wording:
+        if wording.text:
+            return replace(wording, heading=cut(wording.heading, min(length, 200)), text=cut(wording.text, length))
+        if wording.stories:
+            return replace(
+                wording, stories=tuple(replace(one, title=cut(one.title, length)) for one in wording.stories)
+            )
+        return replace(wording, heading=cut(wording.heading, length))
+
+    low, high = 0, max(len(wording.heading), len(wording.text), *(len(one.title) for one in wording.stories), 0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(of(middle)) else (low, middle - 1)
+    return of(low)
