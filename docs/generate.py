@@ -212,7 +212,7 @@ def item_files() -> str:
 
 def commands() -> str:
     """Every command with its arguments."""
-    from tidings.cli import dkim, editions, pauses, people, records, rehearse, rooms, service, upkeep  # noqa: F401
+    from tidings.cli import dkim, editions, pauses, people, people_files, records, rehearse, rooms, service, upkeep  # noqa: F401
     from tidings.cli.app import app
 
     parts = [

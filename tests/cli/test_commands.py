@@ -346,7 +346,7 @@ def test_subscribers_in_and_out(world: World, run: Run, tmp_path: Path) -> None:
     for number in (5, 6, 7, 8, 9, 10):
         assert f"line {number}: " in done.err, (number, done.err)
     assert "Did you mean 'water'?" in done.err
-    assert "1 there already" in done.out
+    assert "1 twice in the file" in done.out
     assert not world.mails.caught
     out = run("subscribers", "export", "--list", "digest").ok().out
     assert out.splitlines()[0] == "email,name,language,topics,frequency"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from tidings.cli.app import app, console, errors, opened
+from tidings.cli.app import app, console, opened
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.roll import Person, checked, export_people, import_people
+from tidings.runtime.roll import Person, checked
 from tidings.store import subscribers
 
 group = typer.Typer(help="Subscribers: add, set, remove, import, export, show, erase.", no_args_is_help=True)
@@ -28,7 +26,8 @@ Confirmed = Annotated[bool, typer.Option("--confirmed", help="They have agreed a
 Source = Annotated[str, typer.Option("--source", metavar="TEXT", help="Where the consent comes from.")]
 
 
-def _list(runtime: Runtime, name: str) -> str:
+def known_list(runtime: Runtime, name: str) -> str:
+    """The list of this name. Raises RefusedError with the nearest one."""
     if name not in runtime.newsroom.lists:
         raise RefusedError(f"there is no list {name!r}. {nearest(name, runtime.newsroom.lists)}")
     return name
@@ -52,7 +51,9 @@ def add(
     """Put one person on a list. Nobody is mailed."""
     with opened() as runtime:
         person = checked(
-            runtime.newsroom, _list(runtime, list_name), Person(0, address, name, language, _topics(topics), frequency)
+            runtime.newsroom,
+            known_list(runtime, list_name),
+            Person(0, address, name, language, _topics(topics), frequency),
         )
         with runtime.store.write() as connection:
             outcome = subscribers.add(
@@ -94,7 +95,7 @@ def set_command(
         with runtime.store.write() as connection:
             subscriber = _known(subscribers.find(connection, address), address)
             mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
-            for each in [_list(runtime, list_name)] if list_name else sorted(mine & set(runtime.newsroom.lists)):
+            for each in [known_list(runtime, list_name)] if list_name else sorted(mine & set(runtime.newsroom.lists)):
                 checked(
                     runtime.newsroom, each, Person(0, address, name or "", language, _topics(topics or ""), frequency)
                 )
@@ -118,69 +119,10 @@ def remove(
     with opened() as runtime, runtime.store.write() as connection:
         subscriber = _known(subscribers.find(connection, address), address)
         mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
-        names = [_list(runtime, list_name)] if list_name else sorted(mine)
+        names = [known_list(runtime, list_name)] if list_name else sorted(mine)
         for each in names:
             subscribers.unsubscribe(connection, subscriber, each, source="command line", now=datetime.now(UTC))
     console.print(f"{address} is off {', '.join(names)}.", markup=False)
-
-
-@group.command("import")
-def import_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV: email,name,language,topics,frequency.")],
-    list_name: List,
-    confirmed: Confirmed = False,
-    source: Source = "",
-) -> None:
-    """Put the people of a CSV file on a list. Mails nobody, and never brings back who left."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{file} is not UTF-8 text; save it as CSV UTF-8") from None
-    with opened() as runtime:
-        columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-            task = progress.add_task("", total=max(text.count("\n") - 1, 1))
-            done = import_people(
-                runtime.store,
-                runtime.newsroom,
-                _list(runtime, list_name),
-                text,
-                now=datetime.now(UTC),
-                confirmed=confirmed,
-                source=source or f"import {file.name}",
-                step=lambda count: progress.advance(task, count),
-            )
-    for line in done.refused:
-        errors.print(f"{file}: {line}", markup=False)
-    words = ", ".join(f"{done.outcomes[key]} {label}" for key, label in _COUNTS.items() if done.outcomes[key])
-    console.print(f"{words or 'nobody added'}{f', {len(done.refused)} lines refused' if done.refused else ''}.")
-    if done.refused:
-        raise typer.Exit(1)
-
-
-_COUNTS = {
-    "added": "added",
-    "exists": "there already",
-    "left": "left before (not brought back)",
-    "suppressed": "suppressed",
-}
-
-
-@group.command()
-def export(
-    list_name: List, out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Default: print it.")] = Path()
-) -> None:
-    """The confirmed readers of a list as CSV."""
-    with opened() as runtime:
-        lines = export_people(runtime.store, _list(runtime, list_name))
-        if out == Path():
-            for line in lines:
-                print(line, end="")
-            return
-        with out.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
 
 
 @group.command("show")

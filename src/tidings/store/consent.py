@@ -60,7 +60,12 @@ _LONGEST = 254
 
 def address_hash(address: str) -> str:
     """Hex SHA-256 of the address without regard to case; all that stays of a person who was erased."""
-    return hashlib.sha256(normal_address(address).casefold().encode()).hexdigest()
+    return normal_hash(normal_address(address))
+
+
+def normal_hash(address: str) -> str:
+    """`address_hash` of what `normal_address` gave."""
+    return hashlib.sha256(address.casefold().encode()).hexdigest()
 
 
 def lock(connection: Connection, hashes: Iterable[str]) -> None:

@@ -191,7 +191,8 @@ def subscriptions(
         query = query.where(s.list == list_name)
     if address is not None:
         query = query.where(p.address_hash == consent.address_hash(address))
-    for row in connection.execute(query.order_by(s.list, p.address)):
+    # A page at a time: a list may hold a million.
+    for row in connection.execute(query.order_by(s.list, p.address), execution_options={"yield_per": 1_000}):
         yield _subscription(row)
 
 
