@@ -188,8 +188,8 @@ def test_summaries_go_first_then_hashtags_then_words_of_the_title() -> None:
     def said(**changes: str) -> str:
         return room.text(room.prepare(replace(sample_post(), items=(sample_item(**changes),))))
 
-    assert said(title="Clean water", summary="It runs.") == f"Clean water\nIt runs.\n{link}\n\n#Sdg6"
-    assert said(title="Clean water", summary="It runs. " * 60) == f"Clean water\n{link}\n\n#Sdg6"
+    assert said(title="Clean water", summary="It runs.") == f"Clean water\nIt runs.\n{link}\n\n#SDG6"
+    assert said(title="Clean water", summary="It runs. " * 60) == f"Clean water\n{link}\n\n#SDG6"
     assert said(title="water " * 79, summary="x") == f"{'water ' * 79}\n{link}"
     shortened = said(title="water " * 100, summary="x")
     assert shortened.endswith(f"water…\n{link}") and len(shortened) - len(link) + 23 > 490
@@ -213,7 +213,7 @@ def test_a_cut_leaves_whole_words_or_whole_letters(text: str, length: int, said:
 
 def test_a_hashtag_has_a_capital_for_each_word() -> None:
     assert hashtag("clean-water") == "#CleanWater"
-    assert hashtag("sdg-6") == "#Sdg6"
+    assert hashtag("sdg-6") == "#SDG6"
 
 
 # -- each one's own ---------------------------------------------------------------------------------------------------

@@ -60,8 +60,11 @@ def plain(wording: Wording, *, indent: str = "") -> str:
 
 
 def hashtag(topic: str) -> str:
-    """A topic as a hashtag, each word with a capital so that a screen reader tells them apart: #CleanWater."""
-    return "#" + "".join(word[:1].upper() + word[1:] for word in topic.split("-"))
+    """A topic as a hashtag, each word with a capital so that a screen reader tells them apart: #CleanWater, #SDG6."""
+    words = topic.split("-")
+    if len(words) == 2 and len(words[0]) <= 4 and words[1].isdigit():
+        return f"#{words[0].upper()}{words[1]}"
+    return "#" + "".join(word[:1].upper() + word[1:] for word in words)
 
 
 def cut(text: str, length: int) -> str:
