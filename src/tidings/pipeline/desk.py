@@ -25,8 +25,12 @@ from tidings.pipeline.verdicts import BACKOFF, crashed, settled
 from tidings.store import claims, permission, settling
 from tidings.store.journal import Writer
 
-GROUP = 50
-"""At most so many messages are permitted and not yet settled, and at most one second of sending."""
+GROUP = 200
+"""At most so many messages are permitted and not yet settled; a twentieth of a second of sending, where that is less.
+
+A power loss puts that much in doubt. Small groups cost a sync of the disk each: 50 are always allowed within a second.
+"""
+_SMALL_GROUP = 50
 FIRST_GROUP = 10
 _SETTLE = 0.05
 """Seconds after which what has ended is settled, however little it is."""
@@ -87,10 +91,11 @@ class Desk:
         return self._settle([self._leased.popleft() for _ in range(min(room, len(self._leased)))])
 
     def _most(self) -> int:
-        """As many as were sent in a second lately, up to the group."""
+        """How many may be permitted at once, up to the group."""
         if self._group == 1:
             return 1
-        return max(1, min(self._group, int(self._a_second())))
+        a_second = self._a_second()
+        return max(1, min(self._group, int(a_second), max(_SMALL_GROUP, int(a_second / 20))))
 
     def _a_second(self) -> float:
         """How many messages are sent in a second, as far as is known."""
