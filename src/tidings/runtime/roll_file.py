@@ -85,16 +85,19 @@ def read_table(path: Path, form: Format) -> Reading:
 def _begin(path: Path) -> tuple[str, Record]:
     """The delimiter, which is the one that parts the first line most, and that line."""
     found: list[tuple[int, str, Record]] = []
+    problem = ""
     for delimiter in (",", ";", "\t"):
         with Lines(path) as lines:
             said = _skip_mark(lines)
             first = next(records(lines, delimiter), None)
         if first is None:
             raise InputError(f"{path} has no line. Its first line names the columns: {','.join(COLUMNS)}.")
-        if first.problem:
-            raise InputError(f"{path}: line {first.line}: {first.problem}. The first line names the columns.")
-        if said in ("", delimiter):
+        # Quotes that another delimiter leaves in the middle are no fault of the file.
+        problem = problem or first.problem
+        if said in ("", delimiter) and not first.problem:
             found.append((len(first.cells), delimiter, first))
+    if not found:
+        raise InputError(f"{path}: line {first.line}: {problem}. The first line names the columns.")
     _, delimiter, header = max(found, key=lambda one: one[0])
     return delimiter, header
 

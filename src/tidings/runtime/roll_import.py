@@ -89,6 +89,7 @@ class _Import:
         self._seen: dict[int, int] = {}
         self._left: set[int] = set()
         self._at = 0
+        self._pending: list[Refused] = []
         told.begun(self._reading, size)
 
     def run(self) -> Imported:
@@ -108,12 +109,13 @@ class _Import:
             if len(chunk) == CHUNK:
                 self._put(chunk, last)
                 chunk = []
-                self._told.step(self._reading.position)
         self._put(chunk, last, finished=True)
         return self._done
 
     def _valid(self) -> Iterator[tuple[Person, Entry]]:
-        for one in self._reading.people:
+        for number, one in enumerate(self._reading.people):
+            if number % CHUNK == 0:
+                self._told.step(self._reading.position)
             if isinstance(one, Refused):
                 self._refuse(REFUSED, one)
                 continue
@@ -169,6 +171,9 @@ class _Import:
             self._at = last
         for (person, _), fate in zip(chunk, fates, strict=True):
             self._tell(person, fate)
+        for one in sorted(self._pending, key=lambda one: one.line):
+            self._told.refused(one)
+        self._pending = []
 
     def _foreseen(self, entries: list[Entry]) -> list[Fate]:
         """As `enrol` would say it: whom an earlier chunk would keep away is no longer in the store of then."""
@@ -188,8 +193,9 @@ class _Import:
             self._done.counts[str(fate)] += 1
 
     def _refuse(self, what: str, one: Refused) -> None:
+        """Told with its chunk, so that the lines come in their order."""
         self._done.counts[what] += 1
-        self._told.refused(one)
+        self._pending.append(one)
 
 
 def _short(digest: str) -> int:

@@ -175,7 +175,8 @@ def _quoted(lines: Lines, first: _Line, delimiter: str) -> Record:
             return Record(first.number, [plain(cell.strip()) for cell in cells])
         except csv.Error as error:
             if "unexpected end" not in str(error):
-                problem = "a quote stands in the middle of a value; double it, or take it out"
+                if len(taken) == 1:
+                    problem = "a quote stands in the middle of a value; double it, or take it out"
                 break
         # Only a line with a quote in it can be the end.
         while (line := lines.take()) is not None:
