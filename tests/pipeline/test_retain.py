@@ -190,7 +190,7 @@ def test_once_a_day_in_pages_within_its_time(store: Store) -> None:
     with store.read() as connection:
         assert ledger.counts(connection, mailing=mailing) == {"accepted": 20_001}
         packed = [
-            number for raw in connection.execute(select(t.had.c.subscribers)).scalars() for number in kept._unpack(raw)
+            number for raw in connection.execute(select(t.had.c.subscribers)).scalars() for number in kept.readers_of(raw)
         ]
         size = connection.execute(select(func.sum(func.length(t.had.c.subscribers)))).scalar_one()
     assert sorted(packed) == list(range(10, 20_010))

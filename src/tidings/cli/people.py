@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.app import app, console, opened
+from tidings.cli.app import Json, app, console, opened, print_json
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.roll import Person, checked
 from tidings.store import subscribers
+from tidings.store.erasure import wipe_log
+from tidings.store.person import everything_about
 
 group = typer.Typer(help="Subscribers: add, set, remove, import, export, show, erase.", no_args_is_help=True)
 app.add_typer(group, name="subscribers")
@@ -126,10 +128,13 @@ def remove(
 
 
 @group.command("show")
-def show_command(address: Address) -> None:
-    """All that is known of a person."""
+def show_command(address: Address, as_json: Json = False) -> None:
+    """All that is known of a person; --json is what they may ask to have."""
     with opened() as runtime, runtime.store.read() as connection:
-        _known(subscribers.find(connection, address), address)
+        subscriber = _known(subscribers.find(connection, address), address)
+        if as_json:
+            print_json(everything_about(connection, subscriber))
+            return
         for one in subscribers.subscriptions(connection, address=address):
             topics = ", ".join(one.topics) or "all topics"
             console.print(
@@ -150,7 +155,14 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
         with runtime.store.write() as connection:
             subscriber = _known(subscribers.find(connection, address), address)
             subscribers.erase(connection, subscriber, now=datetime.now(UTC))
-        console.print(f"{address} is erased.", markup=False)
+        wiped = wipe_log(runtime.store)
+        console.print(
+            f"{address} is erased here. Backups and copies that were made before still hold it.", markup=False
+        )
+        if not wiped:
+            console.print(
+                "The database's log still does, until `tidings run` has been idle for a moment.", markup=False
+            )
 
 
 def _known(subscriber: int | None, address: str) -> int:

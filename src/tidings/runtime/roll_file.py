@@ -97,7 +97,7 @@ def _begin(path: Path) -> tuple[str, Record]:
         if said in ("", delimiter) and not first.problem:
             found.append((len(first.cells), delimiter, first))
     if not found:
-        raise InputError(f"{path}: line {first.line}: {problem}. The first line names the columns.")
+        raise InputError(f"{path}: line 1: {problem}. The first line names the columns.")
     _, delimiter, header = max(found, key=lambda one: one[0])
     return delimiter, header
 

@@ -161,6 +161,46 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         returned=_TEXT,
         at=_MOMENT,
     ),
+    "subscribers show": _object(
+        address=_TEXT,
+        name=_TEXT,
+        language=_TEXT,
+        number=_NUMBER,
+        known_since=_MOMENT,
+        subscriptions=_list(
+            _object(
+                list=_TEXT,
+                state={"enum": ["pending", "confirmed", "unsubscribed"]},
+                topics=_list(_TEXT),
+                frequency=_TEXT,
+                paused_until=_MAYBE,
+                source=_TEXT,
+                since=_MOMENT,
+                confirmed_at=_MAYBE,
+                left_at=_MAYBE,
+            )
+        ),
+        consents=_list(_object(at=_MOMENT, list=_TEXT, what=_TEXT, source=_TEXT, wording=_TEXT, ip=_TEXT)),
+        suppressions=_list(_object(list=_TEXT, reason=_TEXT, at=_MOMENT)),
+        mails=_list(
+            _object(
+                at=_MOMENT,
+                kind=_TEXT,
+                edition=_TEXT,
+                list=_TEXT,
+                purpose=_TEXT,
+                subject=_TEXT,
+                stories=_list(_TEXT),
+                state=_TEXT,
+                reason=_TEXT,
+                accepted_by=_TEXT,
+                receipt=_TEXT,
+                returned=_TEXT,
+            )
+        ),
+        older_mails=_list(_object(at=_MOMENT, edition=_TEXT, list=_TEXT, stories=_list(_TEXT))),
+        returns=_list(_object(at=_MOMENT, list=_TEXT, kind=_TEXT, code=_TEXT, text=_TEXT, via=_TEXT)),
+    ),
     "status": _object(
         ok={"type": "boolean"},
         wrong=_list(_object(what=_TEXT, text=_TEXT, mend=_TEXT)),

@@ -48,7 +48,7 @@ def served(connection: Connection, stories: Collection[str]) -> list[Served]:
         .where(ss.story.in_(list(stories)))
     )
     rows = connection.execute(query)
-    return [Served(r.story, r.what, r.version, r.language, r.cut, frozenset(_unpack(r.subscribers))) for r in rows]
+    return [Served(r.story, r.what, r.version, r.language, r.cut, frozenset(readers_of(r.subscribers))) for r in rows]
 
 
 def _pack(numbers: Iterable[int]) -> bytes:
@@ -60,7 +60,8 @@ def _pack(numbers: Iterable[int]) -> bytes:
     return zlib.compress(json.dumps(steps, separators=(",", ":")).encode(), 9)
 
 
-def _unpack(raw: bytes) -> list[int]:
+def readers_of(raw: bytes) -> list[int]:
+    """Numbers of subscribers, as a row of `had` holds them."""
     found, last = [], 0
     for step in json.loads(zlib.decompress(raw)):
         last += step

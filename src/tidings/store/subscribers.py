@@ -13,6 +13,7 @@ from tidings.model.delivery import DeliveryState
 from tidings.store import consent
 from tidings.store import schema as t
 from tidings.store.editions import newest_edition
+from tidings.store.erasure import erase as erase  # its name to the floors above
 from tidings.store.history import HAS_IT
 
 CONFIRMED = "confirmed"
@@ -158,25 +159,6 @@ def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, sour
     if done.rowcount:
         consent.record(connection, digest, list_name, UNSUBSCRIBED, source, now)
     return bool(done.rowcount)
-
-
-def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
-    """Forget a person: only the hashed suppression and the counts of the ledger stay."""
-    digest = connection.execute(
-        select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
-    ).scalar_one()
-    connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
-    connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
-    connection.execute(
-        update(t.deliveries).where(t.deliveries.c.subscriber == subscriber).values(subscriber=None, address_hash="")
-    )
-    # Tests and confirmations carry the address with them.
-    connection.execute(
-        update(t.deliveries).where(t.deliveries.c.address_hash == digest).values(address_hash="", details={})
-    )
-    connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
-    # Last: senders lock the deliveries first, then the counter that this moves on.
-    consent.suppress(connection, digest, "", "erased", now)
 
 
 def subscriptions(

@@ -1,0 +1,105 @@
+"""Forgetting a person (GDPR, article 17): what stays is a hash that is never mailed, and the counts of the ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import idna
+from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy.exc import DBAPIError
+
+from tidings.store import consent
+from tidings.store import schema as t
+from tidings.store.engine import Store
+
+ERASED = "erased"
+"""Reason of the suppression that stays."""
+_INSTEAD = "[erased]"
+
+
+def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
+    """Take out all that names a person, in texts too. Deliveries stay as counts, of nobody.
+
+    Mail servers like to say the address in a refusal; a notice may have told of it.
+    """
+    if connection.dialect.name == "sqlite":
+        # Else what is deleted stays legible in the free pages of the file.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
+    row = connection.execute(
+        select(t.subscribers.c.address, t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
+    ).one()
+    digest, pattern = row.address_hash, _pattern(row.address)
+    connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
+    connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
+    connection.execute(update(t.returns).where(t.returns.c.address_hash == digest).values(address_hash="", text=""))
+    connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, row.address, row.address.casefold()])))
+    _clear_deliveries(connection, subscriber, digest, pattern)
+    _clear_notices(connection, pattern)
+    connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
+    # Last: senders lock the deliveries first, then the counter that this moves on.
+    consent.suppress(connection, digest, "", ERASED, now)
+
+
+def _pattern(address: str) -> re.Pattern[str]:
+    """The address as anybody may have written it: in any case, its domain in either alphabet, escaped in JSON."""
+    local, _, domain = address.rpartition("@")
+    forms = {address}
+    with suppress(idna.IDNAError):
+        forms.add(f"{local}@{idna.decode(domain)}")
+    forms |= {json.dumps(form)[1:-1] for form in forms}
+    return re.compile("|".join(re.escape(form) for form in sorted(forms)), re.IGNORECASE)
+
+
+def _clear_deliveries(connection: Connection, subscriber: int, digest: str, pattern: re.Pattern[str]) -> None:
+    d, j = t.deliveries.c, t.journal.c
+    # Tests and confirmations belong to no subscriber, and carry the address with them.
+    mine = or_(d.subscriber == subscriber, d.subscriber.is_(None) & (d.address_hash == digest))
+    for row in connection.execute(select(d.id, d.reason, d.receipt, d.via).where(mine)).all():
+        texts = {"reason": row.reason, "receipt": row.receipt, "via": row.via}
+        changed = {name: new for name, text in texts.items() if (new := pattern.sub(_INSTEAD, text)) != text}
+        if changed:
+            connection.execute(update(t.deliveries).where(d.id == row.id).values(**changed))
+    told = select(j.id, j.entry).where(j.delivery.in_(select(d.id).where(mine)))
+    for entry in connection.execute(told).all():
+        if pattern.search(entry.entry):
+            new = pattern.sub(_INSTEAD, entry.entry)
+            connection.execute(update(t.journal).where(j.id == entry.id).values(entry=new))
+    without: dict[str, Any] = {"subscriber": None, "address_hash": "", "details": {}}
+    connection.execute(update(t.deliveries).where(mine).values(**without))
+
+
+def _clear_notices(connection: Connection, pattern: re.Pattern[str]) -> None:
+    n, d, m = t.notices.c, t.deliveries.c, t.mailings.c
+    for row in connection.execute(select(n.key, n.text)).all():
+        if pattern.search(row.text):
+            connection.execute(update(t.notices).where(n.key == row.key).values(text=pattern.sub(_INSTEAD, row.text)))
+    told = select(d.id, d.details).where(d.mailing.in_(select(m.id).where(m.kind == "notice")))
+    for one in connection.execute(told).all():
+        text = one.details.get("text", "")
+        if pattern.search(text):
+            details = {**one.details, "text": pattern.sub(_INSTEAD, text)}
+            details["subject"] = pattern.sub(_INSTEAD, details.get("subject", ""))
+            connection.execute(update(t.deliveries).where(d.id == one.id).values(details=details))
+
+
+def wipe_log(store: Store) -> bool:
+    """After an erasure: take it out of SQLite's write-ahead log too. False while somebody reads; it goes later then.
+
+    PostgreSQL reuses the space of deleted rows by itself (autovacuum).
+    """
+    if not store.is_sqlite:
+        return True
+    try:
+        with store.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            cursor = raw.cursor()
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cursor.close()
+            return not busy
+    except DBAPIError:
+        return False

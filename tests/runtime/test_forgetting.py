@@ -1,0 +1,139 @@
+"""A person sees all that is known of them; once erased, no table, file or log knows address or name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from tests.cli.shapes import misfits
+from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
+from tidings.pipeline import notices
+from tidings.runtime.schemas import schemas
+from tidings.store import consent, ledger, subscribers
+from tidings.store import schema as t
+from tidings.store.erasure import wipe_log
+from tidings.store.person import everything_about
+
+ADDRESS = "Zuleikha@xn--80ak6aa92e.example.org"
+NAME = "Zuleikha Almasova"
+MARKS = ("zuleikha", "almasova")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+        yield found
+
+
+def traces(desk: Desk) -> list[str]:
+    """Tables and files in which the person is named."""
+    found = []
+    with desk.runtime.store.read() as connection:
+        for table in t.metadata.sorted_tables:
+            for row in connection.execute(select(table)):
+                text = " ".join(
+                    value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in row
+                ).casefold()
+                found += [f"{table.name}: {text[:300]}" for mark in MARKS if mark in text]
+    for path in desk.world.root.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes().decode("utf-8", errors="replace").casefold()
+            found += [str(path) for mark in MARKS if mark in content]
+    return found
+
+
+def add_person(desk: Desk) -> int:
+    """Somebody with a mail that was accepted, one that was refused by name, a test, a return, a notice, a limit."""
+    now = desk.now
+    with desk.runtime.store.write() as connection:
+        subscribers.add(
+            connection,
+            ADDRESS,
+            "digest",
+            language="en",
+            frequency="daily",
+            now=now,
+            name=NAME,
+            confirmed=True,
+            source=f"card of {NAME}",
+        )
+        reader = subscribers.find(connection, ADDRESS)
+        assert reader is not None
+    desk.item("one")
+    desk.tick(MONDAY)
+    digest = consent.address_hash(ADDRESS)
+    with desk.runtime.store.write() as connection:
+        mailing = ledger.mailing(connection, "test:1", "test", now=now, open=False)
+        said = f"550 5.1.1 <{ADDRESS.upper()}>: no such user"
+        details = {"address": ADDRESS, "language": "en"}
+        row: dict[str, Any] = {"mailing": mailing, "target": "test:0:0", "purpose": "test", "at": now}
+        ledger.add_deliveries(connection, [row | {"details": details, "state": "rejected", "reason": said}])
+        connection.execute(
+            insert(t.returns).values(
+                key="k",
+                address_hash=digest,
+                list="digest",
+                kind="hard",
+                code="5.1.1",
+                text=f"To: {NAME} <{ADDRESS}>",
+                via="mailbox",
+                at=now,
+            )
+        )
+        connection.execute(insert(t.limits).values(scope="address", key=digest, since=now, count=1))
+        connection.execute(insert(t.journal).values(owner="o", delivery=1, fence=1, entry=f'["O",1,1,"{said}"]'))
+        consent.record(connection, digest, "digest", "confirmed", f"card of {NAME}", now, ip="192.0.2.1")
+        notices.tell(connection, "complaint:1", "complaint", f"{ADDRESS} complained of the digest", now)
+    with desk.runtime.store.write() as connection:
+        connection.execute(
+            t.deliveries.update().where(t.deliveries.c.subscriber == reader).values(reason=f"250 <{ADDRESS}> ok")
+        )
+    notices.send_notices(desk.runtime.store, now, to=["boss@example.org"], channel=None, title="N")
+    return reader
+
+
+def test_all_that_is_known_is_shown(desk: Desk) -> None:
+    reader = add_person(desk)
+    with desk.runtime.store.read() as connection:
+        known = everything_about(connection, reader)
+        with pytest.raises(KeyError):
+            everything_about(connection, reader + 1_000)
+    assert not misfits(known, schemas()["subscribers show --json"])
+    assert (known["address"], known["name"]) == (ADDRESS, NAME)
+    assert [one["what"] for one in known["consents"]] == ["confirmed", "confirmed"]
+    assert known["consents"][1]["ip"] == "192.0.2.1"
+    assert [(one["kind"], one["state"]) for one in known["mails"]] == [("edition", "accepted"), ("test", "rejected")]
+    assert known["mails"][0]["stories"] == ["one"] and known["mails"][0]["subject"]
+    assert [one["code"] for one in known["returns"]] == ["5.1.1"]
+
+
+def test_what_keep_has_put_away_is_shown_too(desk: Desk) -> None:
+    reader = add_person(desk)
+    desk.configure("notify:", "keep: {ledger: 400d}\nnotify:")
+    desk.tick(MONDAY.replace(year=2028))
+    with desk.runtime.store.read() as connection:
+        known = everything_about(connection, reader)
+    assert known["mails"] == []
+    assert [(one["edition"], one["list"], one["stories"]) for one in known["older_mails"]] == [
+        ("daily/1", "digest", ["one"])
+    ]
+
+
+def test_nothing_names_an_erased_person(desk: Desk) -> None:
+    reader = add_person(desk)
+    before = desk.entries()
+    assert len({line.partition(":")[0] for line in traces(desk)}) >= 7
+    with desk.runtime.store.write() as connection:
+        subscribers.erase(connection, reader, now=desk.now)
+    assert wipe_log(desk.runtime.store)
+    assert traces(desk) == []
+    # Counts stay, and the hash, so that nobody adds them by mistake.
+    assert [(entry.id, entry.state) for entry in desk.entries()] == [(entry.id, entry.state) for entry in before]
+    with desk.runtime.store.write() as connection:
+        assert consent.suppression(connection, consent.address_hash(ADDRESS), "digest") == "erased"
+        chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "now": desk.now}
+        assert subscribers.add(connection, ADDRESS.lower(), "digest", **chosen) == "suppressed"
