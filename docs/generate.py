@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel
 
 from tidings import plugins
+from tidings.config.bounces import BounceMailbox, Bounces, MailgunHook, PostmarkHook, SendgridHook, SesHook, Soft
 from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, Select
 from tidings.config.settings import Document, Feed, Keep, MailingList, Notify, Site, Web
 from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
@@ -171,6 +172,13 @@ def tidings_yaml() -> str:
         ("web", Web),
         ("feeds.NAME", Feed),
         ("lists.NAME", MailingList),
+        ("bounces", Bounces),
+        ("bounces.mailbox", BounceMailbox),
+        ("bounces.soft", Soft),
+        ("bounces.ses", SesHook),
+        ("bounces.postmark", PostmarkHook),
+        ("bounces.mailgun", MailgunHook),
+        ("bounces.sendgrid", SendgridHook),
         ("notify", Notify),
         ("keep", Keep),
     ):

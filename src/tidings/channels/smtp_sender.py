@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from tidings.channels.smtp import Login, SmtpRelay
 from tidings.config.adapters import SenderSettings
 from tidings.config.dkim import Dkim
-from tidings.config.types import Int, Line
+from tidings.config.types import Bool, Int, Line, PlacedError
+from tidings.model.tokens import RETURN_TOKEN
+
+# RFC 5321 §4.5.3.1.1.
+_LONGEST_LOCAL = 64
 
 
 class Settings(SenderSettings):
@@ -21,7 +25,23 @@ class Settings(SenderSettings):
     security: Literal["none", "starttls", "tls"] = Field(default="starttls", description="none, starttls or tls.")
     username: Line | None = Field(default=None, description="Login, if the host wants one.")
     password: SecretStr | None = Field(default=None, description="Password: {env: NAME} or {file: PATH}.")
+    verp: Bool = Field(
+        default=True,
+        description="Bounces come back to return_path with a signed token behind a plus sign: bounces+TOKEN@example.org."
+        " false: for a host that takes no such addresses.",
+    )
     dkim: Dkim | None = Field(default=None, description="Signs every message, where the host does not.")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Settings:
+        local = (self.return_path or "").rpartition("@")[0]
+        if self.verp and len(local) + 1 + RETURN_TOKEN > _LONGEST_LOCAL:
+            most = _LONGEST_LOCAL - 1 - RETURN_TOKEN
+            raise PlacedError(
+                f"at most {most} characters before the @, so that a token fits behind; or write `verp: false`",
+                "return_path",
+            )
+        return self
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
+from tidings.config.bounces import Bounces
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
     ONE_OR_MANY,
@@ -172,6 +173,7 @@ class Document(Frozen):
     mail: tuple[SenderSettings, ...] = Field(default=(), description="How mail leaves: one sender, or a list of them.")
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
+    bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints are heard, and what follows.")
     notify: Notify = Field(default=Notify(), description="Who is told when something needs a look.")
     keep: Keep = Field(default=Keep(), description="How long what happened is kept.")
 

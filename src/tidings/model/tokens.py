@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+RETURN_TOKEN = 24
+"""Letters of the token of a return path."""
 _SIGNATURE = 16
 _HEAD = 10
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
@@ -105,6 +107,39 @@ class Keys:
             return Claim(int.from_bytes(body[2:_HEAD], "big"), body[_HEAD:].decode())
         except UnicodeDecodeError:
             return None
+
+    def return_path(self, address: str) -> Callable[[int], str]:
+        """VERP: `bounces@example.org` as `bounces+TOKEN@example.org` for a delivery by its id, below 2^40.
+
+        TOKEN is base32 in small letters, for servers may change the case of a local part: a byte of key number, five
+        of id, nine of HMAC-SHA256. 24 letters, so that a local part of 39 stays within 64 (RFC 5321 §4.5.3.1.1).
+        """
+        begun, number = self._begun[self._current].copy, self._current
+        head = bytes((number, TokenPurpose.RETURN_PATH))
+        local, _, domain = address.rpartition("@")
+        before, after = f"{local}+", f"@{domain}"
+
+        def sign(delivery: int) -> str:
+            written = delivery.to_bytes(5, "big")
+            signature = begun()
+            signature.update(head + written)
+            token = base64.b32encode(head[:1] + written + signature.digest()[:9])
+            return before + token.decode().lower() + after
+
+        return sign
+
+    def delivery_of(self, token: str) -> int | None:
+        """The delivery that the TOKEN of a return path is for; None if it is not ours or was altered."""
+        if len(token) != RETURN_TOKEN or not token.isascii():
+            return None
+        try:
+            raw = base64.b32decode(token.upper())
+        except binascii.Error:
+            return None
+        body = raw[:1] + bytes((TokenPurpose.RETURN_PATH,)) + raw[1:6]
+        if raw[0] not in self._keys or not hmac.compare_digest(raw[6:], self._signature(raw[0], body)[:9]):
+            return None
+        return int.from_bytes(raw[1:6], "big")
 
     def _signature(self, number: int, body: bytes) -> bytes:
         signature = self._begun[number].copy()

@@ -81,7 +81,7 @@ class Preparation:
         if self._signer is not None:
             wire.insert(0, self._signer.sign(head, body, int(self._moment(delivery.mailing).timestamp())))
             self._look(delivery, wire)
-        return Handover(b"", return_path, delivery.address, "", wire)
+        return Handover(b"", return_path(delivery.id), delivery.address, "", wire)
 
     def _look(self, delivery: Delivery, wire: Sequence[bytes]) -> None:
         """The first message of an edition that goes to a list is verified before any goes."""
@@ -94,8 +94,8 @@ class Preparation:
 
     def _make_shared(
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
-    ) -> tuple[Stencil, Callable[[int], bytes], str]:
-        """What the readers of a selection share: the mail, who signs their way out, the return path."""
+    ) -> tuple[Stencil, Callable[[int], bytes], Callable[[int], str]]:
+        """What the readers of a selection share: the mail, who signs their way out, and the return path."""
         stencil = self._mail.stencil(
             self._document(rendition),
             self._arrangement(selection),
@@ -146,19 +146,22 @@ class Preparation:
             moment = int(self._moment(delivery.mailing).timestamp())
             data = self._signer.sign(head + b"\r\n", [body], moment) + data
             self._look(delivery, [data])
-        return Handover(data, sender=self._return_path(""), recipient=delivery.address)
+        return Handover(data, sender=self._return_path("")(delivery.id), recipient=delivery.address)
 
     def notice_sender(self) -> str:
         """Whom notices are from: the sender of the first list, else the first who is told."""
         first = next(iter(self._newsroom.lists.values()), None)
         return first.from_ if first else self._newsroom.notify.to[0]
 
-    def _return_path(self, list_name: str) -> str:
+    def _return_path(self, list_name: str) -> Callable[[int], str]:
+        """Of a delivery by its id: what comes back names it (VERP), unless the sender does without."""
         sender = self._sender or next(iter(self._newsroom.senders_of(list_name)), None)
         if sender is not None and sender.return_path:
-            return sender.return_path
+            address = sender.return_path
+            return self._mail.keys.return_path(address) if getattr(sender, "verp", False) else lambda delivery: address
         settings = self._newsroom.lists.get(list_name)
-        return parseaddr(settings.from_ if settings else self.notice_sender())[1]
+        own = parseaddr(settings.from_ if settings else self.notice_sender())[1]
+        return lambda delivery: own
 
     def _key(self, delivery: Delivery) -> str:
         """Stable over attempts: what the row is unique in."""

@@ -22,6 +22,7 @@ from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
 from tidings.pipeline.handing import Delivered
 from tidings.runtime.beat import SLACK, Beats
+from tidings.runtime.bounces import Ears
 from tidings.runtime.clock import Ticker
 from tidings.runtime.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, open_runtime
@@ -99,6 +100,7 @@ class Service:
             only_pages=only_pages,
         )
         self._ticker = Ticker(self._beat, BEAT)
+        self._ears = Ears(runtime, self._due.set)
 
     def run(self) -> int:
         """Until a signal; what is on the wire ends first."""
@@ -107,6 +109,7 @@ class Service:
         listener = _listen(web.host, web.port, "web: {port: ...}")
         server = self._server(web)
         measuring = self._measure(web)
+        hearing = "" if self._only_pages else self._ears.listen()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
@@ -122,6 +125,9 @@ class Service:
         self._ticker.start()
         if not self._only_pages:
             deliverer.start()
+            self._ears.start()
+            if hearing:
+                self._say(f"Bounces: LMTP at {hearing}")
             self._say("Watching, publishing and sending. Stop with Ctrl-C.")
         while not self._stopping.wait(1.0):
             self._ticker.keep()
@@ -148,10 +154,11 @@ class Service:
         for thread in (deliverer, pages):
             if thread.ident is not None:
                 thread.join(max(end - time.monotonic(), 0.1))
+        quiet = self._ears.stop(end - time.monotonic())
         idle = self._ticker.stop(end - time.monotonic())
         if idle:
             self._beats.end()
-        if not idle or deliverer.is_alive():
+        if not (idle and quiet) or deliverer.is_alive():
             log.warning("cut off what was not done in time; the next start takes it up")
             sys.stdout.flush()
             sys.stderr.flush()

@@ -22,6 +22,8 @@ from tidings.pipeline.publish import Published, publish
 from tidings.pipeline.recover import recover
 from tidings.pipeline.retain import retain
 from tidings.pipeline.select import Story, fits, is_note, stories_of
+from tidings.pipeline.track import refused
+from tidings.runtime.bounces import patience
 from tidings.runtime.newsroom import Runtime
 from tidings.store import editions, ledger, pauses, pulse, restored, schedules, subscribers
 from tidings.store.clock import advance_clock
@@ -306,6 +308,8 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
 
 def failed(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
     """Note what went wrong in delivering, so that a person hears of it once a day and lane."""
+    if delivered.states["rejected"]:
+        refused.look(runtime.store, patience(runtime.newsroom), now)
     day = now.date().isoformat()
     with runtime.store.write() as connection:
         for lane, reason in delivered.stalled.items():

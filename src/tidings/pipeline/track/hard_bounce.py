@@ -1,0 +1,20 @@
+"""A hard bounce: the mailbox does not exist, or refuses for good. The address is not mailed again, at once."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from tidings.model.delivery import Returned
+from tidings.pipeline.track.event import Event
+from tidings.store import returns
+
+
+def happened(connection: Connection, event: Event, *, dead: bool) -> bool:
+    """`dead`: there is no such mailbox, so no list writes to it; else this list alone. False if heard before."""
+    if not event.note(connection, Returned.HARD):
+        return False
+    returns.mark(connection, event.whom.delivery, Returned.HARD)
+    if event.is_to_a_reader:
+        scope = "" if dead else event.whom.list
+        returns.stop(connection, event.whom, scope, Returned.HARD, event.via, event.at)
+    return True
