@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 
 from tests.pipeline.desk import DAY, MONDAY, Desk, open_desk
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store
+from tidings.config.keep import Keep
 from tidings.pipeline import notices
 from tidings.pipeline.retain import retain
 from tidings.runtime.explain import explain
@@ -19,7 +20,7 @@ from tidings.store import kept, ledger
 from tidings.store import schema as t
 from tidings.store.engine import Store
 
-KEEP = timedelta(days=400)
+KEEP = Keep(ledger=timedelta(days=400))
 LATER = MONDAY + timedelta(days=500)
 POSTS = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}, {channel: desk, per: item}]\n'
 SECOND = 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: daily}]\nbackfill: 50\n'
@@ -108,7 +109,7 @@ def test_without_keep_and_before_its_time_nothing_goes(desk: Desk) -> None:
     held = rows(desk.runtime.store)
     desk.tick(LATER)
     assert rows(desk.runtime.store) == held
-    assert retain(desk.runtime.store, timedelta(days=501), LATER + DAY) == 0
+    assert retain(desk.runtime.store, Keep(ledger=timedelta(days=501)), LATER + DAY) == 0
     assert rows(desk.runtime.store) == held
 
 
@@ -177,7 +178,7 @@ def test_once_a_day_in_pages_within_its_time(store: Store) -> None:
     while rows(store):
         started = time.monotonic()
         with store.write() as connection:
-            if not kept.take_page(connection, mailing, now - KEEP):
+            if not kept.take_page(connection, mailing, now - timedelta(days=400)):
                 break
         longest = max(longest, time.monotonic() - started)
         if rows(store) < 15_000:
@@ -190,7 +191,9 @@ def test_once_a_day_in_pages_within_its_time(store: Store) -> None:
     with store.read() as connection:
         assert ledger.counts(connection, mailing=mailing) == {"accepted": 20_001}
         packed = [
-            number for raw in connection.execute(select(t.had.c.subscribers)).scalars() for number in kept.readers_of(raw)
+            number
+            for raw in connection.execute(select(t.had.c.subscribers)).scalars()
+            for number in kept.readers_of(raw)
         ]
         size = connection.execute(select(func.sum(func.length(t.had.c.subscribers)))).scalar_one()
     assert sorted(packed) == list(range(10, 20_010))

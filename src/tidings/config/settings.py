@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +13,13 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
 from tidings.config.bounces import Bounces
+from tidings.config.keep import Keep
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
     ONE_OR_MANY,
     Address,
     Bool,
     Colour,
-    Duration,
     Int,
     Languages,
     Line,
@@ -37,8 +36,6 @@ from tidings.config.types import (
 )
 from tidings.model.cadence import load_zone
 from tidings.model.item import Media
-
-_SHORTEST = timedelta(days=30)
 
 
 class Site(Frozen):
@@ -139,24 +136,6 @@ class Notify(Frozen):
 
     to: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(default=(), description="Addresses to tell by mail.")
     channel: Name | None = Field(default=None, description="A channel to tell.")
-
-
-class Keep(Frozen):
-    """How long what happened is kept; without it, for good."""
-
-    ledger: Duration | None = Field(
-        default=None,
-        description="Age at which deliveries are taken out of the ledger, such as 400d. Their counts stay, and who had "
-        "which story.",
-    )
-
-    @field_validator("ledger", mode="after")
-    @classmethod
-    def _long_enough(cls, value: timedelta | None) -> timedelta | None:
-        """What comes back for a message does so within days, and a person asks within weeks."""
-        if value is not None and value < _SHORTEST:
-            raise ValueError("deliveries are kept for 30 days at least; write it like 400d")
-        return value
 
 
 class Document(Frozen):

@@ -68,7 +68,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
         if composed is not None:
             done.composed.append(composed)
     open_and_close(runtime, now)
-    retain(runtime.store, runtime.newsroom.keep.ledger, now)
+    retain(runtime.store, runtime.newsroom.keep, now)
     done.told = tell(runtime, now)
     with runtime.store.write() as connection:
         unread = done.collected.unread

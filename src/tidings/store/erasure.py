@@ -29,6 +29,14 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
     if connection.dialect.name == "sqlite":
         # Else what is deleted stays legible in the free pages of the file.
         connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
+    digest, pattern = forget(connection, subscriber)
+    _clear_notices(connection, pattern)
+    # Last: senders lock the deliveries first, then the counter that this moves on.
+    consent.suppress(connection, digest, "", ERASED, now)
+
+
+def forget(connection: Connection, subscriber: int) -> tuple[str, re.Pattern[str]]:
+    """Take out every row of a person, so that they may come anew; gives their hash, and what they were called."""
     row = connection.execute(
         select(t.subscribers.c.address, t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
     ).one()
@@ -38,10 +46,8 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
     connection.execute(update(t.returns).where(t.returns.c.address_hash == digest).values(address_hash="", text=""))
     connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, row.address, row.address.casefold()])))
     _clear_deliveries(connection, subscriber, digest, pattern)
-    _clear_notices(connection, pattern)
     connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
-    # Last: senders lock the deliveries first, then the counter that this moves on.
-    consent.suppress(connection, digest, "", ERASED, now)
+    return digest, pattern
 
 
 def _pattern(address: str) -> re.Pattern[str]:

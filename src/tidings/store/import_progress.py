@@ -46,8 +46,3 @@ def advance(connection: Connection, key: str, was: int, line: int, odd: Mapping[
 def forget(connection: Connection, key: str) -> None:
     """It is done: the same file may be imported again."""
     connection.execute(delete(t.imports).where(_rows(key)))
-
-
-def forget_old(connection: Connection, before: datetime) -> int:
-    """Those that nobody took up again."""
-    return connection.execute(delete(t.imports).where(t.imports.c.at < before)).rowcount
