@@ -156,7 +156,7 @@ def _default(value: Any) -> str:
         return str(value.get_secret_value())
     if hasattr(value, "total_seconds"):
         hours = value.total_seconds() / 3600
-        return f"{hours:g}h" if hours else "0m"
+        return f"{hours / 24:g}d" if hours >= 48 and hours % 24 == 0 else f"{hours:g}h" if hours else "0m"
     return "[" + ", ".join(value) + "]" if isinstance(value, tuple) else str(value)
 
 
