@@ -91,6 +91,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "notice": "What somebody must hear of.",
             "confirmation": "Not in use yet.",
             "welcome": "Not in use yet.",
+            "review": "To who must approve an edition: the question, and the edition.",
         },
     ),
     Returned: (

@@ -60,6 +60,8 @@ class Purpose(StrEnum):
     NOTICE = "notice"
     CONFIRMATION = "confirmation"
     WELCOME = "welcome"
+    REVIEW = "review"
+    """To who must approve an edition: the question, and the edition."""
 
 
 class Returned(StrEnum):

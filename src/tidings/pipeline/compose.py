@@ -17,7 +17,7 @@ from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.model.tokens import Keys
-from tidings.pipeline import notices
+from tidings.pipeline import notices, review
 from tidings.pipeline.address import Edit, Group, address, anybody_waits, groups_of
 from tidings.pipeline.freeze import version_of, write_frozen
 from tidings.pipeline.mail import MailRoom
@@ -220,6 +220,7 @@ class Composer:
             edition = editions.set_state(connection, edition, state, now=now, what=what, holds=holds)
             if holds:
                 notices.held(connection, edition, now)
+                review.ask(connection, edition, schedule, self.newsroom, self.keys, now)
             shortened = sum(one.shortened for one in rendered)
             if shortened:
                 notices.shortened(connection, edition, shortened, now)
@@ -284,14 +285,18 @@ class Composer:
     # -- what a person decides ----------------------------------------------------------------------------------------
 
     def release(self, edition: Edition, now: datetime, who: str) -> Edition:
-        """Let the frozen bytes go. Raises InputError while a gate fails or a story in it is withdrawn."""
-        blocking = [hold for hold in edition.holds if hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN)]
-        if blocking:
-            raise InputError(
-                f"{edition.name} cannot be released: {blocking[0].detail}. Mend it, then `tidings recompose "
-                f"{edition.name}`; or drop it with `tidings cancel {edition.name}`."
-            )
+        """Let the frozen bytes go. Raises InputError while a gate fails or a story in it is withdrawn.
+
+        RefusedError if somebody else decided meanwhile.
+        """
         with self.store.write() as connection:
+            edition = self._as_it_was(connection, edition)
+            blocking = [hold for hold in edition.holds if hold.reason in review.BLOCKING]
+            if blocking:
+                raise InputError(
+                    f"{edition.name} cannot be released: {blocking[0].detail}. Mend it, then `tidings recompose "
+                    f"{edition.name}`; or drop it with `tidings cancel {edition.name}`."
+                )
             edition = editions.set_state(
                 connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
             )
@@ -299,13 +304,24 @@ class Composer:
         return edition
 
     def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
-        """Drop it: what was not handed over never goes, and its stories are new again."""
+        """Drop it: what was not handed over never goes, and its stories are new again.
+
+        RefusedError if somebody else decided meanwhile.
+        """
         with self.store.write() as connection:
+            edition = self._as_it_was(connection, edition)
             ledger.cancel_edition(connection, edition.id, now)
             schedules.release_uses(connection, edition.id)
             return editions.set_state(
                 connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
             )
+
+    def _as_it_was(self, connection: Connection, edition: Edition) -> Edition:
+        """As it stands now, in the transaction that changes it: of two people who decide at once, one does."""
+        current = editions.get_edition(connection, edition.id)
+        if current.state is not edition.state:
+            raise RefusedError(f"{current.name} is {current.state.value} by now: somebody else was faster")
+        return current
 
     def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
         """Build a held edition anew after a mend, with the items as they are now."""

@@ -141,6 +141,11 @@ class Pages:
         page = frame.page(urlsplit(frame.site.url).path or "/", titles[what]) | {"what": what, "texts": [texts[what]]}
         return self._page("leave.html.j2", frame, page)
 
+    def review_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
+        """An edition that waits for a person, or what became of it. Served at any depth."""
+        page = frame.page(frame.root_path, title) | {"shown": []} | values
+        return self._page("review.html.j2", frame, page)
+
     def root_page(self, frame: Frame, titles: Iterable[tuple[str, str]]) -> bytes:
         """The site's own address: a link for each `(language, title)`."""
         doors = [
@@ -236,6 +241,11 @@ class Frame:
             ],
             "feeds": [{"title": feed.title, "label": one_line(feed.label), "formats": _formats(feed)} for feed in own],
         }
+
+    @property
+    def root_path(self) -> str:
+        """The site's own path on its host, for pages that are served at any depth."""
+        return urlsplit(self.site.url).path or "/"
 
     def page(
         self,

@@ -74,6 +74,14 @@ def get_edition(connection: Connection, edition: int) -> Edition:
     return _edition(connection.execute(select(t.editions).where(t.editions.c.id == edition)).one())
 
 
+def seek_edition(connection: Connection, edition: int) -> Edition | None:
+    """By id; None where there is none, also for numbers that no store holds."""
+    if not 0 < edition < 2**63:
+        return None
+    row = connection.execute(select(t.editions).where(t.editions.c.id == edition)).one_or_none()
+    return None if row is None else _edition(row)
+
+
 def find_edition(connection: Connection, name: str) -> Edition | None:
     """By `SCHEDULE/NUMBER`; None where there is none."""
     schedule, _, number = name.rpartition("/")

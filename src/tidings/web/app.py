@@ -16,6 +16,7 @@ from tidings.render.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store
 from tidings.web.leave import leave_router
+from tidings.web.review import review_router
 from tidings.web.static_files import static_endpoint
 
 SECURITY_HEADERS = {
@@ -76,4 +77,5 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
     """The pages of a newsroom, and the link to leave; `extra` routers are asked too."""
     pages = Pages(runtime.newsroom.root / "templates")
     leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
-    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, *extra], health=health)
+    review = review_router(runtime, pages)
+    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, review, *extra], health=health)

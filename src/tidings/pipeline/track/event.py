@@ -45,7 +45,7 @@ class Event:
     @property
     def is_to_a_reader(self) -> bool:
         """Whether a person of a list is meant; what goes to the newsroom's own people is only noted."""
-        return bool(self.whom.address_hash) and self.whom.purpose not in ("notice", "test")
+        return bool(self.whom.address_hash) and self.whom.purpose not in ("notice", "test", "review")
 
 
 @dataclass(frozen=True, slots=True)
