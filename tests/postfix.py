@@ -172,9 +172,13 @@ class Postfix:
         """Try again what was put off."""
         self._run("postqueue", "-c", str(self._config), "-f")
 
+    def maildir(self, name: str) -> Path:
+        """Where a mailbox stands."""
+        return self._folder / "mail" / _folder_of(name)
+
     def mails(self, name: str) -> list[bytes]:
         """What was delivered to a mailbox, as it came but for the lines that Postfix puts on top."""
-        return [path.read_bytes() for path in sorted((self._folder / "mail" / _folder_of(name) / "new").glob("*"))]
+        return [path.read_bytes() for path in sorted((self.maildir(name) / "new").glob("*"))]
 
     def wait_for(self, name: str, count: int = 1, seconds: float = 20) -> list[bytes]:
         """`mails`, once there are so many."""

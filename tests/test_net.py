@@ -49,6 +49,14 @@ def test_a_public_name_that_answers_with_an_inner_address_reaches_nothing(monkey
         assert not sink.received
 
 
+def test_a_get_is_guarded_as_a_post_is() -> None:
+    """A sink that knows POST alone answers 501: it came there."""
+    with HttpSink() as sink:
+        assert GuardedSession(allow_private=True).get(sink.url).status == 501
+        with pytest.raises(NotSentError, match="allow_private"):
+            GuardedSession().get(sink.url)
+
+
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     with HttpSink() as proxy, HttpSink() as sink:
         monkeypatch.setenv("http_proxy", proxy.url)

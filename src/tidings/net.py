@@ -164,6 +164,13 @@ class GuardedSession:
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         """One POST. Raises NotSentError or LostError, never with the address in its words: the URL is the secret."""
+        return self._ask("POST", url, body, headers)
+
+    def get(self, url: str) -> Answer:
+        """One GET; raises as `post` does."""
+        return self._ask("GET", url, None, {})
+
+    def _ask(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         if self._wire.cut_off:
             raise NotSentError("stopping")
         deadline = time.monotonic() + self._timeout
@@ -173,8 +180,8 @@ class GuardedSession:
         watch.daemon = True
         watch.start()
         try:
-            response = self._session.post(
-                url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
+            response = self._session.request(
+                method, url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
             )
         except (requests.exceptions.RequestException, OSError, ValueError) as error:
             raise self._sorted_out(error) from None

@@ -11,11 +11,13 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, rows
+from tests.pipeline.newsroom import make_newsroom
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.mail import left_of_id
 from tidings.pipeline.track import inbound, refused
 from tidings.pipeline.track.event import Patience
 from tidings.pipeline.track.inbound import Heard
+from tidings.runtime.explain import explain
 from tidings.store import consent, returns, subscribers
 from tidings.store import schema as t
 from tidings.store.engine import Store
@@ -130,6 +132,16 @@ def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> 
     assert _hear(store, "postfix-unknown", _path(1)) == Heard("known")
     assert rows(store)[0]["returned"] == "complaint"
     assert _count(store, t.returns) == 3
+
+
+@ONE
+def test_it_is_explained(store: Store, ada: int) -> None:
+    _hear(store, "postfix-unknown", _path(1))
+    newsroom = make_newsroom(Path())
+    with store.read() as connection:
+        lines = explain(connection, newsroom, ADA, None, lambda moment: moment.date().isoformat())
+    assert "came back: hard 5.1.1, heard by lmtp at 2026-11-20: 550 5.1.1 <[address]>" in lines[2]
+    assert lines[3].startswith("No list writes to them again since 2026-11-20: the address does not exist")
 
 
 @ONE

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, select
 
 from tidings.config.checks import served_frequencies
 from tidings.config.settings import Newsroom
+from tidings.model.delivery import Returned
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import consent, editions, history, kept, ledger, pauses, schedules, subscribers
+from tidings.store import consent, editions, history, kept, ledger, pauses, returns, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.items import load_story
 
@@ -24,6 +25,12 @@ _SKIPPED = {
     "nothing_for_reader": "nothing in it was for this reader: other topics, no translation, or had it all before",
     "other_list": "they got the same edition through another list",
     "withdrawn": "a story in it was withdrawn",
+}
+
+_STOPPED: dict[str, str] = {
+    Returned.HARD: "the address does not exist, or refuses for good",
+    Returned.SOFT: "it bounced on too many days",
+    Returned.COMPLAINT: "they called a mail spam",
 }
 
 
@@ -51,7 +58,12 @@ def explain(
         if story is None or _carried(connection, entry.id, story)
     ]
     stopped = pauses.holding(connection)
-    lines += [_entry(entry, stopped, show) for entry in entries]
+    back = returns.of_deliveries(connection, [entry.id for entry in entries])
+    lines += [_entry(entry, stopped, back.get(entry.id, []), show) for entry in entries]
+    for name, (why, when) in consent.suppressions_of(connection, digest).items():
+        if why in _STOPPED:
+            where = f"The list {name} never writes" if name else "No list writes"
+            lines.append(f"{where} to them again since {show(when)}: {_STOPPED[why]}.")
     if story is not None and not entries:
         lines += _never(connection, newsroom, story, subscriber, address)
     elif not entries:
@@ -69,14 +81,19 @@ def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Calla
     return f"{what}."
 
 
-def _entry(entry: ledger.Entry, stopped: list[pauses.Pause], show: Callable[[datetime], str]) -> str:
+def _entry(
+    entry: ledger.Entry,
+    stopped: list[pauses.Pause],
+    back: list[returns.Return],
+    show: Callable[[datetime], str],
+) -> str:
     what = entry.edition or f"a {entry.purpose}"
     if entry.story:
         what += f" ({entry.story})"
     at = show(entry.at)
     match entry.state:
         case "accepted":
-            returned = f"came back: {entry.returned}" if entry.returned else "nothing came back since"
+            returned = "; ".join(_came_back(one, show) for one in back) or entry.returned or "nothing came back since"
             words = f"accepted by {entry.via or 'the mail host'} at {at} as {entry.receipt or 'unnamed'}; {returned}"
         case "skipped":
             words = f"not sent at {at}: {_SKIPPED.get(entry.reason, entry.reason)}"
@@ -96,6 +113,12 @@ def _entry(entry: ledger.Entry, stopped: list[pauses.Pause], show: Callable[[dat
         why = pauses.paused(stopped, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
         words += f"; {_paused(why, show)}" if why is not None else ""
     return f"{what}: {words}."
+
+
+def _came_back(one: returns.Return, show: Callable[[datetime], str]) -> str:
+    code = f" {one.code}" if one.code else ""
+    said = f": {one.text}" if one.text else ""
+    return f"came back: {one.kind}{code}, heard by {one.via} at {show(one.at)}{said}"
 
 
 def _paused(one: pauses.Pause, show: Callable[[datetime], str]) -> str:

@@ -117,6 +117,13 @@ def suppression(connection: Connection, digest: str, list_name: str) -> str | No
     return connection.execute(query).scalars().first()
 
 
+def suppressions_of(connection: Connection, digest: str) -> dict[str, tuple[str, datetime]]:
+    """Lists that must not mail an address (empty: none may), each with the reason and since when."""
+    s = t.suppressions.c
+    rows = connection.execute(select(s.list, s.reason, s.at).where(s.hash == digest).order_by(s.list))
+    return {row.list: (row.reason, row.at) for row in rows}
+
+
 def is_suppressed(connection: Connection, digest: str, list_name: str) -> bool:
     """Whether this address must not be mailed on `list_name`."""
     return suppression(connection, digest, list_name) is not None

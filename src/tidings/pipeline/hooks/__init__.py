@@ -1,0 +1,1 @@
+"""What providers of mail report by webhook: a module for each, which checks who speaks and reads what is said."""
