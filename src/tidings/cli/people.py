@@ -156,13 +156,9 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
             subscriber = _known(subscribers.find(connection, address), address)
             subscribers.erase(connection, subscriber, now=datetime.now(UTC))
         wiped = wipe_log(runtime.store)
-        console.print(
-            f"{address} is erased here. Backups and copies that were made before still hold it.", markup=False
-        )
+        console.print(f"{address} is erased. Backups that were made before still hold it.", markup=False)
         if not wiped:
-            console.print(
-                "The database's log still does, until `tidings run` has been idle for a moment.", markup=False
-            )
+            console.print("So does the database's log, until nobody is reading any more.", markup=False)
 
 
 def _known(subscriber: int | None, address: str) -> int:

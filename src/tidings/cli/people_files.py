@@ -64,7 +64,7 @@ def import_command(
         asked = Asked(
             known_list(runtime, list_name),
             confirmed,
-            source or f"import {file.name}",
+            " ".join(source.split()) or f"import {file.name}",
             tool.value if tool else "",
             dry_run,
         )

@@ -1,0 +1,88 @@
+"""`subscribers import` and `export` as a user meets them: words, files and exit codes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.world import World
+from tests.cli.conftest import Run
+from tests.cli.shapes import misfits
+
+ODD = """Name;E-Mail;Phone;Topics
+=HYPERLINK("x");anna@example.org;1;
+Bob;not an address;2;
+"Zoë
+Two";zoe@example.org;3;nothing
+Mia;mia@example.org;4
+"""
+
+
+def test_refused_lines_are_mended_and_imported(world: World, run: Run, tmp_path: Path) -> None:
+    path, bad = tmp_path / "odd.csv", tmp_path / "bad.csv"
+    path.write_text(ODD, encoding="utf-8")
+    foreseen = run("subscribers", "import", str(path), "--list", "digest", "--dry-run")
+    assert foreseen.code == 1 and "Nothing was changed. Would be: 2 added, 2 lines refused." in foreseen.out
+    assert f"{path}: line 3: 'not an address' is no e-mail address" in foreseen.err
+    assert "columns that are not taken: Phone" in foreseen.err
+    assert run("subscribers", "export", "--state", "all").ok().out.count("\n") == 1
+
+    done = run("subscribers", "import", str(path), "--list", "digest", "--refused", str(bad))
+    assert done.code == 1 and "2 added, 2 lines refused." in done.out and "line 3" not in done.err
+    with bad.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["Name", "E-Mail", "Phone", "Topics", "reason"]
+    assert [row[:4] for row in rows[1:]] == [
+        ["Bob", "not an address", "2", ""],
+        ["Zoë\nTwo", "zoe@example.org", "3", "nothing"],
+    ]
+    assert rows[1][4].startswith("line 3: ") and "unknown topic 'nothing'" in rows[2][4]
+
+    same = run("subscribers", "import", str(bad), "--list", "digest", "--refused", str(bad))
+    assert same.code == 2 and bad.read_text(encoding="utf-8").count("\n") == 4
+    bad.write_text(
+        bad.read_text(encoding="utf-8").replace("not an address", "bob@example.org").replace(",nothing,", ",,"),
+        encoding="utf-8",
+    )
+    assert "2 added." in run("subscribers", "import", str(bad), "--list", "digest").ok().out
+    out = run("subscribers", "export", "--list", "digest", "--state", "pending", "--state", "confirmed").ok().out
+    assert out.splitlines()[0] == "email,name,language,topics,frequency"
+    assert "zoe@example.org,Zoë Two,en,,weekly" in out and "\"'=HYPERLINK(" in out
+    known = run("subscribers", "show", "zoe@example.org", "--json").ok().json
+    assert not misfits(known, run("schema", "subscribers show --json").ok().json)
+    assert known["name"] == "Zoë Two" and not world.mails.caught
+
+
+def test_another_tool_by_one_command(world: World, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "subscribers.csv"
+    path.write_text(
+        "uuid,email,name,attributes,status,created_at,updated_at\n"
+        'u,a@example.org,A,"{""tags"": [""VIP""]}",enabled,2021-03-04 05:06:07.1 +0000 UTC,\n'
+        "u,b@example.org,B,{},blocklisted,2021-03-04 05:06:07 +0000 UTC,\n",
+        encoding="utf-8",
+    )
+    asked = ("subscribers", "import", str(path), "--list", "digest", "--from", "listmonk")
+    told = run(*asked, "--dry-run").ok().out
+    assert "1 added, 1 left or bounced there: never mailed here" in told and "VIP (1)" in told
+    assert "does not say who has confirmed" in told
+    run(*asked, "--confirmed").ok()
+    out = run("subscribers", "export", "--list", "digest", "--all").ok().out
+    assert "a@example.org,A,en,,weekly,digest,confirmed,import subscribers.csv,2021-03-04T05:06:07.100000Z,\n" in out
+    assert "b@example.org" not in out
+    assert run("subscribers", "add", "b@example.org", "--list", "digest").code == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"email\n", b"\0" * 50, b"email\n\0\n", b'"', b"\xff\xfe\x00", b"email\n" + b'"' * 99]
+)
+def test_odd_files_end_in_words(world: World, run: Run, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_bytes(content)
+    for tool in ([], ["--from", "ghost"], ["--from", "mailman3"]):
+        done = run("subscribers", "import", str(path), "--list", "digest", *tool)
+        assert done.code in (0, 1)
+        assert done.code == 0 or str(path) in done.err
+    assert run("subscribers", "import", str(tmp_path), "--list", "digest").code == 1
+    assert run("subscribers", "import", str(path), "--list", "digest", "--from", "sendy").code == 2
