@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidings.render.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store
+from tidings.web.hooks import hooks_router
 from tidings.web.leave import leave_router
 from tidings.web.review import review_router
 from tidings.web.static_files import static_endpoint
@@ -76,6 +77,7 @@ def create_app(
 def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence[APIRouter] = ()) -> FastAPI:
     """The pages of a newsroom, and the link to leave; `extra` routers are asked too."""
     pages = Pages(runtime.newsroom.root / "templates")
+    hooks = hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now)
     leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
     review = review_router(runtime, pages)
-    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, review, *extra], health=health)
+    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, hooks, review, *extra], health=health)
