@@ -31,7 +31,10 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
         connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
     digest, pattern = forget(connection, subscriber)
     _clear_notices(connection, pattern)
-    # Last: senders lock the deliveries first, then the counter that this moves on.
+    # One for every list, in place of those that tell what was. Last: senders lock the deliveries first, then the
+    # counter that this moves on.
+    consent.lock(connection, [digest])
+    connection.execute(delete(t.suppressions).where(t.suppressions.c.hash == digest))
     consent.suppress(connection, digest, "", ERASED, now)
 
 
