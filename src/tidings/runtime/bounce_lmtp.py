@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,22 +31,26 @@ class BounceListener:
         self._address = address
         self._receive = receive
         self._is_ours = is_ours
-        self._controller = _Controller(self, hostname=address[0], port=address[1], ready_timeout=10)
+        self._controller: _Controller | None = None
 
     def start(self) -> None:
         """Listen. Raises RefusedError where the port is taken."""
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._controller.start()
+            listener = socket.create_server(self._address, family=family)
         except OSError as error:
-            host, port = self._address
             raise RefusedError(
                 f"{host}:{port} cannot be listened on: {error.strerror or error}. Perhaps another program has it: "
                 "write another `bounces: {lmtp: ...}` into tidings.yaml."
             ) from None
+        self._controller = _Controller(listener, self, hostname=host, port=port, ready_timeout=10)
+        self._controller.start()
 
     def stop(self) -> None:
         """Take nothing more."""
-        self._controller.stop(no_assert=True)
+        if self._controller is not None:
+            self._controller.stop(no_assert=True)
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         """Called by aiosmtpd for each recipient."""
@@ -67,6 +72,15 @@ class BounceListener:
 
 
 class _Controller(Controller):
+    """On a socket that listens already: a taken port is told at once."""
+
+    def __init__(self, listener: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._listener = listener
+
+    def _create_server(self) -> Any:
+        return self.loop.create_server(self._factory_invoker, sock=self._listener)
+
     def factory(self) -> LMTP:
         """Speaks LMTP instead of SMTP."""
         return LMTP(self.handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings")

@@ -10,7 +10,8 @@ import contextlib
 import imaplib
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import select, update
 
@@ -51,7 +52,7 @@ def look(
 
 
 @contextlib.contextmanager
-def _logged_in(settings: BounceMailbox, context: ssl.SSLContext):  # type: ignore[no-untyped-def]
+def _logged_in(settings: BounceMailbox, context: ssl.SSLContext) -> Iterator[imaplib.IMAP4]:
     if settings.security == "tls":
         session: imaplib.IMAP4 = imaplib.IMAP4_SSL(settings.host, settings.port, ssl_context=context, timeout=TIMEOUT)
     else:
@@ -99,7 +100,7 @@ def _message(session: imaplib.IMAP4, number: int) -> bytes:
     return next((bytes(part[1]) for part in answer if isinstance(part, tuple)), b"")
 
 
-def _ok(answer, otherwise: str):  # type: ignore[no-untyped-def]
+def _ok(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
     status, found = answer
     if status != "OK":
         raise MailboxError(otherwise)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from tidings.config.bounces import BounceMailbox
 from tidings.config.settings import Newsroom
 from tidings.model.tokens import RETURN_TOKEN
+from tidings.pipeline import notices
 from tidings.pipeline.track import inbound
 from tidings.pipeline.track.event import Patience
 from tidings.pipeline.track.inbound import Heard
@@ -104,17 +107,31 @@ class Ears:
         said = ""
         while not self._stopping.is_set():
             settings = self._runtime.newsroom.bounces.mailbox
-            wait = _LEAST
             if settings is not None:
-                wait = settings.every.total_seconds()
-                try:
-                    look(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
-                    trouble = ""
-                except (MailboxError, SQLAlchemyError) as error:
-                    trouble = str(error) if isinstance(error, MailboxError) else type(error).__name__
-                if trouble and trouble != said:
-                    log.warning("the bounce mailbox cannot be read: %s", trouble)
-                elif said and not trouble:
-                    log.info("the bounce mailbox can be read again")
-                said = trouble
-            self._stopping.wait(wait)
+                said = self._look(settings, said)
+            self._stopping.wait(_LEAST if settings is None else settings.every.total_seconds())
+
+    def _look(self, settings: BounceMailbox, said: str) -> str:
+        """One look; returns the trouble with it. `said` is that of the last."""
+        try:
+            look(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
+        except (MailboxError, SQLAlchemyError) as error:
+            trouble = str(error) if isinstance(error, MailboxError) else type(error).__name__
+            if trouble != said:
+                log.warning("the bounce mailbox cannot be read: %s", trouble)
+                self._tell(trouble)
+            return trouble
+        except Exception:
+            # The thread goes on: a mailbox is looked into again.
+            log.exception("a look into the bounce mailbox failed")
+            return "failed"
+        if said:
+            log.info("the bounce mailbox can be read again")
+        return ""
+
+    def _tell(self, trouble: str) -> None:
+        now = self._runtime.now()
+        text = f"The bounce mailbox cannot be read, so nobody hears what comes back: {trouble}"
+        with contextlib.suppress(SQLAlchemyError), self._runtime.store.write() as connection:
+            notices.tell(connection, f"bounce-mailbox:{now.date().isoformat()}", "failed", text, now)
+        self._wake()

@@ -137,6 +137,8 @@ def stop(connection: Connection, whom: Whom, list_name: str, reason: str, via: s
     """Never mail an address again on a list (empty: on none), and end its subscriptions. True if that is new."""
     if not whom.address_hash:
         return False
+    # First, as who leaves by the link does: one of them waits for the other.
+    consent.lock(connection, [whom.address_hash])
     s = t.subscriptions.c
     if whom.subscriber is not None:
         mine = s.subscriber == whom.subscriber
