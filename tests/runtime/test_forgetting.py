@@ -15,8 +15,8 @@ from tidings.pipeline import notices
 from tidings.runtime.schemas import schemas
 from tidings.store import consent, ledger, subscribers
 from tidings.store import schema as t
-from tidings.store.erasure import wipe_log
-from tidings.store.person import everything_about
+from tidings.store.erasure import erase_address, wipe_log
+from tidings.store.person import everything_about, everything_of
 
 ADDRESS = "Zuleikha@xn--80ak6aa92e.example.org"
 NAME = "Zuleikha Almasova"
@@ -146,3 +146,25 @@ def test_nothing_names_an_erased_person(desk: Desk) -> None:
         assert connection.execute(select(u.list, u.reason)).all() == [("", "erased")]
         chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "now": desk.now}
         assert subscribers.add(connection, ADDRESS.lower(), "digest", **chosen) == "suppressed"
+
+
+def test_who_is_on_no_list_may_ask_too(desk: Desk) -> None:
+    """They had a test, or left a tool from which we imported."""
+    digest = consent.address_hash(ADDRESS)
+    with desk.runtime.store.write() as connection:
+        assert not erase_address(connection, ADDRESS, now=desk.now)
+        mailing = ledger.mailing(connection, "test:1", "test", now=desk.now, open=False)
+        row: dict[str, Any] = {"mailing": mailing, "purpose": "test", "at": desk.now}
+        for number, address in enumerate([ADDRESS, "boss@example.org"]):
+            ledger.add_deliveries(connection, [row | {"target": f"test:0:{number}", "details": {"address": address}}])
+        consent.suppress(connection, digest, "digest", "unsubscribed", desk.now)
+        known = everything_of(connection, ADDRESS)
+    assert not misfits(known, schemas()["subscribers show --json"])
+    assert [one["kind"] for one in known["mails"]] == ["test"]
+    assert [one["list"] for one in known["suppressions"]] == ["digest"]
+    with desk.runtime.store.write() as connection:
+        assert erase_address(connection, ADDRESS.lower(), now=desk.now)
+    wipe_log(desk.runtime.store)
+    assert traces(desk) == []
+    with desk.runtime.store.write() as connection:
+        assert not erase_address(connection, ADDRESS, now=desk.now)

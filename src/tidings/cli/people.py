@@ -12,9 +12,9 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.roll import Person, checked
-from tidings.store import subscribers
-from tidings.store.erasure import wipe_log
-from tidings.store.person import everything_about
+from tidings.store import consent, subscribers
+from tidings.store.erasure import erase_address, is_known, wipe_log
+from tidings.store.person import everything_of
 
 group = typer.Typer(help="Subscribers: add, set, remove, import, export, show, erase.", no_args_is_help=True)
 app.add_typer(group, name="subscribers")
@@ -131,9 +131,11 @@ def remove(
 def show_command(address: Address, as_json: Json = False) -> None:
     """All that is known of a person; --json is what they may ask to have."""
     with opened() as runtime, runtime.store.read() as connection:
-        subscriber = _known(subscribers.find(connection, address), address)
+        digest = consent.address_hash(address)
+        if subscribers.find(connection, address) is None and not is_known(connection, digest):
+            raise _nobody(address)
         if as_json:
-            print_json(everything_about(connection, subscriber))
+            print_json(everything_of(connection, address))
             return
         for one in subscribers.subscriptions(connection, address=address):
             topics = ", ".join(one.topics) or "all topics"
@@ -142,6 +144,9 @@ def show_command(address: Address, as_json: Json = False) -> None:
                 f"  (from: {one.source or 'unknown'}; number {one.subscriber})",
                 markup=False,
             )
+        for name, (reason, at) in consent.suppressions_of(connection, digest).items():
+            where = f"list {name}" if name else "every list"
+            console.print(f"  {at:%Y-%m-%d %H:%M} UTC  never mailed by {where}: {reason}", markup=False)
         for at, list_name, what, source in subscribers.consents_of(connection, address):
             console.print(f"  {at:%Y-%m-%d %H:%M} UTC  {list_name}: {what}  {source}", markup=False)
 
@@ -153,8 +158,8 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
         if not yes and not typer.confirm(f"Erase all that is known of {address}? This cannot be undone"):
             raise RefusedError("nothing was erased")
         with runtime.store.write() as connection:
-            subscriber = _known(subscribers.find(connection, address), address)
-            subscribers.erase(connection, subscriber, now=datetime.now(UTC))
+            if not erase_address(connection, address, now=datetime.now(UTC)):
+                raise _nobody(address)
         wiped = wipe_log(runtime.store)
         console.print(f"{address} is erased. Backups that were made before still hold it.", markup=False)
         if not wiped:
@@ -163,5 +168,9 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
 
 def _known(subscriber: int | None, address: str) -> int:
     if subscriber is None:
-        raise InputError(f"nobody with the address {address} is known here")
+        raise _nobody(address)
     return subscriber
+
+
+def _nobody(address: str) -> InputError:
+    return InputError(f"nobody with the address {address} is known here")

@@ -165,8 +165,8 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         address=_TEXT,
         name=_TEXT,
         language=_TEXT,
-        number=_NUMBER,
-        known_since=_MOMENT,
+        number={"type": ["integer", "null"]},
+        known_since=_MAYBE,
         subscriptions=_list(
             _object(
                 list=_TEXT,

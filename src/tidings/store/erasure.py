@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import idna
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from tidings.store import consent
@@ -26,11 +26,35 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
 
     Mail servers like to say the address in a refusal; a notice may have told of it.
     """
-    if connection.dialect.name == "sqlite":
-        # Else what is deleted stays legible in the free pages of the file.
-        connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
-    digest, pattern = forget(connection, subscriber)
-    _clear_notices(connection, pattern)
+    _erase(connection, _address(connection, subscriber), subscriber, now)
+
+
+def erase_address(connection: Connection, address: str, *, now: datetime) -> bool:
+    """`erase` for an address, on a list or not: it may have had a test, or left another tool. False: nothing is known.
+
+    Raises InputError for what is no address.
+    """
+    digest = consent.address_hash(address)
+    subscriber = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).scalar()
+    if subscriber is None and not is_known(connection, digest):
+        return False
+    _erase(connection, consent.normal_address(address), subscriber, now)
+    return True
+
+
+def is_known(connection: Connection, digest: str) -> bool:
+    """Whether anything is held of the hash of who is no subscriber."""
+    d = t.deliveries.c
+    tests = exists(select(1).where(d.subscriber.is_(None), d.address_hash == digest))
+    found = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.returns)]
+    found.append(exists(select(1).where(t.suppressions.c.hash == digest, t.suppressions.c.reason != ERASED)))
+    return any(connection.execute(select(one)).scalar_one() for one in [tests, *found])
+
+
+def _erase(connection: Connection, address: str, subscriber: int | None, now: datetime) -> None:
+    digest = consent.address_hash(address)
+    _take_out(connection, address, subscriber)
+    _clear_notices(connection, _pattern(address))
     # One for every list, in place of those that tell what was. Last: senders lock the deliveries first, then the
     # counter that this moves on.
     consent.lock(connection, [digest])
@@ -38,19 +62,26 @@ def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
     consent.suppress(connection, digest, "", ERASED, now)
 
 
-def forget(connection: Connection, subscriber: int) -> tuple[str, re.Pattern[str]]:
-    """Take out every row of a person, so that they may come anew; gives their hash, and what they were called."""
-    row = connection.execute(
-        select(t.subscribers.c.address, t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
-    ).one()
-    digest, pattern = row.address_hash, _pattern(row.address)
+def forget(connection: Connection, subscriber: int) -> None:
+    """Take out every row of a person, so that they may come anew. What suppresses them stays."""
+    _take_out(connection, _address(connection, subscriber), subscriber)
+
+
+def _address(connection: Connection, subscriber: int) -> str:
+    return str(connection.execute(select(t.subscribers.c.address).where(t.subscribers.c.id == subscriber)).scalar_one())
+
+
+def _take_out(connection: Connection, address: str, subscriber: int | None) -> None:
+    if connection.dialect.name == "sqlite":
+        # Else what is deleted stays legible in the free pages of the file.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
+    digest = consent.address_hash(address)
     connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
     connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
     connection.execute(update(t.returns).where(t.returns.c.address_hash == digest).values(address_hash="", text=""))
-    connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, row.address, row.address.casefold()])))
-    _clear_deliveries(connection, subscriber, digest, pattern)
+    connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, address, address.casefold()])))
+    _clear_deliveries(connection, subscriber, digest, _pattern(address))
     connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
-    return digest, pattern
 
 
 def _pattern(address: str) -> re.Pattern[str]:
@@ -63,10 +94,12 @@ def _pattern(address: str) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(form) for form in sorted(forms)), re.IGNORECASE)
 
 
-def _clear_deliveries(connection: Connection, subscriber: int, digest: str, pattern: re.Pattern[str]) -> None:
+def _clear_deliveries(connection: Connection, subscriber: int | None, digest: str, pattern: re.Pattern[str]) -> None:
     d, j = t.deliveries.c, t.journal.c
     # Tests and confirmations belong to no subscriber, and carry the address with them.
-    mine = or_(d.subscriber == subscriber, d.subscriber.is_(None) & (d.address_hash == digest))
+    mine: ColumnElement[bool] = d.subscriber.is_(None) & (d.address_hash == digest)
+    if subscriber is not None:
+        mine = or_(d.subscriber == subscriber, mine)
     for row in connection.execute(select(d.id, d.reason, d.receipt, d.via).where(mine)).all():
         texts = {"reason": row.reason, "receipt": row.receipt, "via": row.via}
         changed = {name: new for name, text in texts.items() if (new := pattern.sub(_INSTEAD, text)) != text}

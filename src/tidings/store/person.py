@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
+from tidings.store import consent
 from tidings.store import schema as t
 from tidings.store.kept import readers_of
 
@@ -17,12 +18,29 @@ def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
     person = connection.execute(select(t.subscribers).where(p.id == subscriber)).one_or_none()
     if person is None:
         raise KeyError(subscriber)
-    return {
+    who = {
         "address": person.address,
         "name": person.name,
         "language": person.language,
         "number": person.id,
         "known_since": _said(person.created),
+    }
+    return who | _rows_of(connection, subscriber, person.address_hash)
+
+
+def everything_of(connection: Connection, address: str) -> dict[str, Any]:
+    """The same for an address that may be on no list: what is held of its hash. Raises InputError for no address."""
+    p = t.subscribers.c
+    digest = consent.address_hash(address)
+    found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
+    if found is not None:
+        return everything_about(connection, found)
+    who = {"address": address, "name": "", "language": "", "number": None, "known_since": None}
+    return who | _rows_of(connection, None, digest)
+
+
+def _rows_of(connection: Connection, subscriber: int | None, digest: str) -> dict[str, Any]:
+    return {
         "subscriptions": _rows(
             connection,
             select(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber).order_by(t.subscriptions.c.list),
@@ -38,7 +56,7 @@ def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
         ),
         "consents": _rows(
             connection,
-            select(t.consents).where(t.consents.c.address_hash == person.address_hash).order_by(t.consents.c.id),
+            select(t.consents).where(t.consents.c.address_hash == digest).order_by(t.consents.c.id),
             at="at",
             list="list",
             what="what",
@@ -48,16 +66,16 @@ def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
         ),
         "suppressions": _rows(
             connection,
-            select(t.suppressions).where(t.suppressions.c.hash == person.address_hash).order_by(t.suppressions.c.list),
+            select(t.suppressions).where(t.suppressions.c.hash == digest).order_by(t.suppressions.c.list),
             list="list",
             reason="reason",
             at="at",
         ),
-        "mails": _mails(connection, subscriber, person.address_hash),
+        "mails": _mails(connection, subscriber, digest),
         "older_mails": _older(connection, subscriber),
         "returns": _rows(
             connection,
-            select(t.returns).where(t.returns.c.address_hash == person.address_hash).order_by(t.returns.c.id),
+            select(t.returns).where(t.returns.c.address_hash == digest).order_by(t.returns.c.id),
             at="at",
             list="list",
             kind="kind",
@@ -68,16 +86,19 @@ def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
     }
 
 
-def _mails(connection: Connection, subscriber: int, digest: str) -> list[dict[str, Any]]:
+def _mails(connection: Connection, subscriber: int | None, digest: str) -> list[dict[str, Any]]:
     """What was sent to them, oldest first, with the stories in it."""
     d, m, e, x = t.deliveries.c, t.mailings.c, t.editions.c, t.selections.c
+    mine: ColumnElement[bool] = d.subscriber.is_(None) & (d.address_hash == digest)
+    if subscriber is not None:
+        mine = or_(mine, d.subscriber == subscriber)
     query = (
         select(d.at, m.kind, e.schedule, e.number, d.list, d.purpose, d.state, d.reason, d.receipt, d.via, d.returned)
         .add_columns(d.selection, x.arrangement, d.details)
         .join_from(t.deliveries, t.mailings, m.id == d.mailing)
         .outerjoin(t.editions, e.id == m.edition)
         .outerjoin(t.selections, x.id == d.selection)
-        .where(or_(d.subscriber == subscriber, d.address_hash == digest))
+        .where(mine)
         .order_by(d.id)
     )
     rows = connection.execute(query).all()
@@ -101,7 +122,7 @@ def _mails(connection: Connection, subscriber: int, digest: str) -> list[dict[st
     ]
 
 
-def _older(connection: Connection, subscriber: int) -> list[dict[str, Any]]:
+def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any]]:
     """Editions they had whose deliveries `keep` has taken."""
     r, e, x, s = t.renditions.c, t.editions.c, t.selections.c, t.subscriptions.c
     lists = connection.execute(select(s.list).where(s.subscriber == subscriber)).scalars().all()
