@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, select
@@ -24,6 +24,7 @@ _SKIPPED = {
     "expired": "the story had expired",
     "nothing_for_reader": "nothing in it was for this reader: other topics, no translation, or had it all before",
     "other_list": "they got the same edition through another list",
+    "paused": "they had asked for a pause; what came out meanwhile goes to them with the first edition after it",
     "withdrawn": "a story in it was withdrawn",
 }
 
@@ -31,6 +32,7 @@ _STOPPED: dict[str, str] = {
     Returned.HARD: "the address does not exist, or refuses for good",
     Returned.SOFT: "it bounced on too many days",
     Returned.COMPLAINT: "they called a mail spam",
+    "blocked": "it had bounced, or was barred, in the tool from which readers were imported",
 }
 
 
@@ -47,6 +49,8 @@ def explain(
             return [
                 "This address was erased at the person's wish; only its hash is kept, so that nobody mails it again."
             ]
+        if away := list(_away(connection, digest, _STOPPED | {"unsubscribed": "they left"}, show)):
+            return away
         raise InputError(f"nobody with the address {address} is known here, and nothing was ever sent to it")
     for one in subscribers.subscriptions(connection, address=address):
         lines.append(_subscription(newsroom, one, show))
@@ -60,15 +64,21 @@ def explain(
     stopped = pauses.holding(connection)
     back = returns.of_deliveries(connection, [entry.id for entry in entries])
     lines += [_entry(entry, stopped, back.get(entry.id, []), show) for entry in entries]
-    for name, (why, when) in consent.suppressions_of(connection, digest).items():
-        if why in _STOPPED:
-            where = f"The list {name} never writes" if name else "No list writes"
-            lines.append(f"{where} to them again since {show(when)}: {_STOPPED[why]}.")
+    lines += _away(connection, digest, _STOPPED, show)
     if story is not None and not entries:
         lines += _never(connection, newsroom, story, subscriber, address)
     elif not entries:
         lines.append("Nothing was ever addressed to them.")
     return lines
+
+
+def _away(
+    connection: Connection, digest: str, words: Mapping[str, str], show: Callable[[datetime], str]
+) -> Iterator[str]:
+    for name, (why, when) in consent.suppressions_of(connection, digest).items():
+        if why in words:
+            where = f"The list {name} never writes" if name else "No list writes"
+            yield f"{where} to them again since {show(when)}: {words[why]}."
 
 
 def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Callable[[datetime], str]) -> str:
