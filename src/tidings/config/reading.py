@@ -14,7 +14,7 @@ from tidings.config.yamltext import Node, read_text, read_yaml
 from tidings.model.problem import Problem
 
 MAIN = "tidings.yaml"
-SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key")
+SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
 _MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")
 _SHORTEST = 4
 """Letters: a shorter value protects nothing, and taking it out of every line would make them unreadable."""
