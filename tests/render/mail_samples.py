@@ -23,7 +23,7 @@ WAY_OUT = "https://news.example.org/unsubscribe/k1." + "a" * 90
 READER = Personal(
     "Айгүл <b>",
     WAY_OUT,
-    "https://news.example.org/preferences/k2.bb",
+    "https://news.example.org/preferences/k2.bb?a=1&b=2",
     "https://news.example.org/archive/d/7/en?a=1&b=2",
 )
 SITE = MailSite(

@@ -62,9 +62,9 @@ def test_every_line_is_short_and_ends_in_crlf() -> None:
 
 def test_personal_parts_are_escaped_in_html_and_plain_in_text() -> None:
     text, html = parts(message(DOCUMENT, SELECTION))
-    assert READER.view_url in text
-    assert READER.view_url.replace("&", "&amp;") in html
-    assert READER.view_url not in html
+    assert READER.preferences_url in text
+    assert READER.preferences_url.replace("&", "&amp;") in html
+    assert READER.preferences_url not in html
 
 
 def test_an_empty_part_takes_its_line_with_it() -> None:

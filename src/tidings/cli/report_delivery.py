@@ -21,6 +21,7 @@ from rich.text import Text
 from tidings.cli.app import console, errors
 from tidings.pipeline.handing import Delivered
 from tidings.runtime.newsroom import Runtime
+from tidings.runtime.tick import Ticked, bring_archive
 from tidings.store import ledger
 
 FAILED = ("rejected", "in_doubt", "quarantined")
@@ -67,6 +68,8 @@ def sending(runtime: Runtime) -> Iterator[None]:
 
 def deliver(runtime: Runtime, only: int | None = None) -> None:
     """Send what is due, or one mailing alone, and report it."""
+    if only is None:
+        bring_archive(runtime, Ticked(runtime.now()))
     with sending(runtime):
         done = runtime.deliver(only)
     report_delivered(done)

@@ -10,6 +10,7 @@ import typer
 
 from tidings.cli.app import Json, app, console, errors, opened, place, print_json
 from tidings.model.errors import RefusedError
+from tidings.pipeline.archive import publish_archive
 from tidings.pipeline.collect import collect
 from tidings.pipeline.publish import publish
 from tidings.runtime.check import check_newsroom
@@ -88,10 +89,13 @@ def build() -> None:
             reached = clock.read_clock(connection)
         now = max(now, reached) if reached else now
         collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url)
-        done = publish(runtime.store, runtime.newsroom, now=now)
+        pages = publish(runtime.store, runtime.newsroom, now=now)
+        archive = publish_archive(runtime.store, runtime.newsroom, now=now, force=True)
+        written, removed = len(pages.written + archive.written), len(pages.removed + archive.removed)
         for problem in collected.problems:
             errors.print(str(problem), markup=False)
-        console.print(f"public/: {len(done.written)} written, {len(done.removed)} removed, {done.unchanged} unchanged.")
+        unchanged = pages.unchanged + archive.unchanged
+        console.print(f"public/: {written} written, {removed} removed, {unchanged} unchanged.")
 
 
 @app.command()

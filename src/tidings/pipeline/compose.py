@@ -24,7 +24,7 @@ from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import candidates, is_note, stories_of
-from tidings.store import editions, ledger, restored, schedules, subscribers
+from tidings.store import archives, editions, ledger, restored, schedules, subscribers
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.items import items_version, load_items
@@ -194,6 +194,7 @@ class Composer:
         with self.store.write() as connection:
             editions.wipe(connection, edition.id)
             request = editions.request_of(connection, edition.id)
+            numbers = self._archive_numbers(connection, edition, schedule)
         with self.store.read() as connection:
             edit = self.edit(
                 connection,
@@ -208,7 +209,7 @@ class Composer:
         groups = {id(group): group for one in addressed for group in groups_of(one)}
         rendered: list[Rendered] = []
         try:
-            rendered = self.render_groups(edit, groups.values(), edition)
+            rendered = self.render_groups(edit, groups.values(), edition, numbers)
             holds = self._holds(schedule, rendered, request)
             write_frozen(self.store, edition, addressed, rendered, now, urgent=schedule.is_urgent)
         except (InputError, ValueError) as error:
@@ -237,8 +238,19 @@ class Composer:
             holds.append(Hold(HoldReason.APPROVAL, f"waits for {', '.join(schedule.approval.by)}"))
         return holds
 
-    def render_groups(self, edit: Edit, groups: Iterable[Group], edition: Edition) -> list[Rendered]:
-        """Every rendition that these sets of readers need. Pure but for reading templates."""
+    def _archive_numbers(self, connection: Connection, edition: Edition, schedule: Schedule) -> dict[str, int]:
+        """The numbers under which public lists archive an edition. Given before it is rendered: its mails name them."""
+        lists = dict.fromkeys(part.list for part in schedule.deliver if isinstance(part, ListDelivery))
+        public = [name for name in lists if self.newsroom.lists[name].public]
+        return {name: archives.number_on(connection, name, edition.id, edition.number) for name in public}
+
+    def render_groups(
+        self, edit: Edit, groups: Iterable[Group], edition: Edition, numbers: Mapping[str, int] | None = None
+    ) -> list[Rendered]:
+        """Every rendition that these sets of readers need. Pure but for reading templates.
+
+        `numbers`: those of the lists that archive it.
+        """
         found: dict[tuple[str, str, str], dict[str, Group]] = {}
         for group in groups:
             key = (group.outlet, group.selection.language, group.story)
@@ -250,7 +262,8 @@ class Composer:
                 rendered.append(self._render_post(edit, edition, name, outlet, language, story, members))
             else:
                 part = next(p for p in edit.schedule.deliver if isinstance(p, ListDelivery) and p.list == name)
-                rendered.append(self.mail.render(edit, edition, part, outlet, language, story, members))
+                number = (numbers or {}).get(name)
+                rendered.append(self.mail.render(edit, edition, part, outlet, language, story, members, number))
         return rendered
 
     def _render_post(

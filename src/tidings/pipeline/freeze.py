@@ -11,7 +11,7 @@ from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition
 from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Group
 from tidings.pipeline.rendered import Rendered
-from tidings.store import crowds, editions, ledger
+from tidings.store import archives, crowds, editions, ledger
 from tidings.store.editions import Shown
 from tidings.store.engine import Store
 
@@ -36,6 +36,8 @@ def write_frozen(
                 shown = _shown(one.groups[key])
                 selection = editions.freeze_selection(connection, rendition, key, arrangement, shown)
                 selections[key] = (rendition, selection)
+            if one.whole is not None:
+                editions.freeze_selection(connection, rendition, archives.WHOLE, one.whole, [])
     with store.write() as connection:
         mailing = ledger.mailing(
             connection,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from PIL import Image
@@ -14,9 +14,11 @@ from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition
 from tidings.model.item import Item, Media
+from tidings.model.selection import Selection
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.address import Edit, Group
 from tidings.pipeline.rendered import Rendered
+from tidings.pipeline.select import Wish, choose
 from tidings.render.digest import Arrangement, arrange, render_document
 from tidings.render.fragments import Document
 from tidings.render.gates import judge
@@ -24,9 +26,13 @@ from tidings.render.headers import MailHeaders
 from tidings.render.mailview import MailEdition, MailList, MailSite
 from tidings.render.mime import Compiled, compile_document
 from tidings.render.personal import Personal
+from tidings.render.site import archive_path
 from tidings.render.stencil import Stencil
 from tidings.render.templates import MailTemplates
+from tidings.store.archives import part_of
 
+_NO_BUDGET = 2**40
+"""A page in the archive may be as long as it is."""
 _SAMPLE = 2**40
 """A subscriber number longer than any real one, for the gates: they judge the largest message."""
 
@@ -49,9 +55,15 @@ class MailRoom:
         language: str,
         story: str,
         members: Mapping[str, Group],
+        number: int | None = None,
     ) -> Rendered:
-        """Freeze one document for all sets of readers of a list in a language, and judge the largest of them."""
+        """Freeze one document for all sets of readers of a list in a language, and judge the largest of them.
+
+        `number`: under which the list archives the edition, if it does.
+        """
         selections = [group.selection for group in members.values()]
+        whole = self._whole(edit, part, language, story, selections) if number is not None else None
+        shown = [*selections, whole] if whole is not None else selections
         document = render_document(
             templates=self.templates,
             template=part.template,
@@ -63,11 +75,12 @@ class MailRoom:
                 title=edit.schedule.heading(language, self.newsroom.site.languages[0]),
                 number=edition.number,
                 date=edition.starts,
+                url=self._archive_url(part.list, number, edition, language, story) if whole is not None else "",
             ),
             language=language,
-            items=_distinct(item for s in selections for item in (*s.leading, *s.items, *s.titles)),
-            notes=_distinct(item for s in selections for item in s.notes),
-            corrections=_distinct(item for s in selections for item in s.corrections),
+            items=_distinct(item for s in shown for item in (*s.leading, *s.items, *s.titles)),
+            notes=_distinct(item for s in shown for item in s.notes),
+            corrections=_distinct(item for s in shown for item in s.corrections),
             topic_labels=self.topic_labels(language),
         )
         arranged = {key: arrange(document, group.selection, templates=self.templates) for key, group in members.items()}
@@ -86,7 +99,22 @@ class MailRoom:
             members,
             tuple(f"{part.list} ({language}): {failure.detail}" for failure in failures),
             max(len(arrangement.shortened) for arrangement in arranged.values()),
+            arrange(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json() if whole else None,
         )
+
+    def _whole(
+        self, edit: Edit, part: ListDelivery, language: str, story: str, selections: Sequence[Selection]
+    ) -> Selection | None:
+        """All that the edition itself holds in a language, as for a reader of every topic; None if that is nothing."""
+        if story:
+            return selections[0] if any(one.key == story for one in edit.stories) else None
+        wish = Wish(language, tuple(self.newsroom.lists[part.list].fallback), frozenset(), part.list)
+        chosen = choose(edit.stories, wish, edit.schedule.select, notes=edit.notes).selection
+        return chosen if chosen.stories else None
+
+    def _archive_url(self, list_name: str, number: int | None, edition: Edition, language: str, story: str) -> str:
+        part = part_of(edition.stories, story) if story else 0
+        return f"{self.newsroom.site.url}{archive_path(list_name, number or 0, language, part)}"
 
     def site(self, language: str) -> MailSite:
         """What templates see of the site."""
@@ -179,6 +207,7 @@ class MailRoom:
             list_id=f"{list_name}.{domain}",
             list_title=settings.name.get(self.newsroom.site.languages[0]),
             unsubscribe_mailto=settings.unsubscribe_mailto or "",
+            archive=f"{self.newsroom.site.url}{archive_path(list_name)}" if settings.public else "",
             feedback_id=self._feedback_id(schedule, list_name, sender),
         )
         some = Personal(name="x" if named else "", unsubscribe_url="x")

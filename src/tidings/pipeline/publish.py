@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ class Published:
     unchanged: int = 0
 
 
-class _Memory:
+class Memory:
     """What this process rendered from what, so that one new item does not render thousands of others again."""
 
     def __init__(self, configuration: str) -> None:
@@ -62,7 +62,7 @@ class _Memory:
             self._kept[one.path] = (one.basis, etag)
 
 
-_remembered: WeakKeyDictionary[Store, _Memory] = WeakKeyDictionary()
+_remembered: WeakKeyDictionary[Store, Memory] = WeakKeyDictionary()
 
 
 def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> Published:
@@ -72,7 +72,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
     asks again; the other order would leave readers with old bytes for good.
     """
     public = newsroom.public
-    with _alone(public):
+    with alone(public):
         with store.read() as connection:
             known = _ours(store_documents.load_documents(connection))
             identity = store_documents.find_identity(connection)
@@ -80,7 +80,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             configuration = _key(newsroom)
             current = Stamp(f"{configuration}.{items_version(connection)}", next_out(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
-            if fresh and not force and all(_stands(public, document) for document in known.values()):
+            if fresh and not force and all(stands(public, document) for document in known.values()):
                 return Published(unchanged=len(known))
             items = load_items(connection, include_gone=True)
         if identity is None:
@@ -90,19 +90,22 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
         files = wanted_files(newsroom, items, identity, now, logo_size=size)
         memory = _remembered.get(store)
         if memory is None or force or memory.configuration != configuration:
-            memory = _remembered[store] = _Memory(configuration)
-        return _bring(store, newsroom, known, files, now, current, memory)
+            memory = _remembered[store] = Memory(configuration)
+        published, complete = bring(store, newsroom, known, files, now, memory)
+        with store.write() as connection:
+            store_documents.save_stamp(connection, current if complete else None)
+        return published
 
 
-def _bring(
+def bring(
     store: Store,
     newsroom: Newsroom,
     known: dict[str, Document],
-    wanted: Iterator[Wanted],
+    wanted: Iterable[Wanted],
     now: datetime,
-    stamp: Stamp,
-    memory: _Memory,
-) -> Published:
+    memory: Memory,
+) -> tuple[Published, bool]:
+    """Make files of `known` paths what is wanted, under the lock; returns what was done, and whether all is there."""
     public = newsroom.public
     written: list[str] = []
     changed: list[Document] = []
@@ -112,14 +115,14 @@ def _bring(
         for one in wanted:
             before = known.get(one.path)
             kept.add(one.path)
-            if before is not None and before.etag == memory.etag(one) and _stands(public, before):
+            if before is not None and before.etag == memory.etag(one) and stands(public, before):
                 unchanged += 1
                 continue
             content = b"" if one.media else one.render()
             etag = _etag_of_media(one.media) if one.media else _etag(content)
             memory.keep(one, etag)
             document = before if before and before.etag == etag else Document(one.path, etag, _moment(now, before))
-            if document is before and _stands(public, document):
+            if document is before and stands(public, document):
                 unchanged += 1
             elif _write(public, document, one, content, newsroom.root):
                 written.append(one.path)
@@ -137,14 +140,14 @@ def _bring(
     removed = sorted(set(known) - kept)
     for path in removed:
         _remove(public, path)
-    with store.write() as connection:
-        store_documents.forget_documents(connection, removed)
-        store_documents.save_stamp(connection, stamp if complete else None)
-    return Published(tuple(sorted(written)), tuple(removed), unchanged)
+    if removed:
+        with store.write() as connection:
+            store_documents.forget_documents(connection, removed)
+    return Published(tuple(sorted(written)), tuple(removed), unchanged), complete
 
 
 @contextmanager
-def _alone(public: Path) -> Iterator[None]:
+def alone(public: Path) -> Iterator[None]:
     """One publisher at a time on this machine: an older view must not overwrite a newer one."""
     public.mkdir(parents=True, exist_ok=True)
     with (public / ".lock").open("w") as file:
@@ -181,7 +184,7 @@ def _moment(now: datetime, before: Document | None) -> datetime:
     return moment if before is None else max(moment, before.modified + _SECOND)
 
 
-def _stands(public: Path, document: Document) -> bool:
+def stands(public: Path, document: Document) -> bool:
     """Whether the file is there as we wrote it: by size and by the time that we gave it."""
     path = public / document.path
     length = int(document.etag.rpartition("-")[2], 16)

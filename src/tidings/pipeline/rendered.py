@@ -23,6 +23,8 @@ class Rendered:
     groups: Mapping[str, Group]
     failures: tuple[str, ...] = ()
     shortened: int = 0
+    whole: Mapping[str, Any] | None = None
+    """The arrangement that the archive shows: all of the edition's stories. None where it is not archived."""
 
     def raw(self) -> bytes:
         """The bytes that are stored."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -59,7 +59,7 @@ def _mark(address: str) -> str:
 
 def silent_until(edition: Edition, schedule: Schedule) -> datetime:
     """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
-    ahead = schedule.approval.ahead if schedule.approval is not None else edition.starts - edition.starts
+    ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
     return edition.starts if edition.starts > edition.cut else edition.cut + ahead
 
 

@@ -73,7 +73,7 @@ def render_document(
     """
     labels = topic_labels or {}
     day = format_date(edition.date, language, site.zone)
-    edition_view = EditionView(edition.name, edition.title, edition.number, day)
+    edition_view = EditionView(edition.name, edition.title, edition.number, day, edition.url)
     context = mail_context(site, list, edition_view, language)
     views = {
         item.id: item_view(item, language=language, zone=site.zone, topic_labels=labels)

@@ -82,7 +82,7 @@ class _Extras:
         return entry
 
 
-class _RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
+class RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
     """feedgen 1.0.0 writes an Atom entry's links with nothing but href (#135); and it knows no xml:lang of an entry."""
 
     language = ""
@@ -129,8 +129,8 @@ def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> An
     return builder
 
 
-def _add_entry(entry: Entry, ending: Literal["rss", "atom"]) -> _RepairedEntry:
-    node = _RepairedEntry()
+def _add_entry(entry: Entry, ending: Literal["rss", "atom"]) -> RepairedEntry:
+    node = RepairedEntry()
     node.language = entry.language
     node.id(entry.id)
     node.title(entry.title or entry.url)

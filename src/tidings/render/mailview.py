@@ -60,22 +60,27 @@ class MailList:
 
 @dataclass(frozen=True, slots=True)
 class MailEdition:
-    """The edition: `name` is `SCHEDULE/NUMBER`, `title` the schedule's, `date` an aware UTC datetime."""
+    """The edition: `name` is `SCHEDULE/NUMBER`, `title` the schedule's, `date` an aware UTC datetime.
+
+    `url` is its page in the archive, the same for every reader; '' where it has none.
+    """
 
     name: str
     title: str
     number: int
     date: datetime
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EditionView:
-    """`edition` in templates; `date` is in the reader's words."""
+    """`edition` in templates; `date` is in the reader's words, `url` its page in the archive or ''."""
 
     name: str
     title: str
     number: int
     date: str
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ SLOT: Final = re.compile(r"@@tidings\.((?:if|end)\.)?([a-z_]+)@@")
 LEFTOVER: Final = re.compile(r"(?:@|%40){2}tidings\.", re.IGNORECASE)
 READER_PARTS: Final = ("name", "unsubscribe_url", "preferences_url", "view_url")
 SELECTION_PARTS: Final = ("subject", "preheader")
-PARTS: Final = READER_PARTS + SELECTION_PARTS
+ARCHIVE_PARTS: Final = ("archive_url", "subscribe_url")
+"""What only the page in the archive has, where nothing is any reader's."""
+PARTS: Final = READER_PARTS + SELECTION_PARTS + ARCHIVE_PARTS
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

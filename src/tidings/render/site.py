@@ -83,3 +83,10 @@ def feed_path(language: str, name: str, ending: str) -> str:
 def page_path(language: str, slug: str = "") -> str:
     """The path of a language's front page or of an item's page, without a slash in front, with one at the end."""
     return f"{language}/{slug}/" if slug else f"{language}/"
+
+
+def archive_path(list_name: str, number: int = 0, language: str = "", part: int = 0) -> str:
+    """The path of a list's archive, or of one of its editions in a language; `part` counts mails of single stories."""
+    if not number:
+        return f"archive/{list_name}/{language}/" if language else f"archive/{list_name}/"
+    return f"archive/{list_name}/{number}/{language}" + (f"/{part}" if part else "")

@@ -14,7 +14,8 @@ from tidings.config.schedule import Schedule
 from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
-from tidings.pipeline import notices
+from tidings.pipeline import notices, review
+from tidings.pipeline.archive import publish_archive
 from tidings.pipeline.collect import Collected, collect
 from tidings.pipeline.compose import Composed
 from tidings.pipeline.handing import Delivered
@@ -68,6 +69,8 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
         if composed is not None:
             done.composed.append(composed)
     open_and_close(runtime, now)
+    if public:
+        bring_archive(runtime, done)
     retain(runtime.store, runtime.newsroom.keep, now)
     done.told = tell(runtime, now)
     with runtime.store.write() as connection:
@@ -126,11 +129,23 @@ def bring_public(runtime: Runtime, done: Ticked) -> None:
     try:
         done.published = publish(runtime.store, runtime.newsroom, now=done.now)
     except InputError as error:
-        done.unpublished = str(error)
-        key = f"pages:{hashlib.sha256(done.unpublished.encode()).hexdigest()[:16]}:{done.now.date()}"
-        with runtime.store.write() as connection:
-            text = f"Pages and feeds stay as they are: {error}"
-            notices.tell(connection, key, "refused", text, done.now)
+        unpublished(runtime, done, error)
+
+
+def bring_archive(runtime: Runtime, done: Ticked) -> None:
+    """What is being sent stands in the archive before the first mail that links it goes."""
+    try:
+        publish_archive(runtime.store, runtime.newsroom, now=done.now)
+    except InputError as error:
+        unpublished(runtime, done, error)
+
+
+def unpublished(runtime: Runtime, done: Ticked, error: InputError) -> None:
+    """Note why pages stay as they are."""
+    done.unpublished = str(error)
+    key = f"pages:{hashlib.sha256(done.unpublished.encode()).hexdigest()[:16]}:{done.now.date()}"
+    with runtime.store.write() as connection:
+        notices.tell(connection, key, "refused", f"Pages and feeds stay as they are: {error}", done.now)
 
 
 def rename_outlets(runtime: Runtime) -> None:
@@ -249,17 +264,12 @@ def open_and_close(runtime: Runtime, now: datetime) -> None:
             and schedule.approval is not None
             and schedule.approval.silence == "send"
             and reasons == {HoldReason.APPROVAL}
-            and silent_until(edition, schedule.approval.ahead) <= now
+            and review.silent_until(edition, schedule) <= now
         ):
             sending.append(runtime.composer.release(edition, now, "silence"))
     with runtime.store.write() as connection:
         for edition in sending:
             runtime.composer.open_or_close(connection, edition, now)
-
-
-def silent_until(edition: Edition, ahead: timedelta) -> datetime:
-    """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
-    return edition.starts if edition.starts > edition.cut else edition.cut + ahead
 
 
 def resume_composing(runtime: Runtime, now: datetime) -> None:

@@ -282,6 +282,9 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
     connection.execute(update(t.suppressions).where(u.list == was, u.hash.not_in(left)).values(list=name))
     connection.execute(delete(t.suppressions).where(u.list == was))
     connection.execute(update(t.consents).where(t.consents.c.list == was).values(list=name))
+    numbers = select(t.archives.c.number).where(t.archives.c.list == name)
+    moved = (t.archives.c.list == was) & t.archives.c.number.not_in(numbers)
+    connection.execute(update(t.archives).where(moved).values(list=name))
 
 
 def set_marks(connection: Connection) -> None:

@@ -26,6 +26,7 @@ from tidings.render.i18n import format_datetime, language_name, text_direction
 from tidings.render.pages import Frame, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview import Previewed, preview_edition
+from tidings.runtime.tick import Ticked, bring_archive
 from tidings.store import editions
 from tidings.store.review import audience, frozen_mark
 
@@ -142,6 +143,8 @@ class _Review:
                 return self.shown(words.gettext("It was made anew meanwhile. Please look at it once more."), 409)
             act = runtime.composer.release if what == "release" else runtime.composer.cancel
             act(edition, runtime.now(), reviewer)
+            # What goes at once links its page in the archive.
+            bring_archive(runtime, Ticked(runtime.now()))
         except RefusedError:
             return self.shown()
         except InputError:

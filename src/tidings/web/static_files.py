@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -28,6 +29,13 @@ _FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml"})
 _ACTIVE = frozenset({"text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"})
 """Media that a browser would run in our name."""
 
+ARCHIVE = "archive/"
+_EDITION_POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' https: http: data:; form-action 'none';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+"""A mail brings its styles with it."""
+
 FEED_AGE = 1800
 PAGE_AGE = 300
 STYLE_AGE = 86_400
@@ -45,6 +53,9 @@ def static_endpoint(store: Store, public: Path) -> Callable[[Request], Response]
         name = path + "index.html" if path == "" or path.endswith("/") else path
         with store.read() as connection:
             document = documents.find_document(connection, name)
+            if document is None and name.startswith(ARCHIVE):
+                # An edition's address has no slash at its end, and is in mails.
+                document = documents.find_document(connection, f"{name}/index.html")
             withdrawn = _page(name) and documents.is_withdrawn(connection, *_page(name))
             onward = document is None and documents.find_document(connection, f"{name}/index.html") is not None
             missing = documents.find_document(connection, "404.html") if document is None else None
@@ -75,6 +86,8 @@ def _respond(request: Request, public: Path, document: Document, status: int) ->
         headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
     if not media:
         headers["Vary"] = "Accept-Encoding"
+    if re.match(r"archive/[^/]+/\d+/", document.path):
+        headers["Content-Security-Policy"] = _EDITION_POLICY
     packed = path.with_name(path.name + ".gz")
     use_gzip = not media and _accepts_gzip(request.headers.get("accept-encoding", "")) and packed.is_file()
     headers["ETag"] = f'"{document.etag}-gzip"' if use_gzip else f'"{document.etag}"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tidings.store.columns import EPOCH, Moment, RowId
 from tidings.store.schema.base import metadata
 from tidings.store.schema.content import (
+    archives,
     documents,
     editions,
     facts,
@@ -35,6 +36,7 @@ __all__ = [
     "Moment",
     "RowId",
     "addresses",
+    "archives",
     "consents",
     "deliveries",
     "documents",

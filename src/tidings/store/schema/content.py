@@ -129,6 +129,16 @@ editions = Table(
     sqlite_autoincrement=True,
 )
 
+archives = Table(
+    "archives",
+    metadata,
+    Column("list", String, primary_key=True),
+    Column("number", Integer, primary_key=True, comment="of the edition on this list, whichever schedule made it"),
+    Column("edition", RowId, nullable=False),
+    UniqueConstraint("edition", "list"),
+    comment="Where an edition stands in the archive of a public list; fixed when it is frozen.",
+)
+
 uses = Table(
     "uses",
     metadata,

@@ -27,6 +27,17 @@ def upgrade() -> None:
         comment="One row an address, subscriber or not: the lock of consent.",
     )
     op.create_table(
+        "archives",
+        sa.Column("list", sa.String(), nullable=False),
+        sa.Column(
+            "number", sa.Integer(), nullable=False, comment="of the edition on this list, whichever schedule made it"
+        ),
+        sa.Column("edition", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("list", "number", name=op.f("pk_archives")),
+        sa.UniqueConstraint("edition", "list", name=op.f("uq_archives_edition_list")),
+        comment="Where an edition stands in the archive of a public list; fixed when it is frozen.",
+    )
+    op.create_table(
         "consents",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("address_hash", sa.String(), nullable=False),

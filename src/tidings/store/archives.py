@@ -1,0 +1,84 @@
+"""Sent editions of public lists: their numbers, and which frozen bytes the archive shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, func, insert, or_, select
+
+from tidings.model.edition import EditionState
+from tidings.store import schema as t
+
+WHOLE = "whole"
+"""Key of the selection that holds all of an edition's stories, whatever topics anybody chose. Nobody is sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """One frozen document of a sent edition. `part` is 0, or counts the stories of an edition of single stories."""
+
+    list: str
+    number: int
+    part: int
+    edition: int
+    language: str
+    rendition: int
+    selection: int
+    digest: str
+    at: datetime
+
+
+def number_on(connection: Connection, list_name: str, edition: int, number: int) -> int:
+    """The number of an edition on a list, given at the first call: the schedule's own unless that is taken.
+
+    Where several schedules serve a list, numbers go on counting.
+    """
+    a = t.archives.c
+    mine = select(a.number).where(a.list == list_name, a.edition == edition)
+    known = connection.execute(mine).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    highest = connection.execute(select(func.max(a.number)).where(a.list == list_name)).scalar_one() or 0
+    given = max(number, highest + 1)
+    connection.execute(insert(t.archives).values(list=list_name, number=given, edition=edition))
+    return given
+
+
+def sent(connection: Connection, lists: Collection[str]) -> list[Archived]:
+    """Every document of which sending has begun and that is neither held nor cancelled, newest first."""
+    a, e, r, s, m = t.archives.c, t.editions.c, t.renditions.c, t.selections.c, t.mailings.c
+    opened = exists(select(1).where(m.edition == e.id, m.open.is_(True)))
+    d = t.deliveries.c
+    begun = exists(
+        select(1)
+        .select_from(t.deliveries.join(t.mailings, m.id == d.mailing))
+        .where(m.edition == e.id, d.list == a.list, d.attempts > 0)
+    )
+    query = (
+        select(a.list, a.number, e.id, e.stories, e.starts, r.language, r.id, r.story, r.digest, s.id)
+        .join_from(t.archives, t.editions, e.id == a.edition)
+        .join(t.renditions, (r.edition == e.id) & (r.outlet == "list:" + a.list))
+        .join(t.selections, (s.rendition == r.id) & (s.key == WHOLE))
+        .where(
+            a.list.in_(list(lists)),
+            or_(e.state == EditionState.DONE, (e.state == EditionState.SENDING) & or_(opened, begun)),
+        )
+        .order_by(a.list, a.number.desc(), r.language, r.id)
+    )
+    return [
+        Archived(row[0], row[1], part_of(row[3], row[7]), row[2], row[5], row[6], row[9], row[8], row[4])
+        for row in connection.execute(query)
+    ]
+
+
+def part_of(stories: Collection[str], story: str) -> int:
+    """Where a story that is a mail of its own stands in its edition, from 1; 0 for a digest."""
+    return 1 + list(stories).index(story) if story in stories else 0
+
+
+def withdrawn(connection: Connection) -> dict[str, str]:
+    """Why each withdrawn item was, by its id."""
+    i = t.items.c
+    return {row[0]: row[1] for row in connection.execute(select(i.id, i.withdrawn).where(i.withdrawn != ""))}
