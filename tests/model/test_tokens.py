@@ -76,3 +76,14 @@ def test_no_mutated_return_path_is_accepted() -> None:
         assert mutated == token or keys.delivery_of(mutated) is None
     for junk in ("", "a" * 24, "=" * 24, token[:-1], token + "a", "é" * 24):
         assert keys.delivery_of(junk) is None
+
+
+@pytest.mark.slow
+def test_a_million_mutated_return_paths() -> None:
+    keys = Keys.generate()
+    token = keys.return_path("b@x.org")(17).partition("+")[2].partition("@")[0]
+    rng = random.Random(20261125)
+    for _ in range(1_000_000):
+        place = rng.randrange(len(token))
+        mutated = token[:place] + rng.choice("abcdefghijklmnopqrstuvwxyz234567") + token[place + 1 :]
+        assert mutated == token or keys.delivery_of(mutated) is None
