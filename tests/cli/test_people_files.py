@@ -24,13 +24,13 @@ def test_refused_lines_are_mended_and_imported(world: World, run: Run, tmp_path:
     path, bad = tmp_path / "odd.csv", tmp_path / "bad.csv"
     path.write_text(ODD, encoding="utf-8")
     foreseen = run("subscribers", "import", str(path), "--list", "digest", "--dry-run")
-    assert foreseen.code == 1 and "Nothing was changed. Would be: 2 added, 2 lines refused." in foreseen.out
+    assert foreseen.code == 1 and "Nothing was changed. Would be: 2 added, 2 refused." in foreseen.out
     assert f"{path}: line 3: 'not an address' is no e-mail address" in foreseen.err
     assert "columns that are not taken: Phone" in foreseen.err
     assert run("subscribers", "export", "--state", "all").ok().out.count("\n") == 1
 
     done = run("subscribers", "import", str(path), "--list", "digest", "--refused", str(bad))
-    assert done.code == 1 and "2 added, 2 lines refused." in done.out and "line 3" not in done.err
+    assert done.code == 1 and "2 added, 2 refused." in done.out and "line 3" not in done.err
     with bad.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["Name", "E-Mail", "Phone", "Topics", "reason"]

@@ -123,7 +123,7 @@ _WORDS = {
     DUPLICATE: "twice in the file",
     str(Fate.LEFT): "left before (not brought back)",
     str(Fate.SUPPRESSED): "suppressed",
-    REFUSED: "lines refused",
+    REFUSED: "refused",
 }
 
 

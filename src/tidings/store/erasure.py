@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import idna
-from sqlalchemy import ColumnElement, Connection, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from tidings.store import consent
@@ -19,6 +19,8 @@ from tidings.store.engine import Store
 ERASED = "erased"
 """Reason of the suppression that stays."""
 _INSTEAD = "[erased]"
+_WITH_ADDRESS = [table for table in t.metadata.sorted_tables if "address" in table.c and table is not t.subscribers]
+"""What waits under an address in plain, such as a request to subscribe that nobody has answered yet."""
 
 
 def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
@@ -80,6 +82,8 @@ def _take_out(connection: Connection, address: str, subscriber: int | None) -> N
     connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
     connection.execute(update(t.returns).where(t.returns.c.address_hash == digest).values(address_hash="", text=""))
     connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, address, address.casefold()])))
+    for table in _WITH_ADDRESS:
+        connection.execute(delete(table).where(func.lower(table.c.address) == address.lower()))
     _clear_deliveries(connection, subscriber, digest, _pattern(address))
     connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
 
