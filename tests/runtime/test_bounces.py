@@ -29,6 +29,7 @@ from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
 from tidings.config.bounces import BounceMailbox
 from tidings.model.errors import RefusedError
 from tidings.pipeline.track.inbound import Heard
+from tidings.runtime.bounce_lmtp import LARGEST
 from tidings.runtime.bounce_mailbox import MailboxError, look
 from tidings.runtime.bounces import Ears
 from tidings.store import schema as t
@@ -73,7 +74,8 @@ def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there
     ears.listen()
     try:
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
-        assert _hand(port, "bounces@example.org") == (250, b"2.0.0 ignored")
+        assert _hand(port, "bounces@example.org", b"X: " + b"x" * 100_000 + b"\r\n\r\nx") == (250, b"2.0.0 ignored")
+        assert _hand(port, "bounces@example.org", (b"x" * 998 + b"\r\n") * (LARGEST // 1000 + 1))[0] == 552
         assert _hand(port, "eve@example.org")[0] == 550
         with pytest.raises(RefusedError, match="lmtp"):
             Ears(desk.runtime, lambda: None).listen()

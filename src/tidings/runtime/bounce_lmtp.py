@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidings.model.errors import RefusedError
 from tidings.pipeline.track.inbound import Heard
 
-LARGEST = 10 << 20
+LARGEST = 4 << 20
 """Bytes of a message; more is not looked at either way, but a bounce may bring a whole mail back."""
 log = logging.getLogger("tidings.bounces")
 
@@ -71,6 +71,11 @@ class BounceListener:
         return "\r\n".join([f"250 2.0.0 {said}"] * len(recipients))
 
 
+class _Lmtp(LMTP):
+    # Bounces bring mails of others back, and some of these have lines beyond RFC 5321 §4.5.3.1.6.
+    line_length_limit = 1 << 20
+
+
 class _Controller(Controller):
     """On a socket that listens already: a taken port is told at once."""
 
@@ -83,4 +88,4 @@ class _Controller(Controller):
 
     def factory(self) -> LMTP:
         """Speaks LMTP instead of SMTP."""
-        return LMTP(self.handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings")
+        return _Lmtp(self.handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings")

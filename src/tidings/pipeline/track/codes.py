@@ -31,6 +31,7 @@ class Refusal:
 
 ENHANCED = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 _REPLY = re.compile(r"(?<![\d.])([45])\d\d(?=[\s-])")
+_LONGEST = 2000
 _DEAD = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.4", "5.4.310"}
 """5.1.10: null MX or, at Microsoft, no such recipient. 5.4.310: Microsoft, no such domain."""
 _OURS = {"5.1.7", "5.1.8", "5.2.3", "5.2.4", "5.3.4"}
@@ -64,6 +65,7 @@ _POLICY = re.compile(
 
 def refusal(code: str, text: str) -> Refusal:
     """`code` is enhanced or empty, `text` the diagnostic. A vague code gives way to a better one in the words."""
+    text = text[:_LONGEST]
     found = code if ENHANCED.fullmatch(code) else ""
     for inside in ENHANCED.finditer(text):
         if not found or (found.endswith(".0.0") and inside[1] == found[0] and not inside[0].endswith(".0.0")):

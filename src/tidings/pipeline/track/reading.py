@@ -6,11 +6,13 @@ says is a claim: whether it is about a mail of ours is for `proof`.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
+from email.utils import parseaddr
 from typing import Any
 
 from flufl.bounce import all_failures
@@ -28,6 +30,10 @@ _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 _ODDITIES = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "miscategorized", ""}
 """Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are no complaints."""
+
+
+# It writes a traceback for what it cannot make sense of; here that ends in words.
+logging.getLogger("flufl.bounce").disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,8 @@ def _odd(message: Message[Any, Any], parts: list[Message[Any, Any]]) -> Reading:
     """What follows no standard: qmail, old Exchange, Exim and many more, by the rules of Mailman's own collection."""
     if sum(len(text) for text in _texts(parts)) > _MOST_TEXT:
         return Reading(why="too long to be a bounce of no standard form")
+    if not parseaddr(str(message.get("From", "")))[1]:
+        return Reading(why="from nobody")
     temporary, permanent = all_failures(message)
     named = sorted(permanent or temporary)
     if not named and not (message.get("X-Failed-Recipients") and is_from_a_machine(message)):
