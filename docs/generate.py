@@ -78,6 +78,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "expired": "Not in use yet: what has expired is in no edition.",
             "nothing_for_reader": "Other topics, no translation, or had it all before.",
             "other_list": "They got the same edition through another list.",
+            "paused": "The reader asked for a pause; what comes out meanwhile goes to them after it.",
             "withdrawn": "Not in use yet: a withdrawn story holds its edition.",
             "over_limit": "Beyond `max_posts`.",
         },
@@ -221,7 +222,19 @@ def item_files() -> str:
 
 def commands() -> str:
     """Every command with its arguments."""
-    from tidings.cli import dkim, editions, pauses, people, people_files, records, rehearse, rooms, service, upkeep  # noqa: F401
+    from tidings.cli import (  # noqa: F401
+        dkim,
+        editions,
+        pauses,
+        people,
+        people_files,
+        records,
+        rehearse,
+        report,
+        rooms,
+        service,
+        upkeep,
+    )
     from tidings.cli.app import app
 
     parts = [
@@ -267,7 +280,8 @@ def templates() -> str:
         "title, `note(item)`, `correction(item)`, `foot()`. Each sees `site list edition language dir start end colours "
         "personal _ gettext ngettext` and its own argument alone, and must close what it opens, for they are cut apart and "
         'joined anew for each reader.\n\n`{% call personal.when("view_url") %}...{% endcall %}` stays only for readers who '
-        "have that part; the parts are `name unsubscribe_url preferences_url view_url`. The text of `subject.txt.j2` is the "
+        "have that part; the parts are `name unsubscribe_url preferences_url view_url`; in the archive "
+        "`archive_url subscribe_url`. The text of `subject.txt.j2` is the "
         "subject, its macro `preheader()` the inbox's preview line; both see this reader's `lead` and `items`.\n\nSibling and "
         "positional CSS selectors (`+ ~ :nth-child`) are refused: a fragment does not know its neighbours.\n"
     ]

@@ -142,6 +142,45 @@ _OUTPUT: dict[str, dict[str, Any]] = {
             )
         ),
     ),
+    "report": _object(
+        title=_TEXT,
+        zone=_TEXT,
+        since=_MAYBE,
+        until=_MAYBE,
+        made=_MOMENT,
+        mail=_list(
+            _object(
+                edition=_TEXT,
+                at=_MOMENT,
+                list=_TEXT,
+                language=_TEXT,
+                state=_TEXT,
+                accepted=_NUMBER,
+                hard=_NUMBER,
+                soft=_NUMBER,
+                complaints=_NUMBER,
+                returned=_NUMBER,
+                rejected=_NUMBER,
+                waiting=_NUMBER,
+                joined=_NUMBER,
+                left=_NUMBER,
+            )
+        ),
+        posts=_list(
+            _object(
+                edition=_TEXT,
+                at=_MOMENT,
+                channel=_TEXT,
+                language=_TEXT,
+                story=_TEXT,
+                state=_TEXT,
+                link=_TEXT,
+                reason=_TEXT,
+            )
+        ),
+        skipped=_list(_object(what=_TEXT, at=_MOMENT, reason=_TEXT, count=_NUMBER)),
+        lists=_list(_object(list=_TEXT, language=_TEXT, joined=_NUMBER, left=_NUMBER)),
+    ),
     "ledger": _object(
         id=_NUMBER,
         schedule=_TEXT,

@@ -1,0 +1,119 @@
+"""What a report counts: mail by edition and language (what `keep` took too), posts, slots, who came and went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from tidings.store import schema as t
+
+JOINED = ("confirmed", "imported")
+LEFT = ("unsubscribed",)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Deliveries of an edition to a list: in a language ('' of what was skipped before one was chosen)."""
+
+    edition: int
+    list: str
+    language: str
+    state: str
+    reason: str
+    returned: str
+
+
+def mail_counts(connection: Connection, editions: list[int]) -> Counter[Key]:
+    """Deliveries to lists, in the ledger and out of it. `reason` is only that of what was skipped."""
+    d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.tallies.c
+    found: Counter[Key] = Counter()
+    for start in range(0, len(editions), 500):
+        some = editions[start : start + 500]
+        live = (
+            select(m.edition, d.list, r.language, d.state, d.reason, d.returned, func.count())
+            .join_from(t.deliveries, t.mailings, m.id == d.mailing)
+            .join(t.renditions, r.id == d.rendition, isouter=True)
+            .where(m.edition.in_(some), d.channel == "")
+            .group_by(m.edition, d.list, r.language, d.state, d.reason, d.returned)
+        )
+        taken = (
+            select(m.edition, y.list, y.language, y.state, y.reason, y.returned, y.count)
+            .join_from(t.tallies, t.mailings, m.id == y.mailing)
+            .where(m.edition.in_(some))
+        )
+        for query in (live, taken):
+            for edition, list_name, language, state, reason, returned, count in connection.execute(query):
+                why = reason if state == "skipped" else ""
+                found[Key(edition, list_name, language or "", state, why, returned)] += count
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A post to a channel. `receipt` is what the other side gave for it, often its address."""
+
+    edition: int
+    channel: str
+    language: str
+    story: str
+    state: str
+    reason: str
+    receipt: str
+    at: datetime
+
+
+def posts(connection: Connection, editions: list[int]) -> list[Posted]:
+    """Of these editions, oldest first. `keep` takes none of them."""
+    d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
+    found = []
+    for start in range(0, len(editions), 500):
+        query = (
+            select(m.edition, d.channel, r.language, d.story, d.state, d.reason, d.receipt, d.at)
+            .join_from(t.deliveries, t.mailings, m.id == d.mailing)
+            .join(t.renditions, r.id == d.rendition, isouter=True)
+            .where(m.edition.in_(editions[start : start + 500]), d.channel != "")
+            .order_by(d.id)
+        )
+        found += [Posted(row[0], row[1], row[2] or "", *row[3:]) for row in connection.execute(query)]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Somebody joined a list or left it. `language` is '' of who was erased since."""
+
+    list: str
+    language: str
+    joined: bool
+    at: datetime
+
+
+def moves(connection: Connection, since: datetime | None, until: datetime | None) -> list[Move]:
+    """Who came and went, in order."""
+    c, p = t.consents.c, t.subscribers.c
+    query = (
+        select(c.list, p.language, c.what, c.at)
+        .join_from(t.consents, t.subscribers, p.address_hash == c.address_hash, isouter=True)
+        .where(c.what.in_((*JOINED, *LEFT)))
+        .order_by(c.at, c.id)
+    )
+    if since is not None:
+        query = query.where(c.at >= since)
+    if until is not None:
+        query = query.where(c.at < until)
+    return [Move(row[0], row[1] or "", row[2] in JOINED, row[3]) for row in connection.execute(query)]
+
+
+def skipped_slots(connection: Connection, since: datetime | None, until: datetime | None) -> list[Any]:
+    """(schedule, slot, state, reason) of slots that made no edition of their own, oldest first."""
+    s = t.slots.c
+    query = select(s.schedule, s.slot, s.state, s.reason).where(s.state.in_(("skipped", "merged"))).order_by(s.slot)
+    if since is not None:
+        query = query.where(s.slot >= since)
+    if until is not None:
+        query = query.where(s.slot < until)
+    return list(connection.execute(query))
