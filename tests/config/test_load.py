@@ -186,7 +186,8 @@ _TIDINGS = [
     ("resend_in_doubt: once", "resend_in_doubt: always", "35:22: resend_in_doubt: must be 'once' or 'never'"),
     ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Use lower-case letters, digits and single hyphens"),
     ("type: webhook", "type: webhok", "37:16: channels.desk: 'webhok' is no type. Did you mean 'webhook'?"),
-    ("type: webhook, ", "", "37:3: channels.desk lacks `type`. Known here: discord, mastodon, mattermost, ntfy, rocketchat, slack, teams, telegram, webhook"),
+    ("type: webhook, ", "", "37:3: channels.desk lacks `type`. Known here: discord, mastodon, mattermost, ntfy,"
+     " rocketchat, slack, teams, telegram, webhook"),
     ("allow_private: true", "allow_privat: true", "38:47: unknown key 'allow_privat'. Did you mean 'allow_private'?"),
     ("type: folder", "type: foldr", "11:20: sources.newsroom: 'foldr' is no type. Did you mean 'folder'?"),
     ("channel: team}", "channel: teem}", "39:44: there is no channel 'teem'. Did you mean 'team'?"),

@@ -27,8 +27,8 @@ class Settings(SenderSettings):
     password: SecretStr | None = Field(default=None, description="Password: {env: NAME} or {file: PATH}.")
     verp: Bool = Field(
         default=True,
-        description="Bounces come back to return_path with a signed token behind a plus sign: bounces+TOKEN@example.org."
-        " false: for a host that takes no such addresses.",
+        description="Bounces come back to return_path with a signed token behind a plus sign, such as"
+        " bounces+TOKEN@example.org. false: for a host that takes no such addresses.",
     )
     dkim: Dkim | None = Field(default=None, description="Signs every message, where the host does not.")
 

@@ -46,6 +46,8 @@ class SkipReason(StrEnum):
     NOTHING_FOR_READER = "nothing_for_reader"
     OTHER_LIST = "other_list"
     """Has it through another list of the same edition."""
+    PAUSED = "paused"
+    """The reader asked for a pause; it waits for them."""
     WITHDRAWN = "withdrawn"
     OVER_LIMIT = "over_limit"
     """Beyond `max_posts`."""

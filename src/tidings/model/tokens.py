@@ -32,6 +32,7 @@ class TokenPurpose(IntEnum):
     CONFIRM = 3
     RETURN_PATH = 4
     REVIEW = 5
+    ERASE = 6
 
 
 @dataclass(frozen=True, slots=True)

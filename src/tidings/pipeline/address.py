@@ -171,7 +171,9 @@ def _address_list(
     purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
     earlier = {} if edit.explicit else _earlier(connection, edit)
     choices = _Choices(edit, part)
-    behind, single = _exceptions(connection, edit, part, frequency, earlier, served)
+    # A reader's pause holds back what comes meanwhile; what is for everyone goes out all the same.
+    paused = set() if part.everyone else subscribers.paused(connection, part.list, edit.now)
+    behind, single = _exceptions(connection, edit, part, frequency, earlier, served | paused)
     found = crowds.crowds(connection, part.list, frequency, behind=behind, without=single) if single is not None else []
     if single is not None and len(found) <= _CROWDS:
         parts = []
@@ -192,7 +194,7 @@ def _address_list(
         some = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
     else:
         some = subscribers.readers(connection, part.list, frequency)
-    yield from _address_readers(connection, edit, part, some, fallback, purpose, earlier, choices, served)
+    yield from _address_readers(connection, edit, part, some, fallback, purpose, earlier, choices, served, paused)
 
 
 def _exceptions(
@@ -234,6 +236,7 @@ def _address_readers(
     earlier: Mapping[str, int],
     choices: _Choices,
     served: set[int],
+    paused: set[int],
 ) -> Iterator[Addressed]:
     """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
     suppressed = subscribers.suppressed(connection, part.list)
@@ -258,6 +261,9 @@ def _address_readers(
                 continue
             if reader.subscriber in served:
                 yield skip(SkipReason.OTHER_LIST)
+                continue
+            if reader.subscriber in paused:
+                yield skip(SkipReason.PAUSED)
                 continue
             wish = Wish(reader.language, fallback, reader.topics, part.list)
             had = frozenset(had_by.get(reader.subscriber, set()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from PIL import Image
@@ -176,9 +176,16 @@ class MailRoom:
         stencil = self.stencil(
             compiled, arrangement, list_name=list_name, schedule=schedule, date=date, named=bool(name)
         )
-        sign = self.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name)
-        head, body = stencil.fill_quick(address, name, left_of_id(message_key), sign(subscriber))
+        leave, choose = self.signers(list_name)
+        head, body = stencil.fill_quick(address, name, left_of_id(message_key), leave(subscriber), choose(subscriber))
         return b"".join((head, b"\r\n", *body))
+
+    def signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
+        """Who signs a reader's link to leave a list, and the one to their preferences."""
+        return (
+            self.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name),
+            self.keys.signer(TokenPurpose.PREFERENCES, list_name),
+        )
 
     def stencil(
         self,
@@ -210,9 +217,11 @@ class MailRoom:
             archive=f"{self.newsroom.site.url}{archive_path(list_name)}" if settings.public else "",
             feedback_id=self._feedback_id(schedule, list_name, sender),
         )
-        some = Personal(name="x" if named else "", unsubscribe_url="x")
-        way_out = f"{self.newsroom.site.url}unsubscribe/"
-        return compiled.stencil(arrangement, headers, some, way_out=way_out, domain=domain)
+        some = Personal(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
+        url = self.newsroom.site.url
+        return compiled.stencil(
+            arrangement, headers, some, way_out=f"{url}unsubscribe/", choices=f"{url}preferences/", domain=domain
+        )
 
     def _feedback_id(self, schedule: str, list_name: str, sender: SenderSettings | None) -> str:
         sender = sender or next(iter(self.newsroom.senders_of(list_name)), None)

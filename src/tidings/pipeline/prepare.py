@@ -14,7 +14,6 @@ from tidings.channels.base import Channel, Post
 from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
-from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.handing import Handover
 from tidings.pipeline.mail import MailRoom, frozen_document, left_of_id, message_id
 from tidings.render.digest import Arrangement
@@ -66,7 +65,7 @@ class Preparation:
             return self._post(delivery)
         if delivery.selection is None or delivery.rendition is None:
             return self._notice(delivery)
-        stencil, sign, return_path = self._shared(
+        stencil, (leave, choose), return_path = self._shared(
             delivery.rendition,
             delivery.selection,
             delivery.mailing,
@@ -74,9 +73,9 @@ class Preparation:
             delivery.schedule,
             bool(delivery.name),
         )
-        head, body = stencil.fill_quick(
-            delivery.address, delivery.name, left_of_id(self._key(delivery)), sign(delivery.subscriber or 0)
-        )
+        reader = delivery.subscriber or 0
+        left = left_of_id(self._key(delivery))
+        head, body = stencil.fill_quick(delivery.address, delivery.name, left, leave(reader), choose(reader))
         wire = [head, b"\r\n", *body]
         if self._signer is not None:
             wire.insert(0, self._signer.sign(head, body, int(self._moment(delivery.mailing).timestamp())))
@@ -94,8 +93,8 @@ class Preparation:
 
     def _make_shared(
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
-    ) -> tuple[Stencil, Callable[[int], bytes], Callable[[int], str]]:
-        """What the readers of a selection share: the mail, who signs their way out, and the return path."""
+    ) -> tuple[Stencil, tuple[Callable[[int], bytes], Callable[[int], bytes]], Callable[[int], str]]:
+        """What the readers of a selection share: the mail, who signs their links, and the return path."""
         stencil = self._mail.stencil(
             self._document(rendition),
             self._arrangement(selection),
@@ -105,7 +104,7 @@ class Preparation:
             named=named,
             sender=self._sender,
         )
-        return stencil, self._mail.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name), self._return_path(list_name)
+        return stencil, self._mail.signers(list_name), self._return_path(list_name)
 
     def _post(self, delivery: Delivery) -> Handover:
         channel = self._channels[delivery.channel]
@@ -137,10 +136,10 @@ class Preparation:
             date=self._moment(delivery.mailing),
             message_id=message_id(self._key(delivery), parseaddr(sender)[1].rpartition("@")[2]),
             subject=str(delivery.extra["subject"]),
-            language=self._newsroom.site.languages[0],
+            language=delivery.language or self._newsroom.site.languages[0],
             bulk=False,
         )
-        data = plain_message(headers, str(delivery.extra["text"]))
+        data = plain_message(headers, str(delivery.extra["text"]), delivery.extra.get("page"))
         if self._signer is not None:
             head, _, body = data.partition(b"\r\n\r\n")
             moment = int(self._moment(delivery.mailing).timestamp())

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import feedgen.feed
-
-from tidings.render.feed import RepairedEntry
+from tidings.render.feed import FeedGenerator, RepairedEntry
 from tidings.render.site import SiteView
 from tidings.render.urls import ascii_url, one_line
 
@@ -29,7 +27,7 @@ class ArchiveEntry:
 
 def render_archive_feed(site: SiteView, title: str, path: str, home: str, entries: Sequence[ArchiveEntry]) -> bytes:
     """`path` is the feed's own, `home` the archive's; `entries` are newest first and at least one."""
-    builder = feedgen.feed.FeedGenerator()
+    builder = FeedGenerator()
     own = ascii_url(site.url + path)
     builder.id(own)
     builder.title(one_line(title))

@@ -31,6 +31,7 @@ _MAX_LOGO: Final = (144, 400)
 
 # feedgen's own switches LC_ALL of the whole process while other threads format dates.
 feedgen.feed.formatRFC2822 = feedgen.entry.formatRFC2822 = format_datetime
+FeedGenerator = feedgen.feed.FeedGenerator
 
 
 def render_rss(feed: FeedView, site: SiteView) -> bytes:

@@ -120,19 +120,21 @@ class Compiled:
         personal: Personal,
         *,
         way_out: str = "",
+        choices: str = "",
         domain: str = "",
     ) -> Stencil:
         """For all readers who have the same parts as `personal`.
 
-        `way_out` is what every unsubscribe URL begins with, `domain` what every Message-ID ends with.
+        `way_out` is what every unsubscribe URL begins with, `choices` what every URL of preferences does, `domain` what
+        every Message-ID ends with.
         """
         present = frozenset(name for name in self._conditions if getattr(personal, name, ""))
         if not headers.subject:
             headers = replace(headers, subject=arrangement.subject)
-        text, page = self._prepare(arrangement, present, way_out)
+        text, page = self._prepare(arrangement, present, {"unsubscribe_url": way_out, "preferences_url": choices})
         return Stencil(text, page, headers, way_out=way_out, domain=domain)
 
-    def _prepare(self, arrangement: Arrangement, present: frozenset[str], way_out: str) -> Prepared:
+    def _prepare(self, arrangement: Arrangement, present: frozenset[str], begun: Mapping[str, str]) -> Prepared:
         shared = {"subject": arrangement.subject, "preheader": arrangement.preheader}
         plain = {name: wire(value) for name, value in shared.items()}
         escaped = {name: wire(html.escape(value)) for name, value in shared.items()}
@@ -140,8 +142,8 @@ class Compiled:
         text = (piece for key in arrangement.keys for piece in self._pieces(key, 1, with_shared))
         page = (piece for key in arrangement.keys for piece in self._pieces(key, 0, with_shared))
         return (
-            tuple(_runs(text, plain, wire(way_out))),
-            tuple(_runs(page, escaped, wire(html.escape(way_out)))),
+            tuple(_runs(text, plain, {name: wire(url) for name, url in begun.items()})),
+            tuple(_runs(page, escaped, {name: wire(html.escape(url)) for name, url in begun.items()})),
         )
 
     def _pieces(self, key: str, form: int, present: frozenset[str]) -> list[Literal | Slot]:
@@ -160,13 +162,15 @@ def compile_document(document: Document) -> Compiled:
     return Compiled(document)
 
 
-def _runs(parts: Iterable[Literal | Slot], shared: Mapping[str, bytes], way_out: bytes) -> Iterable[Run | str]:
-    """Literals in a row as runs; slots that `shared` fills become literals, and `way_out` stands before its slot."""
+def _runs(
+    parts: Iterable[Literal | Slot], shared: Mapping[str, bytes], begun: Mapping[str, bytes]
+) -> Iterable[Run | str]:
+    """Literals in a row as runs. Slots that `shared` fills become literals; what is `begun` stands before its slot."""
     row: list[Literal] = []
     for part in parts:
         if isinstance(part, Slot) and part.name not in shared:
-            if part.name == "unsubscribe_url" and way_out:
-                row.append(Literal(way_out))
+            if begun.get(part.name):
+                row.append(Literal(begun[part.name]))
             if row:
                 yield Run(_long_enough(row))
             row = []

@@ -123,8 +123,11 @@ class Pages:
             "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
         )
 
-    def leave_page(self, frame: Frame, what: str, name: str = "") -> bytes:
-        """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host."""
+    def leave_page(self, frame: Frame, what: str, name: str = "", choices: str = "") -> bytes:
+        """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host.
+
+        `choices` is the path of the reader's preferences, where less often and a pause stand.
+        """
         words = frame.words
         titles = {
             "ask": words.gettext("Unsubscribe from %(list)s?") % {"list": name},
@@ -138,13 +141,32 @@ class Pages:
             "test": words.gettext("Its link takes nobody off the list."),
             "unknown": words.gettext("Open it from the mail once more, whole, or simply answer the mail."),
         }
-        page = frame.page(urlsplit(frame.site.url).path or "/", titles[what]) | {"what": what, "texts": [texts[what]]}
+        page = frame.page(frame.root_path, titles[what])
+        page |= {"what": what, "texts": [texts[what]], "choices": choices}
         return self._page("leave.html.j2", frame, page)
 
     def review_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
         """An edition that waits for a person, or what became of it. Served at any depth."""
         page = frame.page(frame.root_path, title) | {"shown": []} | values
         return self._page("review.html.j2", frame, page)
+
+    def letter(self, frame: Frame, subject: str, values: dict[str, Any]) -> bytes:
+        """The HTML of a mail that asks for one thing: `texts`, a `link` with its `label`, and a `last` word."""
+        return self._page("letter.html.j2", frame, frame.page("", subject) | values)
+
+    def subscribe_page(self, frame: Frame, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
+        """The form that asks to be put on lists. Served at any depth."""
+        page = frame.page(frame.root_path, title, paths=paths)
+        return self._page("subscribe.html.j2", frame, page | {"errors": {}} | values)
+
+    def preferences_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
+        """What a reader chose. Served at any depth."""
+        return self._page("preferences.html.j2", frame, frame.page(frame.root_path, title) | values)
+
+    def act_page(self, frame: Frame, title: str, texts: Sequence[str], *, button: str = "", more: str = "") -> bytes:
+        """A few words, a button that posts to this very address, and a link to what is near (`more`: its path)."""
+        page = frame.page(frame.root_path, title) | {"texts": list(texts), "button": button, "more": more}
+        return self._page("act.html.j2", frame, page)
 
     def archive_page(self, frame: Frame, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
         """The sent editions of a list, or the mails of one; `paths` are those of the page in other languages."""
@@ -236,6 +258,7 @@ class Frame:
             "dir": text_direction(site.language),
             "path": page_path(site.language),
             "address": one_line(site.address),
+            "subscribe": f"subscribe/?lang={site.language}" if site.can_subscribe else "",
             "icon": ascii_url(site.logo_url.removeprefix(site.url)) if site.logo_url.startswith(site.url) else "",
             # The page's own language first: liferea takes the first that it finds.
             "discovery": [

@@ -37,6 +37,8 @@ class SiteView:
     logo_height: int | None = None
     address: str = ""
     topics: Mapping[str, str] = field(default_factory=dict)
+    can_subscribe: bool = False
+    """Whether there is a list that anybody may join."""
 
 
 @dataclass(frozen=True, slots=True)

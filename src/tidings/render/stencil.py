@@ -66,10 +66,12 @@ class Stencil:
             self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + self._edition + before + way_out.encode()
             self._after_token = after + self._type
 
-    def fill_quick(self, address: str, name: str, left: bytes, token: bytes) -> tuple[bytes, list[bytes]]:
-        """`fill` where `way_out` and `domain` were given: `left` is the Message-ID's left part in hexadecimal.
+    def fill_quick(
+        self, address: str, name: str, left: bytes, token: bytes, choices: bytes
+    ) -> tuple[bytes, list[bytes]]:
+        """`fill` where the beginnings of URLs and `domain` were given. `left`: the Message-ID's left part, hexadecimal.
 
-        `token` is what the unsubscribe URL ends with, in base64url.
+        `token` is what the unsubscribe URL ends with, `choices` what the URL of preferences does, both in base64url.
         """
         head = b"".join(
             (self._sender, _to(name, address), self._before_id, left, self._before_token, token, self._after_token)
@@ -77,7 +79,7 @@ class Stencil:
         if not name.isprintable():
             checked({"name": name})
         raw = name.encode()
-        values = {"name": raw, "unsubscribe_url": token, "preferences_url": b"", "view_url": b""}
+        values = {"name": raw, "unsubscribe_url": token, "preferences_url": choices, "view_url": b""}
         body = [self._text_head]
         _splice(body, self._text, values)
         body.append(self._page_head)

@@ -23,10 +23,12 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.tokens import Keys
 from tidings.pipeline.compose import Composer
 from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
+from tidings.pipeline.enrol import answer_requests
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.prepare import Preparation
 from tidings.pipeline.verdicts import ResendPolicies
+from tidings.render.pages import Pages
 from tidings.render.templates import MailTemplates
 from tidings.sources.base import Source, SourceContext
 from tidings.store import migrate, subscribers
@@ -129,6 +131,7 @@ class Runtime:
         }
         self.sources = make_sources(newsroom)
         self.templates = MailTemplates(newsroom.root / "templates")
+        self._pages = Pages(newsroom.root / "templates")
         self.mail = MailRoom(newsroom, self.templates, self.keys)
         self.composer = Composer(self.store, newsroom, self.channels, self.mail, self.keys, self.owner)
         if self._deliverer is not None:
@@ -186,6 +189,10 @@ class Runtime:
             with self.store.write() as connection:
                 subscribers.set_marks(connection)
         return done
+
+    def answer_requests(self) -> int:
+        """Who asked to be put on a list gets a mail that asks for their word; returns how many were looked at."""
+        return answer_requests(self.store, self.newsroom, self.keys, self._pages, self.now())
 
     def stop(self) -> None:
         """Begin no further message."""

@@ -213,6 +213,8 @@ class Service:
         while not self._stopping.is_set():
             asked = self._due.wait(_LOOK)
             self._due.clear()
+            with self._beats.guarding("requests"):
+                self._runtime.answer_requests()
             with self._beats.guarding("deliveries"):
                 # After every beat; in between only if something has come due, and not at a relay that is down.
                 if asked or (not self._beats.stalled and self._something_due()):

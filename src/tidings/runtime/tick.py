@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
 from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
-from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
 from tidings.pipeline import notices, review
 from tidings.pipeline.archive import publish_archive
@@ -76,6 +76,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     with runtime.store.write() as connection:
         unread = done.collected.unread
         pulse.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
+    runtime.answer_requests()
     if deliver:
         delivered = runtime.deliver()
         done.delivered.update(delivered.states)

@@ -113,6 +113,22 @@ def add(
     return "added"
 
 
+def confirm(connection: Connection, subscriber: int, list_name: str, *, now: datetime) -> None:
+    """Put who waits on the list: they are served from the next edition on."""
+    s = t.subscriptions.c
+    connection.execute(
+        update(t.subscriptions)
+        .where(s.subscriber == subscriber, s.list == list_name, s.state == PENDING)
+        .values(state=CONFIRMED, confirmed_at=now, left_at=None, mark=newest_edition(connection))
+    )
+
+
+def paused(connection: Connection, list_name: str, now: datetime) -> set[int]:
+    """Who asked for no mail of a list for a while that is not over at `now`."""
+    s = t.subscriptions.c
+    return set(connection.execute(select(s.subscriber).where(s.list == list_name, s.paused_until > now)).scalars())
+
+
 def change(
     connection: Connection,
     subscriber: int,

@@ -74,7 +74,8 @@ class ChannelContract:
             text = channel.text(body)
             # What has no room stands at the address of the whole.
             if not all(item.url in text for item in sample_post(count).items):
-                assert count > 1 and sample_post(count).url in text
+                assert count > 1
+                assert sample_post(count).url in text
 
     def test_success_is_accepted(self) -> None:
         with HttpSink([self.success]) as sink:

@@ -16,7 +16,9 @@ from tidings.render.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store
 from tidings.web.hooks import hooks_router
+from tidings.web.join import join_router
 from tidings.web.leave import leave_router
+from tidings.web.preferences import preferences_router
 from tidings.web.review import review_router
 from tidings.web.static_files import static_endpoint
 
@@ -75,9 +77,9 @@ def create_app(
 
 
 def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence[APIRouter] = ()) -> FastAPI:
-    """The pages of a newsroom, and the link to leave; `extra` routers are asked too."""
+    """All that a newsroom serves; `extra` routers are asked too."""
     pages = Pages(runtime.newsroom.root / "templates")
     hooks = hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now)
     leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
-    review = review_router(runtime, pages)
-    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, hooks, review, *extra], health=health)
+    own = [join_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
+    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, hooks, *own, *extra], health=health)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
@@ -24,10 +24,10 @@ from tidings.render.pages import Frame, Pages
 from tidings.store import schema as t
 from tidings.store import subscribers
 from tidings.store.engine import Store
+from tidings.web.forms import HEADERS, later, plain, wished
 
 MAX_BODY = 4_096
 """Bytes of a request's body; the one that RFC 8058 asks for has 26."""
-_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 log = logging.getLogger("tidings.web")
 
 
@@ -49,7 +49,7 @@ def leave_router(
     @router.get("/unsubscribe/{token}")
     @router.head("/unsubscribe/{token}")
     def show(token: str, request: Request) -> Response:
-        return _Leaving(store, newsroom(), keys, pages, token, _wished(request)).shown()
+        return _Leaving(store, newsroom(), keys, pages, token, wished(request)).shown()
 
     @router.post("/unsubscribe/{token}")
     async def act(token: str, request: Request) -> Response:
@@ -58,31 +58,14 @@ def leave_router(
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > MAX_BODY:
-                    return _plain("This is more than anybody needs to say to leave.", 413)
+                    return plain("This is more than anybody needs to say to leave.", 413)
         except ClientDisconnect:
-            return _plain("The request was not complete.", 400)
+            return plain("The request was not complete.", 400)
         # Whatever the body says: mail programs differ in how they spell it, a POST with this token means one thing.
-        leaving = _Leaving(store, newsroom(), keys, pages, token, _wished(request))
+        leaving = _Leaving(store, newsroom(), keys, pages, token, wished(request))
         return await run_in_threadpool(leaving.left, now())
 
     return router
-
-
-def _wished(request: Request) -> list[str]:
-    """The languages that the browser asks for, best first, each without its region too (RFC 9110 §12.5.4)."""
-    found: list[tuple[float, str]] = []
-    for part in request.headers.get("accept-language", "")[:200].split(","):
-        language, _, weight = part.strip().partition(";q=")
-        try:
-            found.append((-float(weight or 1), language.strip()))
-        except ValueError:
-            continue
-    found.sort(key=lambda one: one[0])
-    return [name for _, tag in found for name in (tag, tag.partition("-")[0])]
-
-
-def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text + "\n", status, headers=_HEADERS)
 
 
 class _Leaving:
@@ -95,6 +78,7 @@ class _Leaving:
         self._newsroom = newsroom
         self._pages = pages
         self._wished = wished
+        self._keys = keys
         self._claim = keys.verify(TokenPurpose.UNSUBSCRIBE, token)
 
     def shown(self) -> Response:
@@ -151,18 +135,21 @@ class _Leaving:
         site = self._newsroom.site
         settings = self._newsroom.lists.get(self._names(self._claim)[-1]) if self._claim else None
         name = (settings.name if settings else site.title).get(frame.site.language, site.languages[0])
+        choices = ""
+        if what == "ask" and self._claim:
+            # Whoever may leave may as well stay for less.
+            token = self._keys.sign(TokenPurpose.PREFERENCES, self._claim.subscriber, self._claim.list)
+            choices = f"preferences/{token}"
         try:
-            body = self._pages.leave_page(frame, what, name)
+            body = self._pages.leave_page(frame, what, name, choices)
         except InputError as error:
             # Somebody broke the newsroom's own template: nobody stays on a list for that.
             log.warning("%s; the shipped page is shown instead", error)
-            body = Pages().leave_page(frame, what, name)
-        headers = {**_HEADERS, "Content-Language": frame.site.language}
+            body = Pages().leave_page(frame, what, name, choices)
+        headers = {**HEADERS, "Content-Language": frame.site.language}
         return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
 
     def _later(self, error: SQLAlchemyError) -> Response:
         """Never 'done' before it is: whoever asked will ask again."""
         log.error("leaving failed, the store cannot be used: %s", type(error).__name__)
-        answer = _plain("This cannot be done right now. Please try again in a minute.", 503)
-        answer.headers["Retry-After"] = "60"
-        return answer
+        return later()

@@ -87,6 +87,23 @@ returns = Table(
     sqlite_autoincrement=True,
 )
 
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("address", String, nullable=False),
+    Column("lists", JSON, nullable=False),
+    Column("language", String, nullable=False),
+    Column("topics", JSON, nullable=False),
+    Column("frequency", String, nullable=False, comment="empty: the default of each list"),
+    Column("source", Text, nullable=False),
+    Column("wording", String, nullable=False),
+    Column("ip", String, nullable=False),
+    Column("at", Moment, nullable=False),
+    comment="Who asked to be put on lists, until it is answered: known and unknown addresses alike.",
+    sqlite_autoincrement=True,
+)
+
 limits = Table(
     "limits",
     metadata,

@@ -328,6 +328,22 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "requests",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("lists", sa.JSON(), nullable=False),
+        sa.Column("language", sa.String(), nullable=False),
+        sa.Column("topics", sa.JSON(), nullable=False),
+        sa.Column("frequency", sa.String(), nullable=False, comment="empty: the default of each list"),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("wording", sa.String(), nullable=False),
+        sa.Column("ip", sa.String(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_requests")),
+        comment="Who asked to be put on lists, until it is answered: known and unknown addresses alike.",
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
         "returns",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("key", sa.String(), nullable=False, comment="of the report: one that comes twice counts once"),

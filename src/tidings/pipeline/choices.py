@@ -1,0 +1,86 @@
+"""What a reader may choose, in their words: lists, languages, topics, frequencies, a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidings.config.checks import served_frequencies
+from tidings.config.settings import Newsroom
+from tidings.render.i18n import catalogue, format_date, language_name
+
+Choice = dict[str, Any]
+PAUSES = {"0": 0, "14": 14, "30": 30, "90": 90}
+"""Days of a pause, by the value in the form."""
+_COMMON = ("immediately", "daily", "weekly", "monthly")
+
+
+def frequencies_of(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
+    """What these lists are sent at, the most often first; one choice or none where there is nothing to choose."""
+    found: set[str] = set()
+    for name in names:
+        served = served_frequencies(newsroom, name) - {"all"}
+        found |= served | ({newsroom.lists[name].default_frequency} if served else set())
+    return sorted(found, key=lambda one: (_COMMON.index(one) if one in _COMMON else len(_COMMON), one))
+
+
+def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, language: str) -> list[Choice]:
+    """For radio buttons."""
+    return [
+        {"name": one, "label": frequency_label(one, language), "checked": one == chosen}
+        for one in frequencies_of(newsroom, names)
+    ]
+
+
+def frequency_label(name: str, language: str) -> str:
+    """In words; a name of the newsroom's own stands as it is."""
+    gettext = catalogue(language).gettext
+    labels = {
+        "immediately": gettext("At once"),
+        "daily": gettext("Every day"),
+        "weekly": gettext("Every week"),
+        "monthly": gettext("Every month"),
+    }
+    return labels.get(name, name.replace("-", " ").capitalize())
+
+
+def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) -> list[Choice]:
+    """For checkboxes."""
+    default = newsroom.site.languages[0]
+    return [
+        {"name": key, "label": label.get(language, default), "checked": key in chosen}
+        for key, label in newsroom.topics.items()
+    ]
+
+
+def language_choices(newsroom: Newsroom, chosen: str) -> list[Choice]:
+    """For radio buttons, each in its own words."""
+    return [{"language": one, "name": language_name(one), "checked": one == chosen} for one in newsroom.site.languages]
+
+
+def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[Choice]:
+    """For radio buttons: none, or until a day; the one that holds stands as it is."""
+    gettext = catalogue(language).gettext
+    zone = newsroom.site.timezone
+
+    def day(moment: datetime) -> str:
+        return gettext("Until %(date)s") % {"date": format_date(moment, language, zone)}
+
+    found = [{"name": "0", "label": gettext("No pause"), "checked": until is None}]
+    if until is not None:
+        found.append({"name": "keep", "label": day(until), "checked": True})
+    found += [
+        {"name": value, "label": day(now + timedelta(days=days)), "checked": False}
+        for value, days in PAUSES.items()
+        if days
+    ]
+    return found
+
+
+def pause_of(value: str, held: datetime | None, now: datetime) -> datetime | None:
+    """The end of the pause that a form asks for."""
+    if value == "keep":
+        return held
+    days = PAUSES.get(value, 0)
+    return now + timedelta(days=days) if days else None

@@ -1,0 +1,81 @@
+"""Who asked to be put on lists, and how often somebody asks: kept until it is answered, off the page that asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tidings.store import schema as t
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One form that was sent. `frequency` is empty where each list's default holds."""
+
+    address: str
+    lists: tuple[str, ...]
+    language: str
+    topics: tuple[str, ...]
+    frequency: str
+    source: str
+    wording: str
+    ip: str
+
+
+def ask(connection: Connection, request: Request, now: datetime) -> None:
+    """Keep it until `taken` gives it."""
+    connection.execute(
+        insert(t.requests).values(
+            address=request.address,
+            lists=list(request.lists),
+            language=request.language,
+            topics=list(request.topics),
+            frequency=request.frequency,
+            source=request.source,
+            wording=request.wording,
+            ip=request.ip,
+            at=now,
+        )
+    )
+
+
+def waiting(connection: Connection, most: int = 100) -> list[tuple[int, Request]]:
+    """(id, request), oldest first."""
+    r = t.requests.c
+    return [
+        (
+            row.id,
+            Request(
+                row.address,
+                tuple(row.lists),
+                row.language,
+                tuple(row.topics),
+                row.frequency,
+                row.source,
+                row.wording,
+                row.ip,
+            ),
+        )
+        for row in connection.execute(select(t.requests).order_by(r.id).limit(most))
+    ]
+
+
+def answered(connection: Connection, ids: Sequence[int]) -> int:
+    """Forget them; returns how many stood there still, so that two processes answer one request once."""
+    return connection.execute(delete(t.requests).where(t.requests.c.id.in_(list(ids)))).rowcount
+
+
+def count(connection: Connection, scope: str, key: str, window: timedelta, now: datetime) -> int:
+    """Count one more of `scope` (ip, address, domain) in the window around the real moment `now`; returns how many."""
+    seconds = int(window.total_seconds())
+    since = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
+    insert_ = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
+    row = insert_(t.limits).values(scope=scope, key=key, since=since, count=1)
+    more = row.on_conflict_do_update(
+        index_elements=["scope", "key", "since"], set_={"count": t.limits.c.count + 1}
+    ).returning(t.limits.c.count)
+    return int(connection.execute(more).scalar_one())
