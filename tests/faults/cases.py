@@ -178,10 +178,11 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
     tried.deaths += 1
     tried.points += taken_over
     late = [when for when, _ in tried.said(2).intents if when > woken]
+    # An envelope without a body is no message: the sleeper had it on the way, looked at the clock and hung up.
     begun = [
         event
         for event in journal.read(tried.world.smtp_journal)
-        if event["e"] == "rcpt" and event["t"] > woken and not event["to"].startswith("comms@")
+        if event["e"] == "body" and event["t"] > woken and not event["to"].startswith("comms@")
     ]
     if taken_over and late and begun:
         tried.broken.append(f"I2: a sender that slept past its lease began {len(late)} more messages")
