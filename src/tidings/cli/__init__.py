@@ -18,7 +18,19 @@ def main() -> None:
 
     No traceback reaches a user, unless TIDINGS_DEBUG asks for it.
     """
-    from tidings.cli import dkim, editions, pauses, people, people_files, records, rehearse, report, rooms, service, upkeep  # noqa: E501, F401, I001 - they add their commands
+    from tidings.cli import (  # noqa: F401 - they add their commands
+        dkim,
+        editions,
+        pauses,
+        people,
+        people_files,
+        records,
+        rehearse,
+        report,
+        rooms,
+        service,
+        upkeep,
+    )
     from tidings.cli.app import app, place
 
     # A terminal of another code page shows what it can, and never stops a command.

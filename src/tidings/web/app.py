@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidings.render.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store
+from tidings.web.api import api
 from tidings.web.hooks import hooks_router
 from tidings.web.join import join_router
 from tidings.web.leave import leave_router
@@ -53,9 +54,17 @@ class _SecurityHeaders:
 
 
 def create_app(
-    store: Store, public: Path, *, routers: Sequence[APIRouter] = (), health: Health | None = None
+    store: Store,
+    public: Path,
+    *,
+    routers: Sequence[APIRouter] = (),
+    health: Health | None = None,
+    readers: FastAPI | None = None,
 ) -> FastAPI:
-    """`routers` are asked before public/. `health` adds to what /healthz says; `ok` False in it makes that a 503."""
+    """`routers` are asked before public/, `readers` answers /api. `health` adds to what /healthz says.
+
+    `ok` False in it makes that a 503.
+    """
     app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(_SecurityHeaders)
 
@@ -72,6 +81,8 @@ def create_app(
     app.add_api_route("/healthz", healthz, methods=["GET", "HEAD"], response_model=None)
     for router in routers:
         app.include_router(router)
+    if readers is not None:
+        app.mount("/api", readers)
     app.add_route("/{path:path}", static_endpoint(store, public), methods=["GET", "HEAD"])
     return app
 
@@ -81,5 +92,8 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
     pages = Pages(runtime.newsroom.root / "templates")
     hooks = hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now)
     leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
+    readers = api(runtime)
     own = [join_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
-    return create_app(runtime.store, runtime.newsroom.public, routers=[leave, hooks, *own, *extra], health=health)
+    return create_app(
+        runtime.store, runtime.newsroom.public, routers=[leave, hooks, *own, *extra], health=health, readers=readers
+    )

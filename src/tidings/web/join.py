@@ -76,6 +76,24 @@ def rendered(make: Callable[[Pages], bytes], pages: Pages) -> bytes:
         return make(Pages())
 
 
+def kept(runtime: Runtime, request: requests.Request, real_now: datetime, *, robot: bool = False) -> bool:
+    """Keep a request; False if its network asks too often. What else is too much, or a robot's, is dropped."""
+    domain = request.address.rpartition("@")[2]
+    with runtime.store.write() as connection:
+
+        def count(scope: str, key: str) -> int:
+            hidden = hashlib.sha256(f"{scope}:{key}".encode()).hexdigest()[:32]
+            return requests.count(connection, scope, hidden, WINDOW, real_now)
+
+        if count("ip", request.ip) > BY_CLIENT:
+            return False
+        many = count("address", request.address.casefold()) > BY_ADDRESS
+        many = count("domain", domain) > BY_DOMAIN or many
+        if not many and not robot:
+            requests.ask(connection, request, runtime.now())
+    return True
+
+
 class _Joining:
     """One request for a form."""
 
@@ -161,7 +179,7 @@ class _Joining:
             ip=self._client,
         )
         try:
-            if not self._kept(request, real_now, robot=any(fields.get("website", []))):
+            if not kept(self._runtime, request, real_now, robot=any(fields.get("website", []))):
                 words = gettext("So many have asked from where you are. Please try again in a quarter of an hour.")
                 return self._said(gettext("Please wait a little"), [words], 429)
         except SQLAlchemyError as error:
@@ -176,23 +194,6 @@ class _Joining:
                 gettext("Nothing there after some minutes? Look among the spam, or ask again tomorrow."),
             ],
         )
-
-    def _kept(self, request: requests.Request, real_now: datetime, *, robot: bool) -> bool:
-        """False if this network asks too often. What else is too much, or a robot's, is dropped without a word."""
-        domain = request.address.rpartition("@")[2]
-        with self._runtime.store.write() as connection:
-
-            def count(scope: str, key: str) -> int:
-                hidden = hashlib.sha256(f"{scope}:{key}".encode()).hexdigest()[:32]
-                return requests.count(connection, scope, hidden, WINDOW, real_now)
-
-            if count("ip", self._client) > BY_CLIENT:
-                return False
-            many = count("address", request.address.casefold()) > BY_ADDRESS
-            many = count("domain", domain) > BY_DOMAIN or many
-            if not many and not robot:
-                requests.ask(connection, request, self._runtime.now())
-        return True
 
     def _said(self, title: str, texts: list[str], status: int = 200) -> Response:
         frame = self._frame

@@ -7,6 +7,8 @@ once more from there.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from fastapi import APIRouter
 from markupsafe import Markup
@@ -54,6 +56,36 @@ def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
         return _Preferences(runtime, pages, request, token, TokenPurpose.ERASE).erased()
 
     return router
+
+
+def save(
+    runtime: Runtime,
+    reader: own_data.Person,
+    *,
+    language: str,
+    frequencies: Mapping[str, str],
+    topics: Mapping[str, Sequence[str]],
+    pause: Callable[[datetime, datetime | None], datetime | None],
+) -> None:
+    """What a reader chose, by list; what is not offered stays. `pause` gives its end for (now, the one held)."""
+    newsroom, now = runtime.newsroom, runtime.now()
+    chosen: dict[str, tuple[tuple[str, ...], str]] = {}
+    for one in reader.on:
+        if one.list not in newsroom.lists:
+            continue
+        wanted = topics.get(one.list, one.topics)
+        asked = frequencies.get(one.list, "")
+        offered = choices.frequencies_of(newsroom, [one.list])
+        kept = tuple(topic for topic in newsroom.topics if topic in wanted)
+        chosen[one.list] = (kept, asked if asked in offered else one.frequency)
+    with runtime.store.write() as connection:
+        enrol.set_choices(
+            connection,
+            reader.id,
+            language=language if language in newsroom.site.languages else reader.language,
+            choices=chosen,
+            paused_until=pause(now, reader.paused_until),
+        )
 
 
 class _Preferences:
@@ -108,28 +140,18 @@ class _Preferences:
             what = fields.get("do", ["save"])[0]
             if what in ("data", "erase"):
                 return self._mailed(what)
-            self._save(fields)
+            save(
+                self._runtime,
+                self._reader,
+                language=fields.get("language", [""])[0],
+                frequencies={one.list: fields.get(f"frequency.{one.list}", [""])[0] for one in self._reader.on},
+                topics={one.list: fields.get(f"topic.{one.list}", []) for one in self._reader.on},
+                pause=lambda now, held: choices.pause_of(fields.get("pause", ["0"])[0], held, now),
+            )
         except SQLAlchemyError as error:
             return self._failed(error)
         self._find()
         return self.shown(self._frame().words.gettext("Saved. It holds from the next edition on."))
-
-    def _save(self, fields: Fields) -> None:
-        assert self._reader is not None
-        reader, newsroom, now = self._reader, self._newsroom, self._runtime.now()
-        languages = newsroom.site.languages
-        language = next((one for one in fields.get("language", []) if one in languages), reader.language)
-        chosen: dict[str, tuple[tuple[str, ...], str]] = {}
-        for one in reader.on:
-            if one.list not in newsroom.lists:
-                continue
-            topics = tuple(topic for topic in newsroom.topics if topic in fields.get(f"topic.{one.list}", []))
-            offered = choices.frequencies_of(newsroom, [one.list])
-            asked = fields.get(f"frequency.{one.list}", [])
-            chosen[one.list] = (topics, next((each for each in asked if each in offered), one.frequency))
-        until = choices.pause_of(fields.get("pause", ["0"])[0], reader.paused_until, now)
-        with self._runtime.store.write() as connection:
-            enrol.set_choices(connection, reader.id, language=language, choices=chosen, paused_until=until)
 
     def _mailed(self, what: str) -> Response:
         assert self._reader is not None
