@@ -60,21 +60,18 @@ def language_choices(newsroom: Newsroom, chosen: str) -> list[Choice]:
 
 
 def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[Choice]:
-    """For radio buttons: none, or until a day; the one that holds stands as it is."""
+    """For radio buttons: none, or until a day, the nearest first; the one that holds stands among them, once."""
     gettext = catalogue(language).gettext
-    zone = newsroom.site.timezone
-
-    def day(moment: datetime) -> str:
-        return gettext("Until %(date)s") % {"date": format_date(moment, language, zone)}
-
-    found = [{"name": "0", "label": gettext("No pause"), "checked": until is None}]
-    if until is not None:
-        found.append({"name": "keep", "label": day(until), "checked": True})
-    found += [
-        {"name": value, "label": day(now + timedelta(days=days)), "checked": False}
-        for value, days in PAUSES.items()
-        if days
-    ]
+    zone = newsroom.site.zone
+    ends = {value: now + timedelta(days=days) for value, days in PAUSES.items() if days}
+    if until is not None and until > now:
+        same = until.astimezone(zone).date()
+        ends = {value: end for value, end in ends.items() if end.astimezone(zone).date() != same}
+        ends["keep"] = until
+    found = [{"name": "0", "label": gettext("No pause"), "checked": "keep" not in ends}]
+    for value, end in sorted(ends.items(), key=lambda one: one[1]):
+        label = gettext("Until %(date)s") % {"date": format_date(end, language, newsroom.site.timezone)}
+        found.append({"name": value, "label": label, "checked": value == "keep"})
     return found
 
 

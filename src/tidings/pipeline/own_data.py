@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
@@ -45,8 +45,8 @@ def person(connection: Connection, subscriber: int) -> Person | None:
         return None
     on = tuple(one for one in roll.subscriptions(connection, address=row.address) if one.state == roll.CONFIRMED)
     paused = connection.execute(
-        select(s.paused_until).where(s.subscriber == subscriber, s.paused_until.is_not(None)).limit(1)
-    ).scalar_one_or_none()
+        select(func.max(s.paused_until)).where(s.subscriber == subscriber, s.state == roll.CONFIRMED)
+    ).scalar_one()
     return Person(row.id, row.address, row.address_hash, row.language, on, paused)
 
 
