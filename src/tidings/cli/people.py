@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -125,6 +125,31 @@ def remove(
         for each in names:
             subscribers.unsubscribe(connection, subscriber, each, source="command line", now=datetime.now(UTC))
     console.print(f"{address} is off {', '.join(names)}.", markup=False)
+
+
+@group.command()
+def reconfirm(
+    list_name: List,
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="The last day, such as 2027-01-31.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the number.")] = False,
+) -> None:
+    """Ask everybody on an old list once more; who has not said yes by the date is no longer mailed."""
+    with opened() as runtime:
+        name = known_list(runtime, list_name)
+        zone = runtime.newsroom.site.zone
+        try:
+            day = datetime.strptime(until, "%Y-%m-%d").replace(tzinfo=zone)
+        except ValueError:
+            raise RefusedError(f"--until {until}: write a day like 2027-01-31") from None
+        end = (day + timedelta(days=1)).astimezone(UTC)
+        if end < runtime.now() + timedelta(days=7):
+            raise RefusedError(f"--until {until}: give them a week at least")
+        with runtime.store.read() as connection:
+            count = subscribers.count(connection, name).get(subscribers.CONFIRMED, 0)
+        if not yes and typer.prompt(f"{count} readers are asked by mail. Type the number") != str(count):
+            raise RefusedError("nobody is asked")
+        asked = runtime.ask_again(name, end)
+    console.print(f"{asked} readers of {name} are asked; who has not confirmed by {until} gets no more.", markup=False)
 
 
 @group.command("show")

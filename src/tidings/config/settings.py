@@ -105,6 +105,14 @@ class Feed(Frozen):
     select: Select = Field(default=Select(), description="What stands in it.")
 
 
+class Welcome(Frozen):
+    """What who has just confirmed is sent."""
+
+    subject: Text = Field(description="Subject line.")
+    text: Text = Field(description="A few words, as plain text.")
+    latest: Bool = Field(default=False, description="true: with a link to the latest edition in the archive.")
+
+
 class MailingList(Frozen):
     """What one subscribes to."""
 
@@ -123,6 +131,7 @@ class MailingList(Frozen):
     resend_in_doubt: Literal["once", "never"] = Field(
         default="once", description="Whether a message that may have arrived goes once more after a crash."
     )
+    welcome: Welcome | None = Field(default=None, description="A mail to who has just confirmed.")
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
 
     @property

@@ -17,8 +17,9 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.outlook import feed_links, site_view
+from tidings.render.i18n import format_date
 from tidings.render.pages import Frame, Pages
-from tidings.store import consent, ledger, requests, subscribers
+from tidings.store import archives, consent, ledger, requests, subscribers
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.requests import Request
@@ -87,21 +88,7 @@ def _answer(
         details = already(newsroom, keys, pages, subscriber, names, request.language)
     else:
         return
-    ledger.add_deliveries(
-        connection,
-        [
-            {
-                "mailing": mailing,
-                "target": list_target(names[0], subscriber),
-                "list": names[0],
-                "subscriber": subscriber,
-                "address_hash": digest,
-                "purpose": str(Purpose.CONFIRMATION),
-                "at": now,
-                "details": details,
-            }
-        ],
-    )
+    _queue(connection, mailing, Purpose.CONFIRMATION, names[0], subscriber, digest, details, now)
 
 
 def language_of(connection: Connection, subscriber: int) -> str:
@@ -111,37 +98,160 @@ def language_of(connection: Connection, subscriber: int) -> str:
 
 
 def states_of(connection: Connection, subscriber: int, names: Sequence[str]) -> dict[str, str]:
-    """The state of a person's subscriptions to these lists."""
+    """The state of a person's subscriptions to these lists; who is asked again is `pending` here."""
     s = t.subscriptions.c
-    rows = connection.execute(select(s.list, s.state).where(s.subscriber == subscriber, s.list.in_(list(names))))
-    return {row.list: row.state for row in rows}
+    rows = connection.execute(
+        select(s.list, s.state, s.confirm_by).where(s.subscriber == subscriber, s.list.in_(list(names)))
+    )
+    return {row.list: subscribers.PENDING if row.confirm_by is not None else row.state for row in rows}
 
 
 def confirm(
-    connection: Connection, subscriber: int, names: Sequence[str], *, now: datetime, ip: str, source: str
+    connection: Connection,
+    newsroom: Newsroom,
+    keys: Keys,
+    pages: Pages,
+    subscriber: int,
+    names: Sequence[str],
+    *,
+    now: datetime,
+    ip: str,
+    source: str,
 ) -> list[str]:
-    """Their own word: the lists that they are on by it, those they were on before included. Twice is fine."""
-    digest = connection.execute(
-        select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
-    ).scalar_one_or_none()
-    if digest is None:
+    """Their own word: the lists that they are on by it, those they were on before included. Twice is fine.
+
+    Who is new on a list is welcomed, if the list says so.
+    """
+    reader = connection.execute(
+        select(t.subscribers.c.address_hash, t.subscribers.c.language).where(t.subscribers.c.id == subscriber)
+    ).one_or_none()
+    if reader is None or consent.suppression(connection, reader.address_hash, "") is not None:
         return []
     states = states_of(connection, subscriber, names)
     found = []
     for name in names:
         if states.get(name) == subscribers.CONFIRMED:
             found.append(name)
-        if states.get(name) != subscribers.PENDING:
-            continue
-        reason = consent.suppression(connection, digest, name)
-        if reason in _NOT_LIFTED or consent.suppression(connection, digest, "") is not None:
+        reason = consent.suppression(connection, reader.address_hash, name)
+        if states.get(name) != subscribers.PENDING or reason in _NOT_LIFTED:
             continue
         if reason is not None:
-            consent.lift(connection, digest, name)
-        subscribers.confirm(connection, subscriber, name, now=now)
-        consent.record(connection, digest, name, subscribers.CONFIRMED, source, now, wording=wording_version(), ip=ip)
+            consent.lift(connection, reader.address_hash, name)
+        new = subscribers.confirm(connection, subscriber, name, now=now)
+        if not new:
+            subscribers.affirm(connection, subscriber, name, now)
+        consent.record(
+            connection,
+            reader.address_hash,
+            name,
+            subscribers.CONFIRMED,
+            source,
+            now,
+            wording=wording_version(),
+            ip=ip,
+        )
+        if new:
+            _welcome(connection, newsroom, keys, pages, subscriber, name, reader.language, reader.address_hash, now)
         found.append(name)
     return found
+
+
+def _welcome(
+    connection: Connection,
+    newsroom: Newsroom,
+    keys: Keys,
+    pages: Pages,
+    subscriber: int,
+    name: str,
+    language: str,
+    digest: str,
+    now: datetime,
+) -> None:
+    settings = newsroom.lists[name].welcome
+    if settings is None:
+        return
+    frame = frame_of(newsroom, language)
+    gettext, spoken, default = frame.words.gettext, frame.site.language, newsroom.site.languages[0]
+    preferences = f"{newsroom.site.url}preferences/{keys.sign(TokenPurpose.PREFERENCES, subscriber, name)}"
+    latest = _latest(connection, newsroom, name, spoken) if settings.latest else ""
+    details = letter(
+        pages,
+        frame,
+        subject=settings.subject.get(spoken, default),
+        texts=[settings.text.get(spoken, default)],
+        link=latest or preferences,
+        label=gettext("The latest edition") if latest else gettext("Your preferences"),
+        last=gettext("In each mail are links to change what you get, and to leave."),
+    )
+    mailing = ledger.mailing(connection, f"welcome:{name}:{digest}:{now.date()}", "welcome", now=now, open=True)
+    _queue(connection, mailing, Purpose.WELCOME, name, subscriber, digest, details, now)
+
+
+def _latest(connection: Connection, newsroom: Newsroom, name: str, language: str) -> str:
+    """Address of the newest edition of a public list in a language; empty where there is none."""
+    if not newsroom.lists[name].public:
+        return ""
+    for one in archives.sent(connection, [name]):
+        if one.language == language and not one.part:
+            return f"{newsroom.site.url}archive/{name}/{one.number}/{language}"
+    return ""
+
+
+def ask_again(
+    connection: Connection,
+    newsroom: Newsroom,
+    keys: Keys,
+    pages: Pages,
+    name: str,
+    since: datetime,
+    until: datetime,
+    now: datetime,
+) -> int:
+    """Ask some on a list once more; who has not said yes by then is no longer mailed. Returns how many are asked."""
+    mailing = ledger.mailing(connection, f"again:{name}:{until:%Y-%m-%d}", "confirmation", now=now, open=True)
+    found = subscribers.ask_again(connection, name, since, until, now)
+    for subscriber, digest, language in found:
+        frame = frame_of(newsroom, language)
+        gettext, site = frame.words.gettext, newsroom.site
+        title = titles_of(newsroom, [name], frame.site.language)
+        day = format_date(until, frame.site.language, site.timezone)
+        details = letter(
+            pages,
+            frame,
+            subject=gettext("Do you still want to get %(list)s?") % {"list": title},
+            texts=[
+                gettext("We ask everybody on this list once more. Press the button, and all stays as it is."),
+                gettext("Without your word you get no more of these mails after %(date)s.") % {"date": day},
+            ],
+            link=f"{site.url}confirm/{confirm_token(keys, subscriber, [name])}",
+            label=gettext("Confirm"),
+            last=gettext("You do not want them any more? Then do nothing."),
+        )
+        _queue(connection, mailing, Purpose.CONFIRMATION, name, subscriber, digest, details, now)
+    return len(found)
+
+
+def _queue(
+    connection: Connection,
+    mailing: int,
+    purpose: Purpose,
+    name: str,
+    subscriber: int,
+    digest: str,
+    details: dict[str, str],
+    now: datetime,
+) -> None:
+    row = {
+        "mailing": mailing,
+        "target": list_target(name, subscriber),
+        "list": name,
+        "subscriber": subscriber,
+        "address_hash": digest,
+        "purpose": str(purpose),
+        "at": now,
+        "details": details,
+    }
+    ledger.add_deliveries(connection, [row])
 
 
 def confirm_token(keys: Keys, subscriber: int, names: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.tokens import Keys
 from tidings.pipeline.compose import Composer
 from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
-from tidings.pipeline.enrol import answer_requests
+from tidings.pipeline.enrol import answer_requests, ask_again
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.prepare import Preparation
@@ -193,6 +193,17 @@ class Runtime:
     def answer_requests(self) -> int:
         """Who asked to be put on a list gets a mail that asks for their word; returns how many were looked at."""
         return answer_requests(self.store, self.newsroom, self.keys, self._pages, self.now())
+
+    def ask_again(self, list_name: str, until: datetime) -> int:
+        """Ask everybody on a list once more for their word; returns how many are asked. Cut off, it can be repeated."""
+        now = self.now()
+        asked = 0
+        while True:
+            with self.store.write() as connection:
+                more = ask_again(connection, self.newsroom, self.keys, self._pages, list_name, now, until, now)
+            if not more:
+                return asked
+            asked += more
 
     def stop(self) -> None:
         """Begin no further message."""

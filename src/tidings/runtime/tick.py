@@ -54,6 +54,8 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     with runtime.store.write() as connection:
         advance_clock(connection, now)
     end_pauses(runtime, now)
+    with runtime.store.write() as connection:
+        subscribers.lapse(connection, now)
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)

@@ -113,14 +113,64 @@ def add(
     return "added"
 
 
-def confirm(connection: Connection, subscriber: int, list_name: str, *, now: datetime) -> None:
-    """Put who waits on the list: they are served from the next edition on."""
+def confirm(connection: Connection, subscriber: int, list_name: str, *, now: datetime) -> bool:
+    """Put who waits on the list: they are served from the next edition on. False if they did not wait."""
     s = t.subscriptions.c
-    connection.execute(
+    done = connection.execute(
         update(t.subscriptions)
         .where(s.subscriber == subscriber, s.list == list_name, s.state == PENDING)
-        .values(state=CONFIRMED, confirmed_at=now, left_at=None, mark=newest_edition(connection))
+        .values(
+            state=CONFIRMED,
+            confirmed_at=now,
+            left_at=None,
+            confirm_by=None,
+            paused_until=None,
+            mark=newest_edition(connection),
+        )
     )
+    return bool(done.rowcount)
+
+
+def ask_again(
+    connection: Connection, list_name: str, since: datetime, until: datetime, now: datetime, most: int = 200
+) -> list[tuple[int, str, str]]:
+    """(id, hash of the address, language) of some who said yes before `since` and were not asked yet: they are now."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = (
+        select(p.id, p.address_hash, p.language)
+        .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+        .where(s.list == list_name, s.state == CONFIRMED, s.confirm_by.is_(None), s.confirmed_at < since)
+        .order_by(p.id)
+        .limit(most)
+    )
+    found = [(row.id, row.address_hash, row.language) for row in connection.execute(query)]
+    ids = [number for number, _, _ in found]
+    mine = (s.list == list_name) & s.subscriber.in_(ids)
+    connection.execute(update(t.subscriptions).where(mine).values(confirm_by=until))
+    for _, digest, _ in found:
+        consent.record(connection, digest, list_name, "asked again", f"re-confirmation until {until:%Y-%m-%d}", now)
+    return found
+
+
+def affirm(connection: Connection, subscriber: int, list_name: str, now: datetime) -> None:
+    """Who was asked again has said yes."""
+    s = t.subscriptions.c
+    mine = (s.subscriber == subscriber) & (s.list == list_name)
+    connection.execute(update(t.subscriptions).where(mine).values(confirm_by=None, confirmed_at=now))
+
+
+def lapse(connection: Connection, now: datetime) -> int:
+    """Who was asked again and has not said yes in time waits for their word from now on; returns how many those are."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    late = (s.state == CONFIRMED) & (s.confirm_by <= now)
+    query = select(p.address_hash, s.list).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id).where(late)
+    found = connection.execute(query).all()
+    if found:
+        connection.execute(update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None))
+        for digest, name in found:
+            consent.record(connection, digest, name, "lapsed", "no word by the end of a re-confirmation", now)
+        consent.changed(connection)
+    return len(found)
 
 
 def paused(connection: Connection, list_name: str, now: datetime) -> set[int]:

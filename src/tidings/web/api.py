@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from tidings.model.errors import InputError
 from tidings.model.tokens import Claim, TokenPurpose
 from tidings.pipeline import choices, enrol, own_data
+from tidings.render.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store import consent, requests, subscribers
 from tidings.web.forms import client
@@ -82,7 +83,7 @@ def _real_now() -> datetime:
     return datetime.now(UTC)
 
 
-def api(runtime: Runtime, *, real_now: Callable[[], datetime] = _real_now) -> FastAPI:
+def api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> FastAPI:
     """To be mounted at /api. Its description stands at /api/openapi.json."""
     app = FastAPI(
         title="Tidings: readers",
@@ -163,7 +164,15 @@ def api(runtime: Runtime, *, real_now: Callable[[], datetime] = _real_now) -> Fa
         names = [name for name in enrol.lists_of(found.list) if name in runtime.newsroom.lists]
         with runtime.store.write() as connection:
             on = enrol.confirm(
-                connection, found.subscriber, names, now=runtime.now(), ip=client(request), source="the API"
+                connection,
+                runtime.newsroom,
+                runtime.keys,
+                pages,
+                found.subscriber,
+                names,
+                now=runtime.now(),
+                ip=client(request),
+                source="the API",
             )
         if not on:
             raise HTTPException(410, "They have left since, or it is too old.")

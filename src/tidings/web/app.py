@@ -92,7 +92,7 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
     pages = Pages(runtime.newsroom.root / "templates")
     hooks = hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now)
     leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
-    readers = api(runtime)
+    readers = api(runtime, pages)
     own = [join_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
     return create_app(
         runtime.store, runtime.newsroom.public, routers=[leave, hooks, *own, *extra], health=health, readers=readers

@@ -234,6 +234,9 @@ class _Confirming:
                 with store.write() as connection:
                     names = enrol.confirm(
                         connection,
+                        self._newsroom,
+                        self._runtime.keys,
+                        self._pages,
                         claim.subscriber,
                         names,
                         now=self._runtime.now(),

@@ -33,6 +33,7 @@ subscriptions = Table(
     Column("source", Text, nullable=False),
     Column("created", Moment, nullable=False),
     Column("confirmed_at", Moment),
+    Column("confirm_by", Moment, comment="asked to say once more by then that they want it; later they wait for that"),
     Column("left_at", Moment),
     UniqueConstraint("subscriber", "list"),
     Index("ix_subscriptions_list_state", "list", "state", "frequency"),

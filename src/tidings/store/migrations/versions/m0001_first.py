@@ -462,6 +462,12 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("confirmed_at", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "confirm_by",
+            sa.BigInteger(),
+            nullable=True,
+            comment="asked to say once more by then that they want it; later they wait for that",
+        ),
         sa.Column("left_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subscriptions")),
         sa.UniqueConstraint("subscriber", "list", name=op.f("uq_subscriptions_subscriber_list")),
