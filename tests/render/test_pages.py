@@ -228,14 +228,14 @@ def test_every_pair_of_colours_is_readable(colour: str) -> None:
     """WCAG 2.2, 1.4.3 (AA): 4.5 to 1, in light and in dark."""
     style = Pages().stylesheet(site(colour=colour)).decode()
     values = re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style)
-    light = dict(values[:9])
-    dark = light | dict(values[9:])
-    assert set(light) == {"brand", "on-brand", "accent", "ink", "muted", "line", "ground", "paper", "tint"}
-    assert len(values) == 16
+    light = dict(values[:10])
+    dark = light | dict(values[10:])
+    assert set(light) == {"brand", "on-brand", "accent", "ink", "muted", "line", "ground", "paper", "tint", "wrong"}
+    assert len(values) == 18
     for scheme in (light, dark):
         assert contrast(scheme["on-brand"], scheme["brand"]) >= 4.5
         for ground in ("paper", "tint", "ground"):
-            for ink in ("ink", "muted", "accent"):
+            for ink in ("ink", "muted", "accent", "wrong"):
                 assert contrast(scheme[ink], scheme[ground]) >= 4.5, (ink, ground)
 
 
