@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, flat, open_desk
-from tidings.pipeline import enrol
+from tidings.pipeline import choices, enrol, own_data
 from tidings.runtime.explain import explain
 from tidings.store import subscribers
 
@@ -61,3 +61,29 @@ def test_a_pause_can_be_ended_and_does_not_hold_back_what_is_for_everyone(desk: 
     desk.item("news")
     desk.tick(MONDAY + DAY)
     assert flat(desk.read(ada)) == ["flood", "news"]
+
+
+def test_who_left_in_a_pause_comes_back_without_it(desk: Desk) -> None:
+    ada = desk.reader("ada")
+    pause(desk, ada, MONDAY + 30 * DAY)
+    with desk.runtime.store.write() as connection:
+        number = subscribers.find(connection, ada)
+        assert number is not None
+        subscribers.unsubscribe(connection, number, "digest", source="link", now=MONDAY)
+        left = own_data.person(connection, number)
+        assert left is not None and left.on == () and left.paused_until is None
+        subscribers.add(connection, ada, "digest", language="en", frequency="daily", now=MONDAY, bring_back=True)
+        subscribers.confirm(connection, number, "digest", now=MONDAY)
+        back = own_data.person(connection, number)
+    assert back is not None and [one.list for one in back.on] == ["digest"] and back.paused_until is None
+
+
+def test_the_pauses_to_choose_from_stand_in_order_each_once(desk: Desk) -> None:
+    def offered(until: datetime | None) -> list[tuple[str, bool]]:
+        found = choices.pause_choices(desk.runtime.newsroom, until, MONDAY, "en")
+        return [(one["name"], one["checked"]) for one in found]
+
+    none = [("0", True), ("14", False), ("30", False), ("90", False)]
+    assert offered(None) == offered(MONDAY - DAY) == none
+    assert offered(MONDAY + 30 * DAY) == [("0", False), ("14", False), ("keep", True), ("90", False)]
+    assert offered(MONDAY + 20 * DAY) == [("0", False), ("14", False), ("keep", True), ("30", False), ("90", False)]
