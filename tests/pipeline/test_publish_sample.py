@@ -87,4 +87,6 @@ def test_no_link_of_ours_leads_nowhere(public: Path) -> None:
             target = target.replace(SITE, "http://here/")
             if target.startswith("http://here/"):
                 path = public / unquote(target.removeprefix("http://here/"))
+                if path == public / "subscribe":
+                    continue  # answered by the service: tests/web/test_join.py
                 assert (path / "index.html").is_file() or path.is_file(), (page, target)
