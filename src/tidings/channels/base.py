@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tidings.model.delivery import Outcome
 
@@ -49,6 +50,10 @@ class PostItem:
     topics: tuple[str, ...] = ()
     image: str = ""
     image_alt: str = ""
+    text: str = ""
+    """What the editor wrote for this channel (`post:`); it stands instead of title and summary, the link is added."""
+    correction: str = ""
+    """What was wrong, where the item was corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,12 @@ class Post:
     """When it was composed; part of the frozen body, so that a retry is the same bytes."""
     text: str = ""
     """For a notice: what it says; it has no items."""
+    reply_to: str = ""
+    """The receipt of our earlier post that this one answers; empty for a post of its own."""
+
+
+def no_picture(url: str, most: int) -> bytes | None:
+    """Where there is no store of pictures: none can be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,9 @@ class Attempt:
     key: str
     at: datetime
     """Real time, not the newsroom's: receivers refuse a signature that is minutes off."""
+    picture: Callable[[str, int], bytes | None] = no_picture
+    """A picture of ours by its absolute URL as JPEG or PNG of at most so many bytes, equal for equal arguments; None
+    where it cannot be had: the card goes without it, the post is never failed for it."""
 
 
 class Channel(Protocol):
@@ -93,6 +107,31 @@ class Channel(Protocol):
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Hand over one prepared body. Raises only for a bug or bad configuration."""
+
+
+@runtime_checkable
+class CanEdit(Protocol):
+    """A channel that can change what it posted, in place. A repeat changes nothing more."""
+
+    def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
+        """Put a prepared body where the post of this receipt stands. REJECTED where it is no longer there."""
+
+
+@runtime_checkable
+class CanTakeDown(Protocol):
+    """A channel that can take back what it posted. A repeat changes nothing more."""
+
+    def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
+        """Take the post of this receipt away. ACCEPTED, too, where it is gone already."""
+
+
+@runtime_checkable
+class CanFind(Protocol):
+    """A channel that can read its own posts back, to settle an outcome that nobody knows."""
+
+    def find(self, body: bytes, attempt: Attempt) -> Outcome:
+        """Look for the post of a prepared body at or after `attempt.at`, the moment of the doubtful try: ACCEPTED with
+        its receipt, NOT_STARTED where it is certainly not there, UNKNOWN where that cannot be told."""
 
 
 class MailTransport(Protocol):
