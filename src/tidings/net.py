@@ -164,13 +164,14 @@ class GuardedSession:
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
         """One POST. Raises NotSentError or LostError, never with the address in its words: the URL is the secret."""
-        return self._ask("POST", url, body, headers)
+        return self.request("POST", url, body, headers)
 
     def get(self, url: str) -> Answer:
         """One GET; raises as `post` does."""
-        return self._ask("GET", url, None, {})
+        return self.request("GET", url, None, {})
 
-    def _ask(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+    def request(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
+        """One request of any method; raises as `post` does."""
         if self._wire.cut_off:
             raise NotSentError("stopping")
         deadline = time.monotonic() + self._timeout

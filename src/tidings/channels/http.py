@@ -12,14 +12,16 @@ from tidings.net import Answer, GuardedSession, LostError, NotSentError
 _LONGEST_WAIT = 86_400.0
 
 
-def hand_over(session: GuardedSession, url: str, body: bytes, headers: dict[str, str]) -> Answer | Outcome:
-    """POST once. An Answer means 2xx; everything else is an Outcome already.
+def hand_over(
+    session: GuardedSession, url: str, body: bytes | None, headers: dict[str, str], method: str = "POST"
+) -> Answer | Outcome:
+    """One request. An Answer means 2xx; everything else is an Outcome already.
 
     A refusal with 4xx was certainly not taken. After 5xx, or a connection lost once the request was on its way, nobody
     can know: the outcome is unknown and the channel's idempotency decides about a retry.
     """
     try:
-        answer = session.post(url, body, headers)
+        answer = session.request(method, url, body, headers)
     except NotSentError as error:
         return Outcome(Verdict.DEFERRED, reason=str(error))
     except LostError as error:

@@ -19,6 +19,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
 
 @dataclass
@@ -51,6 +52,8 @@ class HttpSink:
             def do_POST(self) -> None:
                 sink._handle(self)
 
+            do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
+
             def log_message(self, *_: object) -> None:
                 pass
 
@@ -66,7 +69,7 @@ class HttpSink:
             _reset(request.connection)
             return
         body = request.rfile.read(int(request.headers.get("Content-Length", "0")))
-        received = Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body)
+        received = Received(request.path, {k.lower(): v for k, v in request.headers.items()}, body, request.command)
         self.received.append(received)
         if step is None:
             assert self._answer is not None
