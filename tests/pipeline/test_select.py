@@ -438,7 +438,9 @@ def test_a_correction_reaches_those_who_had_the_story_once_in_their_language(on_
     for day in (1, 2, 3):
         desk.item(f"s{day}", topics="[youth]")
         desk.tick(MONDAY + day * DAY)
-    told = [["66 п" in mail.text or "66 p" in mail.text for mail in desk.mails(who)] for who in (anna, ira, other, late)]
+    told = [
+        ["66 п" in mail.text or "66 p" in mail.text for mail in desk.mails(who)] for who in (anna, ira, other, late)
+    ]
     assert told == [[False, True, False, False]] * 2 + [[False] * 3] * 2
     assert "66 процентов" in desk.mails(ira)[1].text
 
