@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tidings.pipeline.address import address
 from tidings.runtime.planning import outlets
-from tidings.store import schema as t
 from tidings.store import archives, subscribers
+from tidings.store import schema as t
 
 
 @pytest.fixture

@@ -299,3 +299,32 @@ def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
             after = found[-1].whom.delivery or 0
     assert pages == [[1, 2], [4, 5], [6, 7]]
     assert refused.look(store, PATIENCE, NOW) == 6
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["unsubscribe {}", "Unsubscribe  {}", "Re: unsubscribe {} (sent from my phone)", "=?utf-8?q?unsubscribe_{}?="],
+)
+@ONE
+def test_who_writes_what_the_mail_program_makes_is_off_that_list(store: Store, ada: int, subject: str) -> None:
+    token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "news")
+    raw = f"From: Ada <ada@example.org>\r\nSubject: {subject.format(token)}\r\n\r\n\r\n".encode()
+    assert _hear(store, "", "leave@example.org", raw=raw) == Heard("left")
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+    assert _hear(store, "", "leave@example.org", raw=raw) == Heard("known")
+
+
+@ONE
+def test_a_forged_or_quoted_leave_moves_nobody(store: Store, ada: int) -> None:
+    token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "digest")
+    wrong = [
+        f"Subject: unsubscribe {token[:-1]}{'A' if token[-1] != 'A' else 'B'}",
+        f"Subject: unsubscribe {KEYS.sign(TokenPurpose.PREFERENCES, ada, 'digest')}",
+        f"Subject: unsubscribe {KEYS.sign(TokenPurpose.UNSUBSCRIBE, 0, 'digest')}",
+        f"Subject: News\r\nList-Unsubscribe: <mailto:leave@example.org?subject=unsubscribe%20{token}>",
+        "Subject: =?nonsense?b?////?= unsubscribe",
+        "From: ada@example.org\r\nSubject: unsubscribe",
+    ]
+    for header in wrong:
+        assert _hear(store, "", "leave@example.org", raw=f"{header}\r\n\r\n".encode()).what == "nothing", header
+    assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}

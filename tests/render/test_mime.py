@@ -139,7 +139,8 @@ def test_a_long_unsubscribe_url_never_becomes_an_encoded_word() -> None:
     """Python 3.8 to 3.13 encodes any token of 78 characters or more, and mail programs then show no button."""
     long = "https://news.example.org/unsubscribe/" + "k" * 300
     raw = block(unsubscribe_url=long)
-    assert f"List-Unsubscribe: <{long}>,\r\n <mailto:leave@example.org>\r\n".encode() in raw
+    mailto = f"mailto:leave@example.org?subject=unsubscribe%20{'k' * 300}"
+    assert f"List-Unsubscribe: <{long}>,\r\n <{mailto}>\r\n".encode() in raw
     assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in raw
 
 

@@ -1,11 +1,12 @@
 """What a post says, made to fit: whole parts are left out in a stated order, never a link and never half a word.
 
 First the summaries go, then the hashtags, then the last stories of an edition (which are counted, with a link to all);
-only a title that is too long by itself is shortened, at a space where there is one.
+only a title, or a text by the editor's own hand, that is too long by itself is shortened, at a space where there is one.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,15 @@ class Story:
     title: str
     summary: str
     url: str
+    own: bool = False
+    """The title is what the editor wrote for this channel: several lines maybe, and no headline."""
+    correction: str = ""
+
+    @property
+    def link(self) -> str:
+        """The address; empty where the editor's own text has it already."""
+        holds = self.own and re.search(re.escape(self.url) + r"""(?=[.,;:!?)\]»"'…]*(?:\s|$))""", self.title)
+        return "" if holds else self.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ def plain(wording: Wording, *, indent: str = "") -> str:
     """Without markup: paragraphs with a blank line between them, each link on a line of its own."""
     parts = [wording.heading, wording.text]
     for story in wording.stories:
-        parts.append("\n".join(filter(None, [f"{indent}{story.title}", story.summary, story.url])))
+        parts.append("\n".join(filter(None, [f"{indent}{story.title}", story.summary, story.correction, story.link])))
     if wording.more:
         parts.append(f"+{wording.more}\n{wording.url}")
     parts.append(" ".join(wording.tags))
@@ -86,7 +96,7 @@ def _holds_on(char: str) -> bool:
 
 def _whole(post: Post) -> Wording:
     single = len(post.items) == 1
-    topics = dict.fromkeys(topic for item in post.items for topic in item.topics)
+    topics = dict.fromkeys(topic for item in post.items if not item.text for topic in item.topics)
     return Wording(
         heading="" if single else post.title,
         text=post.text,
@@ -98,7 +108,9 @@ def _whole(post: Post) -> Wording:
 
 
 def _story(item: PostItem) -> Story:
-    return Story(title=item.title, summary=item.summary, url=item.url)
+    if item.text:
+        return Story(title=item.text, summary="", url=item.url, own=True, correction=item.correction)
+    return Story(title=item.title, summary=item.summary, url=item.url, correction=item.correction)
 
 
 def _versions(post: Post) -> Iterator[Wording]:
@@ -114,18 +126,21 @@ def _versions(post: Post) -> Iterator[Wording]:
 
 
 def _shortened(wording: Wording, fits: Callable[[Wording], bool]) -> Wording:
-    """With its longest words cut: the title of a story alone, the text of a notice, else the heading."""
+    """With its longest words cut: title and correction of a story alone, the text of a notice, else the heading."""
 
     def of(length: int) -> Wording:
         if wording.text:
             return replace(wording, heading=cut(wording.heading, min(length, 200)), text=cut(wording.text, length))
         if wording.stories:
-            return replace(
-                wording, stories=tuple(replace(one, title=cut(one.title, length)) for one in wording.stories)
+            shorter = (
+                replace(one, title=cut(one.title, length), correction=cut(one.correction, length))
+                for one in wording.stories
             )
+            return replace(wording, stories=tuple(shorter))
         return replace(wording, heading=cut(wording.heading, length))
 
-    low, high = 0, max(len(wording.heading), len(wording.text), *(len(one.title) for one in wording.stories), 0)
+    longest = max((len(words) for one in wording.stories for words in (one.title, one.correction)), default=0)
+    low, high = 0, max(len(wording.heading), len(wording.text), longest)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(of(middle)) else (low, middle - 1)

@@ -122,7 +122,9 @@ class MailingList(Frozen):
     sender: SenderNames = Field(
         default=(), description="Name of the sender that its mail leaves by, or several in their order; default: any."
     )
-    unsubscribe_mailto: PlainAddress | None = Field(default=None, description="Address that takes leave by mail.")
+    unsubscribe_mailto: PlainAddress | None = Field(
+        default=None, description="Address that takes leave by mail; docs/howto/bounces.md tells how it is heard."
+    )
     public: Bool = Field(default=True, description="false: no subscribe page, no archive, no feed.")
     fallback: Languages = Field(
         default=(), description="Tried where a story has no translation in the reader's language; [] leaves it out."

@@ -216,12 +216,23 @@ class MailRoom:
             unsubscribe_mailto=settings.unsubscribe_mailto or "",
             archive=f"{self.newsroom.site.url}{archive_path(list_name)}" if settings.public else "",
             feedback_id=self._feedback_id(schedule, list_name, sender),
+            cfbl_address=self._cfbl_address(list_name, sender),
         )
         some = Personal(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
         url = self.newsroom.site.url
         return compiled.stencil(
             arrangement, headers, some, way_out=f"{url}unsubscribe/", choices=f"{url}preferences/", domain=domain
         )
+
+    def _cfbl_address(self, list_name: str, sender: SenderSettings | None) -> str:
+        """Where complaints are wanted: only where they are heard, and our signature speaks for it (RFC 9477 §3.1)."""
+        sender = sender or next(iter(self.newsroom.senders_of(list_name)), None)
+        bounces = self.newsroom.bounces
+        key = getattr(sender, "dkim", None)
+        if sender is None or not sender.return_path or key is None or not (bounces.lmtp or bounces.mailbox):
+            return ""
+        domain = sender.return_path.rpartition("@")[2].casefold()
+        return sender.return_path if f".{domain}".endswith(f".{key.domain.casefold()}") else ""
 
     def _feedback_id(self, schedule: str, list_name: str, sender: SenderSettings | None) -> str:
         sender = sender or next(iter(self.newsroom.senders_of(list_name)), None)

@@ -23,6 +23,8 @@ _URI: Final = re.compile(r"(?:https?://|mailto:)[!#-;=?-~]+")
 _MESSAGE_ID: Final = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
 _PRINTABLE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 _LINE: Final = 76
+LEAVE: Final = "unsubscribe"
+"""The word before the token in the subject of a mail that leaves."""
 _LONGEST: Final = 990
 
 
@@ -39,8 +41,9 @@ class MailHeaders:
     """What the header says; '' leaves a header out. `date` is aware, URLs are ASCII.
 
     `sender` and `reply_to` are `Name <address>` or an address. `unsubscribe_url` is this reader's,
-    `unsubscribe_mailto` an address or a mailto: URI. `subject` '' takes the arrangement's. `list_id` is
-    `list.example.org`, in angle brackets or not. `bulk` is False for mail that one person asked for (a confirmation).
+    `unsubscribe_mailto` an address or a mailto: URI; an address is given the token that the URL ends with, as subject.
+    `subject` '' takes the arrangement's. `list_id` is `list.example.org`, in angle brackets or not. `cfbl_address`
+    takes complaints. `bulk` is False for mail that one person asked for (a confirmation).
     """
 
     sender: str
@@ -60,6 +63,7 @@ class MailHeaders:
     list_owner: str = ""
     archive: str = ""
     feedback_id: str = ""
+    cfbl_address: str = ""
     bulk: bool = True
 
 
@@ -90,6 +94,7 @@ def fixed_headers(headers: MailHeaders, subject: str = "") -> tuple[bytes, bytes
         headers.list_owner,
         headers.archive,
         headers.feedback_id,
+        headers.cfbl_address,
         headers.bulk,
     )
     return _parsed("From", headers.sender), _text("Subject", subject or headers.subject) + _date(headers.date), edition
@@ -106,6 +111,7 @@ def _edition_headers(
     list_owner: str,
     archive: str,
     feedback_id: str,
+    cfbl_address: str,
     bulk: bool,
 ) -> bytes:
     """What is the same for every reader of an edition in one language."""
@@ -128,6 +134,9 @@ def _edition_headers(
         if feedback_id.count(":") != 3 or not 5 <= len(feedback_id.rsplit(":", 1)[1]) <= 15:
             raise HeaderError("Feedback-ID", "wants four parts a:b:c:sender, the last of 5 to 15 characters")
         lines.append(_raw("Feedback-ID", feedback_id))
+    if cfbl_address:
+        # RFC 9477 §5.1.
+        lines.append(_raw("CFBL-Address", f"{ascii_address(cfbl_address)}; report=arf"))
     if bulk:
         lines.append(b"Precedence: bulk\r\n")
     lines.append(b"Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n")
@@ -141,6 +150,8 @@ def unsubscribe_headers(url: str, mailto: str) -> bytes:
         uris.append(f"<{_uri('List-Unsubscribe', url)}>")
     if mailto:
         target = mailto if mailto.startswith("mailto:") else f"mailto:{mailto}"
+        if url and target != mailto:
+            target += f"?subject={LEAVE}%20{url.rpartition('/')[2]}"
         uris.append(f"<{_uri('List-Unsubscribe', target)}>")
     if not uris:
         return b""

@@ -25,6 +25,9 @@ _SIMPLE: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[a-z0-9-]+(?
 _SHORT_NAME: Final = 45
 """Bytes of UTF-8 that fit into one encoded-word behind `To: `."""
 
+_GAP: Final = "-gap-"
+"""Stands where a reader's token will, while the fields around it are made."""
+
 Plan = Sequence["Run | str"]
 """Runs of literals, and names of slots."""
 
@@ -60,11 +63,10 @@ class Stencil:
         self._page = page
         if way_out:
             # One URI is as good as another: what stands around the reader's part is the same for all.
-            before, after = unsubscribe_headers(f"{way_out}x", self._mailto).split(f"{way_out}x".encode("ascii"))
             message_id_header(f"<x@{domain}>")
             self._before_id = self._middle + b"Message-ID: <"
-            self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + self._edition + before + way_out.encode()
-            self._after_token = after + self._type
+            self._after_id = b"@" + domain.encode("ascii") + b">\r\n" + self._edition
+            self._leave = unsubscribe_headers(f"{way_out}{_GAP}", self._mailto).split(_GAP.encode())
 
     def fill_quick(
         self, address: str, name: str, left: bytes, token: bytes, choices: bytes
@@ -73,9 +75,8 @@ class Stencil:
 
         `token` is what the unsubscribe URL ends with, `choices` what the URL of preferences does, both in base64url.
         """
-        head = b"".join(
-            (self._sender, _to(name, address), self._before_id, left, self._before_token, token, self._after_token)
-        )
+        leave = token.join(self._leave)
+        head = b"".join((self._sender, _to(name, address), self._before_id, left, self._after_id, leave, self._type))
         if not name.isprintable():
             checked({"name": name})
         raw = name.encode()

@@ -27,7 +27,7 @@ class BounceListener:
     """Answers 250 once what a message says has committed: until then the other side keeps it."""
 
     def __init__(self, address: tuple[str, int], receive: Receive, is_ours: Callable[[str], bool]) -> None:
-        """`is_ours`: whether an address is a return path. No other is taken."""
+        """`is_ours`: whether mail to an address is for us. No other is taken."""
         self._address = address
         self._receive = receive
         self._is_ours = is_ours
@@ -55,7 +55,7 @@ class BounceListener:
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         """Called by aiosmtpd for each recipient."""
         if not self._is_ours(address):
-            return "550 5.1.1 not a return path of this newsroom"
+            return "550 5.1.1 no address of this newsroom"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 

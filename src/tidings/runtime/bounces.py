@@ -38,7 +38,7 @@ def present_name(newsroom: Newsroom, list_name: str) -> str:
 
 
 def receive(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> Heard:
-    """One message that came to a return path."""
+    """One message that came to a return path, or to the address that takes leave by mail."""
     newsroom = runtime.newsroom
     heard = inbound.receive(
         runtime.store,
@@ -96,8 +96,11 @@ class Ears:
         return take
 
     def _is_ours(self, address: str) -> bool:
-        """A return path of a sender or a list, with or without a token."""
+        """A return path of a sender, with or without a token, or the address that takes leave by mail."""
         newsroom = self._runtime.newsroom
+        leave = {one.unsubscribe_mailto.casefold() for one in newsroom.lists.values() if one.unsubscribe_mailto}
+        if address.casefold() in leave:
+            return True
         local, _, domain = address.rpartition("@")
         before, plus, token = local.rpartition("+")
         bare = f"{before if plus and len(token) == RETURN_TOKEN else local}@{domain}".casefold()

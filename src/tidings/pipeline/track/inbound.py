@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from tidings.model.tokens import Keys
-from tidings.pipeline.track import blocked, complaint, hard_bounce, soft_bounce
+from tidings.pipeline.track import blocked, complaint, hard_bounce, left_by_mail, soft_bounce
 from tidings.pipeline.track.codes import Meaning, Refusal
 from tidings.pipeline.track.event import Event, Patience
 from tidings.pipeline.track.proof import whose
@@ -19,7 +19,7 @@ from tidings.store.engine import Store
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What became of a message: a kind of return, `known` (heard before) or `nothing`, which `why` explains."""
+    """What became of a message: a kind of return, `left`, `known` (heard before) or `nothing`, which `why` explains."""
 
     what: str
     why: str = ""
@@ -42,6 +42,11 @@ def receive(
     present_name: Callable[[str], str] = lambda name: name,
 ) -> Heard:
     """Read one message and do what follows, in one transaction. Twice does nothing."""
+    claim = left_by_mail.asked(keys, raw)
+    if claim is not None:
+        with store.write() as connection:
+            left = left_by_mail.happened(connection, claim, {claim.list, present_name(claim.list)}, now)
+        return Heard("left" if left else "known")
     reading = read(raw)
     if not reading.counts:
         return Heard("nothing", reading.why)
