@@ -1,7 +1,7 @@
 """What a post says, made to fit: whole parts are left out in a stated order, never a link and never half a word.
 
 First the summaries go, then the hashtags, then the last stories of an edition (which are counted, with a link to all);
-only a title, or a text by the editor's own hand, that is too long by itself is shortened, at a space where there is one.
+only a title, or a text in the editor's own words, that is too long by itself is shortened, at a space if there is one.
 """
 
 from __future__ import annotations
