@@ -6,8 +6,9 @@ A third party adds a source, a channel or a way for mail to leave by an entry po
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 SOURCES = {"folder": "tidings.sources.folder"}
@@ -34,6 +35,12 @@ MAIL = {
 def load_adapters(group: str, built_in: dict[str, str]) -> dict[str, ModuleType]:
     """Modules by type: the built-in ones, then those of entry points in `group`; a built-in name is never replaced."""
     found = {name: import_module(module) for name, module in built_in.items()}
-    for entry in entry_points(group=group):
+    for entry in _installed(group):
         found.setdefault(entry.name, entry.load())
     return found
+
+
+@cache
+def _installed(group: str) -> tuple[EntryPoint, ...]:
+    """Looked for once: it reads a file of every installed package."""
+    return tuple(entry_points(group=group))

@@ -7,6 +7,7 @@ import pytest
 from tests.faults.test_faults import FEW, READERS, torment
 
 
+@pytest.mark.slow
 @pytest.mark.needs_postgresql
 def test_a_round_of_some_faults_on_postgresql() -> None:
     run = torment("postgresql", cases=FEW, rounds=1, readers=READERS)
