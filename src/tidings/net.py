@@ -170,8 +170,10 @@ class GuardedSession:
         """One GET; raises as `post` does."""
         return self.request("GET", url, None, {})
 
-    def request(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        """One request of any method; raises as `post` does."""
+    def request(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], most: int = MAX_ANSWER
+    ) -> Answer:
+        """One request of any method, at most so many bytes of its answer; raises as `post` does."""
         if self._wire.cut_off:
             raise NotSentError("stopping")
         deadline = time.monotonic() + self._timeout
@@ -188,7 +190,7 @@ class GuardedSession:
             raise self._sorted_out(error) from None
         else:
             try:
-                text = _read(response, deadline)
+                text = _read(response, deadline, most)
             finally:
                 response.close()
         finally:
@@ -224,14 +226,14 @@ class GuardedSession:
         return NotSentError(f"the request could not be made ({type(error).__name__})")
 
 
-def _read(response: requests.Response, deadline: float) -> str:
+def _read(response: requests.Response, deadline: float, most: int) -> str:
     """What is needed of the body; the status has come, so trouble from here on changes nothing."""
     taken = b""
     try:
         for chunk in response.iter_content(4096):
             taken += chunk
-            if len(taken) >= MAX_ANSWER or time.monotonic() > deadline:
+            if len(taken) >= most or time.monotonic() > deadline:
                 break
     except (requests.exceptions.RequestException, OSError, ValueError):
         pass
-    return taken[:MAX_ANSWER].decode("utf-8", "replace")
+    return taken[:most].decode("utf-8", "replace")

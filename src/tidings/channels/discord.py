@@ -9,16 +9,20 @@ from typing import Any
 from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over
-from tidings.channels.wording import Wording, fitted
+from tidings.channels.http import hand_over, said
+from tidings.channels.wording import Story, Wording, cut, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import GuardedSession
+from tidings.net import Answer, GuardedSession
 
 MAX_TEXT = 6_000
 """Characters of all embeds of a message together."""
 _CONTENT, _TITLE, _DESCRIPTION, _EMBEDS = 2_000, 256, 4_096, 10
+_UNKNOWN_MESSAGE = 10008
+_JSON = {"Content-Type": "application/json"}
+_RECEIPT = re.compile(r"[0-9]{1,20}")
+_LINK = re.compile(r"(https?://\S+)")
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<-])")
 
 
@@ -43,7 +47,8 @@ class DiscordChannel:
         wording = fitted(post, _fits)
         embeds = _embeds(wording)
         if len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
-            embeds[0]["image"] = {"url": post.items[0].image, "description": post.items[0].image_alt[:1024]}
+            embeds = embeds or [{}]
+            embeds[0]["image"] = {"url": post.items[0].image, "description": cut(post.items[0].image_alt, 1024)}
         message: dict[str, Any] = {"content": _content(wording), "embeds": embeds, "allowed_mentions": {"parse": []}}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
@@ -56,27 +61,53 @@ class DiscordChannel:
         message = json.loads(body)
         parts = [message["content"]]
         for embed in message["embeds"]:
-            parts.append("\n".join(filter(None, [embed["title"], embed.get("description", ""), embed["url"]])))
+            parts.append("\n".join(filter(None, [embed.get(key, "") for key in ("title", "description", "url")])))
         return "\n\n".join(filter(None, parts))
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it, and wait until it stands: without `wait` a message that is not kept gives no error."""
         url = self._settings.url.get_secret_value()
         waiting = f"{url}{'&' if '?' in url else '?'}wait=true"
-        answer = hand_over(self._session, waiting, body, {"Content-Type": "application/json"})
+        return self._told(hand_over(self._session, waiting, body, _JSON))
+
+    def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
+        """Put another text in its place."""
+        if not _RECEIPT.fullmatch(receipt):
+            return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
+        return self._told(hand_over(self._session, self._address(receipt), body, _JSON, "PATCH"))
+
+    def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
+        """Delete it. 404: it is gone, or the webhook is."""
+        if not _RECEIPT.fullmatch(receipt):
+            return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
+        answer = hand_over(self._session, self._address(receipt), None, {}, "DELETE", gone=(404,))
         if isinstance(answer, Outcome):
             return answer
-        try:
-            return Outcome(Verdict.ACCEPTED, receipt=str(json.loads(answer.text)["id"]), via=self.name)
-        except (ValueError, TypeError, LookupError):
+        # 10015: the webhook itself is unknown; then nothing can be said of the message.
+        if answer.status == 404 and said(answer).get("code") != _UNKNOWN_MESSAGE:
+            return Outcome(Verdict.REJECTED, reason="HTTP 404: there is no such webhook any more")
+        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
+
+    def _address(self, receipt: str) -> str:
+        """Of one message, below the webhook's path."""
+        path, question, query = self._settings.url.get_secret_value().partition("?")
+        return f"{path.rstrip('/')}/messages/{receipt}{question}{query}"
+
+    def _told(self, answer: Answer | Outcome) -> Outcome:
+        if isinstance(answer, Outcome):
+            return answer
+        number = said(answer).get("id")
+        if number is None:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a message")
+        return Outcome(Verdict.ACCEPTED, receipt=str(number), via=self.name)
 
 
 def _fits(wording: Wording) -> bool:
     return (
         len(wording.stories) <= _EMBEDS
         and len(_content(wording)) <= _CONTENT
-        and all(len(story.title) <= _TITLE and len(_escape(story.summary)) <= _DESCRIPTION for story in wording.stories)
+        and all(story.own or len(story.title) <= _TITLE for story in wording.stories)
+        and all(len(_description(story)) <= _DESCRIPTION for story in wording.stories)
         and _size(_embeds(wording)) <= MAX_TEXT
     )
 
@@ -84,15 +115,25 @@ def _fits(wording: Wording) -> bool:
 def _embeds(wording: Wording) -> list[dict[str, Any]]:
     embeds: list[dict[str, Any]] = []
     for story in wording.stories:
+        if story.own:
+            continue
         embed: dict[str, Any] = {"title": story.title, "url": story.url}
-        if story.summary:
-            embed["description"] = _escape(story.summary)
+        if _description(story):
+            embed["description"] = _description(story)
         embeds.append(embed)
     return embeds
 
 
+def _description(story: Story) -> str:
+    return "" if story.own else "\n".join(_escape(words) for words in (story.summary, story.correction) if words)
+
+
 def _content(wording: Wording) -> str:
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
+    for story in wording.stories:
+        # In the editor's own words, with the link in view: Discord makes the card of it.
+        if story.own:
+            parts += [_escape(story.title), _escape(story.correction), story.link]
     if wording.more:
         parts.append(f"+{wording.more} <{wording.url}>")
     parts.append(" ".join(wording.tags))
@@ -100,11 +141,14 @@ def _content(wording: Wording) -> str:
 
 
 def _size(embeds: list[dict[str, Any]]) -> int:
-    return sum(len(embed["title"]) + len(embed.get("description", "")) for embed in embeds)
+    return sum(len(embed.get("title", "")) + len(embed.get("description", "")) for embed in embeds)
 
 
 def _escape(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", text)
+    """Every sign of Markdown outside of links."""
+    parts = _LINK.split(text)
+    parts[::2] = [_MARKDOWN.sub(r"\\\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def make(name: str, settings: Settings) -> DiscordChannel:

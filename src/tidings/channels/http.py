@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import Answer, GuardedSession, LostError, NotSentError
 
 _LONGEST_WAIT = 86_400.0
+_LIKE_A_SECRET = 16
+"""Characters: a shorter piece of an address is a word of the API."""
 
 
 def hand_over(
-    session: GuardedSession, url: str, body: bytes | None, headers: dict[str, str], method: str = "POST"
+    session: GuardedSession,
+    url: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    method: str = "POST",
+    *,
+    hide: tuple[str, ...] = (),
+    gone: tuple[int, ...] = (),
 ) -> Answer | Outcome:
-    """One request. An Answer means 2xx; everything else is an Outcome already.
+    """One request. An Answer means 2xx, or a status of `gone`; everything else is an Outcome already.
+
+    A reason quotes the other side, less what it may have learnt from us: the address, tokens, and `hide`.
 
     A refusal with 4xx was certainly not taken. After 5xx, or a connection lost once the request was on its way, nobody
     can know: the outcome is unknown and the channel's idempotency decides about a retry.
@@ -27,19 +41,28 @@ def hand_over(
     except LostError as error:
         return Outcome(Verdict.UNKNOWN, reason=str(error))
     status = answer.status
-    if 200 <= status < 300:
+    if 200 <= status < 300 or status in gone:
         return answer
     wait = asked_wait(answer)
-    said = f"HTTP {status}"
+    word = f"HTTP {status}"
     if status == 429 or status == 408:
-        return Outcome(Verdict.DEFERRED, reason=said, retry_after=wait)
+        return Outcome(Verdict.DEFERRED, reason=word, retry_after=wait)
     if status == 410:
-        return Outcome(Verdict.REJECTED, reason=f"{said}: gone, and asks never to be called again", disable=True)
+        return Outcome(Verdict.REJECTED, reason=f"{word}: gone, and asks never to be called again", disable=True)
     if 300 <= status < 400:
-        return Outcome(Verdict.REJECTED, reason=f"{said}: redirects are not followed; write the new address")
+        return Outcome(Verdict.REJECTED, reason=f"{word}: redirects are not followed; write the new address")
     if 400 <= status < 500:
-        return Outcome(Verdict.REJECTED, reason=f"{said}: {_words(answer.text)}".rstrip(": "))
-    return Outcome(Verdict.UNKNOWN, reason=said, retry_after=wait)
+        return Outcome(Verdict.REJECTED, reason=f"{word}: {in_words(answer.text, url, headers, hide)}".rstrip(": "))
+    return Outcome(Verdict.UNKNOWN, reason=word, retry_after=wait)
+
+
+def said(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer; an empty one where it is none."""
+    try:
+        found = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def asked_wait(answer: Answer, now: datetime | None = None) -> float | None:
@@ -52,17 +75,14 @@ def asked_wait(answer: Answer, now: datetime | None = None) -> float | None:
     wait = retry_after(answer.headers.get("retry-after", ""), now)
     if wait is None and (answer.status == 429 or answer.status >= 500):
         reset = answer.headers.get("x-ratelimit-reset") or answer.headers.get("x-rate-limit-reset") or ""
-        wait = _wait_in_json(answer.text)
+        wait = _wait_in_json(answer)
         wait = _wait_until(reset, now) if wait is None else wait
     return None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT)
 
 
-def _wait_in_json(text: str) -> float | None:
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    held = said.get("parameters", said) if isinstance(said, dict) else None
+def _wait_in_json(answer: Answer) -> float | None:
+    found = said(answer)
+    held = found.get("parameters", found)
     if not isinstance(held, dict):
         return None
     for key, unit in (("retry_after", 1.0), ("retry_after_ms", 1e-3)):
@@ -94,5 +114,15 @@ def retry_after(text: str, now: datetime | None = None) -> float | None:
     return min(max((moment - (now or datetime.now(UTC))).total_seconds(), 0.0), _LONGEST_WAIT)
 
 
-def _words(text: str) -> str:
-    return " ".join(text.split())[:120]
+def in_words(text: str, url: str, headers: dict[str, str], hide: tuple[str, ...] = ()) -> str:
+    """The beginning of what was answered, on one line; what only we and the other side know is taken out."""
+    parts = urlsplit(url)
+    behind = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    pieces = [piece for piece in re.split(r"[/?&=:]", behind) if len(piece) >= _LIKE_A_SECRET]
+    told = [value.split()[-1] for name, value in headers.items() if name.lower() == "authorization"]
+    known = {url, behind, parts.path, parts.query, *pieces, *told, *hide}
+    known |= {unquote(one) for one in known}
+    words = " ".join(text.split())
+    for secret in sorted(known - {"", "/"}, key=len, reverse=True):
+        words = words.replace(secret, "…")
+    return words[:120]

@@ -5,30 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over
+from tidings.channels.http import hand_over, said
+from tidings.channels.mastodon_statuses import look_for
 from tidings.channels.wording import fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Int, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import GuardedSession
+from tidings.net import Answer, GuardedSession
 
 URL_LENGTH = 23
 """What every link counts, however long it is (`characters_reserved_per_url`)."""
 _REMEMBERS = 3_000.0
 """Seconds: a server keeps an Idempotency-Key for an hour; less, for clocks differ and requests take time."""
 _URL = re.compile(r"https?://\S+")
+_RECEIPT = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
 class Settings(ChannelSettings):
     """`type: mastodon`."""
 
     server: SiteUrl = Field(description="The account's server, such as https://mastodon.social/.")
-    token: SecretStr = Field(description="Access token with write:statuses: {env: NAME} or {file: PATH}.")
+    token: SecretStr = Field(
+        description="Access token with write:statuses, read:statuses and read:accounts: {env: NAME} or {file: PATH}."
+    )
     visibility: Literal["public", "unlisted", "private"] = Field(default="public", description="Who sees its posts.")
     max_length: Int = Field(
         default=500,
@@ -50,10 +54,12 @@ class MastodonChannel:
         self._session = GuardedSession(allow_private=settings.allow_private)
 
     def prepare(self, post: Post) -> bytes:
-        """The status, in the language of the post."""
+        """The status, in the language of the post; an answer to our earlier one where the post is that."""
         longest = self._settings.max_length
         wording = fitted(post, lambda tried: counted(plain(tried)) <= longest)
         status = {"status": plain(wording), "language": post.language, "visibility": self._settings.visibility}
+        if post.reply_to:
+            status["in_reply_to_id"] = post.reply_to
         return json.dumps(status, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -66,19 +72,42 @@ class MastodonChannel:
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 200 with the id and the address of the status."""
-        headers = {
-            "Content-Type": "application/json",
-            "Authorization": f"Bearer {self._settings.token.get_secret_value()}",
-            "Idempotency-Key": hashlib.sha256(attempt.key.encode()).hexdigest(),
-        }
-        answer = hand_over(self._session, f"{self._settings.server}api/v1/statuses", body, headers)
+        key = {"Idempotency-Key": hashlib.sha256(attempt.key.encode()).hexdigest()}
+        return self._told(hand_over(self._session, f"{self._settings.server}api/v1/statuses", body, self._headers(key)))
+
+    def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
+        """Put another text in its place; who answered or passed it on is told by the server."""
+        if not _RECEIPT.fullmatch(receipt):
+            return Outcome(Verdict.REJECTED, reason="there is no id of a status of ours")
+        changed = {key: value for key, value in json.loads(body).items() if key in ("status", "language")}
+        sent = json.dumps(changed, ensure_ascii=False, sort_keys=True).encode()
+        url = f"{self._settings.server}api/v1/statuses/{receipt}"
+        return self._told(hand_over(self._session, url, sent, self._headers(), "PUT"))
+
+    def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
+        """Delete it. 404: it is gone."""
+        if not _RECEIPT.fullmatch(receipt):
+            return Outcome(Verdict.REJECTED, reason="there is no id of a status of ours")
+        url = f"{self._settings.server}api/v1/statuses/{receipt}"
+        answer = hand_over(self._session, url, None, self._headers(), "DELETE", gone=(404, 410))
+        return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
+
+    def find(self, body: bytes, attempt: Attempt) -> Outcome:
+        """Read our own account back: the same text, or the same links, since the doubtful try."""
+        status = json.loads(body)["status"]
+        return look_for(self._session, f"{self._settings.server}api/v1/", self._headers(), status, attempt.at)
+
+    def _headers(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        token = self._settings.token.get_secret_value()
+        return {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **(more or {})}
+
+    def _told(self, answer: Answer | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
-        try:
-            said = json.loads(answer.text)
-            return Outcome(Verdict.ACCEPTED, receipt=str(said["id"]), via=str(said.get("url") or self.name))
-        except (ValueError, TypeError, LookupError, AttributeError):
+        status: dict[str, Any] = said(answer)
+        if "id" not in status:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a status")
+        return Outcome(Verdict.ACCEPTED, receipt=str(status["id"]), via=str(status.get("url") or self.name))
 
 
 def counted(text: str) -> int:

@@ -18,6 +18,7 @@ from tidings.net import GuardedSession
 MAX_TEXT = 16_383
 """Characters of a message."""
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<])")
+_LINK = re.compile(r"(https?://\S+)")
 _CALL = re.compile(r"@(?=\w)")
 
 
@@ -71,7 +72,10 @@ def _markdown(wording: Wording) -> str:
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         title = f"**[{_escape(story.title)}]({story.url.replace(')', '%29')})**"
-        parts.append("\n".join(filter(None, [title, _escape(story.summary)])))
+        words = [title, _escape(story.summary), _escape(story.correction)]
+        if story.own:
+            words = [_escape(story.title), _escape(story.correction), story.link]
+        parts.append("\n".join(filter(None, words)))
     if wording.more:
         parts.append(f"[+{wording.more}]({wording.url})")
     parts.append(" ".join(wording.tags))
@@ -79,7 +83,10 @@ def _markdown(wording: Wording) -> str:
 
 
 def _escape(text: str) -> str:
-    return _CALL.sub("@\u200b", _MARKDOWN.sub(r"\\\1", text))
+    """Every sign of Markdown outside of links."""
+    parts = _LINK.split(text)
+    parts[::2] = [_CALL.sub("@\u200b", _MARKDOWN.sub(r"\\\1", part)) for part in parts[::2]]
+    return "".join(parts)
 
 
 def make(name: str, settings: Settings) -> MattermostChannel:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post, PostItem
 from tidings.channels.http import hand_over
+from tidings.channels.wording import Story, cut
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -17,8 +19,11 @@ from tidings.net import GuardedSession
 MAX_TEXT = 12_000
 """Characters of a whole message: `msg_blocks_too_long` was seen from about 13,000."""
 _HEADER = 150
+_NOTICE = 300
+"""Characters of the title in a notice of the telephone."""
 _SECTION = 3_000
 _ALT = 2_000
+_LINK = re.compile(r"https?://[^\s<>|]+")
 _MAX_ITEMS = 20
 """Two blocks each, under the fifty that a message may have."""
 
@@ -42,9 +47,10 @@ class SlackChannel:
         self._session = GuardedSession(allow_private=settings.allow_private)
 
     def prepare(self, post: Post) -> bytes:
-        """Blocks with every link; summaries are dropped first where the message would be too long."""
-        for longest in (600, 200, 0):
-            body = _encode(post, longest)
+        """Blocks with every link; summaries go first where it would be too long, then the last stories, counted."""
+        ways = [(600, _MAX_ITEMS), (200, _MAX_ITEMS), *((0, count) for count in range(_MAX_ITEMS, 0, -1))]
+        for longest, count in ways:
+            body = _encode(post, longest, count)
             if self.length(body) <= MAX_TEXT:
                 break
         return body
@@ -68,40 +74,58 @@ class SlackChannel:
         return Outcome(Verdict.ACCEPTED, via=self.name)
 
 
-def _encode(post: Post, longest: int) -> bytes:
+def _encode(post: Post, longest: int, count: int) -> bytes:
     blocks: list[dict[str, Any]] = []
     if len(post.items) != 1:
         blocks.append({"type": "header", "text": _plain(post.title, _HEADER)})
     if post.text:
-        blocks.append({"type": "section", "text": _mrkdwn(_escape(post.text))})
-    for item in post.items[:_MAX_ITEMS]:
+        blocks.append({"type": "section", "text": _mrkdwn(_escape(_fitting(post.text, _SECTION)))})
+    for item in post.items[:count]:
         blocks.append(_item(item, longest))
-    rest = len(post.items) - _MAX_ITEMS
+    rest = len(post.items) - count
     if rest > 0:
         blocks.append({"type": "section", "text": _mrkdwn(f"<{post.url}|+{rest}>")})
     blocks.append({"type": "context", "elements": [_mrkdwn(f"{_escape(post.site)}  ·  {_escape(post.edition)}")]})
-    return json.dumps({"text": _escape(post.title), "blocks": blocks}, ensure_ascii=False, sort_keys=True).encode()
+    return json.dumps(
+        {"text": _escape(cut(post.title, _NOTICE)), "blocks": blocks}, ensure_ascii=False, sort_keys=True
+    ).encode()
 
 
 def _item(item: PostItem, longest: int) -> dict[str, Any]:
-    text = f"*<{item.url}|{_escape(item.title)}>*"
-    summary = item.summary
-    if len(summary) > longest:
-        summary = summary[:longest].rsplit(" ", 1)[0] + "…" if longest else ""
-    if summary:
-        text += "\n" + _escape(summary)
-    block: dict[str, Any] = {"type": "section", "text": _mrkdwn(text)}
+    block: dict[str, Any] = {"type": "section", "text": _mrkdwn(_words(item, longest))}
     if item.image and item.image_alt:
-        block["accessory"] = {"type": "image", "image_url": item.image, "alt_text": item.image_alt[:_ALT]}
+        block["accessory"] = {"type": "image", "image_url": item.image, "alt_text": cut(item.image_alt, _ALT)}
     return block
 
 
+def _words(item: PostItem, longest: int) -> str:
+    """Title and summary, or the editor's own text; the link has room whatever else is cut."""
+    correction = _escape(_fitting(item.correction, _SECTION // 3))
+    room = _SECTION - len(item.url) - len(correction) - 6
+    if item.text:
+        shown = _fitting(item.text, room - 2 * len(_LINK.findall(item.text)))
+        left = Story(title=shown, summary="", url=item.url, own=True).link
+        lines = [_LINK.sub(r"<\g<0>>", _escape(shown)), f"<{left}>" if left else "", correction]
+    else:
+        lines = [f"*<{item.url}|{_escape(_fitting(item.title, room))}>*", correction]
+        lines.append(_escape(_fitting(cut(item.summary, longest), _SECTION - sum(map(len, lines)) - 2)))
+    return "\n".join(filter(None, lines))
+
+
+def _fitting(text: str, room: int) -> str:
+    """So much of it that it has room once it is escaped."""
+    length = max(room, 0)
+    while len(_escape(shown := cut(text, length))) > room and length > 0:
+        length -= max(len(_escape(shown)) - room, 1)
+    return shown if length > 0 else ""
+
+
 def _plain(text: str, longest: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": text if len(text) <= longest else text[: longest - 1] + "…", "emoji": False}
+    return {"type": "plain_text", "text": cut(text, longest), "emoji": False}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": text[:_SECTION], "verbatim": True}
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _escape(text: str) -> str:

@@ -65,13 +65,15 @@ class TeamsChannel:
 def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) -> Block:
     body: list[Block] = []
     if wording.heading:
-        body.append(_line(wording.heading, size="Large", weight="Bolder", style="heading"))
+        body.append(_line(_plain(wording.heading), size="Large", weight="Bolder", style="heading"))
     if wording.text:
-        body.append(_line(wording.text))
+        body.append(_line(_plain(wording.text)))
     for story in wording.stories:
-        blocks = [_line(f"[{story.title.replace('[', '(').replace(']', ')')}]({story.url})", weight="Bolder")]
-        if story.summary:
-            blocks.append(_line(story.summary))
+        if story.own:
+            blocks = [_line(_plain(words)) for words in (story.title, story.correction, story.link) if words]
+        else:
+            blocks = [_line(f"[{_plain(story.title)}]({story.url})", weight="Bolder")]
+            blocks += [_line(_plain(words)) for words in (story.summary, story.correction) if words]
         if story.url in pictures and len(wording.stories) == 1:
             image, alt = pictures[story.url]
             blocks.insert(0, {"type": "Image", "url": image, "altText": alt, "size": "Stretch"})
@@ -86,6 +88,11 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
         "lang": post.language,
         "body": body,
     }
+
+
+def _plain(text: str) -> str:
+    """Without the brackets of a link: what a headline says leads nowhere else."""
+    return text.replace("[", "(").replace("]", ")")
 
 
 def _line(text: str, **look: Any) -> Block:

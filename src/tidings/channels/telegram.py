@@ -10,17 +10,18 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over
+from tidings.channels.http import hand_over, in_words, said
 from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import GuardedSession
+from tidings.net import Answer, GuardedSession
 
 MAX_TEXT = 4_096
 """UTF-16 units of a message, after its entities are parsed."""
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]{20,}")
 _CHAT = re.compile(r"@[A-Za-z][A-Za-z0-9_]{3,}|-?[0-9]+")
+_RECEIPT = re.compile(r"[0-9]{1,18}")
 _TAG = re.compile(r"<[^>]*>")
 
 
@@ -68,6 +69,9 @@ class TelegramChannel:
             if not post.text
             else {"is_disabled": True},
         }
+        if _RECEIPT.fullmatch(post.reply_to):
+            # Where ours is gone it stands by itself, rather than nowhere.
+            message["reply_parameters"] = {"message_id": int(post.reply_to), "allow_sending_without_reply": True}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -81,23 +85,53 @@ class TelegramChannel:
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is `ok: true` with the number of the message."""
-        url = f"{self._settings.server}bot{self._settings.token.get_secret_value()}/sendMessage"
-        answer = hand_over(self._session, url, body, {"Content-Type": "application/json"})
+        answer = self._call("sendMessage", json.loads(body))
         if isinstance(answer, Outcome):
             return answer
-        try:
-            said = json.loads(answer.text)
-            number = int(said["result"]["message_id"]) if said["ok"] is True else 0
-        except (ValueError, TypeError, LookupError):
-            number = 0
-        if not number:
+        found = said(answer)
+        result = found.get("result")
+        number = result.get("message_id") if found.get("ok") is True and isinstance(result, dict) else None
+        if not isinstance(number, int):
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the number of a message")
+        return self._stands(str(number))
+
+    def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
+        """Put another text in its place, at any time: what a bot posted in a channel has no limit of 48 hours."""
+        if not _RECEIPT.fullmatch(receipt):
+            return Outcome(Verdict.REJECTED, reason="there is no number of a message of ours")
+        message = {key: value for key, value in json.loads(body).items() if key != "reply_parameters"}
+        return self._changed("editMessageText", message | {"message_id": int(receipt)}, receipt, "is not modified")
+
+    def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
+        """Delete it. A bot may do so within 48 hours, or at any time where it may delete messages."""
+        if not _RECEIPT.fullmatch(receipt):
+            return Outcome(Verdict.REJECTED, reason="there is no number of a message of ours")
+        message = {"chat_id": self._settings.chat, "message_id": int(receipt)}
+        return self._changed("deleteMessage", message, receipt, "message to delete not found")
+
+    def _changed(self, method: str, message: dict[str, Any], receipt: str, already: str) -> Outcome:
+        """ACCEPTED, too, where it says that it is so `already`."""
+        answer = self._call(method, message, gone=(400,))
+        if isinstance(answer, Outcome):
+            return answer
+        found = said(answer)
+        if found.get("ok") is True or already in str(found.get("description")):
+            return self._stands(receipt)
+        words = in_words(str(found.get("description", "")), self._url(method), {})
+        verdict = Verdict.REJECTED if answer.status == 400 else Verdict.UNKNOWN
+        return Outcome(verdict, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
+
+    def _call(self, method: str, message: dict[str, Any], gone: tuple[int, ...] = ()) -> Answer | Outcome:
+        sent = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
+        return hand_over(self._session, self._url(method), sent, {"Content-Type": "application/json"}, gone=gone)
+
+    def _url(self, method: str) -> str:
+        return f"{self._settings.server}bot{self._settings.token.get_secret_value()}/{method}"
+
+    def _stands(self, receipt: str) -> Outcome:
         chat = self._settings.chat
-        return Outcome(
-            Verdict.ACCEPTED,
-            receipt=str(number),
-            via=f"https://t.me/{chat[1:]}/{number}" if chat.startswith("@") else self.name,
-        )
+        via = f"https://t.me/{chat[1:]}/{receipt}" if chat.startswith("@") else self.name
+        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=via)
 
 
 def _markup(wording: Wording) -> str:
@@ -105,7 +139,10 @@ def _markup(wording: Wording) -> str:
     parts = [f"<b>{_escape(wording.heading)}</b>" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         title = f'<b><a href="{html.escape(story.url)}">{_escape(story.title)}</a></b>'
-        parts.append("\n".join(filter(None, [title, _escape(story.summary)])))
+        words = [title, _escape(story.summary), _escape(story.correction)]
+        if story.own:
+            words = [_escape(story.title), _escape(story.correction), _escape(story.link)]
+        parts.append("\n".join(filter(None, words)))
     if wording.more:
         parts.append(f'<a href="{html.escape(wording.url)}">+{wording.more}</a>')
     parts.append(_escape(" ".join(wording.tags)))

@@ -1,0 +1,249 @@
+"""What stands already: it is edited, taken down, answered and found again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.channels.test_rooms import ALL, TOKEN
+from tidings.channels import discord
+from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown
+from tidings.model.delivery import Outcome, Verdict
+from tidings.testing.channel_contract import sample_item, sample_post
+from tidings.testing.http_sink import HttpSink, Received, Step
+
+AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
+TRY = Attempt("team:story-1:story:0", AT)
+
+
+def _json(status: int, body: Any) -> Step:
+    return Step(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+def _edit(kind: str, sink: HttpSink, receipt: str = "103") -> Outcome:
+    channel = ALL[kind][0](sink.url, True)
+    assert isinstance(channel, CanEdit)
+    return channel.edit(receipt, channel.prepare(sample_post()), TRY)
+
+
+def _take_down(kind: str, sink: HttpSink, receipt: str = "103") -> Outcome:
+    channel = ALL[kind][0](sink.url, True)
+    assert isinstance(channel, CanTakeDown)
+    return channel.take_down(receipt, TRY)
+
+
+# -- Mastodon: docs.joinmastodon.org/methods/statuses -----------------------------------------------------------------
+
+
+def test_mastodon_puts_the_new_text_where_the_old_stood() -> None:
+    with HttpSink([ALL["mastodon"][1]]) as sink:
+        outcome = _edit("mastodon", sink)
+    (put,) = sink.received
+    assert (put.method, put.path) == ("PUT", "/hook/secret-part-of-the-path/api/v1/statuses/103")
+    assert set(json.loads(put.body)) == {"status", "language"}
+    assert outcome == Outcome(Verdict.ACCEPTED, receipt="103", via="https://social.example/@steppe/103")
+
+
+def test_mastodon_deletes_and_gone_is_gone() -> None:
+    with HttpSink([_json(200, {"id": "103", "text": "x"}), _json(404, {"error": "Record not found"})]) as sink:
+        outcomes = [_take_down("mastodon", sink) for _ in range(2)]
+    assert [one.verdict for one in outcomes] == [Verdict.ACCEPTED] * 2
+    assert [(one.method, one.path.rpartition("/")[2]) for one in sink.received] == [("DELETE", "103")] * 2
+
+
+def test_an_answer_names_what_it_answers() -> None:
+    post = replace(sample_post(), reply_to="103")
+    bodies = {kind: json.loads(ALL[kind][0]("http://127.0.0.1:9/", True).prepare(post)) for kind in ALL}
+    assert bodies["mastodon"]["in_reply_to_id"] == "103"
+    assert bodies["telegram"]["reply_parameters"] == {"message_id": 103, "allow_sending_without_reply": True}
+
+
+# -- Discord: discord.com/developers/docs/resources/webhook -----------------------------------------------------------
+
+
+def test_discord_patches_below_the_webhook_and_keeps_its_thread() -> None:
+    with HttpSink([_json(200, {"id": "991"})] * 2) as sink:
+        url = f"{sink.url}?thread_id=7"
+        room = discord.make("x", discord.Settings(type="discord", url=SecretStr(url), allow_private=True))
+        assert room.edit("991", room.prepare(sample_post()), TRY).receipt == "991"
+        assert room.take_down("991", TRY).verdict is Verdict.ACCEPTED
+    patch, delete = sink.received
+    assert patch.path == delete.path == "/hook/secret-part-of-the-path/messages/991?thread_id=7"
+    assert (patch.method, delete.method) == ("PATCH", "DELETE")
+    assert json.loads(patch.body)["allowed_mentions"] == {"parse": []}
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (Step(204, b""), Verdict.ACCEPTED),
+        (_json(404, {"code": 10008, "message": "Unknown Message"}), Verdict.ACCEPTED),
+        (_json(404, {"code": 10015, "message": "Unknown Webhook"}), Verdict.REJECTED),
+        (_json(429, {"retry_after": 1.5}), Verdict.DEFERRED),
+        (Step(502), Verdict.UNKNOWN),
+    ],
+)
+def test_discord_takes_down_what_is_there(answer: Step, verdict: Verdict) -> None:
+    with HttpSink([answer]) as sink:
+        assert _take_down("discord", sink).verdict is verdict
+
+
+# -- Telegram: core.telegram.org/bots/api -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "edited", "deleted"),
+    [
+        (_json(200, {"ok": True, "result": True}), Verdict.ACCEPTED, Verdict.ACCEPTED),
+        (
+            _json(400, {"ok": False, "description": "Bad Request: message is not modified: specified new content"}),
+            Verdict.ACCEPTED,
+            Verdict.REJECTED,
+        ),
+        (
+            _json(400, {"ok": False, "description": "Bad Request: message to delete not found"}),
+            Verdict.REJECTED,
+            Verdict.ACCEPTED,
+        ),
+        (_json(400, {"ok": False, "description": "Bad Request: message can't be deleted"}), *[Verdict.REJECTED] * 2),
+        (_json(403, {"ok": False, "description": "Forbidden: bot was kicked"}), *[Verdict.REJECTED] * 2),
+        (_json(200, ["what?"]), *[Verdict.UNKNOWN] * 2),
+    ],
+)
+def test_telegram_says_whether_it_stands_so_already(answer: Step, edited: Verdict, deleted: Verdict) -> None:
+    with HttpSink([answer]) as sink:
+        assert _edit("telegram", sink).verdict is edited
+        assert _take_down("telegram", sink).verdict is deleted
+    edit, delete = (json.loads(one.body) for one in sink.received)
+    assert edit["message_id"] == delete["message_id"] == 103
+    assert [one.path.rpartition("/")[2] for one in sink.received] == ["editMessageText", "deleteMessage"]
+    assert all(TOKEN in one.path for one in sink.received)
+
+
+# -- Mastodon read back -----------------------------------------------------------------------------------------------
+
+LINK = sample_item().url
+BODY = ALL["mastodon"][0]("http://127.0.0.1:9/", True).prepare(sample_post())
+
+
+def _as_html(text: str) -> str:
+    """As Mastodon writes it: escaped, links in three spans, hashtags as links of the server's own."""
+    said = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    anchor = (
+        f'<a href="{LINK}" target="_blank" rel="nofollow noopener"><span class="invisible">https://</span>'
+        f'<span class="ellipsis">{LINK[8:30]}</span><span class="invisible">{LINK[30:]}</span></a>'
+    )
+    tag = '<a href="https://s.example/tags/SDG6" class="mention hashtag" rel="tag">#<span>SDG6</span></a>'
+    said = said.replace(LINK, anchor).replace("\n\n#SDG6", f"</p><p>{tag}").replace("\n", "<br />")
+    return f"<p>{said}</p>"
+
+
+def _status(number: int, minutes: float, content: str) -> dict[str, Any]:
+    moment = (AT + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    return {"id": str(number), "created_at": moment, "content": content, "url": f"https://s.example/@a/{number}"}
+
+
+def _account(statuses: list[dict[str, Any]]) -> HttpSink:
+    def answer(received: Received) -> Step:
+        assert received.method == "GET" and received.headers["authorization"] == "Bearer a-token-of-ours"
+        if received.path.endswith("/verify_credentials"):
+            return _json(200, {"id": "7", "username": "steppe"})
+        path, _, query = received.path.partition("?")
+        assert path.endswith("/api/v1/accounts/7/statuses")
+        asked = dict(part.split("=") for part in query.split("&"))
+        older = [one for one in statuses if int(one["id"]) < int(asked.get("max_id", 10**9))]
+        return _json(200, older[: int(asked["limit"])])
+
+    return HttpSink(answer=answer)
+
+
+def _find(sink: HttpSink) -> Outcome:
+    channel = ALL["mastodon"][0](sink.url, True)
+    assert isinstance(channel, CanFind)
+    return channel.find(BODY, TRY)
+
+
+TEXT = json.loads(BODY)["status"]
+OTHER = '<p>Another story <a href="https://news.example.org/kk/other/">x</a></p>'
+
+
+@pytest.mark.parametrize(
+    ("statuses", "receipt"),
+    [
+        ([_status(9, 3, OTHER), _status(8, 0, _as_html(TEXT)), _status(7, -600, OTHER)], "8"),
+        # Somebody mended a word by hand since: it is known by its link.
+        ([_status(9, 3, _as_html(TEXT).replace("1 200", "1 300"))], "9"),
+        # The text itself goes before a later one with the same link.
+        ([_status(9, 9, f'<p>More: <a href="{LINK}">x</a></p>'), _status(8, 0, _as_html(TEXT))], "8"),
+        # Far down: page by page.
+        ([_status(200 - n, 60 - n, OTHER) for n in range(55)] + [_status(3, 0.5, _as_html(TEXT))], "3"),
+        # What stood before the try is another post.
+        ([_status(9, 3, OTHER), _status(8, -60, _as_html(TEXT))], None),
+        ([], None),
+    ],
+)
+def test_mastodon_is_read_back_and_the_post_found_or_certainly_not_there(
+    statuses: list[dict[str, Any]], receipt: str | None
+) -> None:
+    with _account(statuses) as sink:
+        outcome = _find(sink)
+    if receipt is None:
+        assert outcome.verdict is Verdict.NOT_STARTED
+    else:
+        assert outcome == Outcome(Verdict.ACCEPTED, receipt=receipt, via=f"https://s.example/@a/{receipt}")
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ([Step(403, b"{}")], "read:accounts"),
+        ([Step(503)], "503"),
+        ([Step(reset="after")], "lost"),
+        ([Step(200, b"<html>")], "something else"),
+        ([_json(200, {"id": "../../x"})], "something else"),
+        ([_json(200, {"id": "7"}), _json(200, {"error": "x"})], "something else"),
+        ([_json(200, {"id": "7"}), _json(200, [{"id": "1"}])], "something else"),
+        ([_json(200, {"id": "7"}), Step(200, b"[" * 3_000_000)], "something else"),
+    ],
+)
+def test_an_account_that_cannot_be_read_leaves_the_doubt(plan: list[Step], words: str) -> None:
+    with HttpSink(plan) as sink:
+        outcome = _find(sink)
+    assert outcome.verdict is Verdict.UNKNOWN
+    assert words in outcome.reason
+
+
+# -- every channel that can -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("receipt", ["", "../../x", "1/../2", "1?x=y", "rehearsed!", "1\r\nX: y"])
+def test_what_is_no_receipt_reaches_no_server(receipt: str) -> None:
+    with HttpSink() as sink:
+        for kind in ("mastodon", "discord", "telegram"):
+            assert _edit(kind, sink, receipt).verdict is Verdict.REJECTED
+            assert _take_down(kind, sink, receipt).verdict is Verdict.REJECTED
+        assert sink.received == []
+
+
+def test_the_editors_own_text_stands_instead_and_the_link_is_added_once() -> None:
+    own = "Су келді! *Жаңа* құдықтар_мен"
+    for text in (own, f"{own} {LINK}", f"{LINK}. {own}", "слово " * 2000, f"{'слово ' * 2000}{LINK}"):
+        post = replace(sample_post(), items=(sample_item(text=text, correction="1 300, not 1 200"),))
+        for kind in (*ALL, "slack"):
+            body = _room(kind).prepare(post)
+            said = _room(kind).text(body)
+            assert said.count(LINK) == 1, (kind, said)
+            assert sample_item().title not in said and "Су құбыры" not in said and "SDG6" not in said
+            assert "1 300, not 1 200" in said.replace("\\", "")
+            assert _room(kind).length(body) <= _room(kind).capabilities.max_length
+
+
+def _room(kind: str) -> Any:
+    from tests.channels.test_slack import channel
+
+    return channel("http://127.0.0.1:9/") if kind == "slack" else ALL[kind][0]("http://127.0.0.1:9/", True)
