@@ -47,6 +47,7 @@ ITEM_KEYS = {
     "attachments": "[{src: media/brief.pdf, title: Brief}]",
     "lead": "true: first in its next edition.",
     "not_in": "Lists or channels that it stays out of.",
+    "post": "Your own words for posts, instead of title and summary: one text, or a map by channel. The link is added.",
     "draft": "true: nowhere yet.",
 }
 

@@ -104,9 +104,17 @@ def test_keys_of_ones_own_are_not_taken_for_short_known_ones() -> None:
     assert close_to("embago", KEYS) == "embargo"
 
 
-def test_post_is_refused_by_name(tmp_path: Path) -> None:
-    [problem] = bad(tmp_path, "title: T\npost: {mastodon: Hello}")
-    assert "`post` is not in this version yet" in problem.message and problem.line == 3
+@pytest.mark.parametrize(
+    ("front", "post"),
+    [
+        ("post: Water: it runs again", {"": "Water: it runs again"}),
+        ("post: |\n  One line.\n\n  Another.", {"": "One line.\n\nAnother."}),
+        ("post: {mastodon: Hello, team: Good morning}", {"mastodon": "Hello", "team": "Good morning"}),
+        ("post: ''", {}),
+    ],
+)
+def test_the_editors_own_words_for_posts(tmp_path: Path, front: str, post: dict[str, str]) -> None:
+    assert good(tmp_path, f"title: T\n{front}").post == post
 
 
 @pytest.mark.parametrize(
@@ -122,6 +130,7 @@ def test_post_is_refused_by_name(tmp_path: Path) -> None:
         ("title: T\nlanguage: kz", 3, "none of the site's languages"),
         ("title: T\ntopics: [Good Topic]", 3, "no plain name"),
         ("title: T\ntopics:\n- {a: b}", 4, "list of names"),
+        ("title: T\npost: {team: [a]}", 3, "a map of channels"),
         ("title: T\nurl: /en/x", 3, "no web address"),
         ("title: T\nurl: javascript:alert(1)", 3, "no web address"),
         ("title: T\nimages: [{scr: a.jpg}]", 3, "no key `scr`"),

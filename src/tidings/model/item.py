@@ -90,6 +90,8 @@ class Item:
     corrected_at: datetime | None = None
     withdrawn: str = ""
     gone_at: datetime | None = None
+    post: Mapping[str, str] = field(default_factory=dict)
+    """The editor's own words for posts, by channel; '' is for every other channel."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def is_out(self, now: datetime) -> bool:

@@ -152,7 +152,8 @@ def _settle(
             embargo=one.embargo, expires=one.expires, starts=one.starts, ends=one.ends, place=one.place,
             topics=one.topics, organisations=one.organisations, authors=one.authors, images=one.images,
             attachments=one.attachments, media=one.media, lead=one.lead, not_in=one.not_in, draft=one.draft,
-            correction=one.correction, corrected_at=when.corrected_at, withdrawn=one.withdrawn, extra=one.extra,
+            correction=one.correction, corrected_at=when.corrected_at, withdrawn=one.withdrawn, post=one.post,
+            extra=one.extra,
         )  # fmt: skip
         stored = Stored(row, when.ready_at, one.fingerprint)
         if item is None:

@@ -277,7 +277,7 @@ class Composer:
         members: Mapping[str, Group],
     ) -> Rendered:
         ((key, group),) = members.items()
-        post = make_post(self.newsroom, edit.schedule, edition, group.selection)
+        post = make_post(self.newsroom, edit.schedule, edition, group.selection, name)
         body = self.channels[name].prepare(post)
         length, limit = self.channels[name].length(body), self.channels[name].capabilities.max_length
         failures = (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()

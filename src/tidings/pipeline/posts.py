@@ -10,10 +10,10 @@ from tidings.model.item import Item
 from tidings.model.selection import Selection
 
 
-def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection) -> Post:
-    """A post of one story, or of an edition under the schedule's title."""
+def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection, channel: str) -> Post:
+    """A post of one story, or of an edition under the schedule's title, in the words meant for this channel."""
     default = newsroom.site.languages[0]
-    items = tuple(_post_item(item) for item in (*selection.leading, *selection.items, *selection.titles))
+    items = tuple(post_item(item, channel) for item in (*selection.leading, *selection.items, *selection.titles))
     one = items[0] if len(items) == 1 else None
     return Post(
         title=one.title if one else schedule.heading(selection.language, default),
@@ -26,8 +26,9 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
     )
 
 
-def _post_item(item: Item) -> PostItem:
-    image = item.images[0] if item.images else None
+def post_item(item: Item, channel: str, *, correction: str = "") -> PostItem:
+    """One story. A picture that nobody put into words is left out; the editor's own words go before the template."""
+    image = next((image for image in item.images if image.alt), None)
     return PostItem(
         id=item.id,
         story=item.story,
@@ -40,4 +41,6 @@ def _post_item(item: Item) -> PostItem:
         topics=item.topics,
         image=image.src if image else "",
         image_alt=image.alt if image else "",
+        text=item.post.get(channel) or item.post.get("", ""),
+        correction=correction,
     )

@@ -90,6 +90,12 @@ def _item(newsroom: Newsroom, found: Found) -> list[Problem]:
             mend = nearest(name, known) if known else "take it out"
             line = _line_of(newsroom.root / found.ref, "not_in", name)
             problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
+    for name in found.post:
+        if name and name not in newsroom.channels:
+            said = f"post: there is no channel {name!r}"
+            mend = nearest(name, newsroom.channels) if newsroom.channels else "take it out"
+            line = _line_of(newsroom.root / found.ref, "post", name)
+            problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
     return problems
 
 

@@ -63,6 +63,8 @@ class Found:
     draft: bool = False
     correction: str = ""
     withdrawn: str = ""
+    post: Mapping[str, str] = field(default_factory=dict)
+    """The editor's own words for posts, by channel; '' is for every other channel."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -54,6 +54,18 @@ class _Reading:
             return ""
         return one_line(node.text)
 
+    def by_channel(self, key: str) -> dict[str, str]:
+        """One text for every channel (its name is then empty), or a map of them; lines stay as they are written."""
+        node = self.front.values.get(key)
+        entries = node.entries if isinstance(node, Mapping) else () if node is None else ((None, node),)
+        found = {}
+        for name, value in entries:
+            if not isinstance(value, Scalar):
+                self.wrong_at(value, f"`{key}` must be text, or a map of channels", f"write {key}: {{CHANNEL: ...}}")
+            elif text := clean(value.text).strip():
+                found[one_line(name.text) if name else ""] = text
+        return found
+
     def moment(self, key: str, *, end_of_day: bool = False) -> datetime | None:
         text = self.text(key)
         if not text:
@@ -204,6 +216,7 @@ def _found(reading: _Reading, links: Links) -> Found:
         draft=reading.flag("draft"),
         correction=reading.text("correction"),
         withdrawn=reading.text("withdrawn"),
+        post=reading.by_channel("post"),
         extra={clean(key): clean(value) for key, value in reading.front.extra.items()},
     )
     return _with_fingerprint(found)

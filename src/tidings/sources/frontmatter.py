@@ -38,16 +38,15 @@ KEYS = (
     "lead",
     "not_in",
     "draft",
+    "post",
 )
-LATER = {"post": "the words of posts are made from title and summary"}
-"""Keys of features that are not there yet, each with what to do meanwhile."""
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*)[ \t]*:(?:[ \t]+(.*))?$")
 _BLOCK = re.compile(r"[>|][+-]?[1-9]?[+-]?[ \t]*(#.*)?$")
 _FENCE = re.compile(r"---[ \t]*$")
 _CLOSE = re.compile(r"(---|\.\.\.)[ \t]*$")
 _QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
-_SENTENCES = ("correction", "withdrawn", "place")
+_SENTENCES = ("correction", "withdrawn", "place", "post")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,6 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
             taken = headlines.get(name, value)
             front.values[name] = taken
             front.places[name] = (taken.line, taken.column)
-        elif name in LATER:
-            message = f"`{name}` is not in this version yet"
-            problems.append(Problem(file, key.line, key.column, message, f"take it out: {LATER[name]}"))
         elif (meant := close_to(name, KEYS)) is not None:
             message = f"there is no key `{name}`"
             mend = f"did you mean `{meant}`? A key of your own must differ from it by more than two letters"

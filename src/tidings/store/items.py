@@ -257,6 +257,7 @@ def _row(stored: Stored) -> dict[str, Any]:
         "media": [asdict(media) for media in item.media],
         "lead": item.lead,
         "not_in": list(item.not_in),
+        "post": dict(item.post),
         "extra": dict(item.extra),
     }
     row = {name: getattr(item, name) for name in _PLAIN}
@@ -282,5 +283,6 @@ def _item(row: Row[Any]) -> Item:
         media=tuple(Media(**media) for media in details["media"]),
         lead=details["lead"],
         not_in=tuple(details["not_in"]),
+        post=details["post"],
         extra=details["extra"],
     )
