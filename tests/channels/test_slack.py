@@ -7,23 +7,15 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from tidings.channels.base import Attempt, Channel
+from tidings.channels.base import Attempt
 from tidings.channels.slack import Settings, SlackChannel
 from tidings.model.delivery import Verdict
-from tidings.testing.channel_contract import ChannelContract, sample_post
+from tidings.testing.channel_contract import sample_post
 from tidings.testing.http_sink import HttpSink, Step
 
 
 def channel(url: str, *, allow_private: bool = True) -> SlackChannel:
     return SlackChannel("team", Settings(type="slack", url=SecretStr(url), allow_private=allow_private))
-
-
-class TestSlack(ChannelContract):
-    def make(self, url: str) -> Channel:
-        return channel(url)
-
-    def make_public(self, url: str) -> Channel:
-        return channel(url, allow_private=False)
 
 
 def test_blocks_keep_to_the_limits_of_block_kit() -> None:

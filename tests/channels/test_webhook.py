@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from standardwebhooks import Webhook
 
-from tidings.channels.base import Attempt, Channel
+from tidings.channels.base import Attempt
 from tidings.channels.webhook import MAX_BODY, Settings, WebhookChannel
 from tidings.model.delivery import Outcome
-from tidings.testing.channel_contract import ChannelContract, sample_post
+from tidings.testing.channel_contract import sample_post
 from tidings.testing.http_sink import HttpSink
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -23,14 +23,6 @@ def channel(url: str, *, allow_private: bool = True) -> WebhookChannel:
         "desk",
         Settings(type="webhook", url=SecretStr(url), secret=SecretStr(SECRET), allow_private=allow_private),
     )
-
-
-class TestWebhook(ChannelContract):
-    def make(self, url: str) -> Channel:
-        return channel(url)
-
-    def make_public(self, url: str) -> Channel:
-        return channel(url, allow_private=False)
 
 
 def send(url: str, key: str = "desk:story-1:story:0") -> Outcome:

@@ -31,6 +31,8 @@ class Capabilities:
     idempotency: Idempotency
     window: float = 0.0
     """Seconds, for `Idempotency.WINDOW`."""
+    replies: bool = False
+    """Whether a post may answer an earlier one (`Post.reply_to`)."""
     images: int = 0
     markup: str = "plain"
 

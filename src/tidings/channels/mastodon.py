@@ -22,7 +22,11 @@ URL_LENGTH = 23
 """What every link counts, however long it is (`characters_reserved_per_url`)."""
 _REMEMBERS = 3_000.0
 """Seconds: a server keeps an Idempotency-Key for an hour; less, for clocks differ and requests take time."""
-_URL = re.compile(r"https?://\S+")
+_LINK = re.compile(
+    r"(?<!\S)https?://(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::[0-9]+)?"
+    r"(?:/(?:[A-Za-z0-9_./~%+=&?#:,;!*'@$|-]*[A-Za-z0-9_/+=#-])?)?"
+)
+"""What every server takes for a link: it stands by itself, and is written in ASCII."""
 _RECEIPT = re.compile(r"[A-Za-z0-9]{1,64}")
 
 
@@ -48,7 +52,7 @@ class MastodonChannel:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self.capabilities = Capabilities(
-            max_length=settings.max_length, idempotency=Idempotency.WINDOW, window=_REMEMBERS
+            max_length=settings.max_length, idempotency=Idempotency.WINDOW, window=_REMEMBERS, replies=True
         )
         self._settings = settings
         self._session = GuardedSession(allow_private=settings.allow_private)
@@ -111,8 +115,12 @@ class MastodonChannel:
 
 
 def counted(text: str) -> int:
-    """Characters as the server counts them, or a few more: it takes what looks like one letter for one."""
-    return len(_URL.sub("x" * URL_LENGTH, text))
+    """Characters as the server counts them, or a few more: it takes what looks like one letter for one.
+
+    What may be a link to it or not counts as both.
+    """
+    rest = _LINK.sub("x" * URL_LENGTH, text)
+    return len(rest) + URL_LENGTH * rest.count("://")
 
 
 def make(name: str, settings: Settings) -> MastodonChannel:

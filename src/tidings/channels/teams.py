@@ -65,7 +65,7 @@ class TeamsChannel:
 def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) -> Block:
     body: list[Block] = []
     if wording.heading:
-        body.append(_line(_plain(wording.heading), size="Large", weight="Bolder", style="heading"))
+        body.append(_line(_plain(wording.heading), size="Large", weight="Bolder"))
     if wording.text:
         body.append(_line(_plain(wording.text)))
     for story in wording.stories:
@@ -85,7 +85,8 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
         "type": "AdaptiveCard",
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "version": "1.4",
-        "lang": post.language,
+        # The schema knows languages without script and region.
+        "lang": post.language.partition("-")[0],
         "body": body,
     }
 

@@ -50,7 +50,7 @@ class Settings(ChannelSettings):
 class TelegramChannel:
     """Telegram has no key for repeats: an unknown outcome waits for a person."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, markup="html")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True, markup="html")
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name

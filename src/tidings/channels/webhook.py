@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.channels.http import hand_over
+from tidings.channels.wording import cut
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -63,11 +64,19 @@ class WebhookChannel:
         self._session = GuardedSession(allow_private=settings.allow_private)
 
     def prepare(self, post: Post) -> bytes:
-        """The JSON. Summaries are shortened first where it would be too large, never a link."""
-        for longest in (2_000, 300, 100, 0):
-            body = _encode(post, longest)
+        """The JSON. Summaries are shortened first where it would be too large, then all texts, never a link.
+
+        Stories for which there is no room at all are counted in `more`.
+        """
+        count = len(post.items)
+        ways = [(2_000, MAX_BODY), (300, MAX_BODY), (100, MAX_BODY), (0, MAX_BODY), (0, 1_000), (0, 200)]
+        for summary, text in ways:
+            body = _encode(post, summary, text, count)
             if len(body) <= MAX_BODY:
-                break
+                return body
+        while len(body) > MAX_BODY and count > 1:
+            count -= max(count // 10, 1)
+            body = _encode(post, 0, 200, count)
         return body
 
     def length(self, body: bytes) -> int:
@@ -97,22 +106,27 @@ class WebhookChannel:
         return Outcome(Verdict.ACCEPTED, receipt=identity, via=self.name)
 
 
-def _encode(post: Post, longest: int) -> bytes:
+def _encode(post: Post, longest: int, most: int, count: int) -> bytes:
+    """`longest`: characters of a summary; `most`: of any other text; `count`: stories."""
     items: list[dict[str, Any]] = []
-    for item in post.items:
+    for item in post.items[:count]:
         values = {key: value for key, value in asdict(item).items() if value not in ("", (), [])}
         values["published"] = item.published.isoformat()
         if len(item.summary) > longest:
-            values["summary"] = item.summary[: max(longest - 1, 0)].rsplit(" ", 1)[0] + "…" if longest else ""
+            values["summary"] = cut(item.summary, longest)
+        for key in ("title", "text", "correction", "image_alt"):
+            if key in values:
+                values[key] = cut(values[key], most)
         items.append(values)
     kind = "notice" if post.text else ("item.published" if len(items) == 1 else "edition.published")
     data = {
         "site": post.site,
         "edition": post.edition,
-        "title": post.title,
+        "title": cut(post.title, most),
         "url": post.url,
         "language": post.language,
-        **({"text": post.text} if post.text else {"items": items}),
+        **({"text": cut(post.text, most)} if post.text else {"items": items}),
+        **({"more": len(post.items) - count} if count < len(post.items) else {}),
     }
     envelope = {"type": kind, "timestamp": post.at.isoformat(), "data": data}
     return json.dumps(envelope, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()

@@ -1,0 +1,92 @@
+"""One of each channel that ships, as YAML would set it up: whoever tests all of them walks through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from tidings import plugins
+from tidings.channels.base import Channel
+from tidings.testing.http_sink import HttpSink, Received, Step
+
+TOKEN = "123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey"
+PATH = "secret-part-of-the-path"
+"""Stands in the address of every sink."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`settings` are written as in YAML, `{url}` being the sink's address. `answer` is the service, all being well."""
+
+    settings: dict[str, str]
+    answer: Step | Callable[[Received], Step]
+    secrets: tuple[str, ...] = ()
+    """What may be seen nowhere; the sink's address besides, where `url` is a setting."""
+    posts: Callable[[Received], bool] = field(default=lambda received: received.method in ("POST", "PUT"))
+    """Whether a request is the one that publishes."""
+    key: Callable[[Received], str] = field(default=lambda received: "")
+    """By what the service knows a repeat; empty where it does not."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Every secret."""
+        return (*self.secrets, PATH) if "url" in self.settings else self.secrets
+
+
+SAMPLES: dict[str, Sample] = {
+    "webhook": Sample(
+        {"url": "{url}", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},
+        Step(204, b""),
+        ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",),
+        key=lambda received: received.headers["webhook-id"],
+    ),
+    "slack": Sample({"url": "{url}"}, Step(200, b"ok")),
+    "teams": Sample({"url": "{url}?sig=q8G1Xs-sT2oO4P"}, Step(202, b""), ("q8G1Xs-sT2oO4P",)),
+    "discord": Sample({"url": "{url}"}, Step(200, b'{"id": "991"}')),
+    "mattermost": Sample({"url": "{url}"}, Step(200, b"ok")),
+    "rocketchat": Sample({"url": "{url}"}, Step(200, b'{"success": true}')),
+    "telegram": Sample(
+        {"token": TOKEN, "chat": "@steppe_news", "server": "{url}"},
+        Step(200, b'{"ok": true, "result": {"message_id": 17}}'),
+        (TOKEN.partition(":")[2],),
+    ),
+    "mastodon": Sample(
+        {"server": "{url}", "token": "a-token-of-ours"},
+        Step(200, b'{"id": "103", "url": "https://social.example/@steppe/103"}'),
+        ("a-token-of-ours",),
+        key=lambda received: received.headers["idempotency-key"],
+    ),
+    "ntfy": Sample(
+        {"server": "{url}", "topic": "steppe-topic-7", "token": "tk_a-token-of-ours"},
+        Step(200, b'{"id": "sPs71M8A2T"}'),
+        ("steppe-topic-7", "tk_a-token-of-ours"),
+    ),
+}
+
+
+def answer_of(kind: str) -> Step:
+    """What the service says to a post, where it always says the same."""
+    answer = SAMPLES[kind].answer
+    assert isinstance(answer, Step)
+    return answer
+
+
+def served(kind: str) -> HttpSink:
+    """The service."""
+    answer = SAMPLES[kind].answer
+    return HttpSink([answer]) if isinstance(answer, Step) else HttpSink(answer=answer)
+
+
+def settings_of(kind: str, url: str) -> dict[str, str]:
+    """As YAML has them, for a sink at `url`."""
+    return {"type": kind} | {key: value.format(url=url) for key, value in SAMPLES[kind].settings.items()}
+
+
+def room(kind: str, url: str = "http://127.0.0.1:9/", *, private: bool = True) -> Channel:
+    """A channel of this kind that talks to `url`."""
+    module: Any = import_module(plugins.CHANNELS[kind])
+    written = settings_of(kind, url) | {"allow_private": private}
+    made: Channel = module.make("x", module.Settings.model_validate(written))
+    return made

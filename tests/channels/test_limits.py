@@ -1,0 +1,137 @@
+"""500 stories in six scripts for every channel: within the limit by the network's own counter, the link whole."""
+
+from __future__ import annotations
+
+import html
+import json
+import random
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from mastodon import Mastodon
+from slack_sdk.models.blocks import Block
+
+from tests.channels.registry import SAMPLES, room
+from tests.conftest import require_program
+from tests.judges import TOOLS, tool
+from tidings.channels.base import Post
+from tidings.testing.channel_contract import sample_item, sample_post
+
+WORDS = {
+    "latin": "water https://other.example.org/x school naïve façade Straße e\u0301te\u0301 R&D <b>now</b> [x](y) "
+    "*bold* #SDG6 @here snake_case",
+    "cyrillic": "вода школа посёлок ГЛАВНОЕ й и\u0306 «кавычки» №5",
+    "kazakh": "құдықтар ауылға Қазақстан мектептер үйге өңір ғылым һәм",
+    "arabic": "مياه المدارس الأمم المتحدة لُغَةٌ ١٢٣ \u200fو\u200e",
+    "cjk": "清潔的水源 学校に 깨끗한 물 ｆｕｌｌ ，。！",
+    "emoji": "👩🏽\u200d🚒 🇰🇿 👨\u200d👩\u200d👧\u200d👦 ☕️ 1️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ❤️ 💧",
+}
+
+
+@cache
+def posts() -> tuple[Post, ...]:
+    """The same on every run: 500, each of one story, of lengths from a word to far too much."""
+    dice = random.Random(20261123)
+    scripts = [words.split(" ") for words in WORDS.values()]
+    made = []
+    for number in range(500):
+        # Every seventh mixes them all.
+        words = scripts[number % 6] if number % 7 else [word for script in scripts for word in script]
+
+        def text(most: int, words: list[str] = words) -> str:
+            between = " " if dice.random() < 0.9 else ""
+            return between.join(dice.choice(words) for _ in range(dice.randint(1, most)))
+
+        own = text(dice.choice([5, 60, 1500])) if dice.random() < 0.2 else ""
+        item = sample_item(
+            number,
+            title=text(dice.choice([8, 8, 30, 900])),
+            summary=text(dice.choice([20, 200, 2000])),
+            topics=tuple(dice.sample(["sdg-6", "clean-water", "молодёжь", "水", "الشباب"], dice.randint(0, 4))),
+            text=own,
+            correction=text(12) if dice.random() < 0.1 else "",
+            url=f"https://news.example.org/kk/story-{number}/?a=1&b=2"
+            if dice.random() < 0.3
+            else sample_item(number).url,
+        )
+        made.append(replace(sample_post(), items=(item,), title=item.title, url=item.url))
+    return tuple(made)
+
+
+@cache
+def bodies(kind: str) -> tuple[bytes, ...]:
+    channel = room(kind)
+    return tuple(map(channel.prepare, posts()))
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_every_post_fits_and_keeps_its_link(kind: str) -> None:
+    channel = room(kind)
+    for post, body in zip(posts(), bodies(kind), strict=True):
+        assert channel.length(body) <= channel.capabilities.max_length
+        assert post.items[0].url in html.unescape(channel.text(body)), post.items[0]
+
+
+def _telegram(body: dict[str, Any]) -> int:
+    seen = html.unescape(re.sub(r"</?(?:b|a)(?: [^>]*)?>", "", body["text"]))
+    return sum(2 if ord(char) > 0xFFFF else 1 for char in seen)
+
+
+def _discord(body: dict[str, Any]) -> int:
+    assert len(body["content"]) <= 2000 and len(body["embeds"]) <= 10
+    assert all(len(one.get("title", "")) <= 256 and len(one.get("description", "")) <= 4096 for one in body["embeds"])
+    return sum(len(one.get("title", "")) + len(one.get("description", "")) for one in body["embeds"])
+
+
+def _slack(body: dict[str, Any]) -> int:
+    """Slack's own library knows what each block may hold, and raises."""
+    for block in Block.parse_all(body["blocks"]):
+        block.validate_json()
+    return len(body["blocks"])
+
+
+COUNTERS: dict[str, tuple[Callable[[dict[str, Any]], int], int]] = {
+    # Mastodon.py: links as 23, graphemes where it knows them, remote mentions by their local part.
+    "mastodon": (lambda body: int(Mastodon.get_status_length(body["status"])), 500),
+    "telegram": (_telegram, 4096),
+    "discord": (_discord, 6000),
+    "slack": (_slack, 50),
+    "mattermost": (lambda body: len(body["text"]), 16_383),
+    "rocketchat": (lambda body: len(body["text"]), 5_000),
+    "ntfy": (lambda body: len(body["message"].encode()), 4_096),
+    "teams": (lambda body: len(json.dumps(body, ensure_ascii=False).encode()), 28 * 1024),
+    "webhook": (lambda body: len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()), 20_000),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTERS)
+def test_the_networks_own_counter_says_the_same(kind: str) -> None:
+    counter, most = COUNTERS[kind]
+    assert max(counter(json.loads(body)) for body in bodies(kind)) <= most
+
+
+def judged(given: dict[str, list[Any]]) -> dict[str, list[dict[str, Any]]]:
+    """By JavaScript libraries of the networks, all in one run."""
+    for name in ("twitter-text", "adaptivecards"):
+        tool(name)
+    done = subprocess.run(
+        [require_program("node"), str(TOOLS / "judge_posts.cjs")],
+        input=json.dumps(given).encode(), capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)
+    return found
+
+
+def test_adaptive_cards_own_library_reads_every_card() -> None:
+    cards = [json.loads(body)["attachments"][0]["content"] for body in bodies("teams")]
+    cards.append(json.loads(room("teams").prepare(sample_post(12)))["attachments"][0]["content"])
+    broken = {"type": "AdaptiveCard", "version": "1.4", "body": [{"type": "Surprise"}]}
+    *verdicts, spoilt = judged({"teams": [*cards, broken]})["teams"]
+    assert spoilt["complaints"]
+    assert [one["complaints"] for one in verdicts] == [[]] * len(cards)
+    assert [one["items"] for one in verdicts] == [len(card["body"]) for card in cards]
