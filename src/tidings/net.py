@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -24,6 +25,8 @@ from urllib3.exceptions import NewConnectionError
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read."""
+# It would write the path of each request, which may be the secret.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 

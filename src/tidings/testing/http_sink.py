@@ -31,6 +31,9 @@ class Step:
     headers: dict[str, str] = field(default_factory=dict)
     reset: str = ""
     stall: float = 0.0
+    """Seconds before the head of the answer."""
+    drip: float = 0.0
+    """Seconds between the first byte of its body and the rest."""
 
 
 class HttpSink:
@@ -84,7 +87,9 @@ class HttpSink:
         request.send_header("Content-Length", str(len(step.body)))
         request.end_headers()
         try:
-            request.wfile.write(step.body)
+            request.wfile.write(step.body[:1] if step.drip else step.body)
+            time.sleep(step.drip)
+            request.wfile.write(step.body[1:] if step.drip else b"")
         except OSError:
             request.close_connection = True
 

@@ -1,0 +1,194 @@
+"""A service that fails in every way, in front of every channel: nothing doubled, nothing lost, no secret told."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from tests.channels.registry import SAMPLES, settings_of
+from tests.cli.conftest import Run, run_in
+from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
+from tidings.channels.base import Idempotency
+from tidings.net import GuardedSession
+from tidings.testing.http_sink import HttpSink, Received, Step
+
+__all__ = ["run_in"]
+
+
+def _soon() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=1)
+
+
+REFUSED: dict[str, Callable[[], Step]] = {
+    "seconds": lambda: Step(429, headers={"Retry-After": "1"}),
+    "date": lambda: Step(429, headers={"Retry-After": format_datetime(_soon(), usegmt=True)}),
+    "json": lambda: Step(429, b'{"message": "You are being rate limited.", "retry_after": 0.3}'),
+    "milliseconds": lambda: Step(429, b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 300}'),
+    "parameters": lambda: Step(429, b'{"ok": false, "parameters": {"retry_after": 1}}'),
+    "iso": lambda: Step(429, headers={"X-RateLimit-Reset": _soon().isoformat()}),
+    "epoch": lambda: Step(429, headers={"x-rate-limit-reset": str(int(_soon().timestamp()))}),
+}
+"""Not taken: it goes again."""
+TAKEN: dict[str, Callable[[], Step]] = {
+    "failed": lambda: Step(500, b"Internal Server Error"),
+    "reset": lambda: Step(reset="after"),
+    "late": lambda: Step(stall=2.5),
+    "dripping": lambda: Step(200, b"{" + b" " * 100, drip=2.5),
+    "huge": lambda: Step(200, b"x" * 10_000_000),
+}
+"""Taken, and the answer says nothing of it."""
+
+
+class Services:
+    """Every kind of channel behind one sink; of each, the first post meets the fault."""
+
+    def __init__(self, fault: Callable[[], Step], *, taken: bool) -> None:
+        self._fault = fault
+        self._taken = taken
+        self.tried: Counter[str] = Counter()
+        self.published: list[tuple[str, str]] = []
+        """Kind and key; a number in its place where the service knows no repeats."""
+
+    def __call__(self, received: Received) -> Step:
+        kind = received.path.split("/")[1]
+        sample = SAMPLES[kind]
+        usual = sample.answer if isinstance(sample.answer, Step) else sample.answer(received)
+        if not sample.posts(received):
+            return usual
+        self.tried[kind] += 1
+        first = self.tried[kind] == 1
+        if self._taken or not first:
+            self.published.append((kind, sample.key(received) or str(self.tried[kind])))
+        return self._fault() if first else usual
+
+
+def _open(desk: Desk, base: str) -> None:
+    """Each kind of channel in the newsroom, and a schedule that posts to them all."""
+    path = desk.world.root / "tidings.yaml"
+    lines = []
+    for kind in SAMPLES:
+        written = settings_of(kind, f"{base}/{kind}/secret-part-of-the-path")
+        desk.world.env.update({_variable(kind, name): value for name, value in written.items()})
+        parts = [f"{name}: {{env: {_variable(kind, name)}}}" for name in written if name != "type"]
+        lines.append(f"  a-{kind}: {{type: {kind}, allow_private: true, {', '.join(parts)}}}\n")
+    path.write_text(path.read_text().replace("channels:\n", "channels:\n" + "".join(lines)), encoding="utf-8")
+    deliver = "".join(f"  - {{channel: a-{kind}, per: item}}\n" for kind in SAMPLES)
+    desk.schedule("posts", f'cadence: {{daily: "09:00"}}\ndeliver:\n{deliver}')
+
+
+def _variable(kind: str, name: str) -> str:
+    return f"{kind}_{name}".upper()
+
+
+def _posted(
+    root: Path, services: Callable[[Received], Step], *, dead: bool = False
+) -> tuple[Desk, dict[str, tuple[str, str]]]:
+    """State and reason of each kind, after days of trying."""
+    with HttpSink(answer=services) as sink, open_desk(root, "sqlite:///tidings.db") as desk:
+        _open(desk, "http://127.0.0.1:9" if dead else sink.url.removesuffix("/hook/secret-part-of-the-path"))
+        desk.tick(MONDAY - HOUR)
+        desk.item("one")
+        for wait in (0 * HOUR, HOUR / 30, HOUR / 5, HOUR, DAY):
+            desk.tick(MONDAY + wait)
+        # Who asked for patience gets it by the real clock.
+        for minute in range(200):
+            if not any(entry.state == "deferred" for entry in desk.entries()) or dead:
+                break
+            time.sleep(0.1)
+            desk.tick(MONDAY + DAY + minute * HOUR / 60)
+        found = {entry.channel.removeprefix("a-"): (str(entry.state), entry.reason) for entry in desk.entries()}
+        return desk, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_was_not_taken_goes_again_and_stands_once(name: str, tmp_path: Path) -> None:
+    services = Services(REFUSED[name], taken=False)
+    _, found = _posted(tmp_path / "n", services)
+    assert found == dict.fromkeys(SAMPLES, ("accepted", ""))
+    assert sorted(kind for kind, _ in services.published) == sorted(SAMPLES)
+    assert set(services.tried.values()) == {2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_may_have_been_taken_is_never_doubled_and_never_lost(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name in ("late", "dripping"):
+        monkeypatch.setitem(GuardedSession.__init__.__kwdefaults__, "timeout", 1.0)
+    services = Services(TAKEN[name], taken=True)
+    desk, found = _posted(tmp_path / "n", services)
+    stands = Counter(kind for kind, _ in set(services.published))
+    assert stands == dict.fromkeys(SAMPLES, 1)
+    assert set(found) == set(SAMPLES)
+    for kind, (state, reason) in found.items():
+        if state != "accepted":
+            assert state == "in_doubt" and reason, kind
+    keyed = {
+        kind for kind in SAMPLES if desk.runtime.channels[f"a-{kind}"].capabilities.idempotency is not Idempotency.NONE
+    }
+    assert all(found[kind][0] == "accepted" for kind in keyed)
+
+
+@pytest.mark.slow
+def test_a_redirect_is_refused_and_leads_nowhere(tmp_path: Path) -> None:
+    with HttpSink() as elsewhere:
+        services = Services(lambda: Step(307, headers={"Location": elsewhere.url}), taken=False)
+        _, found = _posted(tmp_path / "n", services)
+        assert elsewhere.received == []
+    assert {state for state, _ in found.values()} == {"rejected"}
+    assert all("redirects are not followed" in reason for _, reason in found.values())
+    assert services.published == []
+
+
+SLOWLY = [pytest.param(what, marks=pytest.mark.slow) for what in ("headers", "body", "reset", "closed")]
+
+
+@pytest.mark.parametrize("what", ["path", "failed", *SLOWLY])
+def test_no_secret_is_told_when_every_channel_fails(
+    what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, run_in: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(received: Received) -> Step:
+        heard = {
+            "path": received.path,
+            "headers": " ".join(value for name, value in received.headers.items() if name != "user-agent"),
+            "body": received.body.decode(),
+        }
+        if what in heard:
+            # Some services say why in JSON, some in words.
+            words = heard[what]
+            return Step(403, json.dumps({"error": words, "description": words, "message": words}).encode())
+        return Step(500) if what == "failed" else Step(reset="after")
+
+    root = tmp_path / "n"
+    with caplog.at_level(logging.DEBUG):
+        desk, found = _posted(root, answer, dead=what == "closed")
+    assert not {"accepted"} & {state for state, _ in found.values()}, found
+    for name, value in desk.world.env.items():
+        monkeypatch.setenv(name, value)
+    outputs = {"the log": caplog.text, "mails": "\n".join(mail.text for mail in desk.world.mails.caught)}
+    for command in (["ledger", "--json"], ["status"], ["check"], ["plan"], ["explain", "comms@example.org"]):
+        ran = run_in(root, *command)
+        outputs[" ".join(command)] = ran.out + ran.err
+    for path in root.rglob("*"):
+        if path.is_file():
+            outputs[str(path.relative_to(root))] = path.read_bytes().decode("utf-8", "replace")
+    if what == "failed":
+        assert "tidings resolve" in outputs["status"]
+    told = {
+        (where, kind, secret)
+        for where, text in outputs.items()
+        for kind, sample in SAMPLES.items()
+        for secret in sample.hidden
+        if secret in text
+    }
+    assert not told
