@@ -44,7 +44,7 @@ class Rooms(ChannelContract):
 for _kind, _sample in SAMPLES.items():
     if isinstance(_sample.answer, Step):
         globals()[f"Test{_kind.title()}"] = type(
-            f"Test{_kind.title()}", (Rooms,), {"kind": _kind, "success": _sample.answer}
+            f"Test{_kind.title()}", (Rooms,), {"kind": _kind, "success": _sample.answer, "secrets": _sample.hidden}
         )
 
 

@@ -1,16 +1,18 @@
 """The suite that every channel passes: ours, and those of third parties.
 
-Subclass `ChannelContract` in a test module and say how a channel of yours is made for an address on loopback.
+Subclass `ChannelContract` in a test module and say how a channel of yours is made for an address on loopback, what its
+service answers to a post that it takes, and what of its settings is secret.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tidings.channels.base import Attempt, Channel, Idempotency, Post, PostItem
+from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, Idempotency, Post, PostItem
 from tidings.model.delivery import Verdict
-from tidings.testing.http_sink import HttpSink, Step
+from tidings.testing.http_sink import HttpSink, Received, Step
 
 _AT = datetime(2026, 11, 20, 4, tzinfo=UTC)
 
@@ -50,6 +52,9 @@ class ChannelContract:
     """What the ledger relies on."""
 
     success = Step(200, b"ok")
+    """What the service says to a post that it takes."""
+    secrets: tuple[str, ...] = ()
+    """What of the settings may be seen nowhere."""
 
     def make(self, url: str) -> Channel:
         """A channel of yours that talks to `url`, private addresses allowed."""
@@ -76,6 +81,26 @@ class ChannelContract:
             if not all(item.url in text for item in sample_post(count).items):
                 assert count > 1
                 assert sample_post(count).url in text
+
+    def test_a_notice_is_told(self) -> None:
+        channel = self.make("http://127.0.0.1:9/")
+        notice = replace(sample_post(0), title="Held", text="Look at weekly/7.")
+        assert "Look at weekly/7." in channel.text(channel.prepare(notice))
+
+    def test_the_editors_own_text_goes_with_the_link(self) -> None:
+        channel = self.make("http://127.0.0.1:9/")
+        item = sample_item(text="Су келді!")
+        text = channel.text(channel.prepare(replace(sample_post(), items=(item,))))
+        assert "Су келді!" in text
+        assert item.url in text
+
+    def test_a_word_too_long_for_any_line_fits_with_its_link(self) -> None:
+        channel = self.make("http://127.0.0.1:9/")
+        for word in ("я" * 70_000, "👩🏽\u200d🚒" * 9_000, "& <b> _* " * 7_000):
+            for item in (sample_item(title=word, summary=word), sample_item(text=word)):
+                body = channel.prepare(replace(sample_post(), title=item.title, items=(item,)))
+                assert channel.length(body) <= channel.capabilities.max_length
+                assert item.url in channel.text(body)
 
     def test_success_is_accepted(self) -> None:
         with HttpSink([self.success]) as sink:
@@ -144,6 +169,37 @@ class ChannelContract:
                 outcome = channel.send(channel.prepare(sample_post()), self._attempt())
             assert "secret-part-of-the-path" not in repr(outcome)
             assert "secret-part-of-the-path" not in repr(channel)
+
+    def test_what_a_refusal_says_back_tells_no_secret(self) -> None:
+        for turn in range(10):
+
+            def echo(received: Received, turn: int = turn) -> Step:
+                heard = [received.path, received.body.decode(), *received.headers.values()]
+                return Step(403, json.dumps({"message": heard[turn % len(heard)]}).encode())
+
+            with HttpSink(answer=echo) as sink:
+                channel = self.make(sink.url)
+                outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+            assert not [secret for secret in self.secrets if secret in repr(outcome)]
+
+    def test_what_is_no_receipt_is_refused_before_anything_is_asked(self) -> None:
+        with HttpSink() as sink:
+            channel = self.make(sink.url)
+            body = channel.prepare(sample_post())
+            for receipt in ("", "../../x", "1?x=y", "a b", "1\r\nX: y"):
+                if isinstance(channel, CanEdit):
+                    assert channel.edit(receipt, body, self._attempt()).verdict is Verdict.REJECTED
+                if isinstance(channel, CanTakeDown):
+                    assert channel.take_down(receipt, self._attempt()).verdict is Verdict.REJECTED
+        assert not sink.received
+
+    def test_an_account_that_cannot_be_read_leaves_the_doubt(self) -> None:
+        for plan in ([Step(500)], [Step(reset="after")], [Step(200, b"<html>")]):
+            with HttpSink(plan) as sink:
+                channel = self.make(sink.url)
+                if isinstance(channel, CanFind):
+                    outcome = channel.find(channel.prepare(sample_post()), self._attempt())
+                    assert outcome.verdict is Verdict.UNKNOWN
 
     def test_an_inner_address_is_refused_unless_allowed(self) -> None:
         with HttpSink([self.success]) as sink:

@@ -1,0 +1,1 @@
+"""Gotify as a channel of Tidings."""
