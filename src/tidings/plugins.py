@@ -22,6 +22,9 @@ CHANNELS = {
     "telegram": "tidings.channels.telegram",
     "mastodon": "tidings.channels.mastodon",
     "ntfy": "tidings.channels.ntfy",
+    "linkedin": "tidings.channels.linkedin",
+    "facebook": "tidings.channels.facebook",
+    "x": "tidings.channels.x",
 }
 MAIL = {
     "smtp": "tidings.channels.smtp_sender",

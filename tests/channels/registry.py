@@ -63,6 +63,33 @@ SAMPLES: dict[str, Sample] = {
         Step(200, b'{"id": "sPs71M8A2T"}'),
         ("steppe-topic-7", "tk_a-token-of-ours"),
     ),
+    "linkedin": Sample(
+        {"server": "{url}", "organization": "2414183", "token": "AQX-a-token-of-ours"},
+        Step(201, b"", {"x-restli-id": "urn:li:share:7012"}),
+        ("AQX-a-token-of-ours",),
+    ),
+    "facebook": Sample(
+        {"server": "{url}", "page": "10158", "token": "EAA-a-token-of-ours"},
+        Step(200, b'{"id": "10158_77"}'),
+        ("EAA-a-token-of-ours",),
+    ),
+    "x": Sample(
+        {
+            "server": "{url}",
+            "api_key": "xvz1evFS4wEEPTGEFPHBog",
+            "api_secret": "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw",
+            "access_token": "370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb",
+            "access_secret": "LswwdoUaIvS8ltyTt5jkRh4J50vUPVVHtR2YPi5kE",
+            "confirm_cost": "true",
+        },
+        Step(201, b'{"data": {"id": "1845", "text": "x"}}'),
+        (
+            "xvz1evFS4wEEPTGEFPHBog",
+            "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw",
+            "370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb",
+            "LswwdoUaIvS8ltyTt5jkRh4J50vUPVVHtR2YPi5kE",
+        ),
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from tests.channels.registry import SAMPLES, room
 from tests.conftest import require_program
 from tests.judges import TOOLS, tool
 from tidings.channels.base import Post
+from tidings.channels.x import weighted
 from tidings.testing.channel_contract import sample_item, sample_post
 
 WORDS = {
@@ -105,6 +106,8 @@ COUNTERS: dict[str, tuple[Callable[[dict[str, Any]], int], int]] = {
     "rocketchat": (lambda body: len(body["text"]), 5_000),
     "ntfy": (lambda body: len(body["message"].encode()), 4_096),
     "teams": (lambda body: len(json.dumps(body, ensure_ascii=False).encode()), 28 * 1024),
+    "linkedin": (lambda body: len(body["commentary"]), 3_000),
+    "facebook": (lambda body: len(body["message"]), 63_206),
     "webhook": (lambda body: len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()), 20_000),
 }
 
@@ -125,6 +128,17 @@ def judged(given: dict[str, list[Any]]) -> dict[str, list[dict[str, Any]]]:
     )  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout)
     return found
+
+
+def test_twitter_text_finds_every_post_short_enough_and_counts_the_same() -> None:
+    texts = [json.loads(body)["text"] for body in bodies("x")]
+    plain = [text for text in texts if "other.example.org" not in text]
+    verdicts = judged({"x": [*texts, *plain, "x" * 281]})["x"]
+    assert all(one["valid"] and one["weightedLength"] <= 280 for one in verdicts[: len(texts)])
+    assert not verdicts[-1]["valid"]
+    counted = [one["weightedLength"] for one in verdicts[len(texts) : -1]]
+    assert len(plain) > 300
+    assert [weighted(text) for text in plain] == counted
 
 
 def test_adaptive_cards_own_library_reads_every_card() -> None:

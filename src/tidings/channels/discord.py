@@ -80,7 +80,7 @@ class DiscordChannel:
         """Delete it. 404: it is gone, or the webhook is."""
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
-        answer = hand_over(self._session, self._address(receipt), None, {}, "DELETE", gone=(404,))
+        answer = hand_over(self._session, self._address(receipt), None, {}, "DELETE", also=(404,))
         if isinstance(answer, Outcome):
             return answer
         # 10015: the webhook itself is unknown; then nothing can be said of the message.

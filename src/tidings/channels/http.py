@@ -25,9 +25,9 @@ def hand_over(
     method: str = "POST",
     *,
     hide: tuple[str, ...] = (),
-    gone: tuple[int, ...] = (),
+    also: tuple[int, ...] = (),
 ) -> Answer | Outcome:
-    """One request. An Answer means 2xx, or a status of `gone`; everything else is an Outcome already.
+    """One request. An Answer means 2xx, or a status of `also`; everything else is an Outcome already.
 
     A reason quotes the other side, less what it may have learnt from us: the address, tokens, and `hide`.
 
@@ -41,7 +41,7 @@ def hand_over(
     except LostError as error:
         return Outcome(Verdict.UNKNOWN, reason=str(error))
     status = answer.status
-    if 200 <= status < 300 or status in gone:
+    if 200 <= status < 300 or status in also:
         return answer
     wait = asked_wait(answer)
     word = f"HTTP {status}"

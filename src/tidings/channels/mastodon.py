@@ -22,7 +22,7 @@ URL_LENGTH = 23
 """What every link counts, however long it is (`characters_reserved_per_url`)."""
 _REMEMBERS = 3_000.0
 """Seconds: a server keeps an Idempotency-Key for an hour; less, for clocks differ and requests take time."""
-_LINK = re.compile(
+LINK = re.compile(
     r"(?<!\S)https?://(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::[0-9]+)?"
     r"(?:/(?:[A-Za-z0-9_./~%+=&?#:,;!*'@$|-]*[A-Za-z0-9_/+=#-])?)?"
 )
@@ -93,7 +93,7 @@ class MastodonChannel:
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no id of a status of ours")
         url = f"{self._settings.server}api/v1/statuses/{receipt}"
-        answer = hand_over(self._session, url, None, self._headers(), "DELETE", gone=(404, 410))
+        answer = hand_over(self._session, url, None, self._headers(), "DELETE", also=(404, 410))
         return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
 
     def find(self, body: bytes, attempt: Attempt) -> Outcome:
@@ -119,7 +119,7 @@ def counted(text: str) -> int:
 
     What may be a link to it or not counts as both.
     """
-    rest = _LINK.sub("x" * URL_LENGTH, text)
+    rest = LINK.sub("x" * URL_LENGTH, text)
     return len(rest) + URL_LENGTH * rest.count("://")
 
 

@@ -111,7 +111,7 @@ class TelegramChannel:
 
     def _changed(self, method: str, message: dict[str, Any], receipt: str, already: str) -> Outcome:
         """ACCEPTED, too, where it says that it is so `already`."""
-        answer = self._call(method, message, gone=(400,))
+        answer = self._call(method, message, also=(400,))
         if isinstance(answer, Outcome):
             return answer
         found = said(answer)
@@ -121,9 +121,9 @@ class TelegramChannel:
         verdict = Verdict.REJECTED if answer.status == 400 else Verdict.UNKNOWN
         return Outcome(verdict, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
 
-    def _call(self, method: str, message: dict[str, Any], gone: tuple[int, ...] = ()) -> Answer | Outcome:
+    def _call(self, method: str, message: dict[str, Any], also: tuple[int, ...] = ()) -> Answer | Outcome:
         sent = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
-        return hand_over(self._session, self._url(method), sent, {"Content-Type": "application/json"}, gone=gone)
+        return hand_over(self._session, self._url(method), sent, {"Content-Type": "application/json"}, also=also)
 
     def _url(self, method: str) -> str:
         return f"{self._settings.server}bot{self._settings.token.get_secret_value()}/{method}"
