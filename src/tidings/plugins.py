@@ -25,6 +25,7 @@ CHANNELS = {
     "linkedin": "tidings.channels.linkedin",
     "facebook": "tidings.channels.facebook",
     "x": "tidings.channels.x",
+    "apprise": "tidings.channels.apprise",
 }
 MAIL = {
     "smtp": "tidings.channels.smtp_sender",

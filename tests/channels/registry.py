@@ -29,6 +29,9 @@ class Sample:
     key: Callable[[Received], str] = field(default=lambda received: "")
     """By what the service knows a repeat; empty where it does not."""
 
+    blind: bool = False
+    """It cannot say why a post was not taken."""
+
     @property
     def hidden(self) -> tuple[str, ...]:
         """Every secret."""
@@ -92,6 +95,8 @@ SAMPLES: dict[str, Sample] = {
     ),
 }
 
+SAMPLES["apprise"] = Sample({"url": "{json}"}, Step(200, b"ok"), blind=True)
+
 
 def answer_of(kind: str) -> Step:
     """What the service says to a post, where it always says the same."""
@@ -108,7 +113,9 @@ def served(kind: str) -> HttpSink:
 
 def settings_of(kind: str, url: str) -> dict[str, str]:
     """As YAML has them, for a sink at `url`."""
-    return {"type": kind} | {key: value.format(url=url) for key, value in SAMPLES[kind].settings.items()}
+    return {"type": kind} | {
+        key: value.format(url=url, json=url.replace("http:", "json:")) for key, value in SAMPLES[kind].settings.items()
+    }
 
 
 def room(kind: str, url: str = "http://127.0.0.1:9/", *, private: bool = True) -> Channel:

@@ -42,7 +42,7 @@ class Rooms(ChannelContract):
 
 # Every channel that ships passes the suite, a new one as soon as it is registered.
 for _kind, _sample in SAMPLES.items():
-    if isinstance(_sample.answer, Step):
+    if isinstance(_sample.answer, Step) and not _sample.blind:
         globals()[f"Test{_kind.title()}"] = type(
             f"Test{_kind.title()}", (Rooms,), {"kind": _kind, "success": _sample.answer, "secrets": _sample.hidden}
         )

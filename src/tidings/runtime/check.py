@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidings.config import problems as placing
 from tidings.config.checks import served_frequencies
+from tidings.config.reading import MAIN
 from tidings.config.settings import Newsroom
 from tidings.config.yamltext import Mapping, Scalar, Sequence, read_text, read_yaml
 from tidings.model.problem import Problem, nearest
@@ -28,6 +30,7 @@ def check_newsroom(root: Path) -> list[Problem]:
     if newsroom is None:
         return problems
     problems += template_errors(newsroom)
+    problems += _remarks(newsroom)
     for source in make_sources(newsroom).values():
         swept = source.sweep(datetime.now(UTC))
         problems += swept.problems
@@ -35,6 +38,17 @@ def check_newsroom(root: Path) -> list[Problem]:
             problems += _item(newsroom, found)
     problems += _readers(newsroom)
     return list(dict.fromkeys(problems))
+
+
+def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
+    """What is to be known of some types of channels."""
+    text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
+    node, _ = read_yaml(text or "", MAIN)
+    for name, settings in newsroom.channels.items():
+        warning = getattr(settings, "WARNING", None)
+        if warning is not None and node is not None:
+            where = placing.place(node, ("channels", name, "type"))
+            yield Problem(MAIN, *where, f"channel {name!r}: {warning[0]}", warning[1], "warning")
 
 
 def template_errors(newsroom: Newsroom) -> list[Problem]:
