@@ -128,3 +128,26 @@ def test_notes_for_schedules_without_slots(desk: Desk) -> None:
     assert (seen["request"].note, seen["new"].note, seen["once"].note) == (
         "when asked: tidings send request", "nothing new", "its moment has passed"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schedule", "note"),
+    [
+        ('cadence: {daily: "09:00"}\ndeliver: [{channel: bird}]\n', "bird: at most 30 posts in 30 days, $6.00"),
+        (
+            "cadence: {weekly: mon 09:00}\ndeliver: [{channel: bird, per: item, max_posts: 3}]\n",
+            "bird: at most 15 posts in 30 days, $3.00",
+        ),
+        ('cadence: {daily: "09:00"}\ndeliver: [{channel: bird, per: item}]\n', "bird: $0.20 for each post"),
+        ("cadence: {on: request}\ndeliver: [{channel: bird}]\n", "bird: $0.20 for each post"),
+    ],
+)
+def test_the_month_of_what_is_charged_for_has_its_price(desk: Desk, schedule: str, note: str) -> None:
+    for key in ("api_key", "api_secret", "access_token", "access_secret"):
+        desk.world.env[f"X_{key.upper()}"] = "s3cret"
+    keys = ", ".join(f"{name.lower()[2:]}: {{env: {name}}}" for name in desk.world.env if name.startswith("X_"))
+    desk.configure("channels:\n", f"channels:\n  bird: {{type: x, {keys}, confirm_cost: true}}\n")
+    desk.schedule("posts", schedule)
+    found = planned(desk, MONDAY - HOUR)
+    assert found["posts"].note.endswith(note)
+    assert "$" not in found["daily"].note

@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import unicodedata
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -37,6 +37,8 @@ _RECEIPT = re.compile(r"[0-9]{1,25}")
 
 class Settings(ChannelSettings):
     """`type: x`."""
+
+    DOLLARS_A_POST: ClassVar[float] = 0.200
 
     api_key: SecretStr = Field(description="The app's API key: {env: NAME} or {file: PATH}.")
     api_secret: SecretStr = Field(description="Its secret: {env: NAME} or {file: PATH}.")

@@ -14,6 +14,7 @@ from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slo
 from tidings.model.delivery import SkipReason
 from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address
 from tidings.runtime.newsroom import Runtime
+from tidings.runtime.prices import prices
 from tidings.runtime.tick import backfilled, first_new, next_due
 from tidings.store import editions, pauses, schedules
 
@@ -74,6 +75,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
                 one.note = "nothing new"
             elif isinstance(schedule.cadence.rule, At):
                 one.note = "its moment has passed"
+            one.note = "; ".join(filter(None, [one.note, *prices(runtime.newsroom, schedule, now)]))
             planned.append(one)
     return planned
 
