@@ -113,6 +113,11 @@ class Desk:
         with self.runtime.store.read() as connection:
             return [one for one in ledger.entries(connection, **only) if one.schedule]
 
+    def entries_of(self, channel: str) -> list[Entry]:
+        """Lines of the ledger about one channel."""
+        with self.runtime.store.read() as connection:
+            return [one for one in ledger.entries(connection) if one.channel == channel]
+
     def slots(self, schedule: str) -> list[tuple[str, str]]:
         """(state, reason) of the slots of a schedule, oldest first."""
         with self.runtime.store.read() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -73,6 +73,16 @@ class ChannelSettings(Frozen):
     )
     allow_private: Bool = Field(
         default=False, description="Permits an address of the intranet or of this machine; others are refused."
+    )
+    on_correction: Literal["edit", "reply", "leave"] | None = Field(
+        default=None,
+        description="A story is corrected: `edit` its posts, `reply` to them, or `leave` them, and somebody is told; "
+        "default: the first of these that the channel can.",
+    )
+    on_withdrawal: Literal["take_down", "leave"] | None = Field(
+        default=None,
+        description="A story is withdrawn: `take_down` its posts, or `leave` them, and somebody is told; default: the "
+        "first of these that the channel can.",
     )
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
 

@@ -62,8 +62,20 @@ class Purpose(StrEnum):
     NOTICE = "notice"
     CONFIRMATION = "confirmation"
     WELCOME = "welcome"
+    CORRECTION = "correction"
+    """Of a post that stands: what was wrong in it. Followed by a hyphen and which correction it is."""
+    RETRACTION = "retraction"
+    """Of a post that stands: its story was withdrawn."""
     REVIEW = "review"
     """To who must approve an edition: the question, and the edition."""
+
+
+class Amendment(StrEnum):
+    """What is done about a post that stands."""
+
+    EDIT = "edit"
+    REPLY = "reply"
+    TAKE_DOWN = "take_down"
 
 
 class Returned(StrEnum):
@@ -154,6 +166,12 @@ class Delivery(NamedTuple):
         """`details`, read."""
         found: dict[str, Any] = json.loads(self.details)
         return found
+
+    @property
+    def amendment(self) -> Amendment | None:
+        """What it does about a post that stands; None for a message of its own."""
+        found = self.extra.get("amendment") if self.channel and self.rendition is None else None
+        return Amendment(found) if found else None
 
     @property
     def handed_at(self) -> datetime | None:

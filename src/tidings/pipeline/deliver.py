@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tidings.channels.base import Attempt, Channel, MailTransport
+from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp import SmtpRelay
-from tidings.model.delivery import DeliveryState, Outcome, Verdict
+from tidings.model.delivery import Amendment, Outcome, Verdict
 from tidings.model.edition import EditionState
 from tidings.model.sender import Health
 from tidings.pipeline.desk import GROUP, Desk
 from tidings.pipeline.handing import Delivered, Handover, Preparer, Setting, Task
 from tidings.pipeline.lanes import Lane, MailSender
 from tidings.pipeline.senders import plan
-from tidings.pipeline.verdicts import ResendPolicies
+from tidings.pipeline.verdicts import ResendPolicies, looked
 from tidings.store import claims, editions, ledger
 from tidings.store import senders as sender_health
 from tidings.store.engine import Store
@@ -61,6 +61,7 @@ class Deliverer:
         senders: Sequence[MailSender] = (),
         routes: Mapping[str, Sequence[str]] | None = None,
         channels: Mapping[str, Channel] | None = None,
+        picture: Callable[[str, int], bytes | None] = no_picture,
         journal: Journal | None = None,
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
@@ -72,6 +73,7 @@ class Deliverer:
         self._routes = dict(routes or {"": [sender.name for sender in senders]})
         self._preparers = prepare if isinstance(prepare, Mapping) else dict.fromkeys(("", *self._senders), prepare)
         self._channels = channels or {}
+        self._picture = picture
         self._journal = journal or open_journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -282,15 +284,24 @@ class Deliverer:
             desk.close()
 
     def _run_channel(self, channel: Channel, desk: Desk) -> None:
+        def post(handover: Handover) -> Outcome:
+            attempt = Attempt(handover.key, self._setting.real_clock(), self._picture)
+            match handover.amendment:
+                case Amendment.TAKE_DOWN if isinstance(channel, CanTakeDown):
+                    return channel.take_down(handover.receipt, attempt)
+                case Amendment.EDIT if isinstance(channel, CanEdit):
+                    return channel.edit(handover.receipt, handover.data, attempt)
+                case Amendment.EDIT | Amendment.TAKE_DOWN:
+                    return Outcome(Verdict.REJECTED, reason="the channel cannot change what it posted any more")
+            return channel.send(handover.data, attempt)
+
         try:
-            self._carry(
-                desk, lambda handover: channel.send(handover.data, Attempt(handover.key, self._setting.real_clock()))
-            )
+            self._carry(desk, post, channel if isinstance(channel, CanFind) else None)
         finally:
             desk.close()
 
-    def _carry(self, desk: Desk, send: Callable[[Handover], Outcome]) -> None:
-        """One message after the other, until nothing is due."""
+    def _carry(self, desk: Desk, send: Callable[[Handover], Outcome], finder: CanFind | None = None) -> None:
+        """One message after the other, until nothing is due. `finder` looks whether a doubtful post stands."""
         setting = self._setting
         while True:
             task = desk.take()
@@ -302,12 +313,21 @@ class Deliverer:
                 continue
             delivery = task.delivery
             if delivery.doubts and delivery.channel and not setting.policies.key_holds(delivery, setting.real_clock()):
-                reason = "too late to repeat it safely"
-                desk.keep(task, {"state": DeliveryState.IN_DOUBT, "reason": reason, "next_at": None})
-            elif not desk.begin(task):
+                found = self._found(finder, task)
+                if found.verdict is not Verdict.NOT_STARTED:
+                    desk.keep(task, looked(delivery, found, setting.policies, setting.clock(), setting.real_clock()))
+                    continue
+            if not desk.begin(task):
                 desk.back(task)
             else:
                 self._send(desk, task, send)
+
+    def _found(self, finder: CanFind | None, task: Task) -> Outcome:
+        """Whether a post of which nobody knows stands; NOT_STARTED: it certainly does not, and may be sent."""
+        handed_at = task.delivery.handed_at
+        if finder is None or handed_at is None:
+            return Outcome(Verdict.UNKNOWN, reason="too late to repeat it safely")
+        return finder.find(task.handover.data, Attempt(task.handover.key, handed_at, self._picture))
 
     def _send(self, desk: Desk, task: Task, send: Callable[[Handover], Outcome]) -> None:
         try:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tidings.channels.smtp import stuffed
-from tidings.model.delivery import Delivery
+from tidings.model.delivery import Amendment, Delivery
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store.engine import Store
 
@@ -25,6 +25,9 @@ class Handover:
     key: str = ""
     wire: Sequence[bytes] = ()
     """A mail in pieces, ready for SMTP: ASCII, lines end in CRLF, none begins with a dot. `data` is empty then."""
+    amendment: Amendment | None = None
+    """What is done about a post that stands, of which `receipt` is the provider's id."""
+    receipt: str = ""
 
     @property
     def whole(self) -> bytes:

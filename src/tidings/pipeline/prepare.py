@@ -108,6 +108,11 @@ class Preparation:
 
     def _post(self, delivery: Delivery) -> Handover:
         channel = self._channels[delivery.channel]
+        if (amendment := delivery.amendment) is not None:
+            extra = delivery.extra
+            key = f"{delivery.channel}:{delivery.story}:{delivery.purpose}:{delivery.part}"
+            body = str(extra.get("body", "")).encode()
+            return Handover(body, key=key, amendment=amendment, receipt=str(extra["receipt"]))
         if delivery.rendition is None:
             return Handover(channel.prepare(self._told(delivery)), key=f"{delivery.channel}:notice:{delivery.id}")
         with self._store.read() as connection:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidings.channels.base import Capabilities, Idempotency
-from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
+from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, Verdict
 from tidings.store.settling import give_back
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
@@ -25,17 +25,23 @@ class ResendPolicies:
     never: frozenset[str] = frozenset()
     """Lists with `resend_in_doubt: never`."""
     channels: Mapping[str, Capabilities] = field(default_factory=dict)
+    looks: frozenset[str] = frozenset()
+    """Channels that can look whether a post of theirs stands."""
 
     def resend_at(self, delivery: Delivery, now: datetime, real_now: datetime) -> datetime | None:
         """When to send again what is in doubt since this attempt; None: a person decides."""
         if not delivery.channel:
             return now if delivery.doubts == 0 and delivery.list not in self.never else None
-        if delivery.attempts >= len(BACKOFF) or not self.key_holds(delivery, real_now):
+        if delivery.attempts >= len(BACKOFF):
+            return None
+        if delivery.channel not in self.looks and not self.key_holds(delivery, real_now):
             return None
         return now + BACKOFF[delivery.attempts]
 
     def key_holds(self, delivery: Delivery, real_now: datetime) -> bool:
-        """Whether the other side still knows a post of ours by its key, so that a repeat cannot double it."""
+        """Whether a repeat cannot double anything: the other side still knows it by its key, or it changes a post."""
+        if delivery.amendment in (Amendment.EDIT, Amendment.TAKE_DOWN):
+            return True
         capabilities = self.channels.get(delivery.channel)
         if capabilities is None or capabilities.idempotency is Idempotency.NONE:
             return False
@@ -83,6 +89,17 @@ def settled(
         return values | {"state": DeliveryState.IN_DOUBT, "reason": reason}
     state = DeliveryState.REJECTED if outcome.verdict is Verdict.REJECTED else DeliveryState.QUARANTINED
     return values | {"state": state, "via": outcome.via}
+
+
+def looked(
+    delivery: Delivery, found: Outcome, policies: ResendPolicies, now: datetime, real_now: datetime
+) -> dict[str, Any]:
+    """The new values of the row of a doubtful post that was looked for, and stands or cannot be told."""
+    values = settled(delivery, found, policies, now=now, real_now=real_now)
+    if found.verdict is Verdict.ACCEPTED:
+        return values | {"attempts": delivery.attempts}
+    next_at = values["next_at"] if delivery.channel in policies.looks else None
+    return values | {"state": DeliveryState.IN_DOUBT, "doubts": delivery.doubts, "next_at": next_at, "not_before": None}
 
 
 def crashed(delivery: Delivery, reason: str, now: datetime, *, retry: timedelta | None = None) -> dict[str, Any]:

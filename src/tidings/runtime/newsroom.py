@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from tidings import plugins
-from tidings.channels.base import Channel
+from tidings.channels.base import CanFind, Channel
 from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
 from tidings.config.load import Loaded, load, store_address
 from tidings.config.settings import Newsroom
@@ -27,6 +27,7 @@ from tidings.pipeline.enrol import answer_requests, ask_again
 from tidings.pipeline.handing import Delivered
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.prepare import Preparation
+from tidings.pipeline.thumbnails import Thumbnails
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.render.pages import Pages
 from tidings.render.templates import MailTemplates
@@ -166,6 +167,7 @@ class Runtime:
             senders=senders,
             routes={name: [sender.name for sender in newsroom.senders_of(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
+            picture=Thumbnails(newsroom.public, newsroom.site.url),
             reached=self._reached,
         )
 
@@ -213,7 +215,9 @@ class Runtime:
     def resend_policies(self) -> ResendPolicies:
         """What may go out again after an unknown outcome."""
         never = frozenset(name for name, one in self.newsroom.lists.items() if one.resend_in_doubt == "never")
-        return ResendPolicies(never, {name: channel.capabilities for name, channel in self.channels.items()})
+        capabilities = {name: channel.capabilities for name, channel in self.channels.items()}
+        looks = frozenset(name for name, channel in self.channels.items() if isinstance(channel, CanFind))
+        return ResendPolicies(never, capabilities, looks)
 
     def close(self) -> None:
         """Give everything back."""

@@ -15,6 +15,7 @@ from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
 from tidings.pipeline import notices, review
+from tidings.pipeline.amend import amend
 from tidings.pipeline.archive import publish_archive
 from tidings.pipeline.collect import Collected, collect
 from tidings.pipeline.compose import Composed
@@ -59,6 +60,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
+    amend(runtime.store, runtime.newsroom, runtime.channels, now)
     if public:
         bring_public(runtime, done)
     rename_outlets(runtime)

@@ -1,0 +1,69 @@
+"""Pictures of ours, made small enough for the card of a post. What fails costs the card its picture, never the post."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote
+
+from PIL import Image, ImageOps
+
+SIDE = 1200
+"""Pixels of the longer side: what cards are shown at, twice over for dense screens."""
+_QUALITIES = (85, 70, 55)
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+
+
+class Thumbnails:
+    """Callable with an address and the most bytes, as `Attempt.picture` is."""
+
+    def __init__(self, public: Path, site: str) -> None:
+        """`public` is where media stand, `site` the address that ends with a slash."""
+        self._public = public
+        self._media = f"{site}media/"
+        self._made = lru_cache(maxsize=8)(self._make)
+
+    def __call__(self, url: str, most: int) -> bytes | None:
+        """JPEG without metadata; None for a picture of another site, or one that cannot be made."""
+        if not url.startswith(self._media):
+            return None
+        digest, _, name = unquote(url.removeprefix(self._media)).partition("/")
+        if not digest.isalnum() or not name or "/" in name or name.startswith("."):
+            return None
+        return self._made(self._public / "media" / digest / name, most)
+
+    def _make(self, path: Path, most: int) -> bytes | None:
+        try:
+            with warnings.catch_warnings():
+                # What is too large was refused when the item was taken; Pillow's own limit would only warn.
+                warnings.simplefilter("ignore")
+                with Image.open(path, formats=_FORMATS) as picture:
+                    picture.draft("RGB", (SIDE, SIDE))
+                    return _fitted(_on_white(ImageOps.exif_transpose(picture)), most)
+        except Exception:  # Pillow raises nearly anything for bytes that are no picture
+            return None
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Without transparency, which a JPEG would show black."""
+    if picture.mode in ("RGB", "L"):
+        return picture.convert("RGB")
+    clear = picture.convert("RGBA")
+    ground = Image.new("RGBA", clear.size, "white")
+    return Image.alpha_composite(ground, clear).convert("RGB")
+
+
+def _fitted(picture: Image.Image, most: int) -> bytes | None:
+    side = SIDE
+    while side >= 100:
+        smaller = picture.copy()
+        smaller.thumbnail((side, side))
+        for quality in _QUALITIES:
+            out = io.BytesIO()
+            smaller.save(out, "JPEG", quality=quality, optimize=True)
+            if out.tell() <= most:
+                return out.getvalue()
+        side //= 2
+    return None

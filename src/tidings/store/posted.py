@@ -1,0 +1,62 @@
+"""Posts that stand in channels while their story was corrected or withdrawn, and what was done about each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, or_, select
+
+from tidings.model.delivery import DeliveryState, Purpose
+from tidings.store import schema as t
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An accepted post of one story, and its item as it is now. `part` counts the posts of the story in the channel."""
+
+    delivery: int
+    channel: str
+    story: str
+    part: int
+    item: str
+    receipt: str
+    via: str
+    is_withdrawn: bool
+
+
+def amendable(connection: Connection, channels: Collection[str]) -> Iterator[Standing]:
+    """Posts whose item was withdrawn, or corrected after their words were frozen; oldest first in each channel."""
+    d, i, r, m, e = t.deliveries.c, t.items.c, t.renditions.c, t.mailings.c, t.editions.c
+    changed = or_(i.withdrawn != "", i.corrected_at.is_not(None))
+    stories = connection.execute(select(i.story).where(changed).distinct()).scalars().all()
+    for start in range(0, len(stories), 500):
+        query = (
+            select(d.id, d.channel, d.story, d.receipt, d.via, d.state, i.id, i.withdrawn, i.corrected_at, e.cut)
+            .join_from(t.deliveries, t.renditions, d.rendition == r.id)
+            .join(t.mailings, d.mailing == m.id)
+            .join(t.editions, m.edition == e.id)
+            .join(t.items, and_(i.story == d.story, i.language == r.language))
+            .where(
+                d.channel.in_(channels),
+                d.story.in_(stories[start : start + 500]),
+            )
+            .order_by(d.channel, d.story, d.id)
+        )
+        part, before = 0, ("", "")
+        for row in connection.execute(query):
+            part = part + 1 if (row.channel, row.story) == before else 0
+            before = (row.channel, row.story)
+            is_corrected = row.corrected_at is not None and row.corrected_at > row.cut
+            if row.state == DeliveryState.ACCEPTED and (row.withdrawn or is_corrected):
+                yield Standing(row[0], row.channel, row.story, part, row[6], row.receipt, row.via, bool(row.withdrawn))
+
+
+def amended(connection: Connection, channels: Collection[str]) -> set[tuple[str, str, int, str]]:
+    """(channel, story, part, purpose) of what was undertaken about posts."""
+    d = t.deliveries.c
+    query = select(d.channel, d.story, d.part, d.purpose).where(
+        d.channel.in_(channels),
+        or_(d.purpose.startswith(Purpose.CORRECTION), d.purpose == Purpose.RETRACTION),
+    )
+    return {(row.channel, row.story, row.part, row.purpose) for row in connection.execute(query)}
