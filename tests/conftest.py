@@ -40,11 +40,14 @@ def require_program(*names: str) -> str:
     return found
 
 
-_WHOLE = ("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/")
+_WHOLE = (
+    *("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/"),
+    *(f"tests/pipeline/test_{name}.py" for name in ("archive", "compose", "posts", "reader_pause", "retain", "select")),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL the store and each step are tested at once, whole newsrooms by `make test-all`."""
+    """On PostgreSQL the store and delivery are tested at once, whole newsrooms by `make test-all`."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if item.nodeid.startswith(_WHOLE) and "postgresql" in parameters.values():
