@@ -266,3 +266,20 @@ def test_no_picture_is_read_from_elsewhere(tmp_path: Path) -> None:
     ):
         assert picture(f"https://news.example.org/{path}", 10**6) is None
     assert picture("https://elsewhere.example/media/abc/x.png", 10**6) is None
+
+
+# -- spread -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_much_for_an_hour_waits_and_nothing_is_lost(social: Desk, network: Network) -> None:
+    social.configure("type: mastodon,", 'type: mastodon, max_per_hour: 2, quiet_hours: "11:00-13:00",')
+    for number in range(5):
+        social.item(f"s{number}")
+    seen = []
+    for minute in range(0, 60 * 6, 30):
+        social.tick(MONDAY + timedelta(minutes=minute))
+        seen.append(len(network.texts))
+    # From 09:00 on, each half an hour; quiet from 11:00 to 13:00.
+    assert seen == [2, 2, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5]
+    assert {one.state for one in social.entries_of("social")} == {"accepted"}
+    assert {one.attempts for one in social.entries_of("social")} == {1}

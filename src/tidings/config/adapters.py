@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SecretStr, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tidings.config.types import Bool, Domain, FeedbackId, Int, Languages, Line, Name, PlainAddress, Rate, SenderName
+from tidings.config.types import (
+    Bool,
+    Domain,
+    Duration,
+    FeedbackId,
+    Int,
+    Languages,
+    Line,
+    Name,
+    PlainAddress,
+    Rate,
+    SenderName,
+    Zone,
+)
+from tidings.model.cadence import parse_window
 
 
 class Frozen(BaseModel):
@@ -84,7 +99,21 @@ class ChannelSettings(Frozen):
         description="A story is withdrawn: `take_down` its posts, or `leave` them, and somebody is told; default: the "
         "first of these that the channel can.",
     )
+    quiet_hours: Line | None = Field(
+        default=None, description='No post goes out then: "22:00-07:00"; what comes due waits.'
+    )
+    timezone: Zone | None = Field(default=None, description="Of the quiet hours; default: the site's.")
+    max_per_hour: Int | None = Field(default=None, ge=1, description="Most posts in any hour; the rest waits.")
+    max_per_day: Int | None = Field(default=None, ge=1, description="Most posts in any 24 hours; the rest waits.")
+    spacing: Duration = Field(default=timedelta(0), description="Least time between two posts, such as 20m.")
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _is_window(cls, value: str | None) -> str | None:
+        if value:
+            parse_window(value)
+        return value
 
 
 class SenderSettings(Frozen):

@@ -14,15 +14,16 @@ from datetime import UTC, datetime, timedelta
 
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp import SmtpRelay
-from tidings.model.delivery import Amendment, Outcome, Verdict
+from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, Verdict
 from tidings.model.edition import EditionState
 from tidings.model.sender import Health
+from tidings.model.spacing import Spacing
 from tidings.pipeline.desk import GROUP, Desk
 from tidings.pipeline.handing import Delivered, Handover, Preparer, Setting, Task
 from tidings.pipeline.lanes import Lane, MailSender
 from tidings.pipeline.senders import plan
 from tidings.pipeline.verdicts import ResendPolicies, looked
-from tidings.store import claims, editions, ledger
+from tidings.store import claims, editions, ledger, posted
 from tidings.store import senders as sender_health
 from tidings.store.engine import Store
 from tidings.store.journal import Journal, open_journal
@@ -62,6 +63,7 @@ class Deliverer:
         routes: Mapping[str, Sequence[str]] | None = None,
         channels: Mapping[str, Channel] | None = None,
         picture: Callable[[str, int], bytes | None] = no_picture,
+        spacings: Mapping[str, Spacing] | None = None,
         journal: Journal | None = None,
         real_clock: Callable[[], datetime] = _real_clock,
         boot_clock: Callable[[], float] = _boot_clock,
@@ -74,6 +76,7 @@ class Deliverer:
         self._preparers = prepare if isinstance(prepare, Mapping) else dict.fromkeys(("", *self._senders), prepare)
         self._channels = channels or {}
         self._picture = picture
+        self._spacings = spacings or {}
         self._journal = journal or open_journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
@@ -317,10 +320,24 @@ class Deliverer:
                 if found.verdict is not Verdict.NOT_STARTED:
                     desk.keep(task, looked(delivery, found, setting.policies, setting.clock(), setting.real_clock()))
                     continue
+            if (later := self._later(delivery)) is not None:
+                desk.keep(task, {"state": DeliveryState.DEFERRED, "reason": "waits for its turn", "next_at": later})
+                continue
             if not desk.begin(task):
                 desk.back(task)
             else:
                 self._send(desk, task, send)
+
+    def _later(self, delivery: Delivery) -> datetime | None:
+        """When a post may go that must wait for its turn in its channel; None: now."""
+        spacing = self._spacings.get(delivery.channel)
+        if spacing is None or delivery.rendition is None or delivery.doubts:
+            return None
+        now = self._setting.clock()
+        with self._setting.store.read() as connection:
+            before = posted.moments(connection, delivery.channel, now - timedelta(days=1))
+        at = spacing.earliest(now, before)
+        return at if at > now else None
 
     def _found(self, finder: CanFind | None, task: Task) -> Outcome:
         """Whether a post of which nobody knows stands; NOT_STARTED: it certainly does not, and may be sent."""

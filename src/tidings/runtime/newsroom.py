@@ -18,8 +18,9 @@ from tidings.channels.base import CanFind, Channel
 from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
 from tidings.config.load import Loaded, load, store_address
 from tidings.config.settings import Newsroom
-from tidings.model.cadence import load_zone
+from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
+from tidings.model.spacing import Spacing
 from tidings.model.tokens import Keys
 from tidings.pipeline.compose import Composer
 from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
@@ -83,6 +84,12 @@ def _adapters() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
         plugins.load_adapters("tidings.channels", plugins.CHANNELS),
         plugins.load_adapters("tidings.sources", plugins.SOURCES),
     )
+
+
+def _spacing(settings: ChannelSettings, newsroom: Newsroom) -> Spacing:
+    quiet = parse_window(settings.quiet_hours) if settings.quiet_hours else None
+    zone = settings.timezone or newsroom.site.timezone
+    return Spacing(zone, quiet, settings.max_per_hour, settings.max_per_day, settings.spacing)
 
 
 def _senders() -> dict[str, ModuleType]:
@@ -168,6 +175,7 @@ class Runtime:
             routes={name: [sender.name for sender in newsroom.senders_of(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
             picture=Thumbnails(newsroom.public, newsroom.site.url),
+            spacings={name: _spacing(one, newsroom) for name, one in newsroom.channels.items()},
             reached=self._reached,
         )
 

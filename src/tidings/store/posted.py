@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection, and_, or_, select
 
@@ -50,6 +51,18 @@ def amendable(connection: Connection, channels: Collection[str]) -> Iterator[Sta
             is_corrected = row.corrected_at is not None and row.corrected_at > row.cut
             if row.state == DeliveryState.ACCEPTED and (row.withdrawn or is_corrected):
                 yield Standing(row[0], row.channel, row.story, part, row[6], row.receipt, row.via, bool(row.withdrawn))
+
+
+def moments(connection: Connection, channel: str, since: datetime) -> list[datetime]:
+    """When posts of a channel went out, or may have, from that moment on."""
+    d = t.deliveries.c
+    query = select(d.at).where(
+        d.channel == channel,
+        d.rendition.is_not(None),
+        d.state.in_((DeliveryState.ACCEPTED, DeliveryState.IN_DOUBT)),
+        d.at >= since,
+    )
+    return list(connection.execute(query).scalars())
 
 
 def amended(connection: Connection, channels: Collection[str]) -> set[tuple[str, str, int, str]]:
