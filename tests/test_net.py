@@ -156,7 +156,7 @@ def test_who_sends_a_byte_now_and_then_does_not_keep_us() -> None:
     begun = time.monotonic()
     with Server(talk) as server, pytest.raises(LostError):
         GuardedSession(allow_private=True, timeout=0.3).post(f"http://127.0.0.1:{server.port}/", b"body", {})
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -164,9 +164,9 @@ def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], s
     def talk(connection: socket.socket) -> None:
         _take(connection)
         threading.Timer(0.1, session.abort).start()
-        time.sleep(5)
+        time.sleep(30)
 
-    session = GuardedSession(allow_private=True, timeout=20)
+    session = GuardedSession(allow_private=True, timeout=40)
     session._session.verify = str(pair[0])
     with Server(talk, pair if secure else None) as server:
         url = f"{'https' if secure else 'http'}://localhost:{server.port}/"
@@ -175,4 +175,4 @@ def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], s
             session.post(url, b"body", {})
         with pytest.raises(NotSentError, match="stopping"):
             session.post(url, b"body", {})
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20

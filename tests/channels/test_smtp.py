@@ -205,15 +205,15 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: Sink) -> None:
         waits=Waits(5, 30),
         reached=lambda point: arrived.set() if point == "after-dot" else None,
     )
-    sink.delay = 3
+    sink.delay = 6
     found: list[Outcome] = []
     thread = threading.Thread(target=lambda: found.append(_hand(transport, "ada")))
     thread.start()
-    assert arrived.wait(5)
+    assert arrived.wait(20)
     begun = time.monotonic()
     transport.abort()
     thread.join(5)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 5
     assert found[0].verdict is Verdict.UNKNOWN
     # No new connection after that.
     assert _hand(transport, "grace").verdict is Verdict.NOT_STARTED

@@ -166,7 +166,7 @@ def test_stop_says_whether_the_last_beat_has_ended(beats: Beats, ticking: Callab
     beats.reach(1)
     begun = time.monotonic()
     assert ticker.stop(0.3) is False
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
     beats.free.set()
     assert ticker._idle.wait(5)
     ticker.wake()

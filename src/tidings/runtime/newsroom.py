@@ -279,7 +279,7 @@ def refuse_far_clock(newsroom: Newsroom, now: datetime, real_now: datetime) -> N
         return
     hosts = {"mail" if len(newsroom.mail) == 1 else f"mail {one.name}": one.dials for one in newsroom.mail}
     for name, settings in newsroom.channels.items():
-        url = getattr(settings, "url", None)
+        url = getattr(settings, "url", None) or getattr(settings, "server", None)
         text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")
         hosts[f"channel {name}"] = urlsplit(text).hostname or ""
     for what, host in hosts.items():
