@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
 
 MAIN = """\
@@ -145,10 +148,7 @@ def test_many_mistakes_are_all_named_in_one_run(run_in: Run, tmp_path: Path) -> 
     assert not (tmp_path / "tidings.db").exists() and not (tmp_path / "keys.json").exists()
 
 
-def test_each_readers_frequency_must_be_served(world: object, run: Run) -> None:
-    from tests.acceptance.world import World
-
-    assert isinstance(world, World)
+def test_each_readers_frequency_must_be_served(world: World, run: Run) -> None:
     daily = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: %s}]\n'
     world.write("schedules/daily.yaml", daily % "daily")
     run("subscribers", "add", "a@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
@@ -158,10 +158,25 @@ def test_each_readers_frequency_must_be_served(world: object, run: Run) -> None:
     assert ran.code == 1 and "1 reader(s) of list 'digest' chose 'daily', which no schedule serves" in ran.out
 
 
-def test_a_sound_newsroom_is_well(world: object, run: Run) -> None:
-    from tests.acceptance.world import World, item
-
-    assert isinstance(world, World)
+def test_a_sound_newsroom_is_well(world: World, run: Run) -> None:
     world.write("schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n")
     world.write("content/one.en.md", item("One", topics="[water]"))
     assert run("check").ok().out == "All is well.\n"
+
+
+@pytest.mark.parametrize(
+    ("wish", "can"),
+    [
+        ("on_correction: edit", False),
+        ("on_correction: reply", False),
+        ("on_withdrawal: take_down", False),
+        ("on_correction: leave", True),
+    ],
+)
+def test_what_a_channel_cannot_do_is_refused(world: World, run: Run, wish: str, can: bool) -> None:
+    path = world.root / "tidings.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("team: {type: slack,", f"team: {{type: slack, {wish},"), encoding="utf-8")
+    done = run("check")
+    assert done.code == (0 if can else 1)
+    assert (f"channel 'team': slack cannot do `{wish}`" in " ".join((done.out + done.err).split())) == (not can)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tidings.channels.base import CanEdit, CanTakeDown
 from tidings.config import problems as placing
 from tidings.config.checks import served_frequencies
 from tidings.config.reading import MAIN
@@ -14,7 +15,7 @@ from tidings.config.yamltext import Mapping, Scalar, Sequence, read_text, read_y
 from tidings.model.problem import Problem, nearest
 from tidings.render.template_check import subject_problems, template_problems
 from tidings.render.templates import MailTemplates
-from tidings.runtime.newsroom import load_newsroom, make_sources, store_exists
+from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
 from tidings.runtime.scratch import store_of
 from tidings.sources.base import Found
 from tidings.store import subscribers
@@ -49,6 +50,17 @@ def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
         if warning is not None and node is not None:
             where = placing.place(node, ("channels", name, "type"))
             yield Problem(MAIN, *where, f"channel {name!r}: {warning[0]}", warning[1], "warning")
+    for name, channel in make_channels(newsroom).items():
+        settings = newsroom.channels[name]
+        for key, value, can in (
+            ("on_correction", "edit", isinstance(channel, CanEdit)),
+            ("on_correction", "reply", channel.capabilities.replies),
+            ("on_withdrawal", "take_down", isinstance(channel, CanTakeDown)),
+        ):
+            if getattr(settings, key) == value and not can and node is not None:
+                where = placing.place(node, ("channels", name, key))
+                said = f"channel {name!r}: {settings.type} cannot do `{key}: {value}`"
+                yield Problem(MAIN, *where, said, f"take it out, or write {key}: leave")
 
 
 def template_errors(newsroom: Newsroom) -> list[Problem]:

@@ -59,6 +59,12 @@ def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: 
     )
 
 
+def make_channels(newsroom: Newsroom) -> dict[str, Channel]:
+    """The channels of a newsroom, by name."""
+    modules, _ = _adapters()
+    return {name: modules[settings.type].make(name, settings) for name, settings in newsroom.channels.items()}
+
+
 def make_sources(newsroom: Newsroom) -> dict[str, Source]:
     """The sources of a newsroom, by name."""
     _, modules = _adapters()
@@ -131,12 +137,8 @@ class Runtime:
 
     def use(self, newsroom: Newsroom) -> None:
         """Take up a configuration; the store and what it holds stay."""
-        channel_modules, _ = _adapters()
         self.newsroom = newsroom
-        self.channels: dict[str, Channel] = {
-            name: self._divert(channel_modules[settings.type].make(name, settings))
-            for name, settings in newsroom.channels.items()
-        }
+        self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
         self.sources = make_sources(newsroom)
         self.templates = MailTemplates(newsroom.root / "templates")
         self._pages = Pages(newsroom.root / "templates")
