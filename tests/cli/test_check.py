@@ -180,3 +180,13 @@ def test_what_a_channel_cannot_do_is_refused(world: World, run: Run, wish: str, 
     done = run("check")
     assert done.code == (0 if can else 1)
     assert (f"channel 'team': slack cannot do `{wish}`" in " ".join((done.out + done.err).split())) == (not can)
+
+
+def test_a_picture_without_alt_text_is_refused(world: World, run: Run) -> None:
+    images = "[{src: 'https://example.org/a%20b.jpg'}]"
+    world.write("content/one.en.md", item("One", images=images))
+    ran = run("check")
+    assert ran.code == 1 and "content/one.en.md:4" in ran.out + ran.err
+    assert "the picture a b.jpg has no alt text" in " ".join((ran.out + ran.err).split())
+    world.write("content/one.en.md", item("One", images=images.replace("}", ", alt: A well}")))
+    run("check").ok()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 from tidings.channels.base import CanEdit, CanTakeDown
 from tidings.config import problems as placing
@@ -116,6 +117,13 @@ def _item(newsroom: Newsroom, found: Found) -> list[Problem]:
             mend = nearest(name, known) if known else "take it out"
             line = _line_of(newsroom.root / found.ref, "not_in", name)
             problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
+    for image in found.images if newsroom.channels else ():
+        if not image.alt:
+            file = unquote(image.src.rsplit("/", 1)[-1])
+            line = _line_of(newsroom.root / found.ref, "images", file)
+            said = f"the picture {file[:80]} has no alt text: mail with it is held, and posts go without it"
+            mend = 'add alt: "..." that says in words what it shows'
+            problems.append(Problem(found.ref, line, 0, said, mend))
     for name in found.post:
         if name and name not in newsroom.channels:
             said = f"post: there is no channel {name!r}"
