@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, relay, said, spoilt, write
+from tidings import plugins
 from tidings.config.checks import served_frequencies
 from tidings.config.load import store_address
 from tidings.config.schedule import ChannelDelivery, ListDelivery
@@ -186,8 +187,8 @@ _TIDINGS = [
     ("resend_in_doubt: once", "resend_in_doubt: always", "35:22: resend_in_doubt: must be 'once' or 'never'"),
     ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Use lower-case letters, digits and single hyphens"),
     ("type: webhook", "type: webhok", "37:16: channels.desk: 'webhok' is no type. Did you mean 'webhook'?"),
-    ("type: webhook, ", "", "37:3: channels.desk lacks `type`. Known here: discord, mastodon, mattermost, ntfy,"
-     " rocketchat, slack, teams, telegram, webhook"),
+    ("type: webhook, ", "",
+     f"37:3: channels.desk lacks `type`. Known here: {', '.join(sorted(plugins.CHANNELS))}"),
     ("allow_private: true", "allow_privat: true", "38:47: unknown key 'allow_privat'. Did you mean 'allow_private'?"),
     ("type: folder", "type: foldr", "11:20: sources.newsroom: 'foldr' is no type. Did you mean 'folder'?"),
     ("channel: team}", "channel: teem}", "39:44: there is no channel 'teem'. Did you mean 'team'?"),
