@@ -21,6 +21,7 @@ CHANNELS = {
     "rocketchat": "tidings.channels.rocketchat",
     "telegram": "tidings.channels.telegram",
     "mastodon": "tidings.channels.mastodon",
+    "bluesky": "tidings.channels.bluesky",
     "ntfy": "tidings.channels.ntfy",
     "linkedin": "tidings.channels.linkedin",
     "facebook": "tidings.channels.facebook",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -95,6 +96,26 @@ SAMPLES: dict[str, Sample] = {
     ),
 }
 
+
+def _bluesky(received: Received) -> Step:
+    wanted = json.loads(received.body) if received.body.startswith(b"{") else {}
+    if received.path.endswith("createSession"):
+        said = {"did": "did:plc:ewvi7nxzyoun6zhxrhs64oiz", "accessJwt": "a.jwt.of-ours", "handle": wanted["identifier"]}
+    elif received.path.endswith("uploadBlob"):
+        said = {"blob": {"$type": "blob", "mimeType": received.headers["content-type"], "size": len(received.body)}}
+    else:
+        uri = f"at://{wanted['repo']}/{wanted['collection']}/{wanted['rkey']}"
+        said = {"uri": uri, "cid": "bafyreihd6fgr5kobx7jbpzrt6yzvp3glb44vvjbf7rzhh5yawhtdvmnxqm"}
+    return Step(200, json.dumps(said).encode())
+
+
+SAMPLES["bluesky"] = Sample(
+    {"server": "{url}", "handle": "steppe.example.org", "password": "abcd-efgh-ijkl-mnop"},
+    _bluesky,
+    ("abcd-efgh-ijkl-mnop", "a.jwt.of-ours"),
+    posts=lambda received: received.path.endswith("putRecord"),
+    key=lambda received: str(json.loads(received.body)["rkey"]),
+)
 SAMPLES["apprise"] = Sample({"url": "{json}"}, Step(200, b"ok"), blind=True)
 
 

@@ -7,6 +7,7 @@ import json
 import random
 import re
 import subprocess
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -20,6 +21,7 @@ from tests.channels.registry import SAMPLES, room
 from tests.conftest import require_program
 from tests.judges import TOOLS, tool
 from tidings.channels.base import Post
+from tidings.channels.bluesky import graphemes
 from tidings.channels.x import weighted
 from tidings.testing.channel_contract import sample_item, sample_post
 
@@ -96,10 +98,22 @@ def _slack(body: dict[str, Any]) -> int:
     return len(body["blocks"])
 
 
+def _bluesky(body: dict[str, Any]) -> int:
+    """Bytes, and by another rule than ours no more characters than graphemes can be."""
+    text = body["record"]["text"].encode()
+    for facet in body["record"].get("facets", ()):
+        (feature,) = facet["features"]
+        seen = text[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode()
+        assert seen == f"#{feature['tag']}" if "tag" in feature else feature["uri"].startswith("https://")
+    assert sum(not unicodedata.combining(char) for char in text.decode()) >= graphemes(text.decode()) <= 300
+    return len(text)
+
+
 COUNTERS: dict[str, tuple[Callable[[dict[str, Any]], int], int]] = {
     # Mastodon.py: links as 23, graphemes where it knows them, remote mentions by their local part.
     "mastodon": (lambda body: int(Mastodon.get_status_length(body["status"])), 500),
     "telegram": (_telegram, 4096),
+    "bluesky": (_bluesky, 3000),
     "discord": (_discord, 6000),
     "slack": (_slack, 50),
     "mattermost": (lambda body: len(body["text"]), 16_383),

@@ -69,12 +69,13 @@ def asked_wait(answer: Answer, now: datetime | None = None) -> float | None:
     """Seconds that the other side asked us to wait, in whichever form; None where it said nothing usable.
 
     Retry-After; else what the JSON says (Discord, Telegram, Matrix); else the end of the period that a header names, in
-    ISO 8601 (Mastodon) or in seconds since 1970 (X).
+    ISO 8601 (Mastodon) or in seconds since 1970 (X, Bluesky).
     """
     now = now or datetime.now(UTC)
     wait = retry_after(answer.headers.get("retry-after", ""), now)
     if wait is None and (answer.status == 429 or answer.status >= 500):
-        reset = answer.headers.get("x-ratelimit-reset") or answer.headers.get("x-rate-limit-reset") or ""
+        names = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
+        reset = next((answer.headers[name] for name in names if answer.headers.get(name)), "")
         wait = _wait_in_json(answer)
         wait = _wait_until(reset, now) if wait is None else wait
     return None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT)

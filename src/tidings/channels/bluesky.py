@@ -1,0 +1,318 @@
+"""A Bluesky account, by com.atproto.repo.putRecord (docs.bsky.app, atproto.com/specs/record-key, .../lexicon)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import regex
+from pydantic import Field, SecretStr, field_validator
+
+from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.http import hand_over, in_words, said
+from tidings.channels.wording import Wording, cut, fitted
+from tidings.config.adapters import ChannelSettings
+from tidings.config.types import Line, SiteUrl
+from tidings.model.delivery import Outcome, Verdict
+from tidings.net import Answer, GuardedSession
+
+MAX_GRAPHEMES, MAX_BYTES = 300, 3_000
+_POST = "app.bsky.feed.post"
+_THUMBNAIL = 1_000_000
+"""Bytes of a card's picture (app.bsky.embed.external)."""
+_TITLE, _DESCRIPTION = 300, 1_000
+_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
+_URI = re.compile(rf"at://(did:[a-z]+:[A-Za-z0-9._:%-]+)/{re.escape(_POST)}/([A-Za-z0-9._:~-]{{1,512}})")
+_RECEIPT = re.compile(rf"({_URI.pattern}) ([a-z0-9]{{20,120}})")
+_URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)\]»”’…']")
+Piece = tuple[str, dict[str, str] | None]
+"""Text, and what it is a facet of."""
+_EXPIRED = ("ExpiredToken", "InvalidToken")
+
+
+class Settings(ChannelSettings):
+    """`type: bluesky`."""
+
+    handle: Line = Field(description="The account, such as news.example.org.")
+    password: SecretStr = Field(description="An app password, from Settings, Privacy: {env: NAME} or {file: PATH}.")
+    server: SiteUrl = Field(default="https://bsky.social/", description="The account's server (PDS).")
+
+    @field_validator("handle")
+    @classmethod
+    def _is_handle(cls, value: str) -> str:
+        handle = value.removeprefix("@").lower()
+        if not re.fullmatch(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?", handle):
+            raise ValueError(f"{value!r} is no handle; write it like news.example.org or unkz.bsky.social")
+        return handle
+
+
+@dataclass
+class _Session:
+    """Who we are to the server. Sessions are few in a day: one is kept until it ends."""
+
+    did: str = ""
+    token: SecretStr = field(default_factory=lambda: SecretStr(""))
+
+
+class BlueskyChannel:
+    """A record has a key that is ours: the same post again is the same record, at any time."""
+
+    capabilities = Capabilities(
+        max_length=MAX_GRAPHEMES, idempotency=Idempotency.NATIVE, replies=True, images=1, markup="facets"
+    )
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self._settings = settings
+        self._session = GuardedSession(allow_private=settings.allow_private)
+        self._known = _Session()
+
+    def prepare(self, post: Post) -> bytes:
+        """The record but for what the server gives: the card's picture, and whom it answers in full."""
+        wording = fitted(post, lambda tried: _fits(_Text(tried).text))
+        made = _Text(wording)
+        record: dict[str, Any] = {
+            "$type": _POST,
+            "text": made.text,
+            "createdAt": _moment(post.at),
+            "langs": [post.language],
+        }
+        if made.facets:
+            record["facets"] = made.facets
+        body: dict[str, Any] = {"record": record}
+        if post.items:
+            first = post.items[0]
+            body["card"] = {
+                "uri": first.url,
+                "title": cut(first.title, _TITLE),
+                "description": cut(first.summary, _DESCRIPTION),
+            }
+            if first.image and first.image_alt:
+                body["picture"] = first.image
+        if _RECEIPT.fullmatch(post.reply_to):
+            body["reply_to"] = post.reply_to
+        return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
+
+    def length(self, body: bytes) -> int:
+        """Graphemes of the text (UAX #29)."""
+        return graphemes(json.loads(body)["record"]["text"])
+
+    def text(self, body: bytes) -> str:
+        """What people read, with the links written out, and the card."""
+        given = json.loads(body)
+        raw = given["record"]["text"].encode()
+        parts, end = [], 0
+        for facet in given["record"].get("facets", ()):
+            link = facet["features"][0].get("uri")
+            stop = facet["index"]["byteEnd"]
+            parts.append(raw[end:stop].decode())
+            if link and raw[facet["index"]["byteStart"] : stop].decode() != link:
+                parts.append(f"\n{link}")
+            end = stop
+        card = given.get("card", {})
+        return "\n\n".join(filter(None, ["".join(parts) + raw[end:].decode(), card.get("title"), card.get("uri")]))
+
+    def send(self, body: bytes, attempt: Attempt) -> Outcome:
+        """Put the record under the key that is made of the post's own: a repeat changes nothing."""
+        record = json.loads(body)["record"]
+        return self._put(body, attempt, record_key(attempt.key, record["createdAt"]), record["createdAt"])
+
+    def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
+        """Put another record in its place, as old as it was."""
+        place = _RECEIPT.fullmatch(receipt)
+        if place is None:
+            return Outcome(Verdict.REJECTED, reason="there is no address of a post of ours")
+        key = place[3]
+        query = f"repo={quote(place[2])}&collection={_POST}&rkey={quote(key)}"
+        found = self._ask("GET", f"com.atproto.repo.getRecord?{query}", None)
+        if isinstance(found, Outcome):
+            return _not_yet(found)
+        value = said(found).get("value")
+        created = value.get("createdAt") if isinstance(value, dict) else None
+        if found.status != 200 or not isinstance(created, str):
+            return Outcome(Verdict.REJECTED, reason="the post is no longer there")
+        return self._put(body, attempt, key, created)
+
+    def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
+        """Delete the record; the server says yes, too, where there is none."""
+        place = _RECEIPT.fullmatch(receipt)
+        if place is None:
+            return Outcome(Verdict.REJECTED, reason="there is no address of a post of ours")
+        wanted = {"collection": _POST, "rkey": place[3]}
+        answer = self._ask("POST", "com.atproto.repo.deleteRecord", wanted)
+        if isinstance(answer, Outcome):
+            return answer
+        if answer.status != 200:
+            return self._refused(answer)
+        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
+
+    def _put(self, body: bytes, attempt: Attempt, key: str, created: str) -> Outcome:
+        given = json.loads(body)
+        record = given["record"] | {"createdAt": created}
+        if "card" in given:
+            external: dict[str, Any] = dict(given["card"])
+            thumbnail = self._thumbnail(given.get("picture", ""), attempt)
+            if thumbnail is not None:
+                external["thumb"] = thumbnail
+            record["embed"] = {"$type": "app.bsky.embed.external", "external": external}
+        answered = _RECEIPT.fullmatch(given.get("reply_to", ""))
+        if answered is not None:
+            post = {"uri": answered[1], "cid": answered[4]}
+            record["reply"] = {"root": post, "parent": post}
+        answer = self._ask("POST", "com.atproto.repo.putRecord", {"collection": _POST, "rkey": key, "record": record})
+        if isinstance(answer, Outcome):
+            return answer
+        if answer.status != 200:
+            return self._refused(answer)
+        stands = said(answer)
+        place = _URI.fullmatch(str(stands.get("uri")))
+        if place is None:
+            return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the address of a post")
+        via = f"https://bsky.app/profile/{self._settings.handle}/post/{place[2]}"
+        return Outcome(Verdict.ACCEPTED, receipt=f"{place[0]} {stands.get('cid')}", via=via)
+
+    def _thumbnail(self, picture: str, attempt: Attempt) -> Any:
+        """The blob of a card's picture; None where there is none, or it cannot be had: the card goes without."""
+        data = attempt.picture(picture, _THUMBNAIL) if picture else None
+        if data is None:
+            return None
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+        answer = self._ask("POST", "com.atproto.repo.uploadBlob", data, kind)
+        return said(answer).get("blob") if isinstance(answer, Answer) and answer.status == 200 else None
+
+    def _ask(
+        self, method: str, name: str, wanted: dict[str, Any] | bytes | None, kind: str = "application/json"
+    ) -> Answer | Outcome:
+        """One call in our name; once more with a new session where the old one has ended."""
+        answer: Answer | Outcome = Outcome(Verdict.DEFERRED, reason="no session")
+        for _ in range(2):
+            if not self._known.did:
+                refusal = self._begin()
+                if refusal is not None:
+                    return refusal
+            body = wanted
+            if isinstance(wanted, dict):
+                body = json.dumps({"repo": self._known.did, **wanted}, ensure_ascii=False, sort_keys=True).encode()
+            headers = {"Authorization": f"Bearer {self._known.token.get_secret_value()}", "Content-Type": kind}
+            assert not isinstance(body, dict)
+            answer = hand_over(self._session, self._url(name), body, headers, method, also=(400, 401))
+            if isinstance(answer, Outcome) or said(answer).get("error") not in _EXPIRED:
+                return answer
+            self._known = _Session()
+        return answer
+
+    def _begin(self) -> Outcome | None:
+        """Log in. Nothing was posted yet, so that whatever fails here may be tried again."""
+        password = self._settings.password.get_secret_value()
+        login = json.dumps({"identifier": self._settings.handle, "password": password}).encode()
+        url, headers = self._url("com.atproto.server.createSession"), {"Content-Type": "application/json"}
+        answer = hand_over(self._session, url, login, headers, hide=(password,), also=(400, 401))
+        if isinstance(answer, Outcome):
+            return _not_yet(answer)
+        if answer.status in (400, 401):
+            reason = (
+                f"HTTP {answer.status}: the handle or the app password is wrong; make a new one in Settings, Privacy"
+            )
+            return Outcome(Verdict.REJECTED, reason=reason)
+        found = said(answer)
+        if not isinstance(found.get("did"), str) or not isinstance(found.get("accessJwt"), str):
+            return Outcome(Verdict.DEFERRED, reason="the login was answered with something else")
+        self._known = _Session(found["did"], SecretStr(found["accessJwt"]))
+        return None
+
+    def _refused(self, answer: Answer) -> Outcome:
+        words = in_words(str(said(answer).get("message", "")), self._settings.server, {})
+        return Outcome(Verdict.REJECTED, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
+
+    def _url(self, name: str) -> str:
+        return f"{self._settings.server}xrpc/{name}"
+
+
+class _Text:
+    """A wording as text and its facets, whose places are counted in bytes of UTF-8 (app.bsky.richtext.facet)."""
+
+    def __init__(self, wording: Wording) -> None:
+        self.text = ""
+        self.facets: list[dict[str, Any]] = []
+        for number, part in enumerate(filter(None, self._parts(wording))):
+            if number:
+                self.text += "\n\n"
+            for text, feature in part:
+                self._add(text, feature)
+
+    def _parts(self, wording: Wording) -> Iterator[list[Piece]]:
+        yield [*_links(wording.heading)]
+        yield [*_links(wording.text)]
+        for story in wording.stories:
+            title: list[Piece] = _links(story.title) if story.own else [(story.title, _link(story.url))]
+            pieces: list[Piece] = []
+            for line in filter(None, (title, _links(story.summary), _links(story.correction))):
+                pieces += [("\n", None), *line] if pieces else line
+            yield pieces
+        if wording.more:
+            yield [(f"+{wording.more}", _link(wording.url))]
+        tags: list[Piece] = []
+        for tag in wording.tags:
+            tags += [(" ", None)] * bool(tags)
+            tags.append((tag, {"$type": "app.bsky.richtext.facet#tag", "tag": tag[1:]}))
+        yield tags
+
+    def _add(self, text: str, feature: dict[str, str] | None) -> None:
+        start = len(self.text.encode())
+        self.text += text
+        if feature is not None and text:
+            index = {"byteStart": start, "byteEnd": len(self.text.encode())}
+            self.facets.append({"index": index, "features": [feature]})
+
+
+def _link(url: str) -> dict[str, str]:
+    return {"$type": "app.bsky.richtext.facet#link", "uri": url}
+
+
+def _links(text: str) -> list[Piece]:
+    """A text with what is an address in it as a link."""
+    pieces: list[Piece] = []
+    end = 0
+    for found in _URL.finditer(text):
+        pieces += [(text[end : found.start()], None), (found[0], _link(found[0]))]
+        end = found.end()
+    return [piece for piece in (*pieces, (text[end:], None)) if piece[0]]
+
+
+def graphemes(text: str) -> int:
+    """What people take for characters (UAX #29)."""
+    return len(regex.findall(r"\X", text))
+
+
+def _fits(text: str) -> bool:
+    return graphemes(text) <= MAX_GRAPHEMES and len(text.encode()) <= MAX_BYTES
+
+
+def record_key(key: str, created: str) -> str:
+    """A TID (atproto.com/specs/tid) that is the same for the same post: its second, and 30 bits of its key's hash."""
+    second = int(datetime.fromisoformat(created).timestamp())
+    mark = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    number = ((second * 1_000_000 + mark % 1_000_000) << 10) | (mark >> 54)
+    return "".join(_DIGITS[number >> shift & 31] for shift in range(60, -5, -5))
+
+
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _not_yet(outcome: Outcome) -> Outcome:
+    """Where nothing was published yet, an unknown outcome is one to try again."""
+    if outcome.verdict is not Verdict.UNKNOWN:
+        return outcome
+    return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
+
+
+def make(name: str, settings: Settings) -> BlueskyChannel:
+    """The channel of one name."""
+    return BlueskyChannel(name, settings)
