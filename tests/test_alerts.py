@@ -120,6 +120,7 @@ def played(changed: dict[str, str], expected: list[str]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_each_failure_raises_its_alert_and_no_other(tmp_path: Path) -> None:
     promtool = require_program("promtool")
     assert [rule["alert"] for rule in rules() if rule["alert"] not in FAILS] == [], "without a case here"

@@ -195,3 +195,10 @@ def test_an_answer_names_what_it_answers_in_full() -> None:
 def test_what_is_no_handle_is_refused(handle: str) -> None:
     with pytest.raises(ValueError, match="no handle"):
         Settings.model_validate({"type": "bluesky", "handle": handle, "password": "x"})
+
+
+def test_an_edition_links_each_story_the_editors_own_words_too() -> None:
+    items = (sample_item(1), sample_item(2, text="Our own words."))
+    channel = room("bluesky")
+    said = channel.text(channel.prepare(replace(sample_post(), items=items)))
+    assert all(one.url in said for one in items) and "Our own words." in said

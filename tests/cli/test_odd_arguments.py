@@ -42,6 +42,7 @@ def test_odd_arguments(lively: World, run_in: Run, arguments: list[str]) -> None
 
 
 @pytest.mark.parametrize("name", ["[/x] odd", "Новости", "a'b"])
+@pytest.mark.slow
 def test_a_folder_may_have_any_name(run_in: Run, tmp_path: Path, name: str) -> None:
     run_in(None, "init", str(tmp_path / name)).ok()
     run_in(tmp_path / name, "plan").ok()

@@ -19,6 +19,7 @@ from tidings.web.app import create_app
 from tidings.web.inbox import inbox_router
 
 
+@pytest.mark.slow
 def test_the_fortnight_ends_with_ledger_and_catcher_agreeing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = io.StringIO()

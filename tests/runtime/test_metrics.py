@@ -122,6 +122,7 @@ def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
     assert "tidings_queue_pending" not in found
 
 
+@pytest.mark.slow
 def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path, database_url: str) -> None:
     log, other = tmp_path / "log", tmp_path / "other"
     with make_world(tmp_path / "n", database_url) as world:

@@ -321,6 +321,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.slow
 def test_cut_off_at_any_step_it_is_finished_by_the_next(desk: Desk, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.reader("ada")
     desk.item("one")

@@ -121,6 +121,7 @@ def test_a_new_file_is_out_and_on_its_way_within_seconds_and_a_broken_schedule_c
         assert len([mail for mail in world.mails.caught if mail.recipient.startswith("reader")]) == 3
 
 
+@pytest.mark.slow
 def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
@@ -193,6 +194,7 @@ def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path, database_url
 
 
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(120.0, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> None:
     """It waits for the answer to what is on the wire, but not for ever; then that may or may not have arrived."""
     log = tmp_path / "log"
@@ -379,6 +381,7 @@ def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:
             stop(process)
 
 
+@pytest.mark.slow
 def test_only_pages_serves_and_does_nothing_else(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:

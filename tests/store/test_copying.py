@@ -181,6 +181,7 @@ def test_one_moment_while_others_write(store: Store, target: Store) -> None:
     assert copying.counts(store)["consents"] >= counts["consents"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_store(store: Store, target: Store) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     with store.write() as connection:

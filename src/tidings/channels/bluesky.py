@@ -252,7 +252,9 @@ class _Text:
         for story in wording.stories:
             title: list[Piece] = _links(story.title) if story.own else [(story.title, _link(story.url))]
             pieces: list[Piece] = []
-            for line in filter(None, (title, _links(story.summary), _links(story.correction))):
+            # Of a single story the card has the link.
+            link = story.link if story.own and wording.heading else ""
+            for line in filter(None, (title, _links(story.summary), _links(story.correction), _links(link))):
                 pieces += [("\n", None), *line] if pieces else line
             yield pieces
         if wording.more:

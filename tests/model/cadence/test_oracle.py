@@ -90,6 +90,7 @@ def spans(draw: st.DrawFn) -> tuple[str, datetime]:
 
 @settings(max_examples=EXAMPLES)
 @given(spans(), rules())
+@pytest.mark.slow
 def test_slots_are_those_of_the_oracle(span: tuple[str, datetime], rule: Case) -> None:
     zone, start = span
     key, text, names = rule

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ def _first_inside(zone: ZoneInfo, moment: datetime, inside: set[str]) -> datetim
 
 @settings(max_examples=EXAMPLES // 2)
 @given(spans(), rules(), windows(), st.sets(st.integers(0, 4), max_size=3))
+@pytest.mark.slow
 def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_then(
     span: tuple[str, datetime], rule: Case, window: tuple[str, set[str]], left_out: set[int]
 ) -> None:
@@ -78,6 +80,7 @@ def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_th
 @settings(max_examples=EXAMPLES // 4)
 @given(spans(), windows())
 @example(("Europe/London", datetime(2026, 10, 25, 0, 5, tzinfo=UTC)), ("00:00-24:00", set(map(_clock, range(1440)))))
+@pytest.mark.slow
 def test_a_window_closes_when_the_wall_clock_leaves_it(
     span: tuple[str, datetime], window: tuple[str, set[str]]
 ) -> None:
