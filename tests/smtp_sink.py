@@ -43,12 +43,13 @@ class Sink(socketserver.ThreadingTCPServer):
         self.failed_once: set[str] = set()
         self.commands: list[str] = []
         self.mutex = threading.Lock()
-        self._fd = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        # No bare descriptor: a session that outlives the sink would write into whatever has its number by then.
+        self._journal = journal.open("ab", buffering=0)
         self._thread: threading.Thread | None = None
 
     def note(self, entry: dict[str, Any]) -> None:
         """One line, one write."""
-        os.write(self._fd, json.dumps(entry).encode() + b"\n")
+        self._journal.write(json.dumps(entry).encode() + b"\n")
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed is no news."""
@@ -61,7 +62,7 @@ class Sink(socketserver.ThreadingTCPServer):
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self.server_close()
-        os.close(self._fd)
+        self._journal.close()
 
     def taken(self) -> list[dict[str, Any]]:
         """Everything in the journal."""
