@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -247,3 +248,11 @@ def test_who_was_erased_between_freeze_and_send_gets_nothing(store: Store) -> No
         subscribers.erase(connection, readers["ada"], now=NOW)
     lease = _leased(store)
     assert [why for _, why in lease.skipped] == [SkipReason.ERASED]
+
+
+def test_who_takes_only_the_first_reader_leaves_no_cursor_open(store: Store) -> None:
+    add_readers(store, [f"reader-{number}" for number in range(2_500)])  # more than two pages of the reading
+    with store.read() as connection:
+        first = next(subscribers.subscriptions(connection))
+    assert first.address == "reader-0@example.org"
+    gc.collect()  # a cursor thrown away open would warn here, and a warning fails a test

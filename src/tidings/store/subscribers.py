@@ -239,9 +239,10 @@ def subscriptions(
         query = query.where(s.list == list_name)
     if address is not None:
         query = query.where(p.address_hash == consent.address_hash(address))
-    # A page at a time: a list may hold a million.
-    for row in connection.execute(query.order_by(s.list, p.address), execution_options={"yield_per": 1_000}):
-        yield _subscription(row)
+    # A page at a time, for a list may hold a million; and who takes only the first row leaves no cursor open.
+    with connection.execute(query.order_by(s.list, p.address), execution_options={"yield_per": 1_000}) as rows:
+        for row in rows:
+            yield _subscription(row)
 
 
 def _subscription(row: Any) -> Subscription:
