@@ -44,11 +44,14 @@ class LostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, lower-case headers, and the first part of the body as text."""
+    """Status, lower-case headers, and the first part of the body, as text and as bytes."""
 
     status: int
     headers: dict[str, str]
     text: str
+    body: bytes = b""
+    whole: bool = True
+    """Whether that is all of the body."""
 
 
 def is_public(address: str) -> bool:
@@ -195,12 +198,13 @@ class GuardedSession:
             raise self._sorted_out(error) from None
         else:
             try:
-                text = _read(response, deadline, most)
+                body, whole = _read(response, deadline, most)
             finally:
                 response.close()
         finally:
             watch.cancel()
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, text)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, body.decode("utf-8", "replace"), body, whole)
 
     def abort(self) -> None:
         """From another thread: end what is on the wire, and begin nothing more."""
@@ -231,14 +235,14 @@ class GuardedSession:
         return NotSentError(f"the request could not be made ({type(error).__name__})")
 
 
-def _read(response: requests.Response, deadline: float, most: int) -> str:
-    """What is needed of the body; the status has come, so trouble from here on changes nothing."""
-    taken = b""
+def _read(response: requests.Response, deadline: float, most: int) -> tuple[bytes, bool]:
+    """What is needed of the body, and whether that is all; the status has come, so no trouble from here on raises."""
+    taken = bytearray()
     try:
         for chunk in response.iter_content(4096):
             taken += chunk
-            if len(taken) >= most or time.monotonic() > deadline:
-                break
+            if len(taken) > most or time.monotonic() > deadline:
+                return bytes(taken[:most]), False
     except (requests.exceptions.RequestException, OSError, ValueError):
-        pass
-    return taken[:most].decode("utf-8", "replace")
+        return bytes(taken[:most]), False
+    return bytes(taken), True

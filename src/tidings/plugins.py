@@ -11,7 +11,10 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-SOURCES = {"folder": "tidings.sources.folder"}
+SOURCES = {
+    "folder": "tidings.sources.folder",
+    "feed": "tidings.sources.feed",
+}
 CHANNELS = {
     "webhook": "tidings.channels.webhook",
     "slack": "tidings.channels.slack",

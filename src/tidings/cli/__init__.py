@@ -29,6 +29,7 @@ def main() -> None:
         report,
         rooms,
         service,
+        sources,
         upkeep,
     )
     from tidings.cli.app import app, place

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli.app import Json, app, console, errors, opened, place, print_json
+from tidings.cli.sources import fetched
 from tidings.model.errors import RefusedError
 from tidings.pipeline.archive import publish_archive
 from tidings.pipeline.collect import collect
@@ -104,6 +105,7 @@ def sweep(
 ) -> None:
     """Read every source now; with --accept, believe a mass vanishing."""
     with opened() as runtime:
+        fetched(runtime, force=True)
         collected = collect(
             runtime.store, runtime.sources, now=datetime.now(UTC), url=runtime.newsroom.site.url, accept=accept
         )

@@ -8,6 +8,7 @@ import typer
 
 from tidings.cli.app import Json, Now, app, console, errors, opened, place, print_json
 from tidings.cli.report_delivery import FAILED, sending
+from tidings.cli.sources import fetched
 from tidings.runtime.tick import Ticked, tick
 
 
@@ -15,9 +16,10 @@ from tidings.runtime.tick import Ticked, tick
 def tick_command(now: Now = "", json: Json = False) -> None:
     """Do now what is due, wait for its deliveries, say what happened, exit."""
     with opened(now) as runtime, sending(runtime):
+        asked = fetched(runtime)
         done = tick(runtime, runtime.now())
     if json:
-        print_json(_as_json(done))
+        print_json(_as_json(done) | {"sources": asked})
     else:
         _print(done)
     if done.unpublished:

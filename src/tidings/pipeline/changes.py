@@ -99,6 +99,7 @@ def _settle(
 ) -> None:
     matched = {item.id for _, item in pairs if item is not None}
     holders = {(item.story, item.language): item.ref for item in known}
+    standing = {item.story for item in known}
     lost = {item.ref for item in known if item.gone_at is not None and item.id not in matched}
     names = {item.ref: one.name for one, item in pairs if item is not None}
     names |= {one.ref: one.name for one, _ in pairs}
@@ -155,7 +156,7 @@ def _settle(
             correction=one.correction, corrected_at=when.corrected_at, withdrawn=one.withdrawn, post=one.post,
             extra=one.extra,
         )  # fmt: skip
-        stored = Stored(row, when.ready_at, one.fingerprint)
+        stored = Stored(row, when.ready_at, one.fingerprint, backlog=one.backlog and story not in standing)
         if item is None:
             changes.new.append(stored)
         else:

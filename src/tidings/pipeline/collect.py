@@ -14,6 +14,7 @@ from tidings.pipeline import notices
 from tidings.pipeline.changes import Changes, decide, mint_id
 from tidings.sources.base import Source, Sweep
 from tidings.store import items as stored_items
+from tidings.store import schedules
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.items import Aside, Known, Stored
@@ -159,7 +160,13 @@ def _transactions(changes: Changes, known: Sequence[Known], now: datetime) -> It
     for chunk in _chunks(alone):
         yield partial(stored_items.rewrite_items, rows=chunk)
     for chunk in _chunks([("", row) for row in changes.new]):
-        yield partial(stored_items.insert_items, rows=[row for _, row in chunk])
+        yield partial(_insert, rows=[row for _, row in chunk])
+
+
+def _insert(connection: Connection, rows: Sequence[Stored]) -> None:
+    """New items; in the same transaction those of a backlog become as good as sent."""
+    stored_items.insert_items(connection, rows)
+    schedules.use_by_all(connection, dict.fromkeys(row.item.story for row in rows if row.backlog))
 
 
 def _chunks(rows: Sequence[tuple[str, Stored]]) -> Iterator[list[tuple[str, Stored]]]:

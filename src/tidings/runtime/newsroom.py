@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.spacing import Spacing
 from tidings.model.tokens import Keys
+from tidings.pipeline import fetch
 from tidings.pipeline.compose import Composer
 from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
 from tidings.pipeline.enrol import answer_requests, ask_again
@@ -32,11 +33,12 @@ from tidings.pipeline.thumbnails import Thumbnails
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.render.pages import Pages
 from tidings.render.templates import MailTemplates
-from tidings.sources.base import Source, SourceContext
+from tidings.sources.base import Fetched, Fetching, NoShelf, Shelf, Source, SourceContext
 from tidings.store import migrate, subscribers
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness, acquire
 from tidings.store.occupancy import Occupancy
+from tidings.store.shelves import StoredShelf
 
 KEYS = "keys.json"
 RESTORING = Path(".restoring/ready")
@@ -65,13 +67,14 @@ def make_channels(newsroom: Newsroom) -> dict[str, Channel]:
     return {name: modules[settings.type].make(name, settings) for name, settings in newsroom.channels.items()}
 
 
-def make_sources(newsroom: Newsroom) -> dict[str, Source]:
-    """The sources of a newsroom, by name."""
+def make_sources(newsroom: Newsroom, shelf: Callable[[str], Shelf] = lambda name: NoShelf()) -> dict[str, Source]:
+    """The sources of a newsroom, by name. `shelf` gives each what it keeps between two fetches."""
     _, modules = _adapters()
     site = newsroom.site
     found: dict[str, Source] = {}
     for name, settings in newsroom.sources.items():
-        context = SourceContext(name, newsroom.root, site.url, site.languages, load_zone(site.timezone))
+        zone = load_zone(site.timezone)
+        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, shelf(name))
         found[name] = modules[settings.type].make(settings, context)
     return found
 
@@ -139,7 +142,7 @@ class Runtime:
         """Take up a configuration; the store and what it holds stay."""
         self.newsroom = newsroom
         self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
-        self.sources = make_sources(newsroom)
+        self.sources = make_sources(newsroom, partial(StoredShelf, self.store))
         self.templates = MailTemplates(newsroom.root / "templates")
         self._pages = Pages(newsroom.root / "templates")
         self.mail = MailRoom(newsroom, self.templates, self.keys)
@@ -189,6 +192,10 @@ class Runtime:
         """Stop the newsroom's clock at a moment, or let it run (None)."""
         self._now = now
 
+    def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, Fetched]:
+        """Ask the sources on the network that are due, or `only` these; what each brought."""
+        return fetch.fetch(self.store, self.sources, now=self.now(), only=only, force=force)
+
     def deliver(self, only: int | None = None) -> Delivered:
         """Send all that is due, and end the editions that are complete; or send one mailing, and nothing else."""
         assert self._deliverer is not None
@@ -218,7 +225,10 @@ class Runtime:
             asked += more
 
     def stop(self) -> None:
-        """Begin no further message."""
+        """Begin no further message, and ask no further source."""
+        for source in self.sources.values():
+            if isinstance(source, Fetching):
+                source.abort()
         if self._deliverer is not None:
             self._deliverer.stop()
 

@@ -36,6 +36,8 @@ BEAT = 30.0
 """Seconds between two beats at the most."""
 _LOOK = 3.0
 """Seconds between two looks for deliveries that have come due by themselves."""
+_ASK = 5.0
+"""Seconds between two looks whether a source on the network is due."""
 _END = 29.0
 """Seconds that ending takes at the most. What is on the wire is given up after 25."""
 log = logging.getLogger("tidings.service")
@@ -116,6 +118,7 @@ class Service:
         watcher = Watcher(self._runtime.root, content, self._ticker.wake)
         pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
         deliverer = threading.Thread(target=self._deliver_on, name="deliver", daemon=True)
+        fetcher = threading.Thread(target=self._fetch_on, name="fetch", daemon=True)
         pages.start()
         self._say(f"Pages: {_address(web.host, web.port)}/")
         if measuring is not None and web.metrics_at is not None:
@@ -125,6 +128,7 @@ class Service:
         self._ticker.start()
         if not self._only_pages:
             deliverer.start()
+            fetcher.start()
             self._ears.start()
             if hearing:
                 self._say(f"Bounces: LMTP at {hearing}")
@@ -134,16 +138,16 @@ class Service:
             if not pages.is_alive():
                 log.error("the pages cannot be served any more; ending, so that whoever watches over us starts anew")
                 self._stopping.set()
-                self._end(server, pages, watcher, deliverer)
+                self._end(server, pages, watcher, deliverer, fetcher)
                 return 1
             if not self._only_pages and not deliverer.is_alive() and not self._stopping.is_set():
                 self._beats.stopped = "the thread that sends has ended"
         self._say("Stopping: what is on the wire is finished first.")
-        self._end(server, pages, watcher, deliverer)
+        self._end(server, pages, watcher, deliverer, fetcher)
         return 0
 
     def _end(
-        self, server: uvicorn.Server, pages: threading.Thread, watcher: Watcher, deliverer: threading.Thread
+        self, server: uvicorn.Server, pages: threading.Thread, watcher: Watcher, *others: threading.Thread
     ) -> None:
         """Give everything back within `_END` seconds. What takes longer is cut off: the next start takes it up."""
         end = time.monotonic() + _END
@@ -151,14 +155,14 @@ class Service:
         self._due.set()
         server.should_exit = True
         watcher.stop()
-        for thread in (deliverer, pages):
+        for thread in (*others, pages):
             if thread.ident is not None:
                 thread.join(max(end - time.monotonic(), 0.1))
         quiet = self._ears.stop(end - time.monotonic())
         idle = self._ticker.stop(end - time.monotonic())
         if idle:
             self._beats.end()
-        if not (idle and quiet) or deliverer.is_alive():
+        if not (idle and quiet) or any(thread.is_alive() for thread in others):
             log.warning("cut off what was not done in time; the next start takes it up")
             sys.stdout.flush()
             sys.stderr.flush()
@@ -206,6 +210,20 @@ class Service:
         self._due.set()
         if following is not None:
             self._ticker.wake(following)
+
+    # -- the fetcher's thread -----------------------------------------------------------------------------------------
+
+    def _fetch_on(self) -> None:
+        while not self._stopping.wait(_ASK):
+            with self._beats.guarding("sources"):
+                done = self._runtime.fetch()
+                for name, one in done.items():
+                    if one.problem:
+                        log.warning("source %s: %s", name, one.problem)
+                    elif one.new or one.changed:
+                        log.info("source %s: %d new, %d changed", name, one.new, one.changed)
+                if any(one.new or one.changed for one in done.values()):
+                    self._ticker.wake()
 
     # -- the deliverer's thread ---------------------------------------------------------------------------------------
 

@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from tidings.model.item import Attachment, Image, Media
 from tidings.model.problem import Problem
+from tidings.model.shelf import Entry
+
+
+class Shelf(Protocol):
+    """What a source on the network keeps between two fetches; in the store, so that every process reads the same."""
+
+    def version(self) -> int:
+        """Grows with every change; 0 while nothing was ever kept."""
+
+    def state(self) -> Mapping[str, Any]:
+        """What the source noted for itself (validators, when to ask again), in JSON."""
+
+    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+        """Those that changed after version `since`, by ref."""
+
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+        """Store the state, and the entries given. False, and nothing stored, if somebody kept anything since."""
+
+
+class NoShelf:
+    """Where there is no store: empty, and nothing can be kept."""
+
+    def version(self) -> int:
+        """Nothing was ever kept."""
+        return 0
+
+    def state(self) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+        """None."""
+        return ()
+
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+        """Cannot."""
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +59,7 @@ class SourceContext:
     url: str
     languages: tuple[str, ...]
     zone: ZoneInfo
+    shelf: Shelf = field(default_factory=NoShelf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +104,8 @@ class Found:
     post: Mapping[str, str] = field(default_factory=dict)
     """The editor's own words for posts, by channel; '' is for every other channel."""
     extra: Mapping[str, str] = field(default_factory=dict)
+    backlog: bool = False
+    """It stood in its source when that was first read: schedules that stand take it as sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +131,48 @@ class Source(Protocol):
 
     def watch_paths(self) -> tuple[Path, ...]:
         """Folders whose changes should lead to a sweep at once; empty where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought. `problem` says in words what went wrong; what is kept stays. `due`: when to ask again."""
+
+    asked: bool
+    due: datetime | None
+    new: int = 0
+    changed: int = 0
+    problem: str = ""
+    remark: str = ""
+    """What a person should hear though all went well."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """How a source on the network fares. Moments are of the newsroom's clock; None where there was none yet."""
+
+    fetched: datetime | None
+    """When it last answered well."""
+    newest: datetime | None
+    """Of its newest item."""
+    due: datetime | None
+    problem: str
+    failing_since: datetime | None
+    silent: bool
+    """Nothing new for much longer than its habit."""
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A source on the network: `fetch` brings what is there onto its shelf, `sweep` tells only what stands there."""
+
+    def fetch(self, now: datetime, *, force: bool = False) -> Fetched:
+        """Ask, if it is due or forced. Never raises for what the other side does. Not for two threads at once."""
+
+    def trial(self, now: datetime) -> Sweep:
+        """Ask at once, and tell what comes as if nothing had ever been kept; keeps nothing. Never raises."""
+
+    def health(self, now: datetime) -> SourceHealth:
+        """How it fares."""
+
+    def abort(self) -> None:
+        """From another thread: end what is on the wire, and begin nothing more."""

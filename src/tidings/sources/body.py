@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import nh3
 from markdown_it import MarkdownIt
 
-from tidings.sources.links import Fault, Links
+from tidings.sources.links import Addresses, Fault
 from tidings.sources.text import clean, one_line
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -91,9 +91,14 @@ class Body:
     opening: str
 
 
-def render_body(text: str, links: Links) -> Body:
-    """Render and sanitise once, for every use. Media and faults are gathered in `links`; never raises for any text."""
-    rendered = _MARKDOWN.render(clean(text))
+def render_body(text: str, links: Addresses) -> Body:
+    """Markdown, with HTML in it. Media and faults are gathered in `links`; never raises for any text."""
+    return sanitise(_MARKDOWN.render(clean(text)), links)
+
+
+def sanitise(rendered: str, links: Addresses) -> Body:
+    """HTML made safe and whole once, for every use; never raises for any text."""
+    rendered = clean(rendered)
     deep = _too_deep(rendered)
     if deep:
         links.faults.append(
@@ -138,7 +143,7 @@ def _too_deep(rendered: str) -> str:
     return ""
 
 
-def _srcset(value: str, links: Links) -> str | None:
+def _srcset(value: str, links: Addresses) -> str | None:
     candidates = []
     for candidate in re.split(r",\s+|,$", value.strip()):
         address, _, descriptor = candidate.strip().partition(" ")
@@ -157,7 +162,7 @@ def _heading_shift(safe: str) -> int:
 class _Finisher(HTMLParser):
     """Goes over sanitised HTML once: headings start at h2, pictures get their size, the first paragraph is noted."""
 
-    def __init__(self, links: Links, shift: int) -> None:
+    def __init__(self, links: Addresses, shift: int) -> None:
         super().__init__(convert_charrefs=False)
         self.links = links
         self.shift = shift

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
@@ -16,6 +14,7 @@ from tidings.model.problem import Problem
 from tidings.model.slug import slugify
 from tidings.sources.base import Found, SourceContext
 from tidings.sources.body import render_body
+from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.frontmatter import FrontMatter, close_to, read_front_matter
 from tidings.sources.links import Fault, Files, Links, Place, encode_url
 from tidings.sources.text import clean, has_forbidden, one_line, shorten
@@ -219,17 +218,7 @@ def _found(reading: _Reading, links: Links) -> Found:
         post=reading.by_channel("post"),
         extra={clean(key): clean(value) for key, value in reading.front.extra.items()},
     )
-    return _with_fingerprint(found)
-
-
-def _with_fingerprint(found: Found) -> Found:
-    """Over all that readers could see and where its media stand; not over its own place, name and keys."""
-    content = asdict(found)
-    for key in ("ref", "name", "fingerprint", "explicit_id", "story"):
-        del content[key]
-    text = json.dumps(content, ensure_ascii=True, sort_keys=True, default=str)
-    content_hash = hashlib.sha256(text.encode()).hexdigest()
-    return replace(found, fingerprint=content_hash)
+    return with_fingerprint(found)
 
 
 def _name_and_language(reading: _Reading) -> tuple[str, str]:

@@ -69,6 +69,38 @@ def _quoted(text: str) -> str:
     return quote(_STRAY_PERCENT.sub("%25", text), safe=_UNRESERVED + "?")
 
 
+class Addresses(Protocol):
+    """What makes the addresses of one body absolute."""
+
+    sizes: dict[str, LocalFile]
+    faults: list[Fault]
+
+    def absolute(self, value: str, *, picture: bool = False) -> str | None:
+        """None where the address has to go."""
+
+
+class WebLinks:
+    """The addresses of a page of the web, whose own address is `base`. What is no address is dropped without a word."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self.sizes: dict[str, LocalFile] = {}
+        self.faults: list[Fault] = []
+
+    def absolute(self, value: str, *, picture: bool = False) -> str | None:
+        """`value` as an absolute address."""
+        value = re.sub(r"[\x00-\x1f]", "", value).strip()
+        if not value or value.startswith("#"):
+            return None
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", value)
+        if scheme and scheme[1].lower() in ("mailto", "tel") and not picture:
+            return quote(_STRAY_PERCENT.sub("%25", value), safe=_UNRESERVED + "?")
+        try:
+            return encode_url(urljoin(self._base, value))
+        except ValueError:
+            return None
+
+
 class Links:
     """The addresses of one document: makes them absolute, and gathers its media and what was wrong."""
 

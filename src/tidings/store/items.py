@@ -63,6 +63,8 @@ class Stored:
     item: Item
     ready_at: datetime | None
     fingerprint: str
+    backlog: bool = False
+    """A story that was there before anybody looked: to the schedules that stand it is as good as sent."""
 
 
 _KNOWN_COLUMNS = [t.items.c[name] for name in Known.__slots__]

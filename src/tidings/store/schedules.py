@@ -118,6 +118,14 @@ def use(connection: Connection, schedule: str, stories: Iterable[str], edition: 
     return taken
 
 
+def use_by_all(connection: Connection, stories: Iterable[str]) -> None:
+    """Every schedule that stands takes these stories as sent."""
+    wanted = list(stories)
+    if wanted:
+        for name in connection.execute(select(t.schedules.c.name)).scalars().all():
+            use(connection, name, wanted, edition=0)
+
+
 def release_uses(connection: Connection, edition: int) -> None:
     """The stories of an edition that will not go out are new again."""
     connection.execute(delete(t.uses).where(t.uses.c.edition == edition))

@@ -16,6 +16,8 @@ from tidings.store.schema.content import (
     selection_stories,
     selections,
     set_aside,
+    shelf_entries,
+    shelves,
     slots,
     uses,
 )
@@ -61,6 +63,8 @@ __all__ = [
     "selections",
     "senders",
     "set_aside",
+    "shelf_entries",
+    "shelves",
     "slots",
     "subscribers",
     "subscriptions",

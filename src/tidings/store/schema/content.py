@@ -64,6 +64,29 @@ set_aside = Table(
     comment="Content that could not be taken, and why.",
 )
 
+shelves = Table(
+    "shelves",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("version", Integer, nullable=False, comment="grows with every change"),
+    Column("state", JSON, nullable=False, comment="validators, when to ask again, what went wrong"),
+    comment="What a source on the network keeps between two fetches.",
+)
+
+shelf_entries = Table(
+    "shelf_entries",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("ref", String, primary_key=True, comment="minted once, whatever the other side calls it later"),
+    Column("version", Integer, nullable=False, comment="of the shelf when it last changed"),
+    Column("seen", Moment, nullable=False),
+    Column("backlog", Boolean, nullable=False, comment="stood there when the source was first read"),
+    Column("gone", Boolean, nullable=False, comment="the source says that it was taken away"),
+    Column("data", JSON, nullable=False, comment="what the source told last"),
+    Index("ix_shelf_entries_version", "source", "version"),
+    comment="Items as a source on the network told them last.",
+)
+
 documents = Table(
     "documents",
     metadata,

@@ -416,6 +416,27 @@ def upgrade() -> None:
         comment="Content that could not be taken, and why.",
     )
     op.create_table(
+        "shelf_entries",
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("ref", sa.String(), nullable=False, comment="minted once, whatever the other side calls it later"),
+        sa.Column("version", sa.Integer(), nullable=False, comment="of the shelf when it last changed"),
+        sa.Column("seen", sa.BigInteger(), nullable=False),
+        sa.Column("backlog", sa.Boolean(), nullable=False, comment="stood there when the source was first read"),
+        sa.Column("gone", sa.Boolean(), nullable=False, comment="the source says that it was taken away"),
+        sa.Column("data", sa.JSON(), nullable=False, comment="what the source told last"),
+        sa.PrimaryKeyConstraint("source", "ref", name=op.f("pk_shelf_entries")),
+        comment="Items as a source on the network told them last.",
+    )
+    op.create_index("ix_shelf_entries_version", "shelf_entries", ["source", "version"], unique=False)
+    op.create_table(
+        "shelves",
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False, comment="grows with every change"),
+        sa.Column("state", sa.JSON(), nullable=False, comment="validators, when to ask again, what went wrong"),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_shelves")),
+        comment="What a source on the network keeps between two fetches.",
+    )
+    op.create_table(
         "slots",
         sa.Column("schedule", sa.String(), nullable=False),
         sa.Column("slot", sa.BigInteger(), nullable=False, comment="UTC instant before any shift"),

@@ -1,0 +1,220 @@
+"""One item as a website tells it, whatever it runs on; and how that becomes an item of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from tidings.model.item import Attachment, Image
+from tidings.model.problem import Problem
+from tidings.model.shelf import Entry
+from tidings.model.slug import shorten_slug, slugify
+from tidings.sources.base import Found, SourceContext
+from tidings.sources.body import Body, sanitise
+from tidings.sources.fingerprint import with_fingerprint
+from tidings.sources.links import WebLinks, encode_url
+from tidings.sources.text import clean, one_line, shorten
+
+MAX_HTML = 1_000_000
+"""Characters of a body: beyond that it is no story."""
+_KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
+_IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r'\b(src|alt|width|height)="([^"]*)"')
+_PIXEL = re.compile(
+    r"<img\b(?=[^>]*\bwidth\s*=\s*[\"']?[01][\"'\s/>])(?=[^>]*\bheight\s*=\s*[\"']?[01][\"'\s/>])[^>]*>", re.IGNORECASE
+)
+"""A picture of one pixel counts who opens it; readers here are not counted."""
+
+_Line = Annotated[str, Field(max_length=2_000)]
+_Address = Annotated[str, Field(max_length=4_000)]
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Picture(_Told):
+    """A picture, with what it shows in words."""
+
+    src: _Address
+    alt: _Line = ""
+    caption: _Line = ""
+    credit: _Line = ""
+
+
+class Document(_Told):
+    """A file that belongs to the item."""
+
+    src: _Address
+    title: _Line = ""
+
+
+class Article(_Told):
+    """An item in one language. Texts are plain but for `html`; moments carry an offset from UTC."""
+
+    title: _Line = ""
+    url: _Address = Field(default="", description="Its page, whole: https://example.org/en/youth.")
+    language: Annotated[str, Field(max_length=40)] = ""
+    kind: Annotated[str, Field(max_length=60)] = Field(default="", description="story, press-release, publication, ...")
+    summary: Annotated[str, Field(max_length=20_000)] = ""
+    html: Annotated[str, Field(max_length=MAX_HTML)] = ""
+    published: AwareDatetime | None = None
+    embargo: AwareDatetime | None = None
+    expires: AwareDatetime | None = None
+    starts: AwareDatetime | None = None
+    ends: AwareDatetime | None = None
+    place: _Line = ""
+    topics: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
+    organisations: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
+    authors: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
+    images: Annotated[tuple[Picture, ...], Field(max_length=200)] = ()
+    attachments: Annotated[tuple[Document, ...], Field(max_length=200)] = ()
+    translations: Mapping[Annotated[str, Field(max_length=40)], _Address] = Field(
+        default_factory=dict, description="Pages of the same story in other languages, by language."
+    )
+    story: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="Groups translations: the same text in each of them."
+    )
+    correction: _Line = ""
+    withdrawn: _Line = ""
+
+
+class Telling(Protocol):
+    """What the settings of a source say of all its items."""
+
+    @property
+    def language(self) -> str | None: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def topics(self) -> Mapping[str, str]: ...
+
+
+def tell(
+    article: Article, entry: Entry, telling: Telling, context: SourceContext, story: str | None
+) -> tuple[Found | None, list[Problem]]:
+    """The item, or what is wrong with it. `story` is the key that groups its translations, None where nobody knows."""
+    problems: list[Problem] = []
+    url = encode_url(article.url) if article.url else None
+    links = WebLinks(url or context.url)
+    body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
+    summary = _plain(article.summary, links) or shorten(body.opening)
+    title = one_line(article.title) or shorten(summary, 80)
+    language = _language(article.language, telling.language, context.languages)
+    if not title:
+        problems.append(Problem(entry.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
+    if language is None:
+        known = ", ".join(context.languages)
+        mend = f"set the source's `language` to one of {known}, or add it to site.languages"
+        said = article.language or telling.language
+        problems.append(Problem(entry.ref, 1, 1, f"its language, {said!r}, is none of the site's", mend))
+    if problems or language is None:
+        return None, problems
+    for fault in links.faults:
+        problems.append(Problem(entry.ref, 1, 1, fault.message, "say on the site in words what it shows", "warning"))
+    found = Found(
+        ref=entry.ref,
+        name=_name(url, title, context.name, entry.ref, grouped=story is not None),
+        language=language,
+        title=title,
+        summary=summary,
+        body=body.html,
+        kind=_kind(article.kind or telling.kind),
+        fingerprint="",
+        story=story,
+        url=url,
+        published=article.published,
+        embargo=article.embargo,
+        expires=article.expires or article.ends,
+        starts=article.starts,
+        ends=article.ends,
+        place=one_line(article.place),
+        topics=_topics(article.topics, telling.topics),
+        organisations=_distinct(article.organisations),
+        authors=_distinct(article.authors),
+        images=_images(article, body, links),
+        attachments=tuple(
+            Attachment(src, one_line(one.title) or unquote(src.rsplit("/", 1)[-1]))
+            for one in article.attachments
+            if (src := links.absolute(one.src)) is not None
+        ),
+        correction=one_line(article.correction),
+        withdrawn=one_line(article.withdrawn),
+        backlog=entry.backlog,
+    )
+    return with_fingerprint(found), problems
+
+
+def short_hash(text: str) -> str:
+    """Six characters that tell two names apart."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def _name(url: str | None, title: str, source: str, ref: str, *, grouped: bool) -> str:
+    """The last part of its page's address that is a name. Alone, it would make two pages of one name one story."""
+    last = unquote(urlsplit(url or "").path.rstrip("/").rpartition("/")[2])
+    last = re.sub(r"(^index)?\.(html?|php|aspx?)$", "", last)
+    slug = shorten_slug(slugify(last if re.search(r"[^\W\d_]", last) else title))
+    return slug if grouped else f"{slug}-{short_hash(f'{source} {ref}')}"
+
+
+def _language(said: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
+    """What the article says goes before the source's; `ru-KZ` is taken as `ru` where only that is the site's."""
+    for given in (said, fallback or ""):
+        tag = given.strip().replace("_", "-").lower()
+        while tag:
+            for language in known:
+                if language.lower() == tag:
+                    return language
+            tag = tag.rpartition("-")[0]
+    return None if said or fallback else known[0]
+
+
+def _kind(written: str) -> str:
+    return written if _KIND.fullmatch(written) else slugify(written) or "story"
+
+
+def _topics(said: tuple[str, ...], ours: Mapping[str, str]) -> tuple[str, ...]:
+    known = {one_line(word).casefold(): topic for word, topic in ours.items()}
+    found = (known.get(one_line(word).casefold()) or slugify(word) for word in said)
+    return tuple(dict.fromkeys(topic for topic in found if topic))
+
+
+def _distinct(said: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for one in said if (text := one_line(one))))
+
+
+def _plain(text: str, links: WebLinks) -> str:
+    """Feeds give summaries as text or as HTML, and do not say which."""
+    if "<" in text:
+        text = sanitise(text, WebLinks(links.absolute("/") or "")).opening
+    elif "&" in text:
+        text = html.unescape(text)
+    return shorten(clean(text))
+
+
+def _images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:
+    """Those that it names, and if none the first of its body; an alt text of the body holds for the same picture."""
+    shown: dict[str, dict[str, Any]] = {}
+    for tag in _IMG.findall(body.html):
+        values = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(tag)}
+        shown.setdefault(values.get("src", ""), values)
+    images: list[Image] = []
+    for one in article.images:
+        src = links.absolute(one.src, picture=True)
+        if src is not None and src not in {image.src for image in images}:
+            alt = one_line(one.alt) or one_line(shown.get(src, {}).get("alt", ""))
+            images.append(Image(src, alt, one_line(one.caption), one_line(one.credit)))
+    if not images and shown:
+        src, values = next(iter(shown.items()))
+        if src:
+            images.append(Image(src, one_line(values.get("alt", ""))))
+    return tuple(images)

@@ -1,0 +1,353 @@
+"""What every source on the network has in common: when it asks, what it keeps, how it tells, and how it fares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import regex
+from pydantic import Field, field_validator
+
+from tidings.config.adapters import SourceSettings
+from tidings.config.types import Bool, Duration, Int, Language, Line, Name, Url
+from tidings.model.problem import Problem
+from tidings.model.shelf import Entry
+from tidings.net import GuardedSession
+from tidings.sources.article import Article, short_hash, tell
+from tidings.sources.asking import SourceError
+from tidings.sources.base import Fetched, Found, SourceContext, SourceHealth, Sweep
+from tidings.sources.identity import Marks, marks, plain_link, recognise
+
+_DAY = timedelta(days=1)
+FLOOD = 10
+"""More old items than this at once are no news: a site was rebuilt, or opened its archive."""
+_OLD = timedelta(days=2)
+
+_Telling = dict[str, tuple[Found | None, list[Problem]]]
+"""Each entry as an item of ours, or what is wrong with it."""
+
+
+class WebsiteSettings(SourceSettings):
+    """Common to the sources on the network."""
+
+    url: Url = Field(description="Where it is.")
+    language: Language | None = Field(default=None, description="Of all its items; default: what each says of itself.")
+    kind: Line = Field(default="story", description="Of all its items that say none themselves.")
+    every: Duration = Field(default=timedelta(minutes=15), description="How often it is asked; a minute at the least.")
+    story: Line | None = Field(
+        default=None,
+        description="Which items are translations of one another: a regular expression whose first group, found in an "
+        "item's address, is the same in each of them, such as `/news/(\\d+)-`.",
+    )
+    topics: Mapping[str, Name] = Field(
+        default_factory=dict, description="Its words for topics, and ours: {Education: sdg-4}."
+    )
+    backfill: Int = Field(
+        default=0,
+        ge=0,
+        description="So many of the newest items of the first reading go out; the others are taken as sent.",
+    )
+    allow_private: Bool = Field(
+        default=False, description="Permits an address of the intranet or of this machine; others are refused."
+    )
+
+    @field_validator("every")
+    @classmethod
+    def _is_polite(cls, value: timedelta) -> timedelta:
+        if value < timedelta(minutes=1):
+            raise ValueError("a website is asked once a minute at the most; write 1m or more")
+        return value
+
+    @field_validator("story")
+    @classmethod
+    def _has_a_group(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                groups = regex.compile(value).groups
+            except regex.error as error:
+                raise ValueError(f"{value!r} is no regular expression ({error})") from None
+            if not groups:
+                raise ValueError(f"{value!r} has no group; put what all translations share in brackets: /news/(\\d+)-")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One item as the website told it, with the id that it gives it."""
+
+    key: str
+    article: Article
+
+
+@dataclass(slots=True)
+class Brought:
+    """What one asking brought: items, None where nothing changed; and what to remember for the next."""
+
+    items: Sequence[Told] | None
+    state: dict[str, Any] = field(default_factory=dict)
+    fresh_for: timedelta = timedelta(0)
+    remark: str = ""
+
+
+class WebSource(ABC):
+    """A source whose items stand on its shelf; a subclass brings them."""
+
+    def __init__(self, settings: WebsiteSettings, context: SourceContext) -> None:
+        self.settings = settings
+        self.context = context
+        self.session = GuardedSession(allow_private=settings.allow_private)
+        self._version = 0
+        self._entries: dict[str, Entry] = {}
+        self._told: _Telling = {}
+
+    @abstractmethod
+    def bring(self, state: Mapping[str, Any]) -> Brought:
+        """Ask the website. `state` is what the last asking remembered. Raises SourceError."""
+
+    # -- the port -----------------------------------------------------------------------------------------------------
+
+    def watch_paths(self) -> tuple[()]:
+        """Nothing here tells of changes by itself."""
+        return ()
+
+    def sweep(self, now: datetime) -> Sweep:
+        """What stands on the shelf; asks nobody."""
+        self._look()
+        return _swept(self._told)
+
+    def fetch(self, now: datetime, *, force: bool = False) -> Fetched:
+        """Ask if it is due, and put what is new onto the shelf."""
+        shelf = self.context.shelf
+        version, state = shelf.version(), dict(shelf.state())
+        if state.get("url") != self.settings.url:
+            # Another address is another site as far as anybody knows: what stands there now is no news.
+            state = {"url": self.settings.url}
+        if not force and not _is_due(state, now):
+            return Fetched(False, _moment(state, "due"))
+        # Said before it is asked: of two processes one asks, and one that dies in asking does not ask at once again.
+        claimed = state | {"due": (now + self.settings.every).isoformat()}
+        if not shelf.keep(version, claimed):
+            return Fetched(False, _moment(claimed, "due"))
+        version += 1
+        try:
+            brought = self.bring(state)
+        except SourceError as error:
+            return self._failed(version, state, now, error)
+        self._look()
+        first = "begun" not in state
+        changed, new, remark = self._sorted_in(brought, state, now)
+        due = now + max(self.settings.every, brought.fresh_for)
+        kept = {"url": self.settings.url, "begun": state.get("begun") or now.isoformat(), "fetched": now.isoformat()}
+        shelf.keep(version, kept | brought.state | {"due": due.isoformat()}, changed)
+        said = brought.remark or ("" if first else remark)
+        return Fetched(True, due, new=new, changed=len(changed) - new, remark=said)
+
+    def trial(self, now: datetime) -> Sweep:
+        """What the website tells at this moment."""
+        try:
+            items = self.bring({}).items or ()
+        except SourceError as error:
+            return Sweep((), (Problem(self.settings.url, 1, 1, str(error)),), readable=False)
+        taken: set[str] = set()
+        entries = {}
+        for one in items:
+            mark = marks(one.key, one.article.url, one.article.title, one.article.published)
+            ref = _ref(one, mark, taken)
+            taken.add(ref)
+            entries[ref] = Entry(ref, _data(one.article, [mark]), now)
+        return _swept(self._tell(entries))
+
+    def health(self, now: datetime) -> SourceHealth:
+        """As the shelf has it."""
+        self._look()
+        state = self.context.shelf.state()
+        days = sorted(
+            one.published
+            for one, _ in self._told.values()
+            if one is not None and one.published is not None and one.published <= now
+        )
+        newest = days[-1] if days else None
+        return SourceHealth(
+            fetched=_moment(state, "fetched"),
+            newest=newest,
+            due=_moment(state, "due"),
+            problem=str(state.get("problem", "")),
+            failing_since=_moment(state, "failing_since"),
+            silent=newest is not None and now - newest > _habit(days),
+        )
+
+    def abort(self) -> None:
+        """End what is on the wire."""
+        self.session.abort()
+
+    # -- the shelf ----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Take up what changed on the shelf, also by another process."""
+        version = self.context.shelf.version()
+        if version == self._version:
+            return
+        for entry in self.context.shelf.entries(self._version):
+            self._entries[entry.ref] = entry
+        self._version = version
+        self._told = self._tell(self._entries)
+
+    def _tell(self, entries: Mapping[str, Entry]) -> _Telling:
+        groups = _groups(entries)
+        told = {}
+        for ref, entry in sorted(entries.items()):
+            if not entry.gone:
+                article = Article.model_validate(entry.data["article"])
+                told[ref] = tell(article, entry, self.settings, self.context, self._story(article, groups))
+        return told
+
+    def _story(self, article: Article, groups: Mapping[str, str]) -> str | None:
+        """The key of its story: as it says itself, by the source's rule, or by its links to its translations."""
+        if article.story:
+            return article.story
+        if self.settings.story:
+            try:
+                match = regex.search(self.settings.story, article.url, timeout=0.2)
+            except TimeoutError:
+                match = None
+            if match and match[1]:
+                return str(match[1])
+        return groups.get(plain_link(article.url))
+
+    def _sorted_in(self, brought: Brought, state: Mapping[str, Any], now: datetime) -> tuple[list[Entry], int, str]:
+        """Entries to keep, how many of them are new, and what a person should hear."""
+        items = brought.items or ()
+        told = [marks(one.key, one.article.url, one.article.title, one.article.published) for one in items]
+        known = {ref: [Marks(*each) for each in entry.data["marks"]] for ref, entry in self._entries.items()}
+        refs = recognise(told, known)
+        changed: list[Entry] = []
+        new: list[tuple[Told, Marks]] = []
+        for one, mark, ref in zip(items, told, refs, strict=True):
+            if ref is None:
+                new.append((one, mark))
+                continue
+            entry = self._again(self._entries[ref], one.article, mark)
+            if entry is not None:
+                changed.append(entry)
+        since = _moment(state, "fetched")
+        old = {id(one) for one, _ in new if since and (one.article.published or now) < since - _OLD}
+        backlog = (
+            _backlog(new, now, self.settings.backfill) if "begun" not in state else old if len(old) > FLOOD else {}
+        )
+        taken = set(self._entries)
+        for one, mark in new:
+            ref = _ref(one, mark, taken)
+            taken.add(ref)
+            changed.append(Entry(ref, _data(one.article, [mark]), now, backlog=id(one) in backlog))
+        remark = ""
+        if since and len(old) > FLOOD:
+            remark = (
+                f"The source {self.context.name!r} shows {len(old)} items at once that are older than its last reading."
+                " They are on pages and in feeds, and no edition takes them. A rebuilt site does this."
+            )
+        return changed, len(new), remark
+
+    def _again(self, entry: Entry, article: Article, mark: Marks) -> Entry | None:
+        """The entry with what is told of it now; None if nothing is new. Its first date stays, for dates get bumped."""
+        before = Article.model_validate(entry.data["article"])
+        dates = [one for one in (before.published, article.published) if one is not None]
+        article = article.model_copy(update={"published": min(dates, default=None)})
+        former = [Marks(*each) for each in entry.data["marks"]]
+        if mark not in former:
+            former = [*former, mark][-10:]
+        data = _data(article, former)
+        return None if data == entry.data and not entry.gone else Entry(entry.ref, data, entry.seen, entry.backlog)
+
+    def _failed(self, version: int, state: dict[str, Any], now: datetime, error: SourceError) -> Fetched:
+        """Later each time, a day at the most; what stands on the shelf stays."""
+        failures = int(state.get("failures", 0)) + 1
+        wait = min(self.settings.every * 2 ** min(failures - 1, 16), max(_DAY, self.settings.every))
+        due = now + max(wait, error.wait or timedelta(0))
+        state |= {
+            "failures": failures,
+            "problem": str(error),
+            "failing_since": state.get("failing_since") or now.isoformat(),
+        }
+        state["due"] = None if error.gone else due.isoformat()
+        if error.gone:
+            state["gone"] = True
+        self.context.shelf.keep(version, state)
+        return Fetched(True, None if error.gone else due, problem=str(error))
+
+
+def _swept(told: _Telling) -> Sweep:
+    found = [one for one, _ in told.values() if one is not None]
+    problems = [problem for _, some in told.values() for problem in some]
+    aside = [ref for ref, (one, _) in told.items() if one is None]
+    return Sweep(tuple(found), tuple(problems), tuple(aside))
+
+
+def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
+    if state.get("gone"):
+        return False
+    due = _moment(state, "due")
+    return due is None or due <= now
+
+
+def _moment(state: Mapping[str, Any], name: str) -> datetime | None:
+    value = state.get(name)
+    return datetime.fromisoformat(value).astimezone(UTC) if value else None
+
+
+def _data(article: Article, known: Sequence[Marks]) -> dict[str, Any]:
+    """As it stands on the shelf: JSON."""
+    told = article.model_dump(mode="json", exclude_defaults=True)
+    return {"article": told, "marks": [[one.key, one.link, one.title, one.day] for one in known]}
+
+
+def _ref(one: Told, mark: Marks, taken: set[str]) -> str:
+    """Minted once: the item's address as it was first told, for people to recognise."""
+    wanted = one.article.url or one.key or mark.title or short_hash(json.dumps(_data(one.article, [mark])))
+    wanted = wanted[:400]
+    if wanted not in taken:
+        return wanted
+    digest = hashlib.sha256(f"{one.key} {mark.named} {one.article.title}".encode()).hexdigest()
+    return next(ref for size in range(6, 65) if (ref := f"{wanted}#{digest[:size]}") not in taken or size == 64)
+
+
+def _backlog(new: Sequence[tuple[Told, Marks]], now: datetime, backfill: int) -> set[int]:
+    """What stood there already, but for the newest `backfill` and what is yet to come out."""
+    earliest = datetime.min.replace(tzinfo=UTC)
+    out = [one for one, _ in new if (one.article.published or earliest) <= now]
+    out.sort(key=lambda one: one.article.published or earliest, reverse=True)
+    return {id(one) for one in out[backfill:]}
+
+
+def _groups(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """A key for each address whose item names its translations, the same for all that name one another."""
+    parent: dict[str, str] = {}
+
+    def root(link: str) -> str:
+        while parent.setdefault(link, link) != link:
+            parent[link] = parent[parent[link]]
+            link = parent[link]
+        return link
+
+    for entry in entries.values():
+        article = entry.data["article"]
+        links = [plain_link(url) for url in (article.get("url", ""), *article.get("translations", {}).values())]
+        if len(links) > 1 and links[0]:
+            for link in filter(None, links[1:]):
+                one, other = sorted((root(links[0]), root(link)))
+                parent[other] = one
+    return {link: root(link) for link in parent}
+
+
+def _habit(days: Sequence[datetime]) -> timedelta:
+    """How long nothing new is no sign of trouble: thrice the longest of its last usual gaps, two days or more."""
+    recent = days[-30:]
+    gaps = sorted(later - earlier for earlier, later in pairwise(recent))
+    if len(gaps) < 5:
+        return timedelta(days=90)
+    return max(3 * gaps[int(len(gaps) * 0.9)], timedelta(days=2))
