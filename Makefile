@@ -48,7 +48,7 @@ test: lint types ## lint, types, import contracts and the suite
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-all: test ## the same, then what takes longer
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow --no-loadscope-reorder --durations=25 $(ARGS)
 
 lint: $(VENV)/.dev-installed ## style and import contracts
 	$(BIN)/ruff check .
