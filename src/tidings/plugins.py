@@ -14,6 +14,7 @@ from types import ModuleType
 SOURCES = {
     "folder": "tidings.sources.folder",
     "feed": "tidings.sources.feed",
+    "push": "tidings.sources.push",
 }
 CHANNELS = {
     "webhook": "tidings.channels.webhook",

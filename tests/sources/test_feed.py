@@ -38,6 +38,9 @@ class MemoryShelf:
     def entries(self, since: int = 0) -> tuple[Entry, ...]:
         return tuple(entry for _, (version, entry) in sorted(self.kept.items()) if version > since)
 
+    def entry(self, ref: str) -> Entry | None:
+        return self.kept[ref][1] if ref in self.kept else None
+
     def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
         if version != self._version:
             return False

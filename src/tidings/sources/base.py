@@ -26,6 +26,9 @@ class Shelf(Protocol):
     def entries(self, since: int = 0) -> tuple[Entry, ...]:
         """Those that changed after version `since`, by ref."""
 
+    def entry(self, ref: str) -> Entry | None:
+        """One of them."""
+
     def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
         """Store the state, and the entries given. False, and nothing stored, if somebody kept anything since."""
 
@@ -44,6 +47,10 @@ class NoShelf:
     def entries(self, since: int = 0) -> tuple[Entry, ...]:
         """None."""
         return ()
+
+    def entry(self, ref: str) -> Entry | None:
+        """None."""
+        return None
 
     def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
         """Cannot."""

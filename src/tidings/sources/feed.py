@@ -12,7 +12,8 @@ from tidings.sources.article import Article
 from tidings.sources.asking import SourceError, ask
 from tidings.sources.base import SourceContext
 from tidings.sources.feed_reading import FeedError, FeedItem, read_apart
-from tidings.sources.website import Brought, Told, WebsiteSettings, WebSource
+from tidings.sources.shelved import Told
+from tidings.sources.website import Brought, WebsiteSettings, WebSource
 
 _ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.8, */*;q=0.5"
 

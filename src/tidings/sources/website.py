@@ -11,43 +11,29 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-import regex
 from pydantic import Field, field_validator
 
-from tidings.config.adapters import SourceSettings
-from tidings.config.types import Bool, Duration, Int, Language, Line, Name, Url
+from tidings.config.types import Bool, Duration, Int, Url
 from tidings.model.problem import Problem
 from tidings.model.shelf import Entry
 from tidings.net import GuardedSession
-from tidings.sources.article import Article, short_hash, tell
+from tidings.sources.article import Article, short_hash
 from tidings.sources.asking import SourceError
-from tidings.sources.base import Fetched, Found, SourceContext, SourceHealth, Sweep
-from tidings.sources.identity import Marks, marks, plain_link, recognise
+from tidings.sources.base import Fetched, SourceContext, SourceHealth, Sweep
+from tidings.sources.identity import Marks, marks, recognise
+from tidings.sources.shelved import ShelvedSettings, ShelvedSource, Told, again, data_of, swept
 
 _DAY = timedelta(days=1)
 FLOOD = 10
 """More old items than this at once are no news: a site was rebuilt, or opened its archive."""
 _OLD = timedelta(days=2)
 
-_Telling = dict[str, tuple[Found | None, list[Problem]]]
-"""Each entry as an item of ours, or what is wrong with it."""
 
-
-class WebsiteSettings(SourceSettings):
+class WebsiteSettings(ShelvedSettings):
     """Common to the sources on the network."""
 
     url: Url = Field(description="Where it is.")
-    language: Language | None = Field(default=None, description="Of all its items; default: what each says of itself.")
-    kind: Line = Field(default="story", description="Of all its items that say none themselves.")
     every: Duration = Field(default=timedelta(minutes=15), description="How often it is asked; a minute at the least.")
-    story: Line | None = Field(
-        default=None,
-        description="Which items are translations of one another: a regular expression whose first group, found in an "
-        "item's address, is the same in each of them, such as `/news/(\\d+)-`.",
-    )
-    topics: Mapping[str, Name] = Field(
-        default_factory=dict, description="Its words for topics, and ours: {Education: sdg-4}."
-    )
     backfill: Int = Field(
         default=0,
         ge=0,
@@ -64,26 +50,6 @@ class WebsiteSettings(SourceSettings):
             raise ValueError("a website is asked once a minute at the most; write 1m or more")
         return value
 
-    @field_validator("story")
-    @classmethod
-    def _has_a_group(cls, value: str | None) -> str | None:
-        if value:
-            try:
-                groups = regex.compile(value).groups
-            except regex.error as error:
-                raise ValueError(f"{value!r} is no regular expression ({error})") from None
-            if not groups:
-                raise ValueError(f"{value!r} has no group; put what all translations share in brackets: /news/(\\d+)-")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One item as the website told it, with the id that it gives it."""
-
-    key: str
-    article: Article
-
 
 @dataclass(slots=True)
 class Brought:
@@ -95,31 +61,19 @@ class Brought:
     remark: str = ""
 
 
-class WebSource(ABC):
-    """A source whose items stand on its shelf; a subclass brings them."""
+class WebSource(ShelvedSource, ABC):
+    """A source that asks a website; a subclass says how."""
 
     def __init__(self, settings: WebsiteSettings, context: SourceContext) -> None:
+        super().__init__(settings, context)
         self.settings = settings
-        self.context = context
         self.session = GuardedSession(allow_private=settings.allow_private)
-        self._version = 0
-        self._entries: dict[str, Entry] = {}
-        self._told: _Telling = {}
 
     @abstractmethod
     def bring(self, state: Mapping[str, Any]) -> Brought:
         """Ask the website. `state` is what the last asking remembered. Raises SourceError."""
 
     # -- the port -----------------------------------------------------------------------------------------------------
-
-    def watch_paths(self) -> tuple[()]:
-        """Nothing here tells of changes by itself."""
-        return ()
-
-    def sweep(self, now: datetime) -> Sweep:
-        """What stands on the shelf; asks nobody."""
-        self._look()
-        return _swept(self._told)
 
     def fetch(self, now: datetime, *, force: bool = False) -> Fetched:
         """Ask if it is due, and put what is new onto the shelf."""
@@ -139,7 +93,7 @@ class WebSource(ABC):
             brought = self.bring(state)
         except SourceError as error:
             return self._failed(version, state, now, error)
-        self._look()
+        self.look()
         first = "begun" not in state
         changed, new, remark = self._sorted_in(brought, state, now)
         due = now + max(self.settings.every, brought.fresh_for)
@@ -160,16 +114,16 @@ class WebSource(ABC):
             mark = marks(one.key, one.article.url, one.article.title, one.article.published)
             ref = _ref(one, mark, taken)
             taken.add(ref)
-            entries[ref] = Entry(ref, _data(one.article, [mark]), now)
-        return _swept(self._tell(entries))
+            entries[ref] = Entry(ref, data_of(one.article, [mark]), now)
+        return swept(self.tell(entries))
 
     def health(self, now: datetime) -> SourceHealth:
         """As the shelf has it."""
-        self._look()
+        self.look()
         state = self.context.shelf.state()
         days = sorted(
             one.published
-            for one, _ in self._told.values()
+            for one, _ in self.told.values()
             if one is not None and one.published is not None and one.published <= now
         )
         newest = days[-1] if days else None
@@ -186,45 +140,11 @@ class WebSource(ABC):
         """End what is on the wire."""
         self.session.abort()
 
-    # -- the shelf ----------------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        """Take up what changed on the shelf, also by another process."""
-        version = self.context.shelf.version()
-        if version == self._version:
-            return
-        for entry in self.context.shelf.entries(self._version):
-            self._entries[entry.ref] = entry
-        self._version = version
-        self._told = self._tell(self._entries)
-
-    def _tell(self, entries: Mapping[str, Entry]) -> _Telling:
-        groups = _groups(entries)
-        told = {}
-        for ref, entry in sorted(entries.items()):
-            if not entry.gone:
-                article = Article.model_validate(entry.data["article"])
-                told[ref] = tell(article, entry, self.settings, self.context, self._story(article, groups))
-        return told
-
-    def _story(self, article: Article, groups: Mapping[str, str]) -> str | None:
-        """The key of its story: as it says itself, by the source's rule, or by its links to its translations."""
-        if article.story:
-            return article.story
-        if self.settings.story:
-            try:
-                match = regex.search(self.settings.story, article.url, timeout=0.2)
-            except TimeoutError:
-                match = None
-            if match and match[1]:
-                return str(match[1])
-        return groups.get(plain_link(article.url))
-
     def _sorted_in(self, brought: Brought, state: Mapping[str, Any], now: datetime) -> tuple[list[Entry], int, str]:
         """Entries to keep, how many of them are new, and what a person should hear."""
         items = brought.items or ()
         told = [marks(one.key, one.article.url, one.article.title, one.article.published) for one in items]
-        known = {ref: [Marks(*each) for each in entry.data["marks"]] for ref, entry in self._entries.items()}
+        known = {ref: [Marks(*each) for each in entry.data["marks"]] for ref, entry in self.entries.items()}
         refs = recognise(told, known)
         changed: list[Entry] = []
         new: list[tuple[Told, Marks]] = []
@@ -232,7 +152,7 @@ class WebSource(ABC):
             if ref is None:
                 new.append((one, mark))
                 continue
-            entry = self._again(self._entries[ref], one.article, mark)
+            entry = again(self.entries[ref], _dated(one.article, self.entries[ref]), mark)
             if entry is not None:
                 changed.append(entry)
         since = _moment(state, "fetched")
@@ -240,11 +160,11 @@ class WebSource(ABC):
         backlog = (
             _backlog(new, now, self.settings.backfill) if "begun" not in state else old if len(old) > FLOOD else {}
         )
-        taken = set(self._entries)
+        taken = set(self.entries)
         for one, mark in new:
             ref = _ref(one, mark, taken)
             taken.add(ref)
-            changed.append(Entry(ref, _data(one.article, [mark]), now, backlog=id(one) in backlog))
+            changed.append(Entry(ref, data_of(one.article, [mark]), now, backlog=id(one) in backlog))
         remark = ""
         if since and len(old) > FLOOD:
             remark = (
@@ -252,17 +172,6 @@ class WebSource(ABC):
                 " They are on pages and in feeds, and no edition takes them. A rebuilt site does this."
             )
         return changed, len(new), remark
-
-    def _again(self, entry: Entry, article: Article, mark: Marks) -> Entry | None:
-        """The entry with what is told of it now; None if nothing is new. Its first date stays, for dates get bumped."""
-        before = Article.model_validate(entry.data["article"])
-        dates = [one for one in (before.published, article.published) if one is not None]
-        article = article.model_copy(update={"published": min(dates, default=None)})
-        former = [Marks(*each) for each in entry.data["marks"]]
-        if mark not in former:
-            former = [*former, mark][-10:]
-        data = _data(article, former)
-        return None if data == entry.data and not entry.gone else Entry(entry.ref, data, entry.seen, entry.backlog)
 
     def _failed(self, version: int, state: dict[str, Any], now: datetime, error: SourceError) -> Fetched:
         """Later each time, a day at the most; what stands on the shelf stays."""
@@ -281,11 +190,11 @@ class WebSource(ABC):
         return Fetched(True, None if error.gone else due, problem=str(error))
 
 
-def _swept(told: _Telling) -> Sweep:
-    found = [one for one, _ in told.values() if one is not None]
-    problems = [problem for _, some in told.values() for problem in some]
-    aside = [ref for ref, (one, _) in told.items() if one is None]
-    return Sweep(tuple(found), tuple(problems), tuple(aside))
+def _dated(article: Article, entry: Entry) -> Article:
+    """With the earliest date that it ever had: dates get bumped, and nothing is new by that."""
+    before = Article.model_validate(entry.data["article"])
+    dates = [one for one in (before.published, article.published) if one is not None]
+    return article.model_copy(update={"published": min(dates, default=None)})
 
 
 def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
@@ -300,15 +209,9 @@ def _moment(state: Mapping[str, Any], name: str) -> datetime | None:
     return datetime.fromisoformat(value).astimezone(UTC) if value else None
 
 
-def _data(article: Article, known: Sequence[Marks]) -> dict[str, Any]:
-    """As it stands on the shelf: JSON."""
-    told = article.model_dump(mode="json", exclude_defaults=True)
-    return {"article": told, "marks": [[one.key, one.link, one.title, one.day] for one in known]}
-
-
 def _ref(one: Told, mark: Marks, taken: set[str]) -> str:
     """Minted once: the item's address as it was first told, for people to recognise."""
-    wanted = one.article.url or one.key or mark.title or short_hash(json.dumps(_data(one.article, [mark])))
+    wanted = one.article.url or one.key or mark.title or short_hash(json.dumps(data_of(one.article, [mark])))
     wanted = wanted[:400]
     if wanted not in taken:
         return wanted
@@ -322,26 +225,6 @@ def _backlog(new: Sequence[tuple[Told, Marks]], now: datetime, backfill: int) ->
     out = [one for one, _ in new if (one.article.published or earliest) <= now]
     out.sort(key=lambda one: one.article.published or earliest, reverse=True)
     return {id(one) for one in out[backfill:]}
-
-
-def _groups(entries: Mapping[str, Entry]) -> dict[str, str]:
-    """A key for each address whose item names its translations, the same for all that name one another."""
-    parent: dict[str, str] = {}
-
-    def root(link: str) -> str:
-        while parent.setdefault(link, link) != link:
-            parent[link] = parent[parent[link]]
-            link = parent[link]
-        return link
-
-    for entry in entries.values():
-        article = entry.data["article"]
-        links = [plain_link(url) for url in (article.get("url", ""), *article.get("translations", {}).values())]
-        if len(links) > 1 and links[0]:
-            for link in filter(None, links[1:]):
-                one, other = sorted((root(links[0]), root(link)))
-                parent[other] = one
-    return {link: root(link) for link in parent}
 
 
 def _habit(days: Sequence[datetime]) -> timedelta:

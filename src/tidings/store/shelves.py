@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from tidings.model.shelf import Entry
 from tidings.store import schema as t
@@ -34,10 +34,18 @@ class StoredShelf:
     def entries(self, since: int = 0) -> tuple[Entry, ...]:
         """By ref; only those that changed after version `since`."""
         e = t.shelf_entries.c
-        query = select(e.ref, e.data, e.seen, e.backlog, e.gone)
-        query = query.where(e.source == self._source, e.version > since).order_by(e.ref)
+        return self._entries(e.version > since)
+
+    def entry(self, ref: str) -> Entry | None:
+        """None where it is not known."""
+        return next(iter(self._entries(t.shelf_entries.c.ref == ref)), None)
+
+    def _entries(self, wanted: ColumnElement[bool]) -> tuple[Entry, ...]:
+        e = t.shelf_entries.c
+        query = select(e.ref, e.data, e.seen, e.backlog, e.gone).where(e.source == self._source, wanted)
         with self._store.read() as connection:
-            return tuple(Entry(row.ref, row.data, row.seen, row.backlog, row.gone) for row in connection.execute(query))
+            rows = connection.execute(query.order_by(e.ref))
+            return tuple(Entry(row.ref, row.data, row.seen, row.backlog, row.gone) for row in rows)
 
     def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
         """In one transaction; of two processes that fetched at once, one keeps what it found."""

@@ -1,4 +1,4 @@
-"""The readers' side in JSON, for a site or an app of one's own: lists, joining, confirming, choosing, leaving."""
+"""The API in JSON: the readers' side for a site or an app of one's own; and items, pushed by a CMS."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tidings.render.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store import consent, requests, subscribers
 from tidings.web.forms import client
+from tidings.web.items import Capped, items_router
 from tidings.web.join import kept
 from tidings.web.preferences import save
 
@@ -86,15 +87,19 @@ def _real_now() -> datetime:
 def api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> FastAPI:
     """To be mounted at /api. Its description stands at /api/openapi.json."""
     app = FastAPI(
-        title="Tidings: readers",
+        title="Tidings",
         version="1",
-        description="Joining, choosing and leaving the newsroom's lists. Tokens are those of the links in its mails.",
+        description="Readers: joining, choosing and leaving the newsroom's lists; tokens are those of the links in its "
+        "mails. Items: a CMS pushes them, with the token of its source.",
         servers=[{"url": "/api"}],
         root_path_in_servers=False,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
+
+    app.add_middleware(Capped)
+    app.include_router(items_router(runtime))
 
     @app.exception_handler(SQLAlchemyError)
     def busy(request: Request, error: Exception) -> Response:

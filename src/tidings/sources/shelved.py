@@ -1,0 +1,157 @@
+"""What every source that keeps its items on a shelf has in common: how it tells them, and what it keeps of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import regex
+from pydantic import Field, field_validator
+
+from tidings.config.adapters import SourceSettings
+from tidings.config.types import Language, Line, Name
+from tidings.model.problem import Problem
+from tidings.model.shelf import Entry
+from tidings.sources.article import Article, tell
+from tidings.sources.base import Found, SourceContext, Sweep
+from tidings.sources.identity import Marks, plain_link
+
+Telling = dict[str, tuple[Found | None, list[Problem]]]
+"""Each entry as an item of ours, or what is wrong with it."""
+
+
+class ShelvedSettings(SourceSettings):
+    """Common to the sources that are told their items, by asking or by being pushed to."""
+
+    language: Language | None = Field(default=None, description="Of all its items; default: what each says of itself.")
+    kind: Line = Field(default="story", description="Of all its items that say none themselves.")
+    story: Line | None = Field(
+        default=None,
+        description="Which items are translations of one another: a regular expression whose first group, found in an "
+        "item's address, is the same in each of them, such as `/news/(\\d+)-`.",
+    )
+    topics: Mapping[str, Name] = Field(
+        default_factory=dict, description="Its words for topics, and ours: {Education: sdg-4}."
+    )
+
+    @field_validator("story")
+    @classmethod
+    def _has_a_group(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                groups = regex.compile(value).groups
+            except regex.error as error:
+                raise ValueError(f"{value!r} is no regular expression ({error})") from None
+            if not groups:
+                raise ValueError(f"{value!r} has no group; put what all translations share in brackets: /news/(\\d+)-")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One item as the website told it, with the id that it gives it."""
+
+    key: str
+    article: Article
+
+
+class ShelvedSource:
+    """A source whose items stand on its shelf."""
+
+    def __init__(self, settings: ShelvedSettings, context: SourceContext) -> None:
+        self.context = context
+        self._telling = settings
+        self._version = 0
+        self._looking = threading.Lock()
+        self.entries: Mapping[str, Entry] = {}
+        """As they stood at the last look; never changed in place, for several threads read them."""
+        self.told: Telling = {}
+
+    def watch_paths(self) -> tuple[()]:
+        """Nothing here tells of changes by itself."""
+        return ()
+
+    def sweep(self, now: datetime) -> Sweep:
+        """What stands on the shelf; asks nobody."""
+        self.look()
+        return swept(self.told)
+
+    def look(self) -> None:
+        """Take up what changed on the shelf, also by another process."""
+        with self._looking:
+            version = self.context.shelf.version()
+            if version == self._version:
+                return
+            changed = {entry.ref: entry for entry in self.context.shelf.entries(self._version)}
+            self.entries = {**self.entries, **changed}
+            self.told = self.tell(self.entries)
+            self._version = version
+
+    def tell(self, entries: Mapping[str, Entry]) -> Telling:
+        """Each entry that is not gone."""
+        groups = _groups(entries)
+        told = {}
+        for ref, entry in sorted(entries.items()):
+            if not entry.gone:
+                article = Article.model_validate(entry.data["article"])
+                told[ref] = tell(article, entry, self._telling, self.context, self._story(article, groups))
+        return told
+
+    def _story(self, article: Article, groups: Mapping[str, str]) -> str | None:
+        """The key of its story: as it says itself, by the source's rule, or by its links to its translations."""
+        if article.story:
+            return article.story
+        if self._telling.story:
+            try:
+                match = regex.search(self._telling.story, article.url, timeout=0.2)
+            except TimeoutError:
+                match = None
+            if match and match[1]:
+                return str(match[1])
+        return groups.get(plain_link(article.url))
+
+
+def swept(told: Telling) -> Sweep:
+    """All of it, as the port has it."""
+    found = [one for one, _ in told.values() if one is not None]
+    problems = [problem for _, some in told.values() for problem in some]
+    aside = [ref for ref, (one, _) in told.items() if one is None]
+    return Sweep(tuple(found), tuple(problems), tuple(aside))
+
+
+def again(entry: Entry, article: Article, mark: Marks) -> Entry | None:
+    """The entry with what is told of it now; None if nothing is new."""
+    former = [Marks(*each) for each in entry.data["marks"]]
+    if mark not in former:
+        former = [*former, mark][-10:]
+    data = data_of(article, former)
+    return None if data == entry.data and not entry.gone else Entry(entry.ref, data, entry.seen, entry.backlog)
+
+
+def data_of(article: Article, known: Sequence[Marks]) -> dict[str, Any]:
+    """As it stands on the shelf: JSON."""
+    told = article.model_dump(mode="json", exclude_defaults=True)
+    return {"article": told, "marks": [[one.key, one.link, one.title, one.day] for one in known]}
+
+
+def _groups(entries: Mapping[str, Entry]) -> dict[str, str]:
+    """A key for each address whose item names its translations, the same for all that name one another."""
+    parent: dict[str, str] = {}
+
+    def root(link: str) -> str:
+        while parent.setdefault(link, link) != link:
+            parent[link] = parent[parent[link]]
+            link = parent[link]
+        return link
+
+    for entry in entries.values():
+        article = entry.data["article"]
+        links = [plain_link(url) for url in (article.get("url", ""), *article.get("translations", {}).values())]
+        if len(links) > 1 and links[0]:
+            for link in filter(None, links[1:]):
+                one, other = sorted((root(links[0]), root(link)))
+                parent[other] = one
+    return {link: root(link) for link in parent}

@@ -1,0 +1,134 @@
+"""Items pushed by a CMS: put, put again, withdrawn. Every request shows the token of a source of `type: push`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidings.runtime.newsroom import Runtime
+from tidings.sources import push
+from tidings.sources.article import Article
+from tidings.sources.text import clean
+from tidings.store.shelves import StoredShelf
+
+MOST = 2_000_000
+"""Bytes of a request: an item of the greatest size, in any encoding of JSON."""
+
+
+def _whole(key: str) -> str:
+    if clean(key) != key or not key.isprintable():
+        raise ValueError("an id is of characters that can be seen")
+    return key
+
+
+_Id = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_whole)]
+Key = Annotated[_Id, Path(description="The id of the item in your system.")]
+_bearer = HTTPBearer(auto_error=False, description="The `token` of the source in tidings.yaml.")
+
+
+class Pushed(Article):
+    """An item with the id that it has in the system that pushes it: the same id is the same item, for ever."""
+
+    id: _Id
+
+
+class Taken(BaseModel):
+    """What was done. The item is on pages and in feeds after the next sweep, half a minute later at the most."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    status: Literal["created", "changed", "unchanged", "withdrawn"]
+
+
+class Refusal(BaseModel):
+    """Why it was not done."""
+
+    detail: str
+
+
+_REFUSED: dict[int | str, dict[str, object]] = {401: {"model": Refusal}, 413: {"description": "Larger than 2 MB."}}
+
+
+def items_router(runtime: Runtime) -> APIRouter:
+    """Part of the API at /api."""
+    router = APIRouter(tags=["items"])
+
+    def shelf(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> StoredShelf:
+        found = None
+        for name, settings in runtime.newsroom.sources.items():
+            # All are looked at, so that the time tells nothing.
+            if isinstance(settings, push.Settings) and given and push.holds(settings, given.credentials):
+                found = name
+        if found is None:
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HTTPException(401, "This token opens no source of `type: push`.", headers=headers)
+        return StoredShelf(runtime.store, found)
+
+    opened = Depends(shelf)
+
+    def take(shelf: StoredShelf, key: str, article: Article, response: Response) -> Taken:
+        if not (article.title.strip() or article.html.strip() or article.summary.strip()):
+            raise HTTPException(
+                422, [{"loc": ["body", "title"], "msg": "an item needs a title or a text", "type": "missing"}]
+            )
+        status = push.put(shelf, key, article, runtime.now())
+        response.status_code = 201 if status == "created" else 200
+        return Taken(id=key, status=status)
+
+    @router.post("/items", responses={201: {"model": Taken}, **_REFUSED})
+    def post(item: Pushed, response: Response, shelf: StoredShelf = opened) -> Taken:
+        """Take an item in, or what is told anew of it. Twice the same changes nothing."""
+        article = Article.model_validate(item.model_dump(exclude={"id"}))
+        return take(shelf, item.id, article, response)
+
+    @router.put("/items/{key:path}", responses={201: {"model": Taken}, **_REFUSED})
+    def put(key: Key, item: Article, response: Response, shelf: StoredShelf = opened) -> Taken:
+        """The same, with the id in the address."""
+        return take(shelf, key, item, response)
+
+    @router.delete("/items/{key:path}", responses={404: {"model": Refusal}, **_REFUSED})
+    def delete(
+        key: Key,
+        shelf: StoredShelf = opened,
+        reason: Annotated[str, Query(max_length=2_000, description="Readers see it.")] = "",
+    ) -> Taken:
+        """Withdraw an item: it leaves pages and feeds, and posts of it are taken down where that can be done."""
+        said = " ".join(reason.split()) or "It was withdrawn by its publisher."
+        if not push.withdraw(shelf, key, said, runtime.now()):
+            raise HTTPException(404, "There is no such item.")
+        return Taken(id=key, status="withdrawn")
+
+    return router
+
+
+class Capped:
+    """Refuses requests of more than `MOST` bytes before they are read into memory. Plain ASGI."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        said = dict(scope["headers"]).get(b"content-length", b"0")
+        if not said.isdigit() or int(said) > MOST:
+            await Response("This is more than an item can hold.", 413)(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MOST:
+                raise HTTPException(413, "This is more than an item can hold.")
+            return message
+
+        await self._app(scope, counted, send)
