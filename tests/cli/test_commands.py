@@ -30,7 +30,7 @@ LEDGER = {
 COMMANDS = (
     "init", "check", "plan", "preview", "test", "run", "tick", "send", "release", "cancel", "recompose", "resolve",
     "build", "subscribers", "ledger", "explain", "status", "schema", "demo", "sweep", "backup", "restore", "upgrade",
-    "rehearse", "pause", "resume",
+    "rehearse", "pause", "resume", "sources",
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def findings(health: Health, aside: Sequence[Aside], show: Callable[[datetime], 
         *_of_services(health, show),
         *_of_sending(health, show),
         *(_of_held(one) for one in health.vitals.held),
-        *_of_content(health, aside),
+        *_of_content(health, aside, show),
     ]
 
 
@@ -152,7 +152,7 @@ def _of_held(edition: Edition) -> Finding:
     return Finding("held", f"Edition {name} is held: {'; '.join(hold.detail for hold in edition.holds)}", mend)
 
 
-def _of_content(health: Health, aside: Sequence[Aside]) -> Iterator[Finding]:
+def _of_content(health: Health, aside: Sequence[Aside], show: Callable[[datetime], str]) -> Iterator[Finding]:
     tick = health.tick
     if tick is not None:
         for name, reason in tick.unread.items():
@@ -162,5 +162,14 @@ def _of_content(health: Health, aside: Sequence[Aside]) -> Iterator[Finding]:
         if tick.unpublished:
             text = f"Pages and feeds stay as they are: {tick.unpublished.splitlines()[0]}"
             yield Finding("unpublished", text, "mend the template, then tidings build")
+    for name, source in health.sources.items():
+        if source.problem:
+            since = f" since {show(source.failing_since)}" if source.failing_since else ""
+            again = f"asked again {show(source.due)}" if source.due else "not asked any more"
+            text = f"The source {name} cannot be read{since}, {again}: {source.problem}"
+            yield Finding("source", text, f"tidings sources try {name}")
+        elif source.silent and source.newest is not None:
+            text = f"The source {name} told nothing new since {show(source.newest)}, much longer than its habit."
+            yield Finding("source_silent", text, f"tidings sources try {name} shows what it tells")
     for one in aside:
         yield Finding("set_aside", f"An item is set aside: {one.problem}", "mend the file; tidings check looks again")

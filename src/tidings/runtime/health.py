@@ -14,6 +14,7 @@ from tidings.config.schedule import Schedule
 from tidings.model.cadence import OnNew, OnRequest, due
 from tidings.model.sender import Health as SenderHealth
 from tidings.runtime.newsroom import Runtime
+from tidings.sources.base import Fetching, SourceHealth
 from tidings.store import claims, clock, pulse, restored, schedules, senders, vitals
 from tidings.store.journal import open_journal
 from tidings.store.pauses import paused_schedule
@@ -50,6 +51,8 @@ class Health:
     disks: Mapping[str, Disk]
     """`newsroom`, and `store` where that is a file."""
     store_bytes: int
+    sources: Mapping[str, SourceHealth]
+    """Of those on the network."""
 
     @property
     def stalled(self) -> dict[str, str]:
@@ -97,6 +100,7 @@ def look(runtime: Runtime, real_now: datetime) -> Health:
         overdue=overdue,
         disks=_disks(newsroom.root, runtime.store.path),
         store_bytes=size,
+        sources={name: one.health(now) for name, one in runtime.sources.items() if isinstance(one, Fetching)},
     )
 
 

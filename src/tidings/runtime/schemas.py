@@ -65,6 +65,9 @@ _MAYBE = {"type": ["string", "null"]}
 _YES_NO = {"type": "boolean"}
 _COUNTS = {"type": "object", "additionalProperties": _NUMBER}
 
+_FETCHED = {"type": "object", "additionalProperties": _object(new=_NUMBER, changed=_NUMBER, problem=_TEXT)}
+"""What each source on the network brought."""
+
 _OUTPUT: dict[str, dict[str, Any]] = {
     "check": _object(
         ok={"type": "boolean"},
@@ -115,7 +118,41 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         unpublished=_TEXT,
         told=_NUMBER,
         restored=_TEXT,
+        sources=_FETCHED,
     ),
+    "sources list": _list(
+        _object(
+            source=_TEXT,
+            type=_TEXT,
+            items=_NUMBER,
+            fetched=_MAYBE,
+            newest=_MAYBE,
+            due=_MAYBE,
+            problem=_TEXT,
+            failing_since=_MAYBE,
+            silent=_YES_NO,
+        )
+    ),
+    "sources try": _object(
+        items=_list(
+            _object(
+                ref=_TEXT,
+                title=_TEXT,
+                language=_TEXT,
+                kind=_TEXT,
+                story=_MAYBE,
+                published=_MAYBE,
+                topics=_list(_TEXT),
+                url=_MAYBE,
+                summary=_TEXT,
+                characters=_NUMBER,
+                images=_list(_object(src=_TEXT, alt=_TEXT)),
+            )
+        ),
+        problems=_list(_TEXT),
+        readable=_YES_NO,
+    ),
+    "sources sync": _object(sources=_FETCHED, items=_object(new=_NUMBER, changed=_NUMBER, gone=_NUMBER)),
     "rehearse": _object(
         **{"from": _MOMENT, "to": _MOMENT},
         clock_set_back_from=_MAYBE,
@@ -259,7 +296,9 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         services=_list(_object(owner=_TEXT, alive=_YES_NO, started=_MOMENT, beat=_MOMENT, only_pages=_YES_NO)),
         stalled={"type": "object", "additionalProperties": _TEXT},
         senders=_list(_object(sender=_TEXT, up=_YES_NO, failures=_NUMBER, reason=_TEXT, down_until=_MAYBE)),
-        sources=_list(_object(source=_TEXT, read=_MAYBE, problem=_TEXT)),
+        sources=_list(
+            _object(source=_TEXT, read=_MAYBE, problem=_TEXT, fetched=_MAYBE, newest=_MAYBE, due=_MAYBE, silent=_YES_NO)
+        ),
         disks={"type": "object", "additionalProperties": _object(free=_NUMBER, total=_NUMBER)},
         store_bytes=_NUMBER,
         restored={

@@ -16,6 +16,7 @@ from tidings.runtime.findings import findings
 from tidings.runtime.health import Health, look
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import plan
+from tidings.sources.base import SourceHealth
 from tidings.store import migrate, pauses, restored, subscribers
 from tidings.store.items import count_items, load_aside
 
@@ -63,6 +64,14 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     return found | _of_health(runtime, health)
 
 
+def _of_source(health: SourceHealth | None) -> dict[str, Any]:
+    """What a source on the network adds: its own problem, and when it is asked."""
+    if health is None:
+        return {}
+    said = {"problem": health.problem} if health.problem else {}
+    return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.silent} | said
+
+
 def _of_health(runtime: Runtime, health: Health) -> dict[str, Any]:
     vitals, tick = health.vitals, health.tick
     return {
@@ -99,6 +108,7 @@ def _of_health(runtime: Runtime, health: Health) -> dict[str, Any]:
                 "read": tick.read.get(name) if tick else None,
                 "problem": tick.unread.get(name, "") if tick else "",
             }
+            | _of_source(health.sources.get(name))
             for name in runtime.newsroom.sources
         ],
         "disks": {name: {"free": disk.free, "total": disk.total} for name, disk in health.disks.items()},

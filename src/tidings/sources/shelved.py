@@ -19,8 +19,8 @@ from tidings.sources.article import Article, tell
 from tidings.sources.base import Found, SourceContext, Sweep
 from tidings.sources.identity import Marks, plain_link
 
-Telling = dict[str, tuple[Found | None, list[Problem]]]
-"""Each entry as an item of ours, or what is wrong with it."""
+One = tuple[Found | None, list[Problem]]
+"""An entry as an item of ours, or what is wrong with it."""
 
 
 class ShelvedSettings(SourceSettings):
@@ -68,58 +68,66 @@ class ShelvedSource:
         self._looking = threading.Lock()
         self.entries: Mapping[str, Entry] = {}
         """As they stood at the last look; never changed in place, for several threads read them."""
-        self.told: Telling = {}
+        self._swept: tuple[Mapping[str, Entry], Sweep] | None = None
+        self._told: dict[str, tuple[Entry, str | None, One]] = {}
 
     def watch_paths(self) -> tuple[()]:
         """Nothing here tells of changes by itself."""
         return ()
 
     def sweep(self, now: datetime) -> Sweep:
-        """What stands on the shelf; asks nobody."""
+        """What stands on the shelf; asks nobody. Not for two threads at once."""
         self.look()
-        return swept(self.told)
+        entries = self.entries
+        if self._swept is None or self._swept[0] is not entries:
+            self._swept = entries, self.tell(entries)
+        return self._swept[1]
 
     def look(self) -> None:
         """Take up what changed on the shelf, also by another process."""
         with self._looking:
             version = self.context.shelf.version()
-            if version == self._version:
-                return
-            changed = {entry.ref: entry for entry in self.context.shelf.entries(self._version)}
-            self.entries = {**self.entries, **changed}
-            self.told = self.tell(self.entries)
-            self._version = version
+            if version != self._version:
+                changed = {entry.ref: entry for entry in self.context.shelf.entries(self._version)}
+                if changed:
+                    self.entries = {**self.entries, **changed}
+                self._version = version
 
-    def tell(self, entries: Mapping[str, Entry]) -> Telling:
-        """Each entry that is not gone."""
+    def tell(self, entries: Mapping[str, Entry]) -> Sweep:
+        """Each entry that is not gone, as an item of ours, or what is wrong with it; unchanged ones cost nothing."""
         groups = _groups(entries)
-        told = {}
+        told: dict[str, tuple[Entry, str | None, One]] = {}
         for ref, entry in sorted(entries.items()):
-            if not entry.gone:
+            if entry.gone:
+                continue
+            story = self._story(entry.data["article"], groups)
+            before = self._told.get(ref)
+            if before is not None and before[0] is entry and before[1] == story:
+                told[ref] = before
+            else:
                 article = Article.model_validate(entry.data["article"])
-                told[ref] = tell(article, entry, self._telling, self.context, self._story(article, groups))
-        return told
+                told[ref] = entry, story, tell(article, entry, self._telling, self.context, story)
+        self._told = told
+        ones = {ref: one for ref, (_, _, one) in told.items()}
+        return Sweep(
+            tuple(found for found, _ in ones.values() if found is not None),
+            tuple(problem for _, problems in ones.values() for problem in problems),
+            tuple(ref for ref, (found, _) in ones.items() if found is None),
+        )
 
-    def _story(self, article: Article, groups: Mapping[str, str]) -> str | None:
+    def _story(self, article: Mapping[str, Any], groups: Mapping[str, str]) -> str | None:
         """The key of its story: as it says itself, by the source's rule, or by its links to its translations."""
-        if article.story:
-            return article.story
+        url: str = article.get("url", "")
+        if article.get("story"):
+            return str(article["story"])
         if self._telling.story:
             try:
-                match = regex.search(self._telling.story, article.url, timeout=0.2)
+                match = regex.search(self._telling.story, url, timeout=0.2)
             except TimeoutError:
                 match = None
             if match and match[1]:
                 return str(match[1])
-        return groups.get(plain_link(article.url))
-
-
-def swept(told: Telling) -> Sweep:
-    """All of it, as the port has it."""
-    found = [one for one, _ in told.values() if one is not None]
-    problems = [problem for _, some in told.values() for problem in some]
-    aside = [ref for ref, (one, _) in told.items() if one is None]
-    return Sweep(tuple(found), tuple(problems), tuple(aside))
+        return groups.get(plain_link(url))
 
 
 def again(entry: Entry, article: Article, mark: Marks) -> Entry | None:

@@ -21,7 +21,7 @@ from tidings.sources.article import Article, short_hash
 from tidings.sources.asking import SourceError
 from tidings.sources.base import Fetched, SourceContext, SourceHealth, Sweep
 from tidings.sources.identity import Marks, marks, recognise
-from tidings.sources.shelved import ShelvedSettings, ShelvedSource, Told, again, data_of, swept
+from tidings.sources.shelved import ShelvedSettings, ShelvedSource, Told, again, data_of
 
 _DAY = timedelta(days=1)
 FLOOD = 10
@@ -115,17 +115,14 @@ class WebSource(ShelvedSource, ABC):
             ref = _ref(one, mark, taken)
             taken.add(ref)
             entries[ref] = Entry(ref, data_of(one.article, [mark]), now)
-        return swept(self.tell(entries))
+        return self.tell(entries)
 
     def health(self, now: datetime) -> SourceHealth:
         """As the shelf has it."""
         self.look()
         state = self.context.shelf.state()
-        days = sorted(
-            one.published
-            for one, _ in self.told.values()
-            if one is not None and one.published is not None and one.published <= now
-        )
+        dates = [one.data["article"].get("published") for one in self.entries.values()]
+        days = sorted(day for date in dates if date and (day := datetime.fromisoformat(date)) <= now)
         newest = days[-1] if days else None
         return SourceHealth(
             fetched=_moment(state, "fetched"),

@@ -1,0 +1,66 @@
+"""`tidings sources`: what a person sees of the websites that feed the newsroom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.acceptance.world import World
+from tests.cli.conftest import Run
+from tests.cli.shapes import misfits
+from tests.sources.site import Page, Story, Website, rss
+from tidings.runtime.schemas import schemas
+
+PAST = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def site(world: World) -> Iterator[Website]:
+    made = Website()
+    made.pages["/feed"] = Page(
+        rss([Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(days=n)) for n in range(3)], made.url)
+    )
+    main = (world.root / "tidings.yaml").read_text()
+    source = f"sources:\n  site: {{type: feed, url: {made.url}/feed, allow_private: true}}\n"
+    world.write("tidings.yaml", main + source)
+    yield made
+    made.close()
+
+
+def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None:
+    shown = run("sources", "try", "site").ok().out
+    assert "Story 2 of the site" in shown and "3 items." in shown
+    told = run("sources", "try", "site", "--json").ok().json
+    assert misfits(told, schemas()["sources try --json"]) == []
+    assert run("status", "--json").json["items"] == 0
+    site.pages["/feed"] = Page(b"", 500)
+    failed = run("sources", "try", "site")
+    assert failed.code == 1 and "500" in failed.err and "Traceback" not in failed.err
+    unknown = run("sources", "try", "sitte")
+    assert unknown.code == 2 and "there are" in unknown.err
+
+
+def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website, run: Run) -> None:
+    assert "3 new" in run("sources", "sync").ok().out
+    told = run("sources", "sync", "--json").ok().json
+    assert misfits(told, schemas()["sources sync --json"]) == [] and told["items"]["new"] == 0
+    (row,) = run("sources", "list", "--json").ok().json
+    assert misfits([row], schemas()["sources list --json"]) == []
+    assert (row["items"], row["problem"], row["newest"]) == (3, "", "2026-03-03T00:00:00Z")
+    site.pages["/feed"] = Page(b"", 503, {"Retry-After": "7200"})
+    failed = run("sources", "sync")
+    assert failed.code == 1 and "503" in failed.err
+    assert "fails since" in run("sources", "list").ok().out
+    found = run("status", "--json").json
+    assert "503" in found["sources"][0]["problem"]
+    assert any(one["what"] == "source" and "sources try site" in one["mend"] for one in found["wrong"])
+    assert misfits(found, schemas()["status --json"]) == []
+
+
+def test_tick_asks_what_is_due(site: Website, run: Run) -> None:
+    first = run("tick", "--json").ok().json
+    assert misfits(first, schemas()["tick --json"]) == []
+    assert first["sources"]["site"]["new"] == 3 and first["items"]["new"] == 3
+    assert run("tick", "--json").ok().json["sources"] == {}
