@@ -81,7 +81,7 @@ def _sending(found: dict[str, Any], runtime: Runtime) -> list[str]:
             until = show(one["down_until"], runtime)
             lines.append(f"Sender {one['sender']}: tried again at {until}, after {one['failures']} failures.")
     for one in found["sources"]:
-        moment = one.get("fetched", one["read"])
+        moment = one["fetched"] or one["read"]
         read = f"read {_ago(moment)}" if moment else "not read yet"
         lines.append(f"Source {one['source']}: {read}.")
     for name, counts in found["lists"].items():

@@ -29,32 +29,32 @@ def list_command(json: Json = False) -> None:
             return
         for row in rows:
             console.print(f"{row['source']} ({row['type']}): {row['items']} items", markup=False)
-            if "due" in row:
+            if row["fetched"] or row["due"]:
                 console.print(
                     f"  read {show(row['fetched'], runtime)}, newest item {show(row['newest'], runtime)}, "
                     f"asked again {show(row['due'], runtime)}",
                     markup=False,
                 )
-            if row.get("problem"):
+            if row["problem"]:
                 console.print(f"  fails since {show(row['failing_since'], runtime)}: {row['problem']}", markup=False)
-            elif row.get("silent"):
+            elif row["silent"]:
                 console.print("  nothing new for much longer than its habit", markup=False)
 
 
 def _row(runtime: Runtime, name: str) -> dict[str, Any]:
     source, settings = runtime.sources[name], runtime.newsroom.sources[name]
-    row: dict[str, Any] = {"source": name, "type": settings.type, "items": len(source.sweep(runtime.now()).found)}
-    if isinstance(source, Fetching):
-        health = source.health(runtime.now())
-        row |= {
-            "fetched": health.fetched,
-            "newest": health.newest,
-            "due": health.due,
-            "problem": health.problem,
-            "failing_since": health.failing_since,
-            "silent": health.silent,
-        }
-    return row
+    health = source.health(runtime.now()) if isinstance(source, Fetching) else None
+    return {
+        "source": name,
+        "type": settings.type,
+        "items": len(source.sweep(runtime.now()).found),
+        "fetched": health.fetched if health else None,
+        "newest": health.newest if health else None,
+        "due": health.due if health else None,
+        "problem": health.problem if health else "",
+        "failing_since": health.failing_since if health else None,
+        "silent": health.silent if health else False,
+    }
 
 
 @sources_app.command("try")

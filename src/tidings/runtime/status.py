@@ -67,7 +67,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
 def _of_source(health: SourceHealth | None) -> dict[str, Any]:
     """What a source on the network adds: its own problem, and when it is asked."""
     if health is None:
-        return {}
+        return {"fetched": None, "newest": None, "due": None, "silent": False}
     said = {"problem": health.problem} if health.problem else {}
     return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.silent} | said
 
