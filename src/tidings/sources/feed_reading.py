@@ -20,6 +20,8 @@ from typing import Any
 
 import feedparser
 
+from tidings.sources.text import clean
+
 MAX_ENTRIES = 2_000
 """Of one feed; the first of them, for feeds begin with the newest."""
 SECONDS = 20
@@ -134,7 +136,7 @@ def _xml_item(entry: Any, feed_language: str) -> FeedItem:
         "attachments": files,
         "translations": translations,
     }
-    return FeedItem(str(entry.get("id") or ""), _cut(article))
+    return FeedItem(clean(str(entry.get("id") or "")), _cut(article))
 
 
 def _plain_title(entry: Any) -> str:
@@ -223,7 +225,7 @@ def _json_item(entry: dict[str, Any], feed_language: str) -> FeedItem:
         "images": [one for one in images if one["src"]],
         "attachments": files,
     }
-    return FeedItem(str(entry.get("id") or ""), _cut(article))
+    return FeedItem(clean(str(entry.get("id") or "")), _cut(article))
 
 
 def _text(found: Any, name: str) -> str:
@@ -255,19 +257,28 @@ _MOST = {"title": 2_000, "url": 4_000, "language": 40, "summary": 20_000, "html"
 
 def _cut(article: dict[str, Any]) -> dict[str, Any]:
     """Within the limits of `Article`: an entry that goes beyond them is cut, and the others are not lost with it."""
+    article = _cleaned(article)
     for name, most in _MOST.items():
         article[name] = article[name][:most]
-    article["published"] = article["published"] or None
     for name in ("topics", "authors"):
         article[name] = [one[:2_000] for one in article[name] if one][:100]
     for name in ("images", "attachments"):
         fits = [one for one in article[name] if len(one["src"]) <= 4_000]
-        article[name] = [
-            {key: value[:4_000] if key == "src" else value[:2_000] for key, value in one.items()} for one in fits
-        ][:100]
+        article[name] = [one | {key: one[key][:2_000] for key in one if key != "src"} for one in fits][:100]
     translations = article.get("translations", {})
     article["translations"] = {key: url for key, url in translations.items() if len(key) <= 40 and len(url) <= 4_000}
     return article
+
+
+def _cleaned(value: Any) -> Any:
+    """Without characters that neither a feed nor a database can hold, lone surrogates among them."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(one) for key, one in value.items()}
+    return value
 
 
 def _main() -> None:
