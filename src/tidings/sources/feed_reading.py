@@ -7,6 +7,7 @@ standard input, and prints what it found as JSON.
 from __future__ import annotations
 
 import calendar
+import html
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import feedparser
+from feedparser.urls import resolve_relative_uris
 
 from tidings.sources.text import clean
 
@@ -101,21 +103,27 @@ def _xml_feed(body: bytes, url: str, content_type: str, language: str) -> Feed:
         headers["content-type"] = content_type
     if language:
         headers["content-language"] = language
-    parsed = feedparser.parse(io.BytesIO(body), response_headers=headers, sanitize_html=False)
+    parsed = feedparser.parse(
+        io.BytesIO(body), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
+    )
     if not parsed.get("version"):
-        html = re.search(rb"<html[\s>]", body[:2_000], re.IGNORECASE)
-        raise FeedError("it is a web page and no feed" if html else "it is neither RSS nor Atom nor JSON Feed")
+        page = re.search(rb"<html[\s>]", body[:2_000], re.IGNORECASE)
+        raise FeedError("it is a web page and no feed" if page else "it is neither RSS nor Atom nor JSON Feed")
     said = str(parsed.feed.get("language") or "")
-    items = tuple(_xml_item(entry, said) for entry in parsed.entries[:MAX_ENTRIES])
+    items = tuple(_xml_item(entry, said, url) for entry in parsed.entries[:MAX_ENTRIES])
     links = [one for one in parsed.feed.get("links", ()) if one.get("href")]
     hubs = tuple(one["href"] for one in links if one.get("rel") == "hub")
     itself = next((one["href"] for one in links if one.get("rel") == "self"), "")
     return Feed(items, max(0, len(parsed.entries) - MAX_ENTRIES), hubs, itself)
 
 
-def _xml_item(entry: Any, feed_language: str) -> FeedItem:
+def _xml_item(entry: Any, feed_language: str, feed_url: str) -> FeedItem:
     contents = [one for one in entry.get("content", ()) if one.get("value")]
-    full = max((one["value"] for one in contents), key=len, default="")
+    longest: Any = max(contents, key=lambda one: len(one["value"]), default={})
+    full = str(longest.get("value", ""))
+    if full and longest.get("base", feed_url) != feed_url:
+        # xml:base holds (RFC 4287 §2); without it, links are those of the item's own page.
+        full = resolve_relative_uris(full, longest["base"], "utf-8", longest.get("type", "text/html"))
     links = [one for one in entry.get("links", ()) if one.get("href")]
     pages = [one for one in links if one.get("rel") == "alternate"]
     languages = [entry.get("language"), *(one.get("language") for one in contents), feed_language]
@@ -124,7 +132,7 @@ def _xml_item(entry: Any, feed_language: str) -> FeedItem:
     translations = {one["hreflang"]: one["href"] for one in pages if one.get("hreflang") and one["href"] != url}
     images, files = _enclosed(entry, links)
     article: dict[str, Any] = {
-        "title": _plain_title(entry),
+        "title": _plain(str(entry.get("title") or "")),
         "url": url,
         "language": own,
         "summary": str(entry.get("summary") or "") if full != entry.get("summary") else "",
@@ -139,10 +147,9 @@ def _xml_item(entry: Any, feed_language: str) -> FeedItem:
     return FeedItem(clean(str(entry.get("id") or "")), _cut(article))
 
 
-def _plain_title(entry: Any) -> str:
-    """Feeds escape titles twice, once or not at all; a tag in one is never meant to be seen."""
-    title = str(entry.get("title") or "")
-    return re.sub(r"</?[A-Za-z][^<>]{0,200}>", "", title)
+def _plain(title: str) -> str:
+    """Feeds escape titles twice, once or not at all; a tag or an entity in one is never meant to be seen."""
+    return html.unescape(re.sub(r"</?[A-Za-z][^<>]{0,200}>", "", title))
 
 
 def _authors(entry: Any) -> list[str]:
@@ -214,7 +221,7 @@ def _json_item(entry: dict[str, Any], feed_language: str) -> FeedItem:
     authors = [_text(one, "name") for one in _dicts(entry, "authors")]
     tags = entry.get("tags")
     article = {
-        "title": _text(entry, "title"),
+        "title": _plain(_text(entry, "title")),
         "url": _text(entry, "url") or _text(entry, "external_url"),
         "language": _text(entry, "language") or feed_language,
         "summary": _text(entry, "summary"),
