@@ -60,7 +60,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "leased": "A process has taken it and prepares it.",
             "handed": "Permitted under the lock of consent: its message may be on the wire.",
             "accepted": "The other side took it. Terminal.",
-            "deferred": "Refused for now; goes again later.",
+            "deferred": "Refused for now, or waits for its turn or for the post that it answers; goes again later.",
             "rejected": "Refused for good. Terminal.",
             "in_doubt": "All was handed over and the answer was lost: it may have arrived.",
             "skipped": "Does not go, for a stored reason. Terminal.",
@@ -82,6 +82,8 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "paused": "The reader asked for a pause; what comes out meanwhile goes to them after it.",
             "withdrawn": "Not in use yet: a withdrawn story holds its edition.",
             "over_limit": "Beyond `max_posts`.",
+            "untranslated": "A story waits for its translations (`wait_for_translations`); with which ones. It goes later.",
+            "unanswerable": "A translation whose first post did not go out, or of which nobody knows the id.",
         },
     ),
     Purpose: (

@@ -159,7 +159,9 @@ def test_a_login_that_fails_has_posted_nothing(step: Step, verdict: Verdict) -> 
 
 
 def test_an_edit_keeps_place_and_date_and_a_post_is_taken_down() -> None:
-    there = {"uri": RECEIPT.partition(" ")[0], "cid": "b", "value": {"createdAt": "2026-11-20T09:00:00.000Z"}}
+    first = {"uri": RECEIPT.partition(" ")[0], "cid": "a"}
+    kept = {"createdAt": "2026-11-20T09:00:00.000Z", "reply": {"root": first, "parent": first}}
+    there = {"uri": RECEIPT.partition(" ")[0], "cid": "b", "value": {"text": "old", **kept}}
 
     def answer(received: Received) -> Step:
         if "getRecord" in received.path:
@@ -171,7 +173,8 @@ def test_an_edit_keeps_place_and_date_and_a_post_is_taken_down() -> None:
         edited = channel.edit(RECEIPT, channel.prepare(sample_post()), TRY)
         gone = channel.take_down(edited.receipt, TRY)
     assert (edited.verdict, gone.verdict) == (Verdict.ACCEPTED, Verdict.ACCEPTED)
-    assert put(sink)["rkey"] == "3k2yihcrp6f2c" and put(sink)["record"]["createdAt"] == "2026-11-20T09:00:00.000Z"
+    assert put(sink)["rkey"] == "3k2yihcrp6f2c" and put(sink)["record"]["text"] != "old"
+    assert {name: put(sink)["record"][name] for name in kept} == kept
     assert json.loads(sink.received[-1].body)["rkey"] == "3k2yihcrp6f2c"
     with HttpSink(
         answer=lambda one: Step(400, b'{"error": "RecordNotFound"}') if "getRecord" in one.path else usual(one)
@@ -185,7 +188,8 @@ def test_an_edit_keeps_place_and_date_and_a_post_is_taken_down() -> None:
 def test_an_answer_names_what_it_answers_in_full() -> None:
     with HttpSink(answer=usual) as sink:
         channel = sky(sink)
-        channel.send(channel.prepare(replace(sample_post(), reply_to=RECEIPT, items=(), text="Corrected.")), TRY)
+        body = channel.prepare(replace(sample_post(), items=(), text="Corrected."))
+        channel.send(body, replace(TRY, reply_to=RECEIPT))
     uri, cid = RECEIPT.split(" ")
     assert put(sink)["record"]["reply"] == {"root": {"uri": uri, "cid": cid}, "parent": {"uri": uri, "cid": cid}}
     assert "embed" not in put(sink)["record"]

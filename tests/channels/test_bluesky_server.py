@@ -129,8 +129,8 @@ def test_it_is_edited_answered_and_taken_down(account: Account) -> None:
     edited = channel.edit(first.receipt, channel.prepare(mended), attempt("edit"))
     [record] = account.records()
     assert "4,180" in record["value"]["text"] and record["value"]["createdAt"] == before
-    answer = replace(POST, items=(), title="", text="Correction: 4,180, not 4,810.", reply_to=edited.receipt)
-    said = channel.send(channel.prepare(answer), attempt("answer"))
+    answer = replace(POST, items=(), title="", text="Correction: 4,180, not 4,810.")
+    said = channel.send(channel.prepare(answer), replace(attempt("answer"), reply_to=edited.receipt))
     assert said.verdict is Verdict.ACCEPTED, said
     [parent] = [one["value"]["reply"]["parent"] for one in account.records() if "reply" in one["value"]]
     assert parent["uri"] == record["uri"]

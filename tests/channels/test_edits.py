@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.channels.registry import SAMPLES, TOKEN, answer_of, room
+from tests.channels.registry import SAMPLES, TOKEN, answer_of, room, served
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.channel_contract import sample_item, sample_post
@@ -55,10 +55,15 @@ def test_mastodon_deletes_and_gone_is_gone() -> None:
 
 
 def test_an_answer_names_what_it_answers() -> None:
-    post = replace(sample_post(), reply_to="103")
-    bodies = {kind: json.loads(room(kind).prepare(post)) for kind in SAMPLES}
+    bodies = {}
+    for kind in ("mastodon", "telegram", "x"):
+        with served(kind) as sink:
+            channel = room(kind, sink.url)
+            channel.send(channel.prepare(sample_post()), replace(TRY, reply_to="103"))
+        bodies[kind] = json.loads(sink.received[0].body)
     assert bodies["mastodon"]["in_reply_to_id"] == "103"
     assert bodies["telegram"]["reply_parameters"] == {"message_id": 103, "allow_sending_without_reply": True}
+    assert bodies["x"]["reply"] == {"in_reply_to_tweet_id": "103"}
 
 
 # -- Discord: discord.com/developers/docs/resources/webhook -----------------------------------------------------------

@@ -17,7 +17,7 @@ from tidings.channels.base import Attempt, CanEdit, CanTakeDown
 from tidings.channels.oauth1 import Keys, authorization
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.channel_contract import sample_item, sample_post
-from tidings.testing.http_sink import HttpSink, Step
+from tidings.testing.http_sink import HttpSink, Received, Step
 
 AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
 TRY = Attempt("k", AT)
@@ -62,6 +62,94 @@ def test_linkedin_posts_for_the_page_with_a_card_in_our_words() -> None:
     assert message["content"]["article"]["title"] == sample_item().title
     assert outcome.receipt == "urn:li:share:7012"
     assert outcome.via == "https://www.linkedin.com/feed/update/urn:li:share:7012/"
+
+
+IMAGE = "urn:li:image:C4E10AQFoyyAjHPMQuQ"
+PHOTO = b"\xff\xd8\xff picture"
+
+
+class LinkedIn:
+    """The API as "Images API" and "Posts API" describe it; `refuse` gives calls a status of their own."""
+
+    def __init__(self, place: str = "", **refuse: int) -> None:
+        self.place, self.refuse = place, refuse
+        self.calls: list[str] = []
+        self.uploaded = b""
+        self.posts: list[dict[str, Any]] = []
+
+    def __call__(self, received: Received) -> Step:
+        assert received.headers["authorization"] == "Bearer AQX-a-token-of-ours"
+        name = "upload" if received.method == "PUT" else "init" if "/rest/images" in received.path else "post"
+        self.calls.append(name)
+        if name != "upload":
+            assert received.headers["linkedin-version"] == "202610"
+            assert received.headers["x-restli-protocol-version"] == "2.0.0"
+        if name == "post" and "post" in self.refuse and len(self.posts) == 1:
+            del self.refuse["post"]
+        if name in self.refuse:
+            self.posts += [json.loads(received.body)] if name == "post" else []
+            return _json(self.refuse[name], {"message": "no"})
+        if name == "init":
+            assert received.path.endswith("/rest/images?action=initializeUpload")
+            asked = json.loads(received.body)
+            assert asked == {"initializeUploadRequest": {"owner": "urn:li:organization:2414183"}}
+            base = f"http://{received.headers['host']}"
+            return _json(
+                200, {"value": {"uploadUrl": self.place or f"{base}/dms-uploads/C4E10/0?ca=v&cn=u", "image": IMAGE}}
+            )
+        if name == "upload":
+            assert received.path == "/dms-uploads/C4E10/0?ca=v&cn=u"
+            self.uploaded = received.body
+            return Step(201, b"")
+        self.posts.append(json.loads(received.body))
+        return Step(201, b"", {"x-restli-id": "urn:li:share:7012"})
+
+
+def _posted_with_picture(api: LinkedIn, picture: bytes | None = PHOTO) -> Outcome:
+    with HttpSink(answer=api) as sink:
+        channel = room("linkedin", sink.url)
+        return channel.send(channel.prepare(sample_post()), replace(TRY, picture=lambda url, most: picture))
+
+
+def test_linkedins_card_has_its_picture() -> None:
+    api = LinkedIn()
+    assert _posted_with_picture(api).receipt == "urn:li:share:7012"
+    assert api.calls == ["init", "upload", "post"] and api.uploaded == PHOTO
+    article = api.posts[0]["content"]["article"]
+    assert (article["thumbnail"], article["thumbnailAltText"]) == (IMAGE, "A well")
+
+
+@pytest.mark.parametrize(
+    ("api", "calls"),
+    [
+        (LinkedIn(init=403), ["init", "post"]),
+        (LinkedIn(init=500), ["init", "post"]),
+        (LinkedIn(upload=400), ["init", "upload", "post"]),
+        (LinkedIn(upload=503), ["init", "upload", "post"]),
+        # The token goes to nobody else, whatever the API says.
+        (LinkedIn("http://127.0.0.1:9/upload"), ["init", "post"]),
+        (LinkedIn("https://linkedin.com.example.org/upload"), ["init", "post"]),
+        (LinkedIn("https://[/"), ["init", "post"]),
+        (LinkedIn(post=400), ["init", "upload", "post", "post"]),
+    ],
+)
+def test_a_picture_that_fails_costs_the_card_its_picture_and_never_the_post(api: LinkedIn, calls: list[str]) -> None:
+    outcome = _posted_with_picture(api)
+    assert (outcome.verdict, outcome.receipt) == (Verdict.ACCEPTED, "urn:li:share:7012")
+    assert api.calls == calls
+    article = api.posts[-1]["content"]["article"]
+    assert "thumbnail" not in article and "thumbnailAltText" not in article and article["source"] == sample_item().url
+
+
+def test_a_post_with_a_picture_of_which_nobody_knows_is_not_posted_again() -> None:
+    api = LinkedIn(post=500)
+    assert _posted_with_picture(api).verdict is Verdict.UNKNOWN
+    assert api.calls == ["init", "upload", "post"]
+
+
+def test_no_picture_is_asked_for_where_there_is_none() -> None:
+    api = LinkedIn()
+    assert _posted_with_picture(api, None).verdict is Verdict.ACCEPTED and api.calls == ["post"]
 
 
 def test_little_text_is_escaped_and_only_our_hashtags_are_some() -> None:
@@ -195,10 +283,7 @@ def test_x_signs_each_request_anew_and_tells_no_key_of_it() -> None:
     assert not [secret for secret in SAMPLES["x"].secrets if secret in repr((channel, outcomes))]
 
 
-def test_x_answers_and_deletes() -> None:
-    channel = room("x")
-    body = json.loads(channel.prepare(replace(sample_post(), reply_to="1845")))
-    assert body["reply"] == {"in_reply_to_tweet_id": "1845"}
+def test_x_deletes() -> None:
     assert _taken_down("x", _json(200, {"data": {"deleted": True}}), "1845").verdict is Verdict.ACCEPTED
     assert _taken_down("x", _json(200, {"data": {"deleted": False}}), "1845").verdict is Verdict.UNKNOWN
     twice = _sent("x", _json(403, {"detail": "You are not allowed to create a Tweet with duplicate content."}))

@@ -7,16 +7,15 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 from sqlalchemy import update
 
 from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
+from tests.pipeline.network import Network, open_social
 from tidings.pipeline.thumbnails import Thumbnails
 from tidings.store import schema as t
-from tidings.testing.http_sink import HttpSink, Received, Step
 
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where the database makes no difference."""
@@ -51,63 +50,6 @@ def test_the_editors_own_words_go_before_title_and_summary(desk: Desk) -> None:
 # -- what stands is corrected and taken down --------------------------------------------------------------------------
 
 
-class Network:
-    """A Mastodon server of one account: statuses by id, a repeat by its key is the same, one answer can get lost."""
-
-    def __init__(self) -> None:
-        self.statuses: dict[str, dict[str, Any]] = {}
-        self.keys: dict[str, str] = {}
-        self.lose = 0
-        self.calls: list[str] = []
-
-    def __call__(self, request: Received) -> Step:
-        self.calls.append(f"{request.method} {request.path}")
-        if request.method == "GET":
-            if self.lose:
-                self.lose -= 1
-                return Step(503)
-            return Step(200, json.dumps(self._read(request.path)).encode(), JSON)
-        number = request.path.rpartition("/")[2]
-        if request.method == "POST":
-            key = request.headers["idempotency-key"]
-            number = self.keys.setdefault(key, str(len(self.keys) + 1))
-            self.statuses.setdefault(number, json.loads(request.body))
-        elif number not in self.statuses:
-            return Step(404, b'{"error": "Record not found"}', JSON)
-        elif request.method == "PUT":
-            self.statuses[number] |= json.loads(request.body)
-        elif request.method == "DELETE":
-            del self.statuses[number]
-        if self.lose:
-            self.lose -= 1
-            return Step(reset="after")
-        said = {"id": number, "url": f"https://social.example/@news/{number}", "text": ""}
-        return Step(200, json.dumps(said).encode(), JSON)
-
-    def _read(self, path: str) -> Any:
-        if path.endswith("verify_credentials"):
-            return {"id": "9"}
-        moment = datetime.now(UTC).isoformat()
-        return [
-            {
-                "id": number,
-                "content": f"<p>{one['status']}</p>",
-                "created_at": moment,
-                "url": f"https://s.example/{number}",
-            }
-            for number, one in self.statuses.items()
-            if "max_id" not in path
-        ]
-
-    @property
-    def texts(self) -> list[str]:
-        return [str(one["status"]) for one in self.statuses.values()]
-
-
-JSON = {"Content-Type": "application/json"}
-SOCIAL = 'cadence: {daily: "09:00"}\ndeliver: [{channel: social, per: item}]\n'
-
-
 @pytest.fixture
 def network() -> Network:
     return Network()
@@ -116,15 +58,8 @@ def network() -> Network:
 @pytest.fixture
 def social(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
     """A desk that posts each story to Mastodon."""
-    with HttpSink(answer=network) as sink, open_desk(tmp_path / "n", database_url) as desk:
-        server = sink.url.partition("/hook/")[0]
-        desk.configure("channels:\n", f"channels:\n  social: {{type: mastodon, server: '{server}/', {TOKEN}}}\n")
-        desk.schedule("daily", SOCIAL)
-        desk.tick(MONDAY - HOUR)
+    with open_social(tmp_path / "n", database_url, network) as desk:
         yield desk
-
-
-TOKEN = "token: {env: DESK_SECRET}, languages: [en], allow_private: true"
 
 
 def test_a_correction_edits_the_post_once_and_a_withdrawal_takes_it_down(social: Desk, network: Network) -> None:

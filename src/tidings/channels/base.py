@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -32,7 +32,7 @@ class Capabilities:
     window: float = 0.0
     """Seconds, for `Idempotency.WINDOW`."""
     replies: bool = False
-    """Whether a post may answer an earlier one (`Post.reply_to`)."""
+    """Whether a post may answer an earlier one (`Attempt.reply_to`)."""
     images: int = 0
     markup: str = "plain"
 
@@ -72,12 +72,31 @@ class Post:
     """When it was composed; part of the frozen body, so that a retry is the same bytes."""
     text: str = ""
     """For a notice: what it says; it has no items."""
-    reply_to: str = ""
-    """The receipt of our earlier post that this one answers; empty for a post of its own."""
 
 
 def no_picture(url: str, most: int) -> bytes | None:
     """Where there is no store of pictures: none can be had."""
+
+
+class Uploads(Protocol):
+    """What earlier tries of this delivery uploaded, so that a later one does not upload it again."""
+
+    def get(self, key: str) -> str:
+        """What the service calls it, or whatever was noted; empty where nothing was."""
+
+    def put(self, key: str, remote: str) -> None:
+        """Note it, over crashes too; empty forgets it."""
+
+
+class Forgetful:
+    """Uploads of a try that has no memory."""
+
+    def get(self, key: str) -> str:
+        """Nothing."""
+        return ""
+
+    def put(self, key: str, remote: str) -> None:
+        """Forget it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +109,11 @@ class Attempt:
     picture: Callable[[str, int], bytes | None] = no_picture
     """A picture of ours by its absolute URL as JPEG or PNG of at most so many bytes, equal for equal arguments; None
     where it cannot be had: the card goes without it, the post is never failed for it."""
+    reply_to: str = ""
+    """The receipt of our earlier post that this one answers; empty for a post of its own. Only where the channel
+    `replies`: it is known no sooner than that post stands, so that it is no part of the frozen body."""
+    uploads: Uploads = field(default_factory=Forgetful)
+    """The memory of this delivery."""
 
 
 class Channel(Protocol):
@@ -109,6 +133,26 @@ class Channel(Protocol):
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Hand over one prepared body. Raises only for a bug or bad configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What stands below the text of a post. Without a title the network makes it of the page at `url`; without a URL
+    it is a picture alone. `image` is an absolute URL, or empty."""
+
+    url: str = ""
+    title: str = ""
+    description: str = ""
+    image: str = ""
+    alt: str = ""
+
+
+@runtime_checkable
+class HasCard(Protocol):
+    """A channel whose posts carry a card, for previews."""
+
+    def card(self, body: bytes) -> Card | None:
+        """The card of a prepared body, as it will look; None where it has none."""
 
 
 @runtime_checkable

@@ -8,14 +8,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import regex
 from pydantic import Field, SecretStr, field_validator
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, in_words, said
+from tidings.channels.uploads import uploaded
 from tidings.channels.wording import Wording, cut, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
@@ -74,7 +76,7 @@ class BlueskyChannel:
         self._known = _Session()
 
     def prepare(self, post: Post) -> bytes:
-        """The record but for what the server gives: the card's picture, and whom it answers in full."""
+        """The record but for the card's picture, which the server gives, and for what it answers."""
         wording = fitted(post, lambda tried: _fits(_Text(tried).text))
         made = _Text(wording)
         record: dict[str, Any] = {
@@ -95,8 +97,6 @@ class BlueskyChannel:
             }
             if first.image and first.image_alt:
                 body["picture"] = first.image
-        if _RECEIPT.fullmatch(post.reply_to):
-            body["reply_to"] = post.reply_to
         return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -118,13 +118,26 @@ class BlueskyChannel:
         card = given.get("card", {})
         return "\n\n".join(filter(None, ["".join(parts) + raw[end:].decode(), card.get("title"), card.get("uri")]))
 
+    def card(self, body: bytes) -> Card | None:
+        """Ours; Bluesky has no alt text for its picture."""
+        given = json.loads(body)
+        card = given.get("card")
+        if card is None:
+            return None
+        return Card(card["uri"], card["title"], card["description"], given.get("picture", ""))
+
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Put the record under the key that is made of the post's own: a repeat changes nothing."""
-        record = json.loads(body)["record"]
-        return self._put(body, attempt, record_key(attempt.key, record["createdAt"]), record["createdAt"])
+        created = json.loads(body)["record"]["createdAt"]
+        more: dict[str, Any] = {"createdAt": created}
+        answered = _RECEIPT.fullmatch(attempt.reply_to)
+        if answered is not None:
+            first = {"uri": answered[1], "cid": answered[4]}
+            more["reply"] = {"root": first, "parent": first}
+        return self._put(body, attempt, record_key(attempt.key, created), more)
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Put another record in its place, as old as it was."""
+        """Put another record in its place, as old as it was, and the same answer."""
         place = _RECEIPT.fullmatch(receipt)
         if place is None:
             return Outcome(Verdict.REJECTED, reason="there is no address of a post of ours")
@@ -134,10 +147,12 @@ class BlueskyChannel:
         if isinstance(found, Outcome):
             return _not_yet(found)
         value = said(found).get("value")
-        created = value.get("createdAt") if isinstance(value, dict) else None
-        if found.status != 200 or not isinstance(created, str):
+        kept = (
+            {name: value[name] for name in ("createdAt", "reply") if name in value} if isinstance(value, dict) else {}
+        )
+        if found.status != 200 or not isinstance(kept.get("createdAt"), str):
             return Outcome(Verdict.REJECTED, reason="the post is no longer there")
-        return self._put(body, attempt, key, created)
+        return self._put(body, attempt, key, kept)
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
         """Delete the record; the server says yes, too, where there is none."""
@@ -152,20 +167,12 @@ class BlueskyChannel:
             return self._refused(answer)
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
 
-    def _put(self, body: bytes, attempt: Attempt, key: str, created: str) -> Outcome:
+    def _put(self, body: bytes, attempt: Attempt, key: str, more: dict[str, Any]) -> Outcome:
         given = json.loads(body)
-        record = given["record"] | {"createdAt": created}
-        if "card" in given:
-            external: dict[str, Any] = dict(given["card"])
-            thumbnail = self._thumbnail(given.get("picture", ""), attempt)
-            if thumbnail is not None:
-                external["thumb"] = thumbnail
-            record["embed"] = {"$type": "app.bsky.embed.external", "external": external}
-        answered = _RECEIPT.fullmatch(given.get("reply_to", ""))
-        if answered is not None:
-            post = {"uri": answered[1], "cid": answered[4]}
-            record["reply"] = {"root": post, "parent": post}
-        answer = self._ask("POST", "com.atproto.repo.putRecord", {"collection": _POST, "rkey": key, "record": record})
+        answer = self._put_once(given, attempt, key, more)
+        if isinstance(answer, Answer) and said(answer).get("error") == "BlobNotFound":
+            # A server throws a picture away that waits long for its post: then it is uploaded once more.
+            answer = self._put_once(given, attempt, key, more, anew=True)
         if isinstance(answer, Outcome):
             return answer
         if answer.status != 200:
@@ -177,14 +184,29 @@ class BlueskyChannel:
         via = f"https://bsky.app/profile/{self._settings.handle}/post/{place[2]}"
         return Outcome(Verdict.ACCEPTED, receipt=f"{place[0]} {stands.get('cid')}", via=via)
 
-    def _thumbnail(self, picture: str, attempt: Attempt) -> Any:
-        """The blob of a card's picture; None where there is none, or it cannot be had: the card goes without."""
+    def _put_once(
+        self, given: dict[str, Any], attempt: Attempt, key: str, more: dict[str, Any], *, anew: bool = False
+    ) -> Answer | Outcome:
+        record = given["record"] | more
+        if "card" in given:
+            external = given["card"] | self._thumbnail(given.get("picture", ""), attempt, anew=anew)
+            record["embed"] = {"$type": "app.bsky.embed.external", "external": external}
+        return self._ask("POST", "com.atproto.repo.putRecord", {"collection": _POST, "rkey": key, "record": record})
+
+    def _thumbnail(self, picture: str, attempt: Attempt, *, anew: bool) -> dict[str, Any]:
+        """The blob of a card's picture as `thumb`; nothing where it cannot be had: the card goes without."""
         data = attempt.picture(picture, _THUMBNAIL) if picture else None
         if data is None:
-            return None
-        kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
-        answer = self._ask("POST", "com.atproto.repo.uploadBlob", data, kind)
-        return said(answer).get("blob") if isinstance(answer, Answer) and answer.status == 200 else None
+            return {}
+        blob = uploaded(attempt, data, partial(self._upload, data), anew=anew)
+        return {"thumb": json.loads(blob)} if blob else {}
+
+    def _upload(self, picture: bytes) -> str:
+        """A blob as JSON; empty where the server did not take it."""
+        kind = "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg"
+        answer = self._ask("POST", "com.atproto.repo.uploadBlob", picture, kind)
+        blob = said(answer).get("blob") if isinstance(answer, Answer) and answer.status == 200 else None
+        return json.dumps(blob) if blob else ""
 
     def _ask(
         self, method: str, name: str, wanted: dict[str, Any] | bytes | None, kind: str = "application/json"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, said
 from tidings.channels.wording import Story, Wording, cut, fitted
 from tidings.config.adapters import ChannelSettings
@@ -63,6 +63,11 @@ class DiscordChannel:
         for embed in message["embeds"]:
             parts.append("\n".join(filter(None, [embed.get(key, "") for key in ("title", "description", "url")])))
         return "\n\n".join(filter(None, parts))
+
+    def card(self, body: bytes) -> Card | None:
+        """The picture; the words of an embed are those of the post."""
+        image = next((embed["image"] for embed in json.loads(body)["embeds"] if "image" in embed), None)
+        return Card(image=image["url"], alt=image["description"]) if image else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it, and wait until it stands: without `wait` a message that is not kept gives no error."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import asked_wait, hand_over, in_words, said
 from tidings.channels.wording import fitted, plain
 from tidings.config.adapters import ChannelSettings
@@ -73,6 +73,11 @@ class FacebookChannel:
     def text(self, body: bytes) -> str:
         """The message."""
         return str(json.loads(body)["message"])
+
+    def card(self, body: bytes) -> Card | None:
+        """Made of the page that it links."""
+        link = json.loads(body).get("link")
+        return Card(link) if link else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 200 with the id of the post."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over, in_words
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
+from tidings.channels.http import hand_over, in_words, said
+from tidings.channels.uploads import uploaded
 from tidings.channels.wording import Wording, cut, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
@@ -19,8 +21,11 @@ from tidings.net import Answer, GuardedSession
 
 MAX_TEXT = 3_000
 """Characters of a commentary; what is escaped is counted so."""
-_TITLE, _DESCRIPTION = 400, 4_000
+_TITLE, _DESCRIPTION, _ALT = 400, 4_000, 4_000
 _LITTLE_TEXT = re.compile(r"([\\|{}@\[\]()<>#*_~])")
+_THUMBNAIL = 5_000_000
+"""Bytes of a card's picture; LinkedIn says no limit but 36,152,320 pixels (learn.microsoft.com, "Images API")."""
+_IMAGE = re.compile(r"urn:li:image:[A-Za-z0-9_-]{1,100}")
 _URN = re.compile(r"urn:li:(?:share|ugcPost|activity):[0-9]{1,25}")
 _VERSION = re.compile(r"20[0-9]{2}(?:0[1-9]|1[0-2])")
 
@@ -60,7 +65,7 @@ class LinkedInChannel:
         self._session = GuardedSession(allow_private=settings.allow_private)
 
     def prepare(self, post: Post) -> bytes:
-        """A commentary, and for one story the card of its page, by our own title and description."""
+        """A commentary, and for one story the card of its page, in our words; its picture still by our address."""
         wording = fitted(post, lambda tried: len(_commentary(tried)) <= MAX_TEXT)
         message: dict[str, Any] = {
             "author": f"urn:li:organization:{self._settings.organization}",
@@ -80,6 +85,8 @@ class LinkedInChannel:
                 "source": item.url,
                 "title": cut(item.title, _TITLE),
                 "description": cut(item.summary, _DESCRIPTION),
+                "thumbnail": item.image if item.image_alt else "",
+                "thumbnailAltText": cut(item.image_alt, _ALT) if item.image else "",
             }
             message["content"] = {"article": {key: value for key, value in card.items() if value}}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
@@ -91,14 +98,38 @@ class LinkedInChannel:
     def text(self, body: bytes) -> str:
         """The commentary as people read it, and the card."""
         message = json.loads(body)
-        said = re.sub(r"\{hashtag\|\\#\|(\w+)\}", r"#\1", message["commentary"])
+        words = re.sub(r"\{hashtag\|\\#\|(\w+)\}", r"#\1", message["commentary"])
         card = message.get("content", {}).get("article", {})
-        parts = [re.sub(r"\\(.)", r"\1", said, flags=re.DOTALL), card.get("title", ""), card.get("source", "")]
+        parts = [re.sub(r"\\(.)", r"\1", words, flags=re.DOTALL), card.get("title", ""), card.get("source", "")]
         return "\n\n".join(filter(None, parts))
 
+    def card(self, body: bytes) -> Card | None:
+        """Ours, for a single story."""
+        card = json.loads(body).get("content", {}).get("article")
+        if card is None:
+            return None
+        names = ("source", "title", "description", "thumbnail", "thumbnailAltText")
+        return Card(*(card.get(name, "") for name in names))
+
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it. Success is 201 with the URN of the post in a header."""
-        answer = self._ask("POST", "", body)
+        """Post it, with its picture if that can be had: one that cannot costs the card its picture, never the post."""
+        message = json.loads(body)
+        article = message.get("content", {}).get("article", {})
+        picture, alt = article.pop("thumbnail", ""), article.pop("thumbnailAltText", "")
+        data = attempt.picture(picture, _THUMBNAIL) if picture else None
+        image = uploaded(attempt, data, partial(self._upload, data)) if data else ""
+        if image:
+            article |= {"thumbnail": image, "thumbnailAltText": alt}
+            outcome = self._post(message)
+            if outcome.verdict is not Verdict.REJECTED or outcome.disable:
+                return outcome
+            # It may be the picture that is refused; nothing was posted.
+            del article["thumbnail"], article["thumbnailAltText"]
+        return self._post(message)
+
+    def _post(self, message: dict[str, Any]) -> Outcome:
+        """Success is 201 with the URN of the post in a header."""
+        answer = self._ask("POST", "", json.dumps(message, ensure_ascii=False, sort_keys=True).encode())
         if isinstance(answer, Outcome):
             return answer
         if answer.status == 422:
@@ -110,6 +141,28 @@ class LinkedInChannel:
         if not _URN.fullmatch(urn):
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the URN of a post")
         return self._stands(urn)
+
+    def _upload(self, picture: bytes) -> str:
+        """The URN of a picture ("Images API": initializeUpload, then PUT); empty where LinkedIn did not take it."""
+        owner = f"urn:li:organization:{self._settings.organization}"
+        asked = json.dumps({"initializeUploadRequest": {"owner": owner}}).encode()
+        url = f"{self._settings.server}rest/images?action=initializeUpload"
+        answer = hand_over(self._session, url, asked, self._headers())
+        value = said(answer).get("value") if isinstance(answer, Answer) else None
+        place, image = (str(value.get(key)) for key in ("uploadUrl", "image")) if isinstance(value, dict) else ("", "")
+        if not _IMAGE.fullmatch(image) or not self._is_linkedin(place):
+            return ""
+        headers = {"Authorization": self._headers()["Authorization"], "Content-Type": "application/octet-stream"}
+        return image if isinstance(hand_over(self._session, place, picture, headers, "PUT"), Answer) else ""
+
+    def _is_linkedin(self, url: str) -> bool:
+        """Whether a place that the API names is LinkedIn's: the token goes there."""
+        try:
+            parts, server = urlsplit(url), urlsplit(self._settings.server)
+            same = (parts.scheme, parts.hostname, parts.port) == (server.scheme, server.hostname, server.port)
+        except ValueError:
+            return False
+        return same or (parts.scheme == "https" and f".{parts.hostname}".endswith(".linkedin.com"))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
         """Put another commentary in its place; the card of a post cannot be changed."""
@@ -137,8 +190,8 @@ class LinkedInChannel:
         also = (404, 422, 426) if path else (422, 426)
         answer = hand_over(self._session, url, body, headers, method, also=also)
         if isinstance(answer, Answer) and answer.status == 426:
-            said = f"HTTP 426: LinkedIn has ended version {self._settings.version} of its API"
-            return Outcome(Verdict.REJECTED, reason=f"{said}; set `version` of this channel to a month of this year")
+            ended = f"HTTP 426: LinkedIn has ended version {self._settings.version} of its API"
+            return Outcome(Verdict.REJECTED, reason=f"{ended}; set `version` of this channel to a month of this year")
         return answer
 
     def _headers(self) -> dict[str, str]:

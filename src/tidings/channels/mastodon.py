@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, said
+from tidings.channels.mastodon_media import MAX_PICTURE, Media
 from tidings.channels.mastodon_statuses import look_for
 from tidings.channels.wording import fitted, plain
 from tidings.config.adapters import ChannelSettings
@@ -38,6 +39,11 @@ class Settings(ChannelSettings):
         description="Access token with write:statuses, read:statuses and read:accounts: {env: NAME} or {file: PATH}."
     )
     visibility: Literal["public", "unlisted", "private"] = Field(default="public", description="Who sees its posts.")
+    pictures: Literal["card", "attach"] = Field(
+        default="card",
+        description="`card`: that of the page stands below a post. `attach`: the story's picture with its alt text, "
+        "and no card; the token needs write:media.",
+    )
     max_length: Int = Field(
         default=500,
         ge=100,
@@ -52,18 +58,26 @@ class MastodonChannel:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self.capabilities = Capabilities(
-            max_length=settings.max_length, idempotency=Idempotency.WINDOW, window=_REMEMBERS, replies=True
+            max_length=settings.max_length,
+            idempotency=Idempotency.WINDOW,
+            window=_REMEMBERS,
+            replies=True,
+            images=int(settings.pictures == "attach"),
         )
         self._settings = settings
         self._session = GuardedSession(allow_private=settings.allow_private)
 
     def prepare(self, post: Post) -> bytes:
-        """The status, in the language of the post; an answer to our earlier one where the post is that."""
+        """The status, in the language of the post, and the picture that is to be uploaded for it."""
         longest = self._settings.max_length
         wording = fitted(post, lambda tried: counted(plain(tried)) <= longest)
-        status = {"status": plain(wording), "language": post.language, "visibility": self._settings.visibility}
-        if post.reply_to:
-            status["in_reply_to_id"] = post.reply_to
+        status: dict[str, Any] = {
+            "status": plain(wording),
+            "language": post.language,
+            "visibility": self._settings.visibility,
+        }
+        if self.capabilities.images and len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
+            status["picture"] = {"url": post.items[0].image, "alt": post.items[0].image_alt}
         return json.dumps(status, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -74,16 +88,48 @@ class MastodonChannel:
         """The status."""
         return str(json.loads(body)["status"])
 
+    def card(self, body: bytes) -> Card | None:
+        """The picture; or made of the page of its first link."""
+        status = json.loads(body)
+        if "picture" in status:
+            return Card(image=status["picture"]["url"], alt=status["picture"]["alt"])
+        links = LINK.findall(status["status"])
+        return Card(links[0]) if links else None
+
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it. Success is 200 with the id and the address of the status."""
+        """Post it, once its picture is ready. Success is 200 with the id and the address of the status."""
+        status: dict[str, Any] = json.loads(body)
+        picture = status.pop("picture", None)
+        data = attempt.picture(picture["url"], MAX_PICTURE) if picture else None
+        if data is not None:
+            ready = self._media().of(data, picture["alt"], attempt)
+            if isinstance(ready, Outcome):
+                return ready
+            if ready:
+                outcome = self._post(status | {"media_ids": [ready]}, attempt)
+                if outcome.verdict is not Verdict.REJECTED or outcome.disable:
+                    return outcome
+                # It may be the picture that is refused, by now; nothing was posted.
+        return self._post(status, attempt)
+
+    def _post(self, status: dict[str, Any], attempt: Attempt) -> Outcome:
         key = {"Idempotency-Key": hashlib.sha256(attempt.key.encode()).hexdigest()}
-        return self._told(hand_over(self._session, f"{self._settings.server}api/v1/statuses", body, self._headers(key)))
+        if attempt.reply_to:
+            status = status | {"in_reply_to_id": attempt.reply_to}
+        sent = json.dumps(status, ensure_ascii=False, sort_keys=True).encode()
+        return self._told(hand_over(self._session, f"{self._settings.server}api/v1/statuses", sent, self._headers(key)))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
         """Put another text in its place; who answered or passed it on is told by the server."""
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no id of a status of ours")
-        changed = {key: value for key, value in json.loads(body).items() if key in ("status", "language")}
+        status = json.loads(body)
+        changed = {key: status[key] for key in ("status", "language")}
+        if "picture" in status:
+            shown = self._media().ids_of(receipt)
+            if isinstance(shown, Outcome):
+                return shown
+            changed["media_ids"] = shown
         sent = json.dumps(changed, ensure_ascii=False, sort_keys=True).encode()
         url = f"{self._settings.server}api/v1/statuses/{receipt}"
         return self._told(hand_over(self._session, url, sent, self._headers(), "PUT"))
@@ -99,7 +145,11 @@ class MastodonChannel:
     def find(self, body: bytes, attempt: Attempt) -> Outcome:
         """Read our own account back: the same text, or the same links, since the doubtful try."""
         status = json.loads(body)["status"]
-        return look_for(self._session, f"{self._settings.server}api/v1/", self._headers(), status, attempt.at)
+        api = f"{self._settings.server}api/v1/"
+        return look_for(self._session, api, self._headers(), status, attempt.at, attempt.reply_to)
+
+    def _media(self) -> Media:
+        return Media(self._session, self._settings.server, self._headers())
 
     def _headers(self, more: dict[str, str] | None = None) -> dict[str, str]:
         token = self._settings.token.get_secret_value()

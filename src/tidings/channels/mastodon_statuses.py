@@ -25,8 +25,10 @@ _SPACE = re.compile(r"<br\s*/?>|</p>")
 _TAG = re.compile(r"<[^>]*>")
 
 
-def look_for(session: GuardedSession, api: str, headers: dict[str, str], text: str, since: datetime) -> Outcome:
-    """Whether a status with this text, or with exactly its links, was posted since that moment."""
+def look_for(
+    session: GuardedSession, api: str, headers: dict[str, str], text: str, since: datetime, reply_to: str = ""
+) -> Outcome:
+    """Whether a status with this text, or with exactly its links, was posted since that moment, and as that answer."""
     who = _read(session, f"{api}accounts/verify_credentials", headers)
     if not isinstance(who, dict) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", str(who.get("id"))):
         return _untold(who)
@@ -42,6 +44,8 @@ def look_for(session: GuardedSession, api: str, headers: dict[str, str], text: s
             return _untold(None)
         recent = [one for one, moment in zip(page, moments, strict=True) if moment and moment >= since - _CLOCKS]
         for one in recent:
+            if str(one.get("in_reply_to_id") or "") != reply_to:
+                continue
             if _words(one["content"]) == " ".join(text.split()):
                 return _found(one)
             if _links(text) and _links_of(one["content"]) == _links(text):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post, PostItem
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post, PostItem
 from tidings.channels.http import hand_over
 from tidings.channels.wording import Story, cut
 from tidings.config.adapters import ChannelSettings
@@ -62,6 +62,11 @@ class SlackChannel:
     def text(self, body: bytes) -> str:
         """What people read, one block a paragraph."""
         return "\n\n".join(_texts(json.loads(body)["blocks"]))
+
+    def card(self, body: bytes) -> Card | None:
+        """The first picture, which stands small beside its story."""
+        pictures = [block["accessory"] for block in json.loads(body)["blocks"] if "accessory" in block]
+        return Card(image=pictures[0]["image_url"], alt=pictures[0]["alt_text"]) if pictures else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 200 with `ok` as the whole body."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over
 from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
@@ -54,6 +54,14 @@ class TeamsChannel:
     def text(self, body: bytes) -> str:
         """What people read, one block a paragraph."""
         return "\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"]))
+
+    def card(self, body: bytes) -> Card | None:
+        """The picture; the words of an Adaptive Card are those of the post."""
+        for container in json.loads(body)["attachments"][0]["content"]["body"]:
+            for block in container.get("items", ()):
+                if block["type"] == "Image":
+                    return Card(image=block["url"], alt=block["altText"])
+        return None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Hand it to the Workflow: taken, which is not yet posted, and there is no id."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, in_words, said
 from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
@@ -69,9 +69,6 @@ class TelegramChannel:
             if not post.text
             else {"is_disabled": True},
         }
-        if _RECEIPT.fullmatch(post.reply_to):
-            # Where ours is gone it stands by itself, rather than nowhere.
-            message["reply_parameters"] = {"message_id": int(post.reply_to), "allow_sending_without_reply": True}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -83,9 +80,18 @@ class TelegramChannel:
         shown = re.sub(r'<a href="([^"]*)">(.*?)</a>', r"\2\n\1", json.loads(body)["text"])
         return html.unescape(_TAG.sub("", shown))
 
+    def card(self, body: bytes) -> Card | None:
+        """Made of the page that is its preview."""
+        url = json.loads(body)["link_preview_options"].get("url")
+        return Card(url) if url else None
+
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is `ok: true` with the number of the message."""
-        answer = self._call("sendMessage", json.loads(body))
+        message = json.loads(body)
+        if _RECEIPT.fullmatch(attempt.reply_to):
+            # Where ours is gone it stands by itself, rather than nowhere.
+            message["reply_parameters"] = {"message_id": int(attempt.reply_to), "allow_sending_without_reply": True}
+        answer = self._call("sendMessage", message)
         if isinstance(answer, Outcome):
             return answer
         found = said(answer)
@@ -99,8 +105,9 @@ class TelegramChannel:
         """Put another text in its place, at any time: what a bot posted in a channel has no limit of 48 hours."""
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no number of a message of ours")
-        message = {key: value for key, value in json.loads(body).items() if key != "reply_parameters"}
-        return self._changed("editMessageText", message | {"message_id": int(receipt)}, receipt, "is not modified")
+        return self._changed(
+            "editMessageText", json.loads(body) | {"message_id": int(receipt)}, receipt, "is not modified"
+        )
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
         """Delete it. A bot may do so within 48 hours, or at any time where it may delete messages."""

@@ -6,11 +6,11 @@ import json
 import re
 import secrets
 import unicodedata
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
+from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, said
 from tidings.channels.mastodon import LINK, URL_LENGTH
 from tidings.channels.oauth1 import Keys, authorization
@@ -77,9 +77,7 @@ class XChannel:
 
     def prepare(self, post: Post) -> bytes:
         """The text; X makes the card of its link from the page."""
-        message: dict[str, Any] = {"text": plain(fitted(post, lambda tried: weighted(plain(tried)) <= MAX_TEXT))}
-        if _RECEIPT.fullmatch(post.reply_to):
-            message["reply"] = {"in_reply_to_tweet_id": post.reply_to}
+        message = {"text": plain(fitted(post, lambda tried: weighted(plain(tried)) <= MAX_TEXT))}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -90,8 +88,16 @@ class XChannel:
         """The text."""
         return str(json.loads(body)["text"])
 
+    def card(self, body: bytes) -> Card | None:
+        """Made of the page of its last link."""
+        links = LINK.findall(json.loads(body)["text"])
+        return Card(links[-1]) if links else None
+
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 201 with the id."""
+        if _RECEIPT.fullmatch(attempt.reply_to):
+            reply = {"in_reply_to_tweet_id": attempt.reply_to}
+            body = json.dumps(json.loads(body) | {"reply": reply}, ensure_ascii=False).encode()
         answer = self._ask("POST", "2/tweets", body, attempt)
         if isinstance(answer, Outcome):
             return answer

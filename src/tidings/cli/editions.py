@@ -22,7 +22,7 @@ from tidings.pipeline.address import address
 from tidings.pipeline.collect import collect
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import PlannedSlot, as_json, outlets, plan, title_of
-from tidings.runtime.preview import Previewed, preview_edition, preview_schedule, queue_test_mails
+from tidings.runtime.preview import Previewed, post_pages, preview_edition, preview_schedule, queue_test_mails
 from tidings.runtime.scratch import scratch
 from tidings.store import clock, editions, pauses
 
@@ -82,10 +82,10 @@ def preview_command(
             with scratch(runtime) as copy:
                 found = preview_schedule(copy, schedule, copy.now(), language or None)
         folder = out if out != Path() else place.root / "preview"
-        _write(found, folder.resolve())
+        _write(found, folder.resolve(), runtime.newsroom.site.colour)
 
 
-def _write(found: list[Previewed], folder: Path) -> None:
+def _write(found: list[Previewed], folder: Path, colour: str) -> None:
     if not found:
         raise InputError("there is nothing to show: no reader and no channel would get anything")
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,9 @@ def _write(found: list[Previewed], folder: Path) -> None:
             console.print(f"  {one.note.splitlines()[-1]}", markup=False)
         for failure in one.failures:
             console.print(f"  a gate would hold it: {failure}", markup=False)
+    for name, content in post_pages(found, colour):
+        (folder / name).write_bytes(content)
+        console.print(f"{folder / name}", markup=False)
 
 
 @app.command("test")

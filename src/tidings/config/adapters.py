@@ -86,6 +86,16 @@ class ChannelSettings(Frozen):
     languages: Languages = Field(
         default=(), description="Languages that it speaks, the best first; default: the first of site.languages."
     )
+    translations: Literal["first", "thread"] = Field(
+        default="first",
+        description="`first`: a story goes out once, in the first of `languages` that it has. `thread`: its "
+        "translations into the others answer that post.",
+    )
+    wait_for_translations: Duration = Field(
+        default=timedelta(0),
+        description="A story waits so long, such as 48h, for all of `languages`; then it goes in those that it has. "
+        "A translation that comes later is not sent.",
+    )
     allow_private: Bool = Field(
         default=False, description="Permits an address of the intranet or of this machine; others are refused."
     )

@@ -51,9 +51,22 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
     for key in ("lists", "channels"):
         for name, settings in _map(main.get(key)).items():
             yield from _renamed(_map(settings).get("was"), _map(main.get(key)), (key, name, "was"))
+    yield from _translations(channels)
     told = _map(main.get("notify")).get("channel")
     if isinstance(told, str):
         yield from _known(told, channels, ("notify", "channel"), "channel")
+
+
+def _translations(channels: Mapping[str, Any]) -> Iterator[Finding]:
+    """Who sends translations, or waits for them, speaks several languages."""
+    for name, settings in channels.items():
+        written = _map(settings)
+        wants = [("translations", written.get("translations") == "thread")]
+        wants.append(("wait_for_translations", bool(written.get("wait_for_translations"))))
+        for key, wanted in wants:
+            if wanted and len({language for _, language in _many(written.get("languages"))}) < 2:
+                said = f"channel {name!r} speaks one language: there are no translations for it"
+                yield ("channels", name, key), said, "say them all: `languages: [kk, ru]`; or take this out"
 
 
 def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:

@@ -51,6 +51,10 @@ class SkipReason(StrEnum):
     WITHDRAWN = "withdrawn"
     OVER_LIMIT = "over_limit"
     """Beyond `max_posts`."""
+    UNTRANSLATED = "untranslated"
+    """It waits for its translations (`wait_for_translations`)."""
+    UNANSWERABLE = "unanswerable"
+    """Of a thread: the post that it would answer did not go out, or nobody knows its id."""
 
 
 class Purpose(StrEnum):

@@ -129,7 +129,7 @@ def _post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
     )
     if step.how is Amendment.EDIT:
         return post
-    return replace(post, title="", items=(), text=f"{correction}\n\n{item.url}", reply_to=step.post.receipt)
+    return replace(post, title="", items=(), text=f"{correction}\n\n{item.url}")
 
 
 def _words(step: _Step) -> str:

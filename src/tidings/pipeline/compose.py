@@ -18,7 +18,9 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.model.tokens import Keys
 from tidings.pipeline import notices, review
-from tidings.pipeline.address import Edit, Group, address, anybody_waits, groups_of
+from tidings.pipeline.address import address, anybody_waits
+from tidings.pipeline.address_channel import untranslated
+from tidings.pipeline.edit import Edit, Group, groups_of
 from tidings.pipeline.freeze import version_of, write_frozen
 from tidings.pipeline.mail import MailRoom
 from tidings.pipeline.posts import make_post
@@ -127,7 +129,7 @@ class Composer:
         if count == 0 and needed <= 1 and anybody_waits(connection, self.newsroom, edit):
             return ""
         if count == 0:
-            return "nothing new"
+            return "; ".join(filter(None, ["nothing new", untranslated(connection, self.newsroom, edit)]))
         return f"{count} of at least {needed} stories (min_items); they wait"
 
     # -- doing --------------------------------------------------------------------------------------------------------

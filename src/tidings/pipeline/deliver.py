@@ -23,11 +23,12 @@ from tidings.pipeline.handing import Delivered, Handover, Preparer, Setting, Tas
 from tidings.pipeline.lanes import Lane, MailSender
 from tidings.pipeline.senders import plan
 from tidings.pipeline.verdicts import ResendPolicies, looked
-from tidings.store import claims, editions, ledger, posted
+from tidings.store import claims, editions, ledger, posted, threads
 from tidings.store import senders as sender_health
 from tidings.store.engine import Store
 from tidings.store.journal import Journal, open_journal
 from tidings.store.liveness import Liveness
+from tidings.store.uploads import StoredUploads
 
 __all__ = ["Delivered", "Deliverer", "Handover", "MailSender", "Preparer", "finish_editions"]
 
@@ -108,6 +109,7 @@ class Deliverer:
         setting = self._setting = replace(self._setting, only=only)
         self._liveness.keep()
         while not self._stopping.is_set():
+            self._follow()
             with setting.store.read() as connection:
                 due = claims.due_counts(connection, setting.clock(), setting.real_clock(), only)
                 allowed = claims.next_allowed(connection, setting.clock(), setting.real_clock(), only)
@@ -125,6 +127,14 @@ class Deliverer:
         for key in [key for key in done.stalled if key.startswith(f"{Lane.MAIL} ")]:
             done.senders[key.removeprefix(f"{Lane.MAIL} ")] = done.stalled.pop(key)
         return done
+
+    def _follow(self) -> None:
+        """Let go what waited for the post that it answers."""
+        with self._setting.store.read() as connection:
+            found = threads.to_follow(connection)
+        if found:
+            with self._setting.store.write() as connection:
+                threads.follow(connection, self._setting.clock())
 
     # -- which lanes --------------------------------------------------------------------------------------------------
 
@@ -288,7 +298,7 @@ class Deliverer:
 
     def _run_channel(self, channel: Channel, desk: Desk) -> None:
         def post(handover: Handover) -> Outcome:
-            attempt = Attempt(handover.key, self._setting.real_clock(), self._picture)
+            attempt = self._attempt(handover, self._setting.real_clock())
             match handover.amendment:
                 case Amendment.TAKE_DOWN if isinstance(channel, CanTakeDown):
                     return channel.take_down(handover.receipt, attempt)
@@ -344,7 +354,12 @@ class Deliverer:
         handed_at = task.delivery.handed_at
         if finder is None or handed_at is None:
             return Outcome(Verdict.UNKNOWN, reason="too late to repeat it safely")
-        return finder.find(task.handover.data, Attempt(task.handover.key, handed_at, self._picture))
+        return finder.find(task.handover.data, self._attempt(task.handover, handed_at))
+
+    def _attempt(self, handover: Handover, at: datetime) -> Attempt:
+        answers = handover.amendment in (None, Amendment.REPLY)
+        uploads = StoredUploads(self._setting.store, handover.delivery, self._setting.clock())
+        return Attempt(handover.key, at, self._picture, handover.receipt if answers else "", uploads)
 
     def _send(self, desk: Desk, task: Task, send: Callable[[Handover], Outcome]) -> None:
         try:

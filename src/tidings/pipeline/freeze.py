@@ -9,11 +9,12 @@ from typing import Any
 
 from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition
-from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Group
+from tidings.pipeline.edit import Addressed, CrowdPart, Crowds, Group
 from tidings.pipeline.rendered import Rendered
 from tidings.store import archives, crowds, editions, ledger
 from tidings.store.editions import Shown
 from tidings.store.engine import Store
+from tidings.store.threads import WAITS
 
 _PAGE = 1_000
 
@@ -106,12 +107,14 @@ def _shares(part: CrowdPart, selections: Mapping[str, tuple[int, int]]) -> Itera
 
 def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:
     rendition, selection = selections[one.group.key] if one.group else (None, None)
+    state = DeliveryState.PENDING if one.group else DeliveryState.SKIPPED
+    part = one.group.part if one.group else 0
     return {
         "mailing": mailing,
         "target": one.target,
         "story": one.story,
         "purpose": str(one.purpose),
-        "part": 0,
+        "part": part,
         "list": one.list,
         "channel": one.channel,
         "subscriber": one.subscriber,
@@ -119,7 +122,7 @@ def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]]
         "rendition": rendition,
         "mark": one.mark,
         "address_hash": one.address_hash,
-        "state": str(DeliveryState.PENDING if one.group else DeliveryState.SKIPPED),
-        "reason": str(one.reason) if one.reason else "",
+        "state": str(DeliveryState.DEFERRED if part else state),
+        "reason": WAITS if part else one.why,
         "at": now,
     }

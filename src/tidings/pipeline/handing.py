@@ -26,8 +26,11 @@ class Handover:
     wire: Sequence[bytes] = ()
     """A mail in pieces, ready for SMTP: ASCII, lines end in CRLF, none begins with a dot. `data` is empty then."""
     amendment: Amendment | None = None
-    """What is done about a post that stands, of which `receipt` is the provider's id."""
+    """What is done about a post that stands."""
     receipt: str = ""
+    """The provider's id of that post, or of the one that this answers."""
+    delivery: int = 0
+    """Of a post: whose uploads are remembered."""
 
     @property
     def whole(self) -> bytes:

@@ -16,7 +16,7 @@ from tidings.model.edition import Edition
 from tidings.model.item import Item, Media
 from tidings.model.selection import Selection
 from tidings.model.tokens import Keys, TokenPurpose
-from tidings.pipeline.address import Edit, Group
+from tidings.pipeline.edit import Edit, Group
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import Wish, choose
 from tidings.render.digest import Arrangement, arrange, render_document

@@ -21,7 +21,7 @@ from tidings.render.dkim import Signer, identities_of, verify
 from tidings.render.headers import MailHeaders
 from tidings.render.mime import Compiled, plain_message
 from tidings.render.stencil import Stencil
-from tidings.store import editions
+from tidings.store import editions, threads
 from tidings.store import schema as t
 from tidings.store.engine import Store
 
@@ -107,6 +107,11 @@ class Preparation:
         return stencil, self._mail.signers(list_name), self._return_path(list_name)
 
     def _post(self, delivery: Delivery) -> Handover:
+        made = self._body(delivery)
+        made.delivery = delivery.id
+        return made
+
+    def _body(self, delivery: Delivery) -> Handover:
         channel = self._channels[delivery.channel]
         if (amendment := delivery.amendment) is not None:
             extra = delivery.extra
@@ -117,8 +122,10 @@ class Preparation:
             return Handover(channel.prepare(self._told(delivery)), key=f"{delivery.channel}:notice:{delivery.id}")
         with self._store.read() as connection:
             body = editions.get_rendition(connection, delivery.rendition).raw
+            answered = threads.answered(connection, delivery)
         what = delivery.story or f"edition-{delivery.edition}"
-        return Handover(body, key=f"{delivery.channel}:{what}:{delivery.purpose}:{delivery.part}")
+        key = f"{delivery.channel}:{what}:{delivery.purpose}:{delivery.part}"
+        return Handover(body, key=key, receipt=answered)
 
     def _told(self, delivery: Delivery) -> Post:
         site = self._newsroom.site

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidings.pipeline.address import Group
+from tidings.pipeline.edit import Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,10 @@ class Thumbnails:
             return None
         return self._made(self._public / "media" / digest / name, most)
 
+    def of(self, path: Path, most: int) -> bytes | None:
+        """The same of a file, wherever it lies."""
+        return self._made(path, most)
+
     def _make(self, path: Path, most: int) -> bytes | None:
         try:
             with warnings.catch_warnings():

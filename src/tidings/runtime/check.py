@@ -54,6 +54,7 @@ def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
     for name, channel in make_channels(newsroom).items():
         settings = newsroom.channels[name]
         for key, value, can in (
+            ("translations", "thread", channel.capabilities.replies),
             ("on_correction", "edit", isinstance(channel, CanEdit)),
             ("on_correction", "reply", channel.capabilities.replies),
             ("on_withdrawal", "take_down", isinstance(channel, CanTakeDown)),
@@ -61,7 +62,8 @@ def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
             if getattr(settings, key) == value and not can and node is not None:
                 where = placing.place(node, ("channels", name, key))
                 said = f"channel {name!r}: {settings.type} cannot do `{key}: {value}`"
-                yield Problem(MAIN, *where, said, f"take it out, or write {key}: leave")
+                other = "first" if key == "translations" else "leave"
+                yield Problem(MAIN, *where, said, f"take it out, or write {key}: {other}")
 
 
 def template_errors(newsroom: Newsroom) -> list[Problem]:

@@ -12,7 +12,9 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slots, slot_for_new
 from tidings.model.delivery import SkipReason
-from tidings.pipeline.address import Addressed, CrowdPart, Crowds, Edit, Group, address
+from tidings.pipeline.address import address
+from tidings.pipeline.address_channel import untranslated
+from tidings.pipeline.edit import Addressed, CrowdPart, Crowds, Edit, Group
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.prices import prices
 from tidings.runtime.tick import backfilled, first_new, next_due
@@ -72,7 +74,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             elif isinstance(schedule.cadence.rule, OnRequest):
                 one.note = f"when asked: tidings send {written.name}"
             elif isinstance(schedule.cadence.rule, OnNew):
-                one.note = "nothing new"
+                one.note = "; ".join(filter(None, ["nothing new", _waiting(runtime, connection, schedule, now)]))
             elif isinstance(schedule.cadence.rule, At):
                 one.note = "its moment has passed"
             one.note = "; ".join(filter(None, [one.note, *prices(runtime.newsroom, schedule, now)]))
@@ -88,6 +90,11 @@ def as_known(connection: Connection, runtime: Runtime, schedule: Schedule) -> Sc
         return schedule
     known = schedules.schedule_state(connection, schedule.was) is not None
     return schedule.model_copy(update={"name": schedule.was}) if known else schedule
+
+
+def _waiting(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> str:
+    """Which stories wait for a translation, in words."""
+    return untranslated(connection, runtime.newsroom, look_ahead(runtime, connection, schedule, now))
 
 
 def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, runs: int) -> list[Slot]:
@@ -154,7 +161,7 @@ def outlets(addressed: Iterable[Addressed | Crowds]) -> list[Outlet]:
             for part in one.parts:
                 _count_crowd(outlet, part)
         elif one.group is None:
-            outlet.skipped[str(one.reason)] += 1
+            outlet.skipped[one.why] += 1
         else:
             outlet.readers[one.group.selection.language] += 1
             outlet.show(one.group)

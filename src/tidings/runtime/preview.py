@@ -13,15 +13,19 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
-from tidings.pipeline.address import Edit, Group
+from tidings.pipeline.edit import Edit, Group
 from tidings.pipeline.mail import frozen_document
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import Wish, choose, is_note, ordered
+from tidings.pipeline.translations import posts, spoken
 from tidings.render.digest import Arrangement
+from tidings.render.post_page import ShownPost, post_page
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import look_ahead
+from tidings.runtime.preview_posts import PostViews
 from tidings.store import editions, ledger
 from tidings.store.editions import Shown
+from tidings.store.items import load_items
 
 _READER = 2**40
 
@@ -37,12 +41,17 @@ class Previewed:
     is_mail: bool
     note: str = ""
     failures: tuple[str, ...] = ()
+    post: ShownPost | None = None
+    picture: bytes = b""
+    """Of its card."""
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """(file name, content): .eml, .html and .txt of a mail; .json and .txt of a post."""
+        """(file name, content): .eml, .html and .txt of a mail; .json, .txt and maybe .jpg (its card's) of a post."""
         if not self.is_mail:
             yield f"{self.name}.json", self.data
             yield f"{self.name}.txt", self.note.encode() + b"\n"
+            if self.picture:
+                yield f"{self.name}.jpg", self.picture
             return
         yield f"{self.name}.eml", self.data
         message = email.message_from_bytes(self.data, policy=email.policy.default)
@@ -59,17 +68,20 @@ def preview_schedule(runtime: Runtime, schedule: Schedule, now: datetime, langua
         edition = Edition(
             edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
         )
-    return [
-        shown
-        for rendered in _render(runtime, edit, edition, language)
-        for shown in _shown(runtime, rendered, edition, edition.number)
-    ]
+        views = PostViews(runtime.newsroom, load_items(connection))
+    found: list[Previewed] = []
+    for rendered in _render(runtime, edit, edition, language):
+        part = max((group.part for group in rendered.groups.values()), default=0)
+        found += _shown(runtime, views, rendered, edition, part)
+    return found
 
 
 def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[Previewed]:
     """The frozen bytes of an edition: of each outlet and language the fullest."""
-    found = []
+    found: list[Previewed] = []
     with runtime.store.read() as connection:
+        views = PostViews(runtime.newsroom, load_items(connection))
+        parts = editions.parts_of(connection, edition.id)
         for rendition in editions.renditions(connection, edition.id):
             if language is not None and rendition.language != language:
                 continue
@@ -82,8 +94,17 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
                 {str(number): arrangement for number, arrangement in chosen.items()},
                 {},
             )
-            found += list(_shown(runtime, rendered, edition, edition.number))
+            found += _shown(runtime, views, rendered, edition, parts.get(rendition.id, 0))
     return found
+
+
+def post_pages(found: Sequence[Previewed], colour: str) -> Iterator[tuple[str, bytes]]:
+    """(file name, content) of a page for each post, and of one with all of them."""
+    shown = [one for one in found if one.post is not None]
+    for one in shown:
+        yield f"{one.name}.html", post_page(one.name, [one.post] if one.post else [], colour).encode()
+    if shown:
+        yield "posts.html", post_page("Posts", [one.post for one in shown if one.post], colour).encode()
 
 
 def queue_test_mails(
@@ -149,30 +170,31 @@ def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None
     newsroom = runtime.newsroom
     groups: list[Group] = []
     for part in edit.schedule.deliver:
-        is_list = isinstance(part, ListDelivery)
+        per_item, notes = part.per == "item", edit.notes if part.per == "edition" else ()
         if isinstance(part, ListDelivery):
-            name, fallback = part.list, tuple(newsroom.lists[part.list].fallback)
-            languages = newsroom.site.languages
-        else:
-            name = part.channel
-            spoken = tuple(newsroom.channels[name].languages) or newsroom.site.languages[:1]
-            languages, fallback = spoken[:1], spoken[1:]
-        for each in languages:
-            if language is not None and each != language:
-                continue
-            wish = Wish(each, fallback, frozenset(), name)
-            notes = edit.notes if part.per == "edition" else ()
-            selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
-            if not selection.stories:
-                continue
-            outlet = f"{'list' if is_list else 'channel'}:{name}"
-            groups += Group.split(outlet, selection, per_item=part.per == "item")
+            for each in newsroom.site.languages:
+                if language not in (None, each):
+                    continue
+                wish = Wish(each, tuple(newsroom.lists[part.list].fallback), frozenset(), part.list)
+                selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
+                if selection.stories:
+                    groups += Group.split(f"list:{part.list}", selection, per_item=per_item)
+            continue
+        languages, thread = spoken(newsroom, part.channel), newsroom.channels[part.channel].translations == "thread"
+        wish = Wish(languages[0], languages[1:], frozenset(), part.channel)
+        selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
+        if selection.stories:
+            found = posts(
+                f"channel:{part.channel}", selection, edit.all_stories, languages, per_item=per_item, thread=thread
+            )
+            groups += [group for group in found if language in (None, group.selection.language)]
     return runtime.composer.render_groups(edit, groups, edition)
 
 
-def _shown(runtime: Runtime, rendered: Rendered, edition: Edition, number: int) -> Iterator[Previewed]:
+def _shown(runtime: Runtime, views: PostViews, rendered: Rendered, edition: Edition, part: int) -> Iterator[Previewed]:
     kind, _, name = rendered.outlet.partition(":")
-    base = "-".join(part for part in (edition.schedule, str(number), name, rendered.language, rendered.story) if part)
+    words = (edition.schedule, str(edition.number), name, rendered.language, rendered.story)
+    base = "-".join(filter(None, words))
     if kind == "channel":
         channel = runtime.channels.get(name)
         assert isinstance(rendered.document, bytes)
@@ -180,7 +202,11 @@ def _shown(runtime: Runtime, rendered: Rendered, edition: Edition, number: int) 
             raise InputError(f"there is no channel {name!r} any more; write it back into tidings.yaml to see its posts")
         length, limit = channel.length(rendered.document), channel.capabilities.max_length
         note = f"{channel.text(rendered.document)}\n\n[{length} of {limit} characters]"
-        yield Previewed(base, rendered.outlet, rendered.language, rendered.document, False, note, rendered.failures)
+        body, language, failures = rendered.document, rendered.language, rendered.failures
+        post, picture = views.of(
+            channel, body, name=base, language=language, story=rendered.story, part=part, failures=failures
+        )
+        yield Previewed(base, rendered.outlet, language, body, False, note, failures, post, picture)
         return
     assert not isinstance(rendered.document, bytes)
     compiled = frozen_document(rendered.raw())

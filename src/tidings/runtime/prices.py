@@ -21,6 +21,9 @@ def prices(newsroom: Newsroom, schedule: Schedule, now: datetime) -> Iterator[st
         if dollars is None:
             continue
         count = sum(not slot.skipped for slot in slots(schedule.cadence, now, now + MONTH))
+        settings = newsroom.channels[part.channel]
+        if settings.translations == "thread":
+            count *= max(len(settings.languages), 1)
         posts = count if part.per == "edition" else count * (part.max_posts or 0)
         if posts:
             yield f"{part.channel}: at most {posts} posts in 30 days, ${posts * dollars:,.2f}"

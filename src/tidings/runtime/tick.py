@@ -15,6 +15,7 @@ from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
 from tidings.pipeline import notices, review
+from tidings.pipeline.address_channel import translated
 from tidings.pipeline.amend import amend
 from tidings.pipeline.archive import publish_archive
 from tidings.pipeline.collect import Collected, collect
@@ -250,10 +251,11 @@ def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: 
 def first_new(
     runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, since: datetime
 ) -> datetime | None:
-    """When the first story came out that `schedule` wants and that no slot has looked at."""
+    """When the first story came out, or waited no longer, that `schedule` wants and that no slot has looked at."""
     edit = runtime.composer.edit(connection, schedule, now)
-    moments = [story.out_at for story in edit.stories if story.out_at > since]
-    return min(moments, default=None)
+    moments = [story.out_at for story in edit.stories]
+    moments += [moment for moment in translated(connection, runtime.newsroom, edit) if moment <= now]
+    return min((moment for moment in moments if moment > since), default=None)
 
 
 def open_and_close(runtime: Runtime, now: datetime) -> None:

@@ -191,6 +191,14 @@ def renditions(connection: Connection, edition: int) -> list[Rendition]:
     return [_rendition(row) for row in rows]
 
 
+def parts_of(connection: Connection, edition: int) -> dict[int, int]:
+    """By rendition of a post its place in a thread, where that is not the first."""
+    d, m = t.deliveries.c, t.mailings.c
+    query = select(d.rendition, d.part).join_from(t.deliveries, t.mailings, m.id == d.mailing)
+    rows = connection.execute(query.where(m.edition == edition, d.channel != "", d.part > 0, d.rendition.is_not(None)))
+    return {row.rendition: row.part for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a selection shows of a story: `what` is story, note or correction; `version` tells corrections apart."""

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 
 from tidings.model.delivery import TERMINAL, DeliveryState
 from tidings.model.errors import InputError, RefusedError
-from tidings.store import consent, kept, pauses
+from tidings.store import consent, kept, pauses, threads
 from tidings.store import schema as t
 from tidings.store.consent import address_hash
 from tidings.store.engine import insert_once
@@ -179,9 +179,12 @@ def join_later(connection: Connection, schedule: str, now: datetime) -> int:
             or_(d.c.list.in_(lists), d.c.channel.in_(channels)),
             d.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED)),
             d.c.doubts == 0,
+            # Of a thread only what has not begun; its answers share its lot.
+            d.c.part == 0,
         )
         .values(state=DeliveryState.CANCELLED, reason="paused; it joined a later edition", next_at=None, at=now)
     )
+    threads.follow(connection, now)
     return done.rowcount
 
 

@@ -184,6 +184,18 @@ class ChannelContract:
             outcomes = [channel.send(channel.prepare(sample_post()), self._attempt()) for _ in range(10)]
         assert not [secret for secret in self.secrets if secret in repr(outcomes)]
 
+    def test_an_answer_says_what_it_answers(self) -> None:
+        with HttpSink([self.success]) as sink:
+            channel = self.make(sink.url)
+            if not channel.capabilities.replies:
+                return
+            body = channel.prepare(sample_post())
+            first = channel.send(body, self._attempt())
+            own = sink.received[-1]
+            channel.send(body, replace(self._attempt(), reply_to=first.receipt))
+        assert first.receipt
+        assert (sink.received[-1].path, sink.received[-1].body) != (own.path, own.body)
+
     def test_what_is_no_receipt_is_refused_before_anything_is_asked(self) -> None:
         with HttpSink() as sink:
             channel = self.make(sink.url)

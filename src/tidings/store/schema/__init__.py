@@ -32,7 +32,7 @@ from tidings.store.schema.people import (
     subscriptions,
     suppressions,
 )
-from tidings.store.schema.sending import deliveries, had, journal, mailings, notices, paces, senders, tallies
+from tidings.store.schema.sending import deliveries, had, journal, mailings, notices, paces, senders, tallies, uploads
 
 __all__ = [
     "EPOCH",
@@ -70,5 +70,6 @@ __all__ = [
     "subscriptions",
     "suppressions",
     "tallies",
+    "uploads",
     "uses",
 ]

@@ -86,6 +86,16 @@ deliveries = Table(
     sqlite_autoincrement=True,
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("delivery", RowId, primary_key=True, autoincrement=False),
+    Column("key", String, primary_key=True, comment="SHA-256 of the bytes"),
+    Column("remote", Text, nullable=False, comment="what the service calls them, and whether it is busy with them"),
+    Column("at", Moment, nullable=False),
+    comment="Pictures that a service took before the post that shows them: a later try does not upload them again.",
+)
+
 had = Table(
     "had",
     metadata,

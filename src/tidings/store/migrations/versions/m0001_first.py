@@ -516,6 +516,19 @@ def upgrade() -> None:
         comment="Deliveries that `keep` has taken, counted.",
     )
     op.create_table(
+        "uploads",
+        sa.Column(
+            "delivery", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
+        sa.Column("key", sa.String(), nullable=False, comment="SHA-256 of the bytes"),
+        sa.Column(
+            "remote", sa.Text(), nullable=False, comment="what the service calls them, and whether it is busy with them"
+        ),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("delivery", "key", name=op.f("pk_uploads")),
+        comment="Pictures that a service took before the post that shows them: a later try does not upload them again.",
+    )
+    op.create_table(
         "uses",
         sa.Column("schedule", sa.String(), nullable=False),
         sa.Column("story", sa.String(), nullable=False),

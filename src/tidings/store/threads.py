@@ -1,0 +1,68 @@
+"""Threads of posts: part 0 begins one, the others answer it, and each goes only once that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, select, update
+
+from tidings.model.delivery import Delivery, DeliveryState, SkipReason
+from tidings.store import schema as t
+
+WAITS = "waits for the post that it answers"
+_OVER = (DeliveryState.REJECTED, DeliveryState.QUARANTINED, DeliveryState.SKIPPED)
+
+
+def answered(connection: Connection, delivery: Delivery) -> str:
+    """The receipt of the post that this one answers; empty for the first of a thread."""
+    if not delivery.part:
+        return ""
+    d = t.deliveries.c
+    query = select(d.receipt).where(
+        d.mailing == delivery.mailing,
+        d.target == delivery.target,
+        d.story == delivery.story,
+        d.purpose == delivery.purpose,
+        d.part == 0,
+    )
+    return connection.execute(query).scalar_one_or_none() or ""
+
+
+def to_follow(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
+    """Answers of which it is decided what becomes of them, with the new values of their rows."""
+    reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
+    same = (reply.c[name] == first.c[name] for name in ("mailing", "target", "story", "purpose"))
+    query = (
+        select(reply.c.id, first.c.state, first.c.receipt, first.c.reason)
+        .join_from(reply, first, and_(first.c.part == 0, *same))
+        .where(
+            reply.c.state == DeliveryState.DEFERRED,
+            reply.c.next_at.is_(None),
+            reply.c.channel != "",
+            reply.c.part > 0,
+        )
+        .order_by(reply.c.id)
+    )
+    return [(row.id, values) for row in connection.execute(query).all() for values in _fate(*row[1:])]
+
+
+def _fate(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
+    """What becomes of an answer; nothing yet while the first post may still go, or may stand unknown to us."""
+    if state == DeliveryState.ACCEPTED and receipt:
+        yield {"state": DeliveryState.PENDING, "reason": ""}
+    elif state == DeliveryState.CANCELLED:
+        yield {"state": DeliveryState.CANCELLED, "reason": reason}
+    elif state in _OVER or state == DeliveryState.ACCEPTED:
+        yield {"state": DeliveryState.SKIPPED, "reason": str(SkipReason.UNANSWERABLE)}
+
+
+def follow(connection: Connection, now: datetime) -> int:
+    """Let the answers go whose first post stands, and end those that have none; returns how many."""
+    d = t.deliveries
+    count = 0
+    for delivery, values in to_follow(connection):
+        waits = and_(d.c.id == delivery, d.c.state == DeliveryState.DEFERRED, d.c.next_at.is_(None))
+        count += connection.execute(update(d).where(waits).values(at=now, **values)).rowcount
+    return count
