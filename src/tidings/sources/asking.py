@@ -23,12 +23,18 @@ _DAY = timedelta(days=1)
 
 
 class SourceError(Exception):
-    """Why a website could not be read. `wait`: as long as it asked for; `gone`: it asked never to be asked again."""
+    """Why a website could not be read. `wait`: as long as it asked for; `gone`: it asked never to be asked again.
 
-    def __init__(self, message: str, *, wait: timedelta | None = None, gone: bool = False) -> None:
+    `status` is what it answered, None where no answer came.
+    """
+
+    def __init__(
+        self, message: str, *, wait: timedelta | None = None, gone: bool = False, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.wait = wait
         self.gone = gone
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +91,10 @@ def _reply(answer: Answer, at: str, moved: str, real_now: datetime) -> Reply:
     if answer.status == 304:
         return Reply(at, None, answer.headers, moved)
     if answer.status == 410:
-        raise SourceError(f"{_host(at)} says that it is gone for good (410)", gone=True)
+        raise SourceError(f"{_host(at)} says that it is gone for good (410)", gone=True, status=410)
     if answer.status != 200:
         wait = wait_asked(answer.headers.get("retry-after", ""), real_now)
-        raise SourceError(f"{_host(at)} answered {answer.status}", wait=wait)
+        raise SourceError(f"{_host(at)} answered {answer.status}", wait=wait, status=answer.status)
     if not answer.whole:
         limit = f"{MAX_BODY // 1_000_000} MB"
         raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")

@@ -56,6 +56,8 @@ class Told:
 
     key: str
     article: Article
+    old: bool = False
+    """It stood there before anybody looked: no news."""
 
 
 class ShelvedSource:

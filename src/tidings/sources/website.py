@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -59,15 +59,22 @@ class Brought:
     state: dict[str, Any] = field(default_factory=dict)
     fresh_for: timedelta = timedelta(0)
     remark: str = ""
+    gone: Collection[str] = ()
+    """Refs of what the website has no longer."""
 
 
 class WebSource(ShelvedSource, ABC):
     """A source that asks a website; a subclass says how."""
 
+    by_title = True
+    """Whether an item whose id and address are new may be known by its title and day."""
+
     def __init__(self, settings: WebsiteSettings, context: SourceContext) -> None:
         super().__init__(settings, context)
         self.settings = settings
         self.session = GuardedSession(allow_private=settings.allow_private)
+        self.asked_at = datetime.min.replace(tzinfo=UTC)
+        """When it is asked, by the newsroom's clock."""
 
     @abstractmethod
     def bring(self, state: Mapping[str, Any]) -> Brought:
@@ -89,6 +96,7 @@ class WebSource(ShelvedSource, ABC):
         if not shelf.keep(version, claimed):
             return Fetched(False, _moment(claimed, "due"))
         version += 1
+        self.asked_at = now
         try:
             brought = self.bring(state)
         except SourceError as error:
@@ -104,6 +112,7 @@ class WebSource(ShelvedSource, ABC):
 
     def trial(self, now: datetime) -> Sweep:
         """What the website tells at this moment."""
+        self.asked_at = now
         try:
             items = self.bring({}).items or ()
         except SourceError as error:
@@ -111,7 +120,7 @@ class WebSource(ShelvedSource, ABC):
         taken: set[str] = set()
         entries = {}
         for one in items:
-            mark = marks(one.key, one.article.url, one.article.title, one.article.published)
+            mark = self._marks(one)
             ref = _ref(one, mark, taken)
             taken.add(ref)
             entries[ref] = Entry(ref, data_of(one.article, [mark]), now)
@@ -140,7 +149,7 @@ class WebSource(ShelvedSource, ABC):
     def _sorted_in(self, brought: Brought, state: Mapping[str, Any], now: datetime) -> tuple[list[Entry], int, str]:
         """Entries to keep, how many of them are new, and what a person should hear."""
         items = brought.items or ()
-        told = [marks(one.key, one.article.url, one.article.title, one.article.published) for one in items]
+        told = [self._marks(one) for one in items]
         known = {ref: [Marks(*each) for each in entry.data["marks"]] for ref, entry in self.entries.items()}
         refs = recognise(told, known)
         changed: list[Entry] = []
@@ -153,15 +162,22 @@ class WebSource(ShelvedSource, ABC):
             if entry is not None:
                 changed.append(entry)
         since = _moment(state, "fetched")
-        old = {id(one) for one, _ in new if since and (one.article.published or now) < since - _OLD}
-        backlog = (
-            _backlog(new, now, self.settings.backfill) if "begun" not in state else old if len(old) > FLOOD else {}
-        )
+        stood = {id(one) for one, _ in new if one.old}
+        old = {id(one) for one, _ in new if since and (one.article.published or now) < since - _OLD} - stood
+        if "begun" not in state:
+            backlog = _backlog(new, now, self.settings.backfill)
+        elif len(old) > FLOOD:
+            backlog = stood | old
+        else:
+            backlog = stood
         taken = set(self.entries)
         for one, mark in new:
             ref = _ref(one, mark, taken)
             taken.add(ref)
             changed.append(Entry(ref, data_of(one.article, [mark]), now, backlog=id(one) in backlog))
+        still = {entry.ref for entry in changed}
+        lost = (self.entries[ref] for ref in brought.gone if ref in self.entries and ref not in still)
+        changed += [replace(entry, gone=True) for entry in lost if not entry.gone]
         remark = ""
         if since and len(old) > FLOOD:
             remark = (
@@ -169,6 +185,10 @@ class WebSource(ShelvedSource, ABC):
                 " They are on pages and in feeds, and no edition takes them. A rebuilt site does this."
             )
         return changed, len(new), remark
+
+    def _marks(self, one: Told) -> Marks:
+        title = one.article.title if self.by_title or not one.key else ""
+        return marks(one.key, one.article.url, title, one.article.published)
 
     def _failed(self, version: int, state: dict[str, Any], now: datetime, error: SourceError) -> Fetched:
         """Later each time, a day at the most; what stands on the shelf stays."""
