@@ -26,6 +26,7 @@ CHANNELS = {
     "telegram": "tidings.channels.telegram",
     "mastodon": "tidings.channels.mastodon",
     "bluesky": "tidings.channels.bluesky",
+    "matrix": "tidings.channels.matrix",
     "ntfy": "tidings.channels.ntfy",
     "linkedin": "tidings.channels.linkedin",
     "facebook": "tidings.channels.facebook",

@@ -116,6 +116,23 @@ SAMPLES["bluesky"] = Sample(
     posts=lambda received: received.path.endswith("putRecord"),
     key=lambda received: str(json.loads(received.body)["rkey"]),
 )
+
+
+def _matrix(received: Received) -> Step:
+    if received.path.endswith("/state/m.room.encryption"):
+        return Step(404, b'{"errcode": "M_NOT_FOUND", "error": "Event not found."}')
+    if received.method == "GET":
+        return Step(200, b'{"event_id": "$one", "content": {"body": "x"}}')
+    return Step(200, b'{"event_id": "$3y9GZXcW1Xl5vRmXyGAxTaFqUBLbWXbBmzNBJ2rVFkQ"}')
+
+
+SAMPLES["matrix"] = Sample(
+    {"server": "{url}", "room": "!QtykxKocfZaZOUrTwp:example.org", "token": "syt_a-token-of-ours"},
+    _matrix,
+    ("syt_a-token-of-ours",),
+    posts=lambda received: "/send/m.room.message/" in received.path,
+    key=lambda received: received.path.rpartition("/")[2],
+)
 SAMPLES["apprise"] = Sample({"url": "{json}"}, Step(200, b"ok"), blind=True)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.channels.cutting import Cutting
 from tests.conftest import missing, require_program
 from tests.judges import TOOLS
 from tidings.channels.base import Attempt
@@ -138,58 +137,6 @@ def test_it_is_edited_answered_and_taken_down(account: Account) -> None:
         assert channel.take_down(edited.receipt, attempt()).verdict is Verdict.ACCEPTED
     assert channel.edit(edited.receipt, channel.prepare(POST), attempt()).verdict is Verdict.REJECTED
     assert len(account.records()) == 1
-
-
-class Cutting:
-    """A door to the server: it takes the answer to one request and cuts the line; from then on it is open."""
-
-    def __init__(self, port: int, word: bytes) -> None:
-        self._port, self._word = port, word
-        self.cuts = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                ours, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._carry, args=(ours,), daemon=True).start()
-
-    def _carry(self, ours: socket.socket) -> None:
-        with ours, socket.create_connection(("127.0.0.1", self._port)) as theirs:
-            while (asked := _message(ours)) is not None:
-                theirs.sendall(asked)
-                said = _message(theirs)
-                if said is None or (self._word in asked and not self.cuts):
-                    self.cuts += said is not None
-                    return
-                ours.sendall(said)
-
-
-def _message(line: socket.socket) -> bytes | None:
-    """One message of HTTP with a length or in chunks; None at the end."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = line.recv(65536)
-        if not more:
-            return None
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    fields = {
-        name.strip().lower(): value.strip() for name, _, value in (one.partition(b":") for one in head.split(b"\r\n"))
-    }
-    if b"chunked" in fields.get(b"transfer-encoding", b""):
-        while not body.endswith(b"0\r\n\r\n"):
-            body += line.recv(65536)
-    while len(body) < int(fields.get(b"content-length", b"0")):
-        body += line.recv(65536)
-    return head + b"\r\n\r\n" + body
 
 
 def test_a_line_that_is_cut_after_it_was_taken_leads_to_one_post(account: Account) -> None:

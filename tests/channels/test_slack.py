@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from tidings.channels.base import Attempt
 from tidings.channels.slack import Settings, SlackChannel
 from tidings.model.delivery import Verdict
-from tidings.testing.channel_contract import sample_post
+from tidings.testing.channel_contract import sample_item, sample_post
 from tidings.testing.http_sink import HttpSink, Step
 
 
@@ -30,10 +30,13 @@ def test_blocks_keep_to_the_limits_of_block_kit() -> None:
 
 
 def test_a_headline_calls_nobody_and_breaks_no_markup() -> None:
-    text = channel("http://127.0.0.1:9/").text(channel("http://127.0.0.1:9/").prepare(sample_post()))
+    body = channel("http://127.0.0.1:9/").prepare(sample_post())
+    text = json.loads(body)["blocks"][0]["text"]["text"]
     assert "&lt;жаңа&gt;" in text
     assert "&amp;" in text
     assert text.count("|") == 1  # that of the link
+    read = channel("http://127.0.0.1:9/").text(body)
+    assert read.startswith(f"{sample_item().title.replace('|', '¦')}\n{sample_item().url}\n")
 
 
 def test_200_without_ok_is_no_success() -> None:
