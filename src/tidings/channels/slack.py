@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import Any
@@ -60,8 +61,8 @@ class SlackChannel:
         return sum(len(text) for text in _texts(json.loads(body)))
 
     def text(self, body: bytes) -> str:
-        """What people read, one block a paragraph."""
-        return "\n\n".join(_texts(json.loads(body)["blocks"]))
+        """What people read, one block a paragraph, with the links written out."""
+        return "\n\n".join(_read(text) for text in _texts(json.loads(body)["blocks"]))
 
     def card(self, body: bytes) -> Card | None:
         """The first picture, which stands small beside its story."""
@@ -136,6 +137,12 @@ def _mrkdwn(text: str) -> dict[str, Any]:
 def _escape(text: str) -> str:
     """The three characters that Slack asks to be escaped; `<!channel>` in a headline then calls nobody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "¦")
+
+
+def _read(text: str) -> str:
+    """Without the marks of mrkdwn that `_words` makes."""
+    shown = re.sub(r"\*?<(https?://[^|>]+)\|([^>]*)>\*?", r"\2\n\1", text)
+    return html.unescape(re.sub(r"<(https?://[^>]+)>", r"\1", shown))
 
 
 def _texts(value: Any) -> list[str]:

@@ -36,8 +36,8 @@ p { margin: 0; }
 .card strong { display: block; overflow-wrap: anywhere; }
 .about { margin: .5rem 0 0; padding-inline-start: 1.1rem; }
 .about li { margin: .15rem 0; }
-.count { display: flex; gap: .6rem; align-items: center; font-variant-numeric: tabular-nums; }
-.count meter { flex: 1; height: .8rem; }
+.count { display: flex; flex-wrap: wrap; gap: .1rem .6rem; align-items: center; font-variant-numeric: tabular-nums; }
+.count meter { flex: 1 1 9rem; height: .8rem; }
 .bad { color: var(--bad); font-weight: 600; }
 @media print { body { max-width: none; background: none; } article { break-inside: avoid; } }
 """
@@ -121,9 +121,7 @@ def _card(card: ShownCard, language: str) -> str:
             f'<div{_spoken(language)}><p class="muted">{escape(card.site)}</p><strong>{escape(card.title)}</strong>'
             f"{f'<p>{escape(card.description)}</p>' if card.description else ''}</div>"
         )
-    notes = list(card.notes)
-    if card.picture:
-        notes.insert(0, f"Alt text: {card.alt}" if card.alt else "Without alt text")
+    notes = (*([f"Alt text: {card.alt}"] if card.alt else []), *card.notes)
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     shown = f'<div class="card">{"".join(parts)}</div>\n' if parts else ""
     return shown + (f'<ul class="about muted">{listed}</ul>\n' if listed else "")
