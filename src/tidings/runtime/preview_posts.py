@@ -68,9 +68,7 @@ class PostViews:
                 image, alt = (item.images[0].src, item.images[0].alt) if item.images else ("", "")
         picture = self._picture(image) if image else b""
         if picture and not alt:
-            notes.append(
-                "The network shows no alt text for it" if card.title else "Its picture has no alt text"
-            )
+            notes.append("The network shows no alt text for it" if card.title else "Its picture has no alt text")
         if image and not picture:
             notes.append("Its picture stands on another site, and is not shown here")
         return ShownCard(site, title, description, file if picture else "", alt, tuple(notes)), picture
