@@ -15,6 +15,7 @@ SOURCES = {
     "folder": "tidings.sources.folder",
     "feed": "tidings.sources.feed",
     "push": "tidings.sources.push",
+    "wordpress": "tidings.sources.wordpress",
 }
 CHANNELS = {
     "webhook": "tidings.channels.webhook",
@@ -32,6 +33,7 @@ CHANNELS = {
     "facebook": "tidings.channels.facebook",
     "x": "tidings.channels.x",
     "apprise": "tidings.channels.apprise",
+    "websub": "tidings.channels.websub",
 }
 MAIL = {
     "smtp": "tidings.channels.smtp_sender",

@@ -180,6 +180,15 @@ class CanFind(Protocol):
         its receipt, NOT_STARTED where it is certainly not there, UNKNOWN where that cannot be told."""
 
 
+class Hub(Protocol):
+    """What is told of changed feeds; no post goes there (`ChannelSettings.POSTS` False)."""
+
+    url: str
+
+    def ping(self, feed: str) -> Outcome:
+        """The feed of this address has changed."""
+
+
 class MailTransport(Protocol):
     """One way for mail to leave, for one thread but for `abort`. Gives an Outcome for every trouble that is foreseen.
 

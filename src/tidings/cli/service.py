@@ -18,6 +18,7 @@ def tick_command(now: Now = "", json: Json = False) -> None:
     with opened(now) as runtime, sending(runtime):
         asked = fetched(runtime)
         done = tick(runtime, runtime.now())
+        runtime.ping()
     if json:
         print_json(_as_json(done) | {"sources": asked})
     else:

@@ -82,6 +82,9 @@ class SourceSettings(Frozen):
 class ChannelSettings(Frozen):
     """Common to every channel."""
 
+    POSTS: ClassVar[bool] = True
+    """Whether posts go there; else it is a hub, which is told of changed feeds."""
+
     type: Line = Field(description="Which kind of channel, such as `webhook` or `slack`.")
     languages: Languages = Field(
         default=(), description="Languages that it speaks, the best first; default: the first of site.languages."

@@ -17,6 +17,8 @@ from tidings.model.problem import Problem, nearest
 
 _MAIN = "tidings.yaml"
 Finding = tuple[Path, str, str]
+_HUB = "websub"
+"""The type of channel that carries no posts."""
 
 
 def cross_check(
@@ -55,6 +57,13 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
     told = _map(main.get("notify")).get("channel")
     if isinstance(told, str):
         yield from _known(told, channels, ("notify", "channel"), "channel")
+        yield from _posts(told, channels, ("notify", "channel"))
+
+
+def _posts(name: Any, channels: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+    if isinstance(name, str) and _map(channels.get(name)).get("type") == _HUB:
+        said = f"channel {name!r} is a hub, which is told of changed feeds by itself and takes no posts"
+        yield path, said, "take this out"
 
 
 def _translations(channels: Mapping[str, Any]) -> Iterator[Finding]:
@@ -130,6 +139,7 @@ def _schedule(
         for kind in ("list", "channel"):
             if isinstance(part.get(kind), str):
                 yield from _known(part[kind], _map(main.get(f"{kind}s")), ("deliver", number, kind), kind)
+        yield from _posts(part.get("channel"), _map(main.get("channels")), ("deliver", number, "channel"))
     select = _map(schedule.get("select"))
     for number, topic in _many(select.get("topics")):
         yield from _known(topic, _map(main.get("topics")), ("select", "topics", number), "topic")

@@ -111,6 +111,7 @@ def site_view(
         logo_height=logo_size[1] if logo_size else None,
         address=site.address.get(language, default),
         topics={key: name.get(language, default) for key, name in newsroom.topics.items()},
+        hubs=tuple(str(getattr(one, "url", "")) for one in newsroom.channels.values() if not one.POSTS),
         can_subscribe=bool(newsroom.mail) and any(settings.public for settings in newsroom.lists.values()),
     )
 

@@ -44,16 +44,21 @@ def render_atom(feed: FeedView, site: SiteView) -> bytes:
     return bytes(_build(feed, site, "atom").atom_str(pretty=True))
 
 
-class _Namespaces:
-    """feedgen's port for an extension of the feed: the namespaces that its entries use, and no other."""
+class _Channel:
+    """feedgen's port for an extension of the feed: the namespaces that its entries use, and no other; hubs of RSS."""
 
-    def __init__(self, used: dict[str, str]) -> None:
+    def __init__(self, used: dict[str, str], hubs: Sequence[str]) -> None:
         self._used = used
+        self._hubs = hubs
 
     def extend_ns(self) -> dict[str, str]:
         return self._used
 
     def extend_rss(self, feed: Any) -> Any:
+        # feedgen writes the link of the feed itself and no other into RSS.
+        own = feed.find(f"channel/{{{ATOM}}}link")
+        for hub in reversed(self._hubs):
+            own.addnext(etree.Element(f"{{{ATOM}}}link", href=ascii_url(hub), rel="hub"))
         return feed
 
     def extend_atom(self, feed: Any) -> Any:
@@ -113,6 +118,8 @@ def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> An
     builder.updated(feed_date(feed.changed, site.zone))
     own_url = ascii_url(site.url + feed_path(site.language, feed.name, ending))
     builder.link(href=own_url, rel="self", type=FORMATS[ending])
+    for hub in site.hubs if ending == "atom" else ():
+        builder.link(href=ascii_url(hub), rel="hub")
     # Last: feedgen's RSS takes the last link of any rel for the channel's.
     builder.link(href=home, rel="alternate", type="text/html", hreflang=site.language)
     if site.logo_url and ending == "atom":
@@ -123,7 +130,7 @@ def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> An
     used = {"media": MEDIA} if any(entry.images for entry in shown) else {}
     if ending == "rss":
         used["dc"] = DC
-    builder.register_extension("tidings", lambda: _Namespaces(used))
+    builder.register_extension("tidings", lambda: _Channel(used, site.hubs))
     for entry in shown:
         # Prepending is feedgen's default, and has mailed out old newsletters elsewhere.
         builder.add_entry(_add_entry(entry, ending), order="append")

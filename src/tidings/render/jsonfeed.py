@@ -21,6 +21,8 @@ def render_json(feed: FeedView, site: SiteView) -> bytes:
     }
     if site.logo_url:
         document["icon"] = ascii_url(site.logo_url)
+    if site.hubs:
+        document["hubs"] = [{"type": "WebSub", "url": hub} for hub in site.hubs]
     document["items"] = [_item(entry, site) for entry in entries(feed, site)]
     return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
 

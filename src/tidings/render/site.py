@@ -37,6 +37,8 @@ class SiteView:
     logo_height: int | None = None
     address: str = ""
     topics: Mapping[str, str] = field(default_factory=dict)
+    hubs: tuple[str, ...] = ()
+    """Addresses of the WebSub hubs that are told of changed feeds."""
     can_subscribe: bool = False
     """Whether there is a list that anybody may join."""
 

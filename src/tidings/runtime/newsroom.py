@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from tidings import plugins
-from tidings.channels.base import CanFind, Channel
+from tidings.channels.base import CanFind, Channel, Hub
 from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
 from tidings.config.load import Loaded, load, store_address
 from tidings.config.settings import Newsroom
@@ -22,7 +23,7 @@ from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.spacing import Spacing
 from tidings.model.tokens import Keys
-from tidings.pipeline import fetch
+from tidings.pipeline import fetch, ping
 from tidings.pipeline.compose import Composer
 from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
 from tidings.pipeline.enrol import answer_requests, ask_again
@@ -62,9 +63,19 @@ def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: 
 
 
 def make_channels(newsroom: Newsroom) -> dict[str, Channel]:
-    """The channels of a newsroom, by name."""
+    """The channels of a newsroom that posts go to, by name."""
+    return _made(newsroom, posts=True)
+
+
+def make_hubs(newsroom: Newsroom) -> dict[str, Hub]:
+    """Those that are told of changed feeds, by name."""
+    return _made(newsroom, posts=False)
+
+
+def _made(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
     modules, _ = _adapters()
-    return {name: modules[settings.type].make(name, settings) for name, settings in newsroom.channels.items()}
+    wanted = {name: settings for name, settings in newsroom.channels.items() if settings.POSTS is posts}
+    return {name: modules[settings.type].make(name, settings) for name, settings in wanted.items()}
 
 
 def make_sources(newsroom: Newsroom, shelf: Callable[[str], Shelf] = lambda name: NoShelf()) -> dict[str, Source]:
@@ -142,6 +153,7 @@ class Runtime:
         """Take up a configuration; the store and what it holds stay."""
         self.newsroom = newsroom
         self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
+        self.hubs = make_hubs(newsroom)
         self.sources = make_sources(newsroom, partial(StoredShelf, self.store))
         self.templates = MailTemplates(newsroom.root / "templates")
         self._pages = Pages(newsroom.root / "templates")
@@ -195,6 +207,10 @@ class Runtime:
     def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, Fetched]:
         """Ask the sources on the network that are due, or `only` these; what each brought."""
         return fetch.fetch(self.store, self.sources, now=self.now(), only=only, force=force)
+
+    def ping(self) -> int:
+        """Tell the hubs of the feeds that changed."""
+        return ping.ping(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
     def deliver(self, only: int | None = None) -> Delivered:
         """Send all that is due, and end the editions that are complete; or send one mailing, and nothing else."""

@@ -214,6 +214,7 @@ class Service:
     # -- the fetcher's thread -----------------------------------------------------------------------------------------
 
     def _fetch_on(self) -> None:
+        """Everything that waits for other people's websites and is no delivery."""
         while not self._stopping.wait(_ASK):
             with self._beats.guarding("sources"):
                 done = self._runtime.fetch()
@@ -224,6 +225,8 @@ class Service:
                         log.info("source %s: %d new, %d changed", name, one.new, one.changed)
                 if any(one.new or one.changed for one in done.values()):
                     self._ticker.wake()
+            with self._beats.guarding("hubs"):
+                self._runtime.ping()
 
     # -- the deliverer's thread ---------------------------------------------------------------------------------------
 

@@ -42,9 +42,10 @@ class Stamp:
     until: datetime | None
 
 
-def load_documents(connection: Connection) -> dict[str, Document]:
-    """All of them by path."""
-    rows = connection.execute(select(t.documents.c.path, t.documents.c.etag, t.documents.c.modified))
+def load_documents(connection: Connection, below: str = "") -> dict[str, Document]:
+    """All of them by path, or those below one."""
+    query = select(t.documents.c.path, t.documents.c.etag, t.documents.c.modified)
+    rows = connection.execute(query.where(t.documents.c.path.startswith(below, autoescape=True)) if below else query)
     return {row.path: Document(*row) for row in rows}
 
 

@@ -96,6 +96,17 @@ documents = Table(
     comment="What stands in public/: ETag and Last-Modified move together.",
 )
 
+pings = Table(
+    "pings",
+    metadata,
+    Column("channel", String, primary_key=True),
+    Column("path", String, primary_key=True),
+    Column("etag", String, nullable=False, comment="of the bytes that it heard of last"),
+    Column("tries", Integer, nullable=False, comment="that failed since"),
+    Column("due", Moment, comment="of the next one"),
+    comment="What a WebSub hub was told of each feed.",
+)
+
 schedules = Table(
     "schedules",
     metadata,

@@ -311,6 +311,16 @@ def upgrade() -> None:
         comment="What a person has stopped for a while.",
     )
     op.create_table(
+        "pings",
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("etag", sa.String(), nullable=False, comment="of the bytes that it heard of last"),
+        sa.Column("tries", sa.Integer(), nullable=False, comment="that failed since"),
+        sa.Column("due", sa.BigInteger(), nullable=True, comment="of the next one"),
+        sa.PrimaryKeyConstraint("channel", "path", name=op.f("pk_pings")),
+        comment="What a WebSub hub was told of each feed.",
+    )
+    op.create_table(
         "renditions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("edition", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

@@ -1,0 +1,94 @@
+"""WebSub: a hub is told of each feed that changed, once, and finds itself and the feed's own address in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import feedparser
+import pytest
+import requests
+
+from tests.acceptance.world import World, item, make_world
+from tests.cli.conftest import Run, run_in
+from tests.pipeline.desk import MONDAY
+from tests.web.server import served
+from tidings.runtime.tick import tick
+from tidings.testing.http_sink import HttpSink, Step
+from tidings.web.app import newsroom_app
+
+__all__ = ["run_in"]
+
+
+@pytest.fixture
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    with make_world(tmp_path / "newsroom", database_url) as made:
+        yield made
+
+
+def join(world: World, hub: str) -> None:
+    main = (world.root / "tidings.yaml").read_text()
+    channel = f"channels:\n  hub: {{type: websub, url: {hub}, allow_private: true}}\n"
+    world.write("tidings.yaml", main.replace("channels:\n", channel, 1))
+
+
+def pinged(hub: HttpSink) -> list[str]:
+    """The addresses that a hub heard of."""
+    asked = [parse_qs(one.body.decode()) for one in hub.received]
+    assert {one["hub.mode"][0] for one in asked} <= {"publish"}
+    return [one["hub.url"][0] for one in asked]
+
+
+def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(world: World) -> None:
+    with HttpSink([Step(204)]) as hub:
+        join(world, hub.url)
+        world.write("content/one.en.md", item("One"))
+        with world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+            tick(runtime, MONDAY)
+            runtime.at(MONDAY)
+            first = runtime.ping()
+            heard = pinged(hub)
+            assert first == len(heard) == len(set(heard)) == 9  # three languages, three formats
+            for address in heard:
+                answer = requests.get(address.replace("https://news.example.org/", url), timeout=20)
+                if address.endswith(".json"):
+                    told = json.loads(answer.content)
+                    assert (told["feed_url"], told["hubs"]) == (address, [{"type": "WebSub", "url": hub.url}])
+                    continue
+                links = [(one["rel"], one["href"]) for one in feedparser.parse(answer.content).feed.links]
+                assert [href for rel, href in links if rel == "self"] == [address]
+                assert [href for rel, href in links if rel == "hub"] == [hub.url]
+            assert runtime.ping() == 0
+            world.write("content/two.ru.md", item("Две"))
+            tick(runtime, MONDAY + timedelta(hours=1))
+            runtime.ping()
+            assert {address.split("/")[4] for address in pinged(hub)[first:]} == {"ru"}
+
+
+def test_a_hub_that_is_down_hears_of_it_later_and_holds_up_nothing(world: World) -> None:
+    with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub:
+        join(world, hub.url)
+        world.write("content/one.en.md", item("One"))
+        with world.runtime() as runtime:
+            assert tick(runtime, MONDAY).published is not None
+            now = MONDAY
+            told = []
+            for minutes in (0, 0, 1, 2, 10, 20):
+                now += timedelta(minutes=minutes)
+                runtime.at(now)
+                told.append(runtime.ping())
+            # One failure in each of the first two calls that try; then all are told, each once.
+            assert sum(told) == 9
+            assert len(pinged(hub)) == 9 + 2
+
+
+def test_check_refuses_posts_to_a_hub(world: World, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in world.env.items():
+        monkeypatch.setenv(name, value)
+    join(world, "https://hub.example/")
+    world.write("schedules/daily.yaml", 'cadence: {daily: "09:00"}\ndeliver: [{channel: hub}]\n')
+    refused = run_in(world.root, "check")
+    assert refused.code == 1 and "schedules/daily.yaml:2" in refused.out and "takes no posts" in refused.out
