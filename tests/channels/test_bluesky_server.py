@@ -139,6 +139,47 @@ def test_it_is_edited_answered_and_taken_down(account: Account) -> None:
     assert len(account.records()) == 1
 
 
+def test_a_translation_answers_the_first_post_and_still_does_once_it_is_edited(account: Account) -> None:
+    channel = account.channel()
+    first = channel.send(channel.prepare(POST), attempt())
+    english = channel.prepare(replace(POST, language="en", items=(replace(ITEM, language="en", title="Water"),)))
+    for _ in range(2):
+        second = channel.send(english, replace(attempt("one:1"), reply_to=first.receipt))
+    edited = channel.edit(second.receipt, channel.prepare(replace(POST, language="en")), attempt("edit"))
+    assert edited.verdict is Verdict.ACCEPTED, edited
+    records = {one["value"]["langs"][0]: one for one in account.records()}
+    assert len(account.records()) == 2 and "reply" not in records["kk"]["value"]
+    answered = {"uri": records["kk"]["uri"], "cid": records["kk"]["cid"]}
+    assert records["en"]["value"]["reply"] == {"root": answered, "parent": answered}
+    assert records["en"]["value"]["text"].startswith(ITEM.title)
+
+
+def test_a_picture_is_uploaded_once_and_anew_where_the_server_has_it_no_more(account: Account) -> None:
+    kept: dict[str, str] = {}
+
+    class Memory:
+        def get(self, key: str) -> str:
+            return kept.get(key, "")
+
+        def put(self, key: str, remote: str) -> None:
+            kept[key] = remote
+
+    tried = replace(attempt(), uploads=Memory())
+    channel = account.channel()
+    first = channel.send(channel.prepare(POST), tried)
+    [blob] = kept.values()
+    [record] = account.records()
+    assert json.loads(blob) == record["value"]["embed"]["external"]["thumb"]
+    assert channel.send(channel.prepare(POST), tried).receipt == first.receipt and len(account.records()) == 1
+    # A blob that the server does not have: another picture's address.
+    gone = json.loads(blob)
+    gone["ref"]["$link"] = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+    kept.update(dict.fromkeys(kept, json.dumps(gone)))
+    other = channel.send(channel.prepare(POST), replace(attempt("two"), uploads=tried.uploads))
+    assert other.verdict is Verdict.ACCEPTED, other
+    assert list(kept.values()) == [blob] and len(account.records()) == 2
+
+
 def test_a_line_that_is_cut_after_it_was_taken_leads_to_one_post(account: Account) -> None:
     door = Cutting(int(account.url.rstrip("/").rpartition(":")[2]), b"putRecord")
     try:
