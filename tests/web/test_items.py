@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,6 +80,14 @@ def test_a_life_of_an_item(cms: Cms) -> None:
     [gone] = cms.items()
     assert gone.withdrawn == "Published in error."
     assert cms.ask("DELETE", "/node/13").status_code == 404
+
+
+def test_the_example_of_the_guide_is_taken(cms: Cms) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "push-items.md").read_text(encoding="utf-8")
+    told = re.search(r"-d '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
+    assert told is not None
+    assert cms.ask("PUT", "/node/12", json.loads(told[1])).json()["status"] == "created"
+    assert [one.title for one in cms.items()] == ["Clean water for Akzhar"]
 
 
 def test_translations_share_a_story(cms: Cms) -> None:
