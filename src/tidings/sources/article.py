@@ -129,7 +129,7 @@ def tell(
         body=body.html,
         kind=_kind(article.kind or telling.kind),
         fingerprint="",
-        story=story,
+        story=slugify(story) if story else None,
         url=url,
         published=article.published,
         embargo=article.embargo,

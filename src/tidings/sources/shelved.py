@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,9 @@ from tidings.model.problem import Problem
 from tidings.model.shelf import Entry
 from tidings.sources.article import Article, tell
 from tidings.sources.base import Found, SourceContext, Sweep
+from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.identity import Marks, plain_link
+from tidings.sources.overlay import Overlay, Overlays
 
 One = tuple[Found | None, list[Problem]]
 """An entry as an item of ours, or what is wrong with it."""
@@ -70,7 +72,8 @@ class ShelvedSource:
         self._looking = threading.Lock()
         self.entries: Mapping[str, Entry] = {}
         """As they stood at the last look; never changed in place, for several threads read them."""
-        self._swept: tuple[Mapping[str, Entry], Sweep] | None = None
+        self._overlays = Overlays(context.root)
+        self._swept: tuple[Mapping[str, Entry], Mapping[str, Overlay], Sweep] | None = None
         self._told: dict[str, tuple[Entry, str | None, One]] = {}
 
     def watch_paths(self) -> tuple[()]:
@@ -81,9 +84,13 @@ class ShelvedSource:
         """What stands on the shelf; asks nobody. Not for two threads at once."""
         self.look()
         entries = self.entries
-        if self._swept is None or self._swept[0] is not entries:
-            self._swept = entries, self.tell(entries)
-        return self._swept[1]
+        overlays, problems = self._overlays.read()
+        if self._swept is None or self._swept[0] is not entries or self._swept[1] != overlays:
+            swept = self.tell(entries)
+            found = tuple(_laid_over(one, overlays) for one in swept.found) if overlays else swept.found
+            self._swept = entries, overlays, replace(swept, found=found)
+        swept = self._swept[2]
+        return replace(swept, problems=(*swept.problems, *problems)) if problems else swept
 
     def look(self) -> None:
         """Take up what changed on the shelf, also by another process."""
@@ -130,6 +137,11 @@ class ShelvedSource:
             if match and match[1]:
                 return str(match[1])
         return groups.get(plain_link(url))
+
+
+def _laid_over(found: Found, overlays: Mapping[str, Overlay]) -> Found:
+    overlay = overlays.get(found.story or found.name)
+    return with_fingerprint(overlay.over(found)) if overlay is not None else found
 
 
 def again(entry: Entry, article: Article, mark: Marks) -> Entry | None:
