@@ -140,13 +140,16 @@ def test_notes_for_schedules_without_slots(desk: Desk) -> None:
         ),
         ('cadence: {daily: "09:00"}\ndeliver: [{channel: bird, per: item}]\n', "bird: $0.20 for each post"),
         ("cadence: {on: request}\ndeliver: [{channel: bird}]\n", "bird: $0.20 for each post"),
+        ('cadence: {daily: "09:00"}\ndeliver: [{channel: thread}]\n', "thread: at most 90 posts in 30 days, $18.00"),
     ],
 )
 def test_the_month_of_what_is_charged_for_has_its_price(desk: Desk, schedule: str, note: str) -> None:
     for key in ("api_key", "api_secret", "access_token", "access_secret"):
         desk.world.env[f"X_{key.upper()}"] = "s3cret"
     keys = ", ".join(f"{name.lower()[2:]}: {{env: {name}}}" for name in desk.world.env if name.startswith("X_"))
-    desk.configure("channels:\n", f"channels:\n  bird: {{type: x, {keys}, confirm_cost: true}}\n")
+    bird = f"type: x, {keys}, confirm_cost: true"
+    thread = f"{bird}, languages: [kk, ru, en], translations: thread"
+    desk.configure("channels:\n", f"channels:\n  bird: {{{bird}}}\n  thread: {{{thread}}}\n")
     desk.schedule("posts", schedule)
     found = planned(desk, MONDAY - HOUR)
     assert found["posts"].note.endswith(note)

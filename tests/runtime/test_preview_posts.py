@@ -91,6 +91,17 @@ def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(desk: Des
     assert set(re.findall(r'src="([^"]+)"', everything)) == {path.name for path in folder.glob("*.jpg")}
 
 
+def test_what_waits_for_a_translation_is_shown_and_says_so(desk: Desk, tmp_path: Path) -> None:
+    desk.configure("languages: [kk, ru, en], translations: thread", "languages: [kk, ru], wait_for_translations: 48h")
+    desk.item("new", "ru", "Новость")
+    desk.tick(MONDAY - HOUR / 2)
+    pages = shown(desk, tmp_path / "shown")
+    assert ">new waits for its translation in kk<" in pages["daily-1-sky-ru-new.html"]
+    text = (tmp_path / "shown" / "daily-1-sky-ru-new.txt").read_text(encoding="utf-8")
+    assert "[new waits for its translation in kk]" in text
+    assert "waits for" not in pages["daily-1-sky-kk-water.html"]
+
+
 def test_of_an_edition_the_frozen_posts_are_shown(desk: Desk, tmp_path: Path) -> None:
     desk.schedule("daily", 'cadence: {daily: "09:00"}\napproval: {by: [boss@example.org]}\ndeliver: [{channel: sky}]\n')
     desk.tick(MONDAY)

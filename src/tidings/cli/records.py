@@ -44,6 +44,7 @@ def ledger_command(
             what = entry.edition or entry.purpose
             to = entry.address or entry.target
             story = f" {entry.story}" if entry.story else ""
+            story += f" ({entry.language})" if entry.channel and entry.language else ""
             more = entry.receipt if entry.state == "accepted" else entry.reason
             console.print(
                 f"{entry.id:>6}  {show(entry.at, runtime)}  {entry.state:<11} {what}{story}  {to}  {more}", markup=False

@@ -64,11 +64,13 @@ class ShownPost:
     kind: str
     language: str
     story: str
-    part: int
     text: str
     length: int
     limit: int
     card: ShownCard | None = None
+    part: int = 0
+    waits: str = ""
+    """Why it does not go yet, in words."""
     failures: tuple[str, ...] = ()
 
 
@@ -90,11 +92,12 @@ def _article(post: ShownPost) -> str:
     about = [post.kind, _in_its_language(post.language), f"story {post.story}" if post.story else "the whole edition"]
     if post.part:
         about.append(f"answer {post.part} to the first post")
+    waits = f'<p class="bad">{escape(post.waits)}</p>\n' if post.waits else ""
     said = " · ".join(escape(one) if number != 1 else one for number, one in enumerate(about))
     kind = ' class="answer"' if post.part else ""
     return (
         f"<article{kind}>\n<h2>{escape(post.channel)}</h2>\n"
-        f'<p class="muted">{said}</p>\n'
+        f'<p class="muted">{said}</p>\n{waits}'
         f'<p class="text"{_spoken(post.language)}>{_linked(post.text)}</p>\n'
         f"{_card(post.card, post.language) if post.card else ''}{_count(post)}</article>"
     )

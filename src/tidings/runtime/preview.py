@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -17,7 +17,7 @@ from tidings.pipeline.edit import Edit, Group
 from tidings.pipeline.mail import frozen_document
 from tidings.pipeline.rendered import Rendered
 from tidings.pipeline.select import Wish, choose, is_note, ordered
-from tidings.pipeline.translations import posts, spoken
+from tidings.pipeline.translations import awaited, posts, spoken
 from tidings.render.digest import Arrangement
 from tidings.render.post_page import ShownPost, post_page
 from tidings.runtime.newsroom import Runtime
@@ -72,8 +72,21 @@ def preview_schedule(runtime: Runtime, schedule: Schedule, now: datetime, langua
     found: list[Previewed] = []
     for rendered in _render(runtime, edit, edition, language):
         part = max((group.part for group in rendered.groups.values()), default=0)
-        found += _shown(runtime, views, rendered, edition, part)
+        found += _shown(runtime, views, rendered, edition, part, _waits(runtime, edit, rendered))
     return found
+
+
+def _waits(runtime: Runtime, edit: Edit, rendered: Rendered) -> str:
+    """Which stories of a post wait for a translation, in words."""
+    kind, _, name = rendered.outlet.partition(":")
+    if kind != "channel":
+        return ""
+    languages, patience = spoken(runtime.newsroom, name), runtime.newsroom.channels[name].wait_for_translations
+    stories = dict.fromkeys(key for group in rendered.groups.values() for key in group.selection.stories)
+    late = {key: awaited(edit.all_stories[key], languages, patience, edit.now) for key in stories}
+    return "; ".join(
+        f"{key} waits for its translation in {', '.join(missing)}" for key, missing in late.items() if missing
+    )
 
 
 def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[Previewed]:
@@ -191,7 +204,9 @@ def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None
     return runtime.composer.render_groups(edit, groups, edition)
 
 
-def _shown(runtime: Runtime, views: PostViews, rendered: Rendered, edition: Edition, part: int) -> Iterator[Previewed]:
+def _shown(
+    runtime: Runtime, views: PostViews, rendered: Rendered, edition: Edition, part: int, waits: str = ""
+) -> Iterator[Previewed]:
     kind, _, name = rendered.outlet.partition(":")
     words = (edition.schedule, str(edition.number), name, rendered.language, rendered.story)
     base = "-".join(filter(None, words))
@@ -201,11 +216,11 @@ def _shown(runtime: Runtime, views: PostViews, rendered: Rendered, edition: Edit
         if channel is None:
             raise InputError(f"there is no channel {name!r} any more; write it back into tidings.yaml to see its posts")
         length, limit = channel.length(rendered.document), channel.capabilities.max_length
-        note = f"{channel.text(rendered.document)}\n\n[{length} of {limit} characters]"
+        said = [channel.text(rendered.document), "", *([f"[{waits}]"] if waits else [])]
+        note = "\n".join([*said, f"[{length} of {limit} characters]"])
         body, language, failures = rendered.document, rendered.language, rendered.failures
-        post, picture = views.of(
-            channel, body, name=base, language=language, story=rendered.story, part=part, failures=failures
-        )
+        post, picture = views.of(channel, body, name=base, language=language, story=rendered.story)
+        post = replace(post, part=part, waits=waits, failures=failures)
         yield Previewed(base, rendered.outlet, language, body, False, note, failures, post, picture)
         return
     assert not isinstance(rendered.document, bytes)

@@ -28,9 +28,7 @@ class PostViews:
         }
         self._pictures = Thumbnails(newsroom.public, site)
 
-    def of(
-        self, channel: Channel, body: bytes, *, name: str, language: str, story: str, part: int, failures: Sequence[str]
-    ) -> tuple[ShownPost, bytes]:
+    def of(self, channel: Channel, body: bytes, *, name: str, language: str, story: str) -> tuple[ShownPost, bytes]:
         """A post, and the picture of its card (empty where there is none) that stands as `name`.jpg beside it."""
         text = channel.text(body)
         card = channel.card(body) if isinstance(channel, HasCard) else None
@@ -45,12 +43,10 @@ class PostViews:
             kind=self._newsroom.channels[channel.name].type,
             language=language,
             story=story,
-            part=part,
             text=text,
             length=channel.length(body),
             limit=channel.capabilities.max_length,
             card=shown,
-            failures=tuple(failures),
         )
         return post, picture
 

@@ -71,10 +71,13 @@ class Entry:
     via: str
     returned: str
     at: datetime
+    language: str
+    """In which it was written; empty where nothing was. Not among the fields of `--json`."""
 
     def as_json(self) -> dict[str, Any]:
         """With `at` in RFC 3339."""
-        return {**asdict(self), "at": self.at.isoformat().replace("+00:00", "Z")}
+        fields = {name: value for name, value in asdict(self).items() if name != "language"}
+        return {**fields, "at": self.at.isoformat().replace("+00:00", "Z")}
 
 
 def mailing(
@@ -242,12 +245,13 @@ def entries(
 
     Raises InputError for a state or an edition's name that cannot be.
     """
-    d, m, e, p = t.deliveries.c, t.mailings.c, t.editions.c, t.subscribers.c
+    d, m, e, p, r = t.deliveries.c, t.mailings.c, t.editions.c, t.subscribers.c, t.renditions.c
     query: Select[Any] = (
-        select(t.deliveries, m.schedule, e.schedule.label("of"), e.number, p.address)
+        select(t.deliveries, m.schedule, e.schedule.label("of"), e.number, p.address, r.language)
         .join_from(t.deliveries, t.mailings, m.id == d.mailing)
         .outerjoin(t.editions, e.id == m.edition)
         .outerjoin(t.subscribers, p.id == d.subscriber)
+        .outerjoin(t.renditions, r.id == d.rendition)
         .order_by(d.id)
         .limit(_PAGE)
     )
@@ -301,6 +305,7 @@ def _entry(row: Row[Any]) -> Entry:
         via=row.via,
         returned=row.returned,
         at=row.at,
+        language=row.language or "",
     )
 
 
