@@ -14,6 +14,7 @@ from types import ModuleType
 SOURCES = {
     "folder": "tidings.sources.folder",
     "feed": "tidings.sources.feed",
+    "page": "tidings.sources.page",
     "push": "tidings.sources.push",
     "wordpress": "tidings.sources.wordpress",
 }

@@ -74,10 +74,13 @@ def try_command(
                     "items": [_shown(one) for one in swept.found],
                     "problems": [str(one) for one in swept.problems],
                     "readable": swept.readable,
+                    "notes": swept.notes,
                 }
             )
         else:
             _print(swept.found)
+            for note in swept.notes:
+                console.print(note, markup=False)
             for problem in swept.problems:
                 errors.print(str(problem), markup=False)
         if not swept.readable:

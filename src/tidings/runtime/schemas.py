@@ -151,6 +151,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         ),
         problems=_list(_TEXT),
         readable=_YES_NO,
+        notes=_list(_TEXT),
     ),
     "sources sync": _object(sources=_FETCHED, items=_object(new=_NUMBER, changed=_NUMBER, gone=_NUMBER)),
     "rehearse": _object(

@@ -128,6 +128,8 @@ class Sweep:
     problems: tuple[Problem, ...] = ()
     set_aside: tuple[str, ...] = ()
     readable: bool = True
+    notes: tuple[str, ...] = ()
+    """Of a trial: by what each thing was found."""
 
 
 class Source(Protocol):

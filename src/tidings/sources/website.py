@@ -73,6 +73,8 @@ class WebSource(ShelvedSource, ABC):
         super().__init__(settings, context)
         self.settings = settings
         self.session = GuardedSession(allow_private=settings.allow_private)
+        self.notes: tuple[str, ...] = ()
+        """Of the last asking: what a person who sets the source up should see."""
         self.asked_at = datetime.min.replace(tzinfo=UTC)
         """When it is asked, by the newsroom's clock."""
 
@@ -124,7 +126,7 @@ class WebSource(ShelvedSource, ABC):
             ref = _ref(one, mark, taken)
             taken.add(ref)
             entries[ref] = Entry(ref, data_of(one.article, [mark]), now)
-        return self.tell(entries)
+        return replace(self.tell(entries), notes=self.notes)
 
     def health(self, now: datetime) -> SourceHealth:
         """As the shelf has it."""

@@ -1,0 +1,143 @@
+"""A listing page and the pages that it leads to, for sites that offer nothing else; politely, one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urljoin
+from urllib.robotparser import RobotFileParser
+
+from cssselect import SelectorError
+from lxml.cssselect import CSSSelector
+from pydantic import Field, ValidationError, field_validator
+
+from tidings.config.types import Duration, Int, Line
+from tidings.sources.article import Article
+from tidings.sources.asking import AGENT, Reply, SourceError, ask
+from tidings.sources.base import SourceContext
+from tidings.sources.page_reading import Selectors, links_of, read_page
+from tidings.sources.shelved import Told
+from tidings.sources.website import Brought, WebsiteSettings, WebSource
+
+_ACCEPT = "text/html, application/xhtml+xml;q=0.9"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_ROBOTS = timedelta(days=1)
+_AGAIN = timedelta(days=1)
+"""A page that is known is read again so often, while the listing leads to it."""
+_CUT = {"title": 2_000, "summary": 20_000, "html": 1_000_000, "url": 4_000, "language": 40}
+MAX_PAGE = 5_000_000
+
+
+class Settings(WebsiteSettings):
+    """A page of news without a feed. What a page says of itself is enough for most; selectors mend the rest."""
+
+    items: Line = Field(
+        default="", description="CSS of the links to the stories; default: links in headings, articles."
+    )
+    title: Line = Field(default="", description="CSS of the headline; default: as the page says itself, else `h1`.")
+    summary: Line = Field(default="", description="CSS of the summary; default: the page's description.")
+    body: Line = Field(default="", description="CSS of the text; default: `article`, else `main`.")
+    published: Line = Field(default="", description="CSS of the date; default: as the page says itself.")
+    image: Line = Field(default="", description="CSS of the picture; default: as the page says itself.")
+    tags: Line = Field(default="", description="CSS of the words for topics; default: as the page says itself.")
+    remove: Line = Field(default="", description="CSS of what stands in the text and is no part of it.")
+    most: Int = Field(default=30, ge=1, le=100, description="Most stories of one listing.")
+    pause: Duration = Field(default=timedelta(seconds=1), description="Between two requests.")
+
+    @field_validator("items", "title", "summary", "body", "published", "image", "tags", "remove")
+    @classmethod
+    def _is_css(cls, value: str) -> str:
+        if value:
+            try:
+                CSSSelector(value)
+            except SelectorError as error:
+                raise ValueError(f"{value!r} is no CSS selector ({error})") from None
+        return value
+
+
+class PageSource(WebSource):
+    """Pages are read once when they are new, and again once a day while the listing leads to them."""
+
+    def __init__(self, settings: Settings, context: SourceContext) -> None:
+        super().__init__(settings, context)
+        self._page = settings
+        self._selectors = Selectors(
+            settings.items, settings.title, settings.summary, settings.body, settings.published, settings.image,
+            settings.tags, settings.remove,
+        )  # fmt: skip
+        self._asked = False
+
+    def bring(self, state: Mapping[str, Any]) -> Brought:
+        """The stories that the listing leads to and that are due to be read; the others stand as they are."""
+        now = max(self.asked_at, _LONG_AGO)
+        self._asked = False
+        robots, kept = self._robots(state, now)
+        listing = self._get(self.settings.url, robots)
+        links = links_of(listing.body or b"", listing.url, self._selectors)[: self._page.most]
+        if not links:
+            raise SourceError(f"{self.settings.url} leads to no stories; set `items`, and look with `sources try`")
+        read = {url: moment for url, moment in state.get("read", {}).items() if url in links}
+        stood = [url for url in state.get("stood", links) if url in links]
+        told: list[Told] = []
+        notes: list[str] = []
+        trouble = ""
+        for url in links:
+            if url in read and now - datetime.fromisoformat(read[url]) < _AGAIN:
+                continue
+            try:
+                reply = self._get(url, robots)
+            except SourceError as error:
+                trouble = trouble or str(error)
+                continue
+            read[url] = now.isoformat()
+            page = read_page(reply.body or b"", reply.url, self._selectors, self.context.zone)
+            cut = {name: page.article[name][:most] for name, most in _CUT.items() if page.article.get(name)}
+            try:
+                article = Article.model_validate(page.article | cut)
+            except ValidationError:
+                trouble = trouble or f"{url} cannot be taken"
+                continue
+            notes.append(f"{url}: " + ", ".join(f"{name} by {by}" for name, by in sorted(page.found_by.items())))
+            if article.title and article.html:
+                told.append(Told(url, article, old=url in stood))
+        self.notes = tuple(notes)
+        if trouble and not read:
+            raise SourceError(trouble)
+        # What the first listing led to and could not be read then is no news when it can.
+        return Brought(told, kept | {"read": read, "stood": [url for url in stood if url not in read]})
+
+    def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[RobotFileParser, dict[str, Any]]:
+        """What the site allows (RFC 9309): nothing said is everything allowed, an error of the server is nothing."""
+        known = state.get("robots")
+        if known is None or now - datetime.fromisoformat(known["at"]) > _ROBOTS:
+            try:
+                reply = ask(
+                    self.session, urljoin(self.settings.url, "/robots.txt"), "text/plain", {}, datetime.now(UTC)
+                )
+                text = (reply.body or b"")[:500_000].decode("utf-8", "replace")
+            except SourceError as error:
+                if error.status is None or error.status >= 500:
+                    raise
+                text = ""
+            known = {"at": now.isoformat(), "text": text}
+        robots = RobotFileParser()
+        robots.parse(known["text"].splitlines())
+        return robots, {"robots": known}
+
+    def _get(self, url: str, robots: RobotFileParser) -> Reply:
+        if not robots.can_fetch(AGENT.partition(" ")[0], url):
+            raise SourceError(f"robots.txt of the site does not allow {url} to be read")
+        if self._asked:
+            time.sleep(self._page.pause.total_seconds())
+        self._asked = True
+        reply = ask(self.session, url, _ACCEPT, {}, datetime.now(UTC))
+        if len(reply.body or b"") > MAX_PAGE:
+            raise SourceError(f"{url} is larger than {MAX_PAGE // 1_000_000} MB")
+        return reply
+
+
+def make(settings: Settings, context: SourceContext) -> PageSource:
+    """The source of one name."""
+    return PageSource(settings, context)
