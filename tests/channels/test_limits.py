@@ -119,6 +119,8 @@ COUNTERS: dict[str, tuple[Callable[[dict[str, Any]], int], int]] = {
     "mattermost": (lambda body: len(body["text"]), 16_383),
     "rocketchat": (lambda body: len(body["text"]), 5_000),
     "ntfy": (lambda body: len(body["message"].encode()), 4_096),
+    # Canonical JSON of a whole event: 65,536 bytes, of which the server adds a few hundred.
+    "matrix": (lambda body: len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()), 64_000),
     "teams": (lambda body: len(json.dumps(body, ensure_ascii=False).encode()), 28 * 1024),
     "linkedin": (lambda body: len(body["commentary"]), 3_000),
     "facebook": (lambda body: len(body["message"]), 63_206),

@@ -16,7 +16,7 @@ import regex
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, in_words, said
+from tidings.channels.http import hand_over, in_words, not_yet, said
 from tidings.channels.uploads import uploaded
 from tidings.channels.wording import Wording, cut, fitted
 from tidings.config.adapters import ChannelSettings
@@ -145,7 +145,7 @@ class BlueskyChannel:
         query = f"repo={quote(place[2])}&collection={_POST}&rkey={quote(key)}"
         found = self._ask("GET", f"com.atproto.repo.getRecord?{query}", None)
         if isinstance(found, Outcome):
-            return _not_yet(found)
+            return not_yet(found)
         value = said(found).get("value")
         kept = (
             {name: value[name] for name in ("createdAt", "reply") if name in value} if isinstance(value, dict) else {}
@@ -236,7 +236,7 @@ class BlueskyChannel:
         url, headers = self._url("com.atproto.server.createSession"), {"Content-Type": "application/json"}
         answer = hand_over(self._session, url, login, headers, hide=(password,), also=(400, 401))
         if isinstance(answer, Outcome):
-            return _not_yet(answer)
+            return not_yet(answer)
         if answer.status in (400, 401):
             reason = (
                 f"HTTP {answer.status}: the handle or the app password is wrong; make a new one in Settings, Privacy"
@@ -328,13 +328,6 @@ def record_key(key: str, created: str) -> str:
 
 def _moment(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _not_yet(outcome: Outcome) -> Outcome:
-    """Where nothing was published yet, an unknown outcome is one to try again."""
-    if outcome.verdict is not Verdict.UNKNOWN:
-        return outcome
-    return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
 
 
 def make(name: str, settings: Settings) -> BlueskyChannel:

@@ -56,6 +56,13 @@ def hand_over(
     return Outcome(Verdict.UNKNOWN, reason=word, retry_after=wait)
 
 
+def not_yet(outcome: Outcome) -> Outcome:
+    """Where nothing was published yet, an unknown outcome is one to try again."""
+    if outcome.verdict is not Verdict.UNKNOWN:
+        return outcome
+    return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
+
+
 def said(answer: Answer) -> dict[str, Any]:
     """The JSON object of an answer; an empty one where it is none."""
     try:

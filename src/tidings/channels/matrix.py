@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, said
+from tidings.channels.http import hand_over, not_yet, said
 from tidings.channels.wording import Wording, fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
@@ -159,13 +159,13 @@ class MatrixChannel:
         if room.startswith("#"):
             answer = self._ask("GET", f"directory/room/{quote(room, safe='')}", None, also=(404,))
             if isinstance(answer, Outcome):
-                return _not_yet(answer)
+                return not_yet(answer)
             room = str(said(answer).get("room_id"))
             if not room.startswith("!"):
                 return Outcome(Verdict.REJECTED, reason=f"there is no room {self._settings.room}")
         answer = self._ask("GET", f"rooms/{quote(room, safe='')}/state/m.room.encryption", None, also=(404,))
         if isinstance(answer, Outcome):
-            return _not_yet(answer)
+            return not_yet(answer)
         if answer.status == 200 and "algorithm" in said(answer):
             return Outcome(Verdict.REJECTED, reason="the room is encrypted; post to one that is not")
         self._room = room
@@ -177,7 +177,7 @@ class MatrixChannel:
             return Outcome(Verdict.REJECTED, reason="there is no id of an event of ours")
         answer = self._ask("GET", f"rooms/{quote(room, safe='')}/event/{quote(receipt, safe='')}", None, also=(404,))
         if isinstance(answer, Outcome):
-            return _not_yet(answer)
+            return not_yet(answer)
         event = said(answer)
         if answer.status == 404 or "redacted_because" in event.get("unsigned", {}) or not event.get("content"):
             return Outcome(Verdict.REJECTED, reason="the message is no longer there")
@@ -262,13 +262,6 @@ def _sent_at(event: Any) -> datetime | None:
 
 def _not_there() -> Outcome:
     return Outcome(Verdict.NOT_STARTED, reason="it is not in the room")
-
-
-def _not_yet(outcome: Outcome) -> Outcome:
-    """Where nothing was posted yet, an unknown outcome is one to try again."""
-    if outcome.verdict is not Verdict.UNKNOWN:
-        return outcome
-    return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
 
 
 def make(name: str, settings: Settings) -> MatrixChannel:
