@@ -19,6 +19,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import parse_header_links
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
@@ -28,6 +29,12 @@ MAX_ANSWER = 64 * 1024
 # It would write the path of each request, which may be the secret.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+
+
+def header_links(written: str) -> list[tuple[str, str]]:
+    """Relation and address of each link in the value of a `Link` header (RFC 8288), as they are written."""
+    found = parse_header_links(written) if written else []
+    return [(rel, one.get("url", "")) for one in found for rel in one.get("rel", "").lower().split()]
 
 
 class ForbiddenAddressError(NewConnectionError):
@@ -63,6 +70,14 @@ def is_public(address: str) -> bool:
         if ip.sixtofour is not None or ip.teredo is not None or any(ip in network for network in _NAT64):
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def is_public_name(host: str) -> bool:
+    """Whether a host can be reached from outside as far as its name tells: no lone word, no address of the inside."""
+    try:
+        return is_public(host.strip("[]"))
+    except ValueError:
+        return "." in host and not host.endswith((".localhost", ".local", ".internal", ".lan"))
 
 
 def _dial(connection: Any, *, private: bool) -> socket.socket:

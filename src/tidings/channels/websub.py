@@ -31,7 +31,8 @@ class WebSubHub:
 
     def ping(self, feed: str) -> Outcome:
         """Tell it that the feed of this address has changed."""
-        body = urlencode({"hub.mode": "publish", "hub.url": feed}).encode()
+        # Hubs differ in the name of the address: the older ones ask for `url`, others for `topic`.
+        body = urlencode({"hub.mode": "publish", "hub.url": feed, "hub.topic": feed}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = hand_over(self._session, self.url, body, headers)
         return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, via=self.url)

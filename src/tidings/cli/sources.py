@@ -12,6 +12,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.collect import collect
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import Fetching, Found
+from tidings.store.websub import HubSubscription, load_subscriptions
 
 sources_app = typer.Typer(
     help="Where items come from: list them, try one, read one now.", no_args_is_help=True, rich_markup_mode=None
@@ -23,7 +24,9 @@ app.add_typer(sources_app, name="sources")
 def list_command(json: Json = False) -> None:
     """Every source, when it was read, and what is wrong with it."""
     with opened() as runtime:
-        rows = [_row(runtime, name) for name in runtime.sources]
+        with runtime.store.read() as connection:
+            hubs = load_subscriptions(connection)
+        rows = [_row(runtime, name, hubs.get(name)) for name in runtime.sources]
         if json:
             print_json(rows)
             return
@@ -39,9 +42,12 @@ def list_command(json: Json = False) -> None:
                 console.print(f"  fails since {show(row['failing_since'], runtime)}: {row['problem']}", markup=False)
             elif row["silent"]:
                 console.print("  nothing new for much longer than its habit", markup=False)
+            if row["hub"]:
+                told = f"until {show(row['hub_until'], runtime)}" if row["hub_until"] else "once it confirms that"
+                console.print(f"  told of changes by {row['hub']}, {row['hub_problem'] or told}", markup=False)
 
 
-def _row(runtime: Runtime, name: str) -> dict[str, Any]:
+def _row(runtime: Runtime, name: str, hub: HubSubscription | None) -> dict[str, Any]:
     source, settings = runtime.sources[name], runtime.newsroom.sources[name]
     health = source.health(runtime.now()) if isinstance(source, Fetching) else None
     return {
@@ -54,6 +60,9 @@ def _row(runtime: Runtime, name: str) -> dict[str, Any]:
         "problem": health.problem if health else "",
         "failing_since": health.failing_since if health else None,
         "silent": health.silent if health else False,
+        "hub": hub.hub if hub else "",
+        "hub_until": hub.until if hub else None,
+        "hub_problem": hub.problem if hub else "",
     }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from tidings.pipeline import notices
 from tidings.sources.base import Fetched, Fetching, Source, SourceHealth
 from tidings.store.engine import Store
+from tidings.store.websub import load_subscriptions
 
 PATIENCE = timedelta(hours=6)
 """A source that fails for so long is told of."""
@@ -23,10 +24,12 @@ def fetch(
 ) -> dict[str, Fetched]:
     """Ask those that are due, or `only` these; what each brought. A person hears of one that fails or falls silent."""
     done = {}
+    with store.read() as connection:
+        calls = {name: one.called for name, one in load_subscriptions(connection).items()}
     for name, source in sources.items():
         if not isinstance(source, Fetching) or (only is not None and name not in only):
             continue
-        brought = source.fetch(now, force=force)
+        brought = source.fetch(now, force=force, called=calls.get(name))
         if brought.asked:
             done[name] = brought
             _tell(store, name, brought, source.health(now), now)

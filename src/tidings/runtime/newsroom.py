@@ -23,7 +23,7 @@ from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.spacing import Spacing
 from tidings.model.tokens import Keys
-from tidings.pipeline import fetch, ping
+from tidings.pipeline import fetch, listen, ping
 from tidings.pipeline.compose import Composer
 from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
 from tidings.pipeline.enrol import answer_requests, ask_again
@@ -207,6 +207,10 @@ class Runtime:
     def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, Fetched]:
         """Ask the sources on the network that are due, or `only` these; what each brought."""
         return fetch.fetch(self.store, self.sources, now=self.now(), only=only, force=force)
+
+    def listen(self) -> int:
+        """Ask the hubs that feeds name to tell of changes."""
+        return listen.listen(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
 
     def ping(self) -> int:
         """Tell the hubs of the feeds that changed."""

@@ -131,6 +131,9 @@ _OUTPUT: dict[str, dict[str, Any]] = {
             problem=_TEXT,
             failing_since=_MAYBE,
             silent=_YES_NO,
+            hub=_TEXT,
+            hub_until=_MAYBE,
+            hub_problem=_TEXT,
         )
     ),
     "sources try": _object(

@@ -227,6 +227,7 @@ class Service:
                     self._ticker.wake()
             with self._beats.guarding("hubs"):
                 self._runtime.ping()
+                self._runtime.listen()
 
     # -- the deliverer's thread ---------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
@@ -174,8 +174,11 @@ class SourceHealth:
 class Fetching(Protocol):
     """A source on the network: `fetch` brings what is there onto its shelf, `sweep` tells only what stands there."""
 
-    def fetch(self, now: datetime, *, force: bool = False) -> Fetched:
-        """Ask, if it is due or forced. Never raises for what the other side does. Not for two threads at once."""
+    def fetch(self, now: datetime, *, force: bool = False, called: datetime | None = None) -> Fetched:
+        """Ask, if it is due, forced, or `called` since it was asked. Never raises for what the other side does.
+
+        Not for two threads at once.
+        """
 
     def trial(self, now: datetime) -> Sweep:
         """Ask at once, and tell what comes as if nothing had ever been kept; keeps nothing. Never raises."""
@@ -185,3 +188,14 @@ class Fetching(Protocol):
 
     def abort(self) -> None:
         """From another thread: end what is on the wire, and begin nothing more."""
+
+
+@runtime_checkable
+class HubNaming(Protocol):
+    """A source whose feed may name a hub (W3C WebSub §4). Not for two threads at once."""
+
+    def hub(self) -> tuple[str, str] | None:
+        """The hub, and the feed by the address that it names as its own; None where no hub could reach us."""
+
+    def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
+        """Ask the hub to tell of changes at `callback`; what went wrong, or nothing."""

@@ -27,6 +27,8 @@ _DAY = timedelta(days=1)
 FLOOD = 10
 """More old items than this at once are no news: a site was rebuilt, or opened its archive."""
 _OLD = timedelta(days=2)
+_SELDOM = timedelta(minutes=1)
+"""The least time between two askings, whoever wishes them."""
 
 
 class WebsiteSettings(ShelvedSettings):
@@ -46,7 +48,7 @@ class WebsiteSettings(ShelvedSettings):
     @field_validator("every")
     @classmethod
     def _is_polite(cls, value: timedelta) -> timedelta:
-        if value < timedelta(minutes=1):
+        if value < _SELDOM:
             raise ValueError("a website is asked once a minute at the most; write 1m or more")
         return value
 
@@ -84,17 +86,17 @@ class WebSource(ShelvedSource, ABC):
 
     # -- the port -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, now: datetime, *, force: bool = False) -> Fetched:
+    def fetch(self, now: datetime, *, force: bool = False, called: datetime | None = None) -> Fetched:
         """Ask if it is due, and put what is new onto the shelf."""
         shelf = self.context.shelf
         version, state = shelf.version(), dict(shelf.state())
         if state.get("url") != self.settings.url:
             # Another address is another site as far as anybody knows: what stands there now is no news.
             state = {"url": self.settings.url}
-        if not force and not _is_due(state, now):
+        if not force and not _is_due(state, now) and not _is_called(state, now, called):
             return Fetched(False, _moment(state, "due"))
         # Said before it is asked: of two processes one asks, and one that dies in asking does not ask at once again.
-        claimed = state | {"due": (now + self.settings.every).isoformat()}
+        claimed = state | {"due": (now + self.settings.every).isoformat(), "asked": now.isoformat()}
         if not shelf.keep(version, claimed):
             return Fetched(False, _moment(claimed, "due"))
         version += 1
@@ -221,6 +223,13 @@ def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
         return False
     due = _moment(state, "due")
     return due is None or due <= now
+
+
+def _is_called(state: Mapping[str, Any], now: datetime, called: datetime | None) -> bool:
+    """Whether a hub has called since; a site that is down, or that is called too often, is left in peace."""
+    asked = _moment(state, "asked") or _moment(state, "fetched")
+    well = not (state.get("gone") or state.get("failures"))
+    return well and called is not None and asked is not None and called > asked and now - asked >= _SELDOM
 
 
 def _moment(state: Mapping[str, Any], name: str) -> datetime | None:

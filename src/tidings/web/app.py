@@ -22,6 +22,7 @@ from tidings.web.leave import leave_router
 from tidings.web.preferences import preferences_router
 from tidings.web.review import review_router
 from tidings.web.static_files import static_endpoint
+from tidings.web.websub import websub_router
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
@@ -60,8 +61,12 @@ def create_app(
     routers: Sequence[APIRouter] = (),
     health: Health | None = None,
     readers: FastAPI | None = None,
+    site: str = "",
+    hubs: Sequence[str] = (),
 ) -> FastAPI:
     """`routers` are asked before public/, `readers` answers /api. `health` adds to what /healthz says.
+
+    `site` and `hubs` are named with each feed (`static_endpoint`).
 
     `ok` False in it makes that a 503.
     """
@@ -83,7 +88,7 @@ def create_app(
         app.include_router(router)
     if readers is not None:
         app.mount("/api", readers)
-    app.add_route("/{path:path}", static_endpoint(store, public), methods=["GET", "HEAD"])
+    app.add_route("/{path:path}", static_endpoint(store, public, site=site, hubs=hubs), methods=["GET", "HEAD"])
     return app
 
 
@@ -95,5 +100,11 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
     readers = api(runtime, pages)
     own = [join_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
     return create_app(
-        runtime.store, runtime.newsroom.public, routers=[leave, hooks, *own, *extra], health=health, readers=readers
+        runtime.store,
+        runtime.newsroom.public,
+        routers=[leave, hooks, websub_router(runtime), *own, *extra],
+        health=health,
+        readers=readers,
+        site=runtime.newsroom.site.url,
+        hubs=[hub.url for hub in runtime.hubs.values()],
     )

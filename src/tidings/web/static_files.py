@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -42,11 +42,16 @@ STYLE_AGE = 86_400
 MEDIA_AGE = 31_536_000
 
 
-def static_endpoint(store: Store, public: Path) -> Callable[[Request], Response]:
+def static_endpoint(
+    store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = ()
+) -> Callable[[Request], Response]:
     """Answers GET and HEAD for every path that `publish` wrote, and for no other file.
 
-    A path is looked up as it is in the table of documents: nothing that stands elsewhere can be named.
+    A path is looked up as it is in the table of documents: nothing that stands elsewhere can be named. `hubs` are named
+    in the head of each feed too, where a hub that knows no format looks (W3C WebSub §4); `site` is what the address of
+    a feed begins with.
     """
+    named = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
 
     def serve(request: Request) -> Response:
         path = request.scope["path"].removeprefix("/")
@@ -60,7 +65,10 @@ def static_endpoint(store: Store, public: Path) -> Callable[[Request], Response]
             onward = document is None and documents.find_document(connection, f"{name}/index.html") is not None
             missing = documents.find_document(connection, "404.html") if document is None else None
         if document is not None and (public / document.path).is_file():
-            return _respond(request, public, document, 410 if withdrawn else 200)
+            answer = _respond(request, public, document, 410 if withdrawn else 200)
+            if named and document.path.startswith("feeds/") and Path(document.path).suffix in _FEED_ENDINGS:
+                answer.headers["Link"] = f'{named}<{site}{quote(document.path)}>; rel="self"'
+            return answer
         if onward:
             # Relative, so that it holds below any prefix that a proxy puts in front, and never leads to another host.
             return Response(status_code=301, headers={"Location": f"./{quote(path.rpartition('/')[2], safe='')}/"})

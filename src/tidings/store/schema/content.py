@@ -107,6 +107,23 @@ pings = Table(
     comment="What a WebSub hub was told of each feed.",
 )
 
+hub_subscriptions = Table(
+    "hub_subscriptions",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("hub", String, nullable=False),
+    Column("topic", String, nullable=False, comment="the feed, by the address that it names as its own"),
+    Column("token", String, nullable=False, unique=True, comment="of the address where the hub calls"),
+    Column("secret", String, nullable=False, comment="with which it signs"),
+    Column("asked", Moment, comment="when it was asked last"),
+    Column("tries", Integer, nullable=False, comment="that nothing came of"),
+    Column("due", Moment, comment="when it is asked again"),
+    Column("until", Moment, comment="end of the lease that it gave"),
+    Column("called", Moment, comment="when it told of a change last"),
+    Column("problem", Text, nullable=False),
+    comment="WebSub hubs that tell of a feed that a source reads.",
+)
+
 schedules = Table(
     "schedules",
     metadata,

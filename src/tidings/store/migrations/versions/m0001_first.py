@@ -178,6 +178,23 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_had_selection"), "had", ["selection"], unique=False)
     op.create_table(
+        "hub_subscriptions",
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("hub", sa.String(), nullable=False),
+        sa.Column("topic", sa.String(), nullable=False, comment="the feed, by the address that it names as its own"),
+        sa.Column("token", sa.String(), nullable=False, comment="of the address where the hub calls"),
+        sa.Column("secret", sa.String(), nullable=False, comment="with which it signs"),
+        sa.Column("asked", sa.BigInteger(), nullable=True, comment="when it was asked last"),
+        sa.Column("tries", sa.Integer(), nullable=False, comment="that nothing came of"),
+        sa.Column("due", sa.BigInteger(), nullable=True, comment="when it is asked again"),
+        sa.Column("until", sa.BigInteger(), nullable=True, comment="end of the lease that it gave"),
+        sa.Column("called", sa.BigInteger(), nullable=True, comment="when it told of a change last"),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_hub_subscriptions")),
+        sa.UniqueConstraint("token", name=op.f("uq_hub_subscriptions_token")),
+        comment="WebSub hubs that tell of a feed that a source reads.",
+    )
+    op.create_table(
         "imports",
         sa.Column("key", sa.String(), nullable=False, comment="hash of the file, the list and what was asked"),
         sa.Column("line", sa.Integer(), nullable=False, comment="the last line that is in"),
