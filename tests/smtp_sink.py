@@ -133,7 +133,20 @@ class _Session(socketserver.StreamRequestHandler):
                 done += 1
                 if done == sink.close_after:
                     return
+            elif verb == "BDAT":
+                _, size, *last = text.split(" ")
+                if last != ["LAST"] or refused or not recipient:
+                    self.rfile.read(int(size))
+                    self.say("503 5.5.1 out of order")
+                elif not self.message(recipient, wish, session, int(size)):
+                    return
+                else:
+                    done += 1
+                    if done == sink.close_after:
+                        return
             elif verb == "RSET":
+                recipient = wish = ""
+                refused = False
                 self.say("250 2.0.0 ok")
             elif verb == "QUIT":
                 self.say("221 2.0.0 bye")
@@ -152,19 +165,28 @@ class _Session(socketserver.StreamRequestHandler):
             return wish.removeprefix("once-")
         return wish
 
-    def message(self, recipient: str, wish: str, session: int) -> bool:
-        """Read one; False if the connection ends here."""
+    def body(self, size: int | None) -> bytes | None:
+        """After DATA up to the dot, or so many octets after BDAT; None if the client has gone."""
+        if size is not None:
+            data = self.rfile.read(size)
+            return data if len(data) == size else None
+        lines = []
+        while (line := self.rfile.readline()) != b".\r\n":
+            if not line:
+                return None
+            lines.append(line[1:] if line.startswith(b"..") else line)
+        return b"".join(lines)
+
+    def message(self, recipient: str, wish: str, session: int, size: int | None = None) -> bool:
+        """Read one, of `size` octets after BDAT; False if the connection ends here."""
         sink = self.server
         if wish == "rst-data":
             self.connection.recv(10)
             self.reset_connection()
             return False
-        lines = []
-        while (line := self.rfile.readline()) != b".\r\n":
-            if not line:
-                return False
-            lines.append(line[1:] if line.startswith(b"..") else line)
-        data = b"".join(lines)
+        data = self.body(size)
+        if data is None:
+            return False
         if wish == "patient-550":
             # RFC 2920 §3.1: some say 354 though they took no recipient.
             self.say("554 5.5.1 no valid recipients")

@@ -27,7 +27,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiri
 DATA = b"Message-ID: <1@example.org>\r\nSubject: x\r\n\r\nhello\r\n"
 
 
-@pytest.fixture(params=[("8BITMIME",), ("8BITMIME", "PIPELINING")], ids=["plain", "pipelined"])
+OFFERS = {
+    "plain": ("8BITMIME",),
+    "pipelined": ("8BITMIME", "PIPELINING"),
+    "chunked": ("8BITMIME", "PIPELINING", "CHUNKING"),
+    "chunked alone": ("8BITMIME", "CHUNKING"),
+}
+
+
+@pytest.fixture(params=OFFERS.values(), ids=list(OFFERS))
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
     with Sink(tmp_path / "sink.journal", extensions=request.param) as running:
         yield running

@@ -34,7 +34,8 @@ LOSES_REPLY = frozenset({"taken-rst", "taken-stall", "taken-garbage", "taken-500
 class Plan:
     """`often` is the share of first tries at which something goes wrong; second ones have half of it, later ones none.
 
-    `delay` is how long each reply takes, in seconds. `pipelining`: offer RFC 2920. `refuses`: answers may be final.
+    `delay` is how long each reply takes, in seconds. `pipelining`: offer RFC 2920, and for every third seed RFC 3030
+    too. `refuses`: answers may be final.
     """
 
     seed: int = 0
@@ -46,6 +47,11 @@ class Plan:
     """Note only the final dots, and who is reached for again."""
     spares: str = "comms@"
     """Whose mail begins so is left alone: what a person must hear of."""
+
+    @property
+    def chunking(self) -> bool:
+        """Whether BDAT is offered."""
+        return self.pipelining and self.seed % 3 == 0
 
     def _dice(self, *about: object) -> random.Random:
         return random.Random(f"{self.seed}:{':'.join(map(str, about))}")

@@ -24,7 +24,7 @@ from tidings.pipeline.verdicts import BACKOFF, ResendPolicies
 from tidings.store import claims, editions, ledger, liveness, permission, subscribers
 from tidings.store import schema as t
 from tidings.store.engine import Store
-from tidings.store.journal import FileWriter, TableWriter, open_journal
+from tidings.store.journal import FileWriter, TableWriter, open_journal, outcome_line
 
 
 @pytest.fixture
@@ -389,6 +389,7 @@ def _leave_in_hand(
     (row,) = lease.deliveries
     writer.prepare([(row.id, row.fence)])
     if note is not None:
+        writer.made()
         with store.write() as connection:
             permission.hand_over(connection, [row], owner=owner, version=lease.version, now=NOW, real_now=real)
         note(writer, row)
@@ -405,6 +406,7 @@ def _leave_in_hand(
     [
         ("leased", "pending", 0, 1),
         ("handed", "pending", 0, 0),
+        ("being made", "pending", 0, 1),
         ("intent", "in_doubt", 1, 1),
         ("outcome", "accepted", 0, 0),
     ],
@@ -415,10 +417,14 @@ def test_what_a_dead_process_left_in_hand(
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
 
     def note(writer: Any, row: Delivery) -> None:
+        if left == "being made":
+            # What is permitted as soon as it is leased is made after that.
+            writer.prepare([(row.id, row.fence)])
         if left in ("intent", "outcome"):
-            writer.intent(row.id, row.fence, 0)
+            writer.begin([(row.id, row.fence)], 0)
         if left == "outcome":
-            writer.outcome(row.id, row.fence, Outcome(Verdict.ACCEPTED, receipt="Q1", via="mx"))
+            writer.keep(outcome_line(row.id, row.fence, Outcome(Verdict.ACCEPTED, receipt="Q1", via="mx")))
+            writer.note()
 
     _leave_in_hand(store, "gone-1-ff", None if left == "leased" else note)
     found = recover(store, alive, now=NOW, policies=ResendPolicies())
@@ -593,7 +599,7 @@ def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
 ) -> None:
     _post(store)
     room, clock = _Room(idempotency, [TAKEN]), Clock()
-    _leave_in_hand(store, "gone-1-ff", lambda writer, row: writer.intent(row.id, row.fence, 0), channel="team")
+    _leave_in_hand(store, "gone-1-ff", lambda writer, row: writer.begin([(row.id, row.fence)], 0), channel="team")
     recover(store, alive, now=NOW, policies=ResendPolicies(channels={"team": room.capabilities}))
     assert [row["state"] for row in rows(store)] == ["in_doubt"]
     clock.now += timedelta(days=1)

@@ -15,7 +15,7 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.store import journal as journals
 from tidings.store import schema as t
 from tidings.store.engine import Store
-from tidings.store.journal import files
+from tidings.store.journal import files, outcome_line
 
 TAKEN = Outcome(Verdict.ACCEPTED, receipt="Ok: queued as ж1", via="mx.example")
 
@@ -37,11 +37,12 @@ def _left(store: Store) -> int:
 def test_what_two_workers_noted_is_read_by_another(store: Store) -> None:
     journal = journals.open_journal(store)
     first, second = journal.writer("host-1-aa", 1), journal.writer("host-1-aa", 2)
-    first.intent(7, 3, 0)
-    first.outcome(7, 3, TAKEN)
-    second.intent(8, 1, 0)
+    first.begin([(7, 3)], 0)
+    first.keep(outcome_line(7, 3, TAKEN))
+    first.note()
+    second.begin([(8, 1)], 0)
     other = journal.writer("host-1-aab", 1)
-    other.intent(9, 1, 0)
+    other.begin([(9, 1)], 0)
     record = journals.open_journal(store).read("host-1-aa")
     assert record.intents == {(7, 3), (8, 1)}
     assert record.outcomes == {(7, 3): TAKEN}
@@ -54,13 +55,13 @@ def test_what_two_workers_noted_is_read_by_another(store: Store) -> None:
 def test_cutting_one_worker_leaves_the_others_alone(store: Store) -> None:
     journal = journals.open_journal(store)
     first, second = journal.writer("me", 1), journal.writer("me", 2)
-    first.intent(7, 1, 0)
+    first.begin([(7, 1)], 0)
     # The same delivery, deferred by the first worker and claimed by the second before the first has cut.
-    second.intent(7, 2, 0)
+    second.begin([(7, 2)], 0)
     first.cut([(7, 1)])
     assert journal.read("me").intents == {(7, 2)}
     assert journal.read("me").boots == {journal.boot()}
-    first.intent(8, 1, 0)
+    first.begin([(8, 1)], 0)
     assert journal.read("me").intents == {(7, 2), (8, 1)}
     first.close()
     second.close()
@@ -69,10 +70,10 @@ def test_cutting_one_worker_leaves_the_others_alone(store: Store) -> None:
 def test_nothing_stays_of_what_was_settled_and_all_of_what_was_not(store: Store) -> None:
     journal = journals.open_journal(store)
     tidy, untidy = journal.writer("me", 1), journal.writer("me", 2)
-    tidy.intent(1, 1, 0)
+    tidy.begin([(1, 1)], 0)
     tidy.cut([(1, 1)])
     tidy.close()
-    untidy.intent(2, 1, 0)
+    untidy.begin([(2, 1)], 0)
     untidy.close()
     assert journal.read("me").intents == {(2, 1)}
     journal.forget("me")
@@ -83,7 +84,8 @@ def test_every_field_of_an_outcome_comes_back(store: Store) -> None:
     journal = journals.open_journal(store)
     writer = journal.writer("me", 1)
     outcome = Outcome(Verdict.DEFERRED, reason='429 "slow"\n', via="x", retry_after=1.5, disable=True)
-    writer.outcome(1, 1, outcome)
+    writer.keep(outcome_line(1, 1, outcome))
+    writer.note()
     assert journal.read("me").outcomes == {(1, 1): outcome}
     writer.close()
 
@@ -91,8 +93,9 @@ def test_every_field_of_an_outcome_comes_back(store: Store) -> None:
 def test_a_torn_last_line_is_ignored_at_every_length(tmp_path: Path) -> None:
     journal = journals.FileJournal(tmp_path)
     writer = journal.writer("me", 1)
-    writer.intent(123, 45, 0)
-    writer.outcome(123, 45, TAKEN)
+    writer.begin([(123, 45)], 0)
+    writer.keep(outcome_line(123, 45, TAKEN))
+    writer.note()
     path = tmp_path / "me.1"
     whole = path.read_bytes()
     first = len(b"\n".join(whole.split(b"\n")[:2])) + 1
@@ -112,7 +115,7 @@ def test_a_torn_line_does_not_swallow_the_next(tmp_path: Path) -> None:
     writer = journal.writer("me", 1)
     with (tmp_path / "me.1").open("ab") as file:
         file.write(b'["O",1,1,{"verdict":"acce\n')
-    writer.intent(2, 1, 0)
+    writer.begin([(2, 1)], 0)
     record = journal.read("me")
     assert record.intents == {(2, 1)}
     assert record.outcomes == {}
@@ -124,9 +127,9 @@ def test_a_full_disk_is_an_error_before_the_message_begins(tmp_path: Path, monke
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:5]) if len(data) > 5 else write(fd, data))
     with pytest.raises(OSError, match="took 5 of"):
-        writer.intent(1, 1, 0)
+        writer.begin([(1, 1)], 0)
     monkeypatch.undo()
-    writer.intent(2, 1, 0)
+    writer.begin([(2, 1)], 0)
     assert journals.FileJournal(tmp_path).read("me").intents == {(2, 1)}
     writer.close()
 
@@ -144,7 +147,8 @@ def test_another_boot_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_line_is_json_with_nothing_but_ascii(tmp_path: Path) -> None:
     writer = journals.FileJournal(tmp_path).writer("me", 1)
-    writer.outcome(1, 2, TAKEN)
+    writer.keep(outcome_line(1, 2, TAKEN))
+    writer.note()
     lines = (tmp_path / "me.1").read_bytes().decode("ascii").splitlines()
     assert [json.loads(line)[0] for line in lines] == ["B", "O"]
     writer.close()

@@ -12,15 +12,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tidings.channels.smtp_connection import Connection
-from tidings.channels.smtp_envelope import stuffed
+from tidings.channels.smtp_envelope import lines_ended
 from tidings.channels.smtp_login import Login, NotReadyError, Session, log_in
 from tidings.channels.smtp_work import Errand, Mail, Waits, Work
 from tidings.model.delivery import Outcome, Verdict
 
-__all__ = ["Errand", "Login", "Mail", "SmtpRelay", "Waits", "Work", "stuffed"]
+__all__ = ["Errand", "Login", "Mail", "SmtpRelay", "Waits", "Work", "lines_ended"]
 
 _LOOK = 1.0
 """Seconds between two looks at who has waited for too long."""
+_SETTLES = 0.02
+"""Seconds between two questions to the errand while every connection is at work."""
 _VAIN = 3
 """A connection that was opened so many times and carried nothing is not opened again."""
 
@@ -44,6 +46,8 @@ class SmtpRelay:
         self._reached = reached
         self._kept: list[Connection] = []
         self._inbox, self._outbox = socket.socketpair()
+        self.inbox = self._inbox.fileno()
+        """The descriptor by which `wake` comes."""
         self._inbox.setblocking(False)
         self._outbox.setblocking(False)
         self._sleeping = False
@@ -69,7 +73,7 @@ class SmtpRelay:
         """Say goodbye to the connections that are kept."""
         with self._mutex:
             self._closed = True
-        for connection in [*self._kept, *self.opened(_One("", "", (), True))]:
+        for connection in [*self._kept, *self.opened(_One("", "", ()))]:
             if isinstance(connection, Connection):
                 connection.quit()
         self._kept.clear()
@@ -78,7 +82,7 @@ class SmtpRelay:
 
     def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Hand one message over to one recipient, and wait for what becomes of it."""
-        errand = _One(sender, recipient, (stuffed(data),), data.isascii())
+        errand = _One(sender, recipient, (lines_ended(data),))
         self.carry(errand, connections=1)
         assert errand.outcome is not None
         return errand.outcome
@@ -155,15 +159,11 @@ class SmtpRelay:
             events = poll.poll(max(0.0, seconds) * 1000)
         finally:
             self._sleeping = False
-        with contextlib.suppress(BlockingIOError):
-            while self._inbox.recv(4096):
-                pass
+        if any(fd == self.inbox for fd, _ in events):
+            with contextlib.suppress(BlockingIOError):
+                while self._inbox.recv(4096):
+                    pass
         return events
-
-    @property
-    def inbox(self) -> int:
-        """The descriptor by which `wake` comes."""
-        return self._inbox.fileno()
 
 
 class _Run:
@@ -176,16 +176,17 @@ class _Run:
         self._poll = select.poll()
         self._poll.register(relay.inbox, select.POLLIN)
         self._live: dict[int, Connection] = {}
-        self._watched: dict[int, int] = {}
         self._vain = 0
         self._why = ""
-        self._looked = time.monotonic()
+        self._looked = 0.0
+        self._fed = 0.0
 
     def go(self) -> None:
         """Until the errand is over and nothing is on the way."""
         relay, errand = self._relay, self._errand
         for connection in relay.kept(errand):
             self._add(connection)
+        seconds = 0.0
         while True:
             for found in relay.opened(errand):
                 if isinstance(found, str):
@@ -196,28 +197,32 @@ class _Run:
             if relay.is_aborted:
                 for connection in self._live.values():
                     connection.end("stopping")
-            rest = self._feed()
-            busy = any(not connection.is_idle for connection in self._live.values())
-            if not busy and rest is None:
-                return
-            if rest is not None and rest <= 0 and not self._live and not relay.opening:
-                errand.stalled("stopping" if relay.is_aborted else self._why)
-                return
-            self._turn(_LOOK if rest is None or rest <= 0 else min(_LOOK, rest))
+            live = self._live.values()
+            full = len(live) == self._most and not any(one.is_idle or one.closed for one in live)
+            # While all are at work it is only asked now and then.
+            if not full or time.monotonic() - self._fed > _SETTLES:
+                rest = self._feed()
+                if rest is None and all(connection.is_idle for connection in live):
+                    return
+                if rest is not None and rest <= 0 and not live and not relay.opening:
+                    errand.stalled("stopping" if relay.is_aborted else self._why)
+                    return
+                seconds = _LOOK if rest is None or rest <= 0 else min(_LOOK, rest)
+            self._turn(seconds)
 
     def _feed(self) -> float | None:
         """Give every idle connection a message, and open more while there are more."""
+        self._fed = time.monotonic()
         rest = self._errand.rest()
+        ready = []
         for fd, connection in list(self._live.items()):
-            if connection.closed:
-                self._drop(fd, connection)
-            elif connection.is_idle and rest is not None and rest <= 0:
-                if connection.feed():
-                    self._watch(fd, connection)
+            if connection.is_idle and rest is not None and rest <= 0:
+                connection.feed()
                 # Though it gave nothing: it may have learnt when the next one may go.
                 rest = self._errand.rest()
-            if connection.closed:
-                self._drop(fd, connection)
+            if self._stays(fd, connection) and connection.is_ready:
+                ready.append((fd, connection))
+        self._begin(ready)
         if rest is not None and rest <= 0 and not self._relay.is_aborted and self._vain < _VAIN:
             # The first one alone: whether it can be had at all shows there. Then the others, all at once.
             most = self._most if self._live else 1
@@ -226,42 +231,59 @@ class _Run:
         return rest
 
     def _turn(self, seconds: float) -> None:
+        """Wait for something to happen, and do what follows from it: first all is read, then all is written."""
+        self._errand.note()
+        live = self._live
+        ready = []
         for fd, event in self._relay.wait(self._poll, seconds):
-            connection = self._live.get(fd)
+            connection = live.get(fd)
             if connection is None:
                 continue
             if event & ~select.POLLOUT:
                 connection.readable()
             elif event & select.POLLOUT:
                 connection.writable()
-            if connection.closed:
-                self._drop(fd, connection)
-            else:
-                self._watch(fd, connection)
+            if connection.is_ready:
+                ready.append((fd, connection))
+            elif connection.closed or connection.wants_to_write != connection.is_watched_for_writing:
+                self._stays(fd, connection)
+        self._begin(ready)
         now = time.monotonic()
         if now - self._looked >= _LOOK / 4:
             self._looked = now
-            for fd, connection in list(self._live.items()):
+            for fd, connection in list(live.items()):
                 if not connection.is_idle and connection.deadline < now:
                     connection.end("timed out")
-                    self._drop(fd, connection)
+                    self._stays(fd, connection)
+
+    def _begin(self, ready: list[tuple[int, Connection]]) -> None:
+        """Messages for which the relay waits, all announced at once."""
+        while ready:
+            may_go = self._errand.begin([one.coming for _, one in ready if one.coming is not None])
+            again = []
+            for (fd, connection), may in zip(ready, may_go, strict=True):
+                connection.go(may)
+                if connection.is_ready:
+                    again.append((fd, connection))
+                elif connection.closed or connection.wants_to_write != connection.is_watched_for_writing:
+                    self._stays(fd, connection)
+            ready = again
 
     def _add(self, connection: Connection) -> None:
         self._live[connection.socket.fileno()] = connection
-        self._watch(connection.socket.fileno(), connection)
+        self._stays(connection.socket.fileno(), connection)
 
-    def _watch(self, fd: int, connection: Connection) -> None:
-        wanted = select.POLLIN | (select.POLLOUT if connection.wants_to_write else 0)
-        if self._watched.get(fd) != wanted:
-            self._watched[fd] = wanted
-            self._poll.register(fd, wanted)
-
-    def _drop(self, fd: int, connection: Connection) -> None:
-        if self._live.pop(fd, None) is not None:
-            self._watched.pop(fd, None)
-            self._poll.unregister(fd)
-            self._why = connection.closed
-            self._vain = 0 if connection.ended else self._vain + 1
+    def _stays(self, fd: int, connection: Connection) -> bool:
+        """Watch it for what it waits for; False, and it is dropped, if it is closed."""
+        if connection.closed:
+            if self._live.pop(fd, None) is not None:
+                self._poll.unregister(fd)
+                self._why = connection.closed
+                self._vain = 0 if connection.ended else self._vain + 1
+            return False
+        connection.is_watched_for_writing = connection.wants_to_write
+        self._poll.register(fd, select.POLLIN | select.POLLOUT if connection.wants_to_write else select.POLLIN)
+        return True
 
     def let_go(self) -> list[Connection]:
         """Connections that may be used again; whatever else is on the way ends here."""
@@ -278,7 +300,7 @@ class _One:
     sender: str
     recipient: str
     wire: Sequence[bytes]
-    is_ascii: bool
+    is_plain: bool = False
     outcome: Outcome | None = None
     _taken: bool = False
 
@@ -289,9 +311,13 @@ class _One:
         self._taken = True
         return self
 
-    def begin(self, mail: Mail) -> bool:
+    def begin(self, mails: Sequence[Mail]) -> Sequence[bool]:
         """Always."""
-        return True
+        return [True] * len(mails)
+
+    def accepted(self, mail: Mail, receipt: str, via: str) -> None:
+        """Its outcome."""
+        self.outcome = Outcome(Verdict.ACCEPTED, receipt, via)
 
     def done(self, mail: Mail, outcome: Outcome) -> None:
         """Its outcome."""
@@ -304,6 +330,9 @@ class _One:
     def rest(self) -> float | None:
         """At once, or over."""
         return None if self._taken else 0.0
+
+    def note(self) -> None:
+        """It is kept nowhere."""
 
     def stalled(self, reason: str) -> None:
         """Nothing of it was handed over."""

@@ -1,10 +1,11 @@
-"""One SMTP session that never waits: messages one after the other, the next envelope behind the final dot.
+"""One SMTP session that never waits: messages one after the other, the next envelope behind the end of the last.
 
 RFC 5321, with RFC 2920 (PIPELINING) where it is offered: MAIL, RCPT and DATA go in one write, and that write goes with
-the end of the message before, so that a message costs one round trip. Without it each command waits for its reply.
+the end of the message before, so that a message costs one round trip. With RFC 3030 (CHUNKING) too, BDAT takes the
+place of DATA and its dot. Without PIPELINING each command waits for its reply.
 
-What this is for is to know of each message whether its final dot had been sent. Lost before it, the message was
-certainly not taken (RFC 5321 §4.1.1.4); lost after it, nobody can know (RFC 1123 §5.3.3).
+What this is for is to know of each message whether its end had been sent. Lost before it, the message was certainly not
+taken (RFC 5321 §4.1.1.4, RFC 3030 §2); lost after it, nobody can know (RFC 1123 §5.3.3).
 """
 
 from __future__ import annotations
@@ -12,22 +13,29 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable
 
-from tidings.channels.smtp_envelope import envelope_of
+from tidings.channels.smtp_envelope import after_data, envelope_of
 from tidings.channels.smtp_login import Session, words
+from tidings.channels.smtp_outbox import Outbox
 from tidings.channels.smtp_work import Mail, Waits, Work
 from tidings.model.delivery import Outcome, Verdict
 
-_GOOD = {"dot": b"250", "mail": b"250", "rcpt": b"250", "data": b"354"}
-"""The usual reply to each."""
-_MOST_BUFFERS = 512
+_ENVELOPE = {True: ["mail", "rcpt"], False: ["mail", "rcpt", "data"]}
+"""What is asked before a message, with CHUNKING and without."""
+_USUAL = {
+    ("mail", "rcpt"): [b"250 ", b"250 ", b""],
+    ("end", "mail", "rcpt"): [b"250 ", b"250 ", b"250 ", b""],
+    ("mail", "rcpt", "data"): [b"250 ", b"250 ", b"354 ", b""],
+    ("end", "mail", "rcpt", "data"): [b"250 ", b"250 ", b"250 ", b"354 ", b""],
+    ("end",): [b"250 ", b""],
+}
+"""How the lines begin when all that is expected comes at once and is good; `end` is the final dot, or BDAT LAST."""
 _MOST_REPLY = 1 << 16
 
 
 class Connection:
-    """Give it `feed()` when it `is_idle`, and call `readable` and `writable` as the socket says."""
+    """Give it `feed()` when it `is_idle`, `go()` when it `is_ready`; call `readable`, `writable` as the socket says."""
 
     def __init__(
         self,
@@ -47,21 +55,26 @@ class Connection:
         """Messages that were ended on it."""
         self.closed = ""
         """Why it is of no more use; empty while it is."""
+        self.is_watched_for_writing = False
+        self.is_ready = False
+        """The relay waits for the body of `coming`: begin it, and `go`."""
+        self.coming: Mail | None = None
+        """Its envelope was said."""
         self._host = host
         self._extensions = session.extensions
+        self._is_tls = isinstance(session.socket, ssl.SSLSocket)
         self._pipelining = pipelining and "pipelining" in session.extensions
+        self._chunking = self._pipelining and "chunking" in session.extensions
         self._waits = waits
         self._reached = reached
-        self._out: list[bytes | memoryview] = []
-        self._to_dot = 0
-        """Bytes still to be written up to the end of the message on the way."""
-        self._size = 0
+        self._out = Outbox(session.socket)
         self._read = b""
         self._lines: list[bytes] = []
-        self._expected: deque[str] = deque()
-        self._script: deque[tuple[str, bytes]] = deque()
+        self._expected: list[str] = []
+        """Replies that are still to come."""
+        self._script: list[tuple[str, bytes]] = []
+        """Commands that wait for the reply to the one before."""
         self._current: Mail | None = None
-        self._coming: Mail | None = None
         self._heard = False
         self._envelope_ok = False
         self._refused: Outcome | None = None
@@ -71,7 +84,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Nothing is on the way."""
-        return not self._expected and not self.closed
+        return not self._expected and not self.is_ready and not self.closed
 
     @property
     def wants_to_write(self) -> bool:
@@ -81,7 +94,7 @@ class Connection:
     # -- what goes out ------------------------------------------------------------------------------------------------
 
     def feed(self) -> bool:
-        """Begin the next message; False if there is none."""
+        """Take up the next message; False if there is none."""
         if not self._next():
             return False
         self.writable()
@@ -90,58 +103,70 @@ class Connection:
     def _next(self) -> bool:
         """Put the envelope of the next message behind what is written."""
         while (mail := self.work.take()) is not None:
-            envelope = envelope_of(mail, self._extensions)
-            if isinstance(envelope, str):
-                self.work.done(mail, self._outcome(Verdict.REJECTED, f"{self._host} {envelope}"))
+            commands = envelope_of(mail, self._extensions)
+            if isinstance(commands, str):
+                self.work.done(mail, self._outcome(Verdict.REJECTED, f"{self._host} {commands}"))
                 continue
-            self._coming, self._heard, self._envelope_ok, self._refused = mail, False, False, None
+            self.coming, self._heard, self._envelope_ok, self._refused = mail, False, False, None
+            kinds = _ENVELOPE[self._chunking]
+            if not self._chunking:
+                commands += b"DATA\r\n"
             if self._reset:
                 self._reset = False
-                envelope.insert(0, ("rset", b"RSET\r\n"))
+                kinds, commands = ["rset", *kinds], b"RSET\r\n" + commands
             if self._pipelining:
-                self._out.append(b"".join([command for _, command in envelope]))
-                self._expected.extend([kind for kind, _ in envelope])
+                self._out.put(commands)
+                self._expected += kinds
             else:
-                self._script.extend(envelope)
+                self._script = list(zip(kinds, commands.splitlines(keepends=True), strict=True))
                 self._say_next()
             return True
         return False
 
     def _say_next(self) -> None:
-        kind, command = self._script.popleft()
-        self._out.append(command)
+        kind, command = self._script.pop(0)
+        self._out.put(command)
         self._expected.append(kind)
 
-    def _begin(self, mail: Mail) -> None:
-        """The relay waits for the message."""
-        if not self.work.begin(mail):
-            # It cannot be taken back but by hanging up: the dot alone would be an empty message.
-            self._coming = None
+    def go(self, may: bool) -> None:
+        """The relay waits for the body, and it `may` begin; else it was taken back."""
+        mail, self.coming, self.is_ready = self.coming, None, False
+        assert mail is not None
+        if not may:
             self.ended += 1
             self.work.back(mail)
-            self._hang_up("a message was taken back at the last moment")
+            if self._chunking:
+                self._reset = True
+                self._next()
+                self.writable()
+            else:
+                # DATA cannot be taken back but by hanging up: the dot alone would be an empty message.
+                self._lost("a message was taken back at the last moment")
             return
-        self._current, self._coming = mail, None
-        self._out.extend(mail.wire)
-        self._out.append(b".\r\n")
-        self._to_dot = sum(map(len, self._out))
-        self._expected.append("dot")
+        self._current = mail
+        wire = mail.wire if self._chunking else after_data(mail)
+        size = sum(map(len, wire))
+        if self._chunking:
+            # The message is its one chunk (RFC 3030 §2), dots and all.
+            self._out.put(b"BDAT %d LAST\r\n" % size)
+            self._out.put_message(wire, size)
+        else:
+            self._out.put_message(wire, size, b".\r\n")
+        self._expected.append("end")
         self._reached("before-dot")
         if self._pipelining:
             self._next()
+        self.writable()
 
     def writable(self) -> None:
         """Write as much as the socket takes."""
+        out, waits = self._out, self._waits
         try:
-            while self._out:
-                sent = self._send()
-                self.deadline = time.monotonic() + self._waits.command
-                if self._to_dot > 0:
-                    self._to_dot -= sent
-                    if self._to_dot <= 0:
-                        self.deadline = time.monotonic() + self._waits.dot
-                        self._reached("after-dot")
-                self._drop_written(sent)
+            while out:
+                ends = out.write()
+                self.deadline = time.monotonic() + (waits.dot if self._end_is_out else waits.command)
+                if ends:
+                    self._reached("after-dot")
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return
         except OSError as error:
@@ -149,32 +174,6 @@ class Connection:
             self._drain()
             if not self.closed:
                 self._lost(error)
-
-    def _send(self) -> int:
-        if isinstance(self.socket, ssl.SSLSocket):
-            # OpenSSL wants the same bytes again after it could not write them: they are joined once and stay so.
-            if len(self._out) > 1:
-                self._out = [memoryview(b"".join(self._out))]
-            self._size = len(self._out[0])
-            return self.socket.send(self._out[0])
-        out = self._out if len(self._out) <= _MOST_BUFFERS else self._out[:_MOST_BUFFERS]
-        self._size = sum(map(len, self._out))
-        return self.socket.sendmsg(out)
-
-    def _drop_written(self, sent: int) -> None:
-        out = self._out
-        if sent == self._size:
-            out.clear()
-            return
-        done = 0
-        for buffer in out:
-            if sent < len(buffer):
-                break
-            sent -= len(buffer)
-            done += 1
-        del out[:done]
-        if sent:
-            out[0] = memoryview(out[0])[sent:]
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
@@ -186,14 +185,15 @@ class Connection:
                 if not data:
                     self._lost(ConnectionError("Connection unexpectedly closed"))
                     return
-                self._take_in(data)
-                if not isinstance(self.socket, ssl.SSLSocket):
+                if not self._all_good(data):
+                    self._take_in(data)
+                if not self._is_tls:
                     break
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
             self._lost(error)
-        if not self.closed and self._out:
+        if self._out and not self.closed:
             self.writable()
 
     def _drain(self) -> None:
@@ -202,14 +202,35 @@ class Connection:
             while not self.closed and (data := self.socket.recv(_MOST_REPLY)):
                 self._take_in(data)
 
+    def _all_good(self, data: bytes) -> bool:
+        """Take in the good replies to all that is expected, at once; False, and nothing is taken in, if that is not it.
+
+        Nearly all that is ever read is: yes to a message, and yes to the envelope of the next.
+        """
+        lines = data.split(b"\r\n")
+        # Four octets: no reply of several lines, and no line that is only a code.
+        if _USUAL.get(tuple(self._expected)) != [line[:4] for line in lines] or not self._pipelining:
+            return False
+        ends = self._expected[0] == "end"
+        if self._read or self._lines or self._refused is not None or (ends and not self._out.is_end_written):
+            return False
+        self._expected = []
+        self.deadline = time.monotonic() + self._waits.command
+        if self.coming is not None:
+            self._heard = self._envelope_ok = self.is_ready = True
+        if ends:
+            self._accepted(lines[0])
+        return True
+
     def _take_in(self, data: bytes) -> None:
-        self.deadline = time.monotonic() + (self._waits.dot if self._dot_is_out else self._waits.command)
+        """Reply by reply."""
+        self.deadline = time.monotonic() + (self._waits.dot if self._end_is_out else self._waits.command)
         if self._read:
             data = self._read + data
         lines = data.split(b"\n")
         self._read = lines.pop()
         if len(self._read) + sum(map(len, self._lines)) > _MOST_REPLY:
-            self._hang_up("its reply has no end")
+            self._lost("its reply has no end")
             return
         for line in lines:
             if line[3:4] == b"-" or self._lines:
@@ -223,42 +244,26 @@ class Connection:
                 return
 
     @property
-    def _dot_is_out(self) -> bool:
-        return self._current is not None and self._to_dot <= 0
+    def _end_is_out(self) -> bool:
+        return self._current is not None and self._out.is_end_written
 
     def _reply(self, line: bytes) -> None:
         """One reply on one line."""
-        expected = self._expected
-        if not expected:
+        if not self._expected:
             # Unasked: 421 as a rule, when it is about to close an idle connection (RFC 5321 §3.8).
-            self._hang_up(words(line))
+            self._lost(words(line))
             return
-        kind = expected.popleft()
-        code = line[:3]
-        if code == _GOOD.get(kind):
-            # The usual one, without a detour.
-            if kind == "dot":
-                if self._to_dot <= 0:
-                    self._accepted(line)
-                    return
-            elif self._refused is None:
-                self._heard = True
-                if kind == "mail":
-                    self._envelope_ok = True
-                elif kind == "data":
-                    assert self._coming is not None
-                    self._begin(self._coming)
-                    return
-                if not self._pipelining:
-                    self._say_next()
-                return
-        number = int(code) if code.isdigit() else 0
+        kind = self._expected.pop(0)
+        number = int(line[:3]) if line[:3].isdigit() else 0
         text = words(line[4:].strip() if number else line)
-        if kind == "dot":
-            self._not_accepted(number, text)
+        if kind == "end":
+            if number == 250 and self._out.is_end_written:
+                self._accepted(line)
+            else:
+                self._not_accepted(number, text)
         elif kind == "rset":
             if number != 250:
-                self._hang_up(f"{number} {text} (RSET)")
+                self._lost(f"{number} {text} (RSET)")
             elif self._script:
                 self._say_next()
         elif kind == "empty":
@@ -273,10 +278,10 @@ class Connection:
         if code not in good and self._refused is None:
             if kind == "mail" and code == 421:
                 # Not this reader's fault: the relay wants no more of us now.
-                mail, self._coming = self._coming, None
+                mail, self.coming = self.coming, None
                 assert mail is not None
                 self.work.back(mail)
-                self._hang_up(f"{self._host} answered 421 {text}")
+                self._lost(f"{self._host} answered 421 {text}")
                 return
             # A sender that is refused is not this reader's fault, and somebody can mend it. RFC 5321 §4.5.3.1.10:
             # 552 to RCPT is a passing state.
@@ -285,17 +290,16 @@ class Connection:
             self._refused = self._outcome(verdict, f"{code} {text} ({kind.upper()})")
             if code == 421 or not 400 <= code < 600:
                 self._end_refused()
-                self._hang_up(f"{code} {text}")
+                self._lost(f"{code} {text}")
                 return
         if kind == "mail" and code == 250:
             self._envelope_ok = True
-        if kind == "data" or (self._refused is not None and not self._pipelining):
+        if kind == ("rcpt" if self._chunking else "data") or (self._refused is not None and not self._pipelining):
             if self._refused is None:
-                assert self._coming is not None
-                self._begin(self._coming)
+                self.is_ready = True
             elif kind == "data" and code == 354:
                 # RFC 2920 §3.1: it waits for a message though it took no recipient.
-                self._out.append(b".\r\n")
+                self._out.put(b".\r\n")
                 self._expected.append("empty")
             else:
                 self._end_refused()
@@ -304,14 +308,17 @@ class Connection:
 
     def _end_refused(self) -> None:
         """The coming message does not go; the next one may."""
-        mail, refused = self._coming, self._refused
-        self._coming = self._refused = None
-        self._script.clear()
+        mail, refused = self.coming, self._refused
+        self.coming = self._refused = None
+        self._script = []
         self._reset = self._envelope_ok
         self.ended += 1
         if mail is not None and refused is not None:
             self.work.done(mail, refused)
-        if not self._expected and not self.closed:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.coming is None and not self._expected and not self.closed:
             self._next()
 
     def _accepted(self, line: bytes) -> None:
@@ -319,12 +326,11 @@ class Connection:
         assert mail is not None
         self._reached("after-reply")
         self.ended += 1
-        self.work.done(mail, Outcome(Verdict.ACCEPTED, words(line[4:]), self._host))
-        if self._coming is None and not self._expected:
-            self._next()
+        self.work.accepted(mail, words(line[4:]), self._host)
+        self._go_on()
 
     def _not_accepted(self, code: int, text: str) -> None:
-        early = self._to_dot > 0
+        early = not self._out.is_end_written
         mail, self._current = self._current, None
         assert mail is not None
         self._reached("after-reply")
@@ -336,9 +342,9 @@ class Connection:
         self.work.done(mail, self._outcome(verdict, reason))
         if early or code == 421 or not 400 <= code < 600:
             # Refused in mid-message: what we would still write would be taken for commands.
-            self._hang_up(reason)
-        elif self._coming is None and not self._expected:
-            self._next()
+            self._lost(reason)
+        else:
+            self._go_on()
 
     # -- how it ends --------------------------------------------------------------------------------------------------
 
@@ -347,11 +353,12 @@ class Connection:
 
     def _lost(self, error: object) -> None:
         """The connection is gone: what was on it ends as far as can be known."""
-        current, coming, refused = self._current, self._coming, self._refused
-        self._current = self._coming = self._refused = None
+        current, coming, refused = self._current, self.coming, self._refused
+        self._current = self.coming = self._refused = None
+        self.is_ready = False
         said = words(error)
         if current is not None:
-            if self._to_dot <= 0:
+            if self._out.is_end_written:
                 reason = f"the connection to {self._host} was lost after the message, before its reply: {said}"
                 self.work.done(current, self._outcome(Verdict.UNKNOWN, reason))
             else:
@@ -369,13 +376,10 @@ class Connection:
                 self.work.done(coming, self._outcome(Verdict.DEFERRED, reason))
         self._shut(said)
 
-    def _hang_up(self, why: str) -> None:
-        self._lost(why)
-
     def _shut(self, why: str) -> None:
         self.closed = self.closed or why or "closed"
-        self._expected.clear()
-        self._script.clear()
+        self._expected = []
+        self._script = []
         self._out.clear()
         with contextlib.suppress(OSError):
             self.socket.close()

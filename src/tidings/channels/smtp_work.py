@@ -27,11 +27,11 @@ class Mail(Protocol):
 
     @property
     def wire(self) -> Sequence[bytes]:
-        """The message in pieces: lines end in CRLF, leading dots are doubled (see `stuffed`)."""
+        """The message in pieces; lines end in CRLF, also the last one (see `lines_ended`)."""
 
     @property
-    def is_ascii(self) -> bool:
-        """Whether no piece needs 8BITMIME."""
+    def is_plain(self) -> bool:
+        """Whether it is known to be ASCII, with no line that begins with a dot; else it is looked at."""
 
 
 class Work(Protocol):
@@ -40,11 +40,14 @@ class Work(Protocol):
     def take(self) -> Mail | None:
         """The next message; None if there is none now."""
 
-    def begin(self, mail: Mail) -> bool:
-        """Its first byte goes out now; False if it may not: it is the caller's again."""
+    def begin(self, mails: Sequence[Mail]) -> Sequence[bool]:
+        """The first byte of each goes out now; False for one that may not: it is the caller's again."""
+
+    def accepted(self, mail: Mail, receipt: str, via: str) -> None:
+        """The relay `via` took it, and said `receipt`."""
 
     def done(self, mail: Mail, outcome: Outcome) -> None:
-        """What became of it."""
+        """What else became of it."""
 
     def back(self, mail: Mail) -> None:
         """Nothing of it was sent, by no fault of its own."""
@@ -63,6 +66,9 @@ class Errand(Work, Protocol):
 
     def rest(self) -> float | None:
         """Seconds until `take` may have more by itself; None once nothing more comes. Called at least once a second."""
+
+    def note(self) -> None:
+        """What was `accepted` and `done` stands nowhere yet; called before the relay waits for anything."""
 
     def stalled(self, reason: str) -> None:
         """No connection can be had; nothing more is taken."""

@@ -22,6 +22,12 @@ RETURN_TOKEN = 24
 _SIGNATURE = 16
 _HEAD = 10
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
+_BLOCK = 64
+"""Octets that SHA-256 takes at a time."""
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_TWO_OF_BASE32 = [first + second for first in _BASE32 for second in _BASE32]
+"""Each ten bits in letters of RFC 4648 §6, small ones."""
+_TENS = range(8 * 15 - 10, -1, -10)
 
 
 class TokenPurpose(IntEnum):
@@ -52,7 +58,7 @@ class Keys:
         self._keys = dict(keys)
         self._current = max(keys)
         # Keyed once: each signature goes on from a copy.
-        self._begun = {number: hmac.new(key, b"tidings-token", hashlib.sha256) for number, key in keys.items()}
+        self._begun = {number: _hmac_sha256(key, b"tidings-token") for number, key in keys.items()}
 
     @classmethod
     def generate(cls) -> Keys:
@@ -77,14 +83,12 @@ class Keys:
 
     def signer(self, purpose: TokenPurpose, list_name: str) -> Callable[[int], bytes]:
         """`sign` for many subscribers of a list; gives bytes."""
-        begun, number = self._begun[self._current].copy, self._current
-        head, tail = bytes((number, purpose)), list_name.encode()
+        signature = self._begun[self._current]
+        head, tail = bytes((self._current, purpose)), list_name.encode()
 
         def sign(subscriber: int) -> bytes:
             body = head + subscriber.to_bytes(8, "big") + tail
-            signature = begun()
-            signature.update(body)
-            encoded = binascii.b2a_base64(body + signature.digest()[:_SIGNATURE], newline=False)
+            encoded = binascii.b2a_base64(body + signature(body)[:_SIGNATURE], newline=False)
             return encoded.translate(_URLSAFE, b"=")
 
         return sign
@@ -115,17 +119,15 @@ class Keys:
         TOKEN is base32 in small letters, for servers may change the case of a local part: a byte of key number, five
         of id, nine of HMAC-SHA256. 24 letters, so that a local part of 39 stays within 64 (RFC 5321 §4.5.3.1.1).
         """
-        begun, number = self._begun[self._current].copy, self._current
-        head = bytes((number, TokenPurpose.RETURN_PATH))
+        signature = self._begun[self._current]
+        head = bytes((self._current, TokenPurpose.RETURN_PATH))
         local, _, domain = address.rpartition("@")
         before, after = f"{local}+", f"@{domain}"
 
         def sign(delivery: int) -> str:
             written = delivery.to_bytes(5, "big")
-            signature = begun()
-            signature.update(head + written)
-            token = base64.b32encode(head[:1] + written + signature.digest()[:9])
-            return before + token.decode().lower() + after
+            token = int.from_bytes(head[:1] + written + signature(head + written)[:9], "big")
+            return before + "".join([_TWO_OF_BASE32[token >> bits & 1023] for bits in _TENS]) + after
 
         return sign
 
@@ -143,6 +145,19 @@ class Keys:
         return int.from_bytes(raw[1:6], "big")
 
     def _signature(self, number: int, body: bytes) -> bytes:
-        signature = self._begun[number].copy()
-        signature.update(body)
-        return signature.digest()[:_SIGNATURE]
+        return self._begun[number](body)[:_SIGNATURE]
+
+
+def _hmac_sha256(key: bytes, begun: bytes) -> Callable[[bytes], bytes]:
+    """HMAC-SHA256 (RFC 2104 §2) of `begun` and what follows it, from copies of what the key has been hashed to."""
+    block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+    inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in block]) + begun).copy
+    outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in block])).copy
+
+    def digest(message: bytes) -> bytes:
+        within, around = inner(), outer()
+        within.update(message)
+        around.update(within.digest())
+        return around.digest()
+
+    return digest

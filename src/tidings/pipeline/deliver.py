@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp import SmtpRelay
@@ -18,7 +19,8 @@ from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, 
 from tidings.model.edition import EditionState
 from tidings.model.sender import Health
 from tidings.model.spacing import Spacing
-from tidings.pipeline.desk import GROUP, Desk
+from tidings.pipeline.allowance import GROUP
+from tidings.pipeline.desk import Desk
 from tidings.pipeline.handing import Delivered, Handover, Preparer, Setting, Task
 from tidings.pipeline.lanes import Lane, MailSender
 from tidings.pipeline.senders import plan
@@ -36,6 +38,8 @@ LEASE = timedelta(minutes=20)
 """Twice the longest wait for a reply. Only for a process that lives but stands still: a dead one loses it at once."""
 MAIL = ""
 """The lane of e-mail; a channel's lane is its name."""
+_WORTH_A_WORKER = 200
+"""Messages for which one more connection to a provider's API is opened."""
 _SOON = timedelta(seconds=30)
 """What may go so soon is waited for."""
 
@@ -44,9 +48,8 @@ def _real_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _boot_clock() -> float:
-    """Seconds that go on while the machine is suspended, and that nobody sets."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+_boot_clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that go on while the machine is suspended, and that nobody sets."""
 
 
 class Deliverer:
@@ -255,7 +258,7 @@ class Deliverer:
             connections = min(sender.connections, count)
             group = max(GROUP, 2 * connections)
             return [lambda: self._run_relay(sender, first, self._desk(lane, done, group), connections)]
-        others = [self._transport(sender) for _ in range(min(sender.connections, -(-count // GROUP)) - 1)]
+        others = [self._transport(sender) for _ in range(min(sender.connections, -(-count // _WORTH_A_WORKER)) - 1)]
         return [
             lambda transport=transport: self._run_mail(  # type: ignore[misc]
                 sender, transport, self._desk(lane, done, GROUP)
@@ -333,10 +336,11 @@ class Deliverer:
             if (later := self._later(delivery)) is not None:
                 desk.keep(task, {"state": DeliveryState.DEFERRED, "reason": "waits for its turn", "next_at": later})
                 continue
-            if not desk.begin(task):
-                desk.back(task)
-            else:
+            (may,) = desk.begin([task])
+            if may:
                 self._send(desk, task, send)
+            else:
+                desk.back(task)
 
     def _later(self, delivery: Delivery) -> datetime | None:
         """When a post may go that must wait for its turn in its channel; None: now."""
@@ -367,7 +371,10 @@ class Deliverer:
         except Exception as error:
             desk.done(task, Outcome(Verdict.UNKNOWN, reason=f"{type(error).__name__} while it was handed over"))
             raise
-        desk.done(task, outcome)
+        else:
+            desk.done(task, outcome)
+        finally:
+            desk.note()
 
 
 def finish_editions(store: Store, now: datetime) -> list[int]:

@@ -7,7 +7,6 @@ at most one message a connection in doubt.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import math
 import time
@@ -18,26 +17,19 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
+from tidings.pipeline.allowance import GROUP, Allowance
 from tidings.pipeline.handing import Delivered, Handover, Setting, Task
 from tidings.pipeline.lanes import Lane
 from tidings.pipeline.step import Ledger, Result
 from tidings.pipeline.verdicts import BACKOFF, crashed, settled
 from tidings.store import claims, permission, settling
-from tidings.store.journal import Writer
+from tidings.store.journal import Writer, accepted_line, outcome_line
+from tidings.store.quick import Taken
 
-GROUP = 200
-"""At most so many messages are permitted and not yet settled; a twentieth of a second of sending, where that is less.
-
-A power loss puts that much in doubt. Small groups cost a sync of the disk each: 50 are always allowed within a second.
-"""
-_SMALL_GROUP = 50
-FIRST_GROUP = 10
 _SETTLE = 0.05
 """Seconds after which what has ended is settled, however little it is."""
 LATER = 60.0
 """Seconds that `rest` gives where more may come any moment."""
-AHEAD = 500
-"""At most so many are leased, and at most half a second of sending: what is urgent need not wait for long."""
 
 
 class Desk:
@@ -47,14 +39,11 @@ class Desk:
         """`group`: the most that may be permitted at once."""
         self._setting = setting
         self._lane = lane
+        self._key = lane.key
         self._ledger = Ledger(setting, lane)
         self._writer = writer
         self._done = done
-        self._group = group
-        self._seconds: float | None = None
-        """What a message takes, lately."""
-        self._counted = (time.monotonic(), 0)
-        self._ended = 0
+        self._allowance = Allowance(group)
         self._leased: deque[Delivery] = deque()
         self._version = 0
         self._end = 0.0
@@ -64,9 +53,8 @@ class Desk:
         """Permitted too, by their places: not to begin before."""
         self._out: dict[int, Task] = {}
         """Taken, and not ended."""
-        self._begun: set[int] = set()
-        self._taken: deque[tuple[Delivery, Outcome]] = deque()
-        self._results: deque[Result] = deque()
+        self._taken: list[Taken] = []
+        self._results: list[Result] = []
         self._is_over = False
         self._settled_at = time.monotonic()
 
@@ -75,7 +63,7 @@ class Desk:
     @property
     def is_stopped(self) -> bool:
         """Whether no further message may begin."""
-        return self._setting.stopping.is_set() or self._lane.key in self._done.stalled
+        return self._setting.stopping.is_set() or self._key in self._done.stalled
 
     def turn(self) -> bool:
         """Settle what has ended and permit the next slice, in one transaction; lease more first where needed.
@@ -84,22 +72,36 @@ class Desk:
         """
         if self.is_stopped:
             return self._settle(())
-        # What has ended is settled together with what is permitted: never more than the group is permitted.
+        # What has ended is settled with what is permitted: never more than the group is permitted.
         room = self._room()
         if room and not self._leased and not self._is_over:
+            if self._results:
+                self._settle(())
+            if self._usual_turn(room):
+                return True
             self._claim(room)
         return self._settle([self._leased.popleft() for _ in range(min(room, len(self._leased)))])
 
-    def _most(self) -> int:
-        """How many may be permitted at once, up to the group."""
-        if self._group == 1:
-            return 1
-        a_second = self._a_second()
-        return max(1, min(self._group, int(a_second), max(_SMALL_GROUP, int(a_second / 20))))
-
-    def _a_second(self) -> float:
-        """How many messages are sent in a second, as far as is known."""
-        return min(self._rate(), FIRST_GROUP if self._seconds is None else 1.0 / max(self._seconds, 1e-6))
+    def _usual_turn(self, room: int) -> bool:
+        """The same by the shortest way; False, and nothing was done, where that does not lead there."""
+        setting = self._setting
+        taken, end = self._taken, setting.lease_end()
+        for point in ("before-claim", "before-settle" if taken else "", "before-handed"):
+            setting.reached(point)
+        granted = self._ledger.usual_step(taken, room)
+        if granted is None:
+            return False
+        self._taken = []
+        self._settled_at = time.monotonic()
+        for point in ("after-claim", "after-settle" if taken else "", "after-handed"):
+            setting.reached(point)
+        if taken:
+            self._count(taken, (), set())
+        self._is_over = granted.is_over
+        made = self._made(granted.deliveries)
+        found = [Task(one, made[one.id], granted.version, end) for one in granted.deliveries if one.id in made]
+        self._ready.extend(found)
+        return True
 
     def _rate(self) -> float:
         """Messages a second that the sender as a whole may send."""
@@ -108,9 +110,8 @@ class Desk:
     def _claim(self, room: int) -> None:
         setting = self._setting
         setting.reached("before-claim")
-        limit = 1 if self._group == 1 else max(room, min(AHEAD, int(self._a_second() / 2)))
-        # A tenth sooner than others may take it.
-        end = setting.boot_clock() + 0.9 * setting.lease.total_seconds()
+        limit = self._allowance.to_lease(room, self._rate())
+        end = setting.lease_end()
         real_now = setting.real_clock()
         lease = self._ledger.write(
             lambda connection: claims.claim(
@@ -134,11 +135,13 @@ class Desk:
     def _settle(self, group: Sequence[Delivery]) -> bool:
         """Write what has ended, and permit `group`, in one transaction; False if there was neither."""
         setting = self._setting
-        made = self._ready_to_go(group)
+        if group and not self._holds(group):
+            self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
+            group = ()
+        made = self._made(group)
         wanted = [delivery for delivery in group if delivery.id in made]
-        # What ends from here on is the next turn's.
-        taken = [self._taken.popleft() for _ in range(len(self._taken))]
-        results = [self._results.popleft() for _ in range(len(self._results))]
+        taken, self._taken = self._taken, []
+        results, self._results = self._results, []
         if not (wanted or taken or results):
             return False
         if taken or results:
@@ -157,41 +160,34 @@ class Desk:
                 self._put(Task(delivery, made[delivery.id], permitted.version, self._end, place))
         return True
 
-    def _ready_to_go(self, group: Sequence[Delivery]) -> Mapping[int, Handover]:
-        """The bytes of what may still be permitted; the rest is among the results."""
+    def _made(self, group: Sequence[Delivery]) -> Mapping[int, Handover]:
+        """The bytes of each; what they cannot be made of now is among the results."""
         if not group:
             return {}
         try:
-            if self._holds(group):
-                self._writer.prepare([(delivery.id, delivery.fence) for delivery in group])
-                return self._make(group)
-        except OSError as error:
+            self._writer.prepare([(delivery.id, delivery.fence) for delivery in group])
+            made = self._make(group)
+            self._writer.made()
+        except (OSError, DBAPIError) as error:
             self.stalled(f"the journal cannot be written: {error}")
-        self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
-        return {}
+            self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
+            return {}
+        return made
 
-    def _count(self, taken: Sequence[tuple[Delivery, Outcome]], results: Sequence[Result], lost: set[int]) -> None:
+    def _count(self, taken: Sequence[Taken], results: Sequence[Result], lost: set[int]) -> None:
         """What was settled leaves the journal and enters the counts."""
-        self._writer.cut([(one[0].id, one[0].fence) for one in (*taken, *results)])
+        self._writer.cut([*[one[:2] for one in taken], *[(one.id, one.fence) for one, _ in results]])
         done = self._done
         with self._setting.mutex:
-            for delivery, _ in taken:
-                done.states["accepted"] += delivery.id not in lost
-                done.void += delivery.id in lost
+            void = sum(one[0] in lost for one in taken)
+            done.states["accepted"] += len(taken) - void
+            done.void += void
             for delivery, values in results:
                 if delivery.id not in lost:
                     done.states[str(values["state"])] += 1
                 elif values["state"] != DeliveryState.PENDING:
                     done.void += 1
-        self._note_pace()
-
-    def _note_pace(self) -> None:
-        since, before = self._counted
-        now = time.monotonic()
-        if self._ended > before and now - since > 0.01:
-            seconds = (now - since) / (self._ended - before)
-            self._seconds = seconds if self._seconds is None else 0.7 * self._seconds + 0.3 * seconds
-            self._counted = (now, self._ended)
+        self._allowance.note_pace()
 
     def _count_skipped(self, skipped: Sequence[tuple[Delivery, Any]]) -> None:
         if skipped:
@@ -225,7 +221,7 @@ class Desk:
         if left <= 0:
             return False
         if left < 0.4 * setting.lease.total_seconds():
-            end = setting.boot_clock() + 0.9 * setting.lease.total_seconds()
+            end = setting.lease_end()
             permitted = self._permitted()
             held = [*group, *self._leased, *(task.delivery for task in permitted)]
             with setting.store.write() as connection:
@@ -241,7 +237,7 @@ class Desk:
     def close(self) -> None:
         """Give back what has not begun and settle the rest. What has begun and not ended may have arrived."""
         for task in self._permitted():
-            if task.delivery.id in self._begun:
+            if task.has_begun:
                 self.done(task, Outcome(Verdict.UNKNOWN, reason="the sender ended while this was on the wire"))
             else:
                 self._results.append((task.delivery, settling.give_back(task.delivery)))
@@ -250,6 +246,7 @@ class Desk:
         self._out.clear()
         self._results.extend((delivery, settling.give_back(delivery)) for delivery in self._leased)
         self._leased.clear()
+        self.note()
         try:
             self._settle(())
         finally:
@@ -265,13 +262,8 @@ class Desk:
             self._ready.append(task)
 
     def _room(self) -> int:
-        """How many more may be permitted: a slice, once half of what is sent in a second is free."""
-        most, busy = self._most(), len(self._ready) + len(self._out)
-        if busy > most // 2:
-            return 0
-        # Behind a slow domain others may go; behind the rate of all nobody may.
-        most_of_all = self._group if self._rate() == math.inf else most
-        return max(0, min(max(1, most // 2), most_of_all - busy - len(self._later)))
+        """How many more may be permitted."""
+        return self._allowance.room(len(self._ready) + len(self._out), len(self._later), self._rate())
 
     def _next(self) -> Task | None:
         if self._later and self._later[0][0] <= self._setting.real_clock().timestamp():
@@ -284,15 +276,12 @@ class Desk:
         while task is None and not self.is_stopped and (self._leased or not self._is_over) and self._room():
             self.turn()
             task = self._next()
-        while task is not None and not self.is_stopped:
-            if task.end - self._setting.boot_clock() > 0:
-                self._out[task.delivery.id] = task
-                return task
-            self.back(task)
-            task = self._next()
-        if task is not None:
+        if task is not None and self.is_stopped:
             self._ready.appendleft(task)
-        return None
+            return None
+        if task is not None:
+            self._out[task.delivery.id] = task
+        return task
 
     def rest(self) -> float | None:
         """Seconds until `take` may give something by itself; None once nothing more comes. Settles what has waited."""
@@ -309,61 +298,88 @@ class Desk:
             return None
         return max(0.0, self._later[0][0] - self._setting.real_clock().timestamp()) if self._later else LATER
 
-    def begin(self, task: Any) -> bool:
-        """Announce it in the journal; False, and nothing stands there, if it may not begin any more."""
+    def begin(self, tasks: Sequence[Any]) -> Sequence[bool]:
+        """Announce them in the journal, by one write; False for one that may not begin: nothing stands there then."""
         setting = self._setting
-        delivery = task.delivery
-        if self.is_stopped or task.end - setting.boot_clock() <= 0:
-            return False
-        setting.reached("before-intent")
+        if self.is_stopped:
+            return [False] * len(tasks)
+        now = setting.boot_clock()
+        going: list[Task] = [task for task in tasks if task.end > now]
         try:
-            while not self._writer.intent(delivery.id, delivery.fence, task.version):
+            for _ in going:
+                setting.reached("before-intent")
+            while going and not self._announce(going):
                 # Somebody has left, or something was stopped.
-                with setting.store.read() as connection:
-                    version = permission.may_begin(connection, delivery, owner=setting.owner)
-                if version is None:
-                    return False
-                task.version = version
+                going = self._still(going)
         except (OSError, DBAPIError) as error:
             self.stalled(f"the journal cannot be written: {error}")
-            return False
-        if task.end - setting.boot_clock() <= 0:
-            # Stopped right before the intent stood: somebody else may have found none, and sent it. Who is stopped
-            # after this look is found to be in doubt first.
-            with contextlib.suppress(OSError, DBAPIError):
-                self._writer.outcome(delivery.id, delivery.fence, Outcome(Verdict.NOT_STARTED))
-            return False
-        self._begun.add(delivery.id)
-        setting.reached("after-intent")
-        return True
+            return [False] * len(tasks)
+        now = setting.boot_clock()
+        for task in going:
+            if task.end > now:
+                task.has_begun = True
+                setting.reached("after-intent")
+            else:
+                # Stopped right before the intent stood: somebody else may have found none, and sent it. Who is stopped
+                # after this look is found to be in doubt first.
+                self._writer.keep(outcome_line(*task.key, Outcome(Verdict.NOT_STARTED)))
+        return [task.has_begun for task in tasks]
+
+    def _announce(self, tasks: Sequence[Task]) -> bool:
+        versions = {task.version for task in tasks}
+        return len(versions) == 1 and self._writer.begin([task.key for task in tasks], versions.pop())
+
+    def _still(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those that may begin though the counter of consent has moved on."""
+        found = []
+        for task in tasks:
+            with self._setting.store.read() as connection:
+                version = permission.may_begin(connection, task.delivery, owner=self._setting.owner)
+            if version is not None:
+                task.version = version
+                found.append(task)
+        return found
+
+    def accepted(self, task: Any, receipt: str, via: str) -> None:
+        """Keep it for the journal and the ledger."""
+        delivery = task.delivery
+        self._out.pop(delivery.id, None)
+        task.has_begun = False
+        self._taken.append((delivery.id, delivery.fence, receipt, via))
+        self._writer.keep(accepted_line(delivery.id, delivery.fence, receipt, via))
+        self._allowance.ended += 1
+        self._setting.reached("after-outcome")
 
     def done(self, task: Any, outcome: Outcome) -> None:
-        """Note the outcome in the journal and among the results."""
+        """Keep the outcome for the journal and the ledger."""
+        if outcome.verdict is Verdict.ACCEPTED and not outcome.disable:
+            self.accepted(task, outcome.receipt, outcome.via)
+            return
         setting = self._setting
         delivery = task.delivery
         self._out.pop(delivery.id, None)
-        begun = delivery.id in self._begun
-        self._begun.discard(delivery.id)
-        if outcome.verdict is Verdict.ACCEPTED:
-            self._taken.append((delivery, outcome))
-        else:
-            now = setting.clock()
-            values = settled(delivery, outcome, setting.policies, now=now, real_now=setting.real_clock())
-            self._results.append((delivery, values))
-            self._ledger.paces.heed(delivery, outcome, 1.0 / (self._seconds or 0.1), setting.real_clock().timestamp())
-        self._ended += 1
+        real_now, pace = setting.real_clock(), 1.0 / (self._allowance.seconds or 0.1)
+        values = settled(delivery, outcome, setting.policies, now=setting.clock(), real_now=real_now)
+        self._results.append((delivery, values))
+        self._ledger.paces.heed(delivery, outcome, pace, real_now.timestamp())
+        self._allowance.ended += 1
         if outcome.verdict is Verdict.NOT_STARTED:
             self.stalled(outcome.reason)
         if outcome.disable:
             self._done.disabled[self._lane.channel] = outcome.reason
             self.stalled(outcome.reason or "the other side asked never to be called again")
-        if begun:
-            try:
-                self._writer.outcome(delivery.id, delivery.fence, outcome)
-            except (OSError, DBAPIError) as error:
-                # The ledger may still learn it; only if the process dies before that the message is in doubt.
-                self.stalled(f"the journal cannot be written: {error}")
+        if task.has_begun:
+            task.has_begun = False
+            self._writer.keep(outcome_line(delivery.id, delivery.fence, outcome))
         setting.reached("after-outcome")
+
+    def note(self) -> None:
+        """What has ended stands in the journal."""
+        try:
+            self._writer.note()
+        except (OSError, DBAPIError) as error:
+            # The ledger may still learn it; only if the process dies before that the message is in doubt.
+            self.stalled(f"the journal cannot be written: {error}")
 
     def keep(self, task: Task, values: Mapping[str, Any]) -> None:
         """It ends without being sent, with these values of its row."""
@@ -372,9 +388,12 @@ class Desk:
 
     def back(self, task: Any) -> None:
         """Nothing of it was sent: it is pending again, which costs nothing."""
+        if task.has_begun:
+            task.has_begun = False
+            self._writer.keep(outcome_line(task.delivery.id, task.delivery.fence, Outcome(Verdict.NOT_STARTED)))
         self.keep(task, settling.give_back(task.delivery))
 
     def stalled(self, reason: str) -> None:
         """Nothing more goes on this lane in this run."""
         with self._setting.mutex:
-            self._done.stalled.setdefault(self._lane.key, reason)
+            self._done.stalled.setdefault(self._key, reason)

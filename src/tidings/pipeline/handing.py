@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from tidings.channels.smtp import stuffed
+from tidings.channels.smtp import lines_ended
 from tidings.model.delivery import Amendment, Delivery
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store.engine import Store
@@ -81,6 +81,10 @@ class Setting:
     only: int | None = None
     """The one mailing to send; None: all that is due."""
 
+    def lease_end(self) -> float:
+        """Of a lease that is taken now, by `boot_clock`: a tenth sooner than others may take over."""
+        return self.boot_clock() + 0.9 * self.lease.total_seconds()
+
 
 @dataclass(slots=True)
 class Task:
@@ -93,6 +97,8 @@ class Task:
     """When its lease is over, by the clock that nobody sets."""
     place: float = 0.0
     """Not before this moment of real time, in seconds since 1970: its place in the newsroom's one row of mail."""
+    has_begun: bool = False
+    """Its intent stands in the journal, and no outcome yet."""
 
     @property
     def sender(self) -> str:
@@ -107,9 +113,14 @@ class Task:
     @property
     def wire(self) -> Sequence[bytes]:
         """The message in pieces."""
-        return self.handover.wire or (stuffed(self.handover.data),)
+        return self.handover.wire or (lines_ended(self.handover.data),)
 
     @property
-    def is_ascii(self) -> bool:
-        """Whether it needs no 8BITMIME."""
-        return bool(self.handover.wire) or self.handover.data.isascii()
+    def is_plain(self) -> bool:
+        """Whether it is known to be ASCII, with no line that begins with a dot."""
+        return bool(self.handover.wire)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """In the journal."""
+        return self.delivery.id, self.delivery.fence

@@ -60,10 +60,10 @@ def _values(
     row: Delivery, record: Record, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
     key = (row.id, row.fence)
-    if row.state == DeliveryState.LEASED:
-        if key not in record.prepared:
-            return settling.give_back(row)
+    if key in record.prepared and key not in record.intents:
         return crashed(row, "the process died three times while it prepared this message", now)
+    if row.state == DeliveryState.LEASED:
+        return settling.give_back(row)
     outcome = record.outcomes.get(key)
     if outcome is not None:
         return settled(row, outcome, policies, now=now, real_now=real_now)

@@ -14,16 +14,14 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from tidings.model.delivery import Delivery, Outcome
+from tidings.model.delivery import Delivery
 from tidings.pipeline.handing import Setting
 from tidings.pipeline.lanes import Lane, Paces
 from tidings.store import pace, permission, settling
 from tidings.store.permission import Permission
-from tidings.store.quick import QuickLedger
+from tidings.store.quick import Granted, QuickLedger, Taken
 
 T = TypeVar("T")
-Taken = tuple[Delivery, Outcome]
-"""A delivery, and its acceptance."""
 Result = tuple[Delivery, Mapping[str, Any]]
 """A delivery and the new values of its row."""
 _TRIES = 5
@@ -35,10 +33,11 @@ class Ledger:
     def __init__(self, setting: Setting, lane: Lane) -> None:
         self._setting = setting
         self._sender = lane.sender.name if lane.sender is not None else ""
+        is_shared = lane.sender is None or lane.portion is not None
         with setting.store.read() as connection:
             self.paces = Paces(lane.sender, pace.learnt(connection, self._sender) if lane.sender else {})
         path = setting.store.path
-        self._quick = QuickLedger(path) if path is not None else None
+        self._quick = QuickLedger(path) if path is not None and not is_shared else None
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """One transaction; asked again a few times where the database is busy or has broken a deadlock."""
@@ -52,29 +51,39 @@ class Ledger:
                 time.sleep(0.1 * 2**attempt)
         raise AssertionError
 
+    def usual_step(self, taken: Sequence[Taken], room: int) -> Granted | None:
+        """Settle what was taken, lease and permit up to `room`, all by the shortest way; None, and nothing is changed,
+        where that does not lead there.
+        """
+        setting = self._setting
+        real_now = setting.real_clock()
+        if self._quick is None or self.paces.limits(real_now.timestamp()):
+            return None
+        # What is out of the ordinary is asked again by `step`, and is an error there if it stays.
+        with contextlib.suppress(sqlite3.OperationalError):
+            return self._quick.step(
+                setting.owner,
+                taken,
+                room,
+                now=setting.clock(),
+                real_now=real_now,
+                until=real_now + setting.lease,
+                sender=self._sender,
+                only=setting.only,
+            )
+        return None
+
     def step(
         self, taken: Sequence[Taken], results: Sequence[Result], wanted: Sequence[Delivery], version: int
     ) -> tuple[set[int], Permission, list[float]]:
         """The ids whose result is void, what is permitted, and the place of each; `version` is that of the lease."""
         setting = self._setting
         now, real_now = setting.clock(), setting.real_clock()
-        rows = [(delivery.id, delivery.fence, outcome.receipt, outcome.via) for delivery, outcome in taken]
         moment = real_now.timestamp()
         limits = self.paces.limits(moment)
-        if self._quick is not None and not results and not limits:
-            keys = [(delivery.id, delivery.fence) for delivery in wanted]
-            # What is out of the ordinary is asked again below, and is an error there if it stays.
-            with contextlib.suppress(sqlite3.OperationalError):
-                done = self._quick.step(
-                    setting.owner, rows, keys, version=version, now=now, real_now=real_now, sender=self._sender
-                )
-                if done is not None:
-                    lost, ours = done
-                    handed = tuple(delivery for delivery in wanted if delivery.id in ours)
-                    return lost, Permission(handed, (), version), [0.0] * len(handed)
 
         def work(connection: Connection) -> tuple[set[int], Permission, list[float]]:
-            lost = {row[0] for row in rows} - settling.accept(connection, setting.owner, rows, now)
+            lost = {row[0] for row in taken} - settling.accept(connection, setting.owner, taken, now)
             lost |= {delivery.id for delivery in settling.settle(connection, setting.owner, results)}
             permitted = permission.hand_over(
                 connection,

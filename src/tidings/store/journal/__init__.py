@@ -7,16 +7,20 @@ handed over under another boot counts as in doubt.
 An intent is noted only if the counter of `consent` still stands where it stood when the message was permitted, and no
 change of it can commit between the look and the note.
 
-A line is a JSON array, `["P", [[delivery, fence], ...]]` for what is about to be prepared, `["I", delivery, fence]`, or
-`["O", delivery, fence, {outcome}]`: the beginning of a torn line is never valid JSON. A row is told by its fence, which
-every claim moves on, so that a line that stands for longer than needed harms nothing.
+A line is a JSON array: `["P", [[delivery, fence], ...]]` for what is about to be prepared and `["M"]` once all of it
+is made, `["I", delivery, fence]`, or `["O", delivery, fence, {outcome}]`: the beginning of a torn line is never valid
+JSON. A row is told by its fence, which every claim moves on, so that a line that stands for longer than needed harms
+nothing.
+
+Outcomes and the intents that follow them go out in one write, the outcomes first: whatever of it is lost, of each
+connection at most one intent stands without its outcome.
 """
 
 from __future__ import annotations
 
 from tidings.store.engine import Store, side_folder
 from tidings.store.journal.files import FileJournal, FileWriter
-from tidings.store.journal.record import Journal, Key, Record, Writer
+from tidings.store.journal.record import Journal, Key, Record, Writer, accepted_line, outcome_line
 from tidings.store.journal.table import TableJournal, TableWriter
 
 __all__ = [
@@ -28,7 +32,9 @@ __all__ = [
     "TableJournal",
     "TableWriter",
     "Writer",
+    "accepted_line",
     "open_journal",
+    "outcome_line",
 ]
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidings.model.delivery import Outcome
 from tidings.store.consent import VERSION
 from tidings.store.engine import BUSY_TIMEOUT, door
-from tidings.store.journal.record import Key, Record, Writer, json_line, outcome_line
+from tidings.store.journal.record import Key, Record, Writer, json_line
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LARGE = 1 << 18
@@ -58,7 +56,7 @@ class FileJournal:
 
 
 class FileWriter:
-    """One short `write` a line. The file is cut when all in it is settled; else, once large, the other goes on."""
+    """The file is cut when all in it is settled; else, once large, the other goes on. For one thread."""
 
     def __init__(self, path: Path, head: str, database: Path | None = None) -> None:
         self._paths = (path, path.with_name(path.name + "bis"))
@@ -67,7 +65,7 @@ class FileWriter:
         self._open = [set[Key](), set[Key]()]
         self._now = 0
         self._size = 0
-        self._mutex = threading.Lock()
+        self._kept: list[str] = []
         self._gate = Gate(database) if database is not None else None
         self._begin(0)
 
@@ -85,54 +83,64 @@ class FileWriter:
         assert fd is not None
         return fd
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         fd = self._descriptor()
-        written = os.write(fd, line)
+        written = os.write(fd, lines)
         self._size += written
-        if written != len(line):
+        if written != len(lines):
             # The disk is full. End the torn line, so that the next one stands by itself.
             os.write(fd, b"\n")
-            raise OSError(f"the journal {self._paths[self._now]} took {written} of {len(line)} bytes")
+            raise OSError(f"the journal {self._paths[self._now]} took {written} of {len(lines)} bytes")
 
     def prepare(self, keys: Sequence[Key]) -> None:
         """Messages are about to be made of these."""
-        line = json_line(["P", keys]).encode("ascii") + b"\n"
-        with self._mutex:
-            self._write(line)
+        self._write(json_line(["P", keys]).encode("ascii") + b"\n")
 
-    def intent(self, delivery: int, fence: int, version: int) -> bool:
-        """The message is about to begin."""
+    def made(self) -> None:
+        """They were made, or cannot be."""
+        self._write(b'["M"]\n')
+
+    def begin(self, keys: Sequence[Key], version: int) -> bool:
+        """These messages are about to begin; what is kept goes before, in the same write."""
+        lines = [*self._kept, *[f'["I",{delivery},{fence}]' for delivery, fence in keys], ""]
+        text = "\n".join(lines).encode("ascii")
         gate = self._gate
-        with self._mutex:
-            if gate is None:
-                self._write(b'["I",%d,%d]\n' % (delivery, fence))
-            else:
-                with gate:
-                    if gate.version() != version:
-                        return False
-                    self._write(b'["I",%d,%d]\n' % (delivery, fence))
-            self._open[self._now].add((delivery, fence))
+        if gate is None:
+            self._write(text)
+        else:
+            gate.close_to_others()
+            try:
+                if gate.version() != version:
+                    return False
+                self._write(text)
+            finally:
+                gate.open_to_others()
+        self._kept = []
+        self._open[self._now].update(keys)
         return True
 
-    def outcome(self, delivery: int, fence: int, outcome: Outcome) -> None:
+    def keep(self, line: str) -> None:
         """What the other side said."""
-        line = outcome_line(delivery, fence, outcome).encode("ascii") + b"\n"
-        with self._mutex:
-            self._write(line)
+        self._kept.append(line)
+
+    def note(self) -> None:
+        """Note what is kept."""
+        if self._kept:
+            self._write(("\n".join(self._kept) + "\n").encode("ascii"))
+            self._kept = []
 
     def cut(self, keys: Sequence[Key]) -> None:
         """Forget these; back to the mark of the boot where nothing else stands."""
-        with self._mutex:
-            now, other = self._now, 1 - self._now
-            for which in (now, other):
-                self._open[which].difference_update(keys)
-            if not self._open[other]:
-                self._remove(other)
-            if not self._open[now]:
-                os.ftruncate(self._descriptor(), len(self._head))
-                self._size = len(self._head)
-            elif self._size > _LARGE and self._fds[other] is None:
-                self._begin(other)
+        now, other = self._now, 1 - self._now
+        for which in (now, other):
+            self._open[which].difference_update(keys)
+        if not self._open[other]:
+            self._remove(other)
+        if not self._open[now]:
+            os.ftruncate(self._descriptor(), len(self._head))
+            self._size = len(self._head)
+        elif self._size > _LARGE and self._fds[other] is None:
+            self._begin(other)
 
     def _remove(self, which: int) -> None:
         fd, self._fds[which] = self._fds[which], None
@@ -142,17 +150,16 @@ class FileWriter:
 
     def close(self) -> None:
         """Remove what holds nothing that was not settled."""
-        with self._mutex:
-            for which, unsettled in enumerate(self._open):
-                fd = self._fds[which]
-                if not unsettled:
-                    self._remove(which)
-                elif fd is not None:
-                    os.close(fd)
-                    self._fds[which] = None
-            if self._gate is not None:
-                self._gate.close()
-                self._gate = None
+        for which, unsettled in enumerate(self._open):
+            fd = self._fds[which]
+            if not unsettled:
+                self._remove(which)
+            elif fd is not None:
+                os.close(fd)
+                self._fds[which] = None
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None
 
 
 class Gate:
@@ -163,18 +170,21 @@ class Gate:
         self._connection = sqlite3.connect(
             database, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT
         )
+        self._execute = self._connection.cursor().execute
         self._data = -1
         self._version = 0
 
-    def __enter__(self) -> None:
+    def close_to_others(self) -> None:
+        """From now on nobody's leaving commits; whoever writes that waits."""
         fcntl.flock(self._door, fcntl.LOCK_SH)
 
-    def __exit__(self, *_: object) -> None:
+    def open_to_others(self) -> None:
+        """It may again."""
         fcntl.flock(self._door, fcntl.LOCK_UN)
 
     def version(self) -> int:
         """The counter as of now; read anew only if something was committed since the last time."""
-        data = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        data = self._execute("PRAGMA data_version").fetchone()[0]
         if data != self._data:
             row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (VERSION,)).fetchone()
             self._version = int(row[0]) if row else 0

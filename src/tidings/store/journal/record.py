@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol
 
 from tidings.model.delivery import Outcome, Verdict
@@ -19,6 +20,7 @@ class Record:
 
     boots: set[str] = field(default_factory=set)
     prepared: set[Key] = field(default_factory=set)
+    """Begun to be made, and not yet made."""
     intents: set[Key] = field(default_factory=set)
     outcomes: dict[Key, Outcome] = field(default_factory=dict)
 
@@ -31,6 +33,8 @@ class Record:
                 self.boots.add(str(entry[1]))
             elif kind == "P":
                 self.prepared.update((int(delivery), int(fence)) for delivery, fence in entry[1])
+            elif kind == "M":
+                self.prepared.clear()
             elif kind == "I":
                 self.intents.add((int(entry[1]), int(entry[2])))
             elif kind == "O":
@@ -40,19 +44,26 @@ class Record:
 
 
 class Writer(Protocol):
-    """The journal of one worker. One thread notes intents and outcomes, another may prepare and settle."""
+    """The journal of one worker."""
 
     def prepare(self, keys: Sequence[Key]) -> None:
         """Messages are about to be made of these: if the process dies of it, they are shaken."""
 
-    def intent(self, delivery: int, fence: int, version: int) -> bool:
-        """The message is about to begin. False, and nothing is noted, if the counter stands elsewhere by now.
+    def made(self) -> None:
+        """They were made, or cannot be."""
 
-        Raises OSError or DBAPIError if it cannot be noted: then it must not begin either.
+    def begin(self, keys: Sequence[Key], version: int) -> bool:
+        """These messages are about to begin; what is `kept` goes before.
+
+        False, and nothing of these is noted, if the counter stands elsewhere by now. Raises OSError or DBAPIError if
+        it cannot be noted: then they must not begin either.
         """
 
-    def outcome(self, delivery: int, fence: int, outcome: Outcome) -> None:
-        """What the other side said."""
+    def keep(self, line: str) -> None:
+        """What the other side said (`accepted_line`, `outcome_line`), to be noted by the next `begin` or `note`."""
+
+    def note(self) -> None:
+        """Note what is kept. Raises as `begin` does."""
 
     def cut(self, keys: Sequence[Key]) -> None:
         """These have been settled in the ledger, and that has committed."""
@@ -85,15 +96,14 @@ def json_line(entry: list[Any]) -> str:
     return json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
 
 
-def _accepted(delivery: int, fence: int, outcome: Outcome) -> str:
-    receipt, via = json.dumps(outcome.receipt), json.dumps(outcome.via)
-    return f'["O",{delivery},{fence},{{"verdict":"accepted","receipt":{receipt},"via":{via}}}]'
+def accepted_line(delivery: int, fence: int, receipt: str, via: str) -> str:
+    """The other side took it, on one line."""
+    said = encode_basestring_ascii(receipt)
+    return f'["O",{delivery},{fence},{{"verdict":"accepted","receipt":{said},"via":{encode_basestring_ascii(via)}}}]'
 
 
 def outcome_line(delivery: int, fence: int, outcome: Outcome) -> str:
     """What the other side said, on one line."""
-    if outcome.verdict is Verdict.ACCEPTED and not outcome.reason:
-        return _accepted(delivery, fence, outcome)
     found: dict[str, Any] = {"verdict": outcome.verdict.value}
     for name in ("receipt", "via", "reason", "retry_after", "disable"):
         value = getattr(outcome, name)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Executable, delete, insert, select, text
 
-from tidings.model.delivery import Outcome
 from tidings.store import schema as t
 from tidings.store.consent import VERSION, held_version
-from tidings.store.engine import Store
-from tidings.store.journal.record import Key, Record, Writer, json_line, outcome_line
+from tidings.store.engine import Store, rows_of
+from tidings.store.journal.record import Key, Record, Writer, json_line
 
 
 class TableJournal:
@@ -67,12 +66,12 @@ def _of(owner: str) -> ColumnElement[bool]:
 
 
 class TableWriter:
-    """One autocommitted row a line."""
+    """One row a line, by statements that commit by themselves. For one thread."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._name = name
         self._unsettled: set[Key] = set()
-        self._mutex = threading.Lock()
+        self._kept: list[str] = []
         connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text("SET synchronous_commit = off"))
         # Out of the pool, which would hand the setting on to others.
@@ -85,52 +84,61 @@ class TableWriter:
 
     def prepare(self, keys: Sequence[Key]) -> None:
         """Messages are about to be made of these."""
-        j = t.journal.c
+        self.made()
         row = {"owner": self._name, "delivery": _PREPARED, "fence": 0, "entry": json_line(["P", keys])}
-        with self._mutex:
-            self._execute(delete(t.journal).where(j.owner == self._name, j.delivery == _PREPARED))
-            self._execute(insert(t.journal).values(row).inline())
+        self._execute(insert(t.journal).values(row).inline())
 
-    def intent(self, delivery: int, fence: int, version: int) -> bool:
+    def made(self) -> None:
+        """They were made, or cannot be."""
+        self._execute(delete(t.journal).where(t.journal.c.owner == self._name, t.journal.c.delivery == _PREPARED))
+
+    def begin(self, keys: Sequence[Key], version: int) -> bool:
         """In one statement with the look at the counter, whose row is locked until it has committed."""
-        entry = f'["I",{delivery},{fence}]'
-        row = {"owner": self._name, "delivery": delivery, "fence": fence, "entry": entry}
-        with self._mutex:
-            noted = self._execute(_INTENT, {**row, "name": VERSION, "version": str(version)}) == 1
-            if noted:
-                self._unsettled.add((delivery, fence))
+        self.note()
+        rows = json.dumps([(delivery, fence, f'["I",{delivery},{fence}]') for delivery, fence in keys])
+        given = {"owner": self._name, "rows": rows, "name": VERSION, "version": str(version)}
+        noted = self._execute(_BEGIN, given) == len(keys)
+        if noted:
+            self._unsettled.update(keys)
         return noted
 
-    def outcome(self, delivery: int, fence: int, outcome: Outcome) -> None:
+    def keep(self, line: str) -> None:
         """What the other side said."""
-        line = outcome_line(delivery, fence, outcome)
-        row = {"owner": self._name, "delivery": delivery, "fence": fence, "entry": line}
-        with self._mutex:
-            self._execute(_OUTCOME, row)
+        self._kept.append(line)
+
+    def note(self) -> None:
+        """Note what is kept."""
+        if self._kept:
+            rows = json.dumps([(*json.loads(line)[1:3], line) for line in self._kept])
+            self._execute(_NOTE, {"owner": self._name, "rows": rows})
+            self._kept = []
 
     def cut(self, keys: Sequence[Key]) -> None:
         """Remove what this worker noted of these; the mark of the boot stays."""
         j = t.journal.c
         settled = sorted({delivery for delivery, _ in keys})
-        with self._mutex:
-            self._unsettled.difference_update(keys)
-            mine = (j.owner == self._name) & (j.delivery != _HEAD)
-            if self._unsettled:
-                mine &= j.delivery.in_(settled)
-            self._execute(delete(t.journal).where(mine))
+        self._unsettled.difference_update(keys)
+        mine = (j.owner == self._name) & (j.delivery != _HEAD)
+        if self._unsettled:
+            mine &= j.delivery.in_(settled)
+        self._execute(delete(t.journal).where(mine))
 
     def close(self) -> None:
         """Give the connection up; leave nothing if nothing stands there that was not settled."""
-        with self._mutex:
-            if self._connection is not None:
-                if not self._unsettled:
-                    self._execute(delete(t.journal).where(t.journal.c.owner == self._name))
-                self._connection.close()
-                self._connection = None
+        if self._connection is not None:
+            if not self._unsettled:
+                self._execute(delete(t.journal).where(t.journal.c.owner == self._name))
+            self._connection.close()
+            self._connection = None
 
 
-_INTENT = text("""
+_ROWS = rows_of("postgresql", delivery="bigint", fence="integer", entry="text")
+_BEGIN = text(f"""
     INSERT INTO journal (owner, delivery, fence, entry)
-    SELECT :owner, :delivery, :fence, :entry FROM facts WHERE name = :name AND value = :version FOR SHARE
-""")
-_OUTCOME = text("INSERT INTO journal (owner, delivery, fence, entry) VALUES (:owner, :delivery, :fence, :entry)")
+    SELECT :owner, given.delivery, given.fence, given.entry FROM facts, ({_ROWS}) AS given
+    WHERE facts.name = :name AND facts.value = :version FOR SHARE OF facts
+""")  # noqa: S608
+_NOTE = text(f"""
+    INSERT INTO journal (owner, delivery, fence, entry)
+    SELECT :owner, given.delivery, given.fence, given.entry FROM ({_ROWS}) AS given
+""")  # noqa: S608
