@@ -17,6 +17,7 @@ SOURCES = {
     "page": "tidings.sources.page",
     "push": "tidings.sources.push",
     "wordpress": "tidings.sources.wordpress",
+    "drupal": "tidings.sources.drupal",
 }
 CHANNELS = {
     "webhook": "tidings.channels.webhook",

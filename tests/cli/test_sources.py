@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.world import World
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
+from tests.sources.drupal.site import Drupal
 from tests.sources.site import Page, Story, Website, rss
 from tidings.runtime.schemas import schemas
 
@@ -40,6 +41,21 @@ def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None
     assert failed.code == 1 and "500" in failed.err and "Traceback" not in failed.err
     unknown = run("sources", "try", "sitte")
     assert unknown.code == 2 and "there are" in unknown.err
+
+
+def test_try_shows_what_a_drupal_has(world: World, run: Run) -> None:
+    drupal = Drupal()
+    try:
+        drupal.node("A story of the Drupal", field_tags=drupal.term("Youth"))
+        source = f"sources:\n  site: {{type: drupal, url: {drupal.url}, allow_private: true}}\n"
+        world.write("tidings.yaml", (world.root / "tidings.yaml").read_text() + source)
+        shown = run("sources", "try", "site").ok().out
+        assert "A story of the Drupal" in shown and "youth" in shown and "1 items." in shown
+        drupal.status = 404
+        failed = run("sources", "try", "site")
+        assert failed.code == 1 and "JSON:API" in failed.err
+    finally:
+        drupal.close()
 
 
 def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website, run: Run) -> None:
