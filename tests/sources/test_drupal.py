@@ -126,6 +126,25 @@ def test_each_part_that_a_reader_sees_arrives(site: Drupal) -> None:
     assert one.backlog
 
 
+def test_texts_that_stand_in_other_fields(site: Drupal) -> None:
+    node = site.node("A story", "<p>The body.</p>", published_at="2026-01-05T10:00:00+05:00")
+    site.rows["node--article"][node]["en"]["attributes"] |= {
+        "field_text": "Plain & <short>.",
+        "field_long": {"value": "x", "processed": "<p>The longest of all texts.</p>"},
+        "field_lead": None,
+    }
+    source = source_of(site, body="field_text", summary="field_lead")
+    fetch(source)
+    [one] = source.sweep(NOW).found
+    assert (one.body, one.summary) == ("<p>Plain &amp; &lt;short&gt;.</p>", "Plain & <short>.")
+    assert one.published == datetime(2026, 1, 5, 5, tzinfo=UTC)
+    source = source_of(site, body="field_none", summary="field_long")
+    fetch(source)
+    [one] = source.sweep(NOW).found
+    assert one.summary == "The longest of all texts."
+    assert "The body" not in one.body
+
+
 def test_another_language_that_stands_in_is_no_translation(site: Drupal) -> None:
     both = site.node("Forum")
     site.node("Форум", language="ru", id=both)
@@ -209,12 +228,37 @@ def test_many_are_read_in_pages_though_some_are_not_for_readers(site: Drupal) ->
             site.denied.add(node)
     source = source_of(site)
     assert fetch(source).new == 140
+    pages = [(path, asked["page[offset]"]) for path, asked in site.asked if path.endswith("/node/article")]
+    # In Russian and in no language there is nothing, and nothing is sent.
+    assert pages == [
+        *(("/en/jsonapi/node/article", str(offset)) for offset in (0, 50, 100, 150)),
+        ("/ru/jsonapi/node/article", "0"),
+        ("/jsonapi/node/article", "0"),
+    ]
     assert fetch(source, NOW + 7 * HOUR).new == 0
-    assert max(int(asked.get("page[offset]", 0)) for _, asked in site.asked) == 150
+    site.asked.clear()
     small = source_of(site, archive="60")
     assert fetch(small).new == 60
+    assert {asked.get("page[offset]", "0") for _, asked in site.asked} == {"0", "50"}
+    assert all(asked["filter[status]"] == "1" for _, asked in site.asked if "sort" in asked)
     assert fetch(small, NOW + 7 * HOUR).new == 0
     assert fetch(small, NOW + timedelta(days=8)).new == 0
+
+
+def test_pages_that_are_too_much_for_the_site_are_asked_for_in_smaller_ones(
+    site: Drupal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(25):
+        site.node(f"Story {number}")
+    listing = site._listing
+
+    def breaks(kind: str, language: str, asked: dict[str, str]) -> dict[str, Any]:
+        if int(asked["page[limit]"]) > 10:
+            raise Refusal(500)
+        return listing(kind, language, asked)
+
+    monkeypatch.setattr(site, "_listing", breaks)
+    assert fetch(source_of(site)).new == 25
 
 
 def test_an_edit_of_what_was_never_taken_makes_no_news(site: Drupal) -> None:
@@ -248,6 +292,27 @@ def test_a_picture_that_is_described_later_is_an_edit(site: Drupal) -> None:
     name = "filter[field_media-changed][condition][value]"
     asked = [int(one[name]) for _, one in site.asked if name in one]
     assert asked and min(asked) > site.clock - 3600  # and not again for ever
+
+
+def test_a_site_that_lets_nobody_ask_for_its_pictures_is_read_all_the_same(
+    site: Drupal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.node("A story", field_media=site.medium("image", field_media_image=site.file("a.jpg", alt="A")))
+    source = source_of(site)
+    fetch(source)
+    listing, refused = site._listing, []
+
+    def refuses(kind: str, language: str, asked: dict[str, str]) -> dict[str, Any]:
+        if any("field_media" in name for name in asked):
+            refused.append(403)
+            raise Refusal(403, "The current user is not authorized to filter by the `field_media` field.")
+        return listing(kind, language, asked)
+
+    monkeypatch.setattr(site, "_listing", refuses)
+    site.clock += 86_400
+    site.node("Another")
+    assert fetch(source).new == 1
+    assert refused
 
 
 def test_what_was_due_is_noticed_though_cron_was_late(site: Drupal) -> None:
@@ -367,7 +432,7 @@ def test_an_edit_while_its_pages_are_read_passes_nothing_over(site: Drupal, monk
     fetch(source)
     nodes = []
     for number in range(60):
-        site.clock += 600
+        site.clock += 3_600  # further apart than what is read again in any case
         nodes.append(site.node(f"Story {number}"))
     listing, edited = site._listing, []
 
@@ -435,12 +500,14 @@ def test_a_listing_without_an_end_ends(site: Drupal, monkeypatch: pytest.MonkeyP
 
 
 def test_nonsense_harms_nobody(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.node("A story")
+    nowhere = site.file("a.jpg")
+    site.rows["file--file"][nowhere["id"]]["en"]["attributes"]["uri"]["url"] = "http://["
+    site.node("A story", field_image=nowhere)
     listing = site._listing
     nodes: list[Any] = [
         None,
         "x",
-        {"type": "node--article", "id": "../../user/login?x"},
+        {"type": "node--article", "id": "../../user/login?x", "attributes": {"langcode": "en", "title": "Login"}},
         {"type": "node--article", "id": str(uuid.uuid4()), "attributes": [], "relationships": 7},
         {"type": "node--article", "id": str(uuid.uuid4()), "attributes": {"langcode": "en", "title": {"a": 1}}},
         {
@@ -460,14 +527,17 @@ def test_nonsense_harms_nobody(site: Drupal, monkeypatch: pytest.MonkeyPatch) ->
     ]  # fmt: skip
 
     def nonsense(kind: str, language: str, asked: dict[str, str]) -> dict[str, Any]:
-        asked = {name: value for name, value in asked.items() if name != "include"}
-        found = listing(kind, language, asked)
-        return {"data": [*found["data"], *nodes], "links": [], "included": [{"id": 7}, 8, {"type": []}]}
+        found = listing(kind, language, asked | {"include": "field_image"})
+        odd = [{"id": 7}, 8, {"type": []}]
+        return {"data": [*found["data"], *nodes], "links": [], "included": [*found["included"], *odd]}
 
     monkeypatch.setattr(site, "_listing", nonsense)
     source = source_of(site, newsroom=("en",))
     fetch(source)
     assert titles(source) == ["A story", "Odd"]
+    odd = next(one for one in source.sweep(NOW).found if one.title == "Odd")
+    assert (odd.url, odd.body, odd.published) == (None, "ok", None)
+    assert odd.story == f"site-{nodes[-1]['id']}"
     asked = [one.get("include", "") for _, one in site.asked]
     assert all(one.count(",") < 40 and "uid" not in one for one in asked)
     assert all("login" not in path for path, _ in site.asked)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
 
@@ -284,6 +285,12 @@ def article_of(fields: Mapping[str, Any]) -> Article | None:
     except ValidationError:
         return None
     return article if article.title or article.html else None
+
+
+def front_of(url: str) -> str:
+    """The front page of a site, with the slash after which its paths begin."""
+    site = urlsplit(url)
+    return urlunsplit((site.scheme, site.netloc, site.path.rstrip("/") + "/", "", ""))
 
 
 def text(value: Any) -> str:

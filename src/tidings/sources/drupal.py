@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 from pydantic import Field
 
 from tidings.config.types import Language, Line, Name, Url
 from tidings.sources.asking import SourceError
 from tidings.sources.base import SourceContext
-from tidings.sources.cms import MAX_ITEMS, CmsSettings, CmsSource, Collection, Item, mapping, text, utc
+from tidings.sources.cms import MAX_ITEMS, CmsSettings, CmsSource, Collection, Item, front_of, mapping, text, utc
 from tidings.sources.drupal_reading import MAX_RELATIONS, Document, Telling
 from tidings.sources.shelved import Told
 
 PAGE = 50
 """Items of one answer: the most that Drupal gives (OffsetPage::SIZE_MAX)."""
+SMALL = 10
 LATE = timedelta(hours=3)
 """Scheduler publishes when cron runs, by default every three hours, and notes as the change when it was due."""
 _ACCEPT = "application/vnd.api+json"
@@ -58,8 +59,8 @@ class DrupalSource(CmsSource):
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
         self.own = settings
-        self.front = _front(settings.url)
-        self.pages = _front(settings.pages) if settings.pages else self.front
+        self.front = front_of(settings.url)
+        self.pages = front_of(settings.pages) if settings.pages else self.front
         self.relations: dict[str, list[str]] = {}
         """Of each type, those that lead to its topics, pictures and files: learned by reading."""
 
@@ -147,17 +148,19 @@ class Nodes(Collection):
         return self._told({"sort": "-created,id", **_after("created", after)}, most)
 
     def since(self, changed: datetime, created: datetime | None) -> list[Item]:
-        """By the moment of their change, and by that of their pictures. What changes while it is read goes to the top:
-        of what follows something may come twice, and nothing is passed over."""
+        """By the moment of their change, and by that of their pictures.
+
+        The newest first: what changes while it is read goes to the top, so that of the rest something may come twice
+        and nothing is passed over; what went to the top bears a later change, and is read next time.
+        """
         found = self._told({"sort": "-changed,id", **_after("changed", changed - LATE)})
-        for path in self._source.relations.get(self._type, ()):
-            name, _, inner = path.partition(".")
-            if inner:
-                try:
-                    found += self._told({"sort": "-changed,id", **_after(f"{name}.changed", changed)})
-                except SourceError as error:
-                    if error.status not in _REFUSED:
-                        raise
+        paths = self._source.relations.get(self._type, ())
+        for media in sorted({path.partition(".")[0] for path in paths if "." in path}):
+            try:
+                found += self._told({"sort": "-changed,id", **_after(f"{media}.changed", changed)})
+            except SourceError as error:
+                if error.status not in _REFUSED:
+                    raise
         return found
 
     def keys(self, after: datetime | None) -> set[str]:
@@ -214,9 +217,16 @@ class Nodes(Collection):
     def _pages(self, asked: Mapping[str, str], *, whole: bool) -> Iterator[Document]:
         """One document after the other. One may hold fewer items than there were, for some are not for readers."""
         offset: int | None = 0
+        size = PAGE
         while offset is not None and offset < MAX_ITEMS:
-            page = {**self._always, **asked, "page[offset]": str(offset), "page[limit]": str(PAGE)}
-            document = self._whole(page) if whole else self._listing(page)
+            page = {**self._always, **asked, "page[offset]": str(offset), "page[limit]": str(size)}
+            try:
+                document = self._whole(page) if whole else self._listing(page)
+            except SourceError as error:
+                if size == SMALL or not (error.status is None or error.status >= 500):
+                    raise
+                size = SMALL  # so many were too much for the site, or too large
+                continue
             yield document
             further = document.next()
             if further is not None and further <= offset:
@@ -246,11 +256,6 @@ class Nodes(Collection):
         if not document.is_listing:
             raise SourceError(f"{self._address} answers with something that is no listing of JSON:API", status=200)
         return document
-
-
-def _front(url: str) -> str:
-    site = urlsplit(url)
-    return urlunsplit((site.scheme, site.netloc, site.path.rstrip("/") + "/", "", ""))
 
 
 def _condition(path: str, operator: str, *values: str) -> dict[str, str]:

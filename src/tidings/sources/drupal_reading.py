@@ -80,26 +80,28 @@ class Telling:
         said = mapping(node.get("attributes"))
         belongs = _belongings(document, node, self.front)
         number, path = said.get("drupal_internal__nid"), text(mapping(said.get("path")).get("alias")).lstrip("/")
-        if not path and isinstance(number, int):
+        known = isinstance(number, int)  # a site may leave it out (JSON:API Extras)
+        if not path and known:
             path = f"node/{number}"
         body, language = _formatted(said, self.body), text(said.get("langcode"))
-        html = _html(body)
+        html = text(body.get("processed"))
         if self.pages != self.front:  # what the text takes from its own site is there and not where its page is
             site = urlsplit(self.front)
             html = _OWN_FILE.sub(lambda match: f"{match[1]}{site.scheme}://{site.netloc}/", html)
+        short = text(_formatted(said, self.summary).get("processed") if self.summary else body.get("summary"))
         made = {
             "title": text(said.get("title")),
             "url": f"{self.pages}{prefix}{path}" if path else "",
             "language": "" if language in _NO_LANGUAGE else language,
             "kind": self.kind,
-            "summary": _html(_formatted(said, self.summary)) if self.summary else text(body.get("summary")),
+            "summary": short,
             "html": html,
             # Of the module Publication Date, where the site has it: core knows only when an item was begun.
             "published": utc(said.get("published_at")) or utc(said.get("created")),
             "topics": belongs.topics,
             "images": belongs.images,
             "attachments": belongs.files,
-            "story": f"{self.source}-{number or node['id']}",
+            "story": f"{self.source}-{number if known else node['id']}",
         }
         return article_of(made), belongs
 
@@ -164,16 +166,11 @@ def _named(resource: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _formatted(said: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
-    """A field of formatted text; where none is named, `body`, or on a site that named it otherwise the longest."""
+    """A field of text, its HTML as `processed`; where none is named, `body`, or else the longest that is formatted."""
     one = said.get(name or "body")
+    if isinstance(one, str):
+        return {"processed": f"<p>{escape(one)}</p>"}
     if name or isinstance(one, dict):
-        return {"value": one} if isinstance(one, str) else mapping(one)
+        return mapping(one)
     texts = [other for other in objects(said) if text(other.get("processed"))]
     return max(texts, key=lambda other: len(other["processed"]), default={})
-
-
-def _html(body: Mapping[str, Any]) -> str:
-    if text(body.get("processed")):
-        return text(body["processed"])
-    written = text(body.get("value"))
-    return f"<p>{escape(written)}</p>" if written else ""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlencode, urljoin
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from tidings.sources.cms import (
     Collection,
     Item,
     article_of,
+    front_of,
     mapping,
     objects,
     text,
@@ -144,8 +145,7 @@ class WordPressSource(CmsSource):
 
     def _types(self, known: str) -> Mapping[str, Any]:
         """The types of the site. Looks for the API where it was, then where it usually is, then where the site says."""
-        site = urlsplit(self.settings.url)
-        front = urlunsplit((site.scheme, site.netloc, site.path.rstrip("/") + "/", "", ""))
+        front = front_of(self.settings.url)
         refused: SourceError | None = None
         for root in dict.fromkeys(filter(None, (known, front + "wp-json/", front + "?rest_route=/"))):
             try:
