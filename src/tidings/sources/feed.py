@@ -13,7 +13,7 @@ from tidings.net import LostError, NotSentError, header_links, is_public_name
 from tidings.sources.article import Article
 from tidings.sources.asking import AGENT, Reply, SourceError, ask
 from tidings.sources.base import SourceContext
-from tidings.sources.feed_reading import Feed, FeedError, FeedItem, read_apart
+from tidings.sources.feed_reading import Feed, FeedError, FeedItem, read_feed_apart
 from tidings.sources.shelved import Told
 from tidings.sources.website import Brought, WebsiteSettings, WebSource
 
@@ -36,7 +36,7 @@ class FeedSource(WebSource):
             kept = {name: state[name] for name in ("etag", "modified", "hub", "topic") if state.get(name)}
             return Brought(None, kept | ({"moved": moved} if moved else {}), reply.fresh_for)
         try:
-            feed = read_apart(reply.body, reply.url, reply.headers)
+            feed = read_feed_apart(reply.body, reply.url, reply.headers)
         except FeedError as error:
             raise SourceError(f"what came from {self.settings.url} cannot be read: {error}") from None
         found = {

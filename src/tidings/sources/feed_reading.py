@@ -11,9 +11,6 @@ import html
 import io
 import json
 import re
-import resource
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,13 +19,13 @@ from typing import Any
 import feedparser
 from feedparser.urls import resolve_relative_uris
 
+from tidings.sources.apart import ApartError, answer, read_apart
 from tidings.sources.text import clean
 
 MAX_ENTRIES = 2_000
 """Of one feed; the first of them, for feeds begin with the newest."""
 SECONDS = 20
-"""Of processor time; three times that of the clock."""
-MEMORY = 1 << 30
+"""Of processor time."""
 _PICTURE = re.compile(r"\.(jpe?g|png|gif|webp|avif)$", re.IGNORECASE)
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 
@@ -55,23 +52,13 @@ class Feed:
     itself: str = ""
 
 
-def read_apart(body: bytes, url: str, headers: Mapping[str, str]) -> Feed:
+def read_feed_apart(body: bytes, url: str, headers: Mapping[str, str]) -> Feed:
     """As `read_feed`, in a child with limits of time and memory. Raises FeedError."""
     about = {"url": url, "type": headers.get("content-type", ""), "language": headers.get("content-language", "")}
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__],
-            input=json.dumps(about).encode() + b"\n" + body,
-            capture_output=True,
-            timeout=3 * SECONDS,
-            check=False,
-            env={"PYTHONPATH": ":".join(path for path in sys.path if path), "PYTHONUTF8": "1"},
-        )
-    except subprocess.TimeoutExpired:
-        raise FeedError(f"it takes more than {3 * SECONDS} seconds to read") from None
-    if done.returncode != 0:
-        raise FeedError("it takes more time or memory to read than any feed needs")
-    found = json.loads(done.stdout)
+        found = read_apart(__name__, json.dumps(about).encode() + b"\n" + body, SECONDS)
+    except ApartError as error:
+        raise FeedError(str(error)) from None
     if "problem" in found:
         raise FeedError(found["problem"])
     items = tuple(FeedItem(one["key"], one["article"]) for one in found["items"])
@@ -288,19 +275,16 @@ def _cleaned(value: Any) -> Any:
     return value
 
 
-def _main() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    about = json.loads(sys.stdin.buffer.readline())
+def _main(given: bytes) -> dict[str, Any]:
+    line, _, body = given.partition(b"\n")
+    about = json.loads(line)
     try:
-        feed = read_feed(sys.stdin.buffer.read(), about["url"], about["type"], about["language"])
+        feed = read_feed(body, about["url"], about["type"], about["language"])
     except FeedError as error:
-        found: dict[str, Any] = {"problem": str(error)}
-    else:
-        items = [{"key": one.key, "article": one.article} for one in feed.items]
-        found = {"items": items, "more": feed.more, "hubs": feed.hubs, "itself": feed.itself}
-    sys.stdout.buffer.write(json.dumps(found).encode("utf-8", "surrogatepass"))
+        return {"problem": str(error)}
+    items = [{"key": one.key, "article": one.article} for one in feed.items]
+    return {"items": items, "more": feed.more, "hubs": feed.hubs, "itself": feed.itself}
 
 
 if __name__ == "__main__":
-    _main()
+    answer(_main)
