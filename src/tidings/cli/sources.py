@@ -159,6 +159,7 @@ def fetched(
 ) -> dict[str, dict[str, Any]]:
     """Ask the sources on the network; says what went wrong, and returns what each brought."""
     done = runtime.fetch(only=only, force=force)
+    runtime.fetch_pictures(only=only, force=force)
     for name, one in done.items():
         if not quiet and (one.problem or one.remark):
             errors.print(f"source {name}: {one.problem or one.remark}", markup=False)

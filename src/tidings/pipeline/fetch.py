@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from tidings.pipeline import notices
-from tidings.sources.base import Fetched, Fetching, Source, SourceHealth
+from tidings.sources.base import Fetched, Fetching, Illustrated, Source, SourceHealth
+from tidings.sources.pictures import forget_others
 from tidings.store.engine import Store
 from tidings.store.websub import load_subscriptions
 
+SECONDS = 20.0
+"""No picture is begun later than this in one round."""
 PATIENCE = timedelta(hours=6)
 """A source that fails for so long is told of."""
 
@@ -33,6 +38,30 @@ def fetch(
         if brought.asked:
             done[name] = brought
             _tell(store, name, brought, source.health(now), now)
+    return done
+
+
+def fetch_pictures(
+    root: Path,
+    sources: Mapping[str, Source],
+    *,
+    now: datetime,
+    only: Collection[str] | None = None,
+    force: bool = False,
+) -> dict[str, int]:
+    """Pictures of websites, by source; how many came of each.
+
+    Once its items are here, so that those that go out at once have their pictures as a rule; and never for long.
+    """
+    forget_others(root, sources)
+    end = time.monotonic() + SECONDS
+    done = {}
+    some = [(name, one) for name, one in sources.items() if isinstance(one, Illustrated)]
+    some = [(name, one) for name, one in some if only is None or name in only]
+    for count, (name, source) in enumerate(some):
+        left = end - time.monotonic()
+        if left > 0 and (came := source.bring_pictures(now, left / (len(some) - count), force=force)):
+            done[name] = came
     return done
 
 

@@ -18,6 +18,7 @@ from tidings.config.references import references, written_store
 from tidings.model.errors import InputError, RefusedError
 from tidings.runtime.archive import STORE, Manifest, is_archive, is_inside, write_archive
 from tidings.runtime.newsroom import KEYS, load_newsroom, make_sources
+from tidings.sources.pictures import FOLDER as PICTURES
 from tidings.store import migrate
 from tidings.store.clock import read_clock
 from tidings.store.copying import copy_store
@@ -27,8 +28,8 @@ from tidings.store.occupancy import Occupancy
 PLACES = (MAIN, KEYS, "schedules", "templates")
 """In every backup, and put aside by a restore where a backup has nothing of them."""
 _IF_THERE = ("content", "tidings.service", ".gitignore")
-_NEVER = ("public", "preview", "rehearsal", "secrets.env")
-"""Made from the rest; and what the environment holds."""
+_NEVER = ("public", "preview", "rehearsal", PICTURES, "secrets.env")
+"""Made from the rest, or to be had again; and what the environment holds."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it, and of how much."""

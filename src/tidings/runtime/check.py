@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,13 +14,17 @@ from tidings.config.checks import served_frequencies
 from tidings.config.reading import MAIN
 from tidings.config.settings import Newsroom
 from tidings.config.yamltext import Mapping, Scalar, Sequence, read_text, read_yaml
+from tidings.model.item import Image
 from tidings.model.problem import Problem, nearest
 from tidings.render.template_check import subject_problems, template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
 from tidings.runtime.scratch import store_of
 from tidings.sources.base import Found
+from tidings.sources.overlay import FOLDER as OVERLAYS
 from tidings.store import subscribers
+from tidings.store.engine import Store
+from tidings.store.shelves import StoredShelf
 
 
 def check_newsroom(root: Path) -> list[Problem]:
@@ -33,13 +38,25 @@ def check_newsroom(root: Path) -> list[Problem]:
         return problems
     problems += template_errors(newsroom)
     problems += _remarks(newsroom)
-    for source in make_sources(newsroom).values():
-        swept = source.sweep(datetime.now(UTC))
-        problems += swept.problems
-        for found in swept.found:
-            problems += _item(newsroom, found)
-    problems += _readers(newsroom)
+    store = store_of(newsroom) if store_exists(newsroom) else None
+    try:
+        problems += _items(newsroom, store)
+        problems += _readers(newsroom, store) if store is not None else ()
+    finally:
+        if store is not None:
+            store.close()
     return list(dict.fromkeys(problems))
+
+
+def _items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
+    """Of all that the folders hold, and of what websites have told so far."""
+    sources = make_sources(newsroom) if store is None else make_sources(newsroom, partial(StoredShelf, store))
+    for source in sources.values():
+        swept = source.sweep(datetime.now(UTC))
+        yield from swept.problems
+        for found in swept.found:
+            # Only where a source is a folder is a ref the name of a file; elsewhere somebody else chose it.
+            yield from _item(newsroom, found, newsroom.root / found.ref if source.watch_paths() else None)
 
 
 def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
@@ -105,38 +122,49 @@ def _deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
                 yield file, part
 
 
-def _item(newsroom: Newsroom, found: Found) -> list[Problem]:
+def _item(newsroom: Newsroom, found: Found, file: Path | None) -> list[Problem]:
     problems = []
-    for topic in found.topics:
+    for topic in found.topics if file is not None else ():  # a website's own words are taken as they are
         if topic not in newsroom.topics:
             mend = nearest(topic, newsroom.topics) if newsroom.topics else "declare it under `topics:` in tidings.yaml"
-            line = _line_of(newsroom.root / found.ref, "topics", topic)
+            line = _line_of(file, "topics", topic)
             problems.append(Problem(found.ref, line, 0, f"topic {topic!r} is not declared", mend, "warning"))
     known = {*newsroom.lists, *newsroom.channels}
     for name in found.not_in:
         if name not in known:
             said = f"not_in: there is no list or channel {name!r}"
             mend = nearest(name, known) if known else "take it out"
-            line = _line_of(newsroom.root / found.ref, "not_in", name)
+            line = _line_of(file, "not_in", name)
             problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
     for image in found.images if newsroom.channels else ():
         if not image.alt:
-            file = unquote(image.src.rsplit("/", 1)[-1])
-            line = _line_of(newsroom.root / found.ref, "images", file)
-            said = f"the picture {file[:80]} has no alt text: mail with it is held, and posts go without it"
-            mend = 'add alt: "..." that says in words what it shows'
-            problems.append(Problem(found.ref, line, 0, said, mend))
+            problems.append(_without_alt(found, image, file))
     for name in found.post:
         if name and name not in newsroom.channels:
             said = f"post: there is no channel {name!r}"
             mend = nearest(name, newsroom.channels) if newsroom.channels else "take it out"
-            line = _line_of(newsroom.root / found.ref, "post", name)
+            line = _line_of(file, "post", name)
             problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
     return problems
 
 
-def _line_of(path: Path, key: str, word: str) -> int:
+def _without_alt(found: Found, image: Image, file: Path | None) -> Problem:
+    src = found.origins.get(image.src, image.src)
+    name = unquote(src.rsplit("/", 1)[-1])
+    mend = 'add alt: "..." that says in words what it shows'
+    if file is None:
+        overlay = (OVERLAYS / f"{found.story or found.name}.yaml").as_posix()
+        mend = f"say on the site in words what it shows, or in {overlay}, under `alt`, after {src}"
+    said = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go without it"
+    # What schedules took as sent is in no mail.
+    level = "warning" if found.backlog else "error"
+    return Problem(found.ref, _line_of(file, "images", name), 0, said, mend, level)
+
+
+def _line_of(path: Path | None, key: str, word: str) -> int:
     """The line where `word` stands under a key of the front matter; 0 where it cannot be found."""
+    if path is None:
+        return 0
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -147,20 +175,14 @@ def _line_of(path: Path, key: str, word: str) -> int:
     return next((number for number, line in enumerate(lines[begin:], begin + 1) if word in line), begin + 1)
 
 
-def _readers(newsroom: Newsroom) -> list[Problem]:
-    if not store_exists(newsroom):
-        return []
+def _readers(newsroom: Newsroom, store: Store) -> list[Problem]:
     problems = []
-    store = store_of(newsroom)
-    try:
-        with store.read() as connection:
-            for name in newsroom.lists:
-                served = served_frequencies(newsroom, name)
-                for frequency, count in subscribers.frequencies(connection, name).items():
-                    if "all" not in served and frequency not in served:
-                        said = f"{count} reader(s) of list {name!r} chose {frequency!r}, which no schedule serves"
-                        mend = f"add a schedule with `frequency: {frequency}`, or change their choice"
-                        problems.append(Problem("tidings.yaml", 0, 0, said, mend))
-    finally:
-        store.close()
+    with store.read() as connection:
+        for name in newsroom.lists:
+            served = served_frequencies(newsroom, name)
+            for frequency, count in subscribers.frequencies(connection, name).items():
+                if "all" not in served and frequency not in served:
+                    said = f"{count} reader(s) of list {name!r} chose {frequency!r}, which no schedule serves"
+                    mend = f"add a schedule with `frequency: {frequency}`, or change their choice"
+                    problems.append(Problem("tidings.yaml", 0, 0, said, mend))
     return problems

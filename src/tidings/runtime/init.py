@@ -64,7 +64,9 @@ The look of mails and pages comes with Tidings. To change it, copy a folder such
 to this place and edit the copy: what stands here goes before what is shipped. `tidings check` reads what you wrote.
 """
 
-_IGNORED = "tidings.db*\nkeys.json\npublic/\npreview/\nrehearsal/\nsecrets.env\nbefore-*\n.restoring/\n*.tar.gz\n"
+_IGNORED = (
+    "tidings.db*\nkeys.json\npublic/\n.pictures/\npreview/\nrehearsal/\nsecrets.env\nbefore-*\n.restoring/\n*.tar.gz\n"
+)
 
 
 def init_newsroom(folder: Path) -> Path:

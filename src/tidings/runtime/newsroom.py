@@ -34,7 +34,7 @@ from tidings.pipeline.thumbnails import Thumbnails
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.render.pages import Pages
 from tidings.render.templates import MailTemplates
-from tidings.sources.base import Fetched, Fetching, NoShelf, Shelf, Source, SourceContext
+from tidings.sources.base import Fetched, Fetching, Illustrated, NoShelf, Shelf, Source, SourceContext
 from tidings.store import migrate, subscribers
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness, acquire
@@ -85,7 +85,8 @@ def make_sources(newsroom: Newsroom, shelf: Callable[[str], Shelf] = lambda name
     found: dict[str, Source] = {}
     for name, settings in newsroom.sources.items():
         zone = load_zone(site.timezone)
-        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, shelf(name))
+        pictures = shelf(f"{name}/pictures")  # a name that no source has
+        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, shelf(name), pictures)
         found[name] = modules[settings.type].make(settings, context)
     return found
 
@@ -208,6 +209,10 @@ class Runtime:
         """Ask the sources on the network that are due, or `only` these; what each brought."""
         return fetch.fetch(self.store, self.sources, now=self.now(), only=only, force=force)
 
+    def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
+        """Bring pictures of websites here, for half a minute or so; how many came, by source."""
+        return fetch.fetch_pictures(self.root, self.sources, now=self.now(), only=only, force=force)
+
     def listen(self) -> int:
         """Ask the hubs that feeds name to tell of changes."""
         return listen.listen(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
@@ -247,7 +252,7 @@ class Runtime:
     def stop(self) -> None:
         """Begin no further message, and ask no further source."""
         for source in self.sources.values():
-            if isinstance(source, Fetching):
+            if isinstance(source, (Fetching, Illustrated)):
                 source.abort()
         if self._deliverer is not None:
             self._deliverer.stop()

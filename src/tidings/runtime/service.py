@@ -223,7 +223,10 @@ class Service:
                         log.warning("source %s: %s", name, one.problem)
                     elif one.new or one.changed:
                         log.info("source %s: %d new, %d changed", name, one.new, one.changed)
-                if any(one.new or one.changed for one in done.values()):
+                came = self._runtime.fetch_pictures()
+                for name, count in came.items():
+                    log.info("source %s: %d pictures", name, count)
+                if came or any(one.new or one.changed for one in done.values()):
                     self._ticker.wake()
             with self._beats.guarding("hubs"):
                 self._runtime.ping()

@@ -6,7 +6,7 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -16,7 +16,8 @@ from tidings.model.problem import Problem
 from tidings.model.shelf import Entry
 from tidings.model.slug import shorten_slug, slugify
 from tidings.sources.base import Found, SourceContext
-from tidings.sources.body import Body, sanitise
+from tidings.sources.body import Body, no_alt, sanitise
+from tidings.sources.body_pictures import shown_pictures
 from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.text import clean, one_line, shorten
@@ -24,8 +25,6 @@ from tidings.sources.text import clean, one_line, shorten
 MAX_HTML = 1_000_000
 """Characters of a body: beyond that it is no story."""
 _KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
-_IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r'\b(src|alt|width|height)="([^"]*)"')
 _PIXEL = re.compile(
     r"<img\b(?=[^>]*\bwidth\s*=\s*[\"']?[01][\"'\s/>])(?=[^>]*\bheight\s*=\s*[\"']?[01][\"'\s/>])[^>]*>", re.IGNORECASE
 )
@@ -118,8 +117,7 @@ def tell(
         problems.append(Problem(entry.ref, 1, 1, f"its language, {said!r}, is none of the site's", mend))
     if problems or language is None:
         return None, problems
-    for fault in links.faults:
-        problems.append(Problem(entry.ref, 1, 1, fault.message, "say on the site in words what it shows", "warning"))
+    problems += [_fault(entry.ref, fault.message) for fault in links.faults]
     found = Found(
         ref=entry.ref,
         name=_name(url, title, context.name, entry.ref, grouped=story is not None),
@@ -151,6 +149,16 @@ def tell(
         backlog=entry.backlog,
     )
     return with_fingerprint(found), problems
+
+
+def undescribed(ref: str, src: str) -> Problem:
+    """What `tell` says of a picture in a body that nobody put into words."""
+    return _fault(ref, no_alt(src))
+
+
+def _fault(ref: str, message: str) -> Problem:
+    mend = "say on the site in words what it shows, or under `alt` in the story's overlay"
+    return Problem(ref, 1, 1, message, mend, "warning")
 
 
 def short_hash(text: str) -> str:
@@ -203,9 +211,8 @@ def _plain(text: str, links: WebLinks) -> str:
 
 def _images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:
     """Those that it names, and if none the first of its body; an alt text of the body holds for the same picture."""
-    shown: dict[str, dict[str, Any]] = {}
-    for tag in _IMG.findall(body.html):
-        values = {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(tag)}
+    shown: dict[str, dict[str, str]] = {}
+    for values in shown_pictures(body.html):
         shown.setdefault(values.get("src", ""), values)
     images: list[Image] = []
     for one in article.images:

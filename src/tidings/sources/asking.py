@@ -53,8 +53,18 @@ class Reply:
         return min(timedelta(seconds=int(match[1])), _DAY) if match else timedelta(0)
 
 
-def ask(session: GuardedSession, url: str, accept: str, known: Mapping[str, str], real_now: datetime) -> Reply:
-    """GET `url`. `known` may hold `etag` and `modified` of the last answer (RFC 9110 §13.1). Raises SourceError."""
+def ask(
+    session: GuardedSession,
+    url: str,
+    accept: str,
+    known: Mapping[str, str],
+    real_now: datetime,
+    most: int = MAX_BODY,
+) -> Reply:
+    """GET `url`, at most so many bytes. `known` may hold `etag` and `modified` of the last answer (RFC 9110 §13.1).
+
+    Raises SourceError.
+    """
     headers = {"Accept": accept, "User-Agent": AGENT, "Accept-Encoding": "gzip, deflate"}
     if known.get("etag"):
         headers["If-None-Match"] = known["etag"]
@@ -63,11 +73,11 @@ def ask(session: GuardedSession, url: str, accept: str, known: Mapping[str, str]
     at, moved, lasting = url, "", True
     for _ in range(_HOPS + 1):
         try:
-            answer = session.request("GET", at, None, headers, MAX_BODY)
+            answer = session.request("GET", at, None, headers, most)
         except (NotSentError, LostError) as error:
             raise SourceError(f"{_host(at)}: {error}") from None
         if answer.status not in (301, 302, 303, 307, 308):
-            return _reply(answer, at, moved, real_now)
+            return _reply(answer, at, moved, real_now, most)
         at = _next(at, answer)
         # Remembered only as far as every step of the way was for good (RFC 9110 §15.4).
         lasting = lasting and answer.status in (301, 308)
@@ -87,7 +97,7 @@ def _next(at: str, answer: Answer) -> str:
     return target
 
 
-def _reply(answer: Answer, at: str, moved: str, real_now: datetime) -> Reply:
+def _reply(answer: Answer, at: str, moved: str, real_now: datetime, most: int) -> Reply:
     if answer.status == 304:
         return Reply(at, None, answer.headers, moved)
     if answer.status == 410:
@@ -96,7 +106,7 @@ def _reply(answer: Answer, at: str, moved: str, real_now: datetime) -> Reply:
         wait = wait_asked(answer.headers.get("retry-after", ""), real_now)
         raise SourceError(f"{_host(at)} answered {answer.status}", wait=wait, status=answer.status)
     if not answer.whole:
-        limit = f"{MAX_BODY // 1_000_000} MB"
+        limit = f"{most // 1_000_000} MB"
         raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")
     return Reply(at, answer.body, answer.headers, moved)
 

@@ -67,6 +67,8 @@ class SourceContext:
     languages: tuple[str, ...]
     zone: ZoneInfo
     shelf: Shelf = field(default_factory=NoShelf)
+    pictures: Shelf = field(default_factory=NoShelf)
+    """What a source knows of the pictures of its items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class Found:
     extra: Mapping[str, str] = field(default_factory=dict)
     backlog: bool = False
     """It stood in its source when that was first read: schedules that stand take it as sent."""
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where pictures of which we keep a copy stand on the website, by our address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +203,19 @@ class HubNaming(Protocol):
 
     def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
         """Ask the hub to tell of changes at `callback`; what went wrong, or nothing."""
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """A source whose items show pictures of a website, which are kept here."""
+
+    def bring_pictures(self, now: datetime, seconds: float, *, force: bool = False) -> int:
+        """Ask for pictures that are due, and begin none after so many seconds; how many came.
+
+        `force` tries again what could not be had. Never raises for what the other side does.
+
+        Not for two threads at once.
+        """
+
+    def abort(self) -> None:
+        """From another thread: end what is on the wire, and begin nothing more."""

@@ -131,6 +131,11 @@ def sanitise(rendered: str, links: Addresses) -> Body:
     return Body(clean("".join(finisher.out)).strip(), opening)
 
 
+def no_alt(src: str) -> str:
+    """What is said of a picture that nobody put into words."""
+    return f"the picture {src.rsplit('/', 1)[-1]} has no alt text"
+
+
 def _too_deep(rendered: str) -> str:
     """The tag that leads too deep: a sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
     depth = 0
@@ -219,9 +224,7 @@ class _Finisher(HTMLParser):
             return ""
         if not (attributes.get("alt") or "").strip():
             mend = 'say in words what it shows: ![A girl reads in a library](media/a.jpg), or alt="..." in HTML'
-            self.links.faults.append(
-                Fault(src, f"the picture {src.rsplit('/', 1)[-1]} has no alt text", mend, "warning")
-            )
+            self.links.faults.append(Fault(src, no_alt(src), mend, "warning"))
             attributes["alt"] = ""
         size = self.links.sizes.get(src)
         if size is not None and size.width and not (attributes.get("width") or attributes.get("height")):

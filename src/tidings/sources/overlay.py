@@ -10,6 +10,7 @@ from tidings.config.yamltext import MAX_BYTES, Node, Scalar, Sequence, read_text
 from tidings.config.yamltext import Mapping as Map
 from tidings.model.problem import Problem, nearest
 from tidings.sources.base import Found
+from tidings.sources.body_pictures import change_pictures
 from tidings.sources.text import clean, one_line
 
 FOLDER = Path("content") / "overlay"
@@ -30,6 +31,11 @@ class Overlay:
     def over(self, found: Found) -> Found:
         """The item with the editor's hand on it."""
         images = tuple(replace(one, alt=self.alt.get(one.src, one.alt)) for one in found.images)
+
+        def described(attributes: Mapping[str, str]) -> Mapping[str, str] | None:
+            alt = self.alt.get(attributes.get("src", ""))
+            return None if alt is None else {**attributes, "alt": alt}
+
         return replace(
             found,
             lead=found.lead if self.lead is None else self.lead,
@@ -37,6 +43,7 @@ class Overlay:
             topics=found.topics if self.topics is None else self.topics,
             post=found.post if self.post is None else self.post,
             images=images,
+            body=change_pictures(found.body, described) if self.alt else found.body,
         )
 
 

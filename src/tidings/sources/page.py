@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from urllib.robotparser import RobotFileParser
 
 from cssselect import SelectorError
@@ -126,8 +126,14 @@ class PageSource(WebSource):
         robots.parse(known["text"].splitlines())
         return robots, {"robots": known}
 
+    def may_ask(self, url: str) -> bool:
+        """As robots.txt was read last; another site's is not known."""
+        robots = RobotFileParser()
+        robots.parse(self.context.shelf.state().get("robots", {}).get("text", "").splitlines())
+        return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or _allows(robots, url)
+
     def _get(self, url: str, robots: RobotFileParser) -> Reply:
-        if not robots.can_fetch(AGENT.partition(" ")[0], url):
+        if not _allows(robots, url):
             raise SourceError(f"robots.txt of the site does not allow {url} to be read")
         if self._asked:
             time.sleep(self._page.pause.total_seconds())
@@ -136,6 +142,10 @@ class PageSource(WebSource):
         if len(reply.body or b"") > MAX_PAGE:
             raise SourceError(f"{url} is larger than {MAX_PAGE // 1_000_000} MB")
         return reply
+
+
+def _allows(robots: RobotFileParser, url: str) -> bool:
+    return robots.can_fetch(AGENT.partition(" ")[0], url)
 
 
 def make(settings: Settings, context: SourceContext) -> PageSource:

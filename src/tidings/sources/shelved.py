@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,15 +12,20 @@ import regex
 from pydantic import Field, field_validator
 
 from tidings.config.adapters import SourceSettings
-from tidings.config.types import Language, Line, Name
+from tidings.config.types import Bool, Language, Line, Name
 from tidings.model.problem import Problem
 from tidings.model.shelf import Entry
-from tidings.sources.article import Article, tell
+from tidings.sources.article import Article, tell, undescribed
 from tidings.sources.base import Found, SourceContext, Sweep
 from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.identity import Marks, plain_link
 from tidings.sources.overlay import Overlay, Overlays
+from tidings.sources.picture_turn import Kept
+from tidings.sources.pictures import Pictures, addresses
+from tidings.sources.view import View
 
+_NONE = Overlay()
+_Basis = tuple[Mapping[str, Entry], Mapping[str, Overlay], Mapping[str, Kept]]
 One = tuple[Found | None, list[Problem]]
 """An entry as an item of ours, or what is wrong with it."""
 
@@ -37,6 +42,9 @@ class ShelvedSettings(SourceSettings):
     )
     topics: Mapping[str, Name] = Field(
         default_factory=dict, description="Its words for topics, and ours: {Education: sdg-4}."
+    )
+    allow_private: Bool = Field(
+        default=False, description="Permits an address of the intranet or of this machine; others are refused."
     )
 
     @field_validator("story")
@@ -63,44 +71,72 @@ class Told:
 
 
 class ShelvedSource:
-    """A source whose items stand on its shelf."""
+    """A source whose items stand on its shelf, and their pictures beside it."""
 
     def __init__(self, settings: ShelvedSettings, context: SourceContext) -> None:
         self.context = context
         self._telling = settings
-        self._version = 0
-        self._looking = threading.Lock()
-        self.entries: Mapping[str, Entry] = {}
-        """As they stood at the last look; never changed in place, for several threads read them."""
+        self._view = View(context.shelf)
         self._overlays = Overlays(context.root)
-        self._swept: tuple[Mapping[str, Entry], Mapping[str, Overlay], Sweep] | None = None
+        self._swept: tuple[_Basis, Sweep] | None = None
         self._told: dict[str, tuple[Entry, str | None, One]] = {}
+        self._telling_now = threading.Lock()
+        self._pictures = Pictures(context, allow_private=settings.allow_private)
+        self._shown: tuple[Mapping[str, Entry], Mapping[str, datetime]] = {}, {}
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """As they stood at the last look; never changed in place, for several threads read them."""
+        return self._view.entries
 
     def watch_paths(self) -> tuple[()]:
         """Nothing here tells of changes by itself."""
         return ()
 
     def sweep(self, now: datetime) -> Sweep:
-        """What stands on the shelf; asks nobody. Not for two threads at once."""
-        self.look()
-        entries = self.entries
-        overlays, problems = self._overlays.read()
-        if self._swept is None or self._swept[0] is not entries or self._swept[1] != overlays:
-            swept = self.tell(entries)
-            found = tuple(_laid_over(one, overlays) for one in swept.found) if overlays else swept.found
-            self._swept = entries, overlays, replace(swept, found=found)
-        swept = self._swept[2]
+        """What stands on the shelf; asks nobody."""
+        with self._telling_now:
+            entries = self.look()
+            overlays, problems = self._overlays.read()
+            basis = entries, overlays, self._pictures.look()
+            if self._swept is None or self._swept[0] != basis:
+                self._swept = basis, self._finished(self.tell(entries), overlays)
+            swept = self._swept[1]
         return replace(swept, problems=(*swept.problems, *problems)) if problems else swept
 
-    def look(self) -> None:
+    def look(self) -> Mapping[str, Entry]:
         """Take up what changed on the shelf, also by another process."""
-        with self._looking:
-            version = self.context.shelf.version()
-            if version != self._version:
-                changed = {entry.ref: entry for entry in self.context.shelf.entries(self._version)}
-                if changed:
-                    self.entries = {**self.entries, **changed}
-                self._version = version
+        return self._view.look()
+
+    def bring_pictures(self, now: datetime, seconds: float, *, force: bool = False) -> int:
+        """Ask for pictures of what stands on the shelf (`sources.base.Illustrated`)."""
+        with self._telling_now:
+            entries = self.look()
+            if self._shown[0] is not entries:
+                self._shown = entries, _shown(self.tell(entries).found, entries)
+            wanted = self._shown[1]
+        return self._pictures.bring(wanted, now, seconds, force=force, allowed=self.may_ask)
+
+    def may_ask(self, url: str) -> bool:
+        """Whether the website lets a picture be read."""
+        return True
+
+    def abort(self) -> None:
+        """End what is on the wire, and begin nothing more."""
+        self._pictures.abort()
+
+    def _finished(self, swept: Sweep, overlays: Mapping[str, Overlay]) -> Sweep:
+        """With the editor's hand over it, and our copies of its pictures."""
+        found: list[Found] = []
+        problems = list(swept.problems)
+        for one in swept.found:
+            overlay = overlays.get(one.story or one.name, _NONE)
+            described = {undescribed(one.ref, src) for src, alt in overlay.alt.items() if alt}
+            problems = [problem for problem in problems if problem not in described] if described else problems
+            finished, missed = self._pictures.placed(one if overlay is _NONE else overlay.over(one))
+            problems += missed
+            found.append(one if finished is one else with_fingerprint(finished))
+        return replace(swept, found=tuple(found), problems=tuple(problems))
 
     def tell(self, entries: Mapping[str, Entry]) -> Sweep:
         """Each entry that is not gone, as an item of ours, or what is wrong with it; unchanged ones cost nothing."""
@@ -139,9 +175,13 @@ class ShelvedSource:
         return groups.get(plain_link(url))
 
 
-def _laid_over(found: Found, overlays: Mapping[str, Overlay]) -> Found:
-    overlay = overlays.get(found.story or found.name)
-    return with_fingerprint(overlay.over(found)) if overlay is not None else found
+def _shown(found: Iterable[Found], entries: Mapping[str, Entry]) -> Mapping[str, datetime]:
+    """The pictures of what readers may come to see, the newest first; and when the item of each was first met."""
+    wanted: dict[str, datetime] = {}
+    for one in sorted(found, key=lambda one: one.published or entries[one.ref].seen, reverse=True):
+        for url in () if one.withdrawn else addresses(one):
+            wanted.setdefault(url, entries[one.ref].seen)
+    return wanted
 
 
 def again(entry: Entry, article: Article, mark: Marks) -> Entry | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from tidings.config.types import Bool, Duration, Int, Url
+from tidings.config.types import Duration, Int, Url
 from tidings.model.problem import Problem
 from tidings.model.shelf import Entry
 from tidings.net import GuardedSession
@@ -40,9 +40,6 @@ class WebsiteSettings(ShelvedSettings):
         default=0,
         ge=0,
         description="So many of the newest items of the first reading go out; the others are taken as sent.",
-    )
-    allow_private: Bool = Field(
-        default=False, description="Permits an address of the intranet or of this machine; others are refused."
     )
 
     @field_validator("every")
@@ -147,7 +144,8 @@ class WebSource(ShelvedSource, ABC):
         )
 
     def abort(self) -> None:
-        """End what is on the wire."""
+        """End what is on the wire, and begin nothing more."""
+        super().abort()
         self.session.abort()
 
     def _sorted_in(self, brought: Brought, state: Mapping[str, Any], now: datetime) -> tuple[list[Entry], int, str]:

@@ -1,0 +1,204 @@
+"""Pictures of a website in a whole newsroom: in mails and pages they are ours, and nothing is new or late by them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.world import World, make_world
+from tests.sources.site import Page, Story, Website, rss
+from tests.sources.test_pictures import drawn
+from tidings.model.item import Item
+from tidings.pipeline import fetch
+from tidings.runtime.backup import backup
+from tidings.runtime.check import check_newsroom
+from tidings.runtime.init import init_newsroom
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.tick import tick
+from tidings.sources import push
+from tidings.sources.article import Article, Picture
+from tidings.store import subscribers
+from tidings.store.items import load_items
+from tidings.store.shelves import StoredShelf
+
+START = datetime(2026, 3, 2, 1, tzinfo=UTC)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+NINE = START + timedelta(hours=3)
+"""In Almaty: when the digest goes."""
+SOURCES = """\
+sources:
+  site: {type: feed, url: BASE/feed, language: en, every: 1m, allow_private: true}
+  cms: {type: push, token: a token of sixteen, allow_private: true}
+"""
+DAILY = 'cadence: {daily: "09:00"}\nselect: {max_items: 9}\ndeliver:\n  - {list: digest, frequency: daily}\n'
+
+
+@dataclass
+class Paper:
+    """A newsroom that is at work, with one reader, and the website that it reads."""
+
+    world: World
+    site: Website
+    runtime: Runtime
+
+    def tell(self, *stories: Story) -> None:
+        self.site.pages["/feed"] = Page(rss(list(stories), self.site.url))
+
+    def live(self, now: datetime, *, pictures: bool = True) -> None:
+        """One round of the fetcher, and a beat."""
+        self.runtime.at(now)
+        self.runtime.fetch()
+        if pictures:
+            self.runtime.fetch_pictures()
+        tick(self.runtime, now)
+
+    def items(self) -> list[Item]:
+        with self.runtime.store.read() as connection:
+            return load_items(connection)
+
+    def public(self) -> dict[str, str]:
+        root = self.runtime.newsroom.public
+        files = (path for path in root.rglob("*") if path.is_file() and path.name != ".lock")
+        return {
+            path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)
+        }
+
+    def mail(self) -> str:
+        """The HTML of the only one that the reader has got."""
+        [mail] = [each for each in self.world.mails.caught if each.recipient == "reader@example.org"]
+        part = mail.message.get_body(("html",))
+        assert part is not None
+        return str(part.get_content())
+
+    def media(self) -> list[str]:
+        return [name.rpartition("/")[2] for name in self.public() if name.startswith("media/")]
+
+
+@pytest.fixture
+def paper(tmp_path: Path, database_url: str) -> Iterator[Paper]:
+    site = Website()
+    site.pages["/well.png"] = Page(drawn())
+    with make_world(tmp_path / "newsroom", database_url) as world:
+        world.write("schedules/daily.yaml", DAILY)
+        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
+        world.write("tidings.yaml", main + SOURCES.replace("BASE", site.url))
+        with world.runtime() as runtime:
+            made = Paper(world, site, runtime)
+            made.tell(Story("old", "Old", published=START - DAY))
+            made.live(START)
+            with runtime.store.write() as connection:
+                subscribers.add(
+                    connection, "reader@example.org", "digest", language="en", frequency="daily", now=START,
+                    confirmed=True,
+                )  # fmt: skip
+            yield made
+    site.close()
+
+
+def well(name: str = "well", alt: str = "A well in a yard") -> Story:
+    body = f'<p>Text.</p><img src="/{name}.png" alt="{alt}">'
+    return Story(name, f"The {name}", body, START + MINUTE)
+
+
+def test_mails_pages_and_feeds_show_ours_and_a_second_run_is_the_same(paper: Paper) -> None:
+    paper.tell(well())
+    paper.live(START + 5 * MINUTE)
+    [item] = [one for one in paper.items() if one.title == "The well"]
+    src = item.images[0].src
+    assert re.fullmatch(r"https://news\.example\.org/media/[0-9a-f]{16}/well\.png", src)
+    served = paper.runtime.newsroom.public / src.removeprefix("https://news.example.org/")
+    assert served.read_bytes() == paper.site.pages["/well.png"].body
+    for name in (f"en/{item.slug}/index.html", "feeds/en/all.rss", "feeds/en/all.atom", "feeds/en/all.json"):
+        text = (paper.runtime.newsroom.public / name).read_text(encoding="utf-8")
+        assert "well.png" in text, name
+        assert f"{paper.site.url}/well.png" not in text, name
+    before, asked = paper.public(), len(paper.site.asked)
+    paper.live(START + 5 * MINUTE)
+    assert paper.public() == before
+    assert len(paper.site.asked) == asked
+    paper.live(NINE)
+    [tag] = re.findall(r"<img[^>]*well\.png[^>]*>", paper.mail())
+    assert f'src="{src}"' in tag
+    assert 'alt="A well in a yard"' in tag
+    assert 'width="600" height="450"' in tag  # the width of a lead, and the height that its 40 x 30 pixels give
+
+
+def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
+    paper.tell(well())
+    paper.live(START + 5 * MINUTE, pictures=False)
+    [link] = [one for one in paper.items() if one.title == "The well"]
+    assert link.images[0].src == f"{paper.site.url}/well.png"
+    feed = (paper.runtime.newsroom.public / "feeds/en/all.atom").read_text(encoding="utf-8")
+    paper.live(NINE, pictures=False)
+    sent = len(paper.world.mails.caught)
+    paper.live(NINE + MINUTE)
+    [ours] = [one for one in paper.items() if one.title == "The well"]
+    assert ours.images[0].width == 40
+    assert (ours.id, ours.changed, ours.updated, ours.out_at) == (link.id, link.changed, link.updated, link.out_at)
+    after = (paper.runtime.newsroom.public / "feeds/en/all.atom").read_text(encoding="utf-8")
+    assert re.findall(r"<updated>.*?</updated>", after) == re.findall(r"<updated>.*?</updated>", feed)
+    assert after != feed
+    paper.live(NINE + DAY)
+    assert len(paper.world.mails.caught) == sent
+
+
+def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
+    shelf = StoredShelf(paper.runtime.store, "cms")
+    now = START + 5 * MINUTE
+    shown = Picture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
+    push.put(shelf, "1", Article(title="One", html="<p>Text.</p>", embargo=now + DAY, images=(shown,)), now)
+    paper.live(now)
+    assert (paper.world.root / ".pictures" / "cms").is_dir()
+    assert paper.media() == []
+    paper.live(now + DAY)
+    assert paper.media() == ["well.png"]
+    push.withdraw(shelf, "1", "By mistake.", now + DAY)
+    paper.live(now + DAY + 5 * MINUTE)
+    assert paper.media() == []
+    assert list((paper.world.root / ".pictures" / "cms").iterdir()) == []
+
+
+def test_no_alt_text_is_said_by_check_and_holds_the_mail_until_the_overlay_has_one(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in paper.world.env.items():
+        monkeypatch.setenv(name, value)
+    paper.tell(well(alt=""))
+    paper.live(START + 5 * MINUTE)
+    [said] = [one for one in check_newsroom(paper.world.root) if one.level == "error"]
+    assert "the picture well.png has no alt text: mail with it is held" in said.message
+    match = re.search(r"in (content/overlay/\S+\.yaml), under `alt`, after (\S+)", said.mend)
+    assert match is not None
+    paper.live(NINE)
+    assert not any(each.recipient == "reader@example.org" for each in paper.world.mails.caught)
+    paper.world.write(match[1], f'alt: {{"{match[2]}": A well in a yard}}\n')
+    assert [one for one in check_newsroom(paper.world.root) if "alt" in one.message] == []
+    paper.live(NINE + DAY)
+    assert 'alt="A well in a yard"' in paper.mail()
+
+
+def test_a_round_over_several_sources_ends_in_time_and_forgets_former_ones(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "SECONDS", 0.0)
+    former = paper.world.root / ".pictures" / "former"
+    former.mkdir(parents=True)
+    paper.tell(well())
+    paper.live(START + 5 * MINUTE)
+    assert not any(path == "/well.png" for path, _, _ in paper.site.asked)
+    assert not former.exists()
+
+
+def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None:
+    paper.tell(well())
+    paper.live(START + 5 * MINUTE)
+    [kept] = (paper.world.root / ".pictures" / "site").iterdir()
+    made = backup(paper.world.root, tmp_path / "b.tar.gz", lambda *_: None, paper.world.env)
+    assert not any(".pictures" in name or kept.name in name for name in made.manifest.members)
+    assert ".pictures/" in (init_newsroom(tmp_path / "new") / ".gitignore").read_text(encoding="utf-8").splitlines()
