@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.world import World, make_world
+from tests.runtime.test_service import free_port, running, stop, until
 from tests.sources.site import Page, Story, Website, rss
 from tests.sources.test_pictures import drawn
 from tidings.model.item import Item
@@ -121,6 +122,13 @@ def test_mails_pages_and_feeds_show_ours_and_a_second_run_is_the_same(paper: Pap
     before, asked = paper.public(), len(paper.site.asked)
     paper.live(START + 5 * MINUTE)
     assert paper.public() == before
+    with paper.world.runtime() as other:
+        other.at(START + 5 * MINUTE)
+        assert (other.fetch(), other.fetch_pictures()) == ({}, {})
+        collected = tick(other, START + 5 * MINUTE).collected
+        assert collected is not None
+        assert not collected.touched
+    assert paper.public() == before
     assert len(paper.site.asked) == asked
     paper.live(NINE)
     [tag] = re.findall(r"<img[^>]*well\.png[^>]*>", paper.mail())
@@ -193,6 +201,21 @@ def test_a_round_over_several_sources_ends_in_time_and_forgets_former_ones(
     paper.live(START + 5 * MINUTE)
     assert not any(path == "/well.png" for path, _, _ in paper.site.asked)
     assert not former.exists()
+
+
+def test_the_service_brings_them(tmp_path: Path) -> None:
+    site = Website()
+    site.pages["/well.png"] = Page(drawn())
+    site.pages["/feed"] = Page(rss([well()], site.url))
+    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
+        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
+        web = f"web: {{port: {free_port()}}}\n"
+        world.write("tidings.yaml", main + web + SOURCES.replace("BASE", site.url))
+        with running(world, tmp_path / "log") as process:
+            until(lambda: any((world.root / "public").glob("media/*/well.png")))
+            assert stop(process) < 30
+    site.close()
+    assert "source site: pictures, 1 new" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None:

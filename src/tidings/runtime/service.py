@@ -225,7 +225,7 @@ class Service:
                         log.info("source %s: %d new, %d changed", name, one.new, one.changed)
                 came = self._runtime.fetch_pictures()
                 for name, count in came.items():
-                    log.info("source %s: %d pictures", name, count)
+                    log.info("source %s: pictures, %d new", name, count)
                 if came or any(one.new or one.changed for one in done.values()):
                     self._ticker.wake()
             with self._beats.guarding("hubs"):

@@ -43,7 +43,6 @@ _GRACE = 15.0
 """Seconds that the last one of a turn may still take, whatever the other side does."""
 _CLAIM = timedelta(minutes=2)
 """Longer than a turn takes: of two processes one asks, and one that died is waited for no longer."""
-_CALM = timedelta(minutes=1)
 _PAUSE = timedelta(hours=1)
 """For a site that is busy, if it does not say how long."""
 _MEND = "mend it on the site; tidings sources sync tries again"
@@ -63,8 +62,6 @@ class Pictures:
         self._view = View(context.pictures)
         self._session: GuardedSession | None = None
         self._stopped = False
-        self._calm: tuple[Mapping[str, datetime], datetime] = {}, datetime.min.replace(tzinfo=UTC)
-        """What was wanted when nothing was due, and until when that is believed."""
         self._looked: tuple[Mapping[str, Entry], Collection[str], Mapping[str, Kept]] = {}, set(), {}
 
     # -- showing them -------------------------------------------------------------------------------------------------
@@ -134,15 +131,11 @@ class Pictures:
 
         `wanted` has each address, those of the newest items first, with when that item was first met.
         """
-        if wanted is self._calm[0] and now < self._calm[1] and not force:
-            return 0
         version, state = self._shelf.version(), self._shelf.state()
         entries = self._view.look()
         there = self._there()
         turn = decide_turn(wanted, entries, there, now, force=force)
         rests = not force and _is_before(now, state.get("rest"))
-        if rests or not turn.due:
-            self._calm = wanted, now + _CALM
         stray = there - turn.stay
         if _is_before(now, state.get("claimed")) or not (turn.unused or stray or (turn.due and not rests)):
             return 0
