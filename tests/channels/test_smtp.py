@@ -8,8 +8,9 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -203,6 +204,83 @@ def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink) -> None:
     assert outcome.verdict is Verdict.NOT_STARTED
     assert "STARTTLS" in outcome.reason
     assert sink.taken() == []
+
+
+class _Some:
+    """An errand with a message for each of these; who is `barred` may not begin."""
+
+    sender = "bounces@example.org"
+
+    def __init__(self, names: list[str], barred: str = "", data: bytes = DATA) -> None:
+        self._left = list(names)
+        self._barred = barred
+        self._data = data
+        self.together: list[int] = []
+        """How many were announced at once."""
+        self.ended: dict[str, Outcome] = {}
+        self.taken_back: list[str] = []
+
+    def take(self) -> Any:
+        return (
+            SimpleNamespace(
+                sender=self.sender, recipient=f"{self._left.pop(0)}@example.org", wire=(self._data,), is_plain=False
+            )
+            if self._left
+            else None
+        )
+
+    def begin(self, mails: Sequence[Any]) -> list[bool]:
+        self.together.append(len(mails))
+        return [mail.recipient.partition("@")[0] != self._barred for mail in mails]
+
+    def accepted(self, mail: Any, receipt: str, via: str) -> None:
+        self.done(mail, Outcome(Verdict.ACCEPTED, receipt, via))
+
+    def done(self, mail: Any, outcome: Outcome) -> None:
+        self.ended[mail.recipient.partition("@")[0]] = outcome
+
+    def back(self, mail: Any) -> None:
+        self.taken_back.append(mail.recipient.partition("@")[0])
+
+    def rest(self) -> float | None:
+        return 0.0 if self._left else None
+
+    def note(self) -> None:
+        pass
+
+    def stalled(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRelay, sink: Sink) -> None:
+    names = [f"reader{number}" for number in range(8)]
+    errand = _Some(names, barred="reader3")
+    transport.carry(errand, connections=1)
+    assert errand.taken_back == ["reader3"]
+    assert {entry["to"].partition("@")[0] for entry in sink.taken()} == {*names} - {"reader3"}
+    assert {name for name, one in errand.ended.items() if one.verdict is Verdict.ACCEPTED} == {*names} - {"reader3"}
+    # After DATA only hanging up takes a message back; before BDAT nothing was promised.
+    assert sink.opened == (1 if {"PIPELINING", "CHUNKING"} <= set(sink.extensions) else 2)
+
+
+def test_what_several_connections_wait_for_is_announced_at_once(sink: Sink) -> None:
+    sink.delay = 0.02
+    errand = _Some([f"reader{number}" for number in range(40)])
+    _relay("127.0.0.1", sink.port).carry(errand, connections=4)
+    assert len(errand.ended) == 40
+    assert sum(errand.together) == 40
+    assert max(errand.together) > 1
+
+
+@pytest.mark.parametrize("size", [1, 77, 65_536, 3_000_000])
+def test_a_chunk_has_the_size_that_is_said(tmp_path: Path, size: int) -> None:
+    """RFC 3030 §2: octets, with no dot doubled; a server that counts otherwise takes the rest for commands."""
+    data = DATA + (b"." * 75 + b"\r\n") * (size // 77) + b"." * (size % 77) + b"\r\n"
+    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
+        errand = _Some(["ada", "bob"], data=data)
+        _relay("127.0.0.1", sink.port).carry(errand, connections=1)
+        assert [entry["size"] for entry in sink.taken()] == [len(data)] * 2
+        assert [line for line in sink.commands if line.startswith("BDAT")] == [f"BDAT {len(data)} LAST"] * 2
 
 
 def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: Sink) -> None:

@@ -105,6 +105,9 @@ def add_mailing(
                     "purpose": purpose,
                     "list": list_name,
                     "subscriber": subscriber,
+                    # What is prepared here asks for neither; only a mail that has both takes the usual way.
+                    "selection": 1,
+                    "rendition": 1,
                     "address_hash": hashes[subscriber],
                     "at": NOW,
                 }

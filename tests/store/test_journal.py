@@ -12,10 +12,11 @@ from sqlalchemy import func, select
 
 from tests.pipeline.ledger_world import open_store
 from tidings.model.delivery import Outcome, Verdict
+from tidings.store import consent
 from tidings.store import journal as journals
 from tidings.store import schema as t
 from tidings.store.engine import Store
-from tidings.store.journal import files, outcome_line
+from tidings.store.journal import accepted_line, files, outcome_line
 
 TAKEN = Outcome(Verdict.ACCEPTED, receipt="Ok: queued as ж1", via="mx.example")
 
@@ -151,4 +152,61 @@ def test_a_line_is_json_with_nothing_but_ascii(tmp_path: Path) -> None:
     writer.note()
     lines = (tmp_path / "me.1").read_bytes().decode("ascii").splitlines()
     assert [json.loads(line)[0] for line in lines] == ["B", "O"]
+    writer.close()
+
+
+def test_outcomes_go_before_the_intents_of_the_same_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut anywhere, of each connection at most one intent stands without its outcome."""
+    writer = journals.FileJournal(tmp_path).writer("me", 1)
+    writes: list[bytes] = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: writes.append(data) or write(fd, data))
+    writer.begin([(1, 1), (2, 1)], 0)
+    for delivery in (1, 2):
+        writer.keep(accepted_line(delivery, 1, "Ok", "mx"))
+    writer.begin([(3, 1), (4, 1)], 0)
+    assert [[json.loads(line)[:2] for line in one.splitlines()] for one in writes] == [
+        [["I", 1], ["I", 2]],
+        [["O", 1], ["O", 2], ["I", 3], ["I", 4]],
+    ]
+    writer.close()
+
+
+def test_what_is_kept_is_noted_once(store: Store) -> None:
+    journal = journals.open_journal(store)
+    writer = journal.writer("me", 1)
+    writer.begin([(7, 3)], 0)
+    writer.keep(accepted_line(7, 3, TAKEN.receipt, TAKEN.via))
+    assert journal.read("me").outcomes == {}
+    writer.note()
+    writer.note()
+    assert journal.read("me").outcomes == {(7, 3): TAKEN}
+    writer.close()
+
+
+def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
+    journal = journals.open_journal(store)
+    writer = journal.writer("me", 1)
+    assert writer.begin([(1, 1)], 0)
+    writer.keep(accepted_line(1, 1, "Ok", "mx"))
+    with store.write() as connection:
+        consent.changed(connection)
+    assert not writer.begin([(2, 1), (3, 1)], 0)
+    assert journal.read("me").intents == {(1, 1)}
+    assert writer.begin([(2, 1), (3, 1)], 1)
+    record = journal.read("me")
+    assert record.intents == {(1, 1), (2, 1), (3, 1)}
+    assert set(record.outcomes) == {(1, 1)}
+    writer.close()
+
+
+def test_what_was_made_is_prepared_no_more(store: Store) -> None:
+    journal = journals.open_journal(store)
+    writer = journal.writer("me", 1)
+    writer.prepare([(1, 1), (2, 1)])
+    assert journal.read("me").prepared == {(1, 1), (2, 1)}
+    writer.made()
+    assert journal.read("me").prepared == set()
+    writer.prepare([(3, 1)])
+    assert journal.read("me").prepared == {(3, 1)}
     writer.close()
