@@ -36,16 +36,25 @@ class Sink(socketserver.ThreadingTCPServer):
         self.delay = delay
         self.close_after = 0
         """Messages after which it closes a connection in silence; 0: never."""
+        self.is_strict = False
+        """Whether a transaction stays open when BDAT was refused, so that MAIL is out of order until RSET."""
         self.greeting = "220 sink.example ESMTP"
         self.numbers = itertools.count(1)
         self.sessions = itertools.count(1)
         self.opened = 0
+        self.talking: list[_Session] = []
         self.failed_once: set[str] = set()
         self.commands: list[str] = []
         self.mutex = threading.Lock()
         # No bare descriptor: a session that outlives the sink would write into whatever has its number by then.
         self._journal = journal.open("ab", buffering=0)
         self._thread: threading.Thread | None = None
+
+    def hang_up(self) -> None:
+        """Say goodbye on every connection, as after a long silence."""
+        for session in self.talking:
+            session.say("421 4.4.2 timeout")
+            session.connection.shutdown(socket.SHUT_RDWR)
 
     def note(self, entry: dict[str, Any]) -> None:
         """One line, one write."""
@@ -88,11 +97,12 @@ class _Session(socketserver.StreamRequestHandler):
         sink = self.server
         session = next(sink.sessions)
         sink.opened += 1
+        sink.talking.append(self)
         self.say(sink.greeting)
         if not sink.greeting.startswith("220"):
             return
         recipient = wish = ""
-        refused = False
+        refused = is_open = False
         done = 0
         while line := self.rfile.readline():
             text = line.decode("utf-8", "replace").rstrip("\r\n")
@@ -103,9 +113,12 @@ class _Session(socketserver.StreamRequestHandler):
                 for number, name in enumerate(("sink.example", *sink.extensions), 1):
                     self.say(f"250{' ' if number == len(sink.extensions) + 1 else '-'}{name}")
             elif verb == "MAIL":
-                if "refused-sender" in text:
+                if is_open and sink.is_strict:
+                    self.say("503 5.5.1 nested MAIL command")
+                elif "refused-sender" in text:
                     self.say("550 5.7.1 not you")
                 else:
+                    is_open = True
                     self.say("250 2.1.0 ok")
             elif verb == "RCPT":
                 refused = False
@@ -142,9 +155,11 @@ class _Session(socketserver.StreamRequestHandler):
                     return
                 else:
                     done += 1
+                    is_open = wish.startswith("dot-")
                     if done == sink.close_after:
                         return
             elif verb == "RSET":
+                is_open = False
                 recipient = wish = ""
                 refused = False
                 self.say("250 2.0.0 ok")

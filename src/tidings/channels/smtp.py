@@ -131,9 +131,11 @@ class SmtpRelay:
         )
 
     def kept(self, errand: Errand) -> list[Connection]:
-        """Connections of an earlier run that still stand."""
+        """Connections of an earlier run that still stand, also those that came too late for it; why one did not come
+        then says nothing of now."""
         found = []
-        for connection in self._kept:
+        late = [one for one in self.opened(errand) if isinstance(one, Connection)]
+        for connection in [*self._kept, *late]:
             connection.work = errand
             # Nothing is awaited: if there is something to read, it is a goodbye.
             connection.readable()
@@ -245,7 +247,7 @@ class _Run:
                 connection.writable()
             if connection.is_ready:
                 ready.append((fd, connection))
-            elif connection.closed or connection.wants_to_write != connection.is_watched_for_writing:
+            elif connection.closed or bool(connection.out) != connection.is_watched_for_writing:
                 self._stays(fd, connection)
         self._begin(ready)
         now = time.monotonic()
@@ -253,19 +255,28 @@ class _Run:
             self._looked = now
             for fd, connection in list(live.items()):
                 if not connection.is_idle and connection.deadline < now:
-                    connection.end("timed out")
+                    # Its reply may have come while the ledger was waited for.
+                    connection.readable()
+                    if not connection.is_idle and connection.deadline < now:
+                        connection.end("timed out")
                     self._stays(fd, connection)
 
     def _begin(self, ready: list[tuple[int, Connection]]) -> None:
         """Messages for which the relay waits, all announced at once."""
         while ready:
+            for _, connection in ready:
+                connection.look_ahead()
             may_go = self._errand.begin([one.coming for _, one in ready if one.coming is not None])
+            # Between announcing and sending nothing is taken, for that may wait: first those that go, then the others.
+            for may in (True, False):
+                for (_, connection), one in zip(ready, may_go, strict=True):
+                    if one is may:
+                        connection.go(may)
             again = []
-            for (fd, connection), may in zip(ready, may_go, strict=True):
-                connection.go(may)
+            for fd, connection in ready:
                 if connection.is_ready:
                     again.append((fd, connection))
-                elif connection.closed or connection.wants_to_write != connection.is_watched_for_writing:
+                elif connection.closed or bool(connection.out) != connection.is_watched_for_writing:
                     self._stays(fd, connection)
             ready = again
 
@@ -281,8 +292,8 @@ class _Run:
                 self._why = connection.closed
                 self._vain = 0 if connection.ended else self._vain + 1
             return False
-        connection.is_watched_for_writing = connection.wants_to_write
-        self._poll.register(fd, select.POLLIN | select.POLLOUT if connection.wants_to_write else select.POLLIN)
+        connection.is_watched_for_writing = bool(connection.out)
+        self._poll.register(fd, select.POLLIN | select.POLLOUT if connection.out else select.POLLIN)
         return True
 
     def let_go(self) -> list[Connection]:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from tidings.channels.smtp_envelope import after_data, envelope_of
 from tidings.channels.smtp_login import Session, words
 from tidings.channels.smtp_outbox import Outbox
+from tidings.channels.smtp_replies import MOST, Replies
 from tidings.channels.smtp_work import Mail, Waits, Work
 from tidings.model.delivery import Outcome, Verdict
 
@@ -31,7 +32,6 @@ _USUAL = {
     ("end",): [b"250 ", b""],
 }
 """How the lines begin when all that is expected comes at once and is good; `end` is the final dot, or BDAT LAST."""
-_MOST_REPLY = 1 << 16
 
 
 class Connection:
@@ -67,29 +67,26 @@ class Connection:
         self._chunking = self._pipelining and "chunking" in session.extensions
         self._waits = waits
         self._reached = reached
-        self._out = Outbox(session.socket)
-        self._read = b""
-        self._lines: list[bytes] = []
+        self.out = Outbox(session.socket)
+        """What could not be written yet."""
+        self._replies = Replies()
         self._expected: list[str] = []
         """Replies that are still to come."""
         self._script: list[tuple[str, bytes]] = []
         """Commands that wait for the reply to the one before."""
         self._current: Mail | None = None
+        self._ahead: Mail | None = None
+        """Taken already, to be said behind the message that begins."""
         self._heard = False
-        self._envelope_ok = False
         self._refused: Outcome | None = None
         self._reset = False
+        self._is_breaking = False
         self.deadline = time.monotonic() + waits.command
 
     @property
     def is_idle(self) -> bool:
         """Nothing is on the way."""
         return not self._expected and not self.is_ready and not self.closed
-
-    @property
-    def wants_to_write(self) -> bool:
-        """Something could not be written yet."""
-        return bool(self._out)
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
@@ -100,14 +97,23 @@ class Connection:
         self.writable()
         return True
 
+    def look_ahead(self) -> None:
+        """Take the message after `coming` before that is announced: taking may wait for the ledger."""
+        if self._pipelining and self._ahead is None:
+            self._ahead = self.work.take()
+
+    def _take(self) -> Mail | None:
+        mail, self._ahead = self._ahead, None
+        return mail if mail is not None else self.work.take()
+
     def _next(self) -> bool:
         """Put the envelope of the next message behind what is written."""
-        while (mail := self.work.take()) is not None:
+        while (mail := self._take()) is not None:
             commands = envelope_of(mail, self._extensions)
             if isinstance(commands, str):
                 self.work.done(mail, self._outcome(Verdict.REJECTED, f"{self._host} {commands}"))
                 continue
-            self.coming, self._heard, self._envelope_ok, self._refused = mail, False, False, None
+            self.coming, self._heard, self._refused = mail, False, None
             kinds = _ENVELOPE[self._chunking]
             if not self._chunking:
                 commands += b"DATA\r\n"
@@ -115,7 +121,7 @@ class Connection:
                 self._reset = False
                 kinds, commands = ["rset", *kinds], b"RSET\r\n" + commands
             if self._pipelining:
-                self._out.put(commands)
+                self.out.put(commands)
                 self._expected += kinds
             else:
                 self._script = list(zip(kinds, commands.splitlines(keepends=True), strict=True))
@@ -125,7 +131,7 @@ class Connection:
 
     def _say_next(self) -> None:
         kind, command = self._script.pop(0)
-        self._out.put(command)
+        self.out.put(command)
         self._expected.append(kind)
 
     def go(self, may: bool) -> None:
@@ -148,59 +154,64 @@ class Connection:
         size = sum(map(len, wire))
         if self._chunking:
             # The message is its one chunk (RFC 3030 §2), dots and all.
-            self._out.put(b"BDAT %d LAST\r\n" % size)
-            self._out.put_message(wire, size)
+            self.out.put(b"BDAT %d LAST\r\n" % size)
+            self.out.put_message(wire, size)
         else:
-            self._out.put_message(wire, size, b".\r\n")
+            self.out.put_message(wire, size, b".\r\n")
         self._expected.append("end")
         self._reached("before-dot")
-        if self._pipelining:
+        if self._ahead is not None:
             self._next()
         self.writable()
 
     def writable(self) -> None:
         """Write as much as the socket takes."""
-        out, waits = self._out, self._waits
-        try:
-            while out:
+        out, waits = self.out, self._waits
+        while out:
+            try:
                 ends = out.write()
-                self.deadline = time.monotonic() + (waits.dot if self._end_is_out else waits.command)
-                if ends:
-                    self._reached("after-dot")
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return
-        except OSError as error:
-            # The relay may have said why before it hung up.
-            self._drain()
-            if not self.closed:
-                self._lost(error)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                return
+            except OSError as error:
+                # The relay may have said why before it hung up.
+                self._drain()
+                if not self.closed:
+                    self._lost(error)
+                return
+            self.deadline = time.monotonic() + (waits.dot if self._end_is_out else waits.command)
+            if ends:
+                self._reached("after-dot")
 
     # -- what comes in ------------------------------------------------------------------------------------------------
 
     def readable(self) -> None:
         """Read what is there, and go on by it."""
-        try:
-            while not self.closed:
-                data = self.socket.recv(_MOST_REPLY)
-                if not data:
-                    self._lost(ConnectionError("Connection unexpectedly closed"))
-                    return
-                if not self._all_good(data):
-                    self._take_in(data)
-                if not self._is_tls:
-                    break
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            pass
-        except OSError as error:
-            self._lost(error)
-        if self._out and not self.closed:
+        while not self.closed and (data := self._received()):
+            if not self._all_good(data):
+                self._take_in(data)
+            if not self._is_tls:
+                break
+        if self.out and not self.closed:
             self.writable()
 
+    def _received(self) -> bytes:
+        """Empty if nothing is there, or if the connection is gone."""
+        try:
+            data = self.socket.recv(MOST)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError as error:
+            self._lost(error)
+            return b""
+        if not data:
+            self._lost(ConnectionError("Connection unexpectedly closed"))
+        return data
+
     def _drain(self) -> None:
-        """Take in what was said before the connection went."""
-        with contextlib.suppress(OSError):
-            while not self.closed and (data := self.socket.recv(_MOST_REPLY)):
-                self._take_in(data)
+        """Take in what was said before the connection went. Nothing more is taken up: it would only go back."""
+        self._is_breaking = True
+        while not self.closed and (data := self._received()):
+            self._take_in(data)
 
     def _all_good(self, data: bytes) -> bool:
         """Take in the good replies to all that is expected, at once; False, and nothing is taken in, if that is not it.
@@ -212,12 +223,12 @@ class Connection:
         if _USUAL.get(tuple(self._expected)) != [line[:4] for line in lines] or not self._pipelining:
             return False
         ends = self._expected[0] == "end"
-        if self._read or self._lines or self._refused is not None or (ends and not self._out.is_end_written):
+        if self._replies or self._refused is not None or (ends and not self.out.is_end_written):
             return False
         self._expected = []
         self.deadline = time.monotonic() + self._waits.command
         if self.coming is not None:
-            self._heard = self._envelope_ok = self.is_ready = True
+            self._heard = self.is_ready = True
         if ends:
             self._accepted(lines[0])
         return True
@@ -225,27 +236,16 @@ class Connection:
     def _take_in(self, data: bytes) -> None:
         """Reply by reply."""
         self.deadline = time.monotonic() + (self._waits.dot if self._end_is_out else self._waits.command)
-        if self._read:
-            data = self._read + data
-        lines = data.split(b"\n")
-        self._read = lines.pop()
-        if len(self._read) + sum(map(len, self._lines)) > _MOST_REPLY:
-            self._lost("its reply has no end")
-            return
-        for line in lines:
-            if line[3:4] == b"-" or self._lines:
-                self._lines.append(line)
-                if line[3:4] == b"-":
-                    continue
-                line = b" ".join([line[:3], *[part[4:].strip() for part in self._lines]])
-                self._lines = []
+        for line in self._replies.take_in(data):
             self._reply(line)
             if self.closed:
                 return
+        if self._replies.is_endless:
+            self._lost("its reply has no end")
 
     @property
     def _end_is_out(self) -> bool:
-        return self._current is not None and self._out.is_end_written
+        return self._current is not None and self.out.is_end_written
 
     def _reply(self, line: bytes) -> None:
         """One reply on one line."""
@@ -257,7 +257,7 @@ class Connection:
         number = int(line[:3]) if line[:3].isdigit() else 0
         text = words(line[4:].strip() if number else line)
         if kind == "end":
-            if number == 250 and self._out.is_end_written:
+            if number == 250 and self.out.is_end_written:
                 self._accepted(line)
             else:
                 self._not_accepted(number, text)
@@ -292,14 +292,12 @@ class Connection:
                 self._end_refused()
                 self._lost(f"{code} {text}")
                 return
-        if kind == "mail" and code == 250:
-            self._envelope_ok = True
         if kind == ("rcpt" if self._chunking else "data") or (self._refused is not None and not self._pipelining):
             if self._refused is None:
                 self.is_ready = True
             elif kind == "data" and code == 354:
                 # RFC 2920 §3.1: it waits for a message though it took no recipient.
-                self._out.put(b".\r\n")
+                self.out.put(b".\r\n")
                 self._expected.append("empty")
             else:
                 self._end_refused()
@@ -311,14 +309,15 @@ class Connection:
         mail, refused = self.coming, self._refused
         self.coming = self._refused = None
         self._script = []
-        self._reset = self._envelope_ok
+        # Also behind a refused MAIL: a transaction may be open that a failed chunk left (RFC 3030 §2).
+        self._reset = True
         self.ended += 1
         if mail is not None and refused is not None:
             self.work.done(mail, refused)
         self._go_on()
 
     def _go_on(self) -> None:
-        if self.coming is None and not self._expected and not self.closed:
+        if self.coming is None and not self._expected and not self.closed and not self._is_breaking:
             self._next()
 
     def _accepted(self, line: bytes) -> None:
@@ -330,17 +329,16 @@ class Connection:
         self._go_on()
 
     def _not_accepted(self, code: int, text: str) -> None:
-        early = not self._out.is_end_written
+        early = not self.out.is_end_written
         mail, self._current = self._current, None
         assert mail is not None
         self._reached("after-reply")
         self.ended += 1
         reason = f"{code} {text} (end of message)" if code else f"{text} (end of message)"
-        verdict = Verdict.REJECTED if 500 <= code < 600 else Verdict.DEFERRED
-        if not 400 <= code < 600:
-            verdict = Verdict.UNKNOWN
+        known = 400 <= code < 600
+        verdict = (Verdict.REJECTED if code >= 500 else Verdict.DEFERRED) if known else Verdict.UNKNOWN
         self.work.done(mail, self._outcome(verdict, reason))
-        if early or code == 421 or not 400 <= code < 600:
+        if early or code == 421 or not known:
             # Refused in mid-message: what we would still write would be taken for commands.
             self._lost(reason)
         else:
@@ -358,7 +356,7 @@ class Connection:
         self.is_ready = False
         said = words(error)
         if current is not None:
-            if self._out.is_end_written:
+            if self.out.is_end_written:
                 reason = f"the connection to {self._host} was lost after the message, before its reply: {said}"
                 self.work.done(current, self._outcome(Verdict.UNKNOWN, reason))
             else:
@@ -374,13 +372,15 @@ class Connection:
                 step = self._expected[0].upper() if self._expected else "DATA"
                 reason = f"the connection to {self._host} was lost at {step}: {said}"
                 self.work.done(coming, self._outcome(Verdict.DEFERRED, reason))
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            self.work.back(ahead)
         self._shut(said)
 
     def _shut(self, why: str) -> None:
         self.closed = self.closed or why or "closed"
-        self._expected = []
-        self._script = []
-        self._out.clear()
+        self._expected, self._script = [], []
+        self.out.clear()
         with contextlib.suppress(OSError):
             self.socket.close()
 

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Sequence
 
 _MOST_BUFFERS = 512
+_RECORD = 1 << 14
+"""Octets of a record of TLS (RFC 8446 §5.1): less than a whole one the other side cannot read."""
 
 
 class Outbox:
@@ -45,10 +47,11 @@ class Outbox:
         """As much as the socket takes at once; whether that wrote the end of a message. Raises OSError as it does."""
         pieces = self._pieces
         if self._is_tls:
-            # OpenSSL wants the same bytes again after it could not write them: they are joined once and stay so.
+            # OpenSSL wants the same bytes again after it could not write them: they are joined once and stay so. By
+            # records, for it does not tell of whole ones that it wrote before it had to wait.
             if len(pieces) > 1:
                 pieces[:] = [memoryview(b"".join(pieces))]
-            sent = self._socket.send(pieces[0])
+            sent = self._socket.send(pieces[0][:_RECORD])
         else:
             sent = self._socket.sendmsg(pieces if len(pieces) <= _MOST_BUFFERS else pieces[:_MOST_BUFFERS])
         self._size -= sent

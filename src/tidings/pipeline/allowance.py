@@ -19,9 +19,10 @@ AHEAD = 500
 class Allowance:
     """Of one desk."""
 
-    def __init__(self, group: int = GROUP) -> None:
-        """`group`: the most that may be permitted at once."""
+    def __init__(self, group: int = GROUP, least: int = 1) -> None:
+        """`group`: the most that may be permitted at once; `least`: what keeps all connections at work."""
         self.group = group
+        self._least = least
         self.ended = 0
         """Messages so far."""
         self.seconds: float | None = None
@@ -51,6 +52,9 @@ class Allowance:
         else:
             a_second = self._a_second(rate)
             most = max(1, min(self.group, int(a_second), max(_SMALL_GROUP, int(a_second / 20))))
+            if rate == math.inf:
+                # A relay that is slow to answer is not made slower by being asked for one message at a time.
+                most = max(most, self._least)
         if busy > most // 2:
             return 0
         # Behind a slow domain others may go; behind the rate of all nobody may.

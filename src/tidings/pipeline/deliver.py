@@ -19,7 +19,7 @@ from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, 
 from tidings.model.edition import EditionState
 from tidings.model.sender import Health
 from tidings.model.spacing import Spacing
-from tidings.pipeline.allowance import GROUP
+from tidings.pipeline.allowance import GROUP, Allowance
 from tidings.pipeline.desk import Desk
 from tidings.pipeline.handing import Delivered, Handover, Preparer, Setting, Task
 from tidings.pipeline.lanes import Lane, MailSender
@@ -40,6 +40,8 @@ MAIL = ""
 """The lane of e-mail; a channel's lane is its name."""
 _WORTH_A_WORKER = 200
 """Messages for which one more connection to a provider's API is opened."""
+_WORKERS = itertools.count(1)
+"""Numbers of journals. Never given twice in a process: one may stand that holds what was not settled."""
 _SOON = timedelta(seconds=30)
 """What may go so soon is waited for."""
 
@@ -99,7 +101,6 @@ class Deliverer:
         )
         self._idle: dict[str, list[MailTransport | SmtpRelay]] = {}
         self._busy: set[MailTransport | SmtpRelay] = set()
-        self._workers = itertools.count(1)
         self._timer: threading.Timer | None = None
 
     def run_until_idle(self, only: int | None = None) -> Delivered:
@@ -252,26 +253,27 @@ class Deliverer:
     def _workers_of(self, lane: Lane, count: int, done: Delivered) -> list[Callable[[], None]]:
         sender = lane.sender
         if sender is None:
-            return [lambda: self._run_channel(self._channels[lane.channel], self._desk(lane, done, 1))]
+            return [lambda: self._run_channel(self._channels[lane.channel], self._desk(lane, done, Allowance(1)))]
         first = self._transport(sender)
         if isinstance(first, SmtpRelay):
             connections = min(sender.connections, count)
-            group = max(GROUP, 2 * connections)
-            return [lambda: self._run_relay(sender, first, self._desk(lane, done, group), connections)]
+            both = 2 * connections
+            allowance = Allowance(max(GROUP, both), least=both)
+            return [lambda: self._run_relay(sender, first, self._desk(lane, done, allowance), connections)]
         others = [self._transport(sender) for _ in range(min(sender.connections, -(-count // _WORTH_A_WORKER)) - 1)]
         return [
             lambda transport=transport: self._run_mail(  # type: ignore[misc]
-                sender, transport, self._desk(lane, done, GROUP)
+                sender, transport, self._desk(lane, done, Allowance())
             )
             for transport in (first, *others)
         ]
 
-    def _desk(self, lane: Lane, done: Delivered, group: int) -> Desk:
-        writer = self._journal.writer(self._liveness.owner, next(self._workers))
+    def _desk(self, lane: Lane, done: Delivered, allowance: Allowance) -> Desk:
+        writer = self._journal.writer(self._liveness.owner, next(_WORKERS))
         setting = self._setting
         if lane.sender is not None:
             setting = replace(setting, prepare=self._preparers[lane.sender.name])
-        return Desk(setting, lane, writer, done, group=group)
+        return Desk(setting, lane, writer, done, allowance)
 
     def _transport(self, sender: MailSender) -> MailTransport | SmtpRelay:
         with self._mutex:

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
-from tidings.pipeline.allowance import GROUP, Allowance
+from tidings.pipeline.allowance import Allowance
 from tidings.pipeline.handing import Delivered, Handover, Setting, Task
 from tidings.pipeline.lanes import Lane
 from tidings.pipeline.step import Ledger, Result
@@ -35,15 +35,15 @@ LATER = 60.0
 class Desk:
     """One lane of one worker, for one thread: the errand of a relay."""
 
-    def __init__(self, setting: Setting, lane: Lane, writer: Writer, done: Delivered, *, group: int = GROUP) -> None:
-        """`group`: the most that may be permitted at once."""
+    def __init__(self, setting: Setting, lane: Lane, writer: Writer, done: Delivered, allowance: Allowance) -> None:
+        """`writer` is its own, and closed with it."""
         self._setting = setting
         self._lane = lane
         self._key = lane.key
         self._ledger = Ledger(setting, lane)
         self._writer = writer
         self._done = done
-        self._allowance = Allowance(group)
+        self._allowance = allowance
         self._leased: deque[Delivery] = deque()
         self._version = 0
         self._end = 0.0
@@ -95,12 +95,11 @@ class Desk:
         self._settled_at = time.monotonic()
         for point in ("after-claim", "after-settle" if taken else "", "after-handed"):
             setting.reached(point)
+        self._is_over = granted.is_over
+        made, version = self._made(granted.deliveries), granted.version
+        self._ready.extend([Task(one, made[one.id], version, end) for one in granted.deliveries if one.id in made])
         if taken:
             self._count(taken, (), set())
-        self._is_over = granted.is_over
-        made = self._made(granted.deliveries)
-        found = [Task(one, made[one.id], granted.version, end) for one in granted.deliveries if one.id in made]
-        self._ready.extend(found)
         return True
 
     def _rate(self) -> float:
@@ -152,12 +151,13 @@ class Desk:
         self._settled_at = time.monotonic()
         if taken or results:
             setting.reached("after-settle")
-            self._count(taken, results, lost)
         if wanted:
             setting.reached("after-handed")
             self._count_skipped(permitted.skipped)
             for delivery, place in zip(permitted.handed, places, strict=True):
                 self._put(Task(delivery, made[delivery.id], permitted.version, self._end, place))
+        if taken or results:
+            self._count(taken, results, lost)
         return True
 
     def _made(self, group: Sequence[Delivery]) -> Mapping[int, Handover]:
@@ -168,7 +168,7 @@ class Desk:
             self._writer.prepare([(delivery.id, delivery.fence) for delivery in group])
             made = self._make(group)
             self._writer.made()
-        except (OSError, DBAPIError) as error:
+        except (OSError, SQLAlchemyError) as error:
             self.stalled(f"the journal cannot be written: {error}")
             self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
             return {}
@@ -222,7 +222,7 @@ class Desk:
             return False
         if left < 0.4 * setting.lease.total_seconds():
             end = setting.lease_end()
-            permitted = self._permitted()
+            permitted = [task for task in self._permitted() if task.end > setting.boot_clock()]
             held = [*group, *self._leased, *(task.delivery for task in permitted)]
             with setting.store.write() as connection:
                 settling.renew(connection, setting.owner, held, setting.real_clock() + setting.lease)
@@ -246,12 +246,12 @@ class Desk:
         self._out.clear()
         self._results.extend((delivery, settling.give_back(delivery)) for delivery in self._leased)
         self._leased.clear()
-        self.note()
         try:
+            self.note()
             self._settle(())
         finally:
-            self._writer.close()
             self._ledger.close()
+            self._writer.close()
 
     # -- the wire's side ----------------------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class Desk:
             while going and not self._announce(going):
                 # Somebody has left, or something was stopped.
                 going = self._still(going)
-        except (OSError, DBAPIError) as error:
+        except (OSError, SQLAlchemyError) as error:
             self.stalled(f"the journal cannot be written: {error}")
             return [False] * len(tasks)
         now = setting.boot_clock()
@@ -377,7 +377,7 @@ class Desk:
         """What has ended stands in the journal."""
         try:
             self._writer.note()
-        except (OSError, DBAPIError) as error:
+        except (OSError, SQLAlchemyError) as error:
             # The ledger may still learn it; only if the process dies before that the message is in doubt.
             self.stalled(f"the journal cannot be written: {error}")
 

@@ -183,12 +183,15 @@ class Gate:
         fcntl.flock(self._door, fcntl.LOCK_UN)
 
     def version(self) -> int:
-        """The counter as of now; read anew only if something was committed since the last time."""
-        data = self._execute("PRAGMA data_version").fetchone()[0]
-        if data != self._data:
-            row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (VERSION,)).fetchone()
-            self._version = int(row[0]) if row else 0
-            self._data = data
+        """The counter as of now; read anew only if something was committed since the last time. Raises OSError."""
+        try:
+            data = self._execute("PRAGMA data_version").fetchone()[0]
+            if data != self._data:
+                row = self._execute("SELECT value FROM facts WHERE name = ?", (VERSION,)).fetchone()
+                self._version = int(row[0]) if row else 0
+                self._data = data
+        except sqlite3.Error as error:
+            raise OSError(f"the counter of consent cannot be read: {error}") from error
         return self._version
 
     def close(self) -> None:
