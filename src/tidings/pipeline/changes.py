@@ -14,6 +14,7 @@ from tidings.model.slug import shorten_slug, slugify, unused
 from tidings.pipeline.dates import moments
 from tidings.pipeline.recognise import recognise
 from tidings.sources.base import Found, Sweep
+from tidings.sources.identity import plain_link
 from tidings.store.items import Known, Stored
 
 APART = timedelta(minutes=1)
@@ -109,6 +110,7 @@ def _settle(
         slugs.setdefault(each.language, set()).add(each.slug)
         dates.setdefault(each.language, set()).add(each.changed)
     groups = _groups(pairs, known)
+    pages = {plain_link(item.url): item.story for item in known} if any(one.translations for one, _ in pairs) else {}
     # Items that stood before go first: a newcomer never takes a story from one of them.
     for one, item in sorted(pairs, key=lambda pair: pair[1] is None):
         story = groups.get(one.story or "", one.story)
@@ -121,6 +123,11 @@ def _settle(
                 continue
             holders.pop((item.story, item.language), None)
         else:
+            if one.story and story == one.story and story not in standing:
+                # A translation that another source brought before, alone: editions know the story by its key.
+                elder = next((pages[page] for page in one.translations if page in pages), None)
+                if elder is not None and (elder, one.language) not in holders:
+                    groups[one.story] = story = elder
             wanted = story or groups.get(f"name:{one.name}") or slugify(one.name)
             language_moved = False
             holder = holders.get((wanted, one.language))

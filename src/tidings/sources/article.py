@@ -19,6 +19,7 @@ from tidings.sources.base import Found, SourceContext
 from tidings.sources.body import Body, no_alt, sanitise
 from tidings.sources.body_pictures import shown_pictures
 from tidings.sources.fingerprint import with_fingerprint
+from tidings.sources.identity import plain_link
 from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.text import clean, one_line, shorten
 
@@ -128,6 +129,7 @@ def tell(
         kind=_kind(article.kind or telling.kind),
         fingerprint="",
         story=slugify(story) if story else None,
+        translations=tuple(filter(None, map(plain_link, article.translations.values()))),
         url=url,
         published=article.published,
         embargo=article.embargo,

@@ -91,6 +91,8 @@ class Found:
     fingerprint: str
     explicit_id: str | None = None
     story: str | None = None
+    translations: tuple[str, ...] = ()
+    """Pages of the same story in other languages, as `plain_link` writes them, in this source or another."""
     url: str | None = None
     published: datetime | None = None
     updated: datetime | None = None

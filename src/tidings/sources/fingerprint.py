@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 from tidings.sources.base import Found
 
-_NO_CONTENT = ("ref", "name", "fingerprint", "explicit_id", "story", "backlog", "origins")
+_NO_CONTENT = ("ref", "name", "fingerprint", "explicit_id", "story", "translations", "backlog", "origins")
 
 
 def with_fingerprint(found: Found) -> Found:
