@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 
 from tests.sources.site import Page, Website
 from tests.sources.test_feed import Fresh, MemoryShelf
+from tidings.sources import page
 from tidings.sources.base import SourceContext
 from tidings.sources.page import PageSource, Settings
 from tidings.sources.page_reading import Selectors, read_page
@@ -43,10 +45,10 @@ def listing(*paths: str) -> Page:
 
 
 def story(title: str, body: str = "<p>Text.</p>", head: str = "", lang: str = "en") -> Page:
-    page = f'<html lang="{lang}"><head><meta charset="utf-8">{head}</head><body><header>Menu</header>'
-    page += f"<main><article><h1>{escape(title)}</h1>{body}</article></main>"
-    page += "<footer>About the project</footer></body></html>"
-    return Page(page.encode())
+    written = f'<html lang="{lang}"><head><meta charset="utf-8">{head}</head><body><header>Menu</header>'
+    written += f"<main><article><h1>{escape(title)}</h1>{body}</article></main>"
+    written += "<footer>About the project</footer></body></html>"
+    return Page(written.encode())
 
 
 class PageCase(SourceCase):
@@ -217,3 +219,38 @@ def test_a_trial_says_by_what_each_thing_was_found(site: Website) -> None:
 def test_a_wrong_selector_is_told_where_it_stands() -> None:
     with pytest.raises(ValidationError, match="no CSS selector"):
         Settings.model_validate({"type": "page", "url": "https://e.example/", "body": "div[["})
+
+
+def test_one_page_is_asked_for_at_a_time_with_a_pause_between(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.pages |= {"/news": listing("/a", "/b", "/c")} | {f"/{one}": story(f"Story {one}") for one in "abc"}
+    slept: list[tuple[float, int]] = []
+    monkeypatch.setattr(page.time, "sleep", lambda seconds: slept.append((seconds, len(site.asked))))
+    assert source_of(f"{site.url}/news", pause="2s").fetch(NOW).new == 3
+    # Before each page but the listing, and once all that was asked before has been answered.
+    assert slept == [(2.0, 2), (2.0, 3), (2.0, 4)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_site_that_is_busy_is_asked_for_no_further_page_until_it_likes(site: Website, status: int) -> None:
+    site.pages |= {"/news": listing("/a", "/b", "/c"), "/a": story("Story a"), "/c": story("Story c")}
+    site.pages["/b"] = Page(b"", status, {"Retry-After": "7200"})
+    source = source_of(f"{site.url}/news")
+    done = source.fetch(NOW)
+    assert (done.new, done.due) == (1, NOW + timedelta(hours=2))
+    assert [path for path, _, _ in site.asked] == ["/robots.txt", "/news", "/a", "/b"]
+    assert not source.fetch(NOW + timedelta(hours=1)).asked
+    site.pages["/b"] = story("Story b")
+    assert source.fetch(NOW + timedelta(hours=2)).new == 2
+    assert all(one.backlog for one in source.sweep(NOW).found)
+
+
+def test_a_listing_that_moved_for_good_or_is_gone_is_obeyed_and_so_is_its_freshness(site: Website) -> None:
+    site.pages |= {"/news": Page(b"", 301, {"Location": "/neu"}), "/a": story("Story a")}
+    site.pages["/neu"] = replace(listing("/a"), headers={"Cache-Control": "max-age=7200"})
+    source = source_of(f"{site.url}/news")
+    assert source.fetch(NOW).due == NOW + timedelta(hours=2)
+    source.fetch(NOW + timedelta(hours=2))
+    assert [path for path, _, _ in site.asked] == ["/robots.txt", "/news", "/neu", "/a", "/neu"]
+    site.pages["/neu"] = Page(b"", 410)
+    assert source.fetch(NOW + timedelta(hours=5)).due is None
+    assert not source.fetch(NOW + timedelta(days=9)).asked

@@ -19,6 +19,11 @@ AGENT = "Tidings (newsroom outbox; reads feeds at most as often as they allow)"
 MAX_BODY = 15_000_000
 """Bytes, as other readers of feeds allow."""
 _HOPS = 5
+_MENDS = {
+    401: ": it wants a password, and only what all may read is read here",
+    403: ": it lets nobody in here, or not us",
+    404: ": nothing stands at this address",
+}
 _DAY = timedelta(days=1)
 
 
@@ -50,7 +55,13 @@ class Reply:
     def fresh_for(self) -> timedelta:
         """How long it says that nothing will change (RFC 9111 §4.2.1), at most a day."""
         match = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", self.headers.get("cache-control", ""))
-        return min(timedelta(seconds=int(match[1])), _DAY) if match else timedelta(0)
+        if match:
+            return min(timedelta(seconds=int(match[1])), _DAY)
+        try:
+            until, at = (parsedate_to_datetime(self.headers.get(name, "")) for name in ("expires", "date"))
+            return min(max(until - at, timedelta(0)), _DAY)
+        except (ValueError, TypeError, OverflowError):
+            return timedelta(0)
 
 
 def ask(
@@ -104,7 +115,8 @@ def _reply(answer: Answer, at: str, moved: str, real_now: datetime, most: int) -
         raise SourceError(f"{_host(at)} says that it is gone for good (410)", gone=True, status=410)
     if answer.status != 200:
         wait = wait_asked(answer.headers.get("retry-after", ""), real_now)
-        raise SourceError(f"{_host(at)} answered {answer.status}", wait=wait, status=answer.status)
+        mend = _MENDS.get(answer.status, "")
+        raise SourceError(f"{_host(at)} answered {answer.status}{mend}", wait=wait, status=answer.status)
     if not answer.whole:
         limit = f"{most // 1_000_000} MB"
         raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")

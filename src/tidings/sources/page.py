@@ -74,15 +74,19 @@ class PageSource(WebSource):
         now = max(self.asked_at, _LONG_AGO)
         self._asked = False
         robots, kept = self._robots(state, now)
-        listing = self._get(self.settings.url, robots)
+        listing = self._get(state.get("moved") or self.settings.url, robots)
+        moved = listing.moved or state.get("moved", "")
         links = links_of(listing.body or b"", listing.url, self._selectors)[: self._page.most]
         if not links:
-            raise SourceError(f"{self.settings.url} leads to no stories; set `items`, and look with `sources try`")
+            mend = "set `items` to the CSS of its links"
+            if self._page.items:
+                mend = f"by `items: {self._page.items}` no link to a page of this site is found"
+            raise SourceError(f"{self.settings.url} leads to no stories; {mend}")
         read = {url: moment for url, moment in state.get("read", {}).items() if url in links}
         stood = [url for url in state.get("stood", links) if url in links]
         told: list[Told] = []
         notes: list[str] = []
-        trouble = ""
+        trouble, wait = "", timedelta(0)
         for url in links:
             if url in read and now - datetime.fromisoformat(read[url]) < _AGAIN:
                 continue
@@ -90,6 +94,9 @@ class PageSource(WebSource):
                 reply = self._get(url, robots)
             except SourceError as error:
                 trouble = trouble or str(error)
+                if error.status == 429 or error.wait:
+                    wait = error.wait or timedelta(0)
+                    break  # it is asked too much, and says for how long as a rule
                 continue
             read[url] = now.isoformat()
             page = read_page(reply.body or b"", reply.url, self._selectors, self.context.zone)
@@ -104,9 +111,10 @@ class PageSource(WebSource):
                 told.append(Told(url, article, old=url in stood))
         self.notes = tuple(notes)
         if trouble and not read:
-            raise SourceError(trouble)
+            raise SourceError(trouble, wait=wait)
         # What the first listing led to and could not be read then is no news when it can.
-        return Brought(told, kept | {"read": read, "stood": [url for url in stood if url not in read]})
+        kept |= {"read": read, "stood": [url for url in stood if url not in read]} | ({"moved": moved} if moved else {})
+        return Brought(told, kept, max(listing.fresh_for, wait))
 
     def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[RobotFileParser, dict[str, Any]]:
         """What the site allows (RFC 9309): nothing said is everything allowed, an error of the server is nothing."""
@@ -134,7 +142,8 @@ class PageSource(WebSource):
 
     def _get(self, url: str, robots: RobotFileParser) -> Reply:
         if not _allows(robots, url):
-            raise SourceError(f"robots.txt of the site does not allow {url} to be read")
+            mend = "whoever keeps the site can let `Tidings` in there, or read its feed (`type: feed`)"
+            raise SourceError(f"robots.txt of the site does not allow {url} to be read; {mend}")
         if self._asked:
             time.sleep(self._page.pause.total_seconds())
         self._asked = True
