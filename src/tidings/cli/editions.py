@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,14 @@ from tidings.pipeline.address import address
 from tidings.pipeline.collect import collect
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.planning import PlannedSlot, as_json, outlets, plan, title_of
-from tidings.runtime.preview import Previewed, post_pages, preview_edition, preview_schedule, queue_test_mails
+from tidings.runtime.preview import (
+    Previewed,
+    pictures_at_hand,
+    post_pages,
+    preview_edition,
+    preview_schedule,
+    queue_test_mails,
+)
 from tidings.runtime.scratch import scratch
 from tidings.store import clock, editions, pauses
 
@@ -82,16 +90,16 @@ def preview_command(
             with scratch(runtime) as copy:
                 found = preview_schedule(copy, schedule, copy.now(), language or None)
         folder = out if out != Path() else place.root / "preview"
-        _write(found, folder.resolve(), runtime.newsroom.site.colour)
+        _write(found, folder.resolve(), runtime.newsroom.site.colour, pictures_at_hand(runtime))
 
 
-def _write(found: list[Previewed], folder: Path, colour: str) -> None:
+def _write(found: list[Previewed], folder: Path, colour: str, at_hand: Callable[[bytes], bytes]) -> None:
     if not found:
         raise InputError("there is nothing to show: no reader and no channel would get anything")
     folder.mkdir(parents=True, exist_ok=True)
     for one in found:
         for name, content in one.files():
-            (folder / name).write_bytes(content)
+            (folder / name).write_bytes(at_hand(content) if one.is_mail and name.endswith(".html") else content)
             console.print(f"{folder / name}", markup=False)
         if not one.is_mail:
             console.print(f"  {one.note.splitlines()[-1]}", markup=False)
