@@ -80,3 +80,56 @@ def test_tick_asks_what_is_due(site: Website, run: Run) -> None:
     assert misfits(first, schemas()["tick --json"]) == []
     assert first["sources"]["site"]["new"] == 3 and first["items"]["new"] == 3
     assert run("tick", "--json").ok().json["sources"] == {}
+
+
+def test_what_cannot_be_read_is_said_with_a_mend(site: Website, world: World, run: Run) -> None:
+    run("sources", "sync").ok()
+    site.pages["/feed"] = Page(
+        b'<html><head><link rel="alternate" type="application/rss+xml" href="/rss"></head></html>'
+    )
+    failed = run("sources", "try", "site")
+    assert "published" not in failed.out and "0 items" not in failed.out
+    said = " ".join(failed.err.split())
+    assert said.startswith("source site: ") and said.endswith(f"no feed; it names the feed {site.url}/rss")
+    site.pages["/feed"] = Page(b"", 404)
+    assert "nothing stands at this address" in run("sources", "sync").err
+    (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]
+    assert "cannot be read, asked again" in line and "read last" in line
+    main = (world.root / "tidings.yaml").read_text()
+    world.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
+    assert "token: it is shorter than 16 characters" in run("check").out
+
+
+def test_a_picture_without_words_is_an_error_where_mail_alone_is_sent(site: Website, world: World, run: Run) -> None:
+    body = '<p>One</p><img src="/well.jpg">'
+    site.pages["/feed"] = Page(rss([Story("new", "News", body, published=PAST)], site.url))
+    run("sources", "sync", "site").ok()
+    main = (world.root / "tidings.yaml").read_text()
+    begin, end = main.index("channels:"), main.index("notify:")
+    world.write("tidings.yaml", (main[:begin] + main[end:]).replace("feed, url", "feed, backfill: 9, url"))
+    ran = run("check")
+    said = " ".join((ran.out + ran.err).split())
+    assert said.count("well.jpg has no alt text") == 1 and "mail with it is held" in said
+    assert f"under `alt`, after {site.url}/well.jpg" in said and "/new:1:1" not in said
+
+
+def test_a_person_hears_of_silence_and_of_an_end_once(site: Website, world: World, run: Run) -> None:
+    told = [Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(hours=6) * n) for n in range(20)]
+    site.pages["/feed"] = Page(rss(told, site.url))
+
+    def heard() -> list[str]:
+        return [one["text"] for one in run("status", "--json").json["notices"]]
+
+    for day in (6, 30, 31):
+        with world.runtime() as runtime:
+            runtime.at(PAST + timedelta(days=day))
+            runtime.fetch()
+        assert len(heard()) == (day > 6)
+    assert "much longer than its habit" in heard()[0]
+    site.pages["/feed"] = Page(b"", 410)
+    with world.runtime() as runtime:
+        runtime.at(PAST + timedelta(days=40))
+        runtime.fetch()
+        runtime.fetch()
+    (ended,) = [one for one in heard() if "not asked any more" in one]
+    assert "410" in ended and "Set another `url`" in ended

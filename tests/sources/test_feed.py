@@ -12,6 +12,7 @@ import pytest
 
 from tests.sources.site import Page, Story, Website, rss
 from tidings.model.shelf import Entry
+from tidings.sources.asking import Reply
 from tidings.sources.base import Fetched, SourceContext, Sweep
 from tidings.sources.feed import FeedSource, Settings
 from tidings.sources.feed_reading import FeedError, read_feed
@@ -155,6 +156,10 @@ def test_it_is_asked_no_more_often_than_told(site: Website) -> None:
 def test_what_the_site_says_of_its_own_freshness_is_obeyed(site: Website) -> None:
     site.pages["/feed"] = Page(rss([], site.url), headers={"Cache-Control": "public, max-age=7200"})
     assert source_of(f"{site.url}/feed").fetch(NOW).due == NOW + timedelta(hours=2)
+    headers = {"date": "Wed, 04 Mar 2026 05:00:00 GMT", "expires": "Wed, 04 Mar 2026 06:00:00 GMT"}
+    assert Reply(site.url, b"", headers).fresh_for == timedelta(hours=1)
+    assert Reply(site.url, b"", headers | {"expires": "0"}).fresh_for == timedelta(0)
+    assert Reply(site.url, b"", headers | {"cache-control": "max-age=60"}).fresh_for == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("value", ["3600", "Wed, 04 Mar 2099 05:06:00 GMT"])
@@ -217,6 +222,7 @@ def test_gone_for_good_is_asked_no_more(site: Website) -> None:
         (Page(b"", 302, {"Location": "/feed"}), "nowhere"),
         (Page(b"", 301, {"Location": "ftp://127.0.0.1/feed"}), "nowhere"),
         (Page(b"<html><body>A login page</body></html>"), "web page"),
+        (Page(b"<html><head><LINK TYPE='application/rss+xml' HREF='/rss?a=1&amp;b'></head></html>"), "/rss?a=1&b"),
         (Page(b"\x00\x01\x02"), "neither RSS"),
         (Page(b'{"hello": "world"}', headers={"Content-Type": "application/json"}), "no JSON Feed"),
         (Page(b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "b">]><rss/>'), "entities"),

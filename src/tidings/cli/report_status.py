@@ -83,6 +83,10 @@ def _sending(found: dict[str, Any], runtime: Runtime) -> list[str]:
     for one in found["sources"]:
         moment = one["fetched"] or one["read"]
         read = f"read {_ago(moment)}" if moment else "not read yet"
+        if one["problem"]:
+            again = f", asked again {show(one['due'], runtime)}" if one["due"] else ""
+            last = f"; read last {_ago(one['fetched'])}" if one["fetched"] else ""
+            read = f"cannot be read{again}{last}"
         lines.append(f"Source {one['source']}: {read}.")
     for name, counts in found["lists"].items():
         readers = ", ".join(f"{count:,} {state}" for state, count in counts.items()) or "nobody yet"

@@ -87,7 +87,8 @@ def try_command(
                 }
             )
         else:
-            _print(swept.found)
+            if swept.readable:
+                _print(swept.found)
             for note in swept.notes:
                 console.print(note, markup=False)
             for problem in swept.problems:

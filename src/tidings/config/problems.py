@@ -134,6 +134,8 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str
             return f"{name}: expected a map here", "write `key: value` lines below it, indented"
         case "tuple_type" | "list_type":
             return f"{name}: expected a list here", "begin each line below it with `- `"
+        case "too_short" if context.get("field_type") == "Value":
+            return f"{name}: it is shorter than {context['min_length']} characters", "write a longer one"
         case "too_short":
             return f"{name}: nothing stands here", _EMPTY_LIST
         case _ if fault.cause is not None:

@@ -22,7 +22,8 @@ class Problem:
     level: str = "error"
 
     def __str__(self) -> str:
-        place = ":".join([self.file, *(str(number) for number in (self.line, self.column) if number)])
+        lines = () if "://" in self.file else (self.line, self.column)  # nobody looks for a line of a web address
+        place = ":".join([self.file, *(str(number) for number in lines if number)])
         return f"{place}: {self.message}{'. ' if self.mend else ''}{self.mend[:1].upper()}{self.mend[1:]}"
 
 

@@ -20,8 +20,8 @@ from tidings.render.template_check import subject_problems, template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
 from tidings.runtime.scratch import store_of
+from tidings.sources.article import in_words, undescribed
 from tidings.sources.base import Found
-from tidings.sources.overlay import FOLDER as OVERLAYS
 from tidings.store import subscribers
 from tidings.store.engine import Store
 from tidings.store.shelves import StoredShelf
@@ -53,10 +53,13 @@ def _items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
     sources = make_sources(newsroom) if store is None else make_sources(newsroom, partial(StoredShelf, store))
     for source in sources.values():
         swept = source.sweep(datetime.now(UTC))
-        yield from swept.problems
+        # Only where a source is a folder is a ref the name of a file; elsewhere somebody else chose it.
+        of_files = bool(source.watch_paths())
+        wordless = [(one, image) for one in swept.found for image in _wordless(newsroom, one, of_files)]
+        again = {undescribed(one, _origin(one, image)) for one, image in wordless}
+        yield from (problem for problem in swept.problems if problem not in again)
         for found in swept.found:
-            # Only where a source is a folder is a ref the name of a file; elsewhere somebody else chose it.
-            yield from _item(newsroom, found, newsroom.root / found.ref if source.watch_paths() else None)
+            yield from _item(newsroom, found, newsroom.root / found.ref if of_files else None)
 
 
 def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
@@ -136,9 +139,7 @@ def _item(newsroom: Newsroom, found: Found, file: Path | None) -> list[Problem]:
             mend = nearest(name, known) if known else "take it out"
             line = _line_of(file, "not_in", name)
             problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
-    for image in found.images if newsroom.channels else ():
-        if not image.alt:
-            problems.append(_without_alt(found, image, file))
+    problems += [_without_alt(found, image, file) for image in _wordless(newsroom, found, file is not None)]
     for name in found.post:
         if name and name not in newsroom.channels:
             said = f"post: there is no channel {name!r}"
@@ -148,13 +149,20 @@ def _item(newsroom: Newsroom, found: Found, file: Path | None) -> list[Problem]:
     return problems
 
 
+def _wordless(newsroom: Newsroom, found: Found, of_files: bool) -> list[Image]:
+    """Pictures that hold a mail back; of a file they are a warning already where nothing is posted."""
+    asked = newsroom.channels or (newsroom.lists and not of_files)
+    return [image for image in found.images if not image.alt] if asked else []
+
+
+def _origin(found: Found, image: Image) -> str:
+    return found.origins.get(image.src, image.src)
+
+
 def _without_alt(found: Found, image: Image, file: Path | None) -> Problem:
-    src = found.origins.get(image.src, image.src)
+    src = _origin(found, image)
     name = unquote(src.rsplit("/", 1)[-1])
-    mend = 'add alt: "..." that says in words what it shows'
-    if file is None:
-        overlay = (OVERLAYS / f"{found.story or found.name}.yaml").as_posix()
-        mend = f"say on the site in words what it shows, or in {overlay}, under `alt`, after {src}"
+    mend = 'add alt: "..." that says in words what it shows' if file is not None else in_words(found, src)
     said = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go without it"
     # What schedules took as sent is in no mail.
     level = "warning" if found.backlog else "error"

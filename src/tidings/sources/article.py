@@ -21,6 +21,7 @@ from tidings.sources.body_pictures import shown_pictures
 from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.identity import plain_link
 from tidings.sources.links import WebLinks, encode_url
+from tidings.sources.overlay import FOLDER as OVERLAYS
 from tidings.sources.text import clean, one_line, shorten
 
 MAX_HTML = 1_000_000
@@ -118,7 +119,6 @@ def tell(
         problems.append(Problem(entry.ref, 1, 1, f"its language, {said!r}, is none of the site's", mend))
     if problems or language is None:
         return None, problems
-    problems += [_fault(entry.ref, fault.message) for fault in links.faults]
     found = Found(
         ref=entry.ref,
         name=_name(url, title, context.name, entry.ref, grouped=story is not None),
@@ -150,17 +150,21 @@ def tell(
         withdrawn=one_line(article.withdrawn),
         backlog=entry.backlog,
     )
+    for fault in links.faults:
+        plain = Problem(entry.ref, 1, 1, fault.message, fault.mend, "warning")
+        problems.append(undescribed(found, fault.value) if fault.message == no_alt(fault.value) else plain)
     return with_fingerprint(found), problems
 
 
-def undescribed(ref: str, src: str) -> Problem:
-    """What `tell` says of a picture in a body that nobody put into words."""
-    return _fault(ref, no_alt(src))
+def undescribed(found: Found, src: str) -> Problem:
+    """What `tell` says of a picture in a body that nobody put into words; `src` is its address on the site."""
+    return Problem(found.ref, 1, 1, no_alt(src), in_words(found, src), "warning")
 
 
-def _fault(ref: str, message: str) -> Problem:
-    mend = "say on the site in words what it shows, or under `alt` in the story's overlay"
-    return Problem(ref, 1, 1, message, mend, "warning")
+def in_words(found: Found, src: str) -> str:
+    """How a picture of a website gets its words."""
+    overlay = (OVERLAYS / f"{found.story or found.name}.yaml").as_posix()
+    return f"say on the site in words what it shows, or in {overlay}, under `alt`, after {src}"
 
 
 def short_hash(text: str) -> str:

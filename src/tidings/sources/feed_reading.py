@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import feedparser
 from feedparser.urls import resolve_relative_uris
@@ -81,6 +82,16 @@ def read_feed(body: bytes, url: str, content_type: str = "", language: str = "")
         raise FeedError(f"it is damaged ({type(error).__name__})") from None
 
 
+def _page_said(body: bytes, url: str) -> str:
+    """What to do where a page of the web stands: it often names its feeds itself."""
+    for tag in re.findall(r"<link\b[^>]{1,2000}>", body[:200_000].decode("utf-8", "replace"), re.IGNORECASE):
+        pairs = re.findall(r"""\b(type|href)\s*=\s*["']([^"']+)""", tag, re.IGNORECASE)
+        told = {name.lower(): value for name, value in pairs}
+        if re.fullmatch(r"application/(rss\+xml|atom\+xml|feed\+json)", told.get("type", "")) and "href" in told:
+            return f"it is a web page and no feed; it names the feed {urljoin(url, html.unescape(told['href']))[:500]}"
+    return "it is a web page and no feed, and names none; `type: page` reads a page of news"
+
+
 # -- RSS and Atom -----------------------------------------------------------------------------------------------------
 
 
@@ -95,7 +106,7 @@ def _xml_feed(body: bytes, url: str, content_type: str, language: str) -> Feed:
     )
     if not parsed.get("version"):
         page = re.search(rb"<html[\s>]", body[:2_000], re.IGNORECASE)
-        raise FeedError("it is a web page and no feed" if page else "it is neither RSS nor Atom nor JSON Feed")
+        raise FeedError(_page_said(body, url) if page else "it is neither RSS nor Atom nor JSON Feed")
     said = str(parsed.feed.get("language") or "")
     items = tuple(_xml_item(entry, said, url) for entry in parsed.entries[:MAX_ENTRIES])
     links = [one for one in parsed.feed.get("links", ()) if one.get("href")]

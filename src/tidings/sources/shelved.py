@@ -131,7 +131,7 @@ class ShelvedSource:
         problems = list(swept.problems)
         for one in swept.found:
             overlay = overlays.get(one.story or one.name, _NONE)
-            described = {undescribed(one.ref, src) for src, alt in overlay.alt.items() if alt}
+            described = {undescribed(one, src) for src, alt in overlay.alt.items() if alt}
             problems = [problem for problem in problems if problem not in described] if described else problems
             finished, missed = self._pictures.placed(one if overlay is _NONE else overlay.over(one))
             problems += missed

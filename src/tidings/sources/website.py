@@ -117,7 +117,7 @@ class WebSource(ShelvedSource, ABC):
         try:
             items = self.bring({}).items or ()
         except SourceError as error:
-            return Sweep((), (Problem(self.settings.url, 1, 1, str(error)),), readable=False)
+            return Sweep((), (Problem(f"source {self.context.name}", 0, 0, str(error)),), readable=False)
         taken: set[str] = set()
         entries = {}
         for one in items:
