@@ -96,6 +96,10 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, world: World, ru
     (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]
     assert "cannot be read, asked again" in line and "read last" in line
     main = (world.root / "tidings.yaml").read_text()
+    world.write("tidings.yaml", main.replace("feed, url", "feed, topics: {News: watr}, language: de, url"))
+    said = " ".join(run("check").out.split())
+    assert "topic 'watr' is not declared. Did you mean 'water'?" in said and ":23:" in said
+    assert "source 'site': 'de' is none of the site's languages" in said
     world.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
     assert "token: it is shorter than 16 characters" in run("check").out
 

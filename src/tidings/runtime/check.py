@@ -22,6 +22,7 @@ from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources,
 from tidings.runtime.scratch import store_of
 from tidings.sources.article import in_words, undescribed
 from tidings.sources.base import Found
+from tidings.sources.shelved import ShelvedSettings
 from tidings.store import subscribers
 from tidings.store.engine import Store
 from tidings.store.shelves import StoredShelf
@@ -63,9 +64,21 @@ def _items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
 
 
 def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
-    """What is to be known of some types of channels."""
+    """What is to be known of some types of channels, and what sources name that stands nowhere."""
     text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
     node, _ = read_yaml(text or "", MAIN)
+    for name, source in newsroom.sources.items():
+        if node is None or not isinstance(source, ShelvedSettings):
+            continue
+        for word, topic in source.topics.items():
+            if topic not in newsroom.topics:
+                where = placing.place(node, ("sources", name, "topics", word))
+                mend = nearest(topic, newsroom.topics) if newsroom.topics else "declare it under `topics:`"
+                yield Problem(MAIN, *where, f"topic {topic!r} is not declared", mend, "warning")
+        if source.language and source.language not in newsroom.site.languages:
+            where = placing.place(node, ("sources", name, "language"))
+            said = f"source {name!r}: {source.language!r} is none of the site's languages, so an item may be set aside"
+            yield Problem(MAIN, *where, said, f"site.languages has {', '.join(newsroom.site.languages)}", "warning")
     for name, settings in newsroom.channels.items():
         warning = getattr(settings, "WARNING", None)
         if warning is not None and node is not None:
