@@ -286,6 +286,27 @@ def test_translations_are_one_story_also_when_they_come_late(site: WordPress) ->
     assert found["en"].story == found["ru"].story == f"site-{english}"
 
 
+def test_wpml_is_asked_for_each_language_and_its_translations_are_one_story(site: WordPress) -> None:
+    site.do(("update_option", ["polylang", "wpml"]))
+    english = site.post("Forum", meta_input={"lang": "en", "group": "forum"})
+    site.post("Alone", meta_input={"lang": "en"})
+    site.do(("age", [30]))
+    alone = source_of(site)
+    assert fetch(alone).new == 2  # what it tells at once is its own language
+    source = source_of(site, languages=["en", "ru", "kk"])
+    assert fetch(source).new == 2
+    for language, title in (("ru", "Форум"), ("kk", "Форум (қаз.)")):
+        site.post(title, meta_input={"lang": language, "group": "forum"})
+    assert fetch(source).new == 2
+    found = {one.title: one for one in source.sweep(now()).found}
+    assert {title: one.language for title, one in found.items()} == {
+        "Forum": "en", "Alone": "en", "Форум": "ru", "Форум (қаз.)": "kk",
+    }  # fmt: skip
+    stories = {title: one.story for title, one in found.items()}
+    assert stories.pop("Alone") != f"site-{english}" and set(stories.values()) == {f"site-{english}"}
+    assert not any(one.backlog for title, one in found.items() if title.startswith("Форум"))
+
+
 def test_a_site_without_fine_addresses_is_read_too(site: WordPress) -> None:
     site.post("A story")
     site.do(("permalinks", [""]))
