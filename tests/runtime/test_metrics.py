@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.acceptance.world import item, make_world
 from tests.conftest import require_program
 from tests.runtime.test_service import free_port, prepared, running, stop, until
+from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
 from tidings.runtime.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
@@ -35,6 +36,30 @@ def scraped(text: str) -> dict[str, float]:
 
 def samples(runtime: Runtime) -> dict[str, float]:
     return scraped(Metrics(runtime).exposition("")[0].decode())
+
+
+def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
+    site = Website()
+    told = [Story(f"s{n}", f"Story {n}", published=datetime(2026, 1, 1 + n, tzinfo=UTC)) for n in range(9)]
+    site.pages["/feed"] = Page(rss(told, site.url))
+    with make_world(tmp_path / "n", database_url) as world:
+        source = f"sources:\n  site: {{type: feed, url: {site.url}/feed, allow_private: true}}\n"
+        world.write("tidings.yaml", (world.root / "tidings.yaml").read_text() + source)
+        with world.runtime() as runtime:
+            runtime.at(told[-1].published + timedelta(hours=1))  # type: ignore[operator]
+            runtime.fetch()
+            before = samples(runtime)
+            assert before["tidings_source_fetched_timestamp_seconds{source=site}"] == runtime.now().timestamp()
+            assert (before["tidings_source_failing{source=site}"], before["tidings_source_silent{source=site}"]) == (
+                0,
+                0,
+            )
+            site.pages["/feed"] = Page(b"", 500)
+            runtime.at(told[-1].published + timedelta(days=30))  # type: ignore[operator]
+            runtime.fetch()
+            after = samples(runtime)
+            assert [after[f"tidings_source_{one}{{source=site}}"] for one in ("failing", "silent")] == [1, 1]
+    site.close()
 
 
 def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
