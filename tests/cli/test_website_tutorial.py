@@ -39,8 +39,8 @@ def site() -> Iterator[Website]:
 @pytest.mark.slow
 def test_the_page_word_for_word(site: Website, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert [kind for kind, _ in blocks] == ["", "yaml", "", "", "", "", ""]
-    del blocks[5:]  # an overlay and another source, as examples
+    assert [kind for kind, _ in blocks] == ["", "yaml", "", "", "", "", "", ""]
+    del blocks[5:]  # an overlay and other sources, as examples
     folder, said = tmp_path, ""
     for kind, text in blocks:
         if kind == "yaml":
