@@ -13,6 +13,7 @@ import pytest
 
 from tests.sources.drupal.site import Drupal, Refusal
 from tests.sources.test_feed import Fresh, MemoryShelf
+from tidings.sources import cms
 from tidings.sources.base import Fetched, SourceContext
 from tidings.sources.drupal import DrupalSource, Settings
 from tidings.testing.source_contract import SourceCase, SourceContract
@@ -391,6 +392,26 @@ def test_what_a_listing_hides_but_the_site_shows_stays(site: Drupal, monkeypatch
     fetch(source, NOW + 8 * HOUR)
     assert titles(source) == ["Another", "Hidden from listings"]
     assert any(path.endswith(hidden) for path, _ in site.asked)
+
+
+def test_what_one_look_misses_is_told_at_once_so_that_a_mass_of_it_is_seen(
+    site: Drupal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cms, "CHECKED", 4)
+    nodes = [site.node(f"Story {number:02}") for number in range(30)]
+    source = source_of(site, newsroom=("en",))
+    fetch(source)
+    site.denied.update(nodes[:10])
+    found, hidden = site._found, sorted(nodes[10:])[0]
+    monkeypatch.setattr(site, "_found", lambda kind, asked: [one for one in found(kind, asked) if one != hidden])
+    at = NOW + 7 * HOUR
+    counts = []
+    for quarter in range(9):
+        fetch(source, at + quarter * HOUR / 4)
+        counts.append(len(titles(source)))
+    # Four at a time they are asked for, from an hour after the look; one of the eleven answers.
+    assert counts == [30] * 6 + [20] * 3
+    assert sum(path.count("/") > 4 for path, _ in site.asked) == 11
 
 
 def test_an_outage_loses_nothing(site: Drupal) -> None:

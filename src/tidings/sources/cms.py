@@ -146,7 +146,7 @@ class CmsSource(WebSource, ABC):
         """What changed, what was overlooked, and what is gone."""
         self._deadline, self._bytes = time.monotonic() + MAX_SECONDS, 0
         self.look()
-        kept: dict[str, Any] = {name: state[name] for name in ("look", "reread", "missing") if name in state}
+        kept: dict[str, Any] = {name: state[name] for name in ("look", "reread", "missing", "refused") if name in state}
         collections = self.collections(state, kept)
         before: Mapping[str, Any] = state.get("collections", {})
         looking = "begun" in state and (self._is_due(state, "look") or "failures" in state)
@@ -239,7 +239,10 @@ class CmsSource(WebSource, ABC):
     def _gone(
         self, collections: Sequence[Collection], there: Some[str], kept: dict[str, Any], *, looking: bool
     ) -> list[str]:
-        """Refs of what the site has no longer. More than `CHECKED` are believed if all that were asked for are gone."""
+        """Refs of what the site has no longer: all that one look missed, once each was asked for.
+
+        Told bit by bit, what vanishes in mass would never seem to do so (`pipeline/changes`).
+        """
         missing: dict[str, str] = dict(kept.get("missing", {}))
         mine: dict[str, tuple[Collection, str]] = {}
         for ref, entry in self.entries.items():
@@ -252,12 +255,18 @@ class CmsSource(WebSource, ABC):
                 elif looking:
                     missing.setdefault(ref, self.asked_at.isoformat())
                 mine[ref] = keys[-1]
-        due = [
-            ref for ref, at in missing.items() if ref in mine and self.asked_at - datetime.fromisoformat(at) >= APART
-        ]
-        standing = [ref for ref in due[:CHECKED] if mine[ref][0].stands(mine[ref][1])]
-        gone = [ref for ref in (due if not standing else due[:CHECKED]) if ref not in standing]
-        kept["missing"] = {ref: at for ref, at in missing.items() if ref in mine and ref not in gone + standing}
+        missing = {ref: at for ref, at in missing.items() if ref in mine}
+        eldest = min(missing.values(), default=self.asked_at.isoformat())
+        due = [ref for ref, at in missing.items() if at == eldest]
+        if self.asked_at - datetime.fromisoformat(eldest) < APART:
+            due = []
+        refused = [ref for ref in kept.pop("refused", ()) if ref in due]
+        asked = [ref for ref in due if ref not in refused][:CHECKED]
+        standing = [ref for ref in asked if mine[ref][0].stands(mine[ref][1])]
+        gone = [*refused, *(ref for ref in asked if ref not in standing)]
+        if len(gone) + len(standing) < len(due):
+            kept["refused"], gone = gone, []
+        kept["missing"] = {ref: at for ref, at in missing.items() if ref not in gone + standing}
         if gone:
             # If they come back, they are to be missed no longer than needed.
             kept["look"] = (self.asked_at + APART).isoformat()
