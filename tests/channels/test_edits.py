@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.channels.registry import SAMPLES, TOKEN, answer_of, room, served
-from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown
+from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, KnowsAddresses
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.channel_contract import sample_item, sample_post
 from tidings.testing.http_sink import HttpSink, Received, Step
@@ -223,6 +223,47 @@ def test_an_account_that_cannot_be_read_leaves_the_doubt(plan: list[Step], words
 
 
 # -- every channel that can -------------------------------------------------------------------------------------------
+
+
+_KEY, _CID = "3lbkq7xt3x22a", "bafyreihd6fgr5kobx7jbpzrt6yzvp3glb44vvjbf7rzhh5yawhtdvmnxqm"
+_MINE = f"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/app.bsky.feed.post/{_KEY} {_CID}"
+_ROOM, _EVENT = "!QtykxKocfZaZOUrTwp:example.org", "$3y9GZXcW1Xl5vRmXyGAxTaFqUBLbWXbBmzNBJ2rVFkQ"
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "receipt"),
+    [
+        ("mastodon", "{server}/@steppe/103", "103"),
+        ("mastodon", "{server}/users/steppe/statuses/103/", "103"),
+        ("mastodon", "https://elsewhere.example/@steppe/103", ""),
+        ("mastodon", "{server}/@steppe/", ""),
+        ("bluesky", f"https://bsky.app/profile/steppe.example.org/post/{_KEY}", _MINE),
+        ("bluesky", f"https://bsky.app/profile/did:plc:ewvi7nxzyoun6zhxrhs64oiz/post/{_KEY}", _MINE),
+        ("bluesky", f"https://bsky.app/profile/another.example.org/post/{_KEY}", ""),
+        ("bluesky", "https://bsky.app/profile/steppe.example.org", ""),
+        ("matrix", f"https://matrix.to/#/{_ROOM}/{_EVENT}", _EVENT),
+        ("matrix", f"https://matrix.to/#/{_ROOM}/%243y9GZXcW1Xl5vRmXyGAxTaFqUBLbWXbBmzNBJ2rVFkQ?via=b.org", _EVENT),
+        ("matrix", f"https://matrix.to/#/!another:example.org/{_EVENT}", ""),
+        ("telegram", "https://t.me/steppe_news/17?single", "17"),
+        ("telegram", "https://t.me/another/17", ""),
+        ("x", "https://x.com/steppe/status/1845", "1845"),
+        ("x", "https://twitter.com/i/web/status/1845?s=20", "1845"),
+        ("x", "https://example.org/x.com/steppe/status/1845", ""),
+    ],
+)
+def test_an_address_that_a_person_found_leads_to_the_post(kind: str, url: str, receipt: str) -> None:
+    def answer(received: Received) -> Step:
+        if kind == "matrix":
+            return Step(404)
+        if received.path.endswith("createSession"):
+            return _json(200, {"did": "did:plc:ewvi7nxzyoun6zhxrhs64oiz", "accessJwt": "a.jwt.of-ours"})
+        assert received.path.endswith(f"collection=app.bsky.feed.post&rkey={_KEY}")
+        return _json(200, {"uri": _MINE.partition(" ")[0], "cid": _CID, "value": {}})
+
+    with HttpSink(answer=answer) as sink:
+        channel = room(kind, sink.url)
+        assert isinstance(channel, KnowsAddresses)
+        assert channel.receipt_at(url.format(server=sink.url.partition("/hook/")[0])) == receipt
 
 
 @pytest.mark.parametrize("receipt", ["", "../../x", "1/../2", "1?x=y", "rehearsed!", "1\r\nX: y"])

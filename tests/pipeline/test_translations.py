@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
 from tests.pipeline.network import Network, open_social
+from tidings.model.errors import RefusedError
+from tidings.pipeline.settle import settle
 from tidings.runtime.check import check_newsroom
 from tidings.runtime.planning import plan
-from tidings.store import ledger
 
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where the database makes no difference."""
@@ -142,15 +144,30 @@ def test_where_the_first_post_is_refused_none_answers_it(threads: Desk, network:
     assert threads.editions() == ["daily/1 done"]
 
 
-@ONE
-def test_a_person_who_finds_the_first_post_without_an_id_ends_the_thread(threads: Desk, network: Network) -> None:
+@pytest.mark.parametrize("found", [True, False])
+def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
+    threads: Desk, network: Network, found: bool
+) -> None:
     network.lose = 1
     told(threads, "one", "en", "ru")
     threads.tick(MONDAY)
-    with threads.runtime.store.write() as connection:
-        ledger.resolve(connection, threads.entries_of("social")[0].id, "accepted", threads.now)
-    threads.tick(MONDAY + HOUR)
-    assert [state for state, _ in states(threads)] == ["accepted", "skipped"] and len(network.statuses) == 1
+    first = threads.entries_of("social")[0].id
+    server = str(threads.runtime.newsroom.channels["social"].server)  # type: ignore[attr-defined]
+    settled = partial(settle, threads.runtime.store, threads.runtime.channels, first, "accepted", threads.now)
+    with pytest.raises(RefusedError, match=f"give the address of the post: tidings resolve {first} --accepted URL"):
+        settled()
+    with pytest.raises(RefusedError, match=r"https://elsewhere.example/1 leads to no post of channel 'social'"):
+        settled(url="https://elsewhere.example/1")
+    assert states(threads)[0][0] == "in_doubt"
+    if found:
+        settled(url=f"{server}@news/1")
+        threads.tick(MONDAY + HOUR)
+        assert network.threads == {"1": ["ru", "en"]}
+    else:
+        settled(alone=True)
+        threads.tick(MONDAY + HOUR)
+        assert network.threads == {"1": ["ru"]}
+        assert [state for state, _ in states(threads)] == ["accepted", "skipped"]
 
 
 @ONE

@@ -180,6 +180,15 @@ class CanFind(Protocol):
         its receipt, NOT_STARTED where it is certainly not there, UNKNOWN where that cannot be told."""
 
 
+@runtime_checkable
+class KnowsAddresses(Protocol):
+    """A channel that can tell a post of its own by its address, which a person found in a browser."""
+
+    def receipt_at(self, url: str) -> str:
+        """The receipt of the post that stands there, as `send` gives it; empty where the address does not lead to it.
+        May ask the service."""
+
+
 class Hub(Protocol):
     """What is told of changed feeds; no post goes there (`ChannelSettings.POSTS` False)."""
 

@@ -142,8 +142,7 @@ class BlueskyChannel:
         if place is None:
             return Outcome(Verdict.REJECTED, reason="there is no address of a post of ours")
         key = place[3]
-        query = f"repo={quote(place[2])}&collection={_POST}&rkey={quote(key)}"
-        found = self._ask("GET", f"com.atproto.repo.getRecord?{query}", None)
+        found = self._record(quote(place[2]), key)
         if isinstance(found, Outcome):
             return not_yet(found)
         value = said(found).get("value")
@@ -166,6 +165,18 @@ class BlueskyChannel:
         if answer.status != 200:
             return self._refused(answer)
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
+
+    def receipt_at(self, url: str) -> str:
+        """Of /profile/NAME/post/KEY: the record of that key, if it is ours."""
+        found = re.fullmatch(r"https://bsky\.app/profile/([^/?#]+)/post/([A-Za-z0-9._:~-]{1,512})", url)
+        record = self._record(quote(self._settings.handle), found[2]) if found else None
+        if found is None or not isinstance(record, Answer) or found[1] not in (self._settings.handle, self._known.did):
+            return ""
+        receipt = f"{said(record).get('uri')} {said(record).get('cid')}"
+        return receipt if _RECEIPT.fullmatch(receipt) else ""
+
+    def _record(self, repo: str, key: str) -> Answer | Outcome:
+        return self._ask("GET", f"com.atproto.repo.getRecord?repo={repo}&collection={_POST}&rkey={quote(key)}", None)
 
     def _put(self, body: bytes, attempt: Attempt, key: str, more: dict[str, Any]) -> Outcome:
         given = json.loads(body)

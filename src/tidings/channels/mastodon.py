@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 from pydantic import Field, SecretStr
 
@@ -147,6 +148,12 @@ class MastodonChannel:
         status = json.loads(body)["status"]
         api = f"{self._settings.server}api/v1/"
         return look_for(self._session, api, self._headers(), status, attempt.at, attempt.reply_to)
+
+    def receipt_at(self, url: str) -> str:
+        """The end of its path: /@name/ID, /users/name/statuses/ID, or /notice/ID of other servers."""
+        here = urljoin(self._settings.server, "/")
+        last = url.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return last if url.startswith(here) and _RECEIPT.fullmatch(last) else ""
 
     def _media(self) -> Media:
         return Media(self._session, self._settings.server, self._headers())

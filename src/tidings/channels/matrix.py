@@ -8,7 +8,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -136,6 +136,13 @@ class MatrixChannel:
                 return _not_there()
             start = f"&from={quote(page['end'])}"
         return Outcome(Verdict.UNKNOWN, reason="too much was posted since to find it")
+
+    def receipt_at(self, url: str) -> str:
+        """Of a permalink, which names the room and the event (spec.matrix.org, Appendices, matrix.to navigation)."""
+        room, _, event = url.removeprefix("https://matrix.to/#/").partition("?")[0].rpartition("/")
+        there, event = unquote(room), unquote(event)
+        here = url != there and there in (self._settings.room, self._found())
+        return event if here and _EVENT.fullmatch(event) else ""
 
     def _put(self, content: dict[str, Any], attempt: Attempt, receipt: str) -> Outcome:
         """Send an event. `receipt` is that of the one that it replaces: edits go by the first event for ever."""

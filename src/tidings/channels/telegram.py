@@ -116,6 +116,13 @@ class TelegramChannel:
         message = {"chat_id": self._settings.chat, "message_id": int(receipt)}
         return self._changed("deleteMessage", message, receipt, "message to delete not found")
 
+    def receipt_at(self, url: str) -> str:
+        """Of t.me/NAME/NUMBER, or t.me/c/CHAT/NUMBER where the chat has no name (core.telegram.org/api/links)."""
+        chat = self._settings.chat
+        place = chat[1:] if chat.startswith("@") else f"c/{chat.removeprefix('-100')}"
+        found = re.fullmatch(r"https://t\.me/(.+)/([0-9]{1,18})(?:\?.*)?", url)
+        return found[2] if found and found[1].lower() == place.lower() else ""
+
     def _changed(self, method: str, message: dict[str, Any], receipt: str, already: str) -> Outcome:
         """ACCEPTED, too, where it says that it is so `already`."""
         answer = self._call(method, message, also=(400,))

@@ -119,6 +119,11 @@ class XChannel:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without a word of success")
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
 
+    def receipt_at(self, url: str) -> str:
+        """Of /NAME/status/ID, by either name of the network."""
+        found = re.fullmatch(r"https://(?:www\.|mobile\.)?(?:x|twitter)\.com/.+/status/([0-9]{1,25})(?:[/?#].*)?", url)
+        return found[1] if found else ""
+
     def _ask(self, method: str, path: str, body: bytes | None, attempt: Attempt) -> Answer | Outcome:
         url = f"{self._settings.server}{path}"
         seconds = int(attempt.at.timestamp())

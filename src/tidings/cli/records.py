@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 import json as jsonlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tidings.cli.app import Json, app, console, opened, print_json, read_moment, show
 from tidings.cli.report_status import report_status
 from tidings.model.errors import RefusedError
+from tidings.pipeline.settle import settle
 from tidings.runtime.explain import explain
 from tidings.runtime.status import status
 from tidings.store import editions, ledger, restored
@@ -72,6 +73,9 @@ def resolve(
     url: Annotated[str, typer.Argument(metavar="[URL]", help="With --accepted: where the post is.")] = "",
     resend: Annotated[bool, typer.Option("--resend", help="It did not arrive: send it again.")] = False,
     cancel: Annotated[bool, typer.Option("--cancel", help="Let it be.")] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="With --accepted: the further posts of its thread do not follow.")
+    ] = False,
 ) -> None:
     """Settle a delivery that is in doubt; or, with --accepted, an edition that had gone out before a restore."""
     if sum((accepted, resend, cancel)) != 1:
@@ -81,9 +85,9 @@ def resolve(
         return
     if not (delivery.isascii() and delivery.isdigit() and 0 < int(delivery[:17]) <= _MOST):
         raise RefusedError(f"{delivery!r} is no delivery; `tidings ledger --state in_doubt` gives their numbers")
-    with opened() as runtime, runtime.store.write() as connection:
-        how = "accepted" if accepted else "resend" if resend else "cancel"
-        ledger.resolve(connection, int(delivery), how, runtime.now(), url=url)  # type: ignore[arg-type]
+    how: Literal["accepted", "resend", "cancel"] = "accepted" if accepted else "resend" if resend else "cancel"
+    with opened() as runtime:
+        settle(runtime.store, runtime.channels, int(delivery), how, runtime.now(), url=url, alone=alone)
     then = "it goes with the next `tidings tick`, or at once if `tidings run` runs" if resend else "settled"
     console.print(f"Delivery {delivery}: {then}.")
 

@@ -341,6 +341,7 @@ def resolve(
     now: datetime,
     *,
     url: str = "",
+    receipt: str = "",
 ) -> None:
     """What a person says of a delivery in doubt.
 
@@ -355,8 +356,7 @@ def resolve(
     values: dict[str, Any] = {"at": now, "next_at": None, "not_before": None}
     if how == "accepted":
         values |= {"state": DeliveryState.ACCEPTED, "reason": "a person found that it arrived"}
-        if url:
-            values["via"] = url
+        values |= {name: said for name, said in (("via", url), ("receipt", receipt)) if said}
     elif how == "cancel":
         values |= {"state": DeliveryState.CANCELLED, "reason": "a person dropped it"}
     else:

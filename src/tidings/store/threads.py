@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, func, select, update
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
@@ -30,19 +30,35 @@ def answered(connection: Connection, delivery: Delivery) -> str:
     return connection.execute(query).scalar_one_or_none() or ""
 
 
+def answers_of(connection: Connection, delivery: int) -> tuple[str, int]:
+    """The channel of a delivery, and how many posts wait to answer it."""
+    reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
+    query = (
+        select(first.c.channel, func.count(reply.c.id))
+        .outerjoin_from(first, reply, and_(first.c.part == 0, _waits(reply), *_same_thread(reply, first)))
+        .where(first.c.id == delivery)
+        .group_by(first.c.channel)
+    )
+    row = connection.execute(query).one_or_none()
+    return (row[0], row[1]) if row else ("", 0)
+
+
+def _same_thread(reply: FromClause, first: FromClause) -> Iterator[ColumnElement[bool]]:
+    return (reply.c[name] == first.c[name] for name in ("mailing", "target", "story", "purpose"))
+
+
+def _waits(reply: FromClause) -> ColumnElement[bool]:
+    d = reply.c
+    return and_(d.state == DeliveryState.DEFERRED, d.next_at.is_(None), d.channel != "", d.part > 0)
+
+
 def to_follow(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
     """Answers of which it is decided what becomes of them, with the new values of their rows."""
     reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
-    same = (reply.c[name] == first.c[name] for name in ("mailing", "target", "story", "purpose"))
     query = (
         select(reply.c.id, first.c.state, first.c.receipt, first.c.reason)
-        .join_from(reply, first, and_(first.c.part == 0, *same))
-        .where(
-            reply.c.state == DeliveryState.DEFERRED,
-            reply.c.next_at.is_(None),
-            reply.c.channel != "",
-            reply.c.part > 0,
-        )
+        .join_from(reply, first, and_(first.c.part == 0, *_same_thread(reply, first)))
+        .where(_waits(reply))
         .order_by(reply.c.id)
     )
     return [(row.id, values) for row in connection.execute(query).all() for values in _fate(*row[1:])]

@@ -11,7 +11,17 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, Idempotency, Post, PostItem
+from tidings.channels.base import (
+    Attempt,
+    CanEdit,
+    CanFind,
+    CanTakeDown,
+    Channel,
+    Idempotency,
+    KnowsAddresses,
+    Post,
+    PostItem,
+)
 from tidings.model.delivery import Verdict
 from tidings.testing.http_sink import HttpSink, Received, Step
 
@@ -206,6 +216,13 @@ class ChannelContract:
                 if isinstance(channel, CanTakeDown):
                     assert channel.take_down(receipt, self._attempt()).verdict is Verdict.REJECTED
         assert not sink.received
+
+    def test_an_address_of_something_else_leads_to_no_post(self) -> None:
+        with HttpSink([Step(404)]) as sink:
+            channel = self.make(sink.url)
+            if isinstance(channel, KnowsAddresses):
+                for url in ("", "x", "https://example.org/1", "http://[::1/1", "https://example.org/%00/$1"):
+                    assert channel.receipt_at(url) == ""
 
     def test_an_account_that_cannot_be_read_leaves_the_doubt(self) -> None:
         for plan in ([Step(500)], [Step(reset="after")], [Step(200, b"<html>")]):
