@@ -148,6 +148,26 @@ def test_nothing_names_an_erased_person(desk: Desk) -> None:
         assert subscribers.add(connection, ADDRESS.lower(), "digest", **chosen) == "suppressed"
 
 
+@pytest.mark.parametrize("said", ["250 OK <{}> queued", "550 5.1.1 <{}>: no such user", "450 4.2.1 <{}>: later"])
+def test_what_a_relay_says_of_who_was_erased_meanwhile_names_nobody(desk: Desk, said: str) -> None:
+    async def answer(server: Any, session: Any, envelope: Any) -> str:
+        with desk.runtime.store.write() as connection:
+            assert erase_address(connection, ADDRESS, now=desk.now)
+        return said.format(ADDRESS)
+
+    chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "confirmed": True, "now": desk.now}
+    with desk.runtime.store.write() as connection:
+        subscribers.add(connection, ADDRESS, "digest", **chosen)
+    desk.world.mails.handle_DATA = answer  # type: ignore[method-assign]
+    desk.item("one")
+    desk.tick(MONDAY)
+    [only] = desk.entries()
+    assert only.state == {"2": "accepted", "5": "rejected", "4": "deferred"}[said[0]]
+    assert said[0] == "2" or said.partition(" <")[0] in only.reason
+    wipe_log(desk.runtime.store)
+    assert traces(desk) == []
+
+
 def test_no_table_that_holds_an_address_is_forgotten() -> None:
     """A new one with a column of another name would slip through: name it here once `erase` knows it."""
     columns = {f"{table.name}.{column.name}" for table in t.metadata.sorted_tables for column in table.c}

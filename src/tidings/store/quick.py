@@ -18,16 +18,18 @@ from tidings.store.claims import BARRED
 from tidings.store.consent import VERSION
 from tidings.store.engine import BUSY_TIMEOUT
 from tidings.store.schema import EPOCH
+from tidings.store.settling import OF_NOBODY
 
 Taken = tuple[int, int, str, str]
 """What the other side took: delivery, fence, receipt, via."""
 _MICROSECOND = timedelta(microseconds=1)
-_ACCEPT = """
+_ACCEPT = f"""
     UPDATE deliveries SET
-        state = 'accepted', reason = '', attempts = attempts + 1, receipt = ?3, via = ?4,
+        state = 'accepted', reason = '', attempts = attempts + 1, via = ?4,
+        receipt = CASE WHEN {OF_NOBODY} THEN '' ELSE ?3 END,
         owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = ?6
     WHERE id = ?1 AND fence = ?2 AND owner = ?5 AND coalesce(state, '') = 'handed'
-"""
+"""  # noqa: S608
 _PAUSES = "SELECT 1 FROM pauses WHERE ended IS NULL LIMIT 1"
 _MAILINGS = f"""
     SELECT m.id, m.schedule, m.edition FROM mailings AS m LEFT JOIN editions AS e ON e.id = m.edition

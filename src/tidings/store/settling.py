@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, bindparam, text, update
+from sqlalchemy import Connection, TextClause, bindparam, case, text, update
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
 from tidings.store.engine import rows_of
+
+OF_NOBODY = "(deliveries.address_hash = '' AND deliveries.channel = '')"
+"""A mail whose reader was erased since it went out: what the relay says may name them, and nothing would clear it."""
+_ADDRESS = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
+
+
+def without_addresses(said: str) -> str:
+    """What a mail server said, fit to outlive the erasure of a person."""
+    return _ADDRESS.sub("[address]", said)
 
 
 @lru_cache
@@ -20,7 +30,8 @@ def accept_statement(dialect: str) -> TextClause:
     """Takes `rows` of (delivery, fence, receipt, via), `owner` and `now`; gives the ids that it changed."""
     return text(f"""
         UPDATE deliveries SET
-            state = 'accepted', reason = '', attempts = attempts + 1, receipt = given.receipt, via = given.via,
+            state = 'accepted', reason = '', attempts = attempts + 1, via = given.via,
+            receipt = CASE WHEN {OF_NOBODY} THEN '' ELSE given.receipt END,
             owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
         FROM ({rows_of(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence
@@ -61,11 +72,18 @@ def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery,
                 d.c.fence == delivery.fence,
                 d.c.state.in_((DeliveryState.LEASED, DeliveryState.HANDED)),
             )
-            .values(owner="", lease_until=None, **values)
+            .values(owner="", lease_until=None, **{**values, **_told(values)})
         )
         if done.rowcount != 1:
             void.append(delivery)
     return void
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The reason again, if somebody may be named in it who was erased since."""
+    said = values.get("reason", "")
+    clean = without_addresses(said)
+    return {} if clean == said else {"reason": case((text(OF_NOBODY), clean), else_=said)}
 
 
 def give_back(delivery: Delivery) -> dict[str, Any]:

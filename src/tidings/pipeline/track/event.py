@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,8 +9,8 @@ from sqlalchemy import Connection
 
 from tidings.store import returns
 from tidings.store.returns import Whom
+from tidings.store.settling import without_addresses
 
-_ADDRESS = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
 _LONGEST = 300
 
 
@@ -39,7 +38,7 @@ class Event:
     @property
     def words(self) -> str:
         """`text` on one line and without addresses: it outlives the erasure of a person."""
-        text = _ADDRESS.sub("[address]", self.text[:4000])
+        text = without_addresses(self.text[:4000])
         return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_LONGEST]
 
     @property
