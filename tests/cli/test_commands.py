@@ -375,6 +375,31 @@ def test_subscribers_in_and_out(world: World, run: Run, tmp_path: Path) -> None:
     assert run("subscribers", "import", str(tmp_path / "head.csv"), "--list", "digest").code == 1
 
 
+def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(world: World, run: Run) -> None:
+    world.write("schedules/daily.yaml", DAILY)
+    run("subscribers", "add", "ada@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
+    run("tick", "--now", NOW).ok()
+    world.write("content/one.en.md", item("One"))
+
+    async def refuse(*_: object) -> str:
+        return "550 5.1.1 no such user"
+
+    world.mails.handle_DATA, takes = refuse, world.mails.handle_DATA  # type: ignore[method-assign]
+    assert run("tick", "--now", SLOT).code == 3
+    run("tick", "--now", "2026-03-02T10:00").ok()
+    world.mails.handle_DATA = takes  # type: ignore[method-assign]
+    assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
+    assert run("subscribers", "add", "ada@example.org", "--list", "digest").code == 2
+    lift = ("subscribers", "set", "ada@example.org", "--lift", "she rang us")
+    assert run(*lift, "--language", "ru").code == 2
+    assert "on digest again" in run(*lift).ok().out
+    assert re.search(r"lifted  she rang us \(.+, command line\)", run("subscribers", "show", "ada@example.org").out)
+    assert "nothing stops mail" in run(*lift).err
+    world.write("content/two.en.md", item("Two"))
+    run("tick", "--now", "2026-03-03T09:00").ok()
+    assert [mail.recipient for mail in world.mails.caught] == ["ada@example.org"]
+
+
 # -- init, build, sweep, schema ---------------------------------------------------------------------------------------
 
 

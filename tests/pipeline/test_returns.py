@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, rows
 from tests.pipeline.newsroom import make_newsroom
+from tidings.model.errors import RefusedError
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.mail import left_of_id
 from tidings.pipeline.track import inbound, refused
@@ -120,6 +121,54 @@ def test_an_import_does_not_bring_back_and_erasure_leaves_the_hash_alone(store: 
         assert again == "suppressed"
         [row] = connection.execute(select(t.returns)).all()
         assert (row.address_hash, row.text, row.kind) == ("", "", "hard")
+
+
+def _lift(store: Store, list_name: str = "") -> list[str]:
+    with store.write() as connection:
+        return returns.lift(connection, consent.address_hash(ADA), list_name, "she rang (op)", NOW + DAY)
+
+
+def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) -> None:
+    with store.write() as connection:
+        subscribers.unsubscribe(connection, ada, "press", source="link", now=NOW)
+    _hear(store, "postfix-unknown", _path(1))
+    assert _lists(store) == {"digest": "unsubscribed", "press": "unsubscribed"}
+    assert _lift(store) == ["digest"]
+    # Who left a list by themselves stays away from it.
+    assert _lists(store) == {"digest": "confirmed", "press": "unsubscribed"}
+    assert _suppressed(store) == {"press": "unsubscribed"}
+    with store.read() as connection:
+        assert subscribers.consents_of(connection, ADA)[-1][1:] == ("", "lifted", "she rang (op)")
+        assert next(reader.mark for reader in subscribers.readers(connection, "digest", None)) == 1
+    # The same report, once more, is no news; and nothing is left to lift.
+    assert _hear(store, "postfix-unknown", _path(1)) == Heard("known")
+    with pytest.raises(RefusedError, match="list press: they left by themselves"):
+        _lift(store)
+    with pytest.raises(RefusedError, match="nothing stops mail"):
+        _lift(store, "digest")
+
+
+@ONE
+@pytest.mark.parametrize("complained", [True, False])
+def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained: bool) -> None:
+    with store.write() as connection:
+        whom = returns.Whom(consent.address_hash(ADA), "digest", ada)
+        returns.stop(connection, whom, "digest", "hard", "lmtp", NOW)
+    # They may complain of an earlier mail, or leave by its link, once the mailbox was said not to be there.
+    if complained:
+        _hear(store, "arf-yahoo", _path(1))
+        refusal = "list digest: they complained"
+    else:
+        with store.write() as connection:
+            subscribers.unsubscribe(connection, ada, "digest", source="link", now=NOW)
+        refusal = "list digest: they left by themselves"
+    with pytest.raises(RefusedError, match=refusal):
+        _lift(store)
+    assert _lists(store)["digest"] == "unsubscribed"
+    with store.write() as connection:
+        subscribers.erase(connection, ada, now=NOW)
+    with pytest.raises(RefusedError, match="every list: they were erased"):
+        _lift(store)
 
 
 def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> None:

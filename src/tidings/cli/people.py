@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.roll import Person, checked
-from tidings.store import consent, subscribers
+from tidings.store import consent, returns, subscribers
 from tidings.store.erasure import erase_address, is_known, wipe_log
 from tidings.store.person import everything_of
 
@@ -91,8 +92,17 @@ def set_command(
     name: Annotated[str | None, typer.Option("--name", help="How to greet them.")] = None,
     topics: Annotated[str | None, typer.Option("--topics", metavar="A;B", help="Topics; empty means all.")] = None,
     frequency: Frequency = "",
+    lift: Annotated[
+        str,
+        typer.Option("--lift", metavar="WHY", help="A hard bounce was wrong: mail them again; say how you know."),
+    ] = "",
 ) -> None:
     """Change what a person chose. It neither repeats nor skips a story."""
+    if lift:
+        if language or frequency or name is not None or topics is not None:
+            raise RefusedError("--lift goes with --list alone")
+        _lift(address, list_name, lift)
+        return
     with opened() as runtime:
         with runtime.store.write() as connection:
             subscriber = _known(subscribers.find(connection, address), address)
@@ -111,6 +121,15 @@ def set_command(
                 frequency=frequency or None,
             )
         console.print(f"{address} is changed.", markup=False)
+
+
+def _lift(address: str, list_name: str, why: str) -> None:
+    with opened() as runtime, runtime.store.write() as connection:
+        name = known_list(runtime, list_name) if list_name else ""
+        source = f"{why} ({getpass.getuser()}, command line)"
+        back = returns.lift(connection, consent.address_hash(address), name, source, datetime.now(UTC))
+    on = f"is on {', '.join(back)} again" if back else "may be put on a list again, with `tidings subscribers add`"
+    console.print(f"{address} {on}.", markup=False)
 
 
 @group.command()

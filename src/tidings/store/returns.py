@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, exists, select, update
 
 from tidings.model.delivery import DeliveryState, Returned
+from tidings.model.errors import RefusedError
 from tidings.store import consent, subscribers
 from tidings.store import schema as t
+from tidings.store.editions import newest_edition
 from tidings.store.engine import insert_once
+from tidings.store.enrolment import BLOCKED
 
 _WEAKER = {
     Returned.SOFT: ("",),
@@ -154,6 +157,50 @@ def stop(connection: Connection, whom: Whom, list_name: str, reason: str, via: s
             consent.record(connection, whom.address_hash, name, "returned", f"{reason}, heard by {via}", now)
     # Last: senders lock the deliveries first, then the counter that this moves on.
     return consent.suppress(connection, whom.address_hash, list_name, reason, now)
+
+
+def lift(connection: Connection, digest: str, list_name: str, source: str, now: datetime) -> list[str]:
+    """A hard bounce, or a bar that came with an import, was wrong: the lists that write to the address again.
+
+    Of `list_name` and of what holds for every list, or of all (empty). Served from the next edition on, as who joins.
+    Raises RefusedError where they left, complained, bounced softly or were erased: that is not ours to take back.
+    """
+    consent.lock(connection, [digest])
+    since = consent.suppressions_of(connection, digest)
+    found = {name: reason for name, (reason, _) in since.items()}
+    r, s, p = t.returns.c, t.subscriptions.c, t.subscribers.c
+    # Of two reasons for one list the first stands, and the worse is what counts here.
+    complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == Returned.COMPLAINT)
+    for name, at in connection.execute(complaints).all():
+        if name in since and at >= since[name][1]:
+            found[name] = Returned.COMPLAINT
+    asked = {name: reason for name, reason in found.items() if not list_name or name in ("", list_name)}
+    wrong = [name for name, reason in asked.items() if reason in (Returned.HARD, BLOCKED)]
+    if not wrong:
+        raise RefusedError(_why_not(asked))
+    for name in wrong:
+        consent.lift(connection, digest, name)
+        consent.record(connection, digest, name, "lifted", source, now)
+    stays = found.keys() - set(wrong)
+    mine = (p.address_hash == digest) & (s.state == subscribers.UNSUBSCRIBED) & s.list.not_in(stays)
+    query = select(s.id, s.list, s.confirmed_at).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+    back = [row for row in connection.execute(query.where(mine)) if not list_name or row.list == list_name]
+    for row in back:
+        state = subscribers.CONFIRMED if row.confirmed_at else subscribers.PENDING
+        again = {"state": state, "left_at": None, "mark": newest_edition(connection)}
+        connection.execute(update(t.subscriptions).where(s.id == row.id).values(**again))
+    return sorted(row.list for row in back)
+
+
+def _why_not(stands: Mapping[str, str]) -> str:
+    words = {
+        subscribers.UNSUBSCRIBED: "they left by themselves, and come back on the subscribe page alone",
+        Returned.COMPLAINT: "they complained, and come back on the subscribe page alone",
+        Returned.SOFT: "their mailbox was full or away too often; they come back on the subscribe page",
+        "erased": "they were erased, and are not to be known here",
+    }
+    said = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in stands.items()]
+    return f"nothing is lifted. {'; '.join(said)}" if said else "nothing stops mail to this address"
 
 
 def refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[Refused]:
