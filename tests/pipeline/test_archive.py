@@ -146,6 +146,22 @@ def test_the_index_and_the_feed_name_every_edition(desk: Desk) -> None:
     assert len({entry.id for entry in feed.entries}) == 2
 
 
+def test_above_the_lists_stand_the_public_ones_by_name_in_the_sites_own_language(desk: Desk) -> None:
+    desk.configure("languages: [en, ru, kk]", "languages: [ar, en, ru, kk]")
+    desk.configure("digest: {name: Digest,", "digest: {name: {ar: الملخص, en: Digest},")
+    desk.configure("  press: {name: Press,", "  press: {name: Press, public: false,")
+    desk.tick(MONDAY)
+    text = page(desk, "index.html")
+    assert '<html lang="ar" dir="rtl">' in text
+    assert re.findall(r'<a href="/(archive/[^"]*)">([^<]+)</a>', text) == [("archive/digest/", "الملخص")]
+    with served(newsroom_app(desk.runtime)) as url:
+        assert httpx.get(f"{url}archive/").text == text
+        assert httpx.get(f"{url}archive").headers["location"] == "./archive/"
+        desk.configure("الملخص, en: Digest},", "الملخص, en: Digest}, public: false,")
+        desk.tick(MONDAY + HOUR)
+        assert httpx.get(f"{url}archive/").status_code == 404
+
+
 def test_twice_writes_nothing_and_an_edition_is_rendered_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.tick(MONDAY)
     runtime = desk.runtime
@@ -179,6 +195,11 @@ def test_stories_that_are_mails_of_their_own_have_pages_of_their_own(desk: Desk)
 def test_every_page_is_valid_html(desk: Desk) -> None:
     desk.tick(MONDAY)
     root = desk.runtime.newsroom.public / "archive" / "digest"
-    assert html_validate(root / "index.html", root / "ru" / "index.html", extends=("recommended",)) == []
+    assert (
+        html_validate(
+            root.parent / "index.html", root / "index.html", root / "ru" / "index.html", extends=("recommended",)
+        )
+        == []
+    )
     mails = [root / "1" / language / "index.html" for language in ("en", "ru")]
     assert html_validate(*mails, extends=("document", "a11y"), rules=MAIL_RULES) == []

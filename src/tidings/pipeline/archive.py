@@ -1,4 +1,5 @@
-"""The archive of public lists in public/: each sent edition in each language, an index and a feed for each list.
+"""The archive of public lists in public/: each sent edition in each language, an index and a feed for each list, and
+the lists themselves.
 
 An edition's page is written as its sending begins and stays as it is, but for what is withdrawn since.
 """
@@ -127,6 +128,8 @@ class _Archive:
     def wanted(self) -> Iterator[Wanted]:
         """Every file."""
         yield from self.mails()
+        if self._public:
+            yield Wanted(f"{ROOT}index.html", self._lists)
         for name in self._public:
             mine = [page for page in self._mails if page.row.list == name]
             spoken = list(dict.fromkeys([*self._newsroom.site.languages, *(page.row.language for page in mine)]))
@@ -164,6 +167,14 @@ class _Archive:
     def _title(self, name: str, language: str) -> str:
         title = self._newsroom.lists[name].name.get(language, self._newsroom.site.languages[0])
         return catalogue(language).gettext("Archive: %(list)s") % {"list": title}
+
+    def _lists(self) -> bytes:
+        """What stands above the lists: their names, in the site's own language alone."""
+        language = self._newsroom.site.languages[0]
+        names = [(name, self._newsroom.lists[name].name.get(language, language)) for name in self._public]
+        values = {"lists": [{"path": archive_path(name), "title": title} for name, title in names], "editions": []}
+        title = catalogue(language).gettext("All editions")
+        return self._pages.archive_page(self._frame(language, [language]), title, values, {language: ROOT})
 
     def _index(self, name: str, language: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> bytes:
         """Each edition once: in this language if there is such a mail, else in the first that there is."""

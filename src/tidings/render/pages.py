@@ -169,9 +169,11 @@ class Pages:
         return self._page("act.html.j2", frame, page)
 
     def archive_page(self, frame: Frame, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
-        """The sent editions of a list, or the mails of one; `paths` are those of the page in other languages."""
+        """The sent editions of a list, the mails of one, or `lists`; `paths` are the page's in other languages."""
         page = frame.page(frame.root_path, title, paths=paths, canonical=paths[frame.site.language])
-        return self._page("archive.html.j2", frame, page | {"feed": "", "up": "", "subscribe": ""} | values)
+        return self._page(
+            "archive.html.j2", frame, page | {"feed": "", "up": "", "subscribe": "", "lists": []} | values
+        )
 
     def root_page(self, frame: Frame, titles: Iterable[tuple[str, str]]) -> bytes:
         """The site's own address: a link for each `(language, title)`."""
