@@ -97,12 +97,25 @@ def test_a_headline_breaks_no_markup_and_calls_nobody() -> None:
     post = replace(
         sample_post(), items=(sample_item(title="[x](http://evil.example) @channel **b** <i>", summary="a"),)
     )
-    assert "](http://evil" not in room("mattermost").text(room("mattermost").prepare(post))
-    assert "@channel" not in room("mattermost").text(room("mattermost").prepare(post))
+    message = json.loads(room("mattermost").prepare(post))["text"]
+    assert "](http://evil" not in message
+    assert "@channel" not in message
     assert "&lt;i&gt;" in json.loads(room("telegram").prepare(post))["text"]
     assert json.loads(room("discord").prepare(post))["allowed_mentions"] == {"parse": []}
     card = json.loads(room("teams").prepare(post))["attachments"][0]["content"]
     assert "](http://evil" not in json.dumps(card)
+
+
+@pytest.mark.parametrize("kind", ["mattermost", "rocketchat", "discord", "slack", "teams"])
+def test_a_preview_reads_as_people_see_it(kind: str) -> None:
+    title, summary = "Su_keldi (1-9) #SDG6!", "A_b (c) <d> ~e~ > f \\ g"
+    link = "https://news.example.org/kk/a_b-(c)/"
+    own = sample_item(2, text=f"Own_words & more: {link}.", url=link)
+    post = replace(sample_post(), items=(sample_item(title=title, summary=summary), own))
+    text = room(kind).text(room(kind).prepare(post))
+    said = [line for line in text.splitlines() if line]
+    assert {"Weekly digest", title, sample_item().url, summary, f"Own_words & more: {link}."} <= set(said), text
+    assert "](" not in room(kind).text(room(kind).prepare(sample_post(40)))
 
 
 def test_a_picture_goes_only_with_its_alt_text() -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, said
+from tidings.channels.markdown import seen
 from tidings.channels.wording import Story, Wording, cut, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
@@ -59,9 +60,10 @@ class DiscordChannel:
     def text(self, body: bytes) -> str:
         """What people read."""
         message = json.loads(body)
-        parts = [message["content"]]
+        parts = [seen(message["content"])]
         for embed in message["embeds"]:
-            parts.append("\n".join(filter(None, [embed.get(key, "") for key in ("title", "description", "url")])))
+            words = [embed.get("title", ""), seen(embed.get("description", "")), embed.get("url", "")]
+            parts.append("\n".join(filter(None, words)))
         return "\n\n".join(filter(None, parts))
 
     def card(self, body: bytes) -> Card | None:

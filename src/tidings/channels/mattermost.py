@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.channels.http import hand_over
+from tidings.channels.markdown import seen
 from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
@@ -50,8 +51,8 @@ class MattermostChannel:
         return len(json.loads(body)["text"])
 
     def text(self, body: bytes) -> str:
-        """The Markdown."""
-        return str(json.loads(body)["text"])
+        """What people read, with the links written out."""
+        return seen(json.loads(body)["text"])
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 200 and the word for it."""

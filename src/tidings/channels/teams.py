@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over
+from tidings.channels.markdown import seen
 from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
@@ -53,7 +54,7 @@ class TeamsChannel:
 
     def text(self, body: bytes) -> str:
         """What people read, one block a paragraph."""
-        return "\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"]))
+        return seen("\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"])))
 
     def card(self, body: bytes) -> Card | None:
         """The picture; the words of an Adaptive Card are those of the post."""
