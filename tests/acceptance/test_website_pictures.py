@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -170,6 +170,25 @@ def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
     assert paper.media() == ["well.png"]
     push.withdraw(shelf, "1", "By mistake.", now + DAY)
     paper.live(now + DAY + 5 * MINUTE)
+    assert paper.media() == []
+    assert list((paper.world.root / ".pictures" / "cms").iterdir()) == []
+
+
+def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(paper: Paper) -> None:
+    store, now = paper.runtime.store, START + 5 * MINUTE
+    shelf = StoredShelf(store, "cms")
+    shown = Picture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
+    for number in range(4):
+        push.put(shelf, str(number), Article(title=f"Story {number}", html="<p>Text.</p>", images=(shown,)), now)
+    paper.live(now)
+    before = paper.public()
+    shelf.keep(shelf.version(), {}, [replace(entry, gone=True) for entry in shelf.entries()])
+    for minute in range(1, 4):
+        paper.live(now + minute * MINUTE)
+    assert paper.public() == before
+    assert len(list((paper.world.root / ".pictures" / "cms").iterdir())) == 1
+    tick(paper.runtime, now + 5 * MINUTE, accept=True)
+    paper.live(now + 6 * MINUTE)
     assert paper.media() == []
     assert list((paper.world.root / ".pictures" / "cms").iterdir()) == []
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from tidings.pipeline import notices
 from tidings.sources.base import Fetched, Fetching, Illustrated, Source, SourceHealth
 from tidings.sources.pictures import forget_others
+from tidings.store import items
 from tidings.store.engine import Store
 from tidings.store.websub import load_subscriptions
 
@@ -42,6 +44,7 @@ def fetch(
 
 
 def fetch_pictures(
+    store: Store,
     root: Path,
     sources: Mapping[str, Source],
     *,
@@ -60,9 +63,19 @@ def fetch_pictures(
     some = [(name, one) for name, one in some if only is None or name in only]
     for count, (name, source) in enumerate(some):
         left = end - time.monotonic()
-        if left > 0 and (came := source.bring_pictures(now, left / (len(some) - count), force=force)):
+        standing = partial(_standing, store, name)
+        if left > 0 and (
+            came := source.bring_pictures(now, left / (len(some) - count), force=force, standing=standing)
+        ):
             done[name] = came
     return done
+
+
+def _standing(store: Store, source: str, refs: Collection[str]) -> Collection[str]:
+    if not refs:
+        return ()
+    with store.read() as connection:
+        return items.standing(connection, source, refs)
 
 
 def _tell(store: Store, name: str, brought: Fetched, health: SourceHealth, now: datetime) -> None:

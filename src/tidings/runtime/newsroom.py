@@ -211,7 +211,7 @@ class Runtime:
 
     def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
         """Bring pictures of websites here, for half a minute or so; how many came, by source."""
-        return fetch.fetch_pictures(self.root, self.sources, now=self.now(), only=only, force=force)
+        return fetch.fetch_pictures(self.store, self.root, self.sources, now=self.now(), only=only, force=force)
 
     def listen(self) -> int:
         """Ask the hubs that feeds name to tell of changes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -207,14 +207,26 @@ class HubNaming(Protocol):
         """Ask the hub to tell of changes at `callback`; what went wrong, or nothing."""
 
 
+Standing = Callable[[Collection[str]], Collection[str]]
+"""Of refs that a source has no longer, those whose items stand all the same: nobody has believed it yet."""
+
+
+def none_stands(refs: Collection[str]) -> Collection[str]:
+    """Where there is no store of items."""
+    return ()
+
+
 @runtime_checkable
 class Illustrated(Protocol):
     """A source whose items show pictures of a website, which are kept here."""
 
-    def bring_pictures(self, now: datetime, seconds: float, *, force: bool = False) -> int:
+    def bring_pictures(
+        self, now: datetime, seconds: float, *, force: bool = False, standing: Standing = none_stands
+    ) -> int:
         """Ask for pictures that are due, and begin none after so many seconds; how many came.
 
-        `force` tries again what could not be had. Never raises for what the other side does.
+        `force` tries again what could not be had. What items show that are `standing` stays. Never raises for what the
+        other side does.
 
         Not for two threads at once.
         """

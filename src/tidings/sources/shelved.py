@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from tidings.config.types import Bool, Language, Line, Name
 from tidings.model.problem import Problem
 from tidings.model.shelf import Entry
 from tidings.sources.article import Article, tell, undescribed
-from tidings.sources.base import Found, SourceContext, Sweep
+from tidings.sources.base import Found, SourceContext, Standing, Sweep, none_stands
 from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.identity import Marks, plain_link
 from tidings.sources.overlay import Overlay, Overlays
@@ -82,7 +82,7 @@ class ShelvedSource:
         self._told: dict[str, tuple[Entry, str | None, One]] = {}
         self._telling_now = threading.Lock()
         self._pictures = Pictures(context, allow_private=settings.allow_private)
-        self._shown: tuple[Mapping[str, Entry], Mapping[str, datetime]] = {}, {}
+        self._shown: tuple[Mapping[str, Entry], Collection[str], Mapping[str, datetime]] = {}, (), {}
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -108,13 +108,17 @@ class ShelvedSource:
         """Take up what changed on the shelf, also by another process."""
         return self._view.look()
 
-    def bring_pictures(self, now: datetime, seconds: float, *, force: bool = False) -> int:
-        """Ask for pictures of what stands on the shelf (`sources.base.Illustrated`)."""
+    def bring_pictures(
+        self, now: datetime, seconds: float, *, force: bool = False, standing: Standing = none_stands
+    ) -> int:
+        """Ask for pictures of what stands on the shelf, or in the newsroom (`sources.base.Illustrated`)."""
         with self._telling_now:
             entries = self.look()
-            if self._shown[0] is not entries:
-                self._shown = entries, _shown(self.tell(entries).found, entries)
-            wanted = self._shown[1]
+            held = standing([ref for ref, entry in entries.items() if entry.gone])
+            if self._shown[0] is not entries or self._shown[1] != held:
+                there = {**entries, **{ref: replace(entries[ref], gone=False) for ref in held}}
+                self._shown = entries, held, _shown(self.tell(there).found, entries)
+            wanted = self._shown[2]
         return self._pictures.bring(wanted, now, seconds, force=force, allowed=self.may_ask)
 
     def may_ask(self, url: str) -> bool:

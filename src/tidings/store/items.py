@@ -96,6 +96,13 @@ def load_items(
     return [_item(row) for row in connection.execute(query)]
 
 
+def standing(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
+    """Of these refs of a source those whose items are not gone."""
+    i = t.items.c
+    stand = connection.execute(select(i.ref).where(i.source == source, i.gone_at.is_(None))).scalars()
+    return frozenset(stand) & frozenset(refs)
+
+
 def load_story(connection: Connection, story: str) -> list[Item]:
     """The item and its translations, by language; gone ones are left out."""
     return sorted(load_items(connection, stories=[story]), key=lambda item: item.language)
