@@ -166,6 +166,12 @@ def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained
         _lift(store)
     assert _lists(store)["digest"] == "unsubscribed"
     with store.write() as connection:
+        # A provider says that they left: that is their word too, though the mailbox was said not to be there.
+        consent.suppress(connection, consent.address_hash(ADA), "", "hard", NOW)
+        consent.suppress(connection, consent.address_hash(ADA), "", "unsubscribed", NOW)
+    with pytest.raises(RefusedError, match="every list: they left by themselves"):
+        _lift(store)
+    with store.write() as connection:
         subscribers.erase(connection, ada, now=NOW)
     with pytest.raises(RefusedError, match="every list: they were erased"):
         _lift(store)

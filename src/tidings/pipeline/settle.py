@@ -32,11 +32,11 @@ def settle(
         with store.read() as connection:
             name, answers = threads.answers_of(connection, delivery)
         channel = channels.get(name)
-        knows = isinstance(channel, KnowsAddresses)
-        if url and isinstance(channel, KnowsAddresses):
-            receipt = channel.receipt_at(url)
+        knows = channel if isinstance(channel, KnowsAddresses) else None
+        if knows is not None and url:
+            receipt = knows.receipt_at(url)
         if answers and not receipt and not alone:
-            raise RefusedError(_unanswerable(delivery, name, answers, url if knows else "", knows=knows))
+            raise RefusedError(_unanswerable(delivery, name, answers, url, knows=knows is not None))
     with store.write() as connection:
         ledger.resolve(connection, delivery, how, now, url=url, receipt=receipt)
 

@@ -10,12 +10,15 @@ from datetime import datetime
 import idna
 from sqlalchemy import Connection, String, cast, insert, literal, or_, select, update
 
+from tidings.model.delivery import Returned
 from tidings.model.errors import InputError
 from tidings.store import schema as t
 from tidings.store.engine import insert_once, shut
 
 VERSION = "consent_version"
 """Name in `facts` of the counter that every suppression moves on."""
+UNSUBSCRIBED = "unsubscribed"
+"""The reason that is a person's own word: it stands in the place of what a server had said of their mailbox."""
 
 
 def normal_address(address: str) -> str:
@@ -82,7 +85,10 @@ def lock(connection: Connection, hashes: Iterable[str]) -> None:
 
 
 def suppress(connection: Connection, digest: str, list_name: str, reason: str, now: datetime) -> bool:
-    """Never mail this address again on `list_name` (empty: on no list). True if it is new; the first reason stays."""
+    """Never mail this address again on `list_name` (empty: on no list). True if it is new; the first reason stays.
+
+    But for `UNSUBSCRIBED`.
+    """
     return suppress_all(connection, [digest], list_name, reason, now) == 1
 
 
@@ -94,6 +100,10 @@ def suppress_all(connection: Connection, hashes: Iterable[str], list_name: str, 
     for digest in wanted:
         row = insert_once(connection, t.suppressions).values(hash=digest, list=list_name, reason=reason, at=now)
         added += connection.execute(row).rowcount
+    s = t.suppressions.c
+    if reason == UNSUBSCRIBED:
+        of_servers = s.hash.in_(wanted) & (s.list == list_name) & s.reason.in_((Returned.HARD, Returned.SOFT))
+        connection.execute(update(t.suppressions).where(of_servers).values(reason=reason))
     if wanted:
         connection.execute(
             update(t.addresses).where(t.addresses.c.hash.in_(wanted)).values(version=t.addresses.c.version + 1)

@@ -194,9 +194,9 @@ def lift(connection: Connection, digest: str, list_name: str, source: str, now: 
 
 def _why_not(stands: Mapping[str, str]) -> str:
     words = {
-        subscribers.UNSUBSCRIBED: "they left by themselves, and come back on the subscribe page alone",
-        Returned.COMPLAINT: "they complained, and come back on the subscribe page alone",
-        Returned.SOFT: "their mailbox was full or away too often; they come back on the subscribe page",
+        subscribers.UNSUBSCRIBED: "they left by themselves, and come back by their own word alone",
+        Returned.COMPLAINT: "they complained, and come back by their own word alone",
+        Returned.SOFT: "their mailbox was full or away too often; they come back by their own word alone",
         "erased": "they were erased, and are not to be known here",
     }
     said = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in stands.items()]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
-from tidings.model.delivery import DeliveryState, Returned
+from tidings.model.delivery import DeliveryState
 from tidings.store import consent
 from tidings.store import schema as t
 from tidings.store.editions import newest_edition
@@ -18,7 +18,7 @@ from tidings.store.history import HAS_IT
 
 CONFIRMED = "confirmed"
 PENDING = "pending"
-UNSUBSCRIBED = "unsubscribed"
+UNSUBSCRIBED = consent.UNSUBSCRIBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +213,6 @@ def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, sour
     if digest is None:
         return False
     consent.suppress(connection, digest, list_name, UNSUBSCRIBED, now)
-    # Their own word, whatever a server had said before of their mailbox.
-    s = t.suppressions.c
-    said = (s.hash == digest) & (s.list == list_name) & s.reason.in_((Returned.HARD, Returned.SOFT))
-    connection.execute(update(t.suppressions).where(said).values(reason=UNSUBSCRIBED))
     done = connection.execute(
         update(t.subscriptions)
         .where(
