@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -415,6 +416,12 @@ def test_init_makes_a_newsroom_that_runs(run_in: Run, tmp_path: Path, monkeypatc
     checked = run_in(folder, "check")
     assert checked.code == 0, checked.out
     run_in(None, "plan", "-C", "news", "--json").ok()
+    # Its first look at a mail, before anything was built or served: with all its pictures.
+    run_in(None, "preview", "weekly", "-C", "news", "--language", "kk").ok()
+    page = (folder / "preview" / "weekly-1-digest-kk.html").read_text()
+    assert "/logo.png" in page
+    for source in re.findall(r'<img[^>]* src="([^"]*)"', page):
+        assert Path(unquote(source.removeprefix("file://"))).is_file(), source
     run_in(None, "-Cnews", "build").ok()
     assert (folder / "public" / "index.html").exists()
     run_in(folder, "status").ok()

@@ -85,12 +85,14 @@ def preview_command(
     with opened(now) as runtime:
         if "/" in what:
             found = preview_edition(runtime, _edition(runtime, what), language or None)
+            at_hand = pictures_at_hand(runtime)
         else:
             schedule = _schedule(runtime, what)
             with scratch(runtime) as copy:
                 found = preview_schedule(copy, schedule, copy.now(), language or None)
+                at_hand = pictures_at_hand(copy)
         folder = out if out != Path() else place.root / "preview"
-        _write(found, folder.resolve(), runtime.newsroom.site.colour, pictures_at_hand(runtime))
+        _write(found, folder.resolve(), runtime.newsroom.site.colour, at_hand)
 
 
 def _write(found: list[Previewed], folder: Path, colour: str, at_hand: Callable[[bytes], bytes]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape, unescape
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sqlalchemy import Connection
@@ -133,6 +134,8 @@ def pictures_at_hand(runtime: Runtime) -> Callable[[bytes], bytes]:
             for item in load_items(connection)
             for one in item.media
         }
+    if runtime.newsroom.logo is not None:
+        paths[runtime.newsroom.logo_url] = Path(runtime.newsroom.logo.path)
 
     def changed(match: re.Match[bytes]) -> bytes:
         url = unescape(match[1].decode())
