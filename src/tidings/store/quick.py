@@ -26,7 +26,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _ACCEPT = f"""
     UPDATE deliveries SET
         state = 'accepted', reason = '', attempts = attempts + 1, via = ?4,
-        receipt = CASE WHEN {OF_NOBODY} THEN '' ELSE ?3 END,
+        receipt = CASE WHEN {OF_NOBODY} AND ?3 LIKE '%@%' THEN '' ELSE ?3 END,
         owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = ?6
     WHERE id = ?1 AND fence = ?2 AND owner = ?5 AND coalesce(state, '') = 'handed'
 """  # noqa: S608

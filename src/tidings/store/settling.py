@@ -31,7 +31,7 @@ def accept_statement(dialect: str) -> TextClause:
     return text(f"""
         UPDATE deliveries SET
             state = 'accepted', reason = '', attempts = attempts + 1, via = given.via,
-            receipt = CASE WHEN {OF_NOBODY} THEN '' ELSE given.receipt END,
+            receipt = CASE WHEN {OF_NOBODY} AND given.receipt LIKE '%@%' THEN '' ELSE given.receipt END,
             owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
         FROM ({rows_of(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence
