@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,7 +24,6 @@ from tidings.sources.base import Found
 from tidings.sources.shelved import ShelvedSettings
 from tidings.store import subscribers
 from tidings.store.engine import Store
-from tidings.store.shelves import StoredShelf
 
 
 def check_newsroom(root: Path) -> list[Problem]:
@@ -51,8 +49,7 @@ def check_newsroom(root: Path) -> list[Problem]:
 
 def _items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
     """Of all that the folders hold, and of what websites have told so far."""
-    sources = make_sources(newsroom) if store is None else make_sources(newsroom, partial(StoredShelf, store))
-    for source in sources.values():
+    for source in make_sources(newsroom, store).values():
         swept = source.sweep(datetime.now(UTC))
         # Only where a source is a folder is a ref the name of a file; elsewhere somebody else chose it.
         of_files = bool(source.watch_paths())

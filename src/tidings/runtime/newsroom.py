@@ -34,12 +34,23 @@ from tidings.pipeline.thumbnails import Thumbnails
 from tidings.pipeline.verdicts import ResendPolicies
 from tidings.render.pages import Pages
 from tidings.render.templates import MailTemplates
-from tidings.sources.base import Fetched, Fetching, Illustrated, NoShelf, Shelf, Source, SourceContext
+from tidings.sources.base import (
+    Fetched,
+    Fetching,
+    Illustrated,
+    NoShelf,
+    NoStories,
+    Shelf,
+    Source,
+    SourceContext,
+    Stories,
+)
 from tidings.store import migrate, subscribers
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness, acquire
 from tidings.store.occupancy import Occupancy
 from tidings.store.shelves import StoredShelf
+from tidings.store.stories import StoredStories
 
 KEYS = "keys.json"
 RESTORING = Path(".restoring/ready")
@@ -78,15 +89,17 @@ def _made(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
     return {name: modules[settings.type].make(name, settings) for name, settings in wanted.items()}
 
 
-def make_sources(newsroom: Newsroom, shelf: Callable[[str], Shelf] = lambda name: NoShelf()) -> dict[str, Source]:
-    """The sources of a newsroom, by name. `shelf` gives each what it keeps between two fetches."""
+def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, Source]:
+    """The sources of a newsroom, by name. In `store` each keeps what it knows between two fetches."""
     _, modules = _adapters()
     site = newsroom.site
+    shelf: Callable[[str], Shelf] = partial(StoredShelf, store) if store is not None else lambda name: NoShelf()
+    stories: Stories = StoredStories(store) if store is not None else NoStories()
     found: dict[str, Source] = {}
     for name, settings in newsroom.sources.items():
         zone = load_zone(site.timezone)
         pictures = shelf(f"{name}/pictures")  # a name that no source has
-        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, shelf(name), pictures)
+        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, shelf(name), pictures, stories)
         found[name] = modules[settings.type].make(settings, context)
     return found
 
@@ -155,7 +168,7 @@ class Runtime:
         self.newsroom = newsroom
         self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
         self.hubs = make_hubs(newsroom)
-        self.sources = make_sources(newsroom, partial(StoredShelf, self.store))
+        self.sources = make_sources(newsroom, self.store)
         self.templates = MailTemplates(newsroom.root / "templates")
         self._pages = Pages(newsroom.root / "templates")
         self.mail = MailRoom(newsroom, self.templates, self.keys)

@@ -57,6 +57,21 @@ class NoShelf:
         return False
 
 
+class Stories(Protocol):
+    """Which story each stored item belongs to."""
+
+    def kept(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Source, ref, address and story key of every item; the same tuple while no item changes."""
+
+
+class NoStories:
+    """Where there is no store."""
+
+    def kept(self) -> tuple[()]:
+        """None."""
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class SourceContext:
     """What a source may know of the newsroom. `url` ends with a slash."""
@@ -69,6 +84,7 @@ class SourceContext:
     shelf: Shelf = field(default_factory=NoShelf)
     pictures: Shelf = field(default_factory=NoShelf)
     """What a source knows of the pictures of its items."""
+    stories: Stories = field(default_factory=NoStories)
 
 
 @dataclass(frozen=True, slots=True)

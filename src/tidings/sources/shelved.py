@@ -20,12 +20,14 @@ from tidings.sources.base import Found, SourceContext, Standing, Sweep, none_sta
 from tidings.sources.fingerprint import with_fingerprint
 from tidings.sources.identity import Marks, plain_link
 from tidings.sources.overlay import Overlay, Overlays
+from tidings.sources.overlay_names import names_of
 from tidings.sources.picture_turn import Kept
 from tidings.sources.pictures import Pictures, addresses
 from tidings.sources.view import View
 
 _NONE = Overlay()
-_Basis = tuple[Mapping[str, Entry], Mapping[str, Overlay], Mapping[str, Kept]]
+_Stories = tuple[tuple[str, str, str, str], ...]
+_Basis = tuple[Mapping[str, Entry], Mapping[str, Overlay], Mapping[str, Kept], _Stories]
 One = tuple[Found | None, list[Problem]]
 """An entry as an item of ours, or what is wrong with it."""
 
@@ -98,9 +100,10 @@ class ShelvedSource:
         with self._telling_now:
             entries = self.look()
             overlays, problems = self._overlays.read()
-            basis = entries, overlays, self._pictures.look()
+            stories = self.context.stories.kept() if overlays else ()
+            basis = entries, overlays, self._pictures.look(), stories
             if self._swept is None or self._swept[0] != basis:
-                self._swept = basis, self._finished(self.tell(entries), overlays)
+                self._swept = basis, self._finished(self.tell(entries), overlays, stories)
             swept = self._swept[1]
         return replace(swept, problems=(*swept.problems, *problems)) if problems else swept
 
@@ -129,12 +132,13 @@ class ShelvedSource:
         """End what is on the wire, and begin nothing more."""
         self._pictures.abort()
 
-    def _finished(self, swept: Sweep, overlays: Mapping[str, Overlay]) -> Sweep:
+    def _finished(self, swept: Sweep, overlays: Mapping[str, Overlay], stories: _Stories) -> Sweep:
         """With the editor's hand over it, and our copies of its pictures."""
         found: list[Found] = []
         problems = list(swept.problems)
+        names = names_of(swept.found, self.context.name, stories) if overlays else {}
         for one in swept.found:
-            overlay = overlays.get(one.story or one.name, _NONE)
+            overlay = next((overlays[name] for name in names.get(one.ref, ()) if name in overlays), _NONE)
             described = {undescribed(one, src) for src, alt in overlay.alt.items() if alt}
             problems = [problem for problem in problems if problem not in described] if described else problems
             finished, missed = self._pictures.placed(one if overlay is _NONE else overlay.over(one))
