@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -179,6 +180,31 @@ def test_new_pages_are_read_once_and_known_ones_again_after_a_day(site: Website)
     assert {one.title for one in source.sweep(NOW).found if not one.backlog} == {"Story C"}
     assert source.fetch(NOW + timedelta(days=2)).changed == 1
     assert {one.title for one in source.sweep(NOW).found} == {"Story A, edited", "Story B", "Story C"}
+
+
+@pytest.mark.parametrize("first", ["en", "ru", "kk"])
+def test_a_story_in_several_languages_has_a_key_to_read_whichever_is_seen_first(site: Website, first: str) -> None:
+    both = "".join(f'<link rel="alternate" hreflang="{one}-KZ" href="/{one}/news/forum-{one}">' for one in ("ru", "en"))
+    other = (
+        '<link rel="alternate" hreflang="ru" href="/ru/node/12"><link rel="alternate" hreflang="kk" href="/kk/node/12">'
+    )
+    site.pages |= {
+        "/en/news/forum-en": story("Forum", head=both),
+        "/ru/news/forum-ru": story("Форум", head=both, lang="ru"),
+        "/kk/node/12": story("Құдық", head=other, lang="kk"),
+        "/ru/node/12": story("Колодец", head=other, lang="ru"),
+    }
+    paths = sorted((path for path in site.pages), key=lambda path: not path.startswith(f"/{first}"))
+    keys: dict[str, set[str | None]] = {"forum": set(), "node": set()}
+    source = source_of(f"{site.url}/news", most=100)
+    for count in (1, 2, 4):
+        site.pages["/news"] = listing(*paths[:count])
+        source.fetch(NOW + timedelta(hours=count))
+        for one in source.sweep(NOW).found:
+            keys["node" if "node" in str(one.url) else "forum"].add(one.story)
+    assert [len(some) for some in keys.values()] == [1, 1]
+    [forum], [node] = keys.values()
+    assert re.fullmatch(r"forum-en-[0-9a-f]{6}", str(forum)) and re.fullmatch(r"node-12-[0-9a-f]{6}", str(node))
 
 
 def test_robots_are_obeyed_and_we_say_who_we_are(site: Website) -> None:

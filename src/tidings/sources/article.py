@@ -109,7 +109,7 @@ def tell(
     body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
     summary = _plain(article.summary, links) or shorten(body.opening)
     title = one_line(article.title) or shorten(summary, 80)
-    language = _language(article.language, telling.language, context.languages)
+    language = known_language(article.language, telling.language, context.languages)
     if not title:
         problems.append(Problem(entry.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
     if language is None:
@@ -180,7 +180,7 @@ def _name(url: str | None, title: str, source: str, ref: str, *, grouped: bool) 
     return slug if grouped else f"{slug}-{short_hash(f'{source} {ref}')}"
 
 
-def _language(said: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
+def known_language(said: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
     """What the article says goes before the source's; `ru-KZ` is taken as `ru` where only that is the site's."""
     for given in (said, fallback or ""):
         tag = given.strip().replace("_", "-").lower()

@@ -18,6 +18,7 @@ from tidings.model.shelf import Entry
 from tidings.sources.article import Article, tell, undescribed
 from tidings.sources.base import Found, SourceContext, Standing, Sweep, none_stands
 from tidings.sources.fingerprint import with_fingerprint
+from tidings.sources.groups import group_keys
 from tidings.sources.identity import Marks, plain_link
 from tidings.sources.overlay import Overlay, Overlays
 from tidings.sources.overlay_names import names_of
@@ -148,7 +149,7 @@ class ShelvedSource:
 
     def tell(self, entries: Mapping[str, Entry]) -> Sweep:
         """Each entry that is not gone, as an item of ours, or what is wrong with it; unchanged ones cost nothing."""
-        groups = _groups(entries)
+        groups = group_keys(entries, self._telling.language, self.context.languages)
         told: dict[str, tuple[Entry, str | None, One]] = {}
         for ref, entry in sorted(entries.items()):
             if entry.gone:
@@ -205,23 +206,3 @@ def data_of(article: Article, known: Sequence[Marks]) -> dict[str, Any]:
     """As it stands on the shelf: JSON."""
     told = article.model_dump(mode="json", exclude_defaults=True)
     return {"article": told, "marks": [[one.key, one.link, one.title, one.day] for one in known]}
-
-
-def _groups(entries: Mapping[str, Entry]) -> dict[str, str]:
-    """A key for each address whose item names its translations, the same for all that name one another."""
-    parent: dict[str, str] = {}
-
-    def root(link: str) -> str:
-        while parent.setdefault(link, link) != link:
-            parent[link] = parent[parent[link]]
-            link = parent[link]
-        return link
-
-    for entry in entries.values():
-        article = entry.data["article"]
-        links = [plain_link(url) for url in (article.get("url", ""), *article.get("translations", {}).values())]
-        if len(links) > 1 and links[0]:
-            for link in filter(None, links[1:]):
-                one, other = sorted((root(links[0]), root(link)))
-                parent[other] = one
-    return {link: root(link) for link in parent}
