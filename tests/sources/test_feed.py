@@ -375,6 +375,23 @@ def test_topics_languages_and_stories_follow_the_settings(site: Website) -> None
     assert english.kind == "press-release"
 
 
+@pytest.mark.parametrize(
+    ("told", "linked"),
+    [
+        ("?utm_source=rss&utm_medium=feed", ""),
+        ("?id=7&utm_source=rss&UTM_Campaign=x&b=%D1%8F&fbclid=I&gclid=E#part", "?id=7&b=%D1%8F#part"),
+        ("?page&utm_source=rss", "?page"),
+        ("?a=1&&a=2;utm_source=x&utmost=3", "?a=1&&a=2;utm_source=x&utmost=3"),
+        ("?q=utm_source", "?q=utm_source"),
+    ],
+)
+def test_readers_get_the_address_without_what_counts_who_reads_the_feed(site: Website, told: str, linked: str) -> None:
+    site.pages["/feed"] = Page(rss([Story("a", "Forum", link=f"{site.url}/en/forum{told}")], site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    assert [one.url for one in source.sweep(NOW).found] == [f"{site.url}/en/forum{linked}"]
+
+
 def test_pictures_come_with_the_words_that_the_site_has_for_them(site: Website) -> None:
     body = '<p>One</p><img src="/a.jpg" alt="A girl reads"><img src="/count.gif" width="1" height="1">'
     more = '<enclosure url="/a.jpg" type="image/jpeg" length="5"/>'.replace("/a.jpg", f"{site.url}/a.jpg")

@@ -19,7 +19,7 @@ from tidings.sources.base import Found, SourceContext
 from tidings.sources.body import Body, no_alt, sanitise
 from tidings.sources.body_pictures import shown_pictures
 from tidings.sources.fingerprint import with_fingerprint
-from tidings.sources.identity import plain_link
+from tidings.sources.identity import plain_link, without_tracking
 from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.overlay import FOLDER as OVERLAYS
 from tidings.sources.text import clean, one_line, shorten
@@ -104,7 +104,7 @@ def tell(
 ) -> tuple[Found | None, list[Problem]]:
     """The item, or what is wrong with it. `story` is the key that groups its translations, None where nobody knows."""
     problems: list[Problem] = []
-    url = encode_url(article.url) if article.url else None
+    url = encode_url(without_tracking(article.url)) if article.url else None
     links = WebLinks(url or context.url)
     body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
     summary = _plain(article.summary, links) or shorten(body.opening)

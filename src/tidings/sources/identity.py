@@ -16,6 +16,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 _TRACKING = re.compile(
     r"utm_\w+|fbclid|gclid|dclid|msclkid|yclid|mc_(cid|eid)|igshid|_openstat|at_(medium|campaign)|cmpid|ref_src"
 )
+_COUNTING = re.compile(r"utm_\w+|fbclid|gclid", re.IGNORECASE)
+"""Those of them that can be nothing else: whoever comes by a mail of ours did not come by the site's feed."""
 _SPELT = 8
 """Characters of a title below which it says too little to know an item by."""
 
@@ -58,6 +60,16 @@ def plain_link(url: str) -> str:
         return ""
     query = urlencode(sorted((k, v) for k, v in parse_qsl(parts.query, True) if not _TRACKING.fullmatch(k.lower())))
     return f"{host}{port}{unquote(parts.path).rstrip('/')}" + (f"?{query}" if query else "")
+
+
+def without_tracking(url: str) -> str:
+    """The address without the parameters that only count readers; all else stays letter by letter."""
+    head, hash_, fragment = url.partition("#")
+    page, _, query = head.partition("?")
+    kept = [one for one in query.split("&") if not _COUNTING.fullmatch(one.partition("=")[0])]
+    if len(kept) == len(query.split("&")):
+        return url
+    return page + ("?" + "&".join(kept) if kept else "") + hash_ + fragment
 
 
 def recognise(told: Sequence[Marks], known: Mapping[str, Iterable[Marks]]) -> list[str | None]:
