@@ -128,11 +128,42 @@ def test_what_cannot_be_an_item_is_refused_with_its_reason(cms: Cms) -> None:
     assert cms.items() == []
 
 
-def test_an_item_of_no_language_of_the_site_is_set_aside_and_the_others_go_on(cms: Cms) -> None:
-    cms.ask("PUT", "/1", ITEM | {"language": "de"})
-    cms.ask("PUT", "/de", {"title": "Nachricht", "language": "de"})
-    cms.ask("PUT", "/en", {"title": "News", "language": "en"})
+def test_an_item_of_no_language_of_the_newsroom_is_refused_and_the_languages_are_named(cms: Cms) -> None:
+    answers = [
+        cms.ask("PUT", "/de", {"title": "Nachricht", "language": "de"}),
+        cms.ask("POST", told=ITEM | {"language": "x-klingon"}),
+    ]
+    for answer, said in zip(answers, ("de", "x-klingon"), strict=True):
+        [wrong] = answer.json()["detail"]
+        assert (answer.status_code, wrong["loc"]) == (422, ["body", "language"])
+        assert wrong["msg"] == f"{said!r} is no language of this newsroom; it has en, ru, kk"
+    assert cms.ask("PUT", "/en", {"title": "News", "language": "en-GB"}).status_code == 201
     assert [one.title for one in cms.items()] == ["News"]
+    # What stands stays as it was.
+    assert cms.ask("PUT", "/en", {"title": "Nachricht", "language": "de"}).status_code == 422
+    assert [one.title for one in cms.items()] == ["News"]
+
+
+def test_a_misspelt_field_is_told_with_the_name_that_it_is_near_to(cms: Cms) -> None:
+    unnamed = {key: value for key, value in ITEM.items() if key != "id"}
+    for method, path, told, said in (
+        ("POST", "", ITEM | {"titel": "x"}, "there is no field 'titel'. Did you mean 'title'?"),
+        ("PUT", "/1", unnamed | {"publishd": "x"}, "there is no field 'publishd'. Did you mean 'published'?"),
+        ("PUT", "/1", unnamed | {"images": [{"src": "/a", "altt": "A"}]}, "no field 'altt'. Did you mean 'alt'?"),
+        ("PUT", "/1", ITEM, "the id stands in the address already"),
+    ):
+        answer = cms.ask(method, path, told)
+        assert answer.status_code == 422 and [said in one["msg"] for one in answer.json()["detail"]] == [True], told
+
+
+@pytest.mark.parametrize("said", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8"])
+def test_a_body_that_does_not_say_that_it_is_json_is_told_the_header(cms: Cms, said: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": said}
+    for method, path in (("POST", ""), ("PUT", "/1")):
+        answer = httpx.request(method, f"{cms.url}api/items{path}", content=json.dumps(ITEM), headers=headers)
+        assert answer.status_code == 415 and "`Content-Type: application/json`" in answer.json()["detail"]
+    wrong = headers | {"Authorization": "Bearer wrong"}
+    assert httpx.post(f"{cms.url}api/items", content=json.dumps(ITEM), headers=wrong).status_code == 401
 
 
 @pytest.mark.slow
