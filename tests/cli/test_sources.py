@@ -58,6 +58,19 @@ def test_try_shows_what_a_drupal_has(world: World, run: Run) -> None:
         drupal.close()
 
 
+def test_list_says_of_a_source_that_was_never_read_that_it_was_not(site: Website, world: World, run: Run) -> None:
+    main = (world.root / "tidings.yaml").read_text()
+    world.write("tidings.yaml", main + "  cms: {type: push, token: a-token-of-this-test}\n")
+    assert run("sources", "list").ok().out.splitlines() == ["site (feed): not read yet", "cms (push): 0 items"]
+    full, site.pages["/feed"] = site.pages["/feed"], Page(b"", 503)
+    run("sources", "sync")
+    first, *_, last = run("sources", "list").ok().out.splitlines()[:-1]
+    assert first == "site (feed): not read yet" and "503" in last
+    site.pages["/feed"] = full
+    run("sources", "sync").ok()
+    assert run("sources", "list").ok().out.startswith("site (feed): 3 items\n")
+
+
 def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website, run: Run) -> None:
     assert "3 new" in run("sources", "sync").ok().out
     told = run("sources", "sync", "--json").ok().json

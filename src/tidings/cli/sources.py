@@ -31,7 +31,10 @@ def list_command(json: Json = False) -> None:
             print_json(rows)
             return
         for row in rows:
-            console.print(f"{row['source']} ({row['type']}): {row['items']} items", markup=False)
+            asked = isinstance(runtime.sources[row["source"]], Fetching)
+            never = asked and not row["fetched"] and not row["items"]
+            holds = "not read yet" if never else f"{row['items']} items"
+            console.print(f"{row['source']} ({row['type']}): {holds}", markup=False)
             if row["fetched"] or row["due"]:
                 console.print(
                     f"  read {show(row['fetched'], runtime)}, newest item {show(row['newest'], runtime)}, "
