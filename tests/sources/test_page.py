@@ -182,6 +182,43 @@ def test_new_pages_are_read_once_and_known_ones_again_after_a_day(site: Website)
     assert {one.title for one in source.sweep(NOW).found} == {"Story A, edited", "Story B", "Story C"}
 
 
+@pytest.mark.parametrize("by", ["etag", "modified"])
+def test_what_has_not_changed_is_not_sent_again(site: Website, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.pages |= {"/news": listing("/a", "/b"), "/a": story("Story A"), "/b": Page(b"", 500)}
+    if by == "modified":
+        stamp = "Mon, 02 Mar 2026 10:00:00 GMT"
+        old = {"Last-Modified": stamp}
+        site.pages |= {path: replace(site.pages[path], headers=old, validated=False) for path in ("/news", "/a")}
+    shelf = MemoryShelf()
+    source = source_of(f"{site.url}/news", shelf)
+
+    def asked(after: timedelta, one: PageSource) -> list[tuple[str, int, bool]]:
+        before = len(site.asked)
+        assert not one.fetch(NOW + after).problem
+        name = {"etag": "if-none-match", "modified": "if-modified-since"}[by]
+        done = [(path, status, name in headers) for path, status, headers in site.asked[before:]]
+        return [each for each in done if each[0] != "/robots.txt"]
+
+    kept = 304 if by == "etag" else 200
+    assert asked(timedelta(0), source) == [("/news", 200, False), ("/a", 200, False), ("/b", 500, False)]
+    # A listing that has not changed still leads to what could not be read, and to what is due again.
+    site.pages["/b"] = story("Story B")
+    assert asked(timedelta(hours=1), source) == [("/news", kept, True), ("/b", 200, False)]
+    [first, _] = asked(timedelta(hours=26), source)[1:]
+    assert first == ("/a", kept, True)
+    assert {one.title for one in source.sweep(NOW).found} == {"Story A", "Story B"}
+    site.pages["/a"] = replace(site.pages["/a"], body=story("Story A, edited").body)
+    source.fetch(NOW + timedelta(days=3))
+    assert {one.title for one in source.sweep(NOW).found} == {"Story A, edited", "Story B"}
+    # Other selectors find other things in what has not changed; so may another version of ours.
+    again = source_of(f"{site.url}/news", shelf, title="p")
+    assert {(status, known) for _, status, known in asked(timedelta(days=5), again)} == {(200, False)}
+    assert {one.title for one in again.sweep(NOW).found} == {"Text."}
+    monkeypatch.setattr(page, "__version__", "99")
+    newer = source_of(f"{site.url}/news", shelf, title="p")
+    assert {(status, known) for _, status, known in asked(timedelta(days=7), newer)} == {(200, False)}
+
+
 @pytest.mark.parametrize("first", ["en", "ru", "kk"])
 def test_a_story_in_several_languages_has_a_key_to_read_whichever_is_seen_first(site: Website, first: str) -> None:
     both = "".join(f'<link rel="alternate" hreflang="{one}-KZ" href="/{one}/news/forum-{one}">' for one in ("ru", "en"))

@@ -13,8 +13,9 @@ from cssselect import SelectorError
 from lxml.cssselect import CSSSelector
 from pydantic import Field, ValidationError, field_validator
 
+from tidings import __version__
 from tidings.config.types import Duration, Int, Line
-from tidings.sources.article import Article
+from tidings.sources.article import Article, short_hash
 from tidings.sources.asking import AGENT, Reply, SourceError, ask
 from tidings.sources.base import SourceContext
 from tidings.sources.page_reading import Selectors, links_of, read_page
@@ -67,6 +68,7 @@ class PageSource(WebSource):
             settings.items, settings.title, settings.summary, settings.body, settings.published, settings.image,
             settings.tags, settings.remove,
         )  # fmt: skip
+        self._by = short_hash(f"{__version__} {context.zone} {self._selectors}")
         self._asked = False
 
     def bring(self, state: Mapping[str, Any]) -> Brought:
@@ -74,9 +76,17 @@ class PageSource(WebSource):
         now = max(self.asked_at, _LONG_AGO)
         self._asked = False
         robots, kept = self._robots(state, now)
-        listing = self._get(state.get("moved") or self.settings.url, robots)
+        # What was read by other selectors, or by another Tidings, is read anew though the site did not change it.
+        same = state.get("by") == self._by
+        listing = self._get(state.get("moved") or self.settings.url, robots, state if same else {})
         moved = listing.moved or state.get("moved", "")
-        links = links_of(listing.body or b"", listing.url, self._selectors)[: self._page.most]
+        if listing.body is None and same:
+            every = list(state.get("links", ()))
+            kept |= {name: state[name] for name in ("etag", "modified") if state.get(name)}
+        else:
+            every = links_of(listing.body or b"", listing.url, self._selectors)
+            kept |= _validators(listing)
+        links = every[: self._page.most]
         if not links:
             mend = "set `items` to the CSS of its links"
             if self._page.items:
@@ -84,6 +94,7 @@ class PageSource(WebSource):
             raise SourceError(f"{self.settings.url} leads to no stories; {mend}")
         read = {url: moment for url, moment in state.get("read", {}).items() if url in links}
         stood = [url for url in state.get("stood", links) if url in links]
+        pages = {url: known for url, known in state.get("pages", {}).items() if same and url in links}
         told: list[Told] = []
         notes: list[str] = []
         trouble, wait = "", timedelta(0)
@@ -91,7 +102,7 @@ class PageSource(WebSource):
             if url in read and now - datetime.fromisoformat(read[url]) < _AGAIN:
                 continue
             try:
-                reply = self._get(url, robots)
+                reply = self._get(url, robots, pages.get(url, {}))
             except SourceError as error:
                 trouble = trouble or str(error)
                 if error.status == 429 or error.wait:
@@ -99,7 +110,10 @@ class PageSource(WebSource):
                     break  # it is asked too much, and says for how long as a rule
                 continue
             read[url] = now.isoformat()
-            page = read_page(reply.body or b"", reply.url, self._selectors, self.context.zone)
+            if reply.body is None:
+                continue
+            pages.pop(url, None)
+            page = read_page(reply.body, reply.url, self._selectors, self.context.zone)
             cut = {name: page.article[name][:most] for name, most in _CUT.items() if page.article.get(name)}
             try:
                 article = Article.model_validate(page.article | cut)
@@ -109,11 +123,14 @@ class PageSource(WebSource):
             notes.append(f"{url}: " + ", ".join(f"{name} by {by}" for name, by in sorted(page.found_by.items())))
             if article.title and article.html:
                 told.append(Told(url, article, old=url in stood))
+                if known := _validators(reply):
+                    pages[url] = known
         self.notes = tuple(notes)
         if trouble and not read:
             raise SourceError(trouble, wait=wait)
         # What the first listing led to and could not be read then is no news when it can.
         kept |= {"read": read, "stood": [url for url in stood if url not in read]} | ({"moved": moved} if moved else {})
+        kept |= {"by": self._by, "links": every, "pages": pages}
         return Brought(told, kept, max(listing.fresh_for, wait))
 
     def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[RobotFileParser, dict[str, Any]]:
@@ -140,17 +157,23 @@ class PageSource(WebSource):
         robots.parse(self.context.shelf.state().get("robots", {}).get("text", "").splitlines())
         return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or _allows(robots, url)
 
-    def _get(self, url: str, robots: RobotFileParser) -> Reply:
+    def _get(self, url: str, robots: RobotFileParser, known: Mapping[str, Any]) -> Reply:
         if not _allows(robots, url):
             mend = "whoever keeps the site can let `Tidings` in there, or read its feed (`type: feed`)"
             raise SourceError(f"robots.txt of the site does not allow {url} to be read; {mend}")
         if self._asked:
             time.sleep(self._page.pause.total_seconds())
         self._asked = True
-        reply = ask(self.session, url, _ACCEPT, {}, datetime.now(UTC))
+        reply = ask(self.session, url, _ACCEPT, known, datetime.now(UTC))
         if len(reply.body or b"") > MAX_PAGE:
             raise SourceError(f"{url} is larger than {MAX_PAGE // 1_000_000} MB")
         return reply
+
+
+def _validators(reply: Reply) -> dict[str, str]:
+    """By which an answer is asked for again (RFC 9110 §13.1), as `ask` takes them."""
+    said = {"etag": reply.headers.get("etag", ""), "modified": reply.headers.get("last-modified", "")}
+    return {name: value for name, value in said.items() if value}
 
 
 def _allows(robots: RobotFileParser, url: str) -> bool:
