@@ -246,7 +246,7 @@ def test_a_story_in_several_languages_has_a_key_to_read_whichever_is_seen_first(
 
 def test_robots_are_obeyed_and_we_say_who_we_are(site: Website) -> None:
     site.pages |= {
-        "/robots.txt": Page(b"User-agent: tidings\nDisallow: /private\n"),
+        "/robots.txt": Page(b"User-agent: tidings\nDisallow: /\nAllow: /news\nAllow: /a$\n"),
         "/news": listing("/a", "/private/b"),
         "/a": story("Story A"),
         "/private/b": story("Story B"),

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from urllib.robotparser import RobotFileParser
 
 from cssselect import SelectorError
 from lxml.cssselect import CSSSelector
@@ -19,10 +18,12 @@ from tidings.sources.article import Article, short_hash
 from tidings.sources.asking import AGENT, Reply, SourceError, ask
 from tidings.sources.base import SourceContext
 from tidings.sources.page_reading import Selectors, links_of, read_page
+from tidings.sources.robots import Robots
 from tidings.sources.shelved import Told
 from tidings.sources.website import Brought, WebsiteSettings, WebSource
 
 _ACCEPT = "text/html, application/xhtml+xml;q=0.9"
+_TOKEN = AGENT.partition(" ")[0]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ROBOTS = timedelta(days=1)
 _AGAIN = timedelta(days=1)
@@ -133,7 +134,7 @@ class PageSource(WebSource):
         kept |= {"by": self._by, "links": every, "pages": pages}
         return Brought(told, kept, max(listing.fresh_for, wait))
 
-    def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[RobotFileParser, dict[str, Any]]:
+    def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[Robots, dict[str, Any]]:
         """What the site allows (RFC 9309): nothing said is everything allowed, an error of the server is nothing."""
         known = state.get("robots")
         if known is None or now - datetime.fromisoformat(known["at"]) > _ROBOTS:
@@ -147,18 +148,15 @@ class PageSource(WebSource):
                     raise
                 text = ""
             known = {"at": now.isoformat(), "text": text}
-        robots = RobotFileParser()
-        robots.parse(known["text"].splitlines())
-        return robots, {"robots": known}
+        return Robots(known["text"], _TOKEN), {"robots": known}
 
     def may_ask(self, url: str) -> bool:
         """As robots.txt was read last; another site's is not known."""
-        robots = RobotFileParser()
-        robots.parse(self.context.shelf.state().get("robots", {}).get("text", "").splitlines())
-        return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or _allows(robots, url)
+        robots = Robots(self.context.shelf.state().get("robots", {}).get("text", ""), _TOKEN)
+        return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or robots.allows(url)
 
-    def _get(self, url: str, robots: RobotFileParser, known: Mapping[str, Any]) -> Reply:
-        if not _allows(robots, url):
+    def _get(self, url: str, robots: Robots, known: Mapping[str, Any]) -> Reply:
+        if not robots.allows(url):
             mend = "whoever keeps the site can let `Tidings` in there, or read its feed (`type: feed`)"
             raise SourceError(f"robots.txt of the site does not allow {url} to be read; {mend}")
         if self._asked:
@@ -174,10 +172,6 @@ def _validators(reply: Reply) -> dict[str, str]:
     """By which an answer is asked for again (RFC 9110 §13.1), as `ask` takes them."""
     said = {"etag": reply.headers.get("etag", ""), "modified": reply.headers.get("last-modified", "")}
     return {name: value for name, value in said.items() if value}
-
-
-def _allows(robots: RobotFileParser, url: str) -> bool:
-    return robots.can_fetch(AGENT.partition(" ")[0], url)
 
 
 def make(settings: Settings, context: SourceContext) -> PageSource:
