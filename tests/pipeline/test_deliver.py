@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.pipeline import ledger_world
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, prepare, rows
+from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, prepare, rows
 from tests.smtp_sink import Sink
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.model.delivery import Delivery, Outcome, Verdict
@@ -25,20 +25,6 @@ from tidings.store import claims, editions, ledger, liveness, permission, subscr
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.journal import FileWriter, TableWriter, open_journal, outcome_line
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(database_url, tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def alive(store: Store) -> Iterator[liveness.Liveness]:
-    acquired = liveness.acquire(store)
-    yield acquired
-    acquired.release()
 
 
 @pytest.fixture

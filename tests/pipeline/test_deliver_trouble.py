@@ -7,7 +7,6 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, deliverer, open_store, rows
+from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.smtp_sink import Sink
 from tidings.pipeline.allowance import Allowance
 from tidings.pipeline.recover import recover
@@ -24,20 +23,6 @@ from tidings.pipeline.verdicts import ResendPolicies
 from tidings.store import consent, liveness
 from tidings.store.engine import Store
 from tidings.store.journal import FileWriter, TableWriter, open_journal
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(database_url, tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def alive(store: Store) -> Iterator[liveness.Liveness]:
-    acquired = liveness.acquire(store)
-    yield acquired
-    acquired.release()
 
 
 @pytest.mark.parametrize("offers", [("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=["pipelined", "chunked"])

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.pipeline import ledger_world
-from tests.pipeline.ledger_world import add_edition, add_mailing, add_readers, open_store, rows
+from tests.pipeline.ledger_world import add_edition, add_mailing, add_readers, rows
 from tests.smtp_sink import Sink
 from tidings.channels.smtp import Login, SmtpRelay, Waits
 from tidings.model.pace import SLOWEST, Pace, slowed
@@ -21,20 +21,6 @@ from tidings.pipeline.deliver import Deliverer, MailSender
 from tidings.store import liveness, pace
 from tidings.store import schema as t
 from tidings.store.engine import Store
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(database_url, tmp_path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def alive(store: Store) -> Iterator[liveness.Liveness]:
-    acquired = liveness.acquire(store)
-    yield acquired
-    acquired.release()
 
 
 @pytest.fixture

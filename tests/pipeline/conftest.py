@@ -1,0 +1,26 @@
+"""A store of either kind, and a process that is alive in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.ledger_world import open_store
+from tidings.store import liveness
+from tidings.store.engine import Store
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(database_url, tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def alive(store: Store) -> Iterator[liveness.Liveness]:
+    acquired = liveness.acquire(store)
+    yield acquired
+    acquired.release()
