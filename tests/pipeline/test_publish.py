@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tests.pipeline.newsroom import make_newsroom, media_file, open_store, put
+from tests.pipeline.newsroom import make_newsroom, media_file, put
 from tests.render.feed_rules import ATOM, problems
 from tests.render.samples import START, item
 from tidings.config.settings import Newsroom
@@ -29,13 +29,6 @@ from tidings.store.items import mark_back, mark_gone
 
 NOW = START + timedelta(days=60)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(database_url, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

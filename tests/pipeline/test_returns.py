@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, rows
+from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, rows
 from tests.pipeline.newsroom import make_newsroom
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import Keys, TokenPurpose
@@ -30,13 +29,6 @@ KEYS = Keys({1: b"k" * 32})
 ADA = "ada@example.org"
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where the database makes no difference."""
-
-
-@pytest.fixture
-def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(database_url, tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -86,15 +86,15 @@ class Desk:
         """The same by the shortest way; False, and nothing was done, where that does not lead there."""
         setting = self._setting
         taken, end = self._taken, setting.lease_end()
-        for point in ("before-claim", "before-settle" if taken else "", "before-handed"):
-            setting.reached(point)
+        steps = ("claim", "settle", "handed") if taken else ("claim", "handed")
+        for step in steps:
+            setting.reached(f"before-{step}")
         granted = self._ledger.usual_step(taken, room)
         if granted is None:
             return False
-        self._taken = []
-        self._settled_at = time.monotonic()
-        for point in ("after-claim", "after-settle" if taken else "", "after-handed"):
-            setting.reached(point)
+        self._taken, self._settled_at = [], time.monotonic()
+        for step in steps:
+            setting.reached(f"after-{step}")
         self._is_over = granted.is_over
         made, version = self._made(granted.deliveries), granted.version
         self._ready.extend([Task(one, made[one.id], version, end) for one in granted.deliveries if one.id in made])
