@@ -20,11 +20,11 @@ from email.policy import SMTP
 
 from tidings.model.item import Image, Item
 from tidings.model.selection import Selection
-from tidings.render.digest import Document, arrange, render_document
-from tidings.render.headers import MailHeaders
-from tidings.render.mailview import MailEdition, MailList, MailSite
-from tidings.render.mime import compile_document
-from tidings.render.personal import Personal, filled
+from tidings.render.mail.digest import Document, arrange, render_document
+from tidings.render.mail.headers import MailHeaders
+from tidings.render.mail.mime import compile_document
+from tidings.render.mail.personal import Personal, filled
+from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
 AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)

@@ -19,9 +19,9 @@ from lxml import etree
 
 from bench.digest import timed
 from tidings.model.item import Item
-from tidings.render.feed import render_atom, render_rss
-from tidings.render.jsonfeed import render_json
-from tidings.render.site import FeedView, SiteView
+from tidings.render.feeds.json_feed import render_json
+from tidings.render.feeds.rss_atom import render_atom, render_rss
+from tidings.render.site_views import FeedView, SiteView
 
 AT = datetime(2026, 11, 20, 4, tzinfo=UTC)
 SITE = SiteView("Степная редакция", "https://news.example.org/", "ru", ("ru", "kk"), zone="Asia/Almaty")

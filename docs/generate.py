@@ -17,7 +17,7 @@ from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, List
 from tidings.config.settings import Document, Feed, Keep, MailingList, Notify, Site, Web
 from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
 from tidings.model.edition import EditionState, HoldReason
-from tidings.render.mailview import EditionView, FileView, ItemView, MailList, MailSite, PictureView, SectionView
+from tidings.render.mail.views import EditionView, FileView, ItemView, MailList, MailSite, PictureView, SectionView
 from tidings.runtime.schemas import schemas
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -227,19 +227,6 @@ def item_files() -> str:
 
 def commands() -> str:
     """Every command with its arguments."""
-    from tidings.cli import (  # noqa: F401
-        dkim,
-        editions,
-        pauses,
-        people,
-        people_files,
-        records,
-        rehearse,
-        report,
-        rooms,
-        service,
-        upkeep,
-    )
     from tidings.cli.app import app
 
     parts = [

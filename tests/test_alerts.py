@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 
 from tests.acceptance.world import make_world
 from tests.conftest import require_program
-from tidings.runtime.metrics import Metrics
+from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.tick import tick
-from tidings.store.pulse import Pulse
+from tidings.store.service.heartbeat import Pulse
 
 RULES = Path(__file__).parents[1] / "docs" / "alerts.yaml"
 STEPS = 75

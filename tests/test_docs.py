@@ -11,7 +11,7 @@ from docs.generate import ITEM_KEYS, PAGES, REFERENCE
 from tidings import plugins
 from tidings.config.schedule import CadenceText, ListDelivery, Schedule
 from tidings.config.settings import Document, MailingList, Site
-from tidings.sources.frontmatter import KEYS
+from tidings.sources.folder.front_matter import KEYS
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

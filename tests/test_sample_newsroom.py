@@ -12,14 +12,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image as Pictures
 
-from tidings.channels import slack, smtp_sender, webhook
+from tidings.channels.chat import slack, webhook
+from tidings.channels.smtp import sender
 from tidings.config.load import load
 from tidings.sources.base import SourceContext
-from tidings.sources.folder import Settings, make
+from tidings.sources.folder.source import Settings, make
 
 ROOT = Path(__file__).parent.parent
 CONTENT = ROOT / "content"
-SENDERS = {"smtp": smtp_sender.Settings}
+SENDERS = {"smtp": sender.Settings}
 MEDIA = CONTENT / "media"
 
 ALL = ("en", "kk", "ru")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.dovecot import dovecot
 from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
-from tests.postfix import Postfix, postfix
-from tidings.runtime.bounces import Ears
-from tidings.store import subscribers
-from tidings.store.subscribers import CONFIRMED, UNSUBSCRIBED
+from tests.servers.dovecot import dovecot
+from tests.servers.postfix import Postfix, postfix
+from tidings.runtime.bounces.receivers import Ears
+from tidings.store.people import subscribers
+from tidings.store.people.subscribers import CONFIRMED, UNSUBSCRIBED
 
 pytestmark = pytest.mark.slow
 READERS = {
@@ -108,7 +108,7 @@ def _is_strict(port: int, relay: Postfix, desk: Desk) -> None:
         assert session.rcpt("ada@example.org")[0] == 550
         assert session.rcpt("bounces+short@bounce.example")[0] == 550
         assert session.rcpt("Bounces@BOUNCE.example")[0] == 250
-        forged = (Path(__file__).parents[1] / "pipeline/returns/postfix-unknown.eml").read_bytes()
+        forged = (Path(__file__).parents[1] / "pipeline/track/returns/postfix-unknown.eml").read_bytes()
         code, text = session.data(forged.replace(b"ada@example.net", b"ada@example.org"))
         assert (code, text) == (250, b"2.0.0 ignored")
     assert _states(desk)["ada"] == CONFIRMED

@@ -16,8 +16,9 @@ import pytest
 from tests.acceptance.world import World, item, make_world
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
-from tidings.store import ledger, subscribers
-from tidings.store.items import load_items
+from tidings.store.content.items import load_items
+from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
 
 START = datetime(2023, 3, 10, 4, tzinfo=UTC)
 END = datetime(2023, 12, 9, 4, tzinfo=UTC)

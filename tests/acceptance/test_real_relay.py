@@ -11,15 +11,15 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.acceptance.world import Caught
-from tests.dkim_judges import by_dkimpy, by_opendkim
 from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
-from tests.postfix import Postfix, postfix
-from tests.smtp_sink import Sink
+from tests.servers.dkim_judges import by_dkimpy, by_opendkim
+from tests.servers.postfix import Postfix, postfix
+from tests.servers.smtp_sink import Sink
 from tidings.config.dkim import load_key
 from tidings.model.errors import InputError
-from tidings.render.dkim import Identity
-from tidings.runtime.catcher import MailCatcher
-from tidings.store import subscribers
+from tidings.render.mail.dkim import Identity
+from tidings.runtime.demo.mail_catcher import MailCatcher
+from tidings.store.people import subscribers
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.judges import html_validate, spamassassin
+from tests.servers.judges import html_validate, spamassassin
 from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import open_runtime
-from tidings.runtime.preview import Previewed, preview_schedule
-from tidings.runtime.scratch import scratch
+from tidings.runtime.preview.preview import Previewed, preview_schedule
+from tidings.runtime.scratch_store import scratch
 
 NOW = datetime(2026, 9, 11, 4, tzinfo=UTC)
 

@@ -16,7 +16,8 @@ from tests.acceptance.world import World, make_world
 from tests.sources.site import Page, Story, Website, rss
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
-from tidings.store import ledger, subscribers
+from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
 
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)
 STEP = timedelta(hours=6)

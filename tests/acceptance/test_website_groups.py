@@ -14,8 +14,8 @@ from tests.acceptance.world import World, make_world
 from tests.sources.site import Page, Website
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
-from tidings.store import subscribers
-from tidings.store.items import load_items
+from tidings.store.content.items import load_items
+from tidings.store.people import subscribers
 
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)
 STEP, DAY = timedelta(hours=3), timedelta(days=1)

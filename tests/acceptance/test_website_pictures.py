@@ -13,22 +13,22 @@ import pytest
 
 from tests.acceptance.world import World, make_world
 from tests.runtime.test_service import free_port, running, stop, until
+from tests.sources.pictures.test_copies import drawn
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.test_pictures import drawn
 from tidings.model.item import Item
-from tidings.pipeline import fetch
-from tidings.pipeline.collect import collect
-from tidings.runtime.backup import backup
+from tidings.pipeline.collect import fetch
+from tidings.pipeline.collect.sweep import collect
+from tidings.runtime.backup.backup import backup
 from tidings.runtime.check import check_newsroom
 from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.preview import pictures_at_hand
+from tidings.runtime.preview.preview import pictures_at_hand
 from tidings.runtime.tick import tick
-from tidings.sources import push
 from tidings.sources.article import Article, Picture
-from tidings.store import subscribers
-from tidings.store.items import load_items
-from tidings.store.shelves import StoredShelf
+from tidings.sources.web import push
+from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.content.items import load_items
+from tidings.store.people import subscribers
 
 START = datetime(2026, 3, 2, 1, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -19,10 +19,10 @@ from slack_sdk.models.blocks import Block
 
 from tests.channels.registry import SAMPLES, room
 from tests.conftest import require_program
-from tests.judges import TOOLS, tool
+from tests.servers.judges import TOOLS, tool
 from tidings.channels.base import Post
-from tidings.channels.bluesky import graphemes
-from tidings.channels.x import weighted
+from tidings.channels.social.bluesky import graphemes
+from tidings.channels.social.x import weighted
 from tidings.testing.channel_contract import sample_item, sample_post
 
 WORDS = {

@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.world import World
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
-from tests.sources.drupal.site import Drupal
+from tests.sources.cms.drupal.site import Drupal
 from tests.sources.site import Page, Story, Website, rss
 from tidings.runtime.schemas import schemas
 

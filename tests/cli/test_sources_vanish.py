@@ -12,10 +12,10 @@ import pytest
 from tests.acceptance.world import World, make_world
 from tests.cli.conftest import Run
 from tests.conftest import missing
-from tests.sources.drupal.site import Drupal
-from tests.sources.wordpress import WordPress, lacking
+from tests.sources.cms.drupal.site import Drupal
+from tests.sources.cms.wordpress import WordPress, lacking
+from tidings.runtime.monitoring.status import status
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.status import status
 from tidings.runtime.tick import tick
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=9)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tidings import plugins
-from tidings.channels.smtp_sender import Settings
+from tidings.channels.smtp.sender import Settings
 from tidings.config.load import Loaded, load
 from tidings.config.settings import Newsroom
 

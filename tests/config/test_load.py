@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, relay, said, spoilt, write
 from tidings import plugins
-from tidings.config.checks import served_frequencies
+from tidings.config.cross_checks import served_frequencies
 from tidings.config.load import store_address
 from tidings.config.schedule import ChannelDelivery, ListDelivery
 from tidings.model.cadence import (

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from tests.config.newsrooms import MAIN, WEEKLY, spoilt
 from tests.conftest import require_program
-from tests.judges import tool
+from tests.servers.judges import tool
 from tidings.config import adapters, schedule, settings
 from tidings.config.settings import Newsroom
 from tidings.runtime.schemas import schemas

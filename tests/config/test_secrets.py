@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.config.newsrooms import ENV, MAIN, SLACK, WEEKLY, read, relay, said, spoilt, write
-from tidings.channels.slack import Settings as Slack
+from tidings.channels.chat.slack import Settings as Slack
 
 SECRET = "Tr0ub4dor-and-3-more"
 

@@ -11,7 +11,7 @@ import time
 from tests.faults import million, table
 from tests.faults.cases import CASES
 from tests.faults.run import Run
-from tests.postgresql import Server
+from tests.servers.postgresql import Server
 
 POINTS = {"sqlite": 1_000, "postgresql": 300}
 

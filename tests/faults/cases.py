@@ -19,7 +19,7 @@ from tests.faults.child import Said
 from tests.faults.plan import Plan
 from tests.faults.rounds import Round
 from tests.faults.world import SCHEDULE, SLOT
-from tidings.store import consent, subscribers
+from tidings.store.people import consent, subscribers
 
 KILLS = 4
 """In one edition, so that recovery is killed too."""

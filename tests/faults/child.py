@@ -144,7 +144,8 @@ def _sink(asked: dict[str, Any], writer: int) -> None:
 
 def _doubts(store: Any, address: str) -> int:
     """How often the ledger knows a delivery to this address to have been in doubt: the worst of them."""
-    from tidings.store import ledger, subscribers
+    from tidings.store.delivery import ledger
+    from tidings.store.people import subscribers
 
     with store.read() as connection:
         who = subscribers.find(connection, address)

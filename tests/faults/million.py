@@ -21,10 +21,11 @@ from tests.faults.plan import Plan
 from tests.faults.rounds import Round
 from tests.faults.warm import Warm
 from tests.faults.world import CONNECTIONS, LANGUAGES, Template
-from tests.postgresql import Server
+from tests.servers.postgresql import Server
 from tidings.runtime.newsroom import Runtime
-from tidings.store import consent, ledger
 from tidings.store import schema as t
+from tidings.store.delivery import ledger
+from tidings.store.people import consent
 
 EARLY = 3
 """Kills while the edition is composed and addressed."""

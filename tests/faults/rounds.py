@@ -21,8 +21,9 @@ from tests.faults.invariants import BEATS, Evidence, Verdict, judge
 from tests.faults.plan import Plan
 from tests.faults.warm import Process, Warm
 from tests.faults.world import CONNECTIONS, SCHEDULE, SLOT, Template
-from tidings.store import editions, ledger, schedules
 from tidings.store import schema as t
+from tidings.store.content import editions, schedules
+from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 
 STEPS = (0, 0, 2, 6, 16, 61, 61, 181, 361, 721, 721, 721)

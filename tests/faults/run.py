@@ -17,7 +17,7 @@ from tests.faults.invariants import Verdict
 from tests.faults.rounds import Round, measured, one_round
 from tests.faults.warm import Warm
 from tests.faults.world import Template
-from tests.postgresql import Server
+from tests.servers.postgresql import Server
 
 
 @dataclass

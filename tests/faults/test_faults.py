@@ -13,7 +13,7 @@ from tests.conftest import missing
 from tests.faults import million
 from tests.faults.cases import CASES
 from tests.faults.run import Run
-from tests.postgresql import Server
+from tests.servers.postgresql import Server
 
 QUICK = [name for name in CASES if name != "locked"]
 FEW = ["boundary", "moment", "leaving", "wire"]

@@ -14,10 +14,10 @@ from pathlib import Path
 from tests.acceptance.world import SECRET, item
 from tests.faults.plan import Plan
 from tests.faults.warm import Warm
-from tests.postgresql import Server
+from tests.servers.postgresql import Server
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import tick
-from tidings.store import subscribers
+from tidings.store.people import subscribers
 
 SLOT = datetime(2026, 3, 2, 4, tzinfo=UTC)
 """09:00 in Almaty, when the edition is due."""

@@ -14,8 +14,10 @@ from tests.acceptance.world import Caught, World, item, make_world
 from tidings.model.edition import Edition
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import Ticked, tick
-from tidings.store import editions, ledger, schedules, subscribers
-from tidings.store.ledger import Entry
+from tidings.store.content import editions, schedules
+from tidings.store.delivery import ledger
+from tidings.store.delivery.ledger import Entry
+from tidings.store.people import subscribers
 
 MONDAY = datetime(2026, 3, 2, 4, tzinfo=UTC)
 """09:00 in Almaty, when the daily schedule of these tests is due."""

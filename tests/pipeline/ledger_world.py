@@ -9,14 +9,16 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from tidings.channels.smtp import Login, SmtpRelay, Waits
+from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
 from tidings.model.delivery import Delivery, list_target
-from tidings.pipeline.deliver import Deliverer, Handover, MailSender
-from tidings.pipeline.verdicts import ResendPolicies
-from tidings.store import consent, ledger, migrate
+from tidings.pipeline.deliver.deliverer import Deliverer, Handover, MailSender
+from tidings.pipeline.deliver.outcomes import ResendPolicies
+from tidings.store import migrate
 from tidings.store import schema as t
+from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness
+from tidings.store.people import consent
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tidings.config.settings import Newsroom
 from tidings.model.item import Item, Media
+from tidings.store.content.items import Stored, advance_version, insert_items, items_version, rewrite_items
 from tidings.store.engine import Store
-from tidings.store.items import Stored, advance_version, insert_items, items_version, rewrite_items
 from tidings.store.migrate import create_or_check
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidings.model.item import Attachment, Image, Item
-from tidings.render.site import FeedView, SiteView, Translation
+from tidings.render.site_views import FeedView, SiteView, Translation
 
 SITE_URL = "https://news.example.org/"
 START = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.render.mail_samples import SITE, TEMPLATES, document, item, many, own_templates
+from tests.render.mail.samples import SITE, TEMPLATES, document, item, many, own_templates
+from tidings.render.mail.plaintext import fit_headings, text_of, wrap
 from tidings.render.palette import AA, contrast, palette
-from tidings.render.plaintext import fit_headings, text_of, wrap
 from tidings.render.sandbox import budget
 from tidings.render.template_check import subject_problems, template_problems
 from tidings.render.templates import MailTemplates, TemplateError, guarded

@@ -13,10 +13,11 @@ from tests.cli.shapes import misfits
 from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
 from tidings.pipeline import notices
 from tidings.runtime.schemas import schemas
-from tidings.store import consent, ledger, subscribers
 from tidings.store import schema as t
-from tidings.store.erasure import erase_address, wipe_log
-from tidings.store.person import everything_about, everything_of
+from tidings.store.delivery import ledger
+from tidings.store.people import consent, subscribers
+from tidings.store.people.data_export import everything_about, everything_of
+from tidings.store.people.erasure import erase_address, wipe_log
 
 ADDRESS = "Zuleikha@xn--80ak6aa92e.example.org"
 NAME = "Zuleikha Almasova"

@@ -20,8 +20,9 @@ from tests.acceptance.world import make_world
 from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, flat, stories_in
 from tidings.model.edition import EditionState
 from tidings.runtime.tick import tick
-from tidings.store import editions, pauses
-from tidings.store.pauses import Scope
+from tidings.store.content import editions
+from tidings.store.service import pauses
+from tidings.store.service.pauses import Scope
 
 SCHEDULE = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}, {channel: desk, per: edition}]\n'
 SCOPES = ((Scope.ALL, ""), (Scope.SCHEDULE, "daily"), (Scope.LIST, "digest"), (Scope.CHANNEL, "desk"))

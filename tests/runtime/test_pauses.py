@@ -11,9 +11,9 @@ import pytest
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, flat, open_desk
 from tidings.runtime.explain import explain
-from tidings.runtime.planning import plan
-from tidings.store import pauses
-from tidings.store.pauses import Scope
+from tidings.runtime.preview.plan import plan
+from tidings.store.service import pauses
+from tidings.store.service.pauses import Scope
 
 
 @pytest.fixture

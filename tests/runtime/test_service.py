@@ -22,15 +22,17 @@ import httpx
 import pytest
 
 from tests.acceptance.world import World, item, make_world
-from tests.smtp_sink import Sink, doubled
+from tests.servers.smtp_sink import Sink, doubled
 from tidings.model.cadence import load_zone
 from tidings.pipeline import notices
-from tidings.runtime.beat import Beats
-from tidings.runtime.redact import LocalTime, Redactor
+from tidings.runtime.log import LocalTime, Redactor
+from tidings.runtime.service_cycle import Beats
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_stamp
-from tidings.store import editions, ledger, subscribers
-from tidings.store.clock import advance_clock
+from tidings.store.content import editions
+from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
+from tidings.store.service.clock import advance_clock
 
 FIRST = "cadence: {on: new, settle: 0m}\ndeliver:\n  - {list: digest, frequency: all}\n"
 

@@ -13,7 +13,7 @@ from tests.render.samples import START, item
 from tests.web.server import served
 from tidings.config.settings import Newsroom
 from tidings.model.item import Attachment, Image
-from tidings.pipeline.publish import publish
+from tidings.pipeline.publish.publish import publish
 from tidings.store.engine import Store
 from tidings.web.app import create_app
 

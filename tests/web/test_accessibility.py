@@ -14,13 +14,13 @@ import httpx
 import pytest
 
 from tests.conftest import require_program
-from tests.judges import tool
+from tests.servers.judges import tool
 from tests.web.server import served
 from tidings.model.tokens import TokenPurpose
 from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import open_runtime
 from tidings.runtime.tick import tick
-from tidings.store import subscribers
+from tidings.store.people import subscribers
 from tidings.web.app import newsroom_app
 
 NOW = datetime(2026, 9, 11, 4, tzinfo=UTC)

@@ -16,8 +16,8 @@ from tests.pipeline.newsroom import make_newsroom, open_store, put
 from tests.render.samples import RICH, START, item
 from tests.web.server import served
 from tidings.model.item import Attachment, Item
-from tidings.pipeline.publish import publish
-from tidings.store.items import load_items
+from tidings.pipeline.publish.publish import publish
+from tidings.store.content.items import load_items
 from tidings.web.app import create_app
 
 NOW = START.replace(month=9)

@@ -18,19 +18,19 @@ def main() -> None:
 
     No traceback reaches a user, unless TIDINGS_DEBUG asks for it.
     """
-    from tidings.cli import (  # noqa: F401 - they add their commands
+    from tidings.cli import (  # noqa: F401
+        backup,
         dkim,
         editions,
+        ledger,
+        newsroom,
         pauses,
-        people,
-        people_files,
-        records,
         rehearse,
         report,
-        rooms,
         service,
         sources,
-        upkeep,
+        subscriber_files,
+        subscribers,
     )
     from tidings.cli.app import app, place
 

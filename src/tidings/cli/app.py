@@ -17,7 +17,7 @@ from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
 from tidings.runtime.newsroom import Runtime, open_runtime, refuse_far_clock
-from tidings.store.clock import refuse_earlier
+from tidings.store.service.clock import refuse_earlier
 
 app = typer.Typer(
     name="tidings",

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from tidings.net import GuardedSession
-from tidings.runtime.catcher import MailCatcher
-from tidings.runtime.demo import ZONE, Demo, new_secret
+from tidings.runtime.demo.demo import ZONE, Demo, new_secret
+from tidings.runtime.demo.mail_catcher import MailCatcher
+from tidings.runtime.demo.post_receiver import PostReceiver
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.receiver import PostReceiver
-from tidings.store import editions, ledger, subscribers
+from tidings.store.content import editions
+from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
 from tidings.web.app import newsroom_app
 from tidings.web.inbox import inbox_router
 

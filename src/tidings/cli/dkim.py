@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from tidings.cli.app import app, console, place
 from tidings.config.dkim import SMALLEST, Key
 from tidings.model.errors import InputError, RefusedError
-from tidings.render.dkim import Identity, identities_of
+from tidings.render.mail.dkim import Identity, identities_of
 from tidings.runtime.newsroom import load_newsroom
 
 _STRING = 255

@@ -14,16 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidings.cli.app import Json, Now, app, console, opened, place, print_json, show
-from tidings.cli.report_delivery import deliver
+from tidings.cli.delivery_progress import deliver
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
-from tidings.pipeline.address import address
-from tidings.pipeline.collect import collect
+from tidings.pipeline.address.lists import address
+from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.planning import PlannedSlot, as_json, outlets, plan, title_of
-from tidings.runtime.preview import (
+from tidings.runtime.preview.plan import PlannedSlot, as_json, outlets, plan, title_of
+from tidings.runtime.preview.preview import (
     Previewed,
     pictures_at_hand,
     post_pages,
@@ -31,8 +31,9 @@ from tidings.runtime.preview import (
     preview_schedule,
     queue_test_mails,
 )
-from tidings.runtime.scratch import scratch
-from tidings.store import clock, editions, pauses
+from tidings.runtime.scratch_store import scratch
+from tidings.store.content import editions
+from tidings.store.service import clock, pauses
 
 ScheduleName = Annotated[str, typer.Argument(metavar="SCHEDULE", help="Name of a schedule.")]
 EditionName = Annotated[str, typer.Argument(metavar="EDITION", help="SCHEDULE/NUMBER.")]

@@ -12,8 +12,8 @@ from tidings.cli.app import Now, app, console, opened, read_moment, show
 from tidings.model.errors import RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
-from tidings.store import pauses
-from tidings.store.pauses import Scope
+from tidings.store.service import pauses
+from tidings.store.service.pauses import Scope
 
 What = Annotated[str, typer.Argument(metavar="NAME", help="A schedule, list or channel; list:NAME where two share it.")]
 Everything = Annotated[bool, typer.Option("--all", help="Everything but notices and tests.")]

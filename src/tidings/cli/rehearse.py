@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidings.cli.app import Json, app, console, errors, place, print_json, read_moment
 from tidings.model.cadence import load_zone
-from tidings.runtime.rehearse import load_for_rehearsal, rehearse
-from tidings.runtime.rehearsed import Outlet, Rehearsal, Rehearsed
+from tidings.runtime.rehearsal.rehearse import load_for_rehearsal, rehearse
+from tidings.runtime.rehearsal.results import Outlet, Rehearsal, Rehearsed
 
 
 @app.command("rehearse")

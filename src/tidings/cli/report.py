@@ -12,8 +12,8 @@ from tidings.cli.app import Json, app, console, opened, print_json, read_moment,
 from tidings.cli.editions import table_of
 from tidings.model.errors import RefusedError
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.report import Report, as_csv, make_report
-from tidings.runtime.report_page import report_page
+from tidings.runtime.report.page import report_page
+from tidings.runtime.report.report import Report, as_csv, make_report
 
 
 @app.command()

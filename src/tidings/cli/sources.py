@@ -9,10 +9,10 @@ from rich.table import Table
 
 from tidings.cli.app import Json, Now, app, console, errors, opened, print_json, show
 from tidings.model.errors import InputError, RefusedError
-from tidings.pipeline.collect import collect
+from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import Fetching, Found
-from tidings.store.websub import HubSubscription, load_subscriptions
+from tidings.store.content.websub import HubSubscription, load_subscriptions
 
 sources_app = typer.Typer(
     help="Where items come from: list them, try one, read one now.", no_args_is_help=True, rich_markup_mode=None

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
 from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
-from tidings.config.checks import cross_check
+from tidings.config.cross_checks import cross_check
+from tidings.config.file_reader import MAIN, Reading, without_empty
 from tidings.config.problems import place, problems_of
 from tidings.config.pruned import pruned
-from tidings.config.reading import MAIN, Reading, without_empty
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Document, Newsroom
 from tidings.config.types import Language, StoreAddress
-from tidings.config.yamltext import Node
+from tidings.config.yaml_text import Node
 from tidings.model.item import Media
 from tidings.model.problem import Problem, nearest
 

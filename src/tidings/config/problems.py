@@ -12,10 +12,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from tidings.config import yamltext
-from tidings.config.reading import Reading, Reference
+from tidings.config import yaml_text
+from tidings.config.file_reader import Reading, Reference
 from tidings.config.types import PlacedError
-from tidings.config.yamltext import Node
+from tidings.config.yaml_text import Node
 from tidings.model.problem import Problem, nearest
 
 Path = tuple[str | int, ...]
@@ -152,9 +152,9 @@ def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> R
     """The reference to a secret that the value at a path comes from."""
     current: Node | None = node
     for part in path:
-        if isinstance(current, yamltext.Mapping):
+        if isinstance(current, yaml_text.Mapping):
             current = current.get(str(part))
-        elif isinstance(current, yamltext.Sequence) and isinstance(part, int) and part < len(current.items):
+        elif isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
             current = current.items[part]
         if current is None:
             return None
@@ -168,15 +168,15 @@ def place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
     line, column = node.line, node.column
     current: Node = node
     for number, part in enumerate(path):
-        if isinstance(current, yamltext.Mapping) and isinstance(part, str):
+        if isinstance(current, yaml_text.Mapping) and isinstance(part, str):
             entry = next((entry for entry in current.entries if entry[0].text == part), None)
             if entry is None:
                 break
             name, current = entry
-            there = isinstance(current, yamltext.Scalar) and (current.text or current.quoted)
+            there = isinstance(current, yaml_text.Scalar) and (current.text or current.quoted)
             at = current if there and not (key and number == len(path) - 1) else name
             line, column = at.line, at.column
-        elif isinstance(current, yamltext.Sequence) and isinstance(part, int) and part < len(current.items):
+        elif isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
             current = current.items[part]
             line, column = current.line, current.column
         # One value where a list may stand has no places of its own: stay where we are.

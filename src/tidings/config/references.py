@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from tidings.config import yamltext
-from tidings.config.reading import MAIN, Reading
+from tidings.config import yaml_text
+from tidings.config.file_reader import MAIN, Reading
 from tidings.config.types import StoreAddress
-from tidings.config.yamltext import Node
+from tidings.config.yaml_text import Node
 from tidings.model.errors import InputError
 
 _DEFAULT = "sqlite:///tidings.db"
@@ -39,12 +39,12 @@ def references(root: Path) -> References:
 
 
 def _walk(node: Node) -> Iterator[tuple[str, str]]:
-    if isinstance(node, yamltext.Sequence):
+    if isinstance(node, yaml_text.Sequence):
         for item in node.items:
             yield from _walk(item)
-    elif isinstance(node, yamltext.Mapping):
+    elif isinstance(node, yaml_text.Mapping):
         for key, value in node.entries:
-            if isinstance(value, yamltext.Scalar):
+            if isinstance(value, yaml_text.Scalar):
                 if len(node.entries) == 1 and key.text in ("file", "env"):
                     yield key.text, value.text
             else:
@@ -61,7 +61,7 @@ def written_store(root: Path, env: Mapping[str, str] | None = None) -> SecretStr
     plain, node = reading.file(root / MAIN)
     address = env.get("TIDINGS_STORE")
     if not address:
-        if plain is None or not isinstance(node, yamltext.Mapping):
+        if plain is None or not isinstance(node, yaml_text.Mapping):
             raise InputError("\n".join(str(problem) for problem in reading.redacted()))
         address = plain.get("store") or _DEFAULT
         for key, value in node.entries:

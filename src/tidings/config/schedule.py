@@ -24,7 +24,7 @@ from tidings.config.types import (
     Zone,
 )
 from tidings.model.cadence import Cadence, OnNew, parse_rule, parse_skip_date, parse_window
-from tidings.model.text import Localised
+from tidings.model.localised import Localised
 
 RULES = ("daily", "weekly", "monthly", "cron", "every", "at", "on")
 

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
 from tidings.config.bounces import Bounces
-from tidings.config.keep import Keep
+from tidings.config.retention import Keep
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
     ONE_OR_MANY,

@@ -15,7 +15,7 @@ import idna
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
-from tidings.model.text import Localised
+from tidings.model.localised import Localised
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?(?:-[A-Z]{2})?")

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, select, update
 
 from tidings.model.edition import Edition
-from tidings.store import ledger
 from tidings.store import schema as t
+from tidings.store.delivery import ledger
 from tidings.store.engine import Store, insert_once
 
 

@@ -21,7 +21,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from tidings.render.plaintext import wrap
+from tidings.render.mail.plaintext import wrap
 
 BUDGET: Final = 6_000_000
 """Characters of output, plus `_STEP` for each loop step and `_CALL` for each call, of one macro or template."""

@@ -12,8 +12,8 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Image, Item
 from tidings.model.problem import Problem
-from tidings.render.digest import render_document
-from tidings.render.mailview import MailEdition, MailList, MailSite
+from tidings.render.mail.digest import render_document
+from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import (
     BODY_NAMES,
     BUILT_IN,

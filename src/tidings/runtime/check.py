@@ -9,21 +9,21 @@ from urllib.parse import unquote
 
 from tidings.channels.base import CanEdit, CanTakeDown
 from tidings.config import problems as placing
-from tidings.config.checks import served_frequencies
-from tidings.config.reading import MAIN
+from tidings.config.cross_checks import served_frequencies
+from tidings.config.file_reader import MAIN
 from tidings.config.settings import Newsroom
-from tidings.config.yamltext import Mapping, Scalar, Sequence, read_text, read_yaml
+from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
 from tidings.model.item import Image
 from tidings.model.problem import Problem, nearest
 from tidings.render.template_check import subject_problems, template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
-from tidings.runtime.scratch import store_of
+from tidings.runtime.scratch_store import store_of
 from tidings.sources.article import in_words, undescribed
 from tidings.sources.base import Found
-from tidings.sources.shelved import ShelvedSettings
-from tidings.store import subscribers
+from tidings.sources.web.cached_source import ShelvedSettings
 from tidings.store.engine import Store
+from tidings.store.people import subscribers
 
 
 def check_newsroom(root: Path) -> list[Problem]:

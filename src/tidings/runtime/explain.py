@@ -7,14 +7,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from tidings.config.checks import served_frequencies
+from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Returned
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import consent, editions, history, kept, ledger, pauses, returns, schedules, subscribers
 from tidings.store import schema as t
-from tidings.store.items import load_story
+from tidings.store.content import editions, schedules
+from tidings.store.content.items import load_story
+from tidings.store.delivery import history, ledger, retention
+from tidings.store.people import consent, feedback, subscribers
+from tidings.store.service import pauses
 
 _SKIPPED = {
     "suppressed": "this address must not be mailed (it bounced or complained)",
@@ -62,7 +65,7 @@ def explain(
         if story is None or _carried(connection, entry.id, story)
     ]
     stopped = pauses.holding(connection)
-    back = returns.of_deliveries(connection, [entry.id for entry in entries])
+    back = feedback.of_deliveries(connection, [entry.id for entry in entries])
     lines += [_entry(entry, stopped, back.get(entry.id, []), show) for entry in entries]
     lines += _away(connection, digest, _STOPPED, show)
     if story is not None and not entries:
@@ -94,7 +97,7 @@ def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Calla
 def _entry(
     entry: ledger.Entry,
     stopped: list[pauses.Pause],
-    back: list[returns.Return],
+    back: list[feedback.Return],
     show: Callable[[datetime], str],
 ) -> str:
     what = entry.edition or f"a {entry.purpose}"
@@ -125,7 +128,7 @@ def _entry(
     return f"{what}: {words}."
 
 
-def _came_back(one: returns.Return, show: Callable[[datetime], str]) -> str:
+def _came_back(one: feedback.Return, show: Callable[[datetime], str]) -> str:
     code = f" {one.code}" if one.code else ""
     said = f": {one.text}" if one.text else ""
     return f"came back: {one.kind}{code}, heard by {one.via} at {show(one.at)}{said}"
@@ -157,7 +160,7 @@ def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: i
         used = schedules.used_since(connection, schedule, 0)
         if story in used:
             edition = editions.get_edition(connection, used[story])
-            thinned = bool(kept.tallied(connection, edition=edition.id))
+            thinned = bool(retention.tallied(connection, edition=edition.id))
             mine = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
             lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people, thinned)}.")
         elif story in schedules.used_stories(connection, schedule):

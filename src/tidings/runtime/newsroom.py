@@ -23,16 +23,18 @@ from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.spacing import Spacing
 from tidings.model.tokens import Keys
-from tidings.pipeline import fetch, listen, ping
-from tidings.pipeline.compose import Composer
-from tidings.pipeline.deliver import Deliverer, MailSender, finish_editions
-from tidings.pipeline.enrol import answer_requests, ask_again
-from tidings.pipeline.handing import Delivered
-from tidings.pipeline.mail import MailRoom
-from tidings.pipeline.prepare import Preparation
-from tidings.pipeline.thumbnails import Thumbnails
-from tidings.pipeline.verdicts import ResendPolicies
-from tidings.render.pages import Pages
+from tidings.pipeline.collect import fetch
+from tidings.pipeline.collect import websub as listen
+from tidings.pipeline.compose.composer import Composer
+from tidings.pipeline.compose.mail import MailRoom
+from tidings.pipeline.deliver.context import Delivered
+from tidings.pipeline.deliver.deliverer import Deliverer, MailSender, finish_editions
+from tidings.pipeline.deliver.outcomes import ResendPolicies
+from tidings.pipeline.deliver.prepare import Preparation
+from tidings.pipeline.deliver.thumbnails import Thumbnails
+from tidings.pipeline.members.subscribe import answer_requests, ask_again
+from tidings.pipeline.publish import websub as ping
+from tidings.render.pages.pages import Pages
 from tidings.render.templates import MailTemplates
 from tidings.sources.base import (
     Fetched,
@@ -45,12 +47,13 @@ from tidings.sources.base import (
     SourceContext,
     Stories,
 )
-from tidings.store import migrate, subscribers
+from tidings.store import migrate
+from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.content.stories import StoredStories
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness, acquire
 from tidings.store.occupancy import Occupancy
-from tidings.store.shelves import StoredShelf
-from tidings.store.stories import StoredStories
+from tidings.store.people import subscribers
 
 KEYS = "keys.json"
 RESTORING = Path(".restoring/ready")

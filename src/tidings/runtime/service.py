@@ -20,17 +20,17 @@ import uvicorn
 from tidings.config.settings import Web
 from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
-from tidings.pipeline.handing import Delivered
-from tidings.runtime.beat import SLACK, Beats
-from tidings.runtime.bounces import Ears
+from tidings.pipeline.deliver.context import Delivered
+from tidings.runtime.bounces.receivers import Ears
 from tidings.runtime.clock import Ticker
-from tidings.runtime.metrics import Metrics
+from tidings.runtime.log import Redactor, start_log
+from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, open_runtime
-from tidings.runtime.redact import Redactor, start_log
+from tidings.runtime.service_cycle import SLACK, Beats
 from tidings.runtime.tick import failed, tell
 from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
-from tidings.store import claims
-from tidings.store.clock import read_clock
+from tidings.store.delivery import claims
+from tidings.store.service.clock import read_clock
 
 BEAT = 30.0
 """Seconds between two beats at the most."""

@@ -14,23 +14,27 @@ from tidings.config.schedule import Schedule
 from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
-from tidings.pipeline import notices, review
-from tidings.pipeline.address_channel import translated
-from tidings.pipeline.amend import amend
-from tidings.pipeline.archive import publish_archive
-from tidings.pipeline.collect import Collected, collect
-from tidings.pipeline.compose import Composed
-from tidings.pipeline.handing import Delivered
-from tidings.pipeline.publish import Published, publish
-from tidings.pipeline.recover import recover
-from tidings.pipeline.retain import retain
-from tidings.pipeline.select import Story, fits, is_note, stories_of
-from tidings.pipeline.track import refused
-from tidings.runtime.bounces import patience
+from tidings.pipeline import notices
+from tidings.pipeline.address.channels import translated
+from tidings.pipeline.collect.sweep import Collected, collect
+from tidings.pipeline.compose import review
+from tidings.pipeline.compose.composer import Composed
+from tidings.pipeline.compose.select import Story, fits, is_note, stories_of
+from tidings.pipeline.deliver.context import Delivered
+from tidings.pipeline.deliver.corrections import amend
+from tidings.pipeline.deliver.recover import recover
+from tidings.pipeline.publish.archive import publish_archive
+from tidings.pipeline.publish.publish import Published, publish
+from tidings.pipeline.retention import retain
+from tidings.pipeline.track import session_refusals
+from tidings.runtime.bounces.receivers import patience
 from tidings.runtime.newsroom import Runtime
-from tidings.store import editions, ledger, pauses, pulse, restored, schedules, subscribers
-from tidings.store.clock import advance_clock
-from tidings.store.items import load_items
+from tidings.store.content import editions, schedules
+from tidings.store.content.items import load_items
+from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
+from tidings.store.service import heartbeat, pauses, restored
+from tidings.store.service.clock import advance_clock
 
 
 @dataclass
@@ -80,7 +84,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     done.told = tell(runtime, now)
     with runtime.store.write() as connection:
         unread = done.collected.unread
-        pulse.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
+        heartbeat.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
     runtime.answer_requests()
     if deliver:
         delivered = runtime.deliver()
@@ -326,7 +330,7 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
 def failed(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
     """Note what went wrong in delivering, so that a person hears of it once a day and lane."""
     if delivered.states["rejected"]:
-        refused.look(runtime.store, patience(runtime.newsroom), now)
+        session_refusals.look(runtime.store, patience(runtime.newsroom), now)
     day = now.date().isoformat()
     with runtime.store.write() as connection:
         for lane, reason in delivered.stalled.items():

@@ -11,18 +11,18 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from tidings.model.cached_item import Entry
 from tidings.model.item import Attachment, Image
 from tidings.model.problem import Problem
-from tidings.model.shelf import Entry
 from tidings.model.slug import shorten_slug, slugify
 from tidings.sources.base import Found, SourceContext
 from tidings.sources.body import Body, no_alt, sanitise
 from tidings.sources.body_pictures import shown_pictures
-from tidings.sources.fingerprint import with_fingerprint
-from tidings.sources.identity import plain_link, without_tracking
 from tidings.sources.links import WebLinks, encode_url
-from tidings.sources.overlay import FOLDER as OVERLAYS
 from tidings.sources.text import clean, one_line, shorten
+from tidings.sources.web.fingerprint import with_fingerprint
+from tidings.sources.web.identity import plain_link, without_tracking
+from tidings.sources.web.overlay import FOLDER as OVERLAYS
 
 MAX_HTML = 1_000_000
 """Characters of a body: beyond that it is no story."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
+from tidings.model.cached_item import Entry
 from tidings.model.item import Attachment, Image, Media
 from tidings.model.problem import Problem
-from tidings.model.shelf import Entry
 
 
 class Shelf(Protocol):

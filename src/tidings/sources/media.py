@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from PIL import Image as Pictures
 
-from tidings.sources.apart import ApartError, answer, read_apart
+from tidings.sources.child_process import ApartError, answer, read_apart
 
 PICTURES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 """What mail programs and browsers show; Pillow's format to media type."""

@@ -12,17 +12,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidings.render.pages import Pages
+from tidings.render.pages.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store
-from tidings.web.api import api
-from tidings.web.hooks import hooks_router
-from tidings.web.join import join_router
-from tidings.web.leave import leave_router
-from tidings.web.preferences import preferences_router
-from tidings.web.review import review_router
-from tidings.web.static_files import static_endpoint
-from tidings.web.websub import websub_router
+from tidings.web.api.readers import api
+from tidings.web.hooks.providers import hooks_router
+from tidings.web.hooks.websub import websub_router
+from tidings.web.site.preferences import preferences_router
+from tidings.web.site.review import review_router
+from tidings.web.site.static_files import static_endpoint
+from tidings.web.site.subscribe import join_router
+from tidings.web.site.unsubscribe import leave_router
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"

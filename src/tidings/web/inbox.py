@@ -8,8 +8,8 @@ from html import escape
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from tidings.runtime.catcher import CaughtMail, MailCatcher
-from tidings.runtime.receiver import PostReceiver
+from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
+from tidings.runtime.demo.post_receiver import PostReceiver
 
 _STYLE = """
 :root {

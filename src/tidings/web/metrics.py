@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tidings.runtime.metrics import Metrics
+from tidings.runtime.monitoring.metrics import Metrics
 
 
 def metrics_app(metrics: Metrics) -> Starlette:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from tidings.store import returns
-from tidings.store.returns import Whom
-from tidings.store.settling import without_addresses
+from tidings.store.delivery.settling import without_addresses
+from tidings.store.people import feedback
+from tidings.store.people.feedback import Whom
 
 _LONGEST = 300
 
@@ -33,7 +33,7 @@ class Event:
     def note(self, connection: Connection, kind: str) -> bool:
         """Write it down; False if it was heard before."""
         key, said = self.key(kind), self.words
-        return returns.note(connection, key, self.whom, kind, code=self.code, text=said, via=self.via, now=self.at)
+        return feedback.note(connection, key, self.whom, kind, code=self.code, text=said, via=self.via, now=self.at)
 
     @property
     def words(self) -> str:

@@ -6,15 +6,15 @@ from sqlalchemy import Connection
 
 from tidings.model.delivery import Returned
 from tidings.pipeline.track.event import Event
-from tidings.store import returns
+from tidings.store.people import feedback
 
 
 def happened(connection: Connection, event: Event, *, dead: bool) -> bool:
     """`dead`: there is no such mailbox, so no list writes to it; else this list alone. False if heard before."""
     if not event.note(connection, Returned.HARD):
         return False
-    returns.mark(connection, event.whom.delivery, Returned.HARD)
+    feedback.mark(connection, event.whom.delivery, Returned.HARD)
     if event.is_to_a_reader:
         scope = "" if dead else event.whom.list
-        returns.stop(connection, event.whom, scope, Returned.HARD, event.via, event.at)
+        feedback.stop(connection, event.whom, scope, Returned.HARD, event.via, event.at)
     return True

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from tidings.model.tokens import Keys
 from tidings.pipeline.track import blocked, complaint, hard_bounce, left_by_mail, soft_bounce
-from tidings.pipeline.track.codes import Meaning, Refusal
 from tidings.pipeline.track.event import Event, Patience
 from tidings.pipeline.track.proof import whose
-from tidings.pipeline.track.reading import read
+from tidings.pipeline.track.refusals import Meaning, Refusal
+from tidings.pipeline.track.report_parser import read
 from tidings.store.engine import Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from tidings.pipeline.track.event import Event
-from tidings.store import consent, subscribers
+from tidings.store.people import consent, subscribers
 
 
 def happened(connection: Connection, event: Event) -> bool:

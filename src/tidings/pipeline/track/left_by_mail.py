@@ -12,8 +12,8 @@ from email.parser import BytesHeaderParser
 from sqlalchemy import Connection
 
 from tidings.model.tokens import Claim, Keys, TokenPurpose
-from tidings.render.headers import LEAVE
-from tidings.store import subscribers
+from tidings.render.mail.headers import LEAVE
+from tidings.store.people import subscribers
 
 _MOST = 64 * 1024
 _MOST_SUBJECT = 4000

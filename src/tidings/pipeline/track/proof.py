@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from tidings.model.tokens import RETURN_TOKEN, Keys, TokenPurpose
-from tidings.pipeline.mail import left_of_id
-from tidings.pipeline.track.reading import MOST
-from tidings.store import returns
-from tidings.store.returns import Whom
+from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.track.report_parser import MOST
+from tidings.store.people import feedback
+from tidings.store.people.feedback import Whom
 
 _RETURN_PATH = re.compile(rb"\+([A-Za-z2-7]{%d})@" % RETURN_TOKEN)
 _WAY_OUT = re.compile(rb"/unsubscribe/([A-Za-z0-9_-]{30,500})")
@@ -36,15 +36,15 @@ def whose(
     for found in (*_RETURN_PATH.findall(envelope), *_RETURN_PATH.findall(known)[:_MOST_TRIES]):
         delivery = keys.delivery_of(found.decode())
         if delivery is not None:
-            return returns.by_delivery(connection, delivery)
+            return feedback.by_delivery(connection, delivery)
     for found in _WAY_OUT.findall(known)[:_MOST_TRIES]:
         claim = keys.verify(TokenPurpose.UNSUBSCRIBE, found.decode())
         if claim is None or claim.subscriber == 0:
             continue
         name = present_name(claim.list)
         ids = set(_MESSAGE_ID.findall(known))
-        for sent in returns.sent_to(connection, claim.subscriber, name):
+        for sent in feedback.sent_to(connection, claim.subscriber, name):
             if left_of_id(sent.key) in ids:
                 return sent.whom
-        return returns.by_subscriber(connection, claim.subscriber, name)
+        return feedback.by_subscriber(connection, claim.subscriber, name)
     return None

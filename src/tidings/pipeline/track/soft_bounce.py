@@ -6,16 +6,16 @@ from sqlalchemy import Connection
 
 from tidings.model.delivery import Returned
 from tidings.pipeline.track.event import Event, Patience
-from tidings.store import returns
+from tidings.store.people import feedback
 
 
 def happened(connection: Connection, event: Event, patience: Patience) -> bool:
     """Several on one day are one trouble. Once it is too often this list does not write again. False: heard before."""
     if not event.note(connection, Returned.SOFT):
         return False
-    returns.mark(connection, event.whom.delivery, Returned.SOFT)
+    feedback.mark(connection, event.whom.delivery, Returned.SOFT)
     if event.is_to_a_reader:
         since = event.at - patience.within
-        if returns.days(connection, event.whom, Returned.SOFT, since) >= patience.days:
-            returns.stop(connection, event.whom, event.whom.list, Returned.SOFT, event.via, event.at)
+        if feedback.days(connection, event.whom, Returned.SOFT, since) >= patience.days:
+            feedback.stop(connection, event.whom, event.whom.list, Returned.SOFT, event.via, event.at)
     return True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tidings.store.columns import EPOCH, Moment, RowId
 from tidings.store.schema.base import metadata
+from tidings.store.schema.columns import EPOCH, Moment, RowId
 from tidings.store.schema.content import (
     archives,
     documents,
@@ -23,6 +23,7 @@ from tidings.store.schema.content import (
     slots,
     uses,
 )
+from tidings.store.schema.delivery import deliveries, had, journal, mailings, notices, paces, senders, tallies, uploads
 from tidings.store.schema.people import (
     addresses,
     consents,
@@ -34,7 +35,6 @@ from tidings.store.schema.people import (
     subscriptions,
     suppressions,
 )
-from tidings.store.schema.sending import deliveries, had, journal, mailings, notices, paces, senders, tallies, uploads
 
 __all__ = [
     "EPOCH",

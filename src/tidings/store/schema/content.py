@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
 
-from tidings.store.columns import Moment, RowId
 from tidings.store.schema.base import metadata
+from tidings.store.schema.columns import Moment, RowId
 
 facts = Table(
     "facts",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Index, Integer, String, Table, Text, UniqueConstraint
 
-from tidings.store.columns import Moment, RowId
 from tidings.store.schema.base import metadata
+from tidings.store.schema.columns import Moment, RowId
 
 subscribers = Table(
     "subscribers",

@@ -1,0 +1,1 @@
+"""Chat rooms, webhooks and push notifications."""

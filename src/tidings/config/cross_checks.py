@@ -1,0 +1,224 @@
+"""What must agree between files: a schedule's lists and channels exist, each reader's frequency is served.
+
+Works on what is written, not on models, so that a typo elsewhere does not hide these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from email.utils import parseaddr
+from typing import Any
+
+from tidings.config.problems import Path, place
+from tidings.config.schedule import RULES, ListDelivery
+from tidings.config.settings import Newsroom
+from tidings.config.yaml_text import Node
+from tidings.model.problem import Problem, nearest
+
+_MAIN = "tidings.yaml"
+Finding = tuple[Path, str, str]
+_HUB = "websub"
+"""The type of channel that carries no posts."""
+
+
+def cross_check(
+    main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]], nodes: Mapping[str, Node]
+) -> Iterator[Problem]:
+    """Problems between the parts of a newsroom; `schedules` by file, `nodes` by file say where each thing stands."""
+    for path, message, mend in _main(main, schedules):
+        yield Problem(_MAIN, *place(nodes[_MAIN], path), message, mend)
+    for path, message, mend in _defaults(main, schedules):
+        yield Problem(_MAIN, *place(nodes[_MAIN], path), message, mend, "warning")
+    for file, schedule in schedules.items():
+        for path, message, mend in _schedule(main, schedules, file, schedule):
+            yield Problem(file, *place(nodes[file], path), message, mend)
+
+
+def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    lists, channels, topics = (_map(main.get(key)) for key in ("lists", "channels", "topics"))
+    for key, name, field in [
+        *(("lists", name, "fallback") for name in lists),
+        *(("channels", name, "languages") for name in channels),
+    ]:
+        for number, language in _many(_map(_map(main.get(key)).get(name)).get(field)):
+            yield from _language(main, language, (key, name, field, number))
+    for name, feed in _map(main.get("feeds")).items():
+        if name == "all":
+            yield ("feeds", name), "the feed `all` exists by itself", "give this one another name"
+        for number, topic in _many(_map(_map(feed).get("select")).get("topics")):
+            yield from _known(topic, topics, ("feeds", name, "select", "topics", number), "topic")
+    if lists and not main.get("mail"):
+        yield ("lists",), "there are lists but no `mail`", "say under `mail:` how mail leaves"
+    yield from _senders(main)
+    for key in ("lists", "channels"):
+        for name, settings in _map(main.get(key)).items():
+            yield from _renamed(_map(settings).get("was"), _map(main.get(key)), (key, name, "was"))
+    yield from _translations(channels)
+    told = _map(main.get("notify")).get("channel")
+    if isinstance(told, str):
+        yield from _known(told, channels, ("notify", "channel"), "channel")
+        yield from _posts(told, channels, ("notify", "channel"))
+
+
+def _posts(name: Any, channels: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+    if isinstance(name, str) and _map(channels.get(name)).get("type") == _HUB:
+        said = f"channel {name!r} is a hub, which is told of changed feeds by itself and takes no posts"
+        yield path, said, "take this out"
+
+
+def _translations(channels: Mapping[str, Any]) -> Iterator[Finding]:
+    """Who sends translations, or waits for them, speaks several languages."""
+    for name, settings in channels.items():
+        written = _map(settings)
+        wants = [("translations", written.get("translations") == "thread")]
+        wants.append(("wait_for_translations", bool(written.get("wait_for_translations"))))
+        for key, wanted in wants:
+            if wanted and len({language for _, language in _many(written.get("languages"))}) < 2:
+                said = f"channel {name!r} speaks one language: there are no translations for it"
+                yield ("channels", name, key), said, "say them all: `languages: [kk, ru]`; or take this out"
+
+
+def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:
+    """Each name once; a list names senders that exist."""
+    mail = main.get("mail")
+    known: dict[str, int] = {}
+    for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
+        settings = _map(sender)
+        kind = settings.get("type", "smtp")
+        name = settings.get("name") or (str(settings.get("host", "")).lower() if kind == "smtp" else kind)
+        if not isinstance(name, str) or not name:
+            continue
+        if name in known:
+            mend = f"give this one a name: `name: {name}-2`" if "name" not in settings else "give this one another name"
+            path = ("mail", number, "name") if "name" in settings else ("mail", number)
+            yield path, f"two senders are called {name!r}", mend
+        known[name] = number
+    for name, settings in _map(main.get("lists")).items():
+        for number, sender in _many(_map(settings).get("sender")):
+            if sender not in known and known:
+                said = f"there is no sender {sender!r} under `mail`"
+                yield ("lists", name, "sender", number), said, nearest(sender, known)
+
+
+def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """What works for some: a default frequency that nobody serves, addresses to tell without a way to send."""
+    if _map(main.get("notify")).get("to") and not main.get("mail"):
+        yield ("notify", "to"), "nobody can be told by mail: there is no `mail`", "say under `mail:` how mail leaves"
+    for name, settings in _map(main.get("lists")).items():
+        served = {
+            "all" if part.get("everyone") == "true" else str(part.get("frequency", "all"))
+            for schedule in schedules.values()
+            for part in _parts(schedule)
+            if part.get("list") == name
+        }
+        default = _map(settings).get("default_frequency", "weekly")
+        if isinstance(default, str) and served and not {"all", default} & served:
+            said = f"no schedule serves the default frequency {default!r} of list {name!r}"
+            mend = f"write `default_frequency: {min(served)}`, or add a schedule that delivers it"
+            yield ("lists", name, "default_frequency"), said, mend
+    yield from _unaligned(main)
+
+
+def _unaligned(main: Mapping[str, Any]) -> Iterator[Finding]:
+    """Mail whose From is of another domain than its signature: DMARC does not count it (RFC 7489 §3.1.1)."""
+    mail = main.get("mail")
+    for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
+        domain = str(_map(_map(sender).get("dkim")).get("domain") or "").lower()
+        for name, settings in _map(main.get("lists")).items():
+            of = parseaddr(str(_map(settings).get("from") or ""))[1].rpartition("@")[2].lower()
+            if domain and of and not (f".{of}".endswith(f".{domain}") or f".{domain}".endswith(f".{of}")):
+                path = ("mail", number, "dkim", "domain") if isinstance(mail, list) else ("mail", "dkim", "domain")
+                said = f"mail of list {name!r} is from {of}, and signed by {domain}: DMARC fails it"
+                yield path, said, f"sign with a key of {of}, or send from an address at {domain}"
+
+
+def _schedule(
+    main: Mapping[str, Any], schedules: Mapping[str, Any], file: str, schedule: Mapping[str, Any]
+) -> Iterator[Finding]:
+    for number, part in enumerate(_parts(schedule)):
+        for kind in ("list", "channel"):
+            if isinstance(part.get(kind), str):
+                yield from _known(part[kind], _map(main.get(f"{kind}s")), ("deliver", number, kind), kind)
+        yield from _posts(part.get("channel"), _map(main.get("channels")), ("deliver", number, "channel"))
+    select = _map(schedule.get("select"))
+    for number, topic in _many(select.get("topics")):
+        yield from _known(topic, _map(main.get("topics")), ("select", "topics", number), "topic")
+    for number, language in _many(select.get("languages")):
+        yield from _language(main, language, ("select", "languages", number))
+    was = schedule.get("was")
+    if was and any(other.rpartition("/")[2].partition(".")[0] == was for other in schedules):
+        yield ("was",), f"`was: {was}`, but schedules/{was}.yaml still stands", "take one of the two out"
+    elif was and [other.get("was") for other in schedules.values()].count(was) > 1:
+        yield ("was",), f"two schedules say that they were {was!r}", "keep it in one of them"
+    yield from _outlets(schedule)
+
+
+def _outlets(schedule: Mapping[str, Any]) -> Iterator[Finding]:
+    """Each list and channel once; whom a repeating schedule serves on a list is said, not guessed."""
+    seen: set[tuple[str, str]] = set()
+    for number, part in enumerate(_parts(schedule)):
+        kind = next((kind for kind in ("list", "channel") if isinstance(part.get(kind), str)), None)
+        if kind is None:
+            continue
+        if (kind, part[kind]) in seen:
+            yield ("deliver", number, kind), f"{kind} {part[kind]!r} stands twice in `deliver`", "keep one"
+        seen.add((kind, part[kind]))
+        if kind == "list" and _repeats(schedule) and not part.get("frequency") and part.get("everyone") != "true":
+            said = f"list {part[kind]!r} needs `frequency` in a schedule that repeats"
+            yield (
+                ("deliver", number),
+                said,
+                "write `frequency: weekly`, or another name, or `frequency: all` for everyone",
+            )
+
+
+def _repeats(schedule: Mapping[str, Any]) -> bool:
+    cadence, select = _map(schedule.get("cadence")), _map(schedule.get("select"))
+    rules = {key for key in RULES if cadence.get(key)}
+    return bool(rules) and "at" not in rules and cadence.get("on") != "request" and not select.get("stories")
+
+
+def _renamed(was: Any, names: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+    if isinstance(was, str) and was in names:
+        yield path, f"`was: {was}`, but {was!r} still stands beside it", "take one of the two out"
+    elif was and [_map(settings).get("was") for settings in names.values()].count(was) > 1:
+        yield path, f"two say that they were {was!r}", "keep it in one of them"
+
+
+def _known(name: str, known: Mapping[str, Any], path: Path, what: str) -> Iterator[Finding]:
+    if name not in known:
+        mend = nearest(name, known) if known else f"add it under `{what}s:` in tidings.yaml"
+        yield path, f"there is no {what} {name!r}", mend
+
+
+def _language(main: Mapping[str, Any], language: str, path: Path) -> Iterator[Finding]:
+    languages = [one for _, one in _many(_map(main.get("site")).get("languages"))] or ["en"]
+    if language not in languages:
+        yield path, f"{language!r} is not among site.languages", nearest(language, languages)
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _many(value: Any) -> list[tuple[int, str]]:
+    """Texts of a list, or the one text, with their numbers."""
+    written = [value] if isinstance(value, str) else value
+    if not isinstance(written, list):
+        return []
+    return [(number, one) for number, one in enumerate(written) if isinstance(one, str)]
+
+
+def _parts(schedule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    parts = schedule.get("deliver")
+    return [_map(part) for part in parts] if isinstance(parts, list) else []
+
+
+def served_frequencies(newsroom: Newsroom, list_name: str) -> set[str]:
+    """Frequencies of a list that some schedule serves; `all` serves every one."""
+    return {
+        "all" if part.everyone else part.frequency or "all"
+        for schedule in newsroom.schedules.values()
+        for part in schedule.deliver
+        if isinstance(part, ListDelivery) and part.list == list_name
+    }

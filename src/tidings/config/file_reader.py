@@ -1,0 +1,155 @@
+"""A file of a newsroom as plain maps, lists and text, its references to secrets resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tidings.config import yaml_text
+from tidings.config.yaml_text import Node, read_text, read_yaml
+from tidings.model.problem import Problem
+
+MAIN = "tidings.yaml"
+SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
+_MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")
+_SHORTEST = 4
+"""Letters: a shorter value protects nothing, and taking it out of every line would make them unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`{env: NAME}` or `{file: PATH}`: what it is called, and what it holds; None where it could not be had."""
+
+    label: str
+    value: str | None
+
+
+@dataclass
+class Reading:
+    """What one load has read so far."""
+
+    root: Path
+    env: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    references: dict[int, Reference] = field(default_factory=dict)
+    """By the `id` of the node, which `nodes` keeps alive."""
+    passwords: list[str] = field(default_factory=list)
+    """Secrets that stand elsewhere, such as in the address of the store."""
+
+    def file(self, path: Path) -> tuple[dict[str, Any] | None, Node | None]:
+        """None where it cannot be read. A key with nothing behind it is there, with None."""
+        name = path.relative_to(self.root).as_posix()
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            self.problem(name, (0, 0), f"cannot be read: {error.strerror}", "check name and permissions")
+            return None, None
+        text, problems = read_text(raw, name)
+        if text is None:
+            self.problems.extend(problems)
+            return None, None
+        node, problems = read_yaml(text, name)
+        self.problems.extend(problems)
+        if node is None:
+            if not problems:
+                self.problem(name, (1, 0), "the file is empty", "write at least what the reference asks")
+            return None, None
+        if not isinstance(node, yaml_text.Mapping):
+            self.problem(name, (node.line, node.column), "expected `key: value` lines", "see the reference")
+            return None, None
+        self.nodes[name] = node
+        plain = self._plain(node, name, ())
+        assert isinstance(plain, dict)
+        return plain, node
+
+    def problem(self, file: str, place: tuple[int, int], message: str, mend: str, level: str = "error") -> None:
+        """Note one."""
+        self.problems.append(Problem(file, *place, message, mend, level))
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every value that may appear nowhere, the longest first."""
+        found = {reference.value for reference in self.references.values() if reference.value}
+        return tuple(sorted((one for one in {*found, *self.passwords} if len(one) >= _SHORTEST), key=lambda s: -len(s)))
+
+    def redacted(self) -> list[Problem]:
+        """The problems, in the order of the files, without any secret in them."""
+        known = {reference.value: reference.label for reference in self.references.values() if reference.value}
+        found = []
+        for problem in self.problems:
+            message, mend = problem.message, problem.mend
+            for secret in self.secrets():
+                label = known.get(secret, "[secret]")
+                message, mend = (text.replace(repr(secret), label).replace(secret, label) for text in (message, mend))
+            found.append(replace(problem, message=message, mend=mend))
+        return sorted(found, key=lambda one: (one.file != MAIN, one.file, one.line, one.column))
+
+    def _value(self, key: yaml_text.Scalar, node: Node, file: str, path: tuple[str | int, ...]) -> Any:
+        if isinstance(node, yaml_text.Scalar):
+            if not node.text and not node.quoted:
+                return None
+            if key.text in SECRET_KEYS or (key.text == "store" and _has_password(node.text)):
+                self.passwords.append(node.text)
+                said = f"{key.text}: secrets stand in the environment or in a file, never in YAML"
+                mend = f"write {key.text}: {{env: NAME}} or {{file: PATH}}"
+                self.problem(file, (node.line, node.column), said, mend)
+        return self._plain(node, file, path)
+
+    def _plain(self, node: Node, file: str, path: tuple[str | int, ...]) -> Any:
+        if isinstance(node, yaml_text.Scalar):
+            return self._text(node, file)
+        if isinstance(node, yaml_text.Sequence):
+            return [self._plain(item, file, (*path, number)) for number, item in enumerate(node.items)]
+        named = file == MAIN and len(path) == 1 and path[0] in _MAPS_OF_NAMES
+        if path and len(node.entries) == 1 and node.entries[0][0].text in ("env", "file") and not named:
+            key, value = node.entries[0]
+            if isinstance(value, yaml_text.Scalar):
+                reference = self._from_env(value, file) if key.text == "env" else self._from_file(value, file)
+                self.references[id(node)] = reference
+                return reference.value or "missing"
+        return {self._text(key, file): self._value(key, value, file, (*path, key.text)) for key, value in node.entries}
+
+    def _text(self, scalar: yaml_text.Scalar, file: str) -> str:
+        """Its text, if it can be written anywhere: "\\ud800" is YAML, and no character."""
+        if any("\ud800" <= letter <= "\udfff" for letter in scalar.text):
+            said = "an escape here stands for half a character"
+            self.problem(file, (scalar.line, scalar.column), said, "write the character itself")
+            return "".join(letter for letter in scalar.text if not "\ud800" <= letter <= "\udfff")
+        return scalar.text
+
+    def _from_env(self, name: yaml_text.Scalar, file: str) -> Reference:
+        value = self.env.get(name.text) if name.text and "\0" not in name.text else None
+        if not value:
+            said = f"the environment has no variable {name.text}" if value is None else f"{name.text} is empty"
+            self.problem(file, (name.line, name.column), said, f"set it before you start: export {name.text}=...")
+        return Reference(f"the value of {name.text}", value or None)
+
+    def _from_file(self, name: yaml_text.Scalar, file: str) -> Reference:
+        value = None
+        try:
+            value = (self.root / name.text).read_bytes().decode("utf-8-sig").rstrip("\r\n")
+        except (OSError, ValueError) as error:  # no such file; no text; a NUL in its name
+            reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+            said = f"{name.text!r} cannot be read{reason}"
+            self.problem(file, (name.line, name.column), said, "put the secret alone into that file; check permissions")
+        if value == "":
+            self.problem(file, (name.line, name.column), f"{name.text!r} is empty", "put the secret alone into it")
+        return Reference(f"what {name.text} holds", value or None)
+
+
+def _has_password(address: str) -> bool:
+    try:
+        return bool(urlsplit(address).password)
+    except ValueError:
+        return re.search(r"//[^/@]*:[^/@]+@", address) is not None
+
+
+def without_empty(plain: Any) -> Any:
+    """The same without keys that have nothing behind them: as good as left out."""
+    if isinstance(plain, dict):
+        return {key: without_empty(value) for key, value in plain.items() if value is not None}
+    return [without_empty(value) for value in plain] if isinstance(plain, list) else plain

@@ -1,0 +1,1 @@
+"""Step 4: decide who gets which part of an edition."""

@@ -1,0 +1,171 @@
+"""From an edition and its readers to deliveries: who gets which selection, and who does not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from tidings.config.schedule import ListDelivery
+from tidings.config.settings import Newsroom
+from tidings.model.delivery import Purpose, SkipReason, list_target
+from tidings.pipeline.address.channels import address_channel
+from tidings.pipeline.compose.draft import Addressed, CrowdPart, Crowds, Edit, groups_of
+from tidings.pipeline.compose.eligibility import Choices, earlier_stories, mark_of, since
+from tidings.pipeline.compose.select import Wish
+from tidings.store.content import editions
+from tidings.store.delivery import history
+from tidings.store.people import segments, subscribers
+
+_PAGE = 5_000
+_CROWDS = 5_000
+"""With more different choices than that readers are looked at one by one."""
+_SINGLE = 20_000
+"""So many exceptions may be named; with more readers are looked at one by one."""
+
+
+def address(connection: Connection, newsroom: Newsroom, edit: Edit) -> Iterator[Addressed | Crowds]:
+    """Every delivery of an edition, most readers in crowds. Who is on two lists of it gets one."""
+    served: set[int] = set()
+    for part in edit.schedule.deliver:
+        if isinstance(part, ListDelivery):
+            yield from _address_list(connection, newsroom, edit, part, served)
+        else:
+            yield from address_channel(connection, newsroom, edit, part)
+
+
+def anybody_waits(connection: Connection, newsroom: Newsroom, edit: Edit) -> bool:
+    """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
+    if edit.explicit or not editions.put_off(connection, edit.schedule.name):
+        return False
+    groups = (group for one in address(connection, newsroom, edit) for group in groups_of(one))
+    return any(group.selection.stories for group in groups)
+
+
+def _address_list(
+    connection: Connection, newsroom: Newsroom, edit: Edit, part: ListDelivery, served: set[int]
+) -> Iterator[Addressed | Crowds]:
+    fallback = tuple(newsroom.lists[part.list].fallback)
+    frequency = None if part.everyone or part.frequency == "all" else part.frequency
+    purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
+    earlier = {} if edit.explicit else earlier_stories(connection, edit)
+    choices = Choices(edit, part)
+    # A reader's pause holds back what comes meanwhile; what is for everyone goes out all the same.
+    paused = set() if part.everyone else subscribers.paused(connection, part.list, edit.now)
+    behind, single = _exceptions(connection, edit, part, frequency, earlier, served | paused)
+    found = (
+        segments.crowds(connection, part.list, frequency, behind=behind, without=single) if single is not None else []
+    )
+    if single is not None and len(found) <= _CROWDS:
+        parts = []
+        for crowd in found:
+            chosen = choices.of(
+                Wish(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
+            )
+            mark = None if edit.explicit or chosen.is_empty else mark_of(edit, earlier, chosen)
+            groups = () if chosen.is_empty else tuple(choices.groups(chosen))
+            parts.append(CrowdPart(crowd, groups, mark))
+        if parts:
+            yield Crowds(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
+        if _more_lists(edit, part):
+            going = {(p.crowd.language, p.crowd.topics, p.crowd.mark) for p in parts if p.groups}
+            served |= segments.subscribers_of(connection, part.list, frequency, going, without=single)
+        if not behind and not single:
+            return
+        some = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
+    else:
+        some = subscribers.readers(connection, part.list, frequency)
+    yield from _address_readers(connection, edit, part, some, fallback, purpose, earlier, choices, served, paused)
+
+
+def _exceptions(
+    connection: Connection,
+    edit: Edit,
+    part: ListDelivery,
+    frequency: str | None,
+    earlier: Mapping[str, int],
+    served: set[int],
+) -> tuple[list[int], set[int] | None]:
+    """Marks of readers who are behind, and single readers who had a part of it; None for those: too many to name."""
+    behind = [mark for mark in segments.marks(connection, part.list, frequency) if since(earlier, mark)]
+    own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
+    corrected = {} if part.per == "item" else edit.corrected
+    many = 0 if edit.explicit else history.count_had(connection, own, _SINGLE)
+    many += history.count_had(connection, corrected, _SINGLE)
+    if many + len(served) > _SINGLE:
+        return behind, None
+    single = set(served)
+    if not edit.explicit:
+        single |= history.had(connection, own).keys()
+    single |= history.owed_corrections(connection, corrected).keys()
+    return behind, single
+
+
+def _more_lists(edit: Edit, part: ListDelivery) -> bool:
+    """Whether another list of the edition comes after this one."""
+    lists = [one for one in edit.schedule.deliver if isinstance(one, ListDelivery)]
+    return lists.index(part) < len(lists) - 1
+
+
+def _address_readers(
+    connection: Connection,
+    edit: Edit,
+    part: ListDelivery,
+    readers: Iterable[subscribers.Reader],
+    fallback: tuple[str, ...],
+    purpose: str,
+    earlier: Mapping[str, int],
+    choices: Choices,
+    served: set[int],
+    paused: set[int],
+) -> Iterator[Addressed]:
+    """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
+    suppressed = subscribers.suppressed(connection, part.list)
+    own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
+    owed = {} if part.per == "item" else history.owed_corrections(connection, edit.corrected)
+    for page in _pages(readers):
+        offers = {reader.subscriber: since(earlier, reader.mark) for reader in page}
+        offered = own | {key for offer in offers.values() for key in offer}
+        everybody = [reader.subscriber for reader in page]
+        had_by = {} if edit.explicit else history.had(connection, offered, subscribers=everybody)
+        for reader in page:
+            target = list_target(part.list, reader.subscriber)
+
+            def skip(reason: SkipReason, target: str = target, reader: subscribers.Reader = reader) -> Addressed:
+                return Addressed(
+                    target, "", purpose, part.list, "", reader.subscriber, reader.address_hash, reason=reason
+                )
+
+            if reader.address_hash in suppressed:
+                unsubscribed = suppressed[reader.address_hash] == subscribers.UNSUBSCRIBED
+                yield skip(SkipReason.UNSUBSCRIBED if unsubscribed else SkipReason.SUPPRESSED)
+                continue
+            if reader.subscriber in served:
+                yield skip(SkipReason.OTHER_LIST)
+                continue
+            if reader.subscriber in paused:
+                yield skip(SkipReason.PAUSED)
+                continue
+            wish = Wish(reader.language, fallback, reader.topics, part.list)
+            had = frozenset(had_by.get(reader.subscriber, set()))
+            chosen = choices.of(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
+            if chosen.is_empty:
+                yield skip(SkipReason.NOTHING_FOR_READER)
+                continue
+            served.add(reader.subscriber)
+            mark = None if edit.explicit else mark_of(edit, earlier, chosen)
+            for story, group in choices.groups(chosen):
+                yield Addressed(
+                    target, story, purpose, part.list, "", reader.subscriber, reader.address_hash, group, None, mark
+                )
+
+
+def _pages(readers: Iterable[subscribers.Reader]) -> Iterator[Sequence[subscribers.Reader]]:
+    page: list[subscribers.Reader] = []
+    for reader in readers:
+        page.append(reader)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page

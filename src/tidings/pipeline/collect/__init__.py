@@ -1,0 +1,1 @@
+"""Step 1: sweep the sources into the store."""

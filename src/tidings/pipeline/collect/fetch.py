@@ -1,0 +1,98 @@
+"""Sources on the network asked when they are due. Before `collect`, and apart from it: a slow site delays nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from tidings.pipeline import notices
+from tidings.sources.base import Fetched, Fetching, Illustrated, Source, SourceHealth
+from tidings.sources.pictures.copies import forget_others
+from tidings.store.content import items
+from tidings.store.content.websub import load_subscriptions
+from tidings.store.engine import Store
+
+SECONDS = 20.0
+"""No picture is begun later than this in one round."""
+PATIENCE = timedelta(hours=6)
+"""A source that fails for so long is told of."""
+
+
+def fetch(
+    store: Store,
+    sources: Mapping[str, Source],
+    *,
+    now: datetime,
+    only: Collection[str] | None = None,
+    force: bool = False,
+) -> dict[str, Fetched]:
+    """Ask those that are due, or `only` these; what each brought. A person hears of one that fails or falls silent."""
+    done = {}
+    with store.read() as connection:
+        calls = {name: one.called for name, one in load_subscriptions(connection).items()}
+    for name, source in sources.items():
+        if not isinstance(source, Fetching) or (only is not None and name not in only):
+            continue
+        brought = source.fetch(now, force=force, called=calls.get(name))
+        if brought.asked:
+            done[name] = brought
+            _tell(store, name, brought, source.health(now), now)
+    return done
+
+
+def fetch_pictures(
+    store: Store,
+    root: Path,
+    sources: Mapping[str, Source],
+    *,
+    now: datetime,
+    only: Collection[str] | None = None,
+    force: bool = False,
+) -> dict[str, int]:
+    """Pictures of websites, by source; how many came of each.
+
+    Once its items are here, so that those that go out at once have their pictures as a rule; and never for long.
+    """
+    forget_others(root, sources)
+    end = time.monotonic() + SECONDS
+    done = {}
+    some = [(name, one) for name, one in sources.items() if isinstance(one, Illustrated)]
+    some = [(name, one) for name, one in some if only is None or name in only]
+    for count, (name, source) in enumerate(some):
+        left = end - time.monotonic()
+        standing = partial(_standing, store, name)
+        if left > 0 and (
+            came := source.bring_pictures(now, left / (len(some) - count), force=force, standing=standing)
+        ):
+            done[name] = came
+    return done
+
+
+def _standing(store: Store, source: str, refs: Collection[str]) -> Collection[str]:
+    if not refs:
+        return ()
+    with store.read() as connection:
+        return items.standing(connection, source, refs)
+
+
+def _tell(store: Store, name: str, brought: Fetched, health: SourceHealth, now: datetime) -> None:
+    told = []
+    failing = health.failing_since
+    if brought.problem and brought.due is None:
+        text = f"The source {name!r} is not asked any more: {brought.problem}. Set another `url`, or take it out."
+        told.append((f"fetch-gone:{name}:{failing}", "failed", text))
+    elif brought.problem and failing is not None and now - failing >= PATIENCE:
+        text = f"The source {name!r} cannot be read since {failing:%Y-%m-%d %H:%M} UTC: {brought.problem}"
+        told.append((f"fetch-failed:{name}:{failing.isoformat()}", "failed", text))
+    elif health.silent and health.newest is not None:
+        text = f"The source {name!r} told nothing new since {health.newest:%Y-%m-%d}, much longer than its habit."
+        told.append((f"silent:{name}:{health.newest.isoformat()}", "silent", text))
+    if brought.remark:
+        told.append((f"fetched:{name}:{now.date()}", "fetched", brought.remark))
+    if told:
+        with store.write() as connection:
+            for key, kind, text in told:
+                notices.tell(connection, key, kind, text, now)

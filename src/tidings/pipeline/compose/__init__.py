@@ -1,0 +1,1 @@
+"""Step 3: turn a due slot into a frozen edition."""

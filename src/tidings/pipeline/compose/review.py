@@ -1,0 +1,193 @@
+"""Asking the people of `approval: {by}`: what waits, to how many it goes, what silence means, a link; and the edition.
+
+Nothing is decided by opening a link: a person presses a button on `/review/{token}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from tidings.config.schedule import Schedule
+from tidings.config.settings import Newsroom
+from tidings.model.delivery import Purpose
+from tidings.model.edition import Edition, EditionState, HoldReason
+from tidings.model.tokens import Keys, TokenPurpose
+from tidings.render.i18n import catalogue, format_count, format_datetime, language_name
+from tidings.store.content import editions
+from tidings.store.content.editions import Shown
+from tidings.store.content.review import Audience, audience
+from tidings.store.delivery import ledger
+from tidings.store.people.consent import address_hash
+
+_MARK = 16
+BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN)
+"""While one of these holds an edition, nobody can let it go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Whom a token speaks for, and of which edition."""
+
+    edition: int
+    reviewer: str
+
+
+def review_url(newsroom: Newsroom, keys: Keys, edition: int, reviewer: str) -> str:
+    """The reviewer's link. It stands for the person, so the token holds a hash of the address, never the address."""
+    return f"{newsroom.site.url}review/{keys.sign(TokenPurpose.REVIEW, edition, _mark(reviewer))}"
+
+
+def reviewed(connection: Connection, newsroom: Newsroom, keys: Keys, token: str) -> Reviewed | None:
+    """What a link is for; None if it is not ours, or its person may no longer decide on that schedule."""
+    claim = keys.verify(TokenPurpose.REVIEW, token)
+    if claim is None:
+        return None
+    edition = editions.seek_edition(connection, claim.subscriber)
+    schedule = newsroom.schedules.get(edition.schedule) if edition is not None else None
+    if schedule is None or schedule.approval is None:
+        return None
+    named = [address for address in schedule.approval.by if _mark(address) == claim.list]
+    return Reviewed(claim.subscriber, named[0]) if named else None
+
+
+def _mark(address: str) -> str:
+    return address_hash(address)[:_MARK]
+
+
+def silent_until(edition: Edition, schedule: Schedule) -> datetime:
+    """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
+    ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
+    return edition.starts if edition.starts > edition.cut else edition.cut + ahead
+
+
+def sends_itself(edition: Edition, schedule: Schedule) -> bool:
+    """Whether it goes if nobody answers."""
+    silence = schedule.approval.silence if schedule.approval is not None else "hold"
+    return silence == "send" and {hold.reason for hold in edition.holds} <= {HoldReason.APPROVAL}
+
+
+def facts(edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[Audience]) -> list[str]:
+    """To how many it goes, when, what stands in its way and what silence means; in the site's first language."""
+    language, zone = newsroom.site.languages[0], newsroom.site.timezone
+    words = catalogue(language)
+    lines = []
+    lists = [one for one in counts if one.outlet.startswith("list:")]
+    total = sum(one.count for one in lists)
+    if lists:
+        each: dict[str, int] = {}
+        for one in lists:
+            each[one.language] = each.get(one.language, 0) + one.count
+        parts = ", ".join(f"{language_name(key)} {format_count(count, language)}" for key, count in each.items())
+        text = words.ngettext("It goes to %(count)s reader", "It goes to %(count)s readers", total)
+        lines.append(f"{text % {'count': format_count(total, language)}}: {parts}.")
+    channels = list(dict.fromkeys(one.outlet.partition(":")[2] for one in counts if one not in lists))
+    if channels:
+        lines.append(words.gettext("It is posted to: %(channels)s.") % {"channels": ", ".join(channels)})
+    if edition.starts > edition.cut:
+        due = format_datetime(edition.starts, language, zone)
+        lines.append(words.gettext("It is due on %(when)s.") % {"when": due})
+    else:
+        lines.append(words.gettext("Once released, it goes at once."))
+    blocking = [hold.detail for hold in edition.holds if hold.reason is not HoldReason.APPROVAL]
+    if any(hold.reason in BLOCKING for hold in edition.holds):
+        lines.append(words.gettext("It cannot go yet: %(reason)s.") % {"reason": "; ".join(blocking)})
+    elif blocking:
+        lines.append(words.gettext("It is also held because: %(reason)s.") % {"reason": "; ".join(blocking)})
+    if sends_itself(edition, schedule):
+        when = format_datetime(silent_until(edition, schedule), language, zone)
+        lines.append(words.gettext("If nobody answers, it goes out by itself on %(when)s.") % {"when": when})
+    else:
+        lines.append(words.gettext("If nobody answers, it does not go out; its stories join the next edition."))
+    return lines
+
+
+def title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> str:
+    """`Weekly digest 12`, in the site's first language."""
+    language = newsroom.site.languages[0]
+    return f"{schedule.heading(language, language)} {edition.number}"
+
+
+def ask(
+    connection: Connection, edition: Edition, schedule: Schedule, newsroom: Newsroom, keys: Keys, now: datetime
+) -> int:
+    """Queue the mails to each `by`: the question with the link, then the edition as it is frozen, in each language.
+
+    In the transaction that holds the edition, so once; what is made anew asks anew. Returns how many mails those are.
+    """
+    if schedule.approval is None or not any(hold.reason is HoldReason.APPROVAL for hold in edition.holds):
+        return 0
+    language = newsroom.site.languages[0]
+    words = catalogue(language)
+    name = title(edition, schedule, newsroom)
+    about = facts(edition, schedule, newsroom, audience(connection, edition.id))
+    subject = words.gettext("For your approval: %(edition)s") % {"edition": name}
+    made = len(editions.history_of(connection, edition.id))
+    key = f"review:{edition.id}:{made}"
+    mailing = ledger.mailing(connection, key, "review", schedule=edition.schedule, now=now, open=True)
+    rows = []
+    people = list(dict.fromkeys(schedule.approval.by))
+    for number, address in enumerate(people):
+        text = "\n\n".join(
+            [
+                words.gettext("%(edition)s waits for your approval.") % {"edition": name},
+                "\n".join(about),
+                words.gettext("Look at it, then release it or cancel it:")
+                + f"\n{review_url(newsroom, keys, edition.id, address)}",
+                words.gettext("Opening the link decides nothing. The mails that follow show the edition exactly."),
+            ]
+        )
+        rows.append(
+            {
+                "mailing": mailing,
+                "target": f"review:{number}",
+                "purpose": Purpose.REVIEW.value,
+                "at": now,
+                "details": {"address": address, "subject": subject, "text": text},
+            }
+        )
+    for part, (list_name, each, rendition, selection) in enumerate(_copies(connection, edition, mailing), 1):
+        rows += [
+            {
+                "mailing": mailing,
+                "target": f"review:{number}",
+                "purpose": Purpose.REVIEW.value,
+                "part": part,
+                "list": list_name,
+                "rendition": rendition,
+                "selection": selection,
+                "at": now,
+                "details": {"address": address, "language": each},
+            }
+            for number, address in enumerate(people)
+        ]
+    return ledger.add_deliveries(connection, rows)
+
+
+def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tuple[str, str, int, int]]:
+    """(list, language, rendition, selection) of each of its mails, the fullest; copies, which recomposing leaves."""
+    found = []
+    for number, one in enumerate(editions.renditions(connection, edition.id)):
+        kind, _, name = one.outlet.partition(":")
+        if kind != "list":
+            continue
+        chosen = editions.arrangements_of(connection, one.id)
+        fullest = max(chosen.values(), key=lambda arrangement: len(arrangement["keys"]))
+        outlet = f"review:{mailing}:{number}"
+        copy = editions.freeze_document(connection, 0, outlet, one.language, one.story, one.raw)
+        selection = editions.freeze_selection(connection, copy, "review", fullest, list[Shown]())
+        found.append((name, one.language, copy, selection))
+    return found
+
+
+def decided(history: Sequence[tuple[str, str, str]], state: EditionState) -> tuple[datetime, str, str] | None:
+    """(when, what, who) of the last word on an edition that is held no more; None while it is held."""
+    if state in (EditionState.HELD, EditionState.COMPOSING):
+        return None
+    for at, what, who in reversed(history):
+        if what in ("released", "cancelled") or what.startswith("superseded"):
+            return datetime.fromisoformat(at), what.partition(" ")[0], who
+    return None

@@ -1,0 +1,1 @@
+"""Step 5: send deliveries and record their outcomes."""

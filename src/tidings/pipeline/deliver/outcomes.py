@@ -1,0 +1,114 @@
+"""What becomes of a delivery after an attempt. Pure: a delivery and an outcome in, the new values of its row out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidings.channels.base import Capabilities, Idempotency
+from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, Verdict
+from tidings.store.delivery.settling import give_back
+
+BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
+"""How long to wait after the first, second, ... refusal for now; about two days in all."""
+CRASHES = 3
+"""A delivery that was in hand at so many crashes is set aside: it may be what kills the process."""
+_LONGEST = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ResendPolicies:
+    """What goes out again after an unknown outcome: mail once (same Message-ID), a post only by a key."""
+
+    never: frozenset[str] = frozenset()
+    """Lists with `resend_in_doubt: never`."""
+    channels: Mapping[str, Capabilities] = field(default_factory=dict)
+    looks: frozenset[str] = frozenset()
+    """Channels that can look whether a post of theirs stands."""
+
+    def resend_at(self, delivery: Delivery, now: datetime, real_now: datetime) -> datetime | None:
+        """When to send again what is in doubt since this attempt; None: a person decides."""
+        if not delivery.channel:
+            return now if delivery.doubts == 0 and delivery.list not in self.never else None
+        if delivery.attempts >= len(BACKOFF):
+            return None
+        if delivery.channel not in self.looks and not self.key_holds(delivery, real_now):
+            return None
+        return now + BACKOFF[delivery.attempts]
+
+    def key_holds(self, delivery: Delivery, real_now: datetime) -> bool:
+        """Whether a repeat cannot double anything: the other side still knows it by its key, or it changes a post."""
+        if delivery.amendment in (Amendment.EDIT, Amendment.TAKE_DOWN):
+            return True
+        capabilities = self.channels.get(delivery.channel)
+        if capabilities is None or capabilities.idempotency is Idempotency.NONE:
+            return False
+        if capabilities.idempotency is Idempotency.NATIVE or delivery.handed_at is None:
+            return True
+        return real_now - delivery.handed_at < timedelta(seconds=capabilities.window)
+
+
+def settled(
+    delivery: Delivery, outcome: Outcome, policies: ResendPolicies, *, now: datetime, real_now: datetime
+) -> dict[str, Any]:
+    """The new values of the row. What may have arrived once is never said to have been refused: it stays in doubt."""
+    values: dict[str, Any] = {
+        "attempts": delivery.attempts + 1,
+        "reason": outcome.reason,
+        "next_at": None,
+        "not_before": None,
+        "at": now,
+    }
+    match outcome.verdict:
+        case Verdict.NOT_STARTED:
+            return give_back(delivery)
+        case Verdict.ACCEPTED:
+            return values | {
+                "state": DeliveryState.ACCEPTED,
+                "reason": "",
+                "receipt": outcome.receipt,
+                "via": outcome.via,
+            }
+        case Verdict.UNKNOWN:
+            return values | {
+                "state": DeliveryState.IN_DOUBT,
+                "doubts": delivery.doubts + 1,
+                "via": outcome.via,
+                "next_at": policies.resend_at(delivery, now, real_now),
+            }
+        case Verdict.DEFERRED if delivery.attempts < len(BACKOFF):
+            wait: dict[str, Any] = {"next_at": now + BACKOFF[delivery.attempts]}
+            if outcome.retry_after is not None:
+                asked = min(timedelta(seconds=max(outcome.retry_after, 0.0)), _LONGEST)
+                wait = {"next_at": now, "not_before": real_now + asked}
+            return values | wait | {"state": DeliveryState.DEFERRED, "via": outcome.via}
+    if delivery.doubts:
+        reason = f"may have arrived at the first try; a later one was refused: {outcome.reason}"
+        return values | {"state": DeliveryState.IN_DOUBT, "reason": reason}
+    state = DeliveryState.REJECTED if outcome.verdict is Verdict.REJECTED else DeliveryState.QUARANTINED
+    return values | {"state": state, "via": outcome.via}
+
+
+def looked(
+    delivery: Delivery, found: Outcome, policies: ResendPolicies, now: datetime, real_now: datetime
+) -> dict[str, Any]:
+    """The new values of the row of a doubtful post that was looked for, and stands or cannot be told."""
+    values = settled(delivery, found, policies, now=now, real_now=real_now)
+    if found.verdict is Verdict.ACCEPTED:
+        return values | {"attempts": delivery.attempts}
+    next_at = values["next_at"] if delivery.channel in policies.looks else None
+    return values | {"state": DeliveryState.IN_DOUBT, "doubts": delivery.doubts, "next_at": next_at, "not_before": None}
+
+
+def crashed(delivery: Delivery, reason: str, now: datetime, *, retry: timedelta | None = None) -> dict[str, Any]:
+    """It was being prepared when the process died, or no message could be made of it; nothing of it was sent."""
+    crashes = delivery.crashes + 1
+    values: dict[str, Any] = {"crashes": crashes, "next_at": None, "at": now}
+    if crashes >= CRASHES:
+        state = DeliveryState.IN_DOUBT if delivery.doubts else DeliveryState.QUARANTINED
+        return values | {"state": state, "reason": reason}
+    if retry is None:
+        return values | {"state": DeliveryState.PENDING}
+    return values | {"state": DeliveryState.DEFERRED, "reason": reason, "next_at": now + retry}

@@ -1,0 +1,1 @@
+"""Subscribing, preferences and data requests."""

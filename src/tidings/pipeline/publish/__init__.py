@@ -1,0 +1,1 @@
+"""Step 2: write feeds, pages and the edition archive to `public/`."""

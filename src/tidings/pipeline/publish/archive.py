@@ -1,0 +1,238 @@
+"""The archive of public lists in public/: each sent edition in each language, an index and a feed for each list, and
+the lists themselves.
+
+An edition's page is written as its sending begins and stays as it is, but for what is withdrawn since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+import tidings
+from tidings.config.settings import Newsroom
+from tidings.pipeline.publish.publish import Memory, Published, alone, bring
+from tidings.pipeline.publish.site_files import Wanted, feed_links, site_view
+from tidings.render.feeds.archive import ArchiveEntry, render_archive_feed
+from tidings.render.i18n import catalogue, format_date, language_name
+from tidings.render.mail.digest import Arrangement
+from tidings.render.mail.fragments import Document
+from tidings.render.pages.archive import archive_page, headline, taken_back
+from tidings.render.pages.pages import Frame, Pages
+from tidings.render.site_views import archive_path
+from tidings.store import schema as t
+from tidings.store.content import edition_archive, editions, site_files
+from tidings.store.content.edition_archive import Archived
+from tidings.store.engine import Store, insert_once
+
+ROOT = "archive/"
+_FACT = "archived"
+
+
+def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> Published:
+    """Bring public/archive/ up to date. Cheap where nothing was sent or withdrawn; `force` renders all of it again."""
+    with store.read() as connection:
+        public = [name for name, settings in newsroom.lists.items() if settings.public]
+        rows = edition_archive.sent(connection, public)
+        withdrawn = edition_archive.withdrawn(connection)
+        done = str(connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _FACT)) or "")
+    basis = _hash((tidings.__version__, newsroom.site.url, public, withdrawn))
+    lists = [(name, newsroom.lists[name].name, newsroom.lists[name].was) for name in public]
+    stamp = f"{basis} {_hash((newsroom.site, lists, rows))}"
+    if done == stamp and not force:
+        return Published()
+    with alone(newsroom.public):
+        with store.read() as connection:
+            known = {path: one for path, one in site_files.load_documents(connection).items() if path.startswith(ROOT)}
+        archive = _Archive(store, newsroom, public, rows, withdrawn, basis)
+        memory = Memory(stamp)
+        if done.partition(" ")[0] == basis and not force:
+            # Editions that stand there are as they were sent: only what is new is rendered.
+            for one in archive.mails():
+                if one.path in known:
+                    memory.keep(one, known[one.path].etag)
+        published, complete = bring(store, newsroom, known, archive.wanted(), now, memory)
+        with store.write() as connection:
+            connection.execute(delete(t.facts).where(t.facts.c.name == _FACT))
+            if complete:
+                connection.execute(insert_once(connection, t.facts).values(name=_FACT, value=stamp))
+    return published
+
+
+def _hash(parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    """One mail of the archive."""
+
+    row: Archived
+    arrangement: Arrangement
+    subject: str
+    preheader: str
+
+    @property
+    def path(self) -> str:
+        return archive_path(self.row.list, self.row.number, self.row.language, self.row.part)
+
+
+class _Archive:
+    """What public/archive/ should hold."""
+
+    def __init__(
+        self,
+        store: Store,
+        newsroom: Newsroom,
+        public: Sequence[str],
+        rows: Sequence[Archived],
+        withdrawn: dict[str, str],
+        basis: str,
+    ) -> None:
+        self._store = store
+        self._newsroom = newsroom
+        self._public = public
+        self._pages = Pages(newsroom.root / "templates")
+        self._withdrawn = withdrawn
+        self._basis = basis
+        with store.read() as connection:
+            self._mails = [self._mail(connection, row) for row in rows]
+
+    def _mail(self, connection: Connection, row: Archived) -> _Mail:
+        found = editions.arrangements(connection, [row.selection])[row.selection]
+        arrangement = Arrangement.from_json(found)
+        subject, preheader = arrangement.subject, arrangement.preheader
+        if taken_back(arrangement, self._withdrawn):
+            document = _document(connection, row)
+            subject, preheader = headline(document, arrangement, self._withdrawn)
+        return _Mail(row, arrangement, subject, preheader)
+
+    def mails(self) -> Iterator[Wanted]:
+        """The mails alone, each under its address, and under the one that it had before its list was renamed."""
+        for mail in self._mails:
+            row, content = mail.row, partial(self._render, mail)
+            yield Wanted(f"{mail.path}/index.html", content, basis=self._basis)
+            was = self._newsroom.lists[row.list].was
+            if was and was not in self._newsroom.lists:
+                old = archive_path(was, row.number, row.language, row.part)
+                yield Wanted(f"{old}/index.html", content, basis=self._basis)
+
+    def wanted(self) -> Iterator[Wanted]:
+        """Every file."""
+        yield from self.mails()
+        if self._public:
+            yield Wanted(f"{ROOT}index.html", self._lists)
+        for name in self._public:
+            mine = [page for page in self._mails if page.row.list == name]
+            spoken = list(dict.fromkeys([*self._newsroom.site.languages, *(page.row.language for page in mine)]))
+            yield from self._parts(name, mine, spoken)
+            for language in spoken:
+                index = partial(self._index, name, language, mine, spoken)
+                yield Wanted(archive_path(name, language=language) + "index.html", index)
+                own = [page for page in mine if page.row.language == language]
+                if own:
+                    yield Wanted(_feed(name, language), partial(self._feed, name, language, own))
+            yield Wanted(archive_path(name) + "index.html", partial(self._index, name, spoken[0], mine, spoken))
+
+    def _render(self, mail: _Mail) -> bytes:
+        """A mail as it was frozen."""
+        row, url = mail.row, self._newsroom.site.url
+        with self._store.read() as connection:
+            document = _document(connection, row)
+        return archive_page(
+            document,
+            mail.arrangement,
+            url=url + mail.path,
+            feed_url=url + _feed(row.list, row.language),
+            archive_url=url + self._home(row.list, row.language),
+            subscribe_url=f"{url}subscribe/{row.list}",
+            withdrawn=self._withdrawn,
+        )
+
+    def _home(self, name: str, language: str) -> str:
+        return archive_path(name, language="" if language == self._newsroom.site.languages[0] else language)
+
+    def _frame(self, language: str, spoken: Sequence[str]) -> Frame:
+        links = tuple(link for each in self._newsroom.site.languages for link in feed_links(self._newsroom, each))
+        return Frame(site_view(self._newsroom, language, spoken), links)
+
+    def _title(self, name: str, language: str) -> str:
+        title = self._newsroom.lists[name].name.get(language, self._newsroom.site.languages[0])
+        return catalogue(language).gettext("Archive: %(list)s") % {"list": title}
+
+    def _lists(self) -> bytes:
+        """What stands above the lists: their names, in the site's own language alone."""
+        language = self._newsroom.site.languages[0]
+        names = [(name, self._newsroom.lists[name].name.get(language, language)) for name in self._public]
+        values = {"lists": [{"path": archive_path(name), "title": title} for name, title in names], "editions": []}
+        title = catalogue(language).gettext("All editions")
+        return self._pages.archive_page(self._frame(language, [language]), title, values, {language: ROOT})
+
+    def _index(self, name: str, language: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> bytes:
+        """Each edition once: in this language if there is such a mail, else in the first that there is."""
+        shown = []
+        for _, group in groupby(mine, key=lambda page: page.row.number):
+            pages = list(group)
+            own = [page for page in pages if page.row.language == language] or pages[:1]
+            for first in own:
+                same = [page for page in pages if page.row.part == first.row.part and page is not first]
+                shown.append(self._line(first, same, language))
+        values: dict[str, Any] = {"editions": shown, "subscribe": f"subscribe/{name}"}
+        if any(page.row.language == language for page in mine):
+            values["feed"] = _feed(name, language)
+        paths = {each: self._home(name, each) for each in spoken}
+        return self._pages.archive_page(self._frame(language, spoken), self._title(name, language), values, paths)
+
+    def _parts(self, name: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> Iterator[Wanted]:
+        """Where each story was a mail of its own, the edition's address lists them."""
+        single = [page for page in mine if page.row.part]
+        for (number, language), group in groupby(single, key=lambda page: (page.row.number, page.row.language)):
+            pages = list(group)
+            there = {page.row.language for page in single if page.row.number == number}
+            languages = [each for each in spoken if each in there]
+            paths = {each: archive_path(name, number, each) for each in languages}
+            values = {
+                "editions": [self._line(page, [], language) for page in pages],
+                "up": self._home(name, language),
+            }
+            frame = self._frame(language, languages)
+            title = self._title(name, language)
+            page = partial(self._pages.archive_page, frame, title, values, paths)
+            yield Wanted(archive_path(name, number, language) + "/index.html", page)
+
+    def _line(self, page: _Mail, others: Sequence[_Mail], language: str) -> dict[str, Any]:
+        zone = self._newsroom.site.timezone
+        return {
+            "path": page.path,
+            "language": page.row.language,
+            "title": page.subject,
+            "iso": page.row.at.isoformat(),
+            "date": format_date(page.row.at, language, zone),
+            "others": [
+                {"path": each.path, "language": each.row.language, "name": language_name(each.row.language)}
+                for each in others
+            ],
+        }
+
+    def _feed(self, name: str, language: str, own: Sequence[_Mail]) -> bytes:
+        entries = [ArchiveEntry(page.path, language, page.subject, page.preheader, page.row.at) for page in own[:30]]
+        site = site_view(self._newsroom, language, self._newsroom.site.languages)
+        return render_archive_feed(
+            site, self._title(name, language), _feed(name, language), self._home(name, language), entries
+        )
+
+
+def _document(connection: Connection, row: Archived) -> Document:
+    return Document.from_json(json.loads(editions.get_rendition(connection, row.rendition).raw))
+
+
+def _feed(name: str, language: str) -> str:
+    return f"{ROOT}{name}/{language}.atom"

@@ -1,0 +1,92 @@
+"""`keep`: once a day, what is older than the newsroom keeps is taken out, a page at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection, insert, select, update
+
+from tidings.config.retention import Keep
+from tidings.store import schema as t
+from tidings.store.delivery import retention
+from tidings.store.engine import Store
+from tidings.store.people import retention as people_retention
+from tidings.store.people.retention import Old
+
+BUDGET = 3.0
+"""Seconds of one beat: what is left goes on with the next, and no slot waits for it."""
+COUNTERS = timedelta(days=7)
+"""Of what was asked for: longer than any limit looks back."""
+IMPORTS = timedelta(days=30)
+"""Of one that was cut and that nobody took up again."""
+_NAME = "kept_on"
+
+
+def retain(store: Store, keep: Keep, now: datetime, budget: float = BUDGET) -> int:
+    """Take out what is older than `keep` at `now`; returns how many rows. Does nothing once it is done for the day."""
+    today = now.date().isoformat()
+    with store.read() as connection:
+        if connection.execute(select(t.facts.c.value).where(t.facts.c.name == _NAME)).scalar_one_or_none() == today:
+            return 0
+    ends = time.monotonic() + budget
+    taken = 0
+    for page_of in [*_of_ledger(store, keep.ledger, now), *_of_people(store, keep, now)]:
+        page = 1
+        while page:
+            if time.monotonic() > ends:
+                return taken
+            page = page_of()
+            taken += page
+    with store.write() as connection:
+        _done(connection, today)
+    return taken
+
+
+Page = Callable[[], int]
+"""Takes a page of something; returns how many rows, 0 once there are none."""
+
+
+def _of_ledger(store: Store, keep: timedelta | None, now: datetime) -> Iterator[Page]:
+    if keep is None:
+        return
+    before = now - keep
+    with store.read() as connection:
+        mailings = retention.old_mailings(connection, before)
+
+    def page_of(take: Callable[[Connection], int]) -> int:
+        with store.write() as connection:
+            return take(connection)
+
+    for mailing in mailings:
+        yield partial(page_of, partial(retention.take_page, mailing=mailing, before=before))
+    yield partial(page_of, partial(retention.take_records, before=before))
+
+
+def _of_people(store: Store, keep: Keep, now: datetime) -> Iterator[Page]:
+    def page_of(old: Old) -> int:
+        with store.read() as connection:
+            keys = connection.execute(old.find).scalars().all()
+        if not keys:
+            return 0
+        with store.write() as connection:
+            return old.take(connection, keys)
+
+    for old in (
+        people_retention.pending(now - keep.pending),
+        people_retention.left(now - keep.left),
+        people_retention.unknown(now - keep.left),
+        people_retention.addresses(now - keep.ip),
+        people_retention.returned(now - keep.returns),
+        people_retention.counters(now - COUNTERS),
+        people_retention.imports(now - IMPORTS),
+    ):
+        yield partial(page_of, old)
+
+
+def _done(connection: Connection, today: str) -> None:
+    f = t.facts
+    if connection.execute(update(f).where(f.c.name == _NAME).values(value=today)).rowcount == 0:
+        connection.execute(insert(f).values(name=_NAME, value=today))

@@ -1,0 +1,213 @@
+"""RSS 2.0 and Atom through feedgen 1.0.0, whose traps are all handled here and nowhere else.
+
+Nothing of feedgen's defaults is taken: order, links, dates, types and namespaces are given. Otherwise links of entries
+lose rel, type and length (lkiesow/python-feedgen#135), entries come reversed, dates are of now, and dates of RSS switch
+the locale of the whole process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from email.utils import format_datetime
+from html import escape
+from typing import Any, Final, Literal
+
+# `feedgen.feed` comes first: an import of feedgen.ext before it fails.
+import feedgen.entry
+import feedgen.feed
+from lxml import etree
+
+from tidings.model.item import Image
+from tidings.render.feeds.entry import Entry, entries, feed_date
+from tidings.render.site_views import FORMATS, FeedView, SiteView, feed_path, page_path
+from tidings.render.urls import ascii_url, one_line
+
+ATOM: Final = "http://www.w3.org/2005/Atom"
+DC: Final = "http://purl.org/dc/elements/1.1/"
+MEDIA: Final = "http://search.yahoo.com/mrss/"
+XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_MAX_LOGO: Final = (144, 400)
+"""Pixels that RSS 2.0 allows a channel's image."""
+
+# feedgen's own switches LC_ALL of the whole process while other threads format dates.
+feedgen.feed.formatRFC2822 = feedgen.entry.formatRFC2822 = format_datetime
+FeedGenerator = feedgen.feed.FeedGenerator
+
+
+def render_rss(feed: FeedView, site: SiteView) -> bytes:
+    """RSS 2.0, UTF-8. The same views give the same bytes."""
+    return bytes(_build(feed, site, "rss").rss_str(pretty=True))
+
+
+def render_atom(feed: FeedView, site: SiteView) -> bytes:
+    """Atom (RFC 4287), UTF-8. The same views give the same bytes."""
+    return bytes(_build(feed, site, "atom").atom_str(pretty=True))
+
+
+class _Channel:
+    """feedgen's port for an extension of the feed: the namespaces that its entries use, and no other; hubs of RSS."""
+
+    def __init__(self, used: dict[str, str], hubs: Sequence[str]) -> None:
+        self._used = used
+        self._hubs = hubs
+
+    def extend_ns(self) -> dict[str, str]:
+        return self._used
+
+    def extend_rss(self, feed: Any) -> Any:
+        # feedgen writes the link of the feed itself and no other into RSS.
+        own = feed.find(f"channel/{{{ATOM}}}link")
+        for hub in reversed(self._hubs):
+            own.addnext(etree.Element(f"{{{ATOM}}}link", href=ascii_url(hub), rel="hub"))
+        return feed
+
+    def extend_atom(self, feed: Any) -> Any:
+        return feed
+
+
+class _Extras:
+    """feedgen's port for an extension of an entry: language, authors of RSS, atom:updated and pictures."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def extend_ns(self) -> dict[str, str]:
+        return {}
+
+    def extend_rss(self, item: Any) -> Any:
+        # dc:creator: RSS's own author must be an e-mail address.
+        for author in self._entry.authors:
+            etree.SubElement(item, f"{{{DC}}}creator").text = author
+        etree.SubElement(item, f"{{{DC}}}language").text = self._entry.language
+        etree.SubElement(item, f"{{{ATOM}}}updated").text = self._entry.updated.isoformat()
+        _add_media(item, self._entry.images)
+        return item
+
+    def extend_atom(self, entry: Any) -> Any:
+        _add_media(entry, self._entry.images)
+        return entry
+
+
+class RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
+    """feedgen 1.0.0 writes an Atom entry's links with nothing but href (#135); and it knows no xml:lang of an entry."""
+
+    language = ""
+
+    def atom_entry(self, extensions: bool = True) -> Any:
+        node = super().atom_entry(extensions)
+        for element, link in zip(node.iterchildren("link"), self.link() or (), strict=True):
+            for name in ("rel", "type", "hreflang", "title", "length"):
+                if link.get(name):
+                    element.set(name, link[name])
+        node.set(XML_LANG, self.language)
+        return node
+
+
+def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> Any:
+    shown = entries(feed, site)
+    title = one_line(feed.title)
+    home = ascii_url(site.url + page_path(site.language))
+    builder = feedgen.feed.FeedGenerator()
+    builder.id(feed.id)
+    builder.title(title)
+    builder.description(title)
+    builder.language(site.language)
+    builder.author({"name": one_line(site.title)})
+    builder.generator("Tidings")
+    builder.docs("https://www.rssboard.org/rss-specification")
+    builder.updated(feed_date(feed.changed, site.zone))
+    own_url = ascii_url(site.url + feed_path(site.language, feed.name, ending))
+    builder.link(href=own_url, rel="self", type=FORMATS[ending])
+    for hub in site.hubs if ending == "atom" else ():
+        builder.link(href=ascii_url(hub), rel="hub")
+    # Last: feedgen's RSS takes the last link of any rel for the channel's.
+    builder.link(href=home, rel="alternate", type="text/html", hreflang=site.language)
+    if site.logo_url and ending == "atom":
+        builder.logo(ascii_url(site.logo_url))
+    elif _fits_channel(site):
+        size = {"width": str(site.logo_width), "height": str(site.logo_height)}
+        builder.image(ascii_url(site.logo_url), title=title, link=home, **size)
+    used = {"media": MEDIA} if any(entry.images for entry in shown) else {}
+    if ending == "rss":
+        used["dc"] = DC
+    builder.register_extension("tidings", lambda: _Channel(used, site.hubs))
+    for entry in shown:
+        # Prepending is feedgen's default, and has mailed out old newsletters elsewhere.
+        builder.add_entry(_add_entry(entry, ending), order="append")
+    return builder
+
+
+def _add_entry(entry: Entry, ending: Literal["rss", "atom"]) -> RepairedEntry:
+    node = RepairedEntry()
+    node.language = entry.language
+    node.id(entry.id)
+    node.title(entry.title or entry.url)
+    node.published(entry.published)
+    node.updated(entry.updated)
+    if entry.summary:
+        # RSS's description is HTML, Atom's summary plain text by default.
+        node.summary(escape(entry.summary, quote=False) if ending == "rss" else entry.summary)
+    if entry.content:
+        node.content(entry.content, type="html")
+    for link in _links(entry, ending):
+        node.link(link)
+    for category in entry.categories:
+        node.category({"term": category.term, "scheme": category.scheme, "label": category.label})
+    if ending == "atom":
+        for author in entry.authors:
+            node.author({"name": author})
+    extras: Callable[[], _Extras] = lambda: _Extras(entry)  # noqa: E731
+    node.register_extension("tidings", extras)
+    return node
+
+
+def _links(entry: Entry, ending: Literal["rss", "atom"]) -> list[dict[str, str]]:
+    """Fresh dictionaries: feedgen changes what it is given."""
+    files = [
+        {
+            "href": file.src,
+            "rel": "enclosure",
+            "type": file.media_type,
+            "title": file.title,
+            "length": str(file.length or 0),
+        }
+        for file in entry.attachments
+    ]
+    own = {"href": entry.url, "rel": "alternate", "type": "text/html", "hreflang": entry.language}
+    if ending == "rss":
+        # A second enclosure is a warning, and translations would pass for the item's own link.
+        return [*files[:1], own]
+    if not entry.translations:
+        return [own, *files]
+    # Readers differ in which alternate they take for the item: Miniflux and SimplePie the first, newsboat and
+    # feedparser the last. So the own one stands at both ends; RFC 4287 §4.1.2 wants type and hreflang to differ.
+    others = [
+        {"href": each.url, "rel": "alternate", "type": "text/html", "hreflang": each.language, "title": each.title}
+        for each in entry.translations
+    ]
+    return [own, *others, {"href": entry.url, "rel": "alternate", "type": "text/html"}, *files]
+
+
+def _fits_channel(site: SiteView) -> bool:
+    width, height = site.logo_width or 0, site.logo_height or 0
+    svg = site.logo_url.lower().endswith(".svg")
+    return bool(site.logo_url) and not svg and 0 < width <= _MAX_LOGO[0] and 0 < height <= _MAX_LOGO[1]
+
+
+def _add_media(parent: Any, images: Sequence[Image]) -> None:
+    """Pictures directly in the entry: a media:group of one is an error to the W3C validator."""
+    for image in images:
+        element = etree.SubElement(parent, f"{{{MEDIA}}}content", url=image.src, medium="image", type=image.media_type)
+        if image.length:
+            element.set("fileSize", str(image.length))
+        _set_size(element, image)
+        if image.alt:
+            etree.SubElement(element, f"{{{MEDIA}}}description", type="plain").text = image.alt
+    if images:
+        _set_size(etree.SubElement(parent, f"{{{MEDIA}}}thumbnail", url=images[0].src), images[0])
+
+
+def _set_size(element: Any, image: Image) -> None:
+    if image.width and image.height:
+        element.set("width", str(image.width))
+        element.set("height", str(image.height))

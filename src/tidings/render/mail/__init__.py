@@ -1,0 +1,1 @@
+"""E-mail: digests, headers, MIME and DKIM."""

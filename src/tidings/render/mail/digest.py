@@ -1,0 +1,271 @@
+"""Digests: an edition's items into fragments, once; and what of them one set of readers gets, in which order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from jinja2 import Template
+from markupsafe import Markup, escape
+
+from tidings.model.item import Item
+from tidings.model.selection import Selection
+from tidings.render.i18n import catalogue, format_date, kind_label, text_direction
+from tidings.render.mail.fragments import Document, Fragment, inline_fragments
+from tidings.render.mail.personal import PersonalPlaces
+from tidings.render.mail.views import EditionView, ItemView, MailEdition, MailList, MailSite, SectionView, item_view
+from tidings.render.palette import palette
+from tidings.render.templates import MailTemplates, TemplateError, guarded
+
+BUDGET: Final = 100_000
+"""Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say of which form."""
+PREHEADER_LENGTH: Final = 150
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What one set of readers gets of a document: fragment keys in order, the subject and the inbox's preview line.
+
+    `shortened` and `titled` are ids of items that had to give way to the size limit.
+    """
+
+    language: str
+    subject: str
+    preheader: str
+    keys: tuple[str, ...]
+    shortened: tuple[str, ...] = ()
+    titled: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the store."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Arrangement:
+        """The inverse of `to_json`."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**values)
+
+
+def render_document(
+    *,
+    templates: MailTemplates,
+    template: str,
+    subject: str,
+    site: MailSite,
+    list: MailList,
+    edition: MailEdition,
+    language: str,
+    items: Sequence[Item],
+    notes: Sequence[Item] = (),
+    corrections: Sequence[Item] = (),
+    topic_labels: Mapping[str, str] | None = None,
+) -> Document:
+    """Renders everything that a reader of `language` may get, and inlines its CSS in one run.
+
+    `subject` is the schedule's template for the subject, '' for the mail template's own; `topic_labels` are in
+    `language`. Raises TemplateError, InlineError or FragmentError, all InputError.
+    """
+    labels = topic_labels or {}
+    day = format_date(edition.date, language, site.zone)
+    edition_view = EditionView(edition.name, edition.title, edition.number, day, edition.url)
+    context = mail_context(site, list, edition_view, language)
+    views = {
+        item.id: item_view(item, language=language, zone=site.zone, topic_labels=labels)
+        for item in (*items, *notes, *corrections)
+    }
+    calls: dict[str, tuple[str, tuple[Any, ...]]] = {"head": ("head", ())}
+    for kind in dict.fromkeys(item.kind for item in items):
+        calls[f"section:{kind}"] = ("section", (SectionView(kind, kind_label(kind, language, 2)),))
+    words = catalogue(language)
+    calls["section:titles"] = ("section", (SectionView("titles", words.gettext("More stories")),))
+    if corrections:
+        calls["section:corrections"] = ("section", (SectionView("corrections", words.gettext("Corrections")),))
+    for item in items:
+        view = views[item.id]
+        calls[f"lead:{item.id}"] = ("lead", (view,))
+        calls[f"item:{item.id}"] = ("item", (view, "full"))
+        calls[f"short:{item.id}"] = ("item", (view, "short"))
+        calls[f"title:{item.id}"] = ("item", (view, "title"))
+    calls.update({f"note:{item.id}": ("note", (views[item.id],)) for item in notes})
+    calls.update({f"correction:{item.id}": ("correction", (views[item.id],)) for item in corrections})
+    calls["foot"] = ("foot", ())
+    html = _parts(templates, template, "html", calls, context)
+    text = _parts(templates, template, "txt", calls, context)
+    body = [(key, part) for key, part in html.items() if key not in ("head", "foot")]
+    inlined = inline_fragments(html["head"], body, html["foot"])
+    document = Document(
+        template=template,
+        subject=subject,
+        language=language,
+        fragments={key: Fragment(inlined[key], _tidy(text[key])) for key in calls},
+        briefs={view.id: view.brief() for view in views.values()},
+        context={
+            "site": {**asdict(site), "languages": [*site.languages]},
+            "list": asdict(list),
+            "edition": asdict(edition_view),
+        },
+    )
+    templates.subject(template, subject)
+    return document
+
+
+def mail_context(site: MailSite, list: MailList, edition: EditionView, language: str) -> dict[str, Any]:
+    """The names that every macro sees, but for `personal`, which differs between HTML and text."""
+    direction = text_direction(language)
+    words = catalogue(language)
+
+    def gettext(message: str, **values: Any) -> str:
+        found = words.gettext(message)
+        if any(isinstance(value, Markup) for value in values.values()):
+            return escape(found) % values
+        return found % values if values else found
+
+    def ngettext(one: str, many: str, count: int, **values: Any) -> str:
+        return words.ngettext(one, many, count) % {"count": count, **values}
+
+    return {
+        "site": site,
+        "list": list,
+        "edition": edition,
+        "language": language,
+        "dir": direction,
+        "start": "right" if direction == "rtl" else "left",
+        "end": "left" if direction == "rtl" else "right",
+        "colours": palette(site.colour),
+        "_": gettext,
+        "gettext": gettext,
+        "ngettext": ngettext,
+    }
+
+
+def _parts(
+    templates: MailTemplates,
+    template: str,
+    form: str,
+    calls: Mapping[str, tuple[str, tuple[Any, ...]]],
+    context: Mapping[str, Any],
+) -> dict[str, str]:
+    """Each part in one form. Its macros see nothing of each other."""
+    file = f"{template}/body.{form}.j2"
+    body = templates.body(template, form)
+    personal = PersonalPlaces(Markup if form == "html" else str)
+    module = guarded(body.make_module, {**context, "personal": personal}, file=file)
+    found = {}
+    for key, (name, args) in calls.items():
+        macro = getattr(module, name, None)
+        if macro is None:
+            raise TemplateError(f"templates/{file}: has no macro {name!r}")
+        found[key] = str(guarded(macro, *args, file=file))
+    return found
+
+
+def _tidy(text: str) -> str:
+    """A text fragment ends its last line and leaves one empty line after it; no more than one anywhere."""
+    lines = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+    return re.sub(r"\n{3,}", "\n\n", lines) + "\n\n" if lines.strip() else ""
+
+
+def arrange(document: Document, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET) -> Arrangement:
+    """What these readers get: notes, the lead, the items by kind, titles, corrections.
+
+    Beyond `budget` items become short from the last upwards, then titles, then the lead short. Only the subject and the
+    preheader are rendered here.
+    """
+    forms = {item.id: "item" for item in selection.items}
+    lead = f"lead:{selection.lead.id}" if selection.lead else ""
+    keys = _keys(selection, lead, forms)
+    sizes = document.sizes
+    shortened: list[str] = []
+    titled: list[str] = []
+    size = sum(sizes[key] for key in keys)
+    for form, record in (("short", shortened), ("title", titled)):
+        for item in reversed(selection.items):
+            if encoded_size(size, len(keys)) <= budget:
+                break
+            size += sizes[f"{form}:{item.id}"] - sizes[f"{forms[item.id]}:{item.id}"]
+            forms[item.id] = form
+            record.append(item.id)
+    if selection.lead and encoded_size(size, len(keys)) > budget:
+        lead = f"short:{selection.lead.id}"
+        shortened.append(selection.lead.id)
+    subject, preheader = _subject(document, selection, templates)
+    return Arrangement(
+        language=document.language,
+        subject=subject,
+        preheader=preheader,
+        keys=_keys(selection, lead, forms) if shortened else keys,
+        shortened=tuple(id for id in shortened if id not in titled),
+        titled=tuple(titled),
+    )
+
+
+def encoded_size(size: int, joints: int = 0) -> int:
+    """Bytes of base64 in lines of 76 with CRLF, and at most two short lines at each joint."""
+    return -(-size // 57) * 78 + joints * 8
+
+
+def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[str, ...]:
+    keys = ["head", *(f"note:{item.id}" for item in selection.notes)]
+    if lead:
+        keys.append(lead)
+    by_kind: dict[str, list[str]] = {}
+    for item in selection.items:
+        by_kind.setdefault(item.kind, []).append(f"{forms[item.id]}:{item.id}")
+    for kind, members in by_kind.items():
+        keys += [f"section:{kind}", *members]
+    if selection.titles:
+        keys += ["section:titles", *(f"title:{item.id}" for item in selection.titles)]
+    if selection.corrections:
+        keys += ["section:corrections", *(f"correction:{item.id}" for item in selection.corrections)]
+    return (*keys, "foot")
+
+
+def _subject(document: Document, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
+    """The subject and the preheader of these readers. TemplateError if the subject cannot be one."""
+    if "views" not in document.memo:
+        site = document.context["site"]
+        document.memo["views"] = {key: ItemView.from_brief(brief) for key, brief in document.briefs.items()}
+        document.memo["names"] = mail_context(
+            MailSite(**{**site, "languages": tuple(site["languages"])}),
+            MailList(**document.context["list"]),
+            EditionView(**document.context["edition"]),
+            document.language,
+        )
+        document.memo["subject"] = templates.subject(document.template, document.subject)
+    own, preview = document.memo["subject"]
+    views = [document.memo["views"][item.id] for item in selection.all_items]
+    stories = set(selection.stories)
+    items = [view for view in views if view.story in stories]
+    context = dict(document.memo["names"])
+    context["items"] = items
+    # A mail of corrections or notes alone has no lead: its first part gives the subject.
+    context["lead"] = items[0] if items else views[0] if views else None
+    file = f"{document.template}/subject.txt.j2"
+    subject, preheader = guarded(_run_subject, own, preview, context, file=file)
+    subject = _line(subject)
+    if not subject:
+        raise TemplateError(f"templates/{file}: the subject is empty for {selection.stories}")
+    preheader = _line(preheader)
+    if len(preheader) > PREHEADER_LENGTH:
+        preheader = preheader[: PREHEADER_LENGTH - 1].rsplit(" ", 1)[0] + "…"
+    return subject, preheader
+
+
+def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> tuple[str, str]:
+    """What the subject's template says, and the macro `preheader` of the mail template's ('' if there is none)."""
+    module = preview.make_module(context)
+    macro = getattr(module, "preheader", None)
+    return str(module) if own is preview else own.render(context), str(macro()) if macro else ""
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split())
+    if match := _CONTROL.search(line):
+        raise TemplateError(f"the subject holds the control character {match[0]!r}")
+    return line

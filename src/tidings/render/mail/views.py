@@ -1,0 +1,263 @@
+"""What mail templates see: publisher, list, edition, and each item in the words of the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from babel.dates import format_time
+from lxml import etree
+from lxml import html as lxml_html
+from markupsafe import Markup
+
+from tidings.model.item import Image, Item
+from tidings.render import urls
+from tidings.render.i18n import (
+    format_date,
+    format_datetime,
+    format_size,
+    kind_label,
+    local,
+    locale_of,
+    text_direction,
+)
+from tidings.render.mail.personal import inert
+from tidings.render.mail.plaintext import fit_headings, text_of
+
+_URL_SAFE = "@/:=?;#%&,+-_.!~*'()"
+"""What libxml2 leaves alone when it writes an href: text and HTML must show the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailSite:
+    """The publisher, in the reader's language. `zone` is an IANA name, sizes are pixels, `logo_url` may be ''."""
+
+    title: str
+    url: str
+    address: str
+    colour: str
+    logo_url: str = ""
+    logo_width: int | None = None
+    logo_height: int | None = None
+    zone: str = "UTC"
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MailList:
+    """The list: `name` is its key, `title` what readers call it, `url` its public page or ''."""
+
+    name: str
+    title: str
+    sender: str = ""
+    reply_to: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailEdition:
+    """The edition: `name` is `SCHEDULE/NUMBER`, `title` the schedule's, `date` an aware UTC datetime.
+
+    `url` is its page in the archive, the same for every reader; '' where it has none.
+    """
+
+    name: str
+    title: str
+    number: int
+    date: datetime
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EditionView:
+    """`edition` in templates; `date` is in the reader's words, `url` its page in the archive or ''."""
+
+    name: str
+    title: str
+    number: int
+    date: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureView:
+    """A picture; `width` and `height` are 0 where nobody measured them."""
+
+    src: str
+    alt: str
+    caption: str = ""
+    credit: str = ""
+    width: int = 0
+    height: int = 0
+
+    def height_at(self, width: int) -> int:
+        """Pixels of height when shown `width` pixels wide, 0 if unknown."""
+        return round(self.height * width / self.width) if self.width and self.height else 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """An attachment; `size` is in words ('1.2 MB') or ''."""
+
+    src: str
+    title: str
+    size: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A heading: `kind` is an item's kind, or `titles` or `corrections`."""
+
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """`item` in templates. Dates and `kind_label` are in the reader's language; text is in the item's own.
+
+    `attrs` is ` lang="en" dir="ltr"` where the item's language is not the reader's, else empty: it belongs on the
+    elements that hold the item's own words. `body` is HTML whose headings start at h3, `body_text` the same as text.
+    """
+
+    id: str
+    story: str
+    language: str
+    dir: str
+    attrs: Markup
+    kind: str
+    kind_label: str
+    title: str
+    summary: str
+    url: str
+    published: str
+    updated: str = ""
+    when: str = ""
+    starts: str = ""
+    ends: str = ""
+    place: str = ""
+    correction: str = ""
+    lead: bool = False
+    image: PictureView | None = None
+    images: tuple[PictureView, ...] = ()
+    attachments: tuple[FileView, ...] = ()
+    topics: tuple[str, ...] = ()
+    organisations: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+    body: Markup = field(default_factory=Markup)
+    body_text: str = ""
+
+    def brief(self) -> dict[str, Any]:
+        """What subjects and preheaders need, as JSON; `from_brief` reads it back."""
+        kept = {}
+        for each in fields(self):
+            if each.name not in ("images", "attachments", "body", "body_text", "image"):
+                value = getattr(self, each.name)
+                kept[each.name] = (
+                    list(value)
+                    if isinstance(value, tuple)
+                    else dict(value)
+                    if isinstance(value, Mapping)
+                    else str(value)
+                    if isinstance(value, Markup)
+                    else value
+                )
+        return kept
+
+    @classmethod
+    def from_brief(cls, data: Mapping[str, Any]) -> ItemView:
+        """The inverse of `brief`."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**{**values, "attrs": Markup(values["attrs"])})  # noqa: S704 - our own attributes
+
+
+def item_view(item: Item, *, language: str, zone: str, topic_labels: Mapping[str, str]) -> ItemView:
+    """`item` for readers of `language`; the first image is the picture."""
+    direction = text_direction(item.language)
+    attrs = Markup("")
+    if item.language != language:
+        attrs = Markup(' lang="{}" dir="{}"').format(item.language, direction)
+    pictures = tuple(_picture(image) for image in item.images)
+    body = inert(_with_ascii_links(fit_headings(item.body, 3)))
+    return ItemView(
+        id=item.id,
+        story=item.story,
+        language=item.language,
+        dir=direction,
+        attrs=attrs,
+        kind=item.kind,
+        kind_label=kind_label(item.kind, language, 1),
+        title=inert(item.title),
+        summary=inert(item.summary),
+        url=ascii_url(item.url),
+        published=format_date(item.published, language, zone),
+        updated=format_date(item.updated, language, zone) if item.updated else "",
+        when=_when(item, language, zone),
+        starts=format_datetime(item.starts, language, zone) if item.starts else "",
+        ends=format_datetime(item.ends, language, zone) if item.ends else "",
+        place=inert(item.place),
+        correction=inert(item.correction),
+        lead=item.lead,
+        image=pictures[0] if pictures else None,
+        images=pictures,
+        attachments=tuple(
+            FileView(ascii_url(each.src), inert(each.title), format_size(each.length, language) if each.length else "")
+            for each in item.attachments
+        ),
+        topics=tuple(topic_labels.get(topic, topic) for topic in item.topics),
+        organisations=tuple(map(inert, item.organisations)),
+        authors=tuple(map(inert, item.authors)),
+        extra={key: inert(value) for key, value in sorted(item.extra.items())},
+        body=Markup(body),  # noqa: S704 - sanitised when it was collected
+        body_text=text_of(body),
+    )
+
+
+@lru_cache(maxsize=4096)
+def ascii_url(url: str) -> str:
+    """`url` as ASCII, and as libxml2 would write it."""
+    parts = urlsplit(urls.ascii_url(url))
+    return urlunsplit((parts.scheme, parts.netloc, *(quote(part, safe=_URL_SAFE) for part in parts[2:])))
+
+
+def _with_ascii_links(markup: str) -> str:
+    if "href" not in markup and "src" not in markup:
+        return markup
+    root = lxml_html.fragment_fromstring(markup, create_parent="div")
+    for element in root.iter("a", "img"):
+        for name in ("href", "src"):
+            if name in element.attrib:
+                element.set(name, ascii_url(element.get(name, "")))
+    inner = etree.tostring(root, method="html", encoding="unicode")
+    return inner.removeprefix("<div>").removesuffix("</div>")
+
+
+def _picture(image: Image) -> PictureView:
+    return PictureView(
+        ascii_url(image.src),
+        inert(image.alt),
+        inert(image.caption),
+        inert(image.credit),
+        image.width or 0,
+        image.height or 0,
+    )
+
+
+def _when(item: Item, language: str, zone: str) -> str:
+    """When an event is: its start, and its end, of which the day is left out if it is the same."""
+    if item.starts is None:
+        return ""
+    start = format_datetime(item.starts, language, zone)
+    if item.ends is None:
+        return start
+    end = local(item.ends, zone)
+    if end.date() == local(item.starts, zone).date():
+        return f"{start} – {format_time(end.time(), 'short', locale=locale_of(language))}".replace("\u202f", "\u00a0")
+    return f"{start} – {format_datetime(item.ends, language, zone)}"

@@ -1,0 +1,351 @@
+"""Pages: a front page for each language, a page for each item, the root and notices; plain HTML without scripts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import BytecodeCache, ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError
+from jinja2.bccache import Bucket
+from jinja2.exceptions import TemplateError as JinjaError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup, escape
+
+from tidings.model.errors import InputError
+from tidings.model.item import NOTE, Item
+from tidings.render.i18n import catalogue, kind_label, language_name, text_direction
+from tidings.render.pages.views import File, ItemView, item_view
+from tidings.render.palette import palette
+from tidings.render.site_views import ALL, FORMATS, FeedLink, SiteView, Translation, feed_path, page_path
+from tidings.render.templates import shipped_templates
+from tidings.render.urls import ascii_url, one_line
+
+LATEST = 10
+PER_KIND = 100
+RESOURCES = 50
+MAX_TITLE = 70
+"""Characters of `<title>`: what search engines and tabs show, and html-validate allows."""
+STYLESHEET = "style.css"
+_FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A file and the item that it belongs to."""
+
+    file: File
+    title: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The items of one kind."""
+
+    kind: str
+    label: str
+    items: tuple[ItemView, ...]
+
+
+class _Compiled(BytecodeCache):
+    """Compiled templates of this process, known by their source: a change publishes without compiling all anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._known:
+            bucket.bytecode_from_string(self._known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
+class Pages:
+    """Renders pages with the newsroom's `templates/pages/` over the shipped ones, file by file."""
+
+    def __init__(self, overrides: Path | None = None) -> None:
+        folders = [*([overrides / "pages"] if overrides is not None else []), shipped_templates() / "pages"]
+        self._versions: dict[str, str] = {}
+        self._environment = ImmutableSandboxedEnvironment(
+            loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
+            undefined=StrictUndefined,
+            autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            bytecode_cache=_COMPILED,
+        )
+
+    def stylesheet(self, site: SiteView) -> bytes:
+        """The one style sheet of all pages."""
+        return self._render("style.css.j2", colours=palette(site.colour))
+
+    def language_page(self, frame: Frame, items: Sequence[Item]) -> bytes:
+        """The front page of the frame's language; `items` are newest first."""
+        shown = [item_view(item, frame.site, "../", whole=False) for item in items if item.kind != NOTE]
+        page = frame.page("../", frame.site.title, canonical=page_path(frame.site.language)) | {
+            "latest": shown[:LATEST],
+            "sections": _sections(shown, frame.site.language),
+            "resources": [Resource(file, item.title, item.path) for item in shown for file in item.files][:RESOURCES],
+        }
+        return self._page("index.html.j2", frame, page)
+
+    def item_page(self, frame: Frame, item: Item, translations: Sequence[Translation]) -> bytes:
+        """The page of an item."""
+        view = item_view(item, frame.site, "../../", translations)
+        paths = {each.language: page_path(each.language, each.slug) for each in translations}
+        paths[item.language] = view.path
+        page = frame.page("../../", view.title, summary=view.summary, paths=paths)
+        page |= {"canonical": ascii_url(item.url), "translations": [_own_and(each) for each in view.translations]}
+        return self._page("item.html.j2", frame, page, item=view)
+
+    def withdrawn_page(self, frame: Frame, item: Item) -> bytes:
+        """What stands where an item stood that was withdrawn: that it was, and why; nothing of it."""
+        words = frame.words
+        texts = [words.gettext("This publication has been withdrawn."), one_line(item.withdrawn)]
+        return self._page("notice.html.j2", frame, frame.page("../../", words.gettext("Withdrawn")) | {"texts": texts})
+
+    def missing_page(self, frame: Frame) -> bytes:
+        """What stands where nothing does. It is served at any depth, so its links start at the root of the host."""
+        words = frame.words
+        page = frame.page(urlsplit(frame.site.url).path or "/", words.gettext("Page not found"))
+        return self._page(
+            "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
+        )
+
+    def leave_page(self, frame: Frame, what: str, name: str = "", choices: str = "") -> bytes:
+        """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host.
+
+        `choices` is the path of the reader's preferences, where less often and a pause stand.
+        """
+        words = frame.words
+        titles = {
+            "ask": words.gettext("Unsubscribe from %(list)s?") % {"list": name},
+            "done": words.gettext("You have left %(list)s.") % {"list": name},
+            "test": words.gettext("This was a test mail"),
+            "unknown": words.gettext("This link does not work"),
+        }
+        texts = {
+            "ask": words.gettext("You will get no more mail from this list."),
+            "done": words.gettext("You will get no more mail from this list."),
+            "test": words.gettext("Its link takes nobody off the list."),
+            "unknown": words.gettext("Open it from the mail once more, whole, or simply answer the mail."),
+        }
+        page = frame.page(frame.root_path, titles[what])
+        page |= {"what": what, "texts": [texts[what]], "choices": choices}
+        return self._page("leave.html.j2", frame, page)
+
+    def review_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
+        """An edition that waits for a person, or what became of it. Served at any depth."""
+        page = frame.page(frame.root_path, title) | {"shown": []} | values
+        return self._page("review.html.j2", frame, page)
+
+    def letter(self, frame: Frame, subject: str, values: dict[str, Any]) -> bytes:
+        """The HTML of a mail that asks for one thing: `texts`, a `link` with its `label`, and a `last` word."""
+        return self._page("letter.html.j2", frame, frame.page("", subject) | values)
+
+    def subscribe_page(self, frame: Frame, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
+        """The form that asks to be put on lists. Served at any depth."""
+        page = frame.page(frame.root_path, title, paths=paths)
+        return self._page("subscribe.html.j2", frame, page | {"errors": {}} | values)
+
+    def preferences_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
+        """What a reader chose. Served at any depth."""
+        return self._page("preferences.html.j2", frame, frame.page(frame.root_path, title) | values)
+
+    def act_page(self, frame: Frame, title: str, texts: Sequence[str], *, button: str = "", more: str = "") -> bytes:
+        """A few words, a button that posts to this very address, and a link to what is near (`more`: its path)."""
+        page = frame.page(frame.root_path, title) | {"texts": list(texts), "button": button, "more": more}
+        return self._page("act.html.j2", frame, page)
+
+    def archive_page(self, frame: Frame, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
+        """The sent editions of a list, the mails of one, or `lists`; `paths` are the page's in other languages."""
+        page = frame.page(frame.root_path, title, paths=paths, canonical=paths[frame.site.language])
+        return self._page(
+            "archive.html.j2", frame, page | {"feed": "", "up": "", "subscribe": "", "lists": []} | values
+        )
+
+    def root_page(self, frame: Frame, titles: Iterable[tuple[str, str]]) -> bytes:
+        """The site's own address: a link for each `(language, title)`."""
+        doors = [
+            {
+                "language": language,
+                "dir": text_direction(language),
+                "name": language_name(language),
+                "path": page_path(language),
+                "title": title,
+            }
+            for language, title in titles
+        ]
+        page = frame.page("./", frame.site.title, canonical="") | {"languages": [], "doors": doors}
+        return self._page("root.html.j2", frame, page)
+
+    def _page(self, template: str, frame: Frame, page: dict[str, Any], **values: Any) -> bytes:
+        site = frame.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(frame.site)}"}
+        return self._render(
+            template,
+            site=site,
+            page=page,
+            colours=palette(frame.site.colour),
+            _=_translator(frame.words.gettext),
+            **values,
+        )
+
+    def _version(self, site: SiteView) -> str:
+        """So that no page meets the style sheet of another build in a cache."""
+        if site.colour not in self._versions:
+            self._versions[site.colour] = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
+        return self._versions[site.colour]
+
+    def _render(self, template: str, **values: Any) -> bytes:
+        try:
+            text = self._environment.get_template(template).render(values)
+        except TemplateSyntaxError as error:
+            raise InputError(f"templates/pages/{error.name or template}:{error.lineno}: {error.message}") from error
+        except TemplateNotFound as error:
+            raise InputError(f"templates/pages/{error.name or template} is missing") from error
+        except (
+            JinjaError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise InputError(f"templates/pages/{_place(error, template)}: {error}") from error
+        return text.lstrip().encode("utf-8", "replace")
+
+
+def _place(error: BaseException, template: str) -> str:
+    """FILE:LINE of the template in which it went wrong; Jinja rewrites tracebacks so that they say."""
+    for frame in reversed(extract_tb(error.__traceback__)):
+        if frame.filename.endswith(".j2"):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return template
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What all pages of one language share: the site, its languages' titles, and every feed."""
+
+    site: SiteView
+    feeds: tuple[FeedLink, ...]
+
+    @cached_property
+    def words(self) -> Any:
+        """The catalogue of the page's language."""
+        return catalogue(self.site.language)
+
+    @cached_property
+    def for_templates(self) -> dict[str, Any]:
+        """`site` in templates."""
+        site = self.site
+        own = [feed for feed in self.feeds if feed.language == site.language]
+        others = [feed for feed in self.feeds if feed.language != site.language and feed.name == ALL]
+        return {
+            "title": one_line(site.title),
+            "url": site.url,
+            "language": site.language,
+            "dir": text_direction(site.language),
+            "path": page_path(site.language),
+            "address": one_line(site.address),
+            "subscribe": f"subscribe/?lang={site.language}" if site.can_subscribe else "",
+            "icon": ascii_url(site.logo_url.removeprefix(site.url)) if site.logo_url.startswith(site.url) else "",
+            # The page's own language first: liferea takes the first that it finds.
+            "discovery": [
+                {"type": FORMATS[ending], "title": f"{feed.title} ({_FORMAT_NAMES[ending]})", "language": feed.language}
+                | {"path": feed_path(feed.language, feed.name, ending)}
+                for feed in [*own, *others]
+                for ending in (FORMATS if feed in own and feed.name == ALL else ("rss",))
+            ],
+            "feeds": [{"title": feed.title, "label": one_line(feed.label), "formats": _formats(feed)} for feed in own],
+        }
+
+    @property
+    def root_path(self) -> str:
+        """The site's own path on its host, for pages that are served at any depth."""
+        return urlsplit(self.site.url).path or "/"
+
+    def page(
+        self,
+        root: str,
+        title: str,
+        *,
+        summary: str = "",
+        canonical: str | None = None,
+        paths: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """`page` in templates; `root` is the way up, `paths` are this page's own in other languages."""
+        paths = paths or {}
+        return {
+            "root": root,
+            "title": one_line(title),
+            "head_title": head_title(one_line(title), one_line(self.site.title)),
+            "summary": summary,
+            "canonical": ascii_url(self.site.url + canonical) if canonical is not None else "",
+            "translations": [],
+            "languages": [
+                {
+                    "language": language,
+                    "name": language_name(language),
+                    "path": paths.get(language, page_path(language)),
+                    "current": language == self.site.language,
+                }
+                for language in self.site.languages
+            ]
+            if len(self.site.languages) > 1
+            else [],
+        }
+
+
+def head_title(title: str, site: str) -> str:
+    """`Title – Site` if it is short enough, else as much of the title as is."""
+    whole = title if title == site else f"{title} – {site}"
+    for text in (whole, title):
+        # As it stands in the page: html-validate counts `&amp;` as five.
+        if len(escape(text)) <= MAX_TITLE:
+            return text
+    kept = title[: MAX_TITLE - 1]
+    while len(escape(kept)) > MAX_TITLE - 1:
+        kept = kept[:-1]
+    return (kept.rsplit(" ", 1)[0] if " " in kept[20:] else kept).rstrip(" ,;:–-") + "…"
+
+
+def _own_and(link: Any) -> dict[str, str]:
+    return {"language": link.language, "url": link.url}
+
+
+def _formats(feed: FeedLink) -> list[dict[str, str]]:
+    return [
+        {"name": _FORMAT_NAMES[ending], "type": media_type, "path": feed_path(feed.language, feed.name, ending)}
+        for ending, media_type in FORMATS.items()
+    ]
+
+
+def _sections(items: Sequence[ItemView], language: str) -> list[Section]:
+    kinds = dict.fromkeys(item.kind for item in items)
+    return [
+        Section(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:PER_KIND])
+        for kind in kinds
+    ]
+
+
+def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
+    """`_("Published on %(date)s", date=...)`: the message is escaped, and so are its values unless they are markup."""
+
+    def translate(message: str, **values: Any) -> Markup:
+        text = escape(gettext(message))
+        return text % values if values else text
+
+    return translate

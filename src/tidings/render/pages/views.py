@@ -1,0 +1,227 @@
+"""What page templates see: items, pictures and files in the words of the page's language.
+
+Addresses are relative to the page, so that the same files stand under the site's address, here or behind a proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from markupsafe import Markup
+
+from tidings.model.item import Attachment, Image, Item
+from tidings.render.i18n import (
+    credit_line,
+    format_date,
+    format_datetime,
+    format_range,
+    format_size,
+    kind_label,
+    language_name,
+    local,
+)
+from tidings.render.mail.plaintext import fit_headings
+from tidings.render.site_views import SiteView, Translation, page_path
+from tidings.render.urls import ascii_url, one_line, xml_text
+
+_OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A date: in words, and for machines."""
+
+    text: str
+    iso: str
+
+    @property
+    def markup(self) -> Markup:
+        """A `<time>` element."""
+        return Markup('<time datetime="{}">{}</time>').format(self.iso, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """`src` is relative to the page; sizes are 0 where unknown; `in_body` if the text shows it already."""
+
+    src: str
+    alt: str
+    caption: str
+    credit: str
+    width: int
+    height: int
+    in_body: bool
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An attachment; `note` is its type and size ('PDF, 1.2 MB')."""
+
+    src: str
+    title: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationLink:
+    """The same story in another language."""
+
+    language: str
+    name: str
+    path: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """`item` in page templates; `path` is below the site's root."""
+
+    path: str
+    kind: str
+    kind_label: str
+    title: str
+    summary: str
+    published: Moment
+    updated: Moment | None
+    corrected: Moment | None
+    correction: str
+    starts: Moment | None
+    ends: Moment | None
+    when: str
+    place: str
+    authors: tuple[str, ...]
+    topics: tuple[str, ...]
+    organisations: tuple[str, ...]
+    pictures: tuple[Picture, ...]
+    files: tuple[File, ...]
+    translations: tuple[TranslationLink, ...]
+    image_url: str
+    body: Markup
+    json_ld: Markup
+
+    @property
+    def picture(self) -> Picture | None:
+        """The first picture."""
+        return self.pictures[0] if self.pictures else None
+
+    @property
+    def gallery(self) -> tuple[Picture, ...]:
+        """The pictures after the first that the text does not show."""
+        return tuple(picture for picture in self.pictures[1:] if not picture.in_body)
+
+
+def item_view(
+    item: Item, site: SiteView, root: str, translations: Sequence[Translation] = (), *, whole: bool = True
+) -> ItemView:
+    """`item` for a page whose way to the site's root is `root` (`../../`); without its text unless `whole`."""
+    starts = _moment(item.starts, site, time=True)
+    return ItemView(
+        path=page_path(item.language, item.slug),
+        kind=item.kind,
+        kind_label=kind_label(item.kind, site.language, 1),
+        title=one_line(item.title),
+        summary=one_line(item.summary),
+        published=Moment(format_date(item.published, site.language, site.zone), _iso(item.published, site)),
+        updated=_moment(item.updated, site),
+        corrected=_moment(item.corrected_at, site),
+        correction=one_line(item.correction),
+        starts=starts,
+        ends=_moment(item.ends, site, time=True),
+        when=format_range(item.starts, item.ends, site.language, site.zone) if item.starts else "",
+        place=one_line(item.place),
+        authors=tuple(map(one_line, item.authors)),
+        topics=tuple(one_line(site.topics.get(topic, topic)) for topic in item.topics),
+        organisations=tuple(map(one_line, item.organisations)),
+        pictures=tuple(_picture(image, item, site, root) for image in item.images),
+        files=tuple(file_view(each, site, root) for each in item.attachments),
+        translations=tuple(
+            TranslationLink(each.language, language_name(each.language), page_path(each.language, each.slug), each.url)
+            for each in translations
+        ),
+        image_url=ascii_url(item.images[0].src) if item.images else "",
+        body=Markup(_body(item, site, root) if whole else ""),  # noqa: S704 - sanitised when it was collected
+        json_ld=_json_ld(item, site) if whole else Markup(""),
+    )
+
+
+def file_view(attachment: Attachment, site: SiteView, root: str) -> File:
+    """An attachment as a link."""
+    name = urlsplit(ascii_url(attachment.src)).path.rsplit("/", 1)[-1]
+    ending = name.rpartition(".")[2].upper() if "." in name else ""
+    size = format_size(attachment.length, site.language) if attachment.length else ""
+    note = ", ".join(filter(None, (ending if len(ending) <= 5 else "", size)))
+    return File(relative(attachment.src, site, root), one_line(attachment.title) or name, note)
+
+
+def relative(url: str, site: SiteView, root: str) -> str:
+    """An address of ours relative to the page, any other as it is; ASCII."""
+    return ascii_url((root or "./") + url.removeprefix(site.url) if url.startswith(site.url) else url)
+
+
+def _body(item: Item, site: SiteView, root: str) -> str:
+    def point(match: re.Match[str]) -> str:
+        return f'{match[1]}="{relative(match[2], site, root)}"'
+
+    markup = fit_headings(xml_text(item.body), 2)
+    return re.sub(r"<[a-z][^>]*>", lambda tag: _OWN.sub(point, tag[0]), markup)
+
+
+def _picture(image: Image, item: Item, site: SiteView, root: str) -> Picture:
+    sized = bool(image.width and image.height)
+    return Picture(
+        src=relative(image.src, site, root),
+        alt=one_line(image.alt),
+        caption=one_line(image.caption),
+        credit=credit_line(one_line(image.credit), site.language),
+        width=(image.width or 0) if sized else 0,
+        height=(image.height or 0) if sized else 0,
+        in_body=image.src in item.body,
+    )
+
+
+def _iso(moment: datetime, site: SiteView) -> str:
+    return local(moment, site.zone).replace(microsecond=0).isoformat()
+
+
+def _moment(moment: datetime | None, site: SiteView, *, time: bool = False) -> Moment | None:
+    if moment is None:
+        return None
+    write = format_datetime if time else format_date
+    return Moment(write(moment, site.language, site.zone), _iso(moment, site))
+
+
+def _json_ld(item: Item, site: SiteView) -> Markup:
+    """schema.org's NewsArticle, or Event for what starts at a moment."""
+    publisher = {"@type": "Organization", "name": one_line(site.title), "url": ascii_url(site.url)}
+    values: dict[str, Any] = {"@context": "https://schema.org", "inLanguage": item.language, "url": ascii_url(item.url)}
+    if item.starts is not None:
+        values |= {"@type": "Event", "name": one_line(item.title), "startDate": _iso(item.starts, site)}
+        if item.ends is not None:
+            values["endDate"] = _iso(item.ends, site)
+        if item.place:
+            values["location"] = {"@type": "Place", "name": one_line(item.place), "address": one_line(item.place)}
+        values["organizer"] = publisher
+    else:
+        values |= {
+            "@type": "NewsArticle",
+            "headline": one_line(item.title),
+            "datePublished": _iso(item.published, site),
+        }
+        values["dateModified"] = _iso(max(item.published, item.changed), site)
+        authors = [{"@type": "Person", "name": one_line(name)} for name in item.authors]
+        values |= {"author": authors or [publisher], "publisher": publisher}
+    if item.summary:
+        values["description"] = one_line(item.summary)
+    if item.images:
+        values["image"] = [ascii_url(image.src) for image in item.images]
+    text = json.dumps(values, ensure_ascii=False)
+    # Nothing in a script element is an entity; these escapes are JSON's own.
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704

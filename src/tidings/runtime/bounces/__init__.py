@@ -1,0 +1,1 @@
+"""How the service receives bounces: LMTP and IMAP."""

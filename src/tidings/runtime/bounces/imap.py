@@ -1,0 +1,122 @@
+"""A mailbox that bounces come into, looked into by IMAP (RFC 3501) now and then.
+
+Which messages were read is remembered here, not in the mailbox: a person may open it too. What was about a mail of ours
+is marked as read there; the rest stays unread for a person.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from tidings.config.bounces import BounceMailbox
+from tidings.pipeline.track.inbound import Heard
+from tidings.pipeline.track.report_parser import MOST
+from tidings.store import schema as t
+from tidings.store.engine import Store, insert_once
+
+TIMEOUT = 20.0
+"""Seconds for the connection and each command."""
+log = logging.getLogger("tidings.bounces")
+
+Receive = Callable[[bytes, Sequence[str]], Heard]
+
+
+class MailboxError(Exception):
+    """Why the mailbox cannot be read, in words."""
+
+
+def look(
+    store: Store,
+    settings: BounceMailbox,
+    receive: Receive,
+    *,
+    context: ssl.SSLContext | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> int:
+    """Read what has come since the last look; returns how many messages. Raises MailboxError."""
+    try:
+        with _logged_in(settings, context or ssl.create_default_context()) as session:
+            return _read(store, session, settings, receive, stopping)
+    except ssl.SSLCertVerificationError as error:
+        raise MailboxError(f"the certificate of {settings.host} is not good: {error.verify_message}") from None
+    except (imaplib.IMAP4.error, OSError, UnicodeError) as error:
+        said = str(error).removeprefix("b'").removesuffix("'") or type(error).__name__
+        raise MailboxError(f"{settings.host}: {said[:200]}") from None
+
+
+@contextlib.contextmanager
+def _logged_in(settings: BounceMailbox, context: ssl.SSLContext) -> Iterator[imaplib.IMAP4]:
+    if settings.security == "tls":
+        session: imaplib.IMAP4 = imaplib.IMAP4_SSL(settings.host, settings.port, ssl_context=context, timeout=TIMEOUT)
+    else:
+        session = imaplib.IMAP4(settings.host, settings.port, timeout=TIMEOUT)
+    try:
+        if settings.security == "starttls":
+            session.starttls(context)
+        session.login(settings.username, settings.password.get_secret_value())
+        yield session
+    finally:
+        with contextlib.suppress(imaplib.IMAP4.error, OSError):
+            session.logout()
+
+
+def _read(
+    store: Store, session: imaplib.IMAP4, settings: BounceMailbox, receive: Receive, stopping: Callable[[], bool]
+) -> int:
+    folder = '"' + settings.folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    _ok(session.select(folder), f"the folder {settings.folder} cannot be opened")
+    [validity] = session.response("UIDVALIDITY")[1]
+    name = f"bounce_mailbox:{settings.username}@{settings.host}:{settings.port}/{settings.folder}"
+    place = _place(store, name, int(validity or 0))
+    found = _ok(session.uid("SEARCH", f"UID {place + 1}:*"), "it cannot be searched")
+    # RFC 3501 §6.4.8: `n:*` names the last message even if its number is below n.
+    numbers = sorted(int(number) for number in (found[0] or b"").split() if int(number) > place)
+    done = 0
+    for number in numbers:
+        if stopping():
+            break
+        raw = _message(session, number)
+        if raw:
+            heard = receive(raw, ())
+            done += 1
+            if heard.counts:
+                session.uid("STORE", str(number), "+FLAGS.SILENT", r"(\Seen)")
+            else:
+                log.info("a message in the bounce mailbox is left for a person: %s", heard.why)
+        _remember(store, name, int(validity or 0), number)
+    return done
+
+
+def _message(session: imaplib.IMAP4, number: int) -> bytes:
+    """Its first part: the report stands before the mail that it returns. Empty if it is gone."""
+    answer = _ok(session.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MOST}>)"), "a message cannot be fetched")
+    return next((bytes(part[1]) for part in answer if isinstance(part, tuple)), b"")
+
+
+def _ok(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
+    status, found = answer
+    if status != "OK":
+        raise MailboxError(otherwise)
+    return found
+
+
+def _place(store: Store, name: str, validity: int) -> int:
+    """The last message that was read; 0 where the mailbox numbers anew (RFC 3501 §2.3.1.1)."""
+    with store.read() as connection:
+        value = connection.execute(select(t.facts.c.value).where(t.facts.c.name == name)).scalar_one_or_none()
+    known, _, number = (value or "0:0").partition(":")
+    return int(number) if int(known) == validity else 0
+
+
+def _remember(store: Store, name: str, validity: int, number: int) -> None:
+    with store.write() as connection:
+        value = f"{validity}:{number}"
+        connection.execute(insert_once(connection, t.facts).values(name=name, value=value))
+        connection.execute(update(t.facts).where(t.facts.c.name == name).values(value=value))

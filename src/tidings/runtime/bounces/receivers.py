@@ -1,0 +1,140 @@
+"""The ways by which a running newsroom hears what came back: a port for a mail server, and a mailbox."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tidings.config.bounces import BounceMailbox
+from tidings.config.settings import Newsroom
+from tidings.model.tokens import RETURN_TOKEN
+from tidings.pipeline import notices
+from tidings.pipeline.track import inbound
+from tidings.pipeline.track.event import Patience
+from tidings.pipeline.track.inbound import Heard
+from tidings.runtime.bounces.imap import MailboxError, look
+from tidings.runtime.bounces.lmtp import BounceListener
+from tidings.runtime.newsroom import Runtime
+
+log = logging.getLogger("tidings.bounces")
+_LEAST = 10.0
+
+
+def patience(newsroom: Newsroom) -> Patience:
+    """As `bounces.soft` says."""
+    soft = newsroom.bounces.soft
+    return Patience(soft.days, soft.within)
+
+
+def present_name(newsroom: Newsroom, list_name: str) -> str:
+    """What a list that an old mail names is called now."""
+    if list_name in newsroom.lists:
+        return list_name
+    return next((name for name, settings in newsroom.lists.items() if settings.was == list_name), list_name)
+
+
+def receive(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> Heard:
+    """One message that came to a return path, or to the address that takes leave by mail."""
+    newsroom = runtime.newsroom
+    heard = inbound.receive(
+        runtime.store,
+        runtime.keys,
+        raw,
+        recipients=recipients,
+        patience=patience(newsroom),
+        via=via,
+        now=runtime.now(),
+        present_name=lambda name: present_name(newsroom, name),
+    )
+    log.info("heard by %s: %s%s", via, heard.what, f" ({heard.why})" if heard.why else "")
+    return heard
+
+
+class Ears:
+    """Threads of the service; `wake` is called when a person may have to be told of something."""
+
+    def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
+        self._runtime = runtime
+        self._wake = wake
+        self._stopping = threading.Event()
+        self._listener: BounceListener | None = None
+        self._mailbox = threading.Thread(target=self._look_on, name="bounces", daemon=True)
+
+    def listen(self) -> str:
+        """Open the port, if there is to be one; returns it in words. Raises RefusedError."""
+        address = self._runtime.newsroom.bounces.lmtp_at
+        if address is None:
+            return ""
+        self._listener = BounceListener(address, self._receiver("lmtp"), self._is_ours)
+        self._listener.start()
+        return str(self._runtime.newsroom.bounces.lmtp)
+
+    def start(self) -> None:
+        """Look into the mailbox from now on; whether there is one is asked each time."""
+        self._mailbox.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Hear nothing more; whether all has ended in that time."""
+        self._stopping.set()
+        if self._listener is not None:
+            self._listener.stop()
+        if self._mailbox.ident is not None:
+            self._mailbox.join(max(seconds, 0.1))
+        return not self._mailbox.is_alive()
+
+    def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], Heard]:
+        def take(raw: bytes, recipients: Sequence[str]) -> Heard:
+            heard = receive(self._runtime, raw, recipients, via)
+            if heard.what in ("complaint", "blocked"):
+                self._wake()
+            return heard
+
+        return take
+
+    def _is_ours(self, address: str) -> bool:
+        """A return path of a sender, with or without a token, or the address that takes leave by mail."""
+        newsroom = self._runtime.newsroom
+        leave = {one.unsubscribe_mailto.casefold() for one in newsroom.lists.values() if one.unsubscribe_mailto}
+        if address.casefold() in leave:
+            return True
+        local, _, domain = address.rpartition("@")
+        before, plus, token = local.rpartition("+")
+        bare = f"{before if plus and len(token) == RETURN_TOKEN else local}@{domain}".casefold()
+        return bare in {sender.return_path.casefold() for sender in newsroom.mail if sender.return_path}
+
+    def _look_on(self) -> None:
+        said = ""
+        while not self._stopping.is_set():
+            settings = self._runtime.newsroom.bounces.mailbox
+            if settings is not None:
+                said = self._look(settings, said)
+            self._stopping.wait(_LEAST if settings is None else settings.every.total_seconds())
+
+    def _look(self, settings: BounceMailbox, said: str) -> str:
+        """One look; returns the trouble with it. `said` is that of the last."""
+        try:
+            look(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
+        except (MailboxError, SQLAlchemyError) as error:
+            trouble = str(error) if isinstance(error, MailboxError) else type(error).__name__
+            if trouble != said:
+                log.warning("the bounce mailbox cannot be read: %s", trouble)
+                self._tell(trouble)
+            return trouble
+        except Exception:
+            # The thread goes on: a mailbox is looked into again.
+            log.exception("a look into the bounce mailbox failed")
+            return "failed"
+        if said:
+            log.info("the bounce mailbox can be read again")
+        return ""
+
+    def _tell(self, trouble: str) -> None:
+        now = self._runtime.now()
+        text = f"The bounce mailbox cannot be read, so nobody hears what comes back: {trouble}"
+        with contextlib.suppress(SQLAlchemyError), self._runtime.store.write() as connection:
+            notices.tell(connection, f"bounce-mailbox:{now.date().isoformat()}", "failed", text, now)
+        self._wake()

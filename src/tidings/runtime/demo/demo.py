@@ -1,0 +1,233 @@
+"""The sample newsroom through a fortnight: real SMTP to the catcher, real HTTP to the receiver, its own clock."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+from tidings.model.cadence import load_zone
+from tidings.model.edition import EditionState
+from tidings.runtime.demo.mail_catcher import MailCatcher
+from tidings.runtime.demo.post_receiver import PostReceiver
+from tidings.runtime.newsroom import Runtime, load_newsroom
+from tidings.runtime.sample import sample_newsroom
+from tidings.runtime.tick import Ticked, tick
+from tidings.store.content import editions
+from tidings.store.delivery import ledger
+from tidings.store.people import subscribers
+
+FIRST, LAST = date(2026, 8, 31), date(2026, 9, 13)
+ZONE = load_zone("Asia/Almaty")
+LEAVER = "aigerim.07@example.org"
+Say = Callable[[datetime, str], None]
+
+_COMMENTED = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)
+_EMBARGO = re.compile(r"^embargo: (\S+)", re.MULTILINE)
+_PUBLISHED = re.compile(r"^published: (\S+)", re.MULTILINE)
+_NAMES = ["Aigerim", "Bolat", "Camila", "Daniyar", "Elena", "Farida", "Gulnara", "Hanna", "Ivan", "Jamilya"]
+_TOPICS = ("sdg-3", "sdg-4", "sdg-5", "sdg-6", "sdg-13", "youth")
+
+
+def local(day: date, clock: str) -> datetime:
+    """A moment on the newsroom's clock."""
+    return datetime.combine(day, time.fromisoformat(clock), ZONE).astimezone(UTC)
+
+
+@dataclass
+class Demo:
+    """A newsroom in `folder`, and what catches its mail and posts."""
+
+    folder: Path
+    catcher: MailCatcher
+    receiver: PostReceiver
+    secret: str
+    say: Say
+    leave: Callable[[str], None]
+    """Posts to a one-click address, as a mail program does."""
+    mended: list[str] = field(default_factory=list)
+
+    def prepare(self) -> Runtime:
+        """The newsroom's folder as `tidings init` makes it, pointed at the catcher, without an item yet."""
+        sample = sample_newsroom()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        (self.folder / "content").mkdir(parents=True)
+        shutil.copytree(sample / "schedules", self.folder / "schedules")
+        shutil.copytree(sample / "content" / "media", self.folder / "content" / "media")
+        text = (sample / "tidings.yaml").read_text(encoding="utf-8")
+        text = re.sub(r"^(  port:) 1025", rf"\1 {self.catcher.port}", text, flags=re.MULTILINE)
+        (self.folder / "tidings.yaml").write_text(_COMMENTED.sub(r"\1", text), encoding="utf-8")
+        for path in (self.folder / "schedules").glob("*.yaml"):
+            path.write_text(_COMMENTED.sub(r"\1", path.read_text(encoding="utf-8")), encoding="utf-8")
+        env = {
+            "DESK_URL": self.receiver.url("desk"),
+            "DESK_SECRET": self.secret,
+            "SLACK_URL": self.receiver.url("team"),
+        }
+        loaded = load_newsroom(self.folder, env)
+        if loaded.newsroom is None:
+            raise AssertionError("\n".join(map(str, loaded.problems)))
+        return Runtime(loaded.newsroom)
+
+    def play(self, runtime: Runtime) -> None:
+        """The fortnight, beat by beat."""
+        self._enrol(runtime)
+        arrivals = dict(_arrivals(sample_newsroom() / "content"))
+        moments = {local(FIRST + timedelta(days=n), clock) for n in range(14) for clock in ("08:00", "09:00", "09:30")}
+        moments |= {moment for moment, _ in arrivals.values()}
+        for moment, text in arrivals.values():
+            embargo = _EMBARGO.search(text)
+            out = datetime.fromisoformat(embargo[1]).replace(tzinfo=ZONE).astimezone(UTC) if embargo else moment
+            moments |= {out, out + timedelta(minutes=10)}
+        events = self._events(runtime)
+        moments |= set(events)
+        for now in sorted(moments):
+            runtime.at(now)
+            arrived = [name for name, (moment, _) in arrivals.items() if moment <= now]
+            for name in arrived:
+                (self.folder / "content" / name).write_text(arrivals.pop(name)[1], encoding="utf-8")
+            if arrived:
+                self.say(now, f"arrives: {', '.join(arrived)}")
+            if now in events:
+                events[now](now)
+            self._tell(now, tick(runtime, now))
+
+    def _enrol(self, runtime: Runtime) -> None:
+        start = local(FIRST, "07:00")
+        runtime.at(start)
+        with runtime.store.write() as connection:
+            for number in range(30):
+                language = ("en", "ru", "kk")[number // 10]
+                name = _NAMES[number % 10]
+                address = f"{name.lower()}.{number:02}@example.org"
+                subscribers.add(
+                    connection,
+                    LEAVER if number == 7 else address,
+                    "digest",
+                    language=language,
+                    frequency="daily" if number % 5 == 4 else "weekly",
+                    now=start,
+                    name=name,
+                    topics=[] if number % 3 == 0 else [_TOPICS[number % 6], _TOPICS[(number + 2) % 6]],
+                    confirmed=True,
+                    source="demo",
+                )
+                if number % 4 == 0:
+                    subscribers.add(
+                        connection,
+                        address,
+                        "press",
+                        language=language,
+                        frequency=runtime.newsroom.lists["press"].default_frequency,
+                        now=start,
+                        confirmed=True,
+                        source="demo",
+                    )
+        self.say(
+            start, "30 readers: 10 in English, 10 in Russian, 10 in Kazakh; weekly and daily, with topics of their own"
+        )
+
+    def _events(self, runtime: Runtime) -> dict[datetime, Callable[[datetime], None]]:
+        content = self.folder / "content"
+
+        def forget_alt(now: datetime) -> None:
+            _edit(content / "girls-code.en.md", r"^    alt: .*$", '    alt: ""')
+            self.say(now, "an editor forgets the alt text of a picture in girls-code.en.md")
+
+        def mend(now: datetime) -> None:
+            shutil.copy(sample_newsroom() / "content" / "girls-code.en.md", content)
+            tick(runtime, now)
+            with runtime.store.read() as connection:
+                held = editions.editions(connection, states=[EditionState.HELD])
+            for edition in held:
+                schedule = runtime.newsroom.schedules[edition.schedule]
+                state = runtime.composer.recompose(edition, schedule, now, "an editor").state
+                self.mended.append(edition.name)
+                self.say(now, f"the editor writes the alt text, and recomposes {edition.name}: {state.value}")
+
+        def leave(now: datetime) -> None:
+            mail = next(mail for mail in self.catcher.mails if mail.recipient == LEAVER)
+            address = re.findall(r"<(https?://[^>]+)>", str(mail.message["List-Unsubscribe"]))[0]
+            self.leave(address)
+            self.say(now, f"{LEAVER} clicks 'unsubscribe' in her mail program")
+
+        def correct(now: datetime) -> None:
+            for path in (sample_newsroom() / "content").glob("mobile-clinics.*.md"):
+                shutil.copy(path, content)
+            self.say(now, "mobile-clinics is corrected: 4,180 people, not 4,810")
+
+        def withdraw(now: datetime) -> None:
+            _edit(
+                content / "intern-questions.en.md",
+                r"^kind: .*$",
+                "kind: story\nwithdrawn: The numbers need a second look.",
+            )
+            self.say(now, "intern-questions is withdrawn")
+
+        return {
+            local(date(2026, 9, 6), "12:00"): forget_alt,
+            local(date(2026, 9, 7), "09:50"): mend,
+            local(date(2026, 9, 7), "20:00"): leave,
+            local(date(2026, 9, 8), "11:00"): correct,
+            local(date(2026, 9, 10), "10:30"): withdraw,
+        }
+
+    def _tell(self, now: datetime, done: Ticked) -> None:
+        for one in done.composed:
+            if one.edition is None:
+                continue
+            if one.edition.holds:
+                self.say(now, f"{one.edition.name} is HELD: {one.edition.holds[0].detail}")
+            else:
+                went = (
+                    ", ".join(f"{count} {state}" for state, count in sorted(done.delivered.items()))
+                    or "nothing to send"
+                )
+                self.say(now, f"{one.edition.name}: {len(one.edition.stories)} stories; {went}")
+
+    def disagreements(self, runtime: Runtime) -> list[str]:
+        """Where the ledger and what arrived differ; empty if they agree to the last message."""
+        with runtime.store.read() as connection:
+            accepted = [entry for entry in ledger.entries(connection) if entry.state == "accepted"]
+        mails = sorted(entry.address for entry in accepted if not entry.channel)
+        posts = sorted(entry.channel for entry in accepted if entry.channel)
+        found = []
+        if mails != sorted(mail.recipient for mail in self.catcher.mails):
+            found.append(f"the ledger says {len(mails)} mails were accepted, the catcher has {len(self.catcher.mails)}")
+        if posts != sorted(post.channel for post in self.receiver.posts):
+            found.append(
+                f"the ledger says {len(posts)} posts were accepted, the receiver has {len(self.receiver.posts)}"
+            )
+        ids = [str(mail.message["Message-ID"]) for mail in self.catcher.mails]
+        if len(ids) != len(set(ids)):
+            found.append("a message arrived twice")
+        return found
+
+
+def _arrivals(content: Path) -> Iterator[tuple[str, tuple[datetime, str]]]:
+    """File name, when it arrives, and its text; the story that is corrected later arrives with its mistake."""
+    for path in sorted(content.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        published = _PUBLISHED.search(text)
+        assert published is not None
+        moment = datetime.fromisoformat(published[1])
+        if path.name.startswith("mobile-clinics"):
+            text = re.sub(r"^(updated|correction): .*\n", "", text, flags=re.MULTILINE)
+            text = text.replace("4,180", "4,810").replace("4180", "4810").replace("4 180", "4 810")
+        yield path.name, (moment.replace(tzinfo=ZONE).astimezone(UTC), text)
+
+
+def _edit(path: Path, pattern: str, replacement: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(pattern, replacement, text, count=1, flags=re.MULTILINE), encoding="utf-8")
+
+
+def new_secret() -> str:
+    """A signing secret for the webhook."""
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()

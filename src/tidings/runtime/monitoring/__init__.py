@@ -1,0 +1,1 @@
+"""Status, diagnosis, health and metrics of a running newsroom."""

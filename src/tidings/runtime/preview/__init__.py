@@ -1,0 +1,1 @@
+"""Plans and previews: what would be sent."""

@@ -1,0 +1,1 @@
+"""`tidings report`: what went out, and what came back."""

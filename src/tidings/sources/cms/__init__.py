@@ -1,0 +1,1 @@
+"""Content management systems, read by their APIs."""

@@ -1,0 +1,1 @@
+"""The default source: a folder of Markdown files."""

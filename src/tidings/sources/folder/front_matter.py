@@ -1,0 +1,167 @@
+"""Front matter: strict YAML, but for headlines, which are taken as people write them.
+
+A `title` or `summary` on one line is text to the end of the line: colons, quotes, @ and #SDG5 belong to it. Only a
+value that is, as a whole, one quoted YAML scalar loses its quotes (`'"Reuse": a start'`, but not `"Reuse" and more`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_yaml
+from tidings.model.problem import Problem
+
+KEYS = (
+    "title",
+    "summary",
+    "kind",
+    "published",
+    "updated",
+    "correction",
+    "withdrawn",
+    "embargo",
+    "expires",
+    "starts",
+    "ends",
+    "place",
+    "url",
+    "language",
+    "story",
+    "id",
+    "topics",
+    "organisations",
+    "authors",
+    "images",
+    "attachments",
+    "lead",
+    "not_in",
+    "draft",
+    "post",
+)
+
+_KEY = re.compile(r"([A-Za-z_][\w-]*)[ \t]*:(?:[ \t]+(.*))?$")
+_BLOCK = re.compile(r"[>|][+-]?[1-9]?[+-]?[ \t]*(#.*)?$")
+_FENCE = re.compile(r"---[ \t]*$")
+_CLOSE = re.compile(r"(---|\.\.\.)[ \t]*$")
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\"""")
+_SENTENCES = ("correction", "withdrawn", "place", "post")
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """`values` by known key, `extra` as text by any other; `places` has the line and column of each known key's value;
+    `body` begins in line `body_line`."""
+
+    values: dict[str, Node]
+    extra: dict[str, str]
+    body: str
+    body_line: int
+    places: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Problem]]:
+    """`text` has line feeds alone and no byte order mark. None where there is nothing to go on."""
+    lines = text.split("\n")
+    if not text.strip():
+        return None, [Problem(file, 1, 1, "the file is empty", "write the item, or delete the file")]
+    if not _FENCE.match(lines[0]):
+        mend = "begin with a line ---, then title: ..., then a line ---"
+        return None, [Problem(file, 1, 1, "the file does not begin with ---", mend)]
+    end = next((number for number, line in enumerate(lines[1:], 1) if _CLOSE.match(line)), None)
+    if end is None:
+        mend = "put a line --- after the last key; or the file is still being written"
+        return None, [Problem(file, len(lines), 1, "the front matter is not closed: there is no second ---", mend)]
+    yaml, headlines = _without_headlines(lines[1:end], file)
+    node, problems = read_yaml("\n".join(yaml), file, first_line=2)
+    if node is None and problems:
+        return None, problems
+    if not isinstance(node, Mapping):
+        return None, [*problems, Problem(file, 2, 1, "the front matter has no keys", "write at least title: ...")]
+    front = FrontMatter({}, {}, "\n".join(lines[end + 1 :]), end + 2)
+    for key, value in node.entries:
+        name = key.text
+        if name in KEYS:
+            taken = headlines.get(name, value)
+            front.values[name] = taken
+            front.places[name] = (taken.line, taken.column)
+        elif (meant := close_to(name, KEYS)) is not None:
+            message = f"there is no key `{name}`"
+            mend = f"did you mean `{meant}`? A key of your own must differ from it by more than two letters"
+            problems.append(Problem(file, key.line, key.column, message, mend))
+        else:
+            front.extra[name] = as_text(value)
+    return front, problems
+
+
+def _without_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str, Scalar]]:
+    """The lines with a stand-in for each headline, and the headlines."""
+    yaml = list(lines)
+    headlines: dict[str, Scalar] = {}
+    for number, line in enumerate(lines):
+        match = _KEY.match(line)
+        if match is None or not (match[2] or "").strip():
+            continue
+        key, value = match[1], match[2].strip()
+        if key in _SENTENCES:
+            yaml[number] = _sentence(key, value, line)
+        if _BLOCK.match(value) or not (key in ("title", "summary") or close_to(key, ("title", "summary"))):
+            continue
+        following = number + 1
+        while following < len(lines) and re.match(r"[ \t]+\S", lines[following]):
+            inner = _KEY.match(lines[following].strip())
+            if inner is not None and inner[1] in KEYS:
+                break  # an indented key, which YAML will refuse by line; never a part of the headline
+            value += " " + lines[following].strip()
+            yaml[following] = ""
+            following += 1
+        yaml[number] = f"{key}: ''"
+        headlines.setdefault(key, Scalar(_unquoted(value, file), number + 2, match.start(2) + 1))
+    return yaml, headlines
+
+
+def _sentence(key: str, value: str, line: str) -> str:
+    """`correction: Correction: 66, not 60` is no YAML; what is meant is plain."""
+    plain = re.split(r"[ \t]#", value)[0].rstrip()
+    if ": " not in plain or plain[0] in "'\"[{>|":
+        return line
+    return f"{key}: '{plain.replace(chr(39), chr(39) * 2)}'"
+
+
+def _unquoted(value: str, file: str) -> str:
+    if not _QUOTED.fullmatch(value):
+        return value
+    node, problems = read_yaml(value, file)
+    return node.text if isinstance(node, Scalar) and not problems else value
+
+
+def as_text(node: Node) -> str:
+    """A scalar's text; lists and maps as JSON."""
+    return node.text if isinstance(node, Scalar) else json.dumps(_plain(node), ensure_ascii=False)
+
+
+def _plain(node: Node) -> object:
+    if isinstance(node, Scalar):
+        return node.text
+    if isinstance(node, Sequence):
+        return [_plain(item) for item in node.items]
+    return {key.text: _plain(value) for key, value in node.entries}
+
+
+def close_to(word: str, known: tuple[str, ...]) -> str | None:
+    """The known word within two letters, if the two share anything at all (`ru` is not a misspelt `id`)."""
+    best = min(((_distance(word.lower(), other), other) for other in known if word != other), default=(9, ""))
+    return best[1] if best[0] <= 2 and best[0] < min(len(word), len(best[1])) else None
+
+
+def _distance(one: str, other: str) -> int:
+    """Levenshtein's, given up on when it must be more than two."""
+    if abs(len(one) - len(other)) > 2:
+        return 3
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, 1):
+        before, row = row, [number]
+        for column, another in enumerate(other, 1):
+            row.append(min(before[column] + 1, row[-1] + 1, before[column - 1] + (letter != another)))
+    return row[-1]

@@ -1,0 +1,1 @@
+"""Sources on the network: feeds, pages, and items that a CMS pushes."""

@@ -1,0 +1,1 @@
+"""Queries about items, schedules, editions and published files."""

@@ -1,0 +1,71 @@
+"""The shelf of each source on the network: what it told last, and what it noted for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+
+from tidings.model.cached_item import Entry
+from tidings.store import schema as t
+from tidings.store.engine import Store, insert_once
+
+
+class StoredShelf:
+    """Of one source (`sources.base.Shelf`)."""
+
+    def __init__(self, store: Store, source: str) -> None:
+        self._store = store
+        self._source = source
+
+    def version(self) -> int:
+        """0 before the first fetch."""
+        with self._store.read() as connection:
+            found = connection.scalar(select(t.shelves.c.version).where(t.shelves.c.source == self._source))
+        return int(found or 0)
+
+    def state(self) -> Mapping[str, Any]:
+        """Empty before the first fetch."""
+        with self._store.read() as connection:
+            found = connection.scalar(select(t.shelves.c.state).where(t.shelves.c.source == self._source))
+        return dict(found or {})
+
+    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+        """By ref; only those that changed after version `since`."""
+        e = t.shelf_entries.c
+        return self._entries(e.version > since)
+
+    def entry(self, ref: str) -> Entry | None:
+        """None where it is not known."""
+        return next(iter(self._entries(t.shelf_entries.c.ref == ref)), None)
+
+    def _entries(self, wanted: ColumnElement[bool]) -> tuple[Entry, ...]:
+        e = t.shelf_entries.c
+        query = select(e.ref, e.data, e.seen, e.backlog, e.gone).where(e.source == self._source, wanted)
+        with self._store.read() as connection:
+            rows = connection.execute(query.order_by(e.ref))
+            return tuple(Entry(row.ref, row.data, row.seen, row.backlog, row.gone) for row in rows)
+
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+        """In one transaction; of two processes that fetched at once, one keeps what it found."""
+        s, e = t.shelves.c, t.shelf_entries.c
+        with self._store.write() as connection:
+            if version == 0:
+                values = {"source": self._source, "version": 1, "state": dict(state)}
+                done = connection.execute(insert_once(connection, t.shelves).values(**values))
+            else:
+                mine = update(t.shelves).where(s.source == self._source, s.version == version)
+                done = connection.execute(mine.values(version=version + 1, state=dict(state)))
+            if done.rowcount != 1:
+                return False
+            for one in entries:
+                row = {
+                    "version": version + 1, "seen": one.seen, "backlog": one.backlog, "gone": one.gone,
+                    "data": dict(one.data),
+                }  # fmt: skip
+                key = {"source": self._source, "ref": one.ref}
+                there = update(t.shelf_entries).where(e.source == self._source, e.ref == one.ref).values(**row)
+                if connection.execute(there).rowcount == 0:
+                    connection.execute(insert_once(connection, t.shelf_entries).values(**key, **row))
+        return True

@@ -1,0 +1,1 @@
+"""Queries about deliveries: the ledger, claims and the journal."""

@@ -1,0 +1,111 @@
+"""Who had which story: what keeps one from going twice, and what a correction goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from tidings.model.delivery import DeliveryState
+from tidings.store import schema as t
+from tidings.store.delivery import retention
+
+HAS_IT = (
+    DeliveryState.ACCEPTED,
+    DeliveryState.PENDING,
+    DeliveryState.LEASED,
+    DeliveryState.HANDED,
+    DeliveryState.DEFERRED,
+    DeliveryState.IN_DOUBT,
+)
+"""States in which a story counts as had: it arrived, or is on its way."""
+
+
+def had(
+    connection: Connection,
+    stories: Collection[str],
+    *,
+    channel: str | None = None,
+    subscribers: Collection[int] | None = None,
+) -> dict[int, set[str]]:
+    """Which of `stories` each subscriber has had or has on the way; of a channel under the key 0. Notes count too."""
+    d, ss = t.deliveries.c, t.selection_stories.c
+    found: dict[int, set[str]] = {}
+    if not stories or (subscribers is not None and not subscribers):
+        return found
+    query = (
+        select(d.subscriber, ss.story)
+        .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
+        .where(ss.story.in_(list(stories)), ss.what != "correction", d.state.in_(HAS_IT), d.purpose != "test")
+    )
+    query = query.where(d.subscriber.is_not(None)) if channel is None else query.where(d.channel == channel)
+    if subscribers is not None:
+        query = query.where(d.subscriber.in_(list(subscribers)))
+    for row in connection.execute(query):
+        found.setdefault(row.subscriber or 0, set()).add(row.story)
+    if channel is None:
+        for old in retention.served(connection, stories):
+            if old.what != "correction":
+                for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
+                    found.setdefault(reader, set()).add(old.story)
+    return found
+
+
+def count_had(connection: Connection, stories: Collection[str], most: int) -> int:
+    """How many deliveries show one of these stories, counted up to a little above `most`."""
+    d, ss = t.deliveries.c, t.selection_stories.c
+    if not stories:
+        return 0
+    some = (
+        select(d.id)
+        .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
+        .where(ss.story.in_(list(stories)), d.subscriber.is_not(None))
+        .limit(most + 1)
+        .subquery()
+    )
+    found = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return found + sum(len(old.subscribers) for old in retention.served(connection, stories))
+
+
+def owed_corrections(
+    connection: Connection, corrected: Mapping[str, Mapping[str, tuple[datetime, str]]]
+) -> dict[int, set[str]]:
+    """Who had a story before it was corrected and was not told: subscriber to story keys.
+
+    `corrected` gives by story and language the moment and the version of the correction: translations are corrected
+    in words of their own, and often later.
+    """
+    d, ss, r, e = t.deliveries.c, t.selection_stories.c, t.renditions.c, t.editions.c
+    if not corrected:
+        return {}
+    query = (
+        select(d.subscriber, ss.story, ss.what, ss.version, e.cut, r.language)
+        .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
+        .join(t.renditions, r.id == d.rendition)
+        .join(t.editions, e.id == r.edition)
+        .where(ss.story.in_(list(corrected)), d.state.in_(HAS_IT), d.subscriber.is_not(None))
+    )
+    stale: dict[int, set[str]] = {}
+    told: dict[int, set[str]] = {}
+
+    def note(readers: Iterable[int], row: Any) -> None:
+        versions = {version for _, version in corrected[row.story].values()}
+        moments = {language: moment for language, (moment, _) in corrected[row.story].items()}
+        # In another language than the reader's it was a fallback: then the last correction counts.
+        moment = moments.get(row.language) or max(moments.values())
+        if (row.what == "correction" and row.version in versions) or (row.what == "story" and row.cut >= moment):
+            found = told
+        elif row.what == "story":
+            found = stale
+        else:
+            return
+        for reader in readers:
+            found.setdefault(reader, set()).add(row.story)
+
+    for row in connection.execute(query):
+        note([row.subscriber], row)
+    for old in retention.served(connection, corrected):
+        note(old.subscribers, old)
+    return {reader: left for reader, keys in stale.items() if (left := keys - told.get(reader, set()))}

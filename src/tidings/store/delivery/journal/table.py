@@ -1,0 +1,144 @@
+"""The journal on PostgreSQL: a table, so that any worker can recover another's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Executable, delete, insert, select, text
+
+from tidings.store import schema as t
+from tidings.store.delivery.journal.record import Key, Record, Writer, json_line
+from tidings.store.engine import Store, rows_of
+from tidings.store.people.consent import VERSION, held_version
+
+
+class TableJournal:
+    """The table `journal`, written with `synchronous_commit = off` so that any worker can recover another's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def boot(self) -> str:
+        """When the server started: what it committed without waiting before that may be lost."""
+        with self._store.read() as connection:
+            return str(connection.execute(text("SELECT pg_postmaster_start_time()::text")).scalar_one())
+
+    def writer(self, owner: str, worker: int) -> Writer:
+        """On a connection of its own."""
+        name = f"{owner}.{worker}"
+        head = json_line(["B", self.boot()])
+        with self._store.write() as connection:
+            # So that there is a counter to look at.
+            held_version(connection)
+            connection.execute(insert(t.journal).values(owner=name, delivery=_HEAD, fence=0, entry=head))
+        return TableWriter(self._store, name)
+
+    def owners(self) -> set[str]:
+        """By the rows that carry the mark of the boot."""
+        query = select(t.journal.c.owner).where(t.journal.c.delivery == _HEAD).distinct()
+        with self._store.read() as connection:
+            return {name.rpartition(".")[0] for name in connection.execute(query).scalars()}
+
+    def read(self, owner: str) -> Record:
+        """Of all its workers."""
+        record = Record()
+        with self._store.read() as connection:
+            for line in connection.execute(select(t.journal.c.entry).where(_of(owner))).scalars():
+                record.add(line)
+        return record
+
+    def forget(self, owner: str) -> None:
+        """Remove its rows."""
+        with self._store.write() as connection:
+            connection.execute(delete(t.journal).where(_of(owner)))
+
+
+_HEAD = 0
+"""The `delivery` of the row that carries the mark of the boot."""
+_PREPARED = -1
+"""The `delivery` of the row that says what is being prepared."""
+
+
+def _of(owner: str) -> ColumnElement[bool]:
+    return t.journal.c.owner.startswith(f"{owner}.", autoescape=True)
+
+
+class TableWriter:
+    """One row a line, by statements that commit by themselves. For one thread."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._name = name
+        self._unsettled: set[Key] = set()
+        self._kept: list[str] = []
+        connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("SET synchronous_commit = off"))
+        # Out of the pool, which would hand the setting on to others.
+        connection.detach()
+        self._connection: Connection | None = connection
+
+    def _execute(self, statement: Executable, values: Mapping[str, Any] | None = None) -> int:
+        assert self._connection is not None
+        return self._connection.execute(statement, values or {}).rowcount
+
+    def prepare(self, keys: Sequence[Key]) -> None:
+        """Messages are about to be made of these."""
+        self.made()
+        row = {"owner": self._name, "delivery": _PREPARED, "fence": 0, "entry": json_line(["P", keys])}
+        self._execute(insert(t.journal).values(row).inline())
+
+    def made(self) -> None:
+        """They were made, or cannot be."""
+        self._execute(delete(t.journal).where(t.journal.c.owner == self._name, t.journal.c.delivery == _PREPARED))
+
+    def begin(self, keys: Sequence[Key], version: int) -> bool:
+        """In one statement with the look at the counter, whose row is locked until it has committed."""
+        self.note()
+        rows = json.dumps([(delivery, fence, f'["I",{delivery},{fence}]') for delivery, fence in keys])
+        given = {"owner": self._name, "rows": rows, "name": VERSION, "version": str(version)}
+        noted = self._execute(_BEGIN, given) == len(keys)
+        if noted:
+            self._unsettled.update(keys)
+        return noted
+
+    def keep(self, line: str) -> None:
+        """What the other side said."""
+        self._kept.append(line)
+
+    def note(self) -> None:
+        """Note what is kept."""
+        if self._kept:
+            rows = json.dumps([(*json.loads(line)[1:3], line) for line in self._kept])
+            self._execute(_NOTE, {"owner": self._name, "rows": rows})
+            self._kept = []
+
+    def cut(self, keys: Sequence[Key]) -> None:
+        """Remove what this worker noted of these; the mark of the boot stays."""
+        j = t.journal.c
+        settled = sorted({delivery for delivery, _ in keys})
+        self._unsettled.difference_update(keys)
+        mine = (j.owner == self._name) & (j.delivery != _HEAD)
+        if self._unsettled:
+            mine &= j.delivery.in_(settled)
+        self._execute(delete(t.journal).where(mine))
+
+    def close(self) -> None:
+        """Give the connection up; leave nothing if nothing stands there that was not settled."""
+        if self._connection is not None:
+            if not self._unsettled:
+                self._execute(delete(t.journal).where(t.journal.c.owner == self._name))
+            self._connection.close()
+            self._connection = None
+
+
+_ROWS = rows_of("postgresql", delivery="bigint", fence="integer", entry="text")
+_BEGIN = text(f"""
+    INSERT INTO journal (owner, delivery, fence, entry)
+    SELECT :owner, given.delivery, given.fence, given.entry FROM facts, ({_ROWS}) AS given
+    WHERE facts.name = :name AND facts.value = :version FOR SHARE OF facts
+""")  # noqa: S608
+_NOTE = text(f"""
+    INSERT INTO journal (owner, delivery, fence, entry)
+    SELECT :owner, given.delivery, given.fence, given.entry FROM ({_ROWS}) AS given
+""")  # noqa: S608

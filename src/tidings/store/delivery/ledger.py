@@ -1,0 +1,401 @@
+"""The ledger: mailings, their deliveries, and what became of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select, update
+
+from tidings.model.delivery import TERMINAL, DeliveryState
+from tidings.model.errors import InputError, RefusedError
+from tidings.store import schema as t
+from tidings.store.delivery import retention, threads
+from tidings.store.engine import insert_once
+from tidings.store.people import consent
+from tidings.store.people.consent import address_hash
+from tidings.store.service import pauses
+
+UNFINISHED = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED, DeliveryState.DEFERRED)
+"""States that go on by themselves; `in_doubt` does so only where its `next_at` is set, else it waits for a person."""
+
+_PAGE = 1_000
+_EMPTY: Mapping[str, Any] = {
+    "story": "",
+    "part": 0,
+    "list": "",
+    "channel": "",
+    "subscriber": None,
+    "selection": None,
+    "rendition": None,
+    "mark": None,
+    "address_hash": "",
+    "state": DeliveryState.PENDING.value,
+    "reason": "",
+    "attempts": 0,
+    "doubts": 0,
+    "crashes": 0,
+    "owner": "",
+    "fence": 0,
+    "lease_until": None,
+    "next_at": None,
+    "not_before": None,
+    "handed_at": None,
+    "receipt": "",
+    "via": "",
+    "sender": "",
+    "returned": "",
+    "details": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of `tidings ledger`. `edition` is SCHEDULE/NUMBER or empty; `address` is empty once one is erased."""
+
+    id: int
+    schedule: str
+    edition: str
+    list: str
+    channel: str
+    story: str
+    purpose: str
+    target: str
+    address: str
+    state: str
+    reason: str
+    attempts: int
+    doubts: int
+    receipt: str
+    via: str
+    returned: str
+    at: datetime
+    language: str
+    """In which it was written; empty where nothing was. Not among the fields of `--json`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """With `at` in RFC 3339."""
+        fields = {name: value for name, value in asdict(self).items() if name != "language"}
+        return {**fields, "at": self.at.isoformat().replace("+00:00", "Z")}
+
+
+def mailing(
+    connection: Connection,
+    key: str,
+    kind: str,
+    *,
+    now: datetime,
+    schedule: str = "",
+    edition: int | None = None,
+    open: bool = False,
+    urgent: bool = False,
+) -> int:
+    """Id of the mailing with this key, made if there is none. Only deliveries of an open one are claimed.
+
+    What is no edition is always urgent: a person waits for it.
+    """
+    connection.execute(
+        insert_once(connection, t.mailings).values(
+            key=key,
+            kind=kind,
+            schedule=schedule,
+            edition=edition,
+            open=open,
+            urgent=urgent or edition is None,
+            marked=edition is None,
+            at=now,
+        )
+    )
+    return int(connection.execute(select(t.mailings.c.id).where(t.mailings.c.key == key)).scalar_one())
+
+
+def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Add deliveries that are not there yet; returns how many were new.
+
+    Each row has at least `mailing target purpose at`; other columns default to an untried pending one. The hash of an
+    address in `details` is worked out here.
+    """
+    if not rows:
+        return 0
+    full = [{**_EMPTY, **row} for row in rows]
+    for row in full:
+        if not row["address_hash"] and row["details"].get("address"):
+            row["address_hash"] = address_hash(row["details"]["address"])
+    mailings = {row["mailing"] for row in full}
+    counted = select(func.count()).select_from(t.deliveries).where(t.deliveries.c.mailing.in_(mailings))
+    before = connection.execute(counted).scalar_one()
+    connection.execute(insert_once(connection, t.deliveries), full)
+    return int(connection.execute(counted).scalar_one() - before)
+
+
+def goes_on() -> ColumnElement[bool]:
+    """Of a row of `deliveries`: it is not over, and needs no person."""
+    d = t.deliveries.c
+    return or_(d.state.in_(UNFINISHED), and_(d.state == DeliveryState.IN_DOUBT, d.next_at.is_not(None)))
+
+
+def open_edition(connection: Connection, edition: int, now: datetime, closes: datetime | None = None) -> None:
+    """Its deliveries may be claimed from now on, until `closes`. Once all have ended it stays closed."""
+    d = t.deliveries.c
+    left = exists(select(1).where(d.mailing == t.mailings.c.id, goes_on()))
+    connection.execute(update(t.mailings).where(t.mailings.c.edition == edition, left).values(open=True, closes=closes))
+
+
+def close_edition(connection: Connection, edition: int) -> None:
+    """No further message of it begins; what is on the wire ends, the rest goes back to pending."""
+    connection.execute(update(t.mailings).where(t.mailings.c.edition == edition).values(open=False))
+    consent.changed(connection)
+
+
+def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
+    """What has not been handed over never goes; returns how many that are. What is on the wire ends first.
+
+    What may have arrived already stays in doubt, for a person.
+    """
+    mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
+    count = _cancel(connection, t.deliveries.c.mailing.in_(mine), now)
+    close_edition(connection, edition)
+    return count
+
+
+def join_later(connection: Connection, schedule: str, now: datetime) -> int:
+    """What a pause kept from going joins the edition that is made now: its readers are offered the stories again.
+
+    Returns how many deliveries of earlier editions of the schedule that are. What may have arrived is left alone.
+    """
+    d, m, e = t.deliveries, t.mailings.c, t.editions.c
+    stopped = [one for one in pauses.holding(connection) if one.scope in (pauses.Scope.LIST, pauses.Scope.CHANNEL)]
+    if not stopped:
+        return 0
+    lists = [one.name for one in stopped if one.scope is pauses.Scope.LIST]
+    channels = [one.name for one in stopped if one.scope is pauses.Scope.CHANNEL]
+    mine = (
+        select(m.id)
+        .join_from(t.mailings, t.editions, e.id == m.edition)
+        .where(m.schedule == schedule, e.state == "sending")
+    )
+    done = connection.execute(
+        update(d)
+        .where(
+            d.c.mailing.in_(mine),
+            or_(d.c.list.in_(lists), d.c.channel.in_(channels)),
+            d.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED)),
+            d.c.doubts == 0,
+            # Of a thread only what has not begun; its answers share its lot.
+            d.c.part == 0,
+        )
+        .values(state=DeliveryState.CANCELLED, reason="paused; it joined a later edition", next_at=None, at=now)
+    )
+    threads.follow(connection, now)
+    return done.rowcount
+
+
+def cancel_leftovers(connection: Connection, now: datetime) -> int:
+    """Cancel what came back from the wire after its edition was cancelled or superseded."""
+    e, m = t.editions.c, t.mailings.c
+    dead = (
+        select(m.id)
+        .join_from(t.mailings, t.editions, e.id == m.edition)
+        .where(m.open.is_(False), e.state.in_(("cancelled", "superseded")))
+    )
+    return _cancel(connection, t.deliveries.c.mailing.in_(dead), now)
+
+
+def _cancel(connection: Connection, which: ColumnElement[bool], now: datetime) -> int:
+    d = t.deliveries
+    waiting = d.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.LEASED))
+    free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None, "at": now}
+    doubtful = or_(and_(waiting, d.c.doubts > 0), and_(d.c.state == DeliveryState.IN_DOUBT, d.c.next_at.is_not(None)))
+    connection.execute(update(d).where(which, doubtful).values(state=DeliveryState.IN_DOUBT, **free))
+    done = connection.execute(update(d).where(which, waiting).values(state=DeliveryState.CANCELLED, **free))
+    return done.rowcount
+
+
+def count_going(connection: Connection) -> int:
+    """Deliveries of open mailings that have not ended and are not put off."""
+    d, m = t.deliveries.c, t.mailings.c
+    states = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED)
+    query = select(func.count()).select_from(t.deliveries.join(t.mailings, m.id == d.mailing))
+    return int(connection.execute(query.where(m.open.is_(True), d.state.in_(states))).scalar_one())
+
+
+def anything_left(connection: Connection, edition: int) -> bool:
+    """Whether something of the edition could still go out."""
+    d, m = t.deliveries.c, t.mailings.c
+    query = exists(
+        select(1)
+        .select_from(t.deliveries.join(t.mailings, m.id == d.mailing))
+        .where(m.edition == edition, d.state.in_((*UNFINISHED, DeliveryState.IN_DOUBT)))
+    )
+    return bool(connection.execute(select(query)).scalar_one())
+
+
+def entries(
+    connection: Connection,
+    *,
+    schedule: str | None = None,
+    edition: str | None = None,
+    target: str | None = None,
+    subscriber: int | None = None,
+    state: str | None = None,
+    since: datetime | None = None,
+) -> Iterator[Entry]:
+    """Deliveries in the order in which they were addressed, read in pages. `since` goes by their last change.
+
+    Raises InputError for a state or an edition's name that cannot be.
+    """
+    d, m, e, p, r = t.deliveries.c, t.mailings.c, t.editions.c, t.subscribers.c, t.renditions.c
+    query: Select[Any] = (
+        select(t.deliveries, m.schedule, e.schedule.label("of"), e.number, p.address, r.language)
+        .join_from(t.deliveries, t.mailings, m.id == d.mailing)
+        .outerjoin(t.editions, e.id == m.edition)
+        .outerjoin(t.subscribers, p.id == d.subscriber)
+        .outerjoin(t.renditions, r.id == d.rendition)
+        .order_by(d.id)
+        .limit(_PAGE)
+    )
+    if schedule is not None:
+        query = query.where(m.schedule == schedule)
+    if edition is not None:
+        name, _, number = edition.rpartition("/")
+        if not name or not (number.isascii() and number.isdigit()) or len(number) > 9:
+            raise InputError(f"{edition!r} names no edition; they are named SCHEDULE/NUMBER.")
+        query = query.where(e.schedule == name, e.number == int(number))
+    if target is not None:
+        # By the indexes that there are: one for each target would slow every send.
+        kind, _, rest = target.partition(":")
+        number = rest.rpartition(":")[2]
+        if kind == "list" and number.isascii() and number.isdigit() and len(number) < 19:
+            query = query.where(or_(d.subscriber == int(number), d.subscriber.is_(None)))
+        query = query.where(d.target == target)
+    if subscriber is not None:
+        query = query.where(d.subscriber == subscriber)
+    if state is not None:
+        if state not in set(DeliveryState):
+            raise InputError(f"{state!r} is no state; they are: {' '.join(DeliveryState)}.")
+        query = query.where(d.state == state)
+    if since is not None:
+        query = query.where(d.at >= since)
+    after = 0
+    while True:
+        rows = connection.execute(query.where(d.id > after)).all()
+        yield from map(_entry, rows)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1].id
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(
+        id=row.id,
+        schedule=row.schedule,
+        edition="" if row.number is None else f"{row.of}/{row.number}",
+        list=row.list,
+        channel=row.channel,
+        story=row.story,
+        purpose=row.purpose,
+        target=row.target,
+        address=row.address or row.details.get("address", ""),
+        state=row.state,
+        reason=row.reason,
+        attempts=row.attempts,
+        doubts=row.doubts,
+        receipt=row.receipt,
+        via=row.via,
+        returned=row.returned,
+        at=row.at,
+        language=row.language or "",
+    )
+
+
+def counts(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> dict[str, int]:
+    """Deliveries by state, of everything or of one edition or mailing: rows, and what `keep` took."""
+    d = t.deliveries.c
+    query = select(d.state, func.count()).group_by(d.state)
+    if edition is not None:
+        query = query.where(d.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)))
+    if mailing is not None:
+        query = query.where(d.mailing == mailing)
+    found = Counter({row[0]: row[1] for row in connection.execute(query)})
+    return dict(found + retention.tallied(connection, edition=edition, mailing=mailing))
+
+
+def reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], int]:
+    """(state, reason) of the deliveries of an edition that were skipped, rejected or quarantined, counted."""
+    d = t.deliveries.c
+    query = (
+        select(d.state, d.reason, func.count())
+        .where(d.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)), d.reason != "")
+        .where(d.state.in_((DeliveryState.SKIPPED, DeliveryState.REJECTED, DeliveryState.QUARANTINED)))
+        .group_by(d.state, d.reason)
+    )
+    found = Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
+    return dict(found + retention.tallied_reasons(connection, edition))
+
+
+def resolve(
+    connection: Connection,
+    delivery: int,
+    how: Literal["accepted", "resend", "cancel"],
+    now: datetime,
+    *,
+    url: str = "",
+    receipt: str = "",
+) -> None:
+    """What a person says of a delivery in doubt.
+
+    Raises InputError for an unknown id, RefusedError for one that is in no doubt.
+    """
+    d = t.deliveries
+    row = connection.execute(select(d.c.state, d.c.mailing).where(d.c.id == delivery).with_for_update()).one_or_none()
+    if row is None:
+        raise InputError(f"there is no delivery {delivery}; `tidings ledger --state in_doubt` lists those in doubt.")
+    if row.state != DeliveryState.IN_DOUBT:
+        raise RefusedError(f"delivery {delivery} is {row.state}, not in doubt: there is nothing to resolve.")
+    values: dict[str, Any] = {"at": now, "next_at": None, "not_before": None}
+    if how == "accepted":
+        values |= {"state": DeliveryState.ACCEPTED, "reason": "a person found that it arrived"}
+        values |= {name: said for name, said in (("via", url), ("receipt", receipt)) if said}
+    elif how == "cancel":
+        values |= {"state": DeliveryState.CANCELLED, "reason": "a person dropped it"}
+    else:
+        values |= {"state": DeliveryState.PENDING, "reason": "a person had it sent again", "handed_at": None}
+        connection.execute(update(t.mailings).where(t.mailings.c.id == row.mailing).values(open=True))
+    connection.execute(update(d).where(d.c.id == delivery).values(**values))
+
+
+def set_returned(connection: Connection, delivery: int, returned: str) -> None:
+    """Note what came back after it was accepted."""
+    connection.execute(
+        update(t.deliveries)
+        .where(t.deliveries.c.id == delivery, t.deliveries.c.state == DeliveryState.ACCEPTED)
+        .values(returned=returned)
+    )
+
+
+def is_terminal(state: str) -> bool:
+    """Whether nothing changes any more but `returned`."""
+    return DeliveryState(state) in TERMINAL
+
+
+def close_finished(connection: Connection) -> None:
+    """Close mailings of which nothing goes on by itself, so that claiming need not look at them."""
+    d, m = t.deliveries.c, t.mailings.c
+    left = exists(select(1).where(d.mailing == m.id, goes_on()))
+    connection.execute(update(t.mailings).where(m.open.is_(True), ~left).values(open=False))
+
+
+def finished_editions(connection: Connection) -> list[int]:
+    """Editions that are sending and of which nothing goes on by itself."""
+    d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
+    left = exists(select(1).where(d.mailing == m.id, goes_on()))
+    query = (
+        select(e.id)
+        .join_from(t.editions, t.mailings, m.edition == e.id)
+        .where(e.state == "sending", ~left)
+        .order_by(e.id)
+    )
+    return list(connection.execute(query).scalars())

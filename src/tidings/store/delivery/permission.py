@@ -1,0 +1,95 @@
+"""The permission to send: given to a whole group under the lock of consent, and asked again when that has moved on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from sqlalchemy import Connection, TextClause, bindparam, text
+
+from tidings.model.delivery import Delivery, DeliveryState, SkipReason
+from tidings.store import schema as t
+from tidings.store.delivery.claims import looked_at, may_go, refusal
+from tidings.store.delivery.settling import give_back, settle, skip
+from tidings.store.engine import rows_of
+from tidings.store.people import consent
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What `hand_over` decided. `version` is the state of consent for which the permission holds."""
+
+    handed: tuple[Delivery, ...]
+    skipped: tuple[tuple[Delivery, SkipReason], ...]
+    version: int
+
+
+def hand_over(
+    connection: Connection,
+    group: Sequence[Delivery],
+    *,
+    owner: str,
+    version: int,
+    now: datetime,
+    real_now: datetime,
+    sender: str = "",
+) -> Permission:
+    """Make the leased deliveries that may still go `handed`: the permission to send. `version` is that of their lease.
+
+    Nobody can leave and nothing can be stopped between this and the commit. One that may no longer be sent is skipped
+    with its reason; one whose mailing has closed or whose address has changed goes back; one that somebody else holds
+    by now is left alone.
+    """
+    if not group:
+        return Permission((), (), version)
+    keys = json.dumps([(delivery.id, delivery.fence) for delivery in group])
+    arguments = {"rows": keys, "owner": owner, "real_now": real_now, "sender": sender}
+    ours = set(connection.execute(permit_statement(connection.dialect.name), arguments).scalars())
+    mine = [delivery for delivery in group if delivery.id in ours]
+    # After the rows, in the order in which whoever cancels takes the same locks.
+    current = consent.held_version(connection)
+    if current == version:
+        return Permission(tuple(mine), (), current)
+    handed, skipped, back = [], [], []
+    hashes = {delivery.id: delivery.address_hash for delivery in mine}
+    for delivery, against in looked_at(connection, hashes):
+        reason = refusal(delivery, against)
+        if not may_go(against) or delivery.address_hash != hashes[delivery.id]:
+            back.append(delivery)
+        elif reason is not None:
+            skipped.append((delivery, reason))
+        else:
+            handed.append(delivery)
+    settle(connection, owner, [(delivery, give_back(delivery)) for delivery in back])
+    settle(connection, owner, [(delivery, skip(delivery, reason, now)) for delivery, reason in skipped])
+    return Permission(tuple(handed), tuple(skipped), current)
+
+
+@lru_cache
+def permit_statement(dialect: str) -> TextClause:
+    """Takes `rows` of (delivery, fence), `owner`, `sender` and `real_now`; gives the ids that it changed."""
+    return text(f"""
+        UPDATE deliveries SET
+            state = 'handed', sender = :sender,
+            handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
+        FROM ({rows_of(dialect, id="bigint", fence="integer")}) AS given
+        WHERE deliveries.id = given.id AND deliveries.fence = given.fence
+            AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'leased'
+        RETURNING deliveries.id
+    """).bindparams(bindparam("real_now", type_=t.Moment()))  # noqa: S608
+
+
+def may_begin(connection: Connection, delivery: Delivery, *, owner: str) -> int | None:
+    """Asked when the counter has moved on: for which state of consent a handed message may begin, if it may.
+
+    It is still ours, its mailing is open, and who it is for has not left.
+    """
+    version = consent.version(connection)
+    for row, against in looked_at(connection, [delivery.id]):
+        if against.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.HANDED:
+            return None
+        return version if may_go(against) and refusal(row, against) is None else None
+    return None

@@ -1,0 +1,1 @@
+"""Queries about subscribers, consent and feedback."""

@@ -1,0 +1,219 @@
+"""Many people put on a list at once, by statements over all of them. Nobody is mailed, and who left stays away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+
+from tidings.store import schema as t
+from tidings.store.content.editions import newest_edition
+from tidings.store.engine import insert_once
+from tidings.store.people import consent
+from tidings.store.people.subscribers import CONFIRMED, PENDING, UNSUBSCRIBED
+
+BLOCKED = "blocked"
+"""Reason of a suppression that another tool's export brought: it bounced there, or was barred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one line says. `state`: confirmed, pending, unsubscribed or blocked. The address is normal."""
+
+    digest: str
+    address: str
+    name: str
+    language: str
+    topics: tuple[str, ...]
+    frequency: str
+    state: str
+    at: datetime | None
+    """When they agreed or left; None where nothing says it."""
+    source: str
+    ip: str
+
+
+class Fate(StrEnum):
+    """What becomes of a line."""
+
+    ADDED = "added"
+    CONFIRMED = "confirmed"
+    """Was pending."""
+    EXISTS = "exists"
+    LEFT = "left"
+    SUPPRESSED = "suppressed"
+    AWAY = "away"
+    """Left or bounced elsewhere: never mailed here."""
+    KNOWN_AWAY = "known_away"
+    SINCE = "since"
+    """Left elsewhere, and agreed here after that."""
+
+
+def judge(connection: Connection, list_name: str, entries: Sequence[Entry]) -> list[Fate]:
+    """What would become of each; no address stands in two of them, unless one of the two leaves. Changes nothing."""
+    return _Known(connection, list_name, entries).fates()
+
+
+def enrol(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> list[Fate]:
+    """`judge`, and do it."""
+    known = _Known(connection, list_name, entries)
+    fates = known.fates()
+    pairs = list(zip(entries, fates, strict=True))
+    _add(connection, list_name, [entry for entry, fate in pairs if fate is Fate.ADDED], now)
+    _confirm(connection, list_name, [entry for entry, fate in pairs if fate is Fate.CONFIRMED], known, now)
+    _keep_away(connection, list_name, [entry for entry, fate in pairs if fate is Fate.AWAY], now)
+    return fates
+
+
+class _Known:
+    """What the store knows of the people of a chunk."""
+
+    def __init__(self, connection: Connection, list_name: str, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        digests = list({entry.digest for entry in entries})
+        p, s, u = t.subscribers.c, t.subscriptions.c, t.suppressions.c
+        mine = and_(s.subscriber == p.id, s.list == list_name)
+        query = select(p.address_hash, s.id, s.state, s.confirmed_at).join_from(t.subscribers, t.subscriptions, mine)
+        rows = connection.execute(query.where(p.address_hash.in_(digests)))
+        self.subscriptions = {row.address_hash: row for row in rows}
+        reasons = select(u.hash, u.list, u.reason).where(u.hash.in_(digests), or_(u.list == "", u.list == list_name))
+        self.reasons: dict[str, str] = {}
+        self.everywhere: set[str] = set()
+        for row in connection.execute(reasons.order_by(u.list.desc())):
+            self.reasons[row.hash] = row.reason
+            if not row.list:
+                self.everywhere.add(row.hash)
+
+    def fates(self) -> list[Fate]:
+        # Who leaves in this chunk is not added by it, whichever line stands first.
+        leaving = {entry.digest for entry in self.entries if self._leaves(entry) is Fate.AWAY}
+        return [self._leaves(entry) or self._joins(entry, leaving) for entry in self.entries]
+
+    def _leaves(self, entry: Entry) -> Fate | None:
+        if entry.state not in (UNSUBSCRIBED, BLOCKED):
+            return None
+        if entry.digest in self.everywhere or (entry.digest in self.reasons and entry.state == UNSUBSCRIBED):
+            return Fate.KNOWN_AWAY
+        row = self.subscriptions.get(entry.digest)
+        if entry.state == BLOCKED or row is None or row.state != CONFIRMED or None in (entry.at, row.confirmed_at):
+            return Fate.AWAY
+        return Fate.SINCE if row.confirmed_at > entry.at else Fate.AWAY
+
+    def _joins(self, entry: Entry, leaving: set[str]) -> Fate:
+        reason = self.reasons.get(entry.digest)
+        row = self.subscriptions.get(entry.digest)
+        if reason is not None:
+            return Fate.LEFT if reason == UNSUBSCRIBED else Fate.SUPPRESSED
+        if entry.digest in leaving or (row is not None and row.state == UNSUBSCRIBED):
+            return Fate.LEFT
+        if row is None:
+            return Fate.ADDED
+        return Fate.CONFIRMED if row.state == PENDING and entry.state == CONFIRMED else Fate.EXISTS
+
+
+def _add(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> None:
+    if not entries:
+        return
+    # In the order of the hashes, so that two imports never wait for each other.
+    entries = sorted(entries, key=lambda entry: entry.digest)
+    p = t.subscribers.c
+    people = [
+        {
+            "address": entry.address,
+            "address_hash": entry.digest,
+            "name": entry.name,
+            "language": entry.language,
+            "created": now,
+        }
+        for entry in entries
+    ]
+    connection.execute(insert_once(connection, t.subscribers), people)
+    found = connection.execute(select(p.address_hash, p.id).where(p.address_hash.in_([e.digest for e in entries])))
+    ids = {row[0]: row[1] for row in found}
+    mark = newest_edition(connection)
+    rows = [
+        {
+            "subscriber": ids[entry.digest],
+            "list": list_name,
+            "state": entry.state,
+            "topics": sorted(set(entry.topics)),
+            "frequency": entry.frequency,
+            "mark": mark,
+            "source": entry.source,
+            "created": now,
+            "confirmed_at": (entry.at or now) if entry.state == CONFIRMED else None,
+        }
+        for entry in entries
+    ]
+    connection.execute(insert_once(connection, t.subscriptions), rows)
+    _record(connection, list_name, entries, now)
+
+
+def _confirm(connection: Connection, list_name: str, entries: Sequence[Entry], known: _Known, now: datetime) -> None:
+    if not entries:
+        return
+    s = t.subscriptions.c
+    rows = [
+        {
+            "row": known.subscriptions[entry.digest].id,
+            "new_topics": sorted(set(entry.topics)),
+            "new_frequency": entry.frequency,
+            "new_source": entry.source,
+            "new_at": entry.at or now,
+        }
+        for entry in entries
+    ]
+    connection.execute(
+        update(t.subscriptions)
+        .where(s.id == bindparam("row"), s.state == PENDING)
+        .values(
+            state=CONFIRMED,
+            topics=bindparam("new_topics"),
+            frequency=bindparam("new_frequency"),
+            source=bindparam("new_source"),
+            confirmed_at=bindparam("new_at"),
+            mark=newest_edition(connection),
+        ),
+        rows,
+    )
+    _record(connection, list_name, entries, now)
+
+
+def _keep_away(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> None:
+    if not entries:
+        return
+    p, s = t.subscribers.c, t.subscriptions.c
+    for scope, reason, state in ((list_name, UNSUBSCRIBED, UNSUBSCRIBED), ("", BLOCKED, BLOCKED)):
+        mine = [entry for entry in entries if entry.state == state]
+        if not mine:
+            continue
+        ids = select(p.id).where(p.address_hash.in_([entry.digest for entry in mine]))
+        if state == UNSUBSCRIBED:
+            connection.execute(
+                update(t.subscriptions)
+                .where(s.subscriber.in_(ids), s.list == list_name, s.state != UNSUBSCRIBED)
+                .values(state=UNSUBSCRIBED, left_at=now)
+            )
+            _record(connection, list_name, mine, now)
+        # Last: senders lock the deliveries first, then the counter that this moves on.
+        consent.suppress_all(connection, [entry.digest for entry in mine], scope, reason, now)
+
+
+def _record(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> None:
+    what = {CONFIRMED: "confirmed", PENDING: "joined", UNSUBSCRIBED: UNSUBSCRIBED}
+    rows = [
+        {
+            "address_hash": entry.digest,
+            "list": list_name,
+            "what": what[entry.state],
+            "source": entry.source,
+            "wording": "",
+            "ip": entry.ip,
+            "at": entry.at or now,
+        }
+        for entry in entries
+    ]
+    connection.execute(insert(t.consents), rows)

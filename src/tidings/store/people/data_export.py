@@ -1,0 +1,167 @@
+"""All that is known of a person, as they may ask to see it (GDPR, articles 15 and 20)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, or_, select
+
+from tidings.store import schema as t
+from tidings.store.delivery.retention import readers_of
+from tidings.store.people import consent
+
+
+def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
+    """Every row of theirs, ready for JSON; times are UTC. Raises KeyError for a number that nobody has."""
+    p = t.subscribers.c
+    person = connection.execute(select(t.subscribers).where(p.id == subscriber)).one_or_none()
+    if person is None:
+        raise KeyError(subscriber)
+    who = {
+        "address": person.address,
+        "name": person.name,
+        "language": person.language,
+        "number": person.id,
+        "known_since": _said(person.created),
+    }
+    return who | _rows_of(connection, subscriber, person.address_hash)
+
+
+def everything_of(connection: Connection, address: str) -> dict[str, Any]:
+    """The same for an address that may be on no list: what is held of its hash. Raises InputError for no address."""
+    p = t.subscribers.c
+    digest = consent.address_hash(address)
+    found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
+    if found is not None:
+        return everything_about(connection, found)
+    who = {"address": address, "name": "", "language": "", "number": None, "known_since": None}
+    return who | _rows_of(connection, None, digest)
+
+
+def _rows_of(connection: Connection, subscriber: int | None, digest: str) -> dict[str, Any]:
+    return {
+        "subscriptions": _rows(
+            connection,
+            select(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber).order_by(t.subscriptions.c.list),
+            list="list",
+            state="state",
+            topics="topics",
+            frequency="frequency",
+            paused_until="paused_until",
+            source="source",
+            since="created",
+            confirmed_at="confirmed_at",
+            left_at="left_at",
+        ),
+        "consents": _rows(
+            connection,
+            select(t.consents).where(t.consents.c.address_hash == digest).order_by(t.consents.c.id),
+            at="at",
+            list="list",
+            what="what",
+            source="source",
+            wording="wording",
+            ip="ip",
+        ),
+        "suppressions": _rows(
+            connection,
+            select(t.suppressions).where(t.suppressions.c.hash == digest).order_by(t.suppressions.c.list),
+            list="list",
+            reason="reason",
+            at="at",
+        ),
+        "mails": _mails(connection, subscriber, digest),
+        "older_mails": _older(connection, subscriber),
+        "returns": _rows(
+            connection,
+            select(t.returns).where(t.returns.c.address_hash == digest).order_by(t.returns.c.id),
+            at="at",
+            list="list",
+            kind="kind",
+            code="code",
+            text="text",
+            via="via",
+        ),
+    }
+
+
+def _mails(connection: Connection, subscriber: int | None, digest: str) -> list[dict[str, Any]]:
+    """What was sent to them, oldest first, with the stories in it."""
+    d, m, e, x = t.deliveries.c, t.mailings.c, t.editions.c, t.selections.c
+    mine: ColumnElement[bool] = d.subscriber.is_(None) & (d.address_hash == digest)
+    if subscriber is not None:
+        mine = or_(mine, d.subscriber == subscriber)
+    query = (
+        select(d.at, m.kind, e.schedule, e.number, d.list, d.purpose, d.state, d.reason, d.receipt, d.via, d.returned)
+        .add_columns(d.selection, x.arrangement, d.details)
+        .join_from(t.deliveries, t.mailings, m.id == d.mailing)
+        .outerjoin(t.editions, e.id == m.edition)
+        .outerjoin(t.selections, x.id == d.selection)
+        .where(mine)
+        .order_by(d.id)
+    )
+    rows = connection.execute(query).all()
+    stories = _stories(connection, {row.selection for row in rows if row.selection is not None})
+    return [
+        {
+            "at": _said(row.at),
+            "kind": row.kind,
+            "edition": f"{row.schedule}/{row.number}" if row.schedule else "",
+            "list": row.list,
+            "purpose": row.purpose,
+            "subject": (row.arrangement or {}).get("subject", "") or row.details.get("subject", ""),
+            "stories": stories.get(row.selection, []),
+            "state": row.state,
+            "reason": row.reason,
+            "accepted_by": row.via,
+            "receipt": row.receipt,
+            "returned": row.returned,
+        }
+        for row in rows
+    ]
+
+
+def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any]]:
+    """Editions they had whose deliveries `keep` has taken."""
+    r, e, x, s = t.renditions.c, t.editions.c, t.selections.c, t.subscriptions.c
+    lists = connection.execute(select(s.list).where(s.subscriber == subscriber)).scalars().all()
+    query = (
+        select(t.had.c.selection, t.had.c.subscribers, e.schedule, e.number, e.at, r.outlet)
+        .join_from(t.had, t.selections, x.id == t.had.c.selection)
+        .join(t.renditions, r.id == x.rendition)
+        .join(t.editions, e.id == r.edition)
+        .where(r.outlet.in_([f"list:{name}" for name in lists]))
+        .order_by(e.id)
+    )
+    rows = [row for row in connection.execute(query) if subscriber in readers_of(row.subscribers)]
+    stories = _stories(connection, {row.selection for row in rows})
+    return [
+        {
+            "at": _said(row.at),
+            "edition": f"{row.schedule}/{row.number}",
+            "list": row.outlet.partition(":")[2],
+            "stories": stories.get(row.selection, []),
+        }
+        for row in rows
+    ]
+
+
+def _stories(connection: Connection, selections: set[int]) -> dict[int, list[str]]:
+    c = t.selection_stories.c
+    found: dict[int, list[str]] = {}
+    for row in connection.execute(
+        select(c.selection, c.story).where(c.selection.in_(selections)).order_by(c.selection, c.story)
+    ):
+        found.setdefault(row.selection, []).append(row.story)
+    return found
+
+
+def _rows(connection: Connection, query: Any, **columns: str) -> list[dict[str, Any]]:
+    return [
+        {name: _said(getattr(row, column)) for name, column in columns.items()} for row in connection.execute(query)
+    ]
+
+
+def _said(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

@@ -1,0 +1,151 @@
+"""Forgetting a person (GDPR, article 17): what stays is a hash that is never mailed, and the counts of the ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import idna
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
+
+from tidings.store import schema as t
+from tidings.store.engine import Store
+from tidings.store.people import consent
+
+ERASED = "erased"
+"""Reason of the suppression that stays."""
+_INSTEAD = "[erased]"
+_WITH_ADDRESS = [table for table in t.metadata.sorted_tables if "address" in table.c and table is not t.subscribers]
+"""What waits under an address in plain, such as a request to subscribe that nobody has answered yet."""
+
+
+def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
+    """Take out all that names a person, in texts too. Deliveries stay as counts, of nobody.
+
+    Mail servers like to say the address in a refusal; a notice may have told of it.
+    """
+    _erase(connection, _address(connection, subscriber), subscriber, now)
+
+
+def erase_address(connection: Connection, address: str, *, now: datetime) -> bool:
+    """`erase` for an address, on a list or not: it may have had a test, or left another tool. False: nothing is known.
+
+    Raises InputError for what is no address.
+    """
+    digest = consent.address_hash(address)
+    subscriber = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).scalar()
+    if subscriber is None and not is_known(connection, digest):
+        return False
+    _erase(connection, consent.normal_address(address), subscriber, now)
+    return True
+
+
+def is_known(connection: Connection, digest: str) -> bool:
+    """Whether anything is held of the hash of who is no subscriber."""
+    d = t.deliveries.c
+    tests = exists(select(1).where(d.subscriber.is_(None), d.address_hash == digest))
+    found = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.returns)]
+    found.append(exists(select(1).where(t.suppressions.c.hash == digest, t.suppressions.c.reason != ERASED)))
+    return any(connection.execute(select(one)).scalar_one() for one in [tests, *found])
+
+
+def _erase(connection: Connection, address: str, subscriber: int | None, now: datetime) -> None:
+    digest = consent.address_hash(address)
+    _take_out(connection, address, subscriber)
+    _clear_notices(connection, _pattern(address))
+    # One for every list, in place of those that tell what was. Last: senders lock the deliveries first, then the
+    # counter that this moves on.
+    consent.lock(connection, [digest])
+    connection.execute(delete(t.suppressions).where(t.suppressions.c.hash == digest))
+    consent.suppress(connection, digest, "", ERASED, now)
+
+
+def forget(connection: Connection, subscriber: int) -> None:
+    """Take out every row of a person, so that they may come anew. What suppresses them stays."""
+    _take_out(connection, _address(connection, subscriber), subscriber)
+
+
+def _address(connection: Connection, subscriber: int) -> str:
+    return str(connection.execute(select(t.subscribers.c.address).where(t.subscribers.c.id == subscriber)).scalar_one())
+
+
+def _take_out(connection: Connection, address: str, subscriber: int | None) -> None:
+    if connection.dialect.name == "sqlite":
+        # Else what is deleted stays legible in the free pages of the file.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
+    digest = consent.address_hash(address)
+    connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
+    connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
+    connection.execute(update(t.returns).where(t.returns.c.address_hash == digest).values(address_hash="", text=""))
+    connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, address, address.casefold()])))
+    for table in _WITH_ADDRESS:
+        connection.execute(delete(table).where(func.lower(table.c.address) == address.lower()))
+    _clear_deliveries(connection, subscriber, digest, _pattern(address))
+    connection.execute(delete(t.subscribers).where(t.subscribers.c.id == subscriber))
+
+
+def _pattern(address: str) -> re.Pattern[str]:
+    """The address as anybody may have written it: in any case, its domain in either alphabet, escaped in JSON."""
+    local, _, domain = address.rpartition("@")
+    forms = {address}
+    with suppress(idna.IDNAError):
+        forms.add(f"{local}@{idna.decode(domain)}")
+    forms |= {json.dumps(form)[1:-1] for form in forms}
+    return re.compile("|".join(re.escape(form) for form in sorted(forms)), re.IGNORECASE)
+
+
+def _clear_deliveries(connection: Connection, subscriber: int | None, digest: str, pattern: re.Pattern[str]) -> None:
+    d, j = t.deliveries.c, t.journal.c
+    # Tests and confirmations belong to no subscriber, and carry the address with them.
+    mine: ColumnElement[bool] = d.subscriber.is_(None) & (d.address_hash == digest)
+    if subscriber is not None:
+        mine = or_(d.subscriber == subscriber, mine)
+    for row in connection.execute(select(d.id, d.reason, d.receipt, d.via).where(mine)).all():
+        texts = {"reason": row.reason, "receipt": row.receipt, "via": row.via}
+        changed = {name: new for name, text in texts.items() if (new := pattern.sub(_INSTEAD, text)) != text}
+        if changed:
+            connection.execute(update(t.deliveries).where(d.id == row.id).values(**changed))
+    told = select(j.id, j.entry).where(j.delivery.in_(select(d.id).where(mine)))
+    for entry in connection.execute(told).all():
+        if pattern.search(entry.entry):
+            new = pattern.sub(_INSTEAD, entry.entry)
+            connection.execute(update(t.journal).where(j.id == entry.id).values(entry=new))
+    without: dict[str, Any] = {"subscriber": None, "address_hash": "", "details": {}}
+    connection.execute(update(t.deliveries).where(mine).values(**without))
+
+
+def _clear_notices(connection: Connection, pattern: re.Pattern[str]) -> None:
+    n, d, m = t.notices.c, t.deliveries.c, t.mailings.c
+    for row in connection.execute(select(n.key, n.text)).all():
+        if pattern.search(row.text):
+            connection.execute(update(t.notices).where(n.key == row.key).values(text=pattern.sub(_INSTEAD, row.text)))
+    told = select(d.id, d.details).where(d.mailing.in_(select(m.id).where(m.kind == "notice")))
+    for one in connection.execute(told).all():
+        text = one.details.get("text", "")
+        if pattern.search(text):
+            details = {**one.details, "text": pattern.sub(_INSTEAD, text)}
+            details["subject"] = pattern.sub(_INSTEAD, details.get("subject", ""))
+            connection.execute(update(t.deliveries).where(d.id == one.id).values(details=details))
+
+
+def wipe_log(store: Store) -> bool:
+    """After an erasure: take it out of SQLite's write-ahead log too. False while somebody reads; it goes later then.
+
+    PostgreSQL reuses the space of deleted rows by itself (autovacuum).
+    """
+    if not store.is_sqlite:
+        return True
+    try:
+        with store.engine.connect() as connection:
+            raw = connection.connection.dbapi_connection
+            assert raw is not None
+            cursor = raw.cursor()
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cursor.close()
+            return not busy
+    except DBAPIError:
+        return False

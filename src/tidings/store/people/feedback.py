@@ -1,0 +1,230 @@
+"""What came back: bounces and complaints, each once, and what follows for the address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, select, update
+
+from tidings.model.delivery import DeliveryState, Returned
+from tidings.model.errors import RefusedError
+from tidings.store import schema as t
+from tidings.store.content.editions import newest_edition
+from tidings.store.engine import insert_once
+from tidings.store.people import consent, subscribers
+from tidings.store.people.bulk_import import BLOCKED
+
+_WEAKER = {
+    Returned.SOFT: ("",),
+    Returned.HARD: ("", Returned.SOFT),
+    Returned.COMPLAINT: ("", Returned.SOFT, Returned.HARD),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """Whom something that came back is about."""
+
+    address_hash: str
+    """Empty for who was erased."""
+    list: str
+    """Empty: no list, or nobody knows which."""
+    subscriber: int | None = None
+    delivery: int | None = None
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A delivery as those who report on it may call it."""
+
+    whom: Whom
+    key: str
+    """What its Message-ID is made of."""
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A delivery that the other side refused at once."""
+
+    whom: Whom
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """One row."""
+
+    kind: str
+    code: str
+    text: str
+    via: str
+    at: datetime
+
+
+def by_delivery(connection: Connection, delivery: int) -> Whom | None:
+    """Whom a delivery went to; None where `keep` has taken it."""
+    d = t.deliveries.c
+    query = select(d.address_hash, d.list, d.subscriber, d.purpose).where(d.id == delivery)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Whom(row.address_hash, row.list, row.subscriber, delivery, row.purpose)
+
+
+def by_subscriber(connection: Connection, subscriber: int, list_name: str) -> Whom | None:
+    """A person on a list; None for who was erased."""
+    p = t.subscribers.c
+    digest = connection.execute(select(p.address_hash).where(p.id == subscriber)).scalar_one_or_none()
+    return None if digest is None else Whom(digest, list_name, subscriber)
+
+
+def by_address(connection: Connection, address: str) -> Whom:
+    """Whoever has an address. Raises InputError for what is none."""
+    digest = consent.address_hash(address)
+    p = t.subscribers.c
+    found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
+    return Whom(digest, "", found)
+
+
+def sent_to(connection: Connection, subscriber: int, list_name: str | None = None, most: int = 200) -> list[Sent]:
+    """The newest mails to a subscriber."""
+    d = t.deliveries.c
+    query = select(t.deliveries).where(d.subscriber == subscriber, d.channel == "").order_by(d.id.desc()).limit(most)
+    if list_name is not None:
+        query = query.where(d.list == list_name)
+    return [
+        Sent(
+            Whom(row.address_hash, row.list, subscriber, row.id, row.purpose),
+            f"{row.mailing}|{row.target}|{row.story}|{row.purpose}|{row.part}",
+            row.receipt,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def note(
+    connection: Connection, key: str, whom: Whom, kind: str, *, code: str, text: str, via: str, now: datetime
+) -> bool:
+    """Note what came back; False if this was heard before."""
+    row = {
+        "key": key,
+        "delivery": whom.delivery,
+        "address_hash": whom.address_hash,
+        "list": whom.list,
+        "kind": kind,
+        "code": code,
+        "text": text,
+        "via": via,
+        "at": now,
+    }
+    return bool(connection.execute(insert_once(connection, t.returns).values(**row)).rowcount == 1)
+
+
+def mark(connection: Connection, delivery: int | None, returned: Returned) -> None:
+    """Write it to the ledger; the worst stays. What was refused at once says so already."""
+    d = t.deliveries.c
+    is_it = (d.id == delivery) & d.returned.in_(_WEAKER[returned]) & (d.state != DeliveryState.REJECTED)
+    connection.execute(update(t.deliveries).where(is_it).values(returned=returned))
+
+
+def days(connection: Connection, whom: Whom, kind: str, since: datetime) -> int:
+    """On how many days since then something of this kind came back from an address on a list."""
+    r = t.returns.c
+    query = select(r.at).where(r.address_hash == whom.address_hash, r.list == whom.list, r.kind == kind, r.at > since)
+    return len({at.date() for at in connection.execute(query).scalars()})
+
+
+def stop(connection: Connection, whom: Whom, list_name: str, reason: str, via: str, now: datetime) -> bool:
+    """Never mail an address again on a list (empty: on none), and end its subscriptions. True if that is new."""
+    if not whom.address_hash:
+        return False
+    # First, as who leaves by the link does: one of them waits for the other.
+    consent.lock(connection, [whom.address_hash])
+    s = t.subscriptions.c
+    if whom.subscriber is not None:
+        mine = s.subscriber == whom.subscriber
+        if list_name:
+            mine &= s.list == list_name
+        on = connection.execute(select(s.list).where(mine, s.state != subscribers.UNSUBSCRIBED)).scalars().all()
+        connection.execute(
+            update(t.subscriptions)
+            .where(mine, s.state != subscribers.UNSUBSCRIBED)
+            .values(state=subscribers.UNSUBSCRIBED, left_at=now)
+        )
+        for name in on:
+            consent.record(connection, whom.address_hash, name, "returned", f"{reason}, heard by {via}", now)
+    # Last: senders lock the deliveries first, then the counter that this moves on.
+    return consent.suppress(connection, whom.address_hash, list_name, reason, now)
+
+
+def lift(connection: Connection, digest: str, list_name: str, source: str, now: datetime) -> list[str]:
+    """A hard bounce, or a bar that came with an import, was wrong: the lists that write to the address again.
+
+    Of `list_name` and of what holds for every list, or of all (empty). Served from the next edition on, as who joins.
+    Raises RefusedError where they left, complained, bounced softly or were erased: that is not ours to take back.
+    """
+    consent.lock(connection, [digest])
+    since = consent.suppressions_of(connection, digest)
+    found = {name: reason for name, (reason, _) in since.items()}
+    r, s, p = t.returns.c, t.subscriptions.c, t.subscribers.c
+    # Of two reasons for one list the first stands, and the worse is what counts here.
+    complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == Returned.COMPLAINT)
+    for name, at in connection.execute(complaints).all():
+        if name in since and at >= since[name][1]:
+            found[name] = Returned.COMPLAINT
+    asked = {name: reason for name, reason in found.items() if not list_name or name in ("", list_name)}
+    wrong = [name for name, reason in asked.items() if reason in (Returned.HARD, BLOCKED)]
+    if not wrong:
+        raise RefusedError(_why_not(asked))
+    for name in wrong:
+        consent.lift(connection, digest, name)
+        consent.record(connection, digest, name, "lifted", source, now)
+    stays = found.keys() - set(wrong)
+    mine = (p.address_hash == digest) & (s.state == subscribers.UNSUBSCRIBED) & s.list.not_in(stays)
+    query = select(s.id, s.list, s.confirmed_at).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+    back = [row for row in connection.execute(query.where(mine)) if not list_name or row.list == list_name]
+    for row in back:
+        state = subscribers.CONFIRMED if row.confirmed_at else subscribers.PENDING
+        again = {"state": state, "left_at": None, "mark": newest_edition(connection)}
+        connection.execute(update(t.subscriptions).where(s.id == row.id).values(**again))
+    return sorted(row.list for row in back)
+
+
+def _why_not(stands: Mapping[str, str]) -> str:
+    words = {
+        subscribers.UNSUBSCRIBED: "they left by themselves, and come back by their own word alone",
+        Returned.COMPLAINT: "they complained, and come back by their own word alone",
+        Returned.SOFT: "their mailbox was full or away too often; they come back by their own word alone",
+        "erased": "they were erased, and are not to be known here",
+    }
+    said = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in stands.items()]
+    return f"nothing is lifted. {'; '.join(said)}" if said else "nothing stops mail to this address"
+
+
+def refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[Refused]:
+    """Mails to readers that were refused since then and have no row here yet, by their ids from `after` on."""
+    d, r = t.deliveries.c, t.returns.c
+    query = (
+        select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason)
+        .where(d.state == DeliveryState.REJECTED, d.at > since, d.id > after)
+        .where(d.list != "", d.channel == "", d.subscriber.is_not(None))
+        .where(~exists(select(r.id).where(r.delivery == d.id)))
+        .order_by(d.id)
+        .limit(most)
+    )
+    rows = connection.execute(query)
+    return [Refused(Whom(row.address_hash, row.list, row.subscriber, row.id, row.purpose), row.reason) for row in rows]
+
+
+def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Return]]:
+    """What came back for each, oldest first."""
+    r = t.returns.c
+    found: dict[int, list[Return]] = {}
+    wanted = list(deliveries)
+    for at in range(0, len(wanted), 500):
+        query = select(t.returns).where(r.delivery.in_(wanted[at : at + 500])).order_by(r.id)
+        for row in connection.execute(query):
+            found.setdefault(row.delivery, []).append(Return(row.kind, row.code, row.text, row.via, row.at))
+    return found

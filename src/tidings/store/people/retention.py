@@ -1,0 +1,106 @@
+"""What `keep` takes out about people. Hashes of who must not be mailed stay for good.
+
+What is old is looked for by reading alone, for that may be a walk over a whole table; then it is taken page by page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, select, update
+
+from tidings.store import schema as t
+from tidings.store.people.erasure import forget
+from tidings.store.people.subscribers import PENDING, UNSUBSCRIBED
+
+PEOPLE = 100
+"""In one transaction."""
+ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """Rows to take: `find` gives a page of their keys, `take` takes those that are still old; returns how many."""
+
+    find: Select[Any]
+    take: Callable[[Connection, Sequence[Any]], int]
+
+
+def pending(before: datetime) -> Old:
+    """Who was asked to confirm and never did. They may subscribe anew at any time."""
+    s, p, c = t.subscriptions.c, t.subscribers.c, t.consents.c
+    asked_since = exists(select(1).where(c.address_hash == p.address_hash, c.list == s.list, c.at >= before))
+    return _people((s.state == PENDING) & (s.created < before) & ~asked_since)
+
+
+def left(before: datetime) -> Old:
+    """Who left a list long ago: the suppression alone stays."""
+    return _people(and_(t.subscriptions.c.state == UNSUBSCRIBED, t.subscriptions.c.left_at < before))
+
+
+def _people(which: ColumnElement[bool]) -> Old:
+    s, p, c = t.subscriptions.c, t.subscribers.c, t.consents.c
+    people = t.subscriptions.join(t.subscribers, p.id == s.subscriber)
+
+    def take(connection: Connection, ids: Sequence[int]) -> int:
+        query = select(s.id, s.subscriber, s.list, p.address_hash).select_from(people)
+        rows = connection.execute(query.where(s.id.in_(ids), which)).all()
+        for row in rows:
+            connection.execute(delete(t.subscriptions).where(s.id == row.id))
+            connection.execute(delete(t.consents).where(c.address_hash == row.address_hash, c.list == row.list))
+            if not connection.execute(select(s.id).where(s.subscriber == row.subscriber).limit(1)).all():
+                forget(connection, row.subscriber)
+        return len(rows)
+
+    return Old(select(s.id).select_from(people).where(which).order_by(s.id).limit(PEOPLE), take)
+
+
+def unknown(before: datetime) -> Old:
+    """Consents of a hash that nobody here has any more, such as of who left another tool."""
+    c, p = t.consents.c, t.subscribers.c
+    return _rows(t.consents, (c.at < before) & ~exists(select(1).where(p.address_hash == c.address_hash)))
+
+
+def returned(before: datetime) -> Old:
+    """Old bounces and complaints: what followed from them stays as a suppression."""
+    return _rows(t.returns, t.returns.c.at < before)
+
+
+def addresses(before: datetime) -> Old:
+    """IP addresses of old consents; what was agreed to, and when, stays."""
+    c = t.consents.c
+
+    def take(connection: Connection, ids: Sequence[int]) -> int:
+        return connection.execute(update(t.consents).where(c.id.in_(ids)).values(ip="")).rowcount
+
+    return Old(select(c.id).where(c.ip != "", c.at < before).order_by(c.id).limit(ROWS), take)
+
+
+def counters(before: datetime) -> Old:
+    """How often something was asked for, once no limit looks at it any more."""
+    c = t.limits.c
+
+    def take(connection: Connection, keys: Sequence[str]) -> int:
+        return connection.execute(delete(t.limits).where(c.key.in_(keys), c.since < before)).rowcount
+
+    return Old(select(c.key).where(c.since < before).distinct().limit(ROWS), take)
+
+
+def imports(before: datetime) -> Old:
+    """Imports that were cut and that nobody took up again."""
+    c = t.imports.c
+
+    def take(connection: Connection, keys: Sequence[str]) -> int:
+        return connection.execute(delete(t.imports).where(c.key.in_(keys), c.at < before)).rowcount
+
+    return Old(select(c.key).where(c.at < before).limit(ROWS), take)
+
+
+def _rows(table: Any, which: ColumnElement[bool]) -> Old:
+    def take(connection: Connection, ids: Sequence[int]) -> int:
+        return connection.execute(delete(table).where(table.c.id.in_(ids), which)).rowcount
+
+    return Old(select(table.c.id).where(which).order_by(table.c.id).limit(ROWS), take)

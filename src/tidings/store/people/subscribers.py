@@ -1,0 +1,376 @@
+"""Subscribers and their subscriptions, and how far each was served."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+
+from tidings.model.delivery import DeliveryState
+from tidings.store import schema as t
+from tidings.store.content.editions import newest_edition
+from tidings.store.delivery.history import HAS_IT
+from tidings.store.people import consent
+from tidings.store.people.erasure import erase as erase  # its name to the floors above
+
+CONFIRMED = "confirmed"
+PENDING = "pending"
+UNSUBSCRIBED = consent.UNSUBSCRIBED
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One confirmed subscription, as addressing needs it."""
+
+    subscription: int
+    subscriber: int
+    address_hash: str
+    language: str
+    topics: frozenset[str]
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One line of `subscribers show` and of the CSV."""
+
+    subscriber: int
+    address: str
+    name: str
+    language: str
+    list: str
+    state: str
+    topics: tuple[str, ...]
+    frequency: str
+    source: str
+    confirmed_at: datetime | None
+    left_at: datetime | None
+
+
+def find(connection: Connection, address: str) -> int | None:
+    """Id of the subscriber with this address."""
+    query = select(t.subscribers.c.id).where(t.subscribers.c.address_hash == consent.address_hash(address))
+    return connection.execute(query).scalar_one_or_none()
+
+
+def add(
+    connection: Connection,
+    address: str,
+    list_name: str,
+    *,
+    language: str,
+    frequency: str,
+    now: datetime,
+    name: str = "",
+    topics: Iterable[str] = (),
+    confirmed: bool = False,
+    source: str = "",
+    bring_back: bool = False,
+) -> str:
+    """Put a person on a list. Says what happened: added, exists, left or suppressed.
+
+    Who left stays away unless `bring_back` (a person's own new consent); nobody is mailed.
+    """
+    digest = consent.address_hash(address)
+    reason = consent.suppression(connection, digest, list_name)
+    if reason is not None and not bring_back:
+        return "left" if reason == UNSUBSCRIBED else "suppressed"
+    row = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).one_or_none()
+    if row is None:
+        result = connection.execute(
+            insert(t.subscribers).values(
+                address=consent.normal_address(address), address_hash=digest, name=name, language=language, created=now
+            )
+        )
+        primary_key = result.inserted_primary_key
+        assert primary_key is not None
+        subscriber = int(primary_key[0])
+    else:
+        subscriber = row.id
+    values: dict[str, Any] = {
+        "state": CONFIRMED if confirmed else PENDING,
+        "topics": sorted(set(topics)),
+        "frequency": frequency,
+        "mark": newest_edition(connection),
+        "source": source,
+        "confirmed_at": now if confirmed else None,
+        "left_at": None,
+    }
+    key = (t.subscriptions.c.subscriber == subscriber) & (t.subscriptions.c.list == list_name)
+    known = connection.execute(select(t.subscriptions.c.state).where(key)).scalar_one_or_none()
+    if known == CONFIRMED or (known == PENDING and not confirmed):
+        return "exists"
+    if known == UNSUBSCRIBED and not bring_back:
+        return "left"
+    if known is None:
+        connection.execute(insert(t.subscriptions).values(subscriber=subscriber, list=list_name, created=now, **values))
+    else:
+        connection.execute(update(t.subscriptions).where(key).values(**values))
+    consent.record(connection, digest, list_name, "confirmed" if confirmed else "joined", source, now)
+    return "added"
+
+
+def confirm(connection: Connection, subscriber: int, list_name: str, *, now: datetime) -> bool:
+    """Put who waits on the list: they are served from the next edition on. False if they did not wait."""
+    s = t.subscriptions.c
+    done = connection.execute(
+        update(t.subscriptions)
+        .where(s.subscriber == subscriber, s.list == list_name, s.state == PENDING)
+        .values(
+            state=CONFIRMED,
+            confirmed_at=now,
+            left_at=None,
+            confirm_by=None,
+            paused_until=None,
+            mark=newest_edition(connection),
+        )
+    )
+    return bool(done.rowcount)
+
+
+def ask_again(
+    connection: Connection, list_name: str, since: datetime, until: datetime, now: datetime, most: int = 200
+) -> list[tuple[int, str, str]]:
+    """(id, hash of the address, language) of some who said yes before `since` and were not asked yet: they are now."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = (
+        select(p.id, p.address_hash, p.language)
+        .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+        .where(s.list == list_name, s.state == CONFIRMED, s.confirm_by.is_(None), s.confirmed_at < since)
+        .order_by(p.id)
+        .limit(most)
+    )
+    found = [(row.id, row.address_hash, row.language) for row in connection.execute(query)]
+    ids = [number for number, _, _ in found]
+    mine = (s.list == list_name) & s.subscriber.in_(ids)
+    connection.execute(update(t.subscriptions).where(mine).values(confirm_by=until))
+    for _, digest, _ in found:
+        consent.record(connection, digest, list_name, "asked again", f"re-confirmation until {until:%Y-%m-%d}", now)
+    return found
+
+
+def affirm(connection: Connection, subscriber: int, list_name: str, now: datetime) -> None:
+    """Who was asked again has said yes."""
+    s = t.subscriptions.c
+    mine = (s.subscriber == subscriber) & (s.list == list_name)
+    connection.execute(update(t.subscriptions).where(mine).values(confirm_by=None, confirmed_at=now))
+
+
+def lapse(connection: Connection, now: datetime) -> int:
+    """Who was asked again and has not said yes in time waits for their word from now on; returns how many those are."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    late = (s.state == CONFIRMED) & (s.confirm_by <= now)
+    query = select(p.address_hash, s.list).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id).where(late)
+    found = connection.execute(query).all()
+    if found:
+        connection.execute(update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None))
+        for digest, name in found:
+            consent.record(connection, digest, name, "lapsed", "no word by the end of a re-confirmation", now)
+        consent.changed(connection)
+    return len(found)
+
+
+def paused(connection: Connection, list_name: str, now: datetime) -> set[int]:
+    """Who asked for no mail of a list for a while that is not over at `now`."""
+    s = t.subscriptions.c
+    return set(connection.execute(select(s.subscriber).where(s.list == list_name, s.paused_until > now)).scalars())
+
+
+def change(
+    connection: Connection,
+    subscriber: int,
+    *,
+    list_name: str | None = None,
+    name: str | None = None,
+    language: str | None = None,
+    topics: Iterable[str] | None = None,
+    frequency: str | None = None,
+) -> None:
+    """Change what a person chose; the mark stays, so that a change neither repeats nor skips a story."""
+    person = {key: value for key, value in (("name", name), ("language", language)) if value is not None}
+    if person:
+        connection.execute(update(t.subscribers).where(t.subscribers.c.id == subscriber).values(**person))
+    choice: dict[str, Any] = {}
+    if topics is not None:
+        choice["topics"] = sorted(set(topics))
+    if frequency is not None:
+        choice["frequency"] = frequency
+    if choice:
+        query = update(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber)
+        if list_name is not None:
+            query = query.where(t.subscriptions.c.list == list_name)
+        connection.execute(query.values(**choice))
+
+
+def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, source: str, now: datetime) -> bool:
+    """Take a person off a list for good: the suppression commits with it. True if they were on it."""
+    digest = connection.execute(
+        select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
+    ).scalar_one_or_none()
+    if digest is None:
+        return False
+    consent.suppress(connection, digest, list_name, UNSUBSCRIBED, now)
+    done = connection.execute(
+        update(t.subscriptions)
+        .where(
+            t.subscriptions.c.subscriber == subscriber,
+            t.subscriptions.c.list == list_name,
+            t.subscriptions.c.state != UNSUBSCRIBED,
+        )
+        .values(state=UNSUBSCRIBED, left_at=now)
+    )
+    if done.rowcount:
+        consent.record(connection, digest, list_name, UNSUBSCRIBED, source, now)
+    return bool(done.rowcount)
+
+
+def subscriptions(
+    connection: Connection, *, list_name: str | None = None, address: str | None = None
+) -> Iterator[Subscription]:
+    """Every subscription, by list and address."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = select(
+        p.id, p.address, p.name, p.language, s.list, s.state, s.topics, s.frequency, s.source, s.confirmed_at, s.left_at
+    ).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+    if list_name is not None:
+        query = query.where(s.list == list_name)
+    if address is not None:
+        query = query.where(p.address_hash == consent.address_hash(address))
+    # A page at a time, for a list may hold a million; and who takes only the first row leaves no cursor open.
+    with connection.execute(query.order_by(s.list, p.address), execution_options={"yield_per": 1_000}) as rows:
+        for row in rows:
+            yield _subscription(row)
+
+
+def _subscription(row: Any) -> Subscription:
+    return Subscription(
+        subscriber=row.id,
+        address=row.address,
+        name=row.name,
+        language=row.language,
+        list=row.list,
+        state=row.state,
+        topics=tuple(row.topics),
+        frequency=row.frequency,
+        source=row.source,
+        confirmed_at=row.confirmed_at,
+        left_at=row.left_at,
+    )
+
+
+def consents_of(connection: Connection, address: str) -> list[tuple[datetime, str, str, str]]:
+    """(when, list, what, source) of all that a person agreed to or took back, oldest first."""
+    c = t.consents.c
+    query = select(c.at, c.list, c.what, c.source).where(c.address_hash == consent.address_hash(address))
+    return [(row.at, row.list, row.what, row.source) for row in connection.execute(query.order_by(c.id))]
+
+
+def count(connection: Connection, list_name: str) -> dict[str, int]:
+    """Subscriptions of a list by state."""
+    s = t.subscriptions.c
+    rows = connection.execute(select(s.state, func.count()).where(s.list == list_name).group_by(s.state))
+    return {row[0]: row[1] for row in rows}
+
+
+def frequencies(connection: Connection, list_name: str) -> dict[str, int]:
+    """Confirmed readers of a list by the frequency that they chose."""
+    s = t.subscriptions.c
+    rows = connection.execute(
+        select(s.frequency, func.count()).where(s.list == list_name, s.state == CONFIRMED).group_by(s.frequency)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def readers(
+    connection: Connection,
+    list_name: str,
+    frequency: str | None,
+    page: int = 5_000,
+    *,
+    marks: Collection[int] | None = None,
+    subscribers: Collection[int] = (),
+) -> Iterator[Reader]:
+    """Confirmed readers of a list who chose `frequency` (None: all), in the order in which they joined.
+
+    Of them only those with one of these `marks`, and these `subscribers`, where `marks` are given.
+    """
+    s, p = t.subscriptions.c, t.subscribers.c
+    after = 0
+    while True:
+        query = (
+            select(s.id, s.subscriber, p.address_hash, p.language, s.topics, s.mark)
+            .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+            .where(s.list == list_name, s.state == CONFIRMED, s.id > after)
+            .order_by(s.id)
+            .limit(page)
+        )
+        if frequency is not None:
+            query = query.where(s.frequency == frequency)
+        if marks is not None:
+            query = query.where(or_(s.mark.in_(list(marks)), s.subscriber.in_(list(subscribers))))
+        rows = connection.execute(query).all()
+        for row in rows:
+            yield Reader(row.id, row.subscriber, row.address_hash, row.language, frozenset(row.topics), row.mark)
+        if len(rows) < page:
+            return
+        after = rows[-1].id
+
+
+def suppressed(connection: Connection, list_name: str) -> dict[str, str]:
+    """Hashes that this list must not mail, each with the reason."""
+    s = t.suppressions.c
+    rows = connection.execute(select(s.hash, s.reason).where(or_(s.list == "", s.list == list_name)))
+    return {row.hash: row.reason for row in rows}
+
+
+def is_outlet_known(connection: Connection, kind: str, name: str) -> bool:
+    """Whether the store holds anything of a list or channel of this name (`kind` is list or channel)."""
+    tables = (t.subscriptions, t.suppressions, t.deliveries) if kind == "list" else (t.deliveries,)
+    return any(connection.execute(select(1).where(table.c[kind] == name).limit(1)).first() for table in tables)
+
+
+def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> None:
+    """Carry everything of a list or channel over to its new name; a target in the ledger keeps the old one."""
+    connection.execute(update(t.deliveries).where(t.deliveries.c[kind] == was).values({kind: name}))
+    connection.execute(
+        update(t.renditions).where(t.renditions.c.outlet == f"{kind}:{was}").values(outlet=f"{kind}:{name}")
+    )
+    if kind == "channel":
+        return
+    connection.execute(update(t.tallies).where(t.tallies.c.list == was).values(list=name))
+    there = select(t.subscriptions.c.subscriber).where(t.subscriptions.c.list == name)
+    s, u = t.subscriptions.c, t.suppressions.c
+    connection.execute(update(t.subscriptions).where(s.list == was, s.subscriber.not_in(there)).values(list=name))
+    connection.execute(delete(t.subscriptions).where(s.list == was))
+    left = select(u.hash).where(u.list == name)
+    connection.execute(update(t.suppressions).where(u.list == was, u.hash.not_in(left)).values(list=name))
+    connection.execute(delete(t.suppressions).where(u.list == was))
+    connection.execute(update(t.consents).where(t.consents.c.list == was).values(list=name))
+    numbers = select(t.archives.c.number).where(t.archives.c.list == name)
+    moved = (t.archives.c.list == was) & t.archives.c.number.not_in(numbers)
+    connection.execute(update(t.archives).where(moved).values(list=name))
+
+
+def set_marks(connection: Connection) -> None:
+    """Move the marks of readers who were served since the last time. Cheap when nothing was."""
+    d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
+    for mailing in connection.execute(select(m.id).where(m.marked.is_(False), m.edition.is_not(None))).scalars().all():
+        # Gathered first: looked up reader by reader, SQLite goes through the whole mailing for each.
+        accepted = (d.mailing == mailing) & (d.state == DeliveryState.ACCEPTED) & d.mark.is_not(None)
+        served = (
+            select(d.subscriber, d.list, func.max(d.mark).label("mark"))
+            .where(accepted)
+            .group_by(d.subscriber, d.list)
+            .subquery()
+        )
+        connection.execute(
+            update(t.subscriptions)
+            .where(s.subscriber == served.c.subscriber, s.list == served.c.list, s.mark < served.c.mark)
+            .values(mark=served.c.mark)
+        )
+        waiting = d.state.in_([state for state in HAS_IT if state is not DeliveryState.ACCEPTED])
+        if not connection.execute(select(exists().where(d.mailing == mailing, waiting))).scalar_one():
+            connection.execute(update(t.mailings).where(m.id == mailing).values(marked=True))

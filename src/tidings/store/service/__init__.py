@@ -1,0 +1,1 @@
+"""Queries about the running service: clock, pauses, heartbeats, metrics."""

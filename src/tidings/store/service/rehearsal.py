@@ -1,0 +1,151 @@
+"""What a rehearsal does to its copy of a store, and asks of it. Never called with the newsroom's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Text, and_, cast, event, exists, func, literal, select, update
+
+from tidings.model.delivery import DeliveryState
+from tidings.store import schema as t
+from tidings.store.engine import Store
+from tidings.store.service.clock import set_clock
+
+_IN_HAND = (DeliveryState.LEASED, DeliveryState.HANDED)
+
+
+def hurry(store: Store) -> None:
+    """Nothing in a copy has to outlive a power loss: it waits for no disk."""
+    store.close()
+
+    @event.listens_for(store.engine, "connect")
+    def _prepare(raw: object, _record: object) -> None:
+        raw.execute("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]
+
+
+def prepare(connection: Connection, clock: datetime | None) -> int:
+    """Give back what is under way just now, make every reader nobody, and set the clock back, if given.
+
+    Returns how many deliveries were under way. Addresses are replaced, for samples are files that are passed around;
+    their hashes stay, for leave and suppression go by those.
+    """
+    d, p = t.deliveries, t.subscribers
+    free = {"owner": "", "lease_until": None, "state": DeliveryState.PENDING.value}
+    freed = connection.execute(update(d).where(d.c.state.in_(_IN_HAND)).values(**free))
+    nobody = literal("reader") + cast(p.c.id, Text) + literal("@example.org")
+    connection.execute(update(p).values(address=nobody))
+    connection.execute(update(p).where(p.c.name != "").values(name="A. Reader"))
+    if clock is not None:
+        set_clock(connection, clock)
+    return freed.rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A mailing of which something is pending. `edition` is empty for a notice or a test."""
+
+    mailing: int
+    kind: str
+    edition: str
+    is_open: bool
+
+
+def going(connection: Connection) -> list[Going]:
+    """Mailings with something pending, the urgent ones first."""
+    d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
+    left = exists(select(1).where(d.state == DeliveryState.PENDING, d.mailing == m.id))
+    query = (
+        select(m.id, m.kind, m.open, e.schedule, e.number)
+        .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
+        .where(left)
+        .order_by(m.urgent.desc(), m.id)
+    )
+    rows = connection.execute(query)
+    return [Going(r.id, r.kind, "" if r.number is None else f"{r.schedule}/{r.number}", bool(r.open)) for r in rows]
+
+
+def mailing_of(connection: Connection, edition: int) -> int | None:
+    """The mailing of an edition; None before it has one."""
+    query = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
+    return connection.execute(query).scalar_one_or_none()
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Deliveries of a mailing that are alike. One of `list` and `channel` is empty, both for a notice by mail."""
+
+    list: str
+    channel: str
+    language: str
+    state: str
+    reason: str
+    count: int
+
+
+def counts(connection: Connection, mailing: int) -> list[Count]:
+    """What becomes of the deliveries of a mailing."""
+    d, r = t.deliveries.c, t.renditions.c
+    language = func.coalesce(r.language, "")
+    query = (
+        select(d.list, d.channel, language, d.state, d.reason, func.count())
+        .join_from(t.deliveries, t.renditions, r.id == d.rendition, isouter=True)
+        .where(d.mailing == mailing)
+        .group_by(d.list, d.channel, language, d.state, d.reason)
+        .order_by(d.list, d.channel, language)
+    )
+    return [Count(*row) for row in connection.execute(query)]
+
+
+def thin(connection: Connection, mailing: int, most: int, each: int) -> int:
+    """Of a mailing to more than `most`, all but `each` of a rendition count as accepted; returns how many that are."""
+    d = t.deliveries
+    waiting = and_(d.c.mailing == mailing, d.c.state == DeliveryState.PENDING, d.c.channel == "")
+    if connection.execute(select(func.count()).where(waiting)).scalar_one() <= most:
+        return 0
+    place = func.row_number().over(partition_by=d.c.rendition, order_by=d.c.id)
+    numbered = select(d.c.id, place.label("place")).where(waiting).subquery()
+    kept = select(numbered.c.id).where(numbered.c.place <= each)
+    done = connection.execute(update(d).where(waiting, d.c.id.not_in(kept)).values(state=DeliveryState.ACCEPTED))
+    return done.rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A mail that goes over the wire. `key` is what its Message-ID is made of."""
+
+    key: str
+    list: str
+    language: str
+    story: str
+
+
+def samples(connection: Connection, mailing: int) -> Iterator[Sample]:
+    """Of the mails that are pending."""
+    d, r = t.deliveries.c, t.renditions.c
+    query = (
+        select(d.target, d.story, d.purpose, d.part, d.list, r.language)
+        .join_from(t.deliveries, t.renditions, r.id == d.rendition, isouter=True)
+        .where(d.mailing == mailing, d.state == DeliveryState.PENDING, d.channel == "")
+    )
+    for row in connection.execute(query):
+        # As the preparation of a mail makes it: what a delivery is unique in.
+        key = f"{mailing}|{row.target}|{row.story}|{row.purpose}|{row.part}"
+        yield Sample(key, row.list, row.language or "", row.story)
+
+
+def passed_slots(connection: Connection, now: datetime) -> list[tuple[str, datetime, str, str]]:
+    """(schedule, slot, state, reason) of those that were settled at `now` and made no edition."""
+    s = t.slots.c
+    query = select(s.schedule, s.slot, s.state, s.reason).where(s.at == now, s.state.in_(("skipped", "merged")))
+    return [(r.schedule, r.slot, r.state, r.reason) for r in connection.execute(query.order_by(s.slot, s.schedule))]
+
+
+def next_retry(connection: Connection, now: datetime) -> datetime | None:
+    """When the next deferred delivery is due."""
+    d = t.deliveries.c
+    states = (DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)
+    query = select(func.min(d.next_at)).where(d.state.in_(states), d.next_at > now)
+    found: datetime | None = connection.execute(query).scalar_one()
+    return found

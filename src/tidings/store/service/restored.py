@@ -1,0 +1,228 @@
+"""A store that came out of a backup: what came due since is held for a person, never sent again.
+
+Nobody can know what the newsroom sent between the backup and the restore. So all that was going then is held, and each
+schedule that had a slot in between has its next edition held; a person looks, and releases or cancels.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+
+from tidings.model.delivery import DeliveryState
+from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.errors import RefusedError
+from tidings.store import schema as t
+from tidings.store.content import editions
+from tidings.store.delivery import ledger
+from tidings.store.people import consent
+from tidings.store.service import clock
+
+_NAME = "restored"
+_APART = 1_000_000
+_APART_DELIVERIES = 1_000_000_000
+"""So far beyond the backup's do new numbers begin. A number that was given since stands in mails that are out: as their
+Message-ID, which mail programs drop the second time, and in links to leave, which name the reader by it."""
+_WAITING = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+
+
+@dataclass
+class Marked:
+    """What `mark_restored` did."""
+
+    held: list[str] = field(default_factory=list)
+    """Editions, by name."""
+    in_doubt: int = 0
+    """Deliveries that were on the wire at the moment of the backup."""
+    dropped: int = 0
+    """Deliveries of notices, tests and other mails that are no edition."""
+
+
+def mark_restored(connection: Connection, *, made: datetime, now: datetime, reached: datetime | None = None) -> Marked:
+    """Make a store that is as it was at `made` safe to go on with at `now`; its clock stands at `reached` at least.
+
+    No lease of then is believed, what was on the wire is in doubt, all that was going is held or closed.
+    """
+    marked = Marked()
+    clocks = [one for one in (clock.read_clock(connection), reached) if one is not None]
+    moment = max(clocks, default=now)
+    said = f"the newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC"
+    _let_go(connection, marked, said, moment)
+    _drop_other_mail(connection, marked, said, moment)
+    _hold_editions(connection, marked, said, moment)
+    # What was noted but not told may have been told since.
+    connection.execute(update(t.notices).where(t.notices.c.told_at.is_(None)).values(told_at=moment))
+    connection.execute(delete(t.journal))
+    if clocks:
+        clock.advance_clock(connection, moment)
+    consent.changed(connection)
+    _set(connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []}))
+    _number_apart(connection)
+    return marked
+
+
+def _let_go(connection: Connection, marked: Marked, said: str, now: datetime) -> None:
+    d = t.deliveries
+    free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None}
+    reason = f"{said}, and this was on its way then: it may have arrived"
+    done = connection.execute(
+        update(d)
+        .where(d.c.state == DeliveryState.HANDED)
+        .values(state=DeliveryState.IN_DOUBT, doubts=d.c.doubts + 1, reason=reason, at=now, **free)
+    )
+    marked.in_doubt = done.rowcount
+    waits = f"{said}: whether it went once more since, a person must find out"
+    connection.execute(
+        update(d).where(d.c.state == DeliveryState.IN_DOUBT, d.c.next_at.is_not(None)).values(reason=waits, **free)
+    )
+    leased = d.c.state == DeliveryState.LEASED
+    connection.execute(update(d).where(leased).values(state=DeliveryState.PENDING, fence=d.c.fence + 1, **free))
+
+
+def _drop_other_mail(connection: Connection, marked: Marked, said: str, now: datetime) -> None:
+    d, m = t.deliveries, t.mailings.c
+    others = select(m.id).where(m.edition.is_(None))
+    waiting = d.c.state.in_(_WAITING)
+    done = connection.execute(
+        update(d)
+        .where(d.c.mailing.in_(others), waiting)
+        .values(state=DeliveryState.CANCELLED, reason=said, next_at=None, not_before=None, at=now)
+    )
+    marked.dropped = done.rowcount
+    connection.execute(update(t.mailings).where(m.edition.is_(None)).values(open=False))
+
+
+def _hold_editions(connection: Connection, marked: Marked, said: str, now: datetime) -> None:
+    detail = f"{said}, and it may have gone out since"
+    hold = Hold(HoldReason.RESTORED, detail)
+    d, m = t.deliveries.c, t.mailings.c
+    left = select(m.edition).join_from(t.mailings, t.deliveries, d.mailing == m.id)
+    going = set(connection.execute(left.where(d.state.in_(_WAITING)).distinct()).scalars())
+    for edition in editions.editions(connection, states=editions.OPEN_STATES):
+        if edition.state is EditionState.SENDING and edition.id not in going:
+            continue
+        request = {**editions.request_of(connection, edition.id), "restored": detail}
+        connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(request=request, owner=""))
+        ledger.close_edition(connection, edition.id)
+        if edition.state is not EditionState.COMPOSING:
+            holds = [*(one for one in edition.holds if one.reason is not HoldReason.RESTORED), hold]
+            what = f"held: {detail}"
+            editions.set_state(connection, edition, EditionState.HELD, now=now, what=what, holds=holds)
+        marked.held.append(edition.name)
+
+
+def _number_apart(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        raise NotImplementedError("a backup holds its store as SQLite, and is marked there")
+    for table in t.metadata.sorted_tables:
+        if table.autoincrement_column is None:
+            continue
+        apart = _APART_DELIVERIES if table is t.deliveries else _APART
+        highest = connection.execute(select(func.max(table.c.id))).scalar_one() or 0
+        query = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
+        given = connection.execute(query, {"name": table.name}).scalar_one_or_none() or 0
+        connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
+        connection.execute(
+            text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)"),
+            {"name": table.name, "last": max(highest, given) + apart},
+        )
+
+
+# -- afterwards ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a store knows of its restore. `open` are the schedules whose next edition is held."""
+
+    made: datetime
+    at: datetime
+    until: datetime | None
+    open: tuple[str, ...]
+
+
+def find_restored(connection: Connection) -> Restored | None:
+    """None for a store that was never restored."""
+    raw = connection.execute(select(t.facts.c.value).where(t.facts.c.name == _NAME)).scalar_one_or_none()
+    if raw is None:
+        return None
+    found = json.loads(raw)
+    until = datetime.fromisoformat(found["until"]) if found["until"] else None
+    made, at = datetime.fromisoformat(found["made"]), datetime.fromisoformat(found["at"])
+    return Restored(made, at, until, tuple(found["open"]))
+
+
+def begin_anew(connection: Connection, schedules: list[str], now: datetime) -> None:
+    """The first beat after a restore: the next edition of each of these schedules is held, for it may have gone."""
+    found = find_restored(connection)
+    if found is not None and found.until is None:
+        _write(connection, found, until=now, names=schedules)
+
+
+def reason_to_hold(connection: Connection, schedule: str) -> str:
+    """Why the edition of a slot of `schedule` waits for a person; empty if nothing speaks for it."""
+    found = find_restored(connection)
+    if found is None or (found.until is not None and schedule not in found.open):
+        return ""
+    return (
+        f"the newsroom was restored from a backup of {found.made:%Y-%m-%d %H:%M} UTC, and this schedule came due "
+        "since: it may have gone out already"
+    )
+
+
+def inherited(superseded: list[Edition]) -> str:
+    """What a new edition takes over from those that it supersedes: their stories may have gone out."""
+    holds = [hold.detail for old in superseded for hold in old.holds if hold.reason is HoldReason.RESTORED]
+    return holds[0] if holds else ""
+
+
+def settle_schedule(connection: Connection, schedule: str) -> None:
+    """An edition of it was composed, and is held: later ones go by themselves."""
+    found = find_restored(connection)
+    if found is not None and found.until is not None and schedule in found.open:
+        _write(connection, found, until=found.until, names=[name for name in found.open if name != schedule])
+
+
+def had_gone_out(connection: Connection, edition: Edition, now: datetime, who: str) -> int:
+    """A person found that it had gone out before the restore: nothing of it goes, and its readers had it.
+
+    Returns how many deliveries that settles. Raises RefusedError for an edition that no restore holds.
+    """
+    if not any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
+        raise RefusedError(
+            f"{edition.name} is not held because of a restore: look at it with `tidings ledger --edition`"
+        )
+    d, m = t.deliveries, t.mailings.c
+    free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None}
+    mine = d.c.mailing.in_(select(m.id).where(m.edition == edition.id))
+    done = connection.execute(
+        update(d)
+        .where(mine, d.c.state.in_((*_WAITING, DeliveryState.IN_DOUBT)))
+        .values(state=DeliveryState.ACCEPTED, reason="a person found that it had gone out before the restore", at=now)
+        .values(**free)
+    )
+    ledger.close_edition(connection, edition.id)
+    what = "settled: it had gone out before the restore"
+    editions.set_state(connection, edition, EditionState.DONE, now=now, what=what, who=who, holds=[])
+    return done.rowcount
+
+
+def _write(connection: Connection, found: Restored, *, until: datetime, names: list[str]) -> None:
+    value = {
+        "made": found.made.isoformat(),
+        "at": found.at.isoformat(),
+        "until": until.isoformat(),
+        "open": sorted(set(names)),
+    }
+    _set(connection, _NAME, json.dumps(value))
+
+
+def _set(connection: Connection, name: str, value: str) -> None:
+    f = t.facts
+    done = connection.execute(update(f).where(f.c.name == name).values(value=value))
+    if done.rowcount == 0:
+        connection.execute(insert(f).values(name=name, value=value))

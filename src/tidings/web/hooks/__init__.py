@@ -1,0 +1,1 @@
+"""Calls from mail providers and WebSub hubs."""

@@ -1,0 +1,157 @@
+"""Feeds, pages and media over HTTP, out of public/, with the validators that the store keeps (RFC 9110 §8.8, §13)."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from tidings.store.content import site_files
+from tidings.store.content.site_files import Document
+from tidings.store.engine import Store
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".rss": "application/rss+xml; charset=utf-8",
+    ".atom": "application/atom+xml; charset=utf-8",
+    ".json": "application/feed+json; charset=utf-8",
+    ".opml": "text/x-opml; charset=utf-8",
+}
+_FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml"})
+_ACTIVE = frozenset({"text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"})
+"""Media that a browser would run in our name."""
+
+ARCHIVE = "archive/"
+_EDITION_POLICY = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' https: http: data:; form-action 'none';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+"""A mail brings its styles with it."""
+
+FEED_AGE = 1800
+PAGE_AGE = 300
+STYLE_AGE = 86_400
+MEDIA_AGE = 31_536_000
+
+
+def static_endpoint(
+    store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = ()
+) -> Callable[[Request], Response]:
+    """Answers GET and HEAD for every path that `publish` wrote, and for no other file.
+
+    A path is looked up as it is in the table of documents: nothing that stands elsewhere can be named. `hubs` are named
+    in the head of each feed too, where a hub that knows no format looks (W3C WebSub §4); `site` is what the address of
+    a feed begins with.
+    """
+    named = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
+
+    def serve(request: Request) -> Response:
+        path = request.scope["path"].removeprefix("/")
+        name = path + "index.html" if path == "" or path.endswith("/") else path
+        with store.read() as connection:
+            document = site_files.find_document(connection, name)
+            if document is None and name.startswith(ARCHIVE):
+                # An edition's address has no slash at its end, and is in mails.
+                document = site_files.find_document(connection, f"{name}/index.html")
+            withdrawn = _page(name) and site_files.is_withdrawn(connection, *_page(name))
+            onward = document is None and site_files.find_document(connection, f"{name}/index.html") is not None
+            missing = site_files.find_document(connection, "404.html") if document is None else None
+        if document is not None and (public / document.path).is_file():
+            answer = _respond(request, public, document, 410 if withdrawn else 200)
+            if named and document.path.startswith("feeds/") and Path(document.path).suffix in _FEED_ENDINGS:
+                answer.headers["Link"] = f'{named}<{site}{quote(document.path)}>; rel="self"'
+            return answer
+        if onward:
+            # Relative, so that it holds below any prefix that a proxy puts in front, and never leads to another host.
+            return Response(status_code=301, headers={"Location": f"./{quote(path.rpartition('/')[2], safe='')}/"})
+        if missing is not None and (public / missing.path).is_file():
+            return _respond(request, public, missing, 404)
+        return PlainTextResponse("Not found\n", 404)
+
+    return serve
+
+
+def _page(name: str) -> tuple[str, str] | tuple[()]:
+    """Language and slug, where the path is that of an item's page."""
+    parts = name.split("/")
+    return (parts[0], parts[1]) if len(parts) == 3 and parts[2] == "index.html" else ()
+
+
+def _respond(request: Request, public: Path, document: Document, status: int) -> Response:
+    path = public / document.path
+    media = document.path.startswith("media/")
+    kind = (mimetypes.guess_type(path.name)[0] if media else _TYPES.get(path.suffix)) or "application/octet-stream"
+    headers = {"Content-Type": kind, "Cache-Control": _cache_control(path, media, status)}
+    if media and kind in _ACTIVE:
+        headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    if not media:
+        headers["Vary"] = "Accept-Encoding"
+    if re.match(r"archive/[^/]+/\d+/", document.path):
+        headers["Content-Security-Policy"] = _EDITION_POLICY
+    packed = path.with_name(path.name + ".gz")
+    use_gzip = not media and _accepts_gzip(request.headers.get("accept-encoding", "")) and packed.is_file()
+    headers["ETag"] = f'"{document.etag}-gzip"' if use_gzip else f'"{document.etag}"'
+    headers["Last-Modified"] = format_datetime(document.modified.astimezone(UTC), usegmt=True)
+    if status == 200 and _is_current(request, document):
+        del headers["Content-Type"]
+        return Response(status_code=304, headers=headers)
+    if media:
+        return FileResponse(path, status, headers)
+    if use_gzip:
+        headers["Content-Encoding"] = "gzip"
+    content = (packed if use_gzip else path).read_bytes()
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers | {"Content-Length": str(len(content))})
+    return Response(content, status, headers)
+
+
+def _cache_control(path: Path, media: bool, status: int) -> str:
+    if status != 200:
+        return "public, max-age=60"
+    if media:
+        return f"public, max-age={MEDIA_AGE}, immutable"
+    # Never no-cache: FreshRSS would fall to its shortest interval.
+    age = FEED_AGE if path.suffix in _FEED_ENDINGS else STYLE_AGE if path.suffix == ".css" else PAGE_AGE
+    return f"public, max-age={age}"
+
+
+def _is_current(request: Request, document: Document) -> bool:
+    """Whether the reader has it already. If-None-Match decides alone where it is sent (RFC 9110 §13.2.2)."""
+    tags = ",".join(request.headers.getlist("if-none-match"))
+    if tags:
+        known = {f'"{document.etag}"', f'"{document.etag}-gzip"'}
+        given = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+        return "*" in given or bool(known & given)
+    since = _http_date(request.headers.get("if-modified-since"))
+    return since is not None and document.modified <= since
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _accepts_gzip(header: str) -> bool:
+    """Whether gzip is named with a weight above zero (RFC 9110 §12.5.3)."""
+    for part in header.lower().split(","):
+        coding, _, parameter = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            weight = parameter.strip().removeprefix("q=")
+            try:
+                return not weight or float(weight) > 0
+            except ValueError:
+                return False
+    return False

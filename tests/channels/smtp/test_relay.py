@@ -1,0 +1,500 @@
+"""What one SMTP attempt is taken for: only a reply lost after the final dot is in doubt."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import select
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message as MessageHandler
+from aiosmtpd.smtp import AuthResult
+
+from tests.conftest import require_program
+from tests.servers.smtp_sink import Sink
+from tidings.channels.smtp.connection import Connection
+from tidings.channels.smtp.login import Session
+from tidings.channels.smtp.relay import Login, SmtpRelay, Waits, _Run
+from tidings.model.delivery import Outcome, Verdict
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+
+DATA = b"Message-ID: <1@example.org>\r\nSubject: x\r\n\r\nhello\r\n"
+
+
+OFFERS = {
+    "plain": ("8BITMIME",),
+    "pipelined": ("8BITMIME", "PIPELINING"),
+    "chunked": ("8BITMIME", "PIPELINING", "CHUNKING"),
+    "chunked alone": ("8BITMIME", "CHUNKING"),
+}
+
+
+@pytest.fixture(params=OFFERS.values(), ids=list(OFFERS))
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
+    with Sink(tmp_path / "sink.journal", extensions=request.param) as running:
+        yield running
+
+
+relays: list[SmtpRelay] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    for relay in relays:
+        relay.close()
+    relays.clear()
+
+
+def _relay(host: str, port: int, *, waits: Waits | None = None, **options: Any) -> SmtpRelay:
+    """One that is closed after the test."""
+    reached = options.pop("reached", lambda point: None)
+    options.setdefault("timeout", 5)
+    relays.append(SmtpRelay(Login(host, port, **options), waits=waits, reached=reached))
+    return relays[-1]
+
+
+@pytest.fixture
+def transport(sink: Sink) -> SmtpRelay:
+    return _relay("127.0.0.1", sink.port, waits=Waits(5, 1))
+
+
+def _hand(transport: SmtpRelay, local: str) -> Outcome:
+    return transport.hand("bounces@example.org", f"{local}@example.org", DATA)
+
+
+def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: Sink) -> None:
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert outcome.receipt == f"2.0.0 Ok: queued as {sink.taken()[0]['id']}"
+    assert outcome.via == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("local", "verdict", "taken"),
+    [
+        ("rcpt-550", Verdict.REJECTED, 0),
+        ("patient-550", Verdict.REJECTED, 0),
+        ("rcpt-450", Verdict.DEFERRED, 0),
+        ("rcpt-452", Verdict.DEFERRED, 0),
+        ("rcpt-552", Verdict.DEFERRED, 0),
+        ("rcpt-421", Verdict.DEFERRED, 0),
+        ("rst-rcpt", Verdict.DEFERRED, 0),
+        ("dot-451", Verdict.DEFERRED, 0),
+        ("dot-421", Verdict.DEFERRED, 0),
+        ("dot-554", Verdict.REJECTED, 0),
+        ("dot-552", Verdict.REJECTED, 0),
+        ("lost", Verdict.UNKNOWN, 1),
+        ("stall", Verdict.UNKNOWN, 1),
+        ("garbage", Verdict.UNKNOWN, 1),
+        ("taken-then-rst", Verdict.ACCEPTED, 1),
+    ],
+)
+def test_only_what_is_lost_after_the_dot_is_in_doubt(
+    transport: SmtpRelay, sink: Sink, local: str, verdict: Verdict, taken: int
+) -> None:
+    outcome = _hand(transport, local)
+    assert outcome.verdict is verdict, outcome
+    assert len(sink.taken()) == taken
+    if verdict is not Verdict.ACCEPTED:
+        assert outcome.reason
+        assert "\n" not in outcome.reason
+    # Whatever happened, the next message goes through.
+    assert _hand(transport, "grace").verdict is Verdict.ACCEPTED
+
+
+def test_a_big_body_cut_off_before_its_dot_is_not_in_doubt(transport: SmtpRelay) -> None:
+    # Bigger than what both sockets hold: the reset comes while it is still being written.
+    data = DATA + (b"x" * 70 + b"\r\n") * 400_000
+    outcome = transport.hand("b@example.org", "rst-data@example.org", data)
+    assert outcome.verdict is Verdict.DEFERRED
+
+
+def test_one_connection_carries_many(transport: SmtpRelay, sink: Sink) -> None:
+    for number in range(20):
+        assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
+    assert sink.opened == 1
+    assert len({entry["to"] for entry in sink.taken()}) == 20
+
+
+def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpRelay, sink: Sink) -> None:
+    sink.close_after = 3
+    for number in range(10):
+        assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
+    assert sink.opened == 4
+    assert len(sink.taken()) == 10
+
+
+def test_a_refusal_leaves_the_connection_usable(transport: SmtpRelay, sink: Sink) -> None:
+    assert _hand(transport, "rcpt-550").verdict is Verdict.REJECTED
+    assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
+    assert sink.opened == 1
+    assert "RSET" in sink.commands
+
+
+def test_a_refused_sender_is_not_the_readers_fault(transport: SmtpRelay) -> None:
+    outcome = transport.hand("refused-sender@example.org", "ada@example.org", DATA)
+    assert outcome.verdict is Verdict.DEFERRED
+    assert outcome.reason == "550 5.7.1 not you (MAIL)"
+
+
+def test_nobody_there_is_not_started() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    outcome = _relay("127.0.0.1", port, timeout=2).hand("b@example.org", "ada@example.org", DATA)
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert str(port) in outcome.reason
+
+
+def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpRelay, sink: Sink) -> None:
+    sink.greeting = "421 4.3.2 too busy"
+    assert _hand(transport, "ada").verdict is Verdict.NOT_STARTED
+
+
+@pytest.mark.parametrize(
+    "address", ["a\r\nRCPT TO:<b@example.org>", "a@b\n", "a>b@example.org", "a b@example.org", "\0@x"]
+)
+def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: Sink, address: str) -> None:
+    for envelope in (("b@example.org", address), (address, "b@example.org")):
+        outcome = transport.hand(*envelope, DATA)
+        assert outcome.verdict is Verdict.REJECTED
+        assert "SMTP command" in outcome.reason
+    assert sink.taken() == []
+    assert not [command for command in sink.commands if command.startswith(("MAIL", "RCPT"))]
+
+
+def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay, sink: Sink) -> None:
+    body = b"Message-ID: <1@x>\n\n.\n.\r.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end"
+    assert transport.hand("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
+    (entry,) = sink.taken()
+    assert (
+        entry["text"] == "Message-ID: <1@x>\r\n\r\n.\r\n.\r\n.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end\r\n"
+    )
+    assert not [command for command in sink.commands if "evil" in command]
+
+
+def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpRelay, sink: Sink) -> None:
+    outcome = transport.hand("b@example.org", "жібек@example.org", DATA)
+    assert outcome.verdict is Verdict.REJECTED
+    assert "SMTPUTF8" in outcome.reason
+    assert sink.taken() == []
+
+
+def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) -> None:
+    with Sink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
+        transport = _relay("127.0.0.1", sink.port)
+        assert transport.hand("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
+        assert transport.hand("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
+        assert [entry["to"] for entry in sink.taken()] == ["жібек@example.org", "ada@example.org"]
+        mails = [command for command in sink.commands if command.startswith("MAIL")]
+        assert [mail.endswith("SMTPUTF8") for mail in mails] == [True, False]
+
+
+def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink) -> None:
+    transport = _relay("127.0.0.1", sink.port, security="starttls")
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert "STARTTLS" in outcome.reason
+    assert sink.taken() == []
+
+
+class _Some:
+    """An errand with a message for each of these; who is `barred` may not begin."""
+
+    sender = "bounces@example.org"
+
+    def __init__(self, names: list[str], barred: str = "", data: bytes = DATA) -> None:
+        self._left = list(names)
+        self._barred = barred
+        self._data = data
+        self.together: list[int] = []
+        """How many were announced at once."""
+        self.ended: dict[str, Outcome] = {}
+        self.taken_back: list[str] = []
+
+    def take(self) -> Any:
+        return (
+            SimpleNamespace(
+                sender=self.sender, recipient=f"{self._left.pop(0)}@example.org", wire=(self._data,), is_plain=False
+            )
+            if self._left
+            else None
+        )
+
+    def begin(self, mails: Sequence[Any]) -> list[bool]:
+        self.together.append(len(mails))
+        return [mail.recipient.partition("@")[0] != self._barred for mail in mails]
+
+    def accepted(self, mail: Any, receipt: str, via: str) -> None:
+        self.done(mail, Outcome(Verdict.ACCEPTED, receipt, via))
+
+    def done(self, mail: Any, outcome: Outcome) -> None:
+        self.ended[mail.recipient.partition("@")[0]] = outcome
+
+    def back(self, mail: Any) -> None:
+        name = mail.recipient.partition("@")[0]
+        self.taken_back.append(name)
+        if name != self._barred:
+            self._left.append(name)
+
+    def rest(self) -> float | None:
+        return 0.0 if self._left else None
+
+    def note(self) -> None:
+        pass
+
+    def stalled(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRelay, sink: Sink) -> None:
+    names = [f"reader{number}" for number in range(8)]
+    errand = _Some(names, barred="reader3")
+    transport.carry(errand, connections=1)
+    assert errand.taken_back[0] == "reader3"
+    assert {entry["to"].partition("@")[0] for entry in sink.taken()} == {*names} - {"reader3"}
+    assert {name for name, one in errand.ended.items() if one.verdict is Verdict.ACCEPTED} == {*names} - {"reader3"}
+    # After DATA only hanging up takes a message back; before BDAT nothing was promised.
+    assert sink.opened == (1 if {"PIPELINING", "CHUNKING"} <= set(sink.extensions) else 2)
+
+
+def test_what_several_connections_wait_for_is_announced_at_once_and_nothing_is_taken_after_that() -> None:
+    """Taking may wait for the ledger, and somebody may leave meanwhile; who may go goes before who may not."""
+    said: list[str] = []
+
+    class Ready:
+        closed, out, is_watched_for_writing = "", b"", False
+
+        def __init__(self, name: str) -> None:
+            self.coming = SimpleNamespace(recipient=f"{name}@example.org")
+            self.is_ready = True
+
+        def look_ahead(self) -> None:
+            said.append("look ahead")
+
+        def go(self, may: bool) -> None:
+            self.is_ready = False
+            said.append("goes" if may else "taken back")
+
+    errand = _Some([], barred="bob")
+    begin = errand.begin
+    errand.begin = lambda mails: said.append("announced") or begin(mails)  # type: ignore[func-returns-value, method-assign]
+    run = _Run(_relay("127.0.0.1", 1), errand, 3)
+    run._begin([(number, Ready(name)) for number, name in enumerate(("ada", "bob", "cy"))])  # type: ignore[misc]
+    assert errand.together == [3]
+    assert said == ["look ahead"] * 3 + ["announced"] + ["goes"] * 2 + ["taken back"]
+
+
+def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgotten(sink: Sink) -> None:
+    """The run that asked for them had ended; hours may lie between."""
+    relay = _relay("127.0.0.1", sink.port)
+    relay.open_one()
+    _until(lambda: bool(relay._opened))
+    sink.greeting = "421 too many connections"
+    relay.open_one()
+    _until(lambda: len(relay._opened) == 2)
+    sink.greeting = "220 sink.example ESMTP"
+    errand = _Some(["ada"])
+    relay.carry(errand, connections=1)
+    assert errand.ended["ada"].verdict is Verdict.ACCEPTED
+    assert sink.opened == 2
+
+
+def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: Sink) -> None:
+    relay = _relay("127.0.0.1", sink.port)
+    for _ in range(4):
+        relay.open_one()
+    _until(lambda: len(relay._opened) == 4)
+    sink.hang_up()
+    errand = _Some([f"reader{number}" for number in range(8)])
+    relay.carry(errand, connections=4)
+    assert {one.verdict for one in errand.ended.values()} == {Verdict.ACCEPTED}
+    assert len(errand.ended) == 8
+    assert errand.taken_back == []
+
+
+def _until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_transaction_that_a_failed_chunk_left_open_is_ended(tmp_path: Path) -> None:
+    """RFC 3030 does not say that it ends: the next MAIL is refused then, and would be for ever without RSET."""
+    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
+        sink.is_strict = True
+        errand = _Some(["dot-451", *(f"reader{number}" for number in range(5))])
+        _relay("127.0.0.1", sink.port).carry(errand, connections=1)
+        verdicts = [one.verdict for one in errand.ended.values()]
+        assert verdicts == [Verdict.DEFERRED, Verdict.DEFERRED, *[Verdict.ACCEPTED] * 4]
+        assert sink.opened == 1
+
+
+def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[Path, Path]) -> None:
+    """OpenSSL does not tell of the records that it wrote before it had to wait for room."""
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(*certificate)
+    client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_side.check_hostname, client_side.verify_mode = False, ssl.CERT_NONE
+    for records in range(1, 40):
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        found: list[ssl.SSLSocket] = []
+        thread = threading.Thread(target=lambda: found.append(server_side.wrap_socket(theirs, server_side=True)))  # noqa: B023
+        thread.start()
+        client = client_side.wrap_socket(ours)
+        thread.join()
+        (server,) = found
+        # The chunk ends where a record does; the next envelope stands in the one behind.
+        size = 16_384 * records - len(b"BDAT %d LAST\r\n" % (16_384 * records))
+        errand = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
+        session = Session(client, {"pipelining": "", "chunking": ""})
+        connection = Connection(session, "mx", errand, waits=Waits(5, 5), reached=lambda point: None)
+        connection.feed()
+        server.recv(1000)
+        server.sendall(b"250 ok\r\n250 ok\r\n")
+        select.select([client], [], [], 5)
+        connection.readable()
+        connection.look_ahead()
+        connection.go(True)
+        connection.end("broken")
+        server.settimeout(0.2)
+        got = b""
+        with contextlib.suppress(OSError):
+            while data := server.recv(1 << 16):
+                got += data
+        server.close()
+        whole = got.startswith(b"BDAT %d LAST\r\n" % size) and len(got) >= 16_384 * records
+        assert errand.ended["ada"].verdict is (Verdict.UNKNOWN if whole else Verdict.DEFERRED), records
+
+
+@pytest.mark.parametrize("size", [1, 77, 65_536, 3_000_000])
+def test_a_chunk_has_the_size_that_is_said(tmp_path: Path, size: int) -> None:
+    """RFC 3030 §2: octets, with no dot doubled; a server that counts otherwise takes the rest for commands."""
+    data = DATA + (b"." * 75 + b"\r\n") * (size // 77) + b"." * (size % 77) + b"\r\n"
+    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
+        errand = _Some(["ada", "bob"], data=data)
+        _relay("127.0.0.1", sink.port).carry(errand, connections=1)
+        assert [entry["size"] for entry in sink.taken()] == [len(data)] * 2
+        assert [line for line in sink.commands if line.startswith("BDAT")] == [f"BDAT {len(data)} LAST"] * 2
+
+
+def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: Sink) -> None:
+    arrived = threading.Event()
+    transport = _relay(
+        "127.0.0.1",
+        sink.port,
+        waits=Waits(5, 30),
+        reached=lambda point: arrived.set() if point == "after-dot" else None,
+    )
+    sink.delay = 6
+    found: list[Outcome] = []
+    thread = threading.Thread(target=lambda: found.append(_hand(transport, "ada")))
+    thread.start()
+    assert arrived.wait(20)
+    begun = time.monotonic()
+    transport.abort()
+    thread.join(5)
+    assert time.monotonic() - begun < 5
+    assert found[0].verdict is Verdict.UNKNOWN
+    # No new connection after that.
+    assert _hand(transport, "grace").verdict is Verdict.NOT_STARTED
+
+
+# -- against a server that we did not write ---------------------------------------------------------------------------
+
+
+class _Keep(MessageHandler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.got: list[str] = []
+
+    def handle_message(self, message: object) -> None:
+        self.got.append(str(message["X-RcptTo"]))  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for localhost that nobody signed but we."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = [require_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-addext", "keyUsage=digitalSignature,keyCertSign"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def _authenticate(server: object, session: object, envelope: object, mechanism: str, data: object) -> AuthResult:
+    good = getattr(data, "login", b"") == b"news" and getattr(data, "password", b"") == b"s3cret"
+    return AuthResult(success=good, handled=False)
+
+
+@pytest.fixture(params=["starttls", "tls"])
+def secure(request: pytest.FixtureRequest, certificate: tuple[Path, Path]) -> Iterator[tuple[str, int, _Keep]]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    handler = _Keep()
+    options: dict[str, object] = {"authenticator": _authenticate, "auth_required": True}
+    if request.param == "starttls":
+        options |= {"tls_context": context, "require_starttls": True}
+    else:
+        options |= {"ssl_context": context, "auth_require_tls": False}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(handler, hostname="127.0.0.1", port=port, **options)
+    controller.start()
+    yield request.param, port, handler
+    for relay in relays:
+        relay.close()
+    # The server hears of it before it ends.
+    time.sleep(0.2)
+    controller.stop()
+
+
+def test_login_over_tls(secure: tuple[str, int, _Keep], certificate: tuple[Path, Path]) -> None:
+    security, port, handler = secure
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    transport = _relay(
+        "localhost", port, security=security, username="news", password="s3cret", context=lambda: trusted
+    )
+    assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
+    assert _hand(transport, "grace").verdict is Verdict.ACCEPTED
+    assert handler.got == ["ada@example.org", "grace@example.org"]
+
+
+def test_a_wrong_password_says_so_and_does_not_show_it(
+    secure: tuple[str, int, _Keep], certificate: tuple[Path, Path]
+) -> None:
+    security, port, handler = secure
+    trusted = ssl.create_default_context(cafile=str(certificate[0]))
+    transport = _relay(
+        "localhost", port, security=security, username="news", password="hunter2", context=lambda: trusted
+    )
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert re.search("refused the login: 535", outcome.reason)
+    assert "hunter2" not in outcome.reason
+    assert handler.got == []
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(secure: tuple[str, int, _Keep]) -> None:
+    security, port, handler = secure
+    transport = _relay("localhost", port, security=security, username="news", password="s3cret")
+    outcome = _hand(transport, "ada")
+    assert outcome.verdict is Verdict.NOT_STARTED
+    assert "certificate" in outcome.reason
+    assert handler.got == []

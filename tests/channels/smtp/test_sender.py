@@ -1,0 +1,39 @@
+"""SMTP passes the contract of all senders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from tests.channels.mail_api.test_providers import CONTRACTS
+from tests.servers.smtp_sink import Sink
+from tidings import plugins
+from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
+from tidings.channels.smtp.sender import Settings, make
+from tidings.testing.mail_contract import SECRET, Fault, MailContract, World
+
+LOCAL = {Fault.BUSY: "rcpt-451", Fault.REFUSED: "rcpt-550", Fault.LOST: "lost", Fault.SILENT: "stall"}
+
+
+class TestSmtp(MailContract):
+    @contextmanager
+    def world(self, fault: Fault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[World]:
+        # The sink offers no AUTH: who has a password is not let in.
+        login: dict[str, Any] = {"username": "u", "password": SecretStr(SECRET)} if fault is Fault.WRONG_LOGIN else {}
+        with Sink(tmp_path / "sink.journal") as sink:
+            port = 9 if fault is Fault.ABSENT else sink.port
+            if fault is Fault.SILENT:
+                relay = SmtpRelay(Login("127.0.0.1", port), waits=Waits(5, patience))
+            else:
+                relay = make(Settings(type="smtp", host="127.0.0.1", port=port, security="none", **login))
+            yield World(relay, f"{LOCAL.get(fault, 'reader')}@example.net", lambda: len(sink.taken()))
+            relay.close()
+
+
+def test_every_shipped_sender_passes_the_contract() -> None:
+    tested = {contract().make("http://127.0.0.1:9").__module__ for contract in CONTRACTS}
+    assert {*tested, make.__module__} == set(plugins.MAIL.values())

@@ -1,0 +1,208 @@
+"""Bluesky: a record under a key of ours, facets by bytes, a session that is kept, and a card that may go without."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.channels.registry import SAMPLES, room
+from tidings.channels.base import Attempt
+from tidings.channels.social.bluesky import BlueskyChannel, Settings, record_key
+from tidings.model.delivery import Outcome, Verdict
+from tidings.testing.channel_contract import sample_item, sample_post
+from tidings.testing.http_sink import HttpSink, Received, Step
+
+AT = datetime(2026, 11, 23, 9, tzinfo=UTC)
+TRY = Attempt("sky:story-1:story:0", AT)
+JPEG = b"\xff\xd8\xff\xe0 a picture"
+TID = re.compile(r"[234567abcdefghij][234567abcdefghijklmnopqrstuvwxyz]{12}")
+RECEIPT = "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/app.bsky.feed.post/3k2yihcrp6f2c bafyreihd6fgr5kobx7jbpzrt6yzvp3glb44"
+
+
+def usual(received: Received) -> Step:
+    answer = SAMPLES["bluesky"].answer
+    assert not isinstance(answer, Step)
+    return answer(received)
+
+
+def sky(sink: HttpSink) -> BlueskyChannel:
+    channel = room("bluesky", sink.url)
+    assert isinstance(channel, BlueskyChannel)
+    return channel
+
+
+def calls(sink: HttpSink) -> list[str]:
+    return [one.path.rpartition("/")[2].partition("?")[0].rpartition(".")[2] for one in sink.received]
+
+
+def put(sink: HttpSink) -> dict[str, Any]:
+    """The last record that was put, with its place."""
+    found: dict[str, Any] = json.loads([one for one in sink.received if one.path.endswith("putRecord")][-1].body)
+    return found
+
+
+def test_a_repeat_is_the_same_record_to_the_byte_and_one_session_does() -> None:
+    with HttpSink(answer=usual) as sink:
+        channel = sky(sink)
+        body = channel.prepare(sample_post())
+        outcomes = [channel.send(body, replace(TRY, at=AT + timedelta(hours=hours))) for hours in range(3)]
+    assert len({one.receipt for one in outcomes}) == 1 and {one.verdict for one in outcomes} == {Verdict.ACCEPTED}
+    assert calls(sink) == ["createSession", "putRecord", "putRecord", "putRecord"]
+    assert len({one.body for one in sink.received[1:]}) == 1
+    record = put(sink)["record"]
+    assert TID.fullmatch(put(sink)["rkey"])
+    assert (
+        record["langs"] == [sample_post().language]
+        and record["$type"] == "app.bsky.feed.post"
+        and record["createdAt"].endswith("Z")
+    )
+    assert outcomes[0].via == f"https://bsky.app/profile/steppe.example.org/post/{put(sink)['rkey']}"
+
+
+def test_posts_of_one_moment_have_keys_of_their_own() -> None:
+    keys = {record_key(f"sky:story-{number}:story:0", "2026-11-23T09:00:00.000Z") for number in range(2_000)}
+    assert len(keys) == 2_000 and all(map(TID.fullmatch, keys))
+    assert record_key("a", "2026-11-23T09:00:00.000Z") < record_key("a", "2026-11-23T09:00:01.000Z")
+
+
+def test_facets_stand_where_the_bytes_are() -> None:
+    item = sample_item(
+        1, title="Ұлт саулығы 👩🏽\u200d🚒", summary="Read https://other.example.org/ә, now.", topics=("sdg-3",)
+    )
+    with HttpSink(answer=usual) as sink:
+        channel = sky(sink)
+        channel.send(channel.prepare(replace(sample_post(), items=(item,), title=item.title, url=item.url)), TRY)
+    record = put(sink)["record"]
+    raw = record["text"].encode()
+    found = {
+        raw[one["index"]["byteStart"] : one["index"]["byteEnd"]].decode(): one["features"][0].get("uri")
+        for one in record["facets"]
+    }
+    assert found == {
+        item.title: item.url,
+        "https://other.example.org/ә": "https://other.example.org/ә",
+        "#SDG3": None,
+    }
+
+
+@pytest.mark.parametrize("trouble", ["none to be had", "refused", "lost"])
+def test_a_card_whose_picture_fails_goes_without(trouble: str) -> None:
+    def answer(received: Received) -> Step:
+        if received.path.endswith("uploadBlob"):
+            return Step(413) if trouble == "refused" else Step(reset="after")
+        return usual(received)
+
+    picture = (lambda url, most: None) if trouble == "none to be had" else (lambda url, most: JPEG)
+    item = replace(sample_item(1), image="https://news.example.org/media/a/b.jpg", image_alt="A well")
+    with HttpSink(answer=answer) as sink:
+        channel = sky(sink)
+        outcome = channel.send(channel.prepare(replace(sample_post(), items=(item,))), replace(TRY, picture=picture))
+    assert outcome.verdict is Verdict.ACCEPTED
+    external = put(sink)["record"]["embed"]["external"]
+    assert external["uri"] == item.url and external["title"] == item.title and "thumb" not in external
+
+
+def test_a_card_has_its_picture() -> None:
+    item = replace(sample_item(1), image="https://news.example.org/media/a/b.jpg", image_alt="A well")
+    asked: list[tuple[str, int]] = []
+
+    def picture(url: str, most: int) -> bytes:
+        asked.append((url, most))
+        return JPEG
+
+    with HttpSink(answer=usual) as sink:
+        channel = sky(sink)
+        channel.send(channel.prepare(replace(sample_post(), items=(item,))), replace(TRY, picture=picture))
+    assert asked == [(item.image, 1_000_000)]
+    assert put(sink)["record"]["embed"]["external"]["thumb"]["mimeType"] == "image/jpeg"
+
+
+def test_a_session_that_ended_is_begun_anew_once() -> None:
+    ended = Step(400, b'{"error": "ExpiredToken", "message": "Token has expired"}')
+    plan = iter([ended])
+
+    def answer(received: Received) -> Step:
+        return next(plan, usual(received)) if received.path.endswith("putRecord") else usual(received)
+
+    with HttpSink(answer=answer) as sink:
+        channel = sky(sink)
+        outcome = channel.send(channel.prepare(sample_post()), TRY)
+    assert outcome.verdict is Verdict.ACCEPTED
+    assert calls(sink) == ["createSession", "putRecord", "createSession", "putRecord"]
+    with HttpSink(answer=lambda one: ended if one.path.endswith("putRecord") else usual(one)) as sink:
+        channel = sky(sink)
+        assert channel.send(channel.prepare(sample_post()), TRY).verdict is Verdict.REJECTED
+    assert calls(sink).count("putRecord") == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "verdict"),
+    [
+        (Step(401, b'{"error": "AuthenticationRequired"}'), Verdict.REJECTED),
+        (Step(500), Verdict.DEFERRED),
+        (Step(reset="after"), Verdict.DEFERRED),
+        (Step(429, headers={"ratelimit-reset": "4102444800"}), Verdict.DEFERRED),
+    ],
+)
+def test_a_login_that_fails_has_posted_nothing(step: Step, verdict: Verdict) -> None:
+    with HttpSink([step]) as sink:
+        channel = sky(sink)
+        outcome = channel.send(channel.prepare(sample_post()), TRY)
+    assert outcome.verdict is verdict and calls(sink) == ["createSession"]
+    assert "abcd-efgh" not in outcome.reason
+    assert (outcome.retry_after or 0) > 0 or step.status != 429
+
+
+def test_an_edit_keeps_place_and_date_and_a_post_is_taken_down() -> None:
+    first = {"uri": RECEIPT.partition(" ")[0], "cid": "a"}
+    kept = {"createdAt": "2026-11-20T09:00:00.000Z", "reply": {"root": first, "parent": first}}
+    there = {"uri": RECEIPT.partition(" ")[0], "cid": "b", "value": {"text": "old", **kept}}
+
+    def answer(received: Received) -> Step:
+        if "getRecord" in received.path:
+            return Step(200, json.dumps(there).encode())
+        return Step(200, b"{}") if received.path.endswith("deleteRecord") else usual(received)
+
+    with HttpSink(answer=answer) as sink:
+        channel = sky(sink)
+        edited = channel.edit(RECEIPT, channel.prepare(sample_post()), TRY)
+        gone = channel.take_down(edited.receipt, TRY)
+    assert (edited.verdict, gone.verdict) == (Verdict.ACCEPTED, Verdict.ACCEPTED)
+    assert put(sink)["rkey"] == "3k2yihcrp6f2c" and put(sink)["record"]["text"] != "old"
+    assert {name: put(sink)["record"][name] for name in kept} == kept
+    assert json.loads(sink.received[-1].body)["rkey"] == "3k2yihcrp6f2c"
+    with HttpSink(
+        answer=lambda one: Step(400, b'{"error": "RecordNotFound"}') if "getRecord" in one.path else usual(one)
+    ) as sink:
+        channel = sky(sink)
+        assert channel.edit(RECEIPT, channel.prepare(sample_post()), TRY) == Outcome(
+            Verdict.REJECTED, reason="the post is no longer there"
+        )
+
+
+def test_an_answer_names_what_it_answers_in_full() -> None:
+    with HttpSink(answer=usual) as sink:
+        channel = sky(sink)
+        body = channel.prepare(replace(sample_post(), items=(), text="Corrected."))
+        channel.send(body, replace(TRY, reply_to=RECEIPT))
+    uri, cid = RECEIPT.split(" ")
+    assert put(sink)["record"]["reply"] == {"root": {"uri": uri, "cid": cid}, "parent": {"uri": uri, "cid": cid}}
+    assert "embed" not in put(sink)["record"]
+
+
+@pytest.mark.parametrize("handle", ["news", "news@example.org", "-a.example.org", "a.example.1", ""])
+def test_what_is_no_handle_is_refused(handle: str) -> None:
+    with pytest.raises(ValueError, match="no handle"):
+        Settings.model_validate({"type": "bluesky", "handle": handle, "password": "x"})
+
+
+def test_an_edition_links_each_story_the_editors_own_words_too() -> None:
+    items = (sample_item(1), sample_item(2, text="Our own words."))
+    channel = room("bluesky")
+    said = channel.text(channel.prepare(replace(sample_post(), items=items)))
+    assert all(one.url in said for one in items) and "Our own words." in said

@@ -1,0 +1,199 @@
+"""The strict reader: what stands in the file is what is read, and each refusal has its place."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tidings.config.yaml_text import MAX_BYTES, MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, read_text, read_yaml
+
+
+def plain(node: Node | None) -> object:
+    if isinstance(node, Mapping):
+        return {key.text: plain(value) for key, value in node.entries}
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return node.text if node is not None else None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["12:30", "no", "on", "yes", "010", "1.10", "2023-09-27", "0x1F", "1_000", "null", "~", "1e3", ".inf", "09:00"],
+)
+def test_a_scalar_is_its_source_text(text: str) -> None:
+    node, problems = read_yaml(f"a: {text}\n{text}: b\nc: [{text}]\n", "f")
+    assert (plain(node), problems) == ({"a": text, text: "b", "c": [text]}, [])
+
+
+def test_the_plain_loader_would_change_them() -> None:
+    """Why there is a reader of our own."""
+    loaded = YAML(typ="safe", pure=True).load("%YAML 1.1\n---\n[12:30, no, 010, 1.10]")
+    assert loaded == [750, False, 8, 1.1]
+
+
+def test_quoted_and_block_scalars_are_their_value() -> None:
+    node, problems = read_yaml(
+        "a: \"x\\ty # no\"\nb: 'it''s'\nc: |\n  one\n  two\nd: >-\n  one\n  two\ne: ''\nf:\n", "f"
+    )
+    expected = {"a": "x\ty # no", "b": "it's", "c": "one\ntwo\n", "d": "one two", "e": "", "f": ""}
+    assert (plain(node), problems) == (expected, [])
+    assert isinstance(node, Mapping)
+    empty, nothing = node.get("e"), node.get("f")
+    assert isinstance(empty, Scalar) and isinstance(nothing, Scalar)
+    assert (empty.quoted, nothing.quoted) == (True, False)
+
+
+def test_places_count_from_one_and_from_the_first_line() -> None:
+    node, _ = read_yaml("a:\n  - x\n  - {b: c}\n", "f", first_line=11)
+    assert isinstance(node, Mapping)
+    inner = node.get("a")
+    assert isinstance(inner, Sequence)
+    second = inner.items[1]
+    assert isinstance(second, Mapping)
+    key, value = second.entries[0]
+    assert (inner.items[0].line, inner.items[0].column) == (12, 5)
+    assert (key.line, key.column, value.line, value.column) == (13, 6, 13, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("a: &x 1\n", "f:1:4: '&x' is an anchor. Take it out, or put the text in quotes"),
+        ("a: 1\nb: *x\n", "f:2:4: '*x' is an alias. Write the value out, or put it in quotes"),
+        ("a: 1\nb:\n  <<: c\n", "f:3:3: '<<' merges are not used here. Write the keys out"),
+        ("a: !!str 1\n", "f:1:4: '!!str' is a tag. Take it out, or put the text in quotes"),
+        ("a: [!secret x]\n", "f:1:5: '!secret' is a tag. Take it out, or put the text in quotes"),
+        ("a: ! x\n", "f:1:4: '!' is a tag. Take it out, or put the text in quotes"),
+        ("# c\n\n%YAML 1.1\n---\na: 1\n", "f:3:1: directives (%YAML, %TAG) are not used here. Take the line out"),
+        ("%TAG ! tag:x,2000:\n---\na: 1\n", "f:1:1: directives (%YAML, %TAG) are not used here. Take the line out"),
+        ("%ELSE x\n---\na: 1\n", "f:1:1: directives (%YAML, %TAG) are not used here. Take the line out"),
+        ("a: 1\n---\nb: 2\n", "f:2:1: a second document begins here. Keep one document in a file; take out '---'"),
+        ("a: 1\n...\nb: 2\n", "f:3:1: a second document begins here. Keep one document in a file; take out '---'"),
+        ("a: 1\nb: 2\n'a': 3\n", "f:3:1: the key 'a' stands twice, first in line 1. Keep one of them"),
+        ("a: {b: 1, b: 2}\n", "f:1:11: the key 'b' stands twice, first in line 1. Keep one of them"),
+        ("? [a]\n: b\n", "f:1:3: a key must be one word. Write `key: value`"),
+        ("a:\n\tb: 1\n", "f:2:1: not valid YAML: found character '\\t' that cannot start any token. "
+         "Write spaces instead of the tab"),
+        ("a: b: c\n", "f:1:5: not valid YAML: mapping values are not allowed here. "
+         "Put a text that has a colon in quotes"),
+        ("x: 1\na: @b\n", "f:2:4: not valid YAML: found character '@' that cannot start any token. "
+         "Put the text in quotes"),
+        ("a: 1\nb: [c,\n d\n", "f:2:4: not valid YAML: expected ',' or ']', but got '<stream end>'. "
+         "Close the bracket that is opened here"),
+        ("a: 1\nb: 'c\n\nd\n", "f:2:4: not valid YAML: found unexpected end of stream. "
+         "Close the quotes that are opened here"),
+        ("a: x\nb: y\x07z\n", "f:2:5: a character that cannot be seen stands here (U+0007). "
+         "Take it out; typing the line anew helps"),
+    ],
+)  # fmt: skip
+def test_refused_with_its_place(text: str, first: str) -> None:
+    _, problems = read_yaml(text, "f")
+    assert [str(problem) for problem in problems] == [first]
+
+
+def test_a_refusal_does_not_hide_the_rest() -> None:
+    node, problems = read_yaml("%YAML 1.2\n---\na: &x 1\nb: *x\na: 2\nc: \x00\n---\nd: 1\n", "f")
+    assert [(problem.line, problem.column) for problem in problems] == [(6, 4), (1, 1), (3, 4), (4, 4), (5, 1), (7, 1)]
+    assert plain(node) == {"a": "1", "b": "", "c": ""}
+
+
+@pytest.mark.parametrize("text", ["[" * 33 + "]" * 33, "- " * 33 + "x", "{a: " * 33 + "}" * 33])
+def test_nested_too_deep(text: str) -> None:
+    node, problems = read_yaml(text, "f")
+    assert node is None and "nested deeper than 32" in problems[-1].message
+    assert read_yaml("[" * 32 + "]" * 32, "f")[1] == []
+
+
+def test_an_alias_bomb_is_refused_at_once() -> None:
+    """Nine levels load in 2 ms elsewhere, and any walk over them then explodes."""
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join(['*' + chr(97 + level)] * 10)}]\n" for level in range(9)
+    )
+    begin = time.monotonic()
+    _, problems = read_yaml(bomb, "f")
+    assert time.monotonic() - begin < 2
+    assert len(problems) == MAX_PROBLEMS + 1 and "rest is not read" in str(problems[-1])
+
+
+@pytest.mark.parametrize("text", ["[" * 900_000, "{" * 900_000, "a: [" + "*a," * 300_000, "- " * 450_000])
+def test_a_file_made_to_hurt_is_refused_at_once(text: str) -> None:
+    begin = time.monotonic()
+    node, problems = read_yaml(text, "f")
+    assert node is None and problems
+    assert time.monotonic() - begin < 10
+
+
+def test_line_numbers_are_the_editors() -> None:
+    """For YAML 1.1 U+2028 and U+0085 begin a line, for editors they do not."""
+    _, problems = read_yaml('a: "x\u2028y"\nb: "x\x85y"\nc: &d e\n', "f")
+    assert [str(problem)[:7] for problem in problems] == ["f:3:4: "]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_byte_order_mark_and_line_endings(ending: str) -> None:
+    text, problems = read_text("\ufeffa: 1\nb: &x 2\n".replace("\n", ending).encode(), "f")
+    assert text is not None and not problems
+    node, problems = read_yaml(text, "f")
+    assert plain(node) == {"a": "1", "b": "2"}
+    assert [(problem.line, problem.column) for problem in problems] == [(2, 4)]
+
+
+def test_not_utf8_has_a_place() -> None:
+    text, problems = read_text("a: 1\nü: ".encode() + b"\xe9t\xe9\n", "f")
+    assert text is None
+    assert str(problems[0]) == "f:2:4: this is not UTF-8 text. Save the file as UTF-8 in your editor"
+
+
+def test_too_large() -> None:
+    assert "keep it under" in read_text(b"#" * (MAX_BYTES + 1), "f")[1][0].mend
+    assert "keep it under" in read_yaml("#" * (MAX_BYTES + 1), "f")[1][0].mend
+
+
+@given(
+    st.text(
+        alphabet=st.one_of(st.sampled_from("ab:-?[]{}&*!|>'\"%@`#,. \n\t\r<~0\\x\ufeff\u2028\x85"), st.characters())
+    )
+)
+@example("\ud800")
+@example("? ")
+@example("!<")
+@example('"\\')
+@example("&a")
+@example("--- |1\n")
+@example("%\n---")
+@example("!!")
+def test_no_text_makes_the_reader_raise(text: str) -> None:
+    _, problems = read_yaml(text, "f", 5)
+    for problem in problems:
+        assert problem.message and str(problem).startswith("f:")
+        assert problem.line == 0 or 5 <= problem.line <= 5 + text.count("\n") + text.count("\r")
+
+
+@given(st.recursive(st.text(alphabet="abc: #-'\"\n", max_size=8), lambda inner: st.one_of(
+    st.lists(inner, max_size=3), st.dictionaries(st.text(alphabet="abc -", min_size=1, max_size=5), inner, max_size=3)
+), max_leaves=8))  # fmt: skip
+def test_reads_back_what_a_writer_not_ours_wrote(tree: object) -> None:
+    """JSON is YAML; a writer that quotes everything leaves nothing to guess."""
+    import json
+
+    node, problems = read_yaml(json.dumps({"k": tree}, ensure_ascii=False), "f")
+    assert not problems and plain(node) == {"k": tree}
+
+
+@given(st.text(alphabet="ab: -[]{}'\"#\n,", max_size=40))
+def test_refuses_no_more_than_the_library(text: str) -> None:
+    """What the library loads without aliases, tags and the like, this reads too, with the same keys."""
+    try:
+        loaded = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError):
+        return
+    node, problems = read_yaml(text, "f")
+    if isinstance(loaded, dict) and not problems:
+        assert isinstance(node, Mapping)
+        assert len(node.entries) == len(loaded)
+    assert all("not valid YAML" not in problem.message for problem in problems)

@@ -1,0 +1,85 @@
+"""Deliveries of an edition: one line for every recipient, the reason where nothing goes, groups shared by equals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
+from tidings.pipeline.address.lists import address
+from tidings.runtime.preview.plan import outlets
+from tidings.store import schema as t
+from tidings.store.content import edition_archive
+from tidings.store.people import subscribers
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+        yield found
+
+
+def test_every_confirmed_reader_of_the_frequency_has_one_line(desk: Desk) -> None:
+    for number in range(12):
+        desk.reader(f"daily{number}", topics=["water"] if number % 3 else ["youth"])
+        desk.reader(f"weekly{number}", frequency="weekly")
+        desk.reader(f"pending{number}", confirmed=False)
+    desk.item("one", topics="[water]")
+    desk.tick(MONDAY)
+    entries = desk.entries()
+    assert Counter((entry.state, entry.reason) for entry in entries) == {
+        ("accepted", ""): 8,
+        ("skipped", "nothing_for_reader"): 4,
+    }
+    assert all(entry.target.startswith("list:digest:") and "@" not in entry.target for entry in entries)
+    assert len({entry.target for entry in entries}) == 12
+
+
+def test_readers_who_get_the_same_share_one_frozen_selection(desk: Desk) -> None:
+    for number in range(20):
+        desk.reader(f"r{number}", topics=[["water"], ["youth"], ["water", "youth"], []][number % 4])
+    desk.item("wet", topics="[water]")
+    desk.item("young", topics="[youth]")
+    desk.tick(MONDAY)
+    with desk.runtime.store.read() as connection:
+        kinds = connection.execute(
+            select(func.count()).select_from(t.selections).where(t.selections.c.key != edition_archive.WHOLE)
+        ).scalar_one()
+        documents = connection.execute(select(func.count()).select_from(t.renditions)).scalar_one()
+    assert (documents, kinds) == (1, 3)
+
+
+def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(desk: Desk) -> None:
+    for number in range(6):
+        desk.reader(f"r{number}", language=("en", "ru", "kk")[number % 3], topics=["water"] if number % 2 else [])
+    desk.item("one", topics="[youth]")
+    desk.item("two", "ru", topics="[water]")
+    desk.tick(MONDAY - HOUR)
+    newsroom, composer = desk.runtime.newsroom, desk.runtime.composer
+    with desk.runtime.store.read() as connection:
+        edit = composer.edit(connection, newsroom.schedules["daily"], MONDAY)
+        (planned,) = outlets(address(connection, newsroom, edit))
+    assert desk.entries() == []
+    desk.tick(MONDAY)
+    states = Counter((entry.state, entry.reason) for entry in desk.entries())
+    assert states.pop(("accepted", "")) == sum(planned.readers.values())
+    assert states == {("skipped", reason): count for reason, count in planned.skipped.items()}
+
+
+def test_a_mark_moves_to_the_edition_that_was_served_and_only_then(desk: Desk) -> None:
+    served, picky = desk.reader("served"), desk.reader("picky", topics=["youth"])
+    desk.item("one", topics="[water]")
+    desk.tick(MONDAY)
+    desk.item("two", topics="[water]")
+    desk.tick(MONDAY + DAY)
+    desk.tick(MONDAY + 2 * DAY)
+    with desk.runtime.store.write() as connection:
+        subscribers.set_marks(connection)
+        marks = {reader.subscriber: reader.mark for reader in subscribers.readers(connection, "digest", "daily")}
+        of = {who: subscribers.find(connection, who) for who in (served, picky)}
+    assert marks[of[served] or 0] == desk.edition("daily/2").id
+    assert marks[of[picky] or 0] == 0

@@ -1,0 +1,220 @@
+"""What channels are asked to carry: the words meant for them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sqlalchemy import update
+
+from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
+from tests.pipeline.network import Network, open_social
+from tidings.pipeline.deliver.thumbnails import Thumbnails
+from tidings.store import schema as t
+
+ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Where the database makes no difference."""
+
+POSTS = 'cadence: {daily: "09:00"}\ndeliver: [{channel: team, per: item}]\n'
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", f"sqlite:///{tmp_path / 'tidings.db'}", {"daily": POSTS}) as found:
+        yield found
+
+
+def said(desk: Desk) -> list[str]:
+    """The bodies that the sink got."""
+    return [json.dumps(json.loads(request.body), ensure_ascii=False) for request in desk.world.hook.received]
+
+
+def test_the_editors_own_words_go_before_title_and_summary(desk: Desk) -> None:
+    desk.item("plain", summary="In short.")
+    desk.item("own", post='{team: "For the team: look at this.", mastodon: no}')
+    desk.item("all", post="Everybody: read it.")
+    desk.tick(MONDAY)
+    posts = {name: [one for one in said(desk) if name in one] for name in ("plain", "own", "all")}
+    assert [len(found) for found in posts.values()] == [1, 1, 1]
+    assert "For the team: look at this." in posts["own"][0]
+    assert "Everybody: read it." in posts["all"][0] and "/en/all/" in posts["all"][0]
+    desk.tick(MONDAY + DAY + HOUR)
+    assert len(said(desk)) == 3
+
+
+# -- what stands is corrected and taken down --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network()
+
+
+@pytest.fixture
+def social(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
+    """A desk that posts each story to Mastodon."""
+    with open_social(tmp_path / "n", database_url, network) as desk:
+        yield desk
+
+
+def test_a_correction_edits_the_post_once_and_a_withdrawal_takes_it_down(social: Desk, network: Network) -> None:
+    social.item("one")
+    social.item("two")
+    social.tick(MONDAY)
+    assert len(network.texts) == 2 and not any("Correction" in text for text in network.texts)
+    social.item("one", correction="66 per cent, not 60.")
+    for minute in range(3):
+        social.tick(MONDAY + HOUR + timedelta(minutes=minute))
+    [edited] = [text for text in network.texts if "/en/one/" in text]
+    assert "Correction: 66 per cent, not 60." in edited and len(network.texts) == 2
+    assert sum(call.startswith("PUT") for call in network.calls) == 1
+    # A second correction is a second edit; what is posted is never posted anew.
+    social.item("one", correction="66.5 per cent, not 60.")
+    social.tick(MONDAY + 2 * HOUR)
+    assert any("66.5 per cent" in text for text in network.texts)
+    social.item("one", correction="66.5 per cent, not 60.", withdrawn="In error.")
+    for minute in range(3):
+        social.tick(MONDAY + 3 * HOUR + timedelta(minutes=minute))
+    assert [text for text in network.texts if "/en/one/" in text] == [] and len(network.texts) == 1
+    assert sum(call.startswith("DELETE") for call in network.calls) == 1
+    states = {(one.purpose.partition("-")[0], one.state) for one in social.entries_of("social")}
+    assert states == {("story", "accepted"), ("correction", "accepted"), ("retraction", "accepted")}
+
+
+def test_what_was_corrected_before_it_was_posted_is_not_edited(social: Desk, network: Network) -> None:
+    social.item("one", correction="66 per cent, not 60.")
+    social.tick(MONDAY)
+    social.tick(MONDAY + HOUR)
+    assert [call.partition(" ")[0] for call in network.calls] == ["POST"]
+
+
+def test_an_edit_whose_answer_is_lost_is_made_again(social: Desk, network: Network) -> None:
+    social.item("one")
+    social.tick(MONDAY)
+    network.lose = 1
+    social.item("one", correction="66 per cent, not 60.")
+    social.tick(MONDAY + HOUR)
+    social.tick(MONDAY + 2 * HOUR)
+    assert [call.partition(" ")[0] for call in network.calls] == ["POST", "PUT", "PUT"]
+    assert {one.state for one in social.entries_of("social")} == {"accepted"}
+
+
+@pytest.mark.parametrize("way", ["reply", "leave"])
+@ONE
+def test_the_newsroom_says_what_happens_to_its_posts(social: Desk, network: Network, way: str) -> None:
+    social.configure("type: mastodon,", f"type: mastodon, on_correction: {way}, on_withdrawal: leave,")
+    social.item("one")
+    social.tick(MONDAY)
+    social.item("one", correction="66 per cent, not 60.")
+    social.tick(MONDAY + HOUR)
+    answers = [one for one in network.statuses.values() if one.get("in_reply_to_id") == "1"]
+    assert len(answers) == (way == "reply") and all("66 per cent" in one["status"] for one in answers)
+    assert ("mend it there by hand" in "".join(social.notices())) == (way == "leave")
+    social.item("one", withdrawn="In error.")
+    social.tick(MONDAY + 2 * HOUR)
+    told = [text for text in social.notices() if "take it away there by hand" in text]
+    assert len(told) == 1 and "https://social.example/@news/1" in told[0]
+
+
+def test_a_room_that_cannot_take_back_leaves_it_to_a_person(desk: Desk) -> None:
+    desk.item("one")
+    desk.tick(MONDAY)
+    desk.item("one", withdrawn="In error.")
+    for minute in range(3):
+        desk.tick(MONDAY + HOUR + timedelta(minutes=minute))
+    assert len([text for text in desk.notices() if "still stands" in text]) == 1
+    assert len(said(desk)) == 1
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_doubt_past_the_hour_is_settled_by_a_look_into_the_account(
+    social: Desk, network: Network, taken: bool
+) -> None:
+    network.lose = 1
+    social.item("one")
+    social.tick(MONDAY)
+    [entry] = social.entries_of("social")
+    assert entry.state == "in_doubt"
+    if not taken:
+        network.statuses.clear()
+        network.keys.clear()
+    with social.runtime.store.write() as connection:
+        connection.execute(update(t.deliveries).values(handed_at=datetime.now(UTC) - timedelta(hours=2)))
+    social.tick(MONDAY + HOUR)
+    [entry] = social.entries_of("social")
+    assert (entry.state, entry.doubts) == ("accepted", 1) and entry.via.endswith("/1")
+    assert len(network.texts) == 1
+    assert sum(call.startswith("POST") for call in network.calls) == 1 + (not taken)
+
+
+@ONE
+def test_a_doubt_that_no_look_settles_waits_for_a_person_in_the_end(social: Desk, network: Network) -> None:
+    network.lose = 1
+    social.item("one")
+    social.tick(MONDAY)
+    with social.runtime.store.write() as connection:
+        connection.execute(update(t.deliveries).values(handed_at=datetime.now(UTC) - timedelta(hours=2)))
+    for day in range(1, 12):
+        network.lose = 2
+        social.tick(MONDAY + day * DAY)
+    [entry] = social.entries_of("social")
+    assert (entry.state, entry.doubts) == ("in_doubt", 1) and len(network.texts) == 1
+    assert sum(call.startswith("POST") for call in network.calls) == 1
+    before = len(network.calls)
+    social.tick(MONDAY + 20 * DAY)
+    assert len(network.calls) == before
+
+
+# -- pictures of cards ------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_made_to_fit_and_the_same_each_time(tmp_path: Path) -> None:
+    folder = tmp_path / "media" / "abc123"
+    folder.mkdir(parents=True)
+    Image.effect_noise((2400, 1600), 90).convert("RGBA").save(folder / "big photo.png")
+    picture = Thumbnails(tmp_path, "https://news.example.org/")
+    url = "https://news.example.org/media/abc123/big%20photo.png"
+    made = picture(url, 150_000)
+    assert made is not None and len(made) <= 150_000
+    assert made == Thumbnails(tmp_path, "https://news.example.org/")(url, 150_000)
+    with Image.open(io.BytesIO(made)) as shown:
+        assert shown.format == "JPEG" and shown.width / shown.height == 1.5
+    assert picture(url, 500) is None
+
+
+def test_no_picture_is_read_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "media" / "abc").mkdir(parents=True)
+    (tmp_path / "media" / "abc" / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (10, 10)).save(tmp_path / "secret.png")
+    picture = Thumbnails(tmp_path, "https://news.example.org/")
+    for path in (
+        "media/abc/broken.jpg",
+        "media/abc/none.jpg",
+        "media/abc/..%2f..%2fsecret.png",
+        "media/../secret.png",
+        "",
+    ):
+        assert picture(f"https://news.example.org/{path}", 10**6) is None
+    assert picture("https://elsewhere.example/media/abc/x.png", 10**6) is None
+
+
+# -- spread -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_much_for_an_hour_waits_and_nothing_is_lost(social: Desk, network: Network) -> None:
+    social.configure("type: mastodon,", 'type: mastodon, max_per_hour: 2, quiet_hours: "11:00-13:00",')
+    for number in range(5):
+        social.item(f"s{number}")
+    seen = []
+    for minute in range(0, 60 * 6, 30):
+        social.tick(MONDAY + timedelta(minutes=minute))
+        seen.append(len(network.texts))
+    # From 09:00 on, each half an hour; quiet from 11:00 to 13:00.
+    assert seen == [2, 2, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5]
+    assert {one.state for one in social.entries_of("social")} == {"accepted"}
+    assert {one.attempts for one in social.entries_of("social")} == {1}

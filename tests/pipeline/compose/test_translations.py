@@ -1,0 +1,309 @@
+"""A story in several languages on one channel: once, as a thread, or once all are there. Nothing doubled, none lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
+from tests.pipeline.network import Network, open_social
+from tidings.model.errors import RefusedError
+from tidings.pipeline.deliver.resolve import settle
+from tidings.runtime.check import check_newsroom
+from tidings.runtime.preview.plan import plan
+
+ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Where the database makes no difference."""
+THREAD = "languages: [kk, ru, en], translations: thread"
+
+
+@pytest.fixture
+def network() -> Network:
+    return Network()
+
+
+@pytest.fixture
+def threads(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
+    """A desk that posts each story as a thread."""
+    with open_social(tmp_path / "n", database_url, network, more=THREAD) as desk:
+        yield desk
+
+
+def told(desk: Desk, name: str, *languages: str, **fields: str) -> None:
+    """A story in these languages."""
+    for language in languages:
+        desk.item(name, language, **fields)
+
+
+def states(desk: Desk) -> list[tuple[str, str]]:
+    return [(str(one.state), one.reason) for one in desk.entries_of("social")]
+
+
+# -- once, or as a thread ---------------------------------------------------------------------------------------------
+
+
+@ONE
+def test_a_story_goes_in_the_first_language_that_it_has_and_says_so(
+    tmp_path: Path, database_url: str, network: Network
+) -> None:
+    with open_social(tmp_path / "n", database_url, network, more="languages: [kk, ru]") as desk:
+        told(desk, "both", "ru", "kk", "en")
+        told(desk, "late", "ru")
+        told(desk, "none", "en")
+        desk.tick(MONDAY)
+        assert sorted((one["language"], one["status"][:4]) for one in network.statuses.values()) == [
+            ("kk", "both"),
+            ("ru", "late"),
+        ]
+        told(desk, "late", "kk")
+        desk.item("late", "ru", correction="66, not 60.")
+        desk.tick(MONDAY + DAY)
+    # Not sent again; and the correction reaches the post in the language in which it stands.
+    assert len(network.statuses) == 2
+    assert any("66, not 60." in text for text in network.texts)
+
+
+def test_translations_answer_the_first_post(threads: Desk, network: Network) -> None:
+    told(threads, "one", "en", "ru", "kk")
+    told(threads, "two", "en", "ru")
+    for minute in range(3):
+        threads.tick(MONDAY + timedelta(minutes=minute))
+    assert sorted(network.threads.values()) == [["kk", "ru", "en"], ["ru", "en"]]
+    for first, languages in network.threads.items():
+        story = "one" if len(languages) == 3 else "two"
+        answers = [one for one in network.statuses.values() if one.get("in_reply_to_id") == first]
+        assert all(f"/{one['language']}/{story}/" in one["status"] for one in [network.statuses[first], *answers])
+    assert states(threads) == [("accepted", "")] * 5
+    assert threads.editions() == ["daily/1 done"]
+    told(threads, "two", "kk")
+    threads.tick(MONDAY + DAY)
+    assert len(network.statuses) == 5
+
+
+def test_corrections_and_withdrawals_reach_every_part_of_a_thread(threads: Desk, network: Network) -> None:
+    told(threads, "one", "en", "ru", "kk")
+    threads.tick(MONDAY)
+    for language in ("en", "ru", "kk"):
+        threads.item("one", language, correction=f"66 ({language}).")
+    threads.tick(MONDAY + HOUR)
+    assert sorted(
+        one["language"] for one in network.statuses.values() if f"66 ({one['language']})" in one["status"]
+    ) == [
+        "en",
+        "kk",
+        "ru",
+    ]
+    assert network.threads == {"1": ["kk", "ru", "en"]}
+    threads.item("one", "ru", correction="66 (ru).", withdrawn="In error.")
+    threads.tick(MONDAY + 2 * HOUR)
+    assert network.threads == {"1": ["kk", "en"]}
+    told(threads, "one", "en", "kk", withdrawn="In error.")
+    threads.tick(MONDAY + 3 * HOUR)
+    assert network.statuses == {}
+    assert {state for state, _ in states(threads)} == {"accepted"} and len(states(threads)) == 9
+
+
+@ONE
+def test_an_edition_in_several_languages_is_a_thread_of_editions(threads: Desk, network: Network) -> None:
+    threads.schedule("daily", 'cadence: {daily: "09:00"}\ndeliver: [{channel: social}]\n')
+    told(threads, "one", "en", "ru", "kk")
+    told(threads, "two", "ru", "en")
+    threads.tick(MONDAY)
+    assert network.threads == {"1": ["kk", "ru", "en"]}
+    shown = [{name for name in ("one", "two") if f"/{name}/" in text} for text in network.texts]
+    # What the first post shows for want of a translation is not said again.
+    assert shown == [{"one", "two"}, {"one"}, {"one", "two"}]
+
+
+def test_an_answer_waits_until_the_first_post_is_known_to_stand(threads: Desk, network: Network) -> None:
+    network.lose = 1
+    told(threads, "one", "en", "ru", "kk")
+    threads.tick(MONDAY)
+    assert network.threads == {"1": ["kk"]}
+    assert states(threads)[1:] == [("deferred", "waits for the post that it answers")] * 2
+    assert states(threads)[0][0] == "in_doubt"
+    threads.tick(MONDAY + HOUR)
+    assert network.threads == {"1": ["kk", "ru", "en"]}
+    assert states(threads) == [("accepted", "")] * 3
+
+
+@ONE
+def test_where_the_first_post_is_refused_none_answers_it(threads: Desk, network: Network) -> None:
+    network.refuse = 1
+    told(threads, "one", "en", "ru", "kk")
+    threads.tick(MONDAY)
+    assert [state for state, _ in states(threads)] == ["rejected", "skipped", "skipped"]
+    assert {reason for _, reason in states(threads)[1:]} == {"unanswerable"} and network.statuses == {}
+    assert threads.editions() == ["daily/1 done"]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
+    threads: Desk, network: Network, found: bool
+) -> None:
+    network.lose = 1
+    told(threads, "one", "en", "ru")
+    threads.tick(MONDAY)
+    first = threads.entries_of("social")[0].id
+    server = str(threads.runtime.newsroom.channels["social"].server)  # type: ignore[attr-defined]
+    settled = partial(settle, threads.runtime.store, threads.runtime.channels, first, "accepted", threads.now)
+    with pytest.raises(RefusedError, match=f"give the address of the post: tidings resolve {first} --accepted URL"):
+        settled()
+    with pytest.raises(RefusedError, match=r"https://elsewhere.example/1 leads to no post of channel 'social'"):
+        settled(url="https://elsewhere.example/1")
+    assert states(threads)[0][0] == "in_doubt"
+    if found:
+        settled(url=f"{server}@news/1")
+        threads.tick(MONDAY + HOUR)
+        assert network.threads == {"1": ["ru", "en"]}
+    else:
+        settled(alone=True)
+        threads.tick(MONDAY + HOUR)
+        assert network.threads == {"1": ["ru"]}
+        assert [state for state, _ in states(threads)] == ["accepted", "skipped"]
+
+
+@ONE
+def test_a_pause_in_the_middle_of_a_thread_loses_nothing(threads: Desk, network: Network) -> None:
+    threads.configure("type: mastodon,", "type: mastodon, max_per_hour: 1,")
+    told(threads, "one", "en", "ru", "kk")
+    threads.tick(MONDAY)
+    assert network.threads == {"1": ["kk"]}
+    told(threads, "two", "en", "kk")
+    for hour in range(1, 40):
+        threads.tick(MONDAY + hour * HOUR)
+    assert sorted(network.threads.values()) == [["kk", "en"], ["kk", "ru", "en"]]
+
+
+@pytest.mark.slow
+def test_kill_9_anywhere_in_a_thread_neither_doubles_nor_loses(threads: Desk, network: Network) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.pipeline.deliver.thread_child",
+        str(threads.world.root),
+        json.dumps(threads.world.env),
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None and child.stdout is not None
+        for kills in range(100):
+            told(threads, f"s{kills}", "en", "ru", "kk")
+            day = MONDAY + kills * DAY
+            ended = []
+            for at, nth in ((day, 3 * kills + 1 + kills % 3), (day + HOUR, 0)):
+                child.stdin.write(f"{at.isoformat()} {nth}\n")
+                child.stdin.flush()
+                ended.append(child.stdout.readline().strip())
+            assert ended[1] == "0"
+            if ended[0] == "0":
+                break
+        child.stdin.close()
+    assert kills > 6
+    assert [(one[0], sorted(one[1:])) for one in network.threads.values()] == [("kk", ["en", "ru"])] * (kills + 1)
+    assert {state for state, _ in states(threads)} == {"accepted"}
+
+
+# -- once all are there -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
+    """A desk whose channel waits for two days."""
+    more = "languages: [kk, en], translations: thread, wait_for_translations: 48h"
+    with open_social(tmp_path / "n", database_url, network, more=more) as desk:
+        yield desk
+
+
+def test_a_story_waits_for_its_translation_visibly_and_then_goes(patient: Desk, network: Network) -> None:
+    told(patient, "one", "en")
+    told(patient, "two", "en", "kk")
+    patient.tick(MONDAY - HOUR / 2)
+    [slot] = plan(patient.runtime, patient.now, 1)[0].slots
+    assert slot.outlets[0].skipped == {"untranslated: waits for its translation in kk": 1}
+    assert slot.outlets[0].readers == {"kk": 1, "en": 1}
+    patient.tick(MONDAY)
+    assert network.threads == {"1": ["kk", "en"]}
+    assert ("skipped", "untranslated: waits for its translation in kk") in states(patient)
+    patient.tick(MONDAY + DAY)
+    assert patient.slots("daily")[-1][1] == "nothing new; one waits for its translation in kk (channel social)"
+    told(patient, "one", "kk")
+    patient.tick(MONDAY + DAY + HOUR)
+    patient.tick(MONDAY + 2 * DAY)
+    assert network.threads == {"1": ["kk", "en"], "3": ["kk", "en"]}
+    patient.tick(MONDAY + 3 * DAY)
+    assert len(network.statuses) == 4
+
+
+@ONE
+def test_nothing_waits_for_ever(patient: Desk, network: Network) -> None:
+    told(patient, "one", "en")
+    for day in range(2):
+        patient.tick(MONDAY + day * DAY)
+    assert network.statuses == {}
+    patient.tick(MONDAY + 2 * DAY)
+    assert network.threads == {"1": ["en"]}
+    told(patient, "one", "kk")
+    patient.tick(MONDAY + 3 * DAY)
+    assert len(network.statuses) == 1
+
+
+@ONE
+@pytest.mark.parametrize("translated", [True, False])
+def test_where_each_new_story_makes_a_slot_the_translation_or_the_end_of_patience_does(
+    patient: Desk, network: Network, translated: bool
+) -> None:
+    patient.schedule("daily", "cadence: {on: new, settle: 10m}\ndeliver: [{channel: social, per: item}]\n")
+    patient.tick(MONDAY - HOUR / 2)
+    told(patient, "one", "en")
+    patient.tick(MONDAY)
+    patient.tick(MONDAY + HOUR)
+    assert network.statuses == {}
+    moment = MONDAY + (2 * HOUR if translated else 2 * DAY)
+    if translated:
+        told(patient, "one", "kk")
+    patient.tick(moment)
+    patient.tick(moment + HOUR)
+    assert list(network.threads.values()) == [["kk", "en"] if translated else ["en"]]
+    patient.tick(moment + 2 * HOUR)
+    patient.tick(moment + 3 * DAY)
+    assert len(network.statuses) == 1 + translated
+
+
+@ONE
+def test_a_story_that_a_person_sends_does_not_wait(patient: Desk, network: Network) -> None:
+    told(patient, "one", "en")
+    patient.tick(MONDAY - HOUR / 2)
+    schedule = patient.runtime.newsroom.schedules["daily"]
+    patient.runtime.composer.compose(schedule, patient.now, stories=["one"])
+    patient.runtime.deliver()
+    assert network.threads == {"1": ["en"]}
+
+
+# -- what check says --------------------------------------------------------------------------------------------------
+
+
+def test_check_refuses_a_thread_where_posts_cannot_answer_and_where_there_is_one_language(tmp_path: Path) -> None:
+    with open_desk(tmp_path / "n", "sqlite:///tidings.db") as desk:
+        root = desk.world.root
+        text = (root / "tidings.yaml").read_text(encoding="utf-8")
+
+        def problems(settings: str) -> list[str]:
+            changed = text.replace("team: {type: slack,", f"team: {{type: slack, {settings},")
+            (root / "tidings.yaml").write_text(changed, encoding="utf-8")
+            line = next(n for n, line in enumerate(changed.splitlines(), 1) if "type: slack" in line)
+            found = [str(one) for one in check_newsroom(root) if one.level == "error" and "team" in one.message]
+            assert all(one.startswith(f"tidings.yaml:{line}:") for one in found)
+            return found
+
+        [cannot] = problems("languages: [kk, en], translations: thread")
+        assert "slack cannot do `translations: thread`" in cannot and "translations: first" in cannot
+        [alone] = problems("languages: [kk], wait_for_translations: 48h")
+        assert "speaks one language" in alone
+        assert problems("languages: [kk, en], wait_for_translations: 48h") == []

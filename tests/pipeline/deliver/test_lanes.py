@@ -1,0 +1,194 @@
+"""Several senders, and how fast each may go: who takes what, who takes over, and what a refusal for now teaches."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.pipeline import ledger_world
+from tests.pipeline.ledger_world import add_edition, add_mailing, add_readers, rows
+from tests.servers.smtp_sink import Sink
+from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
+from tidings.model.pace import SLOWEST, Pace, slowed
+from tidings.pipeline.deliver.deliverer import Deliverer, MailSender
+from tidings.store import liveness
+from tidings.store import schema as t
+from tidings.store.delivery import rates
+from tidings.store.engine import Store
+
+
+@pytest.fixture
+def sinks(tmp_path: Path) -> Iterator[tuple[Sink, Sink]]:
+    with Sink(tmp_path / "a.journal") as first, Sink(tmp_path / "b.journal") as second:
+        yield first, second
+
+
+made: list[Deliverer] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    for one in made:
+        one.close()
+    made.clear()
+
+
+def _sender(name: str, sink: Sink, **options: Any) -> MailSender:
+    login = Login("127.0.0.1", sink.port, timeout=10)
+    return MailSender(name, lambda: SmtpRelay(login, waits=Waits(10, 10)), **options)
+
+
+def _deliverer(store: Store, alive: liveness.Liveness, *senders: MailSender, **options: Any) -> Deliverer:
+    made.append(ledger_world.deliverer(store, alive, 0, senders=list(senders), **options))
+    return made[-1]
+
+
+def _states(store: Store) -> Counter[str]:
+    return Counter(row["state"] for row in rows(store))
+
+
+def test_the_first_sender_takes_all_and_the_second_takes_over(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+) -> None:
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(20)]), add_edition(store))
+    sinks[0].greeting = "421 4.3.2 too busy"
+    sender = _deliverer(store, alive, _sender("one", sinks[0]), _sender("two", sinks[1]))
+    done = sender.run_until_idle()
+    assert done.states == {"accepted": 20}
+    assert done.stalled == {}
+    assert "421" in done.senders["one"]
+    assert (len(sinks[0].taken()), len(sinks[1].taken())) == (0, 20)
+    # Its rest is kept: the next run does not ask it again, though it is back.
+    sinks[0].greeting = "220 sink.example ESMTP"
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store, 2))
+    assert sender.run_until_idle().states == {"accepted": 1}
+    assert len(sinks[1].taken()) == 21
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    add_mailing(store, add_readers(store, ["grace"]), add_edition(store, 3))
+    again = _deliverer(store, alive, _sender("one", sinks[0]), _sender("two", sinks[1]), real_clock=lambda: later)
+    assert again.run_until_idle().states == {"accepted": 1}
+    assert len(sinks[0].taken()) == 1
+
+
+def test_when_none_is_left_the_mail_waits_and_costs_nobody_an_attempt(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+) -> None:
+    add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
+    for sink in sinks:
+        sink.greeting = "421 4.3.2 too busy"
+    done = _deliverer(store, alive, _sender("one", sinks[0]), _sender("two", sinks[1])).run_until_idle()
+    assert "421" in done.stalled[""]
+    assert {(row["state"], row["attempts"]) for row in rows(store)} == {("pending", 0)}
+
+
+def test_weights_share_the_mail_and_a_list_names_its_sender(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+) -> None:
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(80)]), add_edition(store))
+    add_mailing(store, add_readers(store, ["p1", "p2", "p3"], "press"), add_edition(store, 2), "press")
+    senders = [_sender("big", sinks[0], weight=3), _sender("small", sinks[1], weight=1)]
+    routes = {"": ["big", "small"], "digest": ["big", "small"], "press": ["small"]}
+    assert _deliverer(store, alive, *senders, routes=routes).run_until_idle().states == {"accepted": 83}
+    taken = [[entry["to"].partition("@")[0] for entry in sink.taken()] for sink in sinks]
+    assert len([name for name in taken[0] if name.startswith("r")]) == 60
+    assert len([name for name in taken[1] if name.startswith("r")]) == 20
+    assert {name for name in taken[1] if name.startswith("p")} == {"p1", "p2", "p3"}
+
+
+def test_what_may_have_arrived_goes_again_by_the_same_sender(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+) -> None:
+    add_mailing(store, add_readers(store, ["once-lost.x"]), add_edition(store))
+    one, two = _sender("one", sinks[0]), _sender("two", sinks[1])
+    _deliverer(store, alive, one, two).run_until_idle()
+    assert [len(sink.taken()) for sink in sinks] == [2, 0]
+    # One whose sender is configured no more is anybody's.
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(state="in_doubt", next_at=ledger_world.NOW, sender="former"))
+        connection.execute(update(t.mailings).values(open=True))
+    assert _deliverer(store, alive, one, two).run_until_idle().states == {"accepted": 1}
+
+
+def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+) -> None:
+    readers = add_readers(store, [f"rcpt-452.{number}" for number in range(3)])
+    with store.write() as connection:
+        connection.execute(update(t.subscribers).values(address=t.subscribers.c.address + ".busy"))
+    add_mailing(store, readers, add_edition(store))
+    _deliverer(store, alive, _sender("one", sinks[0])).run_until_idle()
+    with store.read() as connection:
+        learnt = rates.learnt(connection, "one")
+    assert set(learnt) == {"example.org.busy"}
+    assert learnt["example.org.busy"].rate <= 5
+    # Others go at once.
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(30)]), add_edition(store, 2))
+    begun = time.monotonic()
+    assert _deliverer(store, alive, _sender("one", sinks[0])).run_until_idle().states["accepted"] == 30
+    assert time.monotonic() - begun < 10
+
+
+def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+) -> None:
+    slow = add_readers(store, [f"s{number}" for number in range(12)])
+    with store.write() as connection:
+        connection.execute(update(t.subscribers).values(address=t.subscribers.c.address + ".slow"))
+    quick = add_readers(store, [f"q{number}" for number in range(12)])
+    add_mailing(store, {**slow, **quick}, add_edition(store))
+    sender = _sender("one", sinks[0], domain_rates={"example.org.slow": 4.0})
+    assert _deliverer(store, alive, sender).run_until_idle().states["accepted"] == 24
+    at = {"s": [], "q": []}  # type: dict[str, list[float]]
+    for entry in sinks[0].taken():
+        at[entry["to"][0]].append(entry["at"])
+    assert max(at["s"]) - min(at["s"]) >= 11 / 4 - 0.1
+    assert max(at["q"]) < min(at["s"]) + 2
+    with store.read() as connection:
+        assert connection.execute(select(t.paces.c.domain)).scalars().all() == ["example.org.slow"]
+
+
+def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> None:
+    first = slowed(None, 40.0, 1000.0)
+    assert first == Pace(20.0, 1000.0)
+    assert slowed(first, 40.0, 1000.5) is first
+    second = slowed(first, 40.0, 1002.0)
+    assert 10.0 < second.rate < 10.5
+    assert first.now(1060.0) == pytest.approx(40.0)
+    assert first.now(2000.0) is None
+    found = first
+    for moment in range(1002, 1100, 2):
+        found = slowed(found, 40.0, float(moment))
+    assert found.rate == SLOWEST
+
+
+@pytest.mark.parametrize("kind", ["alert", "test", "notice"])
+def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
+    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink], kind: str
+) -> None:
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(100)]), add_edition(store))
+    readers = add_readers(store, ["urgent"])
+    left = 12
+
+    def reached(point: str) -> None:
+        nonlocal left
+        left -= point == "after-outcome"
+        if left == 0:
+            left = -1
+            edition = add_edition(store, 2) if kind == "alert" else None
+            mailing = add_mailing(store, readers, edition, purpose="edition" if kind == "alert" else kind)
+            with store.write() as connection:
+                connection.execute(update(t.mailings).where(t.mailings.c.id == mailing).values(urgent=True))
+
+    sender = _sender("one", sinks[0], connections=1, rate=40.0)
+    assert _deliverer(store, alive, sender, reached=reached).run_until_idle().states["accepted"] == 101
+    order = [entry["to"].partition("@")[0] for entry in sinks[0].taken()]
+    # What was permitted and leased before, a second and a half of sending, goes first; the rest of the edition waits.
+    assert order.index("urgent") < 90

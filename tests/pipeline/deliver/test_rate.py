@@ -1,0 +1,23 @@
+"""`mail.rate`: one row for the whole newsroom, kept over restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tidings.store import migrate
+from tidings.store.delivery import rates
+from tidings.store.engine import Store
+
+
+def test_places_are_given_out_once_however_many_ask(database_url: str, tmp_path: Path) -> None:
+    store = Store(database_url, tmp_path)
+    migrate.create_or_check(store)
+    now = 1_000_000.0
+    with store.write() as connection:
+        assert rates.reserve(connection, now, 2.0) == now
+    again = Store(database_url, tmp_path)
+    with again.write() as connection:
+        assert rates.reserve(connection, now + 0.5, 1.0) == now + 2.0
+        assert rates.reserve(connection, now + 60, 1.0) == now + 60
+    again.close()
+    store.close()

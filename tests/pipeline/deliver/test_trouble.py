@@ -1,0 +1,160 @@
+"""Trouble on the way: who leaves at the worst moment, a journal that fails, a lease that runs out, a slow relay."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, deliverer, rows
+from tests.servers.smtp_sink import Sink
+from tidings.pipeline.deliver.allowance import Allowance
+from tidings.pipeline.deliver.outcomes import ResendPolicies
+from tidings.pipeline.deliver.recover import recover
+from tidings.store import liveness
+from tidings.store.delivery.journal import FileWriter, TableWriter, open_journal
+from tidings.store.engine import Store
+from tidings.store.people import consent
+
+
+@pytest.mark.parametrize("offers", [("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=["pipelined", "chunked"])
+def test_no_body_begins_after_a_leaving_has_committed(
+    store: Store, alive: liveness.Liveness, tmp_path: Path, offers: tuple[str, ...]
+) -> None:
+    """Between announcing and sending, the sender never waits for the ledger: who leaves may be before it there."""
+    add_mailing(store, add_readers(store, [f"reader{number}" for number in range(12)]), add_edition(store))
+    left: dict[str, float] = {}
+    meanwhile: set[str] = set()
+
+    def reached(point: str) -> None:
+        if point != "before-claim" or left:
+            return
+        record = open_journal(store).read(alive.owner)
+        begun = {key[0] for key in record.intents if key not in record.outcomes}
+        there = {entry["to"] for entry in sink.taken()}
+        leaving = [row["address"] for row in rows(store) if row["id"] in begun and row["address"] not in there]
+        if leaving:
+            with store.write() as connection:
+                for address in leaving:
+                    consent.suppress(connection, consent.address_hash(address), "digest", "unsubscribed", NOW)
+            left.update(dict.fromkeys(leaving, time.time()))
+            # What was on the wire already arrives now.
+            time.sleep(1.0)
+            meanwhile.update(entry["to"] for entry in sink.taken())
+
+    with Sink(tmp_path / "sink.journal", extensions=offers) as sink:
+        sender = deliverer(store, alive, sink.port, reached=reached, connections=4)
+        sender.run_until_idle()
+        sender.close()
+        late = [
+            e["to"] for e in sink.taken() if e["to"] in left and e["to"] not in meanwhile and e["at"] > left[e["to"]]
+        ]
+    assert late == []
+
+
+def test_what_a_desk_left_in_the_journal_survives_a_reload(
+    store: Store, alive: liveness.Liveness, tmp_path: Path
+) -> None:
+    """A new deliverer of the same process, while another process looks at a lease that has run out."""
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
+    is_broken, looked = True, False
+
+    def reached(point: str) -> None:
+        nonlocal looked
+        if point == "before-settle" and is_broken:
+            raise OperationalError("", {}, Exception("database is locked"))
+        if point == "after-intent" and not is_broken and not looked:
+            looked = True
+            later = datetime.now(UTC) + timedelta(hours=1)
+            recover(store, alive, now=NOW, policies=ResendPolicies(), real_now=later)
+
+    with Sink(tmp_path / "sink.journal") as sink:
+        first = deliverer(store, alive, sink.port, reached=reached)
+        with pytest.raises(OperationalError):
+            first.run_until_idle()
+        first.close()
+        is_broken = False
+        add_mailing(store, add_readers(store, ["bob"]), add_edition(store, 2))
+        second = deliverer(store, alive, sink.port, reached=reached)
+        second.run_until_idle()
+        second.run_until_idle()
+        second.close()
+        copies = Counter(entry["to"] for entry in sink.taken())
+    assert looked
+    for row in rows(store):
+        assert copies[row["address"]] == 1 + row["doubts"], row
+
+
+def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_cut(
+    store: Store, alive: liveness.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_mailing(store, add_readers(store, [f"reader{number}" for number in range(40)]), add_edition(store))
+    for writer in (FileWriter, TableWriter):
+        cut, calls = writer.cut, itertools.count(1)
+
+        def broken(self: Any, keys: Any, cut: Any = cut, calls: Any = calls) -> None:
+            if next(calls) == 2:
+                raise OSError(28, "No space left on device")
+            cut(self, keys)
+
+        monkeypatch.setattr(writer, "cut", broken)
+    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
+        sender = deliverer(store, alive, sink.port, connections=2)
+        with pytest.raises(OSError, match="No space"):
+            sender.run_until_idle()
+        sender.close()
+        taken = {entry["to"] for entry in sink.taken()}
+    states = {row["address"]: row["state"] for row in rows(store)}
+    # Deferred: what stood on the two connections when the run ended.
+    assert Counter(states.values())["deferred"] <= 2
+    assert set(states.values()) <= {"pending", "accepted", "in_doubt", "deferred"}
+    assert {address for address, state in states.items() if state in ("accepted", "in_doubt")} == taken
+
+
+@pytest.mark.needs_postgresql
+def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
+    store: Store, alive: liveness.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.is_sqlite:
+        return
+    add_mailing(store, add_readers(store, [f"reader{number}" for number in range(5)]), add_edition(store))
+    writers: list[TableWriter] = []
+    made = TableWriter.__init__
+    monkeypatch.setattr(TableWriter, "__init__", lambda self, *about: made(self, *about) or writers.append(self))
+    replies = itertools.count(1)
+
+    def reached(point: str) -> None:
+        if point == "after-reply" and next(replies) == 2:
+            assert writers[-1]._connection is not None
+            process = writers[-1]._connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with store.write() as connection:
+                connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
+
+    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
+        sender = deliverer(store, alive, sink.port, reached=reached, connections=1)
+        with contextlib.suppress(SQLAlchemyError):
+            sender.run_until_idle()
+        sender.close()
+        taken = {entry["to"] for entry in sink.taken()}
+    states = {row["address"]: row["state"] for row in rows(store)}
+    assert set(states.values()) <= {"pending", "accepted", "in_doubt"}
+    assert all(states[address] != "pending" for address in taken)
+
+
+def test_a_relay_that_is_slow_to_answer_keeps_all_its_connections_at_work() -> None:
+    """It is not asked for less because each message takes longer than a second."""
+    allowance = Allowance(400, least=40)
+    allowance.seconds = 2.0
+    assert allowance.room(0, 0, math.inf) == 20
+    assert allowance.room(20, 0, math.inf) == 20
+    # Where a rate is set, that is what counts.
+    assert allowance.room(0, 0, 0.5) == 1

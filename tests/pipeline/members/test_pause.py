@@ -1,0 +1,89 @@
+"""A reader's pause: nothing comes meanwhile, nothing is lost by it, and everyone else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, flat, open_desk
+from tidings.pipeline.members import data_requests, preferences, subscribe
+from tidings.runtime.explain import explain
+from tidings.store.people import subscribers
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+        yield found
+
+
+def pause(desk: Desk, address: str, until: datetime | None) -> None:
+    with desk.runtime.store.write() as connection:
+        number = subscribers.find(connection, address)
+        assert number is not None
+        subscribe.set_choices(connection, number, language="en", choices={"digest": ((), "daily")}, paused_until=until)
+
+
+def test_what_comes_out_meanwhile_waits_for_them(desk: Desk) -> None:
+    ada, eve = desk.reader("ada"), desk.reader("eve")
+    desk.tick(MONDAY - HOUR)
+    pause(desk, ada, MONDAY + 2 * DAY - HOUR)
+    for day in range(2):
+        desk.item(f"day-{day}")
+        desk.tick(MONDAY + day * DAY)
+    assert desk.read(ada) == []
+    assert flat(desk.read(eve)) == ["day-0", "day-1"]
+    assert {entry.reason for entry in desk.entries(state="skipped")} == {"paused"}
+    with desk.runtime.store.read() as connection:
+        said = explain(connection, desk.runtime.newsroom, ada, "day-0", str)
+    assert any("asked for a pause" in line for line in said)
+    desk.item("day-2")
+    desk.tick(MONDAY + 2 * DAY)
+    assert sorted(flat(desk.read(ada))) == ["day-0", "day-1", "day-2"]
+    assert flat(desk.read(eve)) == ["day-0", "day-1", "day-2"]
+
+
+def test_a_pause_can_be_ended_and_does_not_hold_back_what_is_for_everyone(desk: Desk) -> None:
+    ada = desk.reader("ada")
+    everyone = 'cadence: {daily: "12:00"}\nselect: {kinds: [alert]}\ndeliver: [{list: digest, everyone: true}]\n'
+    desk.schedule("alerts", everyone)
+    desk.tick(MONDAY - HOUR)
+    pause(desk, ada, MONDAY + 30 * DAY)
+    desk.item("flood", kind="alert")
+    desk.tick(MONDAY)
+    assert desk.read(ada) == []
+    desk.tick(MONDAY + 3 * HOUR)
+    assert flat(desk.read(ada)) == ["flood"]
+    pause(desk, ada, None)
+    desk.item("news")
+    desk.tick(MONDAY + DAY)
+    assert flat(desk.read(ada)) == ["flood", "news"]
+
+
+def test_who_left_in_a_pause_comes_back_without_it(desk: Desk) -> None:
+    ada = desk.reader("ada")
+    pause(desk, ada, MONDAY + 30 * DAY)
+    with desk.runtime.store.write() as connection:
+        number = subscribers.find(connection, ada)
+        assert number is not None
+        subscribers.unsubscribe(connection, number, "digest", source="link", now=MONDAY)
+        left = data_requests.person(connection, number)
+        assert left is not None and left.on == () and left.paused_until is None
+        subscribers.add(connection, ada, "digest", language="en", frequency="daily", now=MONDAY, bring_back=True)
+        subscribers.confirm(connection, number, "digest", now=MONDAY)
+        back = data_requests.person(connection, number)
+    assert back is not None and [one.list for one in back.on] == ["digest"] and back.paused_until is None
+
+
+def test_the_pauses_to_choose_from_stand_in_order_each_once(desk: Desk) -> None:
+    def offered(until: datetime | None) -> list[tuple[str, bool]]:
+        found = preferences.pause_choices(desk.runtime.newsroom, until, MONDAY, "en")
+        return [(one["name"], one["checked"]) for one in found]
+
+    none = [("0", True), ("14", False), ("30", False), ("90", False)]
+    assert offered(None) == offered(MONDAY - DAY) == none
+    assert offered(MONDAY + 30 * DAY) == [("0", False), ("14", False), ("keep", True), ("90", False)]
+    assert offered(MONDAY + 20 * DAY) == [("0", False), ("14", False), ("keep", True), ("30", False), ("90", False)]

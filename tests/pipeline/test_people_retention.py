@@ -1,0 +1,135 @@
+"""`keep`: who never confirmed, who left long ago, old addresses and returns go by themselves; the others stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from tests.pipeline.ledger_world import NOW, open_store
+from tidings.config.retention import Keep
+from tidings.pipeline.retention import retain
+from tidings.store import schema as t
+from tidings.store.engine import Store
+from tidings.store.people import consent, subscribers
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    made = open_store(database_url, tmp_path)
+    yield made
+    made.close()
+
+
+def add(store: Store, name: str, now: datetime, *, list_name: str = "digest", confirmed: bool = False) -> int:
+    with store.write() as connection:
+        chosen = {"language": "en", "frequency": "daily", "now": now, "confirmed": confirmed, "bring_back": True}
+        subscribers.add(connection, f"{name}@example.org", list_name, **chosen)  # type: ignore[arg-type]
+        found = subscribers.find(connection, f"{name}@example.org")
+        assert found is not None
+        return found
+
+
+def leave(store: Store, subscriber: int, now: datetime, list_name: str = "digest") -> None:
+    with store.write() as connection:
+        assert subscribers.unsubscribe(connection, subscriber, list_name, source="x", now=now)
+
+
+def names(store: Store) -> list[str]:
+    with store.read() as connection:
+        return sorted(
+            address.partition("@")[0] for address in connection.execute(select(t.subscribers.c.address)).scalars()
+        )
+
+
+def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> None:
+    add(store, "old", NOW)
+    add(store, "both", NOW, confirmed=True)
+    add(store, "both", NOW, list_name="press")
+    add(store, "confirmed", NOW, confirmed=True)
+    add(store, "asked", NOW)
+    with store.write() as connection:
+        consent.record(connection, consent.address_hash("asked@example.org"), "digest", "joined", "", NOW + 29 * DAY)
+    add(store, "new", NOW + 2 * DAY)
+    assert retain(store, Keep(), NOW + 31 * DAY) == 2
+    assert names(store) == ["asked", "both", "confirmed", "new"]
+    with store.read() as connection:
+        (both,) = [one for one in subscribers.subscriptions(connection) if one.address.startswith("both")]
+        assert both.list == "digest"
+        hashes = set(connection.execute(select(t.consents.c.address_hash)).scalars())
+        assert consent.address_hash("old@example.org") not in hashes and len(hashes) == 4
+        assert connection.execute(select(t.suppressions)).all() == []
+    # Once a day.
+    assert retain(store, Keep(), NOW + 31 * DAY) == 0
+    assert retain(store, Keep(pending=timedelta(days=5)), NOW + 32 * DAY) == 1
+    add(store, "old", NOW + 40 * DAY)
+    assert "old" in names(store)
+
+
+def test_who_left_is_forgotten_and_stays_away(store: Store) -> None:
+    for name in ("gone", "other", "late"):
+        add(store, name, NOW, confirmed=True)
+    other = add(store, "other", NOW, list_name="press", confirmed=True)
+    for name, days in (("gone", 0), ("other", 0), ("late", 100)):
+        leave(store, add_known(store, name), NOW + days * DAY)
+    with store.write() as connection:
+        connection.execute(
+            insert(t.consents).values(
+                address_hash="elsewhere", list="digest", what="unsubscribed", source="", wording="", ip="", at=NOW
+            )
+        )
+    assert retain(store, Keep(left=timedelta(days=365)), NOW + 366 * DAY) == 3
+    assert names(store) == ["late", "other"]
+    with store.read() as connection:
+        assert {one.list for one in subscribers.subscriptions(connection) if one.subscriber == other} == {"press"}
+        assert consent.is_suppressed(connection, consent.address_hash("gone@example.org"), "digest")
+        assert "elsewhere" not in connection.execute(select(t.consents.c.address_hash)).scalars().all()
+
+
+def add_known(store: Store, name: str) -> int:
+    with store.read() as connection:
+        found = subscribers.find(connection, f"{name}@example.org")
+        assert found is not None
+        return found
+
+
+def test_addresses_returns_counters_and_cut_imports_go(store: Store) -> None:
+    add(store, "ada", NOW, confirmed=True)
+    add(store, "new", NOW + 300 * DAY, confirmed=True)
+    with store.write() as connection:
+        connection.execute(update(t.consents).values(ip="192.0.2.1"))
+        for key, at in (("1", NOW), ("2", NOW + 300 * DAY)):
+            connection.execute(
+                insert(t.returns).values(
+                    key=key, address_hash=key, list="", kind="hard", code="", text="t", via="lmtp", at=at
+                )
+            )
+            connection.execute(insert(t.limits).values(scope="ip", key=key, since=at, count=1))
+            connection.execute(insert(t.imports).values(key=key, line=1, counts={}, at=at))
+    assert retain(store, Keep(returns=timedelta(days=200)), NOW + 301 * DAY) == 4
+    with store.read() as connection:
+        assert connection.execute(select(t.consents.c.ip).order_by(t.consents.c.at)).scalars().all() == [
+            "",
+            "192.0.2.1",
+        ]
+        for table in (t.returns, t.limits, t.imports):
+            assert connection.execute(select(table.c.key)).scalars().all() == ["2"], table.name
+
+
+def test_many_at_once_go_in_pages_within_the_budget(store: Store) -> None:
+    for number in range(230):
+        add(store, f"p{number}", NOW)
+    assert retain(store, Keep(), NOW + 40 * DAY, budget=-1) == 0
+    assert retain(store, Keep(), NOW + 40 * DAY) == 230
+    assert names(store) == []
+
+
+@pytest.mark.parametrize("field", ["ledger", "returns", "pending", "left", "ip"])
+def test_no_period_is_too_short(field: str) -> None:
+    with pytest.raises(ValueError, match="days at least"):
+        Keep.model_validate({field: "12h"})

@@ -1,0 +1,377 @@
+"""What comes back acts once, for the right reader alone, and only if it proves to be about a mail of ours."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, rows
+from tests.pipeline.newsroom import make_newsroom
+from tidings.model.errors import RefusedError
+from tidings.model.tokens import Keys, TokenPurpose
+from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.track import inbound, session_refusals
+from tidings.pipeline.track.event import Patience
+from tidings.pipeline.track.inbound import Heard
+from tidings.runtime.explain import explain
+from tidings.store import schema as t
+from tidings.store.engine import Store
+from tidings.store.people import consent, feedback, subscribers
+
+FOLDER = Path(__file__).parent / "returns"
+DAY = timedelta(days=1)
+PATIENCE = Patience(3, timedelta(days=30))
+KEYS = Keys({1: b"k" * 32})
+ADA = "ada@example.org"
+ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""Where the database makes no difference."""
+
+
+@pytest.fixture
+def ada(store: Store) -> int:
+    """Her id; she is on `digest` and `press` and had one mail of `digest`, which is delivery 1."""
+    readers = add_readers(store, ["ada", "eve"])
+    with store.write() as connection:
+        subscribers.add(
+            connection, ADA, "press", language="en", frequency="weekly", now=NOW, confirmed=True, source="test"
+        )
+    add_mailing(store, {"ada": readers["ada"]}, add_edition(store))
+    _accepted(store)
+    return readers["ada"]
+
+
+def _accepted(store: Store) -> None:
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(state="accepted"))
+
+
+def _hear(store: Store, sample: str, to: str = "", *, now: Any = NOW, raw: bytes = b"") -> Heard:
+    return inbound.receive(
+        store,
+        KEYS,
+        raw or (FOLDER / f"{sample}.eml").read_bytes(),
+        recipients=[to] if to else [],
+        patience=PATIENCE,
+        via="lmtp",
+        now=now,
+        present_name=lambda name: {"news": "digest"}.get(name, name),
+    )
+
+
+def _path(delivery: int) -> str:
+    return KEYS.return_path("bounces@example.org")(delivery)
+
+
+def _lists(store: Store, address: str = ADA) -> dict[str, str]:
+    with store.read() as connection:
+        return {one.list: one.state for one in subscribers.subscriptions(connection, address=address)}
+
+
+def _suppressed(store: Store) -> dict[str, str]:
+    with store.read() as connection:
+        return {row.list: row.reason for row in connection.execute(select(t.suppressions))}
+
+
+def _count(store: Store, table: Any) -> int:
+    with store.read() as connection:
+        return len(connection.execute(select(table)).all())
+
+
+def test_who_does_not_exist_is_on_no_list_any_more_at_once(store: Store, ada: int) -> None:
+    with store.read() as connection:
+        before = consent.version(connection)
+    assert _hear(store, "postfix-unknown", _path(1).upper()) == Heard("hard")
+    assert _lists(store) == {"digest": "unsubscribed", "press": "unsubscribed"}
+    assert _lists(store, "eve@example.org") == {"digest": "confirmed"}
+    assert _suppressed(store) == {"": "hard"}
+    assert rows(store)[0]["returned"] == "hard"
+    with store.read() as connection:
+        assert consent.version(connection) > before
+        consents = subscribers.consents_of(connection, ADA)
+        [found] = feedback.of_deliveries(connection, [1])[1]
+    assert sorted(row[1:] for row in consents if row[2] == "returned") == [
+        ("digest", "returned", "hard, heard by lmtp"),
+        ("press", "returned", "hard, heard by lmtp"),
+    ]
+    assert (found.kind, found.code, found.via) == ("hard", "5.1.1", "lmtp")
+    assert "User unknown" in found.text
+    assert "@" not in found.text
+
+
+@ONE
+def test_an_import_does_not_bring_back_and_erasure_leaves_the_hash_alone(store: Store, ada: int) -> None:
+    _hear(store, "postfix-unknown", _path(1))
+    with store.write() as connection:
+        again = subscribers.add(connection, ADA, "digest", language="en", frequency="weekly", now=NOW, confirmed=True)
+        assert again == "suppressed"
+        subscribers.erase(connection, ada, now=NOW)
+        again = subscribers.add(connection, ADA, "digest", language="en", frequency="weekly", now=NOW, confirmed=True)
+        assert again == "suppressed"
+        [row] = connection.execute(select(t.returns)).all()
+        assert (row.address_hash, row.text, row.kind) == ("", "", "hard")
+
+
+def _lift(store: Store, list_name: str = "") -> list[str]:
+    with store.write() as connection:
+        return feedback.lift(connection, consent.address_hash(ADA), list_name, "she rang (op)", NOW + DAY)
+
+
+def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) -> None:
+    with store.write() as connection:
+        subscribers.unsubscribe(connection, ada, "press", source="link", now=NOW)
+    _hear(store, "postfix-unknown", _path(1))
+    assert _lists(store) == {"digest": "unsubscribed", "press": "unsubscribed"}
+    assert _lift(store) == ["digest"]
+    # Who left a list by themselves stays away from it.
+    assert _lists(store) == {"digest": "confirmed", "press": "unsubscribed"}
+    assert _suppressed(store) == {"press": "unsubscribed"}
+    with store.read() as connection:
+        assert subscribers.consents_of(connection, ADA)[-1][1:] == ("", "lifted", "she rang (op)")
+        assert next(reader.mark for reader in subscribers.readers(connection, "digest", None)) == 1
+    # The same report, once more, is no news; and nothing is left to lift.
+    assert _hear(store, "postfix-unknown", _path(1)) == Heard("known")
+    with pytest.raises(RefusedError, match="list press: they left by themselves"):
+        _lift(store)
+    with pytest.raises(RefusedError, match="nothing stops mail"):
+        _lift(store, "digest")
+
+
+@ONE
+@pytest.mark.parametrize("complained", [True, False])
+def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained: bool) -> None:
+    with store.write() as connection:
+        whom = feedback.Whom(consent.address_hash(ADA), "digest", ada)
+        feedback.stop(connection, whom, "digest", "hard", "lmtp", NOW)
+    # They may complain of an earlier mail, or leave by its link, once the mailbox was said not to be there.
+    if complained:
+        _hear(store, "arf-yahoo", _path(1))
+        refusal = "list digest: they complained"
+    else:
+        with store.write() as connection:
+            subscribers.unsubscribe(connection, ada, "digest", source="link", now=NOW)
+        refusal = "list digest: they left by themselves"
+    with pytest.raises(RefusedError, match=refusal):
+        _lift(store)
+    assert _lists(store)["digest"] == "unsubscribed"
+    with store.write() as connection:
+        # A provider says that they left: that is their word too, though the mailbox was said not to be there.
+        consent.suppress(connection, consent.address_hash(ADA), "", "hard", NOW)
+        consent.suppress(connection, consent.address_hash(ADA), "", "unsubscribed", NOW)
+    with pytest.raises(RefusedError, match="every list: they left by themselves"):
+        _lift(store)
+    with store.write() as connection:
+        subscribers.erase(connection, ada, now=NOW)
+    with pytest.raises(RefusedError, match="every list: they were erased"):
+        _lift(store)
+
+
+def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> None:
+    assert _hear(store, "postfix-full", _path(1)) == Heard("soft")
+    assert _hear(store, "zimbra-quota", _path(1), now=NOW + DAY) == Heard("known")
+    assert _count(store, t.returns) == 1
+    # Worse news of the same mail counts.
+    assert _hear(store, "postfix-unknown", _path(1)) == Heard("hard")
+    assert _hear(store, "arf-yahoo", _path(1)) == Heard("complaint")
+    assert _hear(store, "postfix-unknown", _path(1)) == Heard("known")
+    assert rows(store)[0]["returned"] == "complaint"
+    assert _count(store, t.returns) == 3
+
+
+@ONE
+def test_it_is_explained(store: Store, ada: int) -> None:
+    _hear(store, "postfix-unknown", _path(1))
+    newsroom = make_newsroom(Path())
+    with store.read() as connection:
+        lines = explain(connection, newsroom, ADA, None, lambda moment: moment.date().isoformat())
+    assert "came back: hard 5.1.1, heard by lmtp at 2026-11-20: 550 5.1.1 <[address]>" in lines[2]
+    assert lines[3].startswith("No list writes to them again since 2026-11-20: the address does not exist")
+
+
+@ONE
+def test_a_refusal_for_no_known_reason_is_for_one_list(store: Store, ada: int) -> None:
+    assert _hear(store, "opaque", _path(1)) == Heard("hard")
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+    assert _suppressed(store) == {"digest": "hard"}
+
+
+def test_soft_bounces_of_one_day_are_one_and_too_many_days_end_it(store: Store, ada: int) -> None:
+    for number in range(2, 8):
+        add_mailing(store, {"ada": ada}, add_edition(store, number))
+    _accepted(store)
+    moments = [NOW - 40 * DAY, NOW, NOW + timedelta(minutes=5), NOW + DAY]
+    for delivery, moment in enumerate(moments, 1):
+        assert _hear(store, "postfix-full", _path(delivery), now=moment) == Heard("soft")
+    assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}
+    assert _suppressed(store) == {}
+    assert _hear(store, "postfix-relay-denied", _path(5), now=NOW + 2 * DAY) == Heard("soft")
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+    assert _suppressed(store) == {"digest": "soft"}
+
+
+@ONE
+def test_what_is_our_own_fault_ends_nothing_and_somebody_hears_of_it(store: Store, ada: int) -> None:
+    for number in range(2, 8):
+        add_mailing(store, {"ada": ada}, add_edition(store, number))
+    _accepted(store)
+    for delivery in range(1, 7):
+        assert _hear(store, "gmail-unauthenticated", _path(delivery), now=NOW + delivery * DAY) == Heard("blocked")
+    assert set(_lists(store).values()) == {"confirmed"}
+    assert rows(store)[0]["returned"] == "soft"
+    assert _count(store, t.notices) == 6
+
+
+@ONE
+def test_a_complaint_ends_it_and_the_lists_people_hear_of_it(store: Store, ada: int) -> None:
+    assert _hear(store, "arf-mailru", _path(1)) == Heard("complaint")
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+    with store.read() as connection:
+        [notice] = connection.execute(select(t.notices)).all()
+    assert "list digest" in notice.text
+    assert "delivery 1" in notice.text
+    assert "@" not in notice.text
+
+
+def _copied(subscriber: int, list_name: str, message_id: str = "") -> bytes:
+    """A complaint to another address than the return path, with the header of the mail in it."""
+    raw = (FOLDER / "arf-redacted.eml").read_bytes()
+    token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name).encode()
+    old = raw.partition(b"/unsubscribe/")[2].partition(b">")[0]
+    return raw.replace(old, token).replace(b"0123456789abcdef0123456789abcdef", message_id.encode() or b"0" * 32)
+
+
+def test_a_complaint_is_known_by_the_way_out_in_the_mail_that_it_brings_back(store: Store, ada: int) -> None:
+    with store.read() as connection:
+        [sent] = feedback.sent_to(connection, ada, "digest")
+    # The list was called `news` when the mail went out.
+    assert _hear(store, "", raw=_copied(ada, "news", left_of_id(sent.key).decode())) == Heard("complaint")
+    assert rows(store)[0]["returned"] == "complaint"
+    assert _suppressed(store) == {"digest": "complaint"}
+
+
+@ONE
+def test_a_complaint_about_a_mail_that_the_ledger_has_forgotten(store: Store, ada: int) -> None:
+    assert _hear(store, "", raw=_copied(ada, "press")) == Heard("complaint")
+    assert _hear(store, "", raw=_copied(ada, "press")) == Heard("known")
+    assert _suppressed(store) == {"press": "complaint"}
+    assert rows(store)[0]["returned"] == ""
+
+
+@ONE
+@pytest.mark.parametrize("sample", ["postfix-unknown", "arf-yahoo", "qmail-unknown", "exim-unrouteable"])
+def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> None:
+    raw = (FOLDER / f"{sample}.eml").read_bytes().replace(b"ada@example.net", ADA.encode())
+    other = Keys({1: b"x" * 32})
+    token = _path(1).partition("+")[2].partition("@")[0]
+    forged = [
+        "",
+        "bounces@example.org",
+        other.return_path("bounces@example.org")(1),
+        f"bounces+{token[:-1]}{'a' if token[-1] != 'a' else 'b'}@example.org",
+        f"bounces+{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}@example.org",
+    ]
+    for to in forged:
+        assert _hear(store, "", to, raw=raw).what == "nothing"
+    way_out = other.sign(TokenPurpose.UNSUBSCRIBE, ada, "digest").encode()
+    old = raw.partition(b"/unsubscribe/")[2].partition(b">")[0]
+    assert _hear(store, "", raw=raw.replace(old, way_out)).what == "nothing"
+    assert set(_lists(store).values()) == {"confirmed"}
+    assert _count(store, t.suppressions) == _count(store, t.returns) == 0
+
+
+@ONE
+@pytest.mark.parametrize("sample", ["office-ru", "office-exchange", "postfix-delayed", "person", "arf-not-spam"])
+def test_what_counts_for_nothing_does_nothing_even_at_a_right_return_path(store: Store, ada: int, sample: str) -> None:
+    assert _hear(store, sample, _path(1)).what == "nothing"
+    assert _count(store, t.suppressions) == _count(store, t.returns) == 0
+
+
+@ONE
+def test_a_bounce_of_a_notice_is_noted_and_nobody_is_suppressed(store: Store, ada: int) -> None:
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(purpose="notice", list=""))
+    assert _hear(store, "postfix-unknown", _path(1)) == Heard("hard")
+    assert rows(store)[0]["returned"] == "hard"
+    assert _suppressed(store) == {}
+
+
+@ONE
+def test_a_bounce_of_a_mail_that_is_not_in_the_ledger_any_more_is_no_error(store: Store, ada: int) -> None:
+    assert _hear(store, "postfix-unknown", _path(999)).what == "nothing"
+
+
+REASONS = {
+    "550 5.1.1 <ada@example.org>: no such user (RCPT)": ({"": "hard"}, "hard"),
+    "550 go away (RCPT)": ({"digest": "hard"}, "hard"),
+    "550 go away (end of message)": ({}, "blocked"),
+    "554 5.7.1 Spam message rejected (end of message)": ({}, "blocked"),
+    "554 5.7.1 <ada@example.org>: Relay access denied (RCPT)": ({}, "soft"),
+    "relay does not offer SMTPUTF8 (RFC 6531), which this address needs": ({}, None),
+}
+
+
+@ONE
+@pytest.mark.parametrize(("reason", "expected"), REASONS.items(), ids=REASONS)
+def test_a_refusal_in_the_session_says_the_same(store: Store, ada: int, reason: str, expected: Any) -> None:
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(state="rejected", reason=reason))
+    suppressed, kind = expected
+    assert session_refusals.look(store, PATIENCE, NOW + timedelta(hours=1)) == (1 if kind else 0)
+    assert session_refusals.look(store, PATIENCE, NOW + timedelta(hours=2)) == 0
+    assert _suppressed(store) == suppressed
+    with store.read() as connection:
+        assert connection.execute(select(t.returns.c.kind)).scalars().all() == ([kind] if kind else [])
+    # The ledger says so already: `returned` is for what was taken first.
+    assert rows(store)[0]["returned"] == ""
+
+
+def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
+    readers = add_readers(store, [f"r{number}" for number in range(7)])
+    add_mailing(store, readers, add_edition(store))
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).values(state="rejected", reason="550 5.1.1 unknown (RCPT)"))
+        connection.execute(
+            insert(t.returns).values(
+                key="x", delivery=3, address_hash="", list="", kind="hard", code="", text="", via="", at=NOW
+            )
+        )
+    pages = []
+    after = 0
+    with store.read() as connection:
+        while found := feedback.refused(connection, NOW - DAY, after, most=2):
+            pages.append([one.whom.delivery for one in found])
+            after = found[-1].whom.delivery or 0
+    assert pages == [[1, 2], [4, 5], [6, 7]]
+    assert session_refusals.look(store, PATIENCE, NOW) == 6
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["unsubscribe {}", "Unsubscribe  {}", "Re: unsubscribe {} (sent from my phone)", "=?utf-8?q?unsubscribe_{}?="],
+)
+@ONE
+def test_who_writes_what_the_mail_program_makes_is_off_that_list(store: Store, ada: int, subject: str) -> None:
+    token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "news")
+    raw = f"From: Ada <ada@example.org>\r\nSubject: {subject.format(token)}\r\n\r\n\r\n".encode()
+    assert _hear(store, "", "leave@example.org", raw=raw) == Heard("left")
+    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
+    assert _hear(store, "", "leave@example.org", raw=raw) == Heard("known")
+
+
+@ONE
+def test_a_forged_or_quoted_leave_moves_nobody(store: Store, ada: int) -> None:
+    token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "digest")
+    wrong = [
+        f"Subject: unsubscribe {token[:-1]}{'A' if token[-1] != 'A' else 'B'}",
+        f"Subject: unsubscribe {KEYS.sign(TokenPurpose.PREFERENCES, ada, 'digest')}",
+        f"Subject: unsubscribe {KEYS.sign(TokenPurpose.UNSUBSCRIBE, 0, 'digest')}",
+        f"Subject: News\r\nList-Unsubscribe: <mailto:leave@example.org?subject=unsubscribe%20{token}>",
+        "Subject: =?nonsense?b?////?= unsubscribe",
+        "From: ada@example.org\r\nSubject: unsubscribe",
+    ]
+    for header in wrong:
+        assert _hear(store, "", "leave@example.org", raw=f"{header}\r\n\r\n".encode()).what == "nothing", header
+    assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}

@@ -1,0 +1,170 @@
+"""Samples in the styles of many mail systems, each read as what it is; and what somebody sends to harm us."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tidings.pipeline.track.refusals import Meaning, refusal
+from tidings.pipeline.track.report_parser import MOST, Reading, read
+
+FOLDER = Path(__file__).parent / "returns"
+DEAD, HARD, SOFT, BLOCKED = Meaning.DEAD, Meaning.HARD, Meaning.SOFT, Meaning.BLOCKED
+
+REFUSALS = {
+    "postfix-unknown": (DEAD, "5.1.1"),
+    "postfix-full": (SOFT, "5.2.2"),
+    "postfix-relay-denied": (SOFT, "5.7.1"),
+    "postfix-expired": (SOFT, "4.4.1"),
+    "postfix-international": (DEAD, "5.1.1"),
+    "escaped-international": (DEAD, "5.1.1"),
+    "encoded-international": (SOFT, "5.2.2"),
+    "exim-unrouteable": (DEAD, ""),
+    "exim-full": (SOFT, "5.0.0"),
+    "exim-remote": (DEAD, "5.0.0"),
+    "sendmail-unknown": (DEAD, "5.1.1"),
+    "sendmail-host-unknown": (DEAD, "5.1.2"),
+    "sendmail-queue": (SOFT, "4.4.7"),
+    "microsoft365-unknown": (DEAD, "5.1.10"),
+    "microsoft365-directory": (DEAD, "5.4.1"),
+    "microsoft365-full": (SOFT, "5.2.2"),
+    "microsoft365-blocked": (BLOCKED, "5.7.515"),
+    "microsoft365-no-domain": (DEAD, "5.4.310"),
+    "outlook-unavailable": (DEAD, "5.5.0"),
+    "exchange2000": (DEAD, ""),
+    "gmail-unknown": (DEAD, "5.1.1"),
+    "gmail-disabled": (DEAD, "5.2.1"),
+    "gmail-quota": (SOFT, "4.2.2"),
+    "gmail-unauthenticated": (BLOCKED, "5.7.26"),
+    "qmail-unknown": (DEAD, "5.1.1"),
+    "qmail-connection": (SOFT, "4.4.1"),
+    "qmail-full": (SOFT, ""),
+    "yahoo-unknown": (DEAD, ""),
+    "yahoo-policy": (BLOCKED, "5.7.9"),
+    "mailru-unknown": (DEAD, "5.0.0"),
+    "mailru-plain": (DEAD, ""),
+    "mailru-full": (SOFT, "5.0.0"),
+    "yandex-unknown": (DEAD, "5.7.1"),
+    "yandex-spam": (BLOCKED, "5.7.1"),
+    "zimbra-quota": (SOFT, "5.2.2"),
+    "zimbra-unknown": (DEAD, "5.1.1"),
+    "ses-suppressed": (DEAD, "5.1.1"),
+    "ses-temporary": (SOFT, "4.4.7"),
+    "two-recipients": (DEAD, "5.1.1"),
+    "opaque": (HARD, "5.0.0"),
+}
+COMPLAINTS = {"arf-yahoo", "arf-mailru", "arf-redacted", "arf-opt-out", "arf-microsoft", "cfbl"}
+NOTHING = {
+    "postfix-delayed": "delay",
+    "exim-warning": "delay",
+    "postfix-success": "success",
+    "arf-not-spam": "no complaint",
+    "arf-auth-failure": "no complaint",
+    "office-exchange": "automatic reply",
+    "office-vacation": "automatic reply",
+    "office-ru": "automatic reply",
+    "office-ru-yandex": "automatic reply",
+    "office-kk": "automatic reply",
+    "office-ar": "automatic reply",
+    "ticket": "automatic reply",
+    "person": "no bounce",
+    "spam": "no bounce",
+    "receipt": "receipt",
+}
+
+
+def _read(name: str) -> Reading:
+    return read((FOLDER / f"{name}.eml").read_bytes())
+
+
+@pytest.mark.parametrize(("name", "expected"), REFUSALS.items(), ids=REFUSALS)
+def test_a_bounce_is_read(name: str, expected: tuple[Meaning, str]) -> None:
+    found = _read(name)
+    assert found.refusal is not None, found.why
+    assert (found.refusal.meaning, found.refusal.code) == expected
+    assert found.recipient == ("айгүл@example.net" if "international" in name else "ada@example.net")
+
+
+@pytest.mark.parametrize("name", sorted(COMPLAINTS))
+def test_a_complaint_is_read(name: str) -> None:
+    found = _read(name)
+    assert found.complaint in ("abuse", "opt-out"), found.why
+    assert found.recipient == ("" if "redacted" in name else "ada@example.net")
+
+
+@pytest.mark.parametrize(("name", "why"), NOTHING.items(), ids=NOTHING)
+def test_what_is_neither_counts_for_nothing(name: str, why: str) -> None:
+    found = _read(name)
+    assert not found.counts
+    assert why in found.why
+
+
+def test_every_sample_is_judged() -> None:
+    assert {path.stem for path in FOLDER.glob("*.eml")} == set(REFUSALS) | COMPLAINTS | set(NOTHING)
+
+
+@pytest.mark.parametrize(("name"), sorted({*REFUSALS, *COMPLAINTS, *NOTHING}))
+def test_the_ends_of_lines_do_not_matter(name: str) -> None:
+    raw = (FOLDER / f"{name}.eml").read_bytes()
+    assert read(raw.replace(b"\r\n", b"\n")) == read(raw)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "expected"),
+    [
+        ("", "550 5.1.1 <x>: no", DEAD),
+        ("5.0.0", "550 5.2.2 over quota", SOFT),
+        ("", "552 5.3.4 Message size exceeds fixed limit", BLOCKED),
+        ("", "550 5.1.8 Sender address rejected: Domain not found", BLOCKED),
+        ("", "451 4.7.1 Greylisting in action", BLOCKED),
+        ("5.3.0", "x", SOFT),
+        ("5.9.9.9", "550 nothing known", HARD),
+        ("banana", "", HARD),
+    ],
+)
+def test_codes(code: str, text: str, expected: Meaning) -> None:
+    assert refusal(code, text).meaning is expected
+
+
+def _nested(depth: int) -> bytes:
+    head = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (number, number) for number in range(depth)
+    )
+    return b"From: mailer-daemon@x\nMIME-Version: 1.0\n" + head + b"\nhello\n" * 1000
+
+
+HOSTILE = {
+    "empty": b"",
+    "zeros": b"\0" * 100_000,
+    "a little nested": _nested(30),
+    "deeply nested": _nested(3000),
+    "mails in mails": b"Content-Type: message/rfc822\n\n" * 30_000,
+    "one long line": b"Subject: " + b"x" * (2 * MOST),
+    "many fields": b"X: y\n" * 200_000 + b"\n",
+    "many parts": b"Content-Type: multipart/mixed; boundary=a\n\n" + b"--a\n\nx\n" * 100_000,
+    "many recipients": (FOLDER / "postfix-unknown.eml")
+    .read_bytes()
+    .replace(b"Arrival-Date", b"\r\nFinal-Recipient: rfc822; x@y\r\nAction: failed\r\n" * 10_000 + b"Arrival-Date"),
+    "odd charset": b"Content-Type: text/plain; charset=no-such\n\n\xff\xfe\n",
+    "odd parameters": b"Content-Type: multipart/report; boundary*0*=''%ff; boundary*1=x; charset*=a'b\n\n--x\n",
+    "not base64": b"From: mailer-daemon@x\nContent-Type: message/global-delivery-status\n"
+    b"Content-Transfer-Encoding: base64\n\n!!!!\n",
+    "white space": b"From: mailer-daemon@x\nSubject: failure notice\n\n" + b" \t" * 400_000,
+    "words without end": b"From: mailer-daemon@x\nX-Failed-Recipients: a@b.c\n\n" + b"user mailbox recipient " * 40_000,
+    "a short long text": b"From: mailer-daemon@x\nX-Failed-Recipients: a@b.c\n\n" + b"user exceed quota of " * 3_000,
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_sent_to_harm_ends_soon_and_in_words(raw: bytes) -> None:
+    begun = time.monotonic()
+    found = read(raw)
+    assert time.monotonic() - begun < 5
+    assert found.counts or found.why
+
+
+def test_an_international_address_beyond_unicode_is_no_error() -> None:
+    raw = (FOLDER / "escaped-international.eml").read_bytes()
+    assert read(raw.replace(rb"\x{0430}", rb"\x{FFFFFF}")).counts

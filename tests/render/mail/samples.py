@@ -1,0 +1,128 @@
+"""Items, documents and headers for the tests of mail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any
+
+from tidings.model.item import Attachment, Image, Item
+from tidings.model.selection import Selection
+from tidings.render.mail.digest import Document, arrange, render_document
+from tidings.render.mail.headers import MailHeaders
+from tidings.render.mail.mime import compile_document
+from tidings.render.mail.personal import Personal
+from tidings.render.mail.views import MailEdition, MailList, MailSite
+from tidings.render.templates import MailTemplates
+
+AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
+WAY_OUT = "https://news.example.org/unsubscribe/k1." + "a" * 90
+READER = Personal(
+    "Айгүл <b>",
+    WAY_OUT,
+    "https://news.example.org/preferences/k2.bb?a=1&b=2",
+    "https://news.example.org/archive/d/7/en?a=1&b=2",
+)
+SITE = MailSite(
+    title="Steppe & Sky",
+    url="https://news.example.org/",
+    address="10 Example Street",
+    colour="#0077b6",
+    logo_url="https://news.example.org/l.png",
+    logo_width=300,
+    logo_height=100,
+    zone="Asia/Almaty",
+)
+LIST = MailList("digest", "News digest", reply_to="comms@example.org")
+EDITION = MailEdition("weekly/7", "Weekly digest", 7, AT)
+TEMPLATES = MailTemplates()
+_PICTURE = Image("https://news.example.org/media/a.jpg", "Children at a tap", "The tap", "A. Photographer", 1200, 800)
+
+
+def item(name: str = "water", **changes: Any) -> Item:
+    """A story with a picture; `changes` are fields."""
+    base = Item(
+        id=name,
+        story=name,
+        slug=name,
+        language="en",
+        kind="story",
+        title=f"Clean water for {name}",
+        summary="The pipeline brings water from a spring & the villages look after it themselves.",
+        body='<p>Some text with <a href="https://example.org/more?a=1&amp;b=2">a link</a>.</p><h2>More</h2>',
+        url=f"https://news.example.org/en/{name}/",
+        source="newsroom",
+        ref=name,
+        published=AT - timedelta(days=1),
+        first_seen=AT,
+        changed=AT,
+        images=(_PICTURE,),
+        attachments=(Attachment("https://news.example.org/media/b.pdf", "Brief", "application/pdf", 1234567),),
+    )
+    return replace(base, **changes)
+
+
+def many(count: int, **changes: Any) -> list[Item]:
+    """Items of three kinds in turn."""
+    kinds = ("story", "publication", "press-release")
+    return [item(f"s{n}", **{"kind": kinds[n % 3], **changes}) for n in range(count)]
+
+
+def document(items: Sequence[Item], *, template: str = "digest", language: str = "en", **changes: Any) -> Document:
+    """Rendered with the shipped templates unless told otherwise."""
+    given: dict[str, Any] = {
+        "templates": TEMPLATES, "template": template, "subject": "", "site": SITE, "list": LIST, "edition": EDITION,
+        "language": language, "items": items,
+    }  # fmt: skip
+    return render_document(**{**given, **changes})
+
+
+def headers(**changes: Any) -> MailHeaders:
+    """As for a reader of the digest."""
+    given: dict[str, Any] = {
+        "sender": "Степная редакция <news@example.org>",
+        "to_address": "reader@example.net",
+        "date": AT,
+        "message_id": "<abc.1@example.org>",
+        "reply_to": "comms@example.org",
+        "language": "en",
+        "list_id": "digest.example.org",
+        "unsubscribe_url": WAY_OUT,
+        "unsubscribe_mailto": "leave@example.org",
+        "feedback_id": "weekly7:digest:en:example",
+    }
+    return MailHeaders(**{**given, **changes})
+
+
+def message(
+    doc: Document,
+    selection: Selection,
+    *,
+    personal: Personal = READER,
+    templates: MailTemplates = TEMPLATES,
+    **changes: Any,
+) -> bytes:
+    """A reader's whole mail."""
+    arrangement = arrange(doc, selection, templates=templates)
+    return compile_document(doc).message(arrangement, headers(**changes), personal)
+
+
+def parts(raw: bytes) -> tuple[str, str]:
+    """The text and the HTML of a mail, read by Python's own parser."""
+    text, html = (part.get_payload(decode=True) for part in message_from_bytes(raw).get_payload())  # type: ignore[union-attr]
+    return text.decode(), html.decode()  # type: ignore[union-attr]
+
+
+def own_templates(root: Path, **files: str) -> MailTemplates:
+    """A newsroom whose template `own` is the shipped digest with some files replaced (`html`, `txt`, `subject`)."""
+    names = {"html": "body.html.j2", "txt": "body.txt.j2", "subject": "subject.txt.j2"}
+    folder = root / "templates" / "own"
+    folder.mkdir(parents=True)
+    for key, name in names.items():
+        shipped = TEMPLATES.loader.path(f"digest/{name}")
+        assert shipped is not None
+        (folder / name).write_text(files.get(key, shipped.read_text("utf-8")), "utf-8")
+    return MailTemplates(root / "templates")

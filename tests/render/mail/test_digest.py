@@ -1,0 +1,290 @@
+"""Documents and arrangements: fragments, order, size, subject."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from tests.render.mail.samples import AT, EDITION, SITE, TEMPLATES, document, item, many, message, own_templates, parts
+from tidings.model.selection import Selection
+from tidings.render.mail.digest import Arrangement, arrange, encoded_size
+from tidings.render.mail.fragments import Document, FragmentError, inline_fragments
+from tidings.render.mail.gates import LIMIT, judge
+from tidings.render.mail.views import ascii_url
+from tidings.render.templates import TemplateError
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    one, other = document(many(5)), document(many(5))
+    assert json.dumps(one.to_json()) == json.dumps(other.to_json())
+
+
+def test_a_document_and_an_arrangement_survive_the_store() -> None:
+    items = many(3)
+    doc = document(items)
+    again = Document.from_json(json.loads(json.dumps(doc.to_json())))
+    assert again == doc
+    arrangement = arrange(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
+    assert Arrangement.from_json(json.loads(json.dumps(arrangement.to_json()))) == arrangement
+    assert arrange(again, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES) == arrangement
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(ValueError, match="format"):
+        Document.from_json({**document([item()]).to_json(), "format": 99})
+
+
+def test_premailer_runs_once_however_many_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tidings.render.mail.fragments as fragments
+
+    runs: list[int] = []
+    real = fragments.inline
+    monkeypatch.setattr(fragments, "inline", lambda html: runs.append(1) or real(html))
+    items = many(6)
+    doc = document(items)
+    for number in range(6):
+        arrange(doc, Selection("en", items[number], tuple(items[:number])), templates=TEMPLATES)
+    assert runs == [1]
+
+
+def test_order_is_notes_lead_kinds_titles_corrections() -> None:
+    items = many(7)
+    note, wrong = item("n", kind="note"), item("w", correction="66, not 60.")
+    doc = document(items, notes=[note], corrections=[wrong])
+    selection = Selection("en", items[0], tuple(items[1:5]), tuple(items[5:]), (note,), (wrong,))
+    assert arrange(doc, selection, templates=TEMPLATES).keys == (
+        "head", "note:n", "lead:s0",
+        "section:publication", "item:s1", "item:s4", "section:press-release", "item:s2", "section:story", "item:s3",
+        "section:titles", "title:s5", "title:s6", "section:corrections", "correction:w", "foot",
+    )  # fmt: skip
+
+
+def test_every_arrangement_is_whole_html() -> None:
+    items = many(6)
+    doc = document(items, notes=[item("n", kind="note")])
+    for selection in (
+        Selection("en", items[0]),
+        Selection("en", items[5], tuple(items[:5])),
+        Selection("en", items[1], (), tuple(items[2:]), (item("n", kind="note"),)),
+    ):
+        _, html = parts(message(doc, selection))
+        parser = _Balance()
+        parser.feed(html)
+        assert parser.open == []
+        assert not parser.wrong
+
+
+class _Balance(HTMLParser):
+    void = frozenset(["meta", "img", "br", "hr", "link", "input"])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def test_cut_fragments_hold_no_trace_of_each_other() -> None:
+    doc = document(many(3))
+    assert not any("<!--tidings:" in fragment.html for fragment in doc.fragments.values())
+    assert "s1" not in doc.fragments["item:s2"].html
+
+
+PAGE, END = "<!doctype html><html><body><div>", "</div></body></html>"
+
+
+def test_a_part_that_is_not_whole_is_named() -> None:
+    with pytest.raises(FragmentError, match="item:b"):
+        inline_fragments(PAGE, [("item:a", "<p>x</p>"), ("item:b", "<div>"), ("item:c", "x")], END)
+    with pytest.raises(FragmentError, match="item:a: closes <div>"):
+        inline_fragments(PAGE, [("item:a", "</div>")], END)
+    with pytest.raises(FragmentError, match="head and foot"):
+        inline_fragments(PAGE, [], "</body></html>")
+    with pytest.raises(FragmentError, match="marker"):
+        inline_fragments(PAGE, [("item:a", "<!--tidings:0-->")], END)
+
+
+def test_items_become_short_from_the_last_upwards_and_then_titles() -> None:
+    long = [item(f"s{n}", summary="Слово " * 400) for n in range(30)]
+    doc = document(long)
+    selection = Selection("en", long[0], tuple(long[1:]))
+    arrangement = arrange(doc, selection, templates=TEMPLATES)
+    assert arrangement.shortened
+    assert arrangement.shortened[0] == "s29"
+    assert "item:s1" in arrangement.keys
+    raw = message(doc, selection)
+    assert judge(raw) == []
+    tight = arrange(doc, selection, templates=TEMPLATES, budget=60_000)
+    assert tight.titled[0] == "s29"
+    assert set(tight.shortened).isdisjoint(tight.titled)
+    assert encoded_size(sum(doc.sizes[key] for key in tight.keys), len(tight.keys)) <= 60_000
+
+
+def test_a_lead_that_is_too_long_becomes_short() -> None:
+    long = item("long", body=f"<p>{'word ' * 20_000}</p>")
+    doc = document([long], template="press")
+    selection = Selection("en", long)
+    assert arrange(doc, selection, templates=TEMPLATES).keys == ("head", "short:long", "foot")
+    assert judge(message(doc, selection)) == []
+
+
+def test_the_estimate_of_the_size_is_never_below_the_truth() -> None:
+    items = many(9)
+    doc = document(items)
+    selection = Selection("en", items[0], tuple(items[1:]))
+    keys = arrange(doc, selection, templates=TEMPLATES).keys
+    raw = message(doc, selection)
+    part = raw.split(b"Content-Type: text/html")[1].split(b"\r\n\r\n", 1)[1]
+    assert len(part) - 3000 < encoded_size(sum(doc.sizes[key] for key in keys), len(keys)) < LIMIT
+
+
+def test_the_subject_is_the_readers_own_lead() -> None:
+    items = many(3)
+    doc = document(items)
+    assert arrange(doc, Selection("en", items[2]), templates=TEMPLATES).subject == items[2].title
+
+
+def test_the_schedules_subject_goes_before_the_templates() -> None:
+    items = many(3)
+    doc = document(items, subject="{{ list.title }} {{ edition.number }}: {{ lead.title }} +{{ items | length - 1 }}")
+    selection = Selection("en", items[0], (items[1],), (items[2],))
+    assert arrange(doc, selection, templates=TEMPLATES).subject == f"News digest 7: {items[0].title} +2"
+
+
+def test_a_subject_is_text_and_one_line() -> None:
+    odd = item("odd", title="A & B <c>")
+    doc = document([odd], subject="  {{ lead.title }}\n  now  ")
+    assert arrange(doc, Selection("en", odd), templates=TEMPLATES).subject == "A & B <c> now"
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "\x9b"])
+def test_control_characters_in_a_subject_are_refused(character: str) -> None:
+    doc = document([item()])
+    sly = replace(doc, briefs={"water": {**doc.briefs["water"], "title": f"A{character}B"}})
+    with pytest.raises(TemplateError, match="control character"):
+        arrange(sly, Selection("en", item()), templates=TEMPLATES)
+
+
+def test_an_empty_subject_is_refused() -> None:
+    doc = document([item()], subject="{% if false %}x{% endif %}")
+    with pytest.raises(TemplateError, match="empty"):
+        arrange(doc, Selection("en", item()), templates=TEMPLATES)
+
+
+def test_the_preheader_says_what_else_is_inside() -> None:
+    items = many(3)
+    doc = document(items)
+    arrangement = arrange(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
+    assert arrangement.preheader == f"{items[1].title} · {items[2].title}"
+    _, html = parts(message(doc, Selection("en", items[0], tuple(items[1:]))))
+    assert f'mso-hide:all">{items[1].title}' in html
+    assert "font-size:1px" not in html  # SpamAssassin: FONT_INVIS_MSGID
+
+
+def test_corrections_alone_have_a_subject() -> None:
+    wrong = item("w", correction="66, not 60.")
+    doc = document([], corrections=[wrong])
+    assert arrange(doc, Selection("en", corrections=(wrong,)), templates=TEMPLATES).subject == wrong.title
+
+
+def test_a_placeholder_in_a_headline_stays_text() -> None:
+    sly = item(
+        "sly", title="@@tidings.unsubscribe_url@@", summary="@@tidings.if.name@@", body="<p>@@tidings.name@@</p>"
+    )
+    for template in ("digest", "press"):
+        text, html = parts(message(document([sly], template=template), Selection("en", sly)))
+        assert "@\u2060@tidings.unsubscribe_url@\u2060@" in html
+        assert "@\u2060@tidings.unsubscribe_url@\u2060@" in text
+
+
+def test_an_item_of_another_language_says_so() -> None:
+    doc = document([item("a", language="ar", title="خبر")], language="en")
+    assert '<h2 lang="ar" dir="rtl"' in " ".join(doc.fragments["lead:a"].html.split()).replace('class="h2" ', "") or (
+        'lang="ar" dir="rtl"' in doc.fragments["lead:a"].html
+    )
+    assert 'lang="ar"' not in document([item("a", language="ar")], language="ar").fragments["lead:a"].html
+
+
+def test_right_to_left_mirrors_the_layout() -> None:
+    doc = document([item("a", language="ar")], language="ar")
+    assert '<html lang="ar" dir="rtl"' in doc.fragments["head"].html
+    assert 'align="right"' in doc.fragments["lead:a"].html
+    assert 'align="left"' not in doc.fragments["lead:a"].html
+
+
+def test_dates_and_kinds_are_in_the_readers_words() -> None:
+    doc = document([item("a", kind="event", starts=AT, ends=AT)], language="ru")
+    assert "Событие" in doc.fragments["lead:a"].text.replace("СОБЫТИЕ", "Событие")
+    assert "20 ноября 2026" in doc.fragments["head"].text
+    assert "Отписаться" in doc.fragments["foot"].text
+    assert "09:00 – 09:00" in doc.fragments["lead:a"].text
+
+
+def test_layout_tables_are_presentational_and_images_have_sizes() -> None:
+    items = many(4)
+    _, html = parts(message(document(items), Selection("en", items[0], tuple(items[1:]))))
+    root = etree.fromstring(html.encode(), etree.HTMLParser(encoding="utf-8"))
+    assert all(table.get("role") == "presentation" for table in root.iter("table"))
+    assert all(image.get("width", "").isdigit() and image.get("height", "").isdigit() for image in root.iter("img"))
+    assert html.count("<!--[if mso | IE]>") == html.count("<![endif]-->") - html.count("<!--[if mso]>")
+
+
+def test_the_charset_comes_first_and_dark_mode_is_kept() -> None:
+    head = document([item()]).fragments["head"].html
+    assert 0 < head.index('<meta charset="utf-8">') < 300
+    assert "@media (prefers-color-scheme: dark)" in head
+    assert "[data-ogsc] .cell" in head
+    assert "!important" in head
+    assert '<meta name="color-scheme" content="light dark">' in head
+
+
+def test_a_mail_of_12_stories_is_far_below_the_limit() -> None:
+    items = [item(f"s{n}", title="Қазақстандағы жаңалықтар " * 3, summary="Сөз " * 60) for n in range(12)]
+    _, html = parts(message(document(items), Selection("en", items[0], tuple(items[1:]))))
+    assert len(html.encode()) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("https://example.org/a?b=1&c=2", "https://example.org/a?b=1&c=2"),
+        ("https://пример.рф/й", "https://xn--e1afmkfd.xn--p1ai/%D0%B9"),
+        ("https://example.org/a b\"c", "https://example.org/a%20b%22c"),
+        ("https://example.org/100%", "https://example.org/100%25"),
+        ("https://example.org/%D0%B9", "https://example.org/%D0%B9"),
+        ("https://straße.example/", "https://xn--strae-oqa.example/"),
+    ],
+)  # fmt: skip
+def test_urls_are_ascii(given: str, wanted: str) -> None:
+    assert ascii_url(given) == wanted
+
+
+def test_logo_and_address_are_optional() -> None:
+    bare = replace(SITE, logo_url="", logo_width=None, logo_height=None, address="")
+    one = item("one", images=(), summary="", topics=())
+    for template in ("digest", "press", "alert"):
+        assert judge(message(document([one], template=template, site=bare), Selection("en", one))) == []
+
+
+def test_a_logo_of_unknown_size_still_has_a_width() -> None:
+    doc = document([item()], site=replace(SITE, logo_width=None, logo_height=None))
+    assert 'alt="Steppe &amp; Sky" width="140"' in doc.fragments["head"].html
+
+
+def test_a_templates_error_names_file_and_line(tmp_path: Any) -> None:
+    text = "{% macro head() %}\n{{ edition.date }}\n{{ edition.numbr }}\n{% endmacro %}"
+    templates = own_templates(tmp_path, txt=text)
+    with pytest.raises(TemplateError, match=r"templates/own/body\.txt\.j2:3: .*numbr"):
+        document([item()], template="own", templates=templates, edition=EDITION)

@@ -1,0 +1,99 @@
+"""Signatures hold by dkimpy and by OpenDKIM, and break when anything that counts is changed."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+from tests.conftest import require_program
+from tests.render.mail.samples import TEMPLATES, WAY_OUT, document, headers, many
+from tidings.config.dkim import load_key
+from tidings.model.selection import Selection
+from tidings.render.mail.digest import arrange
+from tidings.render.mail.dkim import OVERSIGNED, Identity, Signer, verify
+from tidings.render.mail.mime import compile_document
+from tidings.render.mail.personal import Personal
+
+RSA = Identity("example.org", "s1", rsa.generate_private_key(public_exponent=65537, key_size=2048))
+ED25519 = Identity("example.org", "e1", ed25519.Ed25519PrivateKey.generate())
+MOMENT = int(datetime(2026, 11, 20, tzinfo=UTC).timestamp())
+
+
+def _signed(*identities: Identity) -> bytes:
+    items = many(4)
+    document_of = document(items)
+    arrangement = arrange(document_of, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
+    personal = Personal(name="Айгүл", unsubscribe_url=WAY_OUT)
+    stencil = compile_document(document_of).stencil(arrangement, headers(), personal)
+    head, body = stencil.fill("ada@example.org", "Айгүл", "<1@x.org>", personal)
+    return Signer(identities).sign(head, body, MOMENT) + head + b"\r\n" + b"".join(body)
+
+
+@pytest.mark.parametrize("identities", [(RSA,), (RSA, ED25519)], ids=["rsa", "both"])
+def test_every_signature_holds(identities: tuple[Identity, ...]) -> None:
+    message = _signed(*identities)
+    assert message.count(b"DKIM-Signature:") == len(identities)
+    assert verify(message, identities) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\r\nSubject: ", b"\r\nSubject: x"),
+        (WAY_OUT.encode(), b"https://evil.example.org/"),
+        (b"One-Click", b"One-Clack"),
+        (b"base64\r\n\r\n", b"base64\r\n\r\nAAAA\r\n"),
+        (b"To: ", b"To: x"),
+    ],
+    ids=["subject", "way-out", "post", "body", "to"],
+)
+def test_a_change_breaks_it(old: bytes, new: bytes) -> None:
+    message = _signed(RSA)
+    assert old in message
+    assert verify(message.replace(old, new, 1), [RSA])
+
+
+@pytest.mark.parametrize("field", OVERSIGNED)
+def test_a_field_that_is_added_breaks_it(field: str) -> None:
+    message = _signed(RSA)
+    assert verify(f"{field}: evil@example.com\r\n".encode() + message, [RSA])
+
+
+def test_one_signer_signs_many_alike() -> None:
+    signer = Signer([RSA])
+    for number in range(700):
+        head = f"From: a@example.org\r\nSubject: {number}\r\nTo: r{number}@example.org\r\n".encode()
+        signature = signer.sign(head, [b"hello\r\n"], MOMENT)
+    assert verify(signature + head + b"\r\nhello\r\n", [RSA]) == ""
+
+
+def test_opendkim_takes_it_too(tmp_path: Path) -> None:
+    """OpenDKIM verifies a file offline, with the key from a file instead of the DNS."""
+    program = require_program("opendkim")
+    (tmp_path / "keys").write_text(f"{RSA.name} {RSA.record}\n")
+    (tmp_path / "conf").write_text(f"Mode v\nTestDNSData {tmp_path}/keys\nSyslog no\nBackground no\n")
+    (tmp_path / "good.eml").write_bytes(_signed(RSA))
+    (tmp_path / "bad.eml").write_bytes(_signed(RSA).replace(b"One-Click", b"One-Clack"))
+    said = {}
+    for name in ("good", "bad"):
+        command = [program, "-x", str(tmp_path / "conf"), "-vvv", "-t", str(tmp_path / f"{name}.eml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        said[name] = done.stdout + done.stderr
+    assert "verification (s=s1, d=example.org, 2048-bit key) succeeded" in said["good"], said["good"]
+    assert "succeeded" not in said["bad"], said["bad"]
+
+
+def test_a_key_that_will_not_do_is_told_in_words_without_showing_it() -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for pem, words in ((short.decode(), "1024 bits is too short"), ("nonsense", "no private key in PEM")):
+        with pytest.raises(ValueError, match=words) as caught:
+            load_key(pem)
+        assert pem[60:100] not in str(caught.value) or pem == "nonsense"

@@ -1,0 +1,272 @@
+"""The file of a backup: whole, readable by its owner alone, made while everything runs; and what is refused of one."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
+from tidings.model.errors import InputError, RefusedError
+from tidings.runtime.backup.backup import backup
+from tidings.runtime.backup.backup_file import FILES, MANIFEST, STORE, examine
+from tidings.runtime.backup.restore import restore
+from tidings.store.people import subscribers
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+        yield found
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+        yield found
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """No bar."""
+
+
+def refuse(question: str) -> None:
+    raise RefusedError("no")
+
+
+def test_what_stands_in_it(desk: Desk) -> None:
+    desk.reader("ada")
+    desk.item("one")
+    desk.tick(MONDAY)
+    root = desk.world.root
+    desk.world.write("dkim.pem", "a key")
+    desk.world.write("secrets.env", "SMTP_PASSWORD=hunter22")
+    desk.world.write("templates/digest/note.txt", "ours")
+    desk.world.env["SMTP_USER"] = "news"
+    desk.configure("mail: {host", "mail: {username: {env: SMTP_USER}, password: {file: dkim.pem}, host")
+    (root / "content" / "link.md").symlink_to("/etc/passwd")
+    told: list[str] = []
+    made = backup(root, root.parent / "b.tar.gz", lambda what, done, total: told.append(what), desk.world.env)
+
+    assert made.path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in made.path.parent.glob(".tidings-backup-*")] == []
+    assert set(told) == {"store", "files"}
+    manifest = examine(made.path)
+    assert manifest == made.manifest
+    assert manifest.counts["deliveries"] >= 1
+    assert manifest.counts["subscribers"] == 1
+    assert manifest.clock == MONDAY
+    assert set(manifest.environment) == {"DESK_SECRET", "DESK_URL", "SLACK_URL", "SMTP_USER"}
+    with tarfile.open(made.path) as tar:
+        names = tar.getnames()
+        content = b"".join(file.read() for one in tar if (file := tar.extractfile(one)) is not None)
+    assert names[-1] == MANIFEST
+    files = {name.removeprefix(FILES) for name in names if name.startswith(FILES)}
+    assert files == {
+        "tidings.yaml", "keys.json", "dkim.pem", "schedules/daily.yaml", "content/one.en.md",
+        "templates/digest/note.txt",
+    }  # fmt: skip
+    assert b"hunter22" not in content
+    for name in ("DESK_URL", "DESK_SECRET", "SLACK_URL"):
+        secret = desk.world.env[name]
+        assert secret.encode() not in content
+    assert any("link.md" in line for line in made.left_out)
+
+
+def test_while_everything_runs(desk: Desk) -> None:
+    """Readers come in pairs: a backup of two moments would hold one of a pair."""
+    stop, begun = threading.Event(), threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            with desk.runtime.store.write() as connection:
+                for side in ("left", "right"):
+                    subscribers.add(
+                        connection, f"{side}{number}@example.org", "digest", language="en", frequency="daily",
+                        now=MONDAY, confirmed=True,
+                    )  # fmt: skip
+            begun.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        assert begun.wait(20)
+        made = backup(desk.world.root, desk.world.root.parent / "b.tar.gz", quiet, desk.world.env)
+    finally:
+        stop.set()
+        worker.join()
+    counts = examine(made.path).counts
+    assert counts["subscribers"] % 2 == 0
+    assert counts["subscribers"] == counts["subscriptions"] >= 2
+
+
+def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Desk) -> None:
+    root = small.world.root
+    path = root.parent / "b.tar.gz"
+    backup(root, path, quiet, small.world.env)
+    backup(root, path, quiet, small.world.env)
+    examine(path)
+    for name, said in (
+        ("tidings.yaml", "is no backup"),
+        ("content/b.tar.gz", "read by others"),
+        ("public/b.tar.gz", "read by others"),
+        ("nowhere/b.tar.gz", "no place"),
+        ("content", "no place"),
+    ):
+        with pytest.raises(RefusedError, match=said):
+            backup(root, root / name, quiet, small.world.env)
+    assert "site:" in (root / "tidings.yaml").read_text()
+
+
+def test_an_interrupted_backup_leaves_the_one_before(small: Desk) -> None:
+    root = small.world.root
+    path = root.parent / "b.tar.gz"
+    backup(root, path, quiet, small.world.env)
+    before = path.read_bytes()
+
+    def stop(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backup(root, path, stop, small.world.env)
+    assert path.read_bytes() == before
+    assert sorted(one.name for one in path.parent.iterdir() if one.name.startswith(".")) == []
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------
+
+
+def rewritten(path: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], *, sums: bool = True) -> None:
+    """The same archive with other members; `sums` writes a manifest that fits them."""
+    members = []
+    with tarfile.open(path) as tar:
+        for info in tar:
+            file = tar.extractfile(info)
+            members.append((info, file.read() if file else b""))
+    change(members)
+    if sums:
+        info, raw = members.pop()
+        manifest = json.loads(raw)
+        manifest["members"] = {
+            one.name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for one, content in members
+        }
+        members.append((info, json.dumps(manifest).encode()))
+    with tarfile.open(path, "w:gz") as tar:
+        for info, content in members:
+            info.size = len(content) if info.isreg() else 0
+            tar.addfile(info, io.BytesIO(content))
+
+
+def added(name: str, **more: Any) -> Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]:
+    def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        info = tarfile.TarInfo(name)
+        for key, value in more.items():
+            setattr(info, key, value)
+        members.insert(2, (info, b"evil"))
+
+    return change
+
+
+HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], str]] = {
+    "above": (added("newsroom/../../evil"), "outside"),
+    "absolute": (added("/tmp/evil"), "outside"),
+    "absolute inside": (added("newsroom//etc/evil"), "outside"),
+    "dot": (added("newsroom/./tidings.yaml"), "outside"),
+    "beside": (added("evil"), "outside"),
+    "its own workshop": (added("newsroom/.restoring/ready"), "outside"),
+    "backslash": (added("newsroom/content\\..\\evil"), "outside"),
+    "symbolic link": (added("newsroom/content/x", type=tarfile.SYMTYPE, linkname="/etc"), "no plain file"),
+    "hard link": (added("newsroom/content/x", type=tarfile.LNKTYPE, linkname="newsroom/keys.json"), "no plain file"),
+    "device": (added("newsroom/content/x", type=tarfile.CHRTYPE), "no plain file"),
+    "pipe": (added("newsroom/content/x", type=tarfile.FIFOTYPE), "no plain file"),
+    "folder": (added("newsroom/content/x", type=tarfile.DIRTYPE), "no plain file"),
+    "no place of it": (added("newsroom/elsewhere/x"), "no place"),
+    "twice": (lambda members: members.insert(2, members[1]), "twice"),
+    "no manifest": (lambda members: members.__delitem__(-1) or members.append(members[0]), "twice"),  # type: ignore[func-returns-value]
+    "without its store": (lambda members: members.__delitem__(1), "no store.db"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_archive_writes_nothing(small: Desk, what: str) -> None:
+    change, said = HOSTILE[what]
+    path = small.world.root.parent / "b.tar.gz"
+    backup(small.world.root, path, quiet, small.world.env)
+    rewritten(path, change, sums=what != "no manifest")
+    target = small.world.root.parent / "deep" / "er" / "target"
+    with pytest.raises(InputError, match=said):
+        restore(path, target, agree=refuse, progress=quiet, env=small.world.env)
+    assert not target.parent.parent.exists()
+    assert not Path("/tmp/evil").exists()
+
+
+def test_a_place_outside_is_refused(small: Desk) -> None:
+    path = small.world.root.parent / "b.tar.gz"
+    backup(small.world.root, path, quiet, small.world.env)
+
+    def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        info, raw = members.pop()
+        members.append((info, json.dumps({**json.loads(raw), "places": ["../n", "tidings.yaml"]}).encode()))
+
+    rewritten(path, change)
+    with pytest.raises(InputError, match="none that Tidings wrote"):
+        examine(path)
+
+
+def _damaged(path: Path) -> None:
+    def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        members[1] = (members[1][0], members[1][1][:-1] + b"!")
+
+    rewritten(path, change, sums=False)
+
+
+def _of_a_newer_form(path: Path) -> None:
+    def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+        info, raw = members.pop()
+        members.append((info, json.dumps({**json.loads(raw), "format": 2}).encode()))
+
+    rewritten(path, change, sums=False)
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "no whole backup"),
+    "empty": (lambda path: path.write_bytes(b""), "no (whole )?backup"),
+    "text": (lambda path: path.write_text("site:\n"), "no (whole )?backup"),
+    "other gzip": (lambda path: path.write_bytes(gzip.compress(b"hello" * 1000)), "no (whole )?backup"),
+    "a bit turned": (_damaged, "store.db is not what was backed up"),
+    "newer form": (_of_a_newer_form, "Use a newer one"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_archive_is_named(small: Desk, what: str) -> None:
+    harm, said = DAMAGED[what]
+    path = small.world.root.parent / "b.tar.gz"
+    backup(small.world.root, path, quiet, small.world.env)
+    harm(path)
+    with pytest.raises(InputError, match=said):
+        restore(path, small.world.root.parent / "target", agree=refuse, progress=quiet, env=small.world.env)
+    assert not (small.world.root.parent / "target").exists()
+
+
+def test_a_store_that_cannot_be_named_is_not_guessed(small: Desk) -> None:
+    """`store: {env: NAME}` on a machine that lacks the variable: another database would be a second newsroom."""
+    env = {**small.world.env, "NEWS_STORE": "sqlite:///tidings.db"}
+    path = small.world.root / "tidings.yaml"
+    path.write_text(path.read_text().replace("store: sqlite:///tidings.db", "store: {env: NEWS_STORE}"))
+    archive = small.world.root.parent / "b.tar.gz"
+    made = backup(small.world.root, archive, quiet, env)
+    assert STORE in made.manifest.members
+    with pytest.raises(InputError, match="NEWS_STORE"):
+        restore(archive, small.world.root.parent / "target", agree=refuse, progress=quiet, env=small.world.env)
+    assert not (small.world.root.parent / "target").exists()

@@ -1,0 +1,132 @@
+"""A store of an older schema: refused by name, brought up to date behind a backup, and the backup still good."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+
+from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
+from tidings.model.errors import RefusedError, StoreVersionError
+from tidings.runtime.backup.backup import backup
+from tidings.runtime.backup.backup_file import examine
+from tidings.runtime.backup.restore import restore
+from tidings.runtime.backup.upgrade import upgrade
+from tidings.store import migrate, migrations
+
+SECOND = '''\
+"""A step that the product does not have."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("subscribers") as table:
+        table.add_column(sa.Column("shoe_size", sa.Integer(), nullable=False, server_default="42"))
+'''
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+        yield found
+        found.runtime.close()
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """From here on the program is a version with one more step."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(Path(str(migrations.__file__)).parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "m0002_second.py").write_text(SECOND)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "SCRIPTS", str(scripts))
+        patch.setattr(migrate, "HEAD", "0002")
+        yield patch
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """No bar."""
+
+
+def yes(question: str) -> None:
+    """A person who agrees."""
+
+
+def columns(desk: Desk) -> set[str]:
+    with desk.runtime.store.read() as connection:
+        return {column["name"] for column in inspect(connection).get_columns("subscribers")}
+
+
+def test_refused_then_brought_up_to_date_behind_a_backup(desk: Desk, request: pytest.FixtureRequest) -> None:
+    ada = desk.reader("ada")
+    desk.item("one")
+    desk.tick(MONDAY)
+    patch: pytest.MonkeyPatch = request.getfixturevalue("newer")
+    root, env = desk.world.root, desk.world.env
+    with pytest.raises(RefusedError, match="stop `tidings run`"):
+        upgrade(root, quiet, env)
+    desk.runtime.close()
+    with pytest.raises(StoreVersionError, match=r"has schema 0001, this version .* needs 0002\. Run `tidings upgrade`"):
+        desk.world.runtime()
+    found = upgrade(root, quiet, env)
+    assert found is not None
+    assert (found.before, found.after) == ("0001", "0002")
+    assert examine(found.backup.path).schema_version == "0001"
+    assert found.backup.path.parent == root
+    assert found.backup.path.name.startswith("before-upgrade-0001-")
+    assert upgrade(root, quiet, env) is None
+
+    desk.runtime = desk.world.runtime()
+    assert "shoe_size" in columns(desk)
+    desk.item("two")
+    desk.tick(MONDAY + DAY)
+    assert desk.read(ada) == [["one"], ["two"]]
+
+    # The version before refuses it, and goes back to the backup.
+    desk.runtime.close()
+    patch.undo()
+    with pytest.raises(StoreVersionError, match="newer than this version"):
+        desk.world.runtime()
+    with pytest.raises(StoreVersionError, match="newer than this version"):
+        upgrade(root, quiet, env)
+    restore(found.backup.path, root, agree=yes, progress=quiet, env=env)
+    desk.runtime = desk.world.runtime()
+    assert "shoe_size" not in columns(desk)
+    desk.tick(MONDAY + DAY)
+    assert desk.editions() == ["daily/1 done", "daily/2 held"] or desk.editions() == ["daily/1 done"]
+    assert desk.read(ada) == [["one"], ["two"]]
+
+
+def test_an_older_backup_is_brought_up_to_date_as_it_comes_back(desk: Desk, request: pytest.FixtureRequest) -> None:
+    desk.reader("ada")
+    path = desk.world.root.parent / "b.tar.gz"
+    backup(desk.world.root, path, quiet, desk.world.env)
+    desk.runtime.close()
+    request.getfixturevalue("newer")
+    restore(path, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
+    desk.runtime = desk.world.runtime()
+    assert "shoe_size" in columns(desk)
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(desk: Desk, request: pytest.FixtureRequest) -> None:
+    desk.reader("ada")
+    desk.runtime.close()
+    patch: pytest.MonkeyPatch = request.getfixturevalue("newer")
+    step = Path(migrate.SCRIPTS) / "versions" / "m0002_second.py"
+    step.write_text(SECOND + "    raise RuntimeError('half way')\n")
+    with pytest.raises(RuntimeError, match="half way"):
+        upgrade(desk.world.root, quiet, desk.world.env)
+    patch.undo()
+    desk.runtime = desk.world.runtime()
+    assert "shoe_size" not in columns(desk)
+    assert len(list(desk.world.root.glob("before-upgrade-0001-*.tar.gz"))) == 1

@@ -1,0 +1,70 @@
+"""`tidings demo --once`: the fortnight that the README promises, for real."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from tests.web.server import served
+from tidings.cli.demo import run_demo
+from tidings.runtime.demo.demo import new_secret
+from tidings.runtime.demo.mail_catcher import MailCatcher
+from tidings.runtime.demo.post_receiver import PostReceiver
+from tidings.web.app import create_app
+from tidings.web.inbox import inbox_router
+
+
+@pytest.mark.slow
+def test_the_fortnight_ends_with_ledger_and_catcher_agreeing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = io.StringIO()
+    assert run_demo(Console(file=out, width=140), once=True, port=18200) == 0
+    said = out.getvalue()
+    assert "agree to the last" in said
+    assert "HELD" in said
+    assert "recomposes daily/5: sending" in said
+    assert "clicks 'unsubscribe'" in said
+    weekly = [line for line in said.splitlines() if re.match(r"\s*weekly/[12]\s+digest", line)]
+    assert [re.findall(r"\d+", line)[2:5] for line in weekly] == [["8", "8", "8"], ["7", "8", "8"]]
+    public = tmp_path / ".demo" / "newsroom" / "public"
+    assert "4,180" in (public / "en" / "mobile-clinics" / "index.html").read_text(encoding="utf-8")
+    assert "withdrawn" in (public / "en" / "intern-questions" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_inbox_shows_a_mail_in_a_sandbox_without_scripts(tmp_path: Path) -> None:
+    from smtplib import SMTP
+
+    from tests.render.mail.samples import document, many, message
+    from tidings.model.selection import Selection
+    from tidings.store.engine import Store
+
+    items = many(3)
+    raw = message(document(items, template="digest"), Selection("en", items[0], tuple(items[1:])))
+    store = Store("sqlite:///x.db", tmp_path)
+    with MailCatcher() as catcher, PostReceiver(new_secret()) as receiver:
+        with SMTP("127.0.0.1", catcher.port) as smtp:
+            smtp.sendmail("news@example.org", ["reader@example.org"], raw)
+        app = create_app(store, tmp_path, routers=[inbox_router(catcher, receiver, "https://news.example.org/")])
+        with served(app) as url:
+            assert "reader@example.org" in httpx.get(f"{url}inbox/").text
+            page = httpx.get(f"{url}inbox/1?view=html&width=narrow&light=dark")
+            assert "<script" not in page.text
+            assert 'sandbox src="1/html"' in page.text
+            mail = httpx.get(f"{url}inbox/1/html")
+            assert mail.headers["content-security-policy"].startswith("sandbox")
+            assert "List-Unsubscribe" in httpx.get(f"{url}inbox/1?view=source").text
+            assert httpx.get(f"{url}inbox/2").status_code == 404
+            assert httpx.get(f"{url}inbox/1?view=x").status_code == 404
+    store.close()
+
+
+def test_the_receiver_refuses_an_unsigned_post() -> None:
+    with PostReceiver(new_secret()) as receiver:
+        answer = httpx.post(receiver.url("desk"), json={"data": {}})
+        assert answer.status_code == 401
+        assert not receiver.posts

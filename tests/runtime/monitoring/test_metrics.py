@@ -1,0 +1,236 @@
+"""What Prometheus gets: valid, true, on its own address, from each process, and without a name of anybody."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.acceptance.world import item, make_world
+from tests.conftest import require_program
+from tests.runtime.test_service import free_port, prepared, running, stop, until
+from tests.sources.site import Page, Story, Website, rss
+from tests.web.server import served
+from tidings.runtime.monitoring.heartbeat import BUSY, SILENT, VAIN, Signs
+from tidings.runtime.monitoring.metrics import Metrics
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.tick import tick
+from tidings.store.delivery import ledger
+from tidings.store.service import heartbeat
+from tidings.web.app import newsroom_app
+
+
+def scraped(text: str) -> dict[str, float]:
+    """Each sample by its name and labels as they are written."""
+    return {
+        sample.name + "".join(f"{{{key}={value}}}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def samples(runtime: Runtime) -> dict[str, float]:
+    return scraped(Metrics(runtime).exposition("")[0].decode())
+
+
+def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
+    site = Website()
+    told = [Story(f"s{n}", f"Story {n}", published=datetime(2026, 1, 1 + n, tzinfo=UTC)) for n in range(9)]
+    site.pages["/feed"] = Page(rss(told, site.url))
+    with make_world(tmp_path / "n", database_url) as world:
+        source = f"sources:\n  site: {{type: feed, url: {site.url}/feed, allow_private: true}}\n"
+        world.write("tidings.yaml", (world.root / "tidings.yaml").read_text() + source)
+        with world.runtime() as runtime:
+            runtime.at(told[-1].published + timedelta(hours=1))  # type: ignore[operator]
+            runtime.fetch()
+            before = samples(runtime)
+            assert before["tidings_source_fetched_timestamp_seconds{source=site}"] == runtime.now().timestamp()
+            assert (before["tidings_source_failing{source=site}"], before["tidings_source_silent{source=site}"]) == (
+                0,
+                0,
+            )
+            site.pages["/feed"] = Page(b"", 500)
+            runtime.at(told[-1].published + timedelta(days=30))  # type: ignore[operator]
+            runtime.fetch()
+            after = samples(runtime)
+            assert [after[f"tidings_source_{one}{{source=site}}"] for one in ("failing", "silent")] == [1, 1]
+    site.close()
+
+
+def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
+    with make_world(tmp_path / "n", database_url) as world:
+        prepared(world)
+        world.write(
+            "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver:\n  - {list: digest, frequency: all}\n"
+        )
+        with world.runtime() as runtime:
+            start = datetime.now(UTC)
+            tick(runtime, start)
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            world.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
+            tick(runtime, datetime.now(UTC))
+            before = samples(runtime)
+            assert before["tidings_store_up"] == 1
+            assert before["tidings_deliveries_accepted_total"] >= 3
+            assert before["tidings_deliveries{state=accepted}"] == before["tidings_deliveries_accepted_total"]
+            assert before["tidings_items_set_aside{source=newsroom}"] == 1
+            assert before["tidings_slots_total{schedule=alert}{state=fired}"] == 1
+            assert before["tidings_schedule_overdue_seconds{schedule=weekly}"] == 0
+            for name in ("last_tick", "last_accepted"):
+                assert (
+                    start.timestamp() - 1
+                    <= before[f"tidings_{name}_timestamp_seconds"]
+                    <= datetime.now(UTC).timestamp()
+                )
+            assert before["tidings_source_read_timestamp_seconds{source=newsroom}"] >= start.timestamp() - 1
+            assert -60 < before["tidings_clock_ahead_seconds"] <= 0
+            assert before["tidings_disk_free_bytes{place=newsroom}"] > 0
+            assert before["tidings_store_size_bytes"] > 100_000
+            # A fortnight passes and nobody is there.
+            runtime.at(datetime.now(UTC) + timedelta(days=14))
+            assert samples(runtime)["tidings_schedule_overdue_seconds{schedule=weekly}"] > 6 * 86_400
+            with runtime.store.write() as connection:
+                mailing = ledger.mailing(connection, "k", "notice", now=runtime.now(), open=True)
+                row = {"mailing": mailing, "target": "t", "purpose": "p", "at": runtime.now(), "state": "in_doubt"}
+                ledger.add_deliveries(connection, [row])
+            doubted = samples(runtime)
+            assert doubted["tidings_in_doubt_for_a_person"] == 1
+            assert doubted["tidings_in_doubt_since_timestamp_seconds"] == pytest.approx(runtime.now().timestamp())
+
+
+def test_a_held_edition_and_a_source_that_is_gone(tmp_path: Path) -> None:
+    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
+        prepared(world)
+        with world.runtime() as runtime:
+            tick(runtime, datetime.now(UTC))
+            world.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
+            tick(runtime, datetime.now(UTC))
+            assert samples(runtime)["tidings_editions_held{reason=gate}"] == 1
+            (world.root / "content").rename(world.root / "elsewhere")
+            tick(runtime, datetime.now(UTC))
+            with runtime.store.read() as connection:
+                found = heartbeat.last_tick(connection)
+            assert found is not None and "newsroom" in found.unread
+            assert samples(runtime)["tidings_source_read_timestamp_seconds{source=newsroom}"] < found.at.timestamp()
+
+
+def test_no_name_and_no_address_of_anybody_is_told(tmp_path: Path) -> None:
+    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
+        prepared(world)
+        with world.runtime() as runtime:
+            tick(runtime, datetime.now(UTC))
+            world.write("content/fresh.en.md", item("Fresh water for all"))
+            tick(runtime, datetime.now(UTC))
+            own = heartbeat.Pulse("host-1-abc", runtime.now(), runtime.now(), refused=world.env["DESK_SECRET"])
+            text = Metrics(runtime, lambda: own).exposition("")[0].decode()
+    assert "tidings_configuration_refused 1.0" in text
+    for secret in ("reader", "example.org", "comms", "host-1", str(tmp_path), *world.env.values()):
+        assert secret not in text
+
+
+def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
+    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world, world.runtime() as runtime:
+        own = heartbeat.Pulse("me", datetime.now(UTC), datetime.now(UTC), faults={"beat": "OperationalError"})
+        metrics = Metrics(runtime, lambda: own)
+        (world.root / "tidings.db").unlink()
+        runtime.store.close()
+        (world.root / "tidings.db").mkdir()
+        found = scraped(metrics.exposition("")[0].decode())
+        (world.root / "tidings.db").rmdir()
+    assert found["tidings_store_up"] == 0
+    assert found["tidings_service_fault{what=beat}"] == 1 and found["tidings_services{kind=full}"] == 1
+    assert "tidings_queue_pending" not in found
+
+
+@pytest.mark.slow
+def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path, database_url: str) -> None:
+    log, other = tmp_path / "log", tmp_path / "other"
+    with make_world(tmp_path / "n", database_url) as world:
+        port = prepared(world)
+        path = world.root / "tidings.yaml"
+        good = path.read_text(encoding="utf-8")
+
+        def configure() -> tuple[int, str]:
+            pages, ours = free_port(), free_port()
+            path.write_text(good.replace(f"{{port: {port}}}", f"{{port: {pages}, metrics: 127.0.0.1:{ours}}}"))
+            return pages, f"http://127.0.0.1:{ours}/metrics"
+
+        pages, metrics = configure()
+        with running(world, log) as full:
+            until(lambda: (world.root / "public" / "en" / "index.html").exists())
+            until(lambda: "tidings_last_tick_timestamp_seconds" in httpx.get(metrics).text)
+            answer = httpx.get(metrics, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+            assert answer.headers["content-type"].startswith("application/openmetrics-text")
+            assert answer.text.endswith("# EOF\n")
+            checked = subprocess.run(
+                [require_program("promtool"), "check", "metrics"], input=httpx.get(metrics).content, capture_output=True
+            )
+            assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+            assert httpx.get(metrics.removesuffix("metrics")).status_code == 404
+            assert httpx.get(f"http://127.0.0.1:{pages}/metrics").status_code == 404
+            assert httpx.get(metrics, headers={"Accept": "text/plain; version=what"}).status_code == 200
+            health = httpx.get(f"http://127.0.0.1:{pages}/healthz").json()
+            assert health["ok"] is True and health["beat_age"] < 60 and health["tick_age"] < 60
+            _, second = configure()
+            with running(world, other, "--only", "pages") as only:
+                until(lambda: other.exists() and "Metrics:" in other.read_text(encoding="utf-8"))
+                until(lambda: scraped(httpx.get(second).text).get("tidings_services{kind=pages}") == 1)
+                assert scraped(httpx.get(second).text)["tidings_services{kind=full}"] == 1
+                # Killed: it cannot say so, the other one can.
+                full.send_signal(signal.SIGKILL)
+                full.wait()
+                until(lambda: scraped(httpx.get(second).text)["tidings_services_died"] == 1)
+                found = scraped(httpx.get(second).text)
+                assert found["tidings_services{kind=full}"] == 0
+                assert "tidings_last_tick_timestamp_seconds" in found
+                stop(only)
+        with world.runtime() as runtime, runtime.store.read() as connection:
+            left = [one.only_pages for one in heartbeat.pulses(connection)]
+        assert left in ([False], []), "who ends in order leaves no sign of life"
+        assert "Traceback" not in log.read_text() + other.read_text()
+
+
+def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
+    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
+        port = prepared(world)
+        path = world.root / "tidings.yaml"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            where = f"127.0.0.1:{taken.getsockname()[1]}"
+            path.write_text(path.read_text().replace(f"{{port: {port}}}", f"{{port: {port}, metrics: '{where}'}}"))
+            with running(world, tmp_path / "log") as process:
+                assert process.wait(timeout=40) == 2
+        assert where in (tmp_path / "log").read_text() and "metrics" in (tmp_path / "log").read_text()
+
+
+def test_when_signs_of_life_are_too_old() -> None:
+    signs = Signs(beaten=1000.0, ticked=1000.0)
+    assert signs.health(1030.0, only_pages=False) == {"ok": True, "beat_age": 30.0, "tick_age": 30.0}
+    late = signs.health(1000.0 + SILENT + 1, only_pages=False)
+    assert late["ok"] is False and "ticker stands still" in str(late["reason"])
+    signs.begun = 1050.0
+    assert signs.health(1050.0 + BUSY - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
+    assert signs.health(1050.0 + BUSY + 1, only_pages=False)["ok"] is False
+    failing = Signs(beaten=2000.0, ticked=1000.0)
+    assert "no tick has ended well" in str(failing.health(1001.0 + VAIN, only_pages=False)["reason"])
+    assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
+
+
+def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
+    signs = Signs(beaten=0.0, ticked=0.0)
+    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world, world.runtime() as runtime:
+        app = newsroom_app(runtime, lambda: signs.health(1_000.0, only_pages=False))
+        with served(app) as url:
+            answer = httpx.get(url.rstrip("/") + "/healthz")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "ok": False,
+        "beat_age": 1000.0,
+        "tick_age": 1000.0,
+        "reason": "the ticker stands still: no beat for 1000 seconds",
+    }

@@ -1,0 +1,154 @@
+"""What an operator reads at night: what is wrong first, with what mends it; and nothing when all is well."""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from tests.acceptance.world import World, item, make_world
+from tests.cli.shapes import misfits
+from tests.runtime.test_service import prepared
+from tidings.cli.app import _plain
+from tidings.runtime.monitoring.status import status
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.schemas import schemas
+from tidings.runtime.tick import tick
+from tidings.store import schema as t
+from tidings.store.delivery import senders
+from tidings.store.liveness import acquire
+from tidings.store.service import heartbeat, pauses
+from tidings.store.service.clock import advance_clock
+from tidings.store.service.pauses import Scope
+
+HOURLY = "cadence: {every: 1h}\ndeliver:\n  - {list: digest, frequency: all}\n"
+
+
+def wrong(runtime: Runtime) -> list[tuple[str, str]]:
+    """(what, mend) of each thing that is wrong; and the JSON is of its shape, whatever happened."""
+    found = status(runtime, runtime.now())
+    plain = {key: _through_json(value) for key, value in found.items()}
+    assert misfits(plain, schemas()["status --json"]) == []
+    assert found["ok"] == (not found["wrong"])
+    return [(one["what"], one["mend"]) for one in found["wrong"]]
+
+
+def _through_json(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _through_json(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_through_json(one) for one in value]
+    return _plain(value) if isinstance(value, datetime) else value
+
+
+@pytest.fixture
+def world(tmp_path: Path, database_url: str):  # type: ignore[no-untyped-def]
+    with make_world(tmp_path / "n", database_url) as found:
+        prepared(found)
+        yield found
+
+
+def test_a_fresh_newsroom_and_one_that_has_sent_are_well(world: World) -> None:
+    with world.runtime() as runtime:
+        assert wrong(runtime) == []
+        tick(runtime, datetime.now(UTC))
+        world.write("content/fresh.en.md", item("Fresh water for all"))
+        tick(runtime, datetime.now(UTC))
+        found = status(runtime, runtime.now())
+    assert found["ok"] and found["deliveries"]["accepted"] == 3 and found["queued"] == 0
+    assert found["schema"] and found["disks"]["newsroom"]["free"] > 0 and found["store_bytes"] > 0
+    assert found["last_tick"] and found["last_accepted"] and found["services"] == []
+    assert [(one["source"], bool(one["read"]), one["problem"]) for one in found["sources"]] == [("newsroom", True, "")]
+    assert [(one["sender"], one["up"]) for one in found["senders"]] == [("127.0.0.1", True)]
+
+
+def test_what_is_due_and_nobody_does(world: World) -> None:
+    world.write("schedules/alert.yaml", HOURLY)
+    with world.runtime() as runtime:
+        start = datetime.now(UTC)
+        tick(runtime, start)
+        runtime.at(start + timedelta(hours=3))
+        ((what, mend),) = wrong(runtime)
+        assert what == "nobody_works" and "tidings run" in mend
+        with runtime.store.write() as connection:
+            pauses.pause(connection, Scope.ALL, "", start, until=None, reason="", who="me")
+        assert wrong(runtime) == [], "what a person has paused is not overdue"
+
+
+def test_a_service_that_died_and_one_that_stands_still(world: World) -> None:
+    now = datetime.now(UTC)
+    with world.runtime() as runtime:
+        dead = acquire(runtime.store)
+        with runtime.store.write() as connection:
+            heartbeat.note_pulse(connection, heartbeat.Pulse(dead.owner, now, now, faults={"beat": "OperationalError"}))
+        assert [what for what, _ in wrong(runtime)] == ["fault"], "it lives"
+        with runtime.store.write() as connection:
+            heartbeat.note_pulse(
+                connection, heartbeat.Pulse(dead.owner, now, now - timedelta(hours=1), refused="a: wrong\nb")
+            )
+        found = dict(wrong(runtime))
+        assert list(found) == ["standing_still", "refused"]
+        assert "restart" in found["standing_still"] and found["refused"] == "tidings check"
+        dead.release()
+        assert [what for what, _ in wrong(runtime)] == ["died"]
+
+
+def test_what_waits_for_a_person(world: World) -> None:
+    with world.runtime() as runtime:
+        tick(runtime, datetime.now(UTC))
+        world.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
+        world.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
+        tick(runtime, datetime.now(UTC))
+        found = wrong(runtime)
+        assert [what for what, _ in found] == ["held", "set_aside"]
+        assert "tidings recompose alert/1" in found[0][1]
+        world.write("content/fresh.en.md", item("Fresh"))
+        (world.root / "content" / "broken.en.md").unlink()
+        runtime.composer.cancel(next(iter(_held(runtime))), datetime.now(UTC), "me")
+        tick(runtime, datetime.now(UTC))
+        with runtime.store.write() as connection:
+            newest = t.deliveries.c.list == "digest"
+            connection.execute(update(t.deliveries).where(newest).values(state="in_doubt", next_at=None))
+        kinds = dict(wrong(runtime))
+        assert "tidings resolve" in kinds["in_doubt"]
+        with runtime.store.write() as connection:
+            connection.execute(update(t.deliveries).where(newest).values(state="quarantined", at=datetime.now(UTC)))
+        assert "quarantined" in dict(wrong(runtime))
+
+
+def _held(runtime: Runtime):  # type: ignore[no-untyped-def]
+    from tidings.store.content import editions
+
+    with runtime.store.read() as connection:
+        return editions.editions(connection, states=["held"])
+
+
+def test_senders_sources_the_clock_and_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    with world.runtime() as runtime:
+        now = datetime.now(UTC)
+        tick(runtime, now)
+        (sender,) = runtime.newsroom.mail
+        with runtime.store.write() as connection:
+            for number in range(3):
+                moment = now + timedelta(minutes=10 * number)
+                senders.note_failure(connection, sender.name, sender.fingerprint, "535 no", moment)
+        assert [what for what, _ in wrong(runtime)] == ["sender"]
+        with runtime.store.write() as connection:
+            senders.note_success(connection, sender.name)
+        (world.root / "content").rename(world.root / "elsewhere")
+        tick(runtime, datetime.now(UTC))
+        assert [what for what, _ in wrong(runtime)] == ["source"]
+        (world.root / "elsewhere").rename(world.root / "content")
+        tick(runtime, datetime.now(UTC))
+        assert wrong(runtime) == []
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10**9, 10**9 - 10**8, 10**8))
+        assert [what for what, _ in wrong(runtime)] == ["disk"]
+        monkeypatch.undo()
+        with runtime.store.write() as connection:
+            advance_clock(connection, datetime.now(UTC) + timedelta(days=2))
+        assert [what for what, _ in wrong(runtime)] == ["clock"]

@@ -1,0 +1,169 @@
+"""Readers of listmonk, Mailchimp, Mailman 3 and Ghost, by files in the shape of their exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.runtime.people_files.fixtures import NOW, Roll
+from tidings.store import schema as t
+from tidings.store.people import consent
+
+
+@pytest.fixture
+def roll(database_url: str, tmp_path: Path) -> Iterator[Roll]:
+    found = Roll(database_url, tmp_path / "n")
+    yield found
+    found.store.close()
+
+
+def suppressed(roll: Roll) -> dict[str, tuple[str, str]]:
+    """List and reason by hash."""
+    u = t.suppressions.c
+    with roll.store.read() as connection:
+        return {row.hash: (row.list, row.reason) for row in connection.execute(select(u.hash, u.list, u.reason))}
+
+
+def state_of(roll: Roll, address: str) -> tuple[str, datetime | None, list[str]]:
+    row = next(row for row in roll.state()["subscriptions"] if row[0] == address)
+    return row[2], row[6], row[8]
+
+
+LISTMONK = """uuid,email,name,attributes,status,created_at,updated_at
+0c7d,anna@example.org,Anna,"{""language"": ""ru"", ""tags"": [""Water"", ""VIP""], ""city"": ""Almaty""}",enabled,\
+2021-03-04 05:06:07.123456 +0000 +0000,2022-01-01 00:00:00 +0000 UTC
+0c7e,bad@example.org,Bob,{},blocklisted,2021-03-04 05:06:07 +0000 UTC,2022-02-03 04:05:06 +0000 UTC
+0c7f,off@example.org,Off,{},disabled,2021-03-04 05:06:07 +0000 UTC,2022-02-03 04:05:06 +0000 UTC
+0c80,broken@example.org,Broken,{,enabled,2021-03-04 05:06:07 +0000 UTC,2022-02-03 04:05:06 +0000 UTC
+"""
+
+
+def test_listmonk(roll: Roll) -> None:
+    before = roll.state()
+    assert roll.take(LISTMONK, tool="listmonk", dry_run=True).counts == {"added": 1, "away": 1, "refused": 2}
+    assert roll.state() == before
+    done = roll.take(LISTMONK, tool="listmonk")
+    assert done.counts == {"added": 1, "away": 1, "refused": 2}
+    assert done.labels == {"VIP": 1}
+    assert "disabled" in roll.told[4] and "JSON" in roll.told[5]
+    since = datetime(2021, 3, 4, 5, 6, 7, 123_456, tzinfo=UTC)
+    assert state_of(roll, "anna@example.org") == ("confirmed", since, ["water"])
+    assert roll.state()["subscribers"][0][2:4] == ("Anna", "ru")
+    assert [row[2:] for row in roll.state()["consents"]] == [("confirmed", "fair", "", "", since)]
+    # Nobody who was barred there is known here by address.
+    assert [row[0] for row in roll.state()["subscribers"]] == ["anna@example.org"]
+    assert suppressed(roll) == {consent.address_hash("bad@example.org"): ("", "blocked")}
+    assert roll.take("email\nbad@example.org\n").counts == {"suppressed": 1}
+    assert roll.take(LISTMONK, tool="listmonk").counts == {"exists": 1, "known_away": 1, "refused": 2}
+
+
+def test_listmonk_does_not_say_who_confirmed(roll: Roll) -> None:
+    roll.take(LISTMONK, tool="listmonk", confirmed=False)
+    assert state_of(roll, "anna@example.org")[:2] == ("pending", None)
+    text = (
+        "email,name,subscription_status,created_at\n"
+        "b@example.org,B,confirmed,\nc@example.org,C,unsubscribed,\nd@example.org,D,unconfirmed,\n"
+    )
+    assert roll.take(text, tool="listmonk", confirmed=True).counts == {"added": 2, "away": 1}
+    assert state_of(roll, "b@example.org")[:2] == ("confirmed", NOW)
+    assert state_of(roll, "d@example.org")[0] == "pending"
+
+
+_HEAD = (
+    '"Email Address","First Name","Last Name",Address,LANGUAGE,MEMBER_RATING,'
+    "OPTIN_TIME,OPTIN_IP,CONFIRM_TIME,CONFIRM_IP"
+)
+MAILCHIMP = f'''{_HEAD},LATITUDE,LAST_CHANGED,LEID,EUID,NOTES,TAGS
+anna@example.org,Anna,Petrova,"10 St
+Almaty",ru_RU,2,"2018-10-10 08:00:00",192.0.2.1,"2018-10-11 09:55:14",192.0.2.2,,"2019-01-01 00:00:00",1,a,,\
+"""Youth"",""Вода"",""Gala, 2019"""
+single@example.org,,,,,2,,,"2015-03-16 14:40:47",,,,2,b,,
+mended@example.org,,,,,2,,,"16/03/2015 14:40",,,,2,b,,
+'''
+UNSUBSCRIBED = f"""{_HEAD},UNSUB_TIME,UNSUB_CAMPAIGN_TITLE,UNSUB_REASON,LEID,EUID,NOTES,TAGS
+single@example.org,,,,,2,,,"2015-03-16 14:40:47",,"2020-01-02 03:04:05",News,,2,b,,
+gone@example.org,,,,,2,,,"2015-03-16 14:40:47",,"2020-01-02 03:04:05",News,,2,b,,
+"""
+CLEANED = f"""{_HEAD},CLEAN_TIME,CLEAN_CAMPAIGN_TITLE,CLEAN_CAMPAIGN_ID,LEID,EUID,NOTES,TAGS
+dead@example.org,,,,,2,,,"2015-03-16 14:40:47",,"2020-01-02 03:04:05",News,17,2,b,,
+"""
+
+
+def test_mailchimp(roll: Roll) -> None:
+    done = roll.take(MAILCHIMP, "subscribed_members_export_0e63.csv", tool="mailchimp", confirmed=False)
+    assert done.counts == {"added": 2, "refused": 1}
+    assert "saved anew by a spreadsheet" in roll.told[5]
+    assert done.labels == {"Gala, 2019": 1}
+    assert "Address" in done.ignored and "NOTES" in done.ignored
+    at = datetime(2018, 10, 11, 9, 55, 14, tzinfo=UTC)
+    assert state_of(roll, "anna@example.org") == ("confirmed", at, ["water", "youth"])
+    assert roll.state()["subscribers"][0][2:4] == ("Anna Petrova", "ru")
+    assert ("192.0.2.2", at) in [row[5:] for row in roll.state()["consents"]]
+    # They left there before they were imported: who leaves afterwards is kept away all the same.
+    done = roll.take(UNSUBSCRIBED, "unsubscribed_members_export_0e63.csv", tool="mailchimp")
+    assert done.counts == {"away": 2}
+    assert state_of(roll, "single@example.org")[0] == "unsubscribed"
+    assert roll.take(CLEANED, "cleaned_members_export_0e63.csv", tool="mailchimp").counts == {"away": 1}
+    reasons = suppressed(roll)
+    assert reasons[consent.address_hash("gone@example.org")] == ("digest", "unsubscribed")
+    assert reasons[consent.address_hash("dead@example.org")] == ("", "blocked")
+    assert datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC) in [row[6] for row in roll.state()["consents"]]
+    text = "Email Address,OPTIN_TIME\nx@example.org,2020-01-01 00:00:00\n"
+    assert roll.take(text, "nonsubscribed_members_export_0e63.csv", tool="mailchimp").counts == {"refused": 1}
+
+
+def test_who_agreed_here_since_they_left_there_stays(roll: Roll) -> None:
+    roll.take("email\nsingle@example.org\n")
+    done = roll.take(UNSUBSCRIBED, "unsubscribed_members_export_0e63.csv", tool="mailchimp")
+    assert done.counts == {"since": 1, "away": 1} and "agreed here since" in roll.told[2]
+    assert state_of(roll, "single@example.org")[0] == "confirmed"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_within_one_file_leaving_wins(roll: Roll, turned: bool, apart: bool, dry_run: bool) -> None:
+    """In whichever order, and in different chunks too."""
+    lines = ["a@example.org,true,2024-01-01T00:00:00.000Z,", "A@example.org,false,,"]
+    filler = [f"f{number}@example.org,true,2024-01-01T00:00:00.000Z," for number in range(600 if apart else 1)]
+    first, last = reversed(lines) if turned else lines
+    text = "\n".join(["email,subscribed_to_emails,created_at,deleted_at", first, *filler, last]) + "\n"
+    done = roll.take(text, tool="ghost", dry_run=dry_run)
+    assert done.counts["away"] == 1
+    if not dry_run:
+        assert roll.take("email\na@example.org\n").counts == {"left": 1}
+
+
+GHOST = """id,email,name,note,subscribed_to_emails,complimentary_plan,stripe_customer_id,\
+created_at,deleted_at,labels,tiers
+1,anna@example.org,'=Anna,,true,,,2023-05-06T07:08:09.000Z,,"water,Gala",Free
+2,left@example.org,,,false,,,2023-05-06T07:08:09.000Z,,,Free
+3,gone@example.org,,,true,,,2023-05-06T07:08:09.000Z,2024-01-01T00:00:00.000Z,,Free
+4,odd@example.org,,,maybe,,,2023-05-06T07:08:09.000Z,,,Free
+"""
+
+
+def test_ghost(roll: Roll) -> None:
+    done = roll.take(GHOST, tool="ghost", confirmed=False)
+    assert done.counts == {"added": 1, "away": 2, "refused": 1}
+    assert done.labels == {"Gala": 1}
+    assert state_of(roll, "anna@example.org") == ("confirmed", datetime(2023, 5, 6, 7, 8, 9, tzinfo=UTC), ["water"])
+    assert roll.state()["subscribers"][0][2] == "=Anna"
+    assert set(suppressed(roll).values()) == {("digest", "unsubscribed")}
+
+
+def test_mailman3(roll: Roll) -> None:
+    text = 'Anne Person <anne@example.com>\n"Bart, P." <bart@example.com>\ncris@example.com\n\nnobody\n'
+    done = roll.take(text, "members.txt", tool="mailman3", confirmed=False)
+    assert done.counts == {"added": 3, "refused": 1}
+    assert list(roll.told) == [5]
+    assert {(row[0], row[2]) for row in roll.state()["subscribers"]} == {
+        ("anne@example.com", "Anne Person"),
+        ("bart@example.com", "Bart, P."),
+        ("cris@example.com", ""),
+    }
+    assert roll.take("ant.example.com has no members\n", "members.txt", tool="mailman3").counts == {}

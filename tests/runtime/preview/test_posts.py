@@ -1,0 +1,113 @@
+"""Posts as a page, for who looks at them before they go."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.pipeline.desk import HOUR, MONDAY, Desk, open_desk
+from tests.servers.judges import html_validate
+from tidings.runtime.preview.preview import Previewed, post_pages, preview_edition, preview_schedule
+from tidings.runtime.scratch_store import scratch
+
+CHANNELS = """channels:
+  sky: {type: bluesky, handle: a.org, password: {env: DESK_SECRET}, languages: [kk, ru, en], translations: thread}
+  page: {type: linkedin, organization: "1", token: {env: DESK_SECRET}, languages: [ar]}
+  elephant: {type: mastodon, server: https://m.example/, token: {env: DESK_SECRET}, languages: [en]}
+  bot: {type: telegram, token: {file: bot.txt}, chat: "@steppe", languages: [en]}
+"""
+TITLE = 'Water <b>&</b> "rivers"'
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with open_desk(tmp_path / "n", "sqlite:///tidings.db") as found:
+        media = found.world.root / "content" / "media"
+        media.mkdir()
+        Image.effect_noise((1600, 900), 60).save(media / "a well.jpg")
+        (found.world.root / "bot.txt").write_text("123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey\n")
+        found.configure("languages: [en, ru, kk]\n  timezone", "languages: [en, ru, kk, ar]\n  timezone")
+        found.configure("channels:\n", CHANNELS)
+        found.schedule(
+            "daily",
+            'cadence: {daily: "09:00"}\ndeliver:\n'
+            + "".join(f"  - {{channel: {name}, per: item}}\n" for name in ("sky", "page", "elephant", "bot", "team")),
+        )
+        found.tick(MONDAY - 2 * HOUR)
+        picture = '[{src: media/a well.jpg, alt: "A girl <at> a well"}]'
+        for language, title in (("en", TITLE), ("ru", "Вода"), ("kk", "Су"), ("ar", "ماء نظيف")):
+            found.item("water", language, title, summary=f"In short ({language}).", images=picture)
+        found.tick(MONDAY - HOUR)
+        yield found
+
+
+def shown(desk: Desk, folder: Path) -> dict[str, str]:
+    """What `preview` would write as pages, by name."""
+    with scratch(desk.runtime) as copy:
+        found = preview_schedule(copy, copy.newsroom.schedules["daily"], MONDAY, None)
+    return written(found, folder)
+
+
+def written(found: list[Previewed], folder: Path) -> dict[str, str]:
+    folder.mkdir()
+    pages = dict(post_pages(found, "#0077b6"))
+    for name, content in [*(file for one in found for file in one.files()), *pages.items()]:
+        (folder / name).write_bytes(content)
+    return {name: content.decode() for name, content in pages.items()}
+
+
+def test_each_post_is_shown_with_its_count_and_its_card(desk: Desk, tmp_path: Path) -> None:
+    pages = shown(desk, tmp_path / "shown")
+    names = ["bot-en", "elephant-en", "page-ar", "sky-en", "sky-kk", "sky-ru", "team-en"]
+    assert sorted(pages) == [*(f"daily-1-{name}-water.html" for name in names), "posts.html"]
+    for name in names[:-1]:
+        page, picture = pages[f"daily-1-{name}-water.html"], f"daily-1-{name}-water.jpg"
+        assert f'<img src="{picture}"' in page and f'src="{picture}"' in pages["posts.html"]
+        with Image.open(tmp_path / "shown" / picture) as found:
+            assert found.format == "JPEG"
+        assert re.search(r"In short \(\w\w\)", page)
+    assert "A girl &lt;at&gt; a well" in pages["daily-1-page-ar-water.html"]
+    for name, limit in (("sky-kk", "300"), ("page-ar", "3,000"), ("elephant-en", "500"), ("bot-en", "4,096")):
+        assert re.search(rf">[0-9,]+ of {limit}, as the network counts<", pages[f"daily-1-{name}-water.html"])
+    assert 'lang="ar" dir="rtl"' in pages["daily-1-page-ar-water.html"]
+    assert "makes this card of our page" in pages["daily-1-elephant-en-water.html"]
+    assert "makes this card" not in pages["daily-1-sky-kk-water.html"]
+    order = re.findall(r"answer ([0-9]) to the first post", pages["posts.html"])
+    assert order == ["1", "2"]
+
+
+def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(desk: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "shown"
+    pages = shown(desk, folder)
+    assert html_validate(*(folder / name for name in pages), extends=("recommended",)) == []
+    everything = "".join(pages.values())
+    assert "<script" not in everything and "<b>" not in everything
+    assert html.escape(TITLE) in pages["posts.html"]
+    assert set(re.findall(r'src="([^"]+)"', everything)) == {path.name for path in folder.glob("*.jpg")}
+
+
+def test_what_waits_for_a_translation_is_shown_and_says_so(desk: Desk, tmp_path: Path) -> None:
+    desk.configure("languages: [kk, ru, en], translations: thread", "languages: [kk, ru], wait_for_translations: 48h")
+    desk.item("new", "ru", "Новость")
+    desk.tick(MONDAY - HOUR / 2)
+    pages = shown(desk, tmp_path / "shown")
+    assert ">new waits for its translation in kk<" in pages["daily-1-sky-ru-new.html"]
+    text = (tmp_path / "shown" / "daily-1-sky-ru-new.txt").read_text(encoding="utf-8")
+    assert "[new waits for its translation in kk]" in text
+    assert "waits for" not in pages["daily-1-sky-kk-water.html"]
+
+
+def test_of_an_edition_the_frozen_posts_are_shown(desk: Desk, tmp_path: Path) -> None:
+    desk.schedule("daily", 'cadence: {daily: "09:00"}\napproval: {by: [boss@example.org]}\ndeliver: [{channel: sky}]\n')
+    desk.tick(MONDAY)
+    desk.item("water", "kk", "Another title")
+    desk.tick(MONDAY + HOUR)
+    pages = written(preview_edition(desk.runtime, desk.edition("daily/1"), None), tmp_path / "frozen")
+    assert "Another title" not in "".join(pages.values()) and ">Су<" in pages["daily-1-sky-kk.html"]
+    assert re.findall(r"answer ([0-9]) to the first post", pages["posts.html"]) == ["1", "2"]
+    assert "the whole edition" in pages["posts.html"]

@@ -1,0 +1,216 @@
+"""A real Chromium, driven by its DevTools protocol over a pipe: keys as a person presses them, and what they see."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import require_program
+from tests.servers.judges import tool
+
+_WAIT = 30.0
+"""Seconds for any answer."""
+_KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+_MOST_TABS = 120
+_FOCUS = """(() => {
+  const one = document.activeElement;
+  if (!one || one === document.body) return null;
+  const box = one.getBoundingClientRect(), label = one.labels && one.labels[0];
+  return {
+    tag: one.localName, type: one.type || "", name: one.name || "", value: one.value || "", id: one.id,
+    text: ((label || one).innerText || "").trim(), href: one.href || "", checked: !!one.checked,
+    outline: getComputedStyle(one).outlineStyle,
+    height: Math.max(box.height, label ? label.getBoundingClientRect().height : 0),
+  };
+})()"""
+_AXE = """axe.run().then(found => JSON.stringify(found.violations
+  .filter(one => ["serious", "critical"].includes(one.impact)).map(one => [one.id, one.nodes[0].html])))"""
+
+
+class Tab:
+    """One tab. Scripts of pages are off unless `scripts`; what the tests ask goes past that."""
+
+    def __init__(self, browser: _Pipe, session: str) -> None:
+        self._browser, self._session = browser, session
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command of the protocol."""
+        return self._browser.ask(method, params, self._session)
+
+    def open(self, url: str) -> None:
+        """Go there as by typing the address."""
+        self._browser.forget()
+        answer = self.ask("Page.navigate", url=url)
+        assert "errorText" not in answer, (url, answer)
+        self._browser.until("Page.loadEventFired")
+
+    def look(self, expression: str) -> Any:
+        """What an expression of JavaScript finds on the page."""
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    @property
+    def words(self) -> str:
+        """The text that a reader sees."""
+        return str(self.look("document.body.innerText"))
+
+    def key(self, name: str, *, leads_on: bool = False) -> None:
+        """Press one key; with `leads_on`, wait for the page that it leads to."""
+        self._browser.forget()
+        said = {"Enter": "\r", " ": " "}.get(name, "")
+        values = {"key": name, "code": {" ": "Space"}.get(name, name), "windowsVirtualKeyCode": _KEYS[name]}
+        self.ask("Input.dispatchKeyEvent", type="keyDown" if said else "rawKeyDown", text=said, **values)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **values)
+        if leads_on:
+            self._browser.until("Page.loadEventFired")
+
+    def write(self, text: str) -> None:
+        """Type into what has the focus."""
+        for letter in text:
+            self.ask("Input.dispatchKeyEvent", type="char", text=letter)
+
+    def tab_to(self, **wanted: str) -> dict[str, Any]:
+        """Press Tab until the focus is on what has these values; each stop on the way shows that it has the focus."""
+        stops = []
+        for _ in range(_MOST_TABS):
+            self.key("Tab")
+            found = self.look(_FOCUS)
+            if found is None:
+                continue
+            stops.append(found)
+            assert found["outline"] != "none", f"no sign of focus on {found}"
+            assert found["tag"] == "a" or found["height"] >= 24, f"too small a target (WCAG 2.5.8): {found}"
+            if all(
+                value in found[key] if key in ("text", "href") else found[key] == value for key, value in wanted.items()
+            ):
+                return dict(found)
+        raise AssertionError(f"no {wanted} by Tab; there were {stops}")
+
+    def choose(self, name: str, value: str, arrow: str = "ArrowDown") -> None:
+        """A radio button of a group, by arrows."""
+        now = self.tab_to(type="radio", name=name)
+        for _ in range(20):
+            if now["value"] == value:
+                return
+            self.key(arrow)
+            now = self.look(_FOCUS)
+        raise AssertionError(f"no {name}={value}")
+
+    def screen(self, width: int, height: int = 900, scheme: str = "light") -> None:
+        """The size of the window, in CSS pixels, and the colours that the reader wishes."""
+        self.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def scripts(self, on: bool) -> None:
+        """Whether scripts of pages run."""
+        self.ask("Emulation.setScriptExecutionDisabled", value=not on)
+
+    def axe(self) -> list[Any]:
+        """What axe-core finds serious or critical on this page; it alone may run scripts."""
+        self.scripts(on=True)
+        self.look(tool("axe-core", "axe.min.js").read_text(encoding="utf-8") + ";0")
+        found = list(json.loads(self.look(_AXE)))
+        self.scripts(on=False)
+        return found
+
+    def overflow(self) -> int:
+        """Pixels by which the page is wider than the window (WCAG 1.4.10)."""
+        return int(self.look("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+    def picture(self, file: Path) -> None:
+        """The whole page, as a PNG."""
+        answer = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(answer["data"]))
+
+
+class _Pipe:
+    """The protocol over two pipes: JSON ended by a zero byte."""
+
+    def __init__(self, out: int, back: int) -> None:
+        self._out, self._back = out, back
+        self._rest = b""
+        self._number = 0
+        self._events: list[str] = []
+
+    def ask(self, method: str, params: dict[str, Any], session: str = "") -> dict[str, Any]:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            found = self._next(method)
+            if found.get("id") == self._number:
+                assert "error" not in found, (method, found["error"])
+                return dict(found["result"])
+
+    def forget(self) -> None:
+        """Events until now are of no interest."""
+        self._events.clear()
+
+    def until(self, event: str) -> None:
+        """Wait for an event since `forget`."""
+        while event not in self._events:
+            self._next(event)
+
+    def _next(self, what: str) -> dict[str, Any]:
+        until = time.monotonic() + _WAIT
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._back], [], [], max(0, until - time.monotonic()))
+            data = os.read(self._back, 1 << 20) if ready else b""
+            assert data, f"Chromium does not answer: {what}"
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\0")
+        found: dict[str, Any] = json.loads(line)
+        if "method" in found:
+            self._events.append(found["method"])
+        return found
+
+
+@contextmanager
+def chromium(profile: Path, language: str) -> Iterator[Tab]:
+    """A headless one of somebody who reads this language, with a fresh profile and one tab."""
+    program = require_program("chromium")
+    (theirs, out), (back, ours) = os.pipe(), os.pipe()
+    # DevTools reads descriptor 3 and writes to 4.
+    start = "import os, sys; os.dup2(int(sys.argv[1]), 50); os.dup2(int(sys.argv[2]), 51);"
+    start += "os.dup2(50, 3); os.dup2(51, 4); os.closerange(5, 60); os.execv(sys.argv[3], sys.argv[3:])"
+    command = [
+        sys.executable, "-c", start, str(theirs), str(ours), program, "--headless", "--remote-debugging-pipe",
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+        "--force-prefers-no-reduced-motion", f"--user-data-dir={profile}", f"--accept-lang={language}",
+        "about:blank",
+    ]  # fmt: skip
+    running = subprocess.Popen(
+        command, pass_fds=(theirs, ours), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    os.close(theirs)
+    os.close(ours)
+    try:
+        pipe = _Pipe(out, back)
+        target = pipe.ask("Target.createTarget", {"url": "about:blank"})["targetId"]
+        session = pipe.ask("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        tab = Tab(pipe, session)
+        tab.ask("Page.enable")
+        tab.scripts(on=False)
+        yield tab
+        pipe.ask("Browser.close", {})
+    finally:
+        try:
+            running.wait(10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+        os.close(out)
+        os.close(back)

@@ -1,0 +1,314 @@
+"""The folder source: what it takes, what it sets aside, and what it does not read twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tidings.sources.base import SourceContext, Sweep
+from tidings.sources.folder import document
+from tidings.sources.folder import source as folder
+from tidings.sources.folder.source import FolderSource, Settings
+from tidings.testing.source_contract import SourceCase, SourceContract
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GOOD = "---\ntitle: T\n---\nBody\n"
+
+
+def source_of(root: Path, path: str = "content") -> FolderSource:
+    context = SourceContext("newsroom", root, "https://news.example/", ("en", "ru", "kk"), ZoneInfo("Asia/Almaty"))
+    return FolderSource(Settings(type="folder", path=path), context)
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Path:
+    folder = tmp_path / "content"
+    folder.mkdir()
+    return folder
+
+
+def sweep(content: Path) -> Sweep:
+    return source_of(content.parent).sweep(NOW)
+
+
+def errors(swept: Sweep) -> dict[str, str]:
+    return {
+        problem.file: f"{problem.message} | {problem.mend}" for problem in swept.problems if problem.level == "error"
+    }
+
+
+class FolderCase(SourceCase):
+    def __init__(self, root: Path) -> None:
+        self.content = root / "content"
+        self.content.mkdir()
+        self.source = source_of(root)
+
+    def write(self, name: str, language: str, title: str, body: str) -> None:
+        (self.content / f"{name}.{language}.md").write_text(f"---\ntitle: {title}\n---\n{body}\n", encoding="utf-8")
+
+    def spoil(self, name: str, language: str) -> None:
+        (self.content / f"{name}.{language}.md").write_text("---\ntitle: half-writ", encoding="utf-8")
+
+    def remove(self, name: str, language: str) -> None:
+        (self.content / f"{name}.{language}.md").unlink()
+
+    def break_down(self) -> None:
+        shutil.rmtree(self.content)
+
+
+class TestFolderKeepsTheContract(SourceContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path) -> SourceCase:
+        return FolderCase(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "said"),
+    [
+        ("a.en.md", b"", "empty"),
+        ("a.en.md", b"\xef\xbb\xbf  \n", "empty"),
+        ("a.en.md", b"Just text\n", "does not begin with ---"),
+        ("a.en.md", b"---\ntitle: T\nsumm", "no second ---"),
+        ("a.en.md", b"---\n---\nBody", "no keys"),
+        ("a.en.md", b"---\nkind: story\n---\nBody", "no title"),
+        ("a.en.md", "---\ntitle: Привет\n---\n".encode("cp1251"), "UTF-8"),
+        ("a.en.md", "---\ntitle: T\n---\nПривет".encode()[:-1], "UTF-8"),
+        ("a.fr.md", GOOD.encode(), "'fr' in the file's name"),
+        ("a.en.md", b"---\ntitle: T\n---\n" + b"x" * 5_000_000, "larger than 5 MB"),
+        ("a (conflicted copy).en.md", GOOD.encode(), "copy"),
+        ("a (Anna's conflicted copy 2023-09-26).en.md", GOOD.encode(), "copy"),
+        ("a - Copy.en.md", GOOD.encode(), "copy"),
+        ("a.en - Copy (2).md", GOOD.encode(), "copy"),
+        ("a (1).en.md", GOOD.encode(), "copy"),
+        ("a.sync-conflict-20230926-101010-ABCDEFG.en.md", GOOD.encode(), "copy"),
+        ("a — копия.en.md", GOOD.encode(), "copy"),
+    ],
+)
+def test_what_cannot_be_taken_is_set_aside_and_the_others_go_on(
+    content: Path, name: str, raw: bytes, said: str
+) -> None:
+    (content / name).write_bytes(raw)
+    (content / "good.en.md").write_text(GOOD)
+    swept = sweep(content)
+    assert [one.name for one in swept.found] == ["good"]
+    assert swept.set_aside == (f"content/{name}",)
+    assert said in errors(swept)[f"content/{name}"]
+    assert all(problem.mend for problem in swept.problems)
+
+
+def test_a_name_that_only_sounds_like_a_copy_is_taken(content: Path) -> None:
+    for name in ("copyright.en.md", "a-copy-of-the-report.en.md", "conflict-and-peace.en.md", "photocopy.en.md"):
+        (content / name).write_text(GOOD)
+    assert len(sweep(content).found) == 4
+
+
+def test_editors_own_files_are_left_alone(content: Path) -> None:
+    for name in (
+        ".a.en.md.swp",
+        "a.en.md~",
+        ".#a.en.md",
+        "#a.en.md#",
+        "~$a.en.md",
+        ".DS_Store",
+        "a.jpg",
+        "a.en.md.tmp",
+    ):
+        (content / name).write_text("rubbish")
+    (content / ".git").mkdir()
+    (content / ".git" / "x.en.md").write_text("rubbish")
+    assert sweep(content) == Sweep(())
+
+
+def test_bom_and_crlf_are_fine(content: Path) -> None:
+    (content / "a.en.md").write_bytes(b"\xef\xbb\xbf---\r\ntitle: T\r\nkind: event\r\n---\r\nOne\r\n\r\nTwo\r\n")
+    [one] = sweep(content).found
+    assert (one.title, one.kind, one.body) == ("T", "event", "<p>One</p>\n<p>Two</p>")
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "expected"),
+    [
+        ("a.ru.md", "", ("a", "ru")),
+        ("a.RU.md", "", ("a", "ru")),
+        ("a.md", "", ("a", "en")),
+        ("2023.09.26-a.kk.md", "", ("2023.09.26-a", "kk")),
+        ("report-v1.2.md", "", ("report-v1.2", "en")),
+        ("a.en.md", "kk", ("a", "kk")),
+        ("a.fr.md", "ru", ("a.fr", "ru")),
+        ("a.ru.MD", "", ("a", "ru")),
+    ],
+)
+def test_language_comes_from_the_key_then_the_name_then_the_site(
+    content: Path, name: str, language: str, expected: tuple[str, str]
+) -> None:
+    (content / name).write_text(f"---\ntitle: T\nlanguage: {language}\n---\n")
+    [one] = sweep(content).found
+    assert (one.name, one.language) == expected
+
+
+def test_subfolders_are_read_and_refs_are_paths_from_the_newsroom(content: Path) -> None:
+    (content / "2023" / "09").mkdir(parents=True)
+    (content / "2023" / "09" / "a.en.md").write_text(GOOD)
+    [one] = sweep(content).found
+    assert (one.ref, one.name) == ("content/2023/09/a.en.md", "a")
+
+
+def test_symlinks_that_lead_out_are_refused(content: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("secret")
+    (tmp_path / "outside.en.md").write_text(GOOD)
+    (content / "inside.en.md").write_text(GOOD)
+    (content / "out.en.md").symlink_to(tmp_path / "outside.en.md")
+    (content / "nowhere.en.md").symlink_to(tmp_path / "nothing")
+    (content / "loop.en.md").symlink_to(content / "loop.en.md")
+    (content / "folder").symlink_to(tmp_path)
+    (content / "alias.ru.md").symlink_to(content / "inside.en.md")
+    (content / "brief.pdf").symlink_to(tmp_path / "keys.json")
+    (content / "media.en.md").write_text("---\ntitle: T\nattachments: [{src: brief.pdf}]\n---\n[x](../keys.json)\n")
+    swept = sweep(content)
+    assert {one.ref for one in swept.found} == {"content/inside.en.md", "content/alias.ru.md"}
+    assert set(errors(swept)) == {
+        f"content/{name}" for name in ("out.en.md", "nowhere.en.md", "loop.en.md", "folder", "media.en.md")
+    }
+    assert "leads out" in errors(swept)["content/media.en.md"]
+
+
+@pytest.mark.parametrize("path", [".", "..", "../elsewhere", "/etc", "nothing"])
+def test_a_folder_outside_of_the_newsroom_or_missing_is_unreadable(tmp_path: Path, path: str) -> None:
+    swept = source_of(tmp_path, path).sweep(NOW)
+    assert not swept.readable and swept.problems[0].mend
+
+
+def test_a_subfolder_that_cannot_be_listed_says_nothing_of_absence(
+    content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (content / "sub").mkdir()
+    real = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(folder.os, "scandir", refuse)
+    swept = sweep(content)
+    assert not swept.readable and swept.problems[0].file == "content/sub"
+
+
+def test_a_pipe_is_not_waited_for(content: Path) -> None:
+    os.mkfifo(content / "a.en.md")
+    assert "plain file" in errors(sweep(content))["content/a.en.md"]
+
+
+def test_an_unchanged_file_is_not_read_again_but_its_media_count(
+    content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_RECENT", -1)
+    reads: list[str] = []
+    real = document.read_document
+
+    def counted(raw: bytes, ref: str, *rest: object) -> object:
+        reads.append(ref)
+        return real(raw, ref, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folder, "read_document", counted)
+    Image.new("RGB", (40, 30)).save(content / "a.png")
+    (content / "a.en.md").write_text('---\ntitle: T\n---\n![A](a.png "x") [later](later.pdf)\n')
+    source = source_of(content.parent)
+    first = source.sweep(NOW)
+    assert source.sweep(NOW) == first and reads == ["content/a.en.md"]
+    Image.new("RGB", (50, 30)).save(content / "a.png")
+    second = source.sweep(NOW)
+    assert len(reads) == 2 and second.found[0].fingerprint != first.found[0].fingerprint
+    (content / "later.pdf").write_bytes(b"%PDF")
+    assert len(source.sweep(NOW).found[0].media) == 2
+    (content / "a.en.md").rename(content / "b.en.md")
+    [moved] = source.sweep(NOW).found
+    assert moved.ref == "content/b.en.md" and len(reads) == 4
+
+
+def test_a_file_written_just_now_is_read_again(content: Path) -> None:
+    """Its times stand still for a few milliseconds: two writes of equal length could look like one."""
+    source = source_of(content.parent)
+    path = content / "a.en.md"
+    path.write_text(GOOD)
+    status = path.stat()
+    assert source.sweep(NOW).found[0].title == "T"
+    path.write_text(GOOD.replace("title: T", "title: U"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source.sweep(NOW).found[0].title == "U"
+
+
+def test_an_unreadable_picture_sets_the_item_aside(content: Path) -> None:
+    (content / "a.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (400, 300)).save(content / "b.jpg")
+    (content / "b.jpg").write_bytes((content / "b.jpg").read_bytes()[:-200])
+    for name in "ab":
+        (content / f"{name}.en.md").write_text(f"---\ntitle: T\nimages: [{{src: {name}.jpg, alt: A}}]\n---\n")
+    assert len(errors(sweep(content))) == 2
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(content: Path) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    (content / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+    (content / "a.en.md").write_text("---\ntitle: T\n---\n![A](a.png)\n")
+    assert "pixels" in errors(sweep(content))["content/a.en.md"]
+
+
+def test_the_same_file_twice_reads_the_same_on_another_machine(
+    content: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    Image.new("RGB", (4, 3)).save(content / "a.png")
+    (content / "a.en.md").write_text("---\ntitle: T\n---\n![A](a.png)\n")
+    other = tmp_path_factory.mktemp("other") / "content"
+    shutil.copytree(content, other)
+    assert sweep(content) == sweep(other)
+
+
+FRAGMENTS = st.sampled_from(
+    ["---\n", "title: ", "summary: >\n", "images: [{", "}]\n", "published: ", "2023-09-27", "\x00", "\r\n", "<p",
+     "![](", ")", "&#11;", "<a href='//[", "'", '"', "\\", "|", "- ", "\t", "é", "\ufffe", "javascript:", "  ",
+     "x", ": ", "#", "*", "&a "]
+)  # fmt: skip
+
+
+@given(st.one_of(st.binary(max_size=300), st.lists(FRAGMENTS, max_size=30).map(lambda parts: "".join(parts).encode())))
+def test_any_bytes_never_raise(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
+    content = tmp_path_factory.mktemp("any") / "content"
+    content.mkdir()
+    for name, data in (
+        ("a.en.md", raw),
+        ("b.en.md", b"---\ntitle: T\n" + raw),
+        ("c.en.md", b"---\ntitle: T\n---\n" + raw),
+    ):
+        (content / name).write_bytes(data)
+    swept = sweep(content)
+    assert len(swept.found) + len(swept.set_aside) == 3
+    for one in swept.found:
+        for text in (one.title, one.summary, one.body):
+            text.encode()
+            assert not any(character < " " and character not in "\n\t" for character in text)
+
+
+@pytest.mark.parametrize(
+    "body", ["<div>" * 400_000, "[" * 20_000, "> " * 5_000, "*a " * 10_000, "![" * 5_000, "<![CDATA[" * 3000]
+)
+def test_bodies_made_to_hurt_are_survived(content: Path, body: str) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{body}\n")
+    (content / "b.en.md").write_text(GOOD)
+    assert "content/b.en.md" in {one.ref for one in sweep(content).found}

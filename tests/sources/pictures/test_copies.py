@@ -1,0 +1,522 @@
+"""Pictures of a website: measured and kept, within limits, asked for no oftener than needed; what cannot be had stays a
+link."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from PIL import Image
+
+from tests.sources.site import Page, Story, Website, rss
+from tests.sources.web.test_feed import MemoryShelf
+from tests.sources.web.test_page import listing, story
+from tidings import net
+from tidings.sources import media
+from tidings.sources.article import Article
+from tidings.sources.base import Found, Illustrated, SourceContext
+from tidings.sources.pictures import copies, selection
+from tidings.sources.web import page, polite_fetch, push
+from tidings.sources.web.feed import FeedSource, Settings
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+def drawn(width: int = 40, height: int = 30, kind: str = "PNG", colour: str = "navy", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, kind, **options)
+    return file.getvalue()
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few bytes that says it has so many pixels a side."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def endless() -> bytes:
+    """A JPEG of 5 MB that says its last scan again and again: an hour of work for whoever reads it to its end."""
+    whole = drawn(7000, 7000, "JPEG", progressive=True)
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + scan * (5_000_000 // len(scan)) + whole[-2:]
+
+
+@dataclass
+class Newsroom:
+    """A source whose feed tells one item for each of its stories, in whatever process."""
+
+    site: Website
+    root: Path
+    shelf: MemoryShelf = field(default_factory=MemoryShelf)
+    known: MemoryShelf = field(default_factory=MemoryShelf)
+    options: dict[str, Any] = field(default_factory=lambda: {"allow_private": True})
+
+    def __post_init__(self) -> None:
+        self.source = self.process()
+
+    def process(self) -> FeedSource:
+        """Another one with the same folder and the same store."""
+        languages, zone = ("en", "ru"), ZoneInfo("Asia/Almaty")
+        context = SourceContext("site", self.root, "https://n.example/", languages, zone, self.shelf, self.known)
+        given = {"type": "feed", "url": f"{self.site.url}/feed"} | self.options
+        return FeedSource(Settings.model_validate(given), context)
+
+    def tell(self, *bodies: str, now: datetime = NOW) -> None:
+        """The newest first."""
+        days = [NOW - DAY - count * HOUR for count in range(len(bodies))]
+        stories = [Story(f"s{n}", f"S{n}", body, day) for n, (body, day) in enumerate(zip(bodies, days, strict=True))]
+        self.site.pages["/feed"] = Page(rss(stories, self.site.url))
+        assert self.source.fetch(now, force=True).problem == ""
+
+    def bring(self, now: datetime = NOW, *, seconds: float = 20.0, force: bool = False) -> int:
+        return self.source.bring_pictures(now, seconds, force=force)
+
+    def found(self, now: datetime = NOW) -> list[Found]:
+        return list(self.source.sweep(now).found)
+
+    def said(self) -> list[str]:
+        return [one.message for one in self.source.sweep(NOW).problems if "stays a link" in one.message]
+
+    def asked(self, path: str) -> list[int]:
+        return [status for at, status, _ in self.site.asked if at == path]
+
+    def kept(self) -> set[str]:
+        folder = self.root / copies.FOLDER / "site"
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    def img(self, path: str) -> str:
+        return f'<p>Text.</p><img src="{self.site.url}{path}" alt="A well">'
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Newsroom]:
+    site = Website()
+    site.pages["/a.png"] = Page(drawn())
+    yield Newsroom(site, tmp_path)
+    site.close()
+
+
+def test_a_picture_is_measured_kept_and_shown_from_here(room: Newsroom) -> None:
+    site = room.site.url
+    room.site.pages["/b.jpg?s=2"] = Page(drawn(20, 10, "JPEG"))
+    room.tell(
+        f'<p>Text.</p><picture><source srcset="{site}/a.webp"><img src="/a.png" srcset="/a2.png 2x" alt="A &gt; B">'
+        f"</picture>"
+        f'<img src="/b.jpg?s=2" alt="B" width="10"><video><source src="/film.mp4"></video>'
+    )
+    [link] = room.found()
+    assert room.bring() == 2
+    [ours] = room.found()
+    first, second = ours.media
+    assert (first.name, first.media_type) == ("a.png", "image/png")
+    assert (second.name, second.media_type) == ("b.jpg", "image/jpeg")
+    src = f"https://n.example/media/{first.digest}/a.png"
+    assert (room.root / first.path).read_bytes() == room.site.pages["/a.png"].body
+    [image] = ours.images
+    assert (image.src, image.alt, image.width, image.height) == (src, "A > B", 40, 30)
+    assert (image.media_type, image.length) == ("image/png", first.length)
+    assert f'<picture><img src="{src}" alt="A &gt; B" width="40" height="30"></picture>' in ours.body
+    assert f'<img src="https://n.example/media/{second.digest}/b.jpg" alt="B" width="10">' in ours.body
+    assert "a.webp" not in ours.body
+    assert "a2.png" not in ours.body
+    assert '<source src="' + site + '/film.mp4"' in ours.body
+    assert ours.origins[src] == f"{site}/a.png"
+    assert ours.fingerprint != link.fingerprint
+    assert (ours.ref, ours.published, ours.updated) == (link.ref, link.published, None)
+
+
+def test_a_second_round_asks_nothing_and_changes_nothing(room: Newsroom) -> None:
+    room.tell(room.img("/a.png"), room.img("/a.png"), room.img("/none.png"))
+    room.bring()
+    before, version = room.source.sweep(NOW), room.known.version()
+    asked = len(room.site.asked)
+    for process in (room.source, room.process()):
+        assert process.bring_pictures(NOW + timedelta(minutes=59), 20.0) == 0
+        assert process.sweep(NOW) == before
+    assert len(room.site.asked) == asked
+    assert room.known.version() == version
+    assert room.asked("/a.png") == [200]  # though two items show it
+
+
+WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
+    "truncated": (lambda: drawn(300, 300, "JPEG", quality=95)[:2000], "is not a picture that can be read"),
+    "bomb": (lambda: bomb(65_000), "too many pixels"),
+    "large": (lambda: bomb(8_000), "8000 x 8000 pixels"),
+    "endless": (endless, "it takes more "),
+    "page": (lambda: b"<!doctype html><html><body><img src=x onerror=x()></body></html>", "is not a picture"),
+    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><circle r="9"/></svg>', "is not a picture"),
+    "bmp": (lambda: drawn(kind="BMP"), "is not a picture"),
+    "tiff": (lambda: drawn(kind="TIFF"), "is not a picture"),
+    "empty": (lambda: b"", "is not a picture"),
+    "too big": (lambda: drawn() + bytes(2000), "larger than"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_picture_stays_a_link_and_the_next_one_comes(
+    room: Newsroom, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if what == "too big":
+        monkeypatch.setattr(copies, "MAX_BYTES", 1000)
+    if what == "endless":
+        monkeypatch.setattr(media, "SECONDS", 1)
+    for name in ("/x.jpg", "/x.svg"):
+        room.site.pages[name] = Page(WRONG[what][0](), headers={"Content-Type": "image/jpeg"})
+        room.tell(room.img(name) + room.img("/a.png"))
+        room.bring()
+        [one] = room.found()
+        assert f'src="{room.site.url}{name}"' in one.body
+        assert [each.name for each in one.media] == ["a.png"]
+        assert len(room.kept()) == 1
+        [said] = room.said()
+        assert name in said
+        assert WRONG[what][1] in said
+
+
+def test_a_slow_picture_is_given_up_and_a_round_ends_in_time(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "_GRACE", 1.0)
+    monkeypatch.setattr(copies, "_TIMEOUT", 60.0)
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n")
+                while not stop.wait(0.05):
+                    try:
+                        connection.sendall(b"x")
+                    except OSError:
+                        return
+
+        threading.Thread(target=trickle, daemon=True).start()
+        slow = f"http://127.0.0.1:{listener.getsockname()[1]}/slow.jpg"
+        room.tell(f'<img src="{slow}" alt="S">{room.img("/a.png")}')
+        began = time.monotonic()
+        room.bring(seconds=0.5)
+        assert 1.0 < time.monotonic() - began < 5.0
+        stop.set()
+    assert [slow in said for said in room.said()] == [True]
+    assert room.bring(NOW + timedelta(minutes=5)) == 1  # the other one had no turn
+    assert [one.name for one in room.found()[0].media] == ["a.png"]
+
+
+def test_it_is_tried_again_after_an_hour_and_after_a_day_and_then_no_more(room: Newsroom) -> None:
+    room.tell(room.img("/later.png"))
+    for after, count in ((0 * HOUR, 1), (HOUR * 0.9, 1), (HOUR, 2), (DAY, 2), (HOUR + DAY, 3), (300 * DAY, 3)):
+        room.bring(NOW + after)
+        assert len(room.asked("/later.png")) == count, after
+    room.site.pages["/later.png"] = Page(drawn())
+    assert room.bring(NOW + 301 * DAY, force=True) == 1
+    assert room.said() == []
+
+
+def test_another_picture_under_the_same_address_is_found_while_the_item_is_young(room: Newsroom) -> None:
+    room.tell(room.img("/a.png"))
+    room.bring()
+    for day in range(40):
+        room.bring(NOW + day * DAY + HOUR)
+    assert room.asked("/a.png") == [200, 304, 304, 304]  # after one, three and seven days
+    other = Newsroom(room.site, room.root / "other")
+    other.tell(other.img("/a.png"))
+    other.bring()
+    [before] = other.found()
+    room.site.pages["/a.png"] = Page(drawn(9, 9))
+    assert other.bring(NOW + DAY) == 1
+    [after] = other.found()
+    assert (after.images[0].width, after.images[0].src) != (before.images[0].width, before.images[0].src)
+    assert other.kept() == {after.media[0].path.rpartition("/")[2], before.media[0].path.rpartition("/")[2]}
+    other.bring(NOW + 1.1 * DAY)
+    assert other.kept() == {after.media[0].path.rpartition("/")[2]}
+
+
+@pytest.mark.parametrize(("status", "stays"), [(404, True), (500, True), (410, False)])
+def test_what_the_site_has_no_longer_stays_unless_it_is_gone_for_good(room: Newsroom, status: int, stays: bool) -> None:
+    room.tell(room.img("/a.png"))
+    room.bring()
+    room.site.pages["/a.png"] = Page(b"", status)
+    assert room.bring(NOW + DAY) == 0
+    assert room.asked("/a.png") == [200, status]
+    room.bring(NOW + 2 * DAY - HOUR)
+    assert bool(room.found()[0].media) == stays == bool(room.kept())
+
+
+def test_a_site_that_is_busy_is_left_in_peace(room: Newsroom) -> None:
+    room.site.pages["/busy.png"] = Page(b"", 429, {"Retry-After": "7200"})
+    room.tell(room.img("/busy.png"), room.img("/a.png"))
+    room.bring()
+    room.bring(NOW + 1.9 * HOUR)
+    assert (room.asked("/busy.png"), room.asked("/a.png")) == ([429], [])
+    room.site.pages["/busy.png"] = Page(drawn())
+    assert room.bring(NOW + 2 * HOUR) == 2
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_one_item_and_at_once_only_so_many(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MAX_OF_ITEM", 3)
+    monkeypatch.setattr(copies, "MAX_AT_ONCE", 2)
+    names = [f"/{n}.png" for n in range(4)]
+    for n, name in enumerate(names):
+        room.site.pages[name] = Page(drawn(10 + n))
+    room.tell("".join(map(room.img, names)))
+    assert room.bring(seconds=0.0) == 0
+    assert [room.bring() for _ in range(3)] == [2, 1, 0]
+    assert [len(room.asked(name)) for name in names] == [1, 1, 1, 0]
+
+
+def test_the_newest_items_keep_their_pictures_when_the_room_is_full(
+    room: Newsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    for n in range(5):
+        body = drawn(50, 50, colour=f"#0{n}0000")
+        sizes.append(len(body))
+        room.site.pages[f"/{n}.png"] = Page(body)
+    monkeypatch.setattr(selection, "MAX_KEPT", sum(sizes[:3]) - 1)
+    room.tell(*(room.img(f"/{n}.png") for n in range(1, 5)))
+    for n in range(9):
+        room.bring(NOW + n * 2 * MINUTE)
+    assert [len(one.media) for one in sorted(room.found(), key=lambda one: one.ref)] == [1, 1, 0, 0]
+    assert [len(room.asked(f"/{n}.png")) for n in range(1, 5)] == [1, 1, 1, 1]
+    room.tell(*(room.img(f"/{n}.png") for n in range(5)))
+    for n in range(9):
+        room.bring(NOW + HOUR + n * 2 * MINUTE)
+    titles = {one.title: len(one.media) for one in room.found()}
+    assert len(room.kept()) == sum(titles.values()) == 2
+    assert [len(room.asked(f"/{n}.png")) for n in range(5)] == [1, 1, 1, 1, 1]
+
+
+def test_what_no_item_shows_any_more_is_taken_away(room: Newsroom) -> None:
+    room.site.pages["/b.png"] = Page(drawn(5, 5))
+    room.tell(room.img("/a.png") + room.img("/b.png"))
+    room.bring()
+    (room.root / copies.FOLDER / "site" / "half.77.new").write_bytes(b"of a process that died")
+    assert len(room.kept()) == 3
+    room.tell(room.img("/b.png"), now=NOW + HOUR)
+    room.bring(NOW + HOUR)
+    assert room.kept() == {room.found()[0].media[0].path.rpartition("/")[2]}
+    room.tell(room.img("/a.png"), now=NOW + 2 * HOUR)
+    assert room.bring(NOW + 2 * HOUR) == 1  # known anew
+    other = room.root / copies.FOLDER / "former"
+    other.mkdir()
+    copies.forget_others(room.root, {"site"})
+    assert not other.exists()
+    assert len(room.kept()) == 1
+
+
+# -- restart, and more than one process -------------------------------------------------------------------------------
+
+
+def test_a_restart_takes_up_what_is_here_and_asks_for_what_was_lost(room: Newsroom) -> None:
+    room.tell(room.img("/a.png"))
+    room.bring()
+    before = room.found()
+    room.source = room.process()
+    assert room.found() == before
+    for path in (room.root / copies.FOLDER / "site").iterdir():
+        path.unlink()
+    [link] = room.found()
+    assert not link.media
+    assert f'src="{room.site.url}/a.png"' in link.body
+    assert room.bring(NOW + HOUR) == 1
+    assert room.found() == before
+    assert room.asked("/a.png") == [200, 200]
+
+
+def test_who_died_in_asking_is_waited_for_two_minutes(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    room.tell(room.img("/a.png"))
+    with monkeypatch.context() as patched:
+        patched.setattr(copies, "ask", dies)
+        with pytest.raises(KeyboardInterrupt):
+            room.bring()
+    room.source = room.process()
+    assert room.bring(NOW + timedelta(seconds=119)) == 0
+    assert room.bring(NOW + timedelta(seconds=120)) == 1
+
+
+def test_of_two_processes_one_asks(room: Newsroom) -> None:
+    names = [f"/{n}.png" for n in range(6)]
+    for n, name in enumerate(names):
+        room.site.pages[name] = Page(drawn(10 + n))
+    room.tell("".join(map(room.img, names)))
+    both = [room.source, room.process()]
+    barrier = threading.Barrier(2)
+
+    def bring(source: FeedSource) -> int:
+        barrier.wait()
+        return source.bring_pictures(NOW, 20.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(bring, both)) == 6
+    assert [room.asked(name) for name in names] == [[200]] * 6
+    assert both[0].sweep(NOW) == both[1].sweep(NOW)
+    assert len(room.kept()) == 6
+
+
+def test_what_is_on_the_wire_is_cut_off_and_not_held_against_it(room: Newsroom) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
+        room.tell(f'<img src="{silent}" alt="S">')
+        thread = threading.Thread(target=room.bring, daemon=True)
+        thread.start()
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(10)
+            room.source.abort()
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+    assert room.said() == []
+    assert room.known.entries() == ()
+
+
+# -- hostile ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_inside_is_ever_connected_to(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine's first address plays the open internet, all others are inside."""
+    monkeypatch.setattr(net, "is_public", lambda address: address == "127.0.0.1")
+    room.options = {"allow_private": False}
+    room.source = room.process()
+    inside = Website()
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        listener.settimeout(0.2)
+        port = listener.getsockname()[1]
+        targets = [f"http://127.0.0.2:{port}/a.png", f"http://[::ffff:127.0.0.2]:{port}/a.png"]
+        for n, target in enumerate(targets):
+            room.site.pages[f"/{n}.png"] = Page(b"", 302, {"Location": target})
+        room.tell(*(f'<img src="{target}" alt="S">' for target in targets), room.img("/0.png"), room.img("/1.png"))
+        assert room.bring() == 0
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    inside.close()
+    assert [room.asked(f"/{n}.png") for n in range(2)] == [[302], [302]]
+    assert len(room.said()) == 4
+    assert sum("private address" in said for said in room.said()) >= 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/..%2f..%2f..%2fetc%2fpasswd.png",
+        "/%2e%2e/%2e%2e/x.html",
+        "/a.svg",
+        "/.htaccess",
+        "/a%00.jpg%0d%0aX: y",
+        "/con.php",
+        "/%d0%ba%d0%be%d0%bb%d0%be%d0%b4%d0%b5%d1%86.JPG",
+        "/%E2%80%AEgnp.exe",
+        f"/{'a' * 3000}.png",
+        "/?p=%22%3E%3Cscript%3E",
+    ],
+)
+def test_a_name_is_safe_whatever_the_address_is(room: Newsroom, path: str) -> None:
+    class Any(dict[str, Page]):
+        def get(self, key: str, default: Page | None = None) -> Page | None:  # type: ignore[override]
+            return super().get(key) or Page(drawn())
+
+    room.site.pages = Any()
+    room.tell(room.img(path))
+    assert room.bring() == 1
+    [one] = room.found()
+    [file] = one.media
+    assert re.fullmatch(r"[a-z0-9-]{1,100}\.png", file.name)
+    assert re.fullmatch(r"\.pictures/site/[0-9a-f]{64}", file.path)
+    assert one.images[0].src == f"https://n.example/media/{file.digest}/{file.name}"
+    assert {path.parent for path in room.root.rglob("*") if path.is_file()} == {room.root / ".pictures" / "site"}
+
+
+def test_a_disk_that_takes_nothing_is_tried_again_in_an_hour(room: Newsroom) -> None:
+    room.tell(room.img("/a.png"))
+    folder = room.root / copies.FOLDER
+    folder.write_text("in the way of the folder")
+    assert room.bring() == 0
+    assert room.bring(NOW + MINUTE) == 0
+    assert room.asked("/a.png") == [200]
+    assert room.found()[0].media == ()
+    folder.unlink()
+    assert room.bring(NOW + HOUR) == 1
+
+
+# -- other sources ----------------------------------------------------------------------------------------------------
+
+
+def test_robots_txt_holds_for_pictures_too(room: Newsroom) -> None:
+    site = room.site
+    site.pages["/robots.txt"] = Page(b"User-agent: *\nDisallow: /closed/\n")
+    site.pages["/closed/b.png"] = Page(drawn())
+    site.pages["/news"] = listing("/one")
+    site.pages["/one"] = story("One", room.img("/closed/b.png") + room.img("/a.png"))
+    languages, zone = ("en",), ZoneInfo("Asia/Almaty")
+    context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.shelf, room.known)
+    given = {"type": "page", "url": f"{site.url}/news", "allow_private": True, "pause": "0m"}
+    source = page.PageSource(page.Settings.model_validate(given), context)
+    assert source.fetch(NOW).problem == ""
+    assert source.bring_pictures(NOW, 20.0) == 1
+    assert room.asked("/closed/b.png") == []
+    assert ["robots.txt" in one.message for one in source.sweep(NOW).problems] == [True]
+
+
+def test_pictures_of_what_is_pushed_come_and_go_with_it(room: Newsroom) -> None:
+    languages, zone = ("en",), ZoneInfo("Asia/Almaty")
+    context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.shelf, room.known)
+    given = {"type": "push", "token": "a token of sixteen", "allow_private": True}
+    source = push.PushSource(push.Settings.model_validate(given), context)
+    assert isinstance(source, Illustrated)
+    push.put(room.shelf, "1", Article(title="One", html=room.img("/a.png")), NOW)
+    assert source.bring_pictures(NOW, 20.0) == 1
+    assert [one.images[0].width for one in source.sweep(NOW).found] == [40]
+    push.withdraw(room.shelf, "1", "By mistake.", NOW)
+    source.bring_pictures(NOW, 20.0)
+    assert room.kept() == set()
+
+
+def test_an_alt_text_of_the_overlay_reaches_the_body_and_stays_with_our_copy(room: Newsroom) -> None:
+    room.tell(f'<p>Text.</p><img src="{room.site.url}/a.png"><img src="/none.png">')
+    plain = room.source.sweep(NOW)
+    assert [one.message for one in plain.problems] == [f"the picture {x}.png has no alt text" for x in ("a", "none")]
+    [one] = plain.found
+    file = room.root / "content" / "overlay" / f"{one.name}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f'alt: {{"{room.site.url}/a.png": A "well" > 2 m}}\n', encoding="utf-8")
+    room.bring()
+    swept = room.source.sweep(NOW)
+    [one] = swept.found
+    assert one.images[0].alt == 'A "well" > 2 m'
+    assert 'alt="A &quot;well&quot; &gt; 2 m" width="40"' in one.body
+    assert "none.png has no alt" in swept.problems[0].message
+    assert not any("a.png has no alt" in each.message for each in swept.problems)
+
+
+def test_the_limits_are_what_the_documents_say() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "howto" / "read-your-website.md").read_text(encoding="utf-8")
+    for limit in (
+        f"{copies.MAX_BYTES // 1_000_000} MB",
+        f"{copies.MAX_OF_ITEM} of one item",
+        f"{copies.MAX_AT_ONCE} at a time",
+        f"{selection.MAX_KEPT // 1_000_000} MB of one source",
+    ):
+        assert limit in text
+    assert copies.MAX_BYTES < polite_fetch.MAX_BODY

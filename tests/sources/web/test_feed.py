@@ -1,0 +1,433 @@
+"""The feed source: what it takes, keeps and recognises, how politely it asks, and what cannot hurt it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.sources.site import Page, Story, Website, rss
+from tidings.model.cached_item import Entry
+from tidings.sources.base import Fetched, SourceContext, Sweep
+from tidings.sources.web.feed import FeedSource, Settings
+from tidings.sources.web.feed_parser import FeedError, read_feed
+from tidings.sources.web.polite_fetch import Reply
+from tidings.testing.source_contract import SourceCase, SourceContract
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class MemoryShelf:
+    """A shelf as the store keeps it, without one."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._state: dict[str, Any] = {}
+        self.kept: dict[str, tuple[int, Entry]] = {}
+
+    def version(self) -> int:
+        return self._version
+
+    def state(self) -> Mapping[str, Any]:
+        return dict(self._state)
+
+    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+        return tuple(entry for _, (version, entry) in sorted(self.kept.items()) if version > since)
+
+    def entry(self, ref: str) -> Entry | None:
+        return self.kept[ref][1] if ref in self.kept else None
+
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+        if version != self._version:
+            return False
+        self._version += 1
+        self._state = dict(state)
+        self.kept |= {entry.ref: (self._version, entry) for entry in entries}
+        return True
+
+
+@pytest.fixture
+def site() -> Iterator[Website]:
+    made = Website()
+    yield made
+    made.close()
+
+
+def source_of(url: str, shelf: MemoryShelf | None = None, **settings: Any) -> FeedSource:
+    context = SourceContext(
+        "site", Path(), "https://news.example/", ("en", "ru", "kk"), ZoneInfo("Asia/Almaty"), shelf or MemoryShelf()
+    )
+    given = {"type": "feed", "url": url, "allow_private": True} | settings
+    return FeedSource(Settings.model_validate(given), context)
+
+
+class Fresh:
+    """Asks before each sweep, as a beat that is due does."""
+
+    def __init__(self, source: FeedSource) -> None:
+        self._source = source
+
+    def sweep(self, now: datetime) -> Sweep:
+        self._source.fetch(now, force=True)
+        return self._source.sweep(now)
+
+    def watch_paths(self) -> tuple[Path, ...]:
+        return self._source.watch_paths()
+
+
+class FeedCase(SourceCase):
+    remembers = True
+
+    def __init__(self, site: Website) -> None:
+        self._site = site
+        self._stories: dict[tuple[str, str], Story] = {}
+        self.source = Fresh(source_of(f"{site.url}/feed", story="/([a-z-]+)$"))
+        self._serve()
+
+    def write(self, name: str, language: str, title: str, body: str) -> None:
+        self._stories[name, language] = Story(name, title, body, language=language)
+        self._serve()
+
+    def spoil(self, name: str, language: str) -> None:
+        self._stories[name, language] = Story(
+            name, "Titel", guid=f"{self._site.url}/{language}/{name}", language="de",
+            link=f"{self._site.url}/{language}/{name}",
+        )  # fmt: skip
+        self._serve()
+
+    def remove(self, name: str, language: str) -> None:
+        del self._stories[name, language]
+        self._serve()
+
+    def break_down(self) -> None:
+        self._site.pages["/feed"] = Page(b"", 500)
+
+    def _serve(self) -> None:
+        self._site.pages["/feed"] = Page(rss(list(self._stories.values()), self._site.url))
+
+
+class TestFeedSource(SourceContract):
+    @pytest.fixture
+    def case(self, tmp_path: Path, site: Website) -> SourceCase:
+        return FeedCase(site)
+
+
+def stories(count: int, first: datetime = NOW - 30 * DAY) -> list[Story]:
+    return [
+        Story(f"story-{number}", f"A story of number {number}", published=first + number * DAY / 4)
+        for number in range(count)
+    ]
+
+
+def fetch(source: FeedSource, now: datetime = NOW) -> Fetched:
+    return source.fetch(now, force=True)
+
+
+def titles(source: FeedSource) -> list[str]:
+    return sorted(one.title for one in source.sweep(NOW).found)
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_unchanged_feed_costs_the_site_nothing(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(3), site.url))
+    source = source_of(f"{site.url}/feed")
+    assert fetch(source).new == 3
+    assert (fetch(source).new, fetch(source).changed) == (0, 0)
+    assert site.statuses() == [200, 304, 304]
+    assert "Tidings" in site.asked[0][2]["user-agent"]
+
+
+def test_it_is_asked_no_more_often_than_told(site: Website) -> None:
+    site.pages["/feed"] = Page(rss([], site.url))
+    source = source_of(f"{site.url}/feed", every="30m")
+    assert source.fetch(NOW).asked
+    assert not source.fetch(NOW + timedelta(minutes=29)).asked
+    assert source.fetch(NOW + timedelta(minutes=30)).asked
+    assert len(site.asked) == 2
+
+
+def test_what_the_site_says_of_its_own_freshness_is_obeyed(site: Website) -> None:
+    site.pages["/feed"] = Page(rss([], site.url), headers={"Cache-Control": "public, max-age=7200"})
+    assert source_of(f"{site.url}/feed").fetch(NOW).due == NOW + timedelta(hours=2)
+    headers = {"date": "Wed, 04 Mar 2026 05:00:00 GMT", "expires": "Wed, 04 Mar 2026 06:00:00 GMT"}
+    assert Reply(site.url, b"", headers).fresh_for == timedelta(hours=1)
+    assert Reply(site.url, b"", headers | {"expires": "0"}).fresh_for == timedelta(0)
+    assert Reply(site.url, b"", headers | {"cache-control": "max-age=60"}).fresh_for == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("value", ["3600", "Wed, 04 Mar 2099 05:06:00 GMT"])
+def test_retry_after_is_obeyed_in_both_forms(site: Website, value: str) -> None:
+    site.pages["/feed"] = Page(b"", 429, {"Retry-After": value})
+    done = source_of(f"{site.url}/feed").fetch(NOW)
+    assert "429" in done.problem and done.due is not None
+    assert done.due >= NOW + timedelta(hours=1)
+
+
+def test_who_fails_is_asked_later_each_time_and_what_is_known_stays(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(3), site.url))
+    shelf = MemoryShelf()
+    source = source_of(f"{site.url}/feed", shelf)
+    fetch(source)
+    site.pages["/feed"] = Page(b"", 500)
+    waits = []
+    for _ in range(12):
+        done = fetch(source)
+        assert done.due is not None
+        waits.append(done.due - NOW)
+    assert waits[:3] == [timedelta(minutes=15), timedelta(minutes=30), timedelta(minutes=60)]
+    assert waits[-1] == DAY
+    health = source.health(NOW)
+    assert "500" in health.problem and health.failing_since == NOW
+    assert len(titles(source_of(f"{site.url}/feed", shelf))) == 3
+    site.pages["/feed"] = Page(rss(stories(4), site.url))
+    assert fetch(source).new == 1
+    assert source.health(NOW).problem == ""
+
+
+def test_a_permanent_move_is_remembered_and_a_passing_one_is_not(site: Website) -> None:
+    site.pages["/new"] = Page(rss(stories(1), site.url))
+    site.pages["/feed"] = Page(b"", 302, {"Location": "/new"})
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    fetch(source)
+    assert [path for path, _, _ in site.asked] == ["/feed", "/new", "/feed", "/new"]
+    site.pages["/feed"] = Page(b"", 301, {"Location": "/new"})
+    fetch(source)
+    fetch(source)
+    assert [path for path, _, _ in site.asked][4:] == ["/feed", "/new", "/new"]
+    assert len(titles(source)) == 1
+
+
+def test_gone_for_good_is_asked_no_more(site: Website) -> None:
+    site.pages["/feed"] = Page(b"", 410)
+    shelf = MemoryShelf()
+    source = source_of(f"{site.url}/feed", shelf)
+    assert source.fetch(NOW).due is None
+    assert not source.fetch(NOW + 30 * DAY).asked
+    assert len(site.asked) == 1
+    site.pages["/other"] = Page(rss(stories(1), site.url))
+    assert source_of(f"{site.url}/other", shelf).fetch(NOW + 30 * DAY).new == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (Page(b"", 302, {"Location": "/feed"}), "nowhere"),
+        (Page(b"", 301, {"Location": "ftp://127.0.0.1/feed"}), "nowhere"),
+        (Page(b"<html><body>A login page</body></html>"), "web page"),
+        (Page(b"<html><head><LINK TYPE='application/rss+xml' HREF='/rss?a=1&amp;b'></head></html>"), "/rss?a=1&b"),
+        (Page(b"\x00\x01\x02"), "neither RSS"),
+        (Page(b'{"hello": "world"}', headers={"Content-Type": "application/json"}), "no JSON Feed"),
+        (Page(b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "b">]><rss/>'), "entities"),
+        (Page(b'{"version": "https://jsonfeed.org/version/1.1", "items": ' + b"[" * 100_000), "nested"),
+        (Page(b"<rss><channel>" + b"<item>" * 20_000), ""),
+        (Page(b"x" * 16_000_000), "15 MB"),
+    ],
+)
+def test_what_is_no_feed_is_said_and_changes_nothing(site: Website, page: Page, said: str) -> None:
+    site.pages["/feed"] = Page(rss(stories(2), site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    site.pages["/feed"] = page
+    done = fetch(source)
+    assert said in done.problem
+    assert bool(done.problem) == bool(said)
+    assert len(titles(source)) >= 2
+
+
+def test_a_redirect_that_leads_inside_is_refused_where_it_dials(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSRF: the site is public, and what it points to is not (here: every address of this machine is private)."""
+    done = source_of(f"{site.url}/feed", allow_private=False).fetch(NOW)
+    assert "private address" in done.problem
+    assert site.asked == []
+
+
+# -- identity ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one, base: {"guid": f"urn:other:{one.name}"},
+        lambda one, base: {"link": f"{base}/en/{one.name}?utm_source=feed&fbclid=1#top", "guid": "x:" + one.name},
+        lambda one, base: {"title": one.title + ", with an edit"},
+        lambda one, base: {"published": (one.published or NOW) + 3 * DAY},
+        lambda one, base: {"guid": f"urn:moved:{one.name}", "link": f"{base}/archive/2026/{one.name}.html"},
+        lambda one, base: {"link": f"{base}/en/{one.name}/".replace("http:", "https:"), "guid": f"again:{one.name}"},
+    ],
+    ids=["guid", "tracking", "title", "date", "guid and address", "https and slash"],
+)
+def test_the_usual_liars_make_no_story_new(site: Website, change: Any) -> None:
+    told = [Story(one.name, one.title, one.body, one.published, f"tag:1:{one.name}") for one in stories(12)]
+    site.pages["/feed"] = Page(rss(told, site.url))
+    source = source_of(f"{site.url}/feed")
+    assert fetch(source).new == 12
+    before = {one.ref: one.published for one in source.sweep(NOW).found}
+    lied = [Story(**(vars(one) | change(one, site.url))) for one in told]
+    site.pages["/feed"] = Page(rss(lied, site.url))
+    assert fetch(source).new == 0
+    assert {one.ref: one.published for one in source.sweep(NOW).found} == before
+
+
+def test_one_id_or_one_address_for_all_says_nothing(site: Website) -> None:
+    told = [Story(one.name, one.title, one.body, one.published, "the-only-id") for one in stories(3)]
+    told += [Story(f"x{n}", f"Another title {n}", link=f"{site.url}/", guid=f"g{n}") for n in range(3)]
+    site.pages["/feed"] = Page(rss(told, site.url))
+    source = source_of(f"{site.url}/feed")
+    assert fetch(source).new == 6
+    assert (fetch(source).new, len(titles(source))) == (0, 6)
+
+
+def test_what_leaves_the_window_stays(site: Website) -> None:
+    told = stories(30)
+    site.pages["/feed"] = Page(rss(told[:10], site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    site.pages["/feed"] = Page(rss(told[5:15], site.url))
+    assert fetch(source).new == 5
+    assert len(titles(source)) == 15
+
+
+def test_an_edit_there_is_an_edit_here(site: Website) -> None:
+    site.pages["/feed"] = Page(rss([Story("a", "One title", "<p>Before.</p>")], site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    site.pages["/feed"] = Page(rss([Story("a", "One better title", "<p>After.</p>")], site.url))
+    assert fetch(source).changed == 1
+    [one] = source.sweep(NOW).found
+    assert (one.title, one.body) == ("One better title", "<p>After.</p>")
+
+
+# -- what is news -----------------------------------------------------------------------------------------------------
+
+
+def test_what_stands_there_at_first_is_no_news(site: Website) -> None:
+    site.pages["/feed"] = Page(rss([*stories(5), Story("later", "To come", published=NOW + DAY)], site.url))
+    source = source_of(f"{site.url}/feed", backfill="2")
+    fetch(source)
+    news = {one.title for one in source.sweep(NOW).found if not one.backlog}
+    assert news == {"A story of number 4", "A story of number 3", "To come"}
+    site.pages["/feed"] = Page(rss([*stories(5), Story("new", "A new one", published=NOW)], site.url))
+    fetch(source, NOW + timedelta(hours=1))
+    assert {one.title for one in source.sweep(NOW).found if not one.backlog} == news | {"A new one"}
+
+
+def test_a_rebuilt_site_floods_nobody_and_a_person_is_told(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(5), site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    old = [Story(f"old-{n}", f"From the archive {n}", published=NOW - 400 * DAY + n * DAY) for n in range(40)]
+    site.pages["/feed"] = Page(rss([Story("new", "A new one", published=NOW), *old], site.url))
+    done = fetch(source, NOW + timedelta(hours=1))
+    assert "40 items" in done.remark
+    assert [one.title for one in source.sweep(NOW).found if not one.backlog] == ["A new one"]
+
+
+def test_what_came_in_an_outage_is_news_after_it(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(5), site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    during = [Story(f"during-{n}", f"In the outage {n}", published=NOW + n * timedelta(hours=2)) for n in range(20)]
+    site.pages["/feed"] = Page(rss(during, site.url))
+    assert fetch(source, NOW + 2 * DAY).remark == ""
+    assert sum(not one.backlog for one in source.sweep(NOW).found) == 20
+
+
+def test_one_that_was_dated_back_is_news(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(5), site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    site.pages["/feed"] = Page(rss([Story("back", "Dated back", published=NOW - 300 * DAY)], site.url))
+    fetch(source, NOW + DAY)
+    assert [one.title for one in source.sweep(NOW).found if not one.backlog] == ["Dated back"]
+
+
+def test_a_source_that_falls_silent_is_noticed_by_its_own_habit(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(40, NOW - 10 * DAY), site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    assert not source.health(NOW + DAY).silent
+    assert source.health(NOW + 3 * DAY).silent
+
+
+# -- what it tells ----------------------------------------------------------------------------------------------------
+
+
+def test_topics_languages_and_stories_follow_the_settings(site: Website) -> None:
+    told = [
+        Story("1234-forum", "Forum", topics=("Education", "Sport & games"), language="en"),
+        Story("1234-форум", "Форум", language="ru-RU"),
+    ]
+    site.pages["/feed"] = Page(rss(told, site.url))
+    source = source_of(f"{site.url}/feed", topics={"education": "sdg-4"}, story=r"/(\d+)-", kind="press-release")
+    fetch(source)
+    english, russian = sorted(source.sweep(NOW).found, key=lambda one: one.language)
+    assert english.topics == ("sdg-4", "sport-games")
+    assert (english.language, russian.language) == ("en", "ru")
+    assert english.story == russian.story == "1234"
+    assert english.kind == "press-release"
+
+
+@pytest.mark.parametrize(
+    ("told", "linked"),
+    [
+        ("?utm_source=rss&utm_medium=feed", ""),
+        ("?id=7&utm_source=rss&UTM_Campaign=x&b=%D1%8F&fbclid=I&gclid=E#part", "?id=7&b=%D1%8F#part"),
+        ("?page&utm_source=rss", "?page"),
+        ("?a=1&&a=2;utm_source=x&utmost=3", "?a=1&&a=2;utm_source=x&utmost=3"),
+        ("?q=utm_source", "?q=utm_source"),
+    ],
+)
+def test_readers_get_the_address_without_what_counts_who_reads_the_feed(site: Website, told: str, linked: str) -> None:
+    site.pages["/feed"] = Page(rss([Story("a", "Forum", link=f"{site.url}/en/forum{told}")], site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    assert [one.url for one in source.sweep(NOW).found] == [f"{site.url}/en/forum{linked}"]
+
+
+def test_pictures_come_with_the_words_that_the_site_has_for_them(site: Website) -> None:
+    body = '<p>One</p><img src="/a.jpg" alt="A girl reads"><img src="/count.gif" width="1" height="1">'
+    more = '<enclosure url="/a.jpg" type="image/jpeg" length="5"/>'.replace("/a.jpg", f"{site.url}/a.jpg")
+    more += f'<enclosure url="{site.url}/b.pdf" type="application/pdf" length="9"/>'
+    site.pages["/feed"] = Page(rss([Story("a", "Pictures", body, more=more)], site.url))
+    source = source_of(f"{site.url}/feed")
+    fetch(source)
+    [one] = source.sweep(NOW).found
+    assert [(image.src, image.alt) for image in one.images] == [(f"{site.url}/a.jpg", "A girl reads")]
+    assert [file.src for file in one.attachments] == [f"{site.url}/b.pdf"]
+    assert "count.gif" not in one.body
+
+
+def test_json_feed_is_read_by_its_own_names() -> None:
+    feed = read_feed(
+        b"""{"version": "https://jsonfeed.org/version/1.1", "title": "T", "language": "kk", "items": [
+        {"id": "1", "url": "https://example.org/kk/1", "title": "\\u0410", "content_text": "a < b\\n\\nc",
+         "date_published": "2026-03-04T05:06:00+05:00", "tags": ["x"], "authors": [{"name": "N"}],
+         "image": "https://example.org/a.png"}, 5, {"id": 2}]}""",
+        "https://example.org/feed.json",
+    )
+    first = feed.items[0]
+    assert first.key == "1"
+    assert first.article["language"] == "kk"
+    assert first.article["html"] == "<p>a &lt; b</p><p>c</p>"
+    assert first.article["published"] == "2026-03-04T05:06:00+05:00"
+
+
+def test_a_broken_feed_never_raises_anything_else(site: Website) -> None:
+    with pytest.raises(FeedError):
+        read_feed(b"", "https://example.org/")
+
+
+def test_a_trial_keeps_nothing(site: Website) -> None:
+    site.pages["/feed"] = Page(rss(stories(3), site.url))
+    shelf = MemoryShelf()
+    assert len(source_of(f"{site.url}/feed", shelf).trial(NOW).found) == 3
+    assert shelf.version() == 0
+    assert not source_of(f"{site.url}/nowhere", shelf).trial(NOW).readable

@@ -1,0 +1,139 @@
+"""The editor's hand on what a website tells, without a copy of the story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.pipeline.desk import HOUR, MONDAY
+from tests.pipeline.network import Network, open_social
+from tests.sources.site import Page, Story, Website, rss
+from tests.sources.web.test_feed import MemoryShelf
+from tests.sources.web.test_page import listing, story
+from tidings.sources.base import SourceContext
+from tidings.sources.web.feed import FeedSource, Settings
+from tidings.sources.web.overlay import Overlay, read_overlay
+from tidings.store.content.items import load_items
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+WRITTEN = """\
+lead: true
+not_in: [digest, team]
+topics: [sdg-4]
+post: {team: Our own words., mastodon: Others.}
+alt:
+  SITE/a.jpg: A girl reads in a library
+"""
+
+
+@pytest.fixture
+def site() -> Iterator[Website]:
+    made = Website()
+    body = f'<p>One</p><img src="{made.url}/a.jpg">'
+    told = [Story(f"12-{name}", f"Forum {name}", body, language=name, topics=("News",)) for name in ("en", "ru")]
+    made.pages["/feed"] = Page(rss(told, made.url))
+    yield made
+    made.close()
+
+
+def test_an_overlay_lies_over_every_translation_and_goes_as_it_came(site: Website, tmp_path: Path) -> None:
+    context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryShelf())
+    written = {"type": "feed", "url": f"{site.url}/feed", "story": r"/(\d+)-", "allow_private": True}
+    source = FeedSource(Settings.model_validate(written), context)
+    source.fetch(NOW)
+    before = source.sweep(NOW)
+    file = tmp_path / "content" / "overlay" / "12.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(WRITTEN.replace("SITE", site.url), encoding="utf-8")
+    for one, plain in zip(source.sweep(NOW).found, before.found, strict=True):
+        assert (one.lead, one.not_in, one.topics) == (True, ("digest", "team"), ("sdg-4",))
+        assert one.post == {"team": "Our own words.", "mastodon": "Others."}
+        assert [image.alt for image in one.images] == ["A girl reads in a library"]
+        assert one.fingerprint != plain.fingerprint and one.ref == plain.ref
+    file.write_text("lead: maybe\nembargo: 2026\n", encoding="utf-8")
+    said = [str(problem) for problem in source.sweep(NOW).problems if problem.file == "content/overlay/12.yaml"]
+    assert len(said) == 2 and "12.yaml:1:7" in said[1] and "no key `embargo`" in said[0]
+    file.unlink()
+    assert source.sweep(NOW) == before
+
+
+def of_pages(url: str, more: str = "") -> str:
+    """The lines of a page source `site`, for tidings.yaml."""
+    return f"sources:\n  site: {{type: page, url: {url}/news, pause: 0m, backfill: 9, allow_private: true{more}}}\n"
+
+
+def test_an_overlay_by_the_name_that_people_saw_holds_when_a_translation_comes(
+    site: Website, tmp_path: Path, database_url: str
+) -> None:
+    network = Network()
+    both = "".join(f'<link rel="alternate" hreflang="{one}" href="/{one}/forum">' for one in ("en", "ru"))
+    site.pages |= {"/news": listing("/en/forum", "/en/well"), "/en/forum": story("Forum")}
+    # The newer of the two, so that nothing but the overlay puts the other first.
+    dated = '<meta property="article:published_time" content="2026-03-02T03:10:00Z">'
+    site.pages["/en/well"] = story("Well", head=dated)
+    with open_social(tmp_path / "newsroom", database_url, network) as desk:
+        desk.reader("anna")
+        desk.reader("boris", language="ru")
+        desk.schedule(
+            "mail", 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}, {channel: team}]\n'
+        )
+        desk.tick(MONDAY - HOUR)
+        desk.configure("channels:\n", f"{of_pages(site.url)}channels:\n")
+
+        def read(now: datetime) -> dict[str, Any]:
+            desk.runtime.at(now)
+            desk.runtime.fetch(force=True)
+            desk.tick(now)
+            with desk.runtime.store.read() as connection:
+                return {one.language + " " + one.title: one for one in load_items(connection)}
+
+        seen = read(MONDAY - HOUR)
+        name = seen["en Forum"].story
+        assert name.startswith("forum-")
+        desk.world.write(f"content/overlay/{name}.yaml", "lead: true\nnot_in: [team]\npost: {social: Our own words.}\n")
+        site.pages["/ru/forum"] = story("Форум", head=both, lang="ru")
+        site.pages["/news"] = listing("/en/well", "/en/forum", "/ru/forum")
+        seen = read(MONDAY - HOUR / 2)
+        assert {one.story for key, one in seen.items() if "Well" not in key} == {name}
+        for language in ("en Forum", "ru Форум"):
+            assert (seen[language].lead, seen[language].not_in) == (True, ("team",)), language
+        assert not seen["en Well"].lead
+        desk.tick(MONDAY)
+        [english] = desk.mails("anna@example.org")
+        assert english.text.index("Forum") < english.text.index("Well")
+        [russian] = desk.mails("boris@example.org")
+        assert "Форум" in russian.text
+        assert any(text.startswith("Our own words.") for text in network.texts)
+        assert any(text.startswith("Well") for text in network.texts) and len(network.texts) == 2
+        [told] = [one.body.decode() for one in desk.world.hook.received if "/slack/" in one.path]
+        assert "Well" in told and "Forum" not in told
+
+
+def test_an_overlay_holds_by_the_name_that_a_member_had_alone(site: Website, tmp_path: Path) -> None:
+    # Nothing is stored here, as after a store was lost: the file alone tells.
+    context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryShelf())
+    told = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
+    lone = FeedSource(Settings.model_validate(told), context)
+    lone.fetch(NOW)
+    english = next(one for one in lone.sweep(NOW).found if one.language == "en")
+    file = tmp_path / "content" / "overlay" / f"{english.name}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("lead: true\n", encoding="utf-8")
+    assert [one.lead for one in lone.sweep(NOW).found] == [True, False]
+    grouped = FeedSource(Settings.model_validate(told | {"story": r"/(\d+)-"}), context)
+    assert {one.story for one in grouped.sweep(NOW).found} == {"12"}
+    assert [one.lead for one in grouped.sweep(NOW).found] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\xff", b"[1, 2]", b"- a", b"lead: [x]", b"post: {a: [b]}", b"a: &x 1\nb: *x", b"{"]
+)
+def test_what_is_no_overlay_is_said_and_changes_nothing(raw: bytes) -> None:
+    overlay, problems = read_overlay(raw, "o.yaml")
+    assert overlay == Overlay() or overlay.post == {}
+    assert bool(problems) == (raw not in (b"", b"post: {a: [b]}"))

@@ -1,0 +1,66 @@
+"""robots.txt by RFC 9309; the cases of its sections 2.2 and 5, and what hostile files do."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tidings.sources.web.robots import Robots
+
+
+def allowed(text: str, *paths: str) -> list[bool]:
+    robots = Robots(text, "Tidings")
+    return [robots.allows(f"https://e.example{path}") for path in paths]
+
+
+def test_the_longest_rule_wins_and_of_two_as_long_the_one_that_allows() -> None:
+    # RFC 9309 §5.2, and a site that closes a folder but for its news.
+    text = "User-Agent: tidings\nAllow: /example/page/\nDisallow: /example/page/disallowed.gif\n"
+    assert allowed(text, "/example/page/", "/example/page/disallowed.gif", "/other") == [True, False, True]
+    for one in ("Disallow: /\nAllow: /news/\nDisallow: /news/old", "Allow: /news/\nDisallow: /news/old\nDisallow: /"):
+        assert allowed(f"User-agent: *\n{one}\n", "/news/a", "/news/old/a", "/", "") == [True, False, False, False]
+    assert allowed("User-agent: *\nDisallow: /a\nAllow: /a\n", "/a") == [True]
+    assert allowed("User-agent: *\nDisallow:\n", "/a") == [True]
+
+
+@pytest.mark.parametrize(
+    ("rule", "fits", "other"),
+    [
+        ("/*.pdf$", "/a/b.pdf", "/a/b.pdf?x=1"),
+        ("/*/print", "/en/print", "/print"),
+        ("*/node/*$", "/ru/node/5", "/ru/nodes/5"),
+        ("/news$", "/news", "/news/a"),
+        ("/a*b*b$", "/abb", "/ab"),
+        ("/*?page=", "/news?page=2", "/news?p=2"),
+        ("/новости", "/%D0%BD%D0%BE%D0%B2%D0%BE%D1%81%D1%82%D0%B8/a", "/n"),
+        ("/%d0%bd", "/н", "/n"),
+        ("/%7Euser", "/~user/a", "/user"),
+        ("/foo/bar%2Fbaz", "/foo/bar%2fbaz", "/foo/bar/baz"),
+    ],
+)
+def test_a_star_is_anything_a_dollar_the_end_and_escapes_are_alike(rule: str, fits: str, other: str) -> None:
+    assert allowed(f"User-agent: *\nDisallow: {rule}\n", fits, other) == [False, True]
+
+
+def test_a_group_is_chosen_by_our_name_and_groups_of_one_name_are_one() -> None:
+    text = (
+        "\ufeffDisallow: /nobody\nUser-agent: *\nDisallow: /\n\n# ours\nUSER-AGENT: Other\nSitemap: /s.xml\n"
+        "User-agent: TIDINGS/2.0  # so\nCrawl-delay: 5\ndisallow: /a # no\n\nUser-agent: else\nDisallow: /c\n"
+        "User-agent: tidings\nDisallow: /b\n"
+    )
+    assert allowed(text, "/a", "/b", "/c", "/d", "/nobody") == [False, False, True, True, True]
+    assert allowed("User-agent: tidingsbot\nDisallow: /\n", "/a") == [True]
+    assert allowed("User-agent: *\nDisallow: /\nUser-agent: tidings\nDisallow:\n", "/a", "/robots.txt") == [True, True]
+    assert allowed("User-agent: *\nDisallow: /\n", "/robots.txt") == [True]
+
+
+@pytest.mark.parametrize("text", ["", "<html><p>Not found</p></html>", "User-agent\nDisallow", ":\n::\n#", "\x00: /"])
+def test_what_says_nothing_forbids_nothing(text: str) -> None:
+    assert allowed(text, "/a") == [True]
+
+
+def test_a_hostile_rule_is_decided_at_once() -> None:
+    begun = time.monotonic()
+    assert allowed(f"User-agent: *\nDisallow: /{'*a' * 5_000}b$\n", "/" + "a" * 8_000) == [True]
+    assert time.monotonic() - begun < 1

@@ -1,0 +1,46 @@
+"""What a source on the network keeps: read by every process alike, and written by one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.ledger_world import open_store
+from tidings.model.cached_item import Entry
+from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.engine import Store
+
+NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
+ENTRY = Entry("https://example.org/a", {"article": {"title": "А"}, "marks": [["1", "2"]]}, NOW, backlog=True)
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    made = open_store(database_url, tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_shelf_holds_what_was_put_there(store: Store) -> None:
+    shelf = StoredShelf(store, "site")
+    assert (shelf.version(), shelf.state(), shelf.entries()) == (0, {}, ())
+    assert shelf.keep(0, {"etag": "x"}, [ENTRY])
+    assert shelf.keep(1, {"etag": "y"}, [replace(ENTRY, ref="b"), replace(ENTRY, data={"article": {}})])
+    assert (shelf.version(), shelf.state()) == (2, {"etag": "y"})
+    changed = {one.ref: one for one in shelf.entries(since=1)}
+    assert changed == {"b": replace(ENTRY, ref="b"), ENTRY.ref: replace(ENTRY, data={"article": {}})}
+    assert shelf.entries(since=2) == ()
+    assert StoredShelf(store, "other").entries() == ()
+
+
+def test_of_two_that_fetched_at_once_one_keeps_what_it_found(store: Store) -> None:
+    one, other = StoredShelf(store, "site"), StoredShelf(store, "site")
+    assert one.keep(0, {"by": "one"}, [ENTRY])
+    assert not other.keep(0, {"by": "other"}, [replace(ENTRY, ref="b")])
+    assert one.state() == {"by": "one"} and [each.ref for each in one.entries()] == [ENTRY.ref]
+    assert one.keep(1, {"by": "one again"})
+    assert not other.keep(1, {"by": "other"})

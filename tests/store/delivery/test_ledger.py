@@ -1,0 +1,265 @@
+"""The ledger: every delivery once, each in one state, shown as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, rows
+from tidings.model.delivery import Delivery
+from tidings.model.errors import InputError, RefusedError
+from tidings.store import schema as t
+from tidings.store.delivery import claims, ledger, permission, settling
+from tidings.store.engine import Store
+from tidings.store.people import consent
+
+FIELDS = (
+    "id schedule edition list channel story purpose target address state reason attempts doubts receipt via returned at"
+)
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    made = open_store(database_url, tmp_path)
+    yield made
+    made.close()
+
+
+def _set(store: Store, delivery: int, **values: Any) -> None:
+    with store.write() as connection:
+        connection.execute(update(t.deliveries).where(t.deliveries.c.id == delivery).values(**values))
+
+
+def _claim(store: Store, owner: str = "me", limit: int = 50, **options: Any) -> list[Delivery]:
+    options = {"channel": "", "now": NOW, "real_now": NOW, "until": NOW + timedelta(minutes=20)} | options
+    with store.write() as connection:
+        return list(claims.claim(connection, owner=owner, limit=limit, **options).deliveries)
+
+
+def test_the_fields_of_the_contract_in_their_order(store: Store) -> None:
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store, 12))
+    with store.read() as connection:
+        (entry,) = ledger.entries(connection)
+    line = entry.as_json()
+    assert list(line) == FIELDS.split()
+    assert line["edition"] == "friday/12"
+    assert line["address"] == "ada@example.org"
+    assert line["at"] == "2026-11-20T09:00:00Z"
+    assert "ada" not in line["target"]
+
+
+def test_adding_twice_adds_nothing(store: Store) -> None:
+    readers = add_readers(store, ["ada", "grace"])
+    row = {"target": "list:digest:1", "purpose": "edition", "list": "digest", "at": NOW}
+    mailing = add_mailing(store, readers, add_edition(store))
+    with store.write() as connection:
+        assert ledger.add_deliveries(connection, [{**row, "mailing": mailing, "subscriber": readers["ada"]}]) == 0
+        assert ledger.add_deliveries(connection, [{**row, "mailing": mailing, "part": 1}]) == 1
+        assert ledger.mailing(connection, "edition:1", "edition", now=NOW) == mailing
+    assert len(rows(store)) == 3
+
+
+def test_a_post_goes_once_whatever_the_mailing(store: Store) -> None:
+    with store.write() as connection:
+        for key in ("a", "b"):
+            mailing = ledger.mailing(connection, key, "edition", now=NOW, open=True)
+            row = {"mailing": mailing, "target": "channel:team", "channel": "team", "story": "youth", "at": NOW}
+            added = ledger.add_deliveries(connection, [{**row, "purpose": "story"}])
+            assert added == (1 if key == "a" else 0)
+        assert ledger.add_deliveries(connection, [{**row, "purpose": "again-7"}]) == 1
+
+
+def test_filters(store: Store) -> None:
+    readers = add_readers(store, ["ada", "grace"])
+    add_mailing(store, readers, add_edition(store, 1))
+    add_mailing(store, readers, add_edition(store, 2))
+    _set(store, 1, state="accepted", at=NOW + timedelta(days=1))
+
+    def found(**filters: Any) -> list[int]:
+        with store.read() as connection:
+            return [entry.id for entry in ledger.entries(connection, **filters)]
+
+    assert found() == [1, 2, 3, 4]
+    assert found(edition="friday/2") == [3, 4]
+    assert found(schedule="monday") == []
+    assert found(target=f"list:digest:{readers['ada']}") == [1, 3]
+    assert found(subscriber=readers["grace"]) == [2, 4]
+    assert found(state="accepted") == [1]
+    assert found(since=NOW + timedelta(hours=1)) == [1]
+    for wrong in ({"state": "sent"}, {"edition": "friday"}, {"edition": "friday/x"}):
+        with pytest.raises(InputError):
+            found(**wrong)
+
+
+def test_more_than_a_page_is_read_to_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "_PAGE", 7)
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(21)]), add_edition(store))
+    with store.read() as connection:
+        assert [entry.id for entry in ledger.entries(connection)] == list(range(1, 22))
+        assert ledger.counts(connection) == {"pending": 21}
+
+
+def test_two_claim_different_ones(store: Store) -> None:
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(5)]), add_edition(store))
+    mine, theirs = _claim(store, "me", 3), _claim(store, "they", 3)
+    assert [row.id for row in mine] == [1, 2, 3]
+    assert [row.id for row in theirs] == [4, 5]
+    assert {row.fence for row in mine} == {1}
+    assert _claim(store, "third") == []
+
+
+def test_only_what_is_due_and_open_is_claimed(store: Store) -> None:
+    readers = add_readers(store, [f"r{number}" for number in range(6)])
+    edition = add_edition(store)
+    add_mailing(store, readers, edition)
+    soon = NOW + timedelta(minutes=1)
+    _set(store, 1, state="deferred", next_at=soon)
+    _set(store, 2, state="deferred", next_at=NOW, not_before=soon)
+    _set(store, 3, state="in_doubt", next_at=None)
+    _set(store, 4, state="in_doubt", next_at=NOW)
+    _set(store, 5, state="accepted")
+    with store.read() as connection:
+        assert ledger.counts(connection)["in_doubt"] == 2
+        assert claims.due_counts(connection, NOW, NOW) == {"": 2}
+        assert claims.due_counts(connection, soon, soon) == {"": 4}
+    with store.write() as connection:
+        ledger.close_edition(connection, edition)
+    assert _claim(store) == []
+    with store.write() as connection:
+        ledger.open_edition(connection, edition, NOW)
+    # What was never tried goes first. Retries go by the newsroom's clock, what the other side asked for by real time.
+    assert [row.id for row in _claim(store)] == [6, 4]
+    assert [row.id for row in _claim(store, now=soon)] == [1]
+    assert [row.id for row in _claim(store, real_now=soon)] == [2]
+
+
+@pytest.mark.parametrize("state", ["held", "cancelled", "superseded", "composing"])
+def test_nothing_of_an_edition_that_is_not_sending_is_claimed(store: Store, state: str) -> None:
+    edition = add_edition(store)
+    add_mailing(store, add_readers(store, ["ada"]), edition)
+    with store.write() as connection:
+        connection.execute(update(t.editions).values(state=state))
+    assert _claim(store) == []
+
+
+def test_what_a_crash_left_goes_last_and_alone(store: Store) -> None:
+    add_mailing(store, add_readers(store, [f"r{number}" for number in range(4)]), add_edition(store))
+    _set(store, 1, crashes=1)
+    _set(store, 2, crashes=1)
+    assert [[row.id for row in _claim(store)] for _ in range(4)] == [[3, 4], [1], [2], []]
+
+
+def test_a_confirmation_overtakes_an_edition(store: Store) -> None:
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
+    with store.write() as connection:
+        mailing = ledger.mailing(connection, "confirmation:1", "confirmation", now=NOW, open=True)
+        row = {"mailing": mailing, "target": "list:digest:9", "purpose": "confirmation", "at": NOW}
+        ledger.add_deliveries(connection, [{**row, "details": {"address": "new@example.org"}}])
+    (first,) = _claim(store, limit=1)
+    assert first.purpose == "confirmation"
+    assert first.address == "new@example.org"
+    assert first.address_hash
+
+
+def test_the_fence_makes_a_late_write_void(store: Store) -> None:
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
+    (stale,) = _claim(store, "me")
+    with store.write() as connection:
+        settling.settle(connection, "me", [(stale, settling.give_back(stale))])
+    (fresh,) = _claim(store, "me")
+    assert fresh.fence == stale.fence + 1
+    with store.write() as connection:
+        assert settling.settle(connection, "me", [(stale, {"state": "accepted"})]) == [stale]
+        assert settling.settle(connection, "they", [(fresh, {"state": "accepted"})]) == [fresh]
+        assert permission.hand_over(connection, [stale], owner="me", version=0, now=NOW, real_now=NOW).handed == ()
+        assert settling.settle(connection, "me", [(fresh, {"state": "rejected"})]) == []
+        # A terminal row never changes.
+        assert settling.settle(connection, "me", [(fresh, {"state": "accepted"})]) == [fresh]
+    assert [row["state"] for row in rows(store)] == ["rejected"]
+
+
+def test_an_address_that_changed_meanwhile_goes_back(store: Store) -> None:
+    readers = add_readers(store, ["ada"])
+    add_mailing(store, readers, add_edition(store))
+    group = _claim(store)
+    with store.write() as connection:
+        connection.execute(update(t.subscribers).values(address="new@example.org", address_hash="f" * 64))
+        consent.changed(connection)
+    with store.write() as connection:
+        permitted = permission.hand_over(connection, group, owner="me", version=0, now=NOW, real_now=NOW)
+    assert permitted.handed == ()
+    (again,) = _claim(store)
+    assert again.address == "new@example.org"
+
+
+def test_cancelling_leaves_what_may_have_arrived_in_doubt(store: Store) -> None:
+    edition = add_edition(store)
+    readers = add_readers(store, [f"r{number}" for number in range(7)])
+    add_mailing(store, readers, edition)
+    _set(store, 2, state="deferred", next_at=NOW)
+    _set(store, 3, state="in_doubt", doubts=1, next_at=NOW)
+    _set(store, 4, state="pending", doubts=1)
+    _set(store, 5, state="accepted")
+    _set(store, 6, state="handed", owner="me", fence=1)
+    _set(store, 7, state="leased", owner="me", fence=1)
+    with store.write() as connection:
+        assert ledger.anything_left(connection, edition)
+        assert ledger.cancel_edition(connection, edition, NOW) == 3
+        connection.execute(update(t.editions).values(state="cancelled"))
+    expected = "cancelled cancelled in_doubt in_doubt accepted handed cancelled"
+    assert " ".join(row["state"] for row in rows(store)) == expected
+    # What was handed over, and came back unsent, is cancelled too.
+    _set(store, 6, state="pending", owner="")
+    with store.write() as connection:
+        assert ledger.cancel_leftovers(connection, NOW) == 1
+    assert [row["next_at"] for row in rows(store)] == [None] * 7
+
+
+@pytest.mark.parametrize(("how", "state"), [("accepted", "accepted"), ("resend", "pending"), ("cancel", "cancelled")])
+def test_a_person_settles_what_is_in_doubt(store: Store, how: Any, state: str) -> None:
+    edition = add_edition(store)
+    mailing = add_mailing(store, add_readers(store, ["ada"]), edition)
+    _set(store, 1, state="in_doubt", doubts=2)
+    with store.write() as connection:
+        ledger.close_finished(connection)
+        assert ledger.finished_editions(connection) == [edition]
+        connection.execute(update(t.editions).values(state="done"))
+        ledger.resolve(connection, 1, how, NOW, url="https://social.example/1" if how == "accepted" else "")
+    (row,) = rows(store)
+    assert row["state"] == state
+    assert row["via"] == ("https://social.example/1" if how == "accepted" else "")
+    assert len(_claim(store)) == (1 if how == "resend" else 0)
+    with store.read() as connection:
+        is_open = connection.execute(select(t.mailings.c.open).where(t.mailings.c.id == mailing)).scalar_one()
+    assert is_open == (how == "resend")
+
+
+def test_what_is_in_no_doubt_is_not_resolved(store: Store) -> None:
+    add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
+    with store.write() as connection, pytest.raises(RefusedError, match="pending"):
+        ledger.resolve(connection, 1, "cancel", NOW)
+    with store.write() as connection, pytest.raises(InputError, match="no delivery 99"):
+        ledger.resolve(connection, 99, "cancel", NOW)
+
+
+def test_an_edition_ends_when_nothing_goes_on_by_itself(store: Store) -> None:
+    edition = add_edition(store)
+    add_mailing(store, add_readers(store, ["ada", "grace"]), edition)
+    _set(store, 1, state="accepted")
+
+    def finished() -> list[int]:
+        with store.read() as connection:
+            return ledger.finished_editions(connection)
+
+    for state in ("pending", "leased", "handed", "deferred"):
+        _set(store, 2, state=state)
+        assert finished() == []
+    _set(store, 2, state="in_doubt", next_at=NOW)
+    assert finished() == []
+    _set(store, 2, state="in_doubt", next_at=None)
+    assert finished() == [edition]

@@ -1,0 +1,64 @@
+"""The health of senders outlives a restart, and is one for all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.ledger_world import open_store
+from tidings.model.sender import COOL_DOWN, Health
+from tidings.store.delivery import senders
+from tidings.store.engine import Store
+
+NOW = datetime(2026, 11, 23, 15, 0, 0, 123_456, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    made = open_store(database_url, tmp_path)
+    yield made
+    made.close()
+
+
+def _fail(store: Store, now: datetime, fingerprint: str = "1", retry_after: float | None = None) -> Health:
+    with store.write() as connection:
+        return senders.note_failure(connection, "relay", fingerprint, "refused", now, retry_after)
+
+
+def _known(store: Store, fingerprint: str = "1") -> dict[str, Health]:
+    with store.read() as connection:
+        return senders.healths(connection, {"relay": fingerprint, "other": "x"})
+
+
+def test_a_failure_is_found_again_and_the_next_one_rests_longer(store: Store) -> None:
+    assert _known(store) == {}
+    first = _fail(store, NOW)
+    assert _known(store) == {"relay": first} == {"relay": Health(1, "refused", NOW + COOL_DOWN[0])}
+    later = NOW + COOL_DOWN[0]
+    assert _fail(store, later) == Health(2, "refused", later + COOL_DOWN[1])
+    assert _known(store)["relay"].failures == 2
+
+
+def test_two_processes_that_find_one_outage_count_once(store: Store) -> None:
+    _fail(store, NOW)
+    assert _fail(store, NOW + timedelta(seconds=1)).failures == 1
+
+
+def test_a_message_that_was_taken_wipes_the_slate(store: Store) -> None:
+    _fail(store, NOW)
+    with store.write() as connection:
+        senders.note_success(connection, "relay")
+        senders.note_success(connection, "never-heard-of")
+    assert _known(store) == {}
+
+
+def test_other_settings_begin_afresh(store: Store) -> None:
+    """Who has mended the password need not wait."""
+    _fail(store, NOW)
+    _fail(store, NOW + COOL_DOWN[0])
+    assert _known(store, "2") == {}
+    assert _fail(store, NOW + COOL_DOWN[0], "2").failures == 1
+    assert _known(store, "1") == {}

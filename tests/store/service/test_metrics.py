@@ -1,0 +1,130 @@
+"""What status and Prometheus ask every few seconds: right, and read off indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text
+
+from tidings.model.delivery import DeliveryState
+from tidings.store import migrate
+from tidings.store.delivery import ledger
+from tidings.store.engine import Store
+from tidings.store.service import heartbeat
+from tidings.store.service.metrics import vitals
+
+NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
+    found = Store(database_url, tmp_path)
+    migrate.create_or_check(found)
+    yield found
+    found.close()
+
+
+def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime | None = None) -> None:
+    """Deliveries by (key of the mailing, state)."""
+    with store.write() as connection:
+        number = 0
+        for (key, state), count in counts.items():
+            mailing = ledger.mailing(connection, key, "notice", now=NOW - timedelta(hours=1), open=key == "open")
+            rows = []
+            for _ in range(count):
+                number += 1
+                later = {"next_at": NOW - timedelta(minutes=number)} if state == "deferred" else {}
+                rows.append(
+                    {"mailing": mailing, "target": f"t:{number}", "purpose": "notice", "state": state}
+                    | {"at": NOW - timedelta(minutes=number), **later}
+                )
+            for row in rows:
+                # One statement has the columns of its first row.
+                ledger.add_deliveries(connection, [row])
+
+
+def test_every_state_is_counted_as_the_ledger_counts_it(store: Store) -> None:
+    fill(store, {("open", state.value): n for n, state in enumerate(DeliveryState, 1)} | {("shut", "pending"): 2})
+    with store.read() as connection:
+        found = vitals(connection, NOW)
+        assert found.deliveries == ledger.counts(connection)
+    assert found.deliveries["accepted"] == list(DeliveryState).index(DeliveryState.ACCEPTED) + 1
+    assert found.queued == 1, "what is pending in a mailing that is shut may not go"
+    assert found.queued_since == NOW - timedelta(hours=1)
+    assert found.overdue == found.deliveries["deferred"]
+    assert found.doubtful == found.deliveries["in_doubt"]
+    assert found.quarantined == found.deliveries["quarantined"]
+
+
+def test_an_empty_store_has_nothing_to_tell(store: Store) -> None:
+    with store.read() as connection:
+        found = vitals(connection, NOW)
+    assert (found.queued, found.queued_since, found.accepted_at, found.doubtful_since) == (0, None, None, None)
+    assert found.deliveries == {} and found.held == [] and not any(found.held_by_reason.values())
+
+
+def test_the_last_acceptance_is_that_of_the_newest_mailings(store: Store) -> None:
+    fill(store, {("old", "accepted"): 3, ("open", "accepted"): 4})
+    with store.read() as connection:
+        # The third of the older one, minute 3, is before none of the newer: the newest of both counts.
+        assert vitals(connection, NOW).accepted_at == NOW - timedelta(minutes=1)
+
+
+def test_no_question_walks_over_the_deliveries(store: Store) -> None:
+    """Each statement that reads deliveries has a plan by an index: a million of them cost some milliseconds."""
+    fill(store, {("open", "accepted"): 200, ("open", "pending"): 50, ("open", "deferred"): 5, ("shut", "in_doubt"): 5})
+    asked: list[tuple[str, object]] = []
+    with store.write() as connection:
+        connection.execute(text("ANALYZE"))
+        if not store.is_sqlite:
+            # A table of a few pages is read as a whole whatever indexes it has.
+            connection.execute(
+                text("ALTER DATABASE " + str(connection.engine.url.database) + " SET enable_seqscan = off")
+            )
+    store.close()
+
+    def note(conn: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if "deliveries" in statement and not statement.startswith("EXPLAIN"):
+            asked.append((statement, parameters))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    with store.read() as connection:
+        vitals(connection, NOW)
+    event.remove(store.engine, "before_cursor_execute", note)
+    assert len(asked) >= 6
+    with store.read() as connection:
+        for statement, parameters in asked:
+            explain = "EXPLAIN QUERY PLAN " if store.is_sqlite else "EXPLAIN "
+            plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters))  # type: ignore[arg-type]
+            if store.is_sqlite:
+                lines = [line for line in plan.splitlines() if "deliveries" in line]
+                assert lines and all("INDEX" in line or "PRIMARY KEY" in line for line in lines), plan
+            else:
+                assert "Seq Scan on deliveries" not in plan, plan
+
+
+def test_signs_of_life_are_kept_and_forgotten(store: Store) -> None:
+    one = heartbeat.Pulse(
+        "a-1", NOW, NOW, refused="x" * 9_000, faults={"beat": "OperationalError"}, stalled={"": "no host"}
+    )
+    with store.write() as connection:
+        assert heartbeat.last_tick(connection) is None and heartbeat.pulses(connection) == []
+        heartbeat.note_pulse(connection, one)
+        heartbeat.note_pulse(connection, one)
+        heartbeat.note_tick(connection, NOW, ["a", "b"], {}, "")
+        heartbeat.note_tick(
+            connection, NOW + timedelta(minutes=1), ["a", "b", "c"], {"b": "gone", "c": "never seen"}, "p"
+        )
+    with store.read() as connection:
+        (found,) = heartbeat.pulses(connection)
+        assert (found.owner, found.beat, len(found.refused)) == ("a-1", NOW, 500)
+        assert found.stalled == {"": "no host"} and found.faults == {"beat": "OperationalError"}
+        tick = heartbeat.last_tick(connection)
+    assert tick is not None and tick.read == {"a": NOW + timedelta(minutes=1), "b": NOW}
+    assert tick.unread == {"b": "gone", "c": "never seen"} and tick.unpublished == "p"
+    with store.write() as connection:
+        heartbeat.forget_pulse(connection, "a-1")
+        assert heartbeat.pulses(connection) == []

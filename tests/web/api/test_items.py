@@ -1,0 +1,184 @@
+"""A CMS pushes its items: with the right token, once however often it says it, and nothing else can be done with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+
+from tests.acceptance.world import World, make_world
+from tests.web.server import served
+from tidings.model.item import Item
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.tick import tick
+from tidings.store.content.items import load_items
+from tidings.web.app import newsroom_app
+
+TOKEN = "a-token-of-the-cms-of-this-test"
+ITEM = {
+    "id": "node/12",
+    "title": "Форум & games",
+    "url": "https://example.org/ru/forum",
+    "language": "ru",
+    "html": "<p>Text.<script>x()</script></p>",
+    "published": "2026-03-04T05:06:00+05:00",
+    "topics": ["Education"],
+    "images": [{"src": "/a.jpg", "alt": "A girl reads"}],
+}
+
+
+@dataclass
+class Cms:
+    world: World
+    runtime: Runtime
+    url: str
+    token: str = TOKEN
+
+    def ask(self, method: str, path: str = "", told: Any = None, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"} | more.pop("headers", {})
+        return httpx.request(method, f"{self.url}api/items{path}", json=told, headers=headers, **more)
+
+    def items(self) -> list[Item]:
+        tick(self.runtime, datetime.now(UTC), deliver=False)
+        with self.runtime.store.read() as connection:
+            return load_items(connection)
+
+
+@pytest.fixture
+def cms(tmp_path: Path, database_url: str) -> Iterator[Cms]:
+    with make_world(tmp_path / "newsroom", database_url) as world:
+        main = (world.root / "tidings.yaml").read_text()
+        sources = "sources:\n  cms: {type: push, token: {env: CMS_TOKEN}, topics: {Education: youth}}\n"
+        world.write("tidings.yaml", main + sources)
+        world.env["CMS_TOKEN"] = TOKEN
+        with world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+            yield Cms(world, runtime, url)
+
+
+def test_a_life_of_an_item(cms: Cms) -> None:
+    answers = [cms.ask("POST", told=ITEM) for _ in range(2)]
+    assert [(one.status_code, one.json()["status"]) for one in answers] == [(201, "created"), (200, "unchanged")]
+    [item] = cms.items()
+    assert (item.title, item.language, item.topics) == ("Форум & games", "ru", ("youth",))
+    assert item.body == "<p>Text.</p>"
+    assert item.images[0].src == "https://example.org/a.jpg"
+    told = {key: value for key, value in ITEM.items() if key != "id"} | {"title": "Форум"}
+    assert cms.ask("PUT", "/node/12", told).json() == {"id": "node/12", "status": "changed"}
+    [again] = cms.items()
+    assert (again.id, again.title) == (item.id, "Форум")
+    for _ in range(2):
+        assert cms.ask("DELETE", "/node/12", params={"reason": "Published in error."}).json()["status"] == "withdrawn"
+    [gone] = cms.items()
+    assert gone.withdrawn == "Published in error."
+    assert cms.ask("DELETE", "/node/13").status_code == 404
+
+
+def test_the_example_of_the_guide_is_taken(cms: Cms) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "push-items.md").read_text(encoding="utf-8")
+    told = re.search(r"-d '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
+    assert told is not None
+    assert cms.ask("PUT", "/node/12", json.loads(told[1])).json()["status"] == "created"
+    assert [one.title for one in cms.items()] == ["Clean water for Akzhar"]
+
+
+def test_translations_share_a_story(cms: Cms) -> None:
+    for language in ("en", "ru", "kk"):
+        told = {"title": f"Forum {language}", "language": language, "story": "forum"}
+        assert cms.ask("PUT", f"/{language}", told).status_code == 201
+    assert {one.story for one in cms.items()} == {"forum"} and len(cms.items()) == 3
+
+
+@pytest.mark.parametrize("token", ["wrong", TOKEN + "x", TOKEN[:-1], "ж"])
+def test_without_the_token_nothing_is_done(cms: Cms, token: str) -> None:
+    headers = {"Authorization": f"Bearer {token}".encode()}
+    for method, path in (("POST", ""), ("PUT", "/1"), ("DELETE", "/1")):
+        answer = httpx.request(method, f"{cms.url}api/items{path}", content=json.dumps(ITEM), headers=headers)
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+    assert cms.items() == []
+
+
+def test_what_cannot_be_an_item_is_refused_with_its_reason(cms: Cms) -> None:
+    for told, where in (
+        (ITEM | {"published": "2026-03-04T05:06:00"}, "published"),
+        (ITEM | {"titel": "x"}, "titel"),
+        (ITEM | {"id": ""}, "id"),
+        (ITEM | {"id": "a\x00b"}, "id"),
+        ({"id": "1"}, "title"),
+    ):
+        answer = cms.ask("POST", told=told)
+        assert answer.status_code == 422 and where in answer.text, told
+    big = cms.ask("POST", told=ITEM | {"html": "x" * 2_100_000})
+    assert big.status_code == 413
+
+    def drip() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 100_000
+
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    assert httpx.post(f"{cms.url}api/items", content=drip(), headers=headers).status_code == 413
+    assert cms.items() == []
+
+
+def test_an_item_of_no_language_of_the_newsroom_is_refused_and_the_languages_are_named(cms: Cms) -> None:
+    answers = [
+        cms.ask("PUT", "/de", {"title": "Nachricht", "language": "de"}),
+        cms.ask("POST", told=ITEM | {"language": "x-klingon"}),
+    ]
+    for answer, said in zip(answers, ("de", "x-klingon"), strict=True):
+        [wrong] = answer.json()["detail"]
+        assert (answer.status_code, wrong["loc"]) == (422, ["body", "language"])
+        assert wrong["msg"] == f"{said!r} is no language of this newsroom; it has en, ru, kk"
+    assert cms.ask("PUT", "/en", {"title": "News", "language": "en-GB"}).status_code == 201
+    assert [one.title for one in cms.items()] == ["News"]
+    # What stands stays as it was.
+    assert cms.ask("PUT", "/en", {"title": "Nachricht", "language": "de"}).status_code == 422
+    assert [one.title for one in cms.items()] == ["News"]
+
+
+def test_a_misspelt_field_is_told_with_the_name_that_it_is_near_to(cms: Cms) -> None:
+    unnamed = {key: value for key, value in ITEM.items() if key != "id"}
+    for method, path, told, said in (
+        ("POST", "", ITEM | {"titel": "x"}, "there is no field 'titel'. Did you mean 'title'?"),
+        ("PUT", "/1", unnamed | {"publishd": "x"}, "there is no field 'publishd'. Did you mean 'published'?"),
+        ("PUT", "/1", unnamed | {"images": [{"src": "/a", "altt": "A"}]}, "no field 'altt'. Did you mean 'alt'?"),
+        ("PUT", "/1", ITEM, "the id stands in the address already"),
+    ):
+        answer = cms.ask(method, path, told)
+        assert answer.status_code == 422 and [said in one["msg"] for one in answer.json()["detail"]] == [True], told
+
+
+@pytest.mark.parametrize("said", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8"])
+def test_a_body_that_does_not_say_that_it_is_json_is_told_the_header(cms: Cms, said: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": said}
+    for method, path in (("POST", ""), ("PUT", "/1")):
+        answer = httpx.request(method, f"{cms.url}api/items{path}", content=json.dumps(ITEM), headers=headers)
+        assert answer.status_code == 415 and "`Content-Type: application/json`" in answer.json()["detail"]
+    wrong = headers | {"Authorization": "Bearer wrong"}
+    assert httpx.post(f"{cms.url}api/items", content=json.dumps(ITEM), headers=wrong).status_code == 401
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_5xx_with_the_token(cms: Cms) -> None:
+    schema = schemathesis.openapi.from_url(cms.url + "api/openapi.json")
+    seen: list[int] = []
+    for operation in schema.include(tag="items").get_all_operations():
+
+        @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(case=operation.ok().as_strategy())
+        def tried(case: Any) -> None:
+            answer = case.call(base_url=cms.url + "api", headers={"Authorization": f"Bearer {TOKEN}"})
+            seen.append(answer.status_code)
+            assert answer.status_code < 500, (case.method, case.formatted_path, case.body, answer.text)
+
+        tried()
+    assert {200, 201, 404} & set(seen)
+    cms.items()

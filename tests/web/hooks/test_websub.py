@@ -1,0 +1,402 @@
+"""WebSub, from both ends: a hub that we did not write carries word of one newsroom's feed to another."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import flask
+import flask_websub.hub
+import httpx
+import pytest
+from werkzeug.serving import make_server
+
+from tests.acceptance.world import World, item, make_world
+from tests.cli.conftest import Run, run_in
+from tests.pipeline.desk import MONDAY
+from tests.sources.site import Page, Story, Website, rss
+from tests.web.server import served
+from tidings.pipeline.collect.websub import LEASE
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.tick import tick
+from tidings.store.content import websub
+from tidings.store.content.websub import HubSubscription
+from tidings.testing.http_sink import HttpSink, Step
+from tidings.web.app import newsroom_app
+from tidings.web.hooks.websub import MAX_BODY
+
+__all__ = ["run_in"]
+
+TOPIC = "https://www.example.org/en/feed.xml"
+
+
+class AtOnce:
+    """In the place of Celery, which the hub wants: each task in a thread of its own."""
+
+    def task(self, **_: Any) -> Callable[[Callable[..., None]], Any]:
+        def made(work: Callable[..., None]) -> Any:
+            def delay(*given: Any) -> None:
+                threading.Thread(target=work, args=given, daemon=True).start()
+
+            work.delay = delay  # type: ignore[attr-defined]
+            return work
+
+        return made
+
+
+@contextmanager
+def real_hub(path: Path) -> Iterator[str]:
+    """Flask-WebSub's own, behind a real server."""
+    tasks = AtOnce()
+    hub = flask_websub.hub.Hub(flask_websub.hub.SQLite3HubStorage(str(path)), tasks)
+    # Celery would hand the task itself to the one that may try again; none is tried again here.
+    once = hub.make_request_retrying
+    hub.make_request_retrying = type("Task", (), {"delay": staticmethod(lambda *given: once.delay(None, *given))})
+    app = flask.Flask("hub")
+    app.config["PUBLISH_SUPPORTED"] = True
+    app.register_blueprint(hub.build_blueprint(url_prefix="/hub"))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hub"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Later:
+    """An application whose address is known before it is made."""
+
+    app: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+def told(runtime: Runtime) -> HubSubscription | None:
+    """What is known of the one source's hub."""
+    with runtime.store.read() as connection:
+        return next(iter(websub.load_subscriptions(connection).values()), None)
+
+
+def until(runtime: Runtime, holds: Callable[[HubSubscription], object]) -> HubSubscription:
+    """Wait for word of the hub, which works in threads of its own."""
+    end = time.monotonic() + 30
+    while True:
+        found = told(runtime)
+        if found is not None and holds(found):
+            return found
+        assert time.monotonic() < end, found
+        time.sleep(0.01)
+
+
+def at(world: World, url: str) -> None:
+    main = (world.root / "tidings.yaml").read_text()
+    world.write("tidings.yaml", main.replace("https://news.example.org/", url))
+
+
+def test_word_of_a_new_story_travels_by_a_hub(tmp_path: Path, database_url: str) -> None:
+    here, there = Later(), Later()
+    with (
+        served(here) as site,
+        served(there) as ours,
+        real_hub(tmp_path / "hub.db") as hub,
+        make_world(tmp_path / "there", "sqlite:///tidings.db") as publisher,
+        make_world(tmp_path / "here", database_url) as world,
+    ):
+        at(publisher, site)
+        main = (publisher.root / "tidings.yaml").read_text()
+        channel = f"channels:\n  hub: {{type: websub, url: {hub}, allow_private: true}}\n"
+        publisher.write("tidings.yaml", main.replace("channels:\n", channel, 1))
+        publisher.write("content/one.en.md", item("One"))
+        at(world, ours)
+        main = (world.root / "tidings.yaml").read_text()
+        feed = f"{{type: feed, url: {site}feeds/en/all.atom, language: en, every: 1h, allow_private: true}}"
+        world.write("tidings.yaml", f"{main}sources:\n  site: {feed}\n")
+        with publisher.runtime() as writing, world.runtime() as reading:
+            here.app, there.app = newsroom_app(writing), newsroom_app(reading)
+            tick(writing, MONDAY)
+            for runtime in (writing, reading):
+                runtime.at(MONDAY)
+            assert reading.fetch()["site"].new == 1
+            assert reading.listen() == 1
+            until(reading, lambda one: one.until == MONDAY + LEASE)
+            writing.ping()
+            publisher.write("content/two.en.md", item("Two"))
+            soon = MONDAY + timedelta(minutes=5)
+            for runtime in (writing, reading):
+                runtime.at(soon)
+            assert reading.fetch() == {}  # it is not asked again before the hour is over
+            tick(writing, soon)
+            writing.ping()
+            until(reading, lambda one: one.called == soon)
+            reading.at(soon + timedelta(seconds=5))
+            assert reading.fetch()["site"].new == 1
+            assert reading.fetch() == {}
+            assert reading.listen() == 0
+
+
+@pytest.fixture
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    with make_world(tmp_path / "newsroom", database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def site() -> Iterator[Website]:
+    made = Website()
+    yield made
+    made.close()
+
+
+def reads(world: World, site: Website, **settings: str) -> None:
+    """The newsroom has the feed of a site for its source."""
+    given = {"type": "feed", "url": f"{site.url}/feed", "language": "en", "allow_private": "true"} | settings
+    written = ", ".join(f"{name}: {value}" for name, value in given.items())
+    main = (world.root / "tidings.yaml").read_text().partition("sources:")[0]
+    world.write("tidings.yaml", f"{main}sources:\n  site: {{{written}}}\n")
+
+
+def name_hub(site: Website, *hubs: str, topic: str = TOPIC) -> None:
+    """The site says in the head of its answer who tells of changes."""
+    links = ", ".join([*(f'<{hub}>; rel="hub"' for hub in hubs), f'<{topic}>; rel="self"'])
+    story = Story("one", "One", published=MONDAY - timedelta(days=1), body=f"<p>{len(site.asked)}</p>")
+    site.pages["/feed"] = Page(rss([story], site.url), headers={"Link": links})
+
+
+def asked(hub: HttpSink) -> list[dict[str, str]]:
+    return [{name: value[0] for name, value in parse_qs(one.body.decode()).items()} for one in hub.received]
+
+
+def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_ends(
+    world: World, site: Website, run_in: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in world.env.items():
+        monkeypatch.setenv(name, value)
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub, world.runtime() as runtime:
+        name_hub(site, hub.url, "https://another-hub.example.org/")
+        runtime.at(MONDAY)
+        runtime.fetch()
+        assert runtime.listen() == 1
+        one = told(runtime)
+        assert one is not None
+        assert asked(hub) == [
+            {
+                "hub.mode": "subscribe",
+                "hub.topic": TOPIC,
+                "hub.callback": f"https://news.example.org/websub/{one.token}",
+                "hub.secret": one.secret,
+                "hub.lease_seconds": "864000",
+            }
+        ]
+        assert len(one.token) >= 32
+        assert len(one.secret) < 200  # §5.1
+        assert runtime.listen() == 0
+        with served(newsroom_app(runtime)) as url:
+            said = {"hub.mode": "subscribe", "hub.topic": TOPIC, "hub.challenge": "x" * 40, "hub.lease_seconds": "1000"}
+            answer = httpx.get(f"{url}websub/{one.token}", params=said)
+            assert (answer.status_code, answer.text) == (200, "x" * 40)
+        assert (
+            run_in(world.root, "sources", "list").out.splitlines()[-1]
+            == f"  told of changes by {hub.url}, until Mon 2026-03-02 09:16"
+        )
+        for seconds, times in ((799, 0), (801, 1), (802, 0)):
+            runtime.at(MONDAY + timedelta(seconds=seconds))
+            assert runtime.listen() == times
+        assert asked(hub)[1] == asked(hub)[0]
+
+
+def test_a_hub_that_fails_or_says_nothing_is_asked_later_each_time(world: World, site: Website) -> None:
+    reads(world, site)
+    with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub, world.runtime() as runtime:
+        name_hub(site, hub.url)
+        runtime.at(MONDAY)
+        runtime.fetch()
+        problems = []
+        for minutes in (0, 4, 5, 14, 15, 34, 35, 7 * 24 * 60):
+            runtime.at(MONDAY + timedelta(minutes=minutes))
+            runtime.listen()
+            one = told(runtime)
+            assert one is not None
+            problems.append((len(hub.received), one.problem))
+        counts = [count for count, _ in problems]
+        assert counts == [1, 1, 2, 2, 3, 3, 4, 5]
+        assert problems[0][1] == "the hub answered 503"
+        assert "lost" in problems[2][1]
+        assert one.due == MONDAY + timedelta(days=7, hours=1, minutes=20)
+
+
+def test_another_hub_or_none_ends_the_former_subscription(world: World, site: Website) -> None:
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub, HttpSink([Step(202)]) as other, world.runtime() as runtime:
+        tokens = []
+        named: list[tuple[str, ...]] = [(hub.url,), (other.url,), (), ("ftp://hub.example.org/",), ("http://[",)]
+        for number, hubs in enumerate(named):
+            name_hub(site, *hubs)
+            runtime.at(MONDAY + number * timedelta(hours=1))
+            assert not runtime.fetch()["site"].problem
+            runtime.listen()
+            one = told(runtime)
+            tokens.append(one.token if one else "")
+        assert len({*tokens}) == 3
+        assert tokens[2:] == ["", "", ""]
+        assert (len(hub.received), len(other.received)) == (1, 1)
+        with served(newsroom_app(runtime)) as url:
+            assert httpx.post(f"{url}websub/{tokens[0]}", content=b"x").status_code == 410
+
+
+def test_a_source_that_is_taken_out_is_forgotten_at_the_hub(world: World, site: Website) -> None:
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub:
+        name_hub(site, hub.url)
+        with world.runtime() as runtime:
+            runtime.fetch()
+            runtime.listen()
+            assert told(runtime) is not None
+        main = (world.root / "tidings.yaml").read_text().partition("sources:")[0]
+        world.write("tidings.yaml", main)
+        with world.runtime() as runtime:
+            runtime.listen()
+            assert told(runtime) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8025/", "http://localhost/", "http://[::1]/", "http://10.1.2.3/"]
+)
+def test_no_hub_is_asked_to_call_where_it_cannot(world: World, site: Website, address: str) -> None:
+    at(world, address)
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub:
+        name_hub(site, hub.url)
+        with world.runtime() as runtime:
+            runtime.fetch()
+        reads(world, site, allow_private="false")
+        with world.runtime() as runtime:
+            assert runtime.listen() == 0
+        assert not hub.received
+
+
+def test_a_hub_inside_is_never_dialled(world: World, site: Website) -> None:
+    """A feed may name any address as its hub."""
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub:
+        name_hub(site, hub.url)
+        with world.runtime() as runtime:
+            runtime.fetch()
+        reads(world, site, allow_private="false")
+        with world.runtime() as runtime:
+            assert runtime.listen() == 1
+            one = told(runtime)
+            assert one is not None
+            assert "private address" in one.problem
+        assert not hub.received
+
+
+def signed(one: HubSubscription, body: bytes, method: str = "sha256", secret: str = "") -> dict[str, str]:
+    digest = hmac.new((secret or one.secret).encode(), body, getattr(hashlib, method)).hexdigest()
+    return {"X-Hub-Signature": f"{method}={digest}"}
+
+
+def test_only_the_hub_that_was_asked_is_believed(world: World, site: Website) -> None:
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub, world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+        name_hub(site, hub.url)
+        runtime.at(MONDAY)
+        runtime.fetch()
+        runtime.listen()
+        one = told(runtime)
+        assert one is not None
+        address = f"{url}websub/{one.token}"
+
+        def confirm(moment: datetime, to: str = address, **said: str) -> int:
+            runtime.at(moment)
+            given = {"mode": "subscribe", "topic": TOPIC, "challenge": "c", "lease_seconds": "3600"} | said
+            return httpx.get(to, params={f"hub.{name}": value for name, value in given.items()}).status_code
+
+        body = b"<feed/>"
+        assert httpx.post(address, content=body, headers=signed(one, body)).status_code == 410  # nothing is confirmed
+        assert confirm(MONDAY, topic="https://www.example.org/other") == 404
+        assert confirm(MONDAY, mode="unsubscribe") == 404
+        assert confirm(MONDAY, mode="") == 404
+        assert confirm(MONDAY, to=f"{url}websub/{'a' * 43}") == 404
+        assert confirm(MONDAY + timedelta(hours=1, seconds=1)) == 404
+        assert confirm(MONDAY, lease_seconds="-5") == 200
+        assert confirm(MONDAY, lease_seconds="9" * 30) == 200
+        assert told(runtime).until == MONDAY + LEASE  # type: ignore[union-attr]
+        assert confirm(MONDAY) == 200
+        for headers in (
+            {},
+            {"X-Hub-Signature": "sha256="},
+            {"X-Hub-Signature": "md5=" + hashlib.md5(body, usedforsecurity=False).hexdigest()},
+            {"X-Hub-Signature": "sha256=\u0437".encode("latin-1", "ignore").decode("latin-1")},
+            signed(one, body + b" "),
+            signed(one, body, secret="guessed"),
+        ):
+            assert httpx.post(address, content=body, headers=headers).status_code == 202
+        assert told(runtime).called is None  # type: ignore[union-attr]
+        many = b"x" * (MAX_BODY + 1)
+        assert httpx.post(address, content=many, headers=signed(one, many)).status_code == 413
+        assert httpx.post(f"{url}websub/{'a' * 43}", content=body).status_code == 410
+        for number, method in enumerate(("sha1", "sha256", "sha384", "sha512")):
+            runtime.at(MONDAY + timedelta(seconds=number + 1))
+            assert httpx.post(address, content=body, headers=signed(one, body, method)).status_code == 202
+            assert told(runtime).called == runtime.now()  # type: ignore[union-attr]
+        runtime.at(MONDAY + timedelta(seconds=3601))
+        assert httpx.post(address, content=body, headers=signed(one, body)).status_code == 410
+
+
+def test_a_hub_may_refuse_and_is_asked_a_day_later(world: World, site: Website) -> None:
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub, world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+        name_hub(site, hub.url)
+        runtime.at(MONDAY)
+        runtime.fetch()
+        runtime.listen()
+        one = told(runtime)
+        assert one is not None
+        said = {"hub.mode": "denied", "hub.topic": TOPIC, "hub.reason": "not\r\na customer"}
+        assert httpx.get(f"{url}websub/{'a' * 43}", params=said).status_code == 404
+        assert httpx.get(f"{url}websub/{one.token}", params=said).status_code == 200
+        after = told(runtime)
+        assert after is not None
+        assert after.problem == "the hub refuses: not a customer"
+        assert after.due == MONDAY + timedelta(days=1)
+
+
+def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_down(
+    world: World, site: Website
+) -> None:
+    reads(world, site)
+    with HttpSink([Step(202)]) as hub, world.runtime() as runtime:
+        name_hub(site, hub.url)
+        runtime.at(MONDAY)
+        runtime.fetch()
+        runtime.listen()
+        one = told(runtime)
+        assert one is not None
+        for second in range(10, 150, 10):
+            now = MONDAY + timedelta(seconds=second)
+            runtime.at(now)
+            with runtime.store.write() as connection:
+                websub.note(connection, one.token, called=now)
+            runtime.fetch()
+        assert len(site.asked) == 3
+        site.pages["/feed"] = Page(b"", 503)
+        for second in range(150, 400, 10):
+            now = MONDAY + timedelta(seconds=second)
+            runtime.at(now)
+            with runtime.store.write() as connection:
+                websub.note(connection, one.token, called=now)
+            runtime.fetch()
+        assert len(site.asked) == 4

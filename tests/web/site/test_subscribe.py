@@ -1,0 +1,308 @@
+"""Joining, choosing, asking for one's data: GET shows, POST acts, and nobody is put on a list but by their own word."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from tests.acceptance.world import Caught, World, make_world
+from tests.servers.judges import html_validate
+from tests.web.server import served
+from tidings.model.tokens import TokenPurpose
+from tidings.pipeline.members import subscribe
+from tidings.runtime.newsroom import Runtime
+from tidings.store import schema as t
+from tidings.store.people import consent, subscribers
+from tidings.web.app import newsroom_app
+
+WEEKLY = "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"
+DAILY = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}]\n'
+ADA = "ada@example.org"
+
+
+@dataclass
+class Site:
+    world: World
+    runtime: Runtime
+    url: str
+
+    def ask(self, address: str = ADA, path: str = "subscribe/digest", **fields: str | list[str]) -> httpx.Response:
+        return httpx.post(self.url + path, data={"email": address, **fields})
+
+    def mails(self) -> list[Caught]:
+        """What is sent after all requests are looked at."""
+        self.runtime.answer_requests()
+        self.runtime.deliver()
+        return self.world.mails.caught
+
+    def link(self, mail: Caught, what: str) -> str:
+        found = re.search(rf"https://news\.example\.org/({what}/\S+)", mail.text)
+        assert found is not None, mail.text
+        return self.url + found[1]
+
+    def states(self, address: str = ADA) -> dict[str, str]:
+        with self.runtime.store.read() as connection:
+            return {one.list: one.state for one in subscribers.subscriptions(connection, address=address)}
+
+    def one(self, address: str = ADA, name: str = "digest") -> subscribers.Subscription:
+        with self.runtime.store.read() as connection:
+            return next(one for one in subscribers.subscriptions(connection, address=address) if one.list == name)
+
+    def add(self, address: str = ADA, name: str = "digest", **values: str) -> int:
+        with self.runtime.store.write() as connection:
+            subscribers.add(
+                connection,
+                address,
+                name,
+                language=values.get("language", "en"),
+                frequency=values.get("frequency", "weekly"),
+                now=self.runtime.now(),
+                confirmed=True,
+            )
+            found = subscribers.find(connection, address)
+            assert found is not None
+            return found
+
+    def preferences(self, subscriber: int) -> str:
+        return f"{self.url}preferences/{self.runtime.keys.sign(TokenPurpose.PREFERENCES, subscriber, 'digest')}"
+
+
+@pytest.fixture
+def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
+    with make_world(tmp_path / "newsroom", database_url) as world:
+        world.write("schedules/weekly.yaml", WEEKLY)
+        world.write("schedules/daily.yaml", DAILY)
+        main = (world.root / "tidings.yaml").read_text()
+        world.write("tidings.yaml", main.replace("languages: [en, ru, kk]", "languages: [en, ru, kk, ar]", 1))
+        private = "  inner: {name: Inner, from: News <news@example.org>, public: false}\nchannels:\n"
+        main = (world.root / "tidings.yaml").read_text()
+        world.write("tidings.yaml", main.replace("channels:\n", private, 1))
+        with world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+            yield Site(world, runtime, url)
+
+
+def judged(folder: Path, pages: dict[str, str]) -> list[str]:
+    folder.mkdir()
+    files = [folder / f"{name}.html" for name in pages]
+    for file, page in zip(files, pages.values(), strict=True):
+        file.write_text(page, encoding="utf-8")
+    # Checkboxes of one name are one choice of several (HTML §4.10.5.1.15).
+    shared = {"form-dup-name": ["error", {"shared": ["radio", "checkbox", "submit"]}]}
+    return html_validate(*files, extends=("recommended",), rules=shared)
+
+
+def test_only_their_own_word_puts_a_person_on_a_list(site: Site) -> None:
+    answer = site.ask(language="ru", frequency="daily", topic=["water", "nonsense"])
+    assert answer.status_code == 200
+    [mail] = site.mails()
+    assert (mail.recipient, mail.message["Subject"]) == (ADA, "Подтвердите подписку: Digest")
+    assert mail.message["Auto-Submitted"] and not mail.message["List-Unsubscribe"]
+    assert site.states() == {"digest": "pending"}
+    link = site.link(mail, "confirm")
+    for _ in range(3):
+        assert httpx.get(link).status_code == httpx.head(link).status_code == 200
+    assert site.states() == {"digest": "pending"}
+    assert "Вы подписаны" in httpx.post(link).text
+    found = site.one()
+    assert (found.state, found.language, found.frequency, found.topics) == ("confirmed", "ru", "daily", ("water",))
+    assert httpx.post(link).status_code == 200
+    with site.runtime.store.read() as connection:
+        rows = connection.execute(select(t.consents).order_by(t.consents.c.id)).all()
+    assert [row.what for row in rows] == ["joined", "confirmed"]
+    assert (rows[1].wording, rows[1].ip) == (subscribe.wording_version(), "127.0.0.1")
+
+
+def test_a_mail_a_day_however_often_somebody_types_it_and_nothing_of_theirs_in_it(site: Site) -> None:
+    for _ in range(4):
+        site.ask(name="<b>Free money</b>", website="")
+        site.mails()
+    [mail] = site.mails()
+    assert "money" not in mail.data.decode()
+    site.runtime.at(datetime.now(UTC) + timedelta(days=1))
+    site.ask()
+    assert len(site.mails()) == 2
+
+
+def test_known_and_unknown_get_the_same_answer(site: Site) -> None:
+    site.add()
+    known, unknown = site.ask(), site.ask("nobody@example.org")
+    assert known.text == unknown.text and known.status_code == unknown.status_code
+    mails = {mail.recipient: mail for mail in site.mails()}
+    assert "already" in mails[ADA].text and "/preferences/" in mails[ADA].text
+    assert "/confirm/" in mails["nobody@example.org"].text
+
+
+def test_who_left_comes_back_by_their_own_word_alone(site: Site) -> None:
+    reader = site.add()
+    with site.runtime.store.write() as connection:
+        subscribers.unsubscribe(connection, reader, "digest", source="link", now=site.runtime.now())
+    site.ask()
+    [mail] = site.mails()
+    digest = consent.address_hash(ADA)
+    with site.runtime.store.read() as connection:
+        assert consent.suppression(connection, digest, "digest") == "unsubscribed"
+    httpx.post(site.link(mail, "confirm"))
+    assert site.states() == {"digest": "confirmed"}
+    with site.runtime.store.read() as connection:
+        assert consent.suppression(connection, digest, "digest") is None
+
+
+@pytest.mark.parametrize(("name", "reason"), [("digest", "hard"), ("", "complaint"), ("", "erased")])
+def test_a_dead_mailbox_is_not_asked_again(site: Site, name: str, reason: str) -> None:
+    with site.runtime.store.write() as connection:
+        consent.suppress(connection, consent.address_hash(ADA), name, reason, site.runtime.now())
+    assert site.ask().status_code == 200
+    assert site.mails() == []
+
+
+def test_a_robot_and_a_flood_are_let_run_dry(site: Site) -> None:
+    assert site.ask("robot@example.org", website="https://spam.example").status_code == 200
+    codes = [site.ask(f"reader{number}@example.org").status_code for number in range(40)]
+    assert codes.count(200) == 19 and set(codes[19:]) == {429}
+    assert "robot@example.org" not in {mail.recipient for mail in site.mails()}
+
+
+def test_what_is_missing_is_said_beside_the_field(site: Site, tmp_path: Path) -> None:
+    answer = site.ask("not an address", path="subscribe/?lang=ru")
+    assert answer.status_code == 422
+    assert 'aria-describedby="email-error"' in answer.text and 'value="not an address"' in answer.text
+    assert "Выберите хотя бы один" in answer.text
+    assert judged(tmp_path / "judged", {"form": answer.text}) == []
+    assert site.ask('"><script>', path="subscribe/digest").text.count("<script>") == 0
+
+
+def test_a_private_list_is_as_if_there_were_none(site: Site) -> None:
+    for path in ("subscribe/inner", "subscribe/nonsense"):
+        assert httpx.get(site.url + path).status_code == 404
+        assert site.ask(path=path).status_code == 404
+    assert site.ask(path="subscribe/", list=["inner"]).status_code == 422
+    assert "Inner" not in httpx.get(site.url + "subscribe/").text
+    assert site.mails() == []
+
+
+def test_several_lists_by_one_mail(site: Site) -> None:
+    site.ask(path="subscribe/", list=["digest", "press"])
+    [mail] = site.mails()
+    httpx.post(site.link(mail, "confirm"))
+    assert site.states() == {"digest": "confirmed", "press": "confirmed"}
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "kk", "ar"])
+def test_every_page_is_clean_in_every_language(site: Site, language: str, tmp_path: Path) -> None:
+    reader = site.add(language=language)
+    site.ask("eve@example.org", language=language)
+    [mail] = site.mails()
+    token = site.runtime.keys.sign(TokenPurpose.ERASE, reader, "")
+    leave = site.runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, reader, "digest")
+    pages = {
+        "form": httpx.get(f"{site.url}subscribe/?lang={language}").text,
+        "list": httpx.get(f"{site.url}subscribe/digest?lang={language}").text,
+        "confirm": httpx.get(site.link(mail, "confirm")).text,
+        "preferences": httpx.get(site.preferences(reader)).text,
+        "erase": httpx.get(f"{site.url}erase/{token}").text,
+        "leave": httpx.get(f"{site.url}unsubscribe/{leave}").text,
+    }
+    direction = "rtl" if language == "ar" else "ltr"
+    for name, page in pages.items():
+        assert f'<html lang="{language}" dir="{direction}">' in page, name
+        assert ADA not in page
+    assert judged(tmp_path / "judged", pages) == []
+    body = mail.message.get_body(("html",))
+    assert body is not None
+    assert f'lang="{language}"' in str(body.get_content()) and mail.message["Content-Language"] == language
+
+
+def test_preferences_change_what_was_chosen_and_nothing_on_get(site: Site) -> None:
+    reader = site.add()
+    link = site.preferences(reader)
+    page = unescape(httpx.get(link).text)
+    assert 'value="weekly" checked' in page and "a…@example.org" in page
+    answer = httpx.post(
+        link,
+        data={"language": "kk", "frequency.digest": "daily", "topic.digest": ["water"], "pause": "30", "do": "save"},
+    )
+    assert 'role="status"' in answer.text and 'lang="kk"' in answer.text
+    found = site.one()
+    assert (found.language, found.frequency, found.topics) == ("kk", "daily", ("water",))
+    with site.runtime.store.read() as connection:
+        until = connection.execute(select(t.subscriptions.c.paused_until)).scalar_one()
+    assert timedelta(days=29) < until - datetime.now(UTC) < timedelta(days=31)
+    httpx.post(link, data={"frequency.digest": "never", "language": "xx", "pause": "keep", "topic.digest": "nonsense"})
+    found = site.one()
+    assert (found.language, found.frequency, found.topics) == ("kk", "daily", ())
+    with site.runtime.store.read() as connection:
+        assert connection.execute(select(t.subscriptions.c.paused_until)).scalar_one() == until
+
+
+def test_data_and_erasure_go_by_the_mailbox(site: Site) -> None:
+    reader = site.add()
+    for what in ("data", "data", "erase"):
+        page = httpx.post(site.preferences(reader), data={"do": what}).text
+        assert ADA not in page
+    mails = {str(mail.message["Subject"]): mail for mail in site.mails()}
+    assert len(mails) == len(site.world.mails.caught) == 2
+    assert f'"address": "{ADA}"' in mails["What we know of you"].text
+    link = site.link(mails["Erase all that we know of you?"], "erase")
+    assert httpx.get(link).status_code == 200 and site.states() == {"digest": "confirmed"}
+    assert "forgotten" in httpx.post(link).text
+    assert site.states() == {}
+    assert httpx.post(link).status_code == 404
+    assert httpx.get(site.preferences(reader)).status_code == 404
+
+
+def test_a_token_of_another_purpose_opens_nothing(site: Site) -> None:
+    reader = site.add()
+    for purpose in TokenPurpose:
+        token = site.runtime.keys.sign(purpose, reader, "digest")
+        for path, own in (
+            ("confirm", TokenPurpose.CONFIRM),
+            ("preferences", TokenPurpose.PREFERENCES),
+            ("erase", TokenPurpose.ERASE),
+        ):
+            if purpose is not own:
+                assert httpx.get(f"{site.url}{path}/{token}").status_code == 404
+                assert httpx.post(f"{site.url}{path}/{token}").status_code == 404
+    assert site.states() == {"digest": "confirmed"}
+
+
+def test_a_form_that_is_no_form_is_refused_in_words(site: Site) -> None:
+    for body, code in ((b"x" * 20_000, 413), ("é".encode(), 400), (b"&".join([b"a=1"] * 600), 400)):
+        assert httpx.post(site.url + "subscribe/digest", content=body).status_code == code
+
+
+@pytest.mark.slow
+def test_nobody_can_tell_known_from_unknown_by_the_clock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tidings.web.site import subscribe
+
+    monkeypatch.setattr(subscribe, "BY_CLIENT", 10**9)
+    monkeypatch.setattr(subscribe, "BY_ADDRESS", 10**9)
+    monkeypatch.setattr(subscribe, "BY_DOMAIN", 10**9)
+    site.add()
+    taken: dict[str, list[float]] = {ADA: [], "eve@example.org": []}
+    with httpx.Client() as client:
+        for _ in range(600):
+            for address, seconds in taken.items():
+                began = time.perf_counter()
+                client.post(site.url + "subscribe/digest", data={"email": address})
+                seconds.append(time.perf_counter() - began)
+    known, unknown = (sorted(seconds)[: len(seconds) * 9 // 10] for seconds in taken.values())
+    spread = statistics.variance(known) / len(known) + statistics.variance(unknown) / len(unknown)
+    assert abs(statistics.mean(known) - statistics.mean(unknown)) / spread**0.5 < 4.5
+
+
+@pytest.mark.slow
+def test_500_requests_a_second_of_one_address_end_in_one_mail(site: Site) -> None:
+    with httpx.Client() as client:
+        codes = [client.post(site.url + "subscribe/digest", data={"email": ADA}).status_code for _ in range(500)]
+    assert codes.count(429) >= 450
+    assert len(site.mails()) == 1

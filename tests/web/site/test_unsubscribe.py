@@ -1,0 +1,209 @@
+"""Leaving: GET shows, POST acts, and nothing wears out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.world import make_world
+from tests.servers.judges import html_validate
+from tests.web.server import served
+from tidings.model.tokens import TokenPurpose
+from tidings.runtime.newsroom import Runtime
+from tidings.store.people import consent, subscribers
+from tidings.web.app import newsroom_app
+
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+ADDRESS = "anna@example.org"
+
+
+@dataclass
+class Site:
+    runtime: Runtime
+    url: str
+
+    def link(self, subscriber: int = 1, list_name: str = "digest") -> str:
+        return f"{self.url}unsubscribe/{self.runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, subscriber, list_name)}"
+
+    def state(self) -> str:
+        with self.runtime.store.read() as connection:
+            return next(subscribers.subscriptions(connection, address=ADDRESS)).state
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with (
+        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
+        world.runtime() as runtime,
+        served(newsroom_app(runtime)) as url,
+    ):
+        with runtime.store.write() as connection:
+            subscribers.add(connection, ADDRESS, "digest", language="ru", frequency="weekly", now=NOW, confirmed=True)
+        yield Site(runtime, url)
+
+
+def test_a_scanner_that_gets_and_heads_changes_nothing(site: Site) -> None:
+    for _ in range(3):
+        assert httpx.get(site.link()).status_code == 200
+        assert httpx.head(site.link()).status_code == 200
+    assert site.state() == "confirmed"
+
+
+def test_one_click_of_rfc_8058_leaves_in_one_request_and_twice_is_fine(site: Site) -> None:
+    for body in ({"List-Unsubscribe": "One-Click"}, {"List-Unsubscribe": "One-Click"}):
+        answer = httpx.post(site.link(), data=body)
+        assert answer.status_code == 200
+        assert "set-cookie" not in answer.headers
+    assert site.state() == "unsubscribed"
+    with site.runtime.store.read() as connection:
+        assert consent.suppression(connection, consent.address_hash(ADDRESS), "digest") == "unsubscribed"
+        outcomes = [what for _, _, what, _ in subscribers.consents_of(connection, ADDRESS)]
+    assert outcomes == ["confirmed", "unsubscribed"]
+
+
+def test_a_multipart_body_does_too(site: Site) -> None:
+    answer = httpx.post(site.link(), files={"List-Unsubscribe": (None, "One-Click")})
+    assert answer.status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_the_page_speaks_the_readers_language_and_shows_no_address(site: Site) -> None:
+    page = httpx.get(site.link()).text
+    assert '<html lang="ru" dir="ltr">' in page
+    assert "Отписаться" in page
+    assert ADDRESS not in page
+    after = httpx.post(site.link()).text
+    assert "<form" not in after
+    assert "<form" not in httpx.get(site.link()).text
+
+
+def test_an_altered_token_or_one_for_another_purpose_is_a_plain_404(site: Site) -> None:
+    wrong = site.runtime.keys.sign(TokenPurpose.PREFERENCES, 1, "digest")
+    for token in (wrong, "x", site.link().rsplit("/", 1)[1][:-2] + "AA"):
+        for answer in (httpx.get(f"{site.url}unsubscribe/{token}"), httpx.post(f"{site.url}unsubscribe/{token}")):
+            assert answer.status_code == 404
+    assert site.state() == "confirmed"
+
+
+def test_who_was_erased_is_told_that_they_have_left(site: Site) -> None:
+    with site.runtime.store.write() as connection:
+        subscribers.erase(connection, 1, now=NOW)
+    assert httpx.post(site.link()).status_code == 200
+
+
+def test_the_link_of_a_test_mail_takes_nobody_off(site: Site) -> None:
+    answer = httpx.post(site.link(subscriber=0))
+    assert answer.status_code == 200
+    assert "test mail" in answer.text
+    assert site.state() == "confirmed"
+
+
+def test_who_leaves_with_any_spelling_of_the_body_has_left(site: Site) -> None:
+    """And who presses the button: mail programs and browsers differ, the token says it all."""
+    for subscriber, body in enumerate(("List-Unsubscribe=One-Click\r\n", "list-unsubscribe=one-click", ""), 2):
+        with site.runtime.store.write() as connection:
+            address = f"r{subscriber}@example.org"
+            subscribers.add(connection, address, "digest", language="en", frequency="weekly", now=NOW, confirmed=True)
+        assert httpx.post(site.link(subscriber), content=body).status_code == 200
+        with site.runtime.store.read() as connection:
+            assert next(subscribers.subscriptions(connection, address=address)).state == "unsubscribed"
+
+
+def test_the_suppression_is_committed_before_the_answer(site: Site) -> None:
+    """A store that cannot be written gets no 'you have left'; asked again later, it works."""
+    with site.runtime.store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE suppressions RENAME TO away")
+    answer = httpx.post(site.link())
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "60"
+    assert site.state() == "confirmed"
+    with site.runtime.store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO suppressions")
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_a_link_of_before_the_list_was_renamed_takes_off_both_names(site: Site) -> None:
+    before = site.runtime.newsroom
+    lists = {"news": before.lists["digest"].model_copy(update={"was": "digest"}), "press": before.lists["press"]}
+    site.runtime.newsroom = before.model_copy(update={"lists": lists})
+    assert "Digest" in httpx.get(site.link()).text
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+    with site.runtime.store.read() as connection:
+        for name in ("digest", "news"):
+            assert consent.suppression(connection, consent.address_hash(ADDRESS), name) == "unsubscribed"
+
+
+def test_a_list_that_is_no_more_can_be_left(site: Site) -> None:
+    before = site.runtime.newsroom
+    site.runtime.newsroom = before.model_copy(update={"lists": {"press": before.lists["press"]}})
+    assert "<form" in httpx.get(site.link()).text
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_a_broken_template_of_the_newsroom_keeps_nobody_on_a_list(site: Site) -> None:
+    folder = site.runtime.root / "templates" / "pages"
+    folder.mkdir(parents=True)
+    (folder / "leave.html.j2").write_text("{{ nobody.knows.this }}")
+    assert "<form" in httpx.get(site.link()).text
+    assert httpx.post(site.link()).status_code == 200
+    assert site.state() == "unsubscribed"
+
+
+def test_who_has_no_language_of_their_own_gets_that_of_the_browser(site: Site) -> None:
+    headers = {"Accept-Language": "fr-CH, kk-KZ;q=0.8, en;q=0.5, *;q=odd"}
+    answer = httpx.get(f"{site.url}unsubscribe/x", headers=headers)
+    assert answer.headers["content-language"] == "kk"
+    assert httpx.get(f"{site.url}unsubscribe/x").headers["content-language"] == "en"
+    assert httpx.get(site.link(), headers=headers).headers["content-language"] == "ru"
+
+
+def test_nothing_of_the_request_stands_on_the_page(site: Site) -> None:
+    for answer in (
+        httpx.get(f"{site.url}unsubscribe/<script>alert(1)</script>?q=<b>quoted"),
+        httpx.get(f"{site.url}unsubscribe/ekszotikus-token"),
+        httpx.post(site.link(), data={"List-Unsubscribe": "One-Click", "note": "<b>quoted"}),
+    ):
+        assert "alert(1)" not in answer.text
+        assert "quoted" not in answer.text
+        assert "ekszotikus" not in answer.text
+
+
+def test_other_methods_change_nothing(site: Site) -> None:
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert httpx.request(method, site.link()).status_code == 405
+    assert site.state() == "confirmed"
+
+
+def test_nothing_is_kept_or_indexed(site: Site) -> None:
+    headers = httpx.get(site.link()).headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["x-robots-tag"] == "noindex"
+
+
+def test_a_huge_body_is_refused(site: Site) -> None:
+    assert httpx.post(site.link(), content=b"x" * 100_000).status_code == 413
+    assert site.state() == "confirmed"
+
+
+def test_the_pages_are_valid_html(site: Site, tmp_path: Path) -> None:
+    files = []
+    for number, answer in enumerate(
+        (
+            httpx.get(site.link()),
+            httpx.get(f"{site.url}unsubscribe/x"),
+            httpx.post(site.link(subscriber=0)),
+            httpx.post(site.link()),
+        )
+    ):
+        files.append(tmp_path / f"{number}.html")
+        files[-1].write_text(answer.text, encoding="utf-8")
+    assert html_validate(*files, extends=("recommended",)) == []
