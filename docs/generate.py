@@ -18,7 +18,7 @@ from tidings.config.settings import Document, Feed, Keep, MailingList, Notify, S
 from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.mail.views import EditionView, FileView, ItemView, MailList, MailSite, PictureView, SectionView
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 
 REFERENCE = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by `make docs` from the code; edit the code, not this page. -->\n\n"
@@ -307,7 +307,7 @@ def shapes() -> str:
         + "# JSON\n\n`tidings schema` prints all of these as JSON Schema, with those of the YAML files for editors: "
         "`tidings schema tidings.yaml`, `tidings schema schedule.yaml`. They are only ever extended.\n"
     ]
-    for name, schema in schemas().items():
+    for name, schema in make_schemas().items():
         if not name.endswith("--json"):
             continue
         lines = name.startswith("ledger")

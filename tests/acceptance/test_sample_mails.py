@@ -11,19 +11,19 @@ import pytest
 from tests.servers.judges import html_validate, spamassassin
 from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import open_runtime
-from tidings.runtime.preview.preview import Previewed, preview_schedule
-from tidings.runtime.scratch_store import scratch
+from tidings.runtime.preview.preview import PreviewedMessage, preview_schedule
+from tidings.runtime.scratch_store import open_scratch_runtime
 
 NOW = datetime(2026, 9, 11, 4, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Previewed]]:
+def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[PreviewedMessage]]:
     """Every mail of every schedule, in each language."""
     root = init_newsroom(tmp_path_factory.mktemp("sample") / "newsroom")
     with open_runtime(root, {}) as runtime:
         runtime.at(NOW)
-        with scratch(runtime) as copy:
+        with open_scratch_runtime(runtime) as copy:
             yield [
                 mail
                 for schedule in copy.newsroom.schedules.values()
@@ -32,12 +32,12 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Previewed]]
             ]
 
 
-def test_no_gate_would_hold_any(mails: list[Previewed]) -> None:
+def test_no_gate_would_hold_any(mails: list[PreviewedMessage]) -> None:
     assert {mail.language for mail in mails} == {"en", "ru", "kk"}
     assert not [failure for mail in mails for failure in mail.failures]
 
 
-def test_html_validate_has_no_error(mails: list[Previewed], tmp_path: Path) -> None:
+def test_html_validate_has_no_error(mails: list[PreviewedMessage], tmp_path: Path) -> None:
     files = []
     for mail in mails:
         for name, content in mail.files():
@@ -49,14 +49,16 @@ def test_html_validate_has_no_error(mails: list[Previewed], tmp_path: Path) -> N
     assert html_validate(*files, extends=("document", "a11y"), rules=rules) == []
 
 
-def test_spamassassin_likes_the_digest(mails: list[Previewed]) -> None:
+def test_spamassassin_likes_the_digest(mails: list[PreviewedMessage]) -> None:
     digest = next(mail for mail in mails if mail.name.startswith("weekly") and mail.language == "en")
     verdict = spamassassin(digest.data)
     assert verdict.score <= -0.9, verdict.rules
 
 
 @pytest.mark.parametrize("language", ["ru", "kk"])
-def test_spamassassin_holds_nothing_against_cyrillic_but_look_alikes(mails: list[Previewed], language: str) -> None:
+def test_spamassassin_holds_nothing_against_cyrillic_but_look_alikes(
+    mails: list[PreviewedMessage], language: str
+) -> None:
     """MIXED_ES takes Cyrillic text beside Latin addresses for an attempt to disguise words; nothing else may count."""
     digest = next(mail for mail in mails if mail.name.startswith("weekly") and mail.language == language)
     verdict = spamassassin(digest.data)

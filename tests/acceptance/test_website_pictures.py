@@ -18,11 +18,11 @@ from tests.sources.site import Page, Story, Website, rss
 from tidings.model.item import Item
 from tidings.pipeline.collect import fetch
 from tidings.pipeline.collect.sweep import collect
-from tidings.runtime.backup.backup import backup
+from tidings.runtime.backup.backup import make_backup
 from tidings.runtime.check import check_newsroom
 from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.preview.preview import pictures_at_hand
+from tidings.runtime.preview.preview import make_picture_localiser
 from tidings.runtime.tick import tick
 from tidings.sources.article import Article, Picture
 from tidings.sources.web import push
@@ -243,7 +243,7 @@ def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None
     paper.tell(well())
     paper.live(START + 5 * MINUTE)
     [kept] = (paper.world.root / ".pictures" / "site").iterdir()
-    made = backup(paper.world.root, tmp_path / "b.tar.gz", lambda *_: None, paper.world.env)
+    made = make_backup(paper.world.root, tmp_path / "b.tar.gz", lambda *_: None, paper.world.env)
     assert not any(".pictures" in name or kept.name in name for name in made.manifest.members)
     assert ".pictures/" in (init_newsroom(tmp_path / "new") / ".gitignore").read_text(encoding="utf-8").splitlines()
 
@@ -257,7 +257,7 @@ def test_a_preview_shows_them_before_anything_is_published(paper: Paper) -> None
     page = b'<img src="%s"><img src="https://news.example.org/media/0123456789abcdef/other.png">'
     [ours] = [image.src for item in paper.items() for image in item.images]
     assert ours.startswith("https://news.example.org/media/")
-    shown = pictures_at_hand(paper.runtime)(page % ours.encode()).decode()
+    shown = make_picture_localiser(paper.runtime)(page % ours.encode()).decode()
     match = re.match(r'<img src="file://([^"]+)">', shown)
     assert match is not None and Path(match[1]).read_bytes() == drawn()
     assert shown.endswith('<img src="https://news.example.org/media/0123456789abcdef/other.png">')

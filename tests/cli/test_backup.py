@@ -12,7 +12,7 @@ from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tests.cli.test_commands import SLOT, at, rows, working
 from tests.pipeline.desk import stories_in
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 from tidings.store import migrate
 
 
@@ -43,7 +43,7 @@ def test_there_and_back(world: World, run: Run, tmp_path: Path) -> None:
     assert "nothing is sent a second time" in ticked.out
     assert len([mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]) == 1
     found = run("status", "--json").json
-    assert misfits(found, schemas()["status --json"]) == []
+    assert misfits(found, make_schemas()["status --json"]) == []
     assert found["restored"]["waiting"] == ["daily/1"]
     assert "daily/1" in run("status").ok().out
     assert run("resolve", "daily/1").code == 2

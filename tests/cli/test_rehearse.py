@@ -11,7 +11,7 @@ from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tidings.model.cadence import load_zone
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 
 DAILY = "cadence: {daily: '09:00'}\ndeliver:\n  - {list: digest, frequency: all}\n  - {channel: team, per: edition}\n"
 
@@ -50,7 +50,7 @@ def test_the_table_says_what_would_go_to_whom(ready: World, run: Run) -> None:
 def test_the_json_has_the_shape_that_the_schema_gives(ready: World, run: Run) -> None:
     ready.write("content/soon.en.md", item("Soon", published=f"{SECOND}T08:00"))
     found = run("rehearse", "--from", f"{FIRST}", "--to", f"{FOURTH}", "--json").ok().json
-    assert misfits(found, schemas()["rehearse --json"]) == []
+    assert misfits(found, make_schemas()["rehearse --json"]) == []
     assert [row["outcome"] for row in found["rows"]] == ["skipped", "sent", "skipped"]
     assert Path(found["folder"]) == ready.root / "rehearsal"
 

@@ -12,7 +12,7 @@ from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tests.sources.cms.drupal.site import Drupal
 from tests.sources.site import Page, Story, Website, rss
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 
 PAST = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None
     shown = run("sources", "try", "site").ok().out
     assert "Story 2 of the site" in shown and "3 items." in shown
     told = run("sources", "try", "site", "--json").ok().json
-    assert misfits(told, schemas()["sources try --json"]) == []
+    assert misfits(told, make_schemas()["sources try --json"]) == []
     assert run("status", "--json").json["items"] == 0
     site.pages["/feed"] = Page(b"", 500)
     failed = run("sources", "try", "site")
@@ -74,9 +74,9 @@ def test_list_says_of_a_source_that_was_never_read_that_it_was_not(site: Website
 def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website, run: Run) -> None:
     assert "3 new" in run("sources", "sync").ok().out
     told = run("sources", "sync", "--json").ok().json
-    assert misfits(told, schemas()["sources sync --json"]) == [] and told["items"]["new"] == 0
+    assert misfits(told, make_schemas()["sources sync --json"]) == [] and told["items"]["new"] == 0
     (row,) = run("sources", "list", "--json").ok().json
-    assert misfits([row], schemas()["sources list --json"]) == []
+    assert misfits([row], make_schemas()["sources list --json"]) == []
     assert (row["items"], row["problem"], row["newest"]) == (3, "", "2026-03-03T00:00:00Z")
     site.pages["/feed"] = Page(b"", 503, {"Retry-After": "7200"})
     failed = run("sources", "sync")
@@ -85,12 +85,12 @@ def test_sync_takes_up_what_is_there_and_list_says_how_each_fares(site: Website,
     found = run("status", "--json").json
     assert "503" in found["sources"][0]["problem"]
     assert any(one["what"] == "source" and "sources try site" in one["mend"] for one in found["wrong"])
-    assert misfits(found, schemas()["status --json"]) == []
+    assert misfits(found, make_schemas()["status --json"]) == []
 
 
 def test_tick_asks_what_is_due(site: Website, run: Run) -> None:
     first = run("tick", "--json").ok().json
-    assert misfits(first, schemas()["tick --json"]) == []
+    assert misfits(first, make_schemas()["tick --json"]) == []
     assert first["sources"]["site"]["new"] == 3 and first["items"]["new"] == 3
     assert run("tick", "--json").ok().json["sources"] == {}
 

@@ -16,7 +16,7 @@ from tests.conftest import require_program
 from tests.servers.judges import tool
 from tidings.config import adapters, schedule, settings
 from tidings.config.settings import Newsroom
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 
 _PROGRAM = """
 const Ajv = require(process.argv[1]).default;
@@ -43,7 +43,7 @@ def judged(schema: dict[str, Any], *texts: str) -> list[list[str]]:
 
 
 def test_the_editor_takes_what_the_loader_takes() -> None:
-    by_name = schemas()
+    by_name = make_schemas()
     sample = Path(__file__).parents[2]
     main = [MAIN, (sample / "tidings.yaml").read_text(encoding="utf-8")]
     main.append(spoilt(MAIN, "port: 1025", "port: {env: PORT}"))
@@ -68,7 +68,7 @@ def test_the_editor_takes_what_the_loader_takes() -> None:
     ],
 )
 def test_the_editor_refuses_what_the_loader_refuses(good: str, bad: str, word: str) -> None:
-    [found] = judged(schemas()["tidings.yaml"], spoilt(MAIN, good, bad))
+    [found] = judged(make_schemas()["tidings.yaml"], spoilt(MAIN, good, bad))
     assert any(word in line for line in found)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from tests.cli.shapes import misfits
 from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
 from tidings.pipeline import notices
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 from tidings.store import schema as t
 from tidings.store.delivery import ledger
 from tidings.store.people import consent, subscribers
@@ -107,7 +107,7 @@ def test_all_that_is_known_is_shown(desk: Desk) -> None:
         known = everything_about(connection, reader)
         with pytest.raises(KeyError):
             everything_about(connection, reader + 1_000)
-    assert not misfits(known, schemas()["subscribers show --json"])
+    assert not misfits(known, make_schemas()["subscribers show --json"])
     assert (known["address"], known["name"]) == (ADDRESS, NAME)
     assert [one["what"] for one in known["consents"]] == ["confirmed", "returned", "confirmed"]
     assert known["consents"][2]["ip"] == "192.0.2.1"
@@ -200,7 +200,7 @@ def test_who_is_on_no_list_may_ask_too(desk: Desk) -> None:
             ledger.add_deliveries(connection, [row | {"target": f"test:0:{number}", "details": {"address": address}}])
         consent.suppress(connection, digest, "digest", "unsubscribed", desk.now)
         known = everything_of(connection, ADDRESS)
-    assert not misfits(known, schemas()["subscribers show --json"])
+    assert not misfits(known, make_schemas()["subscribers show --json"])
     assert [one["kind"] for one in known["mails"]] == ["test"]
     assert [one["list"] for one in known["suppressions"]] == ["digest"]
     with desk.runtime.store.write() as connection:

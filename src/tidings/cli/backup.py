@@ -15,7 +15,7 @@ from tidings.cli.app import app, console, errors, place
 from tidings.config.references import written_store
 from tidings.model.errors import RefusedError
 from tidings.runtime.backup import backup as backups
-from tidings.runtime.backup.restore import Restored, restore
+from tidings.runtime.backup.restore import RestoreResult, restore
 from tidings.runtime.backup.upgrade import upgrade
 
 
@@ -26,11 +26,11 @@ def backup_command(
     """Store, keys, YAML, content and templates in one file, while everything runs. Keep it where nobody else reads."""
     _hide_store()
     with _bar() as told:
-        made = backups.backup(place.root.resolve(), file, told)
+        made = backups.make_backup(place.root.resolve(), file, told)
     _print_made(made)
 
 
-def _print_made(made: backups.Made) -> None:
+def _print_made(made: backups.BackupResult) -> None:
     counts = made.manifest.counts
     console.print(
         f"{made.path}: {made.size / 1e6:,.1f} MB, {counts.get('subscribers', 0):,} subscribers, "
@@ -70,7 +70,7 @@ def _agree(question: str) -> None:
         raise RefusedError(f"{answer.strip()!r} is not restore: nothing was changed")
 
 
-def _print_restored(found: Restored) -> None:
+def _print_restored(found: RestoreResult) -> None:
     if found.manifest is None:
         console.print("The restore that had been cut off is finished.")
     else:

@@ -22,16 +22,16 @@ from tidings.model.problem import nearest
 from tidings.pipeline.address.lists import address
 from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.preview.plan import PlannedSlot, as_json, outlets, plan, title_of
+from tidings.runtime.preview.plan import PlannedSlot, count_by_outlet, find_title, plan, plan_as_json
 from tidings.runtime.preview.preview import (
-    Previewed,
-    pictures_at_hand,
-    post_pages,
+    PreviewedMessage,
+    make_picture_localiser,
+    make_post_pages,
     preview_edition,
     preview_schedule,
     queue_test_mails,
 )
-from tidings.runtime.scratch_store import scratch
+from tidings.runtime.scratch_store import open_scratch_runtime
 from tidings.store.content import editions
 from tidings.store.service import clock, pauses
 
@@ -46,10 +46,10 @@ def plan_command(
     json: Json = False,
 ) -> None:
     """The next slots, and which stories would go to whom. Changes nothing."""
-    with opened(now) as runtime, scratch(runtime) as copy:
+    with opened(now) as runtime, open_scratch_runtime(runtime) as copy:
         planned = plan(copy, copy.now(), runs)
         if json:
-            print_json(as_json(planned))
+            print_json(plan_as_json(planned))
             return
         if not planned:
             console.print("There is no schedule yet: write one into schedules/, or copy one from the sample.")
@@ -86,17 +86,17 @@ def preview_command(
     with opened(now) as runtime:
         if "/" in what:
             found = preview_edition(runtime, _edition(runtime, what), language or None)
-            at_hand = pictures_at_hand(runtime)
+            at_hand = make_picture_localiser(runtime)
         else:
             schedule = _schedule(runtime, what)
-            with scratch(runtime) as copy:
+            with open_scratch_runtime(runtime) as copy:
                 found = preview_schedule(copy, schedule, copy.now(), language or None)
-                at_hand = pictures_at_hand(copy)
+                at_hand = make_picture_localiser(copy)
         folder = out if out != Path() else place.root / "preview"
         _write(found, folder.resolve(), runtime.newsroom.site.colour, at_hand)
 
 
-def _write(found: list[Previewed], folder: Path, colour: str, at_hand: Callable[[bytes], bytes]) -> None:
+def _write(found: list[PreviewedMessage], folder: Path, colour: str, at_hand: Callable[[bytes], bytes]) -> None:
     if not found:
         raise InputError("there is nothing to show: no reader and no channel would get anything")
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _write(found: list[Previewed], folder: Path, colour: str, at_hand: Callable[
             console.print(f"  {one.note.splitlines()[-1]}", markup=False)
         for failure in one.failures:
             console.print(f"  a gate would hold it: {failure}", markup=False)
-    for name, content in post_pages(found, colour):
+    for name, content in make_post_pages(found, colour):
         (folder / name).write_bytes(content)
         console.print(f"{folder / name}", markup=False)
 
@@ -126,7 +126,7 @@ def mail_test(
             raise RefusedError(f"{address_!r} is no address")
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
-        with scratch(runtime) as copy:
+        with open_scratch_runtime(runtime) as copy:
             mailing, count = queue_test_mails(runtime, copy, one, addresses, runtime.now(), language or None)
         console.print(f"{count} test mail(s).")
         deliver(runtime, mailing)
@@ -146,7 +146,7 @@ def send_command(
             stopped = pauses.paused_schedule(pauses.holding(connection), one.name)
         if stopped is not None:
             raise RefusedError(f"{stopped.what} is paused: `tidings resume {stopped.name or '--all'}` first.")
-        with scratch(runtime) as copy, copy.store.read() as connection:
+        with open_scratch_runtime(runtime) as copy, copy.store.read() as connection:
             moment = copy.now()
             held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])
             freed = frozenset(key for old in held for key in old.stories)
@@ -154,8 +154,8 @@ def send_command(
             reason = copy.composer.too_few(connection, edit)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
-            going = outlets(address(connection, copy.newsroom, edit))
-        slot = PlannedSlot(moment, moment, stories=[(s.key, title_of(edit, s.key, runtime)) for s in edit.stories])
+            going = count_by_outlet(address(connection, copy.newsroom, edit))
+        slot = PlannedSlot(moment, moment, stories=[(s.key, find_title(edit, s.key, runtime)) for s in edit.stories])
         slot.outlets = going
         _print_slot(runtime, slot)
         total = sum(sum(outlet.readers.values()) for outlet in going)

@@ -16,7 +16,7 @@ from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import publish
 from tidings.runtime.check import check_newsroom
 from tidings.runtime.init import init_newsroom
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 from tidings.store.service import clock
 
 
@@ -75,7 +75,7 @@ def schema(
     name: Annotated[str, typer.Argument(help="One of them; default: all.")] = "",
 ) -> None:
     """Print the JSON Schemas of the YAML files, and the shapes of every --json."""
-    found = schemas()
+    found = make_schemas()
     if name and name not in found:
         raise RefusedError(f"there is no schema {name!r}; there are {', '.join(found)}")
     print_json(found[name] if name else found)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tidings.cli.app import Json, app, console, errors, place, print_json, read_moment
 from tidings.model.cadence import load_zone
 from tidings.runtime.rehearsal.rehearse import load_for_rehearsal, rehearse
-from tidings.runtime.rehearsal.results import Outlet, Rehearsal, Rehearsed
+from tidings.runtime.rehearsal.results import Outlet, Rehearsal, RehearsedEvent
 
 
 @app.command("rehearse")
@@ -98,7 +98,7 @@ def _cells(outlet: Outlet | None) -> tuple[str, str, str]:
     return outlet.name, counted, ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in missing)
 
 
-def _what(row: Rehearsed, local: Callable[[datetime], str]) -> str:
+def _what(row: RehearsedEvent, local: Callable[[datetime], str]) -> str:
     many = f"{row.count} slots until {local(row.until)} " if row.count > 1 and row.until else ""
     stories = f"{len(row.stories)} stor{'y' if len(row.stories) == 1 else 'ies'}" if row.stories else ""
     moved = f"moved: {row.moved}" if row.moved else ""

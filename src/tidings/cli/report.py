@@ -12,7 +12,7 @@ from tidings.cli.app import Json, app, console, opened, print_json, read_moment,
 from tidings.cli.editions import table_of
 from tidings.model.errors import RefusedError
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.report.page import report_page
+from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import Report, as_csv, make_report
 
 
@@ -40,7 +40,7 @@ def report(
             print_json(made.as_json())
         if out is not None:
             page = out.suffix == ".html"
-            text = report_page(made, runtime.newsroom.site.colour) if page else as_csv(made)
+            text = render_report_page(made, runtime.newsroom.site.colour) if page else as_csv(made)
             out.write_text(text, encoding="utf-8")
             if not json:
                 console.print(f"{out}: {len(made.mail)} rows of mail, {len(made.posts)} posts.", markup=False)

@@ -17,10 +17,17 @@ from tidings.cli.app import console, errors, opened
 from tidings.cli.subscribers import Confirmed, List, Source, group, known_list
 from tidings.model.csv_cells import csv_line
 from tidings.model.errors import InputError, RefusedError
-from tidings.runtime.people_files.csv_format import COLUMNS, REASON, Reading
+from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile
 from tidings.runtime.people_files.export import export_people
-from tidings.runtime.people_files.importer import DUPLICATE, REFUSED, Asked, Imported, Told, import_people
-from tidings.runtime.people_files.records import Refused
+from tidings.runtime.people_files.importer import (
+    DUPLICATE,
+    REFUSED,
+    ImportOptions,
+    ImportSummary,
+    ImportWatcher,
+    import_people,
+)
+from tidings.runtime.people_files.records import RefusedLine
 from tidings.store.people import subscribers
 from tidings.store.people.bulk_import import Fate
 
@@ -61,7 +68,7 @@ def import_command(
     the same command again goes on where it stood.
     """
     with opened() as runtime, ExitStack() as stack:
-        asked = Asked(
+        asked = ImportOptions(
             known_list(runtime, list_name),
             confirmed,
             " ".join(source.split()) or f"import {file.name}",
@@ -76,7 +83,7 @@ def import_command(
 
 
 @contextmanager
-def _watched(file: Path, refused: Path | None) -> Iterator[Told]:
+def _watched(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
     """A bar on a terminal, a line every ten seconds elsewhere; each line not taken is said, or written."""
     columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     if refused is not None and refused.exists() and file.exists() and refused.samefile(file):
@@ -87,7 +94,7 @@ def _watched(file: Path, refused: Path | None) -> Iterator[Told]:
         out = stack.enter_context(refused.open("w", encoding="utf-8", newline="")) if refused is not None else None
         size, said, width = 0, time.monotonic(), 0
 
-        def begun(reading: Reading, total: int) -> None:
+        def begun(reading: PeopleFile, total: int) -> None:
             nonlocal size, width
             size, width = total, len(reading.header)
             bar.update(task, total=total)
@@ -96,7 +103,7 @@ def _watched(file: Path, refused: Path | None) -> Iterator[Told]:
             if out is not None:
                 out.write(csv_line([*(reading.header or COLUMNS[:1]), REASON]))
 
-        def tell(one: Refused) -> None:
+        def tell(one: RefusedLine) -> None:
             if out is None:
                 errors.print(f"{file}: line {one.line}: {one.reason}", markup=False)
             else:
@@ -110,7 +117,7 @@ def _watched(file: Path, refused: Path | None) -> Iterator[Told]:
                 said = time.monotonic()
                 errors.print(f"{file}: {position * 100 // max(size, 1)} % read", markup=False)
 
-        yield Told(tell, begun, step)
+        yield ImportWatcher(tell, begun, step)
 
 
 _WORDS = {
@@ -127,7 +134,7 @@ _WORDS = {
 }
 
 
-def _say(done: Imported, asked: Asked, file: Path) -> None:
+def _say(done: ImportSummary, asked: ImportOptions, file: Path) -> None:
     if done.resumed:
         console.print(f"Taken up after line {done.resumed:,}, where an earlier run was cut.")
     if done.labels:

@@ -12,7 +12,7 @@ from tidings.cli.app import Json, app, console, opened, print_json
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.problem import nearest
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.people_files.records import Person, checked
+from tidings.runtime.people_files.records import PersonRecord, validate_person
 from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.data_export import everything_of
 from tidings.store.people.erasure import erase_address, is_known, wipe_log
@@ -53,10 +53,10 @@ def add(
 ) -> None:
     """Put one person on a list. Nobody is mailed."""
     with opened() as runtime:
-        person = checked(
+        person = validate_person(
             runtime.newsroom,
             known_list(runtime, list_name),
-            Person(0, address, name, language, _topics(topics), frequency),
+            PersonRecord(0, address, name, language, _topics(topics), frequency),
         )
         with runtime.store.write() as connection:
             outcome = subscribers.add(
@@ -108,8 +108,10 @@ def set_command(
             subscriber = _known(subscribers.find(connection, address), address)
             mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
             for each in [known_list(runtime, list_name)] if list_name else sorted(mine & set(runtime.newsroom.lists)):
-                checked(
-                    runtime.newsroom, each, Person(0, address, name or "", language, _topics(topics or ""), frequency)
+                validate_person(
+                    runtime.newsroom,
+                    each,
+                    PersonRecord(0, address, name or "", language, _topics(topics or ""), frequency),
                 )
             subscribers.change(
                 connection,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import Keys
-from tidings.runtime.sample import sample_newsroom
+from tidings.runtime.sample import find_sample_newsroom
 
 _UNIT = """\
 # Put this file into /etc/systemd/system/, then: systemctl enable --now tidings
@@ -74,7 +74,7 @@ def init_newsroom(folder: Path) -> Path:
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError(f"{folder} is not empty; name a folder that does not exist yet")
-    sample = sample_newsroom()
+    sample = find_sample_newsroom()
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(sample / "tidings.yaml", folder / "tidings.yaml")
     for part in ("content", "schedules"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import tidings
 
 
-def sample_newsroom() -> Path:
+def find_sample_newsroom() -> Path:
     """The folder with tidings.yaml, content, schedules and templates."""
     package = Path(tidings.__file__).parent
     shipped = package / "_newsroom"

@@ -13,7 +13,7 @@ from tidings.config.schedule import CadenceText, Schedule
 from tidings.config.settings import Document
 
 
-def schemas() -> dict[str, dict[str, Any]]:
+def make_schemas() -> dict[str, dict[str, Any]]:
     """By name: tidings.yaml, schedule.yaml, and one for each command that prints JSON."""
     main = _schema(Document)
     for group, built_in, key in (

@@ -24,7 +24,7 @@ def store_of(newsroom: Newsroom) -> Store:
 
 
 @contextmanager
-def scratch(runtime: Runtime) -> Iterator[Runtime]:
+def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
     """A runtime on a copy of the store, with the content as it stands on disk now.
 
     On PostgreSQL the store itself is used, as it stands, for there is no cheap copy: only reading calls may follow.

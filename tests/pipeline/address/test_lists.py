@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tidings.pipeline.address.lists import address
-from tidings.runtime.preview.plan import outlets
+from tidings.runtime.preview.plan import count_by_outlet
 from tidings.store import schema as t
 from tidings.store.content import edition_archive
 from tidings.store.people import subscribers
@@ -62,7 +62,7 @@ def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(
     newsroom, composer = desk.runtime.newsroom, desk.runtime.composer
     with desk.runtime.store.read() as connection:
         edit = composer.edit(connection, newsroom.schedules["daily"], MONDAY)
-        (planned,) = outlets(address(connection, newsroom, edit))
+        (planned,) = count_by_outlet(address(connection, newsroom, edit))
     assert desk.entries() == []
     desk.tick(MONDAY)
     states = Counter((entry.state, entry.reason) for entry in desk.entries())

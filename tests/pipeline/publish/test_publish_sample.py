@@ -19,7 +19,7 @@ from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.publish.publish import publish
 from tidings.render.site_views import FORMATS
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.runtime.sample import sample_newsroom
+from tidings.runtime.sample import find_sample_newsroom
 from tidings.store.content.items import visible_items
 
 NOW = datetime(2026, 9, 9, 12, tzinfo=UTC)
@@ -31,7 +31,7 @@ TOOLS = Path(__file__).parents[2] / "tools" / "node_modules"
 def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample")
     for name in ("tidings.yaml", "content", "schedules", "templates"):
-        source = sample_newsroom() / name
+        source = find_sample_newsroom() / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
     loaded = load_newsroom(root)
     assert loaded.newsroom is not None, loaded.problems

@@ -16,8 +16,8 @@ import pytest
 
 from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
 from tidings.model.errors import InputError, RefusedError
-from tidings.runtime.backup.backup import backup
-from tidings.runtime.backup.backup_file import FILES, MANIFEST, STORE, examine
+from tidings.runtime.backup.backup import make_backup
+from tidings.runtime.backup.backup_file import FILES, MANIFEST, STORE, check_backup_file
 from tidings.runtime.backup.restore import restore
 from tidings.store.people import subscribers
 
@@ -54,12 +54,12 @@ def test_what_stands_in_it(desk: Desk) -> None:
     desk.configure("mail: {host", "mail: {username: {env: SMTP_USER}, password: {file: dkim.pem}, host")
     (root / "content" / "link.md").symlink_to("/etc/passwd")
     told: list[str] = []
-    made = backup(root, root.parent / "b.tar.gz", lambda what, done, total: told.append(what), desk.world.env)
+    made = make_backup(root, root.parent / "b.tar.gz", lambda what, done, total: told.append(what), desk.world.env)
 
     assert made.path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in made.path.parent.glob(".tidings-backup-*")] == []
     assert set(told) == {"store", "files"}
-    manifest = examine(made.path)
+    manifest = check_backup_file(made.path)
     assert manifest == made.manifest
     assert manifest.counts["deliveries"] >= 1
     assert manifest.counts["subscribers"] == 1
@@ -101,11 +101,11 @@ def test_while_everything_runs(desk: Desk) -> None:
     worker.start()
     try:
         assert begun.wait(20)
-        made = backup(desk.world.root, desk.world.root.parent / "b.tar.gz", quiet, desk.world.env)
+        made = make_backup(desk.world.root, desk.world.root.parent / "b.tar.gz", quiet, desk.world.env)
     finally:
         stop.set()
         worker.join()
-    counts = examine(made.path).counts
+    counts = check_backup_file(made.path).counts
     assert counts["subscribers"] % 2 == 0
     assert counts["subscribers"] == counts["subscriptions"] >= 2
 
@@ -113,9 +113,9 @@ def test_while_everything_runs(desk: Desk) -> None:
 def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Desk) -> None:
     root = small.world.root
     path = root.parent / "b.tar.gz"
-    backup(root, path, quiet, small.world.env)
-    backup(root, path, quiet, small.world.env)
-    examine(path)
+    make_backup(root, path, quiet, small.world.env)
+    make_backup(root, path, quiet, small.world.env)
+    check_backup_file(path)
     for name, said in (
         ("tidings.yaml", "is no backup"),
         ("content/b.tar.gz", "read by others"),
@@ -124,21 +124,21 @@ def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Desk) 
         ("content", "no place"),
     ):
         with pytest.raises(RefusedError, match=said):
-            backup(root, root / name, quiet, small.world.env)
+            make_backup(root, root / name, quiet, small.world.env)
     assert "site:" in (root / "tidings.yaml").read_text()
 
 
 def test_an_interrupted_backup_leaves_the_one_before(small: Desk) -> None:
     root = small.world.root
     path = root.parent / "b.tar.gz"
-    backup(root, path, quiet, small.world.env)
+    make_backup(root, path, quiet, small.world.env)
     before = path.read_bytes()
 
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backup(root, path, stop, small.world.env)
+        make_backup(root, path, stop, small.world.env)
     assert path.read_bytes() == before
     assert sorted(one.name for one in path.parent.iterdir() if one.name.startswith(".")) == []
 
@@ -201,7 +201,7 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
 def test_a_hostile_archive_writes_nothing(small: Desk, what: str) -> None:
     change, said = HOSTILE[what]
     path = small.world.root.parent / "b.tar.gz"
-    backup(small.world.root, path, quiet, small.world.env)
+    make_backup(small.world.root, path, quiet, small.world.env)
     rewritten(path, change, sums=what != "no manifest")
     target = small.world.root.parent / "deep" / "er" / "target"
     with pytest.raises(InputError, match=said):
@@ -212,7 +212,7 @@ def test_a_hostile_archive_writes_nothing(small: Desk, what: str) -> None:
 
 def test_a_place_outside_is_refused(small: Desk) -> None:
     path = small.world.root.parent / "b.tar.gz"
-    backup(small.world.root, path, quiet, small.world.env)
+    make_backup(small.world.root, path, quiet, small.world.env)
 
     def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
         info, raw = members.pop()
@@ -220,7 +220,7 @@ def test_a_place_outside_is_refused(small: Desk) -> None:
 
     rewritten(path, change)
     with pytest.raises(InputError, match="none that Tidings wrote"):
-        examine(path)
+        check_backup_file(path)
 
 
 def _damaged(path: Path) -> None:
@@ -252,7 +252,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_archive_is_named(small: Desk, what: str) -> None:
     harm, said = DAMAGED[what]
     path = small.world.root.parent / "b.tar.gz"
-    backup(small.world.root, path, quiet, small.world.env)
+    make_backup(small.world.root, path, quiet, small.world.env)
     harm(path)
     with pytest.raises(InputError, match=said):
         restore(path, small.world.root.parent / "target", agree=refuse, progress=quiet, env=small.world.env)
@@ -265,7 +265,7 @@ def test_a_store_that_cannot_be_named_is_not_guessed(small: Desk) -> None:
     path = small.world.root / "tidings.yaml"
     path.write_text(path.read_text().replace("store: sqlite:///tidings.db", "store: {env: NEWS_STORE}"))
     archive = small.world.root.parent / "b.tar.gz"
-    made = backup(small.world.root, archive, quiet, env)
+    made = make_backup(small.world.root, archive, quiet, env)
     assert STORE in made.manifest.members
     with pytest.raises(InputError, match="NEWS_STORE"):
         restore(archive, small.world.root.parent / "target", agree=refuse, progress=quiet, env=small.world.env)

@@ -14,8 +14,8 @@ from sqlalchemy import inspect, select, text, update
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tidings.model.errors import RefusedError
 from tidings.runtime.backup import restore as restoring
-from tidings.runtime.backup.backup import backup
-from tidings.runtime.backup.restore import Restored, restore
+from tidings.runtime.backup.backup import make_backup
+from tidings.runtime.backup.restore import RestoreResult, restore
 from tidings.runtime.monitoring.status import status
 from tidings.runtime.newsroom import open_runtime
 from tidings.store import schema as t
@@ -54,11 +54,11 @@ def never(question: str) -> None:
 
 def saved(desk: Desk, name: str = "backup.tar.gz") -> Path:
     path = desk.world.root.parent / name
-    backup(desk.world.root, path, quiet, desk.world.env)
+    make_backup(desk.world.root, path, quiet, desk.world.env)
     return path
 
 
-def brought_back(desk: Desk, archive: Path) -> Restored:
+def brought_back(desk: Desk, archive: Path) -> RestoreResult:
     """What `tidings restore` does, and the newsroom opened again."""
     desk.runtime.close()
     found = restore(archive, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
@@ -372,7 +372,7 @@ def test_nothing_changes_where_the_work_before_fails(desk: Desk, monkeypatch: py
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restoring, "extract", full)
+    monkeypatch.setattr(restoring, "extract_backup_file", full)
     with pytest.raises(OSError, match="No space"):
         restore(archive, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
     monkeypatch.undo()

@@ -11,8 +11,8 @@ from sqlalchemy import inspect
 
 from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
 from tidings.model.errors import RefusedError, StoreVersionError
-from tidings.runtime.backup.backup import backup
-from tidings.runtime.backup.backup_file import examine
+from tidings.runtime.backup.backup import make_backup
+from tidings.runtime.backup.backup_file import check_backup_file
 from tidings.runtime.backup.restore import restore
 from tidings.runtime.backup.upgrade import upgrade
 from tidings.store import migrate, migrations
@@ -81,7 +81,7 @@ def test_refused_then_brought_up_to_date_behind_a_backup(desk: Desk, request: py
     found = upgrade(root, quiet, env)
     assert found is not None
     assert (found.before, found.after) == ("0001", "0002")
-    assert examine(found.backup.path).schema_version == "0001"
+    assert check_backup_file(found.backup.path).schema_version == "0001"
     assert found.backup.path.parent == root
     assert found.backup.path.name.startswith("before-upgrade-0001-")
     assert upgrade(root, quiet, env) is None
@@ -110,7 +110,7 @@ def test_refused_then_brought_up_to_date_behind_a_backup(desk: Desk, request: py
 def test_an_older_backup_is_brought_up_to_date_as_it_comes_back(desk: Desk, request: pytest.FixtureRequest) -> None:
     desk.reader("ada")
     path = desk.world.root.parent / "b.tar.gz"
-    backup(desk.world.root, path, quiet, desk.world.env)
+    make_backup(desk.world.root, path, quiet, desk.world.env)
     desk.runtime.close()
     request.getfixturevalue("newer")
     restore(path, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)

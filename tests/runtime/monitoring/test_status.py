@@ -16,7 +16,7 @@ from tests.runtime.test_service import prepared
 from tidings.cli.app import _plain
 from tidings.runtime.monitoring.status import status
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.schemas import schemas
+from tidings.runtime.schemas import make_schemas
 from tidings.runtime.tick import tick
 from tidings.store import schema as t
 from tidings.store.delivery import senders
@@ -32,7 +32,7 @@ def wrong(runtime: Runtime) -> list[tuple[str, str]]:
     """(what, mend) of each thing that is wrong; and the JSON is of its shape, whatever happened."""
     found = status(runtime, runtime.now())
     plain = {key: _through_json(value) for key, value in found.items()}
-    assert misfits(plain, schemas()["status --json"]) == []
+    assert misfits(plain, make_schemas()["status --json"]) == []
     assert found["ok"] == (not found["wrong"])
     return [(one["what"], one["mend"]) for one in found["wrong"]]
 

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from tests.pipeline.ledger_world import open_store
 from tidings.config.settings import Newsroom
 from tidings.runtime.newsroom import load_newsroom
-from tidings.runtime.people_files.importer import Asked, Imported, Told, import_people
-from tidings.runtime.people_files.records import Refused
+from tidings.runtime.people_files.importer import ImportOptions, ImportSummary, ImportWatcher, import_people
+from tidings.runtime.people_files.records import RefusedLine
 from tidings.store import schema as t
 from tidings.store.engine import Store
 
@@ -67,17 +67,17 @@ class Roll:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
-    def take(self, text: str | bytes | Path, name: str = "people.csv", **asked: Any) -> Imported:
+    def take(self, text: str | bytes | Path, name: str = "people.csv", **asked: Any) -> ImportSummary:
         """Import it to `digest`, confirmed unless said otherwise."""
         path = text if isinstance(text, Path) else self.write(text, name)
         self.told = {}
 
-        def refused(one: Refused) -> None:
+        def refused(one: RefusedLine) -> None:
             assert one.line not in self.told
             self.told[one.line] = one.reason
 
-        wanted = Asked(**{"list_name": "digest", "confirmed": True, "source": "fair", **asked})
-        return import_people(self.store, self.newsroom, path, wanted, now=NOW, told=Told(refused=refused))
+        wanted = ImportOptions(**{"list_name": "digest", "confirmed": True, "source": "fair", **asked})
+        return import_people(self.store, self.newsroom, path, wanted, now=NOW, told=ImportWatcher(refused=refused))
 
     def state(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that the store holds of people, without numbers."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 from tests.runtime.people_files.fixtures import NOW, make_newsroom
-from tidings.runtime.people_files.importer import Asked, import_people
+from tidings.runtime.people_files.importer import ImportOptions, import_people
 from tidings.store.engine import Store
 from tidings.store.people import bulk_import, import_progress
 
@@ -36,7 +36,7 @@ def main(url: str, root: str, file: str, point: str, nth: str) -> None:
         mock.patch.object(bulk_import, "enrol", dying("after-commit", enrol)),
     ):
         newsroom = make_newsroom(Path(root))
-        import_people(Store(url, Path(root)), newsroom, Path(file), Asked("digest", True, "fair"), now=NOW)
+        import_people(Store(url, Path(root)), newsroom, Path(file), ImportOptions("digest", True, "fair"), now=NOW)
     print("done", flush=True)
 
 

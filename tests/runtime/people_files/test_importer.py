@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.runtime.people_files.fixtures import NOW, Roll
 from tidings.model.csv_cells import csv_line, neutral, plain
 from tidings.model.errors import InputError
-from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, moment, read_table
+from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, parse_time, read_table
 from tidings.runtime.people_files.export import export_people
-from tidings.runtime.people_files.records import Person
+from tidings.runtime.people_files.records import PersonRecord
 from tidings.store.people import consent, subscribers
 
 
@@ -190,7 +190,7 @@ def test_what_is_exported_is_taken_in_as_it_was(
     path.write_text("".join(csv_line(line) for line in [COLUMNS, *cells]), encoding="utf-8", newline="")
     found = []
     for one in read_table(path, OwnFormat("digest")).people:
-        assert isinstance(one, Person), one
+        assert isinstance(one, PersonRecord), one
         found.append((one.email, " ".join(one.name.split()), one.language, ";".join(one.topics), one.frequency))
     assert found == cells
 
@@ -233,10 +233,10 @@ def test_everything_out_and_into_another_store(roll: Roll, tmp_path: Path) -> No
     ],
 )
 def test_times_of_other_tools(text: str, at: datetime | None) -> None:
-    assert moment(text, "x") == at
+    assert parse_time(text, "x") == at
 
 
 @pytest.mark.parametrize("text", ["11/10/2018 9:55", "yesterday", "2018-13-01 00:00:00", "0001-01-01T00:00:00+05:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="is no time"):
-        moment(text, "OPTIN_TIME")
+        parse_time(text, "OPTIN_TIME")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, WEEKLY, Desk, open_desk
 from tidings.runtime.preview.plan import PlannedSchedule, plan
-from tidings.runtime.scratch_store import scratch
+from tidings.runtime.scratch_store import open_scratch_runtime
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def planned(desk: Desk, now: datetime, runs: int = 3) -> dict[str, PlannedSchedule]:
     desk.runtime.at(now)
-    with scratch(desk.runtime) as copy:
+    with open_scratch_runtime(desk.runtime) as copy:
         return {one.name: one for one in plan(copy, now, runs)}
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.pipeline.desk import HOUR, MONDAY, Desk, open_desk
 from tests.servers.judges import html_validate
-from tidings.runtime.preview.preview import Previewed, post_pages, preview_edition, preview_schedule
-from tidings.runtime.scratch_store import scratch
+from tidings.runtime.preview.preview import PreviewedMessage, make_post_pages, preview_edition, preview_schedule
+from tidings.runtime.scratch_store import open_scratch_runtime
 
 CHANNELS = """channels:
   sky: {type: bluesky, handle: a.org, password: {env: DESK_SECRET}, languages: [kk, ru, en], translations: thread}
@@ -48,14 +48,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def shown(desk: Desk, folder: Path) -> dict[str, str]:
     """What `preview` would write as pages, by name."""
-    with scratch(desk.runtime) as copy:
+    with open_scratch_runtime(desk.runtime) as copy:
         found = preview_schedule(copy, copy.newsroom.schedules["daily"], MONDAY, None)
     return written(found, folder)
 
 
-def written(found: list[Previewed], folder: Path) -> dict[str, str]:
+def written(found: list[PreviewedMessage], folder: Path) -> dict[str, str]:
     folder.mkdir()
-    pages = dict(post_pages(found, "#0077b6"))
+    pages = dict(make_post_pages(found, "#0077b6"))
     for name, content in [*(file for one in found for file in one.files()), *pages.items()]:
         (folder / name).write_bytes(content)
     return {name: content.decode() for name, content in pages.items()}

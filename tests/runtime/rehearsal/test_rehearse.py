@@ -20,7 +20,7 @@ from tidings.model.tokens import TokenPurpose
 from tidings.runtime.newsroom import load_newsroom
 from tidings.runtime.rehearsal import rehearse as rehearsing
 from tidings.runtime.rehearsal.rehearse import rehearse
-from tidings.runtime.rehearsal.results import Rehearsal, Rehearsed
+from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent
 from tidings.runtime.tick import tick
 from tidings.store import schema as t
 from tidings.store.content import editions
@@ -69,7 +69,7 @@ def play(world: World, begins: datetime, ends: datetime, *, real_now: datetime =
     return rehearse(newsroom(world), begins, ends, world.root.parent / out, real_now=real_now)
 
 
-def brief(rows: list[Rehearsed]) -> list[tuple[str, str, str, dict[str, int]]]:
+def brief(rows: list[RehearsedEvent]) -> list[tuple[str, str, str, dict[str, int]]]:
     """When, which edition or schedule, what became of it, and how many by list and channel."""
     found = []
     for row in rows:

@@ -17,7 +17,7 @@ from tests.servers.judges import html_validate
 from tidings.config.retention import Keep
 from tidings.model.csv_cells import plain
 from tidings.pipeline.retention import retain
-from tidings.runtime.report.page import report_page
+from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import Report, as_csv, make_report
 from tidings.store import schema as t
 from tidings.store.people import subscribers
@@ -119,7 +119,7 @@ def test_no_cell_of_the_table_is_a_formula(desk: Desk) -> None:
 def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(desk: Desk) -> None:
     report = made(desk)
     report.skipped = [type(report.skipped[0])("<script>", MONDAY, "<b>")]
-    page = report_page(report, "#0077b6")
+    page = render_report_page(report, "#0077b6")
     tree = html.fromstring(page)
     assert not tree.xpath("//script | //link | //img | //@onload")
     assert not tree.xpath("//*[starts-with(@href, 'javascript')]")
@@ -130,12 +130,12 @@ def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(desk: Desk) -> N
 
 def test_a_report_of_nothing_is_a_page_too(desk: Desk) -> None:
     report = made(desk, since=MONDAY + 30 * DAY)
-    assert "No edition went out by mail" in report_page(report, "#0077b6")
+    assert "No edition went out by mail" in render_report_page(report, "#0077b6")
     assert as_csv(report).count("\n") == 1
 
 
 @pytest.mark.slow
 def test_the_page_is_valid_html(desk: Desk, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(report_page(made(desk), "#0077b6"), encoding="utf-8")
+    file.write_text(render_report_page(made(desk), "#0077b6"), encoding="utf-8")
     assert html_validate(file, extends=("recommended",)) == []

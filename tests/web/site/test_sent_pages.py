@@ -18,7 +18,7 @@ from tests.servers.judges import tool
 from tests.web.server import served
 from tests.web.test_accessibility import _RUN
 from tidings.pipeline.compose.review import review_url
-from tidings.runtime.report.page import report_page
+from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import make_report
 from tidings.web.app import newsroom_app
 
@@ -55,7 +55,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             }
             with runtime.store.read() as connection:
                 report = make_report(connection, runtime.newsroom, None, None, desk.now)
-            found["report"] = report_page(report, "#0077b6")
+            found["report"] = render_report_page(report, "#0077b6")
             yield found
 
 

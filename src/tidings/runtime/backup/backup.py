@@ -16,7 +16,7 @@ from tidings import __version__
 from tidings.config.file_reader import MAIN
 from tidings.config.references import references, written_store
 from tidings.model.errors import InputError, RefusedError
-from tidings.runtime.backup.backup_file import STORE, Manifest, is_archive, is_inside, write_archive
+from tidings.runtime.backup.backup_file import STORE, Manifest, is_backup_file, is_inside, write_backup_file
 from tidings.runtime.newsroom import KEYS, load_newsroom, make_sources
 from tidings.sources.pictures.copies import FOLDER as PICTURES
 from tidings.store import migrate
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class BackupResult:
     """A finished backup."""
 
     path: Path
@@ -53,7 +53,7 @@ class _Contents:
     left_out: list[str] = field(default_factory=list)
 
 
-def backup(root: Path, path: Path, progress: Progress, env: Mapping[str, str] | None = None) -> Made:
+def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, str] | None = None) -> BackupResult:
     """Write `path`, beside and then in one step, readable by its owner alone.
 
     Raises InputError for a newsroom without store, RefusedError where `path` is something else or would be published.
@@ -65,12 +65,14 @@ def backup(root: Path, path: Path, progress: Progress, env: Mapping[str, str] | 
             raise InputError(f"there is no store at {store.path} yet: there is nothing to back up.")
         occupancy = Occupancy(store)
         try:
-            return backup_of(store, root, path, progress, env)
+            return back_up_store(store, root, path, progress, env)
         finally:
             occupancy.release()
 
 
-def backup_of(store: Store, root: Path, path: Path, progress: Progress, env: Mapping[str, str] | None = None) -> Made:
+def back_up_store(
+    store: Store, root: Path, path: Path, progress: Progress, env: Mapping[str, str] | None = None
+) -> BackupResult:
     """The same with a store that is open, whatever version it has."""
     path = path.absolute()
     contents = _contents(root, env)
@@ -93,7 +95,7 @@ def backup_of(store: Store, root: Path, path: Path, progress: Progress, env: Map
         copy.close()
         _check(folder / STORE)
         part = folder / "archive"
-        manifest = write_archive(
+        manifest = write_backup_file(
             part, manifest, folder / STORE, contents.files, lambda done, total: progress("files", done, total)
         )
         size = part.stat().st_size
@@ -101,13 +103,13 @@ def backup_of(store: Store, root: Path, path: Path, progress: Progress, env: Map
         sync_folder(path.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Made(path, size, manifest, tuple(contents.left_out))
+    return BackupResult(path, size, manifest, tuple(contents.left_out))
 
 
 def _refuse(path: Path, root: Path, contents: _Contents) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise RefusedError(f"{path} is no place for a file; name one, such as ~/news-2026-12-01.tar.gz")
-    if path.exists() and not is_archive(path):
+    if path.exists() and not is_backup_file(path):
         raise RefusedError(f"{path} is there already and is no backup: it stays. Name another file.")
     for place in (*contents.places, "public"):
         if path.resolve().is_relative_to((root / place).resolve()):

@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 """Called with bytes done, and of how many."""
 
 
-class Member(BaseModel):
+class BackedUpFile(BaseModel):
     """One file of the archive. `sha256` is hexadecimal, `size` in bytes."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -65,13 +65,13 @@ class Manifest(BaseModel):
     """Files and folders of the newsroom that it speaks of, whether they held anything or not."""
     environment: tuple[str, ...] = ()
     """Variables that the newsroom asks for. Their values are in no backup."""
-    members: Mapping[str, Member] = {}
+    members: Mapping[str, BackedUpFile] = {}
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_archive(
+def write_backup_file(
     path: Path, manifest: Manifest, store: Path, files: Iterable[tuple[str, Path]], progress: Progress
 ) -> Manifest:
     """Write it to `path`, which must not exist (mode 0600), and to the disk.
@@ -80,7 +80,7 @@ def write_archive(
     """
     sources = [(STORE, store), *((FILES + name, one) for name, one in files)]
     total = sum(one.stat().st_size for _, one in sources)
-    members: dict[str, Member] = {}
+    members: dict[str, BackedUpFile] = {}
     done = 0
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as raw:
@@ -97,7 +97,7 @@ def write_archive(
     return manifest
 
 
-def _add(tar: tarfile.TarFile, name: str, path: Path) -> Member:
+def _add(tar: tarfile.TarFile, name: str, path: Path) -> BackedUpFile:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         stat = os.fstat(file.fileno())
@@ -110,14 +110,14 @@ def _add(tar: tarfile.TarFile, name: str, path: Path) -> Member:
             if error.errno is not None:
                 raise
             raise InputError(f"{path} became shorter while it was read; run the backup again.") from None
-        return Member(size=info.size, sha256=reader.sha256.hexdigest())
+        return BackedUpFile(size=info.size, sha256=reader.sha256.hexdigest())
 
 
-def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes, made: datetime) -> Member:
+def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes, made: datetime) -> BackedUpFile:
     info = tarfile.TarInfo(name)
     info.size, info.mtime, info.mode = len(content), int(made.timestamp()), 0o600
     tar.addfile(info, io.BytesIO(content))
-    return Member(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return BackedUpFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 class _Summing:
@@ -138,7 +138,7 @@ class _Summing:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def is_archive(path: Path) -> bool:
+def is_backup_file(path: Path) -> bool:
     """Whether a file begins as a backup does."""
     try:
         with tarfile.open(path, "r|gz") as tar:
@@ -148,12 +148,12 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def examine(path: Path, progress: Progress | None = None) -> Manifest:
+def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
     """Read all of it and write nothing: every name is safe, every sum is right, nothing is missing or too much.
 
     Raises InputError with what is wrong, and where the archive was cut off.
     """
-    found: dict[str, Member] = {}
+    found: dict[str, BackedUpFile] = {}
     manifest: Manifest | None = None
     with _translated(path):
         for info, content in _members(path, progress):
@@ -167,7 +167,7 @@ def examine(path: Path, progress: Progress | None = None) -> Manifest:
             sum_ = hashlib.sha256()
             while chunk := content.read(_CHUNK):
                 sum_.update(chunk)
-            found[info.name] = Member(size=info.size, sha256=sum_.hexdigest())
+            found[info.name] = BackedUpFile(size=info.size, sha256=sum_.hexdigest())
     if manifest is None:
         raise InputError(f"{path} is no whole backup of Tidings: it has no {MANIFEST}. Take another one.")
     for name in sorted(found.keys() | manifest.members.keys()):
@@ -182,7 +182,7 @@ def examine(path: Path, progress: Progress | None = None) -> Manifest:
     return manifest
 
 
-def extract(path: Path, manifest: Manifest, folder: Path, progress: Progress | None = None) -> None:
+def extract_backup_file(path: Path, manifest: Manifest, folder: Path, progress: Progress | None = None) -> None:
     """Write what was examined into `folder`, which must be empty, and to the disk; nothing outside of it is touched."""
     with _translated(path):
         for info, content in _members(path, progress):
@@ -201,7 +201,7 @@ def extract(path: Path, manifest: Manifest, folder: Path, progress: Progress | N
                 os.fchmod(file.fileno(), mode)
                 os.utime(file.fileno(), (info.mtime, info.mtime))
                 os.fsync(file.fileno())
-            if manifest.members.get(info.name) != Member(size=info.size, sha256=sum_.hexdigest()):
+            if manifest.members.get(info.name) != BackedUpFile(size=info.size, sha256=sum_.hexdigest()):
                 raise InputError(f"{path} changed while it was read: {info.name} is another one now.")
 
 

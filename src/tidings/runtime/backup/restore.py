@@ -23,7 +23,7 @@ from tidings.config.file_reader import MAIN
 from tidings.config.references import written_store
 from tidings.model.errors import InputError, RefusedError, TidingsError
 from tidings.runtime.backup.backup import Progress, sync_folder
-from tidings.runtime.backup.backup_file import FILES, STORE, Manifest, examine, extract
+from tidings.runtime.backup.backup_file import FILES, STORE, Manifest, check_backup_file, extract_backup_file
 from tidings.runtime.newsroom import RESTORING
 from tidings.store import migrate
 from tidings.store.copying import dump_store, is_ours, replace_store
@@ -38,7 +38,7 @@ _STORE_SUFFIXES = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreResult:
     """What a restore did. `manifest` is None where it finished one that had been cut off."""
 
     root: Path
@@ -72,7 +72,7 @@ def restore(
     progress: Progress,
     env: Mapping[str, str] | None = None,
     now: datetime | None = None,
-) -> Restored:
+) -> RestoreResult:
     """Bring a backup back into `root`. `agree` is asked, with words, where something stands there; it raises to stop.
 
     Raises InputError for an archive that is damaged or strange, RefusedError while anything works on the newsroom.
@@ -82,7 +82,7 @@ def restore(
     work = root / RESTORING.parent
     if (root / RESTORING).exists():
         return _finish(root, env)
-    manifest = examine(archive, lambda done, total: progress("checking", done, total))
+    manifest = check_backup_file(archive, lambda done, total: progress("checking", done, total))
     if root.exists() and not root.is_dir():
         raise RefusedError(f"{root} is no folder")
     _refuse_mounts(root, manifest)
@@ -94,7 +94,7 @@ def restore(
         work.mkdir(parents=True, exist_ok=True)
         work.chmod(0o700)
         _empty(work)
-        extract(archive, manifest, work, lambda done, total: progress("reading", done, total))
+        extract_backup_file(archive, manifest, work, lambda done, total: progress("reading", done, total))
         (work / FILES).mkdir(exist_ok=True)
         address = written_store(work / FILES, env)
         with _alone(root, address, old) as target:
@@ -114,14 +114,14 @@ def restore(
     return _told(root, manifest, found, missing)
 
 
-def _told(root: Path, manifest: Manifest | None, plan: _Plan, missing: tuple[str, ...] = ()) -> Restored:
+def _told(root: Path, manifest: Manifest | None, plan: _Plan, missing: tuple[str, ...] = ()) -> RestoreResult:
     aside = _aside(root, plan)
-    return Restored(
+    return RestoreResult(
         root, manifest, tuple(plan.held), plan.in_doubt, plan.dropped, aside if aside.exists() else None, missing
     )
 
 
-def _finish(root: Path, env: Mapping[str, str]) -> Restored:
+def _finish(root: Path, env: Mapping[str, str]) -> RestoreResult:
     """Go on with a restore that had been cut off."""
     folder = root / RESTORING.parent / FILES
     # The newsroom's YAML may be in its place already.

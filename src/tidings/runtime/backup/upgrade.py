@@ -11,24 +11,24 @@ from pathlib import Path
 from tidings.config.file_reader import MAIN
 from tidings.config.references import written_store
 from tidings.model.errors import InputError
-from tidings.runtime.backup.backup import Made, Progress, backup_of
+from tidings.runtime.backup.backup import BackupResult, Progress, back_up_store
 from tidings.store import migrate
 from tidings.store.engine import Store
 from tidings.store.occupancy import alone
 
 
 @dataclass(frozen=True, slots=True)
-class Upgraded:
+class UpgradeResult:
     """From which schema to which, and the backup that was made first."""
 
     before: str
     after: str
-    backup: Made
+    backup: BackupResult
 
 
 def upgrade(
     root: Path, progress: Progress, env: Mapping[str, str] | None = None, now: datetime | None = None
-) -> Upgraded | None:
+) -> UpgradeResult | None:
     """Bring the store of the newsroom in `root` to this version; None if there is nothing to do.
 
     Raises RefusedError while anything works on the store, StoreVersionError for one that a newer version wrote.
@@ -45,6 +45,6 @@ def upgrade(
             if before > migrate.HEAD:
                 migrate.create_or_check(store)
             stamp = f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-            made = backup_of(store, root, root / f"before-upgrade-{before}-{stamp}.tar.gz", progress, env)
+            made = back_up_store(store, root, root / f"before-upgrade-{before}-{stamp}.tar.gz", progress, env)
             migrate.upgrade(store)
-    return Upgraded(before, migrate.HEAD, made)
+    return UpgradeResult(before, migrate.HEAD, made)

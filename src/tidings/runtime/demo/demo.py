@@ -16,7 +16,7 @@ from tidings.model.edition import EditionState
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.runtime.sample import sample_newsroom
+from tidings.runtime.sample import find_sample_newsroom
 from tidings.runtime.tick import Ticked, tick
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
@@ -54,7 +54,7 @@ class Demo:
 
     def prepare(self) -> Runtime:
         """The newsroom's folder as `tidings init` makes it, pointed at the catcher, without an item yet."""
-        sample = sample_newsroom()
+        sample = find_sample_newsroom()
         if self.folder.exists():
             shutil.rmtree(self.folder)
         (self.folder / "content").mkdir(parents=True)
@@ -78,7 +78,7 @@ class Demo:
     def play(self, runtime: Runtime) -> None:
         """The fortnight, beat by beat."""
         self._enrol(runtime)
-        arrivals = dict(_arrivals(sample_newsroom() / "content"))
+        arrivals = dict(_arrivals(find_sample_newsroom() / "content"))
         moments = {local(FIRST + timedelta(days=n), clock) for n in range(14) for clock in ("08:00", "09:00", "09:30")}
         moments |= {moment for moment, _ in arrivals.values()}
         for moment, text in arrivals.values():
@@ -141,7 +141,7 @@ class Demo:
             self.say(now, "an editor forgets the alt text of a picture in girls-code.en.md")
 
         def mend(now: datetime) -> None:
-            shutil.copy(sample_newsroom() / "content" / "girls-code.en.md", content)
+            shutil.copy(find_sample_newsroom() / "content" / "girls-code.en.md", content)
             tick(runtime, now)
             with runtime.store.read() as connection:
                 held = editions.editions(connection, states=[EditionState.HELD])
@@ -158,7 +158,7 @@ class Demo:
             self.say(now, f"{LEAVER} clicks 'unsubscribe' in her mail program")
 
         def correct(now: datetime) -> None:
-            for path in (sample_newsroom() / "content").glob("mobile-clinics.*.md"):
+            for path in (find_sample_newsroom() / "content").glob("mobile-clinics.*.md"):
                 shutil.copy(path, content)
             self.say(now, "mobile-clinics is corrected: 4,180 people, not 4,810")
 

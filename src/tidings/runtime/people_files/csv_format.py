@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 
 from tidings.model.errors import InputError
 from tidings.runtime.people_files.csv_records import Lines, Record, records
-from tidings.runtime.people_files.records import Person, Refused, Standing
+from tidings.runtime.people_files.records import PersonRecord, RecordState, RefusedLine
 
 COLUMNS = ("email", "name", "language", "topics", "frequency")
 MORE = ("list", "state", "source", "confirmed_at", "left_at")
@@ -32,12 +32,12 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """The name of a column without regard to case, spaces, hyphens and underscores."""
     return re.sub(r"[\s_\-.]", "", name).casefold()
 
 
-class Format(Protocol):
+class FileFormat(Protocol):
     """One kind of file."""
 
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -45,32 +45,32 @@ class Format(Protocol):
     ignores: ClassVar[bool]
     """Whether an unknown column may look like a known one: other tools have many."""
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> Person:
+    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
         """One line. Raises InputError for what cannot be taken."""
 
 
 @dataclass
-class Reading:
+class PeopleFile:
     """A file that is being read."""
 
     header: tuple[str, ...]
     """As it stands in the file; empty where there is none."""
     ignored: tuple[str, ...]
     """Columns that are not taken."""
-    people: Iterator[Person | Refused] = field(default_factory=lambda: iter(()))
+    people: Iterator[PersonRecord | RefusedLine] = field(default_factory=lambda: iter(()))
     position: int = 0
     """Bytes read so far."""
     labels: Counter[str] = field(default_factory=Counter)
     """Labels of another tool that are no topic here, and how often each stands."""
 
 
-def read_table(path: Path, form: Format) -> Reading:
+def read_table(path: Path, form: FileFormat) -> PeopleFile:
     """A CSV by its first line. Raises InputError for one that names no columns."""
     delimiter, header = _begin(path)
     taken, ignored = _columns(path, header, form)
-    reading = Reading(tuple(header.cells), ignored)
+    reading = PeopleFile(tuple(header.cells), ignored)
 
-    def people() -> Iterator[Person | Refused]:
+    def people() -> Iterator[PersonRecord | RefusedLine]:
         with Lines(path) as lines:
             _skip_mark(lines)
             for at, record in enumerate(records(lines, delimiter)):
@@ -112,9 +112,9 @@ def _skip_mark(lines: Lines) -> str:
     return ""
 
 
-def _columns(path: Path, header: Record, form: Format) -> tuple[dict[str, int], tuple[str, ...]]:
+def _columns(path: Path, header: Record, form: FileFormat) -> tuple[dict[str, int], tuple[str, ...]]:
     where = f"{path}: line {header.line}"
-    names = [folded(cell) for cell in header.cells]
+    names = [fold_name(cell) for cell in header.cells]
     known = {name: column for column, others in form.columns.items() for name in (column, *others)}
     taken: dict[str, int] = {}
     # A column of the very name goes before a synonym of it.
@@ -133,16 +133,18 @@ def _columns(path: Path, header: Record, form: Format) -> tuple[dict[str, int], 
     return taken, tuple(header.cells[at] for at in rest if names[at])
 
 
-def _person(record: Record, header: list[str], taken: Mapping[str, int], form: Format) -> Person | Refused:
+def _person(
+    record: Record, header: list[str], taken: Mapping[str, int], form: FileFormat
+) -> PersonRecord | RefusedLine:
     cells = record.cells
     if record.problem:
-        return Refused(record.line, record.problem, tuple(cells))
+        return RefusedLine(record.line, record.problem, tuple(cells))
     if len(cells) > len(header) and any(cells[len(header) :]):
-        return Refused(record.line, f"{len(cells)} values, but {len(header)} columns", tuple(cells))
+        return RefusedLine(record.line, f"{len(cells)} values, but {len(header)} columns", tuple(cells))
     try:
         return form.person(record, {name: cells[at] if at < len(cells) else "" for name, at in taken.items()})
     except InputError as error:
-        return Refused(record.line, str(error), tuple(cells))
+        return RefusedLine(record.line, str(error), tuple(cells))
 
 
 @dataclass(frozen=True)
@@ -159,22 +161,22 @@ class OwnFormat:
         "leftat": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> Person:
+    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
         """`state` counts only beside `confirmed_at`, as `export --all` writes it: it may be a state of the union."""
         name = cells.get("name") or " ".join(filter(None, (cells.get("first"), cells.get("last"))))
         if (other := cells.get("list", "")) not in ("", self.list_name):
             raise InputError(f"this line is of the list {other!r}; import it with --list {other}")
-        standing, at = Standing.PLAIN, None
+        standing, at = RecordState.PLAIN, None
         if "confirmedat" in cells:
-            at = moment(cells["confirmedat"], "confirmed_at")
+            at = parse_time(cells["confirmedat"], "confirmed_at")
             state = cells.get("state", "")
             if state == "unsubscribed":
-                standing, at = Standing.LEFT, moment(cells.get("leftat", ""), "left_at")
+                standing, at = RecordState.LEFT, parse_time(cells.get("leftat", ""), "left_at")
             elif state:
-                if state not in (Standing.CONFIRMED, Standing.PENDING):
+                if state not in (RecordState.CONFIRMED, RecordState.PENDING):
                     raise InputError(f"unknown state {state!r}. Known here: confirmed, pending, unsubscribed")
-                standing = Standing(state)
-        return Person(
+                standing = RecordState(state)
+        return PersonRecord(
             line=record.line,
             email=cells["email"],
             name=name,
@@ -193,7 +195,7 @@ _MOMENT = re.compile(
 )
 
 
-def moment(text: str, column: str) -> datetime | None:
+def parse_time(text: str, column: str) -> datetime | None:
     """A time as these files write it, UTC where it has no offset; None for an empty one."""
     if not text:
         return None

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError, RefusedError
-from tidings.runtime.people_files.csv_format import OwnFormat, Reading, read_table
+from tidings.runtime.people_files.csv_format import OwnFormat, PeopleFile, read_table
 from tidings.runtime.people_files.csv_records import fingerprint
 from tidings.runtime.people_files.other_tools import read_foreign
-from tidings.runtime.people_files.records import Choices, Person, Refused, Standing
+from tidings.runtime.people_files.records import ListChoices, PersonRecord, RecordState, RefusedLine
 from tidings.store.engine import Store
 from tidings.store.people import bulk_import, consent, import_progress
 from tidings.store.people.bulk_import import Entry, Fate
@@ -38,7 +38,7 @@ ODD = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ImportOptions:
     """What the command asked for."""
 
     list_name: str
@@ -49,7 +49,7 @@ class Asked:
 
 
 @dataclass
-class Imported:
+class ImportSummary:
     """What became of a file. `resumed` is the line after which it was taken up, 0 for none."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -59,46 +59,54 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ImportWatcher:
     """What somebody watches: each line that was not taken, and how many bytes are read."""
 
-    refused: Callable[[Refused], None] = lambda one: None
-    begun: Callable[[Reading, int], None] = lambda reading, size: None
+    refused: Callable[[RefusedLine], None] = lambda one: None
+    begun: Callable[[PeopleFile, int], None] = lambda reading, size: None
     step: Callable[[int], None] = lambda position: None
 
 
 def import_people(
-    store: Store, newsroom: Newsroom, path: Path, asked: Asked, *, now: datetime, told: Told | None = None
-) -> Imported:
+    store: Store,
+    newsroom: Newsroom,
+    path: Path,
+    asked: ImportOptions,
+    *,
+    now: datetime,
+    told: ImportWatcher | None = None,
+) -> ImportSummary:
     """Put the people of a file on a list. Nobody is mailed; who left stays away. Raises InputError for the file."""
-    return _Import(store, newsroom, path, asked, now, told or Told()).run()
+    return _Import(store, newsroom, path, asked, now, told or ImportWatcher()).run()
 
 
 class _Import:
-    def __init__(self, store: Store, newsroom: Newsroom, path: Path, asked: Asked, now: datetime, told: Told) -> None:
+    def __init__(
+        self, store: Store, newsroom: Newsroom, path: Path, asked: ImportOptions, now: datetime, told: ImportWatcher
+    ) -> None:
         self._store, self._asked, self._now, self._told = store, asked, now, told
         digest, size = fingerprint(path)
         key = json.dumps([digest, asked.list_name, asked.confirmed, asked.source, asked.tool])
         self._key = hashlib.sha256(key.encode()).hexdigest()
-        self._choices = Choices.of(newsroom, asked.list_name)
+        self._choices = ListChoices.of(newsroom, asked.list_name)
         if asked.tool:
             self._reading = read_foreign(path, asked.tool, newsroom)
         else:
             self._reading = read_table(path, OwnFormat(asked.list_name))
-        self._done = Imported(ignored=self._reading.ignored, labels=self._reading.labels)
+        self._done = ImportSummary(ignored=self._reading.ignored, labels=self._reading.labels)
         self._seen: dict[int, int] = {}
         self._left: set[int] = set()
         self._at = 0
-        self._pending: list[Refused] = []
+        self._pending: list[RefusedLine] = []
         told.begun(self._reading, size)
 
-    def run(self) -> Imported:
+    def run(self) -> ImportSummary:
         before: dict[int, str] = {}
         if not self._asked.dry_run:
             with self._store.read() as connection:
                 self._done.resumed, before = import_progress.find(connection, self._key)
         self._at = self._done.resumed
-        chunk: list[tuple[Person, Entry]] = []
+        chunk: list[tuple[PersonRecord, Entry]] = []
         last = 0
         for person, entry in self._valid():
             if person.line <= self._done.resumed:
@@ -112,18 +120,18 @@ class _Import:
         self._put(chunk, last, finished=True)
         return self._done
 
-    def _valid(self) -> Iterator[tuple[Person, Entry]]:
+    def _valid(self) -> Iterator[tuple[PersonRecord, Entry]]:
         for number, one in enumerate(self._reading.people):
             if number % CHUNK == 0:
                 self._told.step(self._reading.position)
-            if isinstance(one, Refused):
+            if isinstance(one, RefusedLine):
                 self._refuse(REFUSED, one)
                 continue
             try:
                 person = self._choices.checked(one)
                 digest = consent.normal_hash(person.email)
             except InputError as error:
-                self._refuse(REFUSED, Refused(one.line, str(error), one.cells))
+                self._refuse(REFUSED, RefusedLine(one.line, str(error), one.cells))
                 continue
             entry = self._entry(person, digest)
             if entry.state in (bulk_import.BLOCKED, "unsubscribed"):
@@ -132,13 +140,13 @@ class _Import:
                 continue
             first = self._seen.setdefault(_short(digest), person.line)
             if first != person.line:
-                self._refuse(DUPLICATE, Refused(person.line, f"stands in line {first} already", person.cells))
+                self._refuse(DUPLICATE, RefusedLine(person.line, f"stands in line {first} already", person.cells))
                 continue
             yield person, entry
 
-    def _entry(self, person: Person, digest: str) -> Entry:
+    def _entry(self, person: PersonRecord, digest: str) -> Entry:
         plain = "confirmed" if self._asked.confirmed else "pending"
-        states = {Standing.PLAIN: plain, Standing.LEFT: "unsubscribed", Standing.BLOCKED: bulk_import.BLOCKED}
+        states = {RecordState.PLAIN: plain, RecordState.LEFT: "unsubscribed", RecordState.BLOCKED: bulk_import.BLOCKED}
         return Entry(
             digest=digest,
             address=person.email,
@@ -152,7 +160,7 @@ class _Import:
             ip=person.ip[:45],
         )
 
-    def _put(self, chunk: list[tuple[Person, Entry]], last: int, *, finished: bool = False) -> None:
+    def _put(self, chunk: list[tuple[PersonRecord, Entry]], last: int, *, finished: bool = False) -> None:
         entries = [entry for _, entry in chunk]
         if self._asked.dry_run:
             fates = self._foreseen(entries)
@@ -186,13 +194,13 @@ class _Import:
                 self._left.add(_short(entry.digest))
         return fates
 
-    def _tell(self, person: Person, fate: Fate) -> None:
+    def _tell(self, person: PersonRecord, fate: Fate) -> None:
         if fate in ODD:
-            self._refuse(str(fate), Refused(person.line, ODD[fate], person.cells))
+            self._refuse(str(fate), RefusedLine(person.line, ODD[fate], person.cells))
         else:
             self._done.counts[str(fate)] += 1
 
-    def _refuse(self, what: str, one: Refused) -> None:
+    def _refuse(self, what: str, one: RefusedLine) -> None:
         """Told with its chunk, so that the lines come in their order."""
         self._done.counts[what] += 1
         self._pending.append(one)

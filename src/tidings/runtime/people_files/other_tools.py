@@ -15,12 +15,12 @@ from typing import ClassVar
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
-from tidings.runtime.people_files.csv_format import Reading, folded, moment, read_table
+from tidings.runtime.people_files.csv_format import PeopleFile, fold_name, parse_time, read_table
 from tidings.runtime.people_files.csv_records import LONGEST, Lines, Record
-from tidings.runtime.people_files.records import Person, Refused, Standing
+from tidings.runtime.people_files.records import PersonRecord, RecordState, RefusedLine
 
 
-def read_foreign(path: Path, tool: str, newsroom: Newsroom) -> Reading:
+def read_foreign(path: Path, tool: str, newsroom: Newsroom) -> PeopleFile:
     """The export of a tool as people."""
     if tool == "mailman3":
         return _read_mailman3(path)
@@ -43,7 +43,7 @@ class _Foreign:
         self._topics: dict[str, str] = {}
         for name, title in newsroom.topics.items():
             for known in (name, title.default, *title.by_language.values()):
-                self._topics[folded(known)] = name
+                self._topics[fold_name(known)] = name
 
     def language(self, text: str) -> str:
         """`pt_BR` and `pt-BR` are pt; one in which nothing is published is none."""
@@ -54,7 +54,7 @@ class _Foreign:
         """Labels whose name is that of a topic, or its title in any language."""
         found = []
         for label in labels:
-            if topic := self._topics.get(folded(label)):
+            if topic := self._topics.get(fold_name(label)):
                 found.append(topic)
             elif label.strip():
                 self.labels[label.strip()] += 1
@@ -79,7 +79,7 @@ class Listmonk(_Foreign):
         "subscriptionstatus": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> Person:
+    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
         """Enabled ones are confirmed if the file or the command says so."""
         status = cells.get("status", "").casefold()
         here = cells.get("subscriptionstatus", "").casefold()
@@ -88,17 +88,17 @@ class Listmonk(_Foreign):
         if status == "disabled":
             raise InputError("is disabled in listmonk: it was mailed by no list there")
         standing = {
-            "confirmed": Standing.CONFIRMED,
-            "unconfirmed": Standing.PENDING,
-            "unsubscribed": Standing.LEFT,
-        }.get(here, Standing.PLAIN)
+            "confirmed": RecordState.CONFIRMED,
+            "unconfirmed": RecordState.PENDING,
+            "unsubscribed": RecordState.LEFT,
+        }.get(here, RecordState.PLAIN)
         if status == "blocklisted":
-            standing = Standing.BLOCKED
+            standing = RecordState.BLOCKED
         told = self._attributes(cells.get("attributes", ""))
         language = next((str(told[key]) for key in ("language", "lang", "locale") if told.get(key)), "")
         labels = [str(label) for key in ("topics", "tags") for label in _listed(told.get(key))]
-        left = standing in (Standing.LEFT, Standing.BLOCKED)
-        return Person(
+        left = standing in (RecordState.LEFT, RecordState.BLOCKED)
+        return PersonRecord(
             line=record.line,
             email=cells["email"],
             name=cells.get("name", ""),
@@ -106,7 +106,7 @@ class Listmonk(_Foreign):
             topics=self.topics(labels),
             frequency="",
             standing=standing,
-            at=moment(cells.get("updatedat" if left else "createdat", ""), "updated_at" if left else "created_at"),
+            at=parse_time(cells.get("updatedat" if left else "createdat", ""), "updated_at" if left else "created_at"),
             cells=tuple(record.cells),
         )
 
@@ -146,21 +146,23 @@ class Mailchimp(_Foreign):
         "tags": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> Person:
+    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
         """A member of the audience: single opt-in has no OPTIN_TIME, both have a CONFIRM_TIME."""
         if self.file.startswith("nonsubscribed_"):
             raise InputError("never agreed to anything: Mailchimp calls them non-subscribed")
-        standing = Standing.CONFIRMED
-        at = moment(cells.get("confirmtime", ""), "CONFIRM_TIME") or moment(cells.get("optintime", ""), "OPTIN_TIME")
+        standing = RecordState.CONFIRMED
+        at = parse_time(cells.get("confirmtime", ""), "CONFIRM_TIME") or parse_time(
+            cells.get("optintime", ""), "OPTIN_TIME"
+        )
         if cells.get("cleantime") or self.file.startswith("cleaned_"):
-            standing, at = Standing.BLOCKED, moment(cells.get("cleantime", ""), "CLEAN_TIME")
+            standing, at = RecordState.BLOCKED, parse_time(cells.get("cleantime", ""), "CLEAN_TIME")
         elif cells.get("unsubtime") or self.file.startswith("unsubscribed_"):
-            standing, at = Standing.LEFT, moment(cells.get("unsubtime", ""), "UNSUB_TIME")
+            standing, at = RecordState.LEFT, parse_time(cells.get("unsubtime", ""), "UNSUB_TIME")
         try:
             tags = next(csv.reader([cells.get("tags", "")], skipinitialspace=True), [])
         except csv.Error:
             raise InputError("the TAGS cannot be read") from None
-        return Person(
+        return PersonRecord(
             line=record.line,
             email=cells["email"],
             name=cells.get("name") or " ".join(filter(None, (cells.get("first"), cells.get("last")))),
@@ -189,22 +191,22 @@ class Ghost(_Foreign):
         "labels": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> Person:
+    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
         """A member."""
         wanted = cells.get("subscribedtoemails", "true").casefold()
         if wanted not in ("true", "false", "1", "0"):
             raise InputError(f"subscribed_to_emails is {wanted!r}; it is true or false")
         left = wanted in ("false", "0") or bool(cells.get("deletedat"))
         column = "deleted_at" if left else "created_at"
-        return Person(
+        return PersonRecord(
             line=record.line,
             email=cells["email"],
             name=cells.get("name", ""),
             language="",
             topics=self.topics(cells.get("labels", "").split(",")),
             frequency="",
-            standing=Standing.LEFT if left else Standing.CONFIRMED,
-            at=moment(cells.get(folded(column), ""), column),
+            standing=RecordState.LEFT if left else RecordState.CONFIRMED,
+            at=parse_time(cells.get(fold_name(column), ""), column),
             cells=tuple(record.cells),
         )
 
@@ -216,33 +218,33 @@ _FORMATS: Mapping[str, Callable[[Newsroom, Path], Ghost | Listmonk | Mailchimp]]
 }
 
 
-def _read_mailman3(path: Path) -> Reading:
+def _read_mailman3(path: Path) -> PeopleFile:
     """What `mailman members LIST` prints: `Anne Person <anne@example.com>` or a bare address, one a line.
 
     Mailman Core, commands/docs/members.rst. Postorius' export is the same without names. It has no dates.
     """
-    reading = Reading((), ())
+    reading = PeopleFile((), ())
 
-    def people() -> Iterator[Person | Refused]:
+    def people() -> Iterator[PersonRecord | RefusedLine]:
         with Lines(path) as lines:
             while (line := lines.take()) is not None:
                 reading.position = lines.position()
                 text = line.text.strip()
                 cells = (text[:200],)
                 if len(line.text) >= LONGEST:
-                    yield Refused(line.number, f"it is longer than {LONGEST:,} characters", cells)
+                    yield RefusedLine(line.number, f"it is longer than {LONGEST:,} characters", cells)
                 elif text.endswith("has no members"):
                     return
                 elif text:
                     name, opened_at, address = text.rpartition("<") if text.endswith(">") else ("", "", text)
-                    yield Person(
+                    yield PersonRecord(
                         line=line.number,
                         email=address.removesuffix(">") if opened_at else address,
                         name=name.strip().strip('"'),
                         language="",
                         topics=(),
                         frequency="",
-                        standing=Standing.CONFIRMED,
+                        standing=RecordState.CONFIRMED,
                         cells=cells,
                     )
 

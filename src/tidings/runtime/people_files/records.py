@@ -15,7 +15,7 @@ from tidings.model.problem import nearest
 from tidings.store.people import consent
 
 
-class Standing(StrEnum):
+class RecordState(StrEnum):
     """What a file says of a person. `PLAIN`: nothing, so that the command says it."""
 
     PLAIN = ""
@@ -27,7 +27,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class PersonRecord:
     """One line of a file, or of a command (line 0). `at`: when they agreed, or left."""
 
     line: int
@@ -36,7 +36,7 @@ class Person:
     language: str
     topics: tuple[str, ...]
     frequency: str
-    standing: Standing = Standing.PLAIN
+    standing: RecordState = RecordState.PLAIN
     at: datetime | None = None
     ip: str = ""
     source: str = ""
@@ -46,7 +46,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedLine:
     """A line that cannot be taken, and why."""
 
     line: int
@@ -55,7 +55,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class ListChoices:
     """What may be chosen on one list, looked up once for a whole file."""
 
     languages: tuple[str, ...]
@@ -64,7 +64,7 @@ class Choices:
     frequency: str
 
     @classmethod
-    def of(cls, newsroom: Newsroom, list_name: str) -> Choices:
+    def of(cls, newsroom: Newsroom, list_name: str) -> ListChoices:
         """Those of a list."""
         served = served_frequencies(newsroom, list_name)
         default = newsroom.lists[list_name].default_frequency
@@ -72,7 +72,7 @@ class Choices:
             newsroom.site.languages, newsroom.topics, frozenset() if "all" in served else frozenset(served), default
         )
 
-    def checked(self, person: Person) -> Person:
+    def checked(self, person: PersonRecord) -> PersonRecord:
         """The person with the defaults, the address normal. Raises InputError for what nobody could serve.
 
         A default that nobody serves is no choice of theirs: `tidings check` names it.
@@ -102,6 +102,6 @@ class Choices:
 _LONGEST_NAME = 200
 
 
-def checked(newsroom: Newsroom, list_name: str, person: Person) -> Person:
+def validate_person(newsroom: Newsroom, list_name: str, person: PersonRecord) -> PersonRecord:
     """One person, checked against the choices of a list."""
-    return Choices.of(newsroom, list_name).checked(person)
+    return ListChoices.of(newsroom, list_name).checked(person)

@@ -65,7 +65,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
     planned = []
     with runtime.store.read() as connection:
         for written in runtime.newsroom.schedules.values():
-            schedule = as_known(connection, runtime, written)
+            schedule = find_known_schedule(connection, runtime, written)
             one = PlannedSchedule(written.name, describe(schedule.cadence))
             for slot in _slots(runtime, connection, schedule, now, runs):
                 one.slots.append(PlannedSlot(slot.key, slot.at, slot.moved, slot.skipped))
@@ -83,7 +83,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
     return planned
 
 
-def as_known(connection: Connection, runtime: Runtime, schedule: Schedule) -> Schedule:
+def find_known_schedule(connection: Connection, runtime: Runtime, schedule: Schedule) -> Schedule:
     """A schedule under the name by which the store still knows it, until the next tick renames it (`was`)."""
     if schedule.was is None or schedule.was in runtime.newsroom.schedules:
         return schedule
@@ -125,12 +125,12 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
     elif waiting := [one.what for one in holding if one.what in {_outlet(part) for part in schedule.deliver}]:
         slot.note = f"{' and '.join(waiting)} is paused: what goes there waits"
     edit = look_ahead(runtime, connection, schedule, moment)
-    slot.stories = [(story.key, title_of(edit, story.key, runtime)) for story in edit.stories]
+    slot.stories = [(story.key, find_title(edit, story.key, runtime)) for story in edit.stories]
     reason = runtime.composer.too_few(connection, edit)
     if reason:
         slot.note = slot.note or f"skipped as things stand: {reason}"
         return
-    slot.outlets = outlets(address(connection, runtime.newsroom, edit))
+    slot.outlets = count_by_outlet(address(connection, runtime.newsroom, edit))
 
 
 def _outlet(part: ListDelivery | ChannelDelivery) -> str:
@@ -152,7 +152,7 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     return edit.with_stories(fresh | kept)
 
 
-def outlets(addressed: Iterable[Addressed | Crowds]) -> list[Outlet]:
+def count_by_outlet(addressed: Iterable[Addressed | Crowds]) -> list[Outlet]:
     """Deliveries counted by list and channel."""
     found: dict[str, Outlet] = {}
     for one in addressed:
@@ -181,13 +181,13 @@ def _count_crowd(outlet: Outlet, part: CrowdPart) -> None:
         outlet.show(group)
 
 
-def title_of(edit: Edit, key: str, runtime: Runtime) -> str:
+def find_title(edit: Edit, key: str, runtime: Runtime) -> str:
     """A story's title in the first of the site's languages that it has."""
     item = edit.all_stories[key].in_language([*runtime.newsroom.site.languages, *edit.all_stories[key].items])
     return item.title if item else key
 
 
-def as_json(planned: list[PlannedSchedule]) -> list[dict[str, object]]:
+def plan_as_json(planned: list[PlannedSchedule]) -> list[dict[str, object]]:
     """The shape of `tidings plan --json`."""
     return [
         {

@@ -36,7 +36,7 @@ _READER = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Previewed:
+class PreviewedMessage:
     """One mail or post: its bytes, and what the gates say of it."""
 
     name: str
@@ -66,7 +66,9 @@ class Previewed:
                 yield f"{self.name}.{ending}", part.get_content().encode()
 
 
-def preview_schedule(runtime: Runtime, schedule: Schedule, now: datetime, language: str | None) -> list[Previewed]:
+def preview_schedule(
+    runtime: Runtime, schedule: Schedule, now: datetime, language: str | None
+) -> list[PreviewedMessage]:
     """What a reader of every topic would get now; where nothing is new, the newest stories stand in."""
     with runtime.store.read() as connection:
         edit = _edit_to_show(runtime, connection, schedule, now)
@@ -74,7 +76,7 @@ def preview_schedule(runtime: Runtime, schedule: Schedule, now: datetime, langua
             edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
         )
         views = PostViews(runtime.newsroom, load_items(connection))
-    found: list[Previewed] = []
+    found: list[PreviewedMessage] = []
     for rendered in _render(runtime, edit, edition, language):
         part = max((group.part for group in rendered.groups.values()), default=0)
         found += _shown(runtime, views, rendered, edition, part, _waits(runtime, edit, rendered))
@@ -94,9 +96,9 @@ def _waits(runtime: Runtime, edit: Edit, rendered: Rendered) -> str:
     )
 
 
-def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[Previewed]:
+def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[PreviewedMessage]:
     """The frozen bytes of an edition: of each outlet and language the fullest."""
-    found: list[Previewed] = []
+    found: list[PreviewedMessage] = []
     with runtime.store.read() as connection:
         views = PostViews(runtime.newsroom, load_items(connection))
         parts = editions.parts_of(connection, edition.id)
@@ -116,7 +118,7 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
     return found
 
 
-def post_pages(found: Sequence[Previewed], colour: str) -> Iterator[tuple[str, bytes]]:
+def make_post_pages(found: Sequence[PreviewedMessage], colour: str) -> Iterator[tuple[str, bytes]]:
     """(file name, content) of a page for each post, and of one with all of them."""
     shown = [one for one in found if one.post is not None]
     for one in shown:
@@ -125,7 +127,7 @@ def post_pages(found: Sequence[Previewed], colour: str) -> Iterator[tuple[str, b
         yield "posts.html", post_page("Posts", [one.post for one in shown if one.post], colour).encode()
 
 
-def pictures_at_hand(runtime: Runtime) -> Callable[[bytes], bytes]:
+def make_picture_localiser(runtime: Runtime) -> Callable[[bytes], bytes]:
     """What makes the HTML of a mail show this newsroom's pictures from its own files: their address may not be served
     yet. The .eml stays as it is sent."""
     site = runtime.newsroom.site.url
@@ -232,7 +234,7 @@ def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None
 
 def _shown(
     runtime: Runtime, views: PostViews, rendered: Rendered, edition: Edition, part: int, waits: str = ""
-) -> Iterator[Previewed]:
+) -> Iterator[PreviewedMessage]:
     kind, _, name = rendered.outlet.partition(":")
     words = (edition.schedule, str(edition.number), name, rendered.language, rendered.story)
     base = "-".join(filter(None, words))
@@ -247,7 +249,7 @@ def _shown(
         body, language, failures = rendered.document, rendered.language, rendered.failures
         post, picture = views.of(channel, body, name=base, language=language, story=rendered.story)
         post = replace(post, part=part, waits=waits, failures=failures)
-        yield Previewed(base, rendered.outlet, language, body, False, note, failures, post, picture)
+        yield PreviewedMessage(base, rendered.outlet, language, body, False, note, failures, post, picture)
         return
     assert not isinstance(rendered.document, bytes)
     compiled = frozen_document(rendered.raw())
@@ -263,4 +265,4 @@ def _shown(
         address="reader@example.org",
         name="A. Reader",
     )
-    yield Previewed(base, rendered.outlet, rendered.language, data, True, failures=rendered.failures)
+    yield PreviewedMessage(base, rendered.outlet, rendered.language, data, True, failures=rendered.failures)

@@ -24,8 +24,8 @@ from tidings.model.tokens import Keys
 from tidings.pipeline.compose.mail import left_of_id
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
 from tidings.runtime.newsroom import RESTORING, Runtime, load_newsroom
-from tidings.runtime.rehearsal.results import Rehearsal, Rehearsed, outlets_of
-from tidings.runtime.rehearsal.stand_ins import Kept, Once, Progress, copy_store, to_catcher
+from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent, outlets_of
+from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, Progress, copy_store, divert_sender
 from tidings.runtime.service_cycle import next_moment
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
@@ -78,14 +78,14 @@ def rehearse(
         diverted = newsroom.model_copy(
             update={
                 "store": SecretStr(f"sqlite:///{copied}"),
-                "mail": tuple(to_catcher(sender, catcher.port) for sender in newsroom.mail),
+                "mail": tuple(divert_sender(sender, catcher.port) for sender in newsroom.mail),
             }
         )
         # Keys of its own: no link in a sample works on the newsroom's pages.
         runtime = stack.enter_context(
-            Runtime(diverted, keys=Keys.generate(), divert=lambda channel: Kept(channel, kept.append))
+            Runtime(diverted, keys=Keys.generate(), divert=lambda channel: KeptChannel(channel, kept.append))
         )
-        runtime.sources = {name: Once(source) for name, source in runtime.sources.items()}
+        runtime.sources = {name: FrozenSource(source) for name, source in runtime.sources.items()}
         return _Play(runtime, catcher, kept, begins, ends, out, progress).play(real_now)
 
 
@@ -175,7 +175,7 @@ class _Play:
             self._note_content(done.collected.held if done.collected else None)
         with runtime.store.read() as connection:
             for schedule, slot, state, reason in rehearsal.passed_slots(connection, now):
-                self._add(Rehearsed(now, schedule, outcome=state, slot=slot, why=reason))
+                self._add(RehearsedEvent(now, schedule, outcome=state, slot=slot, why=reason))
         went = self._deliver(now, made=bool(done.composed))
         for composed in done.composed:
             edition = composed.edition
@@ -228,7 +228,9 @@ class _Play:
         self._add(row)
         return bool(before) and row.outcome != "stalled"
 
-    def _write_mails(self, row: Rehearsed, mails: Sequence[CaughtMail], samples: dict[str, rehearsal.Sample]) -> None:
+    def _write_mails(
+        self, row: RehearsedEvent, mails: Sequence[CaughtMail], samples: dict[str, rehearsal.Sample]
+    ) -> None:
         """One of each list, language and story."""
         written: set[tuple[str, str, str]] = set()
         for mail in mails:
@@ -241,11 +243,11 @@ class _Play:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def _add(self, row: Rehearsed) -> None:
+    def _add(self, row: RehearsedEvent) -> None:
         if row.at >= self._begins:
             self._found.add(row)
 
-    def _of_edition(self, now: datetime, edition: Edition) -> Rehearsed:
+    def _of_edition(self, now: datetime, edition: Edition) -> RehearsedEvent:
         """One that did not go at this moment: held, composed ahead, or with nobody to go to."""
         with self._runtime.store.read() as connection:
             edition = editions.get_edition(connection, edition.id)
@@ -259,9 +261,11 @@ class _Play:
             row.outcome = "sent" if any(outlet.recipients for outlet in row.outlets) else "nobody"
         return row
 
-    def _row(self, connection: Connection, now: datetime, name: str, mailing: int | None, outcome: str) -> Rehearsed:
+    def _row(
+        self, connection: Connection, now: datetime, name: str, mailing: int | None, outcome: str
+    ) -> RehearsedEvent:
         edition = editions.find_edition(connection, name) if name else None
-        row = Rehearsed(now, edition.schedule if edition else "", edition=name, outcome=outcome)
+        row = RehearsedEvent(now, edition.schedule if edition else "", edition=name, outcome=outcome)
         if edition is not None:
             row.stories, row.slot = list(edition.stories), edition.slot
             row.moved = self._moved(edition)

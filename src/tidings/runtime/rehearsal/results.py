@@ -13,7 +13,7 @@ from typing import Any
 
 from tidings.model.errors import RefusedError
 from tidings.runtime.demo.mail_catcher import CaughtMail
-from tidings.runtime.preview.preview import Previewed
+from tidings.runtime.preview.preview import PreviewedMessage
 from tidings.store.service.rehearsal import Count
 
 LIST_OF_FILES = "rehearsal.json"
@@ -49,7 +49,7 @@ def outlets_of(counts: Iterable[Count]) -> list[Outlet]:
 
 
 @dataclass
-class Rehearsed:
+class RehearsedEvent:
     """One thing that happens. `outcome`: sent, held, composed, nobody, paused, stalled, skipped, merged, or the kind of
     a mailing that is no edition (notice, test, ...)."""
 
@@ -108,10 +108,10 @@ class Rehearsal:
     folder: Path
     notes: list[str] = field(default_factory=list)
     """What one should know before reading the rows."""
-    rows: list[Rehearsed] = field(default_factory=list)
+    rows: list[RehearsedEvent] = field(default_factory=list)
     clock_set_back_from: datetime | None = None
 
-    def add(self, row: Rehearsed) -> None:
+    def add(self, row: RehearsedEvent) -> None:
         """Slots in a row of one schedule that are passed over for the same reason are one row."""
         last = next((one for one in reversed(self.rows) if one.schedule == row.schedule), None)
         quiet = row.outcome in ("skipped", "merged")
@@ -145,22 +145,22 @@ class Rehearsal:
             raise RefusedError(f"{self.folder} holds other files; name an empty folder with --out")
         self.write()
 
-    def write_mail(self, row: Rehearsed, key: tuple[str, str, str], mail: CaughtMail) -> Iterator[str]:
+    def write_mail(self, row: RehearsedEvent, key: tuple[str, str, str], mail: CaughtMail) -> Iterator[str]:
         """A mail as .eml, .html and .txt; `key` is its list, language and story."""
-        shown = Previewed(self._name(row, *key), key[0], key[1], mail.data, True)
+        shown = PreviewedMessage(self._name(row, *key), key[0], key[1], mail.data, True)
         yield from self._write(shown)
 
-    def write_post(self, row: Rehearsed, channel: str, body: bytes, text: str) -> Iterator[str]:
+    def write_post(self, row: RehearsedEvent, channel: str, body: bytes, text: str) -> Iterator[str]:
         """A post as its body and in words."""
         taken = sum(name.startswith(self._name(row, channel)) for name in row.files) // 2
         name = self._name(row, channel, str(taken + 1) if taken else "")
-        yield from self._write(Previewed(name, channel, "", body, False, text))
+        yield from self._write(PreviewedMessage(name, channel, "", body, False, text))
 
-    def _name(self, row: Rehearsed, *parts: str) -> str:
+    def _name(self, row: RehearsedEvent, *parts: str) -> str:
         what = row.edition.replace("/", "-") or f"{row.outcome}-{len(self.rows) + 1}"
         return "-".join(part for part in (f"{row.at:%Y%m%d-%H%M}", what, *parts) if part)
 
-    def _write(self, shown: Previewed) -> Iterator[str]:
+    def _write(self, shown: PreviewedMessage) -> Iterator[str]:
         for name, content in shown.files():
             (self.folder / name).write_bytes(content)
             yield name

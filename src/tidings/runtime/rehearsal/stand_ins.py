@@ -61,7 +61,7 @@ def _opened(store: Store) -> Iterator[Store]:
         store.close()
 
 
-def to_catcher(sender: SenderSettings, port: int) -> SenderSettings:
+def divert_sender(sender: SenderSettings, port: int) -> SenderSettings:
     """The same sender by name, signature and return path, whose mail goes to the catcher as fast as it can."""
     made = plugins.load_adapters("tidings.mail", plugins.MAIL)["smtp"].Settings
     same = {"return_path": sender.return_path, "feedback_id": sender.feedback_id, "dkim": getattr(sender, "dkim", None)}
@@ -69,7 +69,7 @@ def to_catcher(sender: SenderSettings, port: int) -> SenderSettings:
     return settings.model_copy(update={"name_": sender.name, "connections": min(sender.connections, 4), **same})
 
 
-class Once:
+class FrozenSource:
     """A source as it stands now: a rehearsal does not see it change, and reads it once."""
 
     def __init__(self, source: Source) -> None:
@@ -87,7 +87,7 @@ class Once:
         return ()
 
 
-class Kept:
+class KeptChannel:
     """A channel whose posts stay here. Everything but the handing over is its own."""
 
     def __init__(self, channel: Channel, keep: Callable[[tuple[str, bytes, str]], None]) -> None:

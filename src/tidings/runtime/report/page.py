@@ -56,7 +56,7 @@ td:not(.n) { overflow-wrap: break-word; min-width: 5.5rem; }
 """
 
 
-def report_page(report: Report, colour: str) -> str:
+def render_report_page(report: Report, colour: str) -> str:
     """The page; nothing in it is loaded from elsewhere."""
     colours = palette(colour)
     style = _STYLE % (colours.accent, colours.accent_dark)

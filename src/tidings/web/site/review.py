@@ -25,7 +25,7 @@ from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.i18n import format_datetime, language_name, text_direction
 from tidings.render.pages.pages import Frame, Pages
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.preview.preview import Previewed, preview_edition
+from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import Ticked, bring_archive
 from tidings.store.content import editions
 from tidings.store.content.review import audience, frozen_mark
@@ -232,10 +232,10 @@ class _Review:
         return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
 
 
-def _message(one: Previewed) -> EmailMessage:
+def _message(one: PreviewedMessage) -> EmailMessage:
     return email.message_from_bytes(one.data, policy=email.policy.default)
 
 
-def _page_of(one: Previewed) -> bytes:
+def _page_of(one: PreviewedMessage) -> bytes:
     part = _message(one).get_body(("html",))
     return part.get_content().encode() if part is not None else b""
