@@ -20,10 +20,10 @@ from email.policy import SMTP
 
 from tidings.model.item import Image, Item
 from tidings.model.selection import Selection
-from tidings.render.mail.digest import Document, arrange, render_document
+from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.mime import compile_document
-from tidings.render.mail.personal import Personal, filled
+from tidings.render.mail.personal import PersonalValues, fill_placeholders
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
@@ -59,9 +59,9 @@ def items(count: int) -> list[Item]:
     ]
 
 
-def document(stories: Sequence[Item]) -> Document:
+def document(stories: Sequence[Item]) -> MailDocument:
     """The edition, rendered and inlined."""
-    return render_document(
+    return render_mail_document(
         templates=TEMPLATES,
         template="digest",
         subject="",
@@ -108,9 +108,9 @@ def way_out(number: int) -> str:
     return f"https://news.example.org/unsubscribe/k1.{number:086x}"
 
 
-def personal(number: int) -> Personal:
+def personal(number: int) -> PersonalValues:
     """A reader's."""
-    return Personal("", way_out(number), way_out(number), "https://news.example.org/archive/digest/7/ru")
+    return PersonalValues("", way_out(number), way_out(number), "https://news.example.org/archive/digest/7/ru")
 
 
 def edition(stories: Sequence[Item], selections: Sequence[Selection], readers: int) -> int:
@@ -119,16 +119,16 @@ def edition(stories: Sequence[Item], selections: Sequence[Selection], readers: i
     compiled = compile_document(doc)
     size = number = 0
     for place, selection in enumerate(selections):
-        arrangement = arrange(doc, selection, templates=TEMPLATES)
+        arrangement = build_layout(doc, selection, templates=TEMPLATES)
         for _ in range(readers * (place + 1) // len(selections) - readers * place // len(selections)):
             size += len(compiled.message(arrangement, headers(number), personal(number)))
             number += 1
     return size
 
 
-def peer(doc: Document, selection: Selection, number: int) -> bytes:
+def peer(doc: MailDocument, selection: Selection, number: int) -> bytes:
     """The same mail as Python's own library makes it."""
-    arrangement = arrange(doc, selection, templates=TEMPLATES)
+    arrangement = build_layout(doc, selection, templates=TEMPLATES)
     given = personal(number)
     values = {
         "unsubscribe_url": given.unsubscribe_url,
@@ -147,8 +147,8 @@ def peer(doc: Document, selection: Selection, number: int) -> bytes:
     mail["List-Id"] = "<digest.example.org>"
     text = "".join(doc.fragments[key].text for key in arrangement.keys)
     html = "".join(doc.fragments[key].html for key in arrangement.keys)
-    mail.set_content(filled(text, values, escape=False), cte="base64")
-    mail.add_alternative(filled(html, values, escape=True), subtype="html", cte="base64")
+    mail.set_content(fill_placeholders(text, values, escape=False), cte="base64")
+    mail.add_alternative(fill_placeholders(html, values, escape=True), subtype="html", cte="base64")
     return mail.as_bytes()
 
 
@@ -176,7 +176,7 @@ def main() -> None:
     doc = document(stories)
     compiled = compile_document(doc)
     (selection,) = interests(stories, 1)
-    arrangement = arrange(doc, selection, templates=TEMPLATES)
+    arrangement = build_layout(doc, selection, templates=TEMPLATES)
     sets = {count: interests(stories, count) for count in (10, 1_000)}
     counter = iter(range(10**9))
 
@@ -190,7 +190,7 @@ def main() -> None:
         rounds = {
             "a reader's mail, spliced": timed(splice, 2_000),
             "a reader's mail, EmailMessage": timed(lambda: peer(doc, selection, next(counter)), 10),
-            "arranging for one set of readers": timed(lambda: arrange(doc, selection, templates=TEMPLATES), 50),
+            "arranging for one set of readers": timed(lambda: build_layout(doc, selection, templates=TEMPLATES), 50),
             "a document of 40 stories": timed(lambda: document(stories), 1),
             f"an edition for {READERS:,} readers, 10 sets": timed(lambda: edition(stories, sets[10], READERS), 1),
             f"an edition for {READERS:,} readers, 1,000 sets": timed(lambda: edition(stories, sets[1_000], READERS), 1),

@@ -17,7 +17,7 @@ from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, List
 from tidings.config.settings import Document, Feed, Keep, MailingList, Notify, Site, Web
 from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
 from tidings.model.edition import EditionState, HoldReason
-from tidings.render.mail.views import EditionView, FileView, ItemView, MailList, MailSite, PictureView, SectionView
+from tidings.render.mail.views import EditionView, FileView, MailItem, MailList, MailSite, PictureView, SectionView
 from tidings.runtime.schemas import make_schemas
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -282,7 +282,7 @@ def templates() -> str:
         ("list", MailList),
         ("edition", EditionView),
         ("section", SectionView),
-        ("item", ItemView),
+        ("item", MailItem),
         ("item.image", PictureView),
         ("item.attachments", FileView),
     ):

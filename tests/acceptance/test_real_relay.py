@@ -17,7 +17,7 @@ from tests.servers.postfix import Postfix, postfix
 from tests.servers.smtp_sink import Sink
 from tidings.config.dkim import load_key
 from tidings.model.errors import InputError
-from tidings.render.mail.dkim import Identity
+from tidings.render.mail.dkim import DkimIdentity
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.store.people import subscribers
 
@@ -56,7 +56,7 @@ def _signed(desk: Desk) -> tuple[str, dict[str, str]]:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         (desk.world.root / f"{selector}.pem").write_bytes(pem)
-        identity = Identity("example.org", selector, load_key(pem.decode()))
+        identity = DkimIdentity("example.org", selector, load_key(pem.decode()))
         records[identity.name] = identity.record
     second = "ed25519: {selector: e1, key: {file: e1.pem}}"
     return f", dkim: {{domain: example.org, selector: s1, key: {{file: s1.pem}}, {second}}}", records

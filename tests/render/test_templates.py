@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.render.mail.samples import SITE, TEMPLATES, document, item, many, own_templates
-from tidings.render.mail.plaintext import fit_headings, text_of, wrap
+from tidings.render.mail.plaintext import fit_headings, html_to_text, wrap
 from tidings.render.palette import AA, contrast, palette
 from tidings.render.sandbox import budget
-from tidings.render.template_check import subject_problems, template_problems
-from tidings.render.templates import MailTemplates, TemplateError, guarded
+from tidings.render.template_check import find_subject_problems, find_template_problems
+from tidings.render.templates import MailTemplates, TemplateError, run_guarded
 
 HTML = (Path(__file__).parents[2] / "templates/digest/body.html.j2").read_text("utf-8")
 
 
 def render(source: str, **names: object) -> str:
-    return guarded(lambda: TEMPLATES.environment.from_string(source).render(**names), file="x")
+    return run_guarded(lambda: TEMPLATES.environment.from_string(source).render(**names), file="x")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_newsroom_template_goes_before_the_shipped_one(tmp_path: Path) -> None
 def test_a_folder_of_the_newsroom_stands_alone_and_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "digest").mkdir()
     (tmp_path / "digest" / "subject.txt.j2").write_text("Mine", "utf-8")
-    found = template_problems(MailTemplates(tmp_path), "digest")
+    found = find_template_problems(MailTemplates(tmp_path), "digest")
     assert {problem.file for problem in found} == {"templates/digest/body.html.j2", "templates/digest/body.txt.j2"}
     assert all("missing" in problem.message for problem in found)
 
@@ -136,7 +136,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["digest", "press", "alert"])
 def test_shipped_templates_have_no_problem(name: str) -> None:
-    assert template_problems(TEMPLATES, name, languages=("en", "ru", "kk", "ar")) == []
+    assert find_template_problems(TEMPLATES, name, languages=("en", "ru", "kk", "ar")) == []
 
 
 def add(css: str) -> str:
@@ -163,7 +163,7 @@ def add(css: str) -> str:
 def test_problems_names_each_mistake(change: Callable[[str], str], words: str, tmp_path: Path) -> None:
     broken = change(HTML)
     assert broken != HTML
-    found = template_problems(own_templates(tmp_path, html=broken), "own")
+    found = find_template_problems(own_templates(tmp_path, html=broken), "own")
     assert found
     assert any(words in problem.message for problem in found), [str(problem) for problem in found]
     assert all(problem.file.startswith("templates/") for problem in found)
@@ -172,12 +172,12 @@ def test_problems_names_each_mistake(change: Callable[[str], str], words: str, t
 def test_problems_name_the_line(tmp_path: Path) -> None:
     broken = HTML.replace("{{ item.title }}", "{{ item.titel }}")
     line = broken[: broken.index("titel")].count("\n") + 1
-    (problem,) = template_problems(own_templates(tmp_path, html=broken), "own")
+    (problem,) = find_template_problems(own_templates(tmp_path, html=broken), "own")
     assert (problem.file, problem.line) == ("templates/own/body.html.j2", line)
 
 
 def test_an_unknown_template_names_those_there_are() -> None:
-    (problem,) = template_problems(TEMPLATES, "digset")
+    (problem,) = find_template_problems(TEMPLATES, "digset")
     assert "alert, digest, press" in problem.message
 
 
@@ -185,12 +185,12 @@ def test_an_unknown_template_names_those_there_are() -> None:
     "source", ["{{ led.title }}", "{{ lead.title", "{{ lead.title | shout }}", "{{ personal.name }}"]
 )
 def test_problems_of_a_schedules_subject(source: str) -> None:
-    assert subject_problems(TEMPLATES, source)
+    assert find_subject_problems(TEMPLATES, source)
 
 
 def test_a_good_subject_has_no_problem() -> None:
     assert (
-        subject_problems(
+        find_subject_problems(
             TEMPLATES, "{{ lead.title }}{% if items | length > 1 %} and {{ items | length - 1 }} more{% endif %}"
         )
         == []
@@ -223,7 +223,7 @@ def test_wrapping_never_cuts_a_url() -> None:
 
 
 def test_bodies_as_text_keep_links_lists_and_quotes() -> None:
-    text = text_of(
+    text = html_to_text(
         '<p>One<br>two</p><ul><li>a <a href="https://x/">b</a></li><li>c</li></ul><blockquote><p>q</p></blockquote>'
         "<pre>  p\n q</pre><table><tr><th>h</th><td>d</td></tr></table>"
         '<p><a href="mailto:a@b.c">a@b.c</a></p><p><img src="x" alt="picture"></p>'

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from tidings.cli.app import app, console, place
 from tidings.config.dkim import SMALLEST, Key
 from tidings.model.errors import InputError, RefusedError
-from tidings.render.mail.dkim import Identity, identities_of
+from tidings.render.mail.dkim import DkimIdentity, load_identities
 from tidings.runtime.newsroom import load_newsroom
 
 _STRING = 255
@@ -33,7 +33,7 @@ def dkim_command(
         raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))
     configured = [dkim for sender in newsroom.mail if (dkim := getattr(sender, "dkim", None)) is not None]
     if configured and not second:
-        for identity in dict.fromkeys(identity for dkim in configured for identity in identities_of(dkim)):
+        for identity in dict.fromkeys(identity for dkim in configured for identity in load_identities(dkim)):
             _print_record(identity)
         return
     domain = configured[0].domain if configured else _domain([one.from_ for one in newsroom.lists.values()])
@@ -63,7 +63,7 @@ def _make(domain: str, selector: str, file: str, second: bool) -> None:
     with os.fdopen(descriptor, "wb") as out:
         out.write(pem)
     console.print(f"{file} is the private key: keep it to yourself; it is in every backup.", markup=False)
-    _print_record(Identity(domain, selector, key))
+    _print_record(DkimIdentity(domain, selector, key))
     console.print("Once the record is there, write this into tidings.yaml, and `tidings check`:", markup=False)
     if second:
         console.print(f"mail:\n  dkim:\n    ed25519: {{selector: {selector}, key: {{file: {file}}}}}", markup=False)
@@ -72,7 +72,7 @@ def _make(domain: str, selector: str, file: str, second: bool) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _print_record(identity: Identity) -> None:
+def _print_record(identity: DkimIdentity) -> None:
     record = identity.record
     strings = [record[at : at + _STRING] for at in range(0, len(record), _STRING)]
     console.print("The DNS must have this record of type TXT:", markup=False)

@@ -12,7 +12,7 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Image, Item
 from tidings.model.problem import Problem
-from tidings.render.mail.digest import render_document
+from tidings.render.mail.digest import render_mail_document
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import (
     BODY_NAMES,
@@ -27,7 +27,7 @@ from tidings.render.templates import (
 _TRIAL_AT = datetime(2026, 1, 2, 9, 30, tzinfo=UTC)
 
 
-def template_problems(templates: MailTemplates, name: str, *, languages: Sequence[str] = ("en",)) -> list[Problem]:
+def find_template_problems(templates: MailTemplates, name: str, *, languages: Sequence[str] = ("en",)) -> list[Problem]:
     """Missing files, syntax errors, unknown names and filters, missing macros; if there are none, a trial rendering.
 
     The trial finds unknown attributes, CSS that would be lost or would not hold, and parts that are not whole.
@@ -44,7 +44,7 @@ def template_problems(templates: MailTemplates, name: str, *, languages: Sequenc
     return found or _trial(templates, name, languages)
 
 
-def subject_problems(templates: MailTemplates, source: str) -> list[str]:
+def find_subject_problems(templates: MailTemplates, source: str) -> list[str]:
     """What is wrong with a schedule's `subject`, in words."""
     try:
         tree = templates.environment.parse(source)
@@ -114,7 +114,7 @@ def _line_of(source: str, name: str) -> int:
 def _trial(templates: MailTemplates, name: str, languages: Sequence[str]) -> list[Problem]:
     for language in languages:
         try:
-            render_document(templates=templates, template=name, subject="", language=language, **_trial_input(language))
+            render_mail_document(templates=templates, template=name, subject="", language=language, **_trial_input(language))
         except InputError as error:
             place = re.match(r"templates/([^:]+?\.j2)(?::(\d+))?:? (.*)", str(error), re.DOTALL)
             if place:

@@ -126,7 +126,7 @@ def _text_only(source: str) -> str:
     return "{% autoescape false %}" + source + "{% endautoescape %}"
 
 
-def guarded(call: Callable[..., T], *args: Any, file: str) -> T:
+def run_guarded(call: Callable[..., T], *args: Any, file: str) -> T:
     """Runs a macro or template within the budget; every failure becomes a TemplateError with file and line."""
     try:
         with budget():

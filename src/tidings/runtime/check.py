@@ -15,7 +15,7 @@ from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
 from tidings.model.item import Image
 from tidings.model.problem import Problem, nearest
-from tidings.render.template_check import subject_problems, template_problems
+from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
 from tidings.runtime.scratch_store import store_of
@@ -108,14 +108,14 @@ def template_errors(newsroom: Newsroom) -> list[Problem]:
         else:
             used.setdefault("digest", (file, part.line, part.column))
         if isinstance(subject, Scalar) and subject.text:
-            for message in subject_problems(templates, subject.text):
+            for message in find_subject_problems(templates, subject.text):
                 mend = "mend the text between {{ and }}; items, lead, list, site and edition are known there"
                 found.append(Problem(file, subject.line, subject.column, f"subject: {message}", mend))
     for name, place in used.items():
         if name not in templates.names():
             found.append(Problem(*place, f"there is no template {name!r}", nearest(name, templates.names())))
         else:
-            found += template_problems(templates, name, languages=newsroom.site.languages)
+            found += find_template_problems(templates, name, languages=newsroom.site.languages)
     return found
 
 

@@ -15,7 +15,7 @@ from tidings.model.cadence import OnNew, OnRequest, next_slots, slot_for_new
 from tidings.model.edition import EditionState
 from tidings.model.errors import RefusedError
 from tidings.pipeline import notices
-from tidings.render.template_check import template_problems
+from tidings.render.template_check import find_template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.log import Redactor
 from tidings.runtime.monitoring.heartbeat import Signs
@@ -187,7 +187,7 @@ class Beats:
         parts = (part for schedule in newsroom.schedules.values() for part in schedule.deliver)
         for name in sorted({part.template for part in parts if isinstance(part, ListDelivery)}):
             # Found to be good already; its trial loads whatever it includes.
-            template_problems(templates, name, languages=newsroom.site.languages)
+            find_template_problems(templates, name, languages=newsroom.site.languages)
         templates.environment.auto_reload = False
 
     def _refuse(self, said: str) -> None:

@@ -21,7 +21,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Item
 from tidings.pipeline.publish.publish import Published, publish
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import FORMATS, Translation
 from tidings.store.content.items import mark_back, mark_gone
 from tidings.store.content.site_files import Document, load_documents, save_documents
@@ -284,7 +284,7 @@ def test_one_new_item_does_not_render_the_others_again(
     rendered: list[str] = []
     real = Pages.item_page
 
-    def counted(self: Pages, frame: Frame, one: Item, translations: Sequence[Translation]) -> bytes:
+    def counted(self: Pages, frame: PageContext, one: Item, translations: Sequence[Translation]) -> bytes:
         rendered.append(one.slug)
         return real(self, frame, one, translations)
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from tidings.model.item import Attachment, Image, Item
 from tidings.model.selection import Selection
-from tidings.render.mail.digest import Document, arrange, render_document
+from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.mime import compile_document
-from tidings.render.mail.personal import Personal
+from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
 AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
 WAY_OUT = "https://news.example.org/unsubscribe/k1." + "a" * 90
-READER = Personal(
+READER = PersonalValues(
     "Айгүл <b>",
     WAY_OUT,
     "https://news.example.org/preferences/k2.bb?a=1&b=2",
@@ -71,13 +71,13 @@ def many(count: int, **changes: Any) -> list[Item]:
     return [item(f"s{n}", **{"kind": kinds[n % 3], **changes}) for n in range(count)]
 
 
-def document(items: Sequence[Item], *, template: str = "digest", language: str = "en", **changes: Any) -> Document:
+def document(items: Sequence[Item], *, template: str = "digest", language: str = "en", **changes: Any) -> MailDocument:
     """Rendered with the shipped templates unless told otherwise."""
     given: dict[str, Any] = {
         "templates": TEMPLATES, "template": template, "subject": "", "site": SITE, "list": LIST, "edition": EDITION,
         "language": language, "items": items,
     }  # fmt: skip
-    return render_document(**{**given, **changes})
+    return render_mail_document(**{**given, **changes})
 
 
 def headers(**changes: Any) -> MailHeaders:
@@ -98,15 +98,15 @@ def headers(**changes: Any) -> MailHeaders:
 
 
 def message(
-    doc: Document,
+    doc: MailDocument,
     selection: Selection,
     *,
-    personal: Personal = READER,
+    personal: PersonalValues = READER,
     templates: MailTemplates = TEMPLATES,
     **changes: Any,
 ) -> bytes:
     """A reader's whole mail."""
-    arrangement = arrange(doc, selection, templates=templates)
+    arrangement = build_layout(doc, selection, templates=templates)
     return compile_document(doc).message(arrangement, headers(**changes), personal)
 
 

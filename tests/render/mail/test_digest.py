@@ -12,9 +12,9 @@ from lxml import etree
 
 from tests.render.mail.samples import AT, EDITION, SITE, TEMPLATES, document, item, many, message, own_templates, parts
 from tidings.model.selection import Selection
-from tidings.render.mail.digest import Arrangement, arrange, encoded_size
-from tidings.render.mail.fragments import Document, FragmentError, inline_fragments
-from tidings.render.mail.gates import LIMIT, judge
+from tidings.render.mail.digest import MailLayout, build_layout, encoded_size
+from tidings.render.mail.fragments import MailDocument, FragmentError, inline_fragments
+from tidings.render.mail.gates import LIMIT, check_mail
 from tidings.render.mail.views import ascii_url
 from tidings.render.templates import TemplateError
 
@@ -27,16 +27,16 @@ def test_the_same_input_gives_the_same_bytes() -> None:
 def test_a_document_and_an_arrangement_survive_the_store() -> None:
     items = many(3)
     doc = document(items)
-    again = Document.from_json(json.loads(json.dumps(doc.to_json())))
+    again = MailDocument.from_json(json.loads(json.dumps(doc.to_json())))
     assert again == doc
-    arrangement = arrange(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
-    assert Arrangement.from_json(json.loads(json.dumps(arrangement.to_json()))) == arrangement
-    assert arrange(again, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES) == arrangement
+    arrangement = build_layout(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
+    assert MailLayout.from_json(json.loads(json.dumps(arrangement.to_json()))) == arrangement
+    assert build_layout(again, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES) == arrangement
 
 
 def test_another_format_is_refused() -> None:
     with pytest.raises(ValueError, match="format"):
-        Document.from_json({**document([item()]).to_json(), "format": 99})
+        MailDocument.from_json({**document([item()]).to_json(), "format": 99})
 
 
 def test_premailer_runs_once_however_many_readers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_premailer_runs_once_however_many_readers(monkeypatch: pytest.MonkeyPatc
     items = many(6)
     doc = document(items)
     for number in range(6):
-        arrange(doc, Selection("en", items[number], tuple(items[:number])), templates=TEMPLATES)
+        build_layout(doc, Selection("en", items[number], tuple(items[:number])), templates=TEMPLATES)
     assert runs == [1]
 
 
@@ -57,7 +57,7 @@ def test_order_is_notes_lead_kinds_titles_corrections() -> None:
     note, wrong = item("n", kind="note"), item("w", correction="66, not 60.")
     doc = document(items, notes=[note], corrections=[wrong])
     selection = Selection("en", items[0], tuple(items[1:5]), tuple(items[5:]), (note,), (wrong,))
-    assert arrange(doc, selection, templates=TEMPLATES).keys == (
+    assert build_layout(doc, selection, templates=TEMPLATES).keys == (
         "head", "note:n", "lead:s0",
         "section:publication", "item:s1", "item:s4", "section:press-release", "item:s2", "section:story", "item:s3",
         "section:titles", "title:s5", "title:s6", "section:corrections", "correction:w", "foot",
@@ -120,13 +120,13 @@ def test_items_become_short_from_the_last_upwards_and_then_titles() -> None:
     long = [item(f"s{n}", summary="Слово " * 400) for n in range(30)]
     doc = document(long)
     selection = Selection("en", long[0], tuple(long[1:]))
-    arrangement = arrange(doc, selection, templates=TEMPLATES)
+    arrangement = build_layout(doc, selection, templates=TEMPLATES)
     assert arrangement.shortened
     assert arrangement.shortened[0] == "s29"
     assert "item:s1" in arrangement.keys
     raw = message(doc, selection)
-    assert judge(raw) == []
-    tight = arrange(doc, selection, templates=TEMPLATES, budget=60_000)
+    assert check_mail(raw) == []
+    tight = build_layout(doc, selection, templates=TEMPLATES, budget=60_000)
     assert tight.titled[0] == "s29"
     assert set(tight.shortened).isdisjoint(tight.titled)
     assert encoded_size(sum(doc.sizes[key] for key in tight.keys), len(tight.keys)) <= 60_000
@@ -136,15 +136,15 @@ def test_a_lead_that_is_too_long_becomes_short() -> None:
     long = item("long", body=f"<p>{'word ' * 20_000}</p>")
     doc = document([long], template="press")
     selection = Selection("en", long)
-    assert arrange(doc, selection, templates=TEMPLATES).keys == ("head", "short:long", "foot")
-    assert judge(message(doc, selection)) == []
+    assert build_layout(doc, selection, templates=TEMPLATES).keys == ("head", "short:long", "foot")
+    assert check_mail(message(doc, selection)) == []
 
 
 def test_the_estimate_of_the_size_is_never_below_the_truth() -> None:
     items = many(9)
     doc = document(items)
     selection = Selection("en", items[0], tuple(items[1:]))
-    keys = arrange(doc, selection, templates=TEMPLATES).keys
+    keys = build_layout(doc, selection, templates=TEMPLATES).keys
     raw = message(doc, selection)
     part = raw.split(b"Content-Type: text/html")[1].split(b"\r\n\r\n", 1)[1]
     assert len(part) - 3000 < encoded_size(sum(doc.sizes[key] for key in keys), len(keys)) < LIMIT
@@ -153,20 +153,20 @@ def test_the_estimate_of_the_size_is_never_below_the_truth() -> None:
 def test_the_subject_is_the_readers_own_lead() -> None:
     items = many(3)
     doc = document(items)
-    assert arrange(doc, Selection("en", items[2]), templates=TEMPLATES).subject == items[2].title
+    assert build_layout(doc, Selection("en", items[2]), templates=TEMPLATES).subject == items[2].title
 
 
 def test_the_schedules_subject_goes_before_the_templates() -> None:
     items = many(3)
     doc = document(items, subject="{{ list.title }} {{ edition.number }}: {{ lead.title }} +{{ items | length - 1 }}")
     selection = Selection("en", items[0], (items[1],), (items[2],))
-    assert arrange(doc, selection, templates=TEMPLATES).subject == f"News digest 7: {items[0].title} +2"
+    assert build_layout(doc, selection, templates=TEMPLATES).subject == f"News digest 7: {items[0].title} +2"
 
 
 def test_a_subject_is_text_and_one_line() -> None:
     odd = item("odd", title="A & B <c>")
     doc = document([odd], subject="  {{ lead.title }}\n  now  ")
-    assert arrange(doc, Selection("en", odd), templates=TEMPLATES).subject == "A & B <c> now"
+    assert build_layout(doc, Selection("en", odd), templates=TEMPLATES).subject == "A & B <c> now"
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x7f", "\x9b"])
@@ -174,19 +174,19 @@ def test_control_characters_in_a_subject_are_refused(character: str) -> None:
     doc = document([item()])
     sly = replace(doc, briefs={"water": {**doc.briefs["water"], "title": f"A{character}B"}})
     with pytest.raises(TemplateError, match="control character"):
-        arrange(sly, Selection("en", item()), templates=TEMPLATES)
+        build_layout(sly, Selection("en", item()), templates=TEMPLATES)
 
 
 def test_an_empty_subject_is_refused() -> None:
     doc = document([item()], subject="{% if false %}x{% endif %}")
     with pytest.raises(TemplateError, match="empty"):
-        arrange(doc, Selection("en", item()), templates=TEMPLATES)
+        build_layout(doc, Selection("en", item()), templates=TEMPLATES)
 
 
 def test_the_preheader_says_what_else_is_inside() -> None:
     items = many(3)
     doc = document(items)
-    arrangement = arrange(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
+    arrangement = build_layout(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
     assert arrangement.preheader == f"{items[1].title} · {items[2].title}"
     _, html = parts(message(doc, Selection("en", items[0], tuple(items[1:]))))
     assert f'mso-hide:all">{items[1].title}' in html
@@ -196,7 +196,7 @@ def test_the_preheader_says_what_else_is_inside() -> None:
 def test_corrections_alone_have_a_subject() -> None:
     wrong = item("w", correction="66, not 60.")
     doc = document([], corrections=[wrong])
-    assert arrange(doc, Selection("en", corrections=(wrong,)), templates=TEMPLATES).subject == wrong.title
+    assert build_layout(doc, Selection("en", corrections=(wrong,)), templates=TEMPLATES).subject == wrong.title
 
 
 def test_a_placeholder_in_a_headline_stays_text() -> None:
@@ -275,7 +275,7 @@ def test_logo_and_address_are_optional() -> None:
     bare = replace(SITE, logo_url="", logo_width=None, logo_height=None, address="")
     one = item("one", images=(), summary="", topics=())
     for template in ("digest", "press", "alert"):
-        assert judge(message(document([one], template=template, site=bare), Selection("en", one))) == []
+        assert check_mail(message(document([one], template=template, site=bare), Selection("en", one))) == []
 
 
 def test_a_logo_of_unknown_size_still_has_a_width() -> None:

@@ -13,28 +13,28 @@ from tests.conftest import require_program
 from tests.render.mail.samples import TEMPLATES, WAY_OUT, document, headers, many
 from tidings.config.dkim import load_key
 from tidings.model.selection import Selection
-from tidings.render.mail.digest import arrange
-from tidings.render.mail.dkim import OVERSIGNED, Identity, Signer, verify
+from tidings.render.mail.digest import build_layout
+from tidings.render.mail.dkim import OVERSIGNED, DkimIdentity, DkimSigner, verify
 from tidings.render.mail.mime import compile_document
-from tidings.render.mail.personal import Personal
+from tidings.render.mail.personal import PersonalValues
 
-RSA = Identity("example.org", "s1", rsa.generate_private_key(public_exponent=65537, key_size=2048))
-ED25519 = Identity("example.org", "e1", ed25519.Ed25519PrivateKey.generate())
+RSA = DkimIdentity("example.org", "s1", rsa.generate_private_key(public_exponent=65537, key_size=2048))
+ED25519 = DkimIdentity("example.org", "e1", ed25519.Ed25519PrivateKey.generate())
 MOMENT = int(datetime(2026, 11, 20, tzinfo=UTC).timestamp())
 
 
-def _signed(*identities: Identity) -> bytes:
+def _signed(*identities: DkimIdentity) -> bytes:
     items = many(4)
     document_of = document(items)
-    arrangement = arrange(document_of, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
-    personal = Personal(name="Айгүл", unsubscribe_url=WAY_OUT)
+    arrangement = build_layout(document_of, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
+    personal = PersonalValues(name="Айгүл", unsubscribe_url=WAY_OUT)
     stencil = compile_document(document_of).stencil(arrangement, headers(), personal)
     head, body = stencil.fill("ada@example.org", "Айгүл", "<1@x.org>", personal)
-    return Signer(identities).sign(head, body, MOMENT) + head + b"\r\n" + b"".join(body)
+    return DkimSigner(identities).sign(head, body, MOMENT) + head + b"\r\n" + b"".join(body)
 
 
 @pytest.mark.parametrize("identities", [(RSA,), (RSA, ED25519)], ids=["rsa", "both"])
-def test_every_signature_holds(identities: tuple[Identity, ...]) -> None:
+def test_every_signature_holds(identities: tuple[DkimIdentity, ...]) -> None:
     message = _signed(*identities)
     assert message.count(b"DKIM-Signature:") == len(identities)
     assert verify(message, identities) == ""
@@ -64,7 +64,7 @@ def test_a_field_that_is_added_breaks_it(field: str) -> None:
 
 
 def test_one_signer_signs_many_alike() -> None:
-    signer = Signer([RSA])
+    signer = DkimSigner([RSA])
     for number in range(700):
         head = f"From: a@example.org\r\nSubject: {number}\r\nTo: r{number}@example.org\r\n".encode()
         signature = signer.sign(head, [b"hello\r\n"], MOMENT)

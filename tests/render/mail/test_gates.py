@@ -10,7 +10,7 @@ import pytest
 from tests.render.mail.samples import SITE, WAY_OUT, document, headers, item, many, message, own_templates, parts
 from tidings.model.item import Image
 from tidings.model.selection import Selection
-from tidings.render.mail.gates import LIMIT, judge
+from tidings.render.mail.gates import LIMIT, check_mail
 from tidings.render.mail.mime import plain_message
 
 FEW = many(4)
@@ -24,7 +24,7 @@ def mail(html: str = HTML, text: str = TEXT, **changes: object) -> bytes:
 
 
 def gates(raw: bytes) -> set[str]:
-    return {failure.gate for failure in judge(raw)}
+    return {failure.gate for failure in check_mail(raw)}
 
 
 @pytest.mark.parametrize("template", ["digest", "press", "alert"])
@@ -36,15 +36,15 @@ def test_shipped_templates_pass_every_gate(template: str, language: str) -> None
         items, template=template, language=language, notes=[note], corrections=[item("d", correction="66, not 60.")]
     )
     selection = Selection(language, items[0], (items[1],), (items[2],), (note,), (item("d"),))
-    assert judge(message(doc, selection)) == []
+    assert check_mail(message(doc, selection)) == []
 
 
 def test_a_mail_of_the_same_parts_passes() -> None:
-    assert judge(mail()) == []
+    assert check_mail(mail()) == []
 
 
 def test_every_failure_says_how_to_mend_it() -> None:
-    for failure in judge(mail(html="<p>x</p>", text="")):
+    for failure in check_mail(mail(html="<p>x</p>", text="")):
         assert failure.gate
         assert failure.detail
         assert failure.mend
@@ -52,12 +52,12 @@ def test_every_failure_says_how_to_mend_it() -> None:
 
 def test_size_is_judged_decoded_and_encoded() -> None:
     encoded_only = HTML.replace("</body>", f"<p>{'x' * 60_000}</p></body>")
-    details = [failure.detail for failure in judge(mail(html=encoded_only)) if failure.gate == "size"]
+    details = [failure.detail for failure in check_mail(mail(html=encoded_only)) if failure.gate == "size"]
     assert len(encoded_only) < LIMIT
     assert len(details) == 1
     assert "encoded" in details[0]
     both = HTML.replace("</body>", f"<p>{'x' * LIMIT}</p></body>")
-    assert len([failure for failure in judge(mail(html=both)) if failure.gate == "size"]) == 2
+    assert len([failure for failure in check_mail(mail(html=both)) if failure.gate == "size"]) == 2
 
 
 @pytest.mark.parametrize("left", ["@@tidings.name@@", "%40%40tidings.name%40%40", "@@tidings.if.name@@"])
@@ -164,7 +164,7 @@ def test_a_template_whose_text_forgets_links_holds(tmp_path: Path) -> None:
 def test_cyrillic_addresses_are_the_same_in_both_parts() -> None:
     odd = item("odd", url="https://пример.рф/новость/a b?x=1&y=«2»")
     raw = message(document([odd], site=SITE), Selection("en", odd))
-    assert judge(raw) == []
+    assert check_mail(raw) == []
     text, html = parts(raw)
     assert "https://xn--e1afmkfd.xn--p1ai/%D0%BD" in text
     assert "xn--e1afmkfd.xn--p1ai" in html

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from tests.render.mail.samples import AT, READER, TEMPLATES, WAY_OUT, document, headers, item, many, message, parts
 from tidings.model.selection import Selection
 from tidings.render.mail.addresses import AddressError, Mailbox, NeedsSmtputf8Error, ascii_address
-from tidings.render.mail.digest import arrange
-from tidings.render.mail.fragments import Document, Fragment
-from tidings.render.mail.gates import judge
+from tidings.render.mail.digest import build_layout
+from tidings.render.mail.fragments import MailDocument, MailFragment
+from tidings.render.mail.gates import check_mail
 from tidings.render.mail.headers import HeaderError, encoded_words, header_bytes
 from tidings.render.mail.mime import compile_document, encode_lines, plain_message
-from tidings.render.mail.personal import Personal, PersonalError
+from tidings.render.mail.personal import PersonalValues, PersonalError
 
 FEW = many(4)
 DOCUMENT = document(FEW)
@@ -68,8 +68,8 @@ def test_personal_parts_are_escaped_in_html_and_plain_in_text() -> None:
 
 
 def test_an_empty_part_takes_its_line_with_it() -> None:
-    raw = message(DOCUMENT, SELECTION, personal=Personal(unsubscribe_url=WAY_OUT))
-    assert judge(raw) == []
+    raw = message(DOCUMENT, SELECTION, personal=PersonalValues(unsubscribe_url=WAY_OUT))
+    assert check_mail(raw) == []
     text, html = parts(raw)
     assert "Change topics" not in text + html
     assert "View in browser" not in text + html
@@ -77,10 +77,10 @@ def test_an_empty_part_takes_its_line_with_it() -> None:
 
 
 def test_html_injection_through_a_name_is_escaped(tmp_path: Any) -> None:
-    doc = Document("digest", "", "en", {"head": Fragment("<p>@@tidings.name@@</p>", "@@tidings.name@@")})
-    arrangement = arrange(DOCUMENT, SELECTION, templates=TEMPLATES)
+    doc = MailDocument("digest", "", "en", {"head": MailFragment("<p>@@tidings.name@@</p>", "@@tidings.name@@")})
+    arrangement = build_layout(DOCUMENT, SELECTION, templates=TEMPLATES)
     only_head = type(arrangement)("en", "s", "", ("head",))
-    text, html = parts(compile_document(doc).message(only_head, headers(), Personal('<script>"&')))
+    text, html = parts(compile_document(doc).message(only_head, headers(), PersonalValues('<script>"&')))
     assert html == "<p>&lt;script&gt;&quot;&amp;</p>"
     assert text == '<script>"&'
 
@@ -88,7 +88,7 @@ def test_html_injection_through_a_name_is_escaped(tmp_path: Any) -> None:
 @pytest.mark.parametrize("value", ["a\r\nBcc: x@example.org", "a\x00b", "a\x1bb", "a\x85b", "a\u2028b"])
 def test_control_characters_in_personal_parts_are_refused(value: str) -> None:
     with pytest.raises(PersonalError):
-        message(DOCUMENT, SELECTION, personal=Personal(value, WAY_OUT))
+        message(DOCUMENT, SELECTION, personal=PersonalValues(value, WAY_OUT))
 
 
 @given(
@@ -100,13 +100,13 @@ def test_placeholders_of_any_length_at_any_alignment_round_trip(literals: list[s
     literals = [re.sub(r"[\r\n@]|[\ud800-\udfff]", "", literal) for literal in literals]
     keys = [f"k{number}" for number in range(len(literals))]
     fragments = {
-        key: Fragment(f"{literal}@@tidings.name@@é" if number % 2 else literal, f"@@tidings.view_url@@{literal}")
+        key: MailFragment(f"{literal}@@tidings.name@@é" if number % 2 else literal, f"@@tidings.view_url@@{literal}")
         for number, (key, literal) in enumerate(zip(keys, literals, strict=True))
     }
-    compiled = compile_document(Document("digest", "", "en", fragments))
-    arrangement = type(arrange(DOCUMENT, SELECTION, templates=TEMPLATES))("en", "s", "", tuple(keys))
+    compiled = compile_document(MailDocument("digest", "", "en", fragments))
+    arrangement = type(build_layout(DOCUMENT, SELECTION, templates=TEMPLATES))("en", "s", "", tuple(keys))
     for name in names:
-        text, html = parts(compiled.message(arrangement, headers(), Personal(name=name, view_url=name)))
+        text, html = parts(compiled.message(arrangement, headers(), PersonalValues(name=name, view_url=name)))
         assert html == "".join(f"{text}{name}é" if number % 2 else text for number, text in enumerate(literals))
         assert text == "".join(f"{name}{literal}" for literal in literals)
 
@@ -302,7 +302,7 @@ def test_a_fragment_is_encoded_at_most_three_times_whatever_the_number_of_reader
     for number in range(30):
         chosen = FEW[number % 3 :]
         selection = Selection("en", chosen[0], tuple(chosen[1:]))
-        compiled.message(arrange(DOCUMENT, selection, templates=TEMPLATES), headers(), Personal("n" * number, WAY_OUT))
+        compiled.message(build_layout(DOCUMENT, selection, templates=TEMPLATES), headers(), PersonalValues("n" * number, WAY_OUT))
     big = [size for size in sizes if size > 1000]
     # Each of the fragments' literals, three alignments, two forms.
     assert (

@@ -19,7 +19,7 @@ from tests.render.samples import RICH, SITE, SITE_URL, TRANSLATIONS, item
 from tidings.model.errors import InputError
 from tidings.model.item import Image, Item
 from tidings.render.i18n import language_name
-from tidings.render.pages.pages import MAX_TITLE, Frame, Pages, head_title
+from tidings.render.pages.pages import MAX_TITLE, PageContext, Pages, head_title
 from tidings.render.palette import contrast
 from tidings.render.site_views import FeedLink, SiteView
 
@@ -38,12 +38,12 @@ def site(language: str = "en", **changes: Any) -> SiteView:
 
 def item_page(one: Item = RICH, language: str = "en", **changes: Any) -> Any:
     return html.document_fromstring(
-        Pages().item_page(Frame(site(language, **changes), FEEDS), one, TRANSLATIONS).decode()
+        Pages().item_page(PageContext(site(language, **changes), FEEDS), one, TRANSLATIONS).decode()
     )
 
 
 def front_page(*items: Item, language: str = "en") -> Any:
-    return html.document_fromstring(Pages().language_page(Frame(site(language), FEEDS), items).decode())
+    return html.document_fromstring(Pages().language_page(PageContext(site(language), FEEDS), items).decode())
 
 
 def text(page: Any, query: str) -> list[str]:
@@ -52,7 +52,7 @@ def text(page: Any, query: str) -> list[str]:
 
 def write_all(folder: Path, language: str) -> list[Path]:
     """One page of each sort."""
-    frame, pages = Frame(site(language), FEEDS), Pages()
+    frame, pages = PageContext(site(language), FEEDS), Pages()
     others = [item(number, language=language, kind=kind) for number, kind in enumerate(("story", "speech", "x-ray"), 1)]
     own = replace(RICH, language=language)
     long = item(9, title="A & B: " + "a very long headline of many words, " * 5, language=language, summary="", body="")
@@ -215,7 +215,7 @@ def test_notes_are_on_no_page() -> None:
 
 
 def test_a_withdrawn_page_shows_the_reason_and_nothing_else_of_it() -> None:
-    page = Pages().withdrawn_page(Frame(site(), FEEDS), replace(RICH, withdrawn="A <mistake>.")).decode()
+    page = Pages().withdrawn_page(PageContext(site(), FEEDS), replace(RICH, withdrawn="A <mistake>.")).decode()
     assert "A &lt;mistake&gt;." in page
     assert "noindex" in page
     assert "AT&amp;T" not in page and "river" not in page
@@ -276,8 +276,8 @@ def test_a_newsroom_overrides_single_files(tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "root.html.j2").write_text("{{ site.title }}|{{ page.doors | length }}")
     pages = Pages(tmp_path)
-    assert pages.root_page(Frame(site(), FEEDS), list(TITLES.items())) == b"Aul &amp; Steppe Newsroom|4"
-    assert b"<main" in pages.item_page(Frame(site(), FEEDS), RICH, ())
+    assert pages.root_page(PageContext(site(), FEEDS), list(TITLES.items())) == b"Aul &amp; Steppe Newsroom|4"
+    assert b"<main" in pages.item_page(PageContext(site(), FEEDS), RICH, ())
 
 
 def test_templates_run_in_a_sandbox_with_strict_names(tmp_path: Path) -> None:
@@ -291,19 +291,19 @@ def test_templates_run_in_a_sandbox_with_strict_names(tmp_path: Path) -> None:
     ):
         (tmp_path / "pages" / "root.html.j2").write_text(source)
         with pytest.raises(InputError, match=r"root\.html\.j2"):
-            Pages(tmp_path).root_page(Frame(site(), FEEDS), [])
+            Pages(tmp_path).root_page(PageContext(site(), FEEDS), [])
 
 
 def test_a_mistake_in_a_template_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "root.html.j2").write_text("<p>\n</p>\n{{ page.nothing }}")
     with pytest.raises(InputError, match=r"^templates/pages/root\.html\.j2:3: .*nothing"):
-        Pages(tmp_path).root_page(Frame(site(), FEEDS), [])
+        Pages(tmp_path).root_page(PageContext(site(), FEEDS), [])
 
 
 def test_same_input_same_bytes() -> None:
-    frame = Frame(site(), FEEDS)
-    assert Pages().item_page(frame, RICH, TRANSLATIONS) == Pages().item_page(Frame(site(), FEEDS), RICH, TRANSLATIONS)
+    frame = PageContext(site(), FEEDS)
+    assert Pages().item_page(frame, RICH, TRANSLATIONS) == Pages().item_page(PageContext(site(), FEEDS), RICH, TRANSLATIONS)
 
 
 def test_text_in_pre_keeps_its_lines() -> None:

@@ -19,13 +19,13 @@ from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.compose.draft import Edit, Group
 from tidings.pipeline.compose.rendered import Rendered
 from tidings.pipeline.compose.select import Wish, choose
-from tidings.render.mail.digest import Arrangement, arrange, render_document
-from tidings.render.mail.fragments import Document
-from tidings.render.mail.gates import judge
+from tidings.render.mail.digest import MailLayout, build_layout, render_mail_document
+from tidings.render.mail.fragments import MailDocument
+from tidings.render.mail.gates import check_mail
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.merge import Stencil
-from tidings.render.mail.mime import Compiled, compile_document
-from tidings.render.mail.personal import Personal
+from tidings.render.mail.merge import MergedMail
+from tidings.render.mail.mime import MailMerge, compile_document
+from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.site_views import archive_path
 from tidings.render.templates import MailTemplates
@@ -64,7 +64,7 @@ class MailRoom:
         selections = [group.selection for group in members.values()]
         whole = self._whole(edit, part, language, story, selections) if number is not None else None
         shown = [*selections, whole] if whole is not None else selections
-        document = render_document(
+        document = render_mail_document(
             templates=self.templates,
             template=part.template,
             subject=part.subject or "",
@@ -83,13 +83,13 @@ class MailRoom:
             corrections=_distinct(item for s in shown for item in s.corrections),
             topic_labels=self.topic_labels(language),
         )
-        arranged = {key: arrange(document, group.selection, templates=self.templates) for key, group in members.items()}
+        arranged = {key: build_layout(document, group.selection, templates=self.templates) for key, group in members.items()}
         compiled = compile_document(document)
         sizes = {
             key: len(self._sample(compiled, arrangement, edition, part.list)) for key, arrangement in arranged.items()
         }
         largest = arranged[max(sizes, key=lambda key: sizes[key])]
-        failures = judge(self._sample(compiled, largest, edition, part.list))
+        failures = check_mail(self._sample(compiled, largest, edition, part.list))
         return Rendered(
             outlet,
             language,
@@ -99,7 +99,7 @@ class MailRoom:
             members,
             tuple(f"{part.list} ({language}): {failure.detail}" for failure in failures),
             max(len(arrangement.shortened) for arrangement in arranged.values()),
-            arrange(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json() if whole else None,
+            build_layout(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json() if whole else None,
         )
 
     def _whole(
@@ -146,7 +146,7 @@ class MailRoom:
         default = self.newsroom.site.languages[0]
         return {key: label.get(language, default) for key, label in self.newsroom.topics.items()}
 
-    def _sample(self, compiled: Compiled, arrangement: Arrangement, edition: Edition, list_name: str) -> bytes:
+    def _sample(self, compiled: MailMerge, arrangement: MailLayout, edition: Edition, list_name: str) -> bytes:
         return self.message(
             compiled,
             arrangement,
@@ -161,8 +161,8 @@ class MailRoom:
 
     def message(
         self,
-        compiled: Compiled,
-        arrangement: Arrangement,
+        compiled: MailMerge,
+        arrangement: MailLayout,
         *,
         list_name: str,
         schedule: str,
@@ -189,15 +189,15 @@ class MailRoom:
 
     def stencil(
         self,
-        compiled: Compiled,
-        arrangement: Arrangement,
+        compiled: MailMerge,
+        arrangement: MailLayout,
         *,
         list_name: str,
         schedule: str,
         date: datetime,
         named: bool,
         sender: SenderSettings | None = None,
-    ) -> Stencil:
+    ) -> MergedMail:
         """What all readers of a selection share, those with a name or those without one.
 
         `sender`: by which it leaves; None: the first of the list's.
@@ -218,7 +218,7 @@ class MailRoom:
             feedback_id=self._feedback_id(schedule, list_name, sender),
             cfbl_address=self._cfbl_address(list_name, sender),
         )
-        some = Personal(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
+        some = PersonalValues(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
         url = self.newsroom.site.url
         return compiled.stencil(
             arrangement, headers, some, way_out=f"{url}unsubscribe/", choices=f"{url}preferences/", domain=domain
@@ -261,6 +261,6 @@ def left_of_id(key: str) -> bytes:
     return hashlib.sha256(key.encode()).hexdigest()[:32].encode()
 
 
-def frozen_document(raw: bytes) -> Compiled:
+def frozen_document(raw: bytes) -> MailMerge:
     """A frozen document, ready to be spliced."""
-    return compile_document(Document.from_json(json.loads(raw)))
+    return compile_document(MailDocument.from_json(json.loads(raw)))

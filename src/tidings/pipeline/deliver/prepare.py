@@ -16,11 +16,11 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
 from tidings.pipeline.compose.mail import MailRoom, frozen_document, left_of_id, message_id
 from tidings.pipeline.deliver.context import Handover
-from tidings.render.mail.digest import Arrangement
-from tidings.render.mail.dkim import Signer, identities_of, verify
+from tidings.render.mail.digest import MailLayout
+from tidings.render.mail.dkim import DkimSigner, load_identities, verify
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.merge import Stencil
-from tidings.render.mail.mime import Compiled, plain_message
+from tidings.render.mail.merge import MergedMail
+from tidings.render.mail.mime import MailMerge, plain_message
 from tidings.store import schema as t
 from tidings.store.content import editions
 from tidings.store.delivery import threads
@@ -45,7 +45,7 @@ class Preparation:
         self._channels = channels
         self._sender = sender
         dkim = getattr(sender, "dkim", None)
-        self._signer = Signer(identities_of(dkim)) if dkim is not None else None
+        self._signer = DkimSigner(load_identities(dkim)) if dkim is not None else None
         self._verified: set[tuple[int, str]] = set()
         """(mailing, list) of which a signed message was found to verify."""
         self._document = lru_cache(maxsize=24)(self._read_document)
@@ -94,7 +94,7 @@ class Preparation:
 
     def _make_shared(
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
-    ) -> tuple[Stencil, tuple[Callable[[int], bytes], Callable[[int], bytes]], Callable[[int], str]]:
+    ) -> tuple[MergedMail, tuple[Callable[[int], bytes], Callable[[int], bytes]], Callable[[int], str]]:
         """What the readers of a selection share: the mail, who signs their links, and the return path."""
         stencil = self._mail.stencil(
             self._document(rendition),
@@ -179,13 +179,13 @@ class Preparation:
         """Stable over attempts: what the row is unique in."""
         return f"{delivery.mailing}|{delivery.target}|{delivery.story}|{delivery.purpose}|{delivery.part}"
 
-    def _read_document(self, rendition: int) -> Compiled:
+    def _read_document(self, rendition: int) -> MailMerge:
         with self._store.read() as connection:
             return frozen_document(editions.get_rendition(connection, rendition).raw)
 
-    def _read_arrangement(self, selection: int) -> Arrangement:
+    def _read_arrangement(self, selection: int) -> MailLayout:
         with self._store.read() as connection:
-            return Arrangement.from_json(editions.arrangements(connection, [selection])[selection])
+            return MailLayout.from_json(editions.arrangements(connection, [selection])[selection])
 
     def _read_moment(self, mailing: int) -> datetime:
         with self._store.read() as connection:

@@ -18,7 +18,7 @@ from tidings.model.delivery import Purpose, list_target
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.i18n import format_date
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.store import schema as t
 from tidings.store.content import edition_archive
 from tidings.store.delivery import ledger
@@ -266,12 +266,12 @@ def lists_of(claim: str) -> list[str]:
     return [name for name in claim.split(_JOIN) if name]
 
 
-def frame_of(newsroom: Newsroom, language: str) -> Frame:
+def frame_of(newsroom: Newsroom, language: str) -> PageContext:
     """The frame of pages and letters in a language of the site; its first one where it has no such."""
     languages = newsroom.site.languages
     chosen = language if language in languages else languages[0]
     links = tuple(link for each in languages for link in feed_links(newsroom, each))
-    return Frame(site_view(newsroom, chosen, languages), links)
+    return PageContext(site_view(newsroom, chosen, languages), links)
 
 
 def titles_of(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
@@ -320,7 +320,7 @@ def already(
 
 
 def letter(
-    pages: Pages, frame: Frame, *, subject: str, texts: Sequence[str], link: str, label: str, last: str
+    pages: Pages, frame: PageContext, *, subject: str, texts: Sequence[str], link: str, label: str, last: str
 ) -> dict[str, str]:
     """A mail that asks for one thing, as the details of a delivery."""
     plain = "\n\n".join([*texts, f"{label}:\n{link}", last, f"{frame.site.title}\n{frame.site.address}".strip()])

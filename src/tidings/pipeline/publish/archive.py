@@ -23,10 +23,10 @@ from tidings.pipeline.publish.publish import Memory, Published, alone, bring
 from tidings.pipeline.publish.site_files import Wanted, feed_links, site_view
 from tidings.render.feeds.archive import ArchiveEntry, render_archive_feed
 from tidings.render.i18n import catalogue, format_date, language_name
-from tidings.render.mail.digest import Arrangement
-from tidings.render.mail.fragments import Document
-from tidings.render.pages.archive import archive_page, headline, taken_back
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.mail.digest import MailLayout
+from tidings.render.mail.fragments import MailDocument
+from tidings.render.pages.archive import render_archived_edition, build_headline, find_withdrawn
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import archive_path
 from tidings.store import schema as t
 from tidings.store.content import edition_archive, editions, site_files
@@ -76,7 +76,7 @@ class _Mail:
     """One mail of the archive."""
 
     row: Archived
-    arrangement: Arrangement
+    arrangement: MailLayout
     subject: str
     preheader: str
 
@@ -108,11 +108,11 @@ class _Archive:
 
     def _mail(self, connection: Connection, row: Archived) -> _Mail:
         found = editions.arrangements(connection, [row.selection])[row.selection]
-        arrangement = Arrangement.from_json(found)
+        arrangement = MailLayout.from_json(found)
         subject, preheader = arrangement.subject, arrangement.preheader
-        if taken_back(arrangement, self._withdrawn):
+        if find_withdrawn(arrangement, self._withdrawn):
             document = _document(connection, row)
-            subject, preheader = headline(document, arrangement, self._withdrawn)
+            subject, preheader = build_headline(document, arrangement, self._withdrawn)
         return _Mail(row, arrangement, subject, preheader)
 
     def mails(self) -> Iterator[Wanted]:
@@ -147,7 +147,7 @@ class _Archive:
         row, url = mail.row, self._newsroom.site.url
         with self._store.read() as connection:
             document = _document(connection, row)
-        return archive_page(
+        return render_archived_edition(
             document,
             mail.arrangement,
             url=url + mail.path,
@@ -160,9 +160,9 @@ class _Archive:
     def _home(self, name: str, language: str) -> str:
         return archive_path(name, language="" if language == self._newsroom.site.languages[0] else language)
 
-    def _frame(self, language: str, spoken: Sequence[str]) -> Frame:
+    def _frame(self, language: str, spoken: Sequence[str]) -> PageContext:
         links = tuple(link for each in self._newsroom.site.languages for link in feed_links(self._newsroom, each))
-        return Frame(site_view(self._newsroom, language, spoken), links)
+        return PageContext(site_view(self._newsroom, language, spoken), links)
 
     def _title(self, name: str, language: str) -> str:
         title = self._newsroom.lists[name].name.get(language, self._newsroom.site.languages[0])
@@ -230,8 +230,8 @@ class _Archive:
         )
 
 
-def _document(connection: Connection, row: Archived) -> Document:
-    return Document.from_json(json.loads(editions.get_rendition(connection, row.rendition).raw))
+def _document(connection: Connection, row: Archived) -> MailDocument:
+    return MailDocument.from_json(json.loads(editions.get_rendition(connection, row.rendition).raw))
 
 
 def _feed(name: str, language: str) -> str:

@@ -15,7 +15,7 @@ from tidings.render.feeds.json_feed import render_json
 from tidings.render.feeds.opml import render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
 from tidings.render.i18n import catalogue
-from tidings.render.pages.pages import STYLESHEET, Frame, Pages
+from tidings.render.pages.pages import STYLESHEET, PageContext, Pages
 from tidings.render.site_views import ALL, FeedLink, FeedView, SiteView, Translation, feed_path, page_path
 from tidings.store.content.site_files import Identity
 
@@ -58,7 +58,7 @@ def wanted_files(
     first = sites[languages[0]]
 
     for language in languages:
-        site, frame = sites[language], Frame(sites[language], feeds)
+        site, frame = sites[language], PageContext(sites[language], feeds)
         own = [item for item in visible if item.language == language]
         for name, feed in _feeds(newsroom).items():
             view = FeedView(
@@ -80,7 +80,7 @@ def wanted_files(
             if item.language == language and _was_withdrawn(item, now):
                 yield Wanted(page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item))
 
-    frame = Frame(first, feeds)
+    frame = PageContext(first, feeds)
     titles = [(language, sites[language].title) for language in languages]
     yield Wanted("feeds.opml", partial(render_opml, first, feeds))
     yield Wanted("index.html", partial(pages.root_page, frame, titles))

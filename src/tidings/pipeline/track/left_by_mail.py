@@ -12,12 +12,12 @@ from email.parser import BytesHeaderParser
 from sqlalchemy import Connection
 
 from tidings.model.tokens import Claim, Keys, TokenPurpose
-from tidings.render.mail.headers import LEAVE
+from tidings.render.mail.headers import UNSUBSCRIBE_SUBJECT
 from tidings.store.people import subscribers
 
 _MOST = 64 * 1024
 _MOST_SUBJECT = 4000
-_ASKED = re.compile(rf"\b{LEAVE}\s+([A-Za-z0-9_-]{{30,500}})(?![A-Za-z0-9_-])", re.IGNORECASE)
+_ASKED = re.compile(rf"\b{UNSUBSCRIBE_SUBJECT}\s+([A-Za-z0-9_-]{{30,500}})(?![A-Za-z0-9_-])", re.IGNORECASE)
 
 
 def asked(keys: Keys, raw: bytes) -> Claim | None:

@@ -31,7 +31,7 @@ _HALF_HOURS = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Category:
+class FeedCategory:
     """A stable term, and its name in the feed's language."""
 
     scheme: str
@@ -40,7 +40,7 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FeedEntry:
     """What every format shows of an item. Text is plain; `content` is HTML."""
 
     id: str
@@ -52,20 +52,20 @@ class Entry:
     published: datetime
     updated: datetime
     authors: tuple[str, ...] = ()
-    categories: tuple[Category, ...] = ()
+    categories: tuple[FeedCategory, ...] = ()
     images: tuple[Image, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     translations: tuple[Translation, ...] = field(default=())
 
 
-def entries(feed: FeedView, site: SiteView) -> tuple[Entry, ...]:
+def build_entries(feed: FeedView, site: SiteView) -> tuple[FeedEntry, ...]:
     """The entries of `feed`, in its order, capped by number and by bytes; the first one always."""
-    chosen: list[Entry] = []
+    chosen: list[FeedEntry] = []
     size = 0
     for item in feed.items:
         if item.kind == NOTE:
             continue
-        entry = entry_of(item, site, feed.translations.get(item.id, ()))
+        entry = build_entry(item, site, feed.translations.get(item.id, ()))
         size += len(escape(entry.content).encode()) + len(entry.summary.encode()) + 1_000
         if chosen and (size > MAX_BYTES or len(chosen) == MAX_ITEMS):
             break
@@ -73,11 +73,11 @@ def entries(feed: FeedView, site: SiteView) -> tuple[Entry, ...]:
     return tuple(chosen)
 
 
-def entry_of(item: Item, site: SiteView, translations: Sequence[Translation] = ()) -> Entry:
+def build_entry(item: Item, site: SiteView, translations: Sequence[Translation] = ()) -> FeedEntry:
     """`item` as a feed shows it."""
-    topics = tuple(Category(TOPIC, one_line(key), one_line(site.topics.get(key, key))) for key in item.topics)
-    organisations = tuple(Category(ORGANISATION, name, name) for name in map(one_line, item.organisations))
-    return Entry(
+    topics = tuple(FeedCategory(TOPIC, one_line(key), one_line(site.topics.get(key, key))) for key in item.topics)
+    organisations = tuple(FeedCategory(ORGANISATION, name, name) for name in map(one_line, item.organisations))
+    return FeedEntry(
         id=xml_text(item.id),
         url=ascii_url(item.url),
         title=one_line(item.title),
@@ -87,7 +87,7 @@ def entry_of(item: Item, site: SiteView, translations: Sequence[Translation] = (
         published=_in_zone(item.published, site.zone),
         updated=_in_zone(item.changed, site.zone),
         authors=tuple(one_line(name) for name in item.authors if one_line(name)),
-        categories=(Category(KIND, item.kind, kind_label(item.kind, site.language, 1)), *topics, *organisations),
+        categories=(FeedCategory(KIND, item.kind, kind_label(item.kind, site.language, 1)), *topics, *organisations),
         images=tuple(_image(image) for image in item.images),
         attachments=tuple(_attachment(attachment) for attachment in item.attachments),
         translations=tuple(replace(each, url=ascii_url(each.url), title=one_line(each.title)) for each in translations),

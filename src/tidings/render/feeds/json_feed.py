@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tidings.render.feeds.entry import Entry, entries
+from tidings.render.feeds.entry import FeedEntry, build_entries
 from tidings.render.site_views import FeedView, SiteView, feed_path, page_path
 from tidings.render.urls import ascii_url, one_line
 
@@ -23,11 +23,11 @@ def render_json(feed: FeedView, site: SiteView) -> bytes:
         document["icon"] = ascii_url(site.logo_url)
     if site.hubs:
         document["hubs"] = [{"type": "WebSub", "url": hub} for hub in site.hubs]
-    document["items"] = [_item(entry, site) for entry in entries(feed, site)]
+    document["items"] = [_item(entry, site) for entry in build_entries(feed, site)]
     return (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode()
 
 
-def _item(entry: Entry, site: SiteView) -> dict[str, Any]:
+def _item(entry: FeedEntry, site: SiteView) -> dict[str, Any]:
     values: dict[str, Any] = {
         "id": entry.id,
         "url": entry.url,

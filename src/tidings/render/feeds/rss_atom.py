@@ -18,7 +18,7 @@ import feedgen.feed
 from lxml import etree
 
 from tidings.model.item import Image
-from tidings.render.feeds.entry import Entry, entries, feed_date
+from tidings.render.feeds.entry import FeedEntry, build_entries, feed_date
 from tidings.render.site_views import FORMATS, FeedView, SiteView, feed_path, page_path
 from tidings.render.urls import ascii_url, one_line
 
@@ -68,7 +68,7 @@ class _Channel:
 class _Extras:
     """feedgen's port for an extension of an entry: language, authors of RSS, atom:updated and pictures."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: FeedEntry) -> None:
         self._entry = entry
 
     def extend_ns(self) -> dict[str, str]:
@@ -104,7 +104,7 @@ class RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
 
 
 def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> Any:
-    shown = entries(feed, site)
+    shown = build_entries(feed, site)
     title = one_line(feed.title)
     home = ascii_url(site.url + page_path(site.language))
     builder = feedgen.feed.FeedGenerator()
@@ -137,7 +137,7 @@ def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> An
     return builder
 
 
-def _add_entry(entry: Entry, ending: Literal["rss", "atom"]) -> RepairedEntry:
+def _add_entry(entry: FeedEntry, ending: Literal["rss", "atom"]) -> RepairedEntry:
     node = RepairedEntry()
     node.language = entry.language
     node.id(entry.id)
@@ -161,7 +161,7 @@ def _add_entry(entry: Entry, ending: Literal["rss", "atom"]) -> RepairedEntry:
     return node
 
 
-def _links(entry: Entry, ending: Literal["rss", "atom"]) -> list[dict[str, str]]:
+def _links(entry: FeedEntry, ending: Literal["rss", "atom"]) -> list[dict[str, str]]:
     """Fresh dictionaries: feedgen changes what it is given."""
     files = [
         {

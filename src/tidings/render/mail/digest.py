@@ -13,11 +13,11 @@ from markupsafe import Markup, escape
 from tidings.model.item import Item
 from tidings.model.selection import Selection
 from tidings.render.i18n import catalogue, format_date, kind_label, text_direction
-from tidings.render.mail.fragments import Document, Fragment, inline_fragments
-from tidings.render.mail.personal import PersonalPlaces
-from tidings.render.mail.views import EditionView, ItemView, MailEdition, MailList, MailSite, SectionView, item_view
+from tidings.render.mail.fragments import MailDocument, MailFragment, inline_fragments
+from tidings.render.mail.personal import PersonalPlaceholders
+from tidings.render.mail.views import EditionView, MailItem, MailEdition, MailList, MailSite, SectionView, build_mail_item
 from tidings.render.palette import palette
-from tidings.render.templates import MailTemplates, TemplateError, guarded
+from tidings.render.templates import MailTemplates, TemplateError, run_guarded
 
 BUDGET: Final = 100_000
 """Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say of which form."""
@@ -26,7 +26,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class MailLayout:
     """What one set of readers gets of a document: fragment keys in order, the subject and the inbox's preview line.
 
     `shortened` and `titled` are ids of items that had to give way to the size limit.
@@ -44,7 +44,7 @@ class Arrangement:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Arrangement:
+    def from_json(cls, data: Mapping[str, Any]) -> MailLayout:
         """The inverse of `to_json`."""
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
@@ -52,7 +52,7 @@ class Arrangement:
         return cls(**values)
 
 
-def render_document(
+def render_mail_document(
     *,
     templates: MailTemplates,
     template: str,
@@ -65,7 +65,7 @@ def render_document(
     notes: Sequence[Item] = (),
     corrections: Sequence[Item] = (),
     topic_labels: Mapping[str, str] | None = None,
-) -> Document:
+) -> MailDocument:
     """Renders everything that a reader of `language` may get, and inlines its CSS in one run.
 
     `subject` is the schedule's template for the subject, '' for the mail template's own; `topic_labels` are in
@@ -76,7 +76,7 @@ def render_document(
     edition_view = EditionView(edition.name, edition.title, edition.number, day, edition.url)
     context = mail_context(site, list, edition_view, language)
     views = {
-        item.id: item_view(item, language=language, zone=site.zone, topic_labels=labels)
+        item.id: build_mail_item(item, language=language, zone=site.zone, topic_labels=labels)
         for item in (*items, *notes, *corrections)
     }
     calls: dict[str, tuple[str, tuple[Any, ...]]] = {"head": ("head", ())}
@@ -99,11 +99,11 @@ def render_document(
     text = _parts(templates, template, "txt", calls, context)
     body = [(key, part) for key, part in html.items() if key not in ("head", "foot")]
     inlined = inline_fragments(html["head"], body, html["foot"])
-    document = Document(
+    document = MailDocument(
         template=template,
         subject=subject,
         language=language,
-        fragments={key: Fragment(inlined[key], _tidy(text[key])) for key in calls},
+        fragments={key: MailFragment(inlined[key], _tidy(text[key])) for key in calls},
         briefs={view.id: view.brief() for view in views.values()},
         context={
             "site": {**asdict(site), "languages": [*site.languages]},
@@ -154,14 +154,14 @@ def _parts(
     """Each part in one form. Its macros see nothing of each other."""
     file = f"{template}/body.{form}.j2"
     body = templates.body(template, form)
-    personal = PersonalPlaces(Markup if form == "html" else str)
-    module = guarded(body.make_module, {**context, "personal": personal}, file=file)
+    personal = PersonalPlaceholders(Markup if form == "html" else str)
+    module = run_guarded(body.make_module, {**context, "personal": personal}, file=file)
     found = {}
     for key, (name, args) in calls.items():
         macro = getattr(module, name, None)
         if macro is None:
             raise TemplateError(f"templates/{file}: has no macro {name!r}")
-        found[key] = str(guarded(macro, *args, file=file))
+        found[key] = str(run_guarded(macro, *args, file=file))
     return found
 
 
@@ -171,7 +171,7 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", lines) + "\n\n" if lines.strip() else ""
 
 
-def arrange(document: Document, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET) -> Arrangement:
+def build_layout(document: MailDocument, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET) -> MailLayout:
     """What these readers get: notes, the lead, the items by kind, titles, corrections.
 
     Beyond `budget` items become short from the last upwards, then titles, then the lead short. Only the subject and the
@@ -195,7 +195,7 @@ def arrange(document: Document, selection: Selection, *, templates: MailTemplate
         lead = f"short:{selection.lead.id}"
         shortened.append(selection.lead.id)
     subject, preheader = _subject(document, selection, templates)
-    return Arrangement(
+    return MailLayout(
         language=document.language,
         subject=subject,
         preheader=preheader,
@@ -226,11 +226,11 @@ def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[st
     return (*keys, "foot")
 
 
-def _subject(document: Document, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
+def _subject(document: MailDocument, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
     """The subject and the preheader of these readers. TemplateError if the subject cannot be one."""
     if "views" not in document.memo:
         site = document.context["site"]
-        document.memo["views"] = {key: ItemView.from_brief(brief) for key, brief in document.briefs.items()}
+        document.memo["views"] = {key: MailItem.from_brief(brief) for key, brief in document.briefs.items()}
         document.memo["names"] = mail_context(
             MailSite(**{**site, "languages": tuple(site["languages"])}),
             MailList(**document.context["list"]),
@@ -247,7 +247,7 @@ def _subject(document: Document, selection: Selection, templates: MailTemplates)
     # A mail of corrections or notes alone has no lead: its first part gives the subject.
     context["lead"] = items[0] if items else views[0] if views else None
     file = f"{document.template}/subject.txt.j2"
-    subject, preheader = guarded(_run_subject, own, preview, context, file=file)
+    subject, preheader = run_guarded(_run_subject, own, preview, context, file=file)
     subject = _line(subject)
     if not subject:
         raise TemplateError(f"templates/{file}: the subject is empty for {selection.stories}")

@@ -30,7 +30,7 @@ _KNOWN: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class DkimIdentity:
     """Who signs: SELECTOR._domainkey.DOMAIN holds the public key."""
 
     domain: str
@@ -53,19 +53,19 @@ class Identity:
         return f"v=DKIM1; k=ed25519; p={base64.b64encode(raw).decode()}"
 
 
-def identities_of(settings: Dkim) -> tuple[Identity, ...]:
+def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
     """RSA first, for not everybody verifies Ed25519."""
-    first = Identity(settings.domain, settings.selector, load_key(settings.key.get_secret_value()))
+    first = DkimIdentity(settings.domain, settings.selector, load_key(settings.key.get_secret_value()))
     if settings.ed25519 is None:
         return (first,)
     second = settings.ed25519
-    return first, Identity(settings.domain, second.selector, load_key(second.key.get_secret_value()))
+    return first, DkimIdentity(settings.domain, second.selector, load_key(second.key.get_secret_value()))
 
 
-class Signer:
+class DkimSigner:
     """Signs messages. For one thread: it remembers the fields that are the same in all messages."""
 
-    def __init__(self, identities: Iterable[Identity]) -> None:
+    def __init__(self, identities: Iterable[DkimIdentity]) -> None:
         """The first signs first; RSA belongs there, for not everybody verifies Ed25519."""
         self.identities = tuple(identities)
         self._known: dict[bytes, tuple[str, bytes]] = {}
@@ -93,7 +93,7 @@ class Signer:
         listed = _folded(names)
         return b"".join(self._one(identity, listed, signed, hashed, moment) for identity in self.identities)
 
-    def _one(self, identity: Identity, names: bytes, signed: bytes, hashed: bytes, moment: int) -> bytes:
+    def _one(self, identity: DkimIdentity, names: bytes, signed: bytes, hashed: bytes, moment: int) -> bytes:
         kind = b"rsa-sha256" if isinstance(identity.key, RSAPrivateKey) else b"ed25519-sha256"
         value = b"v=1; a=%s; c=relaxed/relaxed; d=%s;\r\n s=%s; t=%d;\r\n h=%s;\r\n bh=%s;\r\n b=" % (
             kind,
@@ -145,7 +145,7 @@ def _folded(names: list[str]) -> bytes:
     return "\r\n ".join(lines).encode("ascii")
 
 
-def verify(message: bytes, identities: Iterable[Identity]) -> str:
+def verify(message: bytes, identities: Iterable[DkimIdentity]) -> str:
     """Why a whole message would not verify; empty if every signature does. By dkimpy, not by what signed it."""
     import dkim
 

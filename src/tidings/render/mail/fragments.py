@@ -26,7 +26,7 @@ class FragmentError(InputError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
+class MailFragment:
     """One part in both forms; either may be empty."""
 
     html: str
@@ -34,7 +34,7 @@ class Fragment:
 
 
 @dataclass(frozen=True)
-class Document:
+class MailDocument:
     """Everything that any reader of one edition in one language may get; the same input gives the same bytes.
 
     Keys: `head`, `foot`, `section:KIND` (also `titles`, `corrections`), and for an item `lead:ID`, `item:ID`,
@@ -45,7 +45,7 @@ class Document:
     template: str
     subject: str
     language: str
-    fragments: Mapping[str, Fragment]
+    fragments: Mapping[str, MailFragment]
     briefs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -69,7 +69,7 @@ class Document:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Document:
+    def from_json(cls, data: Mapping[str, Any]) -> MailDocument:
         """ValueError if it was written by another format."""
         if data.get("format") != FORMAT:
             raise ValueError(f"a frozen document of format {data.get('format')!r}; this version reads {FORMAT}")
@@ -77,7 +77,7 @@ class Document:
             template=data["template"],
             subject=data["subject"],
             language=data["language"],
-            fragments={key: Fragment(*pair) for key, pair in data["fragments"].items()},
+            fragments={key: MailFragment(*pair) for key, pair in data["fragments"].items()},
             briefs=data["briefs"],
             context=data["context"],
         )

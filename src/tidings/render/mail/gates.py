@@ -33,7 +33,7 @@ class GateFailure:
     mend: str
 
 
-def judge(message: bytes, *, unsubscribe: bool = True) -> list[GateFailure]:
+def check_mail(message: bytes, *, unsubscribe: bool = True) -> list[GateFailure]:
     """Every failure of one whole mail as it would go out; empty if it may. `unsubscribe` is False for notices."""
     header, _, _ = message.partition(b"\r\n\r\n")
     parsed = message_from_bytes(message)

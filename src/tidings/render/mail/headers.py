@@ -23,7 +23,7 @@ _URI: Final = re.compile(r"(?:https?://|mailto:)[!#-;=?-~]+")
 _MESSAGE_ID: Final = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
 _PRINTABLE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 _LINE: Final = 76
-LEAVE: Final = "unsubscribe"
+UNSUBSCRIBE_SUBJECT: Final = "unsubscribe"
 """The word before the token in the subject of a mail that leaves."""
 _LONGEST: Final = 990
 
@@ -151,7 +151,7 @@ def unsubscribe_headers(url: str, mailto: str) -> bytes:
     if mailto:
         target = mailto if mailto.startswith("mailto:") else f"mailto:{mailto}"
         if url and target != mailto:
-            target += f"?subject={LEAVE}%20{url.rpartition('/')[2]}"
+            target += f"?subject={UNSUBSCRIBE_SUBJECT}%20{url.rpartition('/')[2]}"
         uris.append(f"<{_uri('List-Unsubscribe', target)}>")
     if not uris:
         return b""

@@ -20,7 +20,7 @@ from tidings.render.mail.headers import (
     reader_header,
     unsubscribe_headers,
 )
-from tidings.render.mail.personal import READER_PARTS, Personal, checked
+from tidings.render.mail.personal import READER_PARTS, PersonalValues, check_values
 
 if TYPE_CHECKING:
     from tidings.render.mail.mime import Run
@@ -50,7 +50,7 @@ def encode_lines(data: bytes) -> bytes:
     return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n" if data else b""
 
 
-class Stencil:
+class MergedMail:
     """`fill` it for each reader. For one thread: it remembers where the gaps are."""
 
     def __init__(self, text: Plan, page: Plan, headers: MailHeaders, *, way_out: str = "", domain: str = "") -> None:
@@ -88,12 +88,12 @@ class Stencil:
             (self._sender, _to(name, address), self._before_id, left, self._after_id, leave, self._after_leave)
         )
         if not name.isprintable():
-            checked({"name": name})
+            check_values({"name": name})
         raw = name.encode()
         escaped = html.escape(name).encode() if _MARKUP.search(name) else raw
         return head, self._body((raw, token, choices, b"", escaped, token, choices, b""))
 
-    def fill(self, address: str, name: str, message_id: str, personal: Personal) -> tuple[bytes, list[bytes]]:
+    def fill(self, address: str, name: str, message_id: str, personal: PersonalValues) -> tuple[bytes, list[bytes]]:
         """The header, each field ending in CRLF, and the body in pieces, for one reader.
 
         Raises HeaderError, AddressError or PersonalError, all ValueError, for values that cannot be.
@@ -109,7 +109,7 @@ class Stencil:
                 self._type,
             )
         )
-        given = [checked({part: getattr(personal, part)})[part] for part in READER_PARTS]
+        given = [check_values({part: getattr(personal, part)})[part] for part in READER_PARTS]
         return head, self._body((*[v.encode() for v in given], *[html.escape(v).encode() for v in given]))
 
     def _body(self, values: Values) -> list[bytes]:

@@ -13,11 +13,11 @@ from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tidings.render.mail.digest import Arrangement
-from tidings.render.mail.fragments import Document, wire
+from tidings.render.mail.digest import MailLayout
+from tidings.render.mail.fragments import MailDocument, wire
 from tidings.render.mail.headers import HeaderError, MailHeaders, header_bytes
-from tidings.render.mail.merge import Stencil, encode_lines
-from tidings.render.mail.personal import Personal, PersonalError, Slot, conditions, pieces
+from tidings.render.mail.merge import MergedMail, encode_lines
+from tidings.render.mail.personal import PersonalValues, PersonalError, Placeholder, find_conditions, split_placeholders
 
 __all__ = ["Compiled", "HeaderError", "MailHeaders", "Personal", "PersonalError", "compile_document", "plain_message"]
 
@@ -91,19 +91,19 @@ Prepared = tuple[tuple["Run | str", ...], tuple["Run | str", ...]]
 """The text part and the HTML part, as runs and names of personal parts."""
 
 
-class Compiled:
+class MailMerge:
     """A document ready to send: each fragment is encoded at most three times, however many readers there are."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: MailDocument) -> None:
         self.document = document
         self._conditions = frozenset(
             name
             for fragment in document.fragments.values()
-            for name in conditions(fragment.html) | conditions(fragment.text)
+            for name in find_conditions(fragment.html) | find_conditions(fragment.text)
         )
-        self._fragments: dict[tuple[str, int, frozenset[str]], list[Literal | Slot]] = {}
+        self._fragments: dict[tuple[str, int, frozenset[str]], list[Literal | Placeholder]] = {}
 
-    def message(self, arrangement: Arrangement, headers: MailHeaders, personal: Personal) -> bytes:
+    def message(self, arrangement: MailLayout, headers: MailHeaders, personal: PersonalValues) -> bytes:
         """The whole mail, with CRLF: headers, then text and HTML in base64.
 
         Raises HeaderError, AddressError or PersonalError, all ValueError, for values that cannot be.
@@ -115,14 +115,14 @@ class Compiled:
 
     def stencil(
         self,
-        arrangement: Arrangement,
+        arrangement: MailLayout,
         headers: MailHeaders,
-        personal: Personal,
+        personal: PersonalValues,
         *,
         way_out: str = "",
         choices: str = "",
         domain: str = "",
-    ) -> Stencil:
+    ) -> MergedMail:
         """For all readers who have the same parts as `personal`.
 
         `way_out` is what every unsubscribe URL begins with, `choices` what every URL of preferences does, `domain` what
@@ -132,9 +132,9 @@ class Compiled:
         if not headers.subject:
             headers = replace(headers, subject=arrangement.subject)
         text, page = self._prepare(arrangement, present, {"unsubscribe_url": way_out, "preferences_url": choices})
-        return Stencil(text, page, headers, way_out=way_out, domain=domain)
+        return MergedMail(text, page, headers, way_out=way_out, domain=domain)
 
-    def _prepare(self, arrangement: Arrangement, present: frozenset[str], begun: Mapping[str, str]) -> Prepared:
+    def _prepare(self, arrangement: MailLayout, present: frozenset[str], begun: Mapping[str, str]) -> Prepared:
         shared = {"subject": arrangement.subject, "preheader": arrangement.preheader}
         plain = {name: wire(value) for name, value in shared.items()}
         escaped = {name: wire(html.escape(value)) for name, value in shared.items()}
@@ -146,29 +146,29 @@ class Compiled:
             tuple(_runs(page, escaped, {name: wire(html.escape(url)) for name, url in begun.items()})),
         )
 
-    def _pieces(self, key: str, form: int, present: frozenset[str]) -> list[Literal | Slot]:
+    def _pieces(self, key: str, form: int, present: frozenset[str]) -> list[Literal | Placeholder]:
         """A fragment's literals and slots, the same objects each time."""
         found = self._fragments.get((key, form, present))
         if found is None:
             fragment = self.document.fragments[key]
             source = fragment.text if form else fragment.html
-            found = [p if isinstance(p, Slot) else Literal(wire(p)) for p in pieces(source, present)]
+            found = [p if isinstance(p, Placeholder) else Literal(wire(p)) for p in split_placeholders(source, present)]
             self._fragments[(key, form, present)] = found
         return found
 
 
-def compile_document(document: Document) -> Compiled:
+def compile_document(document: MailDocument) -> MailMerge:
     """Ready to make messages from `document`. Not for several threads at once."""
-    return Compiled(document)
+    return MailMerge(document)
 
 
 def _runs(
-    parts: Iterable[Literal | Slot], shared: Mapping[str, bytes], begun: Mapping[str, bytes]
+    parts: Iterable[Literal | Placeholder], shared: Mapping[str, bytes], begun: Mapping[str, bytes]
 ) -> Iterable[Run | str]:
     """Literals in a row as runs. Slots that `shared` fills become literals; what is `begun` stands before its slot."""
     row: list[Literal] = []
     for part in parts:
-        if isinstance(part, Slot) and part.name not in shared:
+        if isinstance(part, Placeholder) and part.name not in shared:
             if begun.get(part.name):
                 row.append(Literal(begun[part.name]))
             if row:
@@ -176,7 +176,7 @@ def _runs(
             row = []
             yield part.name
         else:
-            literal = Literal(shared[part.name]) if isinstance(part, Slot) else part
+            literal = Literal(shared[part.name]) if isinstance(part, Placeholder) else part
             if literal.raw:
                 row.append(literal)
     if row:

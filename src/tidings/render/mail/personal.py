@@ -32,7 +32,7 @@ class PersonalError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Personal:
+class PersonalValues:
     """What differs from reader to reader; '' leaves out what stands in `personal.when(...)`."""
 
     name: str = ""
@@ -41,7 +41,7 @@ class Personal:
     view_url: str = ""
 
 
-class PersonalPlaces:
+class PersonalPlaceholders:
     """`personal` in templates: every attribute is a place. `form` is Markup in HTML and str in text."""
 
     def __init__(self, form: type[str]) -> None:
@@ -59,12 +59,12 @@ class PersonalPlaces:
         return self._form(f"{TOKEN}if.{name}@@{caller()}{TOKEN}end.{name}@@")
 
 
-def inert(text: str) -> str:
+def escape_placeholders(text: str) -> str:
     """`text` from outside, in which a place is only text."""
     return text.replace("@@", "@\u2060@") if TOKEN in text else text
 
 
-def checked(values: Mapping[str, str]) -> Mapping[str, str]:
+def check_values(values: Mapping[str, str]) -> Mapping[str, str]:
     """`values` unchanged; PersonalError if one holds a control character."""
     for name, value in values.items():
         if _CONTROL.search(value):
@@ -73,13 +73,13 @@ def checked(values: Mapping[str, str]) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Placeholder:
     """The place of one part."""
 
     name: str
 
 
-def pieces(text: str, present: frozenset[str]) -> Iterator[str | Slot]:
+def split_placeholders(text: str, present: frozenset[str]) -> Iterator[str | Placeholder]:
     """`text` as literals and slots, without what is only for readers who have a part that is not in `present`."""
     start = 0
     hidden = ""
@@ -93,17 +93,17 @@ def pieces(text: str, present: frozenset[str]) -> Iterator[str | Slot]:
         elif mark == "end." and hidden == name:
             hidden = ""
         elif mark is None and not hidden:
-            yield Slot(name)
+            yield Placeholder(name)
     if not hidden and start < len(text):
         yield text[start:]
 
 
-def conditions(text: str) -> frozenset[str]:
+def find_conditions(text: str) -> frozenset[str]:
     """The parts whose presence changes `text`."""
     return frozenset(match[2] for match in SLOT.finditer(text) if match[1] == "if.")
 
 
-def filled(text: str, values: Mapping[str, str], *, escape: bool) -> str:
+def fill_placeholders(text: str, values: Mapping[str, str], *, escape: bool) -> str:
     """`text` with its slots filled; `escape` for HTML."""
     present = frozenset(name for name, value in values.items() if value)
 
@@ -111,4 +111,4 @@ def filled(text: str, values: Mapping[str, str], *, escape: bool) -> str:
         found = values.get(name, "")
         return html.escape(found) if escape else found
 
-    return "".join(piece if isinstance(piece, str) else value(piece.name) for piece in pieces(text, present))
+    return "".join(piece if isinstance(piece, str) else value(piece.name) for piece in split_placeholders(text, present))

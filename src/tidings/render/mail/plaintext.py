@@ -33,7 +33,7 @@ def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = No
     return "\n".join(lines)
 
 
-def text_of(markup: str, width: int = WIDTH) -> str:
+def html_to_text(markup: str, width: int = WIDTH) -> str:
     """The text of an item's body: paragraphs apart by an empty line, links as `words <URL>`."""
     if not markup.strip():
         return ""

@@ -25,8 +25,8 @@ from tidings.render.i18n import (
     locale_of,
     text_direction,
 )
-from tidings.render.mail.personal import inert
-from tidings.render.mail.plaintext import fit_headings, text_of
+from tidings.render.mail.personal import escape_placeholders
+from tidings.render.mail.plaintext import fit_headings, html_to_text
 
 _URL_SAFE = "@/:=?;#%&,+-_.!~*'()"
 """What libxml2 leaves alone when it writes an href: text and HTML must show the same bytes."""
@@ -117,7 +117,7 @@ class SectionView:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemView:
+class MailItem:
     """`item` in templates. Dates and `kind_label` are in the reader's language; text is in the item's own.
 
     `attrs` is ` lang="en" dir="ltr"` where the item's language is not the reader's, else empty: it belongs on the
@@ -170,7 +170,7 @@ class ItemView:
         return kept
 
     @classmethod
-    def from_brief(cls, data: Mapping[str, Any]) -> ItemView:
+    def from_brief(cls, data: Mapping[str, Any]) -> MailItem:
         """The inverse of `brief`."""
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
@@ -178,15 +178,15 @@ class ItemView:
         return cls(**{**values, "attrs": Markup(values["attrs"])})  # noqa: S704 - our own attributes
 
 
-def item_view(item: Item, *, language: str, zone: str, topic_labels: Mapping[str, str]) -> ItemView:
+def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mapping[str, str]) -> MailItem:
     """`item` for readers of `language`; the first image is the picture."""
     direction = text_direction(item.language)
     attrs = Markup("")
     if item.language != language:
         attrs = Markup(' lang="{}" dir="{}"').format(item.language, direction)
     pictures = tuple(_picture(image) for image in item.images)
-    body = inert(_with_ascii_links(fit_headings(item.body, 3)))
-    return ItemView(
+    body = escape_placeholders(_with_ascii_links(fit_headings(item.body, 3)))
+    return MailItem(
         id=item.id,
         story=item.story,
         language=item.language,
@@ -194,29 +194,29 @@ def item_view(item: Item, *, language: str, zone: str, topic_labels: Mapping[str
         attrs=attrs,
         kind=item.kind,
         kind_label=kind_label(item.kind, language, 1),
-        title=inert(item.title),
-        summary=inert(item.summary),
+        title=escape_placeholders(item.title),
+        summary=escape_placeholders(item.summary),
         url=ascii_url(item.url),
         published=format_date(item.published, language, zone),
         updated=format_date(item.updated, language, zone) if item.updated else "",
         when=_when(item, language, zone),
         starts=format_datetime(item.starts, language, zone) if item.starts else "",
         ends=format_datetime(item.ends, language, zone) if item.ends else "",
-        place=inert(item.place),
-        correction=inert(item.correction),
+        place=escape_placeholders(item.place),
+        correction=escape_placeholders(item.correction),
         lead=item.lead,
         image=pictures[0] if pictures else None,
         images=pictures,
         attachments=tuple(
-            FileView(ascii_url(each.src), inert(each.title), format_size(each.length, language) if each.length else "")
+            FileView(ascii_url(each.src), escape_placeholders(each.title), format_size(each.length, language) if each.length else "")
             for each in item.attachments
         ),
         topics=tuple(topic_labels.get(topic, topic) for topic in item.topics),
-        organisations=tuple(map(inert, item.organisations)),
-        authors=tuple(map(inert, item.authors)),
-        extra={key: inert(value) for key, value in sorted(item.extra.items())},
+        organisations=tuple(map(escape_placeholders, item.organisations)),
+        authors=tuple(map(escape_placeholders, item.authors)),
+        extra={key: escape_placeholders(value) for key, value in sorted(item.extra.items())},
         body=Markup(body),  # noqa: S704 - sanitised when it was collected
-        body_text=text_of(body),
+        body_text=html_to_text(body),
     )
 
 
@@ -242,9 +242,9 @@ def _with_ascii_links(markup: str) -> str:
 def _picture(image: Image) -> PictureView:
     return PictureView(
         ascii_url(image.src),
-        inert(image.alt),
-        inert(image.caption),
-        inert(image.credit),
+        escape_placeholders(image.alt),
+        escape_placeholders(image.caption),
+        escape_placeholders(image.credit),
         image.width or 0,
         image.height or 0,
     )

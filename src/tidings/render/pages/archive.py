@@ -6,16 +6,16 @@ import html
 from collections.abc import Collection, Mapping
 
 from tidings.render.i18n import catalogue
-from tidings.render.mail.digest import Arrangement
-from tidings.render.mail.fragments import Document
-from tidings.render.mail.personal import pieces
+from tidings.render.mail.digest import MailLayout
+from tidings.render.mail.fragments import MailDocument
+from tidings.render.mail.personal import split_placeholders
 from tidings.render.palette import palette
 from tidings.render.urls import ascii_url
 
 
-def archive_page(
-    document: Document,
-    arrangement: Arrangement,
+def render_archived_edition(
+    document: MailDocument,
+    arrangement: MailLayout,
     *,
     url: str,
     feed_url: str,
@@ -27,8 +27,8 @@ def archive_page(
 
     A template of the newsroom's own that names `personal.unsubscribe_url` outright gets the page to subscribe.
     """
-    gone = taken_back(arrangement, withdrawn)
-    subject, preheader = headline(document, arrangement, withdrawn)
+    gone = find_withdrawn(arrangement, withdrawn)
+    subject, preheader = build_headline(document, arrangement, withdrawn)
     values = {
         "subject": subject,
         "preheader": preheader,
@@ -43,7 +43,7 @@ def archive_page(
         if id in gone:
             parts.append(_withdrawn(document, withdrawn[id]))
             continue
-        for piece in pieces(document.fragments[key].html, present):
+        for piece in split_placeholders(document.fragments[key].html, present):
             parts.append(piece if isinstance(piece, str) else html.escape(values.get(piece.name, "")))
     page = "".join(parts)
     links = f'<link rel="canonical" href="{html.escape(ascii_url(url))}">\n'
@@ -51,14 +51,14 @@ def archive_page(
     return page.replace("</head>", f"{links}</head>", 1).encode()
 
 
-def taken_back(arrangement: Arrangement, withdrawn: Collection[str]) -> set[str]:
+def find_withdrawn(arrangement: MailLayout, withdrawn: Collection[str]) -> set[str]:
     """Ids of the items that it shows and that are withdrawn by now."""
     return {key.partition(":")[2] for key in arrangement.keys} & set(withdrawn)
 
 
-def headline(document: Document, arrangement: Arrangement, withdrawn: Collection[str]) -> tuple[str, str]:
+def build_headline(document: MailDocument, arrangement: MailLayout, withdrawn: Collection[str]) -> tuple[str, str]:
     """Subject and preview line, without what is withdrawn: the preview is made of summaries, the subject of titles."""
-    gone = taken_back(arrangement, withdrawn)
+    gone = find_withdrawn(arrangement, withdrawn)
     if not gone:
         return arrangement.subject, arrangement.preheader
     titles = [str(document.briefs[id]["title"]) for id in gone if id in document.briefs]
@@ -67,7 +67,7 @@ def headline(document: Document, arrangement: Arrangement, withdrawn: Collection
     return arrangement.subject, ""
 
 
-def _withdrawn(document: Document, reason: str) -> str:
+def _withdrawn(document: MailDocument, reason: str) -> str:
     """A band in the place of an item, in the style of the mail; classes take the colours of dark screens."""
     colours = palette(str(document.context["site"]["colour"]))
     words = catalogue(document.language)

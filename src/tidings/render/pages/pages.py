@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from tidings.model.errors import InputError
 from tidings.model.item import NOTE, Item
 from tidings.render.i18n import catalogue, kind_label, language_name, text_direction
-from tidings.render.pages.views import File, ItemView, item_view
+from tidings.render.pages.views import PageFile, PageItem, build_page_item
 from tidings.render.palette import palette
 from tidings.render.site_views import ALL, FORMATS, FeedLink, SiteView, Translation, feed_path, page_path
 from tidings.render.templates import shipped_templates
@@ -39,18 +39,18 @@ _FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
 class Resource:
     """A file and the item that it belongs to."""
 
-    file: File
+    file: PageFile
     title: str
     path: str
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class PageSection:
     """The items of one kind."""
 
     kind: str
     label: str
-    items: tuple[ItemView, ...]
+    items: tuple[PageItem, ...]
 
 
 class _Compiled(BytecodeCache):
@@ -90,9 +90,9 @@ class Pages:
         """The one style sheet of all pages."""
         return self._render("style.css.j2", colours=palette(site.colour))
 
-    def language_page(self, frame: Frame, items: Sequence[Item]) -> bytes:
+    def language_page(self, frame: PageContext, items: Sequence[Item]) -> bytes:
         """The front page of the frame's language; `items` are newest first."""
-        shown = [item_view(item, frame.site, "../", whole=False) for item in items if item.kind != NOTE]
+        shown = [build_page_item(item, frame.site, "../", whole=False) for item in items if item.kind != NOTE]
         page = frame.page("../", frame.site.title, canonical=page_path(frame.site.language)) | {
             "latest": shown[:LATEST],
             "sections": _sections(shown, frame.site.language),
@@ -100,22 +100,22 @@ class Pages:
         }
         return self._page("index.html.j2", frame, page)
 
-    def item_page(self, frame: Frame, item: Item, translations: Sequence[Translation]) -> bytes:
+    def item_page(self, frame: PageContext, item: Item, translations: Sequence[Translation]) -> bytes:
         """The page of an item."""
-        view = item_view(item, frame.site, "../../", translations)
+        view = build_page_item(item, frame.site, "../../", translations)
         paths = {each.language: page_path(each.language, each.slug) for each in translations}
         paths[item.language] = view.path
         page = frame.page("../../", view.title, summary=view.summary, paths=paths)
         page |= {"canonical": ascii_url(item.url), "translations": [_own_and(each) for each in view.translations]}
         return self._page("item.html.j2", frame, page, item=view)
 
-    def withdrawn_page(self, frame: Frame, item: Item) -> bytes:
+    def withdrawn_page(self, frame: PageContext, item: Item) -> bytes:
         """What stands where an item stood that was withdrawn: that it was, and why; nothing of it."""
         words = frame.words
         texts = [words.gettext("This publication has been withdrawn."), one_line(item.withdrawn)]
         return self._page("notice.html.j2", frame, frame.page("../../", words.gettext("Withdrawn")) | {"texts": texts})
 
-    def missing_page(self, frame: Frame) -> bytes:
+    def missing_page(self, frame: PageContext) -> bytes:
         """What stands where nothing does. It is served at any depth, so its links start at the root of the host."""
         words = frame.words
         page = frame.page(urlsplit(frame.site.url).path or "/", words.gettext("Page not found"))
@@ -123,7 +123,7 @@ class Pages:
             "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
         )
 
-    def leave_page(self, frame: Frame, what: str, name: str = "", choices: str = "") -> bytes:
+    def leave_page(self, frame: PageContext, what: str, name: str = "", choices: str = "") -> bytes:
         """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host.
 
         `choices` is the path of the reader's preferences, where less often and a pause stand.
@@ -145,37 +145,37 @@ class Pages:
         page |= {"what": what, "texts": [texts[what]], "choices": choices}
         return self._page("leave.html.j2", frame, page)
 
-    def review_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
+    def review_page(self, frame: PageContext, title: str, values: dict[str, Any]) -> bytes:
         """An edition that waits for a person, or what became of it. Served at any depth."""
         page = frame.page(frame.root_path, title) | {"shown": []} | values
         return self._page("review.html.j2", frame, page)
 
-    def letter(self, frame: Frame, subject: str, values: dict[str, Any]) -> bytes:
+    def letter(self, frame: PageContext, subject: str, values: dict[str, Any]) -> bytes:
         """The HTML of a mail that asks for one thing: `texts`, a `link` with its `label`, and a `last` word."""
         return self._page("letter.html.j2", frame, frame.page("", subject) | values)
 
-    def subscribe_page(self, frame: Frame, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
+    def subscribe_page(self, frame: PageContext, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
         """The form that asks to be put on lists. Served at any depth."""
         page = frame.page(frame.root_path, title, paths=paths)
         return self._page("subscribe.html.j2", frame, page | {"errors": {}} | values)
 
-    def preferences_page(self, frame: Frame, title: str, values: dict[str, Any]) -> bytes:
+    def preferences_page(self, frame: PageContext, title: str, values: dict[str, Any]) -> bytes:
         """What a reader chose. Served at any depth."""
         return self._page("preferences.html.j2", frame, frame.page(frame.root_path, title) | values)
 
-    def act_page(self, frame: Frame, title: str, texts: Sequence[str], *, button: str = "", more: str = "") -> bytes:
+    def act_page(self, frame: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = "") -> bytes:
         """A few words, a button that posts to this very address, and a link to what is near (`more`: its path)."""
         page = frame.page(frame.root_path, title) | {"texts": list(texts), "button": button, "more": more}
         return self._page("act.html.j2", frame, page)
 
-    def archive_page(self, frame: Frame, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
+    def archive_page(self, frame: PageContext, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
         """The sent editions of a list, the mails of one, or `lists`; `paths` are the page's in other languages."""
         page = frame.page(frame.root_path, title, paths=paths, canonical=paths[frame.site.language])
         return self._page(
             "archive.html.j2", frame, page | {"feed": "", "up": "", "subscribe": "", "lists": []} | values
         )
 
-    def root_page(self, frame: Frame, titles: Iterable[tuple[str, str]]) -> bytes:
+    def root_page(self, frame: PageContext, titles: Iterable[tuple[str, str]]) -> bytes:
         """The site's own address: a link for each `(language, title)`."""
         doors = [
             {
@@ -190,7 +190,7 @@ class Pages:
         page = frame.page("./", frame.site.title, canonical="") | {"languages": [], "doors": doors}
         return self._page("root.html.j2", frame, page)
 
-    def _page(self, template: str, frame: Frame, page: dict[str, Any], **values: Any) -> bytes:
+    def _page(self, template: str, frame: PageContext, page: dict[str, Any], **values: Any) -> bytes:
         site = frame.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(frame.site)}"}
         return self._render(
             template,
@@ -236,7 +236,7 @@ def _place(error: BaseException, template: str) -> str:
 
 
 @dataclass(frozen=True)
-class Frame:
+class PageContext:
     """What all pages of one language share: the site, its languages' titles, and every feed."""
 
     site: SiteView
@@ -333,10 +333,10 @@ def _formats(feed: FeedLink) -> list[dict[str, str]]:
     ]
 
 
-def _sections(items: Sequence[ItemView], language: str) -> list[Section]:
+def _sections(items: Sequence[PageItem], language: str) -> list[PageSection]:
     kinds = dict.fromkeys(item.kind for item in items)
     return [
-        Section(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:PER_KIND])
+        PageSection(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:PER_KIND])
         for kind in kinds
     ]
 

@@ -44,7 +44,7 @@ p { margin: 0; }
 
 
 @dataclass(frozen=True, slots=True)
-class ShownCard:
+class CardPreview:
     """What stands below the text. `picture` is the name of a file beside the page; empty where there is none."""
 
     site: str
@@ -57,7 +57,7 @@ class ShownCard:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPost:
+class PostPreview:
     """One post. `length` and `limit` are as the network counts; `part` above 0 answers the first of its thread."""
 
     channel: str
@@ -67,14 +67,14 @@ class ShownPost:
     text: str
     length: int
     limit: int
-    card: ShownCard | None = None
+    card: CardPreview | None = None
     part: int = 0
     waits: str = ""
     """Why it does not go yet, in words."""
     failures: tuple[str, ...] = ()
 
 
-def post_page(title: str, posts: Sequence[ShownPost], colour: str) -> str:
+def render_post_previews(title: str, posts: Sequence[PostPreview], colour: str) -> str:
     """The page, without scripts; it loads nothing but pictures beside it."""
     colours = palette(colour)
     return (
@@ -88,7 +88,7 @@ def post_page(title: str, posts: Sequence[ShownPost], colour: str) -> str:
     )
 
 
-def _article(post: ShownPost) -> str:
+def _article(post: PostPreview) -> str:
     about = [post.kind, _in_its_language(post.language), f"story {post.story}" if post.story else "the whole edition"]
     if post.part:
         about.append(f"answer {post.part} to the first post")
@@ -103,7 +103,7 @@ def _article(post: ShownPost) -> str:
     )
 
 
-def _count(post: ShownPost) -> str:
+def _count(post: PostPreview) -> str:
     length, limit = (format_count(count, "en") for count in (post.length, post.limit))
     kind = ' class="bad"' if post.length > post.limit else ""
     words = f"{length} of {limit}, as the network counts"
@@ -115,7 +115,7 @@ def _count(post: ShownPost) -> str:
     )
 
 
-def _card(card: ShownCard, language: str) -> str:
+def _card(card: CardPreview, language: str) -> str:
     parts = []
     if card.picture:
         parts.append(f'<img src="{escape(card.picture)}" alt="{escape(card.alt)}">')

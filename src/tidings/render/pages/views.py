@@ -34,7 +34,7 @@ _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class PageDate:
     """A date: in words, and for machines."""
 
     text: str
@@ -47,7 +47,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PagePicture:
     """`src` is relative to the page; sizes are 0 where unknown; `in_body` if the text shows it already."""
 
     src: str
@@ -60,7 +60,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class PageFile:
     """An attachment; `note` is its type and size ('PDF, 1.2 MB')."""
 
     src: str
@@ -79,7 +79,7 @@ class TranslationLink:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemView:
+class PageItem:
     """`item` in page templates; `path` is below the site's root."""
 
     path: str
@@ -87,47 +87,47 @@ class ItemView:
     kind_label: str
     title: str
     summary: str
-    published: Moment
-    updated: Moment | None
-    corrected: Moment | None
+    published: PageDate
+    updated: PageDate | None
+    corrected: PageDate | None
     correction: str
-    starts: Moment | None
-    ends: Moment | None
+    starts: PageDate | None
+    ends: PageDate | None
     when: str
     place: str
     authors: tuple[str, ...]
     topics: tuple[str, ...]
     organisations: tuple[str, ...]
-    pictures: tuple[Picture, ...]
-    files: tuple[File, ...]
+    pictures: tuple[PagePicture, ...]
+    files: tuple[PageFile, ...]
     translations: tuple[TranslationLink, ...]
     image_url: str
     body: Markup
     json_ld: Markup
 
     @property
-    def picture(self) -> Picture | None:
+    def picture(self) -> PagePicture | None:
         """The first picture."""
         return self.pictures[0] if self.pictures else None
 
     @property
-    def gallery(self) -> tuple[Picture, ...]:
+    def gallery(self) -> tuple[PagePicture, ...]:
         """The pictures after the first that the text does not show."""
         return tuple(picture for picture in self.pictures[1:] if not picture.in_body)
 
 
-def item_view(
+def build_page_item(
     item: Item, site: SiteView, root: str, translations: Sequence[Translation] = (), *, whole: bool = True
-) -> ItemView:
+) -> PageItem:
     """`item` for a page whose way to the site's root is `root` (`../../`); without its text unless `whole`."""
     starts = _moment(item.starts, site, time=True)
-    return ItemView(
+    return PageItem(
         path=page_path(item.language, item.slug),
         kind=item.kind,
         kind_label=kind_label(item.kind, site.language, 1),
         title=one_line(item.title),
         summary=one_line(item.summary),
-        published=Moment(format_date(item.published, site.language, site.zone), _iso(item.published, site)),
+        published=PageDate(format_date(item.published, site.language, site.zone), _iso(item.published, site)),
         updated=_moment(item.updated, site),
         corrected=_moment(item.corrected_at, site),
         correction=one_line(item.correction),
@@ -139,7 +139,7 @@ def item_view(
         topics=tuple(one_line(site.topics.get(topic, topic)) for topic in item.topics),
         organisations=tuple(map(one_line, item.organisations)),
         pictures=tuple(_picture(image, item, site, root) for image in item.images),
-        files=tuple(file_view(each, site, root) for each in item.attachments),
+        files=tuple(build_page_file(each, site, root) for each in item.attachments),
         translations=tuple(
             TranslationLink(each.language, language_name(each.language), page_path(each.language, each.slug), each.url)
             for each in translations
@@ -150,13 +150,13 @@ def item_view(
     )
 
 
-def file_view(attachment: Attachment, site: SiteView, root: str) -> File:
+def build_page_file(attachment: Attachment, site: SiteView, root: str) -> PageFile:
     """An attachment as a link."""
     name = urlsplit(ascii_url(attachment.src)).path.rsplit("/", 1)[-1]
     ending = name.rpartition(".")[2].upper() if "." in name else ""
     size = format_size(attachment.length, site.language) if attachment.length else ""
     note = ", ".join(filter(None, (ending if len(ending) <= 5 else "", size)))
-    return File(relative(attachment.src, site, root), one_line(attachment.title) or name, note)
+    return PageFile(relative(attachment.src, site, root), one_line(attachment.title) or name, note)
 
 
 def relative(url: str, site: SiteView, root: str) -> str:
@@ -172,9 +172,9 @@ def _body(item: Item, site: SiteView, root: str) -> str:
     return re.sub(r"<[a-z][^>]*>", lambda tag: _OWN.sub(point, tag[0]), markup)
 
 
-def _picture(image: Image, item: Item, site: SiteView, root: str) -> Picture:
+def _picture(image: Image, item: Item, site: SiteView, root: str) -> PagePicture:
     sized = bool(image.width and image.height)
-    return Picture(
+    return PagePicture(
         src=relative(image.src, site, root),
         alt=one_line(image.alt),
         caption=one_line(image.caption),
@@ -189,11 +189,11 @@ def _iso(moment: datetime, site: SiteView) -> str:
     return local(moment, site.zone).replace(microsecond=0).isoformat()
 
 
-def _moment(moment: datetime | None, site: SiteView, *, time: bool = False) -> Moment | None:
+def _moment(moment: datetime | None, site: SiteView, *, time: bool = False) -> PageDate | None:
     if moment is None:
         return None
     write = format_datetime if time else format_date
-    return Moment(write(moment, site.language, site.zone), _iso(moment, site))
+    return PageDate(write(moment, site.language, site.zone), _iso(moment, site))
 
 
 def _json_ld(item: Item, site: SiteView) -> Markup:

@@ -10,7 +10,7 @@ from tidings.channels.base import Card, Channel, HasCard
 from tidings.config.settings import Newsroom
 from tidings.model.item import Item
 from tidings.pipeline.deliver.thumbnails import Thumbnails
-from tidings.render.pages.post_previews import ShownCard, ShownPost
+from tidings.render.pages.post_previews import CardPreview, PostPreview
 
 _MOST = 400_000
 """Bytes of a picture beside the page."""
@@ -28,7 +28,7 @@ class PostViews:
         }
         self._pictures = Thumbnails(newsroom.public, site)
 
-    def of(self, channel: Channel, body: bytes, *, name: str, language: str, story: str) -> tuple[ShownPost, bytes]:
+    def of(self, channel: Channel, body: bytes, *, name: str, language: str, story: str) -> tuple[PostPreview, bytes]:
         """A post, and the picture of its card (empty where there is none) that stands as `name`.jpg beside it."""
         text = channel.text(body)
         card = channel.card(body) if isinstance(channel, HasCard) else None
@@ -38,7 +38,7 @@ class PostViews:
                 # In words it stands behind the text.
                 text = text.removesuffix(f"\n\n{card.title}\n\n{card.url}")
             shown, picture = self._card(card, f"{name}.jpg")
-        post = ShownPost(
+        post = PostPreview(
             channel=channel.name,
             kind=self._newsroom.channels[channel.name].type,
             language=language,
@@ -50,7 +50,7 @@ class PostViews:
         )
         return post, picture
 
-    def _card(self, card: Card, file: str) -> tuple[ShownCard, bytes]:
+    def _card(self, card: Card, file: str) -> tuple[CardPreview, bytes]:
         notes = []
         title, description, image, alt = card.title, card.description, card.image, card.alt
         site = urlsplit(card.url).hostname or ""
@@ -67,7 +67,7 @@ class PostViews:
             notes.append("The network shows no alt text for it" if card.title else "Its picture has no alt text")
         if image and not picture:
             notes.append("Its picture stands on another site, and is not shown here")
-        return ShownCard(site, title, description, file if picture else "", alt, tuple(notes)), picture
+        return CardPreview(site, title, description, file if picture else "", alt, tuple(notes)), picture
 
     def _picture(self, url: str) -> bytes:
         path = self._media.get(unquote(url))

@@ -22,8 +22,8 @@ from tidings.pipeline.compose.mail import frozen_document
 from tidings.pipeline.compose.rendered import Rendered
 from tidings.pipeline.compose.select import Wish, choose, is_note, ordered
 from tidings.pipeline.compose.translations import awaited, posts, spoken
-from tidings.render.mail.digest import Arrangement
-from tidings.render.pages.post_previews import ShownPost, post_page
+from tidings.render.mail.digest import MailLayout
+from tidings.render.pages.post_previews import PostPreview, render_post_previews
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import look_ahead
 from tidings.runtime.preview.posts import PostViews
@@ -46,7 +46,7 @@ class PreviewedMessage:
     is_mail: bool
     note: str = ""
     failures: tuple[str, ...] = ()
-    post: ShownPost | None = None
+    post: PostPreview | None = None
     picture: bytes = b""
     """Of its card."""
 
@@ -122,9 +122,9 @@ def make_post_pages(found: Sequence[PreviewedMessage], colour: str) -> Iterator[
     """(file name, content) of a page for each post, and of one with all of them."""
     shown = [one for one in found if one.post is not None]
     for one in shown:
-        yield f"{one.name}.html", post_page(one.name, [one.post] if one.post else [], colour).encode()
+        yield f"{one.name}.html", render_post_previews(one.name, [one.post] if one.post else [], colour).encode()
     if shown:
-        yield "posts.html", post_page("Posts", [one.post for one in shown if one.post], colour).encode()
+        yield "posts.html", render_post_previews("Posts", [one.post for one in shown if one.post], colour).encode()
 
 
 def make_picture_localiser(runtime: Runtime) -> Callable[[bytes], bytes]:
@@ -256,7 +256,7 @@ def _shown(
     fullest = max(rendered.arrangements.values(), key=lambda one: len(one["keys"]))
     data = runtime.mail.message(
         compiled,
-        Arrangement.from_json(fullest),
+        MailLayout.from_json(fullest),
         list_name=name,
         schedule=edition.schedule,
         date=edition.starts,

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from tidings.config.settings import Newsroom
 from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.members import data_requests, preferences, subscribe
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import subscribers
 from tidings.web.site.forms import form_of, later, page, wished
@@ -196,13 +196,13 @@ class _Preferences:
             with self._runtime.store.read() as connection:
                 self._reader = data_requests.person(connection, self._claim.subscriber)
 
-    def _frame(self) -> Frame:
+    def _frame(self) -> PageContext:
         wished = (self._reader.language if self._reader else "", *self._wished)
         return subscribe.frame_of(
             self._newsroom, next((one for one in wished if one in self._newsroom.site.languages), "")
         )
 
-    def _act(self, frame: Frame, title: str, text: str, *, button: str = "", status: int = 200) -> Response:
+    def _act(self, frame: PageContext, title: str, text: str, *, button: str = "", status: int = 200) -> Response:
         body = rendered(lambda pages: pages.act_page(frame, title, [text], button=button), self._pages)
         return page(body, frame.site.language, status)
 

@@ -23,7 +23,7 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose import review
 from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.i18n import format_datetime, language_name, text_direction
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import Ticked, bring_archive
@@ -103,7 +103,7 @@ class _Review:
         newsroom = runtime.newsroom
         language = newsroom.site.languages[0]
         site = site_view(newsroom, language, newsroom.site.languages)
-        self._frame = Frame(site, tuple(feed_links(newsroom, language)))
+        self._frame = PageContext(site, tuple(feed_links(newsroom, language)))
 
     def shown(self, said: str = "", status: int = 200) -> Response:
         """The page as things stand; changes nothing."""

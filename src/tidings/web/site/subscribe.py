@@ -20,7 +20,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.members import preferences, subscribe
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import consent, sign_ups
 from tidings.web.site.forms import client, form_of, later, page, wished
@@ -108,7 +108,7 @@ class _Joining:
         self._public = [key for key, settings in self._newsroom.lists.items() if settings.public]
 
     @property
-    def _frame(self) -> Frame:
+    def _frame(self) -> PageContext:
         return subscribe.frame_of(self._newsroom, self._language)
 
     def shown(self, fields: Fields, errors: dict[str, str], status: int = 200) -> Response:

@@ -20,7 +20,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.tokens import Claim, Keys, TokenPurpose
 from tidings.pipeline.publish.site_files import feed_links, site_view
-from tidings.render.pages.pages import Frame, Pages
+from tidings.render.pages.pages import PageContext, Pages
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
@@ -124,11 +124,11 @@ class _Leaving:
             states = set(connection.execute(query).scalars())
         return language, bool(states & {subscribers.CONFIRMED, subscribers.PENDING})
 
-    def _frame(self, language: str | None) -> Frame:
+    def _frame(self, language: str | None) -> PageContext:
         languages = self._newsroom.site.languages
         known = [name for name in (language, *self._wished) if name in languages]
         links = tuple(link for each in languages for link in feed_links(self._newsroom, each))
-        return Frame(site_view(self._newsroom, known[0] if known else languages[0], languages), links)
+        return PageContext(site_view(self._newsroom, known[0] if known else languages[0], languages), links)
 
     def _page(self, language: str | None, what: str, status: int = 200) -> Response:
         frame = self._frame(language)
