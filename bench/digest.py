@@ -22,7 +22,7 @@ from tidings.model.item import Image, Item
 from tidings.model.selection import Selection
 from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.mime import compile_document
+from tidings.render.mail.merge import MailMerge
 from tidings.render.mail.personal import PersonalValues, fill_placeholders
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
@@ -116,7 +116,7 @@ def personal(number: int) -> PersonalValues:
 def edition(stories: Sequence[Item], selections: Sequence[Selection], readers: int) -> int:
     """One edition from stories to every reader's bytes; deliveries come grouped by selection. Returns the bytes."""
     doc = document(stories)
-    compiled = compile_document(doc)
+    compiled = MailMerge(doc)
     size = number = 0
     for place, selection in enumerate(selections):
         arrangement = build_layout(doc, selection, templates=TEMPLATES)
@@ -174,7 +174,7 @@ def main() -> None:
     options = parser.parse_args()
     stories = items(40)
     doc = document(stories)
-    compiled = compile_document(doc)
+    compiled = MailMerge(doc)
     (selection,) = interests(stories, 1)
     arrangement = build_layout(doc, selection, templates=TEMPLATES)
     sets = {count: interests(stories, count) for count in (10, 1_000)}

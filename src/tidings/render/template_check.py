@@ -114,7 +114,9 @@ def _line_of(source: str, name: str) -> int:
 def _trial(templates: MailTemplates, name: str, languages: Sequence[str]) -> list[Problem]:
     for language in languages:
         try:
-            render_mail_document(templates=templates, template=name, subject="", language=language, **_trial_input(language))
+            render_mail_document(
+                templates=templates, template=name, subject="", language=language, **_trial_input(language)
+            )
         except InputError as error:
             place = re.match(r"templates/([^:]+?\.j2)(?::(\d+))?:? (.*)", str(error), re.DOTALL)
             if place:

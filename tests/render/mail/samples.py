@@ -13,7 +13,7 @@ from tidings.model.item import Attachment, Image, Item
 from tidings.model.selection import Selection
 from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.mime import compile_document
+from tidings.render.mail.merge import MailMerge
 from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
@@ -107,7 +107,7 @@ def message(
 ) -> bytes:
     """A reader's whole mail."""
     arrangement = build_layout(doc, selection, templates=templates)
-    return compile_document(doc).message(arrangement, headers(**changes), personal)
+    return MailMerge(doc).message(arrangement, headers(**changes), personal)
 
 
 def parts(raw: bytes) -> tuple[str, str]:

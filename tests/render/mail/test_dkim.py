@@ -15,7 +15,7 @@ from tidings.config.dkim import load_key
 from tidings.model.selection import Selection
 from tidings.render.mail.digest import build_layout
 from tidings.render.mail.dkim import OVERSIGNED, DkimIdentity, DkimSigner, verify
-from tidings.render.mail.mime import compile_document
+from tidings.render.mail.merge import MailMerge
 from tidings.render.mail.personal import PersonalValues
 
 RSA = DkimIdentity("example.org", "s1", rsa.generate_private_key(public_exponent=65537, key_size=2048))
@@ -28,8 +28,8 @@ def _signed(*identities: DkimIdentity) -> bytes:
     document_of = document(items)
     arrangement = build_layout(document_of, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
     personal = PersonalValues(name="Айгүл", unsubscribe_url=WAY_OUT)
-    stencil = compile_document(document_of).stencil(arrangement, headers(), personal)
-    head, body = stencil.fill("ada@example.org", "Айгүл", "<1@x.org>", personal)
+    mail = MailMerge(document_of).prepare(arrangement, headers(), personal)
+    head, body = mail.render("ada@example.org", "Айгүл", "<1@x.org>", personal)
     return DkimSigner(identities).sign(head, body, MOMENT) + head + b"\r\n" + b"".join(body)
 
 

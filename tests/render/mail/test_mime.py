@@ -22,8 +22,9 @@ from tidings.render.mail.digest import build_layout
 from tidings.render.mail.fragments import MailDocument, MailFragment
 from tidings.render.mail.gates import check_mail
 from tidings.render.mail.headers import HeaderError, encoded_words, header_bytes
-from tidings.render.mail.mime import compile_document, encode_lines, plain_message
-from tidings.render.mail.personal import PersonalValues, PersonalError
+from tidings.render.mail.merge import MailMerge
+from tidings.render.mail.mime import encode_lines, plain_message
+from tidings.render.mail.personal import PersonalError, PersonalValues
 
 FEW = many(4)
 DOCUMENT = document(FEW)
@@ -80,7 +81,7 @@ def test_html_injection_through_a_name_is_escaped(tmp_path: Any) -> None:
     doc = MailDocument("digest", "", "en", {"head": MailFragment("<p>@@tidings.name@@</p>", "@@tidings.name@@")})
     arrangement = build_layout(DOCUMENT, SELECTION, templates=TEMPLATES)
     only_head = type(arrangement)("en", "s", "", ("head",))
-    text, html = parts(compile_document(doc).message(only_head, headers(), PersonalValues('<script>"&')))
+    text, html = parts(MailMerge(doc).message(only_head, headers(), PersonalValues('<script>"&')))
     assert html == "<p>&lt;script&gt;&quot;&amp;</p>"
     assert text == '<script>"&'
 
@@ -103,7 +104,7 @@ def test_placeholders_of_any_length_at_any_alignment_round_trip(literals: list[s
         key: MailFragment(f"{literal}@@tidings.name@@é" if number % 2 else literal, f"@@tidings.view_url@@{literal}")
         for number, (key, literal) in enumerate(zip(keys, literals, strict=True))
     }
-    compiled = compile_document(MailDocument("digest", "", "en", fragments))
+    compiled = MailMerge(MailDocument("digest", "", "en", fragments))
     arrangement = type(build_layout(DOCUMENT, SELECTION, templates=TEMPLATES))("en", "s", "", tuple(keys))
     for name in names:
         text, html = parts(compiled.message(arrangement, headers(), PersonalValues(name=name, view_url=name)))
@@ -298,11 +299,13 @@ def test_a_fragment_is_encoded_at_most_three_times_whatever_the_number_of_reader
     sizes: list[int] = []
     real = mime.encode_lines
     monkeypatch.setattr(mime, "encode_lines", lambda data: sizes.append(len(data)) or real(data))
-    compiled = compile_document(DOCUMENT)
+    compiled = MailMerge(DOCUMENT)
     for number in range(30):
         chosen = FEW[number % 3 :]
         selection = Selection("en", chosen[0], tuple(chosen[1:]))
-        compiled.message(build_layout(DOCUMENT, selection, templates=TEMPLATES), headers(), PersonalValues("n" * number, WAY_OUT))
+        compiled.message(
+            build_layout(DOCUMENT, selection, templates=TEMPLATES), headers(), PersonalValues("n" * number, WAY_OUT)
+        )
     big = [size for size in sizes if size > 1000]
     # Each of the fragments' literals, three alignments, two forms.
     assert (

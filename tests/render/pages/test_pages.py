@@ -62,7 +62,7 @@ def write_all(folder: Path, language: str) -> list[Path]:
         "item": pages.item_page(frame, own, TRANSLATIONS),
         "plain": pages.item_page(frame, long, ()),
         "withdrawn": pages.withdrawn_page(frame, item(3, withdrawn="An error & more.")),
-        "missing": pages.missing_page(frame),
+        "missing": pages.not_found_page(frame),
         "root": pages.root_page(frame, list(TITLES.items())),
     }
     paths = []
@@ -303,7 +303,9 @@ def test_a_mistake_in_a_template_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_same_input_same_bytes() -> None:
     frame = PageContext(site(), FEEDS)
-    assert Pages().item_page(frame, RICH, TRANSLATIONS) == Pages().item_page(PageContext(site(), FEEDS), RICH, TRANSLATIONS)
+    assert Pages().item_page(frame, RICH, TRANSLATIONS) == Pages().item_page(
+        PageContext(site(), FEEDS), RICH, TRANSLATIONS
+    )
 
 
 def test_text_in_pre_keeps_its_lines() -> None:

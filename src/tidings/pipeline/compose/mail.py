@@ -23,8 +23,7 @@ from tidings.render.mail.digest import MailLayout, build_layout, render_mail_doc
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.gates import check_mail
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.merge import MergedMail
-from tidings.render.mail.mime import MailMerge, compile_document
+from tidings.render.mail.merge import MailMerge, MergedMail
 from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.site_views import archive_path
@@ -83,8 +82,10 @@ class MailRoom:
             corrections=_distinct(item for s in shown for item in s.corrections),
             topic_labels=self.topic_labels(language),
         )
-        arranged = {key: build_layout(document, group.selection, templates=self.templates) for key, group in members.items()}
-        compiled = compile_document(document)
+        arranged = {
+            key: build_layout(document, group.selection, templates=self.templates) for key, group in members.items()
+        }
+        compiled = MailMerge(document)
         sizes = {
             key: len(self._sample(compiled, arrangement, edition, part.list)) for key, arrangement in arranged.items()
         }
@@ -177,7 +178,9 @@ class MailRoom:
             compiled, arrangement, list_name=list_name, schedule=schedule, date=date, named=bool(name)
         )
         leave, choose = self.signers(list_name)
-        head, body = stencil.fill_quick(address, name, left_of_id(message_key), leave(subscriber), choose(subscriber))
+        head, body = stencil.render_with_tokens(
+            address, name, left_of_id(message_key), leave(subscriber), choose(subscriber)
+        )
         return b"".join((head, b"\r\n", *body))
 
     def signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
@@ -220,8 +223,13 @@ class MailRoom:
         )
         some = PersonalValues(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
         url = self.newsroom.site.url
-        return compiled.stencil(
-            arrangement, headers, some, way_out=f"{url}unsubscribe/", choices=f"{url}preferences/", domain=domain
+        return compiled.prepare(
+            arrangement,
+            headers,
+            some,
+            unsubscribe_prefix=f"{url}unsubscribe/",
+            preferences_prefix=f"{url}preferences/",
+            domain=domain,
         )
 
     def _cfbl_address(self, list_name: str, sender: SenderSettings | None) -> str:
@@ -263,4 +271,4 @@ def left_of_id(key: str) -> bytes:
 
 def frozen_document(raw: bytes) -> MailMerge:
     """A frozen document, ready to be spliced."""
-    return compile_document(MailDocument.from_json(json.loads(raw)))
+    return MailMerge(MailDocument.from_json(json.loads(raw)))

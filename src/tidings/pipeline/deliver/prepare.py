@@ -19,8 +19,8 @@ from tidings.pipeline.deliver.context import Handover
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.dkim import DkimSigner, load_identities, verify
 from tidings.render.mail.headers import MailHeaders
-from tidings.render.mail.merge import MergedMail
-from tidings.render.mail.mime import MailMerge, plain_message
+from tidings.render.mail.merge import MailMerge, MergedMail
+from tidings.render.mail.mime import plain_message
 from tidings.store import schema as t
 from tidings.store.content import editions
 from tidings.store.delivery import threads
@@ -76,7 +76,7 @@ class Preparation:
         )
         reader = delivery.subscriber or 0
         left = left_of_id(self._key(delivery))
-        head, body = stencil.fill_quick(delivery.address, delivery.name, left, leave(reader), choose(reader))
+        head, body = stencil.render_with_tokens(delivery.address, delivery.name, left, leave(reader), choose(reader))
         wire = [head, b"\r\n", *body]
         if self._signer is not None:
             wire.insert(0, self._signer.sign(head, body, int(self._moment(delivery.mailing).timestamp())))

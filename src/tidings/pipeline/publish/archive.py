@@ -25,7 +25,7 @@ from tidings.render.feeds.archive import ArchiveEntry, render_archive_feed
 from tidings.render.i18n import catalogue, format_date, language_name
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.fragments import MailDocument
-from tidings.render.pages.archive import render_archived_edition, build_headline, find_withdrawn
+from tidings.render.pages.archive import build_headline, find_withdrawn, render_archived_edition
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import archive_path
 from tidings.store import schema as t

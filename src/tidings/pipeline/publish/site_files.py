@@ -84,7 +84,7 @@ def wanted_files(
     titles = [(language, sites[language].title) for language in languages]
     yield Wanted("feeds.opml", partial(render_opml, first, feeds))
     yield Wanted("index.html", partial(pages.root_page, frame, titles))
-    yield Wanted("404.html", partial(pages.missing_page, frame))
+    yield Wanted("404.html", partial(pages.not_found_page, frame))
     yield Wanted(STYLESHEET, partial(pages.stylesheet, first))
     media = {f"media/{each.digest}/{each.name}": each for item in visible for each in item.media}
     if newsroom.logo is not None:

@@ -15,7 +15,15 @@ from tidings.model.selection import Selection
 from tidings.render.i18n import catalogue, format_date, kind_label, text_direction
 from tidings.render.mail.fragments import MailDocument, MailFragment, inline_fragments
 from tidings.render.mail.personal import PersonalPlaceholders
-from tidings.render.mail.views import EditionView, MailItem, MailEdition, MailList, MailSite, SectionView, build_mail_item
+from tidings.render.mail.views import (
+    EditionView,
+    MailEdition,
+    MailItem,
+    MailList,
+    MailSite,
+    SectionView,
+    build_mail_item,
+)
 from tidings.render.palette import palette
 from tidings.render.templates import MailTemplates, TemplateError, run_guarded
 
@@ -171,7 +179,9 @@ def _tidy(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", lines) + "\n\n" if lines.strip() else ""
 
 
-def build_layout(document: MailDocument, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET) -> MailLayout:
+def build_layout(
+    document: MailDocument, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET
+) -> MailLayout:
     """What these readers get: notes, the lead, the items by kind, titles, corrections.
 
     Beyond `budget` items become short from the last upwards, then titles, then the lead short. Only the subject and the

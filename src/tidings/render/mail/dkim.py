@@ -20,8 +20,15 @@ from tidings.config.dkim import Dkim, Key, load_key
 
 SIGNED: Final = (
     *("from", "to", "subject", "date", "message-id", "reply-to", "mime-version", "content-type"),
-    *("list-id", "list-unsubscribe", "list-unsubscribe-post", "list-help", "list-subscribe", "list-owner"),
-    *("list-archive", "list-post", "feedback-id", "cfbl-address", "cfbl-feedback-id"),
+    *(
+        "list-id",
+        "list-unsubscribe",
+        "list-unsubscribe-post",
+        "list-archive",
+        "list-post",
+        "feedback-id",
+        "cfbl-address",
+    ),
 )
 """Fields that are signed where they occur. RFC 8058 §4 asks for both of List-Unsubscribe."""
 OVERSIGNED: Final = ("from", "subject", "list-unsubscribe", "list-unsubscribe-post")

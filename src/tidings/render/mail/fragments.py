@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from tidings.model.errors import InputError
 from tidings.render.inline import inline
+from tidings.render.mail.mime import encode_text
 
 _MARK: Final = re.compile(r"<!--tidings:(\d+)-->")
 _INDENT: Final = re.compile(r"\s*\n\s*")
@@ -54,7 +55,7 @@ class MailDocument:
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Bytes of each fragment's HTML as it travels (UTF-8, CRLF)."""
-        return {key: len(wire(fragment.html)) for key, fragment in self.fragments.items()}
+        return {key: len(encode_text(fragment.html)) for key, fragment in self.fragments.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the store; `from_json` reads it back."""
@@ -81,11 +82,6 @@ class MailDocument:
             briefs=data["briefs"],
             context=data["context"],
         )
-
-
-def wire(text: str) -> bytes:
-    """Text as it goes into a part: UTF-8 with CRLF (RFC 2045 §6.8: canonical line ends before base64)."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode("utf-8")
 
 
 def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> dict[str, str]:

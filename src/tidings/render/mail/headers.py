@@ -58,9 +58,6 @@ class MailHeaders:
     list_title: str = ""
     unsubscribe_url: str = ""
     unsubscribe_mailto: str = ""
-    list_help: str = ""
-    list_subscribe: str = ""
-    list_owner: str = ""
     archive: str = ""
     feedback_id: str = ""
     cfbl_address: str = ""
@@ -73,7 +70,7 @@ def header_bytes(headers: MailHeaders, subject: str) -> bytes:
     return b"".join(
         (
             sender,
-            reader_header(headers.to_name, headers.to_address),
+            to_header(headers.to_name, headers.to_address),
             middle,
             message_id_header(headers.message_id),
             edition,
@@ -89,9 +86,6 @@ def fixed_headers(headers: MailHeaders, subject: str = "") -> tuple[bytes, bytes
         headers.language,
         headers.list_id,
         headers.list_title,
-        headers.list_help,
-        headers.list_subscribe,
-        headers.list_owner,
         headers.archive,
         headers.feedback_id,
         headers.cfbl_address,
@@ -106,9 +100,6 @@ def _edition_headers(
     language: str,
     list_id: str,
     list_title: str,
-    list_help: str,
-    list_subscribe: str,
-    list_owner: str,
     archive: str,
     feedback_id: str,
     cfbl_address: str,
@@ -125,9 +116,6 @@ def _edition_headers(
         title = _phrase("List-Id", list_title) if list_title else ""
         lines.append(_fold("List-Id", [*title.split(" "), f"<{list_id}>"] if title else [f"<{list_id}>"]))
         lines.append(b"List-Post: NO\r\n")
-    for name, uri in (("List-Help", list_help), ("List-Subscribe", list_subscribe), ("List-Owner", list_owner)):
-        if uri:
-            lines.append(_raw(name, f"<{_uri(name, uri)}>"))
     if archive:
         lines.append(_raw("List-Archive", f"<{_uri('List-Archive', archive)}>"))
     if feedback_id:
@@ -197,7 +185,7 @@ def _parsed(header: str, text: str) -> bytes:
     return _mailbox(header, mailbox.name, mailbox.address)
 
 
-def reader_header(name: str, address: str) -> bytes:
+def to_header(name: str, address: str) -> bytes:
     """`To`. Without a name there is nothing to encode or fold: the usual case, and the fast one.
 
     In UTF-8 where the address cannot do without (RFC 6532 §3.2): it goes by SMTPUTF8 or not at all.

@@ -1,200 +1,220 @@
-"""A mail of one selection, made once for all its readers: what is theirs is filled into the gaps.
+"""Mail merge: a digest is encoded once for all its readers, and each reader's own parts are filled into the gaps.
 
-Nothing in here looks twice at what is the same for everybody. Header fields that differ are To, Message-ID and
-List-Unsubscribe; of the body, the slots.
+Nothing here looks twice at what is the same for everybody. The header fields that differ from reader to reader are To,
+Message-ID and List-Unsubscribe; in the body, the placeholders differ.
 """
 
 from __future__ import annotations
 
-import hashlib
 import html
 import re
 from binascii import b2a_base64
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
 
+from tidings.render.mail.digest import MailLayout
+from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.headers import (
     MailHeaders,
     fixed_headers,
     message_id_header,
-    reader_header,
+    to_header,
     unsubscribe_headers,
 )
-from tidings.render.mail.personal import READER_PARTS, PersonalValues, check_values
+from tidings.render.mail.mime import BodyLayout, BodyParts, Literal, LiteralRun, MultipartAlternative, encode_text
+from tidings.render.mail.personal import (
+    READER_PARTS,
+    PersonalValues,
+    Placeholder,
+    check_values,
+    find_conditions,
+    split_placeholders,
+)
 
-if TYPE_CHECKING:
-    from tidings.render.mail.mime import Run
-
-_LINE: Final = 57
-"""Bytes of a line of base64 of 76 characters."""
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_SIMPLE: Final = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+_SIMPLE_ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _MARKUP: Final = re.compile(r"[&<>\"']")
 _SHORT_NAME: Final = 45
 """Bytes of UTF-8 that fit into one encoded-word behind `To: `."""
-
 _GAP: Final = "-gap-"
-"""Stands where a reader's token will, while the fields around it are made."""
-
-Plan = Sequence["Run | str"]
-"""Runs of literals, and names of slots."""
-Values = tuple[bytes, ...]
-Remainders = tuple[int, ...]
-
-
-def encode_lines(data: bytes) -> bytes:
-    """Base64 in lines of at most 76 characters, each ending in CRLF."""
-    if 0 < len(data) <= _LINE:
-        return b2a_base64(data, newline=False) + b"\r\n"
-    encoded = b2a_base64(data, newline=False)
-    return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n" if data else b""
+"""Takes the place of a reader's token while the fields around it are made."""
 
 
 class MergedMail:
-    """`fill` it for each reader. For one thread: it remembers where the gaps are."""
+    """One mail for all readers with the same layout: `render` it for each. For one thread: it remembers its gaps."""
 
-    def __init__(self, text: Plan, page: Plan, headers: MailHeaders, *, way_out: str = "", domain: str = "") -> None:
-        """Plans of the text and the HTML; of `headers` the reader's own fields do not count.
+    def __init__(
+        self, text: BodyParts, page: BodyParts, headers: MailHeaders, *, unsubscribe_prefix: str = "", domain: str = ""
+    ) -> None:
+        """Prepare the parts of the text and the HTML. The reader's own fields in `headers` are ignored.
 
-        `way_out` is what every reader's unsubscribe URL begins with: where it is given, the plans' slot holds the rest.
+        `unsubscribe_prefix` begins every reader's unsubscribe URL. With it, use `render_with_tokens`: the values in the
+        body are then the rest of each URL. `domain` ends every Message-ID.
         """
-        # Underscores: base64 has none, so the boundary cannot stand in a part.
-        mark = hashlib.sha256(f"{headers.list_id} {headers.date} {headers.subject}".encode()).hexdigest()[:24]
-        boundary = f"=_tidings_{mark}".encode()
-        self._sender, self._middle, self._edition = fixed_headers(headers)
+        multipart = MultipartAlternative(f"{headers.list_id} {headers.date} {headers.subject}")
+        self._before_to, self._after_to, self._after_id = fixed_headers(headers)
         self._mailto = headers.unsubscribe_mailto
-        self._type = b'Content-Type: multipart/alternative;\r\n boundary="%b"\r\n' % boundary
-        kind = b"--%b\r\nContent-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-        self._parts = ((kind % (boundary, b"plain"), text), (kind % (boundary, b"html"), page))
-        self._end = b"--%b--\r\n" % boundary
-        self._layouts: dict[Remainders, _Layout | None] = {}
-        if way_out:
-            # One URI is as good as another: what stands around the reader's part is the same for all.
+        self._multipart = multipart
+        self._parts = ((multipart.text_head, text), (multipart.html_head, page))
+        self._layouts: dict[tuple[int, ...], BodyLayout | None] = {}
+        if unsubscribe_prefix:
+            # The fields around a reader's token are the same for all, whatever the token is.
             message_id_header(f"<x@{domain}>")
-            self._before_id = self._middle + b"Message-ID: <"
-            leave = unsubscribe_headers(f"{way_out}{_GAP}", self._mailto).split(_GAP.encode())
-            self._after_id = b"@" + domain.encode("ascii") + b">\r\n" + self._edition + leave[0]
-            self._leave, self._after_leave = leave[1:-1], leave[-1] + self._type
+            self._before_id = self._after_to + b"Message-ID: <"
+            leave = unsubscribe_headers(f"{unsubscribe_prefix}{_GAP}", self._mailto).split(_GAP.encode())
+            self._before_token = b"@" + domain.encode("ascii") + b">\r\n" + self._after_id + leave[0]
+            self._between_tokens, self._after_token = leave[1:-1], leave[-1] + multipart.content_type
 
-    def fill_quick(
-        self, address: str, name: str, left: bytes, token: bytes, choices: bytes
+    def render_with_tokens(
+        self, address: str, name: str, id_left: bytes, unsubscribe_token: bytes, preferences_token: bytes
     ) -> tuple[bytes, list[bytes]]:
-        """`fill` where the beginnings of URLs and `domain` were given. `left`: the Message-ID's left part, hexadecimal.
+        """Render for one reader when the prefixes of the URLs are known; returns the same as `render`.
 
-        `token` is what the unsubscribe URL ends with, `choices` what the URL of preferences does, both in base64url.
+        `id_left` is the left part of the Message-ID, in hexadecimal. The tokens are in base64url and end the URLs.
         """
-        leave = token.join([b"", *self._leave, b""]) if self._leave else token
-        head = b"".join(
-            (self._sender, _to(name, address), self._before_id, left, self._after_id, leave, self._after_leave)
-        )
+        between = self._between_tokens
+        tokens = unsubscribe_token.join([b"", *between, b""]) if between else unsubscribe_token
+        to = _format_to(name, address)
+        head = b"".join((self._before_to, to, self._before_id, id_left, self._before_token, tokens, self._after_token))
         if not name.isprintable():
             check_values({"name": name})
         raw = name.encode()
         escaped = html.escape(name).encode() if _MARKUP.search(name) else raw
-        return head, self._body((raw, token, choices, b"", escaped, token, choices, b""))
+        urls = (unsubscribe_token, preferences_token, b"")
+        return head, self._body((raw, *urls, escaped, *urls))
 
-    def fill(self, address: str, name: str, message_id: str, personal: PersonalValues) -> tuple[bytes, list[bytes]]:
-        """The header, each field ending in CRLF, and the body in pieces, for one reader.
+    def render(self, address: str, name: str, message_id: str, personal: PersonalValues) -> tuple[bytes, list[bytes]]:
+        """Render for one reader: the header, each field ending in CRLF, and the body in pieces.
 
-        Raises HeaderError, AddressError or PersonalError, all ValueError, for values that cannot be.
+        Raises HeaderError, AddressError or PersonalError, all ValueError, for invalid values.
         """
         head = b"".join(
             (
-                self._sender,
-                _to(name, address),
-                self._middle,
+                self._before_to,
+                _format_to(name, address),
+                self._after_to,
                 message_id_header(message_id),
-                self._edition,
+                self._after_id,
                 unsubscribe_headers(personal.unsubscribe_url, self._mailto),
-                self._type,
+                self._multipart.content_type,
             )
         )
-        given = [check_values({part: getattr(personal, part)})[part] for part in READER_PARTS]
-        return head, self._body((*[v.encode() for v in given], *[html.escape(v).encode() for v in given]))
+        values = check_values({part: getattr(personal, part) for part in READER_PARTS}).values()
+        return head, self._body((*[v.encode() for v in values], *[html.escape(v).encode() for v in values]))
 
-    def _body(self, values: Values) -> list[bytes]:
-        """`values` are the READER_PARTS for the text, and those for the HTML."""
-        key = tuple([len(value) % 3 for value in values])
-        layout = self._layouts.get(key)
+    def _body(self, values: tuple[bytes, ...]) -> list[bytes]:
+        """`values` are the READER_PARTS for the text, then those for the HTML."""
+        remainders = tuple([len(value) % 3 for value in values])
+        layout = self._layouts.get(remainders)
         if layout is None:
-            layout = self._laid_out(key)
-            # From the second reader on: it holds on to its pieces, and many a selection has but one reader.
-            self._layouts[key] = layout if key in self._layouts else None
-        pieces, gaps, odd = layout
-        body = pieces.copy()
-        for at, before, which, after in gaps:
-            data = before + values[which] + after
-            body[at] = b2a_base64(data, newline=False) + b"\r\n" if 0 < len(data) <= _LINE else encode_lines(data)
-        for at, parts in odd:
-            body[at] = encode_lines(b"".join([values[part] if isinstance(part, int) else part for part in parts]))
-        return body
-
-    def _laid_out(self, lengths: Remainders) -> _Layout:
-        layout = _Layout([], [], [])
-        for number, (head, plan) in enumerate(self._parts):
-            layout.pieces.append(head)
-            layout.add(plan, lengths, number * len(READER_PARTS))
-        layout.pieces.append(self._end)
-        return layout
+            layout = BodyLayout([], [], [])
+            for head, parts in self._parts:
+                layout.pieces.append(head)
+                layout.add(parts, remainders)
+            layout.pieces.append(self._multipart.end)
+            # Kept from the second reader on: a layout holds on to its pieces, and many mails have only one reader.
+            self._layouts[remainders] = layout if remainders in self._layouts else None
+        return layout.fill(values)
 
 
-class _Layout(NamedTuple):
-    """A body for all whose values leave the same remainders by three: base64 takes three bytes at a time."""
+class MailMerge:
+    """A document ready to send: each fragment is encoded at most three times. Not for several threads at once."""
 
-    pieces: list[bytes]
-    """Empty where a gap is."""
-    gaps: list[tuple[int, bytes, int, bytes]]
-    """Which of the pieces; what goes before a value; which value; what goes after it."""
-    odd: list[tuple[int, list[bytes | int]]]
-    """Gaps where values stand side by side."""
+    def __init__(self, document: MailDocument) -> None:
+        self.document = document
+        self._conditions = frozenset(
+            name
+            for fragment in document.fragments.values()
+            for name in find_conditions(fragment.html) | find_conditions(fragment.text)
+        )
+        self._fragments: dict[tuple[str, bool, frozenset[str]], list[Literal | Placeholder]] = {}
 
-    def add(self, plan: Plan, lengths: Remainders, first: int) -> None:
-        """What is not yet a whole triple of bytes is carried on to what follows. `first`: the first of its values."""
-        open_: list[bytes | int] = []
-        size = 0
-        for part in plan:
-            if isinstance(part, str):
-                which = first + READER_PARTS.index(part)
-                open_.append(which)
-                size += lengths[which]
-                continue
-            head, body, tail = part.at(size % 3)
-            open_.append(head)
-            size += len(head)
-            if size % 3:
-                # A literal too short to complete the triple.
-                open_.append(tail)
-                size += len(tail)
-                continue
-            self._close(open_)
-            if body:
-                self.pieces.append(body)
-            open_, size = [tail], len(tail)
-        self._close(open_)
+    def message(self, layout: MailLayout, headers: MailHeaders, personal: PersonalValues) -> bytes:
+        """One reader's whole mail, with CRLF: headers, then text and HTML in base64.
 
-    def _close(self, open_: list[bytes | int]) -> None:
-        values = [part for part in open_ if isinstance(part, int)]
-        if len(values) == 1:
-            at = open_.index(values[0])
-            before, after = (b"".join([p for p in side if isinstance(p, bytes)]) for side in (open_[:at], open_[at:]))
-            self.gaps.append((len(self.pieces), before, values[0], after))
-            self.pieces.append(b"")
-        elif values:
-            self.odd.append((len(self.pieces), open_))
-            self.pieces.append(b"")
-        elif data := b"".join([part for part in open_ if isinstance(part, bytes)]):
-            self.pieces.append(encode_lines(data))
+        Raises HeaderError, AddressError or PersonalError, all ValueError, for invalid values.
+        """
+        mail = self.prepare(layout, headers, personal)
+        head, body = mail.render(headers.to_address, headers.to_name, headers.message_id, personal)
+        return b"".join((head, b"\r\n", *body))
+
+    def prepare(
+        self,
+        layout: MailLayout,
+        headers: MailHeaders,
+        personal: PersonalValues,
+        *,
+        unsubscribe_prefix: str = "",
+        preferences_prefix: str = "",
+        domain: str = "",
+    ) -> MergedMail:
+        """Prepare the mail for all readers who have the same parts as `personal`.
+
+        The prefixes begin every unsubscribe URL and every preferences URL; `domain` ends every Message-ID.
+        """
+        present = frozenset(name for name in self._conditions if getattr(personal, name, ""))
+        if not headers.subject:
+            headers = replace(headers, subject=layout.subject)
+        shared = {"subject": layout.subject, "preheader": layout.preheader}
+        present |= {name for name, value in shared.items() if value}
+        prefixes = {"unsubscribe_url": unsubscribe_prefix, "preferences_url": preferences_prefix}
+
+        def parts(is_html: bool) -> BodyParts:
+            pieces = (piece for key in layout.keys for piece in self._split(key, is_html, present))
+            escape: Callable[[str], str] = html.escape if is_html else str
+            fixed, begun = ({n: encode_text(escape(value)) for n, value in v.items()} for v in (shared, prefixes))
+            return tuple(_join_literals(pieces, fixed, begun, len(READER_PARTS) if is_html else 0))
+
+        return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix=unsubscribe_prefix, domain=domain)
+
+    def _split(self, key: str, is_html: bool, present: frozenset[str]) -> list[Literal | Placeholder]:
+        """A fragment's literals and placeholders, the same objects each time."""
+        pieces = self._fragments.get((key, is_html, present))
+        if pieces is None:
+            fragment = self.document.fragments[key]
+            source = fragment.html if is_html else fragment.text
+            pieces = [
+                piece if isinstance(piece, Placeholder) else Literal(encode_text(piece))
+                for piece in split_placeholders(source, present)
+            ]
+            self._fragments[(key, is_html, present)] = pieces
+        return pieces
 
 
-def _to(name: str, address: str) -> bytes:
-    """`To`; the usual ones without a detour."""
-    if not _SIMPLE.fullmatch(address):
-        return reader_header(name, address)
+def _join_literals(
+    pieces: Iterable[Literal | Placeholder], fixed: Mapping[str, bytes], prefixes: Mapping[str, bytes], first: int
+) -> Iterator[LiteralRun | int]:
+    """Literals in a row as runs, and the numbers of readers' values, counted from `first`.
+
+    Placeholders that `fixed` fills become literals; a prefix goes before its placeholder.
+    """
+    row: list[Literal] = []
+    for piece in pieces:
+        if isinstance(piece, Placeholder) and piece.name not in fixed:
+            if prefixes.get(piece.name):
+                row.append(Literal(prefixes[piece.name]))
+            if row:
+                yield LiteralRun(row)
+            row = []
+            yield first + READER_PARTS.index(piece.name)
+        else:
+            literal = Literal(fixed[piece.name]) if isinstance(piece, Placeholder) else piece
+            if literal.raw:
+                row.append(literal)
+    if row:
+        yield LiteralRun(row)
+
+
+def _format_to(name: str, address: str) -> bytes:
+    """`To`, with a short way for the usual names and addresses."""
+    if not _SIMPLE_ADDRESS.fullmatch(address):
+        return to_header(name, address)
     if not name:
         return b"To: %s\r\n" % address.encode("ascii")
     raw = name.encode()
     if len(raw) > _SHORT_NAME or name.isascii() or not name.isprintable() or name != name.strip() or "  " in name:
-        return reader_header(name, address)
+        return to_header(name, address)
     # RFC 2047 §2.
     word = b"To: =?utf-8?b?%s?=" % b2a_base64(raw, newline=False)
     # At most 76 characters a line where the words allow it.

@@ -1,32 +1,41 @@
-"""A reader's mail as bytes: fragments that were encoded beforehand, joined, with the personal parts spliced in.
+"""MIME bodies in base64, in pieces that are joined without encoding them again.
 
-Base64 takes three bytes at a time, so a fragment is encoded for each of the three places in a triple where it may
-begin; what does not fill a triple is carried over to what follows. Lines at the joints are short, which RFC 2045 §6.8
-allows (at most 76).
+Base64 encodes three bytes at a time. Each literal is therefore encoded once for each of the three places in a triple
+where it may begin, and bytes that do not fill a triple are carried over to what follows. Lines at the joints are
+short, which RFC 2045 §6.8 allows (at most 76 characters).
 """
 
 from __future__ import annotations
 
 import hashlib
-import html
 from binascii import b2a_base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from tidings.render.mail.digest import MailLayout
-from tidings.render.mail.fragments import MailDocument, wire
-from tidings.render.mail.headers import HeaderError, MailHeaders, header_bytes
-from tidings.render.mail.merge import MergedMail, encode_lines
-from tidings.render.mail.personal import PersonalValues, PersonalError, Placeholder, find_conditions, split_placeholders
+from tidings.render.mail.headers import MailHeaders, header_bytes
 
-__all__ = ["Compiled", "HeaderError", "MailHeaders", "Personal", "PersonalError", "compile_document", "plain_message"]
+LINE_BYTES: Final = 57
+"""Bytes that one line of base64 of 76 characters holds."""
 
 Form = tuple[bytes, bytes, bytes]
-"""What completes the open triple, encoded whole lines, and the 0 to 2 bytes carried over."""
+"""The bytes that complete the open triple, the encoded whole lines, and the 0 to 2 bytes that are carried over."""
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8 with CRLF: line ends are canonical before base64 (RFC 2045 §6.8)."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode("utf-8")
+
+
+def encode_lines(data: bytes) -> bytes:
+    """Base64 in lines of at most 76 characters, each ending in CRLF."""
+    encoded = b2a_base64(data, newline=False)
+    if len(data) <= LINE_BYTES:
+        return encoded + b"\r\n" if data else b""
+    return b"\r\n".join([encoded[at : at + 76] for at in range(0, len(encoded), 76)]) + b"\r\n"
 
 
 class Literal:
-    """Bytes, encoded once for each alignment."""
+    """Bytes that are the same for all readers, encoded once for each alignment."""
 
     __slots__ = ("_forms", "raw")
 
@@ -35,7 +44,7 @@ class Literal:
         self._forms: list[Form | None] = [None, None, None]
 
     def at(self, carried: int) -> Form:
-        """Its form after `carried` bytes (0 to 2) of an open triple."""
+        """The form after `carried` bytes (0 to 2) of an open triple."""
         form = self._forms[carried]
         if form is None:
             need = -carried % 3
@@ -47,160 +56,124 @@ class Literal:
         return form
 
 
-class Run:
-    """Literals in a row. What they are joined to is kept from the second reader on who gets it at an alignment."""
+class LiteralRun:
+    """Literals in a row. The joined form of an alignment is kept once a second reader needs it."""
 
     __slots__ = ("_forms", "_used", "literals")
 
     def __init__(self, literals: Sequence[Literal]) -> None:
+        """The first literal must complete any open triple: two short ones at the start become one."""
+        while len(literals) > 1 and len(literals[0].raw) < 2:
+            literals = [Literal(literals[0].raw + literals[1].raw), *literals[2:]]
         self.literals = literals
         self._forms: list[Form | None] = [None, None, None]
         self._used = [False, False, False]
 
     def at(self, carried: int) -> Form:
-        """Its form after `carried` bytes (0 to 2) of an open triple."""
+        """The form after `carried` bytes (0 to 2) of an open triple."""
         form = self._forms[carried]
         if form is None:
-            form = self._joined(carried)
+            form = self._join(carried)
             if self._used[carried]:
                 self._forms[carried] = form
             self._used[carried] = True
         return form
 
-    def _joined(self, carried: int) -> Form:
+    def _join(self, carried: int) -> Form:
         first, body, carry = self.literals[0].at(carried)
         out = [body]
         for literal in self.literals[1:]:
-            carry = _append(out, carry, literal.at(len(carry)))
+            head, body, tail = literal.at(len(carry))
+            if carry:
+                carry += head
+                if len(carry) < 3:
+                    continue
+                out.append(b2a_base64(carry, newline=False) + b"\r\n")
+            out.append(body)
+            carry = tail
         return first, b"".join(out), carry
 
 
-def _append(out: list[bytes], carry: bytes, form: Form) -> bytes:
-    """Adds a form after `carry`; returns what is carried on."""
-    head, body, tail = form
-    if carry:
-        carry += head
-        if len(carry) < 3:
-            return carry
-        out.append(b2a_base64(carry, newline=False) + b"\r\n")
-    out.append(body)
-    return tail
+BodyParts = Sequence[LiteralRun | int]
+"""A part's literals, and the numbers of the values that go between them."""
 
 
-Prepared = tuple[tuple["Run | str", ...], tuple["Run | str", ...]]
-"""The text part and the HTML part, as runs and names of personal parts."""
+class BodyLayout(NamedTuple):
+    """An encoded body with gaps, for all values whose lengths leave the same remainders by three."""
+
+    pieces: list[bytes]
+    """Empty where a gap is."""
+    gaps: list[tuple[int, bytes, int, bytes]]
+    """Gaps with one value: the place in `pieces`, the bytes before the value, its number, the bytes after it."""
+    joint_gaps: list[tuple[int, list[bytes | int]]]
+    """Gaps where values stand side by side: the place in `pieces`, and bytes and numbers of values in order."""
+
+    def add(self, parts: BodyParts, remainders: Sequence[int]) -> None:
+        """Append a part. Bytes that do not fill a triple are carried on to what follows."""
+        open_: list[bytes | int] = []
+        size = 0
+        for part in parts:
+            if isinstance(part, int):
+                open_.append(part)
+                size += remainders[part]
+                continue
+            head, body, tail = part.at(size % 3)
+            open_.append(head)
+            size += len(head)
+            if size % 3:
+                # A literal too short to complete the triple.
+                open_.append(tail)
+                size += len(tail)
+                continue
+            self._close(open_)
+            if body:
+                self.pieces.append(body)
+            open_, size = [tail], len(tail)
+        self._close(open_)
+
+    def _close(self, open_: list[bytes | int]) -> None:
+        numbers = [part for part in open_ if isinstance(part, int)]
+        if len(numbers) == 1:
+            at = open_.index(numbers[0])
+            before, after = (b"".join([p for p in side if isinstance(p, bytes)]) for side in (open_[:at], open_[at:]))
+            self.gaps.append((len(self.pieces), before, numbers[0], after))
+            self.pieces.append(b"")
+        elif numbers:
+            self.joint_gaps.append((len(self.pieces), open_))
+            self.pieces.append(b"")
+        elif data := b"".join([part for part in open_ if isinstance(part, bytes)]):
+            self.pieces.append(encode_lines(data))
+
+    def fill(self, values: Sequence[bytes]) -> list[bytes]:
+        """The pieces with `values` in the gaps."""
+        body = self.pieces.copy()
+        for at, before, number, after in self.gaps:
+            data = before + values[number] + after
+            # One short line is the usual case, and the fast one.
+            body[at] = b2a_base64(data, newline=False) + b"\r\n" if 0 < len(data) <= LINE_BYTES else encode_lines(data)
+        for at, parts in self.joint_gaps:
+            body[at] = encode_lines(b"".join([values[part] if isinstance(part, int) else part for part in parts]))
+        return body
 
 
-class MailMerge:
-    """A document ready to send: each fragment is encoded at most three times, however many readers there are."""
+class MultipartAlternative:
+    """Content-Type, the heads of the text and HTML parts, and the closing boundary of a multipart/alternative body."""
 
-    def __init__(self, document: MailDocument) -> None:
-        self.document = document
-        self._conditions = frozenset(
-            name
-            for fragment in document.fragments.values()
-            for name in find_conditions(fragment.html) | find_conditions(fragment.text)
-        )
-        self._fragments: dict[tuple[str, int, frozenset[str]], list[Literal | Placeholder]] = {}
-
-    def message(self, arrangement: MailLayout, headers: MailHeaders, personal: PersonalValues) -> bytes:
-        """The whole mail, with CRLF: headers, then text and HTML in base64.
-
-        Raises HeaderError, AddressError or PersonalError, all ValueError, for values that cannot be.
-        """
-        head, body = self.stencil(arrangement, headers, personal).fill(
-            headers.to_address, headers.to_name, headers.message_id, personal
-        )
-        return b"".join((head, b"\r\n", *body))
-
-    def stencil(
-        self,
-        arrangement: MailLayout,
-        headers: MailHeaders,
-        personal: PersonalValues,
-        *,
-        way_out: str = "",
-        choices: str = "",
-        domain: str = "",
-    ) -> MergedMail:
-        """For all readers who have the same parts as `personal`.
-
-        `way_out` is what every unsubscribe URL begins with, `choices` what every URL of preferences does, `domain` what
-        every Message-ID ends with.
-        """
-        present = frozenset(name for name in self._conditions if getattr(personal, name, ""))
-        if not headers.subject:
-            headers = replace(headers, subject=arrangement.subject)
-        text, page = self._prepare(arrangement, present, {"unsubscribe_url": way_out, "preferences_url": choices})
-        return MergedMail(text, page, headers, way_out=way_out, domain=domain)
-
-    def _prepare(self, arrangement: MailLayout, present: frozenset[str], begun: Mapping[str, str]) -> Prepared:
-        shared = {"subject": arrangement.subject, "preheader": arrangement.preheader}
-        plain = {name: wire(value) for name, value in shared.items()}
-        escaped = {name: wire(html.escape(value)) for name, value in shared.items()}
-        with_shared = present | {name for name, value in shared.items() if value}
-        text = (piece for key in arrangement.keys for piece in self._pieces(key, 1, with_shared))
-        page = (piece for key in arrangement.keys for piece in self._pieces(key, 0, with_shared))
-        return (
-            tuple(_runs(text, plain, {name: wire(url) for name, url in begun.items()})),
-            tuple(_runs(page, escaped, {name: wire(html.escape(url)) for name, url in begun.items()})),
-        )
-
-    def _pieces(self, key: str, form: int, present: frozenset[str]) -> list[Literal | Placeholder]:
-        """A fragment's literals and slots, the same objects each time."""
-        found = self._fragments.get((key, form, present))
-        if found is None:
-            fragment = self.document.fragments[key]
-            source = fragment.text if form else fragment.html
-            found = [p if isinstance(p, Placeholder) else Literal(wire(p)) for p in split_placeholders(source, present)]
-            self._fragments[(key, form, present)] = found
-        return found
-
-
-def compile_document(document: MailDocument) -> MailMerge:
-    """Ready to make messages from `document`. Not for several threads at once."""
-    return MailMerge(document)
-
-
-def _runs(
-    parts: Iterable[Literal | Placeholder], shared: Mapping[str, bytes], begun: Mapping[str, bytes]
-) -> Iterable[Run | str]:
-    """Literals in a row as runs. Slots that `shared` fills become literals; what is `begun` stands before its slot."""
-    row: list[Literal] = []
-    for part in parts:
-        if isinstance(part, Placeholder) and part.name not in shared:
-            if begun.get(part.name):
-                row.append(Literal(begun[part.name]))
-            if row:
-                yield Run(_long_enough(row))
-            row = []
-            yield part.name
-        else:
-            literal = Literal(shared[part.name]) if isinstance(part, Placeholder) else part
-            if literal.raw:
-                row.append(literal)
-    if row:
-        yield Run(_long_enough(row))
-
-
-def _long_enough(row: list[Literal]) -> list[Literal]:
-    """A run begins with a literal that completes any open triple; one of a byte is merged with what follows."""
-    while len(row) > 1 and len(row[0].raw) < 2:
-        row = [Literal(row[0].raw + row[1].raw), *row[2:]]
-    return row
+    def __init__(self, seed: str) -> None:
+        # Underscores: base64 has none, so the boundary cannot occur in a part.
+        boundary = b"=_tidings_%b" % hashlib.sha256(seed.encode()).hexdigest()[:24].encode()
+        self.content_type = b'Content-Type: multipart/alternative;\r\n boundary="%b"\r\n' % boundary
+        head = b"--%b\r\nContent-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        self.text_head, self.html_head = head % (boundary, b"plain"), head % (boundary, b"html")
+        self.end = b"--%b--\r\n" % boundary
 
 
 def plain_message(headers: MailHeaders, text: str, page: str | None = None) -> bytes:
-    """A mail of plain text, and HTML beside it if given: notices, confirmations, welcomes."""
-    lines = [header_bytes(headers, headers.subject)]
+    """A mail of plain text, with an HTML part if `page` is given: notices, confirmations, welcome mails."""
+    head = header_bytes(headers, headers.subject)
     if page is None:
-        lines.append(b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n")
-        lines.append(encode_lines(wire(text)))
-        return b"".join(lines)
-    boundary = b"=_tidings_" + hashlib.sha256(headers.message_id.encode()).hexdigest()[:24].encode()
-    boundary = b"=_tidings_" + hashlib.sha256(headers.message_id.encode()).hexdigest()[:24].encode()
-    lines.append(b'Content-Type: multipart/alternative;\r\n boundary="%s"\r\n\r\n' % boundary)
-    kind = b"--%s\r\nContent-Type: text/%s; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    lines += [kind % (boundary, b"plain"), encode_lines(wire(text))]
-    lines += [kind % (boundary, b"html"), encode_lines(wire(page)), b"--%s--\r\n" % boundary]
-    return b"".join(lines)
+        kind = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        return head + kind + encode_lines(encode_text(text))
+    multipart = MultipartAlternative(headers.message_id)
+    parts = (multipart.text_head, encode_lines(encode_text(text)), multipart.html_head, encode_lines(encode_text(page)))
+    return b"".join((head, multipart.content_type, b"\r\n", *parts, multipart.end))

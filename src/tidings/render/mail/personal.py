@@ -111,4 +111,6 @@ def fill_placeholders(text: str, values: Mapping[str, str], *, escape: bool) -> 
         found = values.get(name, "")
         return html.escape(found) if escape else found
 
-    return "".join(piece if isinstance(piece, str) else value(piece.name) for piece in split_placeholders(text, present))
+    return "".join(
+        piece if isinstance(piece, str) else value(piece.name) for piece in split_placeholders(text, present)
+    )

@@ -208,7 +208,11 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
         image=pictures[0] if pictures else None,
         images=pictures,
         attachments=tuple(
-            FileView(ascii_url(each.src), escape_placeholders(each.title), format_size(each.length, language) if each.length else "")
+            FileView(
+                ascii_url(each.src),
+                escape_placeholders(each.title),
+                format_size(each.length, language) if each.length else "",
+            )
             for each in item.attachments
         ),
         topics=tuple(topic_labels.get(topic, topic) for topic in item.topics),

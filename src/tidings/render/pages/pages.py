@@ -115,7 +115,7 @@ class Pages:
         texts = [words.gettext("This publication has been withdrawn."), one_line(item.withdrawn)]
         return self._page("notice.html.j2", frame, frame.page("../../", words.gettext("Withdrawn")) | {"texts": texts})
 
-    def missing_page(self, frame: PageContext) -> bytes:
+    def not_found_page(self, frame: PageContext) -> bytes:
         """What stands where nothing does. It is served at any depth, so its links start at the root of the host."""
         words = frame.words
         page = frame.page(urlsplit(frame.site.url).path or "/", words.gettext("Page not found"))
@@ -123,7 +123,7 @@ class Pages:
             "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
         )
 
-    def leave_page(self, frame: PageContext, what: str, name: str = "", choices: str = "") -> bytes:
+    def unsubscribe_page(self, frame: PageContext, what: str, name: str = "", choices: str = "") -> bytes:
         """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host.
 
         `choices` is the path of the reader's preferences, where less often and a pause stand.
@@ -163,7 +163,9 @@ class Pages:
         """What a reader chose. Served at any depth."""
         return self._page("preferences.html.j2", frame, frame.page(frame.root_path, title) | values)
 
-    def act_page(self, frame: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = "") -> bytes:
+    def action_page(
+        self, frame: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = ""
+    ) -> bytes:
         """A few words, a button that posts to this very address, and a link to what is near (`more`: its path)."""
         page = frame.page(frame.root_path, title) | {"texts": list(texts), "button": button, "more": more}
         return self._page("act.html.j2", frame, page)

@@ -203,7 +203,7 @@ class _Preferences:
         )
 
     def _act(self, frame: PageContext, title: str, text: str, *, button: str = "", status: int = 200) -> Response:
-        body = rendered(lambda pages: pages.act_page(frame, title, [text], button=button), self._pages)
+        body = rendered(lambda pages: pages.action_page(frame, title, [text], button=button), self._pages)
         return page(body, frame.site.language, status)
 
     def _unknown(self) -> Response:

@@ -116,7 +116,7 @@ class _Joining:
         frame = self._frame
         language = frame.site.language
         if not self._public or (self._name and self._name not in self._public):
-            return page(rendered(lambda pages: pages.missing_page(frame), self._pages), language, 404)
+            return page(rendered(lambda pages: pages.not_found_page(frame), self._pages), language, 404)
         newsroom = self._newsroom
         default = newsroom.site.languages[0]
         chosen = fields.get("list") or ([self._name] if self._name else self._public if len(self._public) == 1 else [])
@@ -198,7 +198,7 @@ class _Joining:
     def _said(self, title: str, texts: list[str], status: int = 200) -> Response:
         frame = self._frame
         return page(
-            rendered(lambda pages: pages.act_page(frame, title, texts), self._pages), frame.site.language, status
+            rendered(lambda pages: pages.action_page(frame, title, texts), self._pages), frame.site.language, status
         )
 
 
@@ -283,5 +283,5 @@ class _Confirming:
             more = f"preferences/{token}"
         heading, text = said[what]
         button = gettext("Confirm") if what == "ask" else ""
-        body = rendered(lambda pages: pages.act_page(frame, heading, [text], button=button, more=more), self._pages)
+        body = rendered(lambda pages: pages.action_page(frame, heading, [text], button=button, more=more), self._pages)
         return page(body, frame.site.language, {"unknown": 404, "over": 410}.get(what, 200))

@@ -141,11 +141,11 @@ class _Leaving:
             token = self._keys.sign(TokenPurpose.PREFERENCES, self._claim.subscriber, self._claim.list)
             choices = f"preferences/{token}"
         try:
-            body = self._pages.leave_page(frame, what, name, choices)
+            body = self._pages.unsubscribe_page(frame, what, name, choices)
         except InputError as error:
             # Somebody broke the newsroom's own template: nobody stays on a list for that.
             log.warning("%s; the shipped page is shown instead", error)
-            body = Pages().leave_page(frame, what, name, choices)
+            body = Pages().unsubscribe_page(frame, what, name, choices)
         headers = {**HEADERS, "Content-Language": frame.site.language}
         return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
 
