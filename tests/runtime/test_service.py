@@ -24,13 +24,13 @@ import pytest
 from tests.acceptance.world import World, item, make_world
 from tests.servers.smtp_sink import Sink, doubled
 from tidings.model.cadence import load_zone
-from tidings.pipeline import notices
 from tidings.runtime.log import LocalTime, Redactor
 from tidings.runtime.service_cycle import Beats
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_stamp
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
+from tidings.store.delivery.notices import recent_notices
 from tidings.store.people import subscribers
 from tidings.store.service.clock import advance_clock
 
@@ -361,7 +361,7 @@ def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
             assert len(caplog.records) == 1
             assert "never goes back" in caplog.records[0].getMessage()
             with runtime.store.read() as connection:
-                assert [one.kind for one in notices.recent(connection)] == ["failed"]
+                assert [one.kind for one in recent_notices(connection)] == ["failed"]
 
 
 def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:

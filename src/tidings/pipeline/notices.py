@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
 from tidings.model.edition import Edition
-from tidings.store import schema as t
 from tidings.store.delivery import ledger
-from tidings.store.engine import Store, insert_once
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One thing to tell. `key` says what it is about."""
-
-    key: str
-    kind: str
-    text: str
-    at: datetime
+from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent_notices
+from tidings.store.engine import Store
 
 
 def tell(connection: Connection, key: str, kind: str, text: str, now: datetime) -> bool:
     """Note something to tell; False if it was noted before."""
-    done = connection.execute(insert_once(connection, t.notices).values(key=key, kind=kind, text=text, at=now))
-    return bool(done.rowcount == 1)
+    return add_notice(connection, Notice(key, kind, text, now))
 
 
 def held(connection: Connection, edition: Edition, now: datetime) -> None:
@@ -47,30 +35,16 @@ def shortened(connection: Connection, edition: Edition, count: int, now: datetim
     tell(connection, f"shortened:{edition.id}", "shortened", text, now)
 
 
-def untold(connection: Connection) -> list[Notice]:
-    """What nobody was told yet, oldest first."""
-    rows = connection.execute(select(t.notices).where(t.notices.c.told_at.is_(None)).order_by(t.notices.c.at))
-    return [Notice(row.key, row.kind, row.text, row.at) for row in rows]
-
-
-def recent(connection: Connection, limit: int = 20) -> list[Notice]:
-    """The newest, for `tidings status`."""
-    rows = connection.execute(select(t.notices).order_by(t.notices.c.at.desc()).limit(limit))
-    return [Notice(row.key, row.kind, row.text, row.at) for row in rows]
-
-
 def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str) -> int:
     """Turn what is untold into one mailing to `notify`; returns how many things it tells.
 
     Failures to deliver a notice make no notice, else a dead relay would fill the store.
     """
     with store.write() as connection:
-        news = untold(connection)
+        news = unsent_notices(connection)
         if not news:
             return 0
-        connection.execute(
-            update(t.notices).where(t.notices.c.key.in_([notice.key for notice in news])).values(told_at=now)
-        )
+        mark_sent(connection, [notice.key for notice in news], now)
         if not to and not channel:
             return 0
         text = "\n\n".join(notice.text for notice in news)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
 from tidings.config.retention import Keep
-from tidings.store import schema as t
 from tidings.store.delivery import retention
 from tidings.store.engine import Store
+from tidings.store.facts import find_fact, set_fact
 from tidings.store.people import retention as people_retention
 from tidings.store.people.retention import Old
 
@@ -29,7 +29,7 @@ def retain(store: Store, keep: Keep, now: datetime, budget: float = BUDGET) -> i
     """Take out what is older than `keep` at `now`; returns how many rows. Does nothing once it is done for the day."""
     today = now.date().isoformat()
     with store.read() as connection:
-        if connection.execute(select(t.facts.c.value).where(t.facts.c.name == _NAME)).scalar_one_or_none() == today:
+        if find_fact(connection, _NAME) == today:
             return 0
     ends = time.monotonic() + budget
     taken = 0
@@ -41,7 +41,7 @@ def retain(store: Store, keep: Keep, now: datetime, budget: float = BUDGET) -> i
             page = page_of()
             taken += page
     with store.write() as connection:
-        _done(connection, today)
+        set_fact(connection, _NAME, today)
     return taken
 
 
@@ -84,9 +84,3 @@ def _of_people(store: Store, keep: Keep, now: datetime) -> Iterator[Page]:
         people_retention.imports(now - IMPORTS),
     ):
         yield partial(page_of, old)
-
-
-def _done(connection: Connection, today: str) -> None:
-    f = t.facts
-    if connection.execute(update(f).where(f.c.name == _NAME).values(value=today)).rowcount == 0:
-        connection.execute(insert(f).values(name=_NAME, value=today))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Returned
 from tidings.model.errors import InputError
 from tidings.model.item import Item
-from tidings.store import schema as t
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import load_story
 from tidings.store.delivery import history, ledger, retention
@@ -62,7 +61,7 @@ def explain(
     entries = [
         entry
         for entry in ledger.entries(connection, subscriber=subscriber)
-        if story is None or _carried(connection, entry.id, story)
+        if story is None or history.shows_story(connection, entry.id, story)
     ]
     stopped = pauses.holding(connection)
     back = feedback.of_deliveries(connection, [entry.id for entry in entries])
@@ -137,15 +136,6 @@ def _came_back(one: feedback.Return, show: Callable[[datetime], str]) -> str:
 def _paused(one: pauses.Pause, show: Callable[[datetime], str]) -> str:
     end = f"until {show(one.until)}" if one.until else "until `tidings resume`"
     return f"{one.what} is paused since {show(one.since)} by {one.who}, {end}{f' ({one.reason})' if one.reason else ''}"
-
-
-def _carried(connection: Connection, delivery: int, story: str) -> bool:
-    d, ss = t.deliveries.c, t.selection_stories.c
-    row = connection.execute(select(d.story, d.selection).where(d.id == delivery)).one()
-    if row.story == story:
-        return True
-    query = select(ss.story).where(ss.selection == row.selection, ss.story == story)
-    return connection.execute(query).first() is not None
 
 
 def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int, address: str) -> list[str]:

@@ -141,6 +141,11 @@ def shut(connection: Connection) -> None:
         fcntl.flock(connection.info[_DOOR], fcntl.LOCK_EX)
 
 
+def ping(connection: Connection) -> None:
+    """Ask the database for an answer. Raises SQLAlchemyError if it gives none."""
+    connection.exec_driver_sql("SELECT 1")
+
+
 def insert_once(connection: Connection, table: Any) -> Any:
     """An INSERT that leaves rows alone which stand already (ON CONFLICT DO NOTHING); `rowcount` counts the new."""
     made: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.render.pages.pages import Pages
 from tidings.runtime.newsroom import Runtime
-from tidings.store.engine import Store
+from tidings.store.engine import Store, ping
 from tidings.web.api.readers import api
 from tidings.web.hooks.providers import hooks_router
 from tidings.web.hooks.websub import websub_router
@@ -77,7 +76,7 @@ def create_app(
         found: dict[str, object] = {"ok": True}
         try:
             with store.read() as connection:
-                connection.execute(text("SELECT 1"))
+                ping(connection)
             found |= health() if health is not None else {}
         except SQLAlchemyError:
             found = {"ok": False, "store": "cannot be read"}

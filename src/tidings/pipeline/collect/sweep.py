@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection
 
 from tidings.model.problem import Problem
 from tidings.pipeline import notices
 from tidings.pipeline.collect.changes import Changes, decide, mint_id
 from tidings.sources.base import Source, Sweep
-from tidings.store import schema as t
 from tidings.store.content import items as stored_items
 from tidings.store.content import schedules
 from tidings.store.content.items import Aside, Known, Stored
+from tidings.store.delivery.notices import delete_notice, has_notice
 from tidings.store.engine import Store
 
 CHUNK = 100
@@ -111,7 +111,7 @@ def _collect_one(
         version = stored_items.items_version(connection)
         known = stored_items.load_known(connection)
         aside = {each.ref: each for each in stored_items.load_aside(connection) if each.source == name}
-        told = _is_noted(connection, _vanished_key(name))
+        told = has_notice(connection, _vanished_key(name))
     changes = decide(sweep, known, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
     if changes.held is not None:
         collected.held = f"{collected.held} {changes.held}" if collected.held else changes.held
@@ -122,7 +122,7 @@ def _collect_one(
         return
     if told:
         with store.write() as connection:
-            _forget(connection, _vanished_key(name))
+            delete_notice(connection, _vanished_key(name))
     _write_aside(store, name, sweep, changes, aside, now)
     for write in _transactions(changes, known, now):
         with store.write() as connection:
@@ -202,16 +202,7 @@ def _write_aside(
                 stored_items.put_aside(connection, Aside(source, ref, text, now), again=ref in before)
         for ref in before.keys() - texts.keys():
             stored_items.clear_aside(connection, source, ref)
-            _forget(connection, _aside_key(source, ref))
-
-
-def _is_noted(connection: Connection, key: str) -> bool:
-    return connection.scalar(select(t.notices.c.key).where(t.notices.c.key == key)) is not None
-
-
-def _forget(connection: Connection, key: str) -> None:
-    """It is mended: should it happen again, it is told again."""
-    connection.execute(delete(t.notices).where(t.notices.c.key == key))
+            delete_notice(connection, _aside_key(source, ref))
 
 
 def _vanished_key(source: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from tidings.channels.base import Channel
 from tidings.config.schedule import ListDelivery, Schedule
@@ -27,7 +27,6 @@ from tidings.pipeline.compose.mail import MailRoom
 from tidings.pipeline.compose.posts import make_post
 from tidings.pipeline.compose.rendered import Rendered
 from tidings.pipeline.compose.select import candidates, is_note, stories_of
-from tidings.store import schema as t
 from tidings.store.content import edition_archive, editions, schedules
 from tidings.store.content.items import items_version, load_items
 from tidings.store.delivery import ledger
@@ -357,9 +356,7 @@ class Composer:
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]
             schedules.use(connection, schedule.name, stories, edition.id)
-            connection.execute(
-                update(t.editions).where(t.editions.c.id == edition.id).values(cut=now, owner=self.owner)
-            )
+            editions.restart_composing(connection, edition.id, now, self.owner)
             edition = editions.set_state(
                 connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=stories
             )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from tidings.channels.base import CanEdit, CanTakeDown, Channel, Post
 from tidings.config.adapters import ChannelSettings
@@ -21,10 +21,10 @@ from tidings.pipeline import notices
 from tidings.pipeline.compose.freeze import version_of
 from tidings.pipeline.compose.posts import post_item
 from tidings.render.i18n import catalogue
-from tidings.store import schema as t
 from tidings.store.content.items import load_items
 from tidings.store.delivery import corrections, ledger
 from tidings.store.delivery.corrections import Standing
+from tidings.store.delivery.notices import notice_keys
 from tidings.store.engine import Store
 
 
@@ -54,7 +54,7 @@ def amend(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now
         known = corrections.amended(connection, list(channels))
         ids = {one.item for one in standing}
         items = {item.id: item for item in load_items(connection, ids=ids, include_gone=True)}
-        told = _told(connection)
+        told = notice_keys(connection, "amend:")
     steps = []
     for one in standing:
         item = items[one.item]
@@ -84,11 +84,6 @@ def _how(channel: Channel, settings: ChannelSettings, post: Standing) -> Amendme
     if settings.on_correction in (None, "reply") and channel.capabilities.replies:
         return Amendment.REPLY
     return None
-
-
-def _told(connection: Connection) -> set[str]:
-    c = t.notices.c
-    return set(connection.execute(select(c.key).where(c.key.startswith("amend:"))).scalars())
 
 
 def _undertake(connection: Connection, newsroom: Newsroom, channel: Channel, step: _Step, now: datetime) -> None:

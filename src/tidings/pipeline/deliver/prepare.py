@@ -8,8 +8,6 @@ from datetime import datetime
 from email.utils import parseaddr
 from functools import lru_cache
 
-from sqlalchemy import select
-
 from tidings.channels.base import Channel, Post
 from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
@@ -21,9 +19,8 @@ from tidings.render.mail.dkim import DkimSigner, load_identities, verify
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge, MergedMail
 from tidings.render.mail.mime import plain_message
-from tidings.store import schema as t
 from tidings.store.content import editions
-from tidings.store.delivery import threads
+from tidings.store.delivery import ledger, threads
 from tidings.store.engine import Store
 
 
@@ -189,7 +186,4 @@ class Preparation:
 
     def _read_moment(self, mailing: int) -> datetime:
         with self._store.read() as connection:
-            moment: datetime = connection.execute(
-                select(t.mailings.c.at).where(t.mailings.c.id == mailing)
-            ).scalar_one()
-            return moment
+            return ledger.mailing_time(connection, mailing)

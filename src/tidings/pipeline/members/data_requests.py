@@ -6,14 +6,13 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
 from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.members.subscribe import frame_of, letter
 from tidings.render.pages.pages import Pages
-from tidings.store import schema as t
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers as roll
 from tidings.store.people.data_export import everything_about
@@ -39,14 +38,11 @@ class Person:
 
 def person(connection: Connection, subscriber: int) -> Person | None:
     """None for who was erased."""
-    p, s = t.subscribers.c, t.subscriptions.c
-    row = connection.execute(select(t.subscribers).where(p.id == subscriber)).one_or_none()
+    row = roll.find_by_id(connection, subscriber)
     if row is None:
         return None
     on = tuple(one for one in roll.subscriptions(connection, address=row.address) if one.state == roll.CONFIRMED)
-    paused = connection.execute(
-        select(func.max(s.paused_until)).where(s.subscriber == subscriber, s.state == roll.CONFIRMED)
-    ).scalar_one()
+    paused = roll.paused_until(connection, subscriber)
     return Person(row.id, row.address, row.address_hash, row.language, on, paused)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
@@ -19,7 +19,6 @@ from tidings.model.tokens import Keys, TokenPurpose
 from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.i18n import format_date
 from tidings.render.pages.pages import PageContext, Pages
-from tidings.store import schema as t
 from tidings.store.content import edition_archive
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
@@ -80,7 +79,7 @@ def _answer(
     subscriber = subscribers.find(connection, request.address)
     if subscriber is None:
         return
-    states = states_of(connection, subscriber, names)
+    states = subscribers.subscription_states(connection, subscriber, names)
     waiting = [name for name in names if states.get(name) == subscribers.PENDING]
     key = f"confirmation:{digest}:{now.date()}"
     mailing = ledger.mailing(connection, key, str(Purpose.CONFIRMATION), now=now, open=True)
@@ -91,21 +90,6 @@ def _answer(
     else:
         return
     _queue(connection, mailing, Purpose.CONFIRMATION, names[0], subscriber, digest, details, now)
-
-
-def language_of(connection: Connection, subscriber: int) -> str:
-    """Of a person; empty for who was erased."""
-    query = select(t.subscribers.c.language).where(t.subscribers.c.id == subscriber)
-    return connection.execute(query).scalar_one_or_none() or ""
-
-
-def states_of(connection: Connection, subscriber: int, names: Sequence[str]) -> dict[str, str]:
-    """The state of a person's subscriptions to these lists; who is asked again is `pending` here."""
-    s = t.subscriptions.c
-    rows = connection.execute(
-        select(s.list, s.state, s.confirm_by).where(s.subscriber == subscriber, s.list.in_(list(names)))
-    )
-    return {row.list: subscribers.PENDING if row.confirm_by is not None else row.state for row in rows}
 
 
 def confirm(
@@ -124,12 +108,10 @@ def confirm(
 
     Who is new on a list is welcomed, if the list says so.
     """
-    reader = connection.execute(
-        select(t.subscribers.c.address_hash, t.subscribers.c.language).where(t.subscribers.c.id == subscriber)
-    ).one_or_none()
+    reader = subscribers.find_by_id(connection, subscriber)
     if reader is None or consent.suppression(connection, reader.address_hash, "") is not None:
         return []
-    states = states_of(connection, subscriber, names)
+    states = subscribers.subscription_states(connection, subscriber, names)
     found = []
     for name in names:
         if states.get(name) == subscribers.CONFIRMED:
@@ -340,9 +322,4 @@ def set_choices(
     subscribers.change(connection, subscriber, language=language)
     for name, (topics, frequency) in choices.items():
         subscribers.change(connection, subscriber, list_name=name, topics=topics, frequency=frequency)
-    s = t.subscriptions.c
-    connection.execute(
-        update(t.subscriptions)
-        .where(s.subscriber == subscriber, s.list.in_(list(choices)))
-        .values(paused_until=paused_until)
-    )
+    subscribers.pause_mail(connection, subscriber, list(choices), paused_until)

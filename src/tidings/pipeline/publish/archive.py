@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection
 
 import tidings
 from tidings.config.settings import Newsroom
@@ -28,10 +28,10 @@ from tidings.render.mail.fragments import MailDocument
 from tidings.render.pages.archive import build_headline, find_withdrawn, render_archived_edition
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import archive_path
-from tidings.store import schema as t
 from tidings.store.content import edition_archive, editions, site_files
 from tidings.store.content.edition_archive import Archived
-from tidings.store.engine import Store, insert_once
+from tidings.store.engine import Store
+from tidings.store.facts import delete_fact, find_fact, set_fact
 
 ROOT = "archive/"
 _FACT = "archived"
@@ -43,7 +43,7 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
         public = [name for name, settings in newsroom.lists.items() if settings.public]
         rows = edition_archive.sent(connection, public)
         withdrawn = edition_archive.withdrawn(connection)
-        done = str(connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _FACT)) or "")
+        done = find_fact(connection, _FACT) or ""
     basis = _hash((tidings.__version__, newsroom.site.url, public, withdrawn))
     lists = [(name, newsroom.lists[name].name, newsroom.lists[name].was) for name in public]
     stamp = f"{basis} {_hash((newsroom.site, lists, rows))}"
@@ -61,9 +61,10 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
                     memory.keep(one, known[one.path].etag)
         published, complete = bring(store, newsroom, known, archive.wanted(), now, memory)
         with store.write() as connection:
-            connection.execute(delete(t.facts).where(t.facts.c.name == _FACT))
             if complete:
-                connection.execute(insert_once(connection, t.facts).values(name=_FACT, value=stamp))
+                set_fact(connection, _FACT, stamp)
+            else:
+                delete_fact(connection, _FACT)
     return published
 
 

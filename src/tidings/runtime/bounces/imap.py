@@ -13,13 +13,11 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
-
 from tidings.config.bounces import BounceMailbox
 from tidings.pipeline.track.inbound import Heard
 from tidings.pipeline.track.report_parser import MOST
-from tidings.store import schema as t
-from tidings.store.engine import Store, insert_once
+from tidings.store.engine import Store
+from tidings.store.facts import find_fact, set_fact
 
 TIMEOUT = 20.0
 """Seconds for the connection and each command."""
@@ -110,13 +108,11 @@ def _ok(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
 def _place(store: Store, name: str, validity: int) -> int:
     """The last message that was read; 0 where the mailbox numbers anew (RFC 3501 §2.3.1.1)."""
     with store.read() as connection:
-        value = connection.execute(select(t.facts.c.value).where(t.facts.c.name == name)).scalar_one_or_none()
+        value = find_fact(connection, name)
     known, _, number = (value or "0:0").partition(":")
     return int(number) if int(known) == validity else 0
 
 
 def _remember(store: Store, name: str, validity: int, number: int) -> None:
     with store.write() as connection:
-        value = f"{validity}:{number}"
-        connection.execute(insert_once(connection, t.facts).values(name=name, value=value))
-        connection.execute(update(t.facts).where(t.facts.c.name == name).values(value=value))
+        set_fact(connection, name, f"{validity}:{number}")

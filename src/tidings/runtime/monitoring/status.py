@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.edition import Edition, HoldReason
-from tidings.pipeline import notices
 from tidings.runtime.monitoring.diagnosis import findings
 from tidings.runtime.monitoring.health import Health, look
 from tidings.runtime.newsroom import Runtime
@@ -19,6 +18,7 @@ from tidings.runtime.preview.plan import plan
 from tidings.sources.base import SourceHealth
 from tidings.store import migrate
 from tidings.store.content.items import count_items, load_aside
+from tidings.store.delivery.notices import recent_notices
 from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
 
@@ -56,7 +56,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             ],
             "lists": {name: subscribers.count(connection, name) for name in runtime.newsroom.lists},
             "notices": [
-                {"at": one.at, "kind": one.kind, "text": one.text} for one in notices.recent(connection, limit=5)
+                {"at": one.at, "kind": one.kind, "text": one.text} for one in recent_notices(connection, limit=5)
             ],
         }
     found["next"] = [

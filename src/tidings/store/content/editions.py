@@ -315,6 +315,11 @@ def take_over(connection: Connection, edition: int, was: str, owner: str) -> boo
     return bool(done.rowcount == 1)
 
 
+def restart_composing(connection: Connection, edition: int, cut: datetime, owner: str) -> None:
+    """Let `owner` compose it again, with the items as they are at `cut`."""
+    connection.execute(update(t.editions).where(t.editions.c.id == edition).values(cut=cut, owner=owner))
+
+
 def owner_of(connection: Connection, edition: int) -> str:
     """Which process composes it."""
     return str(connection.execute(select(t.editions.c.owner).where(t.editions.c.id == edition)).scalar_one())

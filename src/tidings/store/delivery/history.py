@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, or_, select
 
 from tidings.model.delivery import DeliveryState
 from tidings.store import schema as t
@@ -51,6 +51,13 @@ def had(
                 for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
                     found.setdefault(reader, set()).add(old.story)
     return found
+
+
+def shows_story(connection: Connection, delivery: int, story: str) -> bool:
+    """Whether the story was in a delivery, as its own post or in its selection."""
+    d, ss = t.deliveries.c, t.selection_stories.c
+    shown = exists().where(ss.selection == d.selection, ss.story == story)
+    return bool(connection.execute(select(or_(d.story == story, shown)).where(d.id == delivery)).scalar_one())
 
 
 def count_had(connection: Connection, stories: Collection[str], most: int) -> int:

@@ -112,6 +112,12 @@ def mailing(
     return int(connection.execute(select(t.mailings.c.id).where(t.mailings.c.key == key)).scalar_one())
 
 
+def mailing_time(connection: Connection, mailing: int) -> datetime:
+    """When the mailing was made: the date of its messages."""
+    moment: datetime = connection.execute(select(t.mailings.c.at).where(t.mailings.c.id == mailing)).scalar_one()
+    return moment
+
+
 def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
     """Add deliveries that are not there yet; returns how many were new.
 

@@ -34,6 +34,17 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A person who is on a list, or was."""
+
+    id: int
+    address: str
+    address_hash: str
+    name: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """One line of `subscribers show` and of the CSV."""
 
@@ -54,6 +65,29 @@ def find(connection: Connection, address: str) -> int | None:
     """Id of the subscriber with this address."""
     query = select(t.subscribers.c.id).where(t.subscribers.c.address_hash == consent.address_hash(address))
     return connection.execute(query).scalar_one_or_none()
+
+
+def find_by_id(connection: Connection, subscriber: int) -> Subscriber | None:
+    """None for a person who was erased."""
+    p = t.subscribers.c
+    row = connection.execute(
+        select(p.id, p.address, p.address_hash, p.name, p.language).where(p.id == subscriber)
+    ).one_or_none()
+    return None if row is None else Subscriber(*row)
+
+
+def subscription_states(connection: Connection, subscriber: int, lists: Collection[str]) -> dict[str, str]:
+    """The state of a person's subscription to each of these lists; `pending` while a re-confirmation is open."""
+    s = t.subscriptions.c
+    query = select(s.list, s.state, s.confirm_by).where(s.subscriber == subscriber, s.list.in_(list(lists)))
+    return {row.list: PENDING if row.confirm_by is not None else row.state for row in connection.execute(query)}
+
+
+def is_on_any(connection: Connection, subscriber: int, lists: Collection[str]) -> bool:
+    """Whether the person is on one of these lists, confirmed or pending."""
+    s = t.subscriptions.c
+    query = select(s.id).where(s.subscriber == subscriber, s.list.in_(list(lists)), s.state.in_((CONFIRMED, PENDING)))
+    return connection.execute(query).first() is not None
 
 
 def add(
@@ -171,6 +205,21 @@ def lapse(connection: Connection, now: datetime) -> int:
             consent.record(connection, digest, name, "lapsed", "no word by the end of a re-confirmation", now)
         consent.changed(connection)
     return len(found)
+
+
+def pause_mail(connection: Connection, subscriber: int, lists: Collection[str], until: datetime | None) -> None:
+    """Send a person no edition of these lists before `until`; None ends a pause."""
+    s = t.subscriptions.c
+    mine = (s.subscriber == subscriber) & s.list.in_(list(lists))
+    connection.execute(update(t.subscriptions).where(mine).values(paused_until=until))
+
+
+def paused_until(connection: Connection, subscriber: int) -> datetime | None:
+    """When the longest pause of a person's confirmed subscriptions ends; None without one."""
+    s = t.subscriptions.c
+    query = select(func.max(s.paused_until)).where(s.subscriber == subscriber, s.state == CONFIRMED)
+    until: datetime | None = connection.execute(query).scalar_one()
+    return until
 
 
 def paused(connection: Connection, list_name: str, now: datetime) -> set[int]:

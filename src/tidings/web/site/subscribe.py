@@ -22,7 +22,7 @@ from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.members import preferences, subscribe
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
-from tidings.store.people import consent, sign_ups
+from tidings.store.people import consent, sign_ups, subscribers
 from tidings.web.site.forms import client, form_of, later, page, wished
 
 BY_CLIENT, BY_ADDRESS, BY_DOMAIN = 20, 5, 500
@@ -228,8 +228,9 @@ class _Confirming:
         names = [name for name in subscribe.lists_of(claim.list) if name in self._newsroom.lists]
         try:
             with store.read() as connection:
-                language = subscribe.language_of(connection, claim.subscriber)
-                states = subscribe.states_of(connection, claim.subscriber, names)
+                reader = subscribers.find_by_id(connection, claim.subscriber)
+                states = subscribers.subscription_states(connection, claim.subscriber, names)
+            language = reader.language if reader else ""
             if act:
                 with store.write() as connection:
                     names = subscribe.confirm(

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -21,7 +20,6 @@ from tidings.model.errors import InputError
 from tidings.model.tokens import Claim, Keys, TokenPurpose
 from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.pages.pages import PageContext, Pages
-from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 from tidings.web.site.forms import HEADERS, later, plain, wished
@@ -117,12 +115,10 @@ class _Leaving:
 
     def _reader(self, claim: Claim) -> tuple[str | None, bool]:
         """The reader's language (None for who was erased), and whether they are on the list."""
-        s, p = t.subscriptions.c, t.subscribers.c
         with self._store.read() as connection:
-            language = connection.execute(select(p.language).where(p.id == claim.subscriber)).scalar_one_or_none()
-            query = select(s.state).where(s.subscriber == claim.subscriber, s.list.in_(self._names(claim)))
-            states = set(connection.execute(query).scalars())
-        return language, bool(states & {subscribers.CONFIRMED, subscribers.PENDING})
+            reader = subscribers.find_by_id(connection, claim.subscriber)
+            on_it = subscribers.is_on_any(connection, claim.subscriber, self._names(claim))
+        return reader.language if reader else None, on_it
 
     def _frame(self, language: str | None) -> PageContext:
         languages = self._newsroom.site.languages
