@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 
+from tidings.model.edition import Selection
 from tidings.model.item import Image, Item
-from tidings.model.selection import Selection
 from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge

@@ -12,10 +12,10 @@ import typer
 from pydantic import BaseModel
 
 from tidings import plugins
-from tidings.config.bounces import BounceMailbox, Bounces, MailgunHook, PostmarkHook, SendgridHook, SesHook, Soft
-from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, Select
-from tidings.config.settings import Document, Feed, Keep, MailingList, Notify, Site, Web
-from tidings.model.delivery import DeliveryState, Purpose, Returned, SkipReason
+from tidings.config.bounces import BounceMailbox, Bounces, MailgunHook, PostmarkHook, SendgridHook, SesHook, SoftBounces
+from tidings.config.schedule import Approval, CadenceText, ChannelDelivery, ListDelivery, Schedule, StoryFilter
+from tidings.config.settings import FeedSettings, MailingList, NewsroomConfig, Notify, Retention, Site, Web
+from tidings.model.delivery import DeliveryState, FeedbackKind, Purpose, SkipReason
 from tidings.model.edition import EditionState, HoldReason
 from tidings.render.mail.views import EditionView, FileView, MailItem, MailList, MailSite, PictureView, SectionView
 from tidings.runtime.schemas import make_schemas
@@ -100,7 +100,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "review": "To who must approve an edition: the question, and the edition.",
         },
     ),
-    Returned: (
+    FeedbackKind: (
         "What may come back after accepted",
         {
             "hard": "The address does not exist. Not read back yet.",
@@ -174,20 +174,20 @@ def tidings_yaml() -> str:
         "Any string may be `{env: NAME}` or `{file: PATH}`; any text that readers see may be a map of languages.\n"
     )
     for title, model in (
-        ("The whole file", Document),
+        ("The whole file", NewsroomConfig),
         ("site", Site),
         ("web", Web),
-        ("feeds.NAME", Feed),
+        ("feeds.NAME", FeedSettings),
         ("lists.NAME", MailingList),
         ("bounces", Bounces),
         ("bounces.mailbox", BounceMailbox),
-        ("bounces.soft", Soft),
+        ("bounces.soft", SoftBounces),
         ("bounces.ses", SesHook),
         ("bounces.postmark", PostmarkHook),
         ("bounces.mailgun", MailgunHook),
         ("bounces.sendgrid", SendgridHook),
         ("notify", Notify),
-        ("keep", Keep),
+        ("keep", Retention),
     ):
         parts.append(f"## {title}\n\n{fields(model)}")
     for group, built_in, title in (
@@ -207,7 +207,7 @@ def schedule_yaml() -> str:
         ("The whole file", Schedule),
         ("cadence", CadenceText),
         ("approval", Approval),
-        ("select", Select),
+        ("select", StoryFilter),
         ("deliver, to a list", ListDelivery),
         ("deliver, to a channel", ChannelDelivery),
     ):

@@ -10,7 +10,7 @@ from docs.generate import ITEM_KEYS, PAGES, REFERENCE
 
 from tidings import plugins
 from tidings.config.schedule import CadenceText, ListDelivery, Schedule
-from tidings.config.settings import Document, MailingList, Site
+from tidings.config.settings import MailingList, NewsroomConfig, Site
 from tidings.sources.folder.front_matter import KEYS
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def test_every_key_of_front_matter_is_described() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    for model in (Document, Site, MailingList, Schedule, CadenceText, ListDelivery):
+    for model in (NewsroomConfig, Site, MailingList, Schedule, CadenceText, ListDelivery):
         for name, field in model.model_fields.items():
             assert field.description, (model, name)
 

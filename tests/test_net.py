@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tidings.net import GuardedSession, LostError, NotSentError, is_public
+from tidings.net import ConnectionLostError, GuardedSession, NotSentError, is_public_ip
 from tidings.testing.http_sink import HttpSink
 
 
@@ -29,12 +29,12 @@ from tidings.testing.http_sink import HttpSink
      "::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1"],
 )  # fmt: skip
 def test_inner_addresses_are_not_public(address: str) -> None:
-    assert not is_public(address)
+    assert not is_public_ip(address)
 
 
 @pytest.mark.parametrize("address", ["9.9.9.9", "93.184.216.34", "2606:4700::1111"])
 def test_addresses_of_the_internet_are(address: str) -> None:
-    assert is_public(address)
+    assert is_public_ip(address)
 
 
 def test_a_public_name_that_answers_with_an_inner_address_reaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_tls_that_breaks_after_the_request_means_that_it_may_have_been_taken(
 
     session = GuardedSession(allow_private=True, timeout=2)
     session._session.verify = str(pair[0])
-    with Server(talk, pair) as server, pytest.raises(LostError):
+    with Server(talk, pair) as server, pytest.raises(ConnectionLostError):
         session.post(f"https://localhost:{server.port}/", b"body", {})
 
 
@@ -154,7 +154,7 @@ def test_who_sends_a_byte_now_and_then_does_not_keep_us() -> None:
             time.sleep(0.05)
 
     begun = time.monotonic()
-    with Server(talk) as server, pytest.raises(LostError):
+    with Server(talk) as server, pytest.raises(ConnectionLostError):
         GuardedSession(allow_private=True, timeout=0.3).post(f"http://127.0.0.1:{server.port}/", b"body", {})
     assert time.monotonic() - begun < 20
 
@@ -171,7 +171,7 @@ def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], s
     with Server(talk, pair if secure else None) as server:
         url = f"{'https' if secure else 'http'}://localhost:{server.port}/"
         begun = time.monotonic()
-        with pytest.raises(LostError):
+        with pytest.raises(ConnectionLostError):
             session.post(url, b"body", {})
         with pytest.raises(NotSentError, match="stopping"):
             session.post(url, b"body", {})

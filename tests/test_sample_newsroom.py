@@ -14,7 +14,7 @@ from PIL import Image as Pictures
 
 from tidings.channels.chat import slack, webhook
 from tidings.channels.smtp import sender
-from tidings.config.load import load
+from tidings.config.load import load_config
 from tidings.sources.base import SourceContext
 from tidings.sources.folder.source import Settings, make
 
@@ -161,7 +161,9 @@ def test_it_has_what_a_newsroom_meets() -> None:
 
 
 def test_the_newsroom_loads_without_a_complaint_and_without_an_environment() -> None:
-    loaded = load(ROOT, channel_settings={}, source_settings={"folder": Settings}, sender_settings=SENDERS, env={})
+    loaded = load_config(
+        ROOT, channel_settings={}, source_settings={"folder": Settings}, sender_settings=SENDERS, env={}
+    )
     assert loaded.problems == ()
     assert loaded.newsroom is not None
     site = loaded.newsroom.site
@@ -189,7 +191,7 @@ def test_the_channels_that_stand_as_comments_work_once_the_marks_are_taken_away(
         text, taken = marked.subn(r"\1", (ROOT / name).read_text(encoding="utf-8"))
         assert taken >= 2, name
         (tmp_path / name).write_text(text, encoding="utf-8")
-    loaded = load(
+    loaded = load_config(
         tmp_path,
         channel_settings={"slack": slack.Settings, "webhook": webhook.Settings},
         source_settings={"folder": Settings},

@@ -15,6 +15,8 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -24,17 +26,34 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
 
-MAX_ANSWER = 64 * 1024
+MAX_RESPONSE = 64 * 1024
 """Bytes of an answer that are read."""
 # It would write the path of each request, which may be the secret.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
-def header_links(written: str) -> list[tuple[str, str]]:
+def parse_link_header(written: str) -> list[tuple[str, str]]:
     """Relation and address of each link in the value of a `Link` header (RFC 8288), as they are written."""
     found = parse_header_links(written) if written else []
     return [(rel, one.get("url", "")) for one in found for rel in one.get("rel", "").lower().split()]
+
+
+def parse_retry_after(value: str, now: datetime, longest: float) -> float | None:
+    """Read a `Retry-After` header in either form (RFC 9110 §10.2.3). Returns seconds, at most `longest`.
+
+    Returns None if the value cannot be read.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), longest)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return min(max((moment - now).total_seconds(), 0.0), longest)
 
 
 class ForbiddenAddressError(NewConnectionError):
@@ -45,12 +64,12 @@ class NotSentError(Exception):
     """Nothing was handed over: no connection, or refused by us. Safe to try again."""
 
 
-class LostError(Exception):
+class ConnectionLostError(Exception):
     """The connection was lost after something may have been handed over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """Status, lower-case headers, and the first part of the body, as text and as bytes."""
 
     status: int
@@ -61,21 +80,21 @@ class Answer:
     """Whether that is all of the body."""
 
 
-def is_public(address: str) -> bool:
+def is_public_ip(address: str) -> bool:
     """Whether an IP address belongs to the open internet: no loopback, private, link-local, CGNAT, NAT64 of those."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
+            return is_public_ip(str(ip.ipv4_mapped))
         if ip.sixtofour is not None or ip.teredo is not None or any(ip in network for network in _NAT64):
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
-def is_public_name(host: str) -> bool:
+def is_public_host(host: str) -> bool:
     """Whether a host can be reached from outside as far as its name tells: no lone word, no address of the inside."""
     try:
-        return is_public(host.strip("[]"))
+        return is_public_ip(host.strip("[]"))
     except ValueError:
         return "." in host and not host.endswith((".localhost", ".local", ".internal", ".lan"))
 
@@ -88,7 +107,7 @@ def _dial(connection: Any, *, private: bool) -> socket.socket:
         raise NewConnectionError(connection, f"the name does not resolve: {error}") from error
     failure: Exception = NewConnectionError(connection, "the name has no address")
     for family, kind, protocol, _, address in found:
-        if not private and not is_public(str(address[0])):
+        if not private and not is_public_ip(str(address[0])):
             failure = ForbiddenAddressError(
                 connection, "the name leads to a private address; `allow_private: true` would permit it"
             )
@@ -185,17 +204,17 @@ class GuardedSession:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(self._wire, allow_private))
 
-    def post(self, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+    def post(self, url: str, body: bytes, headers: dict[str, str]) -> HttpResponse:
         """One POST. Raises NotSentError or LostError, never with the address in its words: the URL is the secret."""
         return self.request("POST", url, body, headers)
 
-    def get(self, url: str) -> Answer:
+    def get(self, url: str) -> HttpResponse:
         """One GET; raises as `post` does."""
         return self.request("GET", url, None, {})
 
     def request(
-        self, method: str, url: str, body: bytes | None, headers: dict[str, str], most: int = MAX_ANSWER
-    ) -> Answer:
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], most: int = MAX_RESPONSE
+    ) -> HttpResponse:
         """One request of any method, at most so many bytes of its answer; raises as `post` does."""
         if self._wire.cut_off:
             raise NotSentError("stopping")
@@ -219,7 +238,7 @@ class GuardedSession:
         finally:
             watch.cancel()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, body.decode("utf-8", "replace"), body, whole)
+        return HttpResponse(response.status_code, headers, body.decode("utf-8", "replace"), body, whole)
 
     def abort(self) -> None:
         """From another thread: end what is on the wire, and begin nothing more."""
@@ -234,7 +253,7 @@ class GuardedSession:
         """Whether anything can have been handed over; in words that hold neither address nor body."""
         if self._wire.begun:
             slow = isinstance(error, requests.exceptions.Timeout)
-            return LostError("no answer in time" if slow else "the connection was lost")
+            return ConnectionLostError("no answer in time" if slow else "the connection was lost")
         if isinstance(error, requests.exceptions.Timeout):
             return NotSentError("no connection in time")
         reason = getattr(error.args[0], "reason", None) if error.args else None

@@ -63,7 +63,7 @@ def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(world: Wor
         (["list:daily"], "daily"),
         (["desk"], "say schedule:desk or channel:desk"),
         (["daily", "--until", "2026-03-01T00:00"], "has passed"),
-        (["daily", "--until", "soon"], "is no moment"),
+        (["daily", "--until", "soon"], "is not a date"),
         (["daily", "--until"], "requires an argument"),
     ],
 )

@@ -59,7 +59,7 @@ def test_the_json_has_the_shape_that_the_schema_gives(ready: World, run: Run) ->
     ("arguments", "said"),
     [
         (("--from", f"{FOURTH}", "--to", f"{FIRST}"), "--to must come after --from"),
-        (("--from", "tomorrow", "--to", f"{FIRST}"), "is no moment"),
+        (("--from", "tomorrow", "--to", f"{FIRST}"), "is not a date"),
         (("--from", f"{FIRST}", "--to", "2199-12-01"), "five years"),
         (("--from", f"{FIRST}"), "--to"),
     ],

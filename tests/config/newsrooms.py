@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tidings import plugins
 from tidings.channels.smtp.sender import Settings
-from tidings.config.load import Loaded, load
+from tidings.config.load import LoadResult, load_config
 from tidings.config.settings import Newsroom
 
 MAIN = """\
@@ -102,12 +102,12 @@ def write(root: Path, main: str | bytes = MAIN, schedules: Mapping[str, str] | N
     return root
 
 
-def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> Loaded:
+def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> LoadResult:
     """Loaded with the adapters that come with the product."""
     channels = plugins.load_adapters("tidings.channels", plugins.CHANNELS)
     senders = plugins.load_adapters("tidings.mail", plugins.MAIL)
     sources = plugins.load_adapters("tidings.sources", plugins.SOURCES)
-    return load(
+    return load_config(
         root,
         channel_settings={name: module.Settings for name, module in channels.items()},
         source_settings={name: module.Settings for name, module in sources.items()},
@@ -117,7 +117,7 @@ def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> 
     )
 
 
-def said(loaded: Loaded) -> list[str]:
+def said(loaded: LoadResult) -> list[str]:
     """Problems as a person reads them."""
     return [str(problem) for problem in loaded.problems]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.newsrooms import relay
-from tidings.config.load import Loaded, store_address
+from tidings.config.load import LoadResult, store_address
 from tidings.model.cadence import Weekly
 from tidings.runtime.newsroom import load_newsroom
 
@@ -21,7 +21,7 @@ lists: {digest: {name: Digest, from: News <news@example.org>}}
 WEEKLY = "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"
 
 
-def load(folder: Path, main: str = MAIN, env: dict[str, str] | None = None, **schedules: str) -> Loaded:
+def load(folder: Path, main: str = MAIN, env: dict[str, str] | None = None, **schedules: str) -> LoadResult:
     (folder / "schedules").mkdir(exist_ok=True)
     (folder / "tidings.yaml").write_text(main, encoding="utf-8")
     for name, text in schedules.items():
@@ -29,7 +29,7 @@ def load(folder: Path, main: str = MAIN, env: dict[str, str] | None = None, **sc
     return load_newsroom(folder, env or {})
 
 
-def said(loaded: Loaded) -> str:
+def said(loaded: LoadResult) -> str:
     return "\n".join(map(str, loaded.problems))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.model.cadence import load_zone, parse_window
-from tidings.model.spacing import Spacing
+from tidings.model.throttling import Spacing
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -4,33 +4,33 @@ import random
 
 import pytest
 
-from tidings.model.tokens import Claim, Keys, TokenPurpose
+from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 
 
 def test_a_token_says_who_and_which_list_and_holds_no_address() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     token = keys.sign(TokenPurpose.UNSUBSCRIBE, 17, "digest")
-    assert keys.verify(TokenPurpose.UNSUBSCRIBE, token) == Claim(17, "digest")
+    assert keys.verify(TokenPurpose.UNSUBSCRIBE, token) == TokenContents(17, "digest")
     assert keys.sign(TokenPurpose.UNSUBSCRIBE, 17, "digest") == token
 
 
 def test_a_token_serves_one_purpose_only() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     token = keys.sign(TokenPurpose.PREFERENCES, 17, "digest")
     assert keys.verify(TokenPurpose.UNSUBSCRIBE, token) is None
 
 
 def test_old_links_go_on_working_after_a_rotation() -> None:
-    old = Keys({1: b"a" * 32})
+    old = TokenKeys({1: b"a" * 32})
     token = old.sign(TokenPurpose.UNSUBSCRIBE, 3, "press")
-    rotated = Keys({1: b"a" * 32, 2: b"b" * 32})
-    assert rotated.verify(TokenPurpose.UNSUBSCRIBE, token) == Claim(3, "press")
+    rotated = TokenKeys({1: b"a" * 32, 2: b"b" * 32})
+    assert rotated.verify(TokenPurpose.UNSUBSCRIBE, token) == TokenContents(3, "press")
     assert rotated.sign(TokenPurpose.UNSUBSCRIBE, 3, "press") != token
-    assert Keys({2: b"b" * 32}).verify(TokenPurpose.UNSUBSCRIBE, token) is None
+    assert TokenKeys({2: b"b" * 32}).verify(TokenPurpose.UNSUBSCRIBE, token) is None
 
 
 def test_no_mutated_token_is_accepted() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     token = keys.sign(TokenPurpose.UNSUBSCRIBE, 17, "digest")
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=. \n"
     rng = random.Random(20261123)
@@ -43,16 +43,16 @@ def test_no_mutated_token_is_accepted() -> None:
 
 
 def test_keys_survive_their_file() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     token = keys.sign(TokenPurpose.UNSUBSCRIBE, 1, "digest")
-    assert Keys.from_json(keys.to_json()).verify(TokenPurpose.UNSUBSCRIBE, token)
+    assert TokenKeys.from_json(keys.to_json()).verify(TokenPurpose.UNSUBSCRIBE, token)
     for broken in ("", "{}", '{"keys": {}}', '{"keys": {"1": "zz"}}', '{"keys": {"1": "00"}}', "[1]"):
         with pytest.raises(ValueError):
-            Keys.from_json(broken)
+            TokenKeys.from_json(broken)
 
 
 def test_a_return_path_names_its_delivery_whatever_case_it_comes_back_in() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     sign = keys.return_path("bounces-of-a-rather-long-name-of-a-list@example.org")
     for delivery in (1, 17, 2**40 - 1):
         local, _, domain = sign(delivery).rpartition("@")
@@ -61,12 +61,12 @@ def test_a_return_path_names_its_delivery_whatever_case_it_comes_back_in() -> No
         token = local.rpartition("+")[2]
         assert keys.delivery_of(token) == keys.delivery_of(token.upper()) == delivery
         assert keys.verify(TokenPurpose.RETURN_PATH, token) is None
-    rotated = Keys.from_json(keys.to_json().replace('"1"', '"7"'))
+    rotated = TokenKeys.from_json(keys.to_json().replace('"1"', '"7"'))
     assert rotated.delivery_of(token) is None
 
 
 def test_no_mutated_return_path_is_accepted() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     token = keys.return_path("b@x.org")(17).partition("+")[2].partition("@")[0]
     rng = random.Random(20261124)
     for _ in range(20_000):
@@ -80,7 +80,7 @@ def test_no_mutated_return_path_is_accepted() -> None:
 
 @pytest.mark.slow
 def test_a_million_mutated_return_paths() -> None:
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     token = keys.return_path("b@x.org")(17).partition("+")[2].partition("@")[0]
     rng = random.Random(20261125)
     for _ in range(1_000_000):

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from tests.pipeline.ledger_world import NOW, open_store
-from tidings.config.retention import Keep
+from tidings.config.retention import Retention
 from tidings.pipeline.retention import retain
 from tidings.store import schema as t
 from tidings.store.engine import Store
@@ -56,7 +56,7 @@ def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> No
     with store.write() as connection:
         consent.record(connection, consent.address_hash("asked@example.org"), "digest", "joined", "", NOW + 29 * DAY)
     add(store, "new", NOW + 2 * DAY)
-    assert retain(store, Keep(), NOW + 31 * DAY) == 2
+    assert retain(store, Retention(), NOW + 31 * DAY) == 2
     assert names(store) == ["asked", "both", "confirmed", "new"]
     with store.read() as connection:
         (both,) = [one for one in subscribers.subscriptions(connection) if one.address.startswith("both")]
@@ -65,8 +65,8 @@ def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> No
         assert consent.address_hash("old@example.org") not in hashes and len(hashes) == 4
         assert connection.execute(select(t.suppressions)).all() == []
     # Once a day.
-    assert retain(store, Keep(), NOW + 31 * DAY) == 0
-    assert retain(store, Keep(pending=timedelta(days=5)), NOW + 32 * DAY) == 1
+    assert retain(store, Retention(), NOW + 31 * DAY) == 0
+    assert retain(store, Retention(pending=timedelta(days=5)), NOW + 32 * DAY) == 1
     add(store, "old", NOW + 40 * DAY)
     assert "old" in names(store)
 
@@ -83,7 +83,7 @@ def test_who_left_is_forgotten_and_stays_away(store: Store) -> None:
                 address_hash="elsewhere", list="digest", what="unsubscribed", source="", wording="", ip="", at=NOW
             )
         )
-    assert retain(store, Keep(left=timedelta(days=365)), NOW + 366 * DAY) == 3
+    assert retain(store, Retention(left=timedelta(days=365)), NOW + 366 * DAY) == 3
     assert names(store) == ["late", "other"]
     with store.read() as connection:
         assert {one.list for one in subscribers.subscriptions(connection) if one.subscriber == other} == {"press"}
@@ -111,7 +111,7 @@ def test_addresses_returns_counters_and_cut_imports_go(store: Store) -> None:
             )
             connection.execute(insert(t.limits).values(scope="ip", key=key, since=at, count=1))
             connection.execute(insert(t.imports).values(key=key, line=1, counts={}, at=at))
-    assert retain(store, Keep(returns=timedelta(days=200)), NOW + 301 * DAY) == 4
+    assert retain(store, Retention(returns=timedelta(days=200)), NOW + 301 * DAY) == 4
     with store.read() as connection:
         assert connection.execute(select(t.consents.c.ip).order_by(t.consents.c.at)).scalars().all() == [
             "",
@@ -124,12 +124,12 @@ def test_addresses_returns_counters_and_cut_imports_go(store: Store) -> None:
 def test_many_at_once_go_in_pages_within_the_budget(store: Store) -> None:
     for number in range(230):
         add(store, f"p{number}", NOW)
-    assert retain(store, Keep(), NOW + 40 * DAY, budget=-1) == 0
-    assert retain(store, Keep(), NOW + 40 * DAY) == 230
+    assert retain(store, Retention(), NOW + 40 * DAY, budget=-1) == 0
+    assert retain(store, Retention(), NOW + 40 * DAY) == 230
     assert names(store) == []
 
 
 @pytest.mark.parametrize("field", ["ledger", "returns", "pending", "left", "ip"])
 def test_no_period_is_too_short(field: str) -> None:
     with pytest.raises(ValueError, match="days at least"):
-        Keep.model_validate({field: "12h"})
+        Retention.model_validate({field: "12h"})

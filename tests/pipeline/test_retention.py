@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 
 from tests.pipeline.desk import DAY, MONDAY, Desk, open_desk
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store
-from tidings.config.retention import Keep
+from tidings.config.retention import Retention
 from tidings.pipeline import notices
 from tidings.pipeline.retention import retain
 from tidings.runtime.explain import explain
@@ -19,7 +19,7 @@ from tidings.store import schema as t
 from tidings.store.delivery import ledger, retention
 from tidings.store.engine import Store
 
-KEEP = Keep(ledger=timedelta(days=400))
+KEEP = Retention(ledger=timedelta(days=400))
 LATER = MONDAY + timedelta(days=500)
 POSTS = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}, {channel: desk, per: item}]\n'
 SECOND = 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: daily}]\nbackfill: 50\n'
@@ -108,7 +108,7 @@ def test_without_keep_and_before_its_time_nothing_goes(desk: Desk) -> None:
     held = rows(desk.runtime.store)
     desk.tick(LATER)
     assert rows(desk.runtime.store) == held
-    assert retain(desk.runtime.store, Keep(ledger=timedelta(days=501)), LATER + DAY) == 0
+    assert retain(desk.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY) == 0
     assert rows(desk.runtime.store) == held
 
 

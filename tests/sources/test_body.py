@@ -9,10 +9,10 @@ import lxml.html
 import pytest
 from PIL import Image
 
+from tidings.model.text import summarise
 from tidings.sources.body import render_body
 from tidings.sources.links import Fault, Links, Place, encode_url
 from tidings.sources.media import LocalFile, measure
-from tidings.sources.text import shorten
 
 SITE = "https://news.example/desk/"
 
@@ -172,11 +172,11 @@ def test_the_opening_is_the_text_of_the_first_paragraph(links: Links) -> None:
     assert render_body("", links).opening == ""
 
 
-def test_text_is_shortened_at_a_word() -> None:
+def test_text_is_summariseed_at_a_word() -> None:
     text = "слово " * 100
-    short = shorten(text)
+    short = summarise(text)
     assert len(short) <= 300 and short.endswith("слово…")
-    assert shorten("short") == "short" and len(shorten("x" * 1000)) == 300
+    assert summarise("short") == "short" and len(summarise("x" * 1000)) == 300
 
 
 def test_rendering_its_own_output_changes_nothing(links: Links) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession, LostError, NotSentError
+from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 
-_LONGEST_WAIT = 86_400.0
+LONGEST_WAIT = 86_400.0
 _LIKE_A_SECRET = 16
 """Characters: a shorter piece of an address is a word of the API."""
 
@@ -26,7 +25,7 @@ def hand_over(
     *,
     hide: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
-) -> Answer | Outcome:
+) -> HttpResponse | Outcome:
     """One request. An Answer means 2xx, or a status of `also`; everything else is an Outcome already.
 
     A reason quotes the other side, less what it may have learnt from us: the address, tokens, and `hide`.
@@ -38,7 +37,7 @@ def hand_over(
         answer = session.request(method, url, body, headers)
     except NotSentError as error:
         return Outcome(Verdict.DEFERRED, reason=str(error))
-    except LostError as error:
+    except ConnectionLostError as error:
         return Outcome(Verdict.UNKNOWN, reason=str(error))
     status = answer.status
     if 200 <= status < 300 or status in also:
@@ -63,7 +62,7 @@ def not_yet(outcome: Outcome) -> Outcome:
     return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
 
 
-def said(answer: Answer) -> dict[str, Any]:
+def said(answer: HttpResponse) -> dict[str, Any]:
     """The JSON object of an answer; an empty one where it is none."""
     try:
         found = json.loads(answer.text)
@@ -72,23 +71,23 @@ def said(answer: Answer) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def asked_wait(answer: Answer, now: datetime | None = None) -> float | None:
+def asked_wait(answer: HttpResponse, now: datetime | None = None) -> float | None:
     """Seconds that the other side asked us to wait, in whichever form; None where it said nothing usable.
 
     Retry-After; else what the JSON says (Discord, Telegram, Matrix); else the end of the period that a header names, in
     ISO 8601 (Mastodon) or in seconds since 1970 (X, Bluesky).
     """
     now = now or datetime.now(UTC)
-    wait = retry_after(answer.headers.get("retry-after", ""), now)
+    wait = parse_retry_after(answer.headers.get("retry-after", ""), now, LONGEST_WAIT)
     if wait is None and (answer.status == 429 or answer.status >= 500):
         names = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
         reset = next((answer.headers[name] for name in names if answer.headers.get(name)), "")
         wait = _wait_in_json(answer)
         wait = _wait_until(reset, now) if wait is None else wait
-    return None if wait is None else min(max(wait, 0.0), _LONGEST_WAIT)
+    return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT)
 
 
-def _wait_in_json(answer: Answer) -> float | None:
+def _wait_in_json(answer: HttpResponse) -> float | None:
     found = said(answer)
     held = found.get("parameters", found)
     if not isinstance(held, dict):
@@ -106,20 +105,6 @@ def _wait_until(text: str, now: datetime) -> float | None:
     except (ValueError, OverflowError, OSError):
         return None
     return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - now).total_seconds()
-
-
-def retry_after(text: str, now: datetime | None = None) -> float | None:
-    """Seconds to wait, from either form of Retry-After (RFC 9110 §10.2.3); None where it says nothing usable."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), _LONGEST_WAIT)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - (now or datetime.now(UTC))).total_seconds(), 0.0), _LONGEST_WAIT)
 
 
 def in_words(text: str, url: str, headers: dict[str, str], hide: tuple[str, ...] = ()) -> str:

@@ -7,16 +7,13 @@ only a title, or a text in the editor's own words, that is too long by itself is
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from tidings.channels.base import Post, PostItem
+from tidings.model.text import shorten
 
 _MOST_TAGS = 5
-_JOINERS = "\u200d\ufe0e\ufe0f"
-_SKIN = range(0x1F3FB, 0x1F400)
-_FLAGS = range(0x1F1E6, 0x1F200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +74,6 @@ def hashtag(topic: str) -> str:
     return "#" + "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def cut(text: str, length: int) -> str:
-    """At most so many characters, at a space where there is one, with an ellipsis; no character loses its mark."""
-    if len(text) <= length:
-        return text
-    room = text[: max(length - 1, 0)]
-    end = len(room)
-    while end and (_holds_on(text[end]) or text[end - 1] == "\u200d"):
-        end -= 1
-    at_space = room[:end].rstrip() if text[end : end + 1].isspace() else room[:end].rpartition(" ")[0].rstrip()
-    return (at_space or room[:end]) + "…" if length > 0 else ""
-
-
-def _holds_on(char: str) -> bool:
-    """Whether it belongs to the character before it."""
-    return unicodedata.category(char).startswith("M") or char in _JOINERS or ord(char) in _SKIN or ord(char) in _FLAGS
-
-
 def _whole(post: Post) -> Wording:
     single = len(post.items) == 1
     topics = dict.fromkeys(topic for item in post.items if not item.text for topic in item.topics)
@@ -130,14 +110,16 @@ def _shortened(wording: Wording, fits: Callable[[Wording], bool]) -> Wording:
 
     def of(length: int) -> Wording:
         if wording.text:
-            return replace(wording, heading=cut(wording.heading, min(length, 200)), text=cut(wording.text, length))
+            return replace(
+                wording, heading=shorten(wording.heading, min(length, 200)), text=shorten(wording.text, length)
+            )
         if wording.stories:
             shorter = (
-                replace(one, title=cut(one.title, length), correction=cut(one.correction, length))
+                replace(one, title=shorten(one.title, length), correction=shorten(one.correction, length))
                 for one in wording.stories
             )
             return replace(wording, stories=tuple(shorter))
-        return replace(wording, heading=cut(wording.heading, length))
+        return replace(wording, heading=shorten(wording.heading, length))
 
     longest = max((len(words) for one in wording.stories for words in (one.title, one.correction)), default=0)
     low, high = 0, max(len(wording.heading), len(wording.text), longest)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from tidings import __version__
 from tidings.model.cadence import load_zone
+from tidings.model.dates import parse_moment
 from tidings.model.errors import RefusedError
 from tidings.runtime.newsroom import Runtime, open_runtime, refuse_far_clock
 from tidings.store.service.clock import refuse_earlier
@@ -77,17 +78,12 @@ def opened(now: str = "") -> Iterator[Runtime]:
         yield runtime
 
 
-def read_moment(text: str, zone: str) -> datetime:
+def read_moment(text: str, zone: str, *, end_of_day: bool = False) -> datetime:
     """`2026-12-01T09:00` in the site's zone, or with an offset of its own."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise RefusedError(f"{text!r} is no moment; write it like 2026-12-01T09:00") from None
-    if not 1970 < moment.year < 2200:
-        raise RefusedError(f"{text!r} is too far from today; write it like 2026-12-01T09:00")
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=load_zone(zone))
-    return moment.astimezone(UTC)
+        return parse_moment(text, load_zone(zone), end_of_day=end_of_day, years=range(1971, 2200))
+    except ValueError as error:
+        raise RefusedError(f"{error}; write it like 2026-12-01T09:00") from None
 
 
 def show(moment: datetime | None, runtime: Runtime) -> str:

@@ -12,7 +12,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidings.cli.app import app, console, errors, place
-from tidings.config.references import written_store
+from tidings.config.references import read_store_address
 from tidings.model.errors import RefusedError
 from tidings.runtime.backup import backup as backups
 from tidings.runtime.backup.restore import RestoreResult, restore
@@ -113,7 +113,7 @@ def upgrade_command() -> None:
 def _hide_store() -> None:
     """An address of the store may hold a password, and these commands run before the configuration is loaded."""
     if (place.root / "tidings.yaml").is_file():
-        address = written_store(place.root.resolve()).get_secret_value()
+        address = read_store_address(place.root.resolve()).get_secret_value()
         place.secrets = (address,) if "@" in address else ()
 
 

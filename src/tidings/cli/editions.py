@@ -17,8 +17,7 @@ from tidings.cli.app import Json, Now, app, console, opened, place, print_json, 
 from tidings.cli.delivery_progress import deliver
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
-from tidings.model.errors import InputError, RefusedError
-from tidings.model.problem import nearest
+from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.pipeline.address.lists import address
 from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli.app import Now, app, console, opened, read_moment, show
-from tidings.model.errors import RefusedError
-from tidings.model.problem import nearest
+from tidings.model.errors import RefusedError, nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.store.service import pauses
 from tidings.store.service.pauses import Scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +29,7 @@ def rehearse_command(
     newsroom = load_for_rehearsal(root)
     place.secrets = newsroom.secrets
     zone = newsroom.site.timezone
-    first, last = read_moment(begins, zone), read_moment(ends, zone)
-    if len(ends) == len("2026-12-01"):
-        day = datetime.fromisoformat(ends) + timedelta(days=1)
-        last = day.replace(tzinfo=load_zone(zone)).astimezone(UTC) - timedelta(seconds=1)
+    first, last = read_moment(begins, zone), read_moment(ends, zone, end_of_day=True)
     folder = out if out != Path() else root / "rehearsal"
     with _bar() as told:
         found = rehearse(newsroom, first, last, folder.resolve(), progress=told)

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from tidings.cli.app import console, errors, opened
 from tidings.cli.subscribers import Confirmed, List, Source, group, known_list
-from tidings.model.csv_cells import csv_line
 from tidings.model.errors import InputError, RefusedError
+from tidings.model.text import format_csv_line
 from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile
 from tidings.runtime.people_files.export import export_people
 from tidings.runtime.people_files.importer import (
@@ -101,14 +101,14 @@ def _watched(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
             if reading.ignored:
                 errors.print(f"{file}: columns that are not taken: {', '.join(reading.ignored)}", markup=False)
             if out is not None:
-                out.write(csv_line([*(reading.header or COLUMNS[:1]), REASON]))
+                out.write(format_csv_line([*(reading.header or COLUMNS[:1]), REASON]))
 
         def tell(one: RefusedLine) -> None:
             if out is None:
                 errors.print(f"{file}: line {one.line}: {one.reason}", markup=False)
             else:
                 cells = [*one.cells, *[""] * (max(width, 1) - len(one.cells))]
-                out.write(csv_line([*cells[: max(width, 1)], f"line {one.line}: {one.reason}"]))
+                out.write(format_csv_line([*cells[: max(width, 1)], f"line {one.line}: {one.reason}"]))
 
         def step(position: int) -> None:
             nonlocal said

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from tidings.cli.app import Json, app, console, opened, print_json
-from tidings.model.errors import InputError, RefusedError
-from tidings.model.problem import nearest
+from tidings.model.dates import parse_moment
+from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.people_files.records import PersonRecord, validate_person
 from tidings.store.people import consent, feedback, subscribers
@@ -159,10 +159,10 @@ def reconfirm(
         name = known_list(runtime, list_name)
         zone = runtime.newsroom.site.zone
         try:
-            day = datetime.strptime(until, "%Y-%m-%d").replace(tzinfo=zone)
+            day = parse_moment(until, zone)
         except ValueError:
             raise RefusedError(f"--until {until}: write a day like 2027-01-31") from None
-        end = (day + timedelta(days=1)).astimezone(UTC)
+        end = (day.astimezone(zone) + timedelta(days=1)).astimezone(UTC)
         if end < runtime.now() + timedelta(days=7):
             raise RefusedError(f"--until {until}: give them a week at least")
         with runtime.store.read() as connection:

@@ -28,7 +28,7 @@ from tidings.config.types import (
 from tidings.model.cadence import parse_window
 
 
-class Frozen(BaseModel):
+class ConfigModel(BaseModel):
     """A model of configuration: nothing unknown in it, nothing changed after."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
@@ -73,13 +73,13 @@ def _or_reference(written: dict[str, Any]) -> dict[str, Any]:
     return {**about, **value}
 
 
-class SourceSettings(Frozen):
+class SourceSettings(ConfigModel):
     """Common to every source."""
 
     type: Line = Field(description="Which kind of source; `folder` reads Markdown files.")
 
 
-class ChannelSettings(Frozen):
+class ChannelSettings(ConfigModel):
     """Common to every channel."""
 
     POSTS: ClassVar[bool] = True
@@ -129,7 +129,7 @@ class ChannelSettings(Frozen):
         return value
 
 
-class SenderSettings(Frozen):
+class SenderSettings(ConfigModel):
     """Common to every way for mail to leave."""
 
     type: Line = Field(default="smtp", description="Which kind of sender, such as `smtp` or `ses`.")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from tidings.config.adapters import Frozen
+from tidings.config.adapters import ConfigModel
 from tidings.config.types import ONE_OR_MANY, Duration, Int, Line, ListenAddress
 
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
@@ -43,7 +43,7 @@ def _sendgrid_key(value: str) -> str:
     return value
 
 
-class BounceMailbox(Frozen):
+class BounceMailbox(ConfigModel):
     """A mailbox that is looked into by IMAP."""
 
     host: Line = Field(description="IMAP host.")
@@ -62,7 +62,7 @@ class BounceMailbox(Frozen):
         return value
 
 
-class Soft(Frozen):
+class SoftBounces(ConfigModel):
     """When bounces that may pass are too many."""
 
     days: Int = Field(default=5, ge=1, le=1000, description="On so many different days mail bounced softly.")
@@ -76,7 +76,7 @@ class Soft(Frozen):
         return value
 
 
-class SesHook(Frozen):
+class SesHook(ConfigModel):
     """What Amazon SES says by SNS at /hooks/ses."""
 
     topics: Annotated[tuple[Annotated[Line, AfterValidator(_topic)], ...], ONE_OR_MANY] = Field(
@@ -84,20 +84,20 @@ class SesHook(Frozen):
     )
 
 
-class PostmarkHook(Frozen):
+class PostmarkHook(ConfigModel):
     """What Postmark says at /hooks/postmark."""
 
     username: Line = Field(description="Login that the webhook's address holds: https://USER:PASSWORD@...")
     password: SecretStr = Field(description="Its password: {env: NAME} or {file: PATH}.")
 
 
-class MailgunHook(Frozen):
+class MailgunHook(ConfigModel):
     """What Mailgun says at /hooks/mailgun."""
 
     signing_key: SecretStr = Field(description="HTTP webhook signing key of the account: {env: NAME} or {file: PATH}.")
 
 
-class SendgridHook(Frozen):
+class SendgridHook(ConfigModel):
     """What SendGrid says at /hooks/sendgrid."""
 
     public_key: Annotated[Line, AfterValidator(_sendgrid_key)] = Field(
@@ -105,14 +105,14 @@ class SendgridHook(Frozen):
     )
 
 
-class Bounces(Frozen):
+class Bounces(ConfigModel):
     """How bounces and complaints are heard, and what follows."""
 
     lmtp: ListenAddress | None = Field(
         default=None, description="Address where a mail server of your own hands bounces over, such as 127.0.0.1:2424."
     )
     mailbox: BounceMailbox | None = Field(default=None, description="A mailbox that bounces come into.")
-    soft: Soft = Field(default=Soft(), description="When bounces that may pass are too many.")
+    soft: SoftBounces = Field(default=SoftBounces(), description="When bounces that may pass are too many.")
     ses: SesHook | None = Field(default=None, description="Webhook of Amazon SES, by SNS.")
     postmark: PostmarkHook | None = Field(default=None, description="Webhook of Postmark.")
     mailgun: MailgunHook | None = Field(default=None, description="Webhook of Mailgun.")

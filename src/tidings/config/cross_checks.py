@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from email.utils import parseaddr
 from typing import Any
 
-from tidings.config.problems import Path, place
+from tidings.config.problems import Path, find_place
 from tidings.config.schedule import RULES, ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Node
-from tidings.model.problem import Problem, nearest
+from tidings.model.errors import Problem, nearest
 
 _MAIN = "tidings.yaml"
 Finding = tuple[Path, str, str]
@@ -26,12 +26,12 @@ def cross_check(
 ) -> Iterator[Problem]:
     """Problems between the parts of a newsroom; `schedules` by file, `nodes` by file say where each thing stands."""
     for path, message, mend in _main(main, schedules):
-        yield Problem(_MAIN, *place(nodes[_MAIN], path), message, mend)
+        yield Problem(_MAIN, *find_place(nodes[_MAIN], path), message, mend)
     for path, message, mend in _defaults(main, schedules):
-        yield Problem(_MAIN, *place(nodes[_MAIN], path), message, mend, "warning")
+        yield Problem(_MAIN, *find_place(nodes[_MAIN], path), message, mend, "warning")
     for file, schedule in schedules.items():
         for path, message, mend in _schedule(main, schedules, file, schedule):
-            yield Problem(file, *place(nodes[file], path), message, mend)
+            yield Problem(file, *find_place(nodes[file], path), message, mend)
 
 
 def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:

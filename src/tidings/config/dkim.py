@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import AfterValidator, Field, SecretStr
 
-from tidings.config.adapters import Frozen
+from tidings.config.adapters import ConfigModel
 from tidings.config.types import Domain
 
 _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", re.IGNORECASE)
@@ -58,14 +58,14 @@ def _ed25519(value: SecretStr) -> SecretStr:
 Selector = Annotated[str, AfterValidator(_selector)]
 
 
-class SecondKey(Frozen):
+class SecondKey(ConfigModel):
     """A second signature by Ed25519 (RFC 8463): Microsoft and Yahoo do not verify it, so it never stands alone."""
 
     selector: Selector = Field(description="Selector of this key.")
     key: Annotated[SecretStr, AfterValidator(_ed25519)] = Field(description="Ed25519 key: {file: PATH} or {env: NAME}.")
 
 
-class Dkim(Frozen):
+class Dkim(ConfigModel):
     """Who signs mail, and with what."""
 
     domain: Domain = Field(description="Domain that signs: that of your senders, or one above it.")

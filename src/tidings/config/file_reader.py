@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tidings.config import yaml_text
 from tidings.config.yaml_text import Node, read_text, read_yaml
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
 
 MAIN = "tidings.yaml"
 SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
@@ -29,7 +29,7 @@ class Reference:
 
 
 @dataclass
-class Reading:
+class ConfigReader:
     """What one load has read so far."""
 
     root: Path

@@ -13,30 +13,30 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
-from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
+from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings, SourceSettings
 from tidings.config.cross_checks import cross_check
-from tidings.config.file_reader import MAIN, Reading, without_empty
-from tidings.config.problems import place, problems_of
-from tidings.config.pruned import pruned
+from tidings.config.file_reader import MAIN, ConfigReader, without_empty
+from tidings.config.problems import describe_errors, find_place
+from tidings.config.pruned import prune
 from tidings.config.schedule import Schedule
-from tidings.config.settings import Document, Newsroom
+from tidings.config.settings import Newsroom, NewsroomConfig
 from tidings.config.types import Language, StoreAddress
 from tidings.config.yaml_text import Node
+from tidings.model.errors import Problem, nearest
 from tidings.model.item import Media
-from tidings.model.problem import Problem, nearest
 
 _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadResult:
     """A newsroom, or the problems that stand in its way. Warnings may come with a newsroom."""
 
     newsroom: Newsroom | None
     problems: tuple[Problem, ...]
 
 
-def load(
+def load_config(
     root: Path,
     *,
     channel_settings: Mapping[str, type[ChannelSettings]],
@@ -44,7 +44,7 @@ def load(
     sender_settings: Mapping[str, type[SenderSettings]],
     env: Mapping[str, str] | None = None,
     lenient: bool = False,
-) -> Loaded:
+) -> LoadResult:
     """Read tidings.yaml and schedules/*.yaml below `root`.
 
     `lenient` gives a newsroom in spite of problems, without the parts that are wrong, so that `check` can look at what
@@ -53,11 +53,11 @@ def load(
     env = os.environ if env is None else env
     if not (root / MAIN).is_file():
         mend = "go to a newsroom's folder, name it with -C, or make one with `tidings init`"
-        return Loaded(None, (Problem(MAIN, 0, 0, f"there is no newsroom in {root}", mend),))
-    loading = _Loading(Reading(root, env), lenient)
+        return LoadResult(None, (Problem(MAIN, 0, 0, f"there is no newsroom in {root}", mend),))
+    loading = _Loading(ConfigReader(root, env), lenient)
     reading = loading.reading
     plain, node = reading.file(root / MAIN)
-    document: Document | None = None
+    document: NewsroomConfig | None = None
     written: dict[str, Any] = {}
     context: dict[str, Any] = {"languages": (), "timezone": "UTC"}
     if plain is not None and node is not None:
@@ -69,29 +69,29 @@ def load(
         for key, known in (("sources", source_settings), ("channels", channel_settings)):
             plain[key] = loading.adapters(plain.get(key), node, key, known)
         plain["mail"] = loading.senders(plain.get("mail"), node, sender_settings)
-        document = loading.model(Document, plain, node, MAIN, context)
+        document = loading.model(NewsroomConfig, plain, node, MAIN, context)
     schedules, schedules_written = loading.schedules(context)
     if MAIN in reading.nodes:
         reading.problems.extend(cross_check(written, schedules_written, reading.nodes))
     logo = _logo(reading, document.site.logo, root) if document else None
     problems = tuple(reading.redacted())
     if document is None or (any(problem.level == "error" for problem in problems) and not lenient):
-        return Loaded(None, problems)
+        return LoadResult(None, problems)
     newsroom = Newsroom.model_construct(
-        **{name: getattr(document, name) for name in Document.model_fields},
+        **{name: getattr(document, name) for name in NewsroomConfig.model_fields},
         root=root,
         schedules=schedules,
         secrets=reading.secrets(),
         logo=logo,
     )
-    return Loaded(newsroom, problems)
+    return LoadResult(newsroom, problems)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
     """Models out of what is read."""
 
-    reading: Reading
+    reading: ConfigReader
     lenient: bool
 
     def model(self, model: type[BaseModel], plain: Any, node: Node, file: str, context: Any, prefix: Any = ()) -> Any:
@@ -99,8 +99,8 @@ class _Loading:
         try:
             return model.model_validate(plain, context=context)
         except ValidationError as error:
-            self.reading.problems.extend(problems_of(error, model, node, file, self.reading, prefix))
-            return pruned(model, plain, error, context) if self.lenient else None
+            self.reading.problems.extend(describe_errors(error, model, node, file, self.reading, prefix))
+            return prune(model, plain, error, context) if self.lenient else None
 
     def store(self, plain: dict[str, Any], env: Mapping[str, str]) -> None:
         """TIDINGS_STORE goes before what is written. Neither is ever shown: it may hold a password."""
@@ -120,19 +120,21 @@ class _Loading:
             if password:
                 self.reading.passwords += [plain["store"], password]
 
-    def adapters(self, written: Any, node: Node, key: str, known: Mapping[str, type[Frozen]]) -> dict[str, Any]:
+    def adapters(self, written: Any, node: Node, key: str, known: Mapping[str, type[ConfigModel]]) -> dict[str, Any]:
         """Settings of sources or channels, each by the class of its type."""
         if written is None:
             return {}
         if not isinstance(written, dict):
-            self.reading.problem(MAIN, place(node, (key,)), f"{key}: expected a map of names", f"{key}: {{name: ...}}")
+            self.reading.problem(
+                MAIN, find_place(node, (key,)), f"{key}: expected a map of names", f"{key}: {{name: ...}}"
+            )
             return {}
         found = {}
         for name, settings in written.items():
             kind = settings.get("type") if isinstance(settings, dict) else None
             if not isinstance(kind, str) or kind not in known:
                 said = f"{key}.{name}: {kind!r} is no type" if kind else f"{key}.{name} lacks `type`"
-                self.reading.problem(MAIN, place(node, (key, name, "type")), said, nearest(str(kind or ""), known))
+                self.reading.problem(MAIN, find_place(node, (key, name, "type")), said, nearest(str(kind or ""), known))
                 continue
             model = self.model(known[kind], settings, node, MAIN, None, (key, name))
             if model is not None:
@@ -148,7 +150,7 @@ class _Loading:
             kind = settings.get("type", "smtp") if isinstance(settings, dict) else "smtp"
             if not isinstance(kind, str) or kind not in known:
                 said, mend = f"mail: {kind!r} is no type", nearest(str(kind), known)
-                self.reading.problem(MAIN, place(node, (*path, "type")), said, mend)
+                self.reading.problem(MAIN, find_place(node, (*path, "type")), said, mend)
                 continue
             model = self.model(known[kind], settings, node, MAIN, None, path)
             if model is not None:
@@ -169,7 +171,7 @@ class _Loading:
             if plain is None or node is None:
                 continue
             if "name" in plain:
-                place_ = place(node, ("name",), key=True)
+                place_ = find_place(node, ("name",), key=True)
                 self.reading.problem(file, place_, "unknown key 'name'", "the file's name is its name")
             if any(other.rpartition(".")[0] == file.rpartition(".")[0] for other in written):
                 self.reading.problem(file, (0, 0), f"schedules/{path.stem} stands here twice", "keep one of the files")
@@ -193,7 +195,7 @@ def _context(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {"languages": known, "timezone": zone if isinstance(zone, str) else "UTC"}
 
 
-def _logo(reading: Reading, name: str | None, root: Path) -> Media | None:
+def _logo(reading: ConfigReader, name: str | None, root: Path) -> Media | None:
     if name is None:
         return None
     for folder in (root, root / "content"):
@@ -206,7 +208,7 @@ def _logo(reading: Reading, name: str | None, root: Path) -> Media | None:
         except OSError:
             continue
     mend = "put it there, or leave it out"
-    reading.problem(MAIN, place(reading.nodes[MAIN], ("site", "logo")), f"logo: there is no file {name}", mend)
+    reading.problem(MAIN, find_place(reading.nodes[MAIN], ("site", "logo")), f"logo: there is no file {name}", mend)
     return None
 
 

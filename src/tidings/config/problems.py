@@ -13,10 +13,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from tidings.config import yaml_text
-from tidings.config.file_reader import Reading, Reference
-from tidings.config.types import PlacedError
+from tidings.config.file_reader import ConfigReader, Reference
+from tidings.config.types import NestedValueError
 from tidings.config.yaml_text import Node
-from tidings.model.problem import Problem, nearest
+from tidings.model.errors import Problem, nearest
 
 Path = tuple[str | int, ...]
 
@@ -35,8 +35,8 @@ class _Fault:
     branch: str = ""
 
 
-def problems_of(
-    error: ValidationError, model: type[BaseModel], node: Node, file: str, reading: Reading, prefix: Path = ()
+def describe_errors(
+    error: ValidationError, model: type[BaseModel], node: Node, file: str, reading: ConfigReader, prefix: Path = ()
 ) -> list[Problem]:
     """Every problem of one validation, in the order of the file; nothing of what a reference to a secret holds."""
     found: list[Problem] = []
@@ -51,7 +51,7 @@ def problems_of(
         reference = _reference(node, fault.path, reading.references)
         if reference is not None and reference.value is None:
             continue  # told already
-        place_ = place(node, fault.path, key=fault.kind in ("extra_forbidden", "key"))
+        place_ = find_place(node, fault.path, key=fault.kind in ("extra_forbidden", "key"))
         message, mend = _words(fault, model, fault.path[len(prefix) :])
         if reference is not None and reference.value is not None and _shows(message + mend, reference.value):
             message, mend = f"{_name(fault.path)}: {reference.label} does not fit here", "see the reference"
@@ -69,7 +69,7 @@ def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
             location, kind = location[:-1], "key"
         branch = next((str(part) for part in location if str(part) in _TAGS), "")
         path = (*prefix, *(part for part in location if str(part) not in _TAGS))
-        if isinstance(cause, PlacedError):
+        if isinstance(cause, NestedValueError):
             path, kind = (*path, *cause.path), "key" if cause.key else kind
         if isinstance(cause, ValidationError):
             yield from _faults(cause, path)
@@ -115,7 +115,7 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str
         case "extra_forbidden":
             if fault.branch == "ListDelivery" and name == "channel":
                 return "list and channel stand together", "begin another entry: `- channel: ...`"
-            return f"unknown key {name!r}", nearest(name, keys_at(model, inner[:-1], fault.branch))
+            return f"unknown key {name!r}", nearest(name, known_keys(model, inner[:-1], fault.branch))
         case "missing" if fault.branch:
             return "neither `list` nor `channel` stands here", "say where it goes: `list: NAME` or `channel: NAME`"
         case "missing":
@@ -163,7 +163,7 @@ def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> R
     return None
 
 
-def place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
+def find_place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
     """Line and column of the value at a path, or of its key; of the nearest thing above where it is missing."""
     line, column = node.line, node.column
     current: Node = node
@@ -183,7 +183,7 @@ def place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
     return line, column
 
 
-def keys_at(model: type[BaseModel], path: Path, branch: str = "") -> list[str]:
+def known_keys(model: type[BaseModel], path: Path, branch: str = "") -> list[str]:
     """The keys that the schema knows at a path; `branch` names the model of a union."""
     candidates: list[Any] = [model]
     for part in path:

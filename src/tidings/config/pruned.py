@@ -18,7 +18,7 @@ _STAND_IN = {
 _ROUNDS = 6
 
 
-def pruned(model: type[BaseModel], plain: Any, error: ValidationError, context: Any) -> Any:
+def prune(model: type[BaseModel], plain: Any, error: ValidationError, context: Any) -> Any:
     """The model without what is wrong, required values replaced by stand-ins; None where nothing can be saved."""
     rest = copy.deepcopy(plain)
     for _ in range(_ROUNDS):

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from tidings.config import yaml_text
-from tidings.config.file_reader import MAIN, Reading
+from tidings.config.file_reader import MAIN, ConfigReader
 from tidings.config.types import StoreAddress
 from tidings.config.yaml_text import Node
 from tidings.model.errors import InputError
@@ -27,10 +27,10 @@ class References:
     environment: tuple[str, ...]
 
 
-def references(root: Path) -> References:
+def find_references(root: Path) -> References:
     """Every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. What cannot be read is left out."""
     found: dict[str, set[str]] = {"file": set(), "env": set()}
-    reading = Reading(root, {})
+    reading = ConfigReader(root, {})
     for path in (root / MAIN, *sorted((root / "schedules").glob("*.y*ml"))):
         if path.is_file() and (node := reading.file(path)[1]) is not None:
             for kind, name in _walk(node):
@@ -51,13 +51,13 @@ def _walk(node: Node) -> Iterator[tuple[str, str]]:
                 yield from _walk(value)
 
 
-def written_store(root: Path, env: Mapping[str, str] | None = None) -> SecretStr:
+def read_store_address(root: Path, env: Mapping[str, str] | None = None) -> SecretStr:
     """Address of the store of the newsroom in `root`, TIDINGS_STORE before what is written.
 
     Raises InputError where it cannot be had: a guess would be another database.
     """
     env = os.environ if env is None else env
-    reading = Reading(root, env)
+    reading = ConfigReader(root, env)
     plain, node = reading.file(root / MAIN)
     address = env.get("TIDINGS_STORE")
     if not address:

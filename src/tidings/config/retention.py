@@ -6,14 +6,14 @@ from datetime import timedelta
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tidings.config.adapters import Frozen
+from tidings.config.adapters import ConfigModel
 from tidings.config.types import Duration
 
 _SHORTEST = {"ledger": 30, "returns": 30, "pending": 2, "left": 30, "ip": 1}
 """Days. What comes back for a message does so within days, and a person asks within weeks."""
 
 
-class Keep(Frozen):
+class Retention(ConfigModel):
     """How long what happened is kept; a daily job takes out what is older. Suppressions stay for good, as hashes."""
 
     ledger: Duration | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from tidings.config.adapters import Frozen
+from tidings.config.adapters import ConfigModel
 from tidings.config.holidays import Holidays
 from tidings.config.types import (
     ONE_OR_MANY,
@@ -18,18 +18,18 @@ from tidings.config.types import (
     Line,
     Name,
     Names,
-    PlacedError,
+    NestedValueError,
     PlainAddress,
     Text,
     Zone,
 )
 from tidings.model.cadence import Cadence, OnNew, parse_rule, parse_skip_date, parse_window
-from tidings.model.localised import Localised
+from tidings.model.text import Localised
 
 RULES = ("daily", "weekly", "monthly", "cron", "every", "at", "on")
 
 
-class CadenceText(Frozen):
+class CadenceText(ConfigModel):
     """`cadence:` as it is written: one rule, and what moves or skips its slots."""
 
     daily: Line | None = Field(default=None, description='Every day at a time: "09:00".')
@@ -69,7 +69,7 @@ class CadenceText(Frozen):
                 try:
                     parse_skip_date(text)
                 except ValueError as error:
-                    raise PlacedError(str(error), number) from None
+                    raise NestedValueError(str(error), number) from None
         return value
 
 
@@ -96,7 +96,7 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
     )
 
 
-class Approval(Frozen):
+class Approval(ConfigModel):
     """Who must look at an edition first."""
 
     by: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(
@@ -110,7 +110,7 @@ def _approval(value: Any) -> Any:
     return None if value == "none" else value
 
 
-class Select(Frozen):
+class StoryFilter(ConfigModel):
     """Which stories an edition holds."""
 
     kinds: Names = Field(default=(), description="Kinds of story; empty means all.")
@@ -127,7 +127,7 @@ class Select(Frozen):
     order: Literal["newest", "oldest", "kind"] = Field(default="newest", description="newest, oldest or kind.")
 
 
-class ListDelivery(Frozen):
+class ListDelivery(ConfigModel):
     """An edition to a mailing list."""
 
     list: Name = Field(description="Name of the list.")
@@ -140,7 +140,7 @@ class ListDelivery(Frozen):
     per: Literal["edition", "item"] = Field(default="edition", description="One mail for all, or one for each story.")
 
 
-class ChannelDelivery(Frozen):
+class ChannelDelivery(ConfigModel):
     """An edition to a channel."""
 
     channel: Name = Field(description="Name of the channel.")
@@ -163,7 +163,7 @@ Delivery = Annotated[
 ]
 
 
-class Schedule(Frozen):
+class Schedule(ConfigModel):
     """One schedule: when, what, to whom."""
 
     WRITTEN_AS = {"cadence": CadenceText}  # noqa: RUF012 - a ClassVar of its base
@@ -173,7 +173,7 @@ class Schedule(Frozen):
     approval: Annotated[
         Approval | None, BeforeValidator(_approval, json_schema_input_type=Approval | Literal["none"])
     ] = Field(default=None, description="none, or who must look first.")
-    select: Select = Field(default=Select(), description="What goes into an edition.")
+    select: StoryFilter = Field(default=StoryFilter(), description="What goes into an edition.")
     deliver: tuple[Delivery, ...] = Field(min_length=1, description="To whom it goes.")
     backfill: Int = Field(default=0, ge=0, description="Newest stories that go out though they were out before.")
     was: Name | None = Field(default=None, description="Its former name, if it was renamed.")

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from tidings.config.adapters import ChannelSettings, Frozen, SenderSettings, SourceSettings
+from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings, SourceSettings
 from tidings.config.bounces import Bounces
-from tidings.config.retention import Keep
+from tidings.config.retention import Retention
 from tidings.config.schedule import Schedule
 from tidings.config.types import (
     ONE_OR_MANY,
@@ -38,7 +38,7 @@ from tidings.model.cadence import load_zone
 from tidings.model.item import Media
 
 
-class Site(Frozen):
+class Site(ConfigModel):
     """Who publishes, where, and in which languages."""
 
     title: Text = Field(description="Name of the publisher, as readers see it.")
@@ -63,7 +63,7 @@ class Site(Frozen):
         return load_zone(self.timezone)
 
 
-class Web(Frozen):
+class Web(ConfigModel):
     """Where `tidings run` serves the pages."""
 
     host: Line = Field(default="127.0.0.1", description="Address to listen on.")
@@ -91,21 +91,21 @@ class Web(Frozen):
         return host.strip("[]"), int(port)
 
 
-class Select(Frozen):
+class FeedFilter(ConfigModel):
     """Which items a feed holds."""
 
     kinds: Names = Field(default=(), description="Kinds of item; empty means all.")
     topics: Names = Field(default=(), description="Any of these topics; empty means all.")
 
 
-class Feed(Frozen):
+class FeedSettings(ConfigModel):
     """One feed beside `all`, which exists by itself."""
 
     title: Text = Field(description="Title, after the site's own.")
-    select: Select = Field(default=Select(), description="What stands in it.")
+    select: FeedFilter = Field(default=FeedFilter(), description="What stands in it.")
 
 
-class Welcome(Frozen):
+class Welcome(ConfigModel):
     """What who has just confirmed is sent."""
 
     subject: Text = Field(description="Subject line.")
@@ -113,7 +113,7 @@ class Welcome(Frozen):
     latest: Bool = Field(default=False, description="true: with a link to the latest edition in the archive.")
 
 
-class MailingList(Frozen):
+class MailingList(ConfigModel):
     """What one subscribes to."""
 
     name: Text = Field(description="Title of the list, as readers see it.")
@@ -142,14 +142,14 @@ class MailingList(Frozen):
         return parseaddr(self.from_)[1].rpartition("@")[2]
 
 
-class Notify(Frozen):
+class Notify(ConfigModel):
     """Who is told of an edition held, an item set aside, YAML refused, deliveries failed."""
 
     to: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(default=(), description="Addresses to tell by mail.")
     channel: Name | None = Field(default=None, description="A channel to tell.")
 
 
-class Document(Frozen):
+class NewsroomConfig(ConfigModel):
     """The whole of tidings.yaml."""
 
     site: Site = Field(description="Publisher, address, languages.")
@@ -159,16 +159,16 @@ class Document(Frozen):
         default_factory=dict, description="Where items come from; default: the folder content."
     )
     topics: Mapping[Name, Text] = Field(default_factory=dict, description="Names of topics.")
-    feeds: Mapping[Name, Feed] = Field(default_factory=dict, description="Feeds beside `all`.")
+    feeds: Mapping[Name, FeedSettings] = Field(default_factory=dict, description="Feeds beside `all`.")
     mail: tuple[SenderSettings, ...] = Field(default=(), description="How mail leaves: one sender, or a list of them.")
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
     bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints are heard, and what follows.")
     notify: Notify = Field(default=Notify(), description="Who is told when something needs a look.")
-    keep: Keep = Field(default=Keep(), description="How long what happened is kept.")
+    keep: Retention = Field(default=Retention(), description="How long what happened is kept.")
 
 
-class Newsroom(Document):
+class Newsroom(NewsroomConfig):
     """A loaded newsroom: tidings.yaml, its schedules, and where it stands."""
 
     root: Path

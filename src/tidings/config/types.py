@@ -15,7 +15,7 @@ import idna
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
 from tidings.model.cadence import load_zone, parse_duration
-from tidings.model.localised import Localised
+from tidings.model.text import Localised
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?(?:-[A-Z]{2})?")
@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
-class PlacedError(ValueError):
+class NestedValueError(ValueError):
     """A wrong value inside of what one reader reads: `path` leads to it from there, or to its key."""
 
     def __init__(self, message: str, *path: str | int, key: bool = False) -> None:
@@ -33,14 +33,14 @@ class PlacedError(ValueError):
         self.key = key
 
 
-class NoTextError(ValueError):
+class NotTextError(ValueError):
     """A list or a map where one value belongs."""
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise NoTextError("expected one value here, not a list or a map")
+    raise NotTextError("expected one value here, not a list or a map")
 
 
 def _bool(value: Any) -> bool:
@@ -206,7 +206,7 @@ def _language(value: Any) -> str:
 def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, value in enumerate(values):
         if value in values[:number]:
-            raise PlacedError(f"{value!r} stands twice; keep one", number)
+            raise NestedValueError(f"{value!r} stands twice; keep one", number)
     return values
 
 
@@ -239,11 +239,13 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     for language, text in value.items():
         if languages and language not in languages:
             said = f"{language!r} is not among site.languages ({', '.join(languages)})"
-            raise PlacedError(f"{said}; add it there, or take this text out", language, key=True)
+            raise NestedValueError(f"{said}; add it there, or take this text out", language, key=True)
         try:
             texts[language] = _line(text)
         except ValueError as error:
-            raise PlacedError("nothing stands here; write the text" if text is None else str(error), language) from None
+            raise NestedValueError(
+                "nothing stands here; write the text" if text is None else str(error), language
+            ) from None
     first = next((texts[language] for language in languages if language in texts), next(iter(texts.values())))
     return Localised(first, texts)
 

@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32

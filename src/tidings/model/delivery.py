@@ -74,7 +74,7 @@ class Purpose(StrEnum):
     """To who must approve an edition: the question, and the edition."""
 
 
-class Amendment(StrEnum):
+class PostChange(StrEnum):
     """What is done about a post that stands."""
 
     EDIT = "edit"
@@ -82,7 +82,7 @@ class Amendment(StrEnum):
     TAKE_DOWN = "take_down"
 
 
-class Returned(StrEnum):
+class FeedbackKind(StrEnum):
     """What may come back after `accepted`."""
 
     HARD = "hard"
@@ -172,10 +172,10 @@ class Delivery(NamedTuple):
         return found
 
     @property
-    def amendment(self) -> Amendment | None:
+    def amendment(self) -> PostChange | None:
         """What it does about a post that stands; None for a message of its own."""
         found = self.extra.get("amendment") if self.channel and self.rendition is None else None
-        return Amendment(found) if found else None
+        return PostChange(found) if found else None
 
     @property
     def handed_at(self) -> datetime | None:

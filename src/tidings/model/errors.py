@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
 
 class TidingsError(Exception):
     """Something the user can mend. `str()` is what they read: one line, no traceback."""
@@ -21,3 +25,30 @@ class RefusedError(TidingsError):
 
 class StoreVersionError(RefusedError):
     """The store was written by another version of the schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`file` is relative to the newsroom; `line` and `column` count from 1, 0 where there is none to name.
+
+    `level` is error or warning.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    mend: str = ""
+    level: str = "error"
+
+    def __str__(self) -> str:
+        lines = () if "://" in self.file else (self.line, self.column)  # nobody looks for a line of a web address
+        place = ":".join([self.file, *(str(number) for number in lines if number)])
+        return f"{place}: {self.message}{'. ' if self.mend else ''}{self.mend[:1].upper()}{self.mend[1:]}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'?`, or the list of what is known."""
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(names)}"

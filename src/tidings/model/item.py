@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 NOTE = "note"
 """The kind that opens the next digest and stands in no feed or page."""
@@ -107,3 +108,17 @@ class Item:
     def is_expired(self, now: datetime) -> bool:
         """Whether no further edition may carry it."""
         return self.expires is not None and self.expires <= now
+
+
+@dataclass(frozen=True, slots=True)
+class CachedItem:
+    """What a source on the network keeps of one item. `ref` is minted once; `data` is JSON in the source's own shape.
+
+    `backlog`: it stood there when the source was first read, so no schedule of that day sends it. `gone`: taken away.
+    """
+
+    ref: str
+    data: Mapping[str, Any]
+    seen: datetime
+    backlog: bool = False
+    gone: bool = False

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-RETURN_TOKEN = 24
+RETURN_TOKEN_LENGTH = 24
 """Letters of the token of a return path."""
 _SIGNATURE = 16
 _HEAD = 10
@@ -42,14 +42,14 @@ class TokenPurpose(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class TokenContents:
     """What a valid token says."""
 
     subscriber: int
     list: str
 
 
-class Keys:
+class TokenKeys:
     """Signing keys by number, 0 to 255. The highest signs; all verify, so that rotation breaks no link."""
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
@@ -61,12 +61,12 @@ class Keys:
         self._begun = {number: _hmac_sha256(key, b"tidings-token") for number, key in keys.items()}
 
     @classmethod
-    def generate(cls) -> Keys:
+    def generate(cls) -> TokenKeys:
         """One new random key."""
         return cls({1: secrets.token_bytes(32)})
 
     @classmethod
-    def from_json(cls, text: str) -> Keys:
+    def from_json(cls, text: str) -> TokenKeys:
         """Read keys.json: `{"keys": {"1": "<hex>"}}`. Raises ValueError for anything else."""
         try:
             return cls({int(number): bytes.fromhex(key) for number, key in json.loads(text)["keys"].items()})
@@ -93,7 +93,7 @@ class Keys:
 
         return sign
 
-    def verify(self, purpose: TokenPurpose, token: str) -> Claim | None:
+    def verify(self, purpose: TokenPurpose, token: str) -> TokenContents | None:
         """What the token says, or None if it is not ours, was altered or is for something else."""
         if len(token) > 500 or not token.isascii():
             return None
@@ -109,7 +109,7 @@ class Keys:
         if body[1] != purpose:
             return None
         try:
-            return Claim(int.from_bytes(body[2:_HEAD], "big"), body[_HEAD:].decode())
+            return TokenContents(int.from_bytes(body[2:_HEAD], "big"), body[_HEAD:].decode())
         except UnicodeDecodeError:
             return None
 
@@ -133,7 +133,7 @@ class Keys:
 
     def delivery_of(self, token: str) -> int | None:
         """The delivery that the TOKEN of a return path is for; None if it is not ours or was altered."""
-        if len(token) != RETURN_TOKEN or not token.isascii():
+        if len(token) != RETURN_TOKEN_LENGTH or not token.isascii():
             return None
         try:
             raw = base64.b32decode(token.upper())

@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from tidings.config.retention import Keep
+from tidings.config.retention import Retention
 from tidings.store.delivery import retention
 from tidings.store.engine import Store
 from tidings.store.facts import find_fact, set_fact
@@ -25,7 +25,7 @@ IMPORTS = timedelta(days=30)
 _NAME = "kept_on"
 
 
-def retain(store: Store, keep: Keep, now: datetime, budget: float = BUDGET) -> int:
+def retain(store: Store, keep: Retention, now: datetime, budget: float = BUDGET) -> int:
     """Take out what is older than `keep` at `now`; returns how many rows. Does nothing once it is done for the day."""
     today = now.date().isoformat()
     with store.read() as connection:
@@ -65,7 +65,7 @@ def _of_ledger(store: Store, keep: timedelta | None, now: datetime) -> Iterator[
     yield partial(page_of, partial(retention.take_records, before=before))
 
 
-def _of_people(store: Store, keep: Keep, now: datetime) -> Iterator[Page]:
+def _of_people(store: Store, keep: Retention, now: datetime) -> Iterator[Page]:
     def page_of(old: Old) -> int:
         with store.read() as connection:
             keys = connection.execute(old.find).scalars().all()

@@ -9,9 +9,8 @@ from typing import Any
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 
-from tidings.model.errors import InputError
+from tidings.model.errors import InputError, Problem
 from tidings.model.item import Attachment, Image, Item
-from tidings.model.problem import Problem
 from tidings.render.mail.digest import render_mail_document
 from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import (

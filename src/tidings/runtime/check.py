@@ -13,8 +13,8 @@ from tidings.config.cross_checks import served_frequencies
 from tidings.config.file_reader import MAIN
 from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
+from tidings.model.errors import Problem, nearest
 from tidings.model.item import Image
-from tidings.model.problem import Problem, nearest
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
@@ -69,17 +69,17 @@ def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
             continue
         for word, topic in source.topics.items():
             if topic not in newsroom.topics:
-                where = placing.place(node, ("sources", name, "topics", word))
+                where = placing.find_place(node, ("sources", name, "topics", word))
                 mend = nearest(topic, newsroom.topics) if newsroom.topics else "declare it under `topics:`"
                 yield Problem(MAIN, *where, f"topic {topic!r} is not declared", mend, "warning")
         if source.language and source.language not in newsroom.site.languages:
-            where = placing.place(node, ("sources", name, "language"))
+            where = placing.find_place(node, ("sources", name, "language"))
             said = f"source {name!r}: {source.language!r} is none of the site's languages, so an item may be set aside"
             yield Problem(MAIN, *where, said, f"site.languages has {', '.join(newsroom.site.languages)}", "warning")
     for name, settings in newsroom.channels.items():
         warning = getattr(settings, "WARNING", None)
         if warning is not None and node is not None:
-            where = placing.place(node, ("channels", name, "type"))
+            where = placing.find_place(node, ("channels", name, "type"))
             yield Problem(MAIN, *where, f"channel {name!r}: {warning[0]}", warning[1], "warning")
     for name, channel in make_channels(newsroom).items():
         settings = newsroom.channels[name]
@@ -90,7 +90,7 @@ def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
             ("on_withdrawal", "take_down", isinstance(channel, CanTakeDown)),
         ):
             if getattr(settings, key) == value and not can and node is not None:
-                where = placing.place(node, ("channels", name, key))
+                where = placing.find_place(node, ("channels", name, key))
                 said = f"channel {name!r}: {settings.type} cannot do `{key}: {value}`"
                 other = "first" if key == "translations" else "leave"
                 yield Problem(MAIN, *where, said, f"take it out, or write {key}: {other}")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
-from tidings.model.delivery import Returned
+from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.model.item import Item
 from tidings.store.content import editions, schedules
@@ -31,9 +31,9 @@ _SKIPPED = {
 }
 
 _STOPPED: dict[str, str] = {
-    Returned.HARD: "the address does not exist, or refuses for good",
-    Returned.SOFT: "it bounced on too many days",
-    Returned.COMPLAINT: "they called a mail spam",
+    FeedbackKind.HARD: "the address does not exist, or refuses for good",
+    FeedbackKind.SOFT: "it bounced on too many days",
+    FeedbackKind.COMPLAINT: "they called a mail spam",
     "blocked": "it had bounced, or was barred, in the tool from which readers were imported",
 }
 

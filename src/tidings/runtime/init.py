@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tidings.model.errors import RefusedError
-from tidings.model.tokens import Keys
+from tidings.model.tokens import TokenKeys
 from tidings.runtime.sample import find_sample_newsroom
 
 _UNIT = """\
@@ -84,7 +84,7 @@ def init_newsroom(folder: Path) -> Path:
     (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
     descriptor = os.open(folder / "keys.json", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(Keys.generate().to_json())
+        file.write(TokenKeys.generate().to_json())
     (folder / "tidings.service").write_text(_unit(folder), encoding="utf-8")
     return folder
 

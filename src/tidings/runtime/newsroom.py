@@ -17,12 +17,12 @@ from pydantic import SecretStr
 from tidings import plugins
 from tidings.channels.base import CanFind, Channel, Hub
 from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
-from tidings.config.load import Loaded, load, store_address
+from tidings.config.load import LoadResult, load_config, store_address
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
-from tidings.model.spacing import Spacing
-from tidings.model.tokens import Keys
+from tidings.model.throttling import Spacing
+from tidings.model.tokens import TokenKeys
 from tidings.pipeline.collect import fetch
 from tidings.pipeline.collect import websub as listen
 from tidings.pipeline.compose.composer import Composer
@@ -60,13 +60,13 @@ RESTORING = Path(".restoring/ready")
 """Stands in the folder of a newsroom while `tidings restore` puts things in their places."""
 
 
-def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> Loaded:
+def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> LoadResult:
     """The configuration of a folder, with the adapters that are installed."""
     channels, sources = _adapters()
     channel_settings: dict[str, type[ChannelSettings]] = {name: module.Settings for name, module in channels.items()}
     source_settings: dict[str, type[SourceSettings]] = {name: module.Settings for name, module in sources.items()}
     sender_settings: dict[str, type[SenderSettings]] = {name: module.Settings for name, module in _senders().items()}
-    return load(
+    return load_config(
         root,
         channel_settings=channel_settings,
         source_settings=source_settings,
@@ -140,7 +140,7 @@ class Runtime:
         self,
         newsroom: Newsroom,
         *,
-        keys: Keys | None = None,
+        keys: TokenKeys | None = None,
         reached: Callable[[str], None] | None = None,
         divert: Callable[[Channel], Channel] = lambda channel: channel,
     ) -> None:
@@ -307,20 +307,20 @@ def open_runtime(root: Path, env: Mapping[str, str] | None = None) -> Runtime:
     return Runtime(loaded.newsroom)
 
 
-def _keys(root: Path) -> Keys:
+def _keys(root: Path) -> TokenKeys:
     path = root / KEYS
     try:
-        return Keys.from_json(path.read_text(encoding="utf-8"))
+        return TokenKeys.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         pass
     except ValueError as error:
         mend = "Restore it from a backup: with another one no link in sent mail works."
         raise InputError(f"{KEYS}: {error}. {mend}") from None
-    keys = Keys.generate()
+    keys = TokenKeys.generate()
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except FileExistsError:
-        return Keys.from_json(path.read_text(encoding="utf-8"))
+        return TokenKeys.from_json(path.read_text(encoding="utf-8"))
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(keys.to_json())
     return keys

@@ -10,12 +10,12 @@ from pydantic_core import CoreSchema
 
 from tidings import plugins
 from tidings.config.schedule import CadenceText, Schedule
-from tidings.config.settings import Document
+from tidings.config.settings import NewsroomConfig
 
 
 def make_schemas() -> dict[str, dict[str, Any]]:
     """By name: tidings.yaml, schedule.yaml, and one for each command that prints JSON."""
-    main = _schema(Document)
+    main = _schema(NewsroomConfig)
     for group, built_in, key in (
         ("tidings.channels", plugins.CHANNELS, "channels"),
         ("tidings.sources", plugins.SOURCES, "sources"),

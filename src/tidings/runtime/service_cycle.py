@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from tidings.config.schedule import ListDelivery
-from tidings.model.cadence import OnNew, OnRequest, next_slots, slot_for_new
+from tidings.model.cadence import OnNew, OnRequest, find_slot_for_new, next_slots
 from tidings.model.edition import EditionState
 from tidings.model.errors import RefusedError
 from tidings.pipeline import notices
@@ -255,7 +255,7 @@ def next_moment(runtime: Runtime, now: datetime) -> datetime | None:
                 state = schedules.schedule_state(connection, schedule.name)
                 if state is not None and rule.settle:
                     first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
-                    moments.append(slot_for_new(schedule.cadence, first).at if first else None)
+                    moments.append(find_slot_for_new(schedule.cadence, first).at if first else None)
                 continue
             ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
             moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _AHEAD)]

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
-from tidings.model.cadence import Due, OnNew, OnRequest, due, slot_for_new
+from tidings.model.cadence import DueSlots, OnNew, OnRequest, find_due_slots, find_slot_for_new
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
 from tidings.pipeline import notices
@@ -235,7 +235,7 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
     return runtime.composer.compose(schedule, now, slot=slot, late=late, claim=settle)
 
 
-def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> Due | None:
+def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
     """The slot that is due at `now` and not settled, with those that merge into it."""
     rule = schedule.cadence.rule
     state = schedules.schedule_state(connection, schedule.name)
@@ -245,11 +245,11 @@ def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: 
         first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
         if first is None:
             return None
-        slot = slot_for_new(schedule.cadence, first)
-        return Due(slot=slot, merged=(), skipped=()) if slot.at <= now else None
+        slot = find_slot_for_new(schedule.cadence, first)
+        return DueSlots(slot=slot, merged=(), skipped=()) if slot.at <= now else None
     ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
     after = max(moment for moment in (state.last_slot, state.baseline) if moment is not None)
-    return due(schedule.cadence, after, now + ahead)
+    return find_due_slots(schedule.cadence, after, now + ahead)
 
 
 def first_new(

@@ -11,15 +11,13 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from tidings.model.cached_item import Entry
-from tidings.model.item import Attachment, Image
-from tidings.model.problem import Problem
-from tidings.model.slug import shorten_slug, slugify
+from tidings.model.errors import Problem
+from tidings.model.item import Attachment, CachedItem, Image
+from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import Found, SourceContext
 from tidings.sources.body import Body, no_alt, sanitise
 from tidings.sources.body_pictures import shown_pictures
 from tidings.sources.links import WebLinks, encode_url
-from tidings.sources.text import clean, one_line, shorten
 from tidings.sources.web.fingerprint import with_fingerprint
 from tidings.sources.web.identity import plain_link, without_tracking
 from tidings.sources.web.overlay import FOLDER as OVERLAYS
@@ -100,15 +98,15 @@ class Telling(Protocol):
 
 
 def tell(
-    article: Article, entry: Entry, telling: Telling, context: SourceContext, story: str | None
+    article: Article, entry: CachedItem, telling: Telling, context: SourceContext, story: str | None
 ) -> tuple[Found | None, list[Problem]]:
     """The item, or what is wrong with it. `story` is the key that groups its translations, None where nobody knows."""
     problems: list[Problem] = []
     url = encode_url(without_tracking(article.url)) if article.url else None
     links = WebLinks(url or context.url)
     body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
-    summary = _plain(article.summary, links) or shorten(body.opening)
-    title = one_line(article.title) or shorten(summary, 80)
+    summary = _plain(article.summary, links) or summarise(body.opening)
+    title = one_line(article.title) or summarise(summary, 80)
     language = known_language(article.language, telling.language, context.languages)
     if not title:
         problems.append(Problem(entry.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
@@ -212,7 +210,7 @@ def _plain(text: str, links: WebLinks) -> str:
         text = sanitise(text, WebLinks(links.absolute("/") or "")).opening
     elif "&" in text:
         text = html.unescape(text)
-    return shorten(clean(text))
+    return summarise(text)
 
 
 def _images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
-from tidings.model.cached_item import Entry
-from tidings.model.item import Attachment, Image, Media
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
+from tidings.model.item import Attachment, CachedItem, Image, Media
 
 
 class Shelf(Protocol):
@@ -23,13 +22,13 @@ class Shelf(Protocol):
     def state(self) -> Mapping[str, Any]:
         """What the source noted for itself (validators, when to ask again), in JSON."""
 
-    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
         """Those that changed after version `since`, by ref."""
 
-    def entry(self, ref: str) -> Entry | None:
+    def entry(self, ref: str) -> CachedItem | None:
         """One of them."""
 
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
         """Store the state, and the entries given. False, and nothing stored, if somebody kept anything since."""
 
 
@@ -44,15 +43,15 @@ class NoShelf:
         """Nothing."""
         return {}
 
-    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
         """None."""
         return ()
 
-    def entry(self, ref: str) -> Entry | None:
+    def entry(self, ref: str) -> CachedItem | None:
         """None."""
         return None
 
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
         """Cannot."""
         return False
 

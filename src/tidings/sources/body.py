@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import nh3
 from markdown_it import MarkdownIt
 
+from tidings.model.text import clean, one_line
 from tidings.sources.links import Addresses, Fault
-from tidings.sources.text import clean, one_line
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 

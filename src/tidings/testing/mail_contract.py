@@ -56,7 +56,7 @@ MESSAGE = (
 )
 
 
-class Fault(StrEnum):
+class ServerFault(StrEnum):
     """How the server behaves."""
 
     NONE = "none"
@@ -69,7 +69,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class MailSetup:
     """A transport, whom to write to, and how many messages the server has taken."""
 
     transport: MailTransport
@@ -85,11 +85,11 @@ class MailContract(ABC):
     """The suite."""
 
     @abstractmethod
-    def world(self, fault: Fault, tmp_path: Path, *, patience: float = 0.3) -> AbstractContextManager[World]:
+    def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> AbstractContextManager[MailSetup]:
         """A server with a fault that stays, and a transport that waits so many seconds for an answer."""
 
     def test_what_is_taken_has_a_receipt_and_who_took_it(self, tmp_path: Path) -> None:
-        with self.world(Fault.NONE, tmp_path) as world:
+        with self.world(ServerFault.NONE, tmp_path) as world:
             first, second = world.hand(), world.hand()
         assert (first.verdict, second.verdict) == (Verdict.ACCEPTED, Verdict.ACCEPTED), first.reason
         assert first.receipt
@@ -100,15 +100,17 @@ class MailContract(ABC):
     @pytest.mark.parametrize(
         ("fault", "verdict", "taken"),
         [
-            (Fault.ABSENT, Verdict.NOT_STARTED, 0),
-            (Fault.WRONG_LOGIN, Verdict.NOT_STARTED, 0),
-            (Fault.BUSY, Verdict.DEFERRED, 0),
-            (Fault.REFUSED, Verdict.REJECTED, 0),
-            (Fault.LOST, Verdict.UNKNOWN, 1),
-            (Fault.SILENT, Verdict.UNKNOWN, 1),
+            (ServerFault.ABSENT, Verdict.NOT_STARTED, 0),
+            (ServerFault.WRONG_LOGIN, Verdict.NOT_STARTED, 0),
+            (ServerFault.BUSY, Verdict.DEFERRED, 0),
+            (ServerFault.REFUSED, Verdict.REJECTED, 0),
+            (ServerFault.LOST, Verdict.UNKNOWN, 1),
+            (ServerFault.SILENT, Verdict.UNKNOWN, 1),
         ],
     )
-    def test_a_fault_is_taken_for_what_it_is(self, fault: Fault, verdict: Verdict, taken: int, tmp_path: Path) -> None:
+    def test_a_fault_is_taken_for_what_it_is(
+        self, fault: ServerFault, verdict: Verdict, taken: int, tmp_path: Path
+    ) -> None:
         with self.world(fault, tmp_path) as world:
             outcome = world.hand()
             assert (outcome.verdict, world.taken()) == (verdict, taken), outcome.reason
@@ -119,7 +121,7 @@ class MailContract(ABC):
         assert SECRET not in repr(outcome) + repr(world.transport)
 
     def test_abort_ends_what_is_on_the_wire_and_it_is_in_doubt(self, tmp_path: Path) -> None:
-        with self.world(Fault.SILENT, tmp_path, patience=20.0) as world:
+        with self.world(ServerFault.SILENT, tmp_path, patience=20.0) as world:
             threading.Timer(0.2, world.transport.abort).start()
             begun = time.monotonic()
             outcome = world.hand()
@@ -144,19 +146,19 @@ class ApiContract(MailContract):
         """The provider's answer by its published schema, also to a request whose key is not SECRET."""
 
     @contextmanager
-    def world(self, fault: Fault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[World]:
+    def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[MailSetup]:
         plans = {
-            Fault.BUSY: [Step(429)] * 9,
-            Fault.REFUSED: self.refusals[Verdict.REJECTED][:1] * 9,
-            Fault.LOST: [Step(reset="after")] * 9,
-            Fault.SILENT: [Step(stall=min(patience + 1, 6))] * 9,
+            ServerFault.BUSY: [Step(429)] * 9,
+            ServerFault.REFUSED: self.refusals[Verdict.REJECTED][:1] * 9,
+            ServerFault.LOST: [Step(reset="after")] * 9,
+            ServerFault.SILENT: [Step(stall=min(patience + 1, 6))] * 9,
         }
         with HttpSink(plans.get(fault), self.answer) as sink:
-            url = "http://127.0.0.1:9" if fault is Fault.ABSENT else sink.url
-            key = "the-key-of-somebody-else" if fault is Fault.WRONG_LOGIN else SECRET
+            url = "http://127.0.0.1:9" if fault is ServerFault.ABSENT else sink.url
+            key = "the-key-of-somebody-else" if fault is ServerFault.WRONG_LOGIN else SECRET
             transport = self.make(url, key=key, patience=patience)
-            refused = fault in (Fault.BUSY, Fault.REFUSED, Fault.WRONG_LOGIN)
-            yield World(transport, "reader@example.net", lambda: 0 if refused else len(sink.received))
+            refused = fault in (ServerFault.BUSY, ServerFault.REFUSED, ServerFault.WRONG_LOGIN)
+            yield MailSetup(transport, "reader@example.net", lambda: 0 if refused else len(sink.received))
             transport.close()
 
     def _hand(self, *plan: Step, allow_private: bool = True) -> tuple[Outcome, list[Received]]:

@@ -15,9 +15,10 @@ from tidings.channels.base import Attempt, Channel, Post
 from tidings.channels.chat import ntfy, telegram
 from tidings.channels.http import asked_wait
 from tidings.channels.social import mastodon
-from tidings.channels.wording import cut, hashtag
+from tidings.channels.wording import hashtag
 from tidings.model.delivery import Verdict
-from tidings.net import Answer
+from tidings.model.text import shorten
+from tidings.net import HttpResponse
 from tidings.testing.channel_contract import ChannelContract, sample_item, sample_post
 from tidings.testing.http_sink import HttpSink, Step
 
@@ -83,7 +84,7 @@ def test_summaries_go_first_then_hashtags_then_words_of_the_title() -> None:
     ],
 )
 def test_a_cut_leaves_whole_words_or_whole_letters(text: str, length: int, said: str) -> None:
-    assert cut(text, length) == said
+    assert shorten(text, length) == said
 
 
 def test_a_hashtag_has_a_capital_for_each_word() -> None:
@@ -194,4 +195,4 @@ def test_what_cannot_be_is_refused_in_words(model: type[BaseModel], values: dict
     ],
 )
 def test_every_way_to_ask_for_patience(status: int, headers: dict[str, str], body: str, wait: float | None) -> None:
-    assert asked_wait(Answer(status, headers, body), AT) == wait
+    assert asked_wait(HttpResponse(status, headers, body), AT) == wait

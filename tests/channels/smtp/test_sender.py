@@ -14,23 +14,30 @@ from tests.servers.smtp_sink import Sink
 from tidings import plugins
 from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
 from tidings.channels.smtp.sender import Settings, make
-from tidings.testing.mail_contract import SECRET, Fault, MailContract, World
+from tidings.testing.mail_contract import SECRET, MailContract, MailSetup, ServerFault
 
-LOCAL = {Fault.BUSY: "rcpt-451", Fault.REFUSED: "rcpt-550", Fault.LOST: "lost", Fault.SILENT: "stall"}
+LOCAL = {
+    ServerFault.BUSY: "rcpt-451",
+    ServerFault.REFUSED: "rcpt-550",
+    ServerFault.LOST: "lost",
+    ServerFault.SILENT: "stall",
+}
 
 
 class TestSmtp(MailContract):
     @contextmanager
-    def world(self, fault: Fault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[World]:
+    def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[MailSetup]:
         # The sink offers no AUTH: who has a password is not let in.
-        login: dict[str, Any] = {"username": "u", "password": SecretStr(SECRET)} if fault is Fault.WRONG_LOGIN else {}
+        login: dict[str, Any] = (
+            {"username": "u", "password": SecretStr(SECRET)} if fault is ServerFault.WRONG_LOGIN else {}
+        )
         with Sink(tmp_path / "sink.journal") as sink:
-            port = 9 if fault is Fault.ABSENT else sink.port
-            if fault is Fault.SILENT:
+            port = 9 if fault is ServerFault.ABSENT else sink.port
+            if fault is ServerFault.SILENT:
                 relay = SmtpRelay(Login("127.0.0.1", port), waits=Waits(5, patience))
             else:
                 relay = make(Settings(type="smtp", host="127.0.0.1", port=port, security="none", **login))
-            yield World(relay, f"{LOCAL.get(fault, 'reader')}@example.net", lambda: len(sink.taken()))
+            yield MailSetup(relay, f"{LOCAL.get(fault, 'reader')}@example.net", lambda: len(sink.taken()))
             relay.close()
 
 

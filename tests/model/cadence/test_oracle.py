@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model.cadence.oracle import fires, last_day, transitions
-from tidings.model.cadence import Cadence, load_zone, parse_rule, slots
+from tidings.model.cadence import Cadence, list_slots, load_zone, parse_rule
 from tidings.model.cadence.rules import WEEKDAYS
 
 ZONES = resources.files("tzdata").joinpath("zones").read_text().split()
@@ -97,7 +97,7 @@ def test_slots_are_those_of_the_oracle(span: tuple[str, datetime], rule: Case) -
     end = start + timedelta(days=2)
     expected = fires(load_zone(zone), names, start, end)
     cadence = Cadence(parse_rule(key, text), zone)
-    found = [slot.key for slot in slots(cadence, start - timedelta(seconds=1), end - timedelta(seconds=1))]
+    found = [slot.key for slot in list_slots(cadence, start - timedelta(seconds=1), end - timedelta(seconds=1))]
     # Zones whose clock changed within a minute are beyond a minute's oracle; there are none in these years.
     assert found == expected
 
@@ -129,5 +129,5 @@ def test_the_odd_days_of_the_worlds_clocks(
 ) -> None:
     end = start + timedelta(days=3)
     cadence = Cadence(parse_rule(key, text), zone)
-    found = [slot.key for slot in slots(cadence, start - timedelta(seconds=1), end - timedelta(seconds=1))]
+    found = [slot.key for slot in list_slots(cadence, start - timedelta(seconds=1), end - timedelta(seconds=1))]
     assert found == fires(load_zone(zone), names, start, end)

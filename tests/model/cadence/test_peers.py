@@ -10,7 +10,7 @@ from dateutil import rrule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.model.cadence import Cadence, next_slots, parse_rule, slots
+from tidings.model.cadence import Cadence, list_slots, next_slots, parse_rule
 from tidings.model.cadence.rules import WEEKDAYS
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -71,4 +71,4 @@ def test_the_nth_weekday_of_the_month_is_that_of_an_icalendar_rule(nth: str, wee
     named = rrule.weekday(weekday)(number)
     peer = rrule.rrule(rrule.MONTHLY, start, byweekday=named, byhour=9, byminute=0, bysecond=0, until=end)
     cadence = Cadence(parse_rule("monthly", f"{nth} {WEEKDAYS[weekday]} 09:00"), "UTC")
-    assert [slot.key for slot in slots(cadence, start, end)] == list(peer)
+    assert [slot.key for slot in list_slots(cadence, start, end)] == list(peer)

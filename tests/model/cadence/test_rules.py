@@ -9,15 +9,15 @@ import pytest
 from tidings.model.cadence import (
     Cadence,
     CadenceError,
-    due,
-    in_window,
+    find_due_slots,
+    find_slot_for_new,
+    find_window_end,
+    is_in_window,
+    list_slots,
     next_slots,
     parse_rule,
     parse_skip_date,
     parse_window,
-    slot_for_new,
-    slots,
-    window_closes,
 )
 
 ALMATY = "Asia/Almaty"
@@ -28,7 +28,7 @@ def moment(text: str) -> datetime:
 
 
 def keys(cadence: Cadence, after: str, until: str) -> list[str]:
-    return [slot.key.strftime("%m-%dT%H:%M") for slot in slots(cadence, moment(after), moment(until))]
+    return [slot.key.strftime("%m-%dT%H:%M") for slot in list_slots(cadence, moment(after), moment(until))]
 
 
 @pytest.mark.parametrize("text", ["0 9 * * 1", "0 9 * * 1-5", "0 9 * * 7", "0 9 * * fri,0"])
@@ -79,17 +79,17 @@ def test_day_31_skips_short_months_and_last_does_not() -> None:
 
 def test_a_slot_outside_the_window_moves_to_its_opening() -> None:
     cadence = Cadence(parse_rule("daily", "22:00"), "UTC", window=parse_window("08:00-20:00"))
-    (slot,) = slots(cadence, moment("2026-11-23T12:00"), moment("2026-11-24T00:00"))
+    (slot,) = list_slots(cadence, moment("2026-11-23T12:00"), moment("2026-11-24T00:00"))
     assert (slot.key, slot.at) == (moment("2026-11-23T22:00"), moment("2026-11-24T08:00"))
     assert slot.moved
 
 
 def test_a_window_may_cross_midnight_and_end_at_it() -> None:
     night = Cadence(parse_rule("daily", "09:00"), "UTC", window=parse_window("20:00-06:00"))
-    assert in_window(night, moment("2026-11-23T23:00"))
-    assert in_window(night, moment("2026-11-23T05:59"))
-    assert not in_window(night, moment("2026-11-23T06:00"))
-    assert in_window(Cadence(night.rule, "UTC", window=parse_window("08:00-24:00")), moment("2026-11-23T23:59"))
+    assert is_in_window(night, moment("2026-11-23T23:00"))
+    assert is_in_window(night, moment("2026-11-23T05:59"))
+    assert not is_in_window(night, moment("2026-11-23T06:00"))
+    assert is_in_window(Cadence(night.rule, "UTC", window=parse_window("08:00-24:00")), moment("2026-11-23T23:59"))
 
 
 def test_skip_dates_and_holidays_skip_with_their_reason() -> None:
@@ -99,7 +99,9 @@ def test_skip_dates_and_holidays_skip_with_their_reason() -> None:
         skip_dates=(parse_skip_date("2026-12-24..2026-12-26"),),
         holidays=lambda day: "New Year" if day == date(2027, 1, 1) else None,
     )
-    found = {s.key.date(): s.skipped for s in slots(cadence, moment("2026-12-23T10:00"), moment("2027-01-01T12:00"))}
+    found = {
+        s.key.date(): s.skipped for s in list_slots(cadence, moment("2026-12-23T10:00"), moment("2027-01-01T12:00"))
+    }
     assert [day.day for day, reason in found.items() if reason] == [24, 25, 26, 1]
     assert "New Year" in str(found[date(2027, 1, 1)])
 
@@ -111,14 +113,14 @@ def test_something_new_on_a_holiday_moves_to_the_next_day_instead_of_being_lost(
         window=parse_window("08:00-20:00"),
         skip_dates=(parse_skip_date("2026-12-25"),),
     )
-    slot = slot_for_new(cadence, moment("2026-12-24T21:00"))
+    slot = find_slot_for_new(cadence, moment("2026-12-24T21:00"))
     assert (slot.key, slot.at) == (moment("2026-12-24T21:10"), moment("2026-12-26T08:00"))
     assert slot.skipped is None
 
 
 def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_it() -> None:
     cadence = Cadence(parse_rule("daily", "09:00"), "UTC")
-    found = due(cadence, moment("2026-11-01T09:00"), moment("2026-11-05T10:00"))
+    found = find_due_slots(cadence, moment("2026-11-01T09:00"), moment("2026-11-05T10:00"))
     assert found is not None
     assert found.slot is not None
     assert found.slot.key == moment("2026-11-05T09:00")
@@ -127,22 +129,22 @@ def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_it() -> Non
 
 def test_what_is_done_is_not_due_again() -> None:
     cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY)
-    assert due(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T03:59")) is None
-    found = due(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T04:00"))
+    assert find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T03:59")) is None
+    found = find_due_slots(cadence, moment("2026-11-20T04:00"), moment("2026-11-27T04:00"))
     assert found is not None
     assert found.slot is not None
 
 
 def test_a_year_asleep_with_a_slot_a_minute_is_answered_at_once() -> None:
     cadence = Cadence(parse_rule("every", "1m"), ALMATY)
-    found = due(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
+    found = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
     assert found is not None
     assert len(found.merged) == 100
 
 
 def test_a_holiday_is_reported_even_when_nothing_is_due() -> None:
     cadence = Cadence(parse_rule("daily", "09:00"), "UTC", skip_dates=(parse_skip_date("2026-12-25"),))
-    found = due(cadence, moment("2026-12-24T09:00"), moment("2026-12-25T09:00"))
+    found = find_due_slots(cadence, moment("2026-12-24T09:00"), moment("2026-12-25T09:00"))
     assert found is not None
     assert found.slot is None
     assert len(found.skipped) == 1
@@ -156,7 +158,7 @@ def test_the_next_slots_are_found_far_ahead_and_a_past_moment_has_none() -> None
 
 def test_an_allowed_slot_is_not_lost_behind_a_hundred_that_are_left_out() -> None:
     cadence = Cadence(parse_rule("every", "1h"), "UTC", skip_dates=(parse_skip_date("2026-11-10..2026-11-20"),))
-    found = due(cadence, moment("2026-11-08T00:00"), moment("2026-11-20T12:00"))
+    found = find_due_slots(cadence, moment("2026-11-08T00:00"), moment("2026-11-20T12:00"))
     assert found is not None and found.slot is not None
     assert found.slot.key == moment("2026-11-09T23:00")
     assert len(found.skipped) == 100
@@ -166,7 +168,7 @@ def test_an_allowed_slot_is_not_lost_behind_a_hundred_that_are_left_out() -> Non
 def test_a_year_of_days_left_out_looks_at_no_more_than_a_hundred_slots() -> None:
     asked: list[date] = []
     cadence = Cadence(parse_rule("every", "1m"), ALMATY, holidays=lambda day: asked.append(day) or "Strike")
-    found = due(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
+    found = find_due_slots(cadence, moment("2025-11-01T00:00"), moment("2026-11-05T10:00"))
     assert found is not None
     assert found.slot is None
     assert len(found.skipped) == 100
@@ -192,33 +194,33 @@ def test_no_slots_are_asked_for_and_none_are_given() -> None:
 
 def test_a_window_that_autumn_opens_twice_holds_both_times() -> None:
     cadence = Cadence(parse_rule("daily", "01:45"), "Europe/London", window=parse_window("22:00-01:30"))
-    (slot,) = slots(cadence, moment("2026-10-24T12:00"), moment("2026-10-25T12:00"))
+    (slot,) = list_slots(cadence, moment("2026-10-24T12:00"), moment("2026-10-25T12:00"))
     assert (slot.key, slot.at) == (moment("2026-10-25T00:45"), moment("2026-10-25T01:00"))
-    assert window_closes(cadence, slot.at) == moment("2026-10-25T01:30")
+    assert find_window_end(cadence, slot.at) == moment("2026-10-25T01:30")
 
 
 def test_a_window_closes_only_if_it_is_open_and_ever_shuts() -> None:
     rule = parse_rule("daily", "09:00")
-    assert window_closes(Cadence(rule, "UTC"), moment("2026-11-23T09:00")) is None
-    assert window_closes(Cadence(rule, "UTC", parse_window("00:00-24:00")), moment("2026-11-23T09:00")) is None
+    assert find_window_end(Cadence(rule, "UTC"), moment("2026-11-23T09:00")) is None
+    assert find_window_end(Cadence(rule, "UTC", parse_window("00:00-24:00")), moment("2026-11-23T09:00")) is None
     day = Cadence(rule, "UTC", parse_window("08:00-20:00"))
-    assert window_closes(day, moment("2026-11-23T07:59")) is None
-    assert window_closes(day, moment("2026-11-23T08:00")) == moment("2026-11-23T20:00")
+    assert find_window_end(day, moment("2026-11-23T07:59")) is None
+    assert find_window_end(day, moment("2026-11-23T08:00")) == moment("2026-11-23T20:00")
     night = Cadence(rule, "UTC", parse_window("20:00-06:00"))
-    assert window_closes(night, moment("2026-11-23T22:00")) == moment("2026-11-24T06:00")
+    assert find_window_end(night, moment("2026-11-23T22:00")) == moment("2026-11-24T06:00")
 
 
 def test_something_new_says_in_few_words_why_it_waits() -> None:
     skip = (parse_skip_date("2026-12-24..2027-01-08"),)
     cadence = Cadence(parse_rule("on", "new"), "UTC", window=parse_window("08:00-20:00"), skip_dates=skip)
-    slot = slot_for_new(cadence, moment("2026-12-24T10:00"))
+    slot = find_slot_for_new(cadence, moment("2026-12-24T10:00"))
     assert slot.at == moment("2027-01-09T08:00")
     assert slot.moved == "2026-12-24 is in skip_dates (and 15 more), moved to 2027-01-09 08:00"
 
 
 def test_something_new_never_lands_on_a_day_left_out_however_long_the_wait() -> None:
     cadence = Cadence(parse_rule("on", "new"), "UTC", skip_dates=(parse_skip_date("2026-01-01..2060-01-01"),))
-    assert slot_for_new(cadence, moment("2026-12-24T10:00")).skipped
+    assert find_slot_for_new(cadence, moment("2026-12-24T10:00")).skipped
 
 
 def test_every_over_a_change_of_the_clock_follows_the_wall() -> None:

@@ -15,16 +15,16 @@ from tidings.model.cadence import (
     Cadence,
     OnNew,
     Slot,
-    due,
-    in_window,
+    find_due_slots,
+    find_slot_for_new,
+    find_window_end,
+    is_in_window,
+    list_slots,
     load_zone,
     next_slots,
     parse_rule,
     parse_skip_date,
     parse_window,
-    slot_for_new,
-    slots,
-    window_closes,
 )
 
 _SECOND = timedelta(seconds=1)
@@ -68,7 +68,7 @@ def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_th
         window=parse_window(text),
         skip_dates=tuple(parse_skip_date(str(day)) for day in days),
     )
-    found = list(slots(cadence, start, start + timedelta(days=2)))
+    found = list(list_slots(cadence, start, start + timedelta(days=2)))
     # The first and last dozen: a slot each minute would have the oracle walk for minutes.
     for slot in found[:12] + found[-12:]:
         assert slot.at == _first_inside(zone, slot.key, inside)
@@ -88,9 +88,9 @@ def test_a_window_closes_when_the_wall_clock_leaves_it(
     text, inside = window
     cadence = Cadence(parse_rule("on", "request"), name, window=parse_window(text))
     shown = [(utc, f"{wall:%H:%M}" in inside) for utc, wall in walls(load_zone(name), start, start + timedelta(days=3))]
-    assert in_window(cadence, start) == shown[0][1]
+    assert is_in_window(cadence, start) == shown[0][1]
     expected = next((utc for utc, opened in shown if not opened), None) if shown[0][1] else None
-    assert window_closes(cadence, start) == expected
+    assert find_window_end(cadence, start) == expected
 
 
 @settings(max_examples=EXAMPLES // 2)
@@ -106,9 +106,9 @@ def test_what_is_due_is_the_latest_that_is_not_left_out(
         window=parse_window(window[0]) if window else None,
         skip_dates=tuple(parse_skip_date(str(after.date() + timedelta(days=n))) for n in left_out),
     )
-    reached = [slot for slot in slots(cadence, after, now) if slot.at <= now]
+    reached = [slot for slot in list_slots(cadence, after, now) if slot.at <= now]
     going = [slot for slot in reached if not slot.skipped]
-    found = due(cadence, after, now)
+    found = find_due_slots(cadence, after, now)
     if not reached:
         assert found is None
         return
@@ -135,7 +135,7 @@ def test_the_next_slots_are_what_will_be_due_each_moment_once(
     found = next_slots(cadence, now, count)
     by_moment: dict[datetime, Slot] = {}
     until = max([now, *(slot.at for slot in found)])
-    for slot in slots(cadence, now - timedelta(days=3), until):
+    for slot in list_slots(cadence, now - timedelta(days=3), until):
         if slot.at > now:
             by_moment[slot.at] = slot
     assert found == list(by_moment.values())[:count]
@@ -155,7 +155,7 @@ def test_something_new_goes_out_at_the_first_moment_that_is_allowed(
         window=parse_window(window[0]) if window else None,
         skip_dates=tuple(parse_skip_date(str(day)) for day in days),
     )
-    slot = slot_for_new(cadence, first_new)
+    slot = find_slot_for_new(cadence, first_new)
     key = first_new + timedelta(minutes=10)
     allowed = next(
         utc

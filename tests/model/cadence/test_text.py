@@ -14,7 +14,7 @@ from tidings.model.cadence import (
     Cadence,
     CadenceError,
     OnNew,
-    describe,
+    describe_cadence,
     parse_duration,
     parse_rule,
     parse_skip_date,
@@ -104,7 +104,7 @@ def test_durations() -> None:
 
 def test_a_cadence_is_said_in_words() -> None:
     cadence = Cadence(parse_rule("weekly", "fri 09:00"), ALMATY, window=parse_window("08:00-20:00"))
-    assert describe(cadence) == "every Friday at 09:00, 08:00-20:00 only (Asia/Almaty)"
+    assert describe_cadence(cadence) == "every Friday at 09:00, 08:00-20:00 only (Asia/Almaty)"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_cadence_is_said_in_words() -> None:
     ],
 )
 def test_each_rule_is_said_in_words(key: str, text: str, words: str) -> None:
-    assert describe(Cadence(parse_rule(key, text), "UTC")) == f"{words} (UTC)"
+    assert describe_cadence(Cadence(parse_rule(key, text), "UTC")) == f"{words} (UTC)"
 
 
 @pytest.mark.parametrize(
@@ -138,4 +138,4 @@ def test_each_rule_is_said_in_words(key: str, text: str, words: str) -> None:
     [("1h", "1 hour"), ("90s", "90 seconds"), ("6h", "6 hours"), ("0s", "0 seconds"), ("1d", "1 day")],
 )
 def test_settling_is_said_in_words(settle: str, words: str) -> None:
-    assert describe(Cadence(OnNew(parse_duration(settle)), "UTC")) == f"{words} after something new (UTC)"
+    assert describe_cadence(Cadence(OnNew(parse_duration(settle)), "UTC")) == f"{words} after something new (UTC)"

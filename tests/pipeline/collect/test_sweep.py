@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, select
 
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import decide
 from tidings.pipeline.collect.sweep import Collected, collect, next_out
 from tidings.sources.base import Found, Sweep

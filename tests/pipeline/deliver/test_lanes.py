@@ -16,7 +16,7 @@ from tests.pipeline import ledger_world
 from tests.pipeline.ledger_world import add_edition, add_mailing, add_readers, rows
 from tests.servers.smtp_sink import Sink
 from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
-from tidings.model.pace import SLOWEST, Pace, slowed
+from tidings.model.throttling import SLOWEST, Pace, slow_down
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender
 from tidings.store import liveness
 from tidings.store import schema as t
@@ -156,16 +156,16 @@ def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
 
 
 def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> None:
-    first = slowed(None, 40.0, 1000.0)
+    first = slow_down(None, 40.0, 1000.0)
     assert first == Pace(20.0, 1000.0)
-    assert slowed(first, 40.0, 1000.5) is first
-    second = slowed(first, 40.0, 1002.0)
+    assert slow_down(first, 40.0, 1000.5) is first
+    second = slow_down(first, 40.0, 1002.0)
     assert 10.0 < second.rate < 10.5
     assert first.now(1060.0) == pytest.approx(40.0)
     assert first.now(2000.0) is None
     found = first
     for moment in range(1002, 1100, 2):
-        found = slowed(found, 40.0, float(moment))
+        found = slow_down(found, 40.0, float(moment))
     assert found.rate == SLOWEST
 
 

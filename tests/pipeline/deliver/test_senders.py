@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.model.sender import COOL_DOWN, LONGEST, Health
+from tidings.model.throttling import LONGEST_REST, REST_TIMES, SenderHealth
 from tidings.pipeline.deliver.senders import Plan, plan
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
@@ -23,8 +23,8 @@ class One:
     weight: int | None = None
 
 
-def down(reason: str = "connection refused", *, until: datetime = NOW + SECOND) -> Health:
-    return Health(1, reason, until)
+def down(reason: str = "connection refused", *, until: datetime = NOW + SECOND) -> SenderHealth:
+    return SenderHealth(1, reason, until)
 
 
 def taken(made: Plan, count: int = 1200) -> Counter[str | None]:
@@ -99,8 +99,8 @@ def test_each_delivery_has_exactly_one_sender_that_is_up(
 
 
 def test_each_failure_in_a_row_makes_the_rest_longer_up_to_a_limit() -> None:
-    health, now = Health(), NOW
-    for rest in (*COOL_DOWN, COOL_DOWN[-1]):
+    health, now = SenderHealth(), NOW
+    for rest in (*REST_TIMES, REST_TIMES[-1]):
         health = health.failed("refused", now)
         assert health.down_until == now + rest
         assert not health.is_up(now + rest - SECOND)
@@ -109,13 +109,13 @@ def test_each_failure_in_a_row_makes_the_rest_longer_up_to_a_limit() -> None:
 
 
 def test_several_connections_that_find_one_outage_count_once() -> None:
-    first = Health().failed("refused", NOW)
+    first = SenderHealth().failed("refused", NOW)
     again = first.failed("timed out", NOW + SECOND)
     assert (again.failures, again.down_until, again.reason) == (1, first.down_until, "timed out")
 
 
 @pytest.mark.parametrize(
-    ("asked", "rest"), [(None, COOL_DOWN[0]), (1.0, COOL_DOWN[0]), (90.0, 90 * SECOND), (1e7, LONGEST)]
+    ("asked", "rest"), [(None, REST_TIMES[0]), (1.0, REST_TIMES[0]), (90.0, 90 * SECOND), (1e7, LONGEST_REST)]
 )
 def test_the_rest_is_at_least_what_the_other_side_asks_within_reason(asked: float | None, rest: timedelta) -> None:
-    assert Health().failed("421", NOW, asked).down_until == NOW + rest
+    assert SenderHealth().failed("421", NOW, asked).down_until == NOW + rest

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, update
 from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, rows
 from tests.pipeline.newsroom import make_newsroom
 from tidings.model.errors import RefusedError
-from tidings.model.tokens import Keys, TokenPurpose
+from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.compose.mail import left_of_id
 from tidings.pipeline.track import inbound, session_refusals
 from tidings.pipeline.track.event import Patience
@@ -25,7 +25,7 @@ from tidings.store.people import consent, feedback, subscribers
 FOLDER = Path(__file__).parent / "returns"
 DAY = timedelta(days=1)
 PATIENCE = Patience(3, timedelta(days=30))
-KEYS = Keys({1: b"k" * 32})
+KEYS = TokenKeys({1: b"k" * 32})
 ADA = "ada@example.org"
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where the database makes no difference."""
@@ -264,7 +264,7 @@ def test_a_complaint_about_a_mail_that_the_ledger_has_forgotten(store: Store, ad
 @pytest.mark.parametrize("sample", ["postfix-unknown", "arf-yahoo", "qmail-unknown", "exim-unrouteable"])
 def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> None:
     raw = (FOLDER / f"{sample}.eml").read_bytes().replace(b"ada@example.net", ADA.encode())
-    other = Keys({1: b"x" * 32})
+    other = TokenKeys({1: b"x" * 32})
     token = _path(1).partition("+")[2].partition("@")[0]
     forged = [
         "",

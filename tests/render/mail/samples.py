@@ -9,8 +9,8 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
+from tidings.model.edition import Selection
 from tidings.model.item import Attachment, Image, Item
-from tidings.model.selection import Selection
 from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge

@@ -11,7 +11,7 @@ import pytest
 from lxml import etree
 
 from tests.render.mail.samples import AT, EDITION, SITE, TEMPLATES, document, item, many, message, own_templates, parts
-from tidings.model.selection import Selection
+from tidings.model.edition import Selection
 from tidings.render.mail.digest import MailLayout, build_layout, encoded_size
 from tidings.render.mail.fragments import FragmentError, MailDocument, inline_fragments
 from tidings.render.mail.gates import LIMIT, check_mail

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from tests.conftest import require_program
 from tests.render.mail.samples import TEMPLATES, WAY_OUT, document, headers, many
 from tidings.config.dkim import load_key
-from tidings.model.selection import Selection
+from tidings.model.edition import Selection
 from tidings.render.mail.digest import build_layout
 from tidings.render.mail.dkim import OVERSIGNED, DkimIdentity, DkimSigner, verify
 from tidings.render.mail.merge import MailMerge

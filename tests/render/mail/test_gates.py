@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.render.mail.samples import SITE, WAY_OUT, document, headers, item, many, message, own_templates, parts
+from tidings.model.edition import Selection
 from tidings.model.item import Image
-from tidings.model.selection import Selection
 from tidings.render.mail.gates import LIMIT, check_mail
 from tidings.render.mail.mime import plain_message
 

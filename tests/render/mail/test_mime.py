@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.render.mail.samples import AT, READER, TEMPLATES, WAY_OUT, document, headers, item, many, message, parts
-from tidings.model.selection import Selection
+from tidings.model.edition import Selection
 from tidings.render.mail.addresses import AddressError, Mailbox, NeedsSmtputf8Error, ascii_address
 from tidings.render.mail.digest import build_layout
 from tidings.render.mail.fragments import MailDocument, MailFragment

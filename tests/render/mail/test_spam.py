@@ -6,7 +6,7 @@ import pytest
 
 from tests.render.mail.samples import document, item, many, message
 from tests.servers.judges import spamassassin
-from tidings.model.selection import Selection
+from tidings.model.edition import Selection
 
 
 def score(raw: bytes) -> tuple[float, set[str]]:

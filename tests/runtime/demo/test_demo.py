@@ -40,7 +40,7 @@ def test_the_inbox_shows_a_mail_in_a_sandbox_without_scripts(tmp_path: Path) -> 
     from smtplib import SMTP
 
     from tests.render.mail.samples import document, many, message
-    from tidings.model.selection import Selection
+    from tidings.model.edition import Selection
     from tidings.store.engine import Store
 
     items = many(3)

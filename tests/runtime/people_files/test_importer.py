@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.runtime.people_files.fixtures import NOW, Roll
-from tidings.model.csv_cells import csv_line, neutral, plain
 from tidings.model.errors import InputError
+from tidings.model.text import escape_formula, format_csv_line, unescape_formula
 from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, parse_time, read_table
 from tidings.runtime.people_files.export import export_people
 from tidings.runtime.people_files.records import PersonRecord
@@ -172,8 +172,8 @@ def test_odd_lines_never_take_the_rest_with_them(roll: Roll) -> None:
 
 @given(st.text())
 def test_a_neutral_cell_is_no_formula_and_comes_back(cell: str) -> None:
-    assert plain(neutral(cell)) == cell
-    assert not neutral(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert unescape_formula(escape_formula(cell)) == cell
+    assert not escape_formula(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
 NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=40).map(lambda text: " ".join(text.split()))
@@ -187,7 +187,7 @@ def test_what_is_exported_is_taken_in_as_it_was(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "round.csv"
     cells = [(f"{local}@example.org", name, language, "water;youth", "daily") for local, name, language in rows]
-    path.write_text("".join(csv_line(line) for line in [COLUMNS, *cells]), encoding="utf-8", newline="")
+    path.write_text("".join(format_csv_line(line) for line in [COLUMNS, *cells]), encoding="utf-8", newline="")
     found = []
     for one in read_table(path, OwnFormat("digest")).people:
         assert isinstance(one, PersonRecord), one

@@ -14,8 +14,8 @@ from sqlalchemy import update
 
 from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
 from tests.servers.judges import html_validate
-from tidings.config.retention import Keep
-from tidings.model.csv_cells import plain
+from tidings.config.retention import Retention
+from tidings.model.text import unescape_formula
 from tidings.pipeline.retention import retain
 from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import Report, as_csv, make_report
@@ -79,7 +79,7 @@ def test_what_keep_has_taken_is_counted_as_before(desk: Desk) -> None:
     before = made(desk)
     desk.item("two")
     desk.tick(MONDAY + 2 * DAY)
-    retain(desk.runtime.store, Keep(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
+    retain(desk.runtime.store, Retention(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
     with desk.runtime.store.read() as connection:
         assert connection.execute(t.tallies.select()).first() is not None
     after = made(desk, until=MONDAY + DAY)
@@ -113,7 +113,7 @@ def test_no_cell_of_the_table_is_a_formula(desk: Desk) -> None:
     assert table[0]["accepted"] == "3"
     for row in table:
         assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in row.values())
-    assert evil in {plain(row["name"]) for row in table}
+    assert evil in {unescape_formula(row["name"]) for row in table}
 
 
 def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(desk: Desk) -> None:

@@ -397,7 +397,7 @@ def test_what_is_on_the_wire_is_cut_off_and_not_held_against_it(room: Newsroom) 
 
 def test_nothing_inside_is_ever_connected_to(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine's first address plays the open internet, all others are inside."""
-    monkeypatch.setattr(net, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(net, "is_public_ip", lambda address: address == "127.0.0.1")
     room.options = {"allow_private": False}
     room.source = room.process()
     inside = Website()

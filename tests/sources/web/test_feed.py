@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.sources.site import Page, Story, Website, rss
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 from tidings.sources.base import Fetched, SourceContext, Sweep
 from tidings.sources.web.feed import FeedSource, Settings
 from tidings.sources.web.feed_parser import FeedError, read_feed
@@ -28,7 +28,7 @@ class MemoryShelf:
     def __init__(self) -> None:
         self._version = 0
         self._state: dict[str, Any] = {}
-        self.kept: dict[str, tuple[int, Entry]] = {}
+        self.kept: dict[str, tuple[int, CachedItem]] = {}
 
     def version(self) -> int:
         return self._version
@@ -36,13 +36,13 @@ class MemoryShelf:
     def state(self) -> Mapping[str, Any]:
         return dict(self._state)
 
-    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
         return tuple(entry for _, (version, entry) in sorted(self.kept.items()) if version > since)
 
-    def entry(self, ref: str) -> Entry | None:
+    def entry(self, ref: str) -> CachedItem | None:
         return self.kept[ref][1] if ref in self.kept else None
 
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
         if version != self._version:
             return False
         self._version += 1

@@ -18,7 +18,7 @@ import pytest
 from tests.sources.site import Page, Story, Website, rss
 from tests.sources.web.test_feed import MemoryShelf, source_of
 from tidings import net
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 from tidings.sources.article import Article, tell
 from tidings.sources.web.feed_parser import FeedError, read_feed
 
@@ -126,7 +126,7 @@ def test_redirects_without_end_and_one_that_leads_inside(site: Website, monkeypa
         site.pages[f"/{number}"] = Page(b"", 302, {"Location": f"/{number + 1}"})
     assert "more than 5 redirects" in source_of(f"{site.url}/0").fetch(NOW).problem
     # This machine's first address plays the open internet, all others are inside.
-    monkeypatch.setattr(net, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(net, "is_public_ip", lambda address: address == "127.0.0.1")
     inside = Website()
     try:
         port = inside.url.rpartition(":")[2]
@@ -153,7 +153,7 @@ def test_a_name_that_changes_its_answer_is_judged_by_the_address_that_is_dialled
         asked.append(next(answers))
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (asked[-1], port))]
 
-    monkeypatch.setattr(net, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(net, "is_public_ip", lambda address: address == "127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     port = site.url.rpartition(":")[2]
     site.pages["/feed"] = Page(rss(GOOD, site.url), headers={"Connection": "close"})
@@ -264,7 +264,7 @@ def test_twenty_thousand_mutated_feeds_neither_crash_nor_hang(seed: bytes) -> No
             for item in feed.items:
                 read += 1
                 article = Article.model_validate(item.article)
-                found, problems = tell(article, Entry(f"r{number}", {}, NOW), settings, context, None)
+                found, problems = tell(article, CachedItem(f"r{number}", {}, NOW), settings, context, None)
                 assert found is not None or problems
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.ledger_world import open_store
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 from tidings.store.content.fetch_cache import StoredShelf
 from tidings.store.engine import Store
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
-ENTRY = Entry("https://example.org/a", {"article": {"title": "А"}, "marks": [["1", "2"]]}, NOW, backlog=True)
+ENTRY = CachedItem("https://example.org/a", {"article": {"title": "А"}, "marks": [["1", "2"]]}, NOW, backlog=True)
 
 
 @pytest.fixture

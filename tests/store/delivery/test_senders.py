@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.ledger_world import open_store
-from tidings.model.sender import COOL_DOWN, Health
+from tidings.model.throttling import REST_TIMES, SenderHealth
 from tidings.store.delivery import senders
 from tidings.store.engine import Store
 
@@ -23,12 +23,12 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def _fail(store: Store, now: datetime, fingerprint: str = "1", retry_after: float | None = None) -> Health:
+def _fail(store: Store, now: datetime, fingerprint: str = "1", retry_after: float | None = None) -> SenderHealth:
     with store.write() as connection:
         return senders.note_failure(connection, "relay", fingerprint, "refused", now, retry_after)
 
 
-def _known(store: Store, fingerprint: str = "1") -> dict[str, Health]:
+def _known(store: Store, fingerprint: str = "1") -> dict[str, SenderHealth]:
     with store.read() as connection:
         return senders.healths(connection, {"relay": fingerprint, "other": "x"})
 
@@ -36,9 +36,9 @@ def _known(store: Store, fingerprint: str = "1") -> dict[str, Health]:
 def test_a_failure_is_found_again_and_the_next_one_rests_longer(store: Store) -> None:
     assert _known(store) == {}
     first = _fail(store, NOW)
-    assert _known(store) == {"relay": first} == {"relay": Health(1, "refused", NOW + COOL_DOWN[0])}
-    later = NOW + COOL_DOWN[0]
-    assert _fail(store, later) == Health(2, "refused", later + COOL_DOWN[1])
+    assert _known(store) == {"relay": first} == {"relay": SenderHealth(1, "refused", NOW + REST_TIMES[0])}
+    later = NOW + REST_TIMES[0]
+    assert _fail(store, later) == SenderHealth(2, "refused", later + REST_TIMES[1])
     assert _known(store)["relay"].failures == 2
 
 
@@ -58,7 +58,7 @@ def test_a_message_that_was_taken_wipes_the_slate(store: Store) -> None:
 def test_other_settings_begin_afresh(store: Store) -> None:
     """Who has mended the password need not wait."""
     _fail(store, NOW)
-    _fail(store, NOW + COOL_DOWN[0])
+    _fail(store, NOW + REST_TIMES[0])
     assert _known(store, "2") == {}
-    assert _fail(store, NOW + COOL_DOWN[0], "2").failures == 1
+    assert _fail(store, NOW + REST_TIMES[0], "2").failures == 1
     assert _known(store, "1") == {}

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from tests.acceptance.world import make_world
 from tests.web.server import served
-from tidings.model.tokens import Claim, Keys, TokenPurpose
+from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 from tidings.store import schema as t
 from tidings.store.people import subscribers
 from tidings.web.app import newsroom_app
@@ -76,11 +76,11 @@ _MUTATIONS: tuple[Callable[[random.Random, str, str], str], ...] = (
 )  # fmt: skip
 
 
-def _mutated(keys: Keys, count: int) -> Iterator[tuple[str, dict[str, tuple[TokenPurpose, Claim]]]]:
+def _mutated(keys: TokenKeys, count: int) -> Iterator[tuple[str, dict[str, tuple[TokenPurpose, TokenContents]]]]:
     """Mutations of tokens of each purpose, each with what was really signed."""
     rng = random.Random(20261123)
     signed = {
-        keys.sign(purpose, subscriber, name): (purpose, Claim(subscriber, name))
+        keys.sign(purpose, subscriber, name): (purpose, TokenContents(subscriber, name))
         for purpose in _PURPOSES
         for subscriber in (0, 1, 17, 2**40)
         for name in ("", "digest", "digest,press")
@@ -92,7 +92,7 @@ def _mutated(keys: Keys, count: int) -> Iterator[tuple[str, dict[str, tuple[Toke
 
 
 def _none_is_accepted(count: int) -> None:
-    keys, asked = Keys({1: b"a" * 32, 2: b"b" * 32}), random.Random(7)
+    keys, asked = TokenKeys({1: b"a" * 32, 2: b"b" * 32}), random.Random(7)
     refused = 0
     for token, signed in _mutated(keys, count):
         true = signed.get(token)

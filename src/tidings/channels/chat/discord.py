@@ -11,11 +11,12 @@ from pydantic import Field
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.chat.markdown import seen
 from tidings.channels.http import hand_over, said
-from tidings.channels.wording import Story, Wording, cut, fitted
+from tidings.channels.wording import Story, Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.model.text import shorten
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_TEXT = 6_000
 """Characters of all embeds of a message together."""
@@ -49,7 +50,7 @@ class DiscordChannel:
         embeds = _embeds(wording)
         if len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
             embeds = embeds or [{}]
-            embeds[0]["image"] = {"url": post.items[0].image, "description": cut(post.items[0].image_alt, 1024)}
+            embeds[0]["image"] = {"url": post.items[0].image, "description": shorten(post.items[0].image_alt, 1024)}
         message: dict[str, Any] = {"content": _content(wording), "embeds": embeds, "allowed_mentions": {"parse": []}}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
@@ -100,7 +101,7 @@ class DiscordChannel:
         path, question, query = self._settings.url.get_secret_value().partition("?")
         return f"{path.rstrip('/')}/messages/{receipt}{question}{query}"
 
-    def _told(self, answer: Answer | Outcome) -> Outcome:
+    def _told(self, answer: HttpResponse | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
         number = said(answer).get("id")

@@ -18,7 +18,7 @@ from tidings.channels.wording import Wording, fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession, LostError, NotSentError
+from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError
 
 MAX_BYTES = 60_000
 """Of the content of an event; a whole event may have 65,536 (client-server API, Size limits)."""
@@ -192,7 +192,7 @@ class MatrixChannel:
 
     def _ask(
         self, method: str, path: str, content: dict[str, Any] | None, also: tuple[int, ...] = ()
-    ) -> Answer | Outcome:
+    ) -> HttpResponse | Outcome:
         sent = None if content is None else json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
         return hand_over(self._session, self._url(path), sent, self._headers(), method, also=also)
 
@@ -200,7 +200,7 @@ class MatrixChannel:
         """What JSON says; None where it says nothing that can be read."""
         try:
             answer = self._session.request("GET", self._url(path), None, self._headers(), _MOST)
-        except (NotSentError, LostError):
+        except (NotSentError, ConnectionLostError):
             return None
         return said(answer) if answer.status == 200 and answer.whole else None
 

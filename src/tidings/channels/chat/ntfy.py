@@ -10,10 +10,11 @@ from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.channels.http import hand_over
-from tidings.channels.wording import Wording, cut, fitted, plain
+from tidings.channels.wording import Wording, fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SiteUrl
 from tidings.model.delivery import Outcome, Verdict
+from tidings.model.text import shorten
 from tidings.net import GuardedSession
 
 MAX_TEXT = 4_096
@@ -51,7 +52,7 @@ class NtfyChannel:
         """A notice that opens the story, or the newsroom."""
         wording = fitted(post, lambda tried: len(plain(tried).encode()) <= MAX_TEXT)
         message: dict[str, Any] = {
-            "title": cut(post.title, _TITLE),
+            "title": shorten(post.title, _TITLE),
             "message": plain(wording),
             "click": _link(wording),
         }

@@ -11,10 +11,11 @@ from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post, PostItem
 from tidings.channels.http import hand_over
-from tidings.channels.wording import Story, cut
+from tidings.channels.wording import Story
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
+from tidings.model.text import shorten
 from tidings.net import GuardedSession
 
 MAX_TEXT = 12_000
@@ -93,14 +94,14 @@ def _encode(post: Post, longest: int, count: int) -> bytes:
         blocks.append({"type": "section", "text": _mrkdwn(f"<{post.url}|+{rest}>")})
     blocks.append({"type": "context", "elements": [_mrkdwn(f"{_escape(post.site)}  ·  {_escape(post.edition)}")]})
     return json.dumps(
-        {"text": _escape(cut(post.title, _NOTICE)), "blocks": blocks}, ensure_ascii=False, sort_keys=True
+        {"text": _escape(shorten(post.title, _NOTICE)), "blocks": blocks}, ensure_ascii=False, sort_keys=True
     ).encode()
 
 
 def _item(item: PostItem, longest: int) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "section", "text": _mrkdwn(_words(item, longest))}
     if item.image and item.image_alt:
-        block["accessory"] = {"type": "image", "image_url": item.image, "alt_text": cut(item.image_alt, _ALT)}
+        block["accessory"] = {"type": "image", "image_url": item.image, "alt_text": shorten(item.image_alt, _ALT)}
     return block
 
 
@@ -114,20 +115,20 @@ def _words(item: PostItem, longest: int) -> str:
         lines = [_LINK.sub(r"<\g<0>>", _escape(shown)), f"<{left}>" if left else "", correction]
     else:
         lines = [f"*<{item.url}|{_escape(_fitting(item.title, room))}>*", correction]
-        lines.append(_escape(_fitting(cut(item.summary, longest), _SECTION - sum(map(len, lines)) - 2)))
+        lines.append(_escape(_fitting(shorten(item.summary, longest), _SECTION - sum(map(len, lines)) - 2)))
     return "\n".join(filter(None, lines))
 
 
 def _fitting(text: str, room: int) -> str:
     """So much of it that it has room once it is escaped."""
     length = max(room, 0)
-    while len(_escape(shown := cut(text, length))) > room and length > 0:
+    while len(_escape(shown := shorten(text, length))) > room and length > 0:
         length -= max(len(_escape(shown)) - room, 1)
     return shown if length > 0 else ""
 
 
 def _plain(text: str, longest: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": cut(text, longest), "emoji": False}
+    return {"type": "plain_text", "text": shorten(text, longest), "emoji": False}
 
 
 def _mrkdwn(text: str) -> dict[str, Any]:

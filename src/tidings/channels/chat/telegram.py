@@ -15,7 +15,7 @@ from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_TEXT = 4_096
 """UTF-16 units of a message, after its entities are parsed."""
@@ -135,7 +135,7 @@ class TelegramChannel:
         verdict = Verdict.REJECTED if answer.status == 400 else Verdict.UNKNOWN
         return Outcome(verdict, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
 
-    def _call(self, method: str, message: dict[str, Any], also: tuple[int, ...] = ()) -> Answer | Outcome:
+    def _call(self, method: str, message: dict[str, Any], also: tuple[int, ...] = ()) -> HttpResponse | Outcome:
         sent = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
         return hand_over(self._session, self._url(method), sent, {"Content-Type": "application/json"}, also=also)
 

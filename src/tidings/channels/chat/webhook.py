@@ -14,10 +14,10 @@ from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.channels.http import hand_over
-from tidings.channels.wording import cut
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
+from tidings.model.text import shorten
 from tidings.net import GuardedSession
 
 MAX_BODY = 20_000
@@ -113,19 +113,19 @@ def _encode(post: Post, longest: int, most: int, count: int) -> bytes:
         values = {key: value for key, value in asdict(item).items() if value not in ("", (), [])}
         values["published"] = item.published.isoformat()
         if len(item.summary) > longest:
-            values["summary"] = cut(item.summary, longest)
+            values["summary"] = shorten(item.summary, longest)
         for key in ("title", "text", "correction", "image_alt"):
             if key in values:
-                values[key] = cut(values[key], most)
+                values[key] = shorten(values[key], most)
         items.append(values)
     kind = "notice" if post.text else ("item.published" if len(items) == 1 else "edition.published")
     data = {
         "site": post.site,
         "edition": post.edition,
-        "title": cut(post.title, most),
+        "title": shorten(post.title, most),
         "url": post.url,
         "language": post.language,
-        **({"text": cut(post.text, most)} if post.text else {"items": items}),
+        **({"text": shorten(post.text, most)} if post.text else {"items": items}),
         **({"more": len(post.items) - count} if count < len(post.items) else {}),
     }
     envelope = {"type": kind, "timestamp": post.at.isoformat(), "data": data}

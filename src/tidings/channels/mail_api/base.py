@@ -11,17 +11,18 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
 from tidings.channels.base import Idempotency
-from tidings.channels.http import retry_after
+from tidings.channels.http import LONGEST_WAIT
 from tidings.config.adapters import SenderSettings
-from tidings.config.types import Bool, PlacedError, Url
+from tidings.config.types import Bool, NestedValueError, Url
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession, LostError, NotSentError
+from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 
 TIMEOUT = 30.0
 """Seconds for the connection, and for each wait for the answer."""
@@ -43,7 +44,7 @@ class ApiSettings(SenderSettings):
     @model_validator(mode="after")
     def _is_secret_on_the_way(self) -> ApiSettings:
         if self.endpoint and self.endpoint.startswith("http:") and not self.allow_private:
-            raise PlacedError("keys and mail would travel in the clear; write https://...", "endpoint")
+            raise NestedValueError("keys and mail would travel in the clear; write https://...", "endpoint")
         return self
 
     @property
@@ -92,14 +93,14 @@ class ApiTransport(ABC):
         """What to post for one message to one recipient. CannotCarryError where the API has no place for it."""
 
     @abstractmethod
-    def receipt(self, answer: Answer) -> str:
+    def receipt(self, answer: HttpResponse) -> str:
         """The provider's id of what it took; empty where a success does not look like one."""
 
-    def refused(self, answer: Answer) -> Outcome | None:
+    def refused(self, answer: HttpResponse) -> Outcome | None:
         """What a refusal means by the provider's own codes; None: as its HTTP status says."""
         return None
 
-    def words(self, answer: Answer) -> str:
+    def words(self, answer: HttpResponse) -> str:
         """What the provider says of a refusal."""
         return answer.text
 
@@ -116,7 +117,7 @@ class ApiTransport(ABC):
             answer = self._session.post(request.url, request.body, request.headers)
         except NotSentError as error:
             return Outcome(Verdict.NOT_STARTED, reason=f"{self.host}: {error}")
-        except LostError as error:
+        except ConnectionLostError as error:
             return Outcome(Verdict.UNKNOWN, reason=f"{self.host}: {error}")
         self._reached("after-reply")
         return self._outcome(answer, recipient)
@@ -129,7 +130,7 @@ class ApiTransport(ABC):
         """From another thread: end what is on the wire; it is in doubt then."""
         self._session.abort()
 
-    def _outcome(self, answer: Answer, recipient: str) -> Outcome:
+    def _outcome(self, answer: HttpResponse, recipient: str) -> Outcome:
         status = answer.status
         if 200 <= status < 300:
             found = self.receipt(answer)
@@ -144,7 +145,7 @@ class ApiTransport(ABC):
             reason += " without the id of a message"
         elif said := self._hidden.short(self.words(answer), recipient):
             reason += f": {said}"
-        wait = retry_after(answer.headers.get("retry-after", ""))
+        wait = parse_retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC), LONGEST_WAIT)
         if own is not None and own.retry_after is not None and wait is None:
             wait = own.retry_after
         return Outcome(verdict, reason=f"{self.host}: {reason}", retry_after=wait)
@@ -154,7 +155,7 @@ class CannotCarryError(Exception):
     """A message that this API has no place for, in words."""
 
 
-def _by_status(answer: Answer) -> Verdict:
+def _by_status(answer: HttpResponse) -> Verdict:
     """RFC 9110 §15. After a 5xx nobody can know whether it was taken before the fault."""
     status = answer.status
     if status in (408, 425, 429):
@@ -181,7 +182,7 @@ class _Hidden:
         return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_LONGEST_REASON]
 
 
-def read_object(answer: Answer) -> dict[str, Any]:
+def read_object(answer: HttpResponse) -> dict[str, Any]:
     """The answer as a JSON object; empty where it is none."""
     try:
         found = json.loads(answer.text)

@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr
 from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, Request, read_object
 from tidings.config.types import Domain
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer
+from tidings.net import HttpResponse
 
 
 class Settings(ApiSettings):
@@ -60,19 +60,19 @@ class MailgunTransport(ApiTransport):
         headers = {"Authorization": self._login, "Content-Type": f"multipart/form-data; boundary={boundary}"}
         return Request(self._url, body, headers)
 
-    def receipt(self, answer: Answer) -> str:
+    def receipt(self, answer: HttpResponse) -> str:
         """`id`: the Message-ID, which events carry without its angles."""
         found = read_object(answer).get("id")
         return found.strip("<> ") if isinstance(found, str) else ""
 
-    def refused(self, answer: Answer) -> Outcome | None:
+    def refused(self, answer: HttpResponse) -> Outcome | None:
         """A limit of the domain comes as 420, beside what is documented."""
         about_the_sender = answer.status == 400 and any(
             words in self.words(answer).casefold() for words in ("not allowed to send", "from parameter", "domain not")
         )
         return Outcome(Verdict.NOT_STARTED) if about_the_sender else None
 
-    def words(self, answer: Answer) -> str:
+    def words(self, answer: HttpResponse) -> str:
         """Its `message`; some refusals are plain text."""
         return str(read_object(answer).get("message") or answer.text)
 

@@ -15,7 +15,7 @@ from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, R
 from tidings.channels.mail_api.message_parts import Person, mailbox, take_apart
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer
+from tidings.net import HttpResponse
 
 _OF_THE_ACCOUNT = {10, 400, 401, 405, 412, 413, 1235, 1236}
 """Token, sender signature, credit, approval, stream: postmarkapp.com/developer/api/overview, "API error codes"."""
@@ -71,13 +71,13 @@ class PostmarkTransport(ApiTransport):
                 body[key] = text
         return Request(f"{self._settings.base}/email", dumped(body), self._headers)
 
-    def receipt(self, answer: Answer) -> str:
+    def receipt(self, answer: HttpResponse) -> str:
         """MessageID, which webhooks carry. A delayed message has no ErrorCode."""
         found = read_object(answer)
         number = found.get("MessageID")
         return number if isinstance(number, str) and found.get("ErrorCode", 0) == 0 else ""
 
-    def refused(self, answer: Answer) -> Outcome | None:
+    def refused(self, answer: HttpResponse) -> Outcome | None:
         """By ErrorCode; 503 comes during announced outages, with nothing taken."""
         found = read_object(answer)
         code = found.get("ErrorCode")
@@ -94,7 +94,7 @@ class PostmarkTransport(ApiTransport):
             return Outcome(Verdict.NOT_STARTED, reason=reason)
         return Outcome(Verdict.REJECTED, reason=reason)
 
-    def words(self, answer: Answer) -> str:
+    def words(self, answer: HttpResponse) -> str:
         """Its `Message`."""
         return str(read_object(answer).get("Message") or "")
 

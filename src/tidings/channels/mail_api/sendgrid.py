@@ -16,7 +16,7 @@ from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, R
 from tidings.channels.mail_api.message_parts import Person, quoted, take_apart
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer
+from tidings.net import HttpResponse
 
 
 class Settings(ApiSettings):
@@ -75,11 +75,11 @@ class SendgridTransport(ApiTransport):
             body["ip_pool_name"] = self._settings.ip_pool
         return Request(f"{self._settings.base}/v3/mail/send", dumped(body), self._headers)
 
-    def receipt(self, answer: Answer) -> str:
+    def receipt(self, answer: HttpResponse) -> str:
         """X-Message-Id: the first part of sg_message_id in events. 200 is for the sandbox: nothing is sent."""
         return answer.headers.get("x-message-id", "") if answer.status == 202 else ""
 
-    def refused(self, answer: Answer) -> Outcome | None:
+    def refused(self, answer: HttpResponse) -> Outcome | None:
         """503 means that the API is not there; a refusal of `from` meets every message."""
         if answer.status == 503:
             return Outcome(Verdict.DEFERRED)
@@ -92,12 +92,12 @@ class SendgridTransport(ApiTransport):
             return Outcome(Verdict.NOT_STARTED)
         return None
 
-    def words(self, answer: Answer) -> str:
+    def words(self, answer: HttpResponse) -> str:
         """Messages of all its errors."""
         return "; ".join(str(one.get("message") or "") for one in _errors(answer))
 
 
-def _errors(answer: Answer) -> list[dict[str, Any]]:
+def _errors(answer: HttpResponse) -> list[dict[str, Any]]:
     found = read_object(answer).get("errors")
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 

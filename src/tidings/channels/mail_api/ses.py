@@ -17,7 +17,7 @@ from tidings.channels.mail_api.aws_signature import Credentials, signed_headers
 from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, Request, dumped, read_object
 from tidings.config.types import Line, Name
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer
+from tidings.net import HttpResponse
 
 _DEFERRED = {"TooManyRequestsException", "ThrottlingException", "Throttling", "ServiceUnavailable"}
 """SES says of these that nothing was sent (docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html)."""
@@ -84,12 +84,12 @@ class SesTransport(ApiTransport):
         )
         return Request(self._url, encoded, headers)
 
-    def receipt(self, answer: Answer) -> str:
+    def receipt(self, answer: HttpResponse) -> str:
         """MessageId, which bounces and complaints carry as mail.messageId."""
         found = read_object(answer).get("MessageId")
         return found if isinstance(found, str) else ""
 
-    def refused(self, answer: Answer) -> Outcome | None:
+    def refused(self, answer: HttpResponse) -> Outcome | None:
         """By the type of the error, in a header or in the body."""
         kind = _kind(answer)
         if not kind:
@@ -103,13 +103,13 @@ class SesTransport(ApiTransport):
             return Outcome(Verdict.REJECTED, reason=kind)
         return Outcome(Verdict.UNKNOWN if answer.status >= 500 else Verdict.NOT_STARTED, reason=kind)
 
-    def words(self, answer: Answer) -> str:
+    def words(self, answer: HttpResponse) -> str:
         """Its `message`."""
         found = read_object(answer)
         return str(found.get("message") or found.get("Message") or "")
 
 
-def _kind(answer: Answer) -> str:
+def _kind(answer: HttpResponse) -> str:
     if answer.status < 400:
         return ""
     written = answer.headers.get("x-amzn-errortype") or read_object(answer).get("__type") or ""

@@ -10,8 +10,8 @@ from pydantic import Field, SecretStr, model_validator
 from tidings.channels.smtp.relay import Login, SmtpRelay
 from tidings.config.adapters import SenderSettings
 from tidings.config.dkim import Dkim
-from tidings.config.types import Bool, Int, Line, PlacedError
-from tidings.model.tokens import RETURN_TOKEN
+from tidings.config.types import Bool, Int, Line, NestedValueError
+from tidings.model.tokens import RETURN_TOKEN_LENGTH
 
 # RFC 5321 §4.5.3.1.1.
 _LONGEST_LOCAL = 64
@@ -35,9 +35,9 @@ class Settings(SenderSettings):
     @model_validator(mode="after")
     def _has_room(self) -> Settings:
         local = (self.return_path or "").rpartition("@")[0]
-        if self.verp and len(local) + 1 + RETURN_TOKEN > _LONGEST_LOCAL:
-            most = _LONGEST_LOCAL - 1 - RETURN_TOKEN
-            raise PlacedError(
+        if self.verp and len(local) + 1 + RETURN_TOKEN_LENGTH > _LONGEST_LOCAL:
+            most = _LONGEST_LOCAL - 1 - RETURN_TOKEN_LENGTH
+            raise NestedValueError(
                 f"at most {most} characters before the @, so that a token fits behind; or write `verp: false`",
                 "return_path",
             )

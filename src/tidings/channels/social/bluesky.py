@@ -18,11 +18,12 @@ from pydantic import Field, SecretStr, field_validator
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, in_words, not_yet, said
 from tidings.channels.uploads import uploaded
-from tidings.channels.wording import Wording, cut, fitted
+from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.model.text import shorten
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_GRAPHEMES, MAX_BYTES = 300, 3_000
 _POST = "app.bsky.feed.post"
@@ -92,8 +93,8 @@ class BlueskyChannel:
             first = post.items[0]
             body["card"] = {
                 "uri": first.url,
-                "title": cut(first.title, _TITLE),
-                "description": cut(first.summary, _DESCRIPTION),
+                "title": shorten(first.title, _TITLE),
+                "description": shorten(first.summary, _DESCRIPTION),
             }
             if first.image and first.image_alt:
                 body["picture"] = first.image
@@ -170,18 +171,22 @@ class BlueskyChannel:
         """Of /profile/NAME/post/KEY: the record of that key, if it is ours."""
         found = re.fullmatch(r"https://bsky\.app/profile/([^/?#]+)/post/([A-Za-z0-9._:~-]{1,512})", url)
         record = self._record(quote(self._settings.handle), found[2]) if found else None
-        if found is None or not isinstance(record, Answer) or found[1] not in (self._settings.handle, self._known.did):
+        if (
+            found is None
+            or not isinstance(record, HttpResponse)
+            or found[1] not in (self._settings.handle, self._known.did)
+        ):
             return ""
         receipt = f"{said(record).get('uri')} {said(record).get('cid')}"
         return receipt if _RECEIPT.fullmatch(receipt) else ""
 
-    def _record(self, repo: str, key: str) -> Answer | Outcome:
+    def _record(self, repo: str, key: str) -> HttpResponse | Outcome:
         return self._ask("GET", f"com.atproto.repo.getRecord?repo={repo}&collection={_POST}&rkey={quote(key)}", None)
 
     def _put(self, body: bytes, attempt: Attempt, key: str, more: dict[str, Any]) -> Outcome:
         given = json.loads(body)
         answer = self._put_once(given, attempt, key, more)
-        if isinstance(answer, Answer) and said(answer).get("error") == "BlobNotFound":
+        if isinstance(answer, HttpResponse) and said(answer).get("error") == "BlobNotFound":
             # A server throws a picture away that waits long for its post: then it is uploaded once more.
             answer = self._put_once(given, attempt, key, more, anew=True)
         if isinstance(answer, Outcome):
@@ -197,7 +202,7 @@ class BlueskyChannel:
 
     def _put_once(
         self, given: dict[str, Any], attempt: Attempt, key: str, more: dict[str, Any], *, anew: bool = False
-    ) -> Answer | Outcome:
+    ) -> HttpResponse | Outcome:
         record = given["record"] | more
         if "card" in given:
             external = given["card"] | self._thumbnail(given.get("picture", ""), attempt, anew=anew)
@@ -216,14 +221,14 @@ class BlueskyChannel:
         """A blob as JSON; empty where the server did not take it."""
         kind = "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg"
         answer = self._ask("POST", "com.atproto.repo.uploadBlob", picture, kind)
-        blob = said(answer).get("blob") if isinstance(answer, Answer) and answer.status == 200 else None
+        blob = said(answer).get("blob") if isinstance(answer, HttpResponse) and answer.status == 200 else None
         return json.dumps(blob) if blob else ""
 
     def _ask(
         self, method: str, name: str, wanted: dict[str, Any] | bytes | None, kind: str = "application/json"
-    ) -> Answer | Outcome:
+    ) -> HttpResponse | Outcome:
         """One call in our name; once more with a new session where the old one has ended."""
-        answer: Answer | Outcome = Outcome(Verdict.DEFERRED, reason="no session")
+        answer: HttpResponse | Outcome = Outcome(Verdict.DEFERRED, reason="no session")
         for _ in range(2):
             if not self._known.did:
                 refusal = self._begin()
@@ -259,7 +264,7 @@ class BlueskyChannel:
         self._known = _Session(found["did"], SecretStr(found["accessJwt"]))
         return None
 
-    def _refused(self, answer: Answer) -> Outcome:
+    def _refused(self, answer: HttpResponse) -> Outcome:
         words = in_words(str(said(answer).get("message", "")), self._settings.server, {})
         return Outcome(Verdict.REJECTED, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
 

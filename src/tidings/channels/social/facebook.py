@@ -14,7 +14,7 @@ from tidings.channels.wording import fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_TEXT = 63_206
 """Characters of a message."""
@@ -108,7 +108,7 @@ class FacebookChannel:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without a word of success")
         return self._stands(receipt)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer | Outcome:
+    def _ask(self, method: str, path: str, body: bytes | None) -> HttpResponse | Outcome:
         """The answer to a success. Graph refuses with 400 or 403 whatever it is; its code says what."""
         url = f"{self._settings.server}{self._settings.version}/{path}"
         token = self._settings.token.get_secret_value()
@@ -125,7 +125,7 @@ class FacebookChannel:
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=f"https://www.facebook.com/{receipt}")
 
 
-def _refused(answer: Answer, error: dict[str, Any], words: str) -> Outcome:
+def _refused(answer: HttpResponse, error: dict[str, Any], words: str) -> Outcome:
     code = error.get("code")
     if code in _TOO_MANY:
         return Outcome(Verdict.DEFERRED, reason=words, retry_after=asked_wait(answer))

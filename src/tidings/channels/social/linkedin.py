@@ -13,11 +13,12 @@ from pydantic import Field, SecretStr, field_validator
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import hand_over, in_words, said
 from tidings.channels.uploads import uploaded
-from tidings.channels.wording import Wording, cut, fitted
+from tidings.channels.wording import Wording, fitted
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.model.text import shorten
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_TEXT = 3_000
 """Characters of a commentary; what is escaped is counted so."""
@@ -83,10 +84,10 @@ class LinkedInChannel:
             item = post.items[0]
             card = {
                 "source": item.url,
-                "title": cut(item.title, _TITLE),
-                "description": cut(item.summary, _DESCRIPTION),
+                "title": shorten(item.title, _TITLE),
+                "description": shorten(item.summary, _DESCRIPTION),
                 "thumbnail": item.image if item.image_alt else "",
-                "thumbnailAltText": cut(item.image_alt, _ALT) if item.image else "",
+                "thumbnailAltText": shorten(item.image_alt, _ALT) if item.image else "",
             }
             message["content"] = {"article": {key: value for key, value in card.items() if value}}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
@@ -148,12 +149,12 @@ class LinkedInChannel:
         asked = json.dumps({"initializeUploadRequest": {"owner": owner}}).encode()
         url = f"{self._settings.server}rest/images?action=initializeUpload"
         answer = hand_over(self._session, url, asked, self._headers())
-        value = said(answer).get("value") if isinstance(answer, Answer) else None
+        value = said(answer).get("value") if isinstance(answer, HttpResponse) else None
         place, image = (str(value.get(key)) for key in ("uploadUrl", "image")) if isinstance(value, dict) else ("", "")
         if not _IMAGE.fullmatch(image) or not self._is_linkedin(place):
             return ""
         headers = {"Authorization": self._headers()["Authorization"], "Content-Type": "application/octet-stream"}
-        return image if isinstance(hand_over(self._session, place, picture, headers, "PUT"), Answer) else ""
+        return image if isinstance(hand_over(self._session, place, picture, headers, "PUT"), HttpResponse) else ""
 
     def _is_linkedin(self, url: str) -> bool:
         """Whether a place that the API names is LinkedIn's: the token goes there."""
@@ -183,13 +184,13 @@ class LinkedInChannel:
             return Outcome(Verdict.REJECTED, reason=f"HTTP {answer.status}: {self._words(answer)}".rstrip(": "))
         return self._stands(receipt)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Answer | Outcome:
+    def _ask(self, method: str, path: str, body: bytes | None) -> HttpResponse | Outcome:
         url, headers = f"{self._settings.server}rest/posts{path}", self._headers()
         if path and method == "POST":
             headers["X-RestLi-Method"] = "PARTIAL_UPDATE"
         also = (404, 422, 426) if path else (422, 426)
         answer = hand_over(self._session, url, body, headers, method, also=also)
-        if isinstance(answer, Answer) and answer.status == 426:
+        if isinstance(answer, HttpResponse) and answer.status == 426:
             ended = f"HTTP 426: LinkedIn has ended version {self._settings.version} of its API"
             return Outcome(Verdict.REJECTED, reason=f"{ended}; set `version` of this channel to a month of this year")
         return answer
@@ -202,7 +203,7 @@ class LinkedInChannel:
             "X-Restli-Protocol-Version": "2.0.0",
         }
 
-    def _words(self, answer: Answer) -> str:
+    def _words(self, answer: HttpResponse) -> str:
         return in_words(answer.text, self._settings.server, self._headers())
 
     def _stands(self, urn: str) -> Outcome:

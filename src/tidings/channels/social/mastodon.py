@@ -18,7 +18,7 @@ from tidings.channels.wording import fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Int, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.net import GuardedSession, HttpResponse
 
 URL_LENGTH = 23
 """What every link counts, however long it is (`characters_reserved_per_url`)."""
@@ -162,7 +162,7 @@ class MastodonChannel:
         token = self._settings.token.get_secret_value()
         return {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **(more or {})}
 
-    def _told(self, answer: Answer | Outcome) -> Outcome:
+    def _told(self, answer: HttpResponse | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
         status: dict[str, Any] = said(answer)

@@ -10,7 +10,7 @@ from tidings.channels.base import Attempt
 from tidings.channels.http import hand_over, said
 from tidings.channels.uploads import noted, uploaded
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_PICTURE = 2_000_000
 """Bytes; servers take 16 MB unless they are set otherwise."""
@@ -40,7 +40,7 @@ class Media:
         if asked:
             url = f"{self._server}api/v1/media/{number}"
             answer = hand_over(self._session, url, None, self._headers, "GET")
-            if isinstance(answer, Answer) and answer.status == 200:
+            if isinstance(answer, HttpResponse) and answer.status == 200:
                 noted(attempt, data, number)
                 return number
             if isinstance(answer, Outcome) and answer.verdict is Verdict.DEFERRED:
@@ -64,8 +64,8 @@ class Media:
         """Its id, with a mark while the server is busy with it (202); empty where it was not taken."""
         kind, body = _form(data, alt)
         answer = hand_over(self._session, f"{self._server}api/v2/media", body, {**self._headers, "Content-Type": kind})
-        number = str(said(answer).get("id", "")) if isinstance(answer, Answer) else ""
-        if not isinstance(answer, Answer) or not _ID.fullmatch(number):
+        number = str(said(answer).get("id", "")) if isinstance(answer, HttpResponse) else ""
+        if not isinstance(answer, HttpResponse) or not _ID.fullmatch(number):
             return ""
         return f"{number}{_BUSY}" if answer.status == 202 else number
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession, LostError, NotSentError
+from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError
 
 _PAGE = 20
 _PAGES = 10
@@ -60,7 +60,7 @@ def _read(session: GuardedSession, url: str, headers: dict[str, str]) -> Any:
     """What JSON says; an Answer or a text where there is none."""
     try:
         answer = session.request("GET", url, None, headers, _MOST)
-    except (NotSentError, LostError) as error:
+    except (NotSentError, ConnectionLostError) as error:
         return str(error)
     if answer.status != 200:
         return answer
@@ -72,7 +72,7 @@ def _read(session: GuardedSession, url: str, headers: dict[str, str]) -> Any:
 
 def _untold(answer: Any) -> Outcome:
     """The account could not be read: nothing is known of the post."""
-    if isinstance(answer, Answer):
+    if isinstance(answer, HttpResponse):
         mend = "; the token needs read:accounts and read:statuses" if answer.status in (401, 403) else ""
         return Outcome(Verdict.UNKNOWN, reason=f"reading the account back: HTTP {answer.status}{mend}")
     word = answer if isinstance(answer, str) else "the server answered with something else"

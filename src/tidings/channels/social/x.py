@@ -18,7 +18,7 @@ from tidings.channels.wording import fitted, plain
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Bool, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import Answer, GuardedSession
+from tidings.net import GuardedSession, HttpResponse
 
 MAX_TEXT = 280
 """Weighted (developer.x.com, "Counting characters"; twitter-text's configuration v3)."""
@@ -124,7 +124,7 @@ class XChannel:
         found = re.fullmatch(r"https://(?:www\.|mobile\.)?(?:x|twitter)\.com/.+/status/([0-9]{1,25})(?:[/?#].*)?", url)
         return found[1] if found else ""
 
-    def _ask(self, method: str, path: str, body: bytes | None, attempt: Attempt) -> Answer | Outcome:
+    def _ask(self, method: str, path: str, body: bytes | None, attempt: Attempt) -> HttpResponse | Outcome:
         url = f"{self._settings.server}{path}"
         seconds = int(attempt.at.timestamp())
         header = authorization(method, url, self._keys, nonce=secrets.token_hex(16), seconds=seconds)

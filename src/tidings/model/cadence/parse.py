@@ -23,6 +23,7 @@ from tidings.model.cadence.rules import (
     Weekly,
     Window,
 )
+from tidings.model.dates import read_date
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -61,20 +62,20 @@ def parse_window(text: str) -> Window:
     return Window(start.hour * 60 + start.minute, end)
 
 
-def parse_date(text: str) -> date:
-    """`2026-12-16`."""
+def _date(text: str) -> date:
     try:
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text.strip()):
-            raise ValueError
-        return date.fromisoformat(text.strip())
+        typed = read_date(text)
     except ValueError:
-        raise CadenceError(f"{text!r} is no date; write it like 2026-12-16") from None
+        typed = None
+    if typed is None or typed.clock is not None:
+        raise CadenceError(f"{text!r} is no date; write it like 2026-12-16")
+    return typed.day
 
 
 def parse_skip_date(text: str) -> DateRange:
     """`2026-12-16`, or `2026-12-24..2027-01-08` with both days included."""
     first, dots, last = text.partition("..")
-    span = DateRange(parse_date(first), parse_date(last) if dots else parse_date(first))
+    span = DateRange(_date(first), _date(last if dots else first))
     if span.last < span.first:
         raise CadenceError(f"{text!r} ends before it begins")
     return span
@@ -147,16 +148,16 @@ def _every(text: str) -> Every:
 
 def _at(text: str) -> At:
     try:
-        moment = datetime.fromisoformat(text.strip().replace(" ", "T"))
+        typed = read_date(text)
     except ValueError:
         raise CadenceError(f"{text!r} is no date and time; write it like 2026-12-01T09:00") from None
-    if moment.tzinfo is not None:
+    if typed.offset is not None:
         raise CadenceError(f"write {text!r} without an offset; `timezone:` says which clock is meant")
-    if "T" not in text.strip().replace(" ", "T"):
+    if typed.clock is None:
         raise CadenceError(f"{text!r} lacks a time; write it like 2026-12-01T09:00")
-    if moment.second or moment.microsecond:
+    if typed.clock.second or typed.clock.microsecond:
         raise CadenceError(f"{text!r} is no whole minute; write it like 2026-12-01T09:00")
-    return At(moment)
+    return At(datetime.combine(typed.day, typed.clock))
 
 
 def _on(text: str) -> Rule:

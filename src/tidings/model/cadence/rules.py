@@ -262,7 +262,7 @@ class Cadence:
         return f"{day} is a holiday: {holiday}" if holiday else None
 
 
-def describe(cadence: Cadence) -> str:
+def describe_cadence(cadence: Cadence) -> str:
     """In words, for `tidings plan`: `every Friday at 09:00 (Asia/Almaty)`."""
     window = f", {cadence.window} only" if cadence.window else ""
     return f"{cadence.rule}{window} ({cadence.zone})"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from functools import lru_cache
+from importlib import resources
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tidings.model.cadence.rules import Cadence, CadenceError, OnNew, OnRequest
-from tidings.model.cadence.zone import load_zone
 
 _DAY = timedelta(days=1)
 _HORIZON = 3_700
@@ -32,12 +33,26 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueSlots:
     """What is due: the latest slot, and the earlier ones that merge into it. Each list holds the newest hundred."""
 
     slot: Slot | None
     merged: tuple[Slot, ...]
     skipped: tuple[Slot, ...]
+
+
+@lru_cache(maxsize=1024)
+def load_zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name such as `Asia/Almaty`. Raises ZoneInfoNotFoundError for any other."""
+    parts = name.split("/")
+    if not all(part and part.replace("_", "").replace("-", "").replace("+", "").isalnum() for part in parts):
+        raise ZoneInfoNotFoundError(name)
+    file = resources.files("tzdata").joinpath("zoneinfo", *parts)
+    try:
+        with file.open("rb") as stream:
+            return ZoneInfo.from_file(stream, key=name)
+    except (OSError, ValueError) as error:
+        raise ZoneInfoNotFoundError(name) from error
 
 
 def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
@@ -69,7 +84,7 @@ def _day_keys(cadence: Cadence, zone: ZoneInfo, day: date) -> list[datetime]:
     return sorted(set(keys))
 
 
-def slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[Slot]:
+def list_slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[Slot]:
     """Slots with `after < key <= until`, ascending. `on: new` and `on: request` have none of their own."""
     if isinstance(cadence.rule, (OnNew, OnRequest)):
         return
@@ -96,7 +111,7 @@ def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
     begin = after - _FURTHEST_SHIFT if cadence.window else after
     span = _FURTHEST_SHIFT
     while begin < after + _HORIZON * _DAY:
-        for slot in slots(cadence, begin, begin + span):
+        for slot in list_slots(cadence, begin, begin + span):
             if slot.at <= after:
                 continue
             if found and found[-1].at == slot.at:
@@ -112,7 +127,7 @@ def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
     return found
 
 
-def due(cadence: Cadence, after: datetime, now: datetime) -> Due | None:
+def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots | None:
     """What has come due with `key > after` and `at <= now`; None if nothing has.
 
     Missed slots merge into the latest. Walks backwards from now, so that a year's sleep costs no more than a day's.
@@ -145,7 +160,7 @@ def due(cadence: Cadence, after: datetime, now: datetime) -> Due | None:
         day -= _DAY
     if chosen is None and not skipped:
         return None
-    return Due(chosen, tuple(reversed(merged[:_LISTED])), tuple(reversed(skipped[:_LISTED])))
+    return DueSlots(chosen, tuple(reversed(merged[:_LISTED])), tuple(reversed(skipped[:_LISTED])))
 
 
 def _all_left_out(cadence: Cadence, day: date) -> bool:
@@ -153,7 +168,7 @@ def _all_left_out(cadence: Cadence, day: date) -> bool:
     return all(cadence.skipped(day + number * _DAY) for number in range(_FURTHEST_SHIFT.days + 1))
 
 
-def slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
+def find_slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
     """The slot of `on: new`. What would skip another rule's slot moves this one: nothing else would bring it back."""
     if not isinstance(cadence.rule, OnNew):
         raise CadenceError("only `on: new` has a slot for something new")
@@ -170,22 +185,22 @@ def slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
     return Slot(key, slot.at, f"{reason}{others}, moved to {slot.at.astimezone(zone):%Y-%m-%d %H:%M}")
 
 
-def in_window(cadence: Cadence, now: datetime) -> bool:
+def is_in_window(cadence: Cadence, now: datetime) -> bool:
     """Whether sending is allowed at this moment."""
     return cadence.window is None or cadence.window.holds(now.astimezone(load_zone(cadence.zone)).time())
 
 
-def window_closes(cadence: Cadence, now: datetime) -> datetime | None:
+def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
     """The first moment after `now` at which sending is no longer allowed; None if it is not now, or always is."""
     window = cadence.window
-    if window is None or window.always or not in_window(cadence, now):
+    if window is None or window.always or not is_in_window(cadence, now):
         return None
     return _next_wall(load_zone(cadence.zone), now, window.end, lambda wall: not window.holds(wall.time()))
 
 
 def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
     at, moved, window = key, None, cadence.window
-    if window is not None and not in_window(cadence, at):
+    if window is not None and not is_in_window(cadence, at):
         at = _next_wall(zone, at, window.start, lambda wall: window.holds(wall.time()))
         moved = f"outside {window}, moved to {at.astimezone(zone):%Y-%m-%d %H:%M}"
     return Slot(key, at, moved, cadence.skipped(_local_day(at, zone)))

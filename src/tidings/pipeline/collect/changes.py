@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from tidings.model.errors import Problem
 from tidings.model.item import Item
-from tidings.model.problem import Problem
-from tidings.model.slug import shorten_slug, slugify, unused
+from tidings.model.text import find_unused_slug, shorten_slug, slugify
 from tidings.pipeline.collect.identity import recognise
 from tidings.pipeline.collect.moments import moments
 from tidings.sources.base import Found, Sweep
@@ -134,14 +134,14 @@ def _settle(
             if holder is not None and holder not in lost and (one.story or names.get(holder, one.name) == one.name):
                 changes.refused.append(_doubled(one, wanted, holder))
                 continue
-            story = unused(wanted, {key for key, _ in holders}) if holder is not None else wanted
+            story = find_unused_slug(wanted, {key for key, _ in holders}) if holder is not None else wanted
             groups.setdefault(f"name:{one.name}", story)
         holders[story, one.language] = one.ref
         names[one.ref] = one.name
 
         item_id = one.explicit_id or (item.id if item else mint())
         taken = slugs.setdefault(one.language, set())
-        slug = item.slug if item and not language_moved else unused(shorten_slug(slugify(one.name)), taken)
+        slug = item.slug if item and not language_moved else find_unused_slug(shorten_slug(slugify(one.name)), taken)
         taken.add(slug)
         address = one.url or f"{url}{one.language}/{quote(slug)}/"
         if item is not None and _same(one, item, item_id, source, story, address):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tidings.model.slug import slugify
+from tidings.model.text import slugify
 from tidings.sources.base import Found
 from tidings.store.content.items import Known
 

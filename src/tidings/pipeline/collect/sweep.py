@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
 from tidings.pipeline import notices
 from tidings.pipeline.collect.changes import Changes, decide, mint_id
 from tidings.sources.base import Source, Sweep

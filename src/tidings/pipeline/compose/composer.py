@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from tidings.channels.base import Channel
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom
-from tidings.model.cadence import Slot, in_window, window_closes
+from tidings.model.cadence import Slot, find_window_end, is_in_window
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
-from tidings.model.tokens import Keys
+from tidings.model.tokens import TokenKeys
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import untranslated
 from tidings.pipeline.address.lists import address, anybody_waits
@@ -53,7 +53,7 @@ class Composer:
         newsroom: Newsroom,
         channels: Mapping[str, Channel],
         mail: MailRoom,
-        keys: Keys,
+        keys: TokenKeys,
         owner: str,
     ) -> None:
         self.store = store
@@ -295,10 +295,10 @@ class Composer:
         """
         schedule = self.newsroom.schedules.get(edition.schedule)
         window = schedule.cadence if schedule is not None and edition.slot is not None else None
-        if edition.starts > now or (window is not None and not in_window(window, now)):
+        if edition.starts > now or (window is not None and not is_in_window(window, now)):
             ledger.close_edition(connection, edition.id)
         else:
-            ledger.open_edition(connection, edition.id, now, window_closes(window, now) if window else None)
+            ledger.open_edition(connection, edition.id, now, find_window_end(window, now) if window else None)
 
     # -- what a person decides ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tidings.config.schedule import Schedule
 from tidings.model.delivery import Purpose, SkipReason
-from tidings.model.selection import Selection
+from tidings.model.edition import Selection
 from tidings.pipeline.compose.select import Story
 from tidings.store.people import segments
 

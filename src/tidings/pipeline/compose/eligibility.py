@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from tidings.config.schedule import ChannelDelivery, ListDelivery
-from tidings.model.selection import Selection
+from tidings.model.edition import Selection
 from tidings.pipeline.compose.draft import Edit, Group
 from tidings.pipeline.compose.select import Chosen, Wish, choose, is_note, ordered
 from tidings.store.content import schedules

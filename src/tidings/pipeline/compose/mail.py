@@ -12,10 +12,9 @@ from PIL import Image
 from tidings.config.adapters import SenderSettings
 from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
-from tidings.model.edition import Edition
+from tidings.model.edition import Edition, Selection
 from tidings.model.item import Item, Media
-from tidings.model.selection import Selection
-from tidings.model.tokens import Keys, TokenPurpose
+from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.compose.draft import Edit, Group
 from tidings.pipeline.compose.rendered import Rendered
 from tidings.pipeline.compose.select import Wish, choose
@@ -39,7 +38,7 @@ _SAMPLE = 2**40
 class MailRoom:
     """Renders lists' editions, and splices one reader's message from frozen bytes."""
 
-    def __init__(self, newsroom: Newsroom, templates: MailTemplates, keys: Keys) -> None:
+    def __init__(self, newsroom: Newsroom, templates: MailTemplates, keys: TokenKeys) -> None:
         self.newsroom = newsroom
         self.templates = templates
         self.keys = keys

@@ -5,9 +5,8 @@ from __future__ import annotations
 from tidings.channels.base import Post, PostItem
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
-from tidings.model.edition import Edition
+from tidings.model.edition import Edition, Selection
 from tidings.model.item import Item
-from tidings.model.selection import Selection
 
 
 def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection, channel: str) -> Post:

@@ -15,7 +15,7 @@ from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose
 from tidings.model.edition import Edition, EditionState, HoldReason
-from tidings.model.tokens import Keys, TokenPurpose
+from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.render.i18n import catalogue, format_count, format_datetime, language_name
 from tidings.store.content import editions
 from tidings.store.content.editions import Shown
@@ -36,12 +36,12 @@ class Reviewed:
     reviewer: str
 
 
-def review_url(newsroom: Newsroom, keys: Keys, edition: int, reviewer: str) -> str:
+def review_url(newsroom: Newsroom, keys: TokenKeys, edition: int, reviewer: str) -> str:
     """The reviewer's link. It stands for the person, so the token holds a hash of the address, never the address."""
     return f"{newsroom.site.url}review/{keys.sign(TokenPurpose.REVIEW, edition, _mark(reviewer))}"
 
 
-def reviewed(connection: Connection, newsroom: Newsroom, keys: Keys, token: str) -> Reviewed | None:
+def reviewed(connection: Connection, newsroom: Newsroom, keys: TokenKeys, token: str) -> Reviewed | None:
     """What a link is for; None if it is not ours, or its person may no longer decide on that schedule."""
     claim = keys.verify(TokenPurpose.REVIEW, token)
     if claim is None:
@@ -112,7 +112,7 @@ def title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> str:
 
 
 def ask(
-    connection: Connection, edition: Edition, schedule: Schedule, newsroom: Newsroom, keys: Keys, now: datetime
+    connection: Connection, edition: Edition, schedule: Schedule, newsroom: Newsroom, keys: TokenKeys, now: datetime
 ) -> int:
     """Queue the mails to each `by`: the question with the link, then the edition as it is frozen, in each language.
 

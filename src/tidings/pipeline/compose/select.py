@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
+from tidings.model.edition import Selection
 from tidings.model.item import NOTE, Item
-from tidings.model.selection import Selection
 
 
 class Rules(Protocol):

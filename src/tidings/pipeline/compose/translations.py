@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tidings.config.settings import Newsroom
+from tidings.model.edition import Selection
 from tidings.model.item import Item
-from tidings.model.selection import Selection
 from tidings.pipeline.compose.draft import Group
 from tidings.pipeline.compose.select import Story
 

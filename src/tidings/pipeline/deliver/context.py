@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tidings.channels.smtp.relay import lines_ended
-from tidings.model.delivery import Amendment, Delivery
+from tidings.model.delivery import Delivery, PostChange
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.store.engine import Store
 
@@ -25,7 +25,7 @@ class Handover:
     key: str = ""
     wire: Sequence[bytes] = ()
     """A mail in pieces, ready for SMTP: ASCII, lines end in CRLF, none begins with a dot. `data` is empty then."""
-    amendment: Amendment | None = None
+    amendment: PostChange | None = None
     """What is done about a post that stands."""
     receipt: str = ""
     """The provider's id of that post, or of the one that this answers."""

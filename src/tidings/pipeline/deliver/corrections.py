@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from tidings.channels.base import CanEdit, CanTakeDown, Channel, Post
 from tidings.config.adapters import ChannelSettings
 from tidings.config.settings import Newsroom
-from tidings.model.delivery import Amendment, Purpose, channel_target
+from tidings.model.delivery import PostChange, Purpose, channel_target
 from tidings.model.item import Item
 from tidings.pipeline import notices
 from tidings.pipeline.compose.freeze import version_of
@@ -35,7 +35,7 @@ class _Step:
     post: Standing
     item: Item
     purpose: str
-    how: Amendment | None
+    how: PostChange | None
 
     @property
     def notice(self) -> str:
@@ -72,17 +72,17 @@ def _purpose(post: Standing, item: Item) -> str:
     return Purpose.RETRACTION if post.is_withdrawn else f"{Purpose.CORRECTION}-{version_of(item.correction)}"
 
 
-def _how(channel: Channel, settings: ChannelSettings, post: Standing) -> Amendment | None:
+def _how(channel: Channel, settings: ChannelSettings, post: Standing) -> PostChange | None:
     """What this channel does; None where it cannot, or may not."""
     if not post.receipt:
         return None
     if post.is_withdrawn:
         down = settings.on_withdrawal != "leave" and isinstance(channel, CanTakeDown)
-        return Amendment.TAKE_DOWN if down else None
+        return PostChange.TAKE_DOWN if down else None
     if settings.on_correction in (None, "edit") and isinstance(channel, CanEdit):
-        return Amendment.EDIT
+        return PostChange.EDIT
     if settings.on_correction in (None, "reply") and channel.capabilities.replies:
-        return Amendment.REPLY
+        return PostChange.REPLY
     return None
 
 
@@ -92,7 +92,7 @@ def _undertake(connection: Connection, newsroom: Newsroom, channel: Channel, ste
         notices.tell(connection, step.notice, "correction", _words(step), now)
         return
     details: dict[str, Any] = {"amendment": step.how, "receipt": post.receipt}
-    if step.how is not Amendment.TAKE_DOWN:
+    if step.how is not PostChange.TAKE_DOWN:
         details["body"] = channel.prepare(_post(newsroom, step, now)).decode()
     mailing = ledger.mailing(connection, step.notice, "amendment", now=now, open=True)
     row = {
@@ -122,7 +122,7 @@ def _post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
         site=site.title.get(item.language, site.languages[0]),
         at=now,
     )
-    if step.how is Amendment.EDIT:
+    if step.how is PostChange.EDIT:
         return post
     return replace(post, title="", items=(), text=f"{correction}\n\n{item.url}")
 

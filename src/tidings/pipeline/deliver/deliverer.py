@@ -15,10 +15,9 @@ from functools import partial
 
 from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channel, MailTransport, no_picture
 from tidings.channels.smtp.relay import SmtpRelay
-from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, Verdict
+from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.model.edition import EditionState
-from tidings.model.sender import Health
-from tidings.model.spacing import Spacing
+from tidings.model.throttling import SenderHealth, Spacing
 from tidings.pipeline.deliver.allowance import GROUP, Allowance
 from tidings.pipeline.deliver.batch import Desk
 from tidings.pipeline.deliver.context import Delivered, Handover, Preparer, Setting, Task
@@ -176,7 +175,7 @@ class Deliverer:
             why = why or decided.reason
             for share in decided.shares:
                 shares.setdefault(share.sender, {})[list_name] = (share.first, share.end, decided.of)
-        up = [name for name in names if healths.get(name, Health()).is_up(now)]
+        up = [name for name in names if healths.get(name, SenderHealth()).is_up(now)]
         lanes = [
             Lane(sender=self._senders[name], portion=claims.Portion(name, names, shares.get(name, {}), lists))
             for name in up
@@ -306,11 +305,11 @@ class Deliverer:
         def post(handover: Handover) -> Outcome:
             attempt = self._attempt(handover, self._setting.real_clock())
             match handover.amendment:
-                case Amendment.TAKE_DOWN if isinstance(channel, CanTakeDown):
+                case PostChange.TAKE_DOWN if isinstance(channel, CanTakeDown):
                     return channel.take_down(handover.receipt, attempt)
-                case Amendment.EDIT if isinstance(channel, CanEdit):
+                case PostChange.EDIT if isinstance(channel, CanEdit):
                     return channel.edit(handover.receipt, handover.data, attempt)
-                case Amendment.EDIT | Amendment.TAKE_DOWN:
+                case PostChange.EDIT | PostChange.TAKE_DOWN:
                     return Outcome(Verdict.REJECTED, reason="the channel cannot change what it posted any more")
             return channel.send(handover.data, attempt)
 
@@ -364,7 +363,7 @@ class Deliverer:
         return finder.find(task.handover.data, self._attempt(task.handover, handed_at))
 
     def _attempt(self, handover: Handover, at: datetime) -> Attempt:
-        answers = handover.amendment in (None, Amendment.REPLY)
+        answers = handover.amendment in (None, PostChange.REPLY)
         uploads = StoredUploads(self._setting.store, handover.delivery, self._setting.clock())
         return Attempt(handover.key, at, self._picture, handover.receipt if answers else "", uploads)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from tidings.channels.base import MailTransport
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.delivery import Delivery, Outcome, Verdict
-from tidings.model.pace import Pace, slowed
+from tidings.model.throttling import Pace, slow_down
 from tidings.store.delivery import rates
 from tidings.store.delivery.claims import Portion
 
@@ -79,7 +79,7 @@ class Paces:
             return
         domain = "" if outcome.reason.startswith("421") else domain_of(delivery)
         before = self._learnt.get(domain)
-        after = slowed(before, min(measured, 10.0) if domain else measured, moment)
+        after = slow_down(before, min(measured, 10.0) if domain else measured, moment)
         if after is not before:
             self._learnt[domain] = self._new[domain] = after
 

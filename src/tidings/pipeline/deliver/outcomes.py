@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tidings.channels.base import Capabilities, Idempotency
-from tidings.model.delivery import Amendment, Delivery, DeliveryState, Outcome, Verdict
+from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.store.delivery.settling import give_back
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
@@ -40,7 +40,7 @@ class ResendPolicies:
 
     def key_holds(self, delivery: Delivery, real_now: datetime) -> bool:
         """Whether a repeat cannot double anything: the other side still knows it by its key, or it changes a post."""
-        if delivery.amendment in (Amendment.EDIT, Amendment.TAKE_DOWN):
+        if delivery.amendment in (PostChange.EDIT, PostChange.TAKE_DOWN):
             return True
         capabilities = self.channels.get(delivery.channel)
         if capabilities is None or capabilities.idempotency is Idempotency.NONE:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from tidings.model.sender import Health
+from tidings.model.throttling import SenderHealth
 
 
 class Sender(Protocol):
@@ -58,9 +58,9 @@ class Plan:
         return next((share.sender for share in self.shares if share.first <= place < share.end), None)
 
 
-def plan(senders: Sequence[Sender], healths: Mapping[str, Health], now: datetime) -> Plan:
+def plan(senders: Sequence[Sender], healths: Mapping[str, SenderHealth], now: datetime) -> Plan:
     """For the senders of a list, the best first. `now` is real time."""
-    rested = [sender for sender in senders if healths.get(sender.name, Health()).is_up(now)]
+    rested = [sender for sender in senders if healths.get(sender.name, SenderHealth()).is_up(now)]
     up = frozenset(sender.name for sender in rested)
     resting = {sender.name: healths[sender.name] for sender in senders if sender.name not in up}
     until = min((health.down_until for health in resting.values() if health.down_until), default=None)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
-from tidings.model.tokens import Keys, TokenPurpose
+from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.members.subscribe import frame_of, letter
 from tidings.render.pages.pages import Pages
 from tidings.store.delivery import ledger
@@ -47,7 +47,7 @@ def person(connection: Connection, subscriber: int) -> Person | None:
 
 
 def send_data(
-    connection: Connection, newsroom: Newsroom, keys: Keys, pages: Pages, reader: Person, now: datetime
+    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, reader: Person, now: datetime
 ) -> None:
     """All that is known of them, to their own mailbox; once a day."""
     words = frame_of(newsroom, reader.language).words
@@ -61,7 +61,7 @@ def send_data(
 
 
 def ask_erasure(
-    connection: Connection, newsroom: Newsroom, keys: Keys, pages: Pages, reader: Person, now: datetime
+    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, reader: Person, now: datetime
 ) -> None:
     """A mail with the link by which they say it once more; once a day."""
     frame = frame_of(newsroom, reader.language)

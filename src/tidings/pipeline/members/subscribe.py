@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
-from tidings.model.tokens import Keys, TokenPurpose
+from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.i18n import format_date
 from tidings.render.pages.pages import PageContext, Pages
@@ -39,7 +39,7 @@ def wording_version() -> str:
     return hashlib.sha256(WORDING.encode()).hexdigest()[:12]
 
 
-def answer_requests(store: Store, newsroom: Newsroom, keys: Keys, pages: Pages, now: datetime) -> int:
+def answer_requests(store: Store, newsroom: Newsroom, keys: TokenKeys, pages: Pages, now: datetime) -> int:
     """Look at who asked since: each gets a mail, unless there was one today; returns how many were looked at."""
     done = 0
     while True:
@@ -55,7 +55,7 @@ def answer_requests(store: Store, newsroom: Newsroom, keys: Keys, pages: Pages, 
 
 
 def _answer(
-    connection: Connection, newsroom: Newsroom, keys: Keys, pages: Pages, request: Request, now: datetime
+    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, request: Request, now: datetime
 ) -> None:
     digest = consent.address_hash(request.address)
     names = [name for name in request.lists if name in newsroom.lists and newsroom.lists[name].public]
@@ -95,7 +95,7 @@ def _answer(
 def confirm(
     connection: Connection,
     newsroom: Newsroom,
-    keys: Keys,
+    keys: TokenKeys,
     pages: Pages,
     subscriber: int,
     names: Sequence[str],
@@ -143,7 +143,7 @@ def confirm(
 def _welcome(
     connection: Connection,
     newsroom: Newsroom,
-    keys: Keys,
+    keys: TokenKeys,
     pages: Pages,
     subscriber: int,
     name: str,
@@ -184,7 +184,7 @@ def _latest(connection: Connection, newsroom: Newsroom, name: str, language: str
 def ask_again(
     connection: Connection,
     newsroom: Newsroom,
-    keys: Keys,
+    keys: TokenKeys,
     pages: Pages,
     name: str,
     since: datetime,
@@ -238,7 +238,7 @@ def _queue(
     ledger.add_deliveries(connection, [row])
 
 
-def confirm_token(keys: Keys, subscriber: int, names: Sequence[str]) -> str:
+def confirm_token(keys: TokenKeys, subscriber: int, names: Sequence[str]) -> str:
     """For the link in the mail: it may say yes to these lists for this person, as long as they wait for it."""
     return keys.sign(TokenPurpose.CONFIRM, subscriber, _JOIN.join(names))
 
@@ -263,7 +263,7 @@ def titles_of(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
 
 
 def confirmation(
-    newsroom: Newsroom, keys: Keys, pages: Pages, subscriber: int, names: Sequence[str], language: str
+    newsroom: Newsroom, keys: TokenKeys, pages: Pages, subscriber: int, names: Sequence[str], language: str
 ) -> dict[str, str]:
     """The mail that asks for their word, as the details of a delivery."""
     frame = frame_of(newsroom, language)
@@ -284,7 +284,7 @@ def confirmation(
 
 
 def already(
-    newsroom: Newsroom, keys: Keys, pages: Pages, subscriber: int, names: Sequence[str], language: str
+    newsroom: Newsroom, keys: TokenKeys, pages: Pages, subscriber: int, names: Sequence[str], language: str
 ) -> dict[str, str]:
     """The mail to who asked though they are on it."""
     frame = frame_of(newsroom, language)

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tidings.config.settings import Feed, Newsroom
+from tidings.config.settings import FeedSettings, Newsroom
 from tidings.model.item import NOTE, Item, Media
 from tidings.render.feeds.json_feed import render_json
 from tidings.render.feeds.opml import render_opml
@@ -124,29 +124,31 @@ def feed_links(newsroom: Newsroom, language: str) -> list[FeedLink]:
     ]
 
 
-def _feeds(newsroom: Newsroom) -> Mapping[str, Feed | None]:
+def _feeds(newsroom: Newsroom) -> Mapping[str, FeedSettings | None]:
     return {ALL: None} | dict(newsroom.feeds)
 
 
-def _feed_title(newsroom: Newsroom, feed: Feed | None, language: str) -> str:
+def _feed_title(newsroom: Newsroom, feed: FeedSettings | None, language: str) -> str:
     site = newsroom.site
     return f"{site.title.get(language, site.languages[0])} – {_feed_label(newsroom, feed, language)}"
 
 
-def _feed_label(newsroom: Newsroom, feed: Feed | None, language: str) -> str:
+def _feed_label(newsroom: Newsroom, feed: FeedSettings | None, language: str) -> str:
     if feed is None:
         return catalogue(language).gettext("All news")
     return feed.title.get(language, newsroom.site.languages[0])
 
 
-def _selects(feed: Feed | None, item: Item) -> bool:
+def _selects(feed: FeedSettings | None, item: Item) -> bool:
     if feed is None:
         return True
     kinds, topics = feed.select.kinds, feed.select.topics
     return (not kinds or item.kind in kinds) and (not topics or bool(set(topics) & set(item.topics)))
 
 
-def _feed_date(feed: Feed | None, language: str, items: Sequence[Item], identity: Identity, now: datetime) -> datetime:
+def _feed_date(
+    feed: FeedSettings | None, language: str, items: Sequence[Item], identity: Identity, now: datetime
+) -> datetime:
     """The last significant change of what the feed holds or held, deletions included; never the moment of building."""
     moments = []
     for item in items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from tidings.model.delivery import Returned
+from tidings.model.delivery import FeedbackKind
 from tidings.pipeline import notices
 from tidings.pipeline.track.event import Event
 from tidings.store.people import feedback
@@ -16,7 +16,7 @@ def happened(connection: Connection, event: Event) -> bool:
     """A person is told, once a day. False if heard before."""
     if not event.note(connection, KIND):
         return False
-    feedback.mark(connection, event.whom.delivery, Returned.SOFT)
+    feedback.mark(connection, event.whom.delivery, FeedbackKind.SOFT)
     text = (
         f"Mail is turned away for what we are or what we wrote, not for the reader: {event.words or event.code}\n"
         "Nobody was taken off a list for it. In the ledger such mails are returned: soft."

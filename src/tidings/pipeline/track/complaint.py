@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from tidings.model.delivery import Returned
+from tidings.model.delivery import FeedbackKind
 from tidings.pipeline import notices
 from tidings.pipeline.track.event import Event
 from tidings.store.people import feedback
@@ -12,11 +12,11 @@ from tidings.store.people import feedback
 
 def happened(connection: Connection, event: Event, kind: str) -> bool:
     """`kind` is the Feedback-Type, such as abuse. False if heard before."""
-    if not event.note(connection, Returned.COMPLAINT):
+    if not event.note(connection, FeedbackKind.COMPLAINT):
         return False
-    feedback.mark(connection, event.whom.delivery, Returned.COMPLAINT)
+    feedback.mark(connection, event.whom.delivery, FeedbackKind.COMPLAINT)
     if event.is_to_a_reader:
-        feedback.stop(connection, event.whom, event.whom.list, Returned.COMPLAINT, event.via, event.at)
+        feedback.stop(connection, event.whom, event.whom.list, FeedbackKind.COMPLAINT, event.via, event.at)
     where = f"of the list {event.whom.list}" if event.whom.list else "of the newsroom"
     mail = f" Which mail: tidings ledger, delivery {event.whom.delivery}." if event.whom.delivery else ""
     text = (

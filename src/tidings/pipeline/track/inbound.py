@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from tidings.model.tokens import Keys
+from tidings.model.tokens import TokenKeys
 from tidings.pipeline.track import blocked, complaint, hard_bounce, left_by_mail, soft_bounce
 from tidings.pipeline.track.event import Event, Patience
 from tidings.pipeline.track.proof import whose
@@ -32,7 +32,7 @@ class Heard:
 
 def receive(
     store: Store,
-    keys: Keys,
+    keys: TokenKeys,
     raw: bytes,
     *,
     patience: Patience,

@@ -11,7 +11,7 @@ from email.parser import BytesHeaderParser
 
 from sqlalchemy import Connection
 
-from tidings.model.tokens import Claim, Keys, TokenPurpose
+from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 from tidings.render.mail.headers import UNSUBSCRIBE_SUBJECT
 from tidings.store.people import subscribers
 
@@ -20,7 +20,7 @@ _MOST_SUBJECT = 4000
 _ASKED = re.compile(rf"\b{UNSUBSCRIBE_SUBJECT}\s+([A-Za-z0-9_-]{{30,500}})(?![A-Za-z0-9_-])", re.IGNORECASE)
 
 
-def asked(keys: Keys, raw: bytes) -> Claim | None:
+def asked(keys: TokenKeys, raw: bytes) -> TokenContents | None:
     """Whom a mail asks to be let go, by a token of ours. Never raises for what somebody sent."""
     try:
         subject = str(BytesHeaderParser().parsebytes(raw[:_MOST]).get("Subject", ""))[:_MOST_SUBJECT]
@@ -34,7 +34,7 @@ def asked(keys: Keys, raw: bytes) -> Claim | None:
     return None
 
 
-def happened(connection: Connection, claim: Claim, lists: Collection[str], now: datetime) -> bool:
+def happened(connection: Connection, claim: TokenContents, lists: Collection[str], now: datetime) -> bool:
     """Off the list, under each of its names. False if they were off it."""
     left = [
         subscribers.unsubscribe(connection, claim.subscriber, name, source="mail to leave", now=now)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
-from tidings.model.tokens import RETURN_TOKEN, Keys, TokenPurpose
+from tidings.model.tokens import RETURN_TOKEN_LENGTH, TokenKeys, TokenPurpose
 from tidings.pipeline.compose.mail import left_of_id
 from tidings.pipeline.track.report_parser import MOST
 from tidings.store.people import feedback
 from tidings.store.people.feedback import Whom
 
-_RETURN_PATH = re.compile(rb"\+([A-Za-z2-7]{%d})@" % RETURN_TOKEN)
+_RETURN_PATH = re.compile(rb"\+([A-Za-z2-7]{%d})@" % RETURN_TOKEN_LENGTH)
 _WAY_OUT = re.compile(rb"/unsubscribe/([A-Za-z0-9_-]{30,500})")
 _MESSAGE_ID = re.compile(rb"<([0-9a-f]{32})@")
 _MOST_TRIES = 50
@@ -25,7 +25,7 @@ _MOST_TRIES = 50
 
 def whose(
     connection: Connection,
-    keys: Keys,
+    keys: TokenKeys,
     raw: bytes,
     recipients: Sequence[str],
     present_name: Callable[[str], str] = lambda name: name,

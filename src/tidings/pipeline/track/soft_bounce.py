@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from tidings.model.delivery import Returned
+from tidings.model.delivery import FeedbackKind
 from tidings.pipeline.track.event import Event, Patience
 from tidings.store.people import feedback
 
 
 def happened(connection: Connection, event: Event, patience: Patience) -> bool:
     """Several on one day are one trouble. Once it is too often this list does not write again. False: heard before."""
-    if not event.note(connection, Returned.SOFT):
+    if not event.note(connection, FeedbackKind.SOFT):
         return False
-    feedback.mark(connection, event.whom.delivery, Returned.SOFT)
+    feedback.mark(connection, event.whom.delivery, FeedbackKind.SOFT)
     if event.is_to_a_reader:
         since = event.at - patience.within
-        if feedback.days(connection, event.whom, Returned.SOFT, since) >= patience.days:
-            feedback.stop(connection, event.whom, event.whom.list, Returned.SOFT, event.via, event.at)
+        if feedback.days(connection, event.whom, FeedbackKind.SOFT, since) >= patience.days:
+            feedback.stop(connection, event.whom, event.whom.list, FeedbackKind.SOFT, event.via, event.at)
     return True

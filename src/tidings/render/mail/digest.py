@@ -10,8 +10,9 @@ from typing import Any, Final
 from jinja2 import Template
 from markupsafe import Markup, escape
 
+from tidings.model.edition import Selection
 from tidings.model.item import Item
-from tidings.model.selection import Selection
+from tidings.model.text import shorten
 from tidings.render.i18n import catalogue, format_date, kind_label, text_direction
 from tidings.render.mail.fragments import MailDocument, MailFragment, inline_fragments
 from tidings.render.mail.personal import PersonalPlaceholders
@@ -261,10 +262,7 @@ def _subject(document: MailDocument, selection: Selection, templates: MailTempla
     subject = _line(subject)
     if not subject:
         raise TemplateError(f"templates/{file}: the subject is empty for {selection.stories}")
-    preheader = _line(preheader)
-    if len(preheader) > PREHEADER_LENGTH:
-        preheader = preheader[: PREHEADER_LENGTH - 1].rsplit(" ", 1)[0] + "…"
-    return subject, preheader
+    return subject, shorten(_line(preheader), PREHEADER_LENGTH)
 
 
 def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> tuple[str, str]:

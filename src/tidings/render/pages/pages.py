@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 
 from tidings.model.errors import InputError
 from tidings.model.item import NOTE, Item
+from tidings.model.text import shorten
 from tidings.render.i18n import catalogue, kind_label, language_name, text_direction
 from tidings.render.pages.views import PageFile, PageItem, build_page_item
 from tidings.render.palette import palette
@@ -318,10 +319,10 @@ def head_title(title: str, site: str) -> str:
         # As it stands in the page: html-validate counts `&amp;` as five.
         if len(escape(text)) <= MAX_TITLE:
             return text
-    kept = title[: MAX_TITLE - 1]
-    while len(escape(kept)) > MAX_TITLE - 1:
-        kept = kept[:-1]
-    return (kept.rsplit(" ", 1)[0] if " " in kept[20:] else kept).rstrip(" ,;:–-") + "…"
+    limit = MAX_TITLE
+    while len(escape(title[: limit - 1])) > MAX_TITLE - 1:
+        limit -= 1
+    return shorten(title, limit, keep=20, strip=" ,;:–-")
 
 
 def _own_and(link: Any) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tidings import __version__
 from tidings.config.file_reader import MAIN
-from tidings.config.references import references, written_store
+from tidings.config.references import find_references, read_store_address
 from tidings.model.errors import InputError, RefusedError
 from tidings.runtime.backup.backup_file import STORE, Manifest, is_backup_file, is_inside, write_backup_file
 from tidings.runtime.newsroom import KEYS, load_newsroom, make_sources
@@ -60,7 +60,7 @@ def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, st
     """
     if not (root / MAIN).is_file():
         raise InputError(f"there is no newsroom in {root}; go to its folder, or name it with -C.")
-    with closing(Store(written_store(root, env).get_secret_value(), root)) as store:
+    with closing(Store(read_store_address(root, env).get_secret_value(), root)) as store:
         if store.path is not None and not store.path.exists():
             raise InputError(f"there is no store at {store.path} yet: there is nothing to back up.")
         occupancy = Occupancy(store)
@@ -90,7 +90,7 @@ def back_up_store(
             database="sqlite" if store.is_sqlite else "postgresql",
             counts=counts,
             places=tuple(contents.places),
-            environment=references(root).environment,
+            environment=find_references(root).environment,
         )
         copy.close()
         _check(folder / STORE)
@@ -136,7 +136,7 @@ def _contents(root: Path, env: Mapping[str, str] | None) -> _Contents:
     if newsroom is not None:
         wanted += [path for source in make_sources(newsroom).values() for path in source.watch_paths()]
         wanted += [Path(newsroom.logo.path)] if newsroom.logo else []
-    wanted += [root / name for name in references(root).files]
+    wanted += [root / name for name in find_references(root).files]
     for path in wanted:
         _add_place(found, root, path)
     for place in found.places:

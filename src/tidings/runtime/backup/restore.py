@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.config.file_reader import MAIN
-from tidings.config.references import written_store
+from tidings.config.references import read_store_address
 from tidings.model.errors import InputError, RefusedError, TidingsError
 from tidings.runtime.backup.backup import Progress, sync_folder
 from tidings.runtime.backup.backup_file import FILES, STORE, Manifest, check_backup_file, extract_backup_file
@@ -96,7 +96,7 @@ def restore(
         _empty(work)
         extract_backup_file(archive, manifest, work, lambda done, total: progress("reading", done, total))
         (work / FILES).mkdir(exist_ok=True)
-        address = written_store(work / FILES, env)
+        address = read_store_address(work / FILES, env)
         with _alone(root, address, old) as target:
             if stands or _holds_tables(target):
                 agree(_question(root, manifest, target))
@@ -125,7 +125,7 @@ def _finish(root: Path, env: Mapping[str, str]) -> RestoreResult:
     """Go on with a restore that had been cut off."""
     folder = root / RESTORING.parent / FILES
     # The newsroom's YAML may be in its place already.
-    address = written_store(folder if (folder / MAIN).exists() else root, env)
+    address = read_store_address(folder if (folder / MAIN).exists() else root, env)
     with _alone(root, address, None) as target:
         return _told(root, None, _swap(root, target, lambda what, done, total: None))
 
@@ -138,7 +138,7 @@ def _written(root: Path, env: Mapping[str, str]) -> SecretStr | None:
     if not (root / MAIN).is_file():
         return None
     try:
-        return written_store(root, env)
+        return read_store_address(root, env)
     except TidingsError:
         return None
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tidings.config.file_reader import MAIN
-from tidings.config.references import written_store
+from tidings.config.references import read_store_address
 from tidings.model.errors import InputError
 from tidings.runtime.backup.backup import BackupResult, Progress, back_up_store
 from tidings.store import migrate
@@ -35,7 +35,7 @@ def upgrade(
     """
     if not (root / MAIN).is_file():
         raise InputError(f"there is no newsroom in {root}; go to its folder, or name it with -C.")
-    with closing(Store(written_store(root, env).get_secret_value(), root)) as store:
+    with closing(Store(read_store_address(root, env).get_secret_value(), root)) as store:
         if store.path is not None and not store.path.exists():
             return None
         with alone(store):

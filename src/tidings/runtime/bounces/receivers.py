@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.config.bounces import BounceMailbox
 from tidings.config.settings import Newsroom
-from tidings.model.tokens import RETURN_TOKEN
+from tidings.model.tokens import RETURN_TOKEN_LENGTH
 from tidings.pipeline import notices
 from tidings.pipeline.track import inbound
 from tidings.pipeline.track.event import Patience
@@ -103,7 +103,7 @@ class Ears:
             return True
         local, _, domain = address.rpartition("@")
         before, plus, token = local.rpartition("+")
-        bare = f"{before if plus and len(token) == RETURN_TOKEN else local}@{domain}".casefold()
+        bare = f"{before if plus and len(token) == RETURN_TOKEN_LENGTH else local}@{domain}".casefold()
         return bare in {sender.return_path.casefold() for sender in newsroom.mail if sender.return_path}
 
     def _look_on(self) -> None:

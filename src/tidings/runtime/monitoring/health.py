@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
-from tidings.model.cadence import OnNew, OnRequest, due
-from tidings.model.sender import Health as SenderHealth
+from tidings.model.cadence import OnNew, OnRequest, find_due_slots
+from tidings.model.throttling import SenderHealth as SenderHealth
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import Fetching, SourceHealth
 from tidings.store.content import schedules
@@ -113,7 +113,7 @@ def overdue_since(connection: Connection, schedule: Schedule, now: datetime) -> 
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
         return None
     after = max(moment for moment in (state.last_slot, state.baseline) if moment is not None)
-    found = due(schedule.cadence, after, now)
+    found = find_due_slots(schedule.cadence, after, now)
     return None if found is None or found.slot is None else min(slot.at for slot in (*found.merged, found.slot))
 
 

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError
 from tidings.runtime.people_files.csv_records import Lines, Record, records
 from tidings.runtime.people_files.records import PersonRecord, RecordState, RefusedLine
@@ -190,25 +191,17 @@ class OwnFormat:
         )
 
 
-_MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6})\d*)?\s*(Z|[+-]\d\d:?\d\d)?(?:\s+[A-Z+0-9]{1,5})?)?"
-)
+_ZONE_NAME = re.compile(r"(?:\s+[A-Z]{1,5}|(?<=[+-]\d{4})\s+[+0-9]{1,5})$")
+"""After the time, and where there is one after its offset: Go writes `+0500 +05`."""
 
 
 def parse_time(text: str, column: str) -> datetime | None:
     """A time as these files write it, UTC where it has no offset; None for an empty one."""
     if not text:
         return None
-    found = _MOMENT.fullmatch(text)
     try:
-        if found:
-            day, clock, fraction, offset = found.groups()
-            zone = (offset or "Z").replace("Z", "+00:00")
-            parts = f"{day}T{clock or '00:00'}{f':00.{fraction}' if fraction and clock.count(':') == 1 else ''}"
-            parts += f".{fraction:0<6}" if fraction and clock.count(":") == 2 else ""
-            return datetime.fromisoformat(f"{parts}{zone}").astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise InputError(
-        f"{column} {text!r} is no time like 2024-03-01 09:30:00; was the file saved anew by a spreadsheet?"
-    )
+        return parse_moment(_ZONE_NAME.sub("", text), UTC, years=range(1, 10_000))
+    except ValueError:
+        raise InputError(
+            f"{column} {text!r} is no time like 2024-03-01 09:30:00; was the file saved anew by a spreadsheet?"
+        ) from None

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tidings.model.csv_cells import plain
 from tidings.model.errors import InputError
+from tidings.model.text import unescape_formula
 
 LONGEST = 1 << 16
 """Characters of a line, and of a record of several lines."""
@@ -162,7 +162,7 @@ def records(lines: Lines, delimiter: str) -> Iterator[Record]:
         elif '"' in text:
             yield _quoted(lines, line, delimiter)
         elif text.strip():
-            yield Record(line.number, [plain(cell.strip()) for cell in text.split(delimiter)])
+            yield Record(line.number, [unescape_formula(cell.strip()) for cell in text.split(delimiter)])
 
 
 def _quoted(lines: Lines, first: _Line, delimiter: str) -> Record:
@@ -172,7 +172,7 @@ def _quoted(lines: Lines, first: _Line, delimiter: str) -> Record:
     while True:
         try:
             cells = next(csv.reader([line.text for line in taken], delimiter=delimiter, strict=True))
-            return Record(first.number, [plain(cell.strip()) for cell in cells])
+            return Record(first.number, [unescape_formula(cell.strip()) for cell in cells])
         except csv.Error as error:
             if "unexpected end" not in str(error):
                 if len(taken) == 1:

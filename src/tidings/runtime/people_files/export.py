@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from tidings.model.csv_cells import csv_line
+from tidings.model.text import format_csv_line
 from tidings.runtime.people_files.csv_format import COLUMNS, MORE
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
@@ -20,12 +20,12 @@ def export_people(
     With `everything`, state, source and dates beside: so written it is taken in again as it was.
     """
     more = MORE if everything else () if list_name is not None else ("list",)
-    yield csv_line([*COLUMNS, *more])
+    yield format_csv_line([*COLUMNS, *more])
     with store.read() as connection:
         for one in subscribers.subscriptions(connection, list_name=list_name):
             if one.state in states:
                 cells = _cells(one)
-                yield csv_line([cells[column] for column in (*COLUMNS, *more)])
+                yield format_csv_line([cells[column] for column in (*COLUMNS, *more)])
 
 
 def _cells(one: Subscription) -> dict[str, str]:

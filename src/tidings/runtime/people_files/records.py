@@ -10,8 +10,7 @@ from enum import StrEnum
 
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
-from tidings.model.errors import InputError
-from tidings.model.problem import nearest
+from tidings.model.errors import InputError, nearest
 from tidings.store.people import consent
 
 

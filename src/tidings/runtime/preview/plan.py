@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
-from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe, next_slots, slot_for_new
+from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe_cadence, find_slot_for_new, next_slots
 from tidings.model.delivery import SkipReason
 from tidings.pipeline.address.channels import untranslated
 from tidings.pipeline.address.lists import address
@@ -66,7 +66,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
     with runtime.store.read() as connection:
         for written in runtime.newsroom.schedules.values():
             schedule = find_known_schedule(connection, runtime, written)
-            one = PlannedSchedule(written.name, describe(schedule.cadence))
+            one = PlannedSchedule(written.name, describe_cadence(schedule.cadence))
             for slot in _slots(runtime, connection, schedule, now, runs):
                 one.slots.append(PlannedSlot(slot.key, slot.at, slot.moved, slot.skipped))
             following = next((slot for slot in one.slots if not slot.skipped), None)
@@ -107,7 +107,7 @@ def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: da
         first = (
             None if state is None else first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
         )
-        return [] if first is None else [slot_for_new(schedule.cadence, first)]
+        return [] if first is None else [find_slot_for_new(schedule.cadence, first)]
     overdue = None if state is None else next_due(runtime, connection, schedule, now)
     begun = [overdue.slot] if overdue and overdue.slot else []
     after = max([now, *(slot.at for slot in begun)])

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
-from tidings.model.cadence import slots
+from tidings.model.cadence import list_slots
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
-from tidings.model.tokens import Keys
+from tidings.model.tokens import TokenKeys
 from tidings.pipeline.compose.mail import left_of_id
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
 from tidings.runtime.newsroom import RESTORING, Runtime, load_newsroom
@@ -83,7 +83,7 @@ def rehearse(
         )
         # Keys of its own: no link in a sample works on the newsroom's pages.
         runtime = stack.enter_context(
-            Runtime(diverted, keys=Keys.generate(), divert=lambda channel: KeptChannel(channel, kept.append))
+            Runtime(diverted, keys=TokenKeys.generate(), divert=lambda channel: KeptChannel(channel, kept.append))
         )
         runtime.sources = {name: FrozenSource(source) for name, source in runtime.sources.items()}
         return _Play(runtime, catcher, kept, begins, ends, out, progress).play(real_now)
@@ -277,7 +277,7 @@ class _Play:
         schedule = self._runtime.newsroom.schedules.get(edition.schedule)
         if schedule is None or edition.slot is None:
             return ""
-        found = slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
+        found = list_slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
         return next((slot.moved or "" for slot in found), "")
 
     def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.Going]) -> None:

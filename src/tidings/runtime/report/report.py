@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tidings.config.settings import Newsroom
-from tidings.model.csv_cells import csv_line
 from tidings.model.edition import Edition, EditionState
+from tidings.model.text import format_csv_line
 from tidings.store.content import editions
 from tidings.store.delivery import report as counted
 from tidings.store.delivery.report import Key
@@ -212,9 +212,9 @@ def as_csv(report: Report) -> str:
         rows.append(asdict(skip) | {"what": "skipped", "name": skip.what, "count": skip.count or ""})
     for one in report.lists:
         rows.append(asdict(one) | {"what": "list", "name": one.list, "outlet": one.list})
-    lines = [csv_line(_COLUMNS)]
+    lines = [format_csv_line(_COLUMNS)]
     for row in rows:
         if isinstance(row.get("at"), datetime):
             row["at"] = row["at"].isoformat().replace("+00:00", "Z")
-        lines.append(csv_line(str(row.get(column, "")) for column in _COLUMNS))
+        lines.append(format_csv_line(str(row.get(column, "")) for column in _COLUMNS))
     return "".join(lines)

@@ -9,15 +9,14 @@ from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence
+from tidings.model.dates import parse_moment
+from tidings.model.errors import Problem
 from tidings.model.item import EVENT, Attachment, Image
-from tidings.model.problem import Problem
-from tidings.model.slug import slugify
+from tidings.model.text import clean, has_forbidden, one_line, slugify, summarise
 from tidings.sources.base import Found, SourceContext
 from tidings.sources.body import render_body
-from tidings.sources.dates import read_moment
 from tidings.sources.folder.front_matter import FrontMatter, close_to, read_front_matter
 from tidings.sources.links import Fault, Files, Links, Place, encode_url
-from tidings.sources.text import clean, has_forbidden, one_line, shorten
 from tidings.sources.web.fingerprint import with_fingerprint
 
 MAX_BYTES = 5_000_000
@@ -70,7 +69,8 @@ class _Reading:
         if not text:
             return None
         try:
-            return read_moment(text, self.context.zone, end_of_day=end_of_day)
+            moment = parse_moment(text, self.context.zone, end_of_day=end_of_day)
+            return moment.replace(microsecond=0)
         except (ValueError, OverflowError) as error:
             self.wrong(key, f"`{key}`: {error}", "write it as 2023-09-27 or 2023-09-27T10:00")
             return None
@@ -190,7 +190,7 @@ def _found(reading: _Reading, links: Links) -> Found:
         name=name,
         language=language,
         title=title,
-        summary=reading.text("summary") or shorten(body.opening),
+        summary=reading.text("summary") or summarise(body.opening),
         body=body.html,
         kind=kind,
         fingerprint="",

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_yaml
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
 
 KEYS = (
     "title",

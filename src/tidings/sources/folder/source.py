@@ -15,7 +15,7 @@ from pydantic import Field
 
 from tidings.config.adapters import SourceSettings
 from tidings.config.types import Line
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
 from tidings.sources.base import Found, SourceContext, Sweep
 from tidings.sources.folder.document import MAX_BYTES, read_document, too_big
 from tidings.sources.links import Place

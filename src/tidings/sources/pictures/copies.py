@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tidings.model.cached_item import Entry
-from tidings.model.item import Image, Media
-from tidings.model.problem import Problem
-from tidings.model.slug import shorten_slug, slugify
+from tidings.model.errors import Problem
+from tidings.model.item import CachedItem, Image, Media
+from tidings.model.text import shorten_slug, slugify
 from tidings.net import GuardedSession
 from tidings.sources.base import Found, SourceContext
 from tidings.sources.body_pictures import change_pictures, drop_other_sizes, shown_pictures
@@ -62,7 +61,7 @@ class Pictures:
         self._view = View(context.pictures)
         self._session: GuardedSession | None = None
         self._stopped = False
-        self._looked: tuple[Mapping[str, Entry], Collection[str], Mapping[str, Kept]] = {}, set(), {}
+        self._looked: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, Kept]] = {}, set(), {}
 
     # -- showing them -------------------------------------------------------------------------------------------------
 
@@ -164,19 +163,19 @@ class Pictures:
     def _ask(
         self,
         due: list[str],
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, CachedItem],
         there: Collection[str],
         now: datetime,
         seconds: float,
         allowed: Callable[[str], bool],
-    ) -> tuple[list[Entry], timedelta | None]:
+    ) -> tuple[list[CachedItem], timedelta | None]:
         """What is known of each that was asked for; and how long the site is to be left in peace, if it is."""
         end = time.monotonic() + seconds
         self._session = session = GuardedSession(allow_private=self._allow_private, timeout=_TIMEOUT)
         watch = threading.Timer(seconds + _GRACE, session.abort)
         watch.daemon = True
         watch.start()
-        found: list[Entry] = []
+        found: list[CachedItem] = []
         try:
             for url in due:
                 if self._stopped or time.monotonic() >= end:
@@ -198,7 +197,7 @@ class Pictures:
                 except OSError:
                     return found, _PAUSE  # the disk is full or refuses us, which `status` says in its own words
                 since = before.seen if "digest" in known and before is not None else now
-                found.append(Entry(ref_of(url), {**one, "url": url, "asked": now.isoformat()}, since))
+                found.append(CachedItem(ref_of(url), {**one, "url": url, "asked": now.isoformat()}, since))
                 if wait is not None:
                     return found, wait
         finally:

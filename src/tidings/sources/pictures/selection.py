@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 
 MAX_KEPT = 500_000_000
 """Bytes, of one source: those of its newest items."""
@@ -27,11 +27,16 @@ class Turn:
 
     due: list[str]
     stay: set[str]
-    unused: list[Entry]
+    unused: list[CachedItem]
 
 
 def decide_turn(
-    wanted: Mapping[str, datetime], entries: Mapping[str, Entry], there: Collection[str], now: datetime, *, force: bool
+    wanted: Mapping[str, datetime],
+    entries: Mapping[str, CachedItem],
+    there: Collection[str],
+    now: datetime,
+    *,
+    force: bool,
 ) -> Turn:
     """`wanted` has the newest items' first: those stay as far as there is room. `there` are the files that are kept."""
     turn = Turn([], set(), [])
@@ -59,7 +64,7 @@ def _is_due(known: Kept, since: datetime, there: Collection[str], met: datetime,
     return known["digest"] not in there or (now - met < _YOUNG and now - asked >= max(_AGAIN, asked - since))
 
 
-def known_of(entries: Mapping[str, Entry], url: str) -> Kept:
+def known_of(entries: Mapping[str, CachedItem], url: str) -> Kept:
     """Empty where nothing is."""
     entry = entries.get(ref_of(url))
     return {} if entry is None or entry.gone else entry.data

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator
 
 from tidings.config.adapters import SourceSettings
 from tidings.config.types import Bool, Language, Line, Name
-from tidings.model.cached_item import Entry
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
+from tidings.model.item import CachedItem
 from tidings.sources.article import Article, tell, undescribed
 from tidings.sources.base import Found, SourceContext, Standing, Sweep, none_stands
 from tidings.sources.pictures.copies import Pictures, addresses
@@ -28,7 +28,7 @@ from tidings.sources.web.story_groups import group_keys
 
 _NONE = Overlay()
 _Stories = tuple[tuple[str, str, str, str], ...]
-_Basis = tuple[Mapping[str, Entry], Mapping[str, Overlay], Mapping[str, Kept], _Stories]
+_Basis = tuple[Mapping[str, CachedItem], Mapping[str, Overlay], Mapping[str, Kept], _Stories]
 One = tuple[Found | None, list[Problem]]
 """An entry as an item of ours, or what is wrong with it."""
 
@@ -82,13 +82,13 @@ class ShelvedSource:
         self._view = View(context.shelf)
         self._overlays = Overlays(context.root)
         self._swept: tuple[_Basis, Sweep] | None = None
-        self._told: dict[str, tuple[Entry, str | None, One]] = {}
+        self._told: dict[str, tuple[CachedItem, str | None, One]] = {}
         self._telling_now = threading.Lock()
         self._pictures = Pictures(context, allow_private=settings.allow_private)
-        self._shown: tuple[Mapping[str, Entry], Collection[str], Mapping[str, datetime]] = {}, (), {}
+        self._shown: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, datetime]] = {}, (), {}
 
     @property
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, CachedItem]:
         """As they stood at the last look; never changed in place, for several threads read them."""
         return self._view.entries
 
@@ -108,7 +108,7 @@ class ShelvedSource:
             swept = self._swept[1]
         return replace(swept, problems=(*swept.problems, *problems)) if problems else swept
 
-    def look(self) -> Mapping[str, Entry]:
+    def look(self) -> Mapping[str, CachedItem]:
         """Take up what changed on the shelf, also by another process."""
         return self._view.look()
 
@@ -147,10 +147,10 @@ class ShelvedSource:
             found.append(one if finished is one else with_fingerprint(finished))
         return replace(swept, found=tuple(found), problems=tuple(problems))
 
-    def tell(self, entries: Mapping[str, Entry]) -> Sweep:
+    def tell(self, entries: Mapping[str, CachedItem]) -> Sweep:
         """Each entry that is not gone, as an item of ours, or what is wrong with it; unchanged ones cost nothing."""
         groups = group_keys(entries, self._telling.language, self.context.languages)
-        told: dict[str, tuple[Entry, str | None, One]] = {}
+        told: dict[str, tuple[CachedItem, str | None, One]] = {}
         for ref, entry in sorted(entries.items()):
             if entry.gone:
                 continue
@@ -184,7 +184,7 @@ class ShelvedSource:
         return groups.get(plain_link(url))
 
 
-def _shown(found: Iterable[Found], entries: Mapping[str, Entry]) -> Mapping[str, datetime]:
+def _shown(found: Iterable[Found], entries: Mapping[str, CachedItem]) -> Mapping[str, datetime]:
     """The pictures of what readers may come to see, the newest first; and when the item of each was first met."""
     wanted: dict[str, datetime] = {}
     for one in sorted(found, key=lambda one: one.published or entries[one.ref].seen, reverse=True):
@@ -193,13 +193,13 @@ def _shown(found: Iterable[Found], entries: Mapping[str, Entry]) -> Mapping[str,
     return wanted
 
 
-def again(entry: Entry, article: Article, mark: Marks) -> Entry | None:
+def again(entry: CachedItem, article: Article, mark: Marks) -> CachedItem | None:
     """The entry with what is told of it now; None if nothing is new."""
     former = [Marks(*each) for each in entry.data["marks"]]
     if mark not in former:
         former = [*former, mark][-10:]
     data = data_of(article, former)
-    return None if data == entry.data and not entry.gone else Entry(entry.ref, data, entry.seen, entry.backlog)
+    return None if data == entry.data and not entry.gone else CachedItem(entry.ref, data, entry.seen, entry.backlog)
 
 
 def data_of(article: Article, known: Sequence[Marks]) -> dict[str, Any]:

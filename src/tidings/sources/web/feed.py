@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from pydantic import ValidationError
 
-from tidings.net import LostError, NotSentError, header_links, is_public_name
+from tidings.net import ConnectionLostError, NotSentError, is_public_host, parse_link_header
 from tidings.sources.article import Article
 from tidings.sources.base import SourceContext
 from tidings.sources.web.cached_source import Told
@@ -59,7 +59,7 @@ class FeedSource(WebSource):
         if not state.get("hub") or state.get("gone"):
             return None
         host = urlsplit(self.context.url).hostname or ""
-        return (state["hub"], state["topic"]) if self.settings.allow_private or is_public_name(host) else None
+        return (state["hub"], state["topic"]) if self.settings.allow_private or is_public_host(host) else None
 
     def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
         """W3C WebSub §5.1. The secret goes to any hub, for it binds what is sent to this subscription."""
@@ -69,14 +69,18 @@ class FeedSource(WebSource):
         headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": AGENT}
         try:
             answer = self.session.post(hub, body, headers)
-        except (NotSentError, LostError) as error:
+        except (NotSentError, ConnectionLostError) as error:
             return str(error)
         return "" if answer.status in (202, 204) else f"the hub answered {answer.status}"
 
 
 def _hub(reply: Reply, feed: Feed) -> dict[str, str]:
     """What the answer names in its head, or else in the feed (§4). The first of several hubs does."""
-    links = [*header_links(reply.headers.get("link", "")), *(("hub", url) for url in feed.hubs), ("self", feed.itself)]
+    links = [
+        *parse_link_header(reply.headers.get("link", "")),
+        *(("hub", url) for url in feed.hubs),
+        ("self", feed.itself),
+    ]
     hub, topic = (next((url for rel, url in links if rel == wanted and url), "") for wanted in ("hub", "self"))
     try:
         found = {"hub": urljoin(reply.url, hub), "topic": urljoin(reply.url, topic)}

@@ -20,8 +20,8 @@ from urllib.parse import urljoin
 import feedparser
 from feedparser.urls import resolve_relative_uris
 
+from tidings.model.text import clean
 from tidings.sources.child_process import ApartError, answer, read_apart
-from tidings.sources.text import clean
 
 MAX_ENTRIES = 2_000
 """Of one feed; the first of them, for feeds begin with the newest."""

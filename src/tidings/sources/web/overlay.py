@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tidings.config.yaml_text import MAX_BYTES, Node, Scalar, Sequence, read_text, read_yaml
 from tidings.config.yaml_text import Mapping as Map
-from tidings.model.problem import Problem, nearest
+from tidings.model.errors import Problem, nearest
+from tidings.model.text import clean, one_line
 from tidings.sources.base import Found
 from tidings.sources.body_pictures import change_pictures
-from tidings.sources.text import clean, one_line
 
 FOLDER = Path("content") / "overlay"
 _KEYS = ("lead", "not_in", "topics", "post", "alt")

@@ -18,13 +18,14 @@ from zoneinfo import ZoneInfo
 from lxml import etree, html
 from lxml.cssselect import CSSSelector
 
-from tidings.sources.text import clean, one_line
+from tidings.model.dates import parse_moment
+from tidings.model.text import clean, one_line
 
 _TYPES = {"article", "newsarticle", "blogposting", "report", "event", "webpage", "pressrelease"}
 _BODIES = ("[itemprop=articleBody]", "article .field--name-body", "article .entry-content", "article", "main")
 _ASIDE = "script, style, nav, aside, form, header, footer, noscript, iframe, button, [hidden], [aria-hidden=true]"
 _LINKS = "article a[href], h2 a[href], h3 a[href], h4 a[href]"
-_DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?(?:\.\d+)?(Z|[+-]\d{2}:?\d{2})?)?")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _DOTTED = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
 MAX_LINKS = 100
 
@@ -265,12 +266,7 @@ def _moment(written: str, zone: ZoneInfo) -> str | None:
     iso, dotted = _DAY.search(written), _DOTTED.search(written)
     try:
         if iso:
-            year, month, day, hour, minute, second, offset = iso.groups()
-            text = f"{year}-{month}-{day}T{hour or '00'}:{minute or '00'}:{second or '00'}"
-            if offset:
-                moment = datetime.fromisoformat(text + offset)
-            else:
-                moment = datetime.fromisoformat(text).replace(tzinfo=zone)
+            moment = parse_moment(iso[0], zone).replace(microsecond=0)
         elif dotted:
             moment = datetime(int(dotted[3]), int(dotted[2]), int(dotted[1]), tzinfo=zone)
         else:

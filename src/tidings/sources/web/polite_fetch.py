@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
-from tidings.net import Answer, GuardedSession, LostError, NotSentError
+from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 from tidings.sources.links import encode_url
 
 AGENT = "Tidings (newsroom outbox; reads feeds at most as often as they allow)"
@@ -25,6 +25,8 @@ _MENDS = {
     404: ": nothing stands at this address",
 }
 _DAY = timedelta(days=1)
+_WEEK = 7 * 86_400.0
+"""Seconds: the longest wait that a website can ask of us."""
 
 
 class SourceError(Exception):
@@ -85,7 +87,7 @@ def ask(
     for _ in range(_HOPS + 1):
         try:
             answer = session.request("GET", at, None, headers, most)
-        except (NotSentError, LostError) as error:
+        except (NotSentError, ConnectionLostError) as error:
             raise SourceError(f"{_host(at)}: {error}") from None
         if answer.status not in (301, 302, 303, 307, 308):
             return _reply(answer, at, moved, real_now, most)
@@ -96,7 +98,7 @@ def ask(
     raise SourceError(f"{_host(url)} leads on and on: more than {_HOPS} redirects")
 
 
-def _next(at: str, answer: Answer) -> str:
+def _next(at: str, answer: HttpResponse) -> str:
     try:
         target = encode_url(urljoin(at, answer.headers.get("location", "")))
     except ValueError:
@@ -108,29 +110,20 @@ def _next(at: str, answer: Answer) -> str:
     return target
 
 
-def _reply(answer: Answer, at: str, moved: str, real_now: datetime, most: int) -> Reply:
+def _reply(answer: HttpResponse, at: str, moved: str, real_now: datetime, most: int) -> Reply:
     if answer.status == 304:
         return Reply(at, None, answer.headers, moved)
     if answer.status == 410:
         raise SourceError(f"{_host(at)} says that it is gone for good (410)", gone=True, status=410)
     if answer.status != 200:
-        wait = wait_asked(answer.headers.get("retry-after", ""), real_now)
+        seconds = parse_retry_after(answer.headers.get("retry-after", ""), real_now, _WEEK)
+        wait = None if seconds is None else timedelta(seconds=seconds)
         mend = _MENDS.get(answer.status, "")
         raise SourceError(f"{_host(at)} answered {answer.status}{mend}", wait=wait, status=answer.status)
     if not answer.whole:
         limit = f"{most // 1_000_000} MB"
         raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")
     return Reply(at, answer.body, answer.headers, moved)
-
-
-def wait_asked(value: str, real_now: datetime) -> timedelta | None:
-    """Retry-After in both its forms (RFC 9110 §10.2.3), at most a week; None where it says nothing."""
-    value = value.strip()
-    try:
-        wait = timedelta(seconds=int(value)) if value.isdigit() else parsedate_to_datetime(value) - real_now
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(wait, timedelta(0)), timedelta(days=7))
 
 
 def _host(url: str) -> str:

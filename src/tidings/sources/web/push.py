@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 from tidings.sources.article import Article
 from tidings.sources.base import Shelf, SourceContext
 from tidings.sources.web.cached_source import ShelvedSettings, ShelvedSource, again, data_of
@@ -41,7 +41,7 @@ def put(shelf: Shelf, key: str, article: Article, now: datetime) -> Done:
         version = shelf.version()
         entry = shelf.entry(key)
         mark = marks(key, article.url, article.title, article.published)
-        after = Entry(key, data_of(article, [mark]), now) if entry is None else again(entry, article, mark)
+        after = CachedItem(key, data_of(article, [mark]), now) if entry is None else again(entry, article, mark)
         if after is None:
             return "unchanged"
         if shelf.keep(version, {}, [after]):

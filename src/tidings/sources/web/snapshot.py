@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 from tidings.sources.base import Shelf
 
 
@@ -16,10 +16,10 @@ class View:
         self._shelf = shelf
         self._version = 0
         self._looking = threading.Lock()
-        self.entries: Mapping[str, Entry] = {}
+        self.entries: Mapping[str, CachedItem] = {}
         """By ref, as they stood at the last look; another mapping whenever something changed."""
 
-    def look(self) -> Mapping[str, Entry]:
+    def look(self) -> Mapping[str, CachedItem]:
         """Take up what changed on the shelf, also by another process."""
         with self._looking:
             version = self._shelf.version()

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from tidings.config.types import Duration, Int, Url
-from tidings.model.cached_item import Entry
-from tidings.model.problem import Problem
+from tidings.model.errors import Problem
+from tidings.model.item import CachedItem
 from tidings.net import GuardedSession
 from tidings.sources.article import Article, short_hash
 from tidings.sources.base import Fetched, SourceContext, SourceHealth, Sweep
@@ -124,7 +124,7 @@ class WebSource(ShelvedSource, ABC):
             mark = self._marks(one)
             ref = _ref(one, mark, taken)
             taken.add(ref)
-            entries[ref] = Entry(ref, data_of(one.article, [mark]), now)
+            entries[ref] = CachedItem(ref, data_of(one.article, [mark]), now)
         return replace(self.tell(entries), notes=self.notes)
 
     def health(self, now: datetime) -> SourceHealth:
@@ -148,13 +148,15 @@ class WebSource(ShelvedSource, ABC):
         super().abort()
         self.session.abort()
 
-    def _sorted_in(self, brought: Brought, state: Mapping[str, Any], now: datetime) -> tuple[list[Entry], int, str]:
+    def _sorted_in(
+        self, brought: Brought, state: Mapping[str, Any], now: datetime
+    ) -> tuple[list[CachedItem], int, str]:
         """Entries to keep, how many of them are new, and what a person should hear."""
         items = brought.items or ()
         told = [self._marks(one) for one in items]
         known = {ref: [Marks(*each) for each in entry.data["marks"]] for ref, entry in self.entries.items()}
         refs = recognise(told, known)
-        changed: list[Entry] = []
+        changed: list[CachedItem] = []
         new: list[tuple[Told, Marks]] = []
         for one, mark, ref in zip(items, told, refs, strict=True):
             if ref is None:
@@ -176,7 +178,7 @@ class WebSource(ShelvedSource, ABC):
         for one, mark in new:
             ref = _ref(one, mark, taken)
             taken.add(ref)
-            changed.append(Entry(ref, data_of(one.article, [mark]), now, backlog=id(one) in backlog))
+            changed.append(CachedItem(ref, data_of(one.article, [mark]), now, backlog=id(one) in backlog))
         still = {entry.ref for entry in changed}
         lost = (self.entries[ref] for ref in brought.gone if ref in self.entries and ref not in still)
         changed += [replace(entry, gone=True) for entry in lost if not entry.gone]
@@ -209,7 +211,7 @@ class WebSource(ShelvedSource, ABC):
         return Fetched(True, None if error.gone else due, problem=str(error))
 
 
-def _dated(article: Article, entry: Entry) -> Article:
+def _dated(article: Article, entry: CachedItem) -> Article:
     """With the earliest date that it ever had: dates get bumped, and nothing is new by that."""
     before = Article.model_validate(entry.data["article"])
     dates = [one for one in (before.published, article.published) if one is not None]

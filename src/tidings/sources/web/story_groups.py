@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from tidings.model.cached_item import Entry
-from tidings.model.slug import shorten_slug, slugify
+from tidings.model.item import CachedItem
+from tidings.model.text import shorten_slug, slugify
 from tidings.sources.article import known_language, short_hash
 from tidings.sources.web.identity import plain_link
 
 
-def group_keys(entries: Mapping[str, Entry], fallback: str | None, languages: tuple[str, ...]) -> dict[str, str]:
+def group_keys(entries: Mapping[str, CachedItem], fallback: str | None, languages: tuple[str, ...]) -> dict[str, str]:
     """A key for each address whose item names its translations, the same for all that name one another.
 
     It is made of the address in the first of the site's `languages` that there is, so it is the same whichever of them

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 
-from tidings.model.cached_item import Entry
+from tidings.model.item import CachedItem
 from tidings.store import schema as t
 from tidings.store.engine import Store, insert_once
 
@@ -31,23 +31,23 @@ class StoredShelf:
             found = connection.scalar(select(t.shelves.c.state).where(t.shelves.c.source == self._source))
         return dict(found or {})
 
-    def entries(self, since: int = 0) -> tuple[Entry, ...]:
+    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
         """By ref; only those that changed after version `since`."""
         e = t.shelf_entries.c
         return self._entries(e.version > since)
 
-    def entry(self, ref: str) -> Entry | None:
+    def entry(self, ref: str) -> CachedItem | None:
         """None where it is not known."""
         return next(iter(self._entries(t.shelf_entries.c.ref == ref)), None)
 
-    def _entries(self, wanted: ColumnElement[bool]) -> tuple[Entry, ...]:
+    def _entries(self, wanted: ColumnElement[bool]) -> tuple[CachedItem, ...]:
         e = t.shelf_entries.c
         query = select(e.ref, e.data, e.seen, e.backlog, e.gone).where(e.source == self._source, wanted)
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(e.ref))
-            return tuple(Entry(row.ref, row.data, row.seen, row.backlog, row.gone) for row in rows)
+            return tuple(CachedItem(row.ref, row.data, row.seen, row.backlog, row.gone) for row in rows)
 
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[Entry] = ()) -> bool:
+    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
         """In one transaction; of two processes that fetched at once, one keeps what it found."""
         s, e = t.shelves.c, t.shelf_entries.c
         with self._store.write() as connection:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, select, update
 
-from tidings.model.pace import Pace
+from tidings.model.throttling import Pace
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
 

@@ -7,19 +7,19 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select, update
 
-from tidings.model.sender import Health
+from tidings.model.throttling import SenderHealth
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 
-def healths(connection: Connection, known: Mapping[str, str]) -> dict[str, Health]:
+def healths(connection: Connection, known: Mapping[str, str]) -> dict[str, SenderHealth]:
     """Of senders that failed lately, by name. `known`: the fingerprint of each one's settings.
 
     Other settings than those that failed (a new password, another host) begin afresh.
     """
     s = t.senders.c
     return {
-        row.name: Health(row.failures, row.reason, row.down_until)
+        row.name: SenderHealth(row.failures, row.reason, row.down_until)
         for row in connection.execute(select(s.name, s.fingerprint, s.failures, s.reason, s.down_until))
         if known.get(row.name) == row.fingerprint
     }
@@ -32,7 +32,7 @@ def note_failure(
     reason: str,
     now: datetime,
     retry_after: float | None = None,
-) -> Health:
+) -> SenderHealth:
     """It could not be reached, or let us in no more. `now` is real time. In a write transaction."""
     s = t.senders.c
     empty = {"fingerprint": fingerprint, "failures": 0, "reason": "", "down_until": None}
@@ -40,7 +40,9 @@ def note_failure(
     row = connection.execute(
         select(s.fingerprint, s.failures, s.reason, s.down_until).where(s.name == name).with_for_update()
     ).one()
-    before = Health(row.failures, row.reason, row.down_until) if row.fingerprint == fingerprint else Health()
+    before = (
+        SenderHealth(row.failures, row.reason, row.down_until) if row.fingerprint == fingerprint else SenderHealth()
+    )
     after = before.failed(reason[:300], now, retry_after)
     connection.execute(
         update(t.senders)

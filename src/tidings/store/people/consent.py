@@ -10,7 +10,7 @@ from datetime import datetime
 import idna
 from sqlalchemy import Connection, String, cast, insert, literal, or_, select, update
 
-from tidings.model.delivery import Returned
+from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.store import schema as t
 from tidings.store.engine import insert_once, shut
@@ -102,7 +102,7 @@ def suppress_all(connection: Connection, hashes: Iterable[str], list_name: str, 
         added += connection.execute(row).rowcount
     s = t.suppressions.c
     if reason == UNSUBSCRIBED:
-        of_servers = s.hash.in_(wanted) & (s.list == list_name) & s.reason.in_((Returned.HARD, Returned.SOFT))
+        of_servers = s.hash.in_(wanted) & (s.list == list_name) & s.reason.in_((FeedbackKind.HARD, FeedbackKind.SOFT))
         connection.execute(update(t.suppressions).where(of_servers).values(reason=reason))
     if wanted:
         connection.execute(

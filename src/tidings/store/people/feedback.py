@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, select, update
 
-from tidings.model.delivery import DeliveryState, Returned
+from tidings.model.delivery import DeliveryState, FeedbackKind
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition
@@ -17,9 +17,9 @@ from tidings.store.people import consent, subscribers
 from tidings.store.people.bulk_import import BLOCKED
 
 _WEAKER = {
-    Returned.SOFT: ("",),
-    Returned.HARD: ("", Returned.SOFT),
-    Returned.COMPLAINT: ("", Returned.SOFT, Returned.HARD),
+    FeedbackKind.SOFT: ("",),
+    FeedbackKind.HARD: ("", FeedbackKind.SOFT),
+    FeedbackKind.COMPLAINT: ("", FeedbackKind.SOFT, FeedbackKind.HARD),
 }
 
 
@@ -122,7 +122,7 @@ def note(
     return bool(connection.execute(insert_once(connection, t.returns).values(**row)).rowcount == 1)
 
 
-def mark(connection: Connection, delivery: int | None, returned: Returned) -> None:
+def mark(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
     """Write it to the ledger; the worst stays. What was refused at once says so already."""
     d = t.deliveries.c
     is_it = (d.id == delivery) & d.returned.in_(_WEAKER[returned]) & (d.state != DeliveryState.REJECTED)
@@ -170,12 +170,12 @@ def lift(connection: Connection, digest: str, list_name: str, source: str, now: 
     found = {name: reason for name, (reason, _) in since.items()}
     r, s, p = t.returns.c, t.subscriptions.c, t.subscribers.c
     # Of two reasons for one list the first stands, and the worse is what counts here.
-    complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == Returned.COMPLAINT)
+    complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == FeedbackKind.COMPLAINT)
     for name, at in connection.execute(complaints).all():
         if name in since and at >= since[name][1]:
-            found[name] = Returned.COMPLAINT
+            found[name] = FeedbackKind.COMPLAINT
     asked = {name: reason for name, reason in found.items() if not list_name or name in ("", list_name)}
-    wrong = [name for name, reason in asked.items() if reason in (Returned.HARD, BLOCKED)]
+    wrong = [name for name, reason in asked.items() if reason in (FeedbackKind.HARD, BLOCKED)]
     if not wrong:
         raise RefusedError(_why_not(asked))
     for name in wrong:
@@ -195,8 +195,8 @@ def lift(connection: Connection, digest: str, list_name: str, source: str, now: 
 def _why_not(stands: Mapping[str, str]) -> str:
     words = {
         subscribers.UNSUBSCRIBED: "they left by themselves, and come back by their own word alone",
-        Returned.COMPLAINT: "they complained, and come back by their own word alone",
-        Returned.SOFT: "their mailbox was full or away too often; they come back by their own word alone",
+        FeedbackKind.COMPLAINT: "they complained, and come back by their own word alone",
+        FeedbackKind.SOFT: "their mailbox was full or away too often; they come back by their own word alone",
         "erased": "they were erased, and are not to be known here",
     }
     said = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in stands.items()]

@@ -14,10 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidings.model.problem import nearest
+from tidings.model.errors import nearest
+from tidings.model.text import clean
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.article import Article, Document, Picture, known_language
-from tidings.sources.text import clean
 from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredShelf
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
 
 from tidings.model.errors import InputError
-from tidings.model.tokens import Claim, TokenPurpose
+from tidings.model.tokens import TokenContents, TokenPurpose
 from tidings.pipeline.members import data_requests, subscribe
 from tidings.pipeline.members import preferences as choices
 from tidings.render.pages.pages import Pages
@@ -106,7 +106,7 @@ def api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _r
     def busy(request: Request, error: Exception) -> Response:
         return JSONResponse({"detail": "This cannot be done right now."}, 503, headers={"Retry-After": "60"})
 
-    def claim(purpose: TokenPurpose, token: str) -> Claim:
+    def claim(purpose: TokenPurpose, token: str) -> TokenContents:
         found = runtime.keys.verify(purpose, token)
         if found is None or found.subscriber == 0:
             raise HTTPException(404, "This token is not one of ours, or not for this.")

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from tidings.config.settings import Newsroom
-from tidings.net import GuardedSession, LostError, NotSentError
+from tidings.net import ConnectionLostError, GuardedSession, NotSentError
 from tidings.pipeline.track.event import Patience
 from tidings.pipeline.track.providers import mailgun, postmark, sendgrid, ses
 from tidings.pipeline.track.providers.events import NotBelievedError, Said, UnreadableError, act
@@ -39,7 +39,7 @@ def fetch(url: str) -> bytes:
     session = GuardedSession(timeout=10)
     try:
         answer = session.get(url)
-    except (NotSentError, LostError) as error:
+    except (NotSentError, ConnectionLostError) as error:
         raise _LaterError(f"SNS cannot be asked: {error}") from None
     finally:
         session.close()

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
-from tidings.model.tokens import Claim, Keys, TokenPurpose
+from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.store.engine import Store
@@ -36,7 +36,7 @@ def _real_now() -> datetime:
 def leave_router(
     store: Store,
     newsroom: Callable[[], Newsroom],
-    keys: Keys,
+    keys: TokenKeys,
     pages: Pages,
     *,
     now: Callable[[], datetime] = _real_now,
@@ -70,7 +70,7 @@ class _Leaving:
     """One request."""
 
     def __init__(
-        self, store: Store, newsroom: Newsroom, keys: Keys, pages: Pages, token: str, wished: list[str]
+        self, store: Store, newsroom: Newsroom, keys: TokenKeys, pages: Pages, token: str, wished: list[str]
     ) -> None:
         self._store = store
         self._newsroom = newsroom
@@ -108,12 +108,12 @@ class _Leaving:
             return self._later(error)
         return self._page(language, "done")
 
-    def _names(self, claim: Claim) -> list[str]:
+    def _names(self, claim: TokenContents) -> list[str]:
         """The list as old mail names it, and as it is called now: the store may not have heard of the change yet."""
         renamed = [name for name, settings in self._newsroom.lists.items() if settings.was == claim.list]
         return [claim.list, *renamed] if claim.list not in self._newsroom.lists else [claim.list]
 
-    def _reader(self, claim: Claim) -> tuple[str | None, bool]:
+    def _reader(self, claim: TokenContents) -> tuple[str | None, bool]:
         """The reader's language (None for who was erased), and whether they are on the list."""
         with self._store.read() as connection:
             reader = subscribers.find_by_id(connection, claim.subscriber)

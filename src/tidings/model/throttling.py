@@ -1,0 +1,102 @@
+"""How fast mail and posts may go out: after refusals, after failures of a sender, and by the limits of a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tidings.model.cadence import Cadence, OnRequest, Window, find_window_end
+
+SLOWEST = 0.05
+"""Messages a second: however often it is refused."""
+_UNLIMITED = 1_000.0
+_DOUBLES = 60.0
+_ONE_TROUBLE = 1.0
+"""Refusals within so many seconds tell of one trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A rate found out at a refusal: messages a second, and when that was, in seconds since 1970."""
+
+    rate: float
+    refused_at: float
+
+    def now(self, moment: float) -> float | None:
+        """The rate at a moment; None: as fast as it goes."""
+        rate = self.rate * 2.0 ** (max(0.0, moment - self.refused_at) / _DOUBLES)
+        return rate if rate < _UNLIMITED else None
+
+
+def slow_down(pace: Pace | None, measured: float, moment: float) -> Pace:
+    """After one more refusal for now. `measured`: messages a second lately."""
+    if pace is not None and moment - pace.refused_at < _ONE_TROUBLE:
+        return pace
+    known = pace.now(moment) if pace is not None else None
+    return Pace(max(SLOWEST, min(measured, known or measured) / 2), moment)
+
+
+REST_TIMES = tuple(timedelta(seconds=seconds) for seconds in (15, 30, 60, 120, 300))
+"""How long a sender rests after the first, second, ... failure in a row: short, for it costs one connection to ask."""
+LONGEST_REST = timedelta(hours=1)
+"""However long the other side asks us to stay away."""
+
+
+@dataclass(frozen=True, slots=True)
+class SenderHealth:
+    """Of one sender. Moments are real time. What was never heard of is up."""
+
+    failures: int = 0
+    """In a row."""
+    reason: str = ""
+    down_until: datetime | None = None
+
+    def is_up(self, now: datetime) -> bool:
+        """Whether it may be tried. After its rest it is as good as any other, until it fails once more."""
+        return self.down_until is None or now >= self.down_until
+
+    def failed(self, reason: str, now: datetime, retry_after: float | None = None) -> SenderHealth:
+        """It could not be reached, or let us in no more. `retry_after`: seconds that it asked for.
+
+        Several connections find the same outage: while it is down already, that counts once.
+        """
+        asked = now + min(timedelta(seconds=retry_after or 0), LONGEST_REST)
+        if not self.is_up(now):
+            assert self.down_until is not None
+            return SenderHealth(self.failures, reason, max(self.down_until, asked))
+        rest = REST_TIMES[min(self.failures, len(REST_TIMES) - 1)]
+        return SenderHealth(self.failures + 1, reason, max(now + rest, asked))
+
+
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """What a channel allows: quiet hours by the wall clock of a zone, most posts in any hour and any day, and the least
+    time between two."""
+
+    zone: str
+    quiet: Window | None = None
+    hourly: int | None = None
+    daily: int | None = None
+    apart: timedelta = timedelta(0)
+
+    def earliest(self, now: datetime, posted: Sequence[datetime]) -> datetime:
+        """The first moment, `now` or later, for one more post; `posted` are those of the last day, in any order."""
+        before = sorted(posted)
+        silence = Cadence(OnRequest(), self.zone, window=self.quiet)
+        while True:
+            at = now
+            if before:
+                at = max(at, before[-1] + self.apart)
+            for most, span in ((self.hourly, _HOUR), (self.daily, _DAY)):
+                if most is not None and len(before) >= most:
+                    at = max(at, before[-most] + span)
+            if self.quiet is not None:
+                at = find_window_end(silence, at) or at
+            if at == now:
+                return at
+            now = at
