@@ -59,7 +59,7 @@ def built_sink() -> Path:
     return program
 
 
-class Sink:
+class SmtpSink:
     """A sink on a free port, until `taken` or the end of a `with`."""
 
     port: int
@@ -78,7 +78,7 @@ class Sink:
             self._process.communicate()
 
 
-class CSink(Sink):
+class CSink(SmtpSink):
     """The C sink. Its log and samples stand in `folder`."""
 
     def __init__(self, folder: Path, *, delay_ms: int = 0, pipelining: bool = True, every: int = EVERY) -> None:
@@ -114,7 +114,7 @@ class CSink(Sink):
         return [line.partition("\t")[2] for line in self.log.read_text().splitlines()]
 
 
-class PostfixSink(Sink):
+class PostfixSink(SmtpSink):
     """`smtp-sink`. It counts; it keeps no recipients."""
 
     def __init__(self, folder: Path) -> None:

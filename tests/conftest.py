@@ -41,8 +41,8 @@ def require_program(*names: str) -> str:
 
 
 _WHOLE = (
-    *("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/"),
-    *(f"tests/pipeline/test_{name}.py" for name in ("archive", "compose", "posts", "reader_pause", "retain", "select")),
+    *("tests/runtime/", "tests/cli/", "tests/acceptance/", "tests/web/", "tests/pipeline/compose/"),
+    *("tests/pipeline/members/", "tests/pipeline/publish/test_archive.py", "tests/pipeline/test_retention.py"),
 )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.acceptance.world import make_world
 from tests.conftest import require_program
+from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.tick import tick
 from tidings.store.service.heartbeat import Pulse
@@ -143,11 +143,11 @@ def test_the_rules_are_valid_and_say_what_to_do() -> None:
 
 @pytest.mark.parametrize("what", ["rules", "cases"])
 def test_the_rules_and_these_cases_name_metrics_that_there_are(tmp_path: Path, what: str) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        world.write(
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        folder.write(
             "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver:\n  - {list: digest, frequency: all}\n"
         )
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             tick(runtime, runtime.now())
             pulse = Pulse("me", runtime.now(), runtime.now())
             text = Metrics(runtime, lambda: pulse).exposition("")[0].decode()

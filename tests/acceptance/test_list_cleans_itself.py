@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.dovecot import dovecot
 from tests.servers.postfix import Postfix, postfix
 from tidings.runtime.bounces.receivers import Ears
@@ -27,31 +27,31 @@ READERS = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
 
 
-def _use(desk: Desk, relay: Postfix, bounces: str) -> None:
-    path = desk.world.root / "tidings.yaml"
+def _use(newsroom: RunningNewsroom, relay: Postfix, bounces: str) -> None:
+    path = newsroom.folder.root / "tidings.yaml"
     [old] = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("mail:")]
     mail = f"{{host: 127.0.0.1, port: {relay.port}, security: none, return_path: bounces@bounce.example}}"
-    desk.configure(old, f"mail: {mail}\nbounces: {{soft: {{days: 3}}, {bounces}}}")
+    newsroom.configure(old, f"mail: {mail}\nbounces: {{soft: {{days: 3}}, {bounces}}}")
 
 
-def _edition(desk: Desk, number: int) -> None:
-    desk.item(f"story-{number}")
-    desk.tick(MONDAY + number * DAY)
+def _edition(newsroom: RunningNewsroom, number: int) -> None:
+    newsroom.item(f"story-{number}")
+    newsroom.tick(MONDAY + number * DAY)
 
 
-def _states(desk: Desk) -> dict[str, str]:
-    with desk.runtime.store.read() as connection:
+def _states(newsroom: RunningNewsroom) -> dict[str, str]:
+    with newsroom.runtime.store.read() as connection:
         found = {one.address: one.state for one in subscribers.subscriptions(connection, list_name="digest")}
     return {name: found[address] for name, address in READERS.items()}
 
 
-def _returned(desk: Desk, edition: int) -> dict[str, str]:
-    found = {entry.address: entry.returned for entry in desk.entries(edition=f"daily/{edition}")}
+def _returned(newsroom: RunningNewsroom, edition: int) -> dict[str, str]:
+    found = {entry.address: entry.returned for entry in newsroom.entries(edition=f"daily/{edition}")}
     return {name: found[address] for name, address in READERS.items() if address in found}
 
 
@@ -61,27 +61,33 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_bounces_by_lmtp(desk: Desk) -> None:
+def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
     port = _free_port()
     woken: list[bool] = []
-    ears = Ears(desk.runtime, lambda: woken.append(True))
+    ears = Ears(newsroom.runtime, lambda: woken.append(True))
     with postfix(lmtp=port) as relay:
-        _use(desk, relay, f"lmtp: '127.0.0.1:{port}'")
+        _use(newsroom, relay, f"lmtp: '127.0.0.1:{port}'")
         assert ears.listen() == f"127.0.0.1:{port}"
         try:
             for address in READERS.values():
-                with desk.runtime.store.write() as connection:
+                with newsroom.runtime.store.write() as connection:
                     subscribers.add(
-                        connection, address, "digest", language="en", frequency="daily", now=desk.now, confirmed=True
+                        connection,
+                        address,
+                        "digest",
+                        language="en",
+                        frequency="daily",
+                        now=newsroom.now,
+                        confirmed=True,
                     )
-            _edition(desk, 0)
+            _edition(newsroom, 0)
             # Refused in the session: at once. The rest comes back.
-            assert _states(desk)["refused"] == UNSUBSCRIBED
-            relay.until(lambda: sum(map(bool, _returned(desk, 1).values())) == 3)
-            assert _returned(desk, 1) == {
+            assert _states(newsroom)["refused"] == UNSUBSCRIBED
+            relay.until(lambda: sum(map(bool, _returned(newsroom, 1).values())) == 3)
+            assert _returned(newsroom, 1) == {
                 "ada": "", "unknown": "hard", "full": "soft", "relay denied": "soft", "refused": ""
             }  # fmt: skip
-            assert _states(desk) == {
+            assert _states(newsroom) == {
                 "ada": CONFIRMED,
                 "unknown": UNSUBSCRIBED,
                 "full": CONFIRMED,
@@ -89,18 +95,18 @@ def test_bounces_by_lmtp(desk: Desk) -> None:
                 "refused": UNSUBSCRIBED,
             }
             for number in (1, 2):
-                _edition(desk, number)
-                assert set(_returned(desk, number + 1)) == {"ada", "full", "relay denied"}
-                relay.until(lambda n=number: sum(map(bool, _returned(desk, n + 1).values())) == 2)  # type: ignore[misc]
-            assert {name for name, state in _states(desk).items() if state == CONFIRMED} == {"ada"}
-            _edition(desk, 3)
-            assert _returned(desk, 4) == {"ada": ""}
-            _is_strict(port, relay, desk)
+                _edition(newsroom, number)
+                assert set(_returned(newsroom, number + 1)) == {"ada", "full", "relay denied"}
+                relay.until(lambda n=number: sum(map(bool, _returned(newsroom, n + 1).values())) == 2)  # type: ignore[misc]
+            assert {name for name, state in _states(newsroom).items() if state == CONFIRMED} == {"ada"}
+            _edition(newsroom, 3)
+            assert _returned(newsroom, 4) == {"ada": ""}
+            _is_strict(port, relay, newsroom)
         finally:
             assert ears.stop(10)
 
 
-def _is_strict(port: int, relay: Postfix, desk: Desk) -> None:
+def _is_strict(port: int, relay: Postfix, newsroom: RunningNewsroom) -> None:
     """Other addresses are refused; a forged bounce is taken, and moves nobody."""
     with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=20) as session:
         session.ehlo()
@@ -111,30 +117,30 @@ def _is_strict(port: int, relay: Postfix, desk: Desk) -> None:
         forged = (Path(__file__).parents[1] / "pipeline/track/returns/postfix-unknown.eml").read_bytes()
         code, text = session.data(forged.replace(b"ada@example.net", b"ada@example.org"))
         assert (code, text) == (250, b"2.0.0 ignored")
-    assert _states(desk)["ada"] == CONFIRMED
+    assert _states(newsroom)["ada"] == CONFIRMED
 
 
-def test_bounces_from_a_mailbox(desk: Desk) -> None:
+def test_bounces_from_a_mailbox(newsroom: RunningNewsroom) -> None:
     with postfix() as relay, dovecot(relay.maildir("bounces")) as server:
         settings = f"host: 127.0.0.1, port: {server.port}, security: none, username: bounces, password: {{env: IMAP}}"
-        desk.world.env["IMAP"] = "secret"
-        _use(desk, relay, f"mailbox: {{{settings}, every: 10s}}")
-        desk.reader("unknown")
-        desk.reader("ada")
-        _edition(desk, 0)
+        newsroom.folder.env["IMAP"] = "secret"
+        _use(newsroom, relay, f"mailbox: {{{settings}, every: 10s}}")
+        newsroom.reader("unknown")
+        newsroom.reader("ada")
+        _edition(newsroom, 0)
         relay.wait_for("bounces")
         with smtplib.SMTP("127.0.0.1", relay.port, local_hostname="x") as session:
             session.sendmail(
                 "ada@example.org", "bounces@bounce.example", b"Subject: Out of office\r\n\r\nBack soon.\r\n"
             )
         relay.wait_for("bounces", 2)
-        ears = Ears(desk.runtime, lambda: None)
+        ears = Ears(newsroom.runtime, lambda: None)
         ears.start()
         try:
-            relay.until(lambda: _returned(desk, 1)["unknown"] == "hard")
+            relay.until(lambda: _returned(newsroom, 1)["unknown"] == "hard")
             relay.until(lambda: server.flags() == [r"\Seen", ""])
         finally:
             assert ears.stop(10)
-        with desk.runtime.store.read() as connection:
+        with newsroom.runtime.store.read() as connection:
             [one] = subscribers.subscriptions(connection, address="unknown@example.org")
         assert one.state == UNSUBSCRIBED

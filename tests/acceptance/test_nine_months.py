@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World, item, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
 from tidings.store.content.items import load_items
@@ -77,27 +77,27 @@ def enrol(runtime: Runtime, rng: random.Random) -> None:
                 assert outcome == "added"
 
 
-def live(world: World, arrivals: list[tuple[datetime, str, str]]) -> None:
+def live(folder: NewsroomFolder, arrivals: list[tuple[datetime, str, str]]) -> None:
     """Tick through the months; a second tick at each moment does nothing."""
     waiting = sorted(arrivals)
-    with world.runtime() as runtime:
+    with folder.runtime() as runtime:
         enrol(runtime, random.Random(7))
         moments = {START + timedelta(days=n) for n in range((END - START).days)}
         moments |= {moment + timedelta(minutes=minutes) for moment, *_ in arrivals for minutes in (0, 10)}
         for now in sorted(moments):
             while waiting and waiting[0][0] <= now:
                 _, name, text = waiting.pop(0)
-                world.write(f"content/{name}", text)
+                folder.write(f"content/{name}", text)
             runtime.at(now)
             tick(runtime, now)
-            before = len(world.mails.caught), len(world.hook.received)
+            before = len(folder.mails.received), len(folder.hook.received)
             again = tick(runtime, now)
             assert not again.composed
-            assert (len(world.mails.caught), len(world.hook.received)) == before
+            assert (len(folder.mails.received), len(folder.hook.received)) == before
 
 
-def check(world: World) -> None:
-    with world.runtime() as runtime, runtime.store.read() as connection:
+def check(folder: NewsroomFolder) -> None:
+    with folder.runtime() as runtime, runtime.store.read() as connection:
         entries = list(ledger.entries(connection))
         items = {found.id: found for found in load_items(connection, include_gone=True)}
         people = list(subscribers.subscriptions(connection))
@@ -105,15 +105,15 @@ def check(world: World) -> None:
     assert not unfinished
     # What the ledger says and what arrived are the same, to the last message.
     accepted = Counter(entry.address for entry in entries if entry.state == "accepted" and entry.list)
-    assert accepted == Counter(mail.recipient for mail in world.mails.caught)
-    ids = [mail.message["Message-ID"] for mail in world.mails.caught]
+    assert accepted == Counter(mail.recipient for mail in folder.mails.received)
+    ids = [mail.message["Message-ID"] for mail in folder.mails.received]
     assert len(ids) == len(set(ids))
     posts = [entry for entry in entries if entry.state == "accepted" and entry.channel]
-    assert len(posts) == len(world.hook.received)
+    assert len(posts) == len(folder.hook.received)
     # No story twice, and none never.
     by_url = {found.url: found.story for found in items.values()}
     read: dict[str, Counter[str]] = {}
-    for mail in world.mails.caught:
+    for mail in folder.mails.received:
         shown = {by_url[url] for url in re.findall(r"https://\S+", mail.text) if url in by_url}
         read.setdefault(mail.recipient, Counter()).update(shown)
     for who, stories in read.items():
@@ -143,12 +143,12 @@ REAL = os.environ.get("TIDINGS_REAL_NEWSROOM", "")
 @pytest.mark.parametrize("newsroom", ["made up", *(["real"] if REAL else [])])
 def test_the_ledger_and_what_arrived_agree(newsroom: str, database_url: str, tmp_path: Path) -> None:
     arrivals = real(Path(REAL)) if newsroom == "real" else made_up(random.Random(20261123))
-    with make_world(tmp_path / "newsroom", database_url) as world:
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
         for name, text in SCHEDULES.items():
-            world.write(f"schedules/{name}.yaml", text)
-        live(world, arrivals)
-        check(world)
-        hooks = [json.loads(one.body)["data"] for one in world.hook.received if one.path.startswith("/hook/")]
+            folder.write(f"schedules/{name}.yaml", text)
+        live(folder, arrivals)
+        check(folder)
+        hooks = [json.loads(one.body)["data"] for one in folder.hook.received if one.path.startswith("/hook/")]
         stories = [entry["items"][0]["story"] for entry in hooks]
         assert len(stories) == len(set(stories))
         shutil.rmtree(tmp_path / "newsroom" / "public")

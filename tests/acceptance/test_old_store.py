@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.world import Mails, smtp_server
+from tests.fixtures.newsroom_folder import MailServer, mail_server
 
 OLD = Path(__file__).parent / "old_newsroom"
 
@@ -48,9 +48,9 @@ class OldNewsroom:
         return [json.loads(line) for line in self.run("ledger", "--json").splitlines()]
 
 
-def _recipients(mails: Mails) -> list[str]:
-    found = sorted(mail.recipient for mail in mails.caught)
-    mails.caught.clear()
+def _recipients(mails: MailServer) -> list[str]:
+    found = sorted(mail.recipient for mail in mails.received)
+    mails.received.clear()
     return found
 
 
@@ -60,7 +60,7 @@ def _write_story(root: Path, name: str) -> None:
 
 
 def test_an_old_store_is_upgraded_and_goes_on(tmp_path: Path) -> None:
-    with smtp_server() as (mails, port):
+    with mail_server() as (mails, port):
         newsroom = OldNewsroom(tmp_path, port)
         newsroom.run("upgrade")
         before = [json.loads(line) for line in (OLD / "ledger.jsonl").read_text("utf-8").splitlines()]

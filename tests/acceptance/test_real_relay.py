@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from tests.acceptance.world import Caught
-from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.newsroom_folder import ReceivedMail
+from tests.fixtures.smtp import SmtpSink
 from tests.servers.dkim_judges import by_dkimpy, by_opendkim
 from tests.servers.postfix import Postfix, postfix
-from tests.servers.smtp_sink import Sink
 from tidings.config.dkim import load_key
 from tidings.model.errors import InputError
 from tidings.render.mail.dkim import DkimIdentity
@@ -33,18 +33,18 @@ def relay() -> Iterator[Postfix]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
 
 
-def _use(desk: Desk, port: int, more: str = "") -> None:
-    path = desk.world.root / "tidings.yaml"
+def _use(newsroom: RunningNewsroom, port: int, more: str = "") -> None:
+    path = newsroom.folder.root / "tidings.yaml"
     [old] = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("mail:")]
-    desk.configure(old, f"mail: {{host: 127.0.0.1, port: {port}, security: none, {SETTINGS}{more}}}")
+    newsroom.configure(old, f"mail: {{host: 127.0.0.1, port: {port}, security: none, {SETTINGS}{more}}}")
 
 
-def _signed(desk: Desk) -> tuple[str, dict[str, str]]:
+def _signed(newsroom: RunningNewsroom) -> tuple[str, dict[str, str]]:
     """Settings that sign with two keys, and their DNS records."""
     keys = {
         "s1": rsa.generate_private_key(public_exponent=65537, key_size=2048),
@@ -55,7 +55,7 @@ def _signed(desk: Desk) -> tuple[str, dict[str, str]]:
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        (desk.world.root / f"{selector}.pem").write_bytes(pem)
+        (newsroom.folder.root / f"{selector}.pem").write_bytes(pem)
         identity = DkimIdentity("example.org", selector, load_key(pem.decode()))
         records[identity.name] = identity.record
     second = "ed25519: {selector: e1, key: {file: e1.pem}}"
@@ -67,16 +67,18 @@ def _as_sent(mail: bytes) -> bytes:
     return mail.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def test_the_ledger_tells_readers_apart_and_every_signature_holds(relay: Postfix, desk: Desk, tmp_path: Path) -> None:
-    more, records = _signed(desk)
-    _use(desk, relay.port, more)
+def test_the_ledger_tells_readers_apart_and_every_signature_holds(
+    relay: Postfix, newsroom: RunningNewsroom, tmp_path: Path
+) -> None:
+    more, records = _signed(newsroom)
+    _use(newsroom, relay.port, more)
     for name in ("ru", "kk", "en"):
-        desk.reader(name, language=name)
-        desk.item("flood", name, title={"ru": "Паводок", "kk": "Су тасқыны", "en": "The flood"}[name])
+        newsroom.reader(name, language=name)
+        newsroom.item("flood", name, title={"ru": "Паводок", "kk": "Су тасқыны", "en": "The flood"}[name])
     for name in ("refused", "quota", "later", "full", "unknown"):
-        desk.reader(name)
-    desk.tick(MONDAY)
-    found = {entry.address.partition("@")[0]: entry for entry in desk.entries()}
+        newsroom.reader(name)
+    newsroom.tick(MONDAY)
+    found = {entry.address.partition("@")[0]: entry for entry in newsroom.entries()}
     states = {name: (str(entry.state), entry.reason.partition(" <")[0]) for name, entry in found.items()}
     assert states == {
         "ru": ("accepted", ""),
@@ -92,8 +94,8 @@ def test_the_ledger_tells_readers_apart_and_every_signature_holds(relay: Postfix
     for name, word in (("ru", "Паводок"), ("kk", "Су тасқыны"), ("en", "The flood")):
         [raw] = relay.wait_for(name)
         mail = _as_sent(raw)
-        assert Caught("", "", mail).message["Subject"] == word
-        assert word in Caught("", "", mail).text
+        assert ReceivedMail("", "", mail).message["Subject"] == word
+        assert word in ReceivedMail("", "", mail).text
         # The queue id in the ledger is the one under which Postfix delivered it.
         assert found[name].receipt.rpartition(" ")[2] in message_from_bytes(raw)["Received"]
         assert by_dkimpy(mail, records) == [True, True]
@@ -128,32 +130,39 @@ BOXES = {"plus": "ada", "apostrophe": "o'hara", "dots": "a.b.c", "64 characters"
 
 
 @pytest.mark.parametrize("address", REFUSED.values(), ids=REFUSED)
-def test_what_we_do_not_write_to_is_refused_in_words(desk: Desk, address: str) -> None:
+def test_what_we_do_not_write_to_is_refused_in_words(newsroom: RunningNewsroom, address: str) -> None:
     with pytest.raises(InputError, match=r"e-mail address|domain|before the @"):
-        _add(desk, address)
+        _add(newsroom, address)
 
 
-def _add(desk: Desk, address: str) -> str:
-    with desk.runtime.store.write() as connection:
+def _add(newsroom: RunningNewsroom, address: str) -> str:
+    with newsroom.runtime.store.write() as connection:
         return subscribers.add(
-            connection, address, "digest", language="en", frequency="daily", now=desk.now, confirmed=True, name="Ада"
+            connection,
+            address,
+            "digest",
+            language="en",
+            frequency="daily",
+            now=newsroom.now,
+            confirmed=True,
+            name="Ада",
         )
 
 
-def _send(desk: Desk) -> dict[str, tuple[str, str]]:
+def _send(newsroom: RunningNewsroom) -> dict[str, tuple[str, str]]:
     """State and reason by address, of an edition to the odd ones."""
     for address in ODD.values():
-        assert _add(desk, address) == "added"
-    desk.item("one")
-    desk.tick(MONDAY)
-    return {entry.address: (str(entry.state), entry.reason) for entry in desk.entries()}
+        assert _add(newsroom, address) == "added"
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    return {entry.address: (str(entry.state), entry.reason) for entry in newsroom.entries()}
 
 
-def test_odd_addresses_arrive_by_a_real_relay_as_they_are(relay: Postfix, desk: Desk) -> None:
-    more, records = _signed(desk)
-    _use(desk, relay.port, more)
+def test_odd_addresses_arrive_by_a_real_relay_as_they_are(relay: Postfix, newsroom: RunningNewsroom) -> None:
+    more, records = _signed(newsroom)
+    _use(newsroom, relay.port, more)
     before = {name: len(relay.mails(box)) for name, box in BOXES.items()}
-    assert set(_send(desk).values()) == {("accepted", "")}
+    assert set(_send(newsroom).values()) == {("accepted", "")}
     for name, box in {**BOXES, "SMTPUTF8": "айгүл"}.items():
         raw = relay.wait_for(box, before.get(name, 0) + 1)[-1]
         stored = ODD[name].replace("пример", "xn--e1afmkfd")
@@ -161,23 +170,25 @@ def test_odd_addresses_arrive_by_a_real_relay_as_they_are(relay: Postfix, desk: 
         assert by_dkimpy(_as_sent(raw), records) == [True, True]
 
 
-def _through_the_catcher(desk: Desk) -> dict[str, list[str]]:
+def _through_the_catcher(newsroom: RunningNewsroom) -> dict[str, list[str]]:
     with MailCatcher() as catcher:
-        _use(desk, catcher.port)
-        states = _send(desk)
+        _use(newsroom, catcher.port)
+        states = _send(newsroom)
         return {address: [mail.recipient for mail in catcher.mails if mail.recipient == address] for address in states}
 
 
-def test_odd_addresses_arrive_in_the_catcher_as_they_are(desk: Desk) -> None:
-    caught = _through_the_catcher(desk)
+def test_odd_addresses_arrive_in_the_catcher_as_they_are(newsroom: RunningNewsroom) -> None:
+    caught = _through_the_catcher(newsroom)
     assert len(caught) == len(ODD)
     assert all(mails == [address] for address, mails in caught.items())
 
 
-def test_a_server_without_smtputf8_is_not_asked_and_the_ledger_says_so(desk: Desk, tmp_path: Path) -> None:
-    with Sink(tmp_path / "journal", extensions=("8BITMIME", "PIPELINING")) as sink:
-        _use(desk, sink.port)
-        states = _send(desk)
+def test_a_server_without_smtputf8_is_not_asked_and_the_ledger_says_so(
+    newsroom: RunningNewsroom, tmp_path: Path
+) -> None:
+    with SmtpSink(tmp_path / "journal", extensions=("8BITMIME", "PIPELINING")) as sink:
+        _use(newsroom, sink.port)
+        states = _send(newsroom)
         state, reason = states.pop(ODD["SMTPUTF8"])
         assert state == "rejected"
         assert "does not offer SMTPUTF8" in reason

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.sources.site import Page, Story, Website, rss
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
@@ -83,21 +83,21 @@ def test_a_fortnight_of_a_website(site: Website, database_url: str, tmp_path: Pa
     editors = Editors(site, random.Random(20261124))
     for number in range(OLD):
         editors.write(number, START - timedelta(days=OLD - number))
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        world.write(
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        folder.write(
             "schedules/daily.yaml",
             'cadence: {daily: "09:00"}\nselect: {max_items: 100}\ndeliver:\n  - {list: digest, frequency: daily}\n',
         )
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             runtime.at(START)
             tick(runtime, START)
             enrol(runtime)
         # The website joins a newsroom that is at work already.
-        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
-        world.write("tidings.yaml", main + SOURCES.format(base=site.url))
-        with world.runtime() as runtime:
+        main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+        folder.write("tidings.yaml", main + SOURCES.format(base=site.url))
+        with folder.runtime() as runtime:
             live(runtime, editors)
-        check(world)
+        check(folder)
 
 
 def enrol(runtime: Runtime) -> None:
@@ -130,9 +130,9 @@ def live(runtime: Runtime, editors: Editors) -> None:
     assert coming == OLD + NEW
 
 
-def check(world: World) -> None:
+def check(folder: NewsroomFolder) -> None:
     read: dict[str, Counter[str]] = {}
-    for mail in world.mails.caught:
+    for mail in folder.mails.received:
         if mail.recipient == "comms@example.org":
             continue
         links = set(re.findall(r"/(en|ru|kk)/(?:2026/)?news/(\d+)-", mail.text))
@@ -143,7 +143,7 @@ def check(world: World) -> None:
     assert len(read) == 9
     for who, stories in read.items():
         assert dict(stories) == expected, who
-    told = [mail.text for mail in world.mails.caught if mail.recipient == "comms@example.org"]
+    told = [mail.text for mail in folder.mails.received if mail.recipient == "comms@example.org"]
     assert sum("cannot be read since" in text for text in told) >= 1
-    with world.runtime() as runtime, runtime.store.read() as connection:
+    with folder.runtime() as runtime, runtime.store.read() as connection:
         assert {entry.state for entry in ledger.entries(connection)} <= {"accepted", "skipped"}

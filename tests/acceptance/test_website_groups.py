@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.sources.site import Page, Website
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
@@ -57,10 +57,10 @@ def live(runtime: Runtime, days: float, until: float) -> None:
         now += STEP
 
 
-def read(world: World) -> dict[str, Counter[str]]:
+def read(folder: NewsroomFolder) -> dict[str, Counter[str]]:
     """How often each reader was shown each story, in whatever language."""
     shown: dict[str, Counter[str]] = {}
-    for mail in world.mails.caught:
+    for mail in folder.mails.received:
         found = set(re.findall(r"Story (\w+) \((?:en|ru)\)", mail.text))
         shown.setdefault(mail.recipient.partition("@")[0], Counter()).update(found)
     return shown
@@ -73,11 +73,11 @@ def test_a_translation_that_comes_days_later_is_the_same_story(
 ) -> None:
     """The page that stood alone is read again, and names its translation, before the next digest or after it."""
     tell(site, old=["en", "ru"])
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        world.write("schedules/daily.yaml", DAILY)
-        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
-        world.write("tidings.yaml", main + SOURCES.replace("BASE", site.url))
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        folder.write("schedules/daily.yaml", DAILY)
+        main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+        folder.write("tidings.yaml", main + SOURCES.replace("BASE", site.url))
+        with folder.runtime() as runtime:
             live(runtime, 0, 0)
             with runtime.store.write() as connection:
                 for who in ("en", "ru"):
@@ -92,6 +92,6 @@ def test_a_translation_that_comes_days_later_is_the_same_story(
             with runtime.store.read() as connection:
                 stories = {item.story for item in load_items(connection) if "forum" in item.title}
             assert len(stories) == 1, stories
-    readers = read(world)
+    readers = read(folder)
     assert readers[first] == {"forum": 1}
     assert all(count == 1 for shown in readers.values() for count in shown.values()), readers

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.runtime.test_service import free_port, running, stop, until
 from tests.sources.pictures.test_copies import drawn
 from tests.sources.site import Page, Story, Website, rss
@@ -46,7 +46,7 @@ DAILY = 'cadence: {daily: "09:00"}\nselect: {max_items: 9}\ndeliver:\n  - {list:
 class Paper:
     """A newsroom that is at work, with one reader, and the website that it reads."""
 
-    world: World
+    folder: NewsroomFolder
     site: Website
     runtime: Runtime
 
@@ -74,7 +74,7 @@ class Paper:
 
     def mail(self) -> str:
         """The HTML of the only one that the reader has got."""
-        [mail] = [each for each in self.world.mails.caught if each.recipient == "reader@example.org"]
+        [mail] = [each for each in self.folder.mails.received if each.recipient == "reader@example.org"]
         part = mail.message.get_body(("html",))
         assert part is not None
         return str(part.get_content())
@@ -87,12 +87,12 @@ class Paper:
 def paper(tmp_path: Path, database_url: str) -> Iterator[Paper]:
     site = Website()
     site.pages["/well.png"] = Page(drawn())
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        world.write("schedules/daily.yaml", DAILY)
-        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
-        world.write("tidings.yaml", main + SOURCES.replace("BASE", site.url))
-        with world.runtime() as runtime:
-            made = Paper(world, site, runtime)
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        folder.write("schedules/daily.yaml", DAILY)
+        main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+        folder.write("tidings.yaml", main + SOURCES.replace("BASE", site.url))
+        with folder.runtime() as runtime:
+            made = Paper(folder, site, runtime)
             made.tell(Story("old", "Old", published=START - DAY))
             made.live(START)
             with runtime.store.write() as connection:
@@ -124,7 +124,7 @@ def test_mails_pages_and_feeds_show_ours_and_a_second_run_is_the_same(paper: Pap
     before, asked = paper.public(), len(paper.site.asked)
     paper.live(START + 5 * MINUTE)
     assert paper.public() == before
-    with paper.world.runtime() as other:
+    with paper.folder.runtime() as other:
         other.at(START + 5 * MINUTE)
         assert (other.fetch(), other.fetch_pictures()) == ({}, {})
         collected = tick(other, START + 5 * MINUTE).collected
@@ -146,7 +146,7 @@ def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
     assert link.images[0].src == f"{paper.site.url}/well.png"
     feed = (paper.runtime.newsroom.public / "feeds/en/all.atom").read_text(encoding="utf-8")
     paper.live(NINE, pictures=False)
-    sent = len(paper.world.mails.caught)
+    sent = len(paper.folder.mails.received)
     paper.live(NINE + MINUTE)
     [ours] = [one for one in paper.items() if one.title == "The well"]
     assert ours.images[0].width == 40
@@ -155,7 +155,7 @@ def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
     assert re.findall(r"<updated>.*?</updated>", after) == re.findall(r"<updated>.*?</updated>", feed)
     assert after != feed
     paper.live(NINE + DAY)
-    assert len(paper.world.mails.caught) == sent
+    assert len(paper.folder.mails.received) == sent
 
 
 def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
@@ -164,14 +164,14 @@ def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
     shown = Picture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
     push.put(shelf, "1", Article(title="One", html="<p>Text.</p>", embargo=now + DAY, images=(shown,)), now)
     paper.live(now)
-    assert (paper.world.root / ".pictures" / "cms").is_dir()
+    assert (paper.folder.root / ".pictures" / "cms").is_dir()
     assert paper.media() == []
     paper.live(now + DAY)
     assert paper.media() == ["well.png"]
     push.withdraw(shelf, "1", "By mistake.", now + DAY)
     paper.live(now + DAY + 5 * MINUTE)
     assert paper.media() == []
-    assert list((paper.world.root / ".pictures" / "cms").iterdir()) == []
+    assert list((paper.folder.root / ".pictures" / "cms").iterdir()) == []
 
 
 def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(paper: Paper) -> None:
@@ -186,28 +186,28 @@ def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(p
     for minute in range(1, 4):
         paper.live(now + minute * MINUTE)
     assert paper.public() == before
-    assert len(list((paper.world.root / ".pictures" / "cms").iterdir())) == 1
+    assert len(list((paper.folder.root / ".pictures" / "cms").iterdir())) == 1
     tick(paper.runtime, now + 5 * MINUTE, accept=True)
     paper.live(now + 6 * MINUTE)
     assert paper.media() == []
-    assert list((paper.world.root / ".pictures" / "cms").iterdir()) == []
+    assert list((paper.folder.root / ".pictures" / "cms").iterdir()) == []
 
 
 def test_no_alt_text_is_said_by_check_and_holds_the_mail_until_the_overlay_has_one(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in paper.world.env.items():
+    for name, value in paper.folder.env.items():
         monkeypatch.setenv(name, value)
     paper.tell(well(alt=""))
     paper.live(START + 5 * MINUTE)
-    [said] = [one for one in check_newsroom(paper.world.root) if one.level == "error"]
+    [said] = [one for one in check_newsroom(paper.folder.root) if one.level == "error"]
     assert "the picture well.png has no alt text: mail with it is held" in said.message
     match = re.search(r"in (content/overlay/\S+\.yaml), under `alt`, after (\S+)", said.mend)
     assert match is not None
     paper.live(NINE)
-    assert not any(each.recipient == "reader@example.org" for each in paper.world.mails.caught)
-    paper.world.write(match[1], f'alt: {{"{match[2]}": A well in a yard}}\n')
-    assert [one for one in check_newsroom(paper.world.root) if "alt" in one.message] == []
+    assert not any(each.recipient == "reader@example.org" for each in paper.folder.mails.received)
+    paper.folder.write(match[1], f'alt: {{"{match[2]}": A well in a yard}}\n')
+    assert [one for one in check_newsroom(paper.folder.root) if "alt" in one.message] == []
     paper.live(NINE + DAY)
     assert 'alt="A well in a yard"' in paper.mail()
 
@@ -216,7 +216,7 @@ def test_a_round_over_several_sources_ends_in_time_and_forgets_former_ones(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "SECONDS", 0.0)
-    former = paper.world.root / ".pictures" / "former"
+    former = paper.folder.root / ".pictures" / "former"
     former.mkdir(parents=True)
     paper.tell(well())
     paper.live(START + 5 * MINUTE)
@@ -228,12 +228,12 @@ def test_the_service_brings_them(tmp_path: Path) -> None:
     site = Website()
     site.pages["/well.png"] = Page(drawn())
     site.pages["/feed"] = Page(rss([well()], site.url))
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
         web = f"web: {{port: {free_port()}}}\n"
-        world.write("tidings.yaml", main + web + SOURCES.replace("BASE", site.url))
-        with running(world, tmp_path / "log") as process:
-            until(lambda: any((world.root / "public").glob("media/*/well.png")))
+        folder.write("tidings.yaml", main + web + SOURCES.replace("BASE", site.url))
+        with running(folder, tmp_path / "log") as process:
+            until(lambda: any((folder.root / "public").glob("media/*/well.png")))
             assert stop(process) < 30
     site.close()
     assert "source site: pictures, 1 new" in (tmp_path / "log").read_text(encoding="utf-8")
@@ -242,8 +242,8 @@ def test_the_service_brings_them(tmp_path: Path) -> None:
 def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None:
     paper.tell(well())
     paper.live(START + 5 * MINUTE)
-    [kept] = (paper.world.root / ".pictures" / "site").iterdir()
-    made = make_backup(paper.world.root, tmp_path / "b.tar.gz", lambda *_: None, paper.world.env)
+    [kept] = (paper.folder.root / ".pictures" / "site").iterdir()
+    made = make_backup(paper.folder.root, tmp_path / "b.tar.gz", lambda *_: None, paper.folder.env)
     assert not any(".pictures" in name or kept.name in name for name in made.manifest.members)
     assert ".pictures/" in (init_newsroom(tmp_path / "new") / ".gitignore").read_text(encoding="utf-8").splitlines()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import make_world
+from tests.fixtures.newsroom_folder import make_newsroom_folder
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-channel"
 
@@ -38,7 +38,7 @@ def _run(installed: Path | None, *arguments: str) -> subprocess.CompletedProcess
 @pytest.mark.slow
 def test_check_knows_the_channel_of_a_third_party_once_it_is_installed(installed: Path, tmp_path: Path) -> None:
     root = tmp_path / "n"
-    with make_world(root, "sqlite:///tidings.db"):
+    with make_newsroom_folder(root, "sqlite:///tidings.db"):
         path = root / "tidings.yaml"
         phones = "  phones: {type: gotify, server: https://push.example.org/, token: {env: GOTIFY_TOKEN}}\n"
         path.write_text(path.read_text().replace("channels:\n", "channels:\n" + phones))

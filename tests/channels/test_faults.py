@@ -15,7 +15,7 @@ import pytest
 
 from tests.channels.registry import SAMPLES, settings_of
 from tests.cli.conftest import Run, run_in
-from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.channels.base import Idempotency
 from tidings.net import GuardedSession
 from tidings.testing.http_sink import HttpSink, Received, Step
@@ -70,18 +70,18 @@ class Services:
         return self._fault() if first else usual
 
 
-def _open(desk: Desk, base: str) -> None:
+def _open(newsroom: RunningNewsroom, base: str) -> None:
     """Each kind of channel in the newsroom, and a schedule that posts to them all."""
-    path = desk.world.root / "tidings.yaml"
+    path = newsroom.folder.root / "tidings.yaml"
     lines = []
     for kind in SAMPLES:
         written = settings_of(kind, f"{base}/{kind}/secret-part-of-the-path")
-        desk.world.env.update({_variable(kind, name): value for name, value in written.items()})
+        newsroom.folder.env.update({_variable(kind, name): value for name, value in written.items()})
         parts = [f"{name}: {{env: {_variable(kind, name)}}}" for name in written if name != "type"]
         lines.append(f"  a-{kind}: {{type: {kind}, allow_private: true, {', '.join(parts)}}}\n")
     path.write_text(path.read_text().replace("channels:\n", "channels:\n" + "".join(lines)), encoding="utf-8")
     deliver = "".join(f"  - {{channel: a-{kind}, per: item}}\n" for kind in SAMPLES)
-    desk.schedule("posts", f'cadence: {{daily: "09:00"}}\ndeliver:\n{deliver}')
+    newsroom.schedule("posts", f'cadence: {{daily: "09:00"}}\ndeliver:\n{deliver}')
 
 
 def _variable(kind: str, name: str) -> str:
@@ -90,22 +90,22 @@ def _variable(kind: str, name: str) -> str:
 
 def _posted(
     root: Path, services: Callable[[Received], Step], *, dead: bool = False
-) -> tuple[Desk, dict[str, tuple[str, str]]]:
+) -> tuple[RunningNewsroom, dict[str, tuple[str, str]]]:
     """State and reason of each kind, after days of trying."""
-    with HttpSink(answer=services) as sink, open_desk(root, "sqlite:///tidings.db") as desk:
-        _open(desk, "http://127.0.0.1:9" if dead else sink.url.removesuffix("/hook/secret-part-of-the-path"))
-        desk.tick(MONDAY - HOUR)
-        desk.item("one")
+    with HttpSink(answer=services) as sink, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
+        _open(newsroom, "http://127.0.0.1:9" if dead else sink.url.removesuffix("/hook/secret-part-of-the-path"))
+        newsroom.tick(MONDAY - HOUR)
+        newsroom.item("one")
         for wait in (0 * HOUR, HOUR / 30, HOUR / 5, HOUR, DAY):
-            desk.tick(MONDAY + wait)
+            newsroom.tick(MONDAY + wait)
         # Who asked for patience gets it by the real clock.
         for minute in range(200):
-            if not any(entry.state == "deferred" for entry in desk.entries()) or dead:
+            if not any(entry.state == "deferred" for entry in newsroom.entries()) or dead:
                 break
             time.sleep(0.1)
-            desk.tick(MONDAY + DAY + minute * HOUR / 60)
-        found = {entry.channel.removeprefix("a-"): (str(entry.state), entry.reason) for entry in desk.entries()}
-        return desk, found
+            newsroom.tick(MONDAY + DAY + minute * HOUR / 60)
+        found = {entry.channel.removeprefix("a-"): (str(entry.state), entry.reason) for entry in newsroom.entries()}
+        return newsroom, found
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_what_may_have_been_taken_is_never_doubled_and_never_lost(
     if name in ("late", "dripping"):
         monkeypatch.setitem(GuardedSession.__init__.__kwdefaults__, "timeout", 1.0)
     services = Services(TAKEN[name], taken=True)
-    desk, found = _posted(tmp_path / "n", services)
+    newsroom, found = _posted(tmp_path / "n", services)
     stands = Counter(kind for kind, _ in set(services.published))
     assert stands == dict.fromkeys(SAMPLES, 1)
     assert set(found) == set(SAMPLES)
@@ -136,7 +136,9 @@ def test_what_may_have_been_taken_is_never_doubled_and_never_lost(
         if state != "accepted":
             assert state == "in_doubt" and reason, kind
     keyed = {
-        kind for kind in SAMPLES if desk.runtime.channels[f"a-{kind}"].capabilities.idempotency is not Idempotency.NONE
+        kind
+        for kind in SAMPLES
+        if newsroom.runtime.channels[f"a-{kind}"].capabilities.idempotency is not Idempotency.NONE
     }
     assert all(found[kind][0] == "accepted" for kind in keyed)
 
@@ -176,11 +178,11 @@ def test_no_secret_is_told_when_every_channel_fails(
 
     root = tmp_path / "n"
     with caplog.at_level(logging.DEBUG):
-        desk, found = _posted(root, answer, dead=what == "closed")
+        newsroom, found = _posted(root, answer, dead=what == "closed")
     assert not {"accepted"} & {state for state, _ in found.values()}, found
-    for name, value in desk.world.env.items():
+    for name, value in newsroom.folder.env.items():
         monkeypatch.setenv(name, value)
-    outputs = {"the log": caplog.text, "mails": "\n".join(mail.text for mail in desk.world.mails.caught)}
+    outputs = {"the log": caplog.text, "mails": "\n".join(mail.text for mail in newsroom.folder.mails.received)}
     for command in (["ledger", "--json"], ["status"], ["check"], ["plan"], ["explain", "comms@example.org"]):
         ran = run_in(root, *command)
         outputs[" ".join(command)] = ran.out + ran.err

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.world import World, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tidings.cli import main
 from tidings.cli.app import place
 
@@ -60,19 +60,19 @@ def run_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewsroomFolder]:
     """A newsroom whose secrets stand in the environment."""
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as found:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as found:
         for name, value in found.env.items():
             monkeypatch.setenv(name, value)
         yield found
 
 
 @pytest.fixture
-def run(world: World, run_in: Run) -> Run:
+def run(folder: NewsroomFolder, run_in: Run) -> Run:
     """A command in that newsroom."""
 
     def here(*arguments: str, stdin: str = "") -> Ran:
-        return run_in(world.root, *arguments, stdin=stdin)
+        return run_in(folder.root, *arguments, stdin=stdin)
 
     return here

@@ -7,33 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tests.cli.test_commands import SLOT, at, rows, working
-from tests.pipeline.desk import stories_in
+from tests.fixtures.newsroom import stories_in
+from tests.fixtures.newsroom_folder import NewsroomFolder
 from tidings.runtime.schemas import make_schemas
 from tidings.store import migrate
 
 
-def test_there_and_back(world: World, run: Run, tmp_path: Path) -> None:
-    working(world, run)
+def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+    working(folder, run)
     file = tmp_path / "b.tar.gz"
     made = run("backup", str(file)).ok()
     assert "3 subscribers" in made.out
     assert "DESK_SECRET" in made.out and "Keep that elsewhere" in made.out
     assert file.stat().st_mode & 0o777 == 0o600
     run("tick", "--now", SLOT).ok()
-    mails = [mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]
+    mails = [mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]
     assert len(mails) == 1
 
     # A clear yes, and nothing before it.
-    before = rows(world)
+    before = rows(folder)
     refused = run("restore", str(file))
     assert refused.code == 2 and "--yes" in refused.err and "Type restore" in refused.err
     assert run("restore", str(file), stdin="yes\n").code == 2
-    assert rows(world) == before
-    assert list(world.root.glob("before-restore-*")) == []
+    assert rows(folder) == before
+    assert list(folder.root.glob("before-restore-*")) == []
     done = run("restore", str(file), stdin="restore\n").ok()
     assert "as it was on" in done.out
     assert "held too" in done.out and "Who left" in done.out
@@ -41,7 +41,7 @@ def test_there_and_back(world: World, run: Run, tmp_path: Path) -> None:
 
     ticked = run("tick", "--now", SLOT).ok()
     assert "nothing is sent a second time" in ticked.out
-    assert len([mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]) == 1
+    assert len([mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]) == 1
     found = run("status", "--json").json
     assert misfits(found, make_schemas()["status --json"]) == []
     assert found["restored"]["waiting"] == ["daily/1"]
@@ -50,13 +50,13 @@ def test_there_and_back(world: World, run: Run, tmp_path: Path) -> None:
     assert "tidings release" in run("resolve", "daily/1", "--resend").err
     assert run("resolve", "daily/9", "--accepted").code == 2
     run("release", "daily/1", "--now", at(1)).ok()
-    last = [mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]
+    last = [mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]
     assert len(last) == 2
     assert sorted(stories_in(last[-1].text)) == ["one", "two"]
 
 
-def test_what_had_gone_out_is_settled(world: World, run: Run, tmp_path: Path) -> None:
-    working(world, run)
+def test_what_had_gone_out_is_settled(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+    working(folder, run)
     file = tmp_path / "b.tar.gz"
     run("backup", str(file)).ok()
     run("tick", "--now", SLOT).ok()
@@ -64,12 +64,12 @@ def test_what_had_gone_out_is_settled(world: World, run: Run, tmp_path: Path) ->
     run("tick", "--now", SLOT).ok()
     assert "4 deliveries count as accepted" in run("resolve", "daily/1", "--accepted").ok().out
     run("tick", "--now", at(25)).ok()
-    assert len([mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]) == 1
+    assert len([mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]) == 1
     assert run("status", "--json").json["restored"] is None
 
 
-def test_into_another_folder(world: World, run_in: Run, run: Run, tmp_path: Path) -> None:
-    working(world, run)
+def test_into_another_folder(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path) -> None:
+    working(folder, run)
     file = tmp_path / "b.tar.gz"
     run("backup", str(file)).ok()
     elsewhere = tmp_path / "elsewhere"
@@ -80,9 +80,9 @@ def test_into_another_folder(world: World, run_in: Run, run: Run, tmp_path: Path
 
 
 def test_what_is_missing_is_named(
-    world: World, run_in: Run, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working(world, run)
+    working(folder, run)
     file = tmp_path / "b.tar.gz"
     run("backup", str(file)).ok()
     monkeypatch.delenv("DESK_SECRET")
@@ -90,15 +90,15 @@ def test_what_is_missing_is_named(
     assert "Set in the environment before you start: DESK_SECRET" in done.out
 
 
-def test_odd_arguments(world: World, run_in: Run, run: Run, tmp_path: Path) -> None:
+def test_odd_arguments(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "b.tar.gz"
     assert "nothing to back up" in run("backup", str(file)).err
     assert run("upgrade").ok().out.startswith("The store is as this version needs it")
-    working(world, run)
+    working(folder, run)
     assert run_in(tmp_path / "nowhere", "backup", str(file)).code == 1
     assert run_in(tmp_path / "nowhere", "upgrade").code == 1
     assert run("backup", str(tmp_path)).code == 2
-    assert run("backup", str(world.root / "tidings.yaml")).code == 2
+    assert run("backup", str(folder.root / "tidings.yaml")).code == 2
     assert "there is no file" in run("restore", str(tmp_path / "none.tar.gz")).err
     file.write_text("hello")
     assert run("restore", str(file)).code == 1
@@ -108,11 +108,11 @@ def test_odd_arguments(world: World, run_in: Run, run: Run, tmp_path: Path) -> N
 
 
 def test_a_store_of_another_version_is_refused_and_the_command_named(
-    world: World, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: NewsroomFolder, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.runtime.backup.test_upgrade import SECOND
 
-    working(world, run)
+    working(folder, run)
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(migrate.__file__).parent / "migrations", scripts)
     (scripts / "versions" / "m0002_second.py").write_text(SECOND)
@@ -124,13 +124,13 @@ def test_a_store_of_another_version_is_refused_and_the_command_named(
         assert "Run `tidings upgrade`: it makes a backup first." in refused.err
     done = run("upgrade").ok()
     assert "had schema 0001 and has 0002" in done.out
-    assert len(list(world.root.glob("before-upgrade-0001-*.tar.gz"))) == 1
+    assert len(list(folder.root.glob("before-upgrade-0001-*.tar.gz"))) == 1
     assert run("upgrade").ok().out.startswith("The store is as this version needs it")
     run("tick", "--now", SLOT).ok()
 
 
 def test_no_password_of_the_store_is_shown(
-    world: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TIDINGS_STORE", "postgresql://news:hunter22@127.0.0.1:1/news")
     for command in (["backup", str(tmp_path / "b.tar.gz")], ["upgrade"]):

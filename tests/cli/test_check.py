@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
+from tests.fixtures.newsroom_folder import NewsroomFolder, item
 
 MAIN = """\
 site:
@@ -148,19 +148,21 @@ def test_many_mistakes_are_all_named_in_one_run(run_in: Run, tmp_path: Path) -> 
     assert not (tmp_path / "tidings.db").exists() and not (tmp_path / "keys.json").exists()
 
 
-def test_each_readers_frequency_must_be_served(world: World, run: Run) -> None:
+def test_each_readers_frequency_must_be_served(folder: NewsroomFolder, run: Run) -> None:
     daily = 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: %s}]\n'
-    world.write("schedules/daily.yaml", daily % "daily")
+    folder.write("schedules/daily.yaml", daily % "daily")
     run("subscribers", "add", "a@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
     run("check").ok()
-    world.write("schedules/daily.yaml", daily % "weekly")
+    folder.write("schedules/daily.yaml", daily % "weekly")
     ran = run("check")
     assert ran.code == 1 and "1 reader(s) of list 'digest' chose 'daily', which no schedule serves" in ran.out
 
 
-def test_a_sound_newsroom_is_well(world: World, run: Run) -> None:
-    world.write("schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n")
-    world.write("content/one.en.md", item("One", topics="[water]"))
+def test_a_sound_newsroom_is_well(folder: NewsroomFolder, run: Run) -> None:
+    folder.write(
+        "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"
+    )
+    folder.write("content/one.en.md", item("One", topics="[water]"))
     assert run("check").ok().out == "All is well.\n"
 
 
@@ -173,8 +175,8 @@ def test_a_sound_newsroom_is_well(world: World, run: Run) -> None:
         ("on_correction: leave", True),
     ],
 )
-def test_what_a_channel_cannot_do_is_refused(world: World, run: Run, wish: str, can: bool) -> None:
-    path = world.root / "tidings.yaml"
+def test_what_a_channel_cannot_do_is_refused(folder: NewsroomFolder, run: Run, wish: str, can: bool) -> None:
+    path = folder.root / "tidings.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("team: {type: slack,", f"team: {{type: slack, {wish},"), encoding="utf-8")
     done = run("check")
@@ -182,11 +184,11 @@ def test_what_a_channel_cannot_do_is_refused(world: World, run: Run, wish: str, 
     assert (f"channel 'team': slack cannot do `{wish}`" in " ".join((done.out + done.err).split())) == (not can)
 
 
-def test_a_picture_without_alt_text_is_refused(world: World, run: Run) -> None:
+def test_a_picture_without_alt_text_is_refused(folder: NewsroomFolder, run: Run) -> None:
     images = "[{src: 'https://example.org/a%20b.jpg'}]"
-    world.write("content/one.en.md", item("One", images=images))
+    folder.write("content/one.en.md", item("One", images=images))
     ran = run("check")
     assert ran.code == 1 and "content/one.en.md:4" in ran.out + ran.err
     assert "the picture a b.jpg has no alt text" in " ".join((ran.out + ran.err).split())
-    world.write("content/one.en.md", item("One", images=images.replace("}", ", alt: A well}")))
+    folder.write("content/one.en.md", item("One", images=images.replace("}", ", alt: A well}")))
     run("check").ok()

@@ -15,10 +15,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
-from tests.pipeline.desk import stories_in
+from tests.fixtures.newsroom import stories_in
+from tests.fixtures.newsroom_folder import NewsroomFolder, item
 
 NOW = "2026-03-02T08:00"
 SLOT = "2026-03-02T09:00"
@@ -39,17 +39,17 @@ def at(hours: float) -> str:
     return (datetime.fromisoformat(SLOT) + timedelta(hours=hours)).isoformat()
 
 
-def rows(world: World) -> str:
+def rows(folder: NewsroomFolder) -> str:
     """A digest of every row of the store."""
     import sqlite3
 
-    with sqlite3.connect(world.root / "tidings.db") as connection:
+    with sqlite3.connect(folder.root / "tidings.db") as connection:
         return hashlib.sha256("\n".join(connection.iterdump()).encode()).hexdigest()
 
 
-def working(world: World, run: Run, *, readers: int = 3, schedule: str = DAILY) -> None:
+def working(folder: NewsroomFolder, run: Run, *, readers: int = 3, schedule: str = DAILY) -> None:
     """A newsroom with a baseline, readers and two new stories."""
-    world.write("schedules/daily.yaml", schedule)
+    folder.write("schedules/daily.yaml", schedule)
     run("tick", "--now", at(-24)).ok()
     for number in range(readers):
         language = ("en", "ru", "kk")[number % 3]
@@ -57,21 +57,21 @@ def working(world: World, run: Run, *, readers: int = 3, schedule: str = DAILY) 
             "subscribers", "add", f"r{number}@example.org", "--list", "digest", "--language", language,
             "--frequency", "daily", "--confirmed",
         ).ok()  # fmt: skip
-    world.write("content/one.en.md", item("One [/b] story", topics="[water]"))
-    world.write("content/two.en.md", item("Two"))
+    folder.write("content/one.en.md", item("One [/b] story", topics="[water]"))
+    folder.write("content/two.en.md", item("Two"))
 
 
 # -- plan, preview, test: nothing changes ------------------------------------------------------------------------------
 
 
-def test_plan_changes_nothing_and_its_counts_are_what_tick_sends(world: World, run: Run) -> None:
-    working(world, run)
+def test_plan_changes_nothing_and_its_counts_are_what_tick_sends(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     run("subscribers", "set", "r1@example.org", "--topics", "health").ok()
-    before = rows(world)
+    before = rows(folder)
     planned = run("plan", "--runs", "4", "--now", NOW, "--json").ok().json
     text = run("plan", "--now", NOW).ok().out
-    assert rows(world) == before
-    assert not (world.root / "public" / "en" / "one").exists()
+    assert rows(folder) == before
+    assert not (folder.root / "public" / "en" / "one").exists()
     assert "One [/b] story" in text and "skipped: 1 nothing for reader" in text
     (one,) = planned
     assert [slot["at"] for slot in one["slots"]] == [f"2026-03-0{day}T04:00:00Z" for day in (2, 3, 4, 5)]
@@ -80,113 +80,113 @@ def test_plan_changes_nothing_and_its_counts_are_what_tick_sends(world: World, r
     done = run("tick", "--now", SLOT, "--json").ok().json
     assert done["deliveries"] == {"accepted": 3}
     assert sorted(done["editions"][0]["stories"]) == sorted(one["slots"][0]["stories"]) == ["one", "two"]
-    assert len(world.mails.caught) == 2 and len(world.hook.received) == 1
+    assert len(folder.mails.received) == 2 and len(folder.hook.received) == 1
 
 
-def test_embargo_leaves_no_trace_before_its_time(world: World, run: Run) -> None:
-    working(world, run)
+def test_embargo_leaves_no_trace_before_its_time(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     secret = item("Sesquipedalian", embargo=at(1), topics="[water]")
-    world.write("content/sesquipedalian.en.md", secret)
-    world.write("content/ahead.en.md", item("Dated ahead", published=at(-0.5)))
+    folder.write("content/sesquipedalian.en.md", secret)
+    folder.write("content/ahead.en.md", item("Dated ahead", published=at(-0.5)))
     seen = run("plan", "--now", NOW).ok().out + run("plan", "--now", NOW, "--json").ok().out
     assert "Dated ahead" in seen
-    run("preview", "daily", "--now", NOW, "--out", str(world.root / "shown")).ok()
+    run("preview", "daily", "--now", NOW, "--out", str(folder.root / "shown")).ok()
     seen += run("tick", "--now", SLOT).ok().out
-    for folder in ("public", "shown"):
-        for path in (world.root / folder).rglob("*"):
+    for name in ("public", "shown"):
+        for path in (folder.root / name).rglob("*"):
             seen += path.name + (path.read_bytes().decode("utf-8", "replace") if path.is_file() else "")
-    seen += "".join(mail.text for mail in world.mails.caught) + "".join(str(r.body) for r in world.hook.received)
+    seen += "".join(mail.text for mail in folder.mails.received) + "".join(str(r.body) for r in folder.hook.received)
     assert "esquipedalian" not in seen and "Dated ahead" in seen
 
 
-def test_preview_writes_files_and_changes_nothing_and_shows_what_is_sent(world: World, run: Run) -> None:
-    working(world, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
-    before = rows(world)
-    run("preview", "daily", "--now", NOW, "--out", str(world.root / "shown")).ok()
-    assert rows(world) == before
-    names = sorted(path.name for path in (world.root / "shown").iterdir())
+def test_preview_writes_files_and_changes_nothing_and_shows_what_is_sent(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
+    before = rows(folder)
+    run("preview", "daily", "--now", NOW, "--out", str(folder.root / "shown")).ok()
+    assert rows(folder) == before
+    names = sorted(path.name for path in (folder.root / "shown").iterdir())
     assert {Path(name).suffix for name in names} == {".eml", ".html", ".txt", ".json"}
-    assert "3,000" in (world.root / "shown" / "daily-1-desk-en.txt").read_text() or "characters]" in (
-        world.root / "shown" / "daily-1-desk-en.txt"
+    assert "3,000" in (folder.root / "shown" / "daily-1-desk-en.txt").read_text() or "characters]" in (
+        folder.root / "shown" / "daily-1-desk-en.txt"
     ).read_text(encoding="utf-8")
-    run("preview", "daily", "--language", "ru", "--now", NOW, "--out", str(world.root / "ru")).ok()
-    assert {name.name.split(".")[0] for name in (world.root / "ru").iterdir()} == {"daily-1-digest-ru"}
+    run("preview", "daily", "--language", "ru", "--now", NOW, "--out", str(folder.root / "ru")).ok()
+    assert {name.name.split(".")[0] for name in (folder.root / "ru").iterdir()} == {"daily-1-digest-ru"}
     run("tick", "--now", SLOT).ok()
-    world.write("content/one.en.md", item("Another title altogether"))
-    before = rows(world)
-    run("preview", "daily/1", "--now", at(1), "--out", str(world.root / "frozen")).ok()
-    assert rows(world) == before
-    text = (world.root / "frozen" / "daily-1-digest-en.txt").read_text(encoding="utf-8")
+    folder.write("content/one.en.md", item("Another title altogether"))
+    before = rows(folder)
+    run("preview", "daily/1", "--now", at(1), "--out", str(folder.root / "frozen")).ok()
+    assert rows(folder) == before
+    text = (folder.root / "frozen" / "daily-1-digest-en.txt").read_text(encoding="utf-8")
     assert "One [/b] story" in text and "Another title" not in text
     run("release", "daily/1", "--now", at(2)).ok()
-    (sent,) = [mail for mail in world.mails.caught if mail.recipient == "r0@example.org"]
+    (sent,) = [mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]
     assert stories_in(sent.text) == stories_in(text)
 
 
-def test_test_mails_go_to_these_addresses_alone(world: World, run: Run) -> None:
-    working(world, run)
+def test_test_mails_go_to_these_addresses_alone(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     run("test", "daily", "me@example.org", "you@example.org", "--now", NOW).ok()
-    assert sorted({mail.recipient for mail in world.mails.caught}) == ["me@example.org", "you@example.org"]
-    assert len(world.mails.caught) == 6 and not world.hook.received
+    assert sorted({mail.recipient for mail in folder.mails.received}) == ["me@example.org", "you@example.org"]
+    assert len(folder.mails.received) == 6 and not folder.hook.received
     run("tick", "--now", SLOT).ok()
-    assert sum(mail.recipient.startswith("r") for mail in world.mails.caught) == 3
+    assert sum(mail.recipient.startswith("r") for mail in folder.mails.received) == 3
     assert run("test", "daily", "nobody", "--now", at(1)).code == 2
     assert run("test", "dialy", "me@example.org", "--now", at(1)).code == 2
 
 
-def test_a_test_mail_takes_nothing_else_along_that_is_due(world: World, run: Run) -> None:
-    working(world, run)
-    settings = world.root / "tidings.yaml"
+def test_a_test_mail_takes_nothing_else_along_that_is_due(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
+    settings = folder.root / "tidings.yaml"
     text = settings.read_text(encoding="utf-8")
     settings.write_text(re.sub(r"host: 127\.0\.0\.1, port: \d+", "host: 127.0.0.1, port: 9", text), encoding="utf-8")
     assert run("tick", "--now", SLOT).code == 3
     settings.write_text(text, encoding="utf-8")
     run("test", "daily", "me@example.org", "--language", "en", "--now", at(1)).ok()
-    assert [mail.recipient for mail in world.mails.caught] == ["me@example.org"]
+    assert [mail.recipient for mail in folder.mails.received] == ["me@example.org"]
     run("tick", "--now", at(2)).ok()
-    assert sum(mail.recipient.startswith("r") for mail in world.mails.caught) == 3
+    assert sum(mail.recipient.startswith("r") for mail in folder.mails.received) == 3
 
 
 # -- send, release, cancel, recompose ---------------------------------------------------------------------------------
 
 
-def test_send_asks_for_the_number(world: World, run: Run) -> None:
-    working(world, run)
+def test_send_asks_for_the_number(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     run("tick", "--now", NOW).ok()
-    world.write("content/three.en.md", item("Three"))
-    before = rows(world)
+    folder.write("content/three.en.md", item("Three"))
+    before = rows(folder)
     for said in ("", "5\n", "yes\n", "\n"):
         refused = run("send", "daily", "--now", at(-0.5), stdin=said)
         assert refused.code == 2 and "othing was sent" in refused.err
-    assert rows(world) == before and not world.mails.caught
+    assert rows(folder) == before and not folder.mails.received
     done = run("send", "daily", "--now", at(-0.5), stdin="4\n").ok()
     assert "Three" in done.out and "4 accepted" in done.out
-    assert len(world.mails.caught) == 3 and len(world.hook.received) == 1
+    assert len(folder.mails.received) == 3 and len(folder.hook.received) == 1
     nothing = run("send", "daily", "--yes", "--now", at(-0.25))
     assert nothing.code == 1 and "nothing new" in nothing.err
     run("send", "daily", "--story", "three", "--yes", "--now", at(-0.2)).ok()
-    assert len(world.mails.caught) == 6
+    assert len(folder.mails.received) == 6
     assert run("send", "daily", "--story", "tree", "--yes", "--now", at(-0.1)).code == 1
     run("tick", "--now", SLOT).ok()
-    assert len(world.mails.caught) == 6
+    assert len(folder.mails.received) == 6
 
 
-def test_send_on_a_terminal(world: World, run: Run) -> None:
-    working(world, run, readers=1, schedule="cadence: {on: request}\ndeliver: [{list: digest}]\n")
+def test_send_on_a_terminal(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run, readers=1, schedule="cadence: {on: request}\ndeliver: [{list: digest}]\n")
     main, side = pty.openpty()
-    command = [sys.executable, "-m", "tidings", "send", "daily", "--story", "two", "-C", str(world.root)]
+    command = [sys.executable, "-m", "tidings", "send", "daily", "--story", "two", "-C", str(folder.root)]
     with subprocess.Popen(command, stdin=side, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         os.close(side)
         os.write(main, b"1\n")
         out, _ = process.communicate(timeout=60)
         os.close(main)
     assert process.returncode == 0, out
-    assert [mail.recipient for mail in world.mails.caught] == ["r0@example.org"]
+    assert [mail.recipient for mail in folder.mails.received] == ["r0@example.org"]
 
 
-def test_a_held_edition_by_commands(world: World, run: Run) -> None:
-    working(world, run)
-    world.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
+def test_a_held_edition_by_commands(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
+    folder.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
     held = run("tick", "--now", SLOT, "--json").ok().json["editions"][0]
     assert held["state"] == "held" and any("alt" in detail for detail in held["holds"])
     assert not run("status", "--json").ok().json["ok"]
@@ -195,15 +195,15 @@ def test_a_held_edition_by_commands(world: World, run: Run) -> None:
     assert run("release", "daily/7", "--now", at(1)).code == 2
     again = run("recompose", "daily/1", "--now", at(1))
     assert again.code == 1 and "alt" in again.out
-    world.write("content/bad.en.md", item("Bad", images='[{src: https://example.org/a.png, alt: "A"}]'))
+    folder.write("content/bad.en.md", item("Bad", images='[{src: https://example.org/a.png, alt: "A"}]'))
     run("recompose", "daily/1", "--now", at(2)).ok()
-    assert len([mail for mail in world.mails.caught if mail.recipient.startswith("r")]) == 3
+    assert len([mail for mail in folder.mails.received if mail.recipient.startswith("r")]) == 3
     assert run("cancel", "daily/1", "--now", at(3)).code == 2
     assert run("recompose", "daily/1", "--now", at(3)).code == 2
 
 
-def test_cancel_keeps_the_stories_new(world: World, run: Run) -> None:
-    working(world, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
+def test_cancel_keeps_the_stories_new(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run, schedule=DAILY + "approval: {by: [boss@example.org]}\n")
     run("tick", "--now", SLOT).ok()
     run("cancel", "daily/1", "--now", at(1)).ok()
     (planned,) = run("plan", "--now", at(2), "--json").ok().json
@@ -213,21 +213,21 @@ def test_cancel_keeps_the_stories_new(world: World, run: Run) -> None:
 # -- the newsroom's clock ---------------------------------------------------------------------------------------------
 
 
-def test_the_clock_never_goes_back(world: World, run: Run) -> None:
-    working(world, run)
+def test_the_clock_never_goes_back(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     run("tick", "--now", SLOT).ok()
     for command in (["tick"], ["plan"], ["preview", "daily"], ["send", "daily", "--yes"], ["test", "daily", "a@b.org"]):
         back = run(*command, "--now", NOW)
         assert back.code == 2 and "never goes back" in back.err, command
 
 
-def test_a_clock_far_from_real_time_sends_only_to_this_machine(world: World, run: Run) -> None:
-    working(world, run)
-    text = (world.root / "tidings.yaml").read_text(encoding="utf-8")
-    world.write("tidings.yaml", text.replace("host: 127.0.0.1", "host: mail.example.org"))
+def test_a_clock_far_from_real_time_sends_only_to_this_machine(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
+    text = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+    folder.write("tidings.yaml", text.replace("host: 127.0.0.1", "host: mail.example.org"))
     refused = run("tick", "--now", SLOT)
     assert refused.code == 2 and "mail does not stay on this machine" in refused.err
-    world.write(
+    folder.write(
         "tidings.yaml",
         text.replace(
             "  team: {type: slack, url: {env: SLACK_URL}",
@@ -236,13 +236,13 @@ def test_a_clock_far_from_real_time_sends_only_to_this_machine(world: World, run
     )
     refused = run("tick", "--now", SLOT)
     assert refused.code == 2 and "channel team" in refused.err and "hooks.slack.com" not in refused.err
-    world.write("tidings.yaml", text)
+    folder.write("tidings.yaml", text)
     run("tick", "--now", SLOT).ok()
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01", "9999-12-31T23:59", "tomorrow", "2026-13-01", ""])
-def test_a_moment_that_is_none_is_refused(world: World, run: Run, moment: str) -> None:
-    world.write("schedules/daily.yaml", DAILY)
+def test_a_moment_that_is_none_is_refused(folder: NewsroomFolder, run: Run, moment: str) -> None:
+    folder.write("schedules/daily.yaml", DAILY)
     ran = run("plan", "--now", moment)
     assert ran.code == (0 if moment == "" else 2)
 
@@ -250,8 +250,8 @@ def test_a_moment_that_is_none_is_refused(world: World, run: Run, moment: str) -
 # -- records ----------------------------------------------------------------------------------------------------------
 
 
-def test_ledger_explain_status_and_resolve(world: World, run: Run) -> None:
-    working(world, run)
+def test_ledger_explain_status_and_resolve(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     run("subscribers", "set", "r1@example.org", "--topics", "health").ok()
     run("tick", "--now", SLOT).ok()
     lines = [json.loads(line) for line in run("ledger", "--json").ok().out.splitlines()]
@@ -277,53 +277,53 @@ def test_ledger_explain_status_and_resolve(world: World, run: Run) -> None:
     assert run("resolve", "9" * 30, "--cancel").code == 2
 
 
-def test_resolve_settles_what_is_in_doubt(world: World, run: Run) -> None:
+def test_resolve_settles_what_is_in_doubt(folder: NewsroomFolder, run: Run) -> None:
     from sqlalchemy import update
 
     from tidings.store import schema as t
 
-    working(world, run)
+    working(folder, run)
     run("tick", "--now", SLOT).ok()
-    with world.runtime() as runtime, runtime.store.write() as connection:
+    with folder.runtime() as runtime, runtime.store.write() as connection:
         connection.execute(update(t.deliveries).values(state="in_doubt"))
     assert "In doubt: 4" in run("status").ok().out
     run("resolve", "1", "--accepted", "https://example.org/post").ok()
     run("resolve", "2", "--cancel").ok()
     run("resolve", "3", "--resend").ok()
-    before = len(world.mails.caught)
+    before = len(folder.mails.received)
     run("tick", "--now", at(1)).ok()
-    assert len(world.mails.caught) == before + 1
+    assert len(folder.mails.received) == before + 1
     states = [json.loads(line)["state"] for line in run("ledger", "--json").ok().out.splitlines()]
     assert states == ["accepted", "cancelled", "accepted", "in_doubt"]
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "tick", "status"])
-def test_json_is_of_the_shape_that_schema_prints(world: World, run: Run, command: str) -> None:
-    working(world, run)
-    world.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
-    world.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
+def test_json_is_of_the_shape_that_schema_prints(folder: NewsroomFolder, run: Run, command: str) -> None:
+    working(folder, run)
+    folder.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
+    folder.write("content/bad.en.md", item("Bad", images="[{src: https://example.org/a.png}]"))
     run("tick", "--now", SLOT).ok()
-    world.write("content/three.en.md", item("Three"))
+    folder.write("content/three.en.md", item("Three"))
     arguments = [command, "--json", *(["--now", at(1)] if command in ("plan", "tick") else [])]
     found = run(*arguments)
     assert not misfits(found.json, run("schema", f"{command} --json").ok().json)
 
 
-def test_failed_deliveries_exit_3(world: World, run: Run) -> None:
+def test_failed_deliveries_exit_3(folder: NewsroomFolder, run: Run) -> None:
     from tidings.testing.http_sink import Step
 
-    working(world, run)
-    world.hook.plan = [Step(400, b"no")]
+    working(folder, run)
+    folder.hook.plan = [Step(400, b"no")]
     done = run("tick", "--now", SLOT)
     assert done.code == 3 and "1 rejected" in done.out
-    assert len(world.mails.caught) >= 3
+    assert len(folder.mails.received) >= 3
 
 
 # -- subscribers ------------------------------------------------------------------------------------------------------
 
 
-def test_subscribers_in_and_out(world: World, run: Run, tmp_path: Path) -> None:
-    world.write("schedules/daily.yaml", DAILY)
+def test_subscribers_in_and_out(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
+    folder.write("schedules/daily.yaml", DAILY)
     lines = [
         "email,name,language,topics,frequency",
         "anna@example.org,Anna,ru,water; youth,daily",
@@ -348,7 +348,7 @@ def test_subscribers_in_and_out(world: World, run: Run, tmp_path: Path) -> None:
         assert f"line {number}: " in done.err, (number, done.err)
     assert "Did you mean 'water'?" in done.err
     assert "1 twice in the file" in done.out
-    assert not world.mails.caught
+    assert not folder.mails.received
     out = run("subscribers", "export", "--list", "digest").ok().out
     assert out.splitlines()[0] == "email,name,language,topics,frequency"
     assert "anna@example.org,Anna,ru,water;youth,daily" in out
@@ -376,19 +376,19 @@ def test_subscribers_in_and_out(world: World, run: Run, tmp_path: Path) -> None:
     assert run("subscribers", "import", str(tmp_path / "head.csv"), "--list", "digest").code == 1
 
 
-def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(world: World, run: Run) -> None:
-    world.write("schedules/daily.yaml", DAILY)
+def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(folder: NewsroomFolder, run: Run) -> None:
+    folder.write("schedules/daily.yaml", DAILY)
     run("subscribers", "add", "ada@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
     run("tick", "--now", NOW).ok()
-    world.write("content/one.en.md", item("One"))
+    folder.write("content/one.en.md", item("One"))
 
     async def refuse(*_: object) -> str:
         return "550 5.1.1 no such user"
 
-    world.mails.handle_DATA, takes = refuse, world.mails.handle_DATA  # type: ignore[method-assign]
+    folder.mails.handle_DATA, takes = refuse, folder.mails.handle_DATA  # type: ignore[method-assign]
     assert run("tick", "--now", SLOT).code == 3
     run("tick", "--now", "2026-03-02T10:00").ok()
-    world.mails.handle_DATA = takes  # type: ignore[method-assign]
+    folder.mails.handle_DATA = takes  # type: ignore[method-assign]
     assert "every list: hard" in run("subscribers", "show", "ada@example.org").ok().out
     assert run("subscribers", "add", "ada@example.org", "--list", "digest").code == 2
     lift = ("subscribers", "set", "ada@example.org", "--lift", "she rang us")
@@ -396,9 +396,9 @@ def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(world: 
     assert "on digest again" in run(*lift).ok().out
     assert re.search(r"lifted  she rang us \(.+, command line\)", run("subscribers", "show", "ada@example.org").out)
     assert "nothing stops mail" in run(*lift).err
-    world.write("content/two.en.md", item("Two"))
+    folder.write("content/two.en.md", item("Two"))
     run("tick", "--now", "2026-03-03T09:00").ok()
-    assert [mail.recipient for mail in world.mails.caught] == ["ada@example.org"]
+    assert [mail.recipient for mail in folder.mails.received] == ["ada@example.org"]
 
 
 # -- init, build, sweep, schema ---------------------------------------------------------------------------------------
@@ -431,12 +431,12 @@ def test_init_makes_a_newsroom_that_runs(run_in: Run, tmp_path: Path, monkeypatc
     assert run_in(None, "init", "file/below").code == 1
 
 
-def test_sweep_accept_believes_a_mass_vanishing(world: World, run: Run) -> None:
+def test_sweep_accept_believes_a_mass_vanishing(folder: NewsroomFolder, run: Run) -> None:
     for number in range(8):
-        world.write(f"content/s{number}.en.md", item(f"S{number}"))
+        folder.write(f"content/s{number}.en.md", item(f"S{number}"))
     run("tick", "--now", NOW).ok()
     for number in range(5):
-        (world.root / "content" / f"s{number}.en.md").unlink()
+        (folder.root / "content" / f"s{number}.en.md").unlink()
     first = run("tick", "--now", SLOT, "--json").ok()
     assert first.json["items"]["gone"] == 0
     refused = run("sweep")
@@ -457,7 +457,7 @@ def test_outside_a_newsroom_every_command_says_so(run_in: Run, tmp_path: Path) -
 
 
 def test_a_store_that_cannot_be_reached_is_said_in_words(
-    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for address in (
         "postgresql://user:hunter2@127.0.0.1:1/x",
@@ -471,7 +471,7 @@ def test_a_store_that_cannot_be_reached_is_said_in_words(
         assert "fault of its own" not in ran.err
 
 
-def test_a_subprocess_prints_its_help_and_leaves_by_the_right_code(world: World) -> None:
+def test_a_subprocess_prints_its_help_and_leaves_by_the_right_code(folder: NewsroomFolder) -> None:
     command = [sys.executable, "-m", "tidings"]
     help_ = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
     for name in COMMANDS:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
+from tests.fixtures.newsroom_folder import NewsroomFolder, item
 
 WORDS = st.sampled_from(
     [
@@ -24,18 +24,18 @@ WORDS = st.sampled_from(
 
 
 @pytest.fixture
-def lively(world: World, run: Run) -> World:
-    world.write("schedules/daily.yaml", 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}]\n')
+def lively(folder: NewsroomFolder, run: Run) -> NewsroomFolder:
+    folder.write("schedules/daily.yaml", 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}]\n')
     run("tick", "--now", "2026-03-01T09:00").ok()
     run("subscribers", "add", "r@example.org", "--list", "digest", "--frequency", "daily", "--confirmed").ok()
-    world.write("content/one.en.md", item("One"))
+    folder.write("content/one.en.md", item("One"))
     run("tick", "--now", "2026-03-02T09:00").ok()
-    return world
+    return folder
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(arguments=st.lists(WORDS | st.text(max_size=12), min_size=1, max_size=6))
-def test_odd_arguments(lively: World, run_in: Run, arguments: list[str]) -> None:
+def test_odd_arguments(lively: NewsroomFolder, run_in: Run, arguments: list[str]) -> None:
     if {"run", "demo", "init", "tick"} & set(arguments) or any(one.startswith("-C") for one in arguments):
         return
     run_in(lively.root, *arguments)

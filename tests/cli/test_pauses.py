@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
 from tests.cli.test_commands import NOW, SLOT, at, working
+from tests.fixtures.newsroom_folder import NewsroomFolder, item
 
 
-def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(world: World, run: Run) -> None:
-    working(world, run)
+def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     said = run("pause", "digest", "--reason", "elections [/b]", "--until", at(72), "--now", NOW).ok().out
     assert said.startswith("List digest is paused until Thu 2026-03-05 09:00.")
     (shown,) = run("status", "--json").ok().json["paused"]
@@ -25,7 +25,7 @@ def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(world: World,
     assert "list digest is paused" in run("plan", "--now", NOW).ok().out
     # The post goes, the mail waits.
     assert run("tick", "--now", SLOT, "--json").ok().json["deliveries"] == {"accepted": 1}
-    assert world.mails.caught == []
+    assert folder.mails.received == []
     assert "list digest is paused since" in run("explain", "r0@example.org").ok().out.replace("\n", " ")
     # Said again: it is changed, and began when it began.
     run("pause", "list:digest", "--reason", "later", "--now", at(1)).ok()
@@ -34,24 +34,24 @@ def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(world: World,
     run("resume", "digest", "--now", at(2)).ok()
     assert run("status", "--json").ok().json["paused"] == []
     run("tick", "--now", at(2)).ok()
-    assert len(world.mails.caught) == 3
+    assert len(folder.mails.received) == 3
     again = run("resume", "digest", "--now", at(2))
     assert again.code == 2 and "list digest is not paused" in again.err
 
 
-def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(world: World, run: Run) -> None:
-    working(world, run)
+def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     for name in ("daily", "--all"):
         run("pause", name, "--now", NOW).ok()
         refused = run("send", "daily", "--yes", "--now", NOW)
         assert refused.code == 2 and f"tidings resume {name}" in refused.err
-        assert [mail.recipient for mail in world.mails.caught] == []
+        assert [mail.recipient for mail in folder.mails.received] == []
         run("test", "daily", "boss@example.org", "--language", "en", "--now", NOW).ok()
-        assert [mail.recipient for mail in world.mails.caught] == ["boss@example.org"]
-        world.mails.caught.clear()
+        assert [mail.recipient for mail in folder.mails.received] == ["boss@example.org"]
+        folder.mails.received.clear()
         run("resume", name, "--now", NOW).ok()
     run("send", "daily", "--yes", "--now", NOW).ok()
-    assert len(world.mails.caught) == 3
+    assert len(folder.mails.received) == 3
 
 
 @pytest.mark.parametrize(
@@ -67,36 +67,38 @@ def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(world: Wor
         (["daily", "--until"], "requires an argument"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_mend(world: World, run: Run, arguments: list[str], said: str) -> None:
-    working(world, run)
-    world.write("schedules/desk.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
+def test_what_cannot_be_meant_is_refused_with_the_mend(
+    folder: NewsroomFolder, run: Run, arguments: list[str], said: str
+) -> None:
+    working(folder, run)
+    folder.write("schedules/desk.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
     refused = run("pause", "--now", NOW, *arguments)
     assert refused.code == 2
     assert said in " ".join(refused.err.split())
     assert run("status", "--json").ok().json["paused"] == []
 
 
-def test_what_is_paused_and_gone_can_be_resumed(world: World, run: Run) -> None:
-    working(world, run)
-    world.write("schedules/gone.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
+def test_what_is_paused_and_gone_can_be_resumed(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
+    folder.write("schedules/gone.yaml", 'cadence: {daily: "10:00"}\ndeliver: [{channel: desk}]\n')
     run("pause", "gone", "--now", NOW).ok()
-    (world.root / "schedules" / "gone.yaml").unlink()
+    (folder.root / "schedules" / "gone.yaml").unlink()
     assert run("pause", "gone", "--now", NOW).code == 2
     run("resume", "gone", "--now", NOW).ok()
 
 
-def test_cancel_while_it_is_paused_half_sent_drops_the_rest_for_good(world: World, run: Run) -> None:
-    working(world, run)
+def test_cancel_while_it_is_paused_half_sent_drops_the_rest_for_good(folder: NewsroomFolder, run: Run) -> None:
+    working(folder, run)
     run("pause", "digest", "--now", NOW).ok()
     run("tick", "--now", SLOT).ok()
     run("cancel", "daily/1", "--now", at(1)).ok()
     run("resume", "digest", "--now", at(2)).ok()
     run("tick", "--now", at(3)).ok()
-    assert world.mails.caught == []
+    assert folder.mails.received == []
     rows = [json.loads(line) for line in run("ledger", "--json").ok().out.splitlines()]
     assert {row["state"] for row in rows if row["list"]} == {"cancelled"}
     # Its stories are new again.
-    world.write("content/three.en.md", item("Three"))
+    folder.write("content/three.en.md", item("Three"))
     run("tick", "--now", at(24)).ok()
-    assert len(world.mails.caught) == 3
-    assert all("/one/" in mail.text and "/three/" in mail.text for mail in world.mails.caught)
+    assert len(folder.mails.received) == 3
+    assert all("/one/" in mail.text and "/three/" in mail.text for mail in folder.mails.received)

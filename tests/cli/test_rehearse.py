@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World, item
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
+from tests.fixtures.newsroom_folder import NewsroomFolder, item
 from tidings.model.cadence import load_zone
 from tidings.runtime.schemas import make_schemas
 
@@ -22,16 +22,16 @@ SPAN = ("--from", f"{FIRST}", "--to", f"{SECOND}")
 
 
 @pytest.fixture
-def ready(world: World, run: Run) -> World:
-    world.write("schedules/daily.yaml", DAILY)
+def ready(folder: NewsroomFolder, run: Run) -> NewsroomFolder:
+    folder.write("schedules/daily.yaml", DAILY)
     run("subscribers", "add", "aigerim@example.net", "--list", "digest", "--confirmed").ok()
     run("tick").ok()
-    world.write("content/fresh.en.md", item("Fresh water for all", published="2099-12-02"))
-    world.mails.caught.clear()
-    return world
+    folder.write("content/fresh.en.md", item("Fresh water for all", published="2099-12-02"))
+    folder.mails.received.clear()
+    return folder
 
 
-def test_the_table_says_what_would_go_to_whom(ready: World, run: Run) -> None:
+def test_the_table_says_what_would_go_to_whom(ready: NewsroomFolder, run: Run) -> None:
     out = run("rehearse", *SPAN).ok().out
     assert "Nothing was sent or changed" in out and "skipped: nothing new" in out
     assert "2 slots until" in out, "a date alone is a day to its end"
@@ -44,10 +44,10 @@ def test_the_table_says_what_would_go_to_whom(ready: World, run: Run) -> None:
     assert (ready.root / "x" / "table.txt").read_text(encoding="utf-8").strip() in out
     names = {path.name for path in (ready.root / "x").iterdir()}
     assert {f"{SECOND:%Y%m%d}-0400-daily-1-{end}" for end in ("digest-en.eml", "team.txt")} <= names
-    assert ready.mails.caught == []
+    assert ready.mails.received == []
 
 
-def test_the_json_has_the_shape_that_the_schema_gives(ready: World, run: Run) -> None:
+def test_the_json_has_the_shape_that_the_schema_gives(ready: NewsroomFolder, run: Run) -> None:
     ready.write("content/soon.en.md", item("Soon", published=f"{SECOND}T08:00"))
     found = run("rehearse", "--from", f"{FIRST}", "--to", f"{FOURTH}", "--json").ok().json
     assert misfits(found, make_schemas()["rehearse --json"]) == []
@@ -64,13 +64,13 @@ def test_the_json_has_the_shape_that_the_schema_gives(ready: World, run: Run) ->
         (("--from", f"{FIRST}"), "--to"),
     ],
 )
-def test_what_makes_no_sense_is_refused(ready: World, run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_what_makes_no_sense_is_refused(ready: NewsroomFolder, run: Run, arguments: tuple[str, ...], said: str) -> None:
     done = run("rehearse", *arguments)
     assert done.code == 2 and said in done.err
     assert not (ready.root / "rehearsal").exists()
 
 
-def test_a_broken_newsroom_and_a_full_folder_say_what_to_mend(ready: World, run: Run) -> None:
+def test_a_broken_newsroom_and_a_full_folder_say_what_to_mend(ready: NewsroomFolder, run: Run) -> None:
     (ready.root / "letters").mkdir()
     (ready.root / "letters" / "a.eml").write_text("mine")
     done = run("rehearse", *SPAN, "--out", str(ready.root / "letters"))

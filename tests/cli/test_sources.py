@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.acceptance.world import World
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
+from tests.fixtures.newsroom_folder import NewsroomFolder
 from tests.sources.cms.drupal.site import Drupal
 from tests.sources.site import Page, Story, Website, rss
 from tidings.runtime.schemas import make_schemas
@@ -18,14 +18,14 @@ PAST = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def site(world: World) -> Iterator[Website]:
+def site(folder: NewsroomFolder) -> Iterator[Website]:
     made = Website()
     made.pages["/feed"] = Page(
         rss([Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(days=n)) for n in range(3)], made.url)
     )
-    main = (world.root / "tidings.yaml").read_text()
+    main = (folder.root / "tidings.yaml").read_text()
     source = f"sources:\n  site: {{type: feed, url: {made.url}/feed, allow_private: true}}\n"
-    world.write("tidings.yaml", main + source)
+    folder.write("tidings.yaml", main + source)
     yield made
     made.close()
 
@@ -43,12 +43,12 @@ def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None
     assert unknown.code == 2 and "there are" in unknown.err
 
 
-def test_try_shows_what_a_drupal_has(world: World, run: Run) -> None:
+def test_try_shows_what_a_drupal_has(folder: NewsroomFolder, run: Run) -> None:
     drupal = Drupal()
     try:
         drupal.node("A story of the Drupal", field_tags=drupal.term("Youth"))
         source = f"sources:\n  site: {{type: drupal, url: {drupal.url}, allow_private: true}}\n"
-        world.write("tidings.yaml", (world.root / "tidings.yaml").read_text() + source)
+        folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text() + source)
         shown = run("sources", "try", "site").ok().out
         assert "A story of the Drupal" in shown and "youth" in shown and "1 items." in shown
         drupal.status = 404
@@ -58,9 +58,11 @@ def test_try_shows_what_a_drupal_has(world: World, run: Run) -> None:
         drupal.close()
 
 
-def test_list_says_of_a_source_that_was_never_read_that_it_was_not(site: Website, world: World, run: Run) -> None:
-    main = (world.root / "tidings.yaml").read_text()
-    world.write("tidings.yaml", main + "  cms: {type: push, token: a-token-of-this-test}\n")
+def test_list_says_of_a_source_that_was_never_read_that_it_was_not(
+    site: Website, folder: NewsroomFolder, run: Run
+) -> None:
+    main = (folder.root / "tidings.yaml").read_text()
+    folder.write("tidings.yaml", main + "  cms: {type: push, token: a-token-of-this-test}\n")
     assert run("sources", "list").ok().out.splitlines() == ["site (feed): not read yet", "cms (push): 0 items"]
     full, site.pages["/feed"] = site.pages["/feed"], Page(b"", 503)
     run("sources", "sync")
@@ -95,7 +97,7 @@ def test_tick_asks_what_is_due(site: Website, run: Run) -> None:
     assert run("tick", "--json").ok().json["sources"] == {}
 
 
-def test_what_cannot_be_read_is_said_with_a_mend(site: Website, world: World, run: Run) -> None:
+def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: NewsroomFolder, run: Run) -> None:
     run("sources", "sync").ok()
     site.pages["/feed"] = Page(
         b'<html><head><link rel="alternate" type="application/rss+xml" href="/rss"></head></html>'
@@ -108,29 +110,31 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, world: World, ru
     assert "nothing stands at this address" in run("sources", "sync").err
     (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]
     assert "cannot be read, asked again" in line and "read last" in line
-    main = (world.root / "tidings.yaml").read_text()
-    world.write("tidings.yaml", main.replace("feed, url", "feed, topics: {News: watr}, language: de, url"))
+    main = (folder.root / "tidings.yaml").read_text()
+    folder.write("tidings.yaml", main.replace("feed, url", "feed, topics: {News: watr}, language: de, url"))
     said = " ".join(run("check").out.split())
     assert "topic 'watr' is not declared. Did you mean 'water'?" in said and ":23:" in said
     assert "source 'site': 'de' is none of the site's languages" in said
-    world.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
+    folder.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
     assert "token: it is shorter than 16 characters" in run("check").out
 
 
-def test_a_picture_without_words_is_an_error_where_mail_alone_is_sent(site: Website, world: World, run: Run) -> None:
+def test_a_picture_without_words_is_an_error_where_mail_alone_is_sent(
+    site: Website, folder: NewsroomFolder, run: Run
+) -> None:
     body = '<p>One</p><img src="/well.jpg">'
     site.pages["/feed"] = Page(rss([Story("new", "News", body, published=PAST)], site.url))
     run("sources", "sync", "site").ok()
-    main = (world.root / "tidings.yaml").read_text()
+    main = (folder.root / "tidings.yaml").read_text()
     begin, end = main.index("channels:"), main.index("notify:")
-    world.write("tidings.yaml", (main[:begin] + main[end:]).replace("feed, url", "feed, backfill: 9, url"))
+    folder.write("tidings.yaml", (main[:begin] + main[end:]).replace("feed, url", "feed, backfill: 9, url"))
     ran = run("check")
     said = " ".join((ran.out + ran.err).split())
     assert said.count("well.jpg has no alt text") == 1 and "mail with it is held" in said
     assert f"under `alt`, after {site.url}/well.jpg" in said and "/new:1:1" not in said
 
 
-def test_a_person_hears_of_silence_and_of_an_end_once(site: Website, world: World, run: Run) -> None:
+def test_a_person_hears_of_silence_and_of_an_end_once(site: Website, folder: NewsroomFolder, run: Run) -> None:
     told = [Story(f"s{n}", f"Story {n} of the site", published=PAST + timedelta(hours=6) * n) for n in range(20)]
     site.pages["/feed"] = Page(rss(told, site.url))
 
@@ -138,13 +142,13 @@ def test_a_person_hears_of_silence_and_of_an_end_once(site: Website, world: Worl
         return [one["text"] for one in run("status", "--json").json["notices"]]
 
     for day in (6, 30, 31):
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             runtime.at(PAST + timedelta(days=day))
             runtime.fetch()
         assert len(heard()) == (day > 6)
     assert "much longer than its habit" in heard()[0]
     site.pages["/feed"] = Page(b"", 410)
-    with world.runtime() as runtime:
+    with folder.runtime() as runtime:
         runtime.at(PAST + timedelta(days=40))
         runtime.fetch()
         runtime.fetch()

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import pytest
 
-from tests.acceptance.world import World, make_world
 from tests.cli.conftest import Run
 from tests.conftest import missing
+from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.sources.cms.drupal.site import Drupal
 from tests.sources.cms.wordpress import WordPress, lacking
 from tidings.runtime.monitoring.status import status
@@ -93,14 +93,14 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        for name, value in world.env.items():
+def folder(tmp_path: Path, site: Site, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[NewsroomFolder]:
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        for name, value in folder.env.items():
             monkeypatch.setenv(name, value)
-        main = (world.root / "tidings.yaml").read_text(encoding="utf-8")
+        main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
         told = f"  site: {{type: {site.kind}, url: {site.url}, every: 1h, language: en, allow_private: true}}\n"
-        world.write("tidings.yaml", f"{main}sources:\n{told}")
-        yield world
+        folder.write("tidings.yaml", f"{main}sources:\n{told}")
+        yield folder
 
 
 def live(runtime: Runtime, first: int, last: int) -> list[str]:
@@ -117,16 +117,16 @@ def standing(runtime: Runtime) -> int:
 
 
 def test_a_person_is_asked_before_a_website_that_shows_nothing_is_believed(
-    world: World, site: Site, run_in: Run
+    folder: NewsroomFolder, site: Site, run_in: Run
 ) -> None:
-    with world.runtime() as runtime:
+    with folder.runtime() as runtime:
         assert live(runtime, 0, 2) == []
         assert standing(runtime) == STORIES
         site.take_away()
         [wrong] = live(runtime, 2, 20)
         assert "12 of 12 items of the source 'site' vanished at once" in wrong and "sweep --accept" in wrong
         assert standing(runtime) == STORIES
-        assert told(world) == 1
+        assert told(folder) == 1
         # What was taken away in error comes back by itself, and is told anew should it happen again.
         site.bring_back()
         site.write("Since then")
@@ -134,14 +134,14 @@ def test_a_person_is_asked_before_a_website_that_shows_nothing_is_believed(
         assert standing(runtime) == STORIES + 1
         site.take_away()
         assert len(live(runtime, 30, 40)) == 1
-        assert told(world) == 2
-    done = run_in(world.root, "sweep")
+        assert told(folder) == 2
+    done = run_in(folder.root, "sweep")
     assert done.code == 2 and "sweep --accept" in done.err
-    assert "12 gone" in run_in(world.root, "sweep", "--accept").ok().out
-    with world.runtime() as runtime:
+    assert "12 gone" in run_in(folder.root, "sweep", "--accept").ok().out
+    with folder.runtime() as runtime:
         assert standing(runtime) == 1
 
 
-def told(world: World) -> int:
-    mails = [mail for mail in world.mails.caught if mail.recipient == "comms@example.org"]
+def told(folder: NewsroomFolder) -> int:
+    mails = [mail for mail in folder.mails.received if mail.recipient == "comms@example.org"]
     return sum("vanished at once" in mail.text for mail in mails)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import World
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
+from tests.fixtures.newsroom_folder import NewsroomFolder
 
 ODD = """Name;E-Mail;Phone;Topics
 =HYPERLINK("x");anna@example.org;1;
@@ -20,7 +20,7 @@ Mia;mia@example.org;4
 """
 
 
-def test_refused_lines_are_mended_and_imported(world: World, run: Run, tmp_path: Path) -> None:
+def test_refused_lines_are_mended_and_imported(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     path, bad = tmp_path / "odd.csv", tmp_path / "bad.csv"
     path.write_text(ODD, encoding="utf-8")
     foreseen = run("subscribers", "import", str(path), "--list", "digest", "--dry-run")
@@ -52,10 +52,10 @@ def test_refused_lines_are_mended_and_imported(world: World, run: Run, tmp_path:
     assert "zoe@example.org,Zoë Two,en,,weekly" in out and "\"'=HYPERLINK(" in out
     known = run("subscribers", "show", "zoe@example.org", "--json").ok().json
     assert not misfits(known, run("schema", "subscribers show --json").ok().json)
-    assert known["name"] == "Zoë Two" and not world.mails.caught
+    assert known["name"] == "Zoë Two" and not folder.mails.received
 
 
-def test_another_tool_by_one_command(world: World, run: Run, tmp_path: Path) -> None:
+def test_another_tool_by_one_command(folder: NewsroomFolder, run: Run, tmp_path: Path) -> None:
     path = tmp_path / "subscribers.csv"
     path.write_text(
         "uuid,email,name,attributes,status,created_at,updated_at\n"
@@ -79,7 +79,7 @@ def test_another_tool_by_one_command(world: World, run: Run, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "content", [b"", b"email\n", b"\0" * 50, b"email\n\0\n", b'"', b"\xff\xfe\x00", b"email\n" + b'"' * 99]
 )
-def test_odd_files_end_in_words(world: World, run: Run, tmp_path: Path, content: bytes) -> None:
+def test_odd_files_end_in_words(folder: NewsroomFolder, run: Run, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "odd.csv"
     path.write_bytes(content)
     for tool in ([], ["--from", "ghost"], ["--from", "mailman3"]):

@@ -16,9 +16,9 @@ from sqlalchemy import text
 
 from tests.faults import journal
 from tests.faults.child import Said
+from tests.faults.newsrooms import SCHEDULE, SLOT
 from tests.faults.plan import Plan
 from tests.faults.rounds import Round
-from tests.faults.world import SCHEDULE, SLOT
 from tidings.store.people import consent, subscribers
 
 KILLS = 4
@@ -116,15 +116,15 @@ def command(tried: Round, calm: Said, took: float) -> None:
     runs = tried.seed % 2 == 1
     if runs:
         # In real time, so there has to be a slot close behind.
-        path = tried.world.root / "schedules" / f"{SCHEDULE}.yaml"
+        path = tried.newsroom.root / "schedules" / f"{SCHEDULE}.yaml"
         path.write_text(path.read_text().replace('{daily: "09:00"}', "{every: 15m}"))
-        _set_port(tried.world.root / "tidings.yaml")
+        _set_port(tried.newsroom.root / "tidings.yaml")
     polite = runs and tried.seed % 3 == 0
     for _ in range(KILLS):
         moment = [] if runs else ["--now", tried.now.isoformat()]
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidings", "run" if runs else "tick", "-C", str(tried.world.root), *moment],
-            env={**os.environ, **tried.world.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [sys.executable, "-m", "tidings", "run" if runs else "tick", "-C", str(tried.newsroom.root), *moment],
+            env={**os.environ, **tried.newsroom.env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             process.wait(tried.dice.uniform(0.9, 1.2 + took))
@@ -181,7 +181,7 @@ def stopped(tried: Round, calm: Said, took: float) -> None:
     # An envelope without a body is no message: the sleeper had it on the way, looked at the clock and hung up.
     begun = [
         event
-        for event in journal.read(tried.world.smtp_journal)
+        for event in journal.read(tried.newsroom.smtp_journal)
         if event["e"] == "body" and event["t"] > woken and not event["to"].startswith("comms@")
     ]
     if taken_over and late and begun:
@@ -236,9 +236,9 @@ def clock(tried: Round, calm: Said, took: float) -> None:
     """The real clock is wrong by an hour or a day, the newsroom's goes back or leaps; and a kill in the middle."""
     error = tried.dice.choice([-86_400.0, -3_600.0, 3_600.0, 86_400.0])
     tried.run(clock_error=error, point="any", nth=tried.dice.randint(300, 900))
-    before = len(journal.read(tried.world.smtp_journal))
+    before = len(journal.read(tried.newsroom.smtp_journal))
     was, tried.now = tried.now, SLOT.replace(hour=1)
-    if tried.run(clock_error=-error) == 0 or len(journal.read(tried.world.smtp_journal)) > before:
+    if tried.run(clock_error=-error) == 0 or len(journal.read(tried.newsroom.smtp_journal)) > before:
         tried.broken.append("I5: the newsroom's clock went back and something was done")
     tried.errors.clear()
     tried.now = was
@@ -258,7 +258,7 @@ def leaving(tried: Round, calm: Said, took: float) -> None:
     end = time.monotonic() + took * 5 + 5
     while not _begun(tried) and time.monotonic() < end:
         time.sleep(0.005)
-    for _ in range(len(tried.world.owed) // 2):
+    for _ in range(len(tried.newsroom.owed) // 2):
         # Of those whose turn is next, so that the two meet.
         following = tried.not_yet_mailed()[:4]
         if not following:
@@ -287,7 +287,7 @@ def leaving(tried: Round, calm: Said, took: float) -> None:
 
 def _begun(tried: Round) -> bool:
     """Whether a message is on its way."""
-    path = tried.world.smtp_journal
+    path = tried.newsroom.smtp_journal
     return path.exists() and b'"rcpt"' in path.read_bytes()
 
 
@@ -295,7 +295,9 @@ def wire(tried: Round, calm: Said, took: float) -> None:
     """No fault of ours: the relay and the webhook refuse, stall, reset and drip, before and after they took it."""
     tried.finish()
     tried.points += sum(
-        1 for event in journal.read(tried.world.smtp_journal) if event.get("fault") or event.get("say", "250") != "250"
+        1
+        for event in journal.read(tried.newsroom.smtp_journal)
+        if event.get("fault") or event.get("say", "250") != "250"
     )
 
 

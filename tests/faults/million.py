@@ -17,10 +17,10 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from tests.faults.newsrooms import CONNECTIONS, LANGUAGES, NewsroomTemplate
 from tests.faults.plan import Plan
 from tests.faults.rounds import Round
 from tests.faults.warm import Warm
-from tests.faults.world import CONNECTIONS, LANGUAGES, Template
 from tests.servers.postgresql import Server
 from tidings.runtime.newsroom import Runtime
 from tidings.store import schema as t
@@ -53,7 +53,7 @@ class Found:
         return bool(self.lost or self.unknown or self.doubled > self.kills * CONNECTIONS)
 
 
-class Crowd(Template):
+class Crowd(NewsroomTemplate):
     """A template whose readers are put in as rows: a million of them, all on one list."""
 
     def _add_readers(self, runtime: Runtime) -> None:
@@ -112,7 +112,7 @@ def run(*, database: str, seed: int, readers: int, kills: int, say: Callable[[st
 
 def _kill_and_send(one: Round, readers: int, kills: int, say: Callable[[str], None]) -> None:
     dice = random.Random(one.seed)
-    taken = _Counter(one.world.smtp_journal)
+    taken = _Counter(one.newsroom.smtp_journal)
     for number in range(kills):
         process = one.start()
         if number < EARLY:
@@ -162,7 +162,7 @@ def _dots(path: Path) -> Iterator[dict[str, object]]:
 def _count(one: Round, found: Found) -> None:
     """One pass over the journal, one over the ledger."""
     receipts: dict[str, list[str]] = {}
-    for event in _dots(one.world.smtp_journal):
+    for event in _dots(one.newsroom.smtp_journal):
         to = str(event["to"])
         if not to.startswith("reader"):
             continue

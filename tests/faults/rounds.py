@@ -18,9 +18,9 @@ from sqlalchemy.exc import OperationalError
 from tests.faults import journal
 from tests.faults.child import Said, Spec
 from tests.faults.invariants import BEATS, Evidence, Verdict, judge
+from tests.faults.newsrooms import CONNECTIONS, SCHEDULE, SLOT, NewsroomTemplate
 from tests.faults.plan import Plan
 from tests.faults.warm import Process, Warm
-from tests.faults.world import CONNECTIONS, SCHEDULE, SLOT, Template
 from tidings.store import schema as t
 from tidings.store.content import editions, schedules
 from tidings.store.delivery import ledger
@@ -33,13 +33,13 @@ STEPS = (0, 0, 2, 6, 16, 61, 61, 181, 361, 721, 721, 721)
 class Round:
     """Everything in it follows from `seed`, but for the moment at which a signal falls."""
 
-    def __init__(self, template: Template, name: str, seed: int, plan: Plan) -> None:
+    def __init__(self, template: NewsroomTemplate, name: str, seed: int, plan: Plan) -> None:
         self.template = template
         self.warm: Warm = template.warm
         self.dice = random.Random(seed)
         self.seed = seed
-        self.world = template.copy(f"{name}-{seed}", plan)
-        self.store = Store(self.world.url, self.world.root)
+        self.newsroom = template.copy(f"{name}-{seed}", plan)
+        self.store = Store(self.newsroom.url, self.newsroom.root)
         self.now: datetime = SLOT
         self.deaths = 0
         self.points = 0
@@ -59,11 +59,11 @@ class Round:
 
     def start(self, **torment: Any) -> Process:
         """A beat in a process of its own."""
-        log = self.template.folder / f"{self.world.root.name}.{len(self._logs)}.log"
+        log = self.template.folder / f"{self.newsroom.root.name}.{len(self._logs)}.log"
         self._logs.append(log)
-        self.world.env.setdefault("TIDINGS_STORE", self.world.url)
+        self.newsroom.env.setdefault("TIDINGS_STORE", self.newsroom.url)
         return self.warm.beat(
-            Spec(root=str(self.world.root), now=self.now.isoformat(), log=str(log), env=self.world.env, **torment)
+            Spec(root=str(self.newsroom.root), now=self.now.isoformat(), log=str(log), env=self.newsroom.env, **torment)
         )
 
     def ended(self, process: Process) -> int:
@@ -151,10 +151,10 @@ class Round:
                 rows=rows,
                 waiting=waiting,
                 counts=counts,
-                smtp=journal.read(self.world.smtp_journal),
-                http=journal.read(self.world.http_journal),
-                owed=self.world.owed,
-                barred=self.world.barred,
+                smtp=journal.read(self.newsroom.smtp_journal),
+                http=journal.read(self.newsroom.http_journal),
+                owed=self.newsroom.owed,
+                barred=self.newsroom.barred,
                 snapshots=self._snapshots,
                 slots=slots,
                 editions=made,
@@ -172,18 +172,18 @@ class Round:
 
     def remove(self) -> None:
         """Its files: nothing was found."""
-        shutil.rmtree(self.world.root, ignore_errors=True)
-        for path in (self.world.smtp_journal, self.world.http_journal, *self._logs):
+        shutil.rmtree(self.newsroom.root, ignore_errors=True)
+        for path in (self.newsroom.smtp_journal, self.newsroom.http_journal, *self._logs):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End the sinks, and let the store go."""
         self.store.close()
-        self.world.stop()
+        self.newsroom.stop()
 
 
 @contextmanager
-def one_round(template: Template, name: str, seed: int, plan: Plan) -> Iterator[Round]:
+def one_round(template: NewsroomTemplate, name: str, seed: int, plan: Plan) -> Iterator[Round]:
     """A round that cleans up after itself; its files stay if something was found."""
     made = Round(template, name, seed, plan)
     try:
@@ -192,7 +192,7 @@ def one_round(template: Template, name: str, seed: int, plan: Plan) -> Iterator[
         made.close()
 
 
-def measured(template: Template) -> tuple[Said, float]:
+def measured(template: NewsroomTemplate) -> tuple[Said, float]:
     """How often an undisturbed beat passes each point, before it delivers and in all, and how many seconds it takes."""
     with one_round(template, "measure", 0, Plan()) as calm:
         begun = time.monotonic()

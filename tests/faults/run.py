@@ -14,9 +14,9 @@ from pathlib import Path
 from tests.faults.cases import CASES, Case
 from tests.faults.child import Said
 from tests.faults.invariants import Verdict
+from tests.faults.newsrooms import NewsroomTemplate
 from tests.faults.rounds import Round, measured, one_round
 from tests.faults.warm import Warm
-from tests.faults.world import Template
 from tests.servers.postgresql import Server
 
 
@@ -46,7 +46,7 @@ class Tally:
             self.failed[seed] = verdict.broken
 
 
-def try_round(template: Template, case: Case, seed: int, calm: Said, took: float) -> tuple[Round, Verdict]:
+def try_round(template: NewsroomTemplate, case: Case, seed: int, calm: Said, took: float) -> tuple[Round, Verdict]:
     """One round of one fault."""
     with one_round(template, case.name, seed, case.plan(seed)) as one:
         case.do(one, calm, took)
@@ -134,7 +134,7 @@ class Run:
             with Warm() as warm:
                 # One at a time: Alembic is not for several threads.
                 with self._mutex:
-                    template = Template(folder, warm, server, self._readers).build()
+                    template = NewsroomTemplate(folder, warm, server, self._readers).build()
                 calm, took = measured(template)
                 self.points = calm.points
                 while (work := self._next()) is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.pipeline.ledger_world import NOW, open_store
+from tests.fixtures.ledger import NOW, open_store
 from tidings.config.retention import Retention
 from tidings.pipeline.retention import retain
 from tidings.store import schema as t

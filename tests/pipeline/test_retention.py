@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from tests.pipeline.desk import DAY, MONDAY, Desk, open_desk
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.newsroom import DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.config.retention import Retention
 from tidings.pipeline import notices
 from tidings.pipeline.retention import retain
@@ -26,8 +26,8 @@ SECOND = 'cadence: {daily: "10:00"}\ndeliver: [{list: digest, frequency: daily}]
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": POSTS}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": POSTS}) as found:
         yield found
 
 
@@ -43,73 +43,73 @@ def rows(store: Store, table: str = "deliveries") -> int:
         return int(connection.execute(select(func.count()).select_from(t.metadata.tables[table])).scalar_one())
 
 
-def test_no_story_goes_twice_because_its_row_is_gone(desk: Desk) -> None:
+def test_no_story_goes_twice_because_its_row_is_gone(newsroom: RunningNewsroom) -> None:
     """A schedule that never used a story finds it years later: `had` alone stands between it and the reader."""
-    ada, grace = desk.reader("ada"), desk.reader("grace", language="ru")
-    desk.item("one")
-    desk.item("two")
-    desk.tick(MONDAY)
-    assert [len(desk.mails(reader)) for reader in (ada, grace)] == [1, 1]
-    desk.configure("notify:", "keep: {ledger: 400d}\nnotify:")
-    desk.tick(LATER)
-    mails = [entry for entry in desk.entries() if entry.list]
+    ada, grace = newsroom.reader("ada"), newsroom.reader("grace", language="ru")
+    newsroom.item("one")
+    newsroom.item("two")
+    newsroom.tick(MONDAY)
+    assert [len(newsroom.mails(reader)) for reader in (ada, grace)] == [1, 1]
+    newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
+    newsroom.tick(LATER)
+    mails = [entry for entry in newsroom.entries() if entry.list]
     assert mails == []
     # The posts stay: each is unique in its channel for good.
-    assert {entry.story for entry in desk.entries()} == {"one", "two"}
+    assert {entry.story for entry in newsroom.entries()} == {"one", "two"}
 
-    new = desk.reader("new")
-    desk.schedule("second", SECOND)
-    desk.tick(LATER + timedelta(minutes=1))
-    desk.tick(LATER + timedelta(hours=1))
-    assert [sorted(stories) for stories in desk.read(new)] == [["one", "two"]]
-    assert [len(desk.mails(reader)) for reader in (ada, grace)] == [1, 1]
+    new = newsroom.reader("new")
+    newsroom.schedule("second", SECOND)
+    newsroom.tick(LATER + timedelta(minutes=1))
+    newsroom.tick(LATER + timedelta(hours=1))
+    assert [sorted(stories) for stories in newsroom.read(new)] == [["one", "two"]]
+    assert [len(newsroom.mails(reader)) for reader in (ada, grace)] == [1, 1]
 
 
-def test_a_correction_reaches_those_whose_row_is_gone_and_once(desk: Desk) -> None:
-    ada = desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
-    desk.configure("notify:", "keep: {ledger: 400d}\nnotify:")
-    desk.tick(LATER)
-    assert [entry for entry in desk.entries() if entry.list] == []
-    desk.item("one", correction="Six, not sixty.")
-    desk.item("three")
-    desk.tick(LATER + DAY)
-    assert "Six, not sixty." in desk.mails(ada)[-1].text
+def test_a_correction_reaches_those_whose_row_is_gone_and_once(newsroom: RunningNewsroom) -> None:
+    ada = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
+    newsroom.tick(LATER)
+    assert [entry for entry in newsroom.entries() if entry.list] == []
+    newsroom.item("one", correction="Six, not sixty.")
+    newsroom.item("three")
+    newsroom.tick(LATER + DAY)
+    assert "Six, not sixty." in newsroom.mails(ada)[-1].text
     # And once more, when what told of it is gone too.
-    desk.tick(LATER + timedelta(days=900))
-    desk.item("four")
-    desk.tick(LATER + timedelta(days=901))
-    assert desk.read(ada)[-1] == ["four"]
-    assert "Six, not sixty." not in desk.mails(ada)[-1].text
+    newsroom.tick(LATER + timedelta(days=900))
+    newsroom.item("four")
+    newsroom.tick(LATER + timedelta(days=901))
+    assert newsroom.read(ada)[-1] == ["four"]
+    assert "Six, not sixty." not in newsroom.mails(ada)[-1].text
 
 
-def test_counts_stay_and_explain_says_so(desk: Desk) -> None:
-    ada = desk.reader("ada")
-    desk.reader("topics", topics=["water"])
-    desk.item("one", topics="[youth]")
-    desk.tick(MONDAY)
-    first = desk.edition("daily/1")
-    with desk.runtime.store.read() as connection:
+def test_counts_stay_and_explain_says_so(newsroom: RunningNewsroom) -> None:
+    ada = newsroom.reader("ada")
+    newsroom.reader("topics", topics=["water"])
+    newsroom.item("one", topics="[youth]")
+    newsroom.tick(MONDAY)
+    first = newsroom.edition("daily/1")
+    with newsroom.runtime.store.read() as connection:
         before = ledger.counts(connection, edition=first.id), ledger.reasons(connection, edition=first.id)
     assert before[0]["skipped"] == 1
-    desk.configure("notify:", "keep: {ledger: 400d}\nnotify:")
-    desk.tick(LATER)
-    with desk.runtime.store.read() as connection:
+    newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
+    newsroom.tick(LATER)
+    with newsroom.runtime.store.read() as connection:
         assert (ledger.counts(connection, edition=first.id), ledger.reasons(connection, edition=first.id)) == before
-        lines = explain(connection, desk.runtime.newsroom, ada, "one", lambda at: str(at.date()))
+        lines = explain(connection, newsroom.runtime.newsroom, ada, "one", lambda at: str(at.date()))
         assert any("longer ago than the ledger goes back" in line for line in lines)
 
 
-def test_without_keep_and_before_its_time_nothing_goes(desk: Desk) -> None:
-    desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
-    held = rows(desk.runtime.store)
-    desk.tick(LATER)
-    assert rows(desk.runtime.store) == held
-    assert retain(desk.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY) == 0
-    assert rows(desk.runtime.store) == held
+def test_without_keep_and_before_its_time_nothing_goes(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    held = rows(newsroom.runtime.store)
+    newsroom.tick(LATER)
+    assert rows(newsroom.runtime.store) == held
+    assert retain(newsroom.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY) == 0
+    assert rows(newsroom.runtime.store) == held
 
 
 def test_what_is_not_over_stays(store: Store) -> None:
@@ -134,26 +134,26 @@ def test_what_is_not_over_stays(store: Store) -> None:
     ]  # fmt: skip
 
 
-def test_slots_notices_and_old_tests_go_too(desk: Desk) -> None:
-    desk.reader("ada")
+def test_slots_notices_and_old_tests_go_too(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("ada")
     for day in range(4):
-        desk.item(f"story{day}")
-        desk.tick(MONDAY + day * DAY)
-    with desk.runtime.store.write() as connection:
+        newsroom.item(f"story{day}")
+        newsroom.tick(MONDAY + day * DAY)
+    with newsroom.runtime.store.write() as connection:
         notices.tell(connection, "old", "failed", "Something.", MONDAY)
-    desk.tick(MONDAY + 4 * DAY)
-    assert rows(desk.runtime.store, "mailings") > 4
-    slots = rows(desk.runtime.store, "slots")
-    retain(desk.runtime.store, KEEP, LATER)
-    assert rows(desk.runtime.store, "slots") == 1 < slots
-    assert rows(desk.runtime.store, "notices") == 0
-    with desk.runtime.store.read() as connection:
+    newsroom.tick(MONDAY + 4 * DAY)
+    assert rows(newsroom.runtime.store, "mailings") > 4
+    slots = rows(newsroom.runtime.store, "slots")
+    retain(newsroom.runtime.store, KEEP, LATER)
+    assert rows(newsroom.runtime.store, "slots") == 1 < slots
+    assert rows(newsroom.runtime.store, "notices") == 0
+    with newsroom.runtime.store.read() as connection:
         kinds = set(connection.execute(select(t.mailings.c.kind)).scalars())
     assert kinds == {"edition"}
     # The last slot is remembered: none of them fires again.
-    before = desk.editions()
-    desk.tick(MONDAY + 4 * DAY)
-    assert desk.editions() == before
+    before = newsroom.editions()
+    newsroom.tick(MONDAY + 4 * DAY)
+    assert newsroom.editions() == before
 
 
 def test_once_a_day_in_pages(store: Store) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from tests.channels import providers
 from tests.channels.providers import said
-from tests.pipeline.desk import DAILY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.store import schema as t
 from tidings.testing.http_sink import HttpSink, Received, Step
 
@@ -34,24 +34,24 @@ ANSWERS: dict[str, Callable[[Received, str], Step]] = {
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        found.world.env["PROVIDER_KEY"] = KEY
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+        found.folder.env["PROVIDER_KEY"] = KEY
         yield found
 
 
-def _use(desk: Desk, kind: str, url: str) -> None:
-    path = desk.world.root / "tidings.yaml"
+def _use(newsroom: RunningNewsroom, kind: str, url: str) -> None:
+    path = newsroom.folder.root / "tidings.yaml"
     lines = path.read_text(encoding="utf-8").splitlines()
     [old] = [line for line in lines if line.startswith("mail:")]
     new = f"mail: {{type: {kind}, {SETTINGS[kind]}, endpoint: '{url}', allow_private: true, connections: 2}}"
-    desk.configure(old, new)
+    newsroom.configure(old, new)
 
 
-def _rows(desk: Desk) -> dict[str, Any]:
+def _rows(newsroom: RunningNewsroom) -> dict[str, Any]:
     d, p = t.deliveries.c, t.subscribers.c
     query = select(p.address, d.state, d.reason, d.receipt, d.via).where(d.subscriber == p.id, d.list == "digest")
-    with desk.runtime.store.read() as connection:
+    with newsroom.runtime.store.read() as connection:
         return {row.address: row for row in connection.execute(query)}
 
 
@@ -69,13 +69,13 @@ def _unsubscribe(kind: str, received: Received) -> str:
 
 
 @pytest.mark.parametrize("kind", sorted(SETTINGS))
-def test_an_edition_reaches_everybody_and_the_ledger_holds_the_receipts(desk: Desk, kind: str) -> None:
-    addresses = [desk.reader(f"r{number}") for number in range(5)]
-    desk.item("one")
+def test_an_edition_reaches_everybody_and_the_ledger_holds_the_receipts(newsroom: RunningNewsroom, kind: str) -> None:
+    addresses = [newsroom.reader(f"r{number}") for number in range(5)]
+    newsroom.item("one")
     with HttpSink(answer=lambda received: ANSWERS[kind](received, KEY)) as sink:
-        _use(desk, kind, sink.url)
-        desk.tick(MONDAY)
-    rows = _rows(desk)
+        _use(newsroom, kind, sink.url)
+        newsroom.tick(MONDAY)
+    rows = _rows(newsroom)
     assert {row.state for row in rows.values()} == {"accepted"}, rows
     assert sorted(rows) == sorted(addresses)
     assert len({row.receipt for row in rows.values()}) == 5
@@ -84,24 +84,24 @@ def test_an_edition_reaches_everybody_and_the_ledger_holds_the_receipts(desk: De
     assert len(links) == 5 and all(link.startswith("<http") for link in links)
 
 
-def test_a_wrong_key_stops_the_sender_and_loses_nobody(desk: Desk) -> None:
-    desk.reader("ada")
-    desk.item("one")
+def test_a_wrong_key_stops_the_sender_and_loses_nobody(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("ada")
+    newsroom.item("one")
     with HttpSink(answer=lambda received: providers.postmark(received, "another-key")) as sink:
-        _use(desk, "postmark", sink.url)
-        ticked = desk.tick(MONDAY)
+        _use(newsroom, "postmark", sink.url)
+        ticked = newsroom.tick(MONDAY)
     assert "error 10" in ticked.stalled[""] and KEY not in repr(ticked)
-    assert [row.state for row in _rows(desk).values()] == ["pending"]
+    assert [row.state for row in _rows(newsroom).values()] == ["pending"]
     with HttpSink(answer=lambda received: providers.postmark(received, KEY)) as sink:
-        _use(desk, "postmark", sink.url)
-        desk.tick(MONDAY + HOUR)
-    assert [row.state for row in _rows(desk).values()] == ["accepted"]
+        _use(newsroom, "postmark", sink.url)
+        newsroom.tick(MONDAY + HOUR)
+    assert [row.state for row in _rows(newsroom).values()] == ["accepted"]
 
 
-def test_one_inactive_recipient_is_rejected_and_the_others_get_theirs(desk: Desk) -> None:
+def test_one_inactive_recipient_is_rejected_and_the_others_get_theirs(newsroom: RunningNewsroom) -> None:
     for name in ("ada", "bob", "eve"):
-        desk.reader(name)
-    desk.item("one")
+        newsroom.reader(name)
+    newsroom.item("one")
 
     def answer(received: Received) -> Step:
         if b"bob@example.org" in received.body:
@@ -109,9 +109,9 @@ def test_one_inactive_recipient_is_rejected_and_the_others_get_theirs(desk: Desk
         return providers.postmark(received, KEY)
 
     with HttpSink(answer=answer) as sink:
-        _use(desk, "postmark", sink.url)
-        desk.tick(MONDAY)
-    states = {address: row.state for address, row in _rows(desk).items()}
+        _use(newsroom, "postmark", sink.url)
+        newsroom.tick(MONDAY)
+    states = {address: row.state for address, row in _rows(newsroom).items()}
     assert states == {"ada@example.org": "accepted", "bob@example.org": "rejected", "eve@example.org": "accepted"}
-    assert "inactive" in _rows(desk)["bob@example.org"].reason
-    assert "bob@" not in _rows(desk)["bob@example.org"].reason
+    assert "inactive" in _rows(newsroom)["bob@example.org"].reason
+    assert "bob@" not in _rows(newsroom)["bob@example.org"].reason

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from tests.cli.shapes import misfits
-from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.pipeline import notices
 from tidings.runtime.schemas import make_schemas
 from tidings.store import schema as t
@@ -25,32 +25,32 @@ MARKS = ("zuleikha", "almasova")
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
 
 
-def traces(desk: Desk) -> list[str]:
+def traces(newsroom: RunningNewsroom) -> list[str]:
     """Tables and files in which the person is named."""
     found = []
-    with desk.runtime.store.read() as connection:
+    with newsroom.runtime.store.read() as connection:
         for table in t.metadata.sorted_tables:
             for row in connection.execute(select(table)):
                 text = " ".join(
                     value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in row
                 ).casefold()
                 found += [f"{table.name}: {text[:300]}" for mark in MARKS if mark in text]
-    for path in desk.world.root.rglob("*"):
+    for path in newsroom.folder.root.rglob("*"):
         if path.is_file():
             content = path.read_bytes().decode("utf-8", errors="replace").casefold()
             found += [str(path) for mark in MARKS if mark in content]
     return found
 
 
-def add_person(desk: Desk) -> int:
+def add_person(newsroom: RunningNewsroom) -> int:
     """Somebody with a mail that was accepted, one that was refused by name, a test, a return, a notice, a limit."""
-    now = desk.now
-    with desk.runtime.store.write() as connection:
+    now = newsroom.now
+    with newsroom.runtime.store.write() as connection:
         subscribers.add(
             connection,
             ADDRESS,
@@ -69,13 +69,13 @@ def add_person(desk: Desk) -> int:
     async def answer(server: Any, session: Any, envelope: Any) -> str:
         return next(answers) if "zuleikha" in envelope.rcpt_tos[0].casefold() else "250 OK"
 
-    desk.world.mails.handle_DATA = answer  # type: ignore[method-assign]
-    desk.item("one")
-    desk.tick(MONDAY)
-    desk.item("two")
-    desk.tick(MONDAY + DAY)
+    newsroom.folder.mails.handle_DATA = answer  # type: ignore[method-assign]
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    newsroom.item("two")
+    newsroom.tick(MONDAY + DAY)
     digest = consent.address_hash(ADDRESS)
-    with desk.runtime.store.write() as connection:
+    with newsroom.runtime.store.write() as connection:
         mailing = ledger.mailing(connection, "test:1", "test", now=now, open=False)
         said = f"550 5.1.1 <{ADDRESS.upper()}>: no such user"
         details = {"address": ADDRESS, "language": "en"}
@@ -97,13 +97,13 @@ def add_person(desk: Desk) -> int:
         connection.execute(insert(t.journal).values(owner="o", delivery=1, fence=1, entry=f'["O",1,1,"{said}"]'))
         consent.record(connection, digest, "digest", "confirmed", f"card of {NAME}", now, ip="192.0.2.1")
         notices.tell(connection, "complaint:1", "complaint", f"{ADDRESS} complained of the digest", now)
-    notices.send_notices(desk.runtime.store, now, to=["boss@example.org"], channel=None, title="N")
+    notices.send_notices(newsroom.runtime.store, now, to=["boss@example.org"], channel=None, title="N")
     return reader
 
 
-def test_all_that_is_known_is_shown(desk: Desk) -> None:
-    reader = add_person(desk)
-    with desk.runtime.store.read() as connection:
+def test_all_that_is_known_is_shown(newsroom: RunningNewsroom) -> None:
+    reader = add_person(newsroom)
+    with newsroom.runtime.store.read() as connection:
         known = everything_about(connection, reader)
         with pytest.raises(KeyError):
             everything_about(connection, reader + 1_000)
@@ -120,11 +120,11 @@ def test_all_that_is_known_is_shown(desk: Desk) -> None:
     assert "5.1.1" in [one["code"] for one in known["returns"]]
 
 
-def test_what_keep_has_put_away_is_shown_too(desk: Desk) -> None:
-    reader = add_person(desk)
-    desk.configure("notify:", "keep: {ledger: 400d}\nnotify:")
-    desk.tick(MONDAY.replace(year=2028))
-    with desk.runtime.store.read() as connection:
+def test_what_keep_has_put_away_is_shown_too(newsroom: RunningNewsroom) -> None:
+    reader = add_person(newsroom)
+    newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
+    newsroom.tick(MONDAY.replace(year=2028))
+    with newsroom.runtime.store.read() as connection:
         known = everything_about(connection, reader)
     assert known["mails"] == []
     assert [(one["edition"], one["list"], one["stories"]) for one in known["older_mails"]] == [
@@ -132,45 +132,45 @@ def test_what_keep_has_put_away_is_shown_too(desk: Desk) -> None:
     ]
 
 
-def test_nothing_names_an_erased_person(desk: Desk) -> None:
-    reader = add_person(desk)
-    before = desk.entries()
-    assert len({line.partition(":")[0] for line in traces(desk)}) >= 7
-    with desk.runtime.store.write() as connection:
-        subscribers.erase(connection, reader, now=desk.now)
-    assert wipe_log(desk.runtime.store)
-    assert traces(desk) == []
+def test_nothing_names_an_erased_person(newsroom: RunningNewsroom) -> None:
+    reader = add_person(newsroom)
+    before = newsroom.entries()
+    assert len({line.partition(":")[0] for line in traces(newsroom)}) >= 7
+    with newsroom.runtime.store.write() as connection:
+        subscribers.erase(connection, reader, now=newsroom.now)
+    assert wipe_log(newsroom.runtime.store)
+    assert traces(newsroom) == []
     # Counts stay, and the hash, so that nobody adds them by mistake.
-    assert [(entry.id, entry.state) for entry in desk.entries()] == [(entry.id, entry.state) for entry in before]
-    with desk.runtime.store.write() as connection:
+    assert [(entry.id, entry.state) for entry in newsroom.entries()] == [(entry.id, entry.state) for entry in before]
+    with newsroom.runtime.store.write() as connection:
         u = t.suppressions.c
         assert connection.execute(select(u.list, u.reason)).all() == [("", "erased")]
-        chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "now": desk.now}
+        chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "now": newsroom.now}
         assert subscribers.add(connection, ADDRESS.lower(), "digest", **chosen) == "suppressed"
 
 
 @pytest.mark.parametrize(
     "said", ["250 OK <{}> queued", "250 OK queued", "550 5.1.1 <{}>: no such user", "450 4.2.1 <{}>: later"]
 )
-def test_what_a_relay_says_of_who_was_erased_meanwhile_names_nobody(desk: Desk, said: str) -> None:
+def test_what_a_relay_says_of_who_was_erased_meanwhile_names_nobody(newsroom: RunningNewsroom, said: str) -> None:
     async def answer(server: Any, session: Any, envelope: Any) -> str:
-        with desk.runtime.store.write() as connection:
-            assert erase_address(connection, ADDRESS, now=desk.now)
+        with newsroom.runtime.store.write() as connection:
+            assert erase_address(connection, ADDRESS, now=newsroom.now)
         return said.format(ADDRESS)
 
-    chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "confirmed": True, "now": desk.now}
-    with desk.runtime.store.write() as connection:
+    chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "confirmed": True, "now": newsroom.now}
+    with newsroom.runtime.store.write() as connection:
         subscribers.add(connection, ADDRESS, "digest", **chosen)
-    desk.world.mails.handle_DATA = answer  # type: ignore[method-assign]
-    desk.item("one")
-    desk.tick(MONDAY)
-    [only] = desk.entries()
+    newsroom.folder.mails.handle_DATA = answer  # type: ignore[method-assign]
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    [only] = newsroom.entries()
     assert only.state == {"2": "accepted", "5": "rejected", "4": "deferred"}[said[0]]
     assert said[0] == "2" or said.partition(" <")[0] in only.reason
     # By its receipt a mail is found again at the relay: it goes only where it names somebody.
     assert bool(only.receipt) == (said == "250 OK queued")
-    wipe_log(desk.runtime.store)
-    assert traces(desk) == []
+    wipe_log(newsroom.runtime.store)
+    assert traces(newsroom) == []
 
 
 def test_no_table_that_holds_an_address_is_forgotten() -> None:
@@ -189,23 +189,23 @@ def test_no_table_that_holds_an_address_is_forgotten() -> None:
     }
 
 
-def test_who_is_on_no_list_may_ask_too(desk: Desk) -> None:
+def test_who_is_on_no_list_may_ask_too(newsroom: RunningNewsroom) -> None:
     """They had a test, or left a tool from which we imported."""
     digest = consent.address_hash(ADDRESS)
-    with desk.runtime.store.write() as connection:
-        assert not erase_address(connection, ADDRESS, now=desk.now)
-        mailing = ledger.mailing(connection, "test:1", "test", now=desk.now, open=False)
-        row: dict[str, Any] = {"mailing": mailing, "purpose": "test", "at": desk.now}
+    with newsroom.runtime.store.write() as connection:
+        assert not erase_address(connection, ADDRESS, now=newsroom.now)
+        mailing = ledger.mailing(connection, "test:1", "test", now=newsroom.now, open=False)
+        row: dict[str, Any] = {"mailing": mailing, "purpose": "test", "at": newsroom.now}
         for number, address in enumerate([ADDRESS, "boss@example.org"]):
             ledger.add_deliveries(connection, [row | {"target": f"test:0:{number}", "details": {"address": address}}])
-        consent.suppress(connection, digest, "digest", "unsubscribed", desk.now)
+        consent.suppress(connection, digest, "digest", "unsubscribed", newsroom.now)
         known = everything_of(connection, ADDRESS)
     assert not misfits(known, make_schemas()["subscribers show --json"])
     assert [one["kind"] for one in known["mails"]] == ["test"]
     assert [one["list"] for one in known["suppressions"]] == ["digest"]
-    with desk.runtime.store.write() as connection:
-        assert erase_address(connection, ADDRESS.lower(), now=desk.now)
-    wipe_log(desk.runtime.store)
-    assert traces(desk) == []
-    with desk.runtime.store.write() as connection:
-        assert not erase_address(connection, ADDRESS, now=desk.now)
+    with newsroom.runtime.store.write() as connection:
+        assert erase_address(connection, ADDRESS.lower(), now=newsroom.now)
+    wipe_log(newsroom.runtime.store)
+    assert traces(newsroom) == []
+    with newsroom.runtime.store.write() as connection:
+        assert not erase_address(connection, ADDRESS, now=newsroom.now)

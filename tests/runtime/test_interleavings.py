@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.world import make_world
-from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, flat, stories_in
+from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, flat, stories_in
+from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tidings.model.edition import EditionState
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
@@ -35,7 +35,7 @@ ROUNDS = 25
 class Sequence:
     """One seed on a store of its own."""
 
-    desk: Desk
+    newsroom: RunningNewsroom
     chance: random.Random
     process: ExitStack
     stories: list[str] = field(default_factory=list)
@@ -45,10 +45,10 @@ class Sequence:
     """So many outcomes until a pause comes in the midst of a beat."""
 
     def start(self) -> None:
-        self.desk.runtime = self.process.enter_context(self.desk.world.runtime())
-        self.desk.runtime._reached = self.reached
-        self.desk.reload()
-        self.desk.runtime.at(self.desk.now)
+        self.newsroom.runtime = self.process.enter_context(self.newsroom.folder.runtime())
+        self.newsroom.runtime._reached = self.reached
+        self.newsroom.reload()
+        self.newsroom.runtime.at(self.newsroom.now)
 
     def reached(self, point: str) -> None:
         self.left -= point == "after-outcome"
@@ -64,31 +64,31 @@ class Sequence:
 
     def pause(self) -> None:
         which, name = self.chance.choice(SCOPES)
-        until = self.desk.now + self.chance.choice([HOUR, DAY, 2 * DAY]) if self.chance.random() < 0.3 else None
+        until = self.newsroom.now + self.chance.choice([HOUR, DAY, 2 * DAY]) if self.chance.random() < 0.3 else None
         self.done[-1] += f" {which} {until or ''}"
-        with self.desk.runtime.store.write() as connection:
-            pauses.pause(connection, which, name, self.desk.now, until=until, reason="", who="ada")
+        with self.newsroom.runtime.store.write() as connection:
+            pauses.pause(connection, which, name, self.newsroom.now, until=until, reason="", who="ada")
 
     def resume(self, likely: float = 0.7) -> None:
         for scope, name in SCOPES:
             if self.chance.random() < likely:
-                with self.desk.runtime.store.write() as connection:
-                    pauses.resume(connection, scope, name, self.desk.now)
+                with self.newsroom.runtime.store.write() as connection:
+                    pauses.resume(connection, scope, name, self.newsroom.now)
 
     def item(self) -> None:
         self.stories.append(f"s{len(self.stories)}")
-        self.desk.item(self.stories[-1])
+        self.newsroom.item(self.stories[-1])
 
     def edit(self) -> None:
         if self.stories:
-            self.desk.item(self.chance.choice(self.stories), title="Another title")
+            self.newsroom.item(self.chance.choice(self.stories), title="Another title")
 
     def cancel(self) -> None:
-        with self.desk.runtime.store.read() as connection:
+        with self.newsroom.runtime.store.read() as connection:
             live = editions.editions(connection, states=[EditionState.SENDING, EditionState.HELD])
         if live:
             self.done[-1] += f" {live[-1].name}"
-            self.desk.runtime.composer.cancel(self.chance.choice(live), self.desk.now, "ada")
+            self.newsroom.runtime.composer.cancel(self.chance.choice(live), self.newsroom.now, "ada")
 
     def restart(self) -> None:
         self.process.close()
@@ -97,40 +97,40 @@ class Sequence:
     def tick(self, now: datetime | None = None) -> None:
         """A beat; a pause may come in its midst."""
         self.left = self.chance.randrange(1, READERS * 2) if now is None and self.chance.random() < 0.4 else -1
-        self.desk.now = now or self.desk.now + self.chance.choice([HOUR, 5 * HOUR, DAY])
-        self.desk.runtime.at(self.desk.now)
-        self.done[-1] += f" {self.desk.now:%d. %H:%M}"
+        self.newsroom.now = now or self.newsroom.now + self.chance.choice([HOUR, 5 * HOUR, DAY])
+        self.newsroom.runtime.at(self.newsroom.now)
+        self.done[-1] += f" {self.newsroom.now:%d. %H:%M}"
         deliver = now is not None or self.chance.random() < 0.7
-        tick(self.desk.runtime, self.desk.now, deliver=deliver, public=False)
+        tick(self.newsroom.runtime, self.newsroom.now, deliver=deliver, public=False)
 
     def end(self) -> None:
         """Everything goes on; these beats are at slots, for what is later than `max_late` waits for a person."""
         self.done.append("end")
         self.resume(likely=1)
-        days = (self.desk.now - MONDAY) // DAY
+        days = (self.newsroom.now - MONDAY) // DAY
         for day in range(1, 4):
             self.tick(MONDAY + (days + day) * DAY)
 
 
 def play(root: Path, seed: int, rounds: int) -> None:
     """Sequences one after the other, and what must hold at the end of each."""
-    with make_world(root, "sqlite:///tidings.db") as world, ExitStack() as process:
-        world.write("schedules/daily.yaml", SCHEDULE)
-        one = Sequence(Desk(world, process.enter_context(world.runtime())), random.Random(seed), process)
+    with make_newsroom_folder(root, "sqlite:///tidings.db") as folder, ExitStack() as process:
+        folder.write("schedules/daily.yaml", SCHEDULE)
+        one = Sequence(RunningNewsroom(folder, process.enter_context(folder.runtime())), random.Random(seed), process)
         one.restart()
-        tick(one.desk.runtime, one.desk.now, public=False)
-        readers = [one.desk.reader(f"r{number}") for number in range(READERS)]
+        tick(one.newsroom.runtime, one.newsroom.now, public=False)
+        readers = [one.newsroom.reader(f"r{number}") for number in range(READERS)]
         for _ in range(rounds):
             for _ in range(STEPS):
                 one.step()
             one.end()
             told = f"seed {seed}: {one.done}"
             for reader in readers:
-                assert Counter(flat(one.desk.read(reader))) == Counter(one.stories), (reader, told)
-            posts = [stories_in(received.body.decode()) for received in world.hook.received]
+                assert Counter(flat(one.newsroom.read(reader))) == Counter(one.stories), (reader, told)
+            posts = [stories_in(received.body.decode()) for received in folder.hook.received]
             assert Counter(flat(posts)) == Counter(one.stories), ("desk", told)
-            assert {entry.state for entry in one.desk.entries()} <= {"accepted", "cancelled", "skipped"}, told
-            assert {name.split()[1] for name in one.desk.editions()} <= {"done", "cancelled", "superseded"}, told
+            assert {entry.state for entry in one.newsroom.entries()} <= {"accepted", "cancelled", "skipped"}, told
+            assert {name.split()[1] for name in one.newsroom.editions()} <= {"done", "cancelled", "superseded"}, told
 
 
 def test_pauses_cancels_edits_and_restarts_in_any_order_lose_nobody(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.world import World, item, make_world
-from tests.servers.smtp_sink import Sink, doubled
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
+from tests.fixtures.smtp import SmtpSink, doubled
 from tidings.model.cadence import load_zone
 from tidings.runtime.log import LocalTime, Redactor
 from tidings.runtime.service_cycle import Beats
@@ -51,12 +51,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(world: World, log: Path, *options: str, root: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    folder: NewsroomFolder, log: Path, *options: str, root: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """The service in a process of its own."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidings", "run", *options, "-C", str(root or world.root)],
-            env={**os.environ, **world.env},
+            [sys.executable, "-m", "tidings", "run", *options, "-C", str(root or folder.root)],
+            env={**os.environ, **folder.env},
             stdout=out,
             stderr=out,
         )
@@ -76,18 +78,18 @@ def stop(process: subprocess.Popen[bytes]) -> float:
     return time.monotonic() - begun
 
 
-def watching(log: Path, world: World) -> None:
+def watching(log: Path, folder: NewsroomFolder) -> None:
     """Until it has made its first beat: what comes out after it is new."""
     until(lambda: log.exists() and "Watching" in log.read_text(encoding="utf-8"))
-    until(lambda: (world.root / "public" / "en" / "index.html").exists())
+    until(lambda: (folder.root / "public" / "en" / "index.html").exists())
 
 
-def prepared(world: World, readers: int = 3) -> int:
+def prepared(folder: NewsroomFolder, readers: int = 3) -> int:
     port = free_port()
-    path = world.root / "tidings.yaml"
+    path = folder.root / "tidings.yaml"
     path.write_text(path.read_text(encoding="utf-8") + f"web: {{port: {port}}}\n", encoding="utf-8")
-    world.write("schedules/alert.yaml", FIRST)
-    with world.runtime() as runtime, runtime.store.write() as connection:
+    folder.write("schedules/alert.yaml", FIRST)
+    with folder.runtime() as runtime, runtime.store.write() as connection:
         for number in range(readers):
             subscribers.add(
                 connection,
@@ -103,65 +105,65 @@ def prepared(world: World, readers: int = 3) -> int:
 
 def test_a_new_file_is_out_and_on_its_way_within_seconds_and_a_broken_schedule_changes_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        port = prepared(world)
-        with running(world, log) as process:
-            watching(log, world)
-            world.write("schedules/alert.yaml", "cadence: {weekly: friday}\n")
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        with running(folder, log) as process:
+            watching(log, folder)
+            folder.write("schedules/alert.yaml", "cadence: {weekly: friday}\n")
             until(lambda: "refused" in log.read_text(encoding="utf-8"))
-            until(lambda: any(mail.recipient == "comms@example.org" for mail in world.mails.caught))
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+            until(lambda: any(mail.recipient == "comms@example.org" for mail in folder.mails.received))
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             readers = {f"reader{number}@example.org" for number in range(3)}
-            until(lambda: readers <= {mail.recipient for mail in world.mails.caught})
+            until(lambda: readers <= {mail.recipient for mail in folder.mails.received})
             assert "Fresh water" in httpx.get(f"http://127.0.0.1:{port}/en/").text
             assert httpx.get(f"http://127.0.0.1:{port}/healthz").json()["ok"] is True
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0
         text = log.read_text(encoding="utf-8")
         assert "Traceback" not in text
-        assert world.hook.url not in text
-        assert len([mail for mail in world.mails.caught if mail.recipient.startswith("reader")]) == 3
+        assert folder.hook.url not in text
+        assert len([mail for mail in folder.mails.received if mail.recipient.startswith("reader")]) == 3
 
 
 @pytest.mark.slow
 def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        prepared(world, readers=300)
-        path = world.root / "tidings.yaml"
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        prepared(folder, readers=300)
+        path = folder.root / "tidings.yaml"
         path.write_text(path.read_text(encoding="utf-8").replace("security: none", "security: none, rate: 60/s"))
 
         def sent() -> int:
-            return sum(mail.recipient.startswith("reader") for mail in world.mails.caught)
+            return sum(mail.recipient.startswith("reader") for mail in folder.mails.received)
 
-        with running(world, log) as process:
-            watching(log, world)
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+        with running(folder, log) as process:
+            watching(log, folder)
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             until(lambda: sent() > 20)
             begun = time.monotonic()
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=30) == 0
             assert time.monotonic() - begun < 30
             assert 20 < sent() < 300
-        with running(world, log) as process:
+        with running(folder, log) as process:
             until(lambda: sent() >= 300)
             time.sleep(1)
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
         assert sent() == 300
-        with world.runtime() as runtime, runtime.store.read() as connection:
+        with folder.runtime() as runtime, runtime.store.read() as connection:
             assert ledger.counts(connection)["accepted"] == 300
 
 
 def test_a_store_ahead_of_real_time_and_a_taken_port_are_refused_in_words(tmp_path: Path) -> None:
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        port = prepared(world)
-        with socket.create_server(("127.0.0.1", port)), running(world, tmp_path / "one") as process:
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        with socket.create_server(("127.0.0.1", port)), running(folder, tmp_path / "one") as process:
             assert process.wait(timeout=40) == 2
         assert "another" in (tmp_path / "one").read_text(encoding="utf-8").lower()
-        with world.runtime() as runtime, runtime.store.write() as connection:
+        with folder.runtime() as runtime, runtime.store.write() as connection:
             advance_clock(connection, datetime.now(UTC) + timedelta(days=2))
-        with running(world, tmp_path / "two") as process:
+        with running(folder, tmp_path / "two") as process:
             assert process.wait(timeout=40) == 2
         text = (tmp_path / "two").read_text(encoding="utf-8")
         assert "ahead of real time" in text
@@ -169,29 +171,29 @@ def test_a_store_ahead_of_real_time_and_a_taken_port_are_refused_in_words(tmp_pa
 
 
 def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path, database_url: str) -> None:
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        prepared(world, readers=40)
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        prepared(folder, readers=40)
         twin = tmp_path / "twin"
-        shutil.copytree(world.root, twin)
+        shutil.copytree(folder.root, twin)
         text = (twin / "tidings.yaml").read_text(encoding="utf-8")
         (twin / "tidings.yaml").write_text(re.sub(r"web: .*", f"web: {{port: {free_port()}}}", text), encoding="utf-8")
         one, two = tmp_path / "one.log", tmp_path / "two.log"
-        with running(world, one) as first, running(world, two, root=twin) as second:
-            watching(one, world)
+        with running(folder, one) as first, running(folder, two, root=twin) as second:
+            watching(one, folder)
             until(lambda: (twin / "public" / "en" / "index.html").exists())
-            for root in (world.root, twin):
+            for root in (folder.root, twin):
                 (root / "content" / "fresh.en.md").write_text(item("Fresh water for all"), encoding="utf-8")
             readers = {f"reader{number}@example.org" for number in range(40)}
-            until(lambda: readers <= {mail.recipient for mail in world.mails.caught})
+            until(lambda: readers <= {mail.recipient for mail in folder.mails.received})
             time.sleep(4)
             stop(first)
             stop(second)
-        counts = Counter(mail.recipient for mail in world.mails.caught if mail.recipient.startswith("reader"))
+        counts = Counter(mail.recipient for mail in folder.mails.received if mail.recipient.startswith("reader"))
         assert set(counts.values()) == {1}
         for log in (one, two):
             text = log.read_text(encoding="utf-8")
             assert "fault" not in text and "Traceback" not in text
-        with world.runtime() as runtime, runtime.store.read() as connection:
+        with folder.runtime() as runtime, runtime.store.read() as connection:
             assert [edition.name for edition in editions.editions(connection)] == ["alert/1"]
 
 
@@ -201,21 +203,21 @@ def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> No
     """It waits for the answer to what is on the wire, but not for ever; then that may or may not have arrived."""
     log = tmp_path / "log"
     with (
-        Sink(tmp_path / "taken", delay=seconds) as sink,
-        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
+        SmtpSink(tmp_path / "taken", delay=seconds) as sink,
+        make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder,
     ):
-        prepared(world, readers=12)
-        path = world.root / "tidings.yaml"
+        prepared(folder, readers=12)
+        path = folder.root / "tidings.yaml"
         text = re.sub(r"(mail: .*?port: )\d+", rf"\g<1>{sink.port}", path.read_text(encoding="utf-8"))
         path.write_text(text.replace("notify: {to: [comms@example.org]}\n", ""), encoding="utf-8")
-        with running(world, log) as process:
-            watching(log, world)
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+        with running(folder, log) as process:
+            watching(log, folder)
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             until(lambda: sum(command == "DATA" for command in list(sink.commands)) > 0)
             time.sleep(0.2)
             took = stop(process)
         assert took < 30
-        with world.runtime() as runtime, runtime.store.read() as connection:
+        with folder.runtime() as runtime, runtime.store.read() as connection:
             counts = ledger.counts(connection)
         if seconds < 10:
             assert not counts.get("in_doubt")
@@ -225,7 +227,7 @@ def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> No
         assert counts["pending"] > 0 and not counts.get("handed") and not counts.get("leased")
         assert "Traceback" not in log.read_text(encoding="utf-8")
         sink.delay = 0.0
-        with running(world, log) as process:
+        with running(folder, log) as process:
             until(
                 lambda: {f"reader{number}@example.org" for number in range(12)} <= {one["to"] for one in sink.taken()}
             )
@@ -237,15 +239,15 @@ def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> No
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
-        Sink(tmp_path / "taken", delay=60) as sink,
-        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
+        SmtpSink(tmp_path / "taken", delay=60) as sink,
+        make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder,
     ):
-        prepared(world)
-        path = world.root / "tidings.yaml"
+        prepared(folder)
+        path = folder.root / "tidings.yaml"
         path.write_text(re.sub(r"(mail: .*?port: )\d+", rf"\g<1>{sink.port}", path.read_text(encoding="utf-8")))
-        with running(world, log) as process:
-            watching(log, world)
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+        with running(folder, log) as process:
+            watching(log, folder)
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             until(lambda: "DATA" in list(sink.commands))
             process.send_signal(signal.SIGTERM)
             until(lambda: "Stopping" in log.read_text(encoding="utf-8"))
@@ -255,9 +257,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_told_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        port = prepared(world)
-        path = world.root / "tidings.yaml"
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        path = folder.root / "tidings.yaml"
         good = path.read_text(encoding="utf-8")
 
         def front() -> str:
@@ -265,11 +267,11 @@ def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_t
 
         def notices() -> list[str]:
             return [
-                str(mail.message["Subject"]) for mail in world.mails.caught if mail.recipient == "comms@example.org"
+                str(mail.message["Subject"]) for mail in folder.mails.received if mail.recipient == "comms@example.org"
             ]
 
-        with running(world, log) as process:
-            watching(log, world)
+        with running(folder, log) as process:
+            watching(log, folder)
             for _ in range(2):
                 path.write_text(good.replace("lists:", "lsits:"), encoding="utf-8")
                 until(lambda: len(notices()) == 1)
@@ -278,12 +280,12 @@ def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_t
             path.write_text(good.replace("{en: Newsroom", "{en: The Daily Outbox"), encoding="utf-8")
             until(lambda: "The Daily Outbox" in front(), 15)
             # A template too: the digest goes out as it was.
-            shutil.copytree(Path(__file__).parents[2] / "templates" / "digest", world.root / "templates" / "digest")
+            shutil.copytree(Path(__file__).parents[2] / "templates" / "digest", folder.root / "templates" / "digest")
             until(lambda: log.read_text(encoding="utf-8").count("is taken up") == 2)
-            world.write("templates/digest/body.html.j2", "{% macro head() %}{{ unheard_of }}")
+            folder.write("templates/digest/body.html.j2", "{% macro head() %}{{ unheard_of }}")
             until(lambda: len(notices()) == 2)
-            world.write("content/fresh.en.md", item("Fresh water for all"))
-            until(lambda: len([mail for mail in world.mails.caught if mail.recipient.startswith("reader")]) == 3)
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
+            until(lambda: len([mail for mail in folder.mails.received if mail.recipient.startswith("reader")]) == 3)
             assert stop(process) < 10
         text = log.read_text(encoding="utf-8")
         assert "lsits" in text and "Traceback" not in text
@@ -291,46 +293,46 @@ def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_t
 
 
 def test_a_broken_page_template_stops_no_mail(tmp_path: Path) -> None:
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        prepared(world)
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        prepared(folder)
+        with folder.runtime() as runtime:
             tick(runtime, runtime.now())
-            world.write("templates/pages/item.html.j2", "{{ nobody.knows.this }}")
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+            folder.write("templates/pages/item.html.j2", "{{ nobody.knows.this }}")
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             for _ in range(2):
                 done = tick(runtime, runtime.now())
                 assert "item.html.j2" in done.unpublished
-        told = [mail.recipient for mail in world.mails.caught]
+        told = [mail.recipient for mail in folder.mails.received]
         assert sorted(told) == ["comms@example.org", *(f"reader{number}@example.org" for number in range(3))]
 
 
 def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        prepared(world)
-        for name, value in world.env.items():
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        prepared(folder)
+        for name, value in folder.env.items():
             monkeypatch.setenv(name, value)
-        world.write("schedules/alert.yaml", FIRST.replace("0m", "10m"))
-        with world.runtime() as runtime:
+        folder.write("schedules/alert.yaml", FIRST.replace("0m", "10m"))
+        with folder.runtime() as runtime:
             beats = Beats(
                 runtime,
                 Redactor(()),
-                taken_up=configuration_stamp(world.root),
+                taken_up=configuration_stamp(folder.root),
                 delivering=threading.Lock(),
                 stopping=threading.Event(),
                 only_pages=False,
             )
             assert beats.beat() is None
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             before = datetime.now(UTC)
             settled = beats.beat()
             assert settled is not None and before <= settled - timedelta(minutes=10) <= datetime.now(UTC)
-            world.write("schedules/daily.yaml", "cadence: {daily: '09:00'}\ndeliver:\n  - {channel: team}\n")
-            world.write("schedules/alert.yaml", "cadence: {on: request}\ndeliver:\n  - {list: digest}\n")
+            folder.write("schedules/daily.yaml", "cadence: {daily: '09:00'}\ndeliver:\n  - {channel: team}\n")
+            folder.write("schedules/alert.yaml", "cadence: {on: request}\ndeliver:\n  - {list: digest}\n")
             slot = beats.beat()
             assert slot is not None and slot > before
             assert f"{slot.astimezone(load_zone('Asia/Almaty')):%H:%M:%S}" == "09:00:00"
             approval = "approval: {by: [boss@example.org], ahead: 3h, silence: hold}\n"
-            world.write("schedules/daily.yaml", (world.root / "schedules/daily.yaml").read_text() + approval)
+            folder.write("schedules/daily.yaml", (folder.root / "schedules/daily.yaml").read_text() + approval)
             ahead = beats.beat()
             assert ahead is not None and (slot - ahead) % timedelta(days=1) == timedelta(hours=3)
 
@@ -338,13 +340,13 @@ def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: py
 def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        prepared(world)
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        prepared(folder)
+        with folder.runtime() as runtime:
             beats = Beats(
                 runtime,
                 Redactor(()),
-                taken_up=configuration_stamp(world.root),
+                taken_up=configuration_stamp(folder.root),
                 delivering=threading.Lock(),
                 stopping=threading.Event(),
                 only_pages=False,
@@ -366,12 +368,12 @@ def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
 
 def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        port = prepared(world)
-        with running(world, log) as process:
-            watching(log, world)
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        with running(folder, log) as process:
+            watching(log, folder)
             moment = (datetime.now(UTC) + timedelta(seconds=7)).replace(microsecond=0)
-            world.write("content/later.en.md", item("Later news", published=moment.isoformat()))
+            folder.write("content/later.en.md", item("Later news", published=moment.isoformat()))
 
             def is_out() -> bool:
                 return "Later news" in httpx.get(f"http://127.0.0.1:{port}/en/").text
@@ -386,16 +388,16 @@ def test_an_embargo_ends_to_the_second(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_only_pages_serves_and_does_nothing_else(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world:
-        port = prepared(world)
-        world.write("content/fresh.en.md", item("Fresh water for all"))
-        with running(world, log, "--only", "pages") as process:
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        folder.write("content/fresh.en.md", item("Fresh water for all"))
+        with running(folder, log, "--only", "pages") as process:
             until(lambda: "Pages: http" in log.read_text(encoding="utf-8"))
             assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
             time.sleep(2)
-            assert not (world.root / "public" / "en").exists()
+            assert not (folder.root / "public" / "en").exists()
             assert stop(process) < 5
-        assert world.mails.caught == []
+        assert folder.mails.received == []
 
 
 def test_the_log_is_single_lines_of_local_time_without_secrets() -> None:

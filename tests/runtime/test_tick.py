@@ -9,35 +9,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
 from tidings.runtime.newsroom import refuse_far_clock
 from tidings.runtime.tick import Ticked, tick
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
 
 
-def test_two_processes_fire_a_slot_once(desk: Desk) -> None:
+def test_two_processes_fire_a_slot_once(newsroom: RunningNewsroom) -> None:
     for number in range(6):
-        desk.reader(f"r{number}")
-    desk.item("one")
+        newsroom.reader(f"r{number}")
+    newsroom.item("one")
     done: list[Ticked] = []
     errors: list[BaseException] = []
     start = threading.Barrier(2)
 
     def beat() -> None:
         try:
-            with desk.world.runtime() as other:
+            with newsroom.folder.runtime() as other:
                 other.at(MONDAY)
                 start.wait(20)
                 done.append(tick(other, MONDAY))
@@ -51,31 +51,31 @@ def test_two_processes_fire_a_slot_once(desk: Desk) -> None:
         thread.join(60)
     assert not errors
     assert sum(len(one.composed) for one in done) == 1
-    desk.tick(MONDAY + HOUR)
-    assert desk.editions() == ["daily/1 done"]
-    assert sorted(mail.recipient for mail in desk.world.mails.caught) == [f"r{n}@example.org" for n in range(6)]
+    newsroom.tick(MONDAY + HOUR)
+    assert newsroom.editions() == ["daily/1 done"]
+    assert sorted(mail.recipient for mail in newsroom.folder.mails.received) == [f"r{n}@example.org" for n in range(6)]
 
 
-def test_the_clock_never_goes_back(desk: Desk) -> None:
-    desk.item("one")
-    desk.tick(MONDAY)
+def test_the_clock_never_goes_back(newsroom: RunningNewsroom) -> None:
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
     with pytest.raises(RefusedError, match="never goes back"):
-        desk.tick(MONDAY - timedelta(seconds=1))
-    desk.tick(MONDAY)
+        newsroom.tick(MONDAY - timedelta(seconds=1))
+    newsroom.tick(MONDAY)
 
 
-def test_far_from_real_time_only_this_machine_is_written_to(small: Desk) -> None:
-    newsroom = small.runtime.newsroom
-    refuse_far_clock(newsroom, MONDAY, MONDAY + DAY)
-    [here] = newsroom.mail
-    away = newsroom.model_copy(update={"mail": (here, here.model_copy(update={"host": "mx.example.org"}))})
+def test_far_from_real_time_only_this_machine_is_written_to(small: RunningNewsroom) -> None:
+    settings = small.runtime.newsroom
+    refuse_far_clock(settings, MONDAY, MONDAY + DAY)
+    [here] = settings.mail
+    away = settings.model_copy(update={"mail": (here, here.model_copy(update={"host": "mx.example.org"}))})
     refuse_far_clock(away, MONDAY, MONDAY + HOUR)
     for distance in (2 * HOUR, -2 * HOUR):
         with pytest.raises(RefusedError, match=r"mail mx\.example\.org does not stay on this machine"):
             refuse_far_clock(away, MONDAY, MONDAY + distance)
 
 
-def test_a_new_schedule_begins_at_its_first_tick_though_its_slot_is_now(small: Desk) -> None:
+def test_a_new_schedule_begins_at_its_first_tick_though_its_slot_is_now(small: RunningNewsroom) -> None:
     small.item("one")
     small.tick(MONDAY)
     small.schedule("late", 'cadence: {daily: "09:00"}\ndeliver: [{channel: desk}]\n')
@@ -85,7 +85,7 @@ def test_a_new_schedule_begins_at_its_first_tick_though_its_slot_is_now(small: D
     assert small.edition("late/1").stories == ("two",)
 
 
-def test_on_new_waits_for_things_to_settle_and_takes_what_came_meanwhile(small: Desk) -> None:
+def test_on_new_waits_for_things_to_settle_and_takes_what_came_meanwhile(small: RunningNewsroom) -> None:
     small.schedule("news", "cadence: {on: new, settle: 10m}\ndeliver: [{channel: desk}]\n")
     small.tick(MONDAY - 10 * HOUR)
     minute = HOUR / 60
@@ -98,7 +98,7 @@ def test_on_new_waits_for_things_to_settle_and_takes_what_came_meanwhile(small: 
     assert not small.tick(MONDAY - 8 * HOUR).composed
 
 
-def test_on_new_goes_by_the_embargo_not_by_the_date(small: Desk) -> None:
+def test_on_new_goes_by_the_embargo_not_by_the_date(small: RunningNewsroom) -> None:
     small.schedule("news", "cadence: {on: new, settle: 10m}\ndeliver: [{channel: desk}]\n")
     small.tick(MONDAY - 10 * HOUR)
     small.item("one", published="2026-03-01", embargo="2026-03-02T01:00")
@@ -107,7 +107,7 @@ def test_on_new_goes_by_the_embargo_not_by_the_date(small: Desk) -> None:
     assert [one.edition and one.edition.name for one in small.tick(MONDAY - 8 * HOUR + HOUR / 6).composed] == ["news/1"]
 
 
-def test_skipped_days_and_holidays_are_visible(small: Desk) -> None:
+def test_skipped_days_and_holidays_are_visible(small: RunningNewsroom) -> None:
     small.schedule("daily", DAILY.replace('"09:00"', '"09:00", skip_dates: [2026-03-02]'))
     small.reader("r")
     small.item("one")
@@ -118,7 +118,7 @@ def test_skipped_days_and_holidays_are_visible(small: Desk) -> None:
     assert small.read("r@example.org") == [["one"]]
 
 
-def test_a_second_edition_numbers_on_and_each_is_complete(small: Desk) -> None:
+def test_a_second_edition_numbers_on_and_each_is_complete(small: RunningNewsroom) -> None:
     small.reader("r")
     for day in range(3):
         small.item(f"d{day}")
@@ -126,8 +126,8 @@ def test_a_second_edition_numbers_on_and_each_is_complete(small: Desk) -> None:
     assert small.editions() == ["daily/1 done", "daily/2 done", "daily/3 done"]
 
 
-def test_each_thing_is_told_once(small: Desk) -> None:
-    small.world.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
+def test_each_thing_is_told_once(small: RunningNewsroom) -> None:
+    small.folder.write("content/odd.en.md", "---\ntitle: x\nembago: 2026-01-01\n---\n")
     small.item("one", images="[{src: https://example.org/a.png}]")
     small.reader("r")
     for _ in range(3):

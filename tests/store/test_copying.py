@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import JSON, Boolean, LargeBinary, String, Table, Text, insert, inspect, select, text
 
 from tests.conftest import missing
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
 from tidings.model.errors import RefusedError
 from tidings.store import copying, migrate
 from tidings.store import schema as t

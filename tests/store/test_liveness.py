@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from tests.pipeline.ledger_world import open_store
+from tests.fixtures.ledger import open_store
 from tidings.store import liveness
 from tidings.store.engine import Store
 

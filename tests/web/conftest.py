@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.pipeline.newsroom import make_newsroom, media_file, open_store, put
+from tests.fixtures.items import make_newsroom, media_file, open_store, put
 from tests.render.samples import START, item
 from tests.web.server import served
 from tidings.config.settings import Newsroom

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import require_program
-from tests.pipeline.newsroom import make_newsroom, open_store, put
+from tests.fixtures.items import make_newsroom, open_store, put
 from tests.render.samples import RICH, START, item
 from tests.web.server import served
 from tidings.model.item import Attachment, Item

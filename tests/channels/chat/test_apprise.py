@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tests.acceptance.world import make_world
 from tests.channels.registry import PATH, room
 from tests.cli.conftest import Ran, Run, run_in
+from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tidings.channels.base import Attempt
 from tidings.channels.chat.apprise import Settings
 from tidings.model.delivery import Outcome, Verdict
@@ -65,13 +65,13 @@ def checked(tmp_path: Path, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> Cal
     """`check` of a newsroom with this address of Apprise."""
 
     def check(url: str) -> Ran:
-        with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-            for name, value in {**world.env, "VIBER": url}.items():
+        with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+            for name, value in {**folder.env, "VIBER": url}.items():
                 monkeypatch.setenv(name, value)
-            path = world.root / "tidings.yaml"
+            path = folder.root / "tidings.yaml"
             channel = "channels:\n  v: {type: apprise, url: {env: VIBER}}\n"
             path.write_text(path.read_text().replace("channels:\n", channel))
-            return run_in(world.root, "check")
+            return run_in(folder.root, "check")
 
     return check
 

@@ -21,7 +21,7 @@ from aiosmtpd.handlers import Message as MessageHandler
 from aiosmtpd.smtp import AuthResult
 
 from tests.conftest import require_program
-from tests.servers.smtp_sink import Sink
+from tests.fixtures.smtp import SmtpSink
 from tidings.channels.smtp.connection import Connection
 from tidings.channels.smtp.login import Session
 from tidings.channels.smtp.relay import Login, SmtpRelay, Waits, _Run
@@ -41,8 +41,8 @@ OFFERS = {
 
 
 @pytest.fixture(params=OFFERS.values(), ids=list(OFFERS))
-def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
-    with Sink(tmp_path / "sink.journal", extensions=request.param) as running:
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmtpSink]:
+    with SmtpSink(tmp_path / "sink.journal", extensions=request.param) as running:
         yield running
 
 
@@ -66,7 +66,7 @@ def _relay(host: str, port: int, *, waits: Waits | None = None, **options: Any) 
 
 
 @pytest.fixture
-def transport(sink: Sink) -> SmtpRelay:
+def transport(sink: SmtpSink) -> SmtpRelay:
     return _relay("127.0.0.1", sink.port, waits=Waits(5, 1))
 
 
@@ -74,7 +74,7 @@ def _hand(transport: SmtpRelay, local: str) -> Outcome:
     return transport.hand("bounces@example.org", f"{local}@example.org", DATA)
 
 
-def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: Sink) -> None:
+def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: SmtpSink) -> None:
     outcome = _hand(transport, "ada")
     assert outcome.verdict is Verdict.ACCEPTED
     assert outcome.receipt == f"2.0.0 Ok: queued as {sink.taken()[0]['id']}"
@@ -102,7 +102,7 @@ def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: Sink) -> None
     ],
 )
 def test_only_what_is_lost_after_the_dot_is_in_doubt(
-    transport: SmtpRelay, sink: Sink, local: str, verdict: Verdict, taken: int
+    transport: SmtpRelay, sink: SmtpSink, local: str, verdict: Verdict, taken: int
 ) -> None:
     outcome = _hand(transport, local)
     assert outcome.verdict is verdict, outcome
@@ -121,14 +121,14 @@ def test_a_big_body_cut_off_before_its_dot_is_not_in_doubt(transport: SmtpRelay)
     assert outcome.verdict is Verdict.DEFERRED
 
 
-def test_one_connection_carries_many(transport: SmtpRelay, sink: Sink) -> None:
+def test_one_connection_carries_many(transport: SmtpRelay, sink: SmtpSink) -> None:
     for number in range(20):
         assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
     assert sink.opened == 1
     assert len({entry["to"] for entry in sink.taken()}) == 20
 
 
-def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpRelay, sink: Sink) -> None:
+def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpRelay, sink: SmtpSink) -> None:
     sink.close_after = 3
     for number in range(10):
         assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
@@ -136,7 +136,7 @@ def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpRe
     assert len(sink.taken()) == 10
 
 
-def test_a_refusal_leaves_the_connection_usable(transport: SmtpRelay, sink: Sink) -> None:
+def test_a_refusal_leaves_the_connection_usable(transport: SmtpRelay, sink: SmtpSink) -> None:
     assert _hand(transport, "rcpt-550").verdict is Verdict.REJECTED
     assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
     assert sink.opened == 1
@@ -158,7 +158,7 @@ def test_nobody_there_is_not_started() -> None:
     assert str(port) in outcome.reason
 
 
-def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpRelay, sink: Sink) -> None:
+def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpRelay, sink: SmtpSink) -> None:
     sink.greeting = "421 4.3.2 too busy"
     assert _hand(transport, "ada").verdict is Verdict.NOT_STARTED
 
@@ -166,7 +166,7 @@ def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpR
 @pytest.mark.parametrize(
     "address", ["a\r\nRCPT TO:<b@example.org>", "a@b\n", "a>b@example.org", "a b@example.org", "\0@x"]
 )
-def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: Sink, address: str) -> None:
+def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: SmtpSink, address: str) -> None:
     for envelope in (("b@example.org", address), (address, "b@example.org")):
         outcome = transport.hand(*envelope, DATA)
         assert outcome.verdict is Verdict.REJECTED
@@ -175,7 +175,7 @@ def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: Sink, 
     assert not [command for command in sink.commands if command.startswith(("MAIL", "RCPT"))]
 
 
-def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay, sink: Sink) -> None:
+def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay, sink: SmtpSink) -> None:
     body = b"Message-ID: <1@x>\n\n.\n.\r.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end"
     assert transport.hand("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
     (entry,) = sink.taken()
@@ -185,7 +185,7 @@ def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay
     assert not [command for command in sink.commands if "evil" in command]
 
 
-def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpRelay, sink: Sink) -> None:
+def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpRelay, sink: SmtpSink) -> None:
     outcome = transport.hand("b@example.org", "жібек@example.org", DATA)
     assert outcome.verdict is Verdict.REJECTED
     assert "SMTPUTF8" in outcome.reason
@@ -193,7 +193,7 @@ def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: 
 
 
 def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) -> None:
-    with Sink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
+    with SmtpSink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
         transport = _relay("127.0.0.1", sink.port)
         assert transport.hand("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
         assert transport.hand("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
@@ -202,7 +202,7 @@ def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) 
         assert [mail.endswith("SMTPUTF8") for mail in mails] == [True, False]
 
 
-def test_starttls_that_is_not_offered_is_never_done_without(sink: Sink) -> None:
+def test_starttls_that_is_not_offered_is_never_done_without(sink: SmtpSink) -> None:
     transport = _relay("127.0.0.1", sink.port, security="starttls")
     outcome = _hand(transport, "ada")
     assert outcome.verdict is Verdict.NOT_STARTED
@@ -259,7 +259,7 @@ class _Some:
         raise AssertionError(reason)
 
 
-def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRelay, sink: Sink) -> None:
+def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRelay, sink: SmtpSink) -> None:
     names = [f"reader{number}" for number in range(8)]
     errand = _Some(names, barred="reader3")
     transport.carry(errand, connections=1)
@@ -297,7 +297,7 @@ def test_what_several_connections_wait_for_is_announced_at_once_and_nothing_is_t
     assert said == ["look ahead"] * 3 + ["announced"] + ["goes"] * 2 + ["taken back"]
 
 
-def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgotten(sink: Sink) -> None:
+def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgotten(sink: SmtpSink) -> None:
     """The run that asked for them had ended; hours may lie between."""
     relay = _relay("127.0.0.1", sink.port)
     relay.open_one()
@@ -312,7 +312,7 @@ def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgo
     assert sink.opened == 2
 
 
-def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: Sink) -> None:
+def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: SmtpSink) -> None:
     relay = _relay("127.0.0.1", sink.port)
     for _ in range(4):
         relay.open_one()
@@ -334,7 +334,7 @@ def _until(done: Callable[[], bool]) -> None:
 
 def test_a_transaction_that_a_failed_chunk_left_open_is_ended(tmp_path: Path) -> None:
     """RFC 3030 does not say that it ends: the next MAIL is refused then, and would be for ever without RSET."""
-    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
         sink.is_strict = True
         errand = _Some(["dot-451", *(f"reader{number}" for number in range(5))])
         _relay("127.0.0.1", sink.port).carry(errand, connections=1)
@@ -385,14 +385,14 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
 def test_a_chunk_has_the_size_that_is_said(tmp_path: Path, size: int) -> None:
     """RFC 3030 §2: octets, with no dot doubled; a server that counts otherwise takes the rest for commands."""
     data = DATA + (b"." * 75 + b"\r\n") * (size // 77) + b"." * (size % 77) + b"\r\n"
-    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
         errand = _Some(["ada", "bob"], data=data)
         _relay("127.0.0.1", sink.port).carry(errand, connections=1)
         assert [entry["size"] for entry in sink.taken()] == [len(data)] * 2
         assert [line for line in sink.commands if line.startswith("BDAT")] == [f"BDAT {len(data)} LAST"] * 2
 
 
-def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: Sink) -> None:
+def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None:
     arrived = threading.Event()
     transport = _relay(
         "127.0.0.1",

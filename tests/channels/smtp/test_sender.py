@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from tests.channels.mail_api.test_providers import CONTRACTS
-from tests.servers.smtp_sink import Sink
+from tests.fixtures.smtp import SmtpSink
 from tidings import plugins
 from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
 from tidings.channels.smtp.sender import Settings, make
@@ -31,7 +31,7 @@ class TestSmtp(MailContract):
         login: dict[str, Any] = (
             {"username": "u", "password": SecretStr(SECRET)} if fault is ServerFault.WRONG_LOGIN else {}
         )
-        with Sink(tmp_path / "sink.journal") as sink:
+        with SmtpSink(tmp_path / "sink.journal") as sink:
             port = 9 if fault is ServerFault.ABSENT else sink.port
             if fault is ServerFault.SILENT:
                 relay = SmtpRelay(Login("127.0.0.1", port), waits=Waits(5, patience))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.pipeline.address.lists import address
 from tidings.runtime.preview.plan import count_by_outlet
 from tidings.store import schema as t
@@ -18,19 +18,19 @@ from tidings.store.people import subscribers
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
 
 
-def test_every_confirmed_reader_of_the_frequency_has_one_line(desk: Desk) -> None:
+def test_every_confirmed_reader_of_the_frequency_has_one_line(newsroom: RunningNewsroom) -> None:
     for number in range(12):
-        desk.reader(f"daily{number}", topics=["water"] if number % 3 else ["youth"])
-        desk.reader(f"weekly{number}", frequency="weekly")
-        desk.reader(f"pending{number}", confirmed=False)
-    desk.item("one", topics="[water]")
-    desk.tick(MONDAY)
-    entries = desk.entries()
+        newsroom.reader(f"daily{number}", topics=["water"] if number % 3 else ["youth"])
+        newsroom.reader(f"weekly{number}", frequency="weekly")
+        newsroom.reader(f"pending{number}", confirmed=False)
+    newsroom.item("one", topics="[water]")
+    newsroom.tick(MONDAY)
+    entries = newsroom.entries()
     assert Counter((entry.state, entry.reason) for entry in entries) == {
         ("accepted", ""): 8,
         ("skipped", "nothing_for_reader"): 4,
@@ -39,13 +39,13 @@ def test_every_confirmed_reader_of_the_frequency_has_one_line(desk: Desk) -> Non
     assert len({entry.target for entry in entries}) == 12
 
 
-def test_readers_who_get_the_same_share_one_frozen_selection(desk: Desk) -> None:
+def test_readers_who_get_the_same_share_one_frozen_selection(newsroom: RunningNewsroom) -> None:
     for number in range(20):
-        desk.reader(f"r{number}", topics=[["water"], ["youth"], ["water", "youth"], []][number % 4])
-    desk.item("wet", topics="[water]")
-    desk.item("young", topics="[youth]")
-    desk.tick(MONDAY)
-    with desk.runtime.store.read() as connection:
+        newsroom.reader(f"r{number}", topics=[["water"], ["youth"], ["water", "youth"], []][number % 4])
+    newsroom.item("wet", topics="[water]")
+    newsroom.item("young", topics="[youth]")
+    newsroom.tick(MONDAY)
+    with newsroom.runtime.store.read() as connection:
         kinds = connection.execute(
             select(func.count()).select_from(t.selections).where(t.selections.c.key != edition_archive.WHOLE)
         ).scalar_one()
@@ -53,33 +53,33 @@ def test_readers_who_get_the_same_share_one_frozen_selection(desk: Desk) -> None
     assert (documents, kinds) == (1, 3)
 
 
-def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(desk: Desk) -> None:
+def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(newsroom: RunningNewsroom) -> None:
     for number in range(6):
-        desk.reader(f"r{number}", language=("en", "ru", "kk")[number % 3], topics=["water"] if number % 2 else [])
-    desk.item("one", topics="[youth]")
-    desk.item("two", "ru", topics="[water]")
-    desk.tick(MONDAY - HOUR)
-    newsroom, composer = desk.runtime.newsroom, desk.runtime.composer
-    with desk.runtime.store.read() as connection:
-        edit = composer.edit(connection, newsroom.schedules["daily"], MONDAY)
-        (planned,) = count_by_outlet(address(connection, newsroom, edit))
-    assert desk.entries() == []
-    desk.tick(MONDAY)
-    states = Counter((entry.state, entry.reason) for entry in desk.entries())
+        newsroom.reader(f"r{number}", language=("en", "ru", "kk")[number % 3], topics=["water"] if number % 2 else [])
+    newsroom.item("one", topics="[youth]")
+    newsroom.item("two", "ru", topics="[water]")
+    newsroom.tick(MONDAY - HOUR)
+    settings, composer = newsroom.runtime.newsroom, newsroom.runtime.composer
+    with newsroom.runtime.store.read() as connection:
+        edit = composer.edit(connection, settings.schedules["daily"], MONDAY)
+        (planned,) = count_by_outlet(address(connection, settings, edit))
+    assert newsroom.entries() == []
+    newsroom.tick(MONDAY)
+    states = Counter((entry.state, entry.reason) for entry in newsroom.entries())
     assert states.pop(("accepted", "")) == sum(planned.readers.values())
     assert states == {("skipped", reason): count for reason, count in planned.skipped.items()}
 
 
-def test_a_mark_moves_to_the_edition_that_was_served_and_only_then(desk: Desk) -> None:
-    served, picky = desk.reader("served"), desk.reader("picky", topics=["youth"])
-    desk.item("one", topics="[water]")
-    desk.tick(MONDAY)
-    desk.item("two", topics="[water]")
-    desk.tick(MONDAY + DAY)
-    desk.tick(MONDAY + 2 * DAY)
-    with desk.runtime.store.write() as connection:
+def test_a_mark_moves_to_the_edition_that_was_served_and_only_then(newsroom: RunningNewsroom) -> None:
+    served, picky = newsroom.reader("served"), newsroom.reader("picky", topics=["youth"])
+    newsroom.item("one", topics="[water]")
+    newsroom.tick(MONDAY)
+    newsroom.item("two", topics="[water]")
+    newsroom.tick(MONDAY + DAY)
+    newsroom.tick(MONDAY + 2 * DAY)
+    with newsroom.runtime.store.write() as connection:
         subscribers.set_marks(connection)
         marks = {reader.subscriber: reader.mark for reader in subscribers.readers(connection, "digest", "daily")}
         of = {who: subscribers.find(connection, who) for who in (served, picky)}
-    assert marks[of[served] or 0] == desk.edition("daily/2").id
+    assert marks[of[served] or 0] == newsroom.edition("daily/2").id
     assert marks[of[picky] or 0] == 0

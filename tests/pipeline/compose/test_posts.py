@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
-from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
-from tests.pipeline.network import Network, open_social
+from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
+from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.store import schema as t
 
@@ -24,45 +24,47 @@ POSTS = 'cadence: {daily: "09:00"}\ndeliver: [{channel: team, per: item}]\n'
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", f"sqlite:///{tmp_path / 'tidings.db'}", {"daily": POSTS}) as found:
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", f"sqlite:///{tmp_path / 'tidings.db'}", {"daily": POSTS}) as found:
         yield found
 
 
-def said(desk: Desk) -> list[str]:
+def said(newsroom: RunningNewsroom) -> list[str]:
     """The bodies that the sink got."""
-    return [json.dumps(json.loads(request.body), ensure_ascii=False) for request in desk.world.hook.received]
+    return [json.dumps(json.loads(request.body), ensure_ascii=False) for request in newsroom.folder.hook.received]
 
 
-def test_the_editors_own_words_go_before_title_and_summary(desk: Desk) -> None:
-    desk.item("plain", summary="In short.")
-    desk.item("own", post='{team: "For the team: look at this.", mastodon: no}')
-    desk.item("all", post="Everybody: read it.")
-    desk.tick(MONDAY)
-    posts = {name: [one for one in said(desk) if name in one] for name in ("plain", "own", "all")}
+def test_the_editors_own_words_go_before_title_and_summary(newsroom: RunningNewsroom) -> None:
+    newsroom.item("plain", summary="In short.")
+    newsroom.item("own", post='{team: "For the team: look at this.", mastodon: no}')
+    newsroom.item("all", post="Everybody: read it.")
+    newsroom.tick(MONDAY)
+    posts = {name: [one for one in said(newsroom) if name in one] for name in ("plain", "own", "all")}
     assert [len(found) for found in posts.values()] == [1, 1, 1]
     assert "For the team: look at this." in posts["own"][0]
     assert "Everybody: read it." in posts["all"][0] and "/en/all/" in posts["all"][0]
-    desk.tick(MONDAY + DAY + HOUR)
-    assert len(said(desk)) == 3
+    newsroom.tick(MONDAY + DAY + HOUR)
+    assert len(said(newsroom)) == 3
 
 
 # -- what stands is corrected and taken down --------------------------------------------------------------------------
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network()
+def network() -> MastodonServer:
+    return MastodonServer()
 
 
 @pytest.fixture
-def social(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
+def social(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterator[RunningNewsroom]:
     """A desk that posts each story to Mastodon."""
-    with open_social(tmp_path / "n", database_url, network) as desk:
-        yield desk
+    with open_mastodon_newsroom(tmp_path / "n", database_url, network) as newsroom:
+        yield newsroom
 
 
-def test_a_correction_edits_the_post_once_and_a_withdrawal_takes_it_down(social: Desk, network: Network) -> None:
+def test_a_correction_edits_the_post_once_and_a_withdrawal_takes_it_down(
+    social: RunningNewsroom, network: MastodonServer
+) -> None:
     social.item("one")
     social.item("two")
     social.tick(MONDAY)
@@ -86,14 +88,16 @@ def test_a_correction_edits_the_post_once_and_a_withdrawal_takes_it_down(social:
     assert states == {("story", "accepted"), ("correction", "accepted"), ("retraction", "accepted")}
 
 
-def test_what_was_corrected_before_it_was_posted_is_not_edited(social: Desk, network: Network) -> None:
+def test_what_was_corrected_before_it_was_posted_is_not_edited(
+    social: RunningNewsroom, network: MastodonServer
+) -> None:
     social.item("one", correction="66 per cent, not 60.")
     social.tick(MONDAY)
     social.tick(MONDAY + HOUR)
     assert [call.partition(" ")[0] for call in network.calls] == ["POST"]
 
 
-def test_an_edit_whose_answer_is_lost_is_made_again(social: Desk, network: Network) -> None:
+def test_an_edit_whose_answer_is_lost_is_made_again(social: RunningNewsroom, network: MastodonServer) -> None:
     social.item("one")
     social.tick(MONDAY)
     network.lose = 1
@@ -106,7 +110,9 @@ def test_an_edit_whose_answer_is_lost_is_made_again(social: Desk, network: Netwo
 
 @pytest.mark.parametrize("way", ["reply", "leave"])
 @ONE
-def test_the_newsroom_says_what_happens_to_its_posts(social: Desk, network: Network, way: str) -> None:
+def test_the_newsroom_says_what_happens_to_its_posts(
+    social: RunningNewsroom, network: MastodonServer, way: str
+) -> None:
     social.configure("type: mastodon,", f"type: mastodon, on_correction: {way}, on_withdrawal: leave,")
     social.item("one")
     social.tick(MONDAY)
@@ -121,19 +127,19 @@ def test_the_newsroom_says_what_happens_to_its_posts(social: Desk, network: Netw
     assert len(told) == 1 and "https://social.example/@news/1" in told[0]
 
 
-def test_a_room_that_cannot_take_back_leaves_it_to_a_person(desk: Desk) -> None:
-    desk.item("one")
-    desk.tick(MONDAY)
-    desk.item("one", withdrawn="In error.")
+def test_a_room_that_cannot_take_back_leaves_it_to_a_person(newsroom: RunningNewsroom) -> None:
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    newsroom.item("one", withdrawn="In error.")
     for minute in range(3):
-        desk.tick(MONDAY + HOUR + timedelta(minutes=minute))
-    assert len([text for text in desk.notices() if "still stands" in text]) == 1
-    assert len(said(desk)) == 1
+        newsroom.tick(MONDAY + HOUR + timedelta(minutes=minute))
+    assert len([text for text in newsroom.notices() if "still stands" in text]) == 1
+    assert len(said(newsroom)) == 1
 
 
 @pytest.mark.parametrize("taken", [True, False])
 def test_a_doubt_past_the_hour_is_settled_by_a_look_into_the_account(
-    social: Desk, network: Network, taken: bool
+    social: RunningNewsroom, network: MastodonServer, taken: bool
 ) -> None:
     network.lose = 1
     social.item("one")
@@ -153,7 +159,9 @@ def test_a_doubt_past_the_hour_is_settled_by_a_look_into_the_account(
 
 
 @ONE
-def test_a_doubt_that_no_look_settles_waits_for_a_person_in_the_end(social: Desk, network: Network) -> None:
+def test_a_doubt_that_no_look_settles_waits_for_a_person_in_the_end(
+    social: RunningNewsroom, network: MastodonServer
+) -> None:
     network.lose = 1
     social.item("one")
     social.tick(MONDAY)
@@ -206,7 +214,9 @@ def test_no_picture_is_read_from_elsewhere(tmp_path: Path) -> None:
 # -- spread -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_too_much_for_an_hour_waits_and_nothing_is_lost(social: Desk, network: Network) -> None:
+def test_what_is_too_much_for_an_hour_waits_and_nothing_is_lost(
+    social: RunningNewsroom, network: MastodonServer
+) -> None:
     social.configure("type: mastodon,", 'type: mastodon, max_per_hour: 2, quiet_hours: "11:00-13:00",')
     for number in range(5):
         social.item(f"s{number}")

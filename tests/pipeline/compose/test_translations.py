@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.desk import DAY, HOUR, MONDAY, Desk, open_desk
-from tests.pipeline.network import Network, open_social
+from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
+from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
 from tidings.pipeline.deliver.resolve import settle
 from tidings.runtime.check import check_newsroom
@@ -25,25 +25,25 @@ THREAD = "languages: [kk, ru, en], translations: thread"
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network()
+def network() -> MastodonServer:
+    return MastodonServer()
 
 
 @pytest.fixture
-def threads(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
+def threads(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterator[RunningNewsroom]:
     """A desk that posts each story as a thread."""
-    with open_social(tmp_path / "n", database_url, network, more=THREAD) as desk:
-        yield desk
+    with open_mastodon_newsroom(tmp_path / "n", database_url, network, more=THREAD) as newsroom:
+        yield newsroom
 
 
-def told(desk: Desk, name: str, *languages: str, **fields: str) -> None:
+def told(newsroom: RunningNewsroom, name: str, *languages: str, **fields: str) -> None:
     """A story in these languages."""
     for language in languages:
-        desk.item(name, language, **fields)
+        newsroom.item(name, language, **fields)
 
 
-def states(desk: Desk) -> list[tuple[str, str]]:
-    return [(str(one.state), one.reason) for one in desk.entries_of("social")]
+def states(newsroom: RunningNewsroom) -> list[tuple[str, str]]:
+    return [(str(one.state), one.reason) for one in newsroom.entries_of("social")]
 
 
 # -- once, or as a thread ---------------------------------------------------------------------------------------------
@@ -51,26 +51,26 @@ def states(desk: Desk) -> list[tuple[str, str]]:
 
 @ONE
 def test_a_story_goes_in_the_first_language_that_it_has_and_says_so(
-    tmp_path: Path, database_url: str, network: Network
+    tmp_path: Path, database_url: str, network: MastodonServer
 ) -> None:
-    with open_social(tmp_path / "n", database_url, network, more="languages: [kk, ru]") as desk:
-        told(desk, "both", "ru", "kk", "en")
-        told(desk, "late", "ru")
-        told(desk, "none", "en")
-        desk.tick(MONDAY)
+    with open_mastodon_newsroom(tmp_path / "n", database_url, network, more="languages: [kk, ru]") as newsroom:
+        told(newsroom, "both", "ru", "kk", "en")
+        told(newsroom, "late", "ru")
+        told(newsroom, "none", "en")
+        newsroom.tick(MONDAY)
         assert sorted((one["language"], one["status"][:4]) for one in network.statuses.values()) == [
             ("kk", "both"),
             ("ru", "late"),
         ]
-        told(desk, "late", "kk")
-        desk.item("late", "ru", correction="66, not 60.")
-        desk.tick(MONDAY + DAY)
+        told(newsroom, "late", "kk")
+        newsroom.item("late", "ru", correction="66, not 60.")
+        newsroom.tick(MONDAY + DAY)
     # Not sent again; and the correction reaches the post in the language in which it stands.
     assert len(network.statuses) == 2
     assert any("66, not 60." in text for text in network.texts)
 
 
-def test_translations_answer_the_first_post(threads: Desk, network: Network) -> None:
+def test_translations_answer_the_first_post(threads: RunningNewsroom, network: MastodonServer) -> None:
     told(threads, "one", "en", "ru", "kk")
     told(threads, "two", "en", "ru")
     for minute in range(3):
@@ -87,7 +87,9 @@ def test_translations_answer_the_first_post(threads: Desk, network: Network) -> 
     assert len(network.statuses) == 5
 
 
-def test_corrections_and_withdrawals_reach_every_part_of_a_thread(threads: Desk, network: Network) -> None:
+def test_corrections_and_withdrawals_reach_every_part_of_a_thread(
+    threads: RunningNewsroom, network: MastodonServer
+) -> None:
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
     for language in ("en", "ru", "kk"):
@@ -111,7 +113,9 @@ def test_corrections_and_withdrawals_reach_every_part_of_a_thread(threads: Desk,
 
 
 @ONE
-def test_an_edition_in_several_languages_is_a_thread_of_editions(threads: Desk, network: Network) -> None:
+def test_an_edition_in_several_languages_is_a_thread_of_editions(
+    threads: RunningNewsroom, network: MastodonServer
+) -> None:
     threads.schedule("daily", 'cadence: {daily: "09:00"}\ndeliver: [{channel: social}]\n')
     told(threads, "one", "en", "ru", "kk")
     told(threads, "two", "ru", "en")
@@ -122,7 +126,9 @@ def test_an_edition_in_several_languages_is_a_thread_of_editions(threads: Desk, 
     assert shown == [{"one", "two"}, {"one"}, {"one", "two"}]
 
 
-def test_an_answer_waits_until_the_first_post_is_known_to_stand(threads: Desk, network: Network) -> None:
+def test_an_answer_waits_until_the_first_post_is_known_to_stand(
+    threads: RunningNewsroom, network: MastodonServer
+) -> None:
     network.lose = 1
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
@@ -135,7 +141,7 @@ def test_an_answer_waits_until_the_first_post_is_known_to_stand(threads: Desk, n
 
 
 @ONE
-def test_where_the_first_post_is_refused_none_answers_it(threads: Desk, network: Network) -> None:
+def test_where_the_first_post_is_refused_none_answers_it(threads: RunningNewsroom, network: MastodonServer) -> None:
     network.refuse = 1
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
@@ -146,7 +152,7 @@ def test_where_the_first_post_is_refused_none_answers_it(threads: Desk, network:
 
 @pytest.mark.parametrize("found", [True, False])
 def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
-    threads: Desk, network: Network, found: bool
+    threads: RunningNewsroom, network: MastodonServer, found: bool
 ) -> None:
     network.lose = 1
     told(threads, "one", "en", "ru")
@@ -171,7 +177,7 @@ def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
 
 
 @ONE
-def test_a_pause_in_the_middle_of_a_thread_loses_nothing(threads: Desk, network: Network) -> None:
+def test_a_pause_in_the_middle_of_a_thread_loses_nothing(threads: RunningNewsroom, network: MastodonServer) -> None:
     threads.configure("type: mastodon,", "type: mastodon, max_per_hour: 1,")
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
@@ -183,13 +189,15 @@ def test_a_pause_in_the_middle_of_a_thread_loses_nothing(threads: Desk, network:
 
 
 @pytest.mark.slow
-def test_kill_9_anywhere_in_a_thread_neither_doubles_nor_loses(threads: Desk, network: Network) -> None:
+def test_kill_9_anywhere_in_a_thread_neither_doubles_nor_loses(
+    threads: RunningNewsroom, network: MastodonServer
+) -> None:
     command = [
         sys.executable,
         "-m",
         "tests.pipeline.deliver.thread_child",
-        str(threads.world.root),
-        json.dumps(threads.world.env),
+        str(threads.folder.root),
+        json.dumps(threads.folder.env),
     ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None and child.stdout is not None
@@ -214,14 +222,16 @@ def test_kill_9_anywhere_in_a_thread_neither_doubles_nor_loses(threads: Desk, ne
 
 
 @pytest.fixture
-def patient(tmp_path: Path, database_url: str, network: Network) -> Iterator[Desk]:
+def patient(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterator[RunningNewsroom]:
     """A desk whose channel waits for two days."""
     more = "languages: [kk, en], translations: thread, wait_for_translations: 48h"
-    with open_social(tmp_path / "n", database_url, network, more=more) as desk:
-        yield desk
+    with open_mastodon_newsroom(tmp_path / "n", database_url, network, more=more) as newsroom:
+        yield newsroom
 
 
-def test_a_story_waits_for_its_translation_visibly_and_then_goes(patient: Desk, network: Network) -> None:
+def test_a_story_waits_for_its_translation_visibly_and_then_goes(
+    patient: RunningNewsroom, network: MastodonServer
+) -> None:
     told(patient, "one", "en")
     told(patient, "two", "en", "kk")
     patient.tick(MONDAY - HOUR / 2)
@@ -242,7 +252,7 @@ def test_a_story_waits_for_its_translation_visibly_and_then_goes(patient: Desk, 
 
 
 @ONE
-def test_nothing_waits_for_ever(patient: Desk, network: Network) -> None:
+def test_nothing_waits_for_ever(patient: RunningNewsroom, network: MastodonServer) -> None:
     told(patient, "one", "en")
     for day in range(2):
         patient.tick(MONDAY + day * DAY)
@@ -257,7 +267,7 @@ def test_nothing_waits_for_ever(patient: Desk, network: Network) -> None:
 @ONE
 @pytest.mark.parametrize("translated", [True, False])
 def test_where_each_new_story_makes_a_slot_the_translation_or_the_end_of_patience_does(
-    patient: Desk, network: Network, translated: bool
+    patient: RunningNewsroom, network: MastodonServer, translated: bool
 ) -> None:
     patient.schedule("daily", "cadence: {on: new, settle: 10m}\ndeliver: [{channel: social, per: item}]\n")
     patient.tick(MONDAY - HOUR / 2)
@@ -277,7 +287,7 @@ def test_where_each_new_story_makes_a_slot_the_translation_or_the_end_of_patienc
 
 
 @ONE
-def test_a_story_that_a_person_sends_does_not_wait(patient: Desk, network: Network) -> None:
+def test_a_story_that_a_person_sends_does_not_wait(patient: RunningNewsroom, network: MastodonServer) -> None:
     told(patient, "one", "en")
     patient.tick(MONDAY - HOUR / 2)
     schedule = patient.runtime.newsroom.schedules["daily"]
@@ -290,8 +300,8 @@ def test_a_story_that_a_person_sends_does_not_wait(patient: Desk, network: Netwo
 
 
 def test_check_refuses_a_thread_where_posts_cannot_answer_and_where_there_is_one_language(tmp_path: Path) -> None:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db") as desk:
-        root = desk.world.root
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
+        root = newsroom.folder.root
         text = (root / "tidings.yaml").read_text(encoding="utf-8")
 
         def problems(settings: str) -> list[str]:

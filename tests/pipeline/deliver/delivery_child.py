@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.pipeline.ledger_world import NOW, deliverer
+from tests.fixtures.ledger import NOW, deliverer
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tests.pipeline import ledger_world
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, prepare, rows
-from tests.servers.smtp_sink import Sink
+from tests.fixtures import ledger as ledger_fixtures
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, prepare, rows
+from tests.fixtures.smtp import SmtpSink
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.model.delivery import Delivery, Outcome, Verdict
 from tidings.pipeline.deliver.deliverer import Deliverer, Handover, finish_editions
@@ -31,8 +31,8 @@ from tidings.store.people import subscribers
 
 
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[Sink]:
-    with Sink(tmp_path / "sink.journal") as running:
+def sink(tmp_path: Path) -> Iterator[SmtpSink]:
+    with SmtpSink(tmp_path / "sink.journal") as running:
         yield running
 
 
@@ -50,7 +50,7 @@ def _closed() -> Iterator[None]:
 
 def deliverer(*args: Any, **options: Any) -> Deliverer:
     """One that is closed after the test."""
-    made.append(ledger_world.deliverer(*args, **options))
+    made.append(ledger_fixtures.deliverer(*args, **options))
     return made[-1]
 
 
@@ -68,7 +68,7 @@ def _states(store: Store) -> dict[str, str]:
     return {row["address"].partition("@")[0]: row["state"] for row in rows(store)}
 
 
-def test_each_verdict_ends_in_its_state(store: Store, alive: liveness.Liveness, sink: Sink) -> None:
+def test_each_verdict_ends_in_its_state(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
     names = ["ada", "rcpt-550", "dot-554", "rcpt-450", "dot-451", "rst-rcpt", "once-lost.x", "lost.y", "grace"]
     add_mailing(store, add_readers(store, names), add_edition(store))
     sender = deliverer(store, alive, sink.port)
@@ -103,7 +103,7 @@ def test_each_verdict_ends_in_its_state(store: Store, alive: liveness.Liveness, 
     assert len(sink.taken()) == 6
 
 
-def test_resend_in_doubt_never(store: Store, alive: liveness.Liveness, sink: Sink) -> None:
+def test_resend_in_doubt_never(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, ["once-lost.x"]), add_edition(store))
     policies = ResendPolicies(never=frozenset({"digest"}))
     deliverer(store, alive, sink.port, policies=policies).run_until_idle()
@@ -112,7 +112,7 @@ def test_resend_in_doubt_never(store: Store, alive: liveness.Liveness, sink: Sin
 
 
 def test_what_is_refused_for_now_is_tried_again_and_given_up_in_the_end(
-    store: Store, alive: liveness.Liveness, sink: Sink
+    store: Store, alive: liveness.Liveness, sink: SmtpSink
 ) -> None:
     add_mailing(store, add_readers(store, ["rcpt-450", "once-rcpt-450.x"]), add_edition(store))
     clock = Clock()
@@ -133,7 +133,7 @@ def test_what_is_refused_for_now_is_tried_again_and_given_up_in_the_end(
     assert "450" in rows(store)[0]["reason"]
 
 
-def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: liveness.Liveness, sink: Sink) -> None:
+def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(30)]), add_edition(store))
     sink.greeting = "421 4.3.2 too busy"
     sender = deliverer(store, alive, sink.port)
@@ -145,7 +145,7 @@ def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: liven
     assert sender.run_until_idle().states["accepted"] == 30
 
 
-def test_two_deliverers_on_one_store_deliver_each_once(store: Store, sink: Sink) -> None:
+def test_two_deliverers_on_one_store_deliver_each_once(store: Store, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(150)]), add_edition(store))
     owners = [liveness.acquire(store) for _ in range(2)]
     senders = [deliverer(store, owner, sink.port, connections=2) for owner in owners]
@@ -175,7 +175,7 @@ def _at(wanted: str, nth: int, act: Callable[[], None]) -> Callable[[str], None]
 
 
 def test_nobody_is_mailed_who_left_after_the_group_was_permitted(
-    store: Store, alive: liveness.Liveness, sink: Sink
+    store: Store, alive: liveness.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, [f"r{number}" for number in range(8)])
     add_mailing(store, readers, add_edition(store))
@@ -194,7 +194,7 @@ def test_nobody_is_mailed_who_left_after_the_group_was_permitted(
 
 
 def test_who_left_between_freezing_and_sending_is_skipped_with_the_reason(
-    store: Store, alive: liveness.Liveness, sink: Sink
+    store: Store, alive: liveness.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, ["ada", "grace", "edsger"])
     add_mailing(store, readers, add_edition(store))
@@ -210,7 +210,7 @@ def test_who_left_between_freezing_and_sending_is_skipped_with_the_reason(
 
 
 def test_one_in_doubt_who_leaves_is_not_said_to_have_got_nothing(
-    store: Store, alive: liveness.Liveness, sink: Sink
+    store: Store, alive: liveness.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, ["lost"])
     add_mailing(store, readers, add_edition(store))
@@ -226,7 +226,9 @@ def test_one_in_doubt_who_leaves_is_not_said_to_have_got_nothing(
 
 
 @pytest.mark.parametrize("then", ["pause", "cancel"])
-def test_closing_stops_also_what_is_half_sent(store: Store, alive: liveness.Liveness, sink: Sink, then: str) -> None:
+def test_closing_stops_also_what_is_half_sent(
+    store: Store, alive: liveness.Liveness, sink: SmtpSink, then: str
+) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(40)]), edition)
 
@@ -253,7 +255,7 @@ def test_closing_stops_also_what_is_half_sent(store: Store, alive: liveness.Live
 
 
 def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
-    store: Store, alive: liveness.Liveness, sink: Sink
+    store: Store, alive: liveness.Liveness, sink: SmtpSink
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(60)]), add_edition(store))
     sender: Deliverer = deliverer(
@@ -270,7 +272,7 @@ def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
     assert Counter(entry["to"] for entry in sink.taken()).total() == 60
 
 
-def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, sink: Sink) -> None:
+def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, sink: SmtpSink) -> None:
     """SIGSTOP past the lease: another takes over, and what the sleeper brings afterwards is void."""
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(10)]), add_edition(store))
     sleeper, other = liveness.acquire(store), liveness.acquire(store)
@@ -300,7 +302,7 @@ def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, 
     other.release()
 
 
-def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink: Sink) -> None:
+def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(5)]), add_edition(store))
     alive = liveness.acquire(store)
     seconds = 0.0
@@ -320,7 +322,9 @@ def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink:
     alive.release()
 
 
-def test_a_poisonous_message_is_set_aside_and_the_others_go(store: Store, alive: liveness.Liveness, sink: Sink) -> None:
+def test_a_poisonous_message_is_set_aside_and_the_others_go(
+    store: Store, alive: liveness.Liveness, sink: SmtpSink
+) -> None:
     add_mailing(store, add_readers(store, ["ada", "poison", "grace"]), add_edition(store))
 
     def fragile(deliveries: Sequence[Delivery]) -> dict[int, Handover]:
@@ -456,7 +460,7 @@ def test_a_living_process_keeps_what_it_has_in_hand(store: Store, alive: livenes
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {"pending": 1}
 
 
-def test_an_edition_is_done_after_its_last_delivery(store: Store, alive: liveness.Liveness, sink: Sink) -> None:
+def test_an_edition_is_done_after_its_last_delivery(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, ["ada", "rcpt-450"]), edition)
     clock = Clock()
@@ -598,7 +602,9 @@ def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
     assert len(room.keys) == repeated
 
 
-def test_who_is_stopped_between_the_look_at_the_lease_and_the_intent_sends_nothing(store: Store, sink: Sink) -> None:
+def test_who_is_stopped_between_the_look_at_the_lease_and_the_intent_sends_nothing(
+    store: Store, sink: SmtpSink
+) -> None:
     """SIGSTOP right there: the other process found no intent, gave the row back and sent it."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     sleeper, other = liveness.acquire(store), liveness.acquire(store)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, deliverer, open_store, rows
-from tests.servers import smtp_sink
+from tests.fixtures import smtp
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, open_store, rows
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover
@@ -45,7 +45,7 @@ class SinkProcess:
 
     def __init__(self, folder: Path) -> None:
         self.journal = folder / "sink.journal"
-        command = [sys.executable, "-m", "tests.servers.smtp_sink", str(self.journal)]
+        command = [sys.executable, "-m", "tests.fixtures.smtp", str(self.journal)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -100,7 +100,7 @@ def _finish_here(store: Store, port: int) -> None:
 
 def _check(store: Store, sink: SinkProcess, kills: int) -> None:
     ledger = rows(store)
-    taken = smtp_sink.read(sink.journal)
+    taken = smtp.read(sink.journal)
     by_id = {entry["id"]: entry for entry in taken}
     copies = Counter(entry["to"] for entry in taken)
     # Nobody is lost: every row ends, and ends well, for the sink refuses nobody. Only who was on the wire at two
@@ -130,11 +130,11 @@ def _check(store: Store, sink: SinkProcess, kills: int) -> None:
 @pytest.mark.parametrize("point", POINTS)
 def test_kill_9_at_each_point(store: Store, sink: SinkProcess, database_url: str, tmp_path: Path, point: str) -> None:
     assert _run_child(database_url, tmp_path, sink.port, point, POINTS[point]) == -signal.SIGKILL
-    before = smtp_sink.read(sink.journal)
+    before = smtp.read(sink.journal)
     assert point.endswith("settle") or len(before) < READERS
     _finish_here(store, sink.port)
     _check(store, sink, kills=1)
-    assert len(smtp_sink.read(sink.journal)) >= READERS
+    assert len(smtp.read(sink.journal)) >= READERS
     if point == "after-dot":
         assert any(row["doubts"] for row in rows(store))
 
@@ -163,7 +163,7 @@ def test_kill_9_thirty_times(store: Store, sink: SinkProcess, database_url: str,
         _run_child(database_url, tmp_path, sink.port, "any", chance.randint(1, 300))
     _finish_here(store, sink.port)
     ledger = rows(store)
-    copies = Counter((entry["to"], entry["message_id"]) for entry in smtp_sink.read(sink.journal))
+    copies = Counter((entry["to"], entry["message_id"]) for entry in smtp.read(sink.journal))
     assert {row["state"] for row in ledger} <= {"accepted", "in_doubt", "quarantined"}
     for row in ledger:
         sent = copies[row["address"], f"<{row['id']}@news.example.org>"]

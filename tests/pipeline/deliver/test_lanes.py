@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from tests.pipeline import ledger_world
-from tests.pipeline.ledger_world import add_edition, add_mailing, add_readers, rows
-from tests.servers.smtp_sink import Sink
+from tests.fixtures import ledger as ledger_fixtures
+from tests.fixtures.ledger import add_edition, add_mailing, add_readers, rows
+from tests.fixtures.smtp import SmtpSink
 from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
 from tidings.model.throttling import SLOWEST, Pace, slow_down
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender
@@ -25,8 +25,8 @@ from tidings.store.engine import Store
 
 
 @pytest.fixture
-def sinks(tmp_path: Path) -> Iterator[tuple[Sink, Sink]]:
-    with Sink(tmp_path / "a.journal") as first, Sink(tmp_path / "b.journal") as second:
+def sinks(tmp_path: Path) -> Iterator[tuple[SmtpSink, SmtpSink]]:
+    with SmtpSink(tmp_path / "a.journal") as first, SmtpSink(tmp_path / "b.journal") as second:
         yield first, second
 
 
@@ -41,13 +41,13 @@ def _closed() -> Iterator[None]:
     made.clear()
 
 
-def _sender(name: str, sink: Sink, **options: Any) -> MailSender:
+def _sender(name: str, sink: SmtpSink, **options: Any) -> MailSender:
     login = Login("127.0.0.1", sink.port, timeout=10)
     return MailSender(name, lambda: SmtpRelay(login, waits=Waits(10, 10)), **options)
 
 
 def _deliverer(store: Store, alive: liveness.Liveness, *senders: MailSender, **options: Any) -> Deliverer:
-    made.append(ledger_world.deliverer(store, alive, 0, senders=list(senders), **options))
+    made.append(ledger_fixtures.deliverer(store, alive, 0, senders=list(senders), **options))
     return made[-1]
 
 
@@ -56,7 +56,7 @@ def _states(store: Store) -> Counter[str]:
 
 
 def test_the_first_sender_takes_all_and_the_second_takes_over(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(20)]), add_edition(store))
     sinks[0].greeting = "421 4.3.2 too busy"
@@ -79,7 +79,7 @@ def test_the_first_sender_takes_all_and_the_second_takes_over(
 
 
 def test_when_none_is_left_the_mail_waits_and_costs_nobody_an_attempt(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
     for sink in sinks:
@@ -90,7 +90,7 @@ def test_when_none_is_left_the_mail_waits_and_costs_nobody_an_attempt(
 
 
 def test_weights_share_the_mail_and_a_list_names_its_sender(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(80)]), add_edition(store))
     add_mailing(store, add_readers(store, ["p1", "p2", "p3"], "press"), add_edition(store, 2), "press")
@@ -104,7 +104,7 @@ def test_weights_share_the_mail_and_a_list_names_its_sender(
 
 
 def test_what_may_have_arrived_goes_again_by_the_same_sender(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, ["once-lost.x"]), add_edition(store))
     one, two = _sender("one", sinks[0]), _sender("two", sinks[1])
@@ -112,13 +112,13 @@ def test_what_may_have_arrived_goes_again_by_the_same_sender(
     assert [len(sink.taken()) for sink in sinks] == [2, 0]
     # One whose sender is configured no more is anybody's.
     with store.write() as connection:
-        connection.execute(update(t.deliveries).values(state="in_doubt", next_at=ledger_world.NOW, sender="former"))
+        connection.execute(update(t.deliveries).values(state="in_doubt", next_at=ledger_fixtures.NOW, sender="former"))
         connection.execute(update(t.mailings).values(open=True))
     assert _deliverer(store, alive, one, two).run_until_idle().states == {"accepted": 1}
 
 
 def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     readers = add_readers(store, [f"rcpt-452.{number}" for number in range(3)])
     with store.write() as connection:
@@ -137,7 +137,7 @@ def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
 
 
 def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink]
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     slow = add_readers(store, [f"s{number}" for number in range(12)])
     with store.write() as connection:
@@ -171,7 +171,7 @@ def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> No
 
 @pytest.mark.parametrize("kind", ["alert", "test", "notice"])
 def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
-    store: Store, alive: liveness.Liveness, sinks: tuple[Sink, Sink], kind: str
+    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink], kind: str
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(100)]), add_edition(store))
     readers = add_readers(store, ["urgent"])

@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, deliverer, rows
-from tests.servers.smtp_sink import Sink
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
+from tests.fixtures.smtp import SmtpSink
 from tidings.pipeline.deliver.allowance import Allowance
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover
@@ -51,7 +51,7 @@ def test_no_body_begins_after_a_leaving_has_committed(
             time.sleep(1.0)
             meanwhile.update(entry["to"] for entry in sink.taken())
 
-    with Sink(tmp_path / "sink.journal", extensions=offers) as sink:
+    with SmtpSink(tmp_path / "sink.journal", extensions=offers) as sink:
         sender = deliverer(store, alive, sink.port, reached=reached, connections=4)
         sender.run_until_idle()
         sender.close()
@@ -77,7 +77,7 @@ def test_what_a_desk_left_in_the_journal_survives_a_reload(
             later = datetime.now(UTC) + timedelta(hours=1)
             recover(store, alive, now=NOW, policies=ResendPolicies(), real_now=later)
 
-    with Sink(tmp_path / "sink.journal") as sink:
+    with SmtpSink(tmp_path / "sink.journal") as sink:
         first = deliverer(store, alive, sink.port, reached=reached)
         with pytest.raises(OperationalError):
             first.run_until_idle()
@@ -107,7 +107,7 @@ def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_c
             cut(self, keys)
 
         monkeypatch.setattr(writer, "cut", broken)
-    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
         sender = deliverer(store, alive, sink.port, connections=2)
         with pytest.raises(OSError, match="No space"):
             sender.run_until_idle()
@@ -139,7 +139,7 @@ def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
             with store.write() as connection:
                 connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": process})
 
-    with Sink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
+    with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
         sender = deliverer(store, alive, sink.port, reached=reached, connections=1)
         with contextlib.suppress(SQLAlchemyError):
             sender.run_until_idle()

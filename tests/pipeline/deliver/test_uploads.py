@@ -14,7 +14,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from tests.channels.registry import SAMPLES, room
-from tests.pipeline.desk import HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.channels.base import Attempt
 from tidings.model.delivery import Verdict
 from tidings.store import schema as t
@@ -50,9 +50,9 @@ def sky() -> Sky:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str, sky: Sky) -> Iterator[Desk]:
-    with HttpSink(answer=sky) as sink, open_desk(tmp_path / "n", database_url) as found:
-        media = found.world.root / "content" / "media"
+def newsroom(tmp_path: Path, database_url: str, sky: Sky) -> Iterator[RunningNewsroom]:
+    with HttpSink(answer=sky) as sink, open_newsroom(tmp_path / "n", database_url) as found:
+        media = found.folder.root / "content" / "media"
         media.mkdir()
         Image.new("RGB", (40, 40), "teal").save(media / "a.png")
         server = sink.url.partition("/hook/")[0]
@@ -64,33 +64,33 @@ def desk(tmp_path: Path, database_url: str, sky: Sky) -> Iterator[Desk]:
         yield found
 
 
-def kept(desk: Desk) -> list[tuple[int, str]]:
-    with desk.runtime.store.read() as connection:
+def kept(newsroom: RunningNewsroom) -> list[tuple[int, str]]:
+    with newsroom.runtime.store.read() as connection:
         return [(row.delivery, row.remote) for row in connection.execute(select(t.uploads))]
 
 
 @pytest.mark.parametrize(
     "failure", [Step(429, headers={"Retry-After": "0"}), Step(500), Step(reset="after")], ids=["429", "500", "reset"]
 )
-def test_a_later_try_takes_what_an_earlier_one_uploaded(desk: Desk, sky: Sky, failure: Step) -> None:
+def test_a_later_try_takes_what_an_earlier_one_uploaded(newsroom: RunningNewsroom, sky: Sky, failure: Step) -> None:
     sky.fail = [failure]
-    desk.tick(MONDAY)
-    desk.tick(MONDAY + HOUR)
+    newsroom.tick(MONDAY)
+    newsroom.tick(MONDAY + HOUR)
     assert sky.calls.count("putRecord") == 2 and sky.calls.count("uploadBlob") == 1
     assert sky.record["embed"]["external"]["thumb"]["mimeType"] == "image/jpeg"
-    [entry] = desk.entries_of("sky")
+    [entry] = newsroom.entries_of("sky")
     assert entry.state == "accepted"
-    [(delivery, remote)] = kept(desk)
+    [(delivery, remote)] = kept(newsroom)
     assert delivery == entry.id and json.loads(remote) == sky.record["embed"]["external"]["thumb"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_the_service_has_thrown_away_since_is_uploaded_anew(desk: Desk, sky: Sky) -> None:
+def test_what_the_service_has_thrown_away_since_is_uploaded_anew(newsroom: RunningNewsroom, sky: Sky) -> None:
     sky.fail = [Step(429, headers={"Retry-After": "0"}), Step(400, b'{"error": "BlobNotFound"}')]
-    desk.tick(MONDAY)
-    desk.tick(MONDAY + HOUR)
-    assert sky.calls.count("uploadBlob") == 2 and len(kept(desk)) == 1
-    assert [one.state for one in desk.entries_of("sky")] == ["accepted"]
+    newsroom.tick(MONDAY)
+    newsroom.tick(MONDAY + HOUR)
+    assert sky.calls.count("uploadBlob") == 2 and len(kept(newsroom)) == 1
+    assert [one.state for one in newsroom.entries_of("sky")] == ["accepted"]
 
 
 def test_linkedin_remembers_its_picture_too(database_url: str, tmp_path: Path) -> None:

@@ -8,65 +8,65 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, flat, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, flat, open_newsroom
 from tidings.pipeline.members import data_requests, preferences, subscribe
 from tidings.runtime.explain import explain
 from tidings.store.people import subscribers
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
 
 
-def pause(desk: Desk, address: str, until: datetime | None) -> None:
-    with desk.runtime.store.write() as connection:
+def pause(newsroom: RunningNewsroom, address: str, until: datetime | None) -> None:
+    with newsroom.runtime.store.write() as connection:
         number = subscribers.find(connection, address)
         assert number is not None
         subscribe.set_choices(connection, number, language="en", choices={"digest": ((), "daily")}, paused_until=until)
 
 
-def test_what_comes_out_meanwhile_waits_for_them(desk: Desk) -> None:
-    ada, eve = desk.reader("ada"), desk.reader("eve")
-    desk.tick(MONDAY - HOUR)
-    pause(desk, ada, MONDAY + 2 * DAY - HOUR)
+def test_what_comes_out_meanwhile_waits_for_them(newsroom: RunningNewsroom) -> None:
+    ada, eve = newsroom.reader("ada"), newsroom.reader("eve")
+    newsroom.tick(MONDAY - HOUR)
+    pause(newsroom, ada, MONDAY + 2 * DAY - HOUR)
     for day in range(2):
-        desk.item(f"day-{day}")
-        desk.tick(MONDAY + day * DAY)
-    assert desk.read(ada) == []
-    assert flat(desk.read(eve)) == ["day-0", "day-1"]
-    assert {entry.reason for entry in desk.entries(state="skipped")} == {"paused"}
-    with desk.runtime.store.read() as connection:
-        said = explain(connection, desk.runtime.newsroom, ada, "day-0", str)
+        newsroom.item(f"day-{day}")
+        newsroom.tick(MONDAY + day * DAY)
+    assert newsroom.read(ada) == []
+    assert flat(newsroom.read(eve)) == ["day-0", "day-1"]
+    assert {entry.reason for entry in newsroom.entries(state="skipped")} == {"paused"}
+    with newsroom.runtime.store.read() as connection:
+        said = explain(connection, newsroom.runtime.newsroom, ada, "day-0", str)
     assert any("asked for a pause" in line for line in said)
-    desk.item("day-2")
-    desk.tick(MONDAY + 2 * DAY)
-    assert sorted(flat(desk.read(ada))) == ["day-0", "day-1", "day-2"]
-    assert flat(desk.read(eve)) == ["day-0", "day-1", "day-2"]
+    newsroom.item("day-2")
+    newsroom.tick(MONDAY + 2 * DAY)
+    assert sorted(flat(newsroom.read(ada))) == ["day-0", "day-1", "day-2"]
+    assert flat(newsroom.read(eve)) == ["day-0", "day-1", "day-2"]
 
 
-def test_a_pause_can_be_ended_and_does_not_hold_back_what_is_for_everyone(desk: Desk) -> None:
-    ada = desk.reader("ada")
+def test_a_pause_can_be_ended_and_does_not_hold_back_what_is_for_everyone(newsroom: RunningNewsroom) -> None:
+    ada = newsroom.reader("ada")
     everyone = 'cadence: {daily: "12:00"}\nselect: {kinds: [alert]}\ndeliver: [{list: digest, everyone: true}]\n'
-    desk.schedule("alerts", everyone)
-    desk.tick(MONDAY - HOUR)
-    pause(desk, ada, MONDAY + 30 * DAY)
-    desk.item("flood", kind="alert")
-    desk.tick(MONDAY)
-    assert desk.read(ada) == []
-    desk.tick(MONDAY + 3 * HOUR)
-    assert flat(desk.read(ada)) == ["flood"]
-    pause(desk, ada, None)
-    desk.item("news")
-    desk.tick(MONDAY + DAY)
-    assert flat(desk.read(ada)) == ["flood", "news"]
+    newsroom.schedule("alerts", everyone)
+    newsroom.tick(MONDAY - HOUR)
+    pause(newsroom, ada, MONDAY + 30 * DAY)
+    newsroom.item("flood", kind="alert")
+    newsroom.tick(MONDAY)
+    assert newsroom.read(ada) == []
+    newsroom.tick(MONDAY + 3 * HOUR)
+    assert flat(newsroom.read(ada)) == ["flood"]
+    pause(newsroom, ada, None)
+    newsroom.item("news")
+    newsroom.tick(MONDAY + DAY)
+    assert flat(newsroom.read(ada)) == ["flood", "news"]
 
 
-def test_who_left_in_a_pause_comes_back_without_it(desk: Desk) -> None:
-    ada = desk.reader("ada")
-    pause(desk, ada, MONDAY + 30 * DAY)
-    with desk.runtime.store.write() as connection:
+def test_who_left_in_a_pause_comes_back_without_it(newsroom: RunningNewsroom) -> None:
+    ada = newsroom.reader("ada")
+    pause(newsroom, ada, MONDAY + 30 * DAY)
+    with newsroom.runtime.store.write() as connection:
         number = subscribers.find(connection, ada)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="link", now=MONDAY)
@@ -78,9 +78,9 @@ def test_who_left_in_a_pause_comes_back_without_it(desk: Desk) -> None:
     assert back is not None and [one.list for one in back.on] == ["digest"] and back.paused_until is None
 
 
-def test_the_pauses_to_choose_from_stand_in_order_each_once(desk: Desk) -> None:
+def test_the_pauses_to_choose_from_stand_in_order_each_once(newsroom: RunningNewsroom) -> None:
     def offered(until: datetime | None) -> list[tuple[str, bool]]:
-        found = preferences.pause_choices(desk.runtime.newsroom, until, MONDAY, "en")
+        found = preferences.pause_choices(newsroom.runtime.newsroom, until, MONDAY, "en")
         return [(one["name"], one["checked"]) for one in found]
 
     none = [("0", True), ("14", False), ("30", False), ("90", False)]

@@ -10,7 +10,7 @@ import feedparser
 import httpx
 import pytest
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, WEEKLY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, WEEKLY, RunningNewsroom, open_newsroom
 from tests.servers.judges import html_validate
 from tests.web.server import served
 from tidings.pipeline.publish.archive import publish_archive
@@ -20,8 +20,8 @@ MAIL_RULES = {"prefer-native-element": ["error", {"exclude": ["article"]}]}
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url) as found:
         found.schedule("daily", DAILY)
         found.reader("anna")
         found.reader("boris", language="ru", topics=("water",))
@@ -32,93 +32,97 @@ def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
         yield found
 
 
-def page(desk: Desk, path: str) -> str:
-    file = desk.runtime.newsroom.public / "archive" / path
+def page(newsroom: RunningNewsroom, path: str) -> str:
+    file = newsroom.runtime.newsroom.public / "archive" / path
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def test_nothing_stands_there_before_sending_begins_and_all_of_it_before_the_first_mail(desk: Desk) -> None:
-    desk.tick(MONDAY - HOUR)
-    assert page(desk, "digest/1/en/index.html") == ""
-    desk.tick(MONDAY, deliver=False)
-    assert "A well &amp; a road" in page(desk, "digest/1/en/index.html")
+def test_nothing_stands_there_before_sending_begins_and_all_of_it_before_the_first_mail(
+    newsroom: RunningNewsroom,
+) -> None:
+    newsroom.tick(MONDAY - HOUR)
+    assert page(newsroom, "digest/1/en/index.html") == ""
+    newsroom.tick(MONDAY, deliver=False)
+    assert "A well &amp; a road" in page(newsroom, "digest/1/en/index.html")
 
 
-def test_a_page_is_the_whole_edition_whatever_topics_anybody_chose_and_nothing_is_personal(desk: Desk) -> None:
-    desk.tick(MONDAY)
-    (mail,) = desk.read("boris@example.org")
-    russian = page(desk, "digest/1/ru/index.html")
+def test_a_page_is_the_whole_edition_whatever_topics_anybody_chose_and_nothing_is_personal(
+    newsroom: RunningNewsroom,
+) -> None:
+    newsroom.tick(MONDAY)
+    (mail,) = newsroom.read("boris@example.org")
+    russian = page(newsroom, "digest/1/ru/index.html")
     assert mail == ["one"]
     assert "Школа" in russian
     assert '<html lang="ru" dir="ltr"' in russian
-    for text in (russian, page(desk, "digest/1/en/index.html")):
+    for text in (russian, page(newsroom, "digest/1/en/index.html")):
         assert "unsubscribe" not in text
         assert "preferences" not in text
         assert "@@" not in text
         assert "https://news.example.org/subscribe/digest" in text
-    assert "You get this because" not in page(desk, "digest/1/en/index.html")
+    assert "You get this because" not in page(newsroom, "digest/1/en/index.html")
 
 
-def test_each_mail_links_the_same_page_and_the_header_names_the_archive(desk: Desk) -> None:
-    desk.reader("clara")
-    desk.tick(MONDAY)
+def test_each_mail_links_the_same_page_and_the_header_names_the_archive(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("clara")
+    newsroom.tick(MONDAY)
     for reader, language in (("anna", "en"), ("clara", "en"), ("boris", "ru")):
-        (mail,) = desk.mails(f"{reader}@example.org")
+        (mail,) = newsroom.mails(f"{reader}@example.org")
         assert f"https://news.example.org/archive/digest/1/{language}\r\n" in mail.text
         assert mail.message["List-Archive"] == "<https://news.example.org/archive/digest/>"
 
 
-def test_a_second_schedule_of_a_list_goes_on_counting(desk: Desk) -> None:
-    desk.schedule("weekly", WEEKLY)
-    desk.reader("dana", frequency="weekly")
-    desk.tick(MONDAY - HOUR)
-    desk.item("three", title="Bridge")
-    desk.tick(MONDAY)
-    desk.tick(MONDAY + HOUR)
-    assert desk.editions() == ["daily/1 done", "weekly/1 done"]
-    assert "Bridge" in page(desk, "digest/2/en/index.html")
-    (mail,) = desk.mails("dana@example.org")
+def test_a_second_schedule_of_a_list_goes_on_counting(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule("weekly", WEEKLY)
+    newsroom.reader("dana", frequency="weekly")
+    newsroom.tick(MONDAY - HOUR)
+    newsroom.item("three", title="Bridge")
+    newsroom.tick(MONDAY)
+    newsroom.tick(MONDAY + HOUR)
+    assert newsroom.editions() == ["daily/1 done", "weekly/1 done"]
+    assert "Bridge" in page(newsroom, "digest/2/en/index.html")
+    (mail,) = newsroom.mails("dana@example.org")
     assert "/archive/digest/2/en\r\n" in mail.text
 
 
-def test_what_is_withdrawn_since_is_shown_as_withdrawn_and_named_nowhere(desk: Desk) -> None:
-    desk.tick(MONDAY)
-    desk.item("one", title="A well & a road", withdrawn="Published in error.")
-    desk.tick(MONDAY + HOUR)
-    text = page(desk, "digest/1/en/index.html")
+def test_what_is_withdrawn_since_is_shown_as_withdrawn_and_named_nowhere(newsroom: RunningNewsroom) -> None:
+    newsroom.tick(MONDAY)
+    newsroom.item("one", title="A well & a road", withdrawn="Published in error.")
+    newsroom.tick(MONDAY + HOUR)
+    text = page(newsroom, "digest/1/en/index.html")
     assert "This publication has been withdrawn." in text
     assert "Published in error." in text
     for path in ("digest/1/en/index.html", "digest/index.html", "digest/en.atom"):
-        assert page(desk, path)
-        assert "A well" not in page(desk, path)
-    assert "Школа" in page(desk, "digest/1/ru/index.html")
+        assert page(newsroom, path)
+        assert "A well" not in page(newsroom, path)
+    assert "Школа" in page(newsroom, "digest/1/ru/index.html")
 
 
-def test_held_and_cancelled_editions_and_private_lists_have_no_page(desk: Desk) -> None:
-    desk.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
-    desk.tick(MONDAY)
-    assert desk.editions() == ["daily/1 held"]
-    assert page(desk, "digest/1/en/index.html") == ""
-    desk.runtime.composer.release(desk.edition("daily/1"), desk.now, "me")
-    desk.tick(MONDAY + HOUR)
-    assert page(desk, "digest/1/en/index.html")
-    with served(newsroom_app(desk.runtime)) as url:
+def test_held_and_cancelled_editions_and_private_lists_have_no_page(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
+    newsroom.tick(MONDAY)
+    assert newsroom.editions() == ["daily/1 held"]
+    assert page(newsroom, "digest/1/en/index.html") == ""
+    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "me")
+    newsroom.tick(MONDAY + HOUR)
+    assert page(newsroom, "digest/1/en/index.html")
+    with served(newsroom_app(newsroom.runtime)) as url:
         assert httpx.get(f"{url}archive/digest/1/en").status_code == 200
-        desk.configure("digest: {name: Digest,", "digest: {name: Digest, public: false,")
-        desk.tick(MONDAY + 2 * HOUR)
+        newsroom.configure("digest: {name: Digest,", "digest: {name: Digest, public: false,")
+        newsroom.tick(MONDAY + 2 * HOUR)
         for path in ("archive/digest/1/en", "archive/digest/", "archive/digest/en.atom", "archive/nothing/"):
             assert httpx.get(url + path).status_code == 404
-    desk.item("three")
-    desk.schedule("daily", DAILY)
-    desk.tick(MONDAY + DAY)
-    mail = desk.mails("anna@example.org")[-1]
+    newsroom.item("three")
+    newsroom.schedule("daily", DAILY)
+    newsroom.tick(MONDAY + DAY)
+    mail = newsroom.mails("anna@example.org")[-1]
     assert "/archive/" not in mail.text
     assert mail.message["List-Archive"] is None
 
 
-def test_it_is_served_without_a_redirect_under_the_address_in_the_mails(desk: Desk) -> None:
-    desk.tick(MONDAY)
-    with served(newsroom_app(desk.runtime)) as url:
+def test_it_is_served_without_a_redirect_under_the_address_in_the_mails(newsroom: RunningNewsroom) -> None:
+    newsroom.tick(MONDAY)
+    with served(newsroom_app(newsroom.runtime)) as url:
         answer = httpx.get(f"{url}archive/digest/1/ru")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -129,16 +133,16 @@ def test_it_is_served_without_a_redirect_under_the_address_in_the_mails(desk: De
         assert httpx.get(f"{url}archive/digest/9/ru").status_code == 404
 
 
-def test_the_index_and_the_feed_name_every_edition(desk: Desk) -> None:
-    desk.tick(MONDAY)
-    desk.item("three", "ru", title="Мост", topics="[water]")
-    desk.tick(MONDAY + DAY)
-    index = page(desk, "digest/index.html")
+def test_the_index_and_the_feed_name_every_edition(newsroom: RunningNewsroom) -> None:
+    newsroom.tick(MONDAY)
+    newsroom.item("three", "ru", title="Мост", topics="[water]")
+    newsroom.tick(MONDAY + DAY)
+    index = page(newsroom, "digest/index.html")
     assert re.findall(r'href="/(archive/digest/\d/\w\w)"', index) == [
         "archive/digest/2/ru", "archive/digest/1/en", "archive/digest/1/ru"
     ]  # fmt: skip
-    assert '<html lang="ru" dir="ltr">' in page(desk, "digest/ru/index.html")
-    feed = feedparser.parse(page(desk, "digest/ru.atom"))
+    assert '<html lang="ru" dir="ltr">' in page(newsroom, "digest/ru/index.html")
+    feed = feedparser.parse(page(newsroom, "digest/ru.atom"))
     assert not feed.bozo
     assert [entry.link for entry in feed.entries] == [
         "https://news.example.org/archive/digest/2/ru", "https://news.example.org/archive/digest/1/ru"
@@ -146,55 +150,57 @@ def test_the_index_and_the_feed_name_every_edition(desk: Desk) -> None:
     assert len({entry.id for entry in feed.entries}) == 2
 
 
-def test_above_the_lists_stand_the_public_ones_by_name_in_the_sites_own_language(desk: Desk) -> None:
-    desk.configure("languages: [en, ru, kk]", "languages: [ar, en, ru, kk]")
-    desk.configure("digest: {name: Digest,", "digest: {name: {ar: الملخص, en: Digest},")
-    desk.configure("  press: {name: Press,", "  press: {name: Press, public: false,")
-    desk.tick(MONDAY)
-    text = page(desk, "index.html")
+def test_above_the_lists_stand_the_public_ones_by_name_in_the_sites_own_language(newsroom: RunningNewsroom) -> None:
+    newsroom.configure("languages: [en, ru, kk]", "languages: [ar, en, ru, kk]")
+    newsroom.configure("digest: {name: Digest,", "digest: {name: {ar: الملخص, en: Digest},")
+    newsroom.configure("  press: {name: Press,", "  press: {name: Press, public: false,")
+    newsroom.tick(MONDAY)
+    text = page(newsroom, "index.html")
     assert '<html lang="ar" dir="rtl">' in text
     assert re.findall(r'<a href="/(archive/[^"]*)">([^<]+)</a>', text) == [("archive/digest/", "الملخص")]
-    with served(newsroom_app(desk.runtime)) as url:
+    with served(newsroom_app(newsroom.runtime)) as url:
         assert httpx.get(f"{url}archive/").text == text
         assert httpx.get(f"{url}archive").headers["location"] == "./archive/"
-        desk.configure("الملخص, en: Digest},", "الملخص, en: Digest}, public: false,")
-        desk.tick(MONDAY + HOUR)
+        newsroom.configure("الملخص, en: Digest},", "الملخص, en: Digest}, public: false,")
+        newsroom.tick(MONDAY + HOUR)
         assert httpx.get(f"{url}archive/").status_code == 404
 
 
-def test_twice_writes_nothing_and_an_edition_is_rendered_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.tick(MONDAY)
-    runtime = desk.runtime
-    assert publish_archive(runtime.store, runtime.newsroom, now=desk.now).written == ()
-    assert publish_archive(runtime.store, runtime.newsroom, now=desk.now, force=True).written == ()
-    desk.item("three", title="Bridge")
+def test_twice_writes_nothing_and_an_edition_is_rendered_once(
+    newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newsroom.tick(MONDAY)
+    runtime = newsroom.runtime
+    assert publish_archive(runtime.store, runtime.newsroom, now=newsroom.now).written == ()
+    assert publish_archive(runtime.store, runtime.newsroom, now=newsroom.now, force=True).written == ()
+    newsroom.item("three", title="Bridge")
     rendered: list[str] = []
     real = publish_archive.__globals__["archive_page"]
     monkeypatch.setitem(
         publish_archive.__globals__, "archive_page", lambda *a, **k: (rendered.append(k["url"]), real(*a, **k))[1]
     )
-    desk.tick(MONDAY + DAY)
+    newsroom.tick(MONDAY + DAY)
     assert rendered == ["https://news.example.org/archive/digest/2/en"]
 
 
-def test_stories_that_are_mails_of_their_own_have_pages_of_their_own(desk: Desk) -> None:
-    desk.schedule("daily", DAILY.replace("frequency: daily", "frequency: daily, per: item"))
-    desk.item("three", title="Bridge")
-    desk.tick(MONDAY)
-    listing = page(desk, "digest/1/en/index.html")
+def test_stories_that_are_mails_of_their_own_have_pages_of_their_own(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule("daily", DAILY.replace("frequency: daily", "frequency: daily, per: item"))
+    newsroom.item("three", title="Bridge")
+    newsroom.tick(MONDAY)
+    listing = page(newsroom, "digest/1/en/index.html")
     assert re.findall(r'href="/(archive/digest/1/en/\d)"', listing)
-    shown = [page(desk, f"digest/1/en/{part}/index.html") for part in (1, 2, 3)]
+    shown = [page(newsroom, f"digest/1/en/{part}/index.html") for part in (1, 2, 3)]
     assert sum("Bridge</" in text for text in shown) == 1
-    for mail in desk.mails("anna@example.org"):
+    for mail in newsroom.mails("anna@example.org"):
         found = re.search(r"https://news\.example\.org/archive/(digest/1/en/\d)\r\n", mail.text)
         assert found is not None
-        assert page(desk, f"{found[1]}/index.html")
+        assert page(newsroom, f"{found[1]}/index.html")
 
 
 @pytest.mark.slow
-def test_every_page_is_valid_html(desk: Desk) -> None:
-    desk.tick(MONDAY)
-    root = desk.runtime.newsroom.public / "archive" / "digest"
+def test_every_page_is_valid_html(newsroom: RunningNewsroom) -> None:
+    newsroom.tick(MONDAY)
+    root = newsroom.runtime.newsroom.public / "archive" / "digest"
     assert (
         html_validate(
             root.parent / "index.html", root / "index.html", root / "ru" / "index.html", extends=("recommended",)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tests.pipeline.newsroom import make_newsroom, media_file, put
+from tests.fixtures.items import make_newsroom, media_file, put
 from tests.render.feeds.feed_rules import ATOM, problems
 from tests.render.samples import START, item
 from tidings.config.settings import Newsroom

@@ -12,9 +12,9 @@ import feedparser
 import pytest
 import requests
 
-from tests.acceptance.world import World, item, make_world
 from tests.cli.conftest import Run, run_in
-from tests.pipeline.desk import MONDAY
+from tests.fixtures.newsroom import MONDAY
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.web.server import served
 from tidings.runtime.tick import tick
 from tidings.testing.http_sink import HttpSink, Step
@@ -24,15 +24,15 @@ __all__ = ["run_in"]
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str) -> Iterator[World]:
-    with make_world(tmp_path / "newsroom", database_url) as made:
+def folder(tmp_path: Path, database_url: str) -> Iterator[NewsroomFolder]:
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as made:
         yield made
 
 
-def join(world: World, hub: str) -> None:
-    main = (world.root / "tidings.yaml").read_text()
+def join(folder: NewsroomFolder, hub: str) -> None:
+    main = (folder.root / "tidings.yaml").read_text()
     channel = f"channels:\n  hub: {{type: websub, url: {hub}, allow_private: true}}\n"
-    world.write("tidings.yaml", main.replace("channels:\n", channel, 1))
+    folder.write("tidings.yaml", main.replace("channels:\n", channel, 1))
 
 
 def pinged(hub: HttpSink) -> list[str]:
@@ -42,11 +42,11 @@ def pinged(hub: HttpSink) -> list[str]:
     return [one["hub.url"][0] for one in asked]
 
 
-def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(world: World) -> None:
+def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(folder: NewsroomFolder) -> None:
     with HttpSink([Step(204)]) as hub:
-        join(world, hub.url)
-        world.write("content/one.en.md", item("One"))
-        with world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+        join(folder, hub.url)
+        folder.write("content/one.en.md", item("One"))
+        with folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
             tick(runtime, MONDAY)
             runtime.at(MONDAY)
             first = runtime.ping()
@@ -62,17 +62,17 @@ def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(world: World) -> Non
                 assert [href for rel, href in links if rel == "self"] == [address]
                 assert [href for rel, href in links if rel == "hub"] == [hub.url]
             assert runtime.ping() == 0
-            world.write("content/two.ru.md", item("Две"))
+            folder.write("content/two.ru.md", item("Две"))
             tick(runtime, MONDAY + timedelta(hours=1))
             runtime.ping()
             assert {address.split("/")[4] for address in pinged(hub)[first:]} == {"ru"}
 
 
-def test_a_hub_that_is_down_hears_of_it_later_and_holds_up_nothing(world: World) -> None:
+def test_a_hub_that_is_down_hears_of_it_later_and_holds_up_nothing(folder: NewsroomFolder) -> None:
     with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub:
-        join(world, hub.url)
-        world.write("content/one.en.md", item("One"))
-        with world.runtime() as runtime:
+        join(folder, hub.url)
+        folder.write("content/one.en.md", item("One"))
+        with folder.runtime() as runtime:
             assert tick(runtime, MONDAY).published is not None
             now = MONDAY
             told = []
@@ -85,10 +85,10 @@ def test_a_hub_that_is_down_hears_of_it_later_and_holds_up_nothing(world: World)
             assert len(pinged(hub)) == 9 + 2
 
 
-def test_check_refuses_posts_to_a_hub(world: World, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in world.env.items():
+def test_check_refuses_posts_to_a_hub(folder: NewsroomFolder, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in folder.env.items():
         monkeypatch.setenv(name, value)
-    join(world, "https://hub.example/")
-    world.write("schedules/daily.yaml", 'cadence: {daily: "09:00"}\ndeliver: [{channel: hub}]\n')
-    refused = run_in(world.root, "check")
+    join(folder, "https://hub.example/")
+    folder.write("schedules/daily.yaml", 'cadence: {daily: "09:00"}\ndeliver: [{channel: hub}]\n')
+    refused = run_in(folder.root, "check")
     assert refused.code == 1 and "schedules/daily.yaml:2" in refused.out and "takes no posts" in refused.out

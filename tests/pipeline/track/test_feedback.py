@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, rows
-from tests.pipeline.newsroom import make_newsroom
+from tests.fixtures.items import make_newsroom
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.compose.mail import left_of_id

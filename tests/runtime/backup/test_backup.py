@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import InputError, RefusedError
 from tidings.runtime.backup.backup import make_backup
 from tidings.runtime.backup.backup_file import FILES, MANIFEST, STORE, check_backup_file
@@ -23,14 +23,14 @@ from tidings.store.people import subscribers
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
 
 
@@ -42,19 +42,19 @@ def refuse(question: str) -> None:
     raise RefusedError("no")
 
 
-def test_what_stands_in_it(desk: Desk) -> None:
-    desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
-    root = desk.world.root
-    desk.world.write("dkim.pem", "a key")
-    desk.world.write("secrets.env", "SMTP_PASSWORD=hunter22")
-    desk.world.write("templates/digest/note.txt", "ours")
-    desk.world.env["SMTP_USER"] = "news"
-    desk.configure("mail: {host", "mail: {username: {env: SMTP_USER}, password: {file: dkim.pem}, host")
+def test_what_stands_in_it(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    root = newsroom.folder.root
+    newsroom.folder.write("dkim.pem", "a key")
+    newsroom.folder.write("secrets.env", "SMTP_PASSWORD=hunter22")
+    newsroom.folder.write("templates/digest/note.txt", "ours")
+    newsroom.folder.env["SMTP_USER"] = "news"
+    newsroom.configure("mail: {host", "mail: {username: {env: SMTP_USER}, password: {file: dkim.pem}, host")
     (root / "content" / "link.md").symlink_to("/etc/passwd")
     told: list[str] = []
-    made = make_backup(root, root.parent / "b.tar.gz", lambda what, done, total: told.append(what), desk.world.env)
+    made = make_backup(root, root.parent / "b.tar.gz", lambda what, done, total: told.append(what), newsroom.folder.env)
 
     assert made.path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in made.path.parent.glob(".tidings-backup-*")] == []
@@ -76,12 +76,12 @@ def test_what_stands_in_it(desk: Desk) -> None:
     }  # fmt: skip
     assert b"hunter22" not in content
     for name in ("DESK_URL", "DESK_SECRET", "SLACK_URL"):
-        secret = desk.world.env[name]
+        secret = newsroom.folder.env[name]
         assert secret.encode() not in content
     assert any("link.md" in line for line in made.left_out)
 
 
-def test_while_everything_runs(desk: Desk) -> None:
+def test_while_everything_runs(newsroom: RunningNewsroom) -> None:
     """Readers come in pairs: a backup of two moments would hold one of a pair."""
     stop, begun = threading.Event(), threading.Event()
 
@@ -89,7 +89,7 @@ def test_while_everything_runs(desk: Desk) -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            with desk.runtime.store.write() as connection:
+            with newsroom.runtime.store.write() as connection:
                 for side in ("left", "right"):
                     subscribers.add(
                         connection, f"{side}{number}@example.org", "digest", language="en", frequency="daily",
@@ -101,7 +101,7 @@ def test_while_everything_runs(desk: Desk) -> None:
     worker.start()
     try:
         assert begun.wait(20)
-        made = make_backup(desk.world.root, desk.world.root.parent / "b.tar.gz", quiet, desk.world.env)
+        made = make_backup(newsroom.folder.root, newsroom.folder.root.parent / "b.tar.gz", quiet, newsroom.folder.env)
     finally:
         stop.set()
         worker.join()
@@ -110,11 +110,11 @@ def test_while_everything_runs(desk: Desk) -> None:
     assert counts["subscribers"] == counts["subscriptions"] >= 2
 
 
-def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Desk) -> None:
-    root = small.world.root
+def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: RunningNewsroom) -> None:
+    root = small.folder.root
     path = root.parent / "b.tar.gz"
-    make_backup(root, path, quiet, small.world.env)
-    make_backup(root, path, quiet, small.world.env)
+    make_backup(root, path, quiet, small.folder.env)
+    make_backup(root, path, quiet, small.folder.env)
     check_backup_file(path)
     for name, said in (
         ("tidings.yaml", "is no backup"),
@@ -124,21 +124,21 @@ def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Desk) 
         ("content", "no place"),
     ):
         with pytest.raises(RefusedError, match=said):
-            make_backup(root, root / name, quiet, small.world.env)
+            make_backup(root, root / name, quiet, small.folder.env)
     assert "site:" in (root / "tidings.yaml").read_text()
 
 
-def test_an_interrupted_backup_leaves_the_one_before(small: Desk) -> None:
-    root = small.world.root
+def test_an_interrupted_backup_leaves_the_one_before(small: RunningNewsroom) -> None:
+    root = small.folder.root
     path = root.parent / "b.tar.gz"
-    make_backup(root, path, quiet, small.world.env)
+    make_backup(root, path, quiet, small.folder.env)
     before = path.read_bytes()
 
     def stop(what: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_backup(root, path, stop, small.world.env)
+        make_backup(root, path, stop, small.folder.env)
     assert path.read_bytes() == before
     assert sorted(one.name for one in path.parent.iterdir() if one.name.startswith(".")) == []
 
@@ -198,21 +198,21 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_archive_writes_nothing(small: Desk, what: str) -> None:
+def test_a_hostile_archive_writes_nothing(small: RunningNewsroom, what: str) -> None:
     change, said = HOSTILE[what]
-    path = small.world.root.parent / "b.tar.gz"
-    make_backup(small.world.root, path, quiet, small.world.env)
+    path = small.folder.root.parent / "b.tar.gz"
+    make_backup(small.folder.root, path, quiet, small.folder.env)
     rewritten(path, change, sums=what != "no manifest")
-    target = small.world.root.parent / "deep" / "er" / "target"
+    target = small.folder.root.parent / "deep" / "er" / "target"
     with pytest.raises(InputError, match=said):
-        restore(path, target, agree=refuse, progress=quiet, env=small.world.env)
+        restore(path, target, agree=refuse, progress=quiet, env=small.folder.env)
     assert not target.parent.parent.exists()
     assert not Path("/tmp/evil").exists()
 
 
-def test_a_place_outside_is_refused(small: Desk) -> None:
-    path = small.world.root.parent / "b.tar.gz"
-    make_backup(small.world.root, path, quiet, small.world.env)
+def test_a_place_outside_is_refused(small: RunningNewsroom) -> None:
+    path = small.folder.root.parent / "b.tar.gz"
+    make_backup(small.folder.root, path, quiet, small.folder.env)
 
     def change(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
         info, raw = members.pop()
@@ -249,24 +249,24 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGED)
-def test_a_damaged_archive_is_named(small: Desk, what: str) -> None:
+def test_a_damaged_archive_is_named(small: RunningNewsroom, what: str) -> None:
     harm, said = DAMAGED[what]
-    path = small.world.root.parent / "b.tar.gz"
-    make_backup(small.world.root, path, quiet, small.world.env)
+    path = small.folder.root.parent / "b.tar.gz"
+    make_backup(small.folder.root, path, quiet, small.folder.env)
     harm(path)
     with pytest.raises(InputError, match=said):
-        restore(path, small.world.root.parent / "target", agree=refuse, progress=quiet, env=small.world.env)
-    assert not (small.world.root.parent / "target").exists()
+        restore(path, small.folder.root.parent / "target", agree=refuse, progress=quiet, env=small.folder.env)
+    assert not (small.folder.root.parent / "target").exists()
 
 
-def test_a_store_that_cannot_be_named_is_not_guessed(small: Desk) -> None:
+def test_a_store_that_cannot_be_named_is_not_guessed(small: RunningNewsroom) -> None:
     """`store: {env: NAME}` on a machine that lacks the variable: another database would be a second newsroom."""
-    env = {**small.world.env, "NEWS_STORE": "sqlite:///tidings.db"}
-    path = small.world.root / "tidings.yaml"
+    env = {**small.folder.env, "NEWS_STORE": "sqlite:///tidings.db"}
+    path = small.folder.root / "tidings.yaml"
     path.write_text(path.read_text().replace("store: sqlite:///tidings.db", "store: {env: NEWS_STORE}"))
-    archive = small.world.root.parent / "b.tar.gz"
-    made = make_backup(small.world.root, archive, quiet, env)
+    archive = small.folder.root.parent / "b.tar.gz"
+    made = make_backup(small.folder.root, archive, quiet, env)
     assert STORE in made.manifest.members
     with pytest.raises(InputError, match="NEWS_STORE"):
-        restore(archive, small.world.root.parent / "target", agree=refuse, progress=quiet, env=small.world.env)
-    assert not (small.world.root.parent / "target").exists()
+        restore(archive, small.folder.root.parent / "target", agree=refuse, progress=quiet, env=small.folder.env)
+    assert not (small.folder.root.parent / "target").exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect, select, text, update
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
 from tidings.runtime.backup import restore as restoring
 from tidings.runtime.backup.backup import make_backup
@@ -27,15 +27,15 @@ from tidings.store.service import clock, restored
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
         found.runtime.close()
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
         found.runtime.close()
 
@@ -52,79 +52,82 @@ def never(question: str) -> None:
     raise AssertionError(f"asked: {question}")
 
 
-def saved(desk: Desk, name: str = "backup.tar.gz") -> Path:
-    path = desk.world.root.parent / name
-    make_backup(desk.world.root, path, quiet, desk.world.env)
+def saved(newsroom: RunningNewsroom, name: str = "backup.tar.gz") -> Path:
+    path = newsroom.folder.root.parent / name
+    make_backup(newsroom.folder.root, path, quiet, newsroom.folder.env)
     return path
 
 
-def brought_back(desk: Desk, archive: Path) -> RestoreResult:
+def brought_back(newsroom: RunningNewsroom, archive: Path) -> RestoreResult:
     """What `tidings restore` does, and the newsroom opened again."""
-    desk.runtime.close()
-    found = restore(archive, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
-    desk.runtime = desk.world.runtime()
+    newsroom.runtime.close()
+    found = restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
+    newsroom.runtime = newsroom.folder.runtime()
     return found
 
 
-def release(desk: Desk, name: str) -> None:
-    desk.runtime.at(desk.now)
-    desk.runtime.composer.release(desk.edition(name), desk.now, "ann")
-    desk.runtime.deliver()
+def release(newsroom: RunningNewsroom, name: str) -> None:
+    newsroom.runtime.at(newsroom.now)
+    newsroom.runtime.composer.release(newsroom.edition(name), newsroom.now, "ann")
+    newsroom.runtime.deliver()
 
 
-def test_what_was_sent_since_is_held_and_never_sent_again(desk: Desk) -> None:
+def test_what_was_sent_since_is_held_and_never_sent_again(newsroom: RunningNewsroom) -> None:
     """listmonk #1801: a restored copy sent everything once more."""
-    ada, grace = desk.reader("ada"), desk.reader("grace")
-    desk.item("one")
-    desk.tick(MONDAY)
-    desk.item("two")
-    desk.tick(MONDAY + HOUR)
-    archive = saved(desk)
-    desk.tick(MONDAY + DAY)
-    assert [desk.read(reader) for reader in (ada, grace)] == [[["one"], ["two"]]] * 2
-    before = len(desk.world.mails.caught)
+    ada, grace = newsroom.reader("ada"), newsroom.reader("grace")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    newsroom.item("two")
+    newsroom.tick(MONDAY + HOUR)
+    archive = saved(newsroom)
+    newsroom.tick(MONDAY + DAY)
+    assert [newsroom.read(reader) for reader in (ada, grace)] == [[["one"], ["two"]]] * 2
+    before = len(newsroom.folder.mails.received)
 
-    brought_back(desk, archive)
-    assert desk.editions() == ["daily/1 done"]
-    done = desk.tick(MONDAY + DAY)
+    brought_back(newsroom, archive)
+    assert newsroom.editions() == ["daily/1 done"]
+    done = newsroom.tick(MONDAY + DAY)
     assert "daily" in done.restored
-    assert desk.editions() == ["daily/1 done", "daily/2 held"]
-    assert [hold.reason.value for hold in desk.edition("daily/2").holds] == ["restored"]
-    found = status(desk.runtime, desk.now)
+    assert newsroom.editions() == ["daily/1 done", "daily/2 held"]
+    assert [hold.reason.value for hold in newsroom.edition("daily/2").holds] == ["restored"]
+    found = status(newsroom.runtime, newsroom.now)
     assert (found["restored"]["waiting"], found["ok"]) == (["daily/2"], False)
-    readers = [mail for mail in desk.world.mails.caught[before:] if mail.recipient != "comms@example.org"]
+    readers = [mail for mail in newsroom.folder.mails.received[before:] if mail.recipient != "comms@example.org"]
     assert readers == []
-    assert any("restored from a backup" in text for text in desk.notices())
+    assert any("restored from a backup" in text for text in newsroom.notices())
 
     # The person looks, and lets it go: only then does it.
-    release(desk, "daily/2")
-    assert desk.read(ada) == [["one"], ["two"], ["two"]]
+    release(newsroom, "daily/2")
+    assert newsroom.read(ada) == [["one"], ["two"], ["two"]]
     # From here on all goes by itself again.
-    desk.item("three")
-    desk.tick(MONDAY + 2 * DAY)
-    assert desk.read(grace)[-1] == ["three"]
-    assert status(desk.runtime, desk.now)["restored"] is None
+    newsroom.item("three")
+    newsroom.tick(MONDAY + 2 * DAY)
+    assert newsroom.read(grace)[-1] == ["three"]
+    assert status(newsroom.runtime, newsroom.now)["restored"] is None
 
 
-def test_what_had_gone_out_is_settled_by_a_word(desk: Desk) -> None:
+def test_what_had_gone_out_is_settled_by_a_word(newsroom: RunningNewsroom) -> None:
     """The person found it in the mail host's log: nobody gets it again, in no later edition either."""
-    ada = desk.reader("ada")
-    desk.item("one")
-    archive = saved(desk)
-    desk.tick(MONDAY)
-    brought_back(desk, archive)
-    desk.tick(MONDAY)
-    with desk.runtime.store.write() as connection:
-        assert restored.had_gone_out(connection, desk.edition("daily/1"), desk.now, "ann") == 1
-    desk.item("two")
-    desk.tick(MONDAY + DAY)
-    assert desk.editions() == ["daily/1 done", "daily/2 done"]
-    assert desk.read(ada) == [["one"], ["two"]]
-    with desk.runtime.store.write() as connection, pytest.raises(RefusedError, match="not held because of a restore"):
-        restored.had_gone_out(connection, desk.edition("daily/2"), desk.now, "ann")
+    ada = newsroom.reader("ada")
+    newsroom.item("one")
+    archive = saved(newsroom)
+    newsroom.tick(MONDAY)
+    brought_back(newsroom, archive)
+    newsroom.tick(MONDAY)
+    with newsroom.runtime.store.write() as connection:
+        assert restored.had_gone_out(connection, newsroom.edition("daily/1"), newsroom.now, "ann") == 1
+    newsroom.item("two")
+    newsroom.tick(MONDAY + DAY)
+    assert newsroom.editions() == ["daily/1 done", "daily/2 done"]
+    assert newsroom.read(ada) == [["one"], ["two"]]
+    with (
+        newsroom.runtime.store.write() as connection,
+        pytest.raises(RefusedError, match="not held because of a restore"),
+    ):
+        restored.had_gone_out(connection, newsroom.edition("daily/2"), newsroom.now, "ann")
 
 
-def test_what_is_put_back_after_the_restore_waits_too(small: Desk) -> None:
+def test_what_is_put_back_after_the_restore_waits_too(small: RunningNewsroom) -> None:
     ada = small.reader("ada")
     archive = saved(small)
     small.item("one")
@@ -149,7 +152,7 @@ def test_what_is_put_back_after_the_restore_waits_too(small: Desk) -> None:
     assert sorted(small.read(ada)[-1]) == ["one", "three", "two"]
 
 
-def test_nothing_is_held_that_did_not_come_due(small: Desk) -> None:
+def test_nothing_is_held_that_did_not_come_due(small: RunningNewsroom) -> None:
     ada = small.reader("ada")
     small.item("one")
     archive = saved(small)
@@ -159,40 +162,40 @@ def test_nothing_is_held_that_did_not_come_due(small: Desk) -> None:
     assert small.read(ada) == [["one"]]
 
 
-def test_restored_in_mid_send(desk: Desk) -> None:
+def test_restored_in_mid_send(newsroom: RunningNewsroom) -> None:
     """Part was accepted, part on the wire, part waiting: the rest waits, what was on the wire is in doubt."""
-    readers = [desk.reader(f"r{number}") for number in range(6)]
-    desk.item("one")
-    desk.tick(MONDAY, deliver=False)
+    readers = [newsroom.reader(f"r{number}") for number in range(6)]
+    newsroom.item("one")
+    newsroom.tick(MONDAY, deliver=False)
     d = t.deliveries
-    with desk.runtime.store.write() as connection:
+    with newsroom.runtime.store.write() as connection:
         ids = list(connection.execute(select(d.c.id).order_by(d.c.id)).scalars())
-        dead = {"owner": desk.runtime.owner, "fence": 1, "lease_until": MONDAY + DAY}
+        dead = {"owner": newsroom.runtime.owner, "fence": 1, "lease_until": MONDAY + DAY}
         connection.execute(update(d).where(d.c.id == ids[0]).values(state="accepted", attempts=1))
         connection.execute(update(d).where(d.c.id == ids[1]).values(state="handed", **dead))
         connection.execute(update(d).where(d.c.id == ids[2]).values(state="leased", **dead))
         connection.execute(update(d).where(d.c.id == ids[3]).values(state="deferred", next_at=MONDAY))
         connection.execute(update(d).where(d.c.id == ids[4]).values(state="in_doubt", doubts=1, next_at=MONDAY))
-    archive = saved(desk)
-    found = brought_back(desk, archive)
+    archive = saved(newsroom)
+    found = brought_back(newsroom, archive)
     assert (found.held, found.in_doubt) == (("daily/1",), 1)
-    desk.tick(MONDAY + HOUR)
-    states = [entry.state for entry in desk.entries()]
+    newsroom.tick(MONDAY + HOUR)
+    states = [entry.state for entry in newsroom.entries()]
     assert states == ["accepted", "in_doubt", "pending", "deferred", "in_doubt", "pending"]
-    assert all(not desk.mails(reader) for reader in readers)
+    assert all(not newsroom.mails(reader) for reader in readers)
 
-    release(desk, "daily/1")
-    states = [entry.state for entry in desk.entries()]
+    release(newsroom, "daily/1")
+    states = [entry.state for entry in newsroom.entries()]
     assert states == ["accepted", "in_doubt", "accepted", "accepted", "in_doubt", "accepted"]
-    assert [bool(desk.mails(reader)) for reader in readers] == [False, False, True, True, False, True]
-    with desk.runtime.store.write() as connection:
-        ledger.resolve(connection, ids[1], "resend", desk.now)
-    desk.tick()
-    assert desk.mails(readers[1])
-    assert [reader for reader in readers if len(desk.mails(reader)) > 1] == []
+    assert [bool(newsroom.mails(reader)) for reader in readers] == [False, False, True, True, False, True]
+    with newsroom.runtime.store.write() as connection:
+        ledger.resolve(connection, ids[1], "resend", newsroom.now)
+    newsroom.tick()
+    assert newsroom.mails(readers[1])
+    assert [reader for reader in readers if len(newsroom.mails(reader)) > 1] == []
 
 
-def test_half_composed_and_waiting_editions_are_held(small: Desk) -> None:
+def test_half_composed_and_waiting_editions_are_held(small: RunningNewsroom) -> None:
     small.reader("ada")
     small.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 1h, silence: send}\n")
     small.item("one")
@@ -212,78 +215,78 @@ def test_half_composed_and_waiting_editions_are_held(small: Desk) -> None:
         assert small.mails("ada@example.org") == []
 
 
-def test_other_mail_that_waited_is_dropped(desk: Desk) -> None:
-    desk.reader("ada")
-    with desk.runtime.store.write() as connection:
-        mailing = ledger.mailing(connection, "test:1", "test", now=desk.now, open=True)
-        row = {"mailing": mailing, "target": "test:1", "purpose": "test", "at": desk.now}
+def test_other_mail_that_waited_is_dropped(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("ada")
+    with newsroom.runtime.store.write() as connection:
+        mailing = ledger.mailing(connection, "test:1", "test", now=newsroom.now, open=True)
+        row = {"mailing": mailing, "target": "test:1", "purpose": "test", "at": newsroom.now}
         details = {"address": "boss@example.org", "subject": "A test", "text": "."}
         ledger.add_deliveries(connection, [{**row, "details": details}])
-    found = brought_back(desk, saved(desk))
+    found = brought_back(newsroom, saved(newsroom))
     assert found.dropped == 1
-    desk.tick(MONDAY - HOUR)
-    assert desk.mails("boss@example.org") == []
+    newsroom.tick(MONDAY - HOUR)
+    assert newsroom.mails("boss@example.org") == []
 
 
-def test_numbers_given_since_are_not_given_again(desk: Desk) -> None:
+def test_numbers_given_since_are_not_given_again(newsroom: RunningNewsroom) -> None:
     """A link to leave names its reader by number, a Message-ID its mailing: neither may mean another later."""
-    archive = saved(desk)
-    lost = desk.reader("lost")
-    desk.item("one")
-    desk.tick(MONDAY)
-    with desk.runtime.store.read() as connection:
+    archive = saved(newsroom)
+    lost = newsroom.reader("lost")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    with newsroom.runtime.store.read() as connection:
         number = subscribers.find(connection, lost)
         mailing = connection.execute(select(t.mailings.c.id)).scalars().all()
     assert number is not None
-    brought_back(desk, archive)
-    new = desk.reader("new")
-    desk.item("one")
-    desk.tick(MONDAY + DAY)
-    with desk.runtime.store.read() as connection:
+    brought_back(newsroom, archive)
+    new = newsroom.reader("new")
+    newsroom.item("one")
+    newsroom.tick(MONDAY + DAY)
+    with newsroom.runtime.store.read() as connection:
         assert (subscribers.find(connection, new) or 0) > number
         assert min(connection.execute(select(t.mailings.c.id)).scalars()) > max(mailing)
 
 
-def test_the_clock_does_not_go_back(desk: Desk) -> None:
-    archive = saved(desk)
-    desk.tick(MONDAY + DAY)
-    brought_back(desk, archive)
-    with desk.runtime.store.read() as connection:
+def test_the_clock_does_not_go_back(newsroom: RunningNewsroom) -> None:
+    archive = saved(newsroom)
+    newsroom.tick(MONDAY + DAY)
+    brought_back(newsroom, archive)
+    with newsroom.runtime.store.read() as connection:
         assert clock.read_clock(connection) == MONDAY + DAY
 
 
-def test_refused_while_somebody_works_on_it(desk: Desk) -> None:
-    archive = saved(desk)
+def test_refused_while_somebody_works_on_it(newsroom: RunningNewsroom) -> None:
+    archive = saved(newsroom)
     with pytest.raises(RefusedError, match="stop `tidings run`"):
-        restore(archive, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
-    assert not (desk.world.root / ".restoring").exists()
-    desk.item("one")
-    desk.tick(MONDAY)
-    assert desk.editions() == ["daily/1 done"]
+        restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
+    assert not (newsroom.folder.root / ".restoring").exists()
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    assert newsroom.editions() == ["daily/1 done"]
 
 
-def test_nobody_begins_while_it_is_replaced(desk: Desk) -> None:
-    archive = saved(desk)
-    desk.runtime.close()
+def test_nobody_begins_while_it_is_replaced(newsroom: RunningNewsroom) -> None:
+    archive = saved(newsroom)
+    newsroom.runtime.close()
 
     def ask(question: str) -> None:
         with pytest.raises(RefusedError, match="being restored"):
-            desk.world.runtime()
+            newsroom.folder.runtime()
         raise RefusedError("no")
 
     with pytest.raises(RefusedError, match="no"):
-        restore(archive, desk.world.root, agree=ask, progress=quiet, env=desk.world.env)
+        restore(archive, newsroom.folder.root, agree=ask, progress=quiet, env=newsroom.folder.env)
 
 
-def test_into_an_empty_folder_and_what_stands_there_afterwards(small: Desk, tmp_path: Path) -> None:
+def test_into_an_empty_folder_and_what_stands_there_afterwards(small: RunningNewsroom, tmp_path: Path) -> None:
     small.reader("ada")
     small.item("one")
-    small.world.write("content/media/x.bin", "x" * 1000)
-    small.world.write("templates/digest/README", "ours")
-    (small.world.root / "keys.json").chmod(0o600)
+    small.folder.write("content/media/x.bin", "x" * 1000)
+    small.folder.write("templates/digest/README", "ours")
+    (small.folder.root / "keys.json").chmod(0o600)
     archive = saved(small)
     elsewhere = tmp_path / "elsewhere" / "news"
-    found = restore(archive, elsewhere, agree=never, progress=quiet, env=small.world.env)
+    found = restore(archive, elsewhere, agree=never, progress=quiet, env=small.folder.env)
     assert (found.held, found.aside, found.missing) == ((), None, ())
 
     def tree(root: Path) -> dict[str, bytes]:
@@ -293,22 +296,22 @@ def test_into_an_empty_folder_and_what_stands_there_afterwards(small: Desk, tmp_
         ]
         return {one.relative_to(root).as_posix(): one.read_bytes() for one in files if one.is_file()}
 
-    assert tree(elsewhere) == tree(small.world.root)
+    assert tree(elsewhere) == tree(small.folder.root)
     assert (elsewhere / "keys.json").stat().st_mode & 0o777 == 0o600
     assert sorted(one.name for one in elsewhere.iterdir() if one.name.startswith(".")) == []
-    with open_runtime(elsewhere, small.world.env) as runtime, runtime.store.read() as connection:
+    with open_runtime(elsewhere, small.folder.env) as runtime, runtime.store.read() as connection:
         assert subscribers.find(connection, "ada@example.org")
         assert schedules.schedule_state(connection, "daily") is not None
 
 
-def test_what_stood_there_is_kept_aside(small: Desk) -> None:
+def test_what_stood_there_is_kept_aside(small: RunningNewsroom) -> None:
     archive = saved(small)
     small.item("since")
     small.schedule("weekly", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n")
     small.reader("ada")
     small.tick(MONDAY)
     found = brought_back(small, archive)
-    root = small.world.root
+    root = small.folder.root
     assert not (root / "content/since.en.md").exists()
     assert not (root / "schedules/weekly.yaml").exists()
     assert found.aside is not None
@@ -325,20 +328,22 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("at", range(1, 9))
 @pytest.mark.slow
-def test_cut_off_at_any_step_it_is_finished_by_the_next(desk: Desk, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY - HOUR)
-    archive = saved(desk)
-    desk.item("since")
-    desk.tick(MONDAY)
-    desk.runtime.close()
+def test_cut_off_at_any_step_it_is_finished_by_the_next(
+    newsroom: RunningNewsroom, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY - HOUR)
+    archive = saved(newsroom)
+    newsroom.item("since")
+    newsroom.tick(MONDAY)
+    newsroom.runtime.close()
     steps = 0
     rename = Path.rename
 
     def counted(self: Path, target: Path) -> Path:
         nonlocal steps
-        if (desk.world.root / ".restoring/ready").exists():
+        if (newsroom.folder.root / ".restoring/ready").exists():
             steps += 1
             if steps == at:
                 raise Killed
@@ -346,43 +351,45 @@ def test_cut_off_at_any_step_it_is_finished_by_the_next(desk: Desk, at: int, mon
 
     monkeypatch.setattr(Path, "rename", counted)
     try:
-        restore(archive, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
+        restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     except Killed:
         with pytest.raises(RefusedError, match="cut off"):
-            open_runtime(desk.world.root, desk.world.env)
-        found = restore(archive, desk.world.root, agree=never, progress=quiet, env=desk.world.env)
+            open_runtime(newsroom.folder.root, newsroom.folder.env)
+        found = restore(archive, newsroom.folder.root, agree=never, progress=quiet, env=newsroom.folder.env)
         assert found.manifest is None
     else:
         assert steps < at
-    desk.runtime = desk.world.runtime()
-    assert not (desk.world.root / "content/since.en.md").exists()
-    assert (desk.world.root / "content/one.en.md").exists()
-    assert not (desk.world.root / ".restoring").exists()
-    assert desk.editions() == []
-    desk.tick(MONDAY + HOUR)
-    assert desk.editions() == ["daily/1 held"]
+    newsroom.runtime = newsroom.folder.runtime()
+    assert not (newsroom.folder.root / "content/since.en.md").exists()
+    assert (newsroom.folder.root / "content/one.en.md").exists()
+    assert not (newsroom.folder.root / ".restoring").exists()
+    assert newsroom.editions() == []
+    newsroom.tick(MONDAY + HOUR)
+    assert newsroom.editions() == ["daily/1 held"]
 
 
-def test_nothing_changes_where_the_work_before_fails(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = saved(desk)
-    desk.item("since")
-    desk.tick(MONDAY)
-    desk.runtime.close()
+def test_nothing_changes_where_the_work_before_fails(
+    newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = saved(newsroom)
+    newsroom.item("since")
+    newsroom.tick(MONDAY)
+    newsroom.runtime.close()
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(restoring, "extract_backup_file", full)
     with pytest.raises(OSError, match="No space"):
-        restore(archive, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
+        restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     monkeypatch.undo()
-    assert not (desk.world.root / ".restoring").exists()
-    desk.runtime = desk.world.runtime()
-    assert desk.editions() == ["daily/1 done"]
+    assert not (newsroom.folder.root / ".restoring").exists()
+    newsroom.runtime = newsroom.folder.runtime()
+    assert newsroom.editions() == ["daily/1 done"]
 
 
 @pytest.mark.needs_postgresql
-def test_a_newsroom_moves_to_postgresql(small: Desk, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_newsroom_moves_to_postgresql(small: RunningNewsroom, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Backup from SQLite, restore with TIDINGS_STORE: the same newsroom, marks and all."""
     from tests.conftest import missing
 
@@ -395,10 +402,10 @@ def test_a_newsroom_moves_to_postgresql(small: Desk, tmp_path: Path, request: py
     archive = saved(small)
     small.runtime.close()
     url = server.fresh_database()
-    shutil.rmtree(small.world.root)
-    small.world.env["TIDINGS_STORE"] = url
-    restore(archive, small.world.root, agree=never, progress=quiet, env=small.world.env)
-    small.runtime = small.world.runtime()
+    shutil.rmtree(small.folder.root)
+    small.folder.env["TIDINGS_STORE"] = url
+    restore(archive, small.folder.root, agree=never, progress=quiet, env=small.folder.env)
+    small.runtime = small.folder.runtime()
     assert not small.runtime.store.is_sqlite
     assert small.editions() == ["daily/1 done"]
     small.item("two")
@@ -408,7 +415,7 @@ def test_a_newsroom_moves_to_postgresql(small: Desk, tmp_path: Path, request: py
 
 
 @pytest.mark.needs_postgresql
-def test_tables_of_others_are_left_alone(small: Desk, request: pytest.FixtureRequest) -> None:
+def test_tables_of_others_are_left_alone(small: RunningNewsroom, request: pytest.FixtureRequest) -> None:
     from tests.conftest import missing
 
     server = request.getfixturevalue("postgresql")
@@ -416,11 +423,11 @@ def test_tables_of_others_are_left_alone(small: Desk, request: pytest.FixtureReq
         missing("PostgreSQL")
     archive = saved(small)
     url = server.fresh_database()
-    with closing(Store(url, small.world.root)) as store:
+    with closing(Store(url, small.folder.root)) as store:
         with store.write() as connection:
             connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
-        elsewhere = small.world.root.parent / "elsewhere"
-        env = {**small.world.env, "TIDINGS_STORE": url}
+        elsewhere = small.folder.root.parent / "elsewhere"
+        env = {**small.folder.env, "TIDINGS_STORE": url}
         with pytest.raises(RefusedError, match="another program"):
             restore(archive, elsewhere, agree=yes, progress=quiet, env=env)
         assert not elsewhere.exists()

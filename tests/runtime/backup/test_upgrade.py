@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
-from tests.pipeline.desk import DAILY, DAY, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError, StoreVersionError
 from tidings.runtime.backup.backup import make_backup
 from tidings.runtime.backup.backup_file import check_backup_file
@@ -36,8 +36,8 @@ def upgrade() -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url, {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
         yield found
         found.runtime.close()
 
@@ -62,22 +62,24 @@ def yes(question: str) -> None:
     """A person who agrees."""
 
 
-def columns(desk: Desk) -> set[str]:
-    with desk.runtime.store.read() as connection:
+def columns(newsroom: RunningNewsroom) -> set[str]:
+    with newsroom.runtime.store.read() as connection:
         return {column["name"] for column in inspect(connection).get_columns("subscribers")}
 
 
-def test_refused_then_brought_up_to_date_behind_a_backup(desk: Desk, request: pytest.FixtureRequest) -> None:
-    ada = desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
+def test_refused_then_brought_up_to_date_behind_a_backup(
+    newsroom: RunningNewsroom, request: pytest.FixtureRequest
+) -> None:
+    ada = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
     patch: pytest.MonkeyPatch = request.getfixturevalue("newer")
-    root, env = desk.world.root, desk.world.env
+    root, env = newsroom.folder.root, newsroom.folder.env
     with pytest.raises(RefusedError, match="stop `tidings run`"):
         upgrade(root, quiet, env)
-    desk.runtime.close()
+    newsroom.runtime.close()
     with pytest.raises(StoreVersionError, match=r"has schema 0001, this version .* needs 0002\. Run `tidings upgrade`"):
-        desk.world.runtime()
+        newsroom.folder.runtime()
     found = upgrade(root, quiet, env)
     assert found is not None
     assert (found.before, found.after) == ("0001", "0002")
@@ -86,47 +88,51 @@ def test_refused_then_brought_up_to_date_behind_a_backup(desk: Desk, request: py
     assert found.backup.path.name.startswith("before-upgrade-0001-")
     assert upgrade(root, quiet, env) is None
 
-    desk.runtime = desk.world.runtime()
-    assert "shoe_size" in columns(desk)
-    desk.item("two")
-    desk.tick(MONDAY + DAY)
-    assert desk.read(ada) == [["one"], ["two"]]
+    newsroom.runtime = newsroom.folder.runtime()
+    assert "shoe_size" in columns(newsroom)
+    newsroom.item("two")
+    newsroom.tick(MONDAY + DAY)
+    assert newsroom.read(ada) == [["one"], ["two"]]
 
     # The version before refuses it, and goes back to the backup.
-    desk.runtime.close()
+    newsroom.runtime.close()
     patch.undo()
     with pytest.raises(StoreVersionError, match="newer than this version"):
-        desk.world.runtime()
+        newsroom.folder.runtime()
     with pytest.raises(StoreVersionError, match="newer than this version"):
         upgrade(root, quiet, env)
     restore(found.backup.path, root, agree=yes, progress=quiet, env=env)
-    desk.runtime = desk.world.runtime()
-    assert "shoe_size" not in columns(desk)
-    desk.tick(MONDAY + DAY)
-    assert desk.editions() == ["daily/1 done", "daily/2 held"] or desk.editions() == ["daily/1 done"]
-    assert desk.read(ada) == [["one"], ["two"]]
+    newsroom.runtime = newsroom.folder.runtime()
+    assert "shoe_size" not in columns(newsroom)
+    newsroom.tick(MONDAY + DAY)
+    assert newsroom.editions() == ["daily/1 done", "daily/2 held"] or newsroom.editions() == ["daily/1 done"]
+    assert newsroom.read(ada) == [["one"], ["two"]]
 
 
-def test_an_older_backup_is_brought_up_to_date_as_it_comes_back(desk: Desk, request: pytest.FixtureRequest) -> None:
-    desk.reader("ada")
-    path = desk.world.root.parent / "b.tar.gz"
-    make_backup(desk.world.root, path, quiet, desk.world.env)
-    desk.runtime.close()
+def test_an_older_backup_is_brought_up_to_date_as_it_comes_back(
+    newsroom: RunningNewsroom, request: pytest.FixtureRequest
+) -> None:
+    newsroom.reader("ada")
+    path = newsroom.folder.root.parent / "b.tar.gz"
+    make_backup(newsroom.folder.root, path, quiet, newsroom.folder.env)
+    newsroom.runtime.close()
     request.getfixturevalue("newer")
-    restore(path, desk.world.root, agree=yes, progress=quiet, env=desk.world.env)
-    desk.runtime = desk.world.runtime()
-    assert "shoe_size" in columns(desk)
+    restore(path, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
+    newsroom.runtime = newsroom.folder.runtime()
+    assert "shoe_size" in columns(newsroom)
 
 
-def test_a_step_that_fails_leaves_the_store_as_it_was(desk: Desk, request: pytest.FixtureRequest) -> None:
-    desk.reader("ada")
-    desk.runtime.close()
+def test_a_step_that_fails_leaves_the_store_as_it_was(
+    newsroom: RunningNewsroom, request: pytest.FixtureRequest
+) -> None:
+    newsroom.reader("ada")
+    newsroom.runtime.close()
     patch: pytest.MonkeyPatch = request.getfixturevalue("newer")
     step = Path(migrate.SCRIPTS) / "versions" / "m0002_second.py"
     step.write_text(SECOND + "    raise RuntimeError('half way')\n")
     with pytest.raises(RuntimeError, match="half way"):
-        upgrade(desk.world.root, quiet, desk.world.env)
+        upgrade(newsroom.folder.root, quiet, newsroom.folder.env)
     patch.undo()
-    desk.runtime = desk.world.runtime()
-    assert "shoe_size" not in columns(desk)
-    assert len(list(desk.world.root.glob("before-upgrade-0001-*.tar.gz"))) == 1
+    newsroom.runtime = newsroom.folder.runtime()
+    assert "shoe_size" not in columns(newsroom)
+    assert len(list(newsroom.folder.root.glob("before-upgrade-0001-*.tar.gz"))) == 1

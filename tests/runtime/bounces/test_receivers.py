@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
-from tests.pipeline.desk import DAILY, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.dovecot import dovecot
 from tidings.config.bounces import BounceMailbox
 from tidings.model.errors import RefusedError
@@ -41,8 +41,8 @@ LONG = b"y\n" * 900_000
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
 
 
@@ -60,17 +60,19 @@ def _hand(port: int, to: str, data: bytes = BOUNCE) -> tuple[int, bytes]:
         return session.data(data) if code == 250 else (code, text)
 
 
-def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there_is_acted_upon(desk: Desk) -> None:
+def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there_is_acted_upon(
+    newsroom: RunningNewsroom,
+) -> None:
     port = _free_port()
-    desk.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
-    ada, eve = desk.reader("ada"), desk.reader("eve")
-    desk.item("one")
-    desk.tick(MONDAY)
-    [mail], [other] = desk.mails(ada), desk.mails(eve)
+    newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
+    ada, eve = newsroom.reader("ada"), newsroom.reader("eve")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    [mail], [other] = newsroom.mails(ada), newsroom.mails(eve)
     assert mail.sender.startswith("bounces+")
     assert mail.sender.endswith("@example.org")
     assert len({mail.sender, other.sender}) == 2
-    ears = Ears(desk.runtime, lambda: None)
+    ears = Ears(newsroom.runtime, lambda: None)
     ears.listen()
     try:
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
@@ -78,55 +80,55 @@ def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there
         assert _hand(port, "bounces@example.org", (b"x" * 998 + b"\r\n") * (LARGEST // 1000 + 1))[0] == 552
         assert _hand(port, "eve@example.org")[0] == 550
         with pytest.raises(RefusedError, match="lmtp"):
-            Ears(desk.runtime, lambda: None).listen()
+            Ears(newsroom.runtime, lambda: None).listen()
     finally:
         assert ears.stop(5)
-    assert {entry.address: entry.returned for entry in desk.entries()} == {ada: "hard", eve: ""}
+    assert {entry.address: entry.returned for entry in newsroom.entries()} == {ada: "hard", eve: ""}
     # Who is gone gets no more.
-    desk.item("two")
-    desk.tick(MONDAY + timedelta(days=1))
-    assert (len(desk.mails(ada)), len(desk.mails(eve))) == (1, 2)
+    newsroom.item("two")
+    newsroom.tick(MONDAY + timedelta(days=1))
+    assert (len(newsroom.mails(ada)), len(newsroom.mails(eve))) == (1, 2)
 
 
-def test_a_bounce_is_kept_by_the_other_side_while_the_store_is_away(desk: Desk) -> None:
+def test_a_bounce_is_kept_by_the_other_side_while_the_store_is_away(newsroom: RunningNewsroom) -> None:
     port = _free_port()
-    desk.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
-    address = desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
-    [mail] = desk.mails(address)
-    with desk.runtime.store.write() as connection:
+    newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
+    address = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    [mail] = newsroom.mails(address)
+    with newsroom.runtime.store.write() as connection:
         connection.exec_driver_sql("ALTER TABLE returns RENAME TO away")
-    ears = Ears(desk.runtime, lambda: None)
+    ears = Ears(newsroom.runtime, lambda: None)
     ears.listen()
     try:
         assert _hand(port, mail.sender)[0] == 451
-        with desk.runtime.store.write() as connection:
+        with newsroom.runtime.store.write() as connection:
             connection.exec_driver_sql("ALTER TABLE away RENAME TO returns")
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
     finally:
         assert ears.stop(5)
 
 
-def test_without_verp_every_mail_has_the_same_return_path(desk: Desk) -> None:
-    desk.configure("return_path:", "verp: false, return_path:")
-    address = desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
-    [mail] = desk.mails(address)
+def test_without_verp_every_mail_has_the_same_return_path(newsroom: RunningNewsroom) -> None:
+    newsroom.configure("return_path:", "verp: false, return_path:")
+    address = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    [mail] = newsroom.mails(address)
     assert mail.sender == "bounces@example.org"
 
 
 @pytest.mark.slow
-def test_the_service_listens(desk: Desk) -> None:
+def test_the_service_listens(newsroom: RunningNewsroom) -> None:
     port, web = _free_port(), _free_port()
-    desk.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nweb: {{port: {web}}}\nnotify:")
-    address = desk.reader("ada")
-    desk.item("one")
-    desk.tick(MONDAY)
-    [mail] = desk.mails(address)
-    environment = os.environ | desk.world.env
-    command = [sys.executable, "-m", "tidings", "run", "-C", str(desk.world.root)]
+    newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nweb: {{port: {web}}}\nnotify:")
+    address = newsroom.reader("ada")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    [mail] = newsroom.mails(address)
+    environment = os.environ | newsroom.folder.env
+    command = [sys.executable, "-m", "tidings", "run", "-C", str(newsroom.folder.root)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as service:
         try:
             end = time.monotonic() + 60
@@ -143,7 +145,7 @@ def test_the_service_listens(desk: Desk) -> None:
             said = service.communicate(timeout=40)[0].decode()
     assert service.returncode == 0
     assert f"Bounces: LMTP at 127.0.0.1:{port}" in said
-    with desk.runtime.store.read() as connection:
+    with newsroom.runtime.store.read() as connection:
         [one] = subscribers.subscriptions(connection, address=address)
     assert one.state == subscribers.UNSUBSCRIBED
 
@@ -180,7 +182,7 @@ def _settings(port: int, **more: str) -> BounceMailbox:
     return BounceMailbox.model_validate(given | more)
 
 
-def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(desk: Desk, box: Path) -> None:
+def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(newsroom: RunningNewsroom, box: Path) -> None:
     for number, mail in enumerate((b"bounce\n\nx\n", b"spam\n\nx\n", b"bounce\n\n" + LONG)):
         _put(box, number, b"Subject: " + mail)
     heard: list[bytes] = []
@@ -190,7 +192,7 @@ def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(desk: D
         return Heard("hard") if b"bounce" in raw else Heard("nothing", "no bounce")
 
     with dovecot(box) as server:
-        store = desk.runtime.store
+        store = newsroom.runtime.store
         assert look(store, _settings(server.port), receive) == 3
         assert [raw.split(b"\r\n")[0] for raw in heard] == [b"Subject: bounce", b"Subject: spam", b"Subject: bounce"]
         # Of a huge one the beginning is read.
@@ -211,17 +213,17 @@ def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(desk: D
             assert "wrong" not in str(caught.value)
 
 
-def test_a_mailbox_by_tls_needs_a_good_certificate(desk: Desk, box: Path, tmp_path: Path) -> None:
+def test_a_mailbox_by_tls_needs_a_good_certificate(newsroom: RunningNewsroom, box: Path, tmp_path: Path) -> None:
     _put(box, 1, b"Subject: x\n\nx\n")
     certificate = _certificate(tmp_path)
     with dovecot(box, certificate) as server:
         settings = _settings(server.tls_port, security="tls", host="localhost")
         with pytest.raises(MailboxError, match="certificate"):
-            look(desk.runtime.store, settings, lambda raw, to: Heard("hard"))
+            look(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"))
         trusting = ssl.create_default_context(cafile=str(certificate[0]))
-        assert look(desk.runtime.store, settings, lambda raw, to: Heard("hard"), context=trusting) == 1
+        assert look(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"), context=trusting) == 1
         again = _settings(server.port, security="starttls", host="localhost")
-        assert look(desk.runtime.store, again, lambda raw, to: Heard("hard"), context=trusting) == 1
+        assert look(newsroom.runtime.store, again, lambda raw, to: Heard("hard"), context=trusting) == 1
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
@@ -246,12 +248,12 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-def test_somebody_hears_of_a_mailbox_that_cannot_be_read(desk: Desk) -> None:
-    desk.world.env["IMAP"] = "secret"
+def test_somebody_hears_of_a_mailbox_that_cannot_be_read(newsroom: RunningNewsroom) -> None:
+    newsroom.folder.env["IMAP"] = "secret"
     mailbox = f"host: 127.0.0.1, port: {_free_port()}, security: none, username: x, password: {{env: IMAP}}, every: 1h"
-    desk.configure("notify:", f"bounces: {{mailbox: {{{mailbox}}}}}\nnotify:")
+    newsroom.configure("notify:", f"bounces: {{mailbox: {{{mailbox}}}}}\nnotify:")
     woken: list[bool] = []
-    ears = Ears(desk.runtime, lambda: woken.append(True))
+    ears = Ears(newsroom.runtime, lambda: woken.append(True))
     ears.start()
     try:
         end = time.monotonic() + 20
@@ -260,6 +262,6 @@ def test_somebody_hears_of_a_mailbox_that_cannot_be_read(desk: Desk) -> None:
             time.sleep(0.02)
     finally:
         assert ears.stop(10)
-    with desk.runtime.store.read() as connection:
+    with newsroom.runtime.store.read() as connection:
         [text] = connection.execute(select(t.notices.c.text)).scalars()
     assert "The bounce mailbox cannot be read" in text

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.world import item, make_world
 from tests.conftest import require_program
+from tests.fixtures.newsroom_folder import item, make_newsroom_folder
 from tests.runtime.test_service import free_port, prepared, running, stop, until
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
@@ -43,10 +43,10 @@ def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
     site = Website()
     told = [Story(f"s{n}", f"Story {n}", published=datetime(2026, 1, 1 + n, tzinfo=UTC)) for n in range(9)]
     site.pages["/feed"] = Page(rss(told, site.url))
-    with make_world(tmp_path / "n", database_url) as world:
+    with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         source = f"sources:\n  site: {{type: feed, url: {site.url}/feed, allow_private: true}}\n"
-        world.write("tidings.yaml", (world.root / "tidings.yaml").read_text() + source)
-        with world.runtime() as runtime:
+        folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text() + source)
+        with folder.runtime() as runtime:
             runtime.at(told[-1].published + timedelta(hours=1))  # type: ignore[operator]
             runtime.fetch()
             before = samples(runtime)
@@ -64,16 +64,16 @@ def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
 
 
 def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
-    with make_world(tmp_path / "n", database_url) as world:
-        prepared(world)
-        world.write(
+    with make_newsroom_folder(tmp_path / "n", database_url) as folder:
+        prepared(folder)
+        folder.write(
             "schedules/weekly.yaml", "cadence: {weekly: fri 09:00}\ndeliver:\n  - {list: digest, frequency: all}\n"
         )
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             start = datetime.now(UTC)
             tick(runtime, start)
-            world.write("content/fresh.en.md", item("Fresh water for all"))
-            world.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
+            folder.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
             tick(runtime, datetime.now(UTC))
             before = samples(runtime)
             assert before["tidings_store_up"] == 1
@@ -105,14 +105,14 @@ def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
 
 
 def test_a_held_edition_and_a_source_that_is_gone(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        prepared(world)
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        prepared(folder)
+        with folder.runtime() as runtime:
             tick(runtime, datetime.now(UTC))
-            world.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
+            folder.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
             tick(runtime, datetime.now(UTC))
             assert samples(runtime)["tidings_editions_held{reason=gate}"] == 1
-            (world.root / "content").rename(world.root / "elsewhere")
+            (folder.root / "content").rename(folder.root / "elsewhere")
             tick(runtime, datetime.now(UTC))
             with runtime.store.read() as connection:
                 found = heartbeat.last_tick(connection)
@@ -121,28 +121,28 @@ def test_a_held_edition_and_a_source_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_no_name_and_no_address_of_anybody_is_told(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        prepared(world)
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        prepared(folder)
+        with folder.runtime() as runtime:
             tick(runtime, datetime.now(UTC))
-            world.write("content/fresh.en.md", item("Fresh water for all"))
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
             tick(runtime, datetime.now(UTC))
-            own = heartbeat.Pulse("host-1-abc", runtime.now(), runtime.now(), refused=world.env["DESK_SECRET"])
+            own = heartbeat.Pulse("host-1-abc", runtime.now(), runtime.now(), refused=folder.env["DESK_SECRET"])
             text = Metrics(runtime, lambda: own).exposition("")[0].decode()
     assert "tidings_configuration_refused 1.0" in text
-    for secret in ("reader", "example.org", "comms", "host-1", str(tmp_path), *world.env.values()):
+    for secret in ("reader", "example.org", "comms", "host-1", str(tmp_path), *folder.env.values()):
         assert secret not in text
 
 
 def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world, world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         own = heartbeat.Pulse("me", datetime.now(UTC), datetime.now(UTC), faults={"beat": "OperationalError"})
         metrics = Metrics(runtime, lambda: own)
-        (world.root / "tidings.db").unlink()
+        (folder.root / "tidings.db").unlink()
         runtime.store.close()
-        (world.root / "tidings.db").mkdir()
+        (folder.root / "tidings.db").mkdir()
         found = scraped(metrics.exposition("")[0].decode())
-        (world.root / "tidings.db").rmdir()
+        (folder.root / "tidings.db").rmdir()
     assert found["tidings_store_up"] == 0
     assert found["tidings_service_fault{what=beat}"] == 1 and found["tidings_services{kind=full}"] == 1
     assert "tidings_queue_pending" not in found
@@ -151,9 +151,9 @@ def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path, database_url: str) -> None:
     log, other = tmp_path / "log", tmp_path / "other"
-    with make_world(tmp_path / "n", database_url) as world:
-        port = prepared(world)
-        path = world.root / "tidings.yaml"
+    with make_newsroom_folder(tmp_path / "n", database_url) as folder:
+        port = prepared(folder)
+        path = folder.root / "tidings.yaml"
         good = path.read_text(encoding="utf-8")
 
         def configure() -> tuple[int, str]:
@@ -162,8 +162,8 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
             return pages, f"http://127.0.0.1:{ours}/metrics"
 
         pages, metrics = configure()
-        with running(world, log) as full:
-            until(lambda: (world.root / "public" / "en" / "index.html").exists())
+        with running(folder, log) as full:
+            until(lambda: (folder.root / "public" / "en" / "index.html").exists())
             until(lambda: "tidings_last_tick_timestamp_seconds" in httpx.get(metrics).text)
             answer = httpx.get(metrics, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
             assert answer.headers["content-type"].startswith("application/openmetrics-text")
@@ -178,7 +178,7 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
             health = httpx.get(f"http://127.0.0.1:{pages}/healthz").json()
             assert health["ok"] is True and health["beat_age"] < 60 and health["tick_age"] < 60
             _, second = configure()
-            with running(world, other, "--only", "pages") as only:
+            with running(folder, other, "--only", "pages") as only:
                 until(lambda: other.exists() and "Metrics:" in other.read_text(encoding="utf-8"))
                 until(lambda: scraped(httpx.get(second).text).get("tidings_services{kind=pages}") == 1)
                 assert scraped(httpx.get(second).text)["tidings_services{kind=full}"] == 1
@@ -190,20 +190,20 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
                 assert found["tidings_services{kind=full}"] == 0
                 assert "tidings_last_tick_timestamp_seconds" in found
                 stop(only)
-        with world.runtime() as runtime, runtime.store.read() as connection:
+        with folder.runtime() as runtime, runtime.store.read() as connection:
             left = [one.only_pages for one in heartbeat.pulses(connection)]
         assert left in ([False], []), "who ends in order leaves no sign of life"
         assert "Traceback" not in log.read_text() + other.read_text()
 
 
 def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        port = prepared(world)
-        path = world.root / "tidings.yaml"
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        path = folder.root / "tidings.yaml"
         with socket.create_server(("127.0.0.1", 0)) as taken:
             where = f"127.0.0.1:{taken.getsockname()[1]}"
             path.write_text(path.read_text().replace(f"{{port: {port}}}", f"{{port: {port}, metrics: '{where}'}}"))
-            with running(world, tmp_path / "log") as process:
+            with running(folder, tmp_path / "log") as process:
                 assert process.wait(timeout=40) == 2
         assert where in (tmp_path / "log").read_text() and "metrics" in (tmp_path / "log").read_text()
 
@@ -223,7 +223,7 @@ def test_when_signs_of_life_are_too_old() -> None:
 
 def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
     signs = Signs(beaten=0.0, ticked=0.0)
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world, world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         app = newsroom_app(runtime, lambda: signs.health(1_000.0, only_pages=False))
         with served(app) as url:
             answer = httpx.get(url.rstrip("/") + "/healthz")

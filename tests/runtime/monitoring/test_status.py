@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from tests.acceptance.world import World, item, make_world
 from tests.cli.shapes import misfits
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.runtime.test_service import prepared
 from tidings.cli.app import _plain
 from tidings.runtime.monitoring.status import status
@@ -46,17 +46,17 @@ def _through_json(value: object) -> object:
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str):  # type: ignore[no-untyped-def]
-    with make_world(tmp_path / "n", database_url) as found:
+def folder(tmp_path: Path, database_url: str):  # type: ignore[no-untyped-def]
+    with make_newsroom_folder(tmp_path / "n", database_url) as found:
         prepared(found)
         yield found
 
 
-def test_a_fresh_newsroom_and_one_that_has_sent_are_well(world: World) -> None:
-    with world.runtime() as runtime:
+def test_a_fresh_newsroom_and_one_that_has_sent_are_well(folder: NewsroomFolder) -> None:
+    with folder.runtime() as runtime:
         assert wrong(runtime) == []
         tick(runtime, datetime.now(UTC))
-        world.write("content/fresh.en.md", item("Fresh water for all"))
+        folder.write("content/fresh.en.md", item("Fresh water for all"))
         tick(runtime, datetime.now(UTC))
         found = status(runtime, runtime.now())
     assert found["ok"] and found["deliveries"]["accepted"] == 3 and found["queued"] == 0
@@ -66,9 +66,9 @@ def test_a_fresh_newsroom_and_one_that_has_sent_are_well(world: World) -> None:
     assert [(one["sender"], one["up"]) for one in found["senders"]] == [("127.0.0.1", True)]
 
 
-def test_what_is_due_and_nobody_does(world: World) -> None:
-    world.write("schedules/alert.yaml", HOURLY)
-    with world.runtime() as runtime:
+def test_what_is_due_and_nobody_does(folder: NewsroomFolder) -> None:
+    folder.write("schedules/alert.yaml", HOURLY)
+    with folder.runtime() as runtime:
         start = datetime.now(UTC)
         tick(runtime, start)
         runtime.at(start + timedelta(hours=3))
@@ -79,9 +79,9 @@ def test_what_is_due_and_nobody_does(world: World) -> None:
         assert wrong(runtime) == [], "what a person has paused is not overdue"
 
 
-def test_a_service_that_died_and_one_that_stands_still(world: World) -> None:
+def test_a_service_that_died_and_one_that_stands_still(folder: NewsroomFolder) -> None:
     now = datetime.now(UTC)
-    with world.runtime() as runtime:
+    with folder.runtime() as runtime:
         dead = acquire(runtime.store)
         with runtime.store.write() as connection:
             heartbeat.note_pulse(connection, heartbeat.Pulse(dead.owner, now, now, faults={"beat": "OperationalError"}))
@@ -97,17 +97,17 @@ def test_a_service_that_died_and_one_that_stands_still(world: World) -> None:
         assert [what for what, _ in wrong(runtime)] == ["died"]
 
 
-def test_what_waits_for_a_person(world: World) -> None:
-    with world.runtime() as runtime:
+def test_what_waits_for_a_person(folder: NewsroomFolder) -> None:
+    with folder.runtime() as runtime:
         tick(runtime, datetime.now(UTC))
-        world.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
-        world.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
+        folder.write("content/fresh.en.md", item("Fresh", images='[{src: https://example.org/a.png, alt: ""}]'))
+        folder.write("content/broken.en.md", "---\nkind: story\n---\nNo title.\n")
         tick(runtime, datetime.now(UTC))
         found = wrong(runtime)
         assert [what for what, _ in found] == ["held", "set_aside"]
         assert "tidings recompose alert/1" in found[0][1]
-        world.write("content/fresh.en.md", item("Fresh"))
-        (world.root / "content" / "broken.en.md").unlink()
+        folder.write("content/fresh.en.md", item("Fresh"))
+        (folder.root / "content" / "broken.en.md").unlink()
         runtime.composer.cancel(next(iter(_held(runtime))), datetime.now(UTC), "me")
         tick(runtime, datetime.now(UTC))
         with runtime.store.write() as connection:
@@ -127,9 +127,9 @@ def _held(runtime: Runtime):  # type: ignore[no-untyped-def]
         return editions.editions(connection, states=["held"])
 
 
-def test_senders_sources_the_clock_and_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_senders_sources_the_clock_and_the_disk(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    with world.runtime() as runtime:
+    with folder.runtime() as runtime:
         now = datetime.now(UTC)
         tick(runtime, now)
         (sender,) = runtime.newsroom.mail
@@ -140,10 +140,10 @@ def test_senders_sources_the_clock_and_the_disk(world: World, monkeypatch: pytes
         assert [what for what, _ in wrong(runtime)] == ["sender"]
         with runtime.store.write() as connection:
             senders.note_success(connection, sender.name)
-        (world.root / "content").rename(world.root / "elsewhere")
+        (folder.root / "content").rename(folder.root / "elsewhere")
         tick(runtime, datetime.now(UTC))
         assert [what for what, _ in wrong(runtime)] == ["source"]
-        (world.root / "elsewhere").rename(world.root / "content")
+        (folder.root / "elsewhere").rename(folder.root / "content")
         tick(runtime, datetime.now(UTC))
         assert wrong(runtime) == []
         monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10**9, 10**9 - 10**8, 10**8))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from tests.runtime.people_files.fixtures import NOW, make_newsroom
+from tests.fixtures.people import NOW, make_newsroom
 from tidings.runtime.people_files.importer import ImportOptions, import_people
 from tidings.store.engine import Store
 from tidings.store.people import bulk_import, import_progress

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.people_files.fixtures import NOW, Roll
+from tests.fixtures.people import NOW, Roll
 from tidings.model.errors import InputError
 from tidings.model.text import escape_formula, format_csv_line, unescape_formula
 from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, parse_time, read_table

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from tests.runtime.people_files.fixtures import NOW, Roll
+from tests.fixtures.people import NOW, Roll
 from tidings.model.errors import RefusedError
 from tidings.runtime.people_files.importer import CHUNK
 from tidings.store import schema as t

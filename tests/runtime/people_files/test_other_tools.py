@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from tests.runtime.people_files.fixtures import NOW, Roll
+from tests.fixtures.people import NOW, Roll
 from tidings.store import schema as t
 from tidings.store.people import consent
 

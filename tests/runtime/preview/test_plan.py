@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, WEEKLY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, WEEKLY, RunningNewsroom, open_newsroom
 from tidings.runtime.preview.plan import PlannedSchedule, plan
 from tidings.runtime.scratch_store import open_scratch_runtime
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
         yield found
 
 
-def planned(desk: Desk, now: datetime, runs: int = 3) -> dict[str, PlannedSchedule]:
-    desk.runtime.at(now)
-    with open_scratch_runtime(desk.runtime) as copy:
+def planned(newsroom: RunningNewsroom, now: datetime, runs: int = 3) -> dict[str, PlannedSchedule]:
+    newsroom.runtime.at(now)
+    with open_scratch_runtime(newsroom.runtime) as copy:
         return {one.name: one for one in plan(copy, now, runs)}
 
 
@@ -30,101 +30,101 @@ def stories(one: PlannedSchedule) -> list[str]:
     return sorted(key for key, _ in one.slots[0].stories or ())
 
 
-def foretold(desk: Desk, name: str, before: datetime, at: datetime) -> None:
+def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetime) -> None:
     """What `plan` said an hour before is what `tick` does."""
-    slot = planned(desk, before)[name].slots[0]
+    slot = planned(newsroom, before)[name].slots[0]
     assert slot.at == at
-    (composed,) = desk.tick(at).composed
+    (composed,) = newsroom.tick(at).composed
     edition = composed.edition
     if edition is None:
         assert not slot.outlets and composed.reason in slot.note
         return
     counted = Counter(
         f"list {one.list}" if one.list else f"channel {one.channel}"
-        for one in desk.entries(edition=edition.name)
+        for one in newsroom.entries(edition=edition.name)
         if one.state == "accepted"
     )
     assert {outlet.name: sum(outlet.readers.values()) for outlet in slot.outlets} == counted
     assert sorted(key for key, _ in slot.stories or ()) == sorted(edition.stories)
 
 
-def test_slots_ahead_with_what_moved_or_skipped_them(desk: Desk) -> None:
-    desk.schedule(
+def test_slots_ahead_with_what_moved_or_skipped_them(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule(
         "daily",
         'cadence: {daily: "07:00", window: "08:00-20:00", skip_dates: [2026-03-03]}\n'
         "deliver: [{list: digest, frequency: daily}]\n",
     )
-    slots = planned(desk, MONDAY - 12 * HOUR)["daily"].slots
+    slots = planned(newsroom, MONDAY - 12 * HOUR)["daily"].slots
     assert [slot.at for slot in slots] == [MONDAY - HOUR + day * DAY for day in range(3)]
     assert slots[0].moved and "08:00" in slots[0].moved
     assert slots[1].skipped and not slots[0].skipped
 
 
-def test_counts_stories_and_reasons_agree_with_the_tick_day_after_day(desk: Desk) -> None:
-    desk.schedule(
+def test_counts_stories_and_reasons_agree_with_the_tick_day_after_day(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule(
         "daily",
         'cadence: {daily: "09:00"}\nselect: {max_items: 2, overflow: wait}\n'
         "deliver: [{list: digest, frequency: daily}, {channel: desk, per: item, max_posts: 2}]\n",
     )
     for number in range(5):
-        desk.reader(f"r{number}", topics=["water"] if number % 2 else [], language=("en", "ru")[number % 2])
-    desk.tick(MONDAY - 20 * HOUR)
+        newsroom.reader(f"r{number}", topics=["water"] if number % 2 else [], language=("en", "ru")[number % 2])
+    newsroom.tick(MONDAY - 20 * HOUR)
     for number in range(3):
-        desk.item(f"s{number}", topics="[water]" if number else "[youth]")
-    desk.item("two", "ru")
+        newsroom.item(f"s{number}", topics="[water]" if number else "[youth]")
+    newsroom.item("two", "ru")
     for day in range(3):
-        foretold(desk, "daily", MONDAY - HOUR + day * DAY, MONDAY + day * DAY)
+        foretold(newsroom, "daily", MONDAY - HOUR + day * DAY, MONDAY + day * DAY)
         if day == 0:
-            desk.change("r1@example.org", topics=["youth"])
+            newsroom.change("r1@example.org", topics=["youth"])
 
 
-def test_a_schedule_that_was_never_seen_plans_its_backfill_and_says_so(desk: Desk) -> None:
+def test_a_schedule_that_was_never_seen_plans_its_backfill_and_says_so(newsroom: RunningNewsroom) -> None:
     for number in range(4):
-        desk.item(f"s{number}", published=f"2026-02-0{number + 1}", kind="story" if number else "event")
-    desk.tick(MONDAY - 10 * HOUR)
-    desk.schedule("weekly", WEEKLY + "select: {kinds: [event]}\nbackfill: 1\n")
-    desk.schedule("plain", WEEKLY)
-    seen = planned(desk, MONDAY - 9 * HOUR)
+        newsroom.item(f"s{number}", published=f"2026-02-0{number + 1}", kind="story" if number else "event")
+    newsroom.tick(MONDAY - 10 * HOUR)
+    newsroom.schedule("weekly", WEEKLY + "select: {kinds: [event]}\nbackfill: 1\n")
+    newsroom.schedule("plain", WEEKLY)
+    seen = planned(newsroom, MONDAY - 9 * HOUR)
     assert stories(seen["weekly"]) == ["s0"]
     assert stories(seen["plain"]) == [] and "new here" in seen["plain"].slots[0].note
-    desk.reader("w", frequency="weekly")
-    desk.tick(MONDAY - 9 * HOUR)
-    desk.tick(MONDAY + HOUR)
-    assert desk.edition("weekly/1").stories == ("s0",)
+    newsroom.reader("w", frequency="weekly")
+    newsroom.tick(MONDAY - 9 * HOUR)
+    newsroom.tick(MONDAY + HOUR)
+    assert newsroom.edition("weekly/1").stories == ("s0",)
 
 
-def test_a_renamed_schedule_is_planned_by_what_it_has_used(desk: Desk) -> None:
-    desk.reader("r")
-    desk.item("one")
-    desk.tick(MONDAY)
-    desk.item("two")
-    (desk.world.root / "schedules" / "daily.yaml").unlink()
-    desk.schedule("morning", DAILY + "was: daily\n")
-    assert stories(planned(desk, MONDAY + HOUR)["morning"]) == ["two"]
+def test_a_renamed_schedule_is_planned_by_what_it_has_used(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("r")
+    newsroom.item("one")
+    newsroom.tick(MONDAY)
+    newsroom.item("two")
+    (newsroom.folder.root / "schedules" / "daily.yaml").unlink()
+    newsroom.schedule("morning", DAILY + "was: daily\n")
+    assert stories(planned(newsroom, MONDAY + HOUR)["morning"]) == ["two"]
 
 
-def test_what_an_edition_held_would_hand_over_is_planned(desk: Desk) -> None:
-    desk.reader("r")
-    desk.item("one", images="[{src: https://example.org/a.png}]")
-    desk.tick(MONDAY)
-    desk.item("two")
-    assert stories(planned(desk, MONDAY + HOUR)["daily"]) == ["one", "two"]
+def test_what_an_edition_held_would_hand_over_is_planned(newsroom: RunningNewsroom) -> None:
+    newsroom.reader("r")
+    newsroom.item("one", images="[{src: https://example.org/a.png}]")
+    newsroom.tick(MONDAY)
+    newsroom.item("two")
+    assert stories(planned(newsroom, MONDAY + HOUR)["daily"]) == ["one", "two"]
 
 
-def test_an_embargoed_translation_does_not_hide_the_story(desk: Desk) -> None:
-    desk.item("one")
-    desk.item("one", "ru", embargo="2026-03-02T08:30")
-    desk.item("two", embargo="2026-03-02T08:30")
-    slot = planned(desk, MONDAY - HOUR)["daily"].slots[0]
+def test_an_embargoed_translation_does_not_hide_the_story(newsroom: RunningNewsroom) -> None:
+    newsroom.item("one")
+    newsroom.item("one", "ru", embargo="2026-03-02T08:30")
+    newsroom.item("two", embargo="2026-03-02T08:30")
+    slot = planned(newsroom, MONDAY - HOUR)["daily"].slots[0]
     assert [key for key, _ in slot.stories or ()] == ["one"]
-    assert "one" in desk.edition(desk.tick(MONDAY).composed[0].edition.name).stories  # type: ignore[union-attr]
+    assert "one" in newsroom.edition(newsroom.tick(MONDAY).composed[0].edition.name).stories  # type: ignore[union-attr]
 
 
-def test_notes_for_schedules_without_slots(desk: Desk) -> None:
-    desk.schedule("request", "cadence: {on: request}\ndeliver: [{channel: desk}]\n")
-    desk.schedule("new", "cadence: {on: new}\ndeliver: [{channel: desk}]\n")
-    desk.schedule("once", "cadence: {at: 2026-01-01T09:00}\ndeliver: [{channel: desk}]\n")
-    seen = planned(desk, MONDAY)
+def test_notes_for_schedules_without_slots(newsroom: RunningNewsroom) -> None:
+    newsroom.schedule("request", "cadence: {on: request}\ndeliver: [{channel: desk}]\n")
+    newsroom.schedule("new", "cadence: {on: new}\ndeliver: [{channel: desk}]\n")
+    newsroom.schedule("once", "cadence: {at: 2026-01-01T09:00}\ndeliver: [{channel: desk}]\n")
+    seen = planned(newsroom, MONDAY)
     assert (seen["request"].note, seen["new"].note, seen["once"].note) == (
         "when asked: tidings send request", "nothing new", "its moment has passed"
     )  # fmt: skip
@@ -143,14 +143,14 @@ def test_notes_for_schedules_without_slots(desk: Desk) -> None:
         ('cadence: {daily: "09:00"}\ndeliver: [{channel: thread}]\n', "thread: at most 90 posts in 30 days, $18.00"),
     ],
 )
-def test_the_month_of_what_is_charged_for_has_its_price(desk: Desk, schedule: str, note: str) -> None:
+def test_the_month_of_what_is_charged_for_has_its_price(newsroom: RunningNewsroom, schedule: str, note: str) -> None:
     for key in ("api_key", "api_secret", "access_token", "access_secret"):
-        desk.world.env[f"X_{key.upper()}"] = "s3cret"
-    keys = ", ".join(f"{name.lower()[2:]}: {{env: {name}}}" for name in desk.world.env if name.startswith("X_"))
+        newsroom.folder.env[f"X_{key.upper()}"] = "s3cret"
+    keys = ", ".join(f"{name.lower()[2:]}: {{env: {name}}}" for name in newsroom.folder.env if name.startswith("X_"))
     bird = f"type: x, {keys}, confirm_cost: true"
     thread = f"{bird}, languages: [kk, ru, en], translations: thread"
-    desk.configure("channels:\n", f"channels:\n  bird: {{{bird}}}\n  thread: {{{thread}}}\n")
-    desk.schedule("posts", schedule)
-    found = planned(desk, MONDAY - HOUR)
+    newsroom.configure("channels:\n", f"channels:\n  bird: {{{bird}}}\n  thread: {{{thread}}}\n")
+    newsroom.schedule("posts", schedule)
+    found = planned(newsroom, MONDAY - HOUR)
     assert found["posts"].note.endswith(note)
     assert "$" not in found["daily"].note

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.pipeline.desk import HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.judges import html_validate
 from tidings.runtime.preview.preview import PreviewedMessage, make_post_pages, preview_edition, preview_schedule
 from tidings.runtime.scratch_store import open_scratch_runtime
@@ -25,12 +25,12 @@ TITLE = 'Water <b>&</b> "rivers"'
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", "sqlite:///tidings.db") as found:
-        media = found.world.root / "content" / "media"
+def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as found:
+        media = found.folder.root / "content" / "media"
         media.mkdir()
         Image.effect_noise((1600, 900), 60).save(media / "a well.jpg")
-        (found.world.root / "bot.txt").write_text("123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey\n")
+        (found.folder.root / "bot.txt").write_text("123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey\n")
         found.configure("languages: [en, ru, kk]\n  timezone", "languages: [en, ru, kk, ar]\n  timezone")
         found.configure("channels:\n", CHANNELS)
         found.schedule(
@@ -46,9 +46,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         yield found
 
 
-def shown(desk: Desk, folder: Path) -> dict[str, str]:
+def shown(newsroom: RunningNewsroom, folder: Path) -> dict[str, str]:
     """What `preview` would write as pages, by name."""
-    with open_scratch_runtime(desk.runtime) as copy:
+    with open_scratch_runtime(newsroom.runtime) as copy:
         found = preview_schedule(copy, copy.newsroom.schedules["daily"], MONDAY, None)
     return written(found, folder)
 
@@ -61,8 +61,8 @@ def written(found: list[PreviewedMessage], folder: Path) -> dict[str, str]:
     return {name: content.decode() for name, content in pages.items()}
 
 
-def test_each_post_is_shown_with_its_count_and_its_card(desk: Desk, tmp_path: Path) -> None:
-    pages = shown(desk, tmp_path / "shown")
+def test_each_post_is_shown_with_its_count_and_its_card(newsroom: RunningNewsroom, tmp_path: Path) -> None:
+    pages = shown(newsroom, tmp_path / "shown")
     names = ["bot-en", "elephant-en", "page-ar", "sky-en", "sky-kk", "sky-ru", "team-en"]
     assert sorted(pages) == [*(f"daily-1-{name}-water.html" for name in names), "posts.html"]
     for name in names[:-1]:
@@ -81,9 +81,11 @@ def test_each_post_is_shown_with_its_count_and_its_card(desk: Desk, tmp_path: Pa
     assert order == ["1", "2"]
 
 
-def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(desk: Desk, tmp_path: Path) -> None:
+def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(
+    newsroom: RunningNewsroom, tmp_path: Path
+) -> None:
     folder = tmp_path / "shown"
-    pages = shown(desk, folder)
+    pages = shown(newsroom, folder)
     assert html_validate(*(folder / name for name in pages), extends=("recommended",)) == []
     everything = "".join(pages.values())
     assert "<script" not in everything and "<b>" not in everything
@@ -91,23 +93,27 @@ def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(desk: Des
     assert set(re.findall(r'src="([^"]+)"', everything)) == {path.name for path in folder.glob("*.jpg")}
 
 
-def test_what_waits_for_a_translation_is_shown_and_says_so(desk: Desk, tmp_path: Path) -> None:
-    desk.configure("languages: [kk, ru, en], translations: thread", "languages: [kk, ru], wait_for_translations: 48h")
-    desk.item("new", "ru", "Новость")
-    desk.tick(MONDAY - HOUR / 2)
-    pages = shown(desk, tmp_path / "shown")
+def test_what_waits_for_a_translation_is_shown_and_says_so(newsroom: RunningNewsroom, tmp_path: Path) -> None:
+    newsroom.configure(
+        "languages: [kk, ru, en], translations: thread", "languages: [kk, ru], wait_for_translations: 48h"
+    )
+    newsroom.item("new", "ru", "Новость")
+    newsroom.tick(MONDAY - HOUR / 2)
+    pages = shown(newsroom, tmp_path / "shown")
     assert ">new waits for its translation in kk<" in pages["daily-1-sky-ru-new.html"]
     text = (tmp_path / "shown" / "daily-1-sky-ru-new.txt").read_text(encoding="utf-8")
     assert "[new waits for its translation in kk]" in text
     assert "waits for" not in pages["daily-1-sky-kk-water.html"]
 
 
-def test_of_an_edition_the_frozen_posts_are_shown(desk: Desk, tmp_path: Path) -> None:
-    desk.schedule("daily", 'cadence: {daily: "09:00"}\napproval: {by: [boss@example.org]}\ndeliver: [{channel: sky}]\n')
-    desk.tick(MONDAY)
-    desk.item("water", "kk", "Another title")
-    desk.tick(MONDAY + HOUR)
-    pages = written(preview_edition(desk.runtime, desk.edition("daily/1"), None), tmp_path / "frozen")
+def test_of_an_edition_the_frozen_posts_are_shown(newsroom: RunningNewsroom, tmp_path: Path) -> None:
+    newsroom.schedule(
+        "daily", 'cadence: {daily: "09:00"}\napproval: {by: [boss@example.org]}\ndeliver: [{channel: sky}]\n'
+    )
+    newsroom.tick(MONDAY)
+    newsroom.item("water", "kk", "Another title")
+    newsroom.tick(MONDAY + HOUR)
+    pages = written(preview_edition(newsroom.runtime, newsroom.edition("daily/1"), None), tmp_path / "frozen")
     assert "Another title" not in "".join(pages.values()) and ">Су<" in pages["daily-1-sky-kk.html"]
     assert re.findall(r"answer ([0-9]) to the first post", pages["posts.html"]) == ["1", "2"]
     assert "the whole edition" in pages["posts.html"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from tests.acceptance.world import World, item, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tidings.config.settings import Newsroom
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenPurpose
@@ -38,10 +38,10 @@ def friday(number: int) -> datetime:
     return datetime(2026, 12, 4, 4, tzinfo=UTC) + timedelta(weeks=number)
 
 
-def enrol(world: World, count: int = 9, schedule: str = WEEKLY) -> None:
+def enrol(folder: NewsroomFolder, count: int = 9, schedule: str = WEEKLY) -> None:
     """Readers in three languages, and a first tick at START."""
-    world.write("schedules/weekly.yaml", schedule)
-    with world.runtime() as runtime:
+    folder.write("schedules/weekly.yaml", schedule)
+    with folder.runtime() as runtime:
         runtime.at(START)
         with runtime.store.write() as connection:
             for number in range(count):
@@ -56,17 +56,19 @@ def enrol(world: World, count: int = 9, schedule: str = WEEKLY) -> None:
                     name="Aigerim" if number % 2 else "",
                 )
         tick(runtime, START)
-    world.mails.caught.clear()
+    folder.mails.received.clear()
 
 
-def newsroom(world: World) -> Newsroom:
-    loaded = load_newsroom(world.root, world.env)
+def newsroom(folder: NewsroomFolder) -> Newsroom:
+    loaded = load_newsroom(folder.root, folder.env)
     assert loaded.newsroom is not None
     return loaded.newsroom
 
 
-def play(world: World, begins: datetime, ends: datetime, *, real_now: datetime = START, out: str = "out") -> Rehearsal:
-    return rehearse(newsroom(world), begins, ends, world.root.parent / out, real_now=real_now)
+def play(
+    folder: NewsroomFolder, begins: datetime, ends: datetime, *, real_now: datetime = START, out: str = "out"
+) -> Rehearsal:
+    return rehearse(newsroom(folder), begins, ends, folder.root.parent / out, real_now=real_now)
 
 
 def brief(rows: list[RehearsedEvent]) -> list[tuple[str, str, str, dict[str, int]]]:
@@ -78,31 +80,31 @@ def brief(rows: list[RehearsedEvent]) -> list[tuple[str, str, str, dict[str, int
     return found
 
 
-def state_of(world: World) -> dict[str, Any]:
+def state_of(folder: NewsroomFolder) -> dict[str, Any]:
     """Every file but what SQLite keeps beside it, and every row of every table."""
-    with world.runtime() as runtime, runtime.store.read() as connection:
+    with folder.runtime() as runtime, runtime.store.read() as connection:
         rows = {
             table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in t.metadata.sorted_tables
         }
     files = {
-        str(path.relative_to(world.root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(world.root.rglob("*"))
+        str(path.relative_to(folder.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.root.rglob("*"))
         if path.is_file()
     }
     return {"rows": rows, "files": files}
 
 
 def test_what_is_rehearsed_is_what_then_happens(tmp_path: Path, database_url: str) -> None:
-    with make_world(tmp_path / "n", database_url) as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        world.write("content/two.ru.md", item("Вода для всех", published="2026-12-09"))
-        world.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        with world.runtime() as runtime, runtime.store.write() as connection:
+    with make_newsroom_folder(tmp_path / "n", database_url) as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        folder.write("content/two.ru.md", item("Вода для всех", published="2026-12-09"))
+        folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
+        with folder.runtime() as runtime, runtime.store.write() as connection:
             digest = consent.address_hash("aigerim4@secret.example.net")
             consent.suppress(connection, digest, "", "complaint", START)
-        found = play(world, START, START + timedelta(days=26))
-        with world.runtime() as runtime:
+        found = play(folder, START, START + timedelta(days=26))
+        with folder.runtime() as runtime:
             happened: list[tuple[str, str, str, dict[str, int]]] = []
             for number in range(4):
                 now = friday(number)
@@ -126,62 +128,62 @@ def test_what_is_rehearsed_is_what_then_happens(tmp_path: Path, database_url: st
 
 
 def test_it_changes_nothing_and_nothing_leaves_the_machine(tmp_path: Path, database_url: str) -> None:
-    with make_world(tmp_path / "n", database_url) as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        world.write(
+    with make_newsroom_folder(tmp_path / "n", database_url) as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        folder.write(
             "content/bad.en.md", item("Bad", published="2026-12-09", images='[{src: https://e.org/a.png, alt: ""}]')
         )
-        before = state_of(world)
-        found = play(world, START, START + timedelta(days=91))
-        assert state_of(world) == before
+        before = state_of(folder)
+        found = play(folder, START, START + timedelta(days=91))
+        assert state_of(folder) == before
         rows = [row for row in found.rows if row.edition]
         assert [row.outcome for row in rows] == ["sent", *["held"] * 12]
         assert "alt" in rows[1].why and rows[1].after == "then superseded" and rows[-1].after == "still held at the end"
-        assert world.mails.caught == [] and world.hook.received == []
-        with world.runtime() as runtime:
+        assert folder.mails.received == [] and folder.hook.received == []
+        with folder.runtime() as runtime:
             assert runtime.liveness.dead() == []
         owners = tmp_path / "n" / "tidings.db.d" / "owners"
         assert not owners.exists() or list(owners.iterdir()) == []
 
 
 def test_samples_are_one_of_a_language_and_name_nobody(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(world, START, START + timedelta(days=7))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        found = play(folder, START, START + timedelta(days=7))
         (row,) = found.rows
         mails = [name for name in row.files if name.endswith(".eml")]
         assert sorted(mails) == [f"20261204-0400-weekly-1-digest-{language}.eml" for language in ("en", "kk", "ru")]
-        folder = tmp_path / "out"
+        out = tmp_path / "out"
         for name in mails:
-            message = email.message_from_bytes((folder / name).read_bytes(), policy=email.policy.default)
+            message = email.message_from_bytes((out / name).read_bytes(), policy=email.policy.default)
             assert message["Content-Language"] == name.rpartition("-")[2].removesuffix(".eml")
             assert re.fullmatch(r"(A. Reader <)?reader[0-9]+@example.org>?", str(message["To"]).replace('"', ""))
         posts = [name for name in row.files if "desk" in name]
         assert posts == ["20261204-0400-weekly-1-desk.json", "20261204-0400-weekly-1-desk.txt"]
-        for path in folder.iterdir():
+        for path in out.iterdir():
             text = path.read_bytes()
             assert b"secret.example.net" not in text and b"Aigerim" not in text
         # Links in a sample let nobody leave: they are signed with other keys.
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             way_out = str(message["List-Unsubscribe"])
             token = re.search(r"/unsubscribe/([^>]+)>", way_out)
             assert token and runtime.keys.verify(TokenPurpose.UNSUBSCRIBE, token[1]) is None
 
 
 def test_a_second_rehearsal_takes_the_place_of_the_first_and_leaves_other_files(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        play(world, START, START + timedelta(days=7))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        play(folder, START, START + timedelta(days=7))
         (tmp_path / "out" / "notes.txt").write_text("mine")
-        play(world, START + timedelta(days=7), START + timedelta(days=8))
+        play(folder, START + timedelta(days=7), START + timedelta(days=8))
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["notes.txt", "rehearsal.json"]
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "letter.eml").write_text("mine")
         with pytest.raises(RefusedError, match="other files"):
-            play(world, START, START + timedelta(days=7), out="full")
+            play(folder, START, START + timedelta(days=7), out="full")
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter.eml"]
 
 
@@ -192,11 +194,11 @@ def test_of_a_large_list_a_sample_goes_over_the_wire_and_the_rest_is_counted(
     caught: list[int] = []
     take = rehearsing.MailCatcher.take
     monkeypatch.setattr(rehearsing.MailCatcher, "take", lambda self: (caught.append(len(self.mails)), take(self))[1])
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world, 90)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        world.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        found = play(world, START, START + timedelta(days=20))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder, 90)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
+        found = play(folder, START, START + timedelta(days=20))
     sent = [row for row in found.rows if row.outcome == "sent"]
     counted = [o.recipients for row in sent for o in row.outlets if o.name == "list digest"]
     assert counted == [{"en": 30, "ru": 30, "kk": 30}, {"en": 30, "ru": 30, "kk": 30}]
@@ -204,38 +206,38 @@ def test_of_a_large_list_a_sample_goes_over_the_wire_and_the_rest_is_counted(
 
 
 def test_far_ahead_what_comes_before_is_played_and_not_shown(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        world.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        found = play(world, friday(0) + timedelta(hours=1), friday(1) + timedelta(hours=1))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
+        found = play(folder, friday(0) + timedelta(hours=1), friday(1) + timedelta(hours=1))
     assert [(row.edition, row.stories) for row in found.rows] == [("weekly/2", ["two"])]
     assert any("played first" in note for note in found.notes)
 
 
 def test_before_the_clock_only_the_copy_is_set_back(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        with folder.runtime() as runtime:
             runtime.at(friday(0))
             tick(runtime, friday(0))
-        world.mails.caught.clear()
-        world.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        found = play(world, START, friday(1), real_now=friday(0) + timedelta(hours=2))
+        folder.mails.received.clear()
+        folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
+        found = play(folder, START, friday(1), real_now=friday(0) + timedelta(hours=2))
         assert [row.edition for row in found.rows] == ["weekly/2"], "what has gone out is not played again"
         assert found.clock_set_back_from == friday(0)
         assert any("not played again" in note for note in found.notes)
-        with world.runtime() as runtime, runtime.store.read() as connection:
+        with folder.runtime() as runtime, runtime.store.read() as connection:
             assert read_clock(connection) == friday(0)
             assert [one.name for one in editions.editions(connection)] == ["weekly/1"]
 
 
 def test_holds_silence_and_what_becomes_of_them(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world, schedule=WEEKLY + "approval: {by: [boss@example.org], ahead: 3h, silence: send}\n")
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(world, START, START + timedelta(days=6))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder, schedule=WEEKLY + "approval: {by: [boss@example.org], ahead: 3h, silence: send}\n")
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        found = play(folder, START, START + timedelta(days=6))
     assert [row.outcome for row in found.rows if row.edition] == ["held", "sent"]
     held, sent = [row for row in found.rows if row.edition]
     assert held.at == friday(0) - timedelta(hours=3) and sent.at == friday(0)
@@ -244,29 +246,29 @@ def test_holds_silence_and_what_becomes_of_them(tmp_path: Path) -> None:
 
 def test_a_slot_that_is_moved_or_left_out_says_why(tmp_path: Path) -> None:
     schedule = WEEKLY.replace("fri 09:00}", "fri 09:00, window: '10:00-18:00', skip_dates: [2026-12-11]}")
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world, schedule=schedule)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(world, START, START + timedelta(days=13))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder, schedule=schedule)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        found = play(folder, START, START + timedelta(days=13))
     sent, skipped = found.rows
     assert sent.at == friday(0) + timedelta(hours=1) and "moved to 2026-12-04 10:00" in sent.moved
     assert skipped.outcome == "skipped" and "2026-12-11" in skipped.why
 
 
 def test_a_newsroom_that_never_ran_can_be_rehearsed(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        world.write("schedules/weekly.yaml", WEEKLY)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(world, START, START + timedelta(days=7))
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        folder.write("schedules/weekly.yaml", WEEKLY)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        found = play(folder, START, START + timedelta(days=7))
         assert brief(found.rows) == [("12-04 04:00", "weekly/1", "sent", {"channel desk": 1})]
-        assert not (world.root / "tidings.db").exists() and not (world.root / "keys.json").exists()
+        assert not (folder.root / "tidings.db").exists() and not (folder.root / "keys.json").exists()
 
 
 def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world:
-        enrol(world)
-        world.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        with world.runtime() as runtime:
+    with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
+        enrol(folder)
+        folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
+        with folder.runtime() as runtime:
             runtime.at(friday(0))
             tick(runtime, friday(0), deliver=False)
             with runtime.store.write() as connection:
@@ -275,7 +277,7 @@ def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> 
                 connection.execute(
                     d.update().where(d.c.id == first).values(state="handed", owner=runtime.owner, fence=1)
                 )
-            found = play(world, friday(0) + timedelta(hours=1), friday(0) + timedelta(hours=2), real_now=friday(0))
+            found = play(folder, friday(0) + timedelta(hours=1), friday(0) + timedelta(hours=2), real_now=friday(0))
             with runtime.store.read() as connection:
                 assert ledger.counts(connection)["handed"] == 1
     assert any("1 deliveries are under way" in note for note in found.notes)
@@ -283,5 +285,8 @@ def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("begins", "ends", "said"), [(5, 5, "after --from"), (5, 1, "after"), (0, 4000, "five years")])
 def test_moments_that_make_no_sense(tmp_path: Path, begins: int, ends: int, said: str) -> None:
-    with make_world(tmp_path / "n", "sqlite:///tidings.db") as world, pytest.raises(RefusedError, match=said):
-        play(world, START + timedelta(days=begins), START + timedelta(days=ends))
+    with (
+        make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder,
+        pytest.raises(RefusedError, match=said),
+    ):
+        play(folder, START + timedelta(days=begins), START + timedelta(days=ends))

@@ -12,7 +12,7 @@ import pytest
 from lxml import html
 from sqlalchemy import update
 
-from tests.pipeline.desk import DAILY, DAY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.judges import html_validate
 from tidings.config.retention import Retention
 from tidings.model.text import unescape_formula
@@ -24,8 +24,8 @@ from tidings.store.people import subscribers
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
-    with open_desk(tmp_path / "n", database_url) as found:
+def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
+    with open_newsroom(tmp_path / "n", database_url) as found:
         found.schedule("daily", DAILY)
         for number in range(3):
             found.reader(f"anna{number}")
@@ -39,32 +39,32 @@ def desk(tmp_path: Path, database_url: str) -> Iterator[Desk]:
         yield found
 
 
-def made(desk: Desk, **period: object) -> Report:
+def made(newsroom: RunningNewsroom, **period: object) -> Report:
     since, until = period.get("since"), period.get("until")
-    with desk.runtime.store.read() as connection:
-        return make_report(connection, desk.runtime.newsroom, since, until, desk.now)  # type: ignore[arg-type]
+    with newsroom.runtime.store.read() as connection:
+        return make_report(connection, newsroom.runtime.newsroom, since, until, newsroom.now)  # type: ignore[arg-type]
 
 
 def rows(report: Report) -> list[tuple[object, ...]]:
     return [(r.edition, r.list, r.language, r.accepted, r.hard, r.complaints, r.joined, r.left) for r in report.mail]
 
 
-def come_back(desk: Desk, *kinds: str) -> None:
+def come_back(newsroom: RunningNewsroom, *kinds: str) -> None:
     """As a bounce does: `returned` of the first deliveries."""
     d = t.deliveries
-    with desk.runtime.store.write() as connection:
+    with newsroom.runtime.store.write() as connection:
         for number, kind in enumerate(kinds, 1):
             target = f"list:digest:{number}"
             connection.execute(update(d).where(d.c.target == target).values(returned=kind))
 
 
-def test_accepted_returned_joined_and_left_by_edition_and_language(desk: Desk) -> None:
-    come_back(desk, "hard", "complaint")
-    desk.now = MONDAY + 2 * HOUR
-    desk.reader("dana", language="ru")
-    with desk.runtime.store.write() as connection:
+def test_accepted_returned_joined_and_left_by_edition_and_language(newsroom: RunningNewsroom) -> None:
+    come_back(newsroom, "hard", "complaint")
+    newsroom.now = MONDAY + 2 * HOUR
+    newsroom.reader("dana", language="ru")
+    with newsroom.runtime.store.write() as connection:
         subscribers.unsubscribe(connection, 1, "digest", source="link", now=MONDAY + HOUR)
-    report = made(desk)
+    report = made(newsroom)
     assert rows(report) == [
         ("daily/1", "digest", "en", 3, 1, 1, 0, 1),
         ("daily/1", "digest", "ru", 1, 0, 0, 1, 0),
@@ -74,38 +74,38 @@ def test_accepted_returned_joined_and_left_by_edition_and_language(desk: Desk) -
     ]  # fmt: skip
 
 
-def test_what_keep_has_taken_is_counted_as_before(desk: Desk) -> None:
-    come_back(desk, "hard")
-    before = made(desk)
-    desk.item("two")
-    desk.tick(MONDAY + 2 * DAY)
-    retain(desk.runtime.store, Retention(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
-    with desk.runtime.store.read() as connection:
+def test_what_keep_has_taken_is_counted_as_before(newsroom: RunningNewsroom) -> None:
+    come_back(newsroom, "hard")
+    before = made(newsroom)
+    newsroom.item("two")
+    newsroom.tick(MONDAY + 2 * DAY)
+    retain(newsroom.runtime.store, Retention(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
+    with newsroom.runtime.store.read() as connection:
         assert connection.execute(t.tallies.select()).first() is not None
-    after = made(desk, until=MONDAY + DAY)
+    after = made(newsroom, until=MONDAY + DAY)
     assert [row[:6] for row in rows(after)] == [row[:6] for row in rows(before)]
 
 
-def test_what_did_not_go_says_why(desk: Desk) -> None:
-    report = made(desk)
+def test_what_did_not_go_says_why(newsroom: RunningNewsroom) -> None:
+    report = made(newsroom)
     skipped = {(row.what, row.reason, row.count) for row in report.skipped}
     assert ("slot of daily", "nothing new", 0) in skipped
     assert ("readers of daily/1", "nothing for reader", 1) in skipped
-    desk.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
-    desk.item("two")
-    desk.tick(MONDAY + 2 * DAY)
-    desk.runtime.composer.cancel(desk.edition("daily/2"), desk.now, "boss@example.org")
-    assert ("daily/2", "cancelled (boss@example.org)") in {(row.what, row.reason) for row in made(desk).skipped}
+    newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
+    newsroom.item("two")
+    newsroom.tick(MONDAY + 2 * DAY)
+    newsroom.runtime.composer.cancel(newsroom.edition("daily/2"), newsroom.now, "boss@example.org")
+    assert ("daily/2", "cancelled (boss@example.org)") in {(row.what, row.reason) for row in made(newsroom).skipped}
 
 
-def test_the_period_holds(desk: Desk) -> None:
-    assert made(desk, since=MONDAY + HOUR).mail == []
-    assert made(desk, until=MONDAY).mail == []
-    assert len(made(desk, since=MONDAY, until=MONDAY + HOUR).mail) == 2
+def test_the_period_holds(newsroom: RunningNewsroom) -> None:
+    assert made(newsroom, since=MONDAY + HOUR).mail == []
+    assert made(newsroom, until=MONDAY).mail == []
+    assert len(made(newsroom, since=MONDAY, until=MONDAY + HOUR).mail) == 2
 
 
-def test_no_cell_of_the_table_is_a_formula(desk: Desk) -> None:
-    report = made(desk)
+def test_no_cell_of_the_table_is_a_formula(newsroom: RunningNewsroom) -> None:
+    report = made(newsroom)
     evil = "=HYPERLINK(1)"
     report.skipped = [type(report.skipped[0])(evil, MONDAY, "@SUM(1)")]
     table = list(csv.DictReader(io.StringIO(as_csv(report))))
@@ -116,8 +116,8 @@ def test_no_cell_of_the_table_is_a_formula(desk: Desk) -> None:
     assert evil in {unescape_formula(row["name"]) for row in table}
 
 
-def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(desk: Desk) -> None:
-    report = made(desk)
+def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(newsroom: RunningNewsroom) -> None:
+    report = made(newsroom)
     report.skipped = [type(report.skipped[0])("<script>", MONDAY, "<b>")]
     page = render_report_page(report, "#0077b6")
     tree = html.fromstring(page)
@@ -128,14 +128,14 @@ def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(desk: Desk) -> N
     assert all(one.get("aria-label") for one in tree.xpath("//svg[@role='img']"))
 
 
-def test_a_report_of_nothing_is_a_page_too(desk: Desk) -> None:
-    report = made(desk, since=MONDAY + 30 * DAY)
+def test_a_report_of_nothing_is_a_page_too(newsroom: RunningNewsroom) -> None:
+    report = made(newsroom, since=MONDAY + 30 * DAY)
     assert "No edition went out by mail" in render_report_page(report, "#0077b6")
     assert as_csv(report).count("\n") == 1
 
 
 @pytest.mark.slow
-def test_the_page_is_valid_html(desk: Desk, tmp_path: Path) -> None:
+def test_the_page_is_valid_html(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(render_report_page(made(desk), "#0077b6"), encoding="utf-8")
+    file.write_text(render_report_page(made(newsroom), "#0077b6"), encoding="utf-8")
     assert html_validate(file, extends=("recommended",)) == []

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.pipeline.desk import HOUR, MONDAY
-from tests.pipeline.network import Network, open_social
+from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
+from tests.fixtures.newsroom import HOUR, MONDAY
 from tests.sources.site import Page, Story, Website, rss
 from tests.sources.web.test_feed import MemoryShelf
 from tests.sources.web.test_page import listing, story
@@ -70,32 +70,34 @@ def of_pages(url: str, more: str = "") -> str:
 def test_an_overlay_by_the_name_that_people_saw_holds_when_a_translation_comes(
     site: Website, tmp_path: Path, database_url: str
 ) -> None:
-    network = Network()
+    network = MastodonServer()
     both = "".join(f'<link rel="alternate" hreflang="{one}" href="/{one}/forum">' for one in ("en", "ru"))
     site.pages |= {"/news": listing("/en/forum", "/en/well"), "/en/forum": story("Forum")}
     # The newer of the two, so that nothing but the overlay puts the other first.
     dated = '<meta property="article:published_time" content="2026-03-02T03:10:00Z">'
     site.pages["/en/well"] = story("Well", head=dated)
-    with open_social(tmp_path / "newsroom", database_url, network) as desk:
-        desk.reader("anna")
-        desk.reader("boris", language="ru")
-        desk.schedule(
+    with open_mastodon_newsroom(tmp_path / "newsroom", database_url, network) as newsroom:
+        newsroom.reader("anna")
+        newsroom.reader("boris", language="ru")
+        newsroom.schedule(
             "mail", 'cadence: {daily: "09:00"}\ndeliver: [{list: digest, frequency: daily}, {channel: team}]\n'
         )
-        desk.tick(MONDAY - HOUR)
-        desk.configure("channels:\n", f"{of_pages(site.url)}channels:\n")
+        newsroom.tick(MONDAY - HOUR)
+        newsroom.configure("channels:\n", f"{of_pages(site.url)}channels:\n")
 
         def read(now: datetime) -> dict[str, Any]:
-            desk.runtime.at(now)
-            desk.runtime.fetch(force=True)
-            desk.tick(now)
-            with desk.runtime.store.read() as connection:
+            newsroom.runtime.at(now)
+            newsroom.runtime.fetch(force=True)
+            newsroom.tick(now)
+            with newsroom.runtime.store.read() as connection:
                 return {one.language + " " + one.title: one for one in load_items(connection)}
 
         seen = read(MONDAY - HOUR)
         name = seen["en Forum"].story
         assert name.startswith("forum-")
-        desk.world.write(f"content/overlay/{name}.yaml", "lead: true\nnot_in: [team]\npost: {social: Our own words.}\n")
+        newsroom.folder.write(
+            f"content/overlay/{name}.yaml", "lead: true\nnot_in: [team]\npost: {social: Our own words.}\n"
+        )
         site.pages["/ru/forum"] = story("Форум", head=both, lang="ru")
         site.pages["/news"] = listing("/en/well", "/en/forum", "/ru/forum")
         seen = read(MONDAY - HOUR / 2)
@@ -103,14 +105,14 @@ def test_an_overlay_by_the_name_that_people_saw_holds_when_a_translation_comes(
         for language in ("en Forum", "ru Форум"):
             assert (seen[language].lead, seen[language].not_in) == (True, ("team",)), language
         assert not seen["en Well"].lead
-        desk.tick(MONDAY)
-        [english] = desk.mails("anna@example.org")
+        newsroom.tick(MONDAY)
+        [english] = newsroom.mails("anna@example.org")
         assert english.text.index("Forum") < english.text.index("Well")
-        [russian] = desk.mails("boris@example.org")
+        [russian] = newsroom.mails("boris@example.org")
         assert "Форум" in russian.text
         assert any(text.startswith("Our own words.") for text in network.texts)
         assert any(text.startswith("Well") for text in network.texts) and len(network.texts) == 2
-        [told] = [one.body.decode() for one in desk.world.hook.received if "/slack/" in one.path]
+        [told] = [one.body.decode() for one in newsroom.folder.hook.received if "/slack/" in one.path]
         assert "Well" in told and "Forum" not in told
 
 

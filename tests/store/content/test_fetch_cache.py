@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.ledger_world import open_store
+from tests.fixtures.ledger import open_store
 from tidings.model.item import CachedItem
 from tidings.store.content.fetch_cache import StoredShelf
 from tidings.store.engine import Store

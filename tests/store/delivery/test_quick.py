@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store, rows
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store, rows
 from tidings.store import schema as t
 from tidings.store.delivery import claims, permission, settling
 from tidings.store.delivery.quick import Granted, QuickLedger

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from tests.pipeline.ledger_world import NOW, add_edition, add_mailing, add_readers, open_store
+from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
 from tidings.model.delivery import Delivery, SkipReason
 from tidings.model.errors import InputError
 from tidings.store.delivery import claims, permission

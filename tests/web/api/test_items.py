@@ -15,7 +15,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from tests.acceptance.world import World, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.web.server import served
 from tidings.model.item import Item
 from tidings.runtime.newsroom import Runtime
@@ -38,7 +38,7 @@ ITEM = {
 
 @dataclass
 class Cms:
-    world: World
+    folder: NewsroomFolder
     runtime: Runtime
     url: str
     token: str = TOKEN
@@ -55,13 +55,13 @@ class Cms:
 
 @pytest.fixture
 def cms(tmp_path: Path, database_url: str) -> Iterator[Cms]:
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        main = (world.root / "tidings.yaml").read_text()
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        main = (folder.root / "tidings.yaml").read_text()
         sources = "sources:\n  cms: {type: push, token: {env: CMS_TOKEN}, topics: {Education: youth}}\n"
-        world.write("tidings.yaml", main + sources)
-        world.env["CMS_TOKEN"] = TOKEN
-        with world.runtime() as runtime, served(newsroom_app(runtime)) as url:
-            yield Cms(world, runtime, url)
+        folder.write("tidings.yaml", main + sources)
+        folder.env["CMS_TOKEN"] = TOKEN
+        with folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
+            yield Cms(folder, runtime, url)
 
 
 def test_a_life_of_an_item(cms: Cms) -> None:

@@ -19,9 +19,9 @@ import httpx
 import pytest
 from werkzeug.serving import make_server
 
-from tests.acceptance.world import World, item, make_world
 from tests.cli.conftest import Run, run_in
-from tests.pipeline.desk import MONDAY
+from tests.fixtures.newsroom import MONDAY
+from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
 from tidings.pipeline.collect.websub import LEASE
@@ -100,9 +100,9 @@ def until(runtime: Runtime, holds: Callable[[HubSubscription], object]) -> HubSu
         time.sleep(0.01)
 
 
-def at(world: World, url: str) -> None:
-    main = (world.root / "tidings.yaml").read_text()
-    world.write("tidings.yaml", main.replace("https://news.example.org/", url))
+def at(folder: NewsroomFolder, url: str) -> None:
+    main = (folder.root / "tidings.yaml").read_text()
+    folder.write("tidings.yaml", main.replace("https://news.example.org/", url))
 
 
 def test_word_of_a_new_story_travels_by_a_hub(tmp_path: Path, database_url: str) -> None:
@@ -111,19 +111,19 @@ def test_word_of_a_new_story_travels_by_a_hub(tmp_path: Path, database_url: str)
         served(here) as site,
         served(there) as ours,
         real_hub(tmp_path / "hub.db") as hub,
-        make_world(tmp_path / "there", "sqlite:///tidings.db") as publisher,
-        make_world(tmp_path / "here", database_url) as world,
+        make_newsroom_folder(tmp_path / "there", "sqlite:///tidings.db") as publisher,
+        make_newsroom_folder(tmp_path / "here", database_url) as folder,
     ):
         at(publisher, site)
         main = (publisher.root / "tidings.yaml").read_text()
         channel = f"channels:\n  hub: {{type: websub, url: {hub}, allow_private: true}}\n"
         publisher.write("tidings.yaml", main.replace("channels:\n", channel, 1))
         publisher.write("content/one.en.md", item("One"))
-        at(world, ours)
-        main = (world.root / "tidings.yaml").read_text()
+        at(folder, ours)
+        main = (folder.root / "tidings.yaml").read_text()
         feed = f"{{type: feed, url: {site}feeds/en/all.atom, language: en, every: 1h, allow_private: true}}"
-        world.write("tidings.yaml", f"{main}sources:\n  site: {feed}\n")
-        with publisher.runtime() as writing, world.runtime() as reading:
+        folder.write("tidings.yaml", f"{main}sources:\n  site: {feed}\n")
+        with publisher.runtime() as writing, folder.runtime() as reading:
             here.app, there.app = newsroom_app(writing), newsroom_app(reading)
             tick(writing, MONDAY)
             for runtime in (writing, reading):
@@ -147,8 +147,8 @@ def test_word_of_a_new_story_travels_by_a_hub(tmp_path: Path, database_url: str)
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str) -> Iterator[World]:
-    with make_world(tmp_path / "newsroom", database_url) as made:
+def folder(tmp_path: Path, database_url: str) -> Iterator[NewsroomFolder]:
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as made:
         yield made
 
 
@@ -159,12 +159,12 @@ def site() -> Iterator[Website]:
     made.close()
 
 
-def reads(world: World, site: Website, **settings: str) -> None:
+def reads(folder: NewsroomFolder, site: Website, **settings: str) -> None:
     """The newsroom has the feed of a site for its source."""
     given = {"type": "feed", "url": f"{site.url}/feed", "language": "en", "allow_private": "true"} | settings
     written = ", ".join(f"{name}: {value}" for name, value in given.items())
-    main = (world.root / "tidings.yaml").read_text().partition("sources:")[0]
-    world.write("tidings.yaml", f"{main}sources:\n  site: {{{written}}}\n")
+    main = (folder.root / "tidings.yaml").read_text().partition("sources:")[0]
+    folder.write("tidings.yaml", f"{main}sources:\n  site: {{{written}}}\n")
 
 
 def name_hub(site: Website, *hubs: str, topic: str = TOPIC) -> None:
@@ -179,12 +179,12 @@ def asked(hub: HttpSink) -> list[dict[str, str]]:
 
 
 def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_ends(
-    world: World, site: Website, run_in: Run, monkeypatch: pytest.MonkeyPatch
+    folder: NewsroomFolder, site: Website, run_in: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in world.env.items():
+    for name, value in folder.env.items():
         monkeypatch.setenv(name, value)
-    reads(world, site)
-    with HttpSink([Step(202)]) as hub, world.runtime() as runtime:
+    reads(folder, site)
+    with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url, "https://another-hub.example.org/")
         runtime.at(MONDAY)
         runtime.fetch()
@@ -208,7 +208,7 @@ def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_end
             answer = httpx.get(f"{url}websub/{one.token}", params=said)
             assert (answer.status_code, answer.text) == (200, "x" * 40)
         assert (
-            run_in(world.root, "sources", "list").out.splitlines()[-1]
+            run_in(folder.root, "sources", "list").out.splitlines()[-1]
             == f"  told of changes by {hub.url}, until Mon 2026-03-02 09:16"
         )
         for seconds, times in ((799, 0), (801, 1), (802, 0)):
@@ -217,9 +217,9 @@ def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_end
         assert asked(hub)[1] == asked(hub)[0]
 
 
-def test_a_hub_that_fails_or_says_nothing_is_asked_later_each_time(world: World, site: Website) -> None:
-    reads(world, site)
-    with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub, world.runtime() as runtime:
+def test_a_hub_that_fails_or_says_nothing_is_asked_later_each_time(folder: NewsroomFolder, site: Website) -> None:
+    reads(folder, site)
+    with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
         runtime.at(MONDAY)
         runtime.fetch()
@@ -237,9 +237,9 @@ def test_a_hub_that_fails_or_says_nothing_is_asked_later_each_time(world: World,
         assert one.due == MONDAY + timedelta(days=7, hours=1, minutes=20)
 
 
-def test_another_hub_or_none_ends_the_former_subscription(world: World, site: Website) -> None:
-    reads(world, site)
-    with HttpSink([Step(202)]) as hub, HttpSink([Step(202)]) as other, world.runtime() as runtime:
+def test_another_hub_or_none_ends_the_former_subscription(folder: NewsroomFolder, site: Website) -> None:
+    reads(folder, site)
+    with HttpSink([Step(202)]) as hub, HttpSink([Step(202)]) as other, folder.runtime() as runtime:
         tokens = []
         named: list[tuple[str, ...]] = [(hub.url,), (other.url,), (), ("ftp://hub.example.org/",), ("http://[",)]
         for number, hubs in enumerate(named):
@@ -256,17 +256,17 @@ def test_another_hub_or_none_ends_the_former_subscription(world: World, site: We
             assert httpx.post(f"{url}websub/{tokens[0]}", content=b"x").status_code == 410
 
 
-def test_a_source_that_is_taken_out_is_forgotten_at_the_hub(world: World, site: Website) -> None:
-    reads(world, site)
+def test_a_source_that_is_taken_out_is_forgotten_at_the_hub(folder: NewsroomFolder, site: Website) -> None:
+    reads(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             runtime.fetch()
             runtime.listen()
             assert told(runtime) is not None
-        main = (world.root / "tidings.yaml").read_text().partition("sources:")[0]
-        world.write("tidings.yaml", main)
-        with world.runtime() as runtime:
+        main = (folder.root / "tidings.yaml").read_text().partition("sources:")[0]
+        folder.write("tidings.yaml", main)
+        with folder.runtime() as runtime:
             runtime.listen()
             assert told(runtime) is None
 
@@ -274,28 +274,28 @@ def test_a_source_that_is_taken_out_is_forgotten_at_the_hub(world: World, site: 
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:8025/", "http://localhost/", "http://[::1]/", "http://10.1.2.3/"]
 )
-def test_no_hub_is_asked_to_call_where_it_cannot(world: World, site: Website, address: str) -> None:
-    at(world, address)
-    reads(world, site)
+def test_no_hub_is_asked_to_call_where_it_cannot(folder: NewsroomFolder, site: Website, address: str) -> None:
+    at(folder, address)
+    reads(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             runtime.fetch()
-        reads(world, site, allow_private="false")
-        with world.runtime() as runtime:
+        reads(folder, site, allow_private="false")
+        with folder.runtime() as runtime:
             assert runtime.listen() == 0
         assert not hub.received
 
 
-def test_a_hub_inside_is_never_dialled(world: World, site: Website) -> None:
+def test_a_hub_inside_is_never_dialled(folder: NewsroomFolder, site: Website) -> None:
     """A feed may name any address as its hub."""
-    reads(world, site)
+    reads(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
-        with world.runtime() as runtime:
+        with folder.runtime() as runtime:
             runtime.fetch()
-        reads(world, site, allow_private="false")
-        with world.runtime() as runtime:
+        reads(folder, site, allow_private="false")
+        with folder.runtime() as runtime:
             assert runtime.listen() == 1
             one = told(runtime)
             assert one is not None
@@ -308,9 +308,9 @@ def signed(one: HubSubscription, body: bytes, method: str = "sha256", secret: st
     return {"X-Hub-Signature": f"{method}={digest}"}
 
 
-def test_only_the_hub_that_was_asked_is_believed(world: World, site: Website) -> None:
-    reads(world, site)
-    with HttpSink([Step(202)]) as hub, world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+def test_only_the_hub_that_was_asked_is_believed(folder: NewsroomFolder, site: Website) -> None:
+    reads(folder, site)
+    with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
         runtime.at(MONDAY)
         runtime.fetch()
@@ -356,9 +356,9 @@ def test_only_the_hub_that_was_asked_is_believed(world: World, site: Website) ->
         assert httpx.post(address, content=body, headers=signed(one, body)).status_code == 410
 
 
-def test_a_hub_may_refuse_and_is_asked_a_day_later(world: World, site: Website) -> None:
-    reads(world, site)
-    with HttpSink([Step(202)]) as hub, world.runtime() as runtime, served(newsroom_app(runtime)) as url:
+def test_a_hub_may_refuse_and_is_asked_a_day_later(folder: NewsroomFolder, site: Website) -> None:
+    reads(folder, site)
+    with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
         runtime.at(MONDAY)
         runtime.fetch()
@@ -375,10 +375,10 @@ def test_a_hub_may_refuse_and_is_asked_a_day_later(world: World, site: Website) 
 
 
 def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_down(
-    world: World, site: Website
+    folder: NewsroomFolder, site: Website
 ) -> None:
-    reads(world, site)
-    with HttpSink([Step(202)]) as hub, world.runtime() as runtime:
+    reads(folder, site)
+    with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
         runtime.at(MONDAY)
         runtime.fetch()

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from tests.acceptance.world import Caught, Mails, item, smtp_server
+from tests.fixtures.newsroom_folder import MailServer, ReceivedMail, item, mail_server
 from tests.servers.chromium import Tab, chromium
 from tests.web.server import served
 from tidings.runtime.init import init_newsroom
@@ -38,29 +38,29 @@ class Reader:
 
     runtime: Runtime
     url: str
-    mails: Mails
+    mails: MailServer
     tab: Tab
     language: str
     pictures: Path
     _read: int = 0
     _seen: int = field(default=0)
 
-    def mail(self) -> Caught:
+    def mail(self) -> ReceivedMail:
         """The one mail that came since the last."""
         self.runtime.answer_requests()
         self.runtime.deliver()
-        mine = [mail for mail in self.mails.caught if mail.recipient == ADDRESS]
+        mine = [mail for mail in self.mails.received if mail.recipient == ADDRESS]
         assert len(mine) == self._read + 1, [mail.message["Subject"] for mail in mine]
         self._read += 1
         return mine[-1]
 
-    def link(self, mail: Caught, what: str) -> str:
+    def link(self, mail: ReceivedMail, what: str) -> str:
         """The link of a mail, on the server of the test."""
         found = re.search(rf"https://news\.example\.org/({what}/\S*)", mail.text)
         assert found is not None, mail.text
         return self.url + found[1]
 
-    def scanned(self, mail: Caught) -> None:
+    def scanned(self, mail: ReceivedMail) -> None:
         """A scanner fetches every link of a mail, runs its scripts, and changes nothing."""
         tables = (t.subscribers, t.subscriptions, t.consents, t.suppressions, t.deliveries, t.requests)
 
@@ -115,7 +115,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
     pictures = Path(os.environ.get("TIDINGS_PICTURES", tmp_path / "pictures"))
     pictures.mkdir(parents=True, exist_ok=True)
     main = (root / "tidings.yaml").read_text(encoding="utf-8")
-    with smtp_server() as (mails, port):
+    with mail_server() as (mails, port):
         for old, new in (
             ("languages: [en, ru, kk]", "languages: [en, ru, kk, ar]"),
             ("port: 1025", f"port: {port}"),
@@ -210,7 +210,7 @@ def _chooses(reader: Reader) -> None:
     assert reader.chosen() == ("weekly", ("youth",), False)
 
 
-def _reads(reader: Reader) -> Caught:
+def _reads(reader: Reader) -> ReceivedMail:
     """An edition comes with a story, and its page of the archive."""
     news = item("A forum of youth", topics="[youth]", published="2026-09-10T15:00")
     (reader.runtime.newsroom.root / "content" / f"forum-of-youth.{reader.language}.md").write_text(
@@ -226,7 +226,7 @@ def _reads(reader: Reader) -> Caught:
     return edition
 
 
-def _leaves(reader: Reader, edition: Caught) -> None:
+def _leaves(reader: Reader, edition: ReceivedMail) -> None:
     tab, link = reader.tab, reader.link(edition, "unsubscribe")
     reader.scanned(edition)
     tab.open(link)
@@ -246,7 +246,7 @@ def _leaves(reader: Reader, edition: Caught) -> None:
     reader.sees("left")
 
 
-def _is_forgotten(reader: Reader, edition: Caught) -> None:
+def _is_forgotten(reader: Reader, edition: ReceivedMail) -> None:
     tab = reader.tab
     tab.open(reader.link(edition, "preferences"))
     reader.sees("nothing-left")

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.world import Caught
-from tests.pipeline.desk import DAILY, HOUR, MONDAY, Desk, open_desk
+from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.newsroom_folder import ReceivedMail
 from tests.servers.judges import html_validate
 from tests.web.server import served
 from tidings.model.tokens import TokenPurpose
@@ -25,12 +25,12 @@ BEFORE = MONDAY - 2 * HOUR
 
 @dataclass
 class Asked:
-    desk: Desk
+    newsroom: RunningNewsroom
     url: str
 
     def link(self, who: str = "boss") -> str:
         """The link in the newest question to this reviewer, on the test's server."""
-        texts = [mail.text for mail in self.desk.mails(f"{who}@example.org") if "/review/" in mail.text]
+        texts = [mail.text for mail in self.newsroom.mails(f"{who}@example.org") if "/review/" in mail.text]
         found = re.search(r"https://news\.example\.org/(review/\S+)", texts[-1])
         assert found is not None
         return self.url + found[1]
@@ -43,39 +43,39 @@ class Asked:
         return httpx.post(self.link(who), data={"frozen": frozen[1], "decision": what})
 
     def history(self, name: str = "daily/1") -> list[tuple[str, str]]:
-        with self.desk.runtime.store.read() as connection:
-            return [(what, who) for _, what, who in editions.history_of(connection, self.desk.edition(name).id)]
+        with self.newsroom.runtime.store.read() as connection:
+            return [(what, who) for _, what, who in editions.history_of(connection, self.newsroom.edition(name).id)]
 
 
-def _subject(mail: Caught) -> str:
+def _subject(mail: ReceivedMail) -> str:
     return str(mail.message["Subject"])
 
 
 @pytest.fixture
 def asked(tmp_path: Path, database_url: str) -> Iterator[Asked]:
-    with open_desk(tmp_path / "n", database_url) as desk, served(newsroom_app(desk.runtime)) as url:
-        desk.schedule("daily", APPROVED % "")
-        desk.reader("anna")
-        desk.reader("boris", language="ru")
-        desk.tick(MONDAY - 12 * HOUR)
-        desk.item("one", title="A well & a road")
-        desk.item("one", "ru", title="Колодец и дорога")
-        desk.tick(BEFORE)
-        yield Asked(desk, url)
+    with open_newsroom(tmp_path / "n", database_url) as newsroom, served(newsroom_app(newsroom.runtime)) as url:
+        newsroom.schedule("daily", APPROVED % "")
+        newsroom.reader("anna")
+        newsroom.reader("boris", language="ru")
+        newsroom.tick(MONDAY - 12 * HOUR)
+        newsroom.item("one", title="A well & a road")
+        newsroom.item("one", "ru", title="Колодец и дорога")
+        newsroom.tick(BEFORE)
+        yield Asked(newsroom, url)
 
 
 def test_each_reviewer_gets_the_question_once_and_the_edition_in_every_language(asked: Asked) -> None:
-    asked.desk.tick(BEFORE)
+    asked.newsroom.tick(BEFORE)
     for who in ("boss", "deputy"):
-        mails = {_subject(mail): mail.text for mail in asked.desk.mails(f"{who}@example.org")}
-        assert len(asked.desk.mails(f"{who}@example.org")) == 3
+        mails = {_subject(mail): mail.text for mail in asked.newsroom.mails(f"{who}@example.org")}
+        assert len(asked.newsroom.mails(f"{who}@example.org")) == 3
         assert set(mails) == {"For your approval: Daily 1", "A well & a road", "Колодец и дорога"}
         question = mails["For your approval: Daily 1"]
         assert "It goes to 2 readers: English 1, Русский 1." in question
         assert "It is due on 2 March 2026, 09:00" in question
         assert "If nobody answers, it does not go out" in question
     assert asked.link("boss") != asked.link("deputy")
-    assert asked.desk.mails("anna@example.org") == []
+    assert asked.newsroom.mails("anna@example.org") == []
 
 
 def test_opening_the_link_and_all_that_is_in_it_decides_nothing(asked: Asked) -> None:
@@ -93,7 +93,7 @@ def test_opening_the_link_and_all_that_is_in_it_decides_nothing(asked: Asked) ->
         assert "/unsubscribe/" in shown.text
     assert httpx.head(asked.link()).status_code == 200
     assert httpx.get(asked.link(), params={"decision": "release"}).status_code == 200
-    assert asked.desk.editions() == ["daily/1 held"]
+    assert asked.newsroom.editions() == ["daily/1 held"]
 
 
 def test_release_sends_the_very_bytes_at_the_slot_and_the_history_keeps_who(asked: Asked) -> None:
@@ -102,11 +102,11 @@ def test_release_sends_the_very_bytes_at_the_slot_and_the_history_keeps_who(aske
     assert "boss@example.org released it on" in after.text
     assert "<form" not in after.text
     assert asked.history()[-1] == ("released", "boss@example.org")
-    asked.desk.tick(MONDAY - HOUR)
-    assert asked.desk.mails("anna@example.org") == []
-    asked.desk.tick(MONDAY)
-    (mail,) = asked.desk.mails("anna@example.org")
-    (shown,) = [one for one in asked.desk.mails("boss@example.org") if _subject(one) == _subject(mail)]
+    asked.newsroom.tick(MONDAY - HOUR)
+    assert asked.newsroom.mails("anna@example.org") == []
+    asked.newsroom.tick(MONDAY)
+    (mail,) = asked.newsroom.mails("anna@example.org")
+    (shown,) = [one for one in asked.newsroom.mails("boss@example.org") if _subject(one) == _subject(mail)]
     personal = re.compile(r"https://\S*/(?:unsubscribe|preferences)/\S+")
     assert personal.sub("", mail.text) == personal.sub("", shown.text)
 
@@ -118,61 +118,61 @@ def test_cancel_drops_it_and_the_second_reviewer_reads_who_did(asked: Asked) -> 
     assert late.status_code == 200
     assert "boss@example.org cancelled it on" in late.text
     assert asked.history()[-1] == ("cancelled", "boss@example.org")
-    asked.desk.tick(MONDAY)
-    assert asked.desk.mails("anna@example.org") == []
+    asked.newsroom.tick(MONDAY)
+    assert asked.newsroom.mails("anna@example.org") == []
 
 
 def test_what_was_made_anew_is_asked_anew_and_an_old_page_releases_nothing(asked: Asked) -> None:
     page = httpx.get(asked.link()).text
-    asked.desk.item("two")
-    asked.desk.tick(BEFORE + timedelta(minutes=1))
-    schedule = asked.desk.runtime.newsroom.schedules["daily"]
-    asked.desk.runtime.composer.recompose(asked.desk.edition("daily/1"), schedule, asked.desk.now, "me")
-    asked.desk.tick(BEFORE + timedelta(minutes=2))
-    assert len([mail for mail in asked.desk.mails("boss@example.org") if "/review/" in mail.text]) == 2
+    asked.newsroom.item("two")
+    asked.newsroom.tick(BEFORE + timedelta(minutes=1))
+    schedule = asked.newsroom.runtime.newsroom.schedules["daily"]
+    asked.newsroom.runtime.composer.recompose(asked.newsroom.edition("daily/1"), schedule, asked.newsroom.now, "me")
+    asked.newsroom.tick(BEFORE + timedelta(minutes=2))
+    assert len([mail for mail in asked.newsroom.mails("boss@example.org") if "/review/" in mail.text]) == 2
     stale = asked.press("release", page=page)
     assert stale.status_code == 409
     assert "made anew meanwhile" in stale.text
-    assert asked.desk.editions() == ["daily/1 held"]
+    assert asked.newsroom.editions() == ["daily/1 held"]
     assert asked.press("release").status_code == 200
-    assert asked.desk.editions() == ["daily/1 sending"]
+    assert asked.newsroom.editions() == ["daily/1 sending"]
 
 
 def test_while_a_gate_fails_there_is_no_way_to_let_it_go(asked: Asked) -> None:
-    asked.desk.item("one", title="A well & a road", withdrawn="Published in error.")
-    asked.desk.tick(BEFORE + timedelta(minutes=1))
+    asked.newsroom.item("one", title="A well & a road", withdrawn="Published in error.")
+    asked.newsroom.tick(BEFORE + timedelta(minutes=1))
     page = httpx.get(asked.link()).text
     assert 'value="release"' not in page
     assert "It cannot go yet" in page
     assert asked.press("release").status_code == 409
-    assert asked.desk.editions() == ["daily/1 held"]
+    assert asked.newsroom.editions() == ["daily/1 held"]
 
 
 def test_a_link_of_another_kind_or_of_who_may_decide_no_more_is_a_404(asked: Asked) -> None:
-    keys, link = asked.desk.runtime.keys, asked.link("deputy")
+    keys, link = asked.newsroom.runtime.keys, asked.link("deputy")
     wrong = keys.sign(TokenPurpose.UNSUBSCRIBE, 1, "digest")
     odd = [keys.sign(TokenPurpose.REVIEW, number, "0" * 16) for number in (1, 99, 2**63)]
     for token in (wrong, *odd, "x"):
         assert httpx.get(f"{asked.url}review/{token}").status_code == 404
         assert httpx.post(f"{asked.url}review/{token}", data={"decision": "release"}).status_code == 404
-    asked.desk.schedule("daily", (APPROVED % "").replace(", deputy@example.org", ""))
+    asked.newsroom.schedule("daily", (APPROVED % "").replace(", deputy@example.org", ""))
     assert httpx.get(link).status_code == 404
     assert httpx.post(link, data={"decision": "release"}).status_code == 404
     assert httpx.post(asked.link(), data={"decision": "dance"}).status_code == 400
     assert httpx.post(asked.link(), content=b"x" * 5_000).status_code == 413
-    assert asked.desk.editions() == ["daily/1 held"]
+    assert asked.newsroom.editions() == ["daily/1 held"]
 
 
 def test_silence_is_said_before_and_after(asked: Asked) -> None:
     asked.press("cancel")
-    asked.desk.schedule("daily", APPROVED % ", silence: send")
-    asked.desk.tick(MONDAY + 22 * HOUR)
+    asked.newsroom.schedule("daily", APPROVED % ", silence: send")
+    asked.newsroom.tick(MONDAY + 22 * HOUR)
     assert any(
-        "it goes out by itself on 3 March 2026, 09:00" in one.text for one in asked.desk.mails("boss@example.org")
+        "it goes out by itself on 3 March 2026, 09:00" in one.text for one in asked.newsroom.mails("boss@example.org")
     )
-    asked.desk.tick(MONDAY + 24 * HOUR)
+    asked.newsroom.tick(MONDAY + 24 * HOUR)
     assert "Nobody answered, so it was released by itself" in httpx.get(asked.link()).text
-    assert len(asked.desk.mails("anna@example.org")) == 1
+    assert len(asked.newsroom.mails("anna@example.org")) == 1
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import require_program
-from tests.pipeline.desk import DAILY, HOUR, MONDAY, open_desk
+from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, open_newsroom
 from tests.servers.judges import tool
 from tests.web.server import served
 from tests.web.test_accessibility import _RUN
@@ -26,17 +26,17 @@ from tidings.web.app import newsroom_app
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """HTML by name, its style sheet written into it."""
-    with open_desk(tmp_path_factory.mktemp("sent") / "n", "sqlite:///tidings.db") as desk:
-        desk.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n")
+    with open_newsroom(tmp_path_factory.mktemp("sent") / "n", "sqlite:///tidings.db") as newsroom:
+        newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n")
         for language in ("en", "ru"):
-            desk.reader(f"anna-{language}", language=language)
-        desk.tick(MONDAY - 12 * HOUR)
+            newsroom.reader(f"anna-{language}", language=language)
+        newsroom.tick(MONDAY - 12 * HOUR)
         for name in ("one", "two"):
-            desk.item(name)
-            desk.item(name, "ru")
-        desk.tick(MONDAY - 2 * HOUR)
-        runtime = desk.runtime
-        link = review_url(runtime.newsroom, runtime.keys, desk.edition("daily/1").id, "boss@example.org")
+            newsroom.item(name)
+            newsroom.item(name, "ru")
+        newsroom.tick(MONDAY - 2 * HOUR)
+        runtime = newsroom.runtime
+        link = review_url(runtime.newsroom, runtime.keys, newsroom.edition("daily/1").id, "boss@example.org")
         with served(newsroom_app(runtime)) as url:
 
             def read(path: str) -> str:
@@ -46,15 +46,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                 )
 
             found = {"review": read(link.removeprefix(runtime.newsroom.site.url))}
-            runtime.composer.release(desk.edition("daily/1"), desk.now, "boss@example.org")
-            desk.tick(MONDAY)
+            runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss@example.org")
+            newsroom.tick(MONDAY)
             found |= {
                 "decided": read(link.removeprefix(runtime.newsroom.site.url)),
                 "archive": read("archive/digest/"),
                 "edition": read("archive/digest/1/ru"),
             }
             with runtime.store.read() as connection:
-                report = make_report(connection, runtime.newsroom, None, None, desk.now)
+                report = make_report(connection, runtime.newsroom, None, None, newsroom.now)
             found["report"] = render_report_page(report, "#0077b6")
             yield found
 

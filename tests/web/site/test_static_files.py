@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter
 
-from tests.pipeline.newsroom import put
+from tests.fixtures.items import put
 from tests.render.feeds.feed_rules import problems
 from tests.render.samples import item
 from tests.web.conftest import NOW, SITE_URL
@@ -219,7 +219,7 @@ def test_healthz(store: Store, newsroom: Newsroom, client: httpx.Client) -> None
 
 
 def test_before_anything_is_published_nothing_is_found(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from tests.pipeline.newsroom import open_store
+    from tests.fixtures.items import open_store
 
     root = tmp_path_factory.mktemp("empty")
     store = open_store(f"sqlite:///{root / 'tidings.db'}", root)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from tests.acceptance.world import Caught, World, make_world
+from tests.fixtures.newsroom_folder import NewsroomFolder, ReceivedMail, make_newsroom_folder
 from tests.servers.judges import html_validate
 from tests.web.server import served
 from tidings.model.tokens import TokenPurpose
@@ -32,20 +32,20 @@ ADA = "ada@example.org"
 
 @dataclass
 class Site:
-    world: World
+    folder: NewsroomFolder
     runtime: Runtime
     url: str
 
     def ask(self, address: str = ADA, path: str = "subscribe/digest", **fields: str | list[str]) -> httpx.Response:
         return httpx.post(self.url + path, data={"email": address, **fields})
 
-    def mails(self) -> list[Caught]:
+    def mails(self) -> list[ReceivedMail]:
         """What is sent after all requests are looked at."""
         self.runtime.answer_requests()
         self.runtime.deliver()
-        return self.world.mails.caught
+        return self.folder.mails.received
 
-    def link(self, mail: Caught, what: str) -> str:
+    def link(self, mail: ReceivedMail, what: str) -> str:
         found = re.search(rf"https://news\.example\.org/({what}/\S+)", mail.text)
         assert found is not None, mail.text
         return self.url + found[1]
@@ -79,16 +79,16 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str) -> Iterator[Site]:
-    with make_world(tmp_path / "newsroom", database_url) as world:
-        world.write("schedules/weekly.yaml", WEEKLY)
-        world.write("schedules/daily.yaml", DAILY)
-        main = (world.root / "tidings.yaml").read_text()
-        world.write("tidings.yaml", main.replace("languages: [en, ru, kk]", "languages: [en, ru, kk, ar]", 1))
+    with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
+        folder.write("schedules/weekly.yaml", WEEKLY)
+        folder.write("schedules/daily.yaml", DAILY)
+        main = (folder.root / "tidings.yaml").read_text()
+        folder.write("tidings.yaml", main.replace("languages: [en, ru, kk]", "languages: [en, ru, kk, ar]", 1))
         private = "  inner: {name: Inner, from: News <news@example.org>, public: false}\nchannels:\n"
-        main = (world.root / "tidings.yaml").read_text()
-        world.write("tidings.yaml", main.replace("channels:\n", private, 1))
-        with world.runtime() as runtime, served(newsroom_app(runtime)) as url:
-            yield Site(world, runtime, url)
+        main = (folder.root / "tidings.yaml").read_text()
+        folder.write("tidings.yaml", main.replace("channels:\n", private, 1))
+        with folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
+            yield Site(folder, runtime, url)
 
 
 def judged(folder: Path, pages: dict[str, str]) -> list[str]:
@@ -250,7 +250,7 @@ def test_data_and_erasure_go_by_the_mailbox(site: Site) -> None:
         page = httpx.post(site.preferences(reader), data={"do": what}).text
         assert ADA not in page
     mails = {str(mail.message["Subject"]): mail for mail in site.mails()}
-    assert len(mails) == len(site.world.mails.caught) == 2
+    assert len(mails) == len(site.folder.mails.received) == 2
     assert f'"address": "{ADA}"' in mails["What we know of you"].text
     link = site.link(mails["Erase all that we know of you?"], "erase")
     assert httpx.get(link).status_code == 200 and site.states() == {"digest": "confirmed"}

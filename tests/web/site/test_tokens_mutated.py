@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from tests.acceptance.world import make_world
+from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tests.web.server import served
 from tidings.model.tokens import TokenContents, TokenKeys, TokenPurpose
 from tidings.store import schema as t
@@ -115,7 +115,10 @@ def test_none_of_a_million_mutated_tokens_is_accepted() -> None:
 
 
 def test_no_page_opens_by_a_mutated_token_and_nothing_changes(tmp_path: Path) -> None:
-    with make_world(tmp_path / "newsroom", f"sqlite:///{tmp_path / 'tidings.db'}") as world, world.runtime() as runtime:
+    with (
+        make_newsroom_folder(tmp_path / "newsroom", f"sqlite:///{tmp_path / 'tidings.db'}") as folder,
+        folder.runtime() as runtime,
+    ):
         with runtime.store.write() as connection:
             for address in ("ada@example.org", "eve@example.org"):
                 subscribers.add(

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.world import make_world
+from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tests.servers.judges import html_validate
 from tests.web.server import served
 from tidings.model.tokens import TokenPurpose
@@ -38,8 +38,8 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     with (
-        make_world(tmp_path / "newsroom", "sqlite:///tidings.db") as world,
-        world.runtime() as runtime,
+        make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder,
+        folder.runtime() as runtime,
         served(newsroom_app(runtime)) as url,
     ):
         with runtime.store.write() as connection:

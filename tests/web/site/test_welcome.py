@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from tests.acceptance.world import item
+from tests.fixtures.newsroom_folder import item
 from tests.web.site.test_subscribe import ADA, Site, site
 from tidings.runtime.tick import tick
 from tidings.store.people import subscribers
@@ -20,12 +20,12 @@ WELCOME = (
 
 
 def with_welcome(site: Site) -> None:
-    main = (site.world.root / "tidings.yaml").read_text()
+    main = (site.folder.root / "tidings.yaml").read_text()
     before = next(line for line in main.splitlines(keepends=True) if line.startswith("  digest:"))
-    site.world.write("tidings.yaml", main.replace(before, WELCOME, 1))
+    site.folder.write("tidings.yaml", main.replace(before, WELCOME, 1))
     from tidings.runtime.newsroom import load_newsroom
 
-    newsroom = load_newsroom(site.world.root, site.world.env).newsroom
+    newsroom = load_newsroom(site.folder.root, site.folder.env).newsroom
     assert newsroom is not None
     site.runtime.use(newsroom)
 
@@ -36,10 +36,10 @@ def test_who_is_new_is_welcomed_once_with_the_latest_edition(site: Site) -> None
     friday = datetime(2026, 11, 20, 4, tzinfo=UTC)
     site.runtime.at(friday - timedelta(days=1))
     tick(site.runtime, friday - timedelta(days=1))
-    site.world.write("content/one.ru.md", item("Вода"))
+    site.folder.write("content/one.ru.md", item("Вода"))
     site.runtime.at(friday)
     tick(site.runtime, friday)
-    assert [mail.recipient for mail in site.world.mails.caught] == ["old@example.org"]
+    assert [mail.recipient for mail in site.folder.mails.received] == ["old@example.org"]
     site.ask(language="ru")
     link = site.link(site.mails()[-1], "confirm")
     for _ in range(2):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.acceptance.world import SECRET, item
 from tests.faults.plan import Plan
 from tests.faults.warm import Warm
+from tests.fixtures.newsroom_folder import SECRET, item
 from tests.servers.postgresql import Server
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import tick
@@ -60,7 +60,7 @@ deliver:
 
 
 @dataclass
-class World:
+class FaultNewsroom:
     """One newsroom for one round."""
 
     root: Path
@@ -77,7 +77,7 @@ class World:
 
 
 @dataclass
-class Template:
+class NewsroomTemplate:
     """What every round begins with. `folder` is its own; use `close` for what stands elsewhere."""
 
     folder: Path
@@ -89,7 +89,7 @@ class Template:
     owed: set[str] = field(default_factory=set)
     barred: set[str] = field(default_factory=set)
 
-    def build(self) -> Template:
+    def build(self) -> NewsroomTemplate:
         """Up to the hour before the slot: everything is taken in, nothing is composed."""
         root = self.folder / "template"
         (root / "content").mkdir(parents=True)
@@ -129,7 +129,7 @@ class Template:
                         subscribers.unsubscribe(connection, who, name, source="test", now=now)
             (self.owed if is_in else self.barred).add(address)
 
-    def copy(self, name: str, plan: Plan) -> World:
+    def copy(self, name: str, plan: Plan) -> FaultNewsroom:
         """A newsroom of its own, with sinks that follow `plan`."""
         root = self.folder / name
         shutil.copytree(
@@ -150,7 +150,9 @@ class Template:
             if self.server:
                 self.server.drop(url)
 
-        return World(root, url, frozenset(self.owed), frozenset(self.barred), smtp_journal, http_journal, env, stop)
+        return FaultNewsroom(
+            root, url, frozenset(self.owed), frozenset(self.barred), smtp_journal, http_journal, env, stop
+        )
 
     def close(self) -> None:
         """Take the template's database away."""
