@@ -13,14 +13,14 @@ import pytest
 from PIL import Image as Pictures
 
 from tidings.channels.chat import slack, webhook
-from tidings.channels.smtp import sender
+from tidings.channels.smtp import relay
 from tidings.config.load import load_config
 from tidings.sources.base import SourceContext
 from tidings.sources.folder.source import Settings, make
 
 ROOT = Path(__file__).parent.parent
 CONTENT = ROOT / "content"
-SENDERS = {"smtp": sender.Settings}
+SENDERS = {"smtp": relay.Settings}
 MEDIA = CONTENT / "media"
 
 ALL = ("en", "kk", "ru")

@@ -38,7 +38,7 @@ CHANNELS = {
     "websub": "tidings.channels.websub",
 }
 MAIL = {
-    "smtp": "tidings.channels.smtp.sender",
+    "smtp": "tidings.channels.smtp.relay",
     "ses": "tidings.channels.mail_api.ses",
     "postmark": "tidings.channels.mail_api.postmark",
     "mailgun": "tidings.channels.mail_api.mailgun",

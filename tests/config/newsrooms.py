@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tidings import plugins
-from tidings.channels.smtp.sender import Settings
+from tidings.channels.smtp.relay import Settings
 from tidings.config.load import LoadResult, load_config
 from tidings.config.settings import Newsroom
 

@@ -88,7 +88,7 @@ class Uploads(Protocol):
         """Note it, over crashes too; empty forgets it."""
 
 
-class Forgetful:
+class NoUploads:
     """Uploads of a try that has no memory."""
 
     def get(self, key: str) -> str:
@@ -112,7 +112,7 @@ class Attempt:
     reply_to: str = ""
     """The receipt of our earlier post that this one answers; empty for a post of its own. Only where the channel
     `replies`: it is known no sooner than that post stands, so that it is no part of the frozen body."""
-    uploads: Uploads = field(default_factory=Forgetful)
+    uploads: Uploads = field(default_factory=NoUploads)
     """The memory of this delivery."""
 
 
@@ -205,7 +205,7 @@ class MailTransport(Protocol):
     stalled then and another may take over. UNKNOWN, whenever the other side may have taken it.
     """
 
-    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
+    def send(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Hand one message over to one recipient. `sender` is the return path, `data` has lines that end in CRLF."""
 
     def close(self) -> None:

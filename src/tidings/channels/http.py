@@ -16,7 +16,7 @@ _LIKE_A_SECRET = 16
 """Characters: a shorter piece of an address is a word of the API."""
 
 
-def hand_over(
+def send_request(
     session: GuardedSession,
     url: str,
     body: bytes | None,
@@ -26,7 +26,7 @@ def hand_over(
     hide: tuple[str, ...] = (),
     also: tuple[int, ...] = (),
 ) -> HttpResponse | Outcome:
-    """One request. An Answer means 2xx, or a status of `also`; everything else is an Outcome already.
+    """One request. An HttpResponse means 2xx, or a status of `also`; everything else is an Outcome already.
 
     A reason quotes the other side, less what it may have learnt from us: the address, tokens, and `hide`.
 
@@ -42,7 +42,7 @@ def hand_over(
     status = answer.status
     if 200 <= status < 300 or status in also:
         return answer
-    wait = asked_wait(answer)
+    wait = requested_wait(answer)
     word = f"HTTP {status}"
     if status == 429 or status == 408:
         return Outcome(Verdict.DEFERRED, reason=word, retry_after=wait)
@@ -51,18 +51,18 @@ def hand_over(
     if 300 <= status < 400:
         return Outcome(Verdict.REJECTED, reason=f"{word}: redirects are not followed; write the new address")
     if 400 <= status < 500:
-        return Outcome(Verdict.REJECTED, reason=f"{word}: {in_words(answer.text, url, headers, hide)}".rstrip(": "))
+        return Outcome(Verdict.REJECTED, reason=f"{word}: {quote_answer(answer.text, url, headers, hide)}".rstrip(": "))
     return Outcome(Verdict.UNKNOWN, reason=word, retry_after=wait)
 
 
-def not_yet(outcome: Outcome) -> Outcome:
+def defer_unknown(outcome: Outcome) -> Outcome:
     """Where nothing was published yet, an unknown outcome is one to try again."""
     if outcome.verdict is not Verdict.UNKNOWN:
         return outcome
     return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
 
 
-def said(answer: HttpResponse) -> dict[str, Any]:
+def read_object(answer: HttpResponse) -> dict[str, Any]:
     """The JSON object of an answer; an empty one where it is none."""
     try:
         found = json.loads(answer.text)
@@ -71,7 +71,7 @@ def said(answer: HttpResponse) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def asked_wait(answer: HttpResponse, now: datetime | None = None) -> float | None:
+def requested_wait(answer: HttpResponse, now: datetime | None = None) -> float | None:
     """Seconds that the other side asked us to wait, in whichever form; None where it said nothing usable.
 
     Retry-After; else what the JSON says (Discord, Telegram, Matrix); else the end of the period that a header names, in
@@ -88,7 +88,7 @@ def asked_wait(answer: HttpResponse, now: datetime | None = None) -> float | Non
 
 
 def _wait_in_json(answer: HttpResponse) -> float | None:
-    found = said(answer)
+    found = read_object(answer)
     held = found.get("parameters", found)
     if not isinstance(held, dict):
         return None
@@ -107,7 +107,7 @@ def _wait_until(text: str, now: datetime) -> float | None:
     return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - now).total_seconds()
 
 
-def in_words(text: str, url: str, headers: dict[str, str], hide: tuple[str, ...] = ()) -> str:
+def quote_answer(text: str, url: str, headers: dict[str, str], hide: tuple[str, ...] = ()) -> str:
     """The beginning of what was answered, on one line; what only we and the other side know is taken out."""
     parts = urlsplit(url)
     behind = f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from tidings.channels.base import Attempt
 
 
-def uploaded(attempt: Attempt, data: bytes, upload: Callable[[], str], *, anew: bool = False) -> str:
+def upload_once(attempt: Attempt, data: bytes, upload: Callable[[], str], *, anew: bool = False) -> str:
     """What the service calls these bytes; empty where it did not take them. `anew`: what was noted holds no longer."""
     remote = "" if anew else attempt.uploads.get(_key(data))
     if not remote:
         remote = upload()
         if remote or anew:
-            noted(attempt, data, remote)
+            remember_upload(attempt, data, remote)
     return remote
 
 
-def noted(attempt: Attempt, data: bytes, remote: str) -> None:
+def remember_upload(attempt: Attempt, data: bytes, remote: str) -> None:
     """Note what the service calls these bytes now, before the post that shows them."""
     attempt.uploads.put(_key(data), remote)
 

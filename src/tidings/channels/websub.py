@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from tidings.channels.http import hand_over
+from tidings.channels.http import send_request
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Url
 from tidings.model.delivery import Outcome, Verdict
@@ -34,7 +34,7 @@ class WebSubHub:
         # Hubs differ in the name of the address: the older ones ask for `url`, others for `topic`.
         body = urlencode({"hub.mode": "publish", "hub.url": feed, "hub.topic": feed}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = hand_over(self._session, self.url, body, headers)
+        answer = send_request(self._session, self.url, body, headers)
         return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, via=self.url)
 
 

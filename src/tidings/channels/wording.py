@@ -17,20 +17,20 @@ _MOST_TAGS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class StoryText:
     """One story in a post."""
 
     title: str
     summary: str
     url: str
-    own: bool = False
+    is_own_text: bool = False
     """The title is what the editor wrote for this channel: several lines maybe, and no headline."""
     correction: str = ""
 
     @property
     def link(self) -> str:
         """The address; empty where the editor's own text has it already."""
-        holds = self.own and re.search(re.escape(self.url) + r"""(?=[.,;:!?)\]»"'…]*(?:\s|$))""", self.title)
+        holds = self.is_own_text and re.search(re.escape(self.url) + r"""(?=[.,;:!?)\]»"'…]*(?:\s|$))""", self.title)
         return "" if holds else self.url
 
 
@@ -40,13 +40,13 @@ class Wording:
 
     heading: str
     text: str
-    stories: tuple[Story, ...]
+    stories: tuple[StoryText, ...]
     tags: tuple[str, ...]
     more: int
     url: str
 
 
-def fitted(post: Post, fits: Callable[[Wording], bool]) -> Wording:
+def fit(post: Post, fits: Callable[[Wording], bool]) -> Wording:
     """The fullest wording of which `fits` says that the network would take it."""
     tried = _whole(post)
     for tried in _versions(post):
@@ -55,7 +55,7 @@ def fitted(post: Post, fits: Callable[[Wording], bool]) -> Wording:
     return _shortened(tried, fits)
 
 
-def plain(wording: Wording, *, indent: str = "") -> str:
+def plain_text(wording: Wording, *, indent: str = "") -> str:
     """Without markup: paragraphs with a blank line between them, each link on a line of its own."""
     parts = [wording.heading, wording.text]
     for story in wording.stories:
@@ -66,7 +66,7 @@ def plain(wording: Wording, *, indent: str = "") -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def hashtag(topic: str) -> str:
+def make_hashtag(topic: str) -> str:
     """A topic as a hashtag, each word with a capital so that a screen reader tells them apart: #CleanWater, #SDG6."""
     words = topic.split("-")
     if len(words) == 2 and len(words[0]) <= 4 and words[1].isdigit():
@@ -81,16 +81,16 @@ def _whole(post: Post) -> Wording:
         heading="" if single else post.title,
         text=post.text,
         stories=tuple(_story(item) for item in post.items),
-        tags=tuple(hashtag(topic) for topic in topics)[:_MOST_TAGS],
+        tags=tuple(make_hashtag(topic) for topic in topics)[:_MOST_TAGS],
         more=0,
         url=post.url,
     )
 
 
-def _story(item: PostItem) -> Story:
+def _story(item: PostItem) -> StoryText:
     if item.text:
-        return Story(title=item.text, summary="", url=item.url, own=True, correction=item.correction)
-    return Story(title=item.title, summary=item.summary, url=item.url, correction=item.correction)
+        return StoryText(title=item.text, summary="", url=item.url, is_own_text=True, correction=item.correction)
+    return StoryText(title=item.title, summary=item.summary, url=item.url, correction=item.correction)
 
 
 def _versions(post: Post) -> Iterator[Wording]:

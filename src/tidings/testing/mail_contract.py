@@ -76,9 +76,9 @@ class MailSetup:
     recipient: str
     taken: Callable[[], int]
 
-    def hand(self) -> Outcome:
+    def send(self) -> Outcome:
         """The message, once."""
-        return self.transport.hand(SENDER, self.recipient, MESSAGE)
+        return self.transport.send(SENDER, self.recipient, MESSAGE)
 
 
 class MailContract(ABC):
@@ -90,7 +90,7 @@ class MailContract(ABC):
 
     def test_what_is_taken_has_a_receipt_and_who_took_it(self, tmp_path: Path) -> None:
         with self.world(ServerFault.NONE, tmp_path) as world:
-            first, second = world.hand(), world.hand()
+            first, second = world.send(), world.send()
         assert (first.verdict, second.verdict) == (Verdict.ACCEPTED, Verdict.ACCEPTED), first.reason
         assert first.receipt
         assert first.receipt != second.receipt
@@ -112,19 +112,19 @@ class MailContract(ABC):
         self, fault: ServerFault, verdict: Verdict, taken: int, tmp_path: Path
     ) -> None:
         with self.world(fault, tmp_path) as world:
-            outcome = world.hand()
+            outcome = world.send()
             assert (outcome.verdict, world.taken()) == (verdict, taken), outcome.reason
             assert outcome.reason
             assert outcome.reason.isprintable()
             # What happened once leaves the transport fit for the next message.
-            assert world.hand().verdict is verdict
+            assert world.send().verdict is verdict
         assert SECRET not in repr(outcome) + repr(world.transport)
 
     def test_abort_ends_what_is_on_the_wire_and_it_is_in_doubt(self, tmp_path: Path) -> None:
         with self.world(ServerFault.SILENT, tmp_path, patience=20.0) as world:
             threading.Timer(0.2, world.transport.abort).start()
             begun = time.monotonic()
-            outcome = world.hand()
+            outcome = world.send()
             assert outcome.verdict is Verdict.UNKNOWN, outcome.reason
             assert time.monotonic() - begun < 4
 
@@ -164,7 +164,7 @@ class ApiContract(MailContract):
     def _hand(self, *plan: Step, allow_private: bool = True) -> tuple[Outcome, list[Received]]:
         with HttpSink(list(plan)) as sink:
             transport = self.make(sink.url, allow_private=allow_private)
-            outcome = transport.hand(SENDER, "reader@example.net", MESSAGE)
+            outcome = transport.send(SENDER, "reader@example.net", MESSAGE)
             transport.close()
         return outcome, sink.received
 
@@ -219,7 +219,7 @@ class ApiContract(MailContract):
     def test_an_inner_address_is_refused_unless_allowed(self) -> None:
         with HttpSink([self.success]) as sink:
             url = sink.url.replace("http://", "https://")
-            outcome = self.make(url, allow_private=False).hand(SENDER, "reader@example.net", MESSAGE)
+            outcome = self.make(url, allow_private=False).send(SENDER, "reader@example.net", MESSAGE)
         assert outcome.verdict is Verdict.NOT_STARTED
         assert "allow_private" in outcome.reason
         assert not sink.received

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidings.render.pages.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store, ping
-from tidings.web.api.readers import api
+from tidings.web.api.readers import create_api
 from tidings.web.hooks.providers import hooks_router
 from tidings.web.hooks.websub import websub_router
 from tidings.web.site.preferences import preferences_router
 from tidings.web.site.review import review_router
 from tidings.web.site.static_files import static_endpoint
-from tidings.web.site.subscribe import join_router
-from tidings.web.site.unsubscribe import leave_router
+from tidings.web.site.subscribe import subscribe_router
+from tidings.web.site.unsubscribe import unsubscribe_router
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
@@ -95,9 +95,9 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
     """All that a newsroom serves; `extra` routers are asked too."""
     pages = Pages(runtime.newsroom.root / "templates")
     hooks = hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now)
-    leave = leave_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
-    readers = api(runtime, pages)
-    own = [join_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
+    leave = unsubscribe_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
+    readers = create_api(runtime, pages)
+    own = [subscribe_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
     return create_app(
         runtime.store,
         runtime.newsroom.public,

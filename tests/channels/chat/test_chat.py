@@ -13,9 +13,9 @@ from tests.channels.registry import SAMPLES, TOKEN, answer_of, room, served
 from tidings import plugins
 from tidings.channels.base import Attempt, Channel, Post
 from tidings.channels.chat import ntfy, telegram
-from tidings.channels.http import asked_wait
+from tidings.channels.http import requested_wait
 from tidings.channels.social import mastodon
-from tidings.channels.wording import hashtag
+from tidings.channels.wording import make_hashtag
 from tidings.model.delivery import Verdict
 from tidings.model.text import shorten
 from tidings.net import HttpResponse
@@ -88,8 +88,8 @@ def test_a_cut_leaves_whole_words_or_whole_letters(text: str, length: int, said:
 
 
 def test_a_hashtag_has_a_capital_for_each_word() -> None:
-    assert hashtag("clean-water") == "#CleanWater"
-    assert hashtag("sdg-6") == "#SDG6"
+    assert make_hashtag("clean-water") == "#CleanWater"
+    assert make_hashtag("sdg-6") == "#SDG6"
 
 
 # -- each one's own ---------------------------------------------------------------------------------------------------
@@ -195,4 +195,4 @@ def test_what_cannot_be_is_refused_in_words(model: type[BaseModel], values: dict
     ],
 )
 def test_every_way_to_ask_for_patience(status: int, headers: dict[str, str], body: str, wait: float | None) -> None:
-    assert asked_wait(HttpResponse(status, headers, body), AT) == wait
+    assert requested_wait(HttpResponse(status, headers, body), AT) == wait

@@ -16,7 +16,7 @@ from tidings import plugins
 from tidings.channels.base import Idempotency, MailTransport
 from tidings.channels.mail_api import mailgun, postmark, sendgrid, ses
 from tidings.channels.mail_api.base import ApiTransport, CannotCarryError
-from tidings.channels.mail_api.message_parts import Person, mailbox, take_apart
+from tidings.channels.mail_api.message_parts import Mailbox, format_mailbox, take_apart
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.http_sink import HttpSink, Received, Step
 from tidings.testing.mail_contract import MESSAGE, SECRET, SENDER, ApiContract
@@ -176,7 +176,7 @@ CONTRACTS: list[type[ApiContract]] = [TestSes, TestMailgun, TestPostmark, TestSe
 def _handed(case: ApiContract, data: bytes = MESSAGE) -> tuple[Outcome, Received]:
     with HttpSink(answer=case.answer) as sink:
         transport = case.make(sink.url)
-        outcome = transport.hand(SENDER, TO, data)
+        outcome = transport.send(SENDER, TO, data)
         transport.close()
     assert len(sink.received) == 1
     return outcome, sink.received[0]
@@ -251,7 +251,7 @@ def test_sendgrid_gets_parts_and_headers_and_puts_nothing_in() -> None:
 def test_sendgrid_says_by_a_moment_when_it_takes_more() -> None:
     case = TestSendgrid()
     with HttpSink([Step(429, headers={"X-RateLimit-Reset": str(int(time.time()) + 40)})]) as sink:
-        outcome = case.make(sink.url).hand(SENDER, TO, MESSAGE)
+        outcome = case.make(sink.url).send(SENDER, TO, MESSAGE)
     assert outcome.verdict is Verdict.DEFERRED and 30 < (outcome.retry_after or 0) <= 40
 
 
@@ -263,7 +263,7 @@ def test_what_an_api_has_no_place_for_is_refused_and_nothing_is_sent() -> None:
     )
     for contract in (TestPostmark, TestSendgrid):
         with HttpSink() as sink:
-            outcome = contract().make(sink.url).hand(SENDER, TO, attached)
+            outcome = contract().make(sink.url).send(SENDER, TO, attached)
         assert outcome.verdict is Verdict.REJECTED and "application/pdf" in outcome.reason
         assert not sink.received
 
@@ -273,7 +273,7 @@ def test_an_address_that_could_be_read_as_several_goes_nowhere(contract: type[Ap
     with HttpSink() as sink:
         transport = contract().make(sink.url)
         for odd in ("a@example.net,b@example.net", '"a, b"@example.net', "a@example.net\r\nx: y", "A <a@example.net>"):
-            assert transport.hand(SENDER, odd, MESSAGE).verdict is Verdict.REJECTED
+            assert transport.send(SENDER, odd, MESSAGE).verdict is Verdict.REJECTED
     assert not sink.received
 
 
@@ -281,7 +281,7 @@ def test_a_header_that_is_no_text_is_refused() -> None:
     broken = MESSAGE.replace(b"Feedback-ID: weekly", b"Feedback-ID: \xff\xfe")
     for contract in (TestPostmark, TestSendgrid):
         with HttpSink() as sink:
-            outcome = contract().make(sink.url).hand(SENDER, TO, broken)
+            outcome = contract().make(sink.url).send(SENDER, TO, broken)
         assert outcome.verdict is Verdict.REJECTED and not sink.received
 
 
@@ -291,7 +291,7 @@ def test_a_line_break_in_an_encoded_word_makes_no_second_header() -> None:
     assert parts.subject == "Hello Bcc: all@example.org"
     with pytest.raises(CannotCarryError):
         take_apart(f"From: =?utf-8?b?{hidden}?= <n@example.org>\r\n\r\nx".encode())
-    assert mailbox(Person('A "B" \\C', "a@example.org")) == '"A \\"B\\" \\\\C" <a@example.org>'
+    assert format_mailbox(Mailbox('A "B" \\C', "a@example.org")) == '"A \\"B\\" \\\\C" <a@example.org>'
 
 
 def test_no_provider_claims_to_know_a_repeat() -> None:

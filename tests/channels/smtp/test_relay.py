@@ -23,8 +23,9 @@ from aiosmtpd.smtp import AuthResult
 from tests.conftest import require_program
 from tests.fixtures.smtp import SmtpSink
 from tidings.channels.smtp.connection import Connection
-from tidings.channels.smtp.login import Session
-from tidings.channels.smtp.relay import Login, SmtpRelay, Waits, _Run
+from tidings.channels.smtp.login import Login, Session
+from tidings.channels.smtp.port import Timeouts
+from tidings.channels.smtp.relay import SmtpRelay, _Run
 from tidings.model.delivery import Outcome, Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
@@ -57,21 +58,21 @@ def _closed() -> Iterator[None]:
     relays.clear()
 
 
-def _relay(host: str, port: int, *, waits: Waits | None = None, **options: Any) -> SmtpRelay:
+def _relay(host: str, port: int, *, timeouts: Timeouts | None = None, **options: Any) -> SmtpRelay:
     """One that is closed after the test."""
     reached = options.pop("reached", lambda point: None)
     options.setdefault("timeout", 5)
-    relays.append(SmtpRelay(Login(host, port, **options), waits=waits, reached=reached))
+    relays.append(SmtpRelay(Login(host, port, **options), timeouts=timeouts, reached=reached))
     return relays[-1]
 
 
 @pytest.fixture
 def transport(sink: SmtpSink) -> SmtpRelay:
-    return _relay("127.0.0.1", sink.port, waits=Waits(5, 1))
+    return _relay("127.0.0.1", sink.port, timeouts=Timeouts(5, 1))
 
 
 def _hand(transport: SmtpRelay, local: str) -> Outcome:
-    return transport.hand("bounces@example.org", f"{local}@example.org", DATA)
+    return transport.send("bounces@example.org", f"{local}@example.org", DATA)
 
 
 def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: SmtpSink) -> None:
@@ -117,7 +118,7 @@ def test_only_what_is_lost_after_the_dot_is_in_doubt(
 def test_a_big_body_cut_off_before_its_dot_is_not_in_doubt(transport: SmtpRelay) -> None:
     # Bigger than what both sockets hold: the reset comes while it is still being written.
     data = DATA + (b"x" * 70 + b"\r\n") * 400_000
-    outcome = transport.hand("b@example.org", "rst-data@example.org", data)
+    outcome = transport.send("b@example.org", "rst-data@example.org", data)
     assert outcome.verdict is Verdict.DEFERRED
 
 
@@ -144,7 +145,7 @@ def test_a_refusal_leaves_the_connection_usable(transport: SmtpRelay, sink: Smtp
 
 
 def test_a_refused_sender_is_not_the_readers_fault(transport: SmtpRelay) -> None:
-    outcome = transport.hand("refused-sender@example.org", "ada@example.org", DATA)
+    outcome = transport.send("refused-sender@example.org", "ada@example.org", DATA)
     assert outcome.verdict is Verdict.DEFERRED
     assert outcome.reason == "550 5.7.1 not you (MAIL)"
 
@@ -153,7 +154,7 @@ def test_nobody_there_is_not_started() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    outcome = _relay("127.0.0.1", port, timeout=2).hand("b@example.org", "ada@example.org", DATA)
+    outcome = _relay("127.0.0.1", port, timeout=2).send("b@example.org", "ada@example.org", DATA)
     assert outcome.verdict is Verdict.NOT_STARTED
     assert str(port) in outcome.reason
 
@@ -168,7 +169,7 @@ def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpR
 )
 def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: SmtpSink, address: str) -> None:
     for envelope in (("b@example.org", address), (address, "b@example.org")):
-        outcome = transport.hand(*envelope, DATA)
+        outcome = transport.send(*envelope, DATA)
         assert outcome.verdict is Verdict.REJECTED
         assert "SMTP command" in outcome.reason
     assert sink.taken() == []
@@ -177,7 +178,7 @@ def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: SmtpSi
 
 def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay, sink: SmtpSink) -> None:
     body = b"Message-ID: <1@x>\n\n.\n.\r.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end"
-    assert transport.hand("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
+    assert transport.send("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
     (entry,) = sink.taken()
     assert (
         entry["text"] == "Message-ID: <1@x>\r\n\r\n.\r\n.\r\n.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end\r\n"
@@ -186,7 +187,7 @@ def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay
 
 
 def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpRelay, sink: SmtpSink) -> None:
-    outcome = transport.hand("b@example.org", "жібек@example.org", DATA)
+    outcome = transport.send("b@example.org", "жібек@example.org", DATA)
     assert outcome.verdict is Verdict.REJECTED
     assert "SMTPUTF8" in outcome.reason
     assert sink.taken() == []
@@ -195,8 +196,8 @@ def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: 
 def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) -> None:
     with SmtpSink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
         transport = _relay("127.0.0.1", sink.port)
-        assert transport.hand("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
-        assert transport.hand("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
+        assert transport.send("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
+        assert transport.send("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
         assert [entry["to"] for entry in sink.taken()] == ["жібек@example.org", "ada@example.org"]
         mails = [command for command in sink.commands if command.startswith("MAIL")]
         assert [mail.endswith("SMTPUTF8") for mail in mails] == [True, False]
@@ -211,7 +212,7 @@ def test_starttls_that_is_not_offered_is_never_done_without(sink: SmtpSink) -> N
 
 
 class _Some:
-    """An errand with a message for each of these; who is `barred` may not begin."""
+    """An queue with a message for each of these; who is `barred` may not begin."""
 
     sender = "bounces@example.org"
 
@@ -237,35 +238,35 @@ class _Some:
         self.together.append(len(mails))
         return [mail.recipient.partition("@")[0] != self._barred for mail in mails]
 
-    def accepted(self, mail: Any, receipt: str, via: str) -> None:
-        self.done(mail, Outcome(Verdict.ACCEPTED, receipt, via))
+    def record_accepted(self, mail: Any, receipt: str, via: str) -> None:
+        self.record_outcome(mail, Outcome(Verdict.ACCEPTED, receipt, via))
 
-    def done(self, mail: Any, outcome: Outcome) -> None:
+    def record_outcome(self, mail: Any, outcome: Outcome) -> None:
         self.ended[mail.recipient.partition("@")[0]] = outcome
 
-    def back(self, mail: Any) -> None:
+    def give_back(self, mail: Any) -> None:
         name = mail.recipient.partition("@")[0]
         self.taken_back.append(name)
         if name != self._barred:
             self._left.append(name)
 
-    def rest(self) -> float | None:
+    def seconds_until_next(self) -> float | None:
         return 0.0 if self._left else None
 
-    def note(self) -> None:
+    def flush_outcomes(self) -> None:
         pass
 
-    def stalled(self, reason: str) -> None:
+    def stall(self, reason: str) -> None:
         raise AssertionError(reason)
 
 
 def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRelay, sink: SmtpSink) -> None:
     names = [f"reader{number}" for number in range(8)]
-    errand = _Some(names, barred="reader3")
-    transport.carry(errand, connections=1)
-    assert errand.taken_back[0] == "reader3"
+    queue = _Some(names, barred="reader3")
+    transport.send_all(queue, connections=1)
+    assert queue.taken_back[0] == "reader3"
     assert {entry["to"].partition("@")[0] for entry in sink.taken()} == {*names} - {"reader3"}
-    assert {name for name, one in errand.ended.items() if one.verdict is Verdict.ACCEPTED} == {*names} - {"reader3"}
+    assert {name for name, one in queue.ended.items() if one.verdict is Verdict.ACCEPTED} == {*names} - {"reader3"}
     # After DATA only hanging up takes a message back; before BDAT nothing was promised.
     assert sink.opened == (1 if {"PIPELINING", "CHUNKING"} <= set(sink.extensions) else 2)
 
@@ -288,12 +289,12 @@ def test_what_several_connections_wait_for_is_announced_at_once_and_nothing_is_t
             self.is_ready = False
             said.append("goes" if may else "taken back")
 
-    errand = _Some([], barred="bob")
-    begin = errand.begin
-    errand.begin = lambda mails: said.append("announced") or begin(mails)  # type: ignore[func-returns-value, method-assign]
-    run = _Run(_relay("127.0.0.1", 1), errand, 3)
+    queue = _Some([], barred="bob")
+    begin = queue.begin
+    queue.begin = lambda mails: said.append("announced") or begin(mails)  # type: ignore[func-returns-value, method-assign]
+    run = _Run(_relay("127.0.0.1", 1), queue, 3)
     run._begin([(number, Ready(name)) for number, name in enumerate(("ada", "bob", "cy"))])  # type: ignore[misc]
-    assert errand.together == [3]
+    assert queue.together == [3]
     assert said == ["look ahead"] * 3 + ["announced"] + ["goes"] * 2 + ["taken back"]
 
 
@@ -306,9 +307,9 @@ def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgo
     relay.open_one()
     _until(lambda: len(relay._opened) == 2)
     sink.greeting = "220 sink.example ESMTP"
-    errand = _Some(["ada"])
-    relay.carry(errand, connections=1)
-    assert errand.ended["ada"].verdict is Verdict.ACCEPTED
+    queue = _Some(["ada"])
+    relay.send_all(queue, connections=1)
+    assert queue.ended["ada"].verdict is Verdict.ACCEPTED
     assert sink.opened == 2
 
 
@@ -318,11 +319,11 @@ def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: SmtpSink)
         relay.open_one()
     _until(lambda: len(relay._opened) == 4)
     sink.hang_up()
-    errand = _Some([f"reader{number}" for number in range(8)])
-    relay.carry(errand, connections=4)
-    assert {one.verdict for one in errand.ended.values()} == {Verdict.ACCEPTED}
-    assert len(errand.ended) == 8
-    assert errand.taken_back == []
+    queue = _Some([f"reader{number}" for number in range(8)])
+    relay.send_all(queue, connections=4)
+    assert {one.verdict for one in queue.ended.values()} == {Verdict.ACCEPTED}
+    assert len(queue.ended) == 8
+    assert queue.taken_back == []
 
 
 def _until(done: Callable[[], bool]) -> None:
@@ -336,9 +337,9 @@ def test_a_transaction_that_a_failed_chunk_left_open_is_ended(tmp_path: Path) ->
     """RFC 3030 does not say that it ends: the next MAIL is refused then, and would be for ever without RSET."""
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
         sink.is_strict = True
-        errand = _Some(["dot-451", *(f"reader{number}" for number in range(5))])
-        _relay("127.0.0.1", sink.port).carry(errand, connections=1)
-        verdicts = [one.verdict for one in errand.ended.values()]
+        queue = _Some(["dot-451", *(f"reader{number}" for number in range(5))])
+        _relay("127.0.0.1", sink.port).send_all(queue, connections=1)
+        verdicts = [one.verdict for one in queue.ended.values()]
         assert verdicts == [Verdict.DEFERRED, Verdict.DEFERRED, *[Verdict.ACCEPTED] * 4]
         assert sink.opened == 1
 
@@ -360,9 +361,9 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
         (server,) = found
         # The chunk ends where a record does; the next envelope stands in the one behind.
         size = 16_384 * records - len(b"BDAT %d LAST\r\n" % (16_384 * records))
-        errand = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
+        queue = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
         session = Session(client, {"pipelining": "", "chunking": ""})
-        connection = Connection(session, "mx", errand, waits=Waits(5, 5), reached=lambda point: None)
+        connection = Connection(session, "mx", queue, timeouts=Timeouts(5, 5), reached=lambda point: None)
         connection.feed()
         server.recv(1000)
         server.sendall(b"250 ok\r\n250 ok\r\n")
@@ -378,7 +379,7 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
                 got += data
         server.close()
         whole = got.startswith(b"BDAT %d LAST\r\n" % size) and len(got) >= 16_384 * records
-        assert errand.ended["ada"].verdict is (Verdict.UNKNOWN if whole else Verdict.DEFERRED), records
+        assert queue.ended["ada"].verdict is (Verdict.UNKNOWN if whole else Verdict.DEFERRED), records
 
 
 @pytest.mark.parametrize("size", [1, 77, 65_536, 3_000_000])
@@ -386,8 +387,8 @@ def test_a_chunk_has_the_size_that_is_said(tmp_path: Path, size: int) -> None:
     """RFC 3030 §2: octets, with no dot doubled; a server that counts otherwise takes the rest for commands."""
     data = DATA + (b"." * 75 + b"\r\n") * (size // 77) + b"." * (size % 77) + b"\r\n"
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
-        errand = _Some(["ada", "bob"], data=data)
-        _relay("127.0.0.1", sink.port).carry(errand, connections=1)
+        queue = _Some(["ada", "bob"], data=data)
+        _relay("127.0.0.1", sink.port).send_all(queue, connections=1)
         assert [entry["size"] for entry in sink.taken()] == [len(data)] * 2
         assert [line for line in sink.commands if line.startswith("BDAT")] == [f"BDAT {len(data)} LAST"] * 2
 
@@ -397,7 +398,7 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None
     transport = _relay(
         "127.0.0.1",
         sink.port,
-        waits=Waits(5, 30),
+        timeouts=Timeouts(5, 30),
         reached=lambda point: arrived.set() if point == "after-dot" else None,
     )
     sink.delay = 6

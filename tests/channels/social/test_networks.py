@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tests.channels.registry import SAMPLES, room, served
 from tidings.channels.base import Attempt, CanEdit, CanTakeDown
 from tidings.channels.social import facebook, linkedin, x
-from tidings.channels.social.oauth1 import Keys, authorization
+from tidings.channels.social.oauth1 import OAuthKeys, authorization
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.channel_contract import sample_item, sample_post
 from tidings.testing.http_sink import HttpSink, Received, Step
@@ -238,7 +238,7 @@ def test_facebook_edits_and_deletes() -> None:
 
 # -- X ----------------------------------------------------------------------------------------------------------------
 
-KEYS = Keys(
+KEYS = OAuthKeys(
     "xvz1evFS4wEEPTGEFPHBog",
     "kAcSOqF21Fu85e7zjz7ZN2U4ZRhfV3WpwPAoE3Z7kBw",
     "370773112-GmHxMAgYyLbNEtIKZeRNFsMKPR9EyMZeS9weJAEb",

@@ -15,7 +15,9 @@ from sqlalchemy import select, update
 from tests.fixtures import ledger as ledger_fixtures
 from tests.fixtures.ledger import add_edition, add_mailing, add_readers, rows
 from tests.fixtures.smtp import SmtpSink
-from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
+from tidings.channels.smtp.login import Login
+from tidings.channels.smtp.port import Timeouts
+from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.throttling import SLOWEST, Pace, slow_down
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender
 from tidings.store import liveness
@@ -43,7 +45,7 @@ def _closed() -> Iterator[None]:
 
 def _sender(name: str, sink: SmtpSink, **options: Any) -> MailSender:
     login = Login("127.0.0.1", sink.port, timeout=10)
-    return MailSender(name, lambda: SmtpRelay(login, waits=Waits(10, 10)), **options)
+    return MailSender(name, lambda: SmtpRelay(login, timeouts=Timeouts(10, 10)), **options)
 
 
 def _deliverer(store: Store, alive: liveness.Liveness, *senders: MailSender, **options: Any) -> Deliverer:

@@ -7,8 +7,8 @@ import json
 from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over, said
-from tidings.channels.wording import cut, fitted, plain
+from tidings.channels.http import read_object, send_request
+from tidings.channels.wording import cut, fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -37,8 +37,8 @@ class GotifyChannel:
 
     def prepare(self, post: Post) -> bytes:
         """Pure, and no secret in it: it is frozen, stored and shown by `preview`."""
-        wording = fitted(post, lambda tried: len(plain(tried)) <= MAX_TEXT)
-        message = {"title": cut(post.title, 200), "message": plain(wording), "priority": 5}
+        wording = fit(post, lambda tried: len(plain_text(tried)) <= MAX_TEXT)
+        message = {"title": cut(post.title, 200), "message": plain_text(wording), "priority": 5}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -53,10 +53,10 @@ class GotifyChannel:
         """Success is 200 with the number of the message; anything else in a 2xx is no success."""
         headers = {"Content-Type": "application/json", "X-Gotify-Key": self._settings.token.get_secret_value()}
         hide = (self._settings.token.get_secret_value(),)
-        answer = hand_over(self._session, f"{self._settings.server}message", body, headers, hide=hide)
+        answer = send_request(self._session, f"{self._settings.server}message", body, headers, hide=hide)
         if isinstance(answer, Outcome):
             return answer
-        number = said(answer).get("id")
+        number = read_object(answer).get("id")
         if number is None:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the number of a message")
         return Outcome(Verdict.ACCEPTED, receipt=str(number), via=self.name)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.wording import fitted, plain
+from tidings.channels.wording import fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
@@ -62,8 +62,8 @@ class AppriseChannel:
 
     def prepare(self, post: Post) -> bytes:
         """The text."""
-        wording = fitted(post, lambda tried: len(plain(tried)) <= self.capabilities.max_length)
-        return json.dumps({"text": plain(wording)}, ensure_ascii=False).encode()
+        wording = fit(post, lambda tried: len(plain_text(tried)) <= self.capabilities.max_length)
+        return json.dumps({"text": plain_text(wording)}, ensure_ascii=False).encode()
 
     def length(self, body: bytes) -> int:
         """Characters."""

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.chat.markdown import seen
-from tidings.channels.http import hand_over, said
-from tidings.channels.wording import Story, Wording, fitted
+from tidings.channels.chat.markdown import strip_markdown
+from tidings.channels.http import read_object, send_request
+from tidings.channels.wording import StoryText, Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -46,7 +46,7 @@ class DiscordChannel:
 
     def prepare(self, post: Post) -> bytes:
         """An embed a story, with its picture; nobody is called by name, whatever a headline says."""
-        wording = fitted(post, _fits)
+        wording = fit(post, _fits)
         embeds = _embeds(wording)
         if len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
             embeds = embeds or [{}]
@@ -61,9 +61,9 @@ class DiscordChannel:
     def text(self, body: bytes) -> str:
         """What people read."""
         message = json.loads(body)
-        parts = [seen(message["content"])]
+        parts = [strip_markdown(message["content"])]
         for embed in message["embeds"]:
-            words = [embed.get("title", ""), seen(embed.get("description", "")), embed.get("url", "")]
+            words = [embed.get("title", ""), strip_markdown(embed.get("description", "")), embed.get("url", "")]
             parts.append("\n".join(filter(None, words)))
         return "\n\n".join(filter(None, parts))
 
@@ -76,23 +76,23 @@ class DiscordChannel:
         """Post it, and wait until it stands: without `wait` a message that is not kept gives no error."""
         url = self._settings.url.get_secret_value()
         waiting = f"{url}{'&' if '?' in url else '?'}wait=true"
-        return self._told(hand_over(self._session, waiting, body, _JSON))
+        return self._told(send_request(self._session, waiting, body, _JSON))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
         """Put another text in its place."""
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
-        return self._told(hand_over(self._session, self._address(receipt), body, _JSON, "PATCH"))
+        return self._told(send_request(self._session, self._address(receipt), body, _JSON, "PATCH"))
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
         """Delete it. 404: it is gone, or the webhook is."""
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
-        answer = hand_over(self._session, self._address(receipt), None, {}, "DELETE", also=(404,))
+        answer = send_request(self._session, self._address(receipt), None, {}, "DELETE", also=(404,))
         if isinstance(answer, Outcome):
             return answer
         # 10015: the webhook itself is unknown; then nothing can be said of the message.
-        if answer.status == 404 and said(answer).get("code") != _UNKNOWN_MESSAGE:
+        if answer.status == 404 and read_object(answer).get("code") != _UNKNOWN_MESSAGE:
             return Outcome(Verdict.REJECTED, reason="HTTP 404: there is no such webhook any more")
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
 
@@ -104,7 +104,7 @@ class DiscordChannel:
     def _told(self, answer: HttpResponse | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
-        number = said(answer).get("id")
+        number = read_object(answer).get("id")
         if number is None:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a message")
         return Outcome(Verdict.ACCEPTED, receipt=str(number), via=self.name)
@@ -114,7 +114,7 @@ def _fits(wording: Wording) -> bool:
     return (
         len(wording.stories) <= _EMBEDS
         and len(_content(wording)) <= _CONTENT
-        and all(story.own or len(story.title) <= _TITLE for story in wording.stories)
+        and all(story.is_own_text or len(story.title) <= _TITLE for story in wording.stories)
         and all(len(_description(story)) <= _DESCRIPTION for story in wording.stories)
         and _size(_embeds(wording)) <= MAX_TEXT
     )
@@ -123,7 +123,7 @@ def _fits(wording: Wording) -> bool:
 def _embeds(wording: Wording) -> list[dict[str, Any]]:
     embeds: list[dict[str, Any]] = []
     for story in wording.stories:
-        if story.own:
+        if story.is_own_text:
             continue
         embed: dict[str, Any] = {"title": story.title, "url": story.url}
         if _description(story):
@@ -132,15 +132,17 @@ def _embeds(wording: Wording) -> list[dict[str, Any]]:
     return embeds
 
 
-def _description(story: Story) -> str:
-    return "" if story.own else "\n".join(_escape(words) for words in (story.summary, story.correction) if words)
+def _description(story: StoryText) -> str:
+    return (
+        "" if story.is_own_text else "\n".join(_escape(words) for words in (story.summary, story.correction) if words)
+    )
 
 
 def _content(wording: Wording) -> str:
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         # In the editor's own words, with the link in view: Discord makes the card of it.
-        if story.own:
+        if story.is_own_text:
             parts += [_escape(story.title), _escape(story.correction), story.link]
     if wording.more:
         parts.append(f"+{wording.more} <{wording.url}>")

@@ -10,12 +10,12 @@ _MARK = re.compile(
 )
 
 
-def seen(markdown: str) -> str:
+def strip_markdown(markdown: str) -> str:
     """Without the marks that our channels make: bold, escaped signs, and links; an address stands below its words."""
 
     def one(found: re.Match[str]) -> str:
         if found["link"]:
-            return f"{seen(found['title'])}\n{found['link']}"
+            return f"{strip_markdown(found['title'])}\n{found['link']}"
         return found["bare"] or found["raw"] or found["sign"] or ""
 
     return _MARK.sub(one, markdown)

@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, not_yet, said
-from tidings.channels.wording import Wording, fitted, plain
+from tidings.channels.http import defer_unknown, read_object, send_request
+from tidings.channels.wording import Wording, fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -61,7 +61,7 @@ class MatrixChannel:
 
     def prepare(self, post: Post) -> bytes:
         """The content of the message: plain text, and the same with links and headings."""
-        return _content(fitted(post, lambda tried: len(_content(tried)) <= MAX_BYTES))
+        return _content(fit(post, lambda tried: len(_content(tried)) <= MAX_BYTES))
 
     def length(self, body: bytes) -> int:
         """Bytes of the content."""
@@ -153,7 +153,7 @@ class MatrixChannel:
         answer = self._ask("PUT", f"rooms/{quote(room, safe='')}/send/m.room.message/{transaction}", content)
         if isinstance(answer, Outcome):
             return answer
-        event = str(said(answer).get("event_id"))
+        event = str(read_object(answer).get("event_id"))
         if not _EVENT.fullmatch(event):
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of an event")
         return self._accepted(receipt or event)
@@ -166,14 +166,14 @@ class MatrixChannel:
         if room.startswith("#"):
             answer = self._ask("GET", f"directory/room/{quote(room, safe='')}", None, also=(404,))
             if isinstance(answer, Outcome):
-                return not_yet(answer)
-            room = str(said(answer).get("room_id"))
+                return defer_unknown(answer)
+            room = str(read_object(answer).get("room_id"))
             if not room.startswith("!"):
                 return Outcome(Verdict.REJECTED, reason=f"there is no room {self._settings.room}")
         answer = self._ask("GET", f"rooms/{quote(room, safe='')}/state/m.room.encryption", None, also=(404,))
         if isinstance(answer, Outcome):
-            return not_yet(answer)
-        if answer.status == 200 and "algorithm" in said(answer):
+            return defer_unknown(answer)
+        if answer.status == 200 and "algorithm" in read_object(answer):
             return Outcome(Verdict.REJECTED, reason="the room is encrypted; post to one that is not")
         self._room = room
         return room
@@ -184,8 +184,8 @@ class MatrixChannel:
             return Outcome(Verdict.REJECTED, reason="there is no id of an event of ours")
         answer = self._ask("GET", f"rooms/{quote(room, safe='')}/event/{quote(receipt, safe='')}", None, also=(404,))
         if isinstance(answer, Outcome):
-            return not_yet(answer)
-        event = said(answer)
+            return defer_unknown(answer)
+        event = read_object(answer)
         if answer.status == 404 or "redacted_because" in event.get("unsigned", {}) or not event.get("content"):
             return Outcome(Verdict.REJECTED, reason="the message is no longer there")
         return None
@@ -194,7 +194,7 @@ class MatrixChannel:
         self, method: str, path: str, content: dict[str, Any] | None, also: tuple[int, ...] = ()
     ) -> HttpResponse | Outcome:
         sent = None if content is None else json.dumps(content, ensure_ascii=False, sort_keys=True).encode()
-        return hand_over(self._session, self._url(path), sent, self._headers(), method, also=also)
+        return send_request(self._session, self._url(path), sent, self._headers(), method, also=also)
 
     def _read(self, path: str) -> dict[str, Any] | None:
         """What JSON says; None where it says nothing that can be read."""
@@ -202,7 +202,7 @@ class MatrixChannel:
             answer = self._session.request("GET", self._url(path), None, self._headers(), _MOST)
         except (NotSentError, ConnectionLostError):
             return None
-        return said(answer) if answer.status == 200 and answer.whole else None
+        return read_object(answer) if answer.status == 200 and answer.whole else None
 
     def _headers(self) -> dict[str, str]:
         token = self._settings.token.get_secret_value()
@@ -219,7 +219,7 @@ class MatrixChannel:
 def _content(wording: Wording) -> bytes:
     content = {
         "msgtype": "m.text",
-        "body": plain(wording),
+        "body": plain_text(wording),
         "format": "org.matrix.custom.html",
         "formatted_body": _markup(wording),
         # Nobody is called by a post (MSC3952, since v1.7).
@@ -233,7 +233,7 @@ def _markup(wording: Wording) -> str:
     parts = [f"<strong>{_escape(wording.heading)}</strong>" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         words = [f"<strong>{_link(story.url, story.title)}</strong>", _escape(story.summary), _escape(story.correction)]
-        if story.own:
+        if story.is_own_text:
             link = _link(story.link, story.link) if story.link else ""
             words = [_escape(story.title), _escape(story.correction), link]
         parts.append("<br>".join(filter(None, words)))

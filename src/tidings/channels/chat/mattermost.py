@@ -8,9 +8,9 @@ import re
 from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.chat.markdown import seen
-from tidings.channels.http import hand_over
-from tidings.channels.wording import Wording, fitted
+from tidings.channels.chat.markdown import strip_markdown
+from tidings.channels.http import send_request
+from tidings.channels.wording import Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -43,7 +43,7 @@ class MattermostChannel:
 
     def prepare(self, post: Post) -> bytes:
         """Markdown, each title a link."""
-        wording = fitted(post, lambda tried: len(_markdown(tried)) <= self.capabilities.max_length)
+        wording = fit(post, lambda tried: len(_markdown(tried)) <= self.capabilities.max_length)
         return json.dumps({"text": _markdown(wording)}, ensure_ascii=False).encode()
 
     def length(self, body: bytes) -> int:
@@ -52,12 +52,12 @@ class MattermostChannel:
 
     def text(self, body: bytes) -> str:
         """What people read, with the links written out."""
-        return seen(json.loads(body)["text"])
+        return strip_markdown(json.loads(body)["text"])
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 200 and the word for it."""
         headers = {"Content-Type": "application/json"}
-        answer = hand_over(self._session, self._settings.url.get_secret_value(), body, headers)
+        answer = send_request(self._session, self._settings.url.get_secret_value(), body, headers)
         if isinstance(answer, Outcome):
             return answer
         if not self._is_success(answer.text):
@@ -74,7 +74,7 @@ def _markdown(wording: Wording) -> str:
     for story in wording.stories:
         title = f"**[{_escape(story.title)}]({story.url.replace(')', '%29')})**"
         words = [title, _escape(story.summary), _escape(story.correction)]
-        if story.own:
+        if story.is_own_text:
             words = [_escape(story.title), _escape(story.correction), story.link]
         parts.append("\n".join(filter(None, words)))
     if wording.more:

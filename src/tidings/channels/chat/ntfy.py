@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over
-from tidings.channels.wording import Wording, fitted, plain
+from tidings.channels.http import send_request
+from tidings.channels.wording import Wording, fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -50,10 +50,10 @@ class NtfyChannel:
 
     def prepare(self, post: Post) -> bytes:
         """A notice that opens the story, or the newsroom."""
-        wording = fitted(post, lambda tried: len(plain(tried).encode()) <= MAX_TEXT)
+        wording = fit(post, lambda tried: len(plain_text(tried).encode()) <= MAX_TEXT)
         message: dict[str, Any] = {
             "title": shorten(post.title, _TITLE),
-            "message": plain(wording),
+            "message": plain_text(wording),
             "click": _link(wording),
         }
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
@@ -74,7 +74,7 @@ class NtfyChannel:
         # Who knows the topic may read it: it is not kept with the post.
         message = json.loads(body) | {"topic": self._settings.topic.get_secret_value()}
         sent = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
-        answer = hand_over(self._session, self._settings.server, sent, headers)
+        answer = send_request(self._session, self._settings.server, sent, headers)
         if isinstance(answer, Outcome):
             return answer
         try:

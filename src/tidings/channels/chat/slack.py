@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post, PostItem
-from tidings.channels.http import hand_over
-from tidings.channels.wording import Story
+from tidings.channels.http import send_request
+from tidings.channels.wording import StoryText
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -73,7 +73,7 @@ class SlackChannel:
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post it. Success is 200 with `ok` as the whole body."""
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        answer = hand_over(self._session, self._settings.url.get_secret_value(), body, headers)
+        answer = send_request(self._session, self._settings.url.get_secret_value(), body, headers)
         if isinstance(answer, Outcome):
             return answer
         if answer.text.strip() != "ok":
@@ -111,7 +111,7 @@ def _words(item: PostItem, longest: int) -> str:
     room = _SECTION - len(item.url) - len(correction) - 6
     if item.text:
         shown = _fitting(item.text, room - 2 * len(_LINK.findall(item.text)))
-        left = Story(title=shown, summary="", url=item.url, own=True).link
+        left = StoryText(title=shown, summary="", url=item.url, is_own_text=True).link
         lines = [_LINK.sub(r"<\g<0>>", _escape(shown)), f"<{left}>" if left else "", correction]
     else:
         lines = [f"*<{item.url}|{_escape(_fitting(item.title, room))}>*", correction]

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import Field
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.chat.markdown import seen
-from tidings.channels.http import hand_over
-from tidings.channels.wording import Wording, fitted
+from tidings.channels.chat.markdown import strip_markdown
+from tidings.channels.http import send_request
+from tidings.channels.wording import Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -46,7 +46,7 @@ class TeamsChannel:
         def message(wording: Wording) -> bytes:
             return _encode(_card(wording, pictures, post))
 
-        return message(fitted(post, lambda tried: len(message(tried)) <= MAX_BODY))
+        return message(fit(post, lambda tried: len(message(tried)) <= MAX_BODY))
 
     def length(self, body: bytes) -> int:
         """Bytes."""
@@ -54,7 +54,7 @@ class TeamsChannel:
 
     def text(self, body: bytes) -> str:
         """What people read, one block a paragraph."""
-        return seen("\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"])))
+        return strip_markdown("\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"])))
 
     def card(self, body: bytes) -> Card | None:
         """The picture; the words of an Adaptive Card are those of the post."""
@@ -67,7 +67,7 @@ class TeamsChannel:
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Hand it to the Workflow: taken, which is not yet posted, and there is no id."""
         headers = {"Content-Type": "application/json"}
-        answer = hand_over(self._session, self._settings.url.get_secret_value(), body, headers)
+        answer = send_request(self._session, self._settings.url.get_secret_value(), body, headers)
         return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, via=self.name)
 
 
@@ -78,7 +78,7 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
     if wording.text:
         body.append(_line(_plain(wording.text)))
     for story in wording.stories:
-        if story.own:
+        if story.is_own_text:
             blocks = [_line(_plain(words)) for words in (story.title, story.correction, story.link) if words]
         else:
             blocks = [_line(f"[{_plain(story.title)}]({story.url})", weight="Bolder")]

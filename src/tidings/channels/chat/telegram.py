@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, in_words, said
-from tidings.channels.wording import Wording, fitted
+from tidings.channels.http import quote_answer, read_object, send_request
+from tidings.channels.wording import Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -59,7 +59,7 @@ class TelegramChannel:
 
     def prepare(self, post: Post) -> bytes:
         """A message with its first link as a large preview: the card is that of our page."""
-        wording = fitted(post, lambda tried: _units(_markup(tried)) <= MAX_TEXT)
+        wording = fit(post, lambda tried: _units(_markup(tried)) <= MAX_TEXT)
         link = wording.stories[0].url if wording.stories else wording.url
         message: dict[str, Any] = {
             "chat_id": self._settings.chat,
@@ -94,7 +94,7 @@ class TelegramChannel:
         answer = self._call("sendMessage", message)
         if isinstance(answer, Outcome):
             return answer
-        found = said(answer)
+        found = read_object(answer)
         result = found.get("result")
         number = result.get("message_id") if found.get("ok") is True and isinstance(result, dict) else None
         if not isinstance(number, int):
@@ -128,16 +128,16 @@ class TelegramChannel:
         answer = self._call(method, message, also=(400,))
         if isinstance(answer, Outcome):
             return answer
-        found = said(answer)
+        found = read_object(answer)
         if found.get("ok") is True or already in str(found.get("description")):
             return self._stands(receipt)
-        words = in_words(str(found.get("description", "")), self._url(method), {})
+        words = quote_answer(str(found.get("description", "")), self._url(method), {})
         verdict = Verdict.REJECTED if answer.status == 400 else Verdict.UNKNOWN
         return Outcome(verdict, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
 
     def _call(self, method: str, message: dict[str, Any], also: tuple[int, ...] = ()) -> HttpResponse | Outcome:
         sent = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
-        return hand_over(self._session, self._url(method), sent, {"Content-Type": "application/json"}, also=also)
+        return send_request(self._session, self._url(method), sent, {"Content-Type": "application/json"}, also=also)
 
     def _url(self, method: str) -> str:
         return f"{self._settings.server}bot{self._settings.token.get_secret_value()}/{method}"
@@ -154,7 +154,7 @@ def _markup(wording: Wording) -> str:
     for story in wording.stories:
         title = f'<b><a href="{html.escape(story.url)}">{_escape(story.title)}</a></b>'
         words = [title, _escape(story.summary), _escape(story.correction)]
-        if story.own:
+        if story.is_own_text:
             words = [_escape(story.title), _escape(story.correction), _escape(story.link)]
         parts.append("\n".join(filter(None, words)))
     if wording.more:

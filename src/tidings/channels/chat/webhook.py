@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import hand_over
+from tidings.channels.http import send_request
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -100,7 +100,7 @@ class WebhookChannel:
             signed = f"{identity}.{timestamp}.".encode() + body
             digest = hmac.digest(_key(self._settings.secret.get_secret_value()), signed, hashlib.sha256)
             headers["webhook-signature"] = "v1," + base64.b64encode(digest).decode()
-        answer = hand_over(self._session, self._settings.url.get_secret_value(), body, headers)
+        answer = send_request(self._session, self._settings.url.get_secret_value(), body, headers)
         if isinstance(answer, Outcome):
             return answer
         return Outcome(Verdict.ACCEPTED, receipt=identity, via=self.name)

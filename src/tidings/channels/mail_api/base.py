@@ -64,7 +64,7 @@ class ApiSettings(SenderSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ApiRequest:
     """One POST."""
 
     url: str
@@ -89,7 +89,7 @@ class ApiTransport(ABC):
         self._session = GuardedSession(allow_private=settings.allow_private, timeout=timeout)
 
     @abstractmethod
-    def request(self, sender: str, recipient: str, data: bytes) -> Request:
+    def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
         """What to post for one message to one recipient. CannotCarryError where the API has no place for it."""
 
     @abstractmethod
@@ -104,7 +104,7 @@ class ApiTransport(ABC):
         """What the provider says of a refusal."""
         return answer.text
 
-    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
+    def send(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Hand one message over to one recipient."""
         try:
             if _NOT_ONE.search(recipient):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 
-from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, Request, read_object
+from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport, read_object
 from tidings.config.types import Domain
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -44,7 +44,7 @@ class MailgunTransport(ApiTransport):
         login = f"api:{settings.api_key.get_secret_value()}"
         self._login = "Basic " + base64.b64encode(login.encode()).decode()
 
-    def request(self, sender: str, recipient: str, data: bytes) -> Request:
+    def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
         """Multipart with the message as a file; no link in it is rewritten."""
         boundary = secrets.token_hex(24)
         fields = {"to": recipient, "o:tracking": "no", "o:tracking-clicks": "no", "o:tracking-opens": "no"}
@@ -58,7 +58,7 @@ class MailgunTransport(ApiTransport):
         )
         body = "".join(parts).encode() + head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Authorization": self._login, "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return Request(self._url, body, headers)
+        return ApiRequest(self._url, body, headers)
 
     def receipt(self, answer: HttpResponse) -> str:
         """`id`: the Message-ID, which events carry without its angles."""

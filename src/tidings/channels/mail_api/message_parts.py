@@ -21,7 +21,7 @@ _BUILT_BY_THE_API = {
 _BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-class Person(NamedTuple):
+class Mailbox(NamedTuple):
     """A display name, which may be empty, and an address."""
 
     name: str
@@ -32,9 +32,9 @@ class Person(NamedTuple):
 class Parts:
     """One message to one person."""
 
-    sender: Person
+    sender: Mailbox
     to_name: str
-    reply_to: Person | None
+    reply_to: Mailbox | None
     subject: str
     text: str
     html: str
@@ -96,9 +96,9 @@ def _others(data: bytes) -> dict[str, str]:
     return found
 
 
-def _addresses(message: EmailMessage, name: str) -> tuple[Person, ...]:
+def _addresses(message: EmailMessage, name: str) -> tuple[Mailbox, ...]:
     found = getattr(message[name], "addresses", ())
-    return tuple(Person(_line(one.display_name), one.addr_spec) for one in found)
+    return tuple(Mailbox(_line(one.display_name), one.addr_spec) for one in found)
 
 
 def _line(text: str) -> str:
@@ -111,6 +111,6 @@ def quoted(name: str) -> str:
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def mailbox(person: Person) -> str:
+def format_mailbox(person: Mailbox) -> str:
     """`"Name" <address>`, or the address alone."""
     return f"{quoted(person.name)} <{person.address}>" if person.name else person.address

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from pydantic import Field, SecretStr
 
-from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, Request, dumped, read_object
-from tidings.channels.mail_api.message_parts import Person, mailbox, take_apart
+from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport, dumped, read_object
+from tidings.channels.mail_api.message_parts import Mailbox, format_mailbox, take_apart
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -49,15 +49,15 @@ class PostmarkTransport(ApiTransport):
             "X-Postmark-Server-Token": settings.server_token.get_secret_value(),
         }
 
-    def request(self, sender: str, recipient: str, data: bytes) -> Request:
+    def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
         """Parts and headers; nothing is tracked or rewritten."""
         parts = take_apart(data)
         headers = dict(parts.headers)
         if any(name.lower() == "message-id" for name in headers):
             headers["X-PM-KeepID"] = "true"
         body: dict[str, object] = {
-            "From": mailbox(parts.sender),
-            "To": mailbox(Person(parts.to_name, recipient)),
+            "From": format_mailbox(parts.sender),
+            "To": format_mailbox(Mailbox(parts.to_name, recipient)),
             "Subject": parts.subject,
             "Headers": [{"Name": name, "Value": value} for name, value in headers.items()],
             "TrackOpens": False,
@@ -65,11 +65,11 @@ class PostmarkTransport(ApiTransport):
             "MessageStream": self._settings.stream if parts.is_bulk else self._settings.transactional_stream,
         }
         if parts.reply_to is not None:
-            body["ReplyTo"] = mailbox(parts.reply_to)
+            body["ReplyTo"] = format_mailbox(parts.reply_to)
         for key, text in (("TextBody", parts.text), ("HtmlBody", parts.html)):
             if text:
                 body[key] = text
-        return Request(f"{self._settings.base}/email", dumped(body), self._headers)
+        return ApiRequest(f"{self._settings.base}/email", dumped(body), self._headers)
 
     def receipt(self, answer: HttpResponse) -> str:
         """MessageID, which webhooks carry. A delayed message has no ErrorCode."""

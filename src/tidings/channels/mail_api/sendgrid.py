@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
-from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, Request, dumped, read_object
-from tidings.channels.mail_api.message_parts import Person, quoted, take_apart
+from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport, dumped, read_object
+from tidings.channels.mail_api.message_parts import Mailbox, quoted, take_apart
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -46,13 +46,13 @@ class SendgridTransport(ApiTransport):
             "Authorization": f"Bearer {settings.api_key.get_secret_value()}",
         }
 
-    def request(self, sender: str, recipient: str, data: bytes) -> Request:
+    def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
         """Parts and headers; nothing is tracked or rewritten, and no unsubscribe link is put in."""
         parts = take_apart(data)
         # A comma in a recipient's name would end it (github.com/sendgrid/sendgrid-python/issues/291).
         name = quoted(parts.to_name) if set(parts.to_name) & set(',;"') else parts.to_name
         body: dict[str, Any] = {
-            "personalizations": [{"to": [_person(Person(name, recipient))]}],
+            "personalizations": [{"to": [_person(Mailbox(name, recipient))]}],
             "from": _person(parts.sender),
             "subject": parts.subject,
             # Text must come first.
@@ -73,7 +73,7 @@ class SendgridTransport(ApiTransport):
             body["reply_to"] = _person(parts.reply_to)
         if self._settings.ip_pool:
             body["ip_pool_name"] = self._settings.ip_pool
-        return Request(f"{self._settings.base}/v3/mail/send", dumped(body), self._headers)
+        return ApiRequest(f"{self._settings.base}/v3/mail/send", dumped(body), self._headers)
 
     def receipt(self, answer: HttpResponse) -> str:
         """X-Message-Id: the first part of sg_message_id in events. 200 is for the sandbox: nothing is sent."""
@@ -102,7 +102,7 @@ def _errors(answer: HttpResponse) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
-def _person(person: Person) -> dict[str, str]:
+def _person(person: Mailbox) -> dict[str, str]:
     return {"email": person.address, "name": person.name} if person.name else {"email": person.address}
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from tidings.channels.mail_api.aws_signature import Credentials, signed_headers
-from tidings.channels.mail_api.base import TIMEOUT, ApiSettings, ApiTransport, Request, dumped, read_object
+from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport, dumped, read_object
 from tidings.config.types import Line, Name
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -62,7 +62,7 @@ class SesTransport(ApiTransport):
         self._region = settings.region
         self._set = settings.configuration_set
 
-    def request(self, sender: str, recipient: str, data: bytes) -> Request:
+    def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
         """The message as it is; bounces are forwarded to the return path."""
         body: dict[str, object] = {
             "Content": {"Raw": {"Data": base64.b64encode(data).decode()}},
@@ -82,7 +82,7 @@ class SesTransport(ApiTransport):
             service="ses",
             at=datetime.now(UTC),
         )
-        return Request(self._url, encoded, headers)
+        return ApiRequest(self._url, encoded, headers)
 
     def receipt(self, answer: HttpResponse) -> str:
         """MessageId, which bounces and complaints carry as mail.messageId."""

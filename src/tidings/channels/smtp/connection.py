@@ -15,11 +15,9 @@ import ssl
 import time
 from collections.abc import Callable
 
-from tidings.channels.smtp.envelope import after_data, envelope_of
-from tidings.channels.smtp.login import Session, words
-from tidings.channels.smtp.outbox import Outbox
-from tidings.channels.smtp.port import Mail, Waits, Work
-from tidings.channels.smtp.replies import MOST, Replies
+from tidings.channels.smtp.login import Session, shorten_reply
+from tidings.channels.smtp.port import Mail, MailQueue, Timeouts
+from tidings.channels.smtp.protocol import MAX_REPLY, ReplyReader, WriteBuffer, escape_dots, make_envelope
 from tidings.model.delivery import Outcome, Verdict
 
 _ENVELOPE = {True: ["mail", "rcpt"], False: ["mail", "rcpt", "data"]}
@@ -41,16 +39,16 @@ class Connection:
         self,
         session: Session,
         host: str,
-        work: Work,
+        queue: MailQueue,
         *,
-        waits: Waits,
+        timeouts: Timeouts,
         reached: Callable[[str], None],
         pipelining: bool = True,
     ) -> None:
         """`reached` hears of points on the way; `pipelining` False does without it though it is offered."""
         self.socket = session.socket
         self.socket.setblocking(False)
-        self.work = work
+        self.queue = queue
         self.ended = 0
         """Messages that were ended on it."""
         self.closed = ""
@@ -65,11 +63,11 @@ class Connection:
         self._is_tls = isinstance(session.socket, ssl.SSLSocket)
         self._pipelining = pipelining and "pipelining" in session.extensions
         self._chunking = self._pipelining and "chunking" in session.extensions
-        self._waits = waits
+        self._timeouts = timeouts
         self._reached = reached
-        self.out = Outbox(session.socket)
+        self.out = WriteBuffer(session.socket)
         """What could not be written yet."""
-        self._replies = Replies()
+        self._replies = ReplyReader()
         self._expected: list[str] = []
         """Replies that are still to come."""
         self._script: list[tuple[str, bytes]] = []
@@ -81,7 +79,7 @@ class Connection:
         self._refused: Outcome | None = None
         self._reset = False
         self._is_breaking = False
-        self.deadline = time.monotonic() + waits.command
+        self.deadline = time.monotonic() + timeouts.command
 
     @property
     def is_idle(self) -> bool:
@@ -100,18 +98,18 @@ class Connection:
     def look_ahead(self) -> None:
         """Take the message after `coming` before that is announced: taking may wait for the ledger."""
         if self._pipelining and self._ahead is None:
-            self._ahead = self.work.take()
+            self._ahead = self.queue.take()
 
     def _take(self) -> Mail | None:
         mail, self._ahead = self._ahead, None
-        return mail if mail is not None else self.work.take()
+        return mail if mail is not None else self.queue.take()
 
     def _next(self) -> bool:
         """Put the envelope of the next message behind what is written."""
         while (mail := self._take()) is not None:
-            commands = envelope_of(mail, self._extensions)
+            commands = make_envelope(mail, self._extensions)
             if isinstance(commands, str):
-                self.work.done(mail, self._outcome(Verdict.REJECTED, f"{self._host} {commands}"))
+                self.queue.record_outcome(mail, self._outcome(Verdict.REJECTED, f"{self._host} {commands}"))
                 continue
             self.coming, self._heard, self._refused = mail, False, None
             kinds = _ENVELOPE[self._chunking]
@@ -140,7 +138,7 @@ class Connection:
         assert mail is not None
         if not may:
             self.ended += 1
-            self.work.back(mail)
+            self.queue.give_back(mail)
             if self._chunking:
                 self._reset = True
                 self._next()
@@ -150,7 +148,7 @@ class Connection:
                 self._lost("a message was taken back at the last moment")
             return
         self._current = mail
-        wire = mail.wire if self._chunking else after_data(mail)
+        wire = mail.wire if self._chunking else escape_dots(mail)
         size = sum(map(len, wire))
         if self._chunking:
             # The message is its one chunk (RFC 3030 §2), dots and all.
@@ -166,7 +164,7 @@ class Connection:
 
     def writable(self) -> None:
         """Write as much as the socket takes."""
-        out, waits = self.out, self._waits
+        out, timeouts = self.out, self._timeouts
         while out:
             try:
                 ends = out.write()
@@ -178,7 +176,7 @@ class Connection:
                 if not self.closed:
                     self._lost(error)
                 return
-            self.deadline = time.monotonic() + (waits.dot if self._end_is_out else waits.command)
+            self.deadline = time.monotonic() + (timeouts.dot if self._end_is_out else timeouts.command)
             if ends:
                 self._reached("after-dot")
 
@@ -197,7 +195,7 @@ class Connection:
     def _received(self) -> bytes:
         """Empty if nothing is there, or if the connection is gone."""
         try:
-            data = self.socket.recv(MOST)
+            data = self.socket.recv(MAX_REPLY)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b""
         except OSError as error:
@@ -226,7 +224,7 @@ class Connection:
         if self._replies or self._refused is not None or (ends and not self.out.is_end_written):
             return False
         self._expected = []
-        self.deadline = time.monotonic() + self._waits.command
+        self.deadline = time.monotonic() + self._timeouts.command
         if self.coming is not None:
             self._heard = self.is_ready = True
         if ends:
@@ -235,12 +233,12 @@ class Connection:
 
     def _take_in(self, data: bytes) -> None:
         """Reply by reply."""
-        self.deadline = time.monotonic() + (self._waits.dot if self._end_is_out else self._waits.command)
-        for line in self._replies.take_in(data):
+        self.deadline = time.monotonic() + (self._timeouts.dot if self._end_is_out else self._timeouts.command)
+        for line in self._replies.feed(data):
             self._reply(line)
             if self.closed:
                 return
-        if self._replies.is_endless:
+        if self._replies.is_too_long:
             self._lost("its reply has no end")
 
     @property
@@ -251,11 +249,11 @@ class Connection:
         """One reply on one line."""
         if not self._expected:
             # Unasked: 421 as a rule, when it is about to close an idle connection (RFC 5321 §3.8).
-            self._lost(words(line))
+            self._lost(shorten_reply(line))
             return
         kind = self._expected.pop(0)
         number = int(line[:3]) if line[:3].isdigit() else 0
-        text = words(line[4:].strip() if number else line)
+        text = shorten_reply(line[4:].strip() if number else line)
         if kind == "end":
             if number == 250 and self.out.is_end_written:
                 self._accepted(line)
@@ -280,7 +278,7 @@ class Connection:
                 # Not this reader's fault: the relay wants no more of us now.
                 mail, self.coming = self.coming, None
                 assert mail is not None
-                self.work.back(mail)
+                self.queue.give_back(mail)
                 self._lost(f"{self._host} answered 421 {text}")
                 return
             # A sender that is refused is not this reader's fault, and somebody can mend it. RFC 5321 §4.5.3.1.10:
@@ -313,7 +311,7 @@ class Connection:
         self._reset = True
         self.ended += 1
         if mail is not None and refused is not None:
-            self.work.done(mail, refused)
+            self.queue.record_outcome(mail, refused)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -325,7 +323,7 @@ class Connection:
         assert mail is not None
         self._reached("after-reply")
         self.ended += 1
-        self.work.accepted(mail, words(line[4:]), self._host)
+        self.queue.record_accepted(mail, shorten_reply(line[4:]), self._host)
         self._go_on()
 
     def _not_accepted(self, code: int, text: str) -> None:
@@ -337,7 +335,7 @@ class Connection:
         reason = f"{code} {text} (end of message)" if code else f"{text} (end of message)"
         known = 400 <= code < 600
         verdict = (Verdict.REJECTED if code >= 500 else Verdict.DEFERRED) if known else Verdict.UNKNOWN
-        self.work.done(mail, self._outcome(verdict, reason))
+        self.queue.record_outcome(mail, self._outcome(verdict, reason))
         if early or code == 421 or not known:
             # Refused in mid-message: what we would still write would be taken for commands.
             self._lost(reason)
@@ -354,27 +352,27 @@ class Connection:
         current, coming, refused = self._current, self.coming, self._refused
         self._current = self.coming = self._refused = None
         self.is_ready = False
-        said = words(error)
+        said = shorten_reply(error)
         if current is not None:
             if self.out.is_end_written:
                 reason = f"the connection to {self._host} was lost after the message, before its reply: {said}"
-                self.work.done(current, self._outcome(Verdict.UNKNOWN, reason))
+                self.queue.record_outcome(current, self._outcome(Verdict.UNKNOWN, reason))
             else:
                 reason = f"the connection to {self._host} was lost before the end of the message: {said}"
-                self.work.done(current, self._outcome(Verdict.DEFERRED, reason))
+                self.queue.record_outcome(current, self._outcome(Verdict.DEFERRED, reason))
         if coming is not None:
             if refused is not None:
-                self.work.done(coming, refused)
+                self.queue.record_outcome(coming, refused)
             elif not self._heard and (self.ended or current is not None):
                 # The relay had closed a connection that we kept: it never looked at this one.
-                self.work.back(coming)
+                self.queue.give_back(coming)
             else:
                 step = self._expected[0].upper() if self._expected else "DATA"
                 reason = f"the connection to {self._host} was lost at {step}: {said}"
-                self.work.done(coming, self._outcome(Verdict.DEFERRED, reason))
+                self.queue.record_outcome(coming, self._outcome(Verdict.DEFERRED, reason))
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            self.work.back(ahead)
+            self.queue.give_back(ahead)
         self._shut(said)
 
     def _shut(self, why: str) -> None:

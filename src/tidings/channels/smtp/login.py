@@ -47,7 +47,7 @@ class Session:
     extensions: dict[str, str]
 
 
-def log_in(login: Login) -> Session:
+def open_session(login: Login) -> Session:
     """Open a session; waits for the relay. Raises NotReadyError, which names the host and what it said."""
     session: smtplib.SMTP | None = None
     try:
@@ -66,7 +66,7 @@ def log_in(login: Login) -> Session:
                 raise NotReadyError(f"{login.host} does not offer STARTTLS, and mail.security asks for it")
             code, text = session.starttls(context=login.context())
             if code != 220:
-                raise NotReadyError(f"{login.host} refused STARTTLS: {code} {words(text)}")
+                raise NotReadyError(f"{login.host} refused STARTTLS: {code} {shorten_reply(text)}")
             _greet(session, login.host)
         if login.username:
             session.login(login.username, login.password)
@@ -78,17 +78,17 @@ def log_in(login: Login) -> Session:
         raise NotReadyError(f"the certificate of {login.host} is not good: {error.verify_message}") from error
     except smtplib.SMTPAuthenticationError as error:
         _close(session)
-        said = words(error.smtp_error)
+        said = shorten_reply(error.smtp_error)
         raise NotReadyError(f"{login.host} refused the login: {error.smtp_code} {said}") from error
     except smtplib.SMTPResponseException as error:
         _close(session)
-        raise NotReadyError(f"{login.host} answered {error.smtp_code} {words(error.smtp_error)}") from error
+        raise NotReadyError(f"{login.host} answered {error.smtp_code} {shorten_reply(error.smtp_error)}") from error
     except UnicodeError as error:
         _close(session)
         raise NotReadyError("mail.username or mail.password has characters that SMTP cannot carry") from error
     except (smtplib.SMTPException, OSError) as error:
         _close(session)
-        raise NotReadyError(f"cannot connect to {login.host}:{login.port}: {words(error)}") from error
+        raise NotReadyError(f"cannot connect to {login.host}:{login.port}: {shorten_reply(error)}") from error
     connection = session.sock
     assert connection is not None
     # One message is several writes: Nagle would hold the last one back for a delayed ACK.
@@ -104,7 +104,7 @@ def _greet(session: smtplib.SMTP, host: str) -> None:
     if not 200 <= code < 300:
         code, text = session.helo()
     if not 200 <= code < 300:
-        raise NotReadyError(f"{host} refused the greeting: {code} {words(text)}")
+        raise NotReadyError(f"{host} refused the greeting: {code} {shorten_reply(text)}")
 
 
 def _close(session: smtplib.SMTP | None) -> None:
@@ -113,7 +113,7 @@ def _close(session: smtplib.SMTP | None) -> None:
             session.close()
 
 
-def words(said: object) -> str:
+def shorten_reply(said: object) -> str:
     """A reply or an error on one line, at most 300 characters."""
     text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said) or type(said).__name__
     return (text if text.isprintable() else _UNPRINTABLE.sub(" ", text)).strip()[:300]

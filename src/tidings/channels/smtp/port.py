@@ -1,4 +1,4 @@
-"""The port between a relay and whoever has the messages."""
+"""The port between a mail relay and the queue whose messages it sends."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ DOT_TIMEOUT = 600.0
 """Seconds to wait for the reply to the final dot (RFC 5321 §4.5.3.2.6): giving up sooner makes duplicates."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a reply may take, in seconds."""
+
+    command: float = COMMAND_TIMEOUT
+    dot: float = DOT_TIMEOUT
+
+
 class Mail(Protocol):
     """A message with its envelope."""
 
@@ -27,48 +35,36 @@ class Mail(Protocol):
 
     @property
     def wire(self) -> Sequence[bytes]:
-        """The message in pieces; lines end in CRLF, also the last one (see `lines_ended`)."""
+        """The message in pieces. Every line ends in CRLF, also the last one (see `end_lines_with_crlf`)."""
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is known to be ASCII, with no line that begins with a dot; else it is looked at."""
+        """Whether the message is known to be ASCII with no line that begins with a dot. If not, it is searched."""
 
 
-class Work(Protocol):
-    """Who has the messages. All calls come from one thread."""
+class MailQueue(Protocol):
+    """The messages of one run. New ones may come while it runs. All calls come from one thread."""
 
     def take(self) -> Mail | None:
-        """The next message; None if there is none now."""
+        """Return the next message, or None if there is none now."""
 
     def begin(self, mails: Sequence[Mail]) -> Sequence[bool]:
-        """The first byte of each goes out now; False for one that may not: it is the caller's again."""
+        """Announce messages whose first byte is sent next. False for one that may not begin: the queue has it back."""
 
-    def accepted(self, mail: Mail, receipt: str, via: str) -> None:
-        """The relay `via` took it, and said `receipt`."""
+    def record_accepted(self, mail: Mail, receipt: str, via: str) -> None:
+        """Record that the relay `via` accepted a message, with its reply as the receipt."""
 
-    def done(self, mail: Mail, outcome: Outcome) -> None:
-        """What else became of it."""
+    def record_outcome(self, mail: Mail, outcome: Outcome) -> None:
+        """Record any other outcome of a message."""
 
-    def back(self, mail: Mail) -> None:
-        """Nothing of it was sent, by no fault of its own."""
+    def give_back(self, mail: Mail) -> None:
+        """Take a message back of which nothing was sent, for no fault of its own."""
 
+    def seconds_until_next(self) -> float | None:
+        """Return the seconds until `take` may have more; None once nothing more comes. Called once a second or more."""
 
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long a reply may take, in seconds."""
+    def flush_outcomes(self) -> None:
+        """Save what was recorded. Called before the relay waits for anything."""
 
-    command: float = COMMAND_TIMEOUT
-    dot: float = DOT_TIMEOUT
-
-
-class Errand(Work, Protocol):
-    """Work that may come bit by bit; `SmtpRelay.carry` goes on until it is over."""
-
-    def rest(self) -> float | None:
-        """Seconds until `take` may have more by itself; None once nothing more comes. Called at least once a second."""
-
-    def note(self) -> None:
-        """What was `accepted` and `done` stands nowhere yet; called before the relay waits for anything."""
-
-    def stalled(self, reason: str) -> None:
-        """No connection can be had; nothing more is taken."""
+    def stall(self, reason: str) -> None:
+        """End the run because no connection can be had. The relay takes nothing more."""

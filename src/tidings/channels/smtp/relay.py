@@ -10,21 +10,66 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, SecretStr, model_validator
 
 from tidings.channels.smtp.connection import Connection
-from tidings.channels.smtp.envelope import lines_ended
-from tidings.channels.smtp.login import Login, NotReadyError, Session, log_in
-from tidings.channels.smtp.port import Errand, Mail, Waits, Work
+from tidings.channels.smtp.login import Login, NotReadyError, Session, open_session
+from tidings.channels.smtp.port import Mail, MailQueue, Timeouts
+from tidings.channels.smtp.protocol import end_lines_with_crlf
+from tidings.config.adapters import SenderSettings
+from tidings.config.dkim import Dkim
+from tidings.config.types import Bool, Int, Line, NestedValueError
 from tidings.model.delivery import Outcome, Verdict
-
-__all__ = ["Errand", "Login", "Mail", "SmtpRelay", "Waits", "Work", "lines_ended"]
+from tidings.model.tokens import RETURN_TOKEN_LENGTH
 
 _LOOK = 1.0
 """Seconds between two looks at who has waited for too long."""
 _SETTLES = 0.02
-"""Seconds between two questions to the errand while every connection is at work."""
+"""Seconds between two questions to the queue while every connection is at work."""
 _VAIN = 3
 """A connection that was opened so many times and carried nothing is not opened again."""
+
+# RFC 5321 §4.5.3.1.1.
+_MAX_LOCAL_PART = 64
+
+
+class Settings(SenderSettings):
+    """`type: smtp`."""
+
+    host: Line = Field(description="SMTP host.")
+    port: Int = Field(default=25, ge=1, le=65535, description="SMTP port.")
+    security: Literal["none", "starttls", "tls"] = Field(default="starttls", description="none, starttls or tls.")
+    username: Line | None = Field(default=None, description="Login, if the host wants one.")
+    password: SecretStr | None = Field(default=None, description="Password: {env: NAME} or {file: PATH}.")
+    verp: Bool = Field(
+        default=True,
+        description="Bounces come back to return_path with a signed token behind a plus sign, such as"
+        " bounces+TOKEN@example.org. false: for a host that takes no such addresses.",
+    )
+    dkim: Dkim | None = Field(default=None, description="Signs every message, where the host does not.")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Settings:
+        local = (self.return_path or "").rpartition("@")[0]
+        if self.verp and len(local) + 1 + RETURN_TOKEN_LENGTH > _MAX_LOCAL_PART:
+            most = _MAX_LOCAL_PART - 1 - RETURN_TOKEN_LENGTH
+            raise NestedValueError(
+                f"at most {most} characters before the @, so that a token fits behind; or write `verp: false`",
+                "return_path",
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """By default the host."""
+        return self.name_ or self.host.lower()
+
+    @property
+    def dials(self) -> str:
+        """The host."""
+        return self.host
 
 
 class SmtpRelay:
@@ -34,14 +79,14 @@ class SmtpRelay:
         self,
         login: Login,
         *,
-        waits: Waits | None = None,
+        timeouts: Timeouts | None = None,
         pipelining: bool = True,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
         """`reached` hears of points on the way; `pipelining` False does without it though it is offered."""
         self.host = login.host
         self._login = login
-        self._waits = waits or Waits(command=login.timeout)
+        self._timeouts = timeouts or Timeouts(command=login.timeout)
         self._pipelining = pipelining
         self._reached = reached
         self._kept: list[Connection] = []
@@ -80,16 +125,16 @@ class SmtpRelay:
         self._inbox.close()
         self._outbox.close()
 
-    def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
+    def send(self, sender: str, recipient: str, data: bytes) -> Outcome:
         """Hand one message over to one recipient, and wait for what becomes of it."""
-        errand = _One(sender, recipient, (lines_ended(data),))
-        self.carry(errand, connections=1)
-        assert errand.outcome is not None
-        return errand.outcome
+        queue = _One(sender, recipient, (end_lines_with_crlf(data),))
+        self.send_all(queue, connections=1)
+        assert queue.outcome is not None
+        return queue.outcome
 
-    def carry(self, errand: Errand, *, connections: int) -> None:
-        """Hand over all that the errand has, over at most so many connections at once."""
-        run = _Run(self, errand, connections)
+    def send_all(self, queue: MailQueue, *, connections: int) -> None:
+        """Hand over all that the queue has, over at most so many connections at once."""
+        run = _Run(self, queue, connections)
         try:
             run.go()
         finally:
@@ -102,7 +147,7 @@ class SmtpRelay:
 
         def work() -> None:
             try:
-                found: Session | str = log_in(self._login)
+                found: Session | str = open_session(self._login)
             except NotReadyError as error:
                 found = str(error)
             with self._mutex:
@@ -116,27 +161,27 @@ class SmtpRelay:
         self._opening += 1
         threading.Thread(target=work, name=f"connect-{self.host}", daemon=True).start()
 
-    def opened(self, errand: Errand) -> list[Connection | str]:
+    def opened(self, queue: MailQueue) -> list[Connection | str]:
         """Sessions that have come since, or why they have not."""
         found: list[Connection | str] = []
         while self._opened:
             session = self._opened.popleft()
             self._opening -= 1
-            found.append(session if isinstance(session, str) else self._connection(session, errand))
+            found.append(session if isinstance(session, str) else self._connection(session, queue))
         return found
 
-    def _connection(self, session: Session, errand: Errand) -> Connection:
+    def _connection(self, session: Session, queue: MailQueue) -> Connection:
         return Connection(
-            session, self.host, errand, waits=self._waits, reached=self._reached, pipelining=self._pipelining
+            session, self.host, queue, timeouts=self._timeouts, reached=self._reached, pipelining=self._pipelining
         )
 
-    def kept(self, errand: Errand) -> list[Connection]:
+    def kept(self, queue: MailQueue) -> list[Connection]:
         """Connections of an earlier run that still stand, also those that came too late for it; why one did not come
         then says nothing of now."""
         found = []
-        late = [one for one in self.opened(errand) if isinstance(one, Connection)]
+        late = [one for one in self.opened(queue) if isinstance(one, Connection)]
         for connection in [*self._kept, *late]:
-            connection.work = errand
+            connection.queue = queue
             # Nothing is awaited: if there is something to read, it is a goodbye.
             connection.readable()
             if not connection.closed:
@@ -169,11 +214,11 @@ class SmtpRelay:
 
 
 class _Run:
-    """One errand from its beginning to its end."""
+    """One queue from its beginning to its end."""
 
-    def __init__(self, relay: SmtpRelay, errand: Errand, most: int) -> None:
+    def __init__(self, relay: SmtpRelay, queue: MailQueue, most: int) -> None:
         self._relay = relay
-        self._errand = errand
+        self._queue = queue
         self._most = most
         self._poll = select.poll()
         self._poll.register(relay.inbox, select.POLLIN)
@@ -184,13 +229,13 @@ class _Run:
         self._fed = 0.0
 
     def go(self) -> None:
-        """Until the errand is over and nothing is on the way."""
-        relay, errand = self._relay, self._errand
-        for connection in relay.kept(errand):
+        """Until the queue is over and nothing is on the way."""
+        relay, queue = self._relay, self._queue
+        for connection in relay.kept(queue):
             self._add(connection)
         seconds = 0.0
         while True:
-            for found in relay.opened(errand):
+            for found in relay.opened(queue):
                 if isinstance(found, str):
                     # Not again in this run: a wrong password said often locks the account.
                     self._vain, self._why = _VAIN, found
@@ -207,7 +252,7 @@ class _Run:
                 if rest is None and all(connection.is_idle for connection in live):
                     return
                 if rest is not None and rest <= 0 and not live and not relay.opening:
-                    errand.stalled("stopping" if relay.is_aborted else self._why)
+                    queue.stall("stopping" if relay.is_aborted else self._why)
                     return
                 seconds = _LOOK if rest is None or rest <= 0 else min(_LOOK, rest)
             self._turn(seconds)
@@ -215,13 +260,13 @@ class _Run:
     def _feed(self) -> float | None:
         """Give every idle connection a message, and open more while there are more."""
         self._fed = time.monotonic()
-        rest = self._errand.rest()
+        rest = self._queue.seconds_until_next()
         ready = []
         for fd, connection in list(self._live.items()):
             if connection.is_idle and rest is not None and rest <= 0:
                 connection.feed()
                 # Though it gave nothing: it may have learnt when the next one may go.
-                rest = self._errand.rest()
+                rest = self._queue.seconds_until_next()
             if self._stays(fd, connection) and connection.is_ready:
                 ready.append((fd, connection))
         self._begin(ready)
@@ -234,7 +279,7 @@ class _Run:
 
     def _turn(self, seconds: float) -> None:
         """Wait for something to happen, and do what follows from it: first all is read, then all is written."""
-        self._errand.note()
+        self._queue.flush_outcomes()
         live = self._live
         ready = []
         for fd, event in self._relay.wait(self._poll, seconds):
@@ -266,7 +311,7 @@ class _Run:
         while ready:
             for _, connection in ready:
                 connection.look_ahead()
-            may_go = self._errand.begin([one.coming for _, one in ready if one.coming is not None])
+            may_go = self._queue.begin([one.coming for _, one in ready if one.coming is not None])
             # Between announcing and sending nothing is taken, for that may wait: first those that go, then the others.
             for may in (True, False):
                 for (_, connection), one in zip(ready, may_go, strict=True):
@@ -306,7 +351,7 @@ class _Run:
 
 @dataclass
 class _One:
-    """A single message as an errand."""
+    """A single message as an queue."""
 
     sender: str
     recipient: str
@@ -326,25 +371,32 @@ class _One:
         """Always."""
         return [True] * len(mails)
 
-    def accepted(self, mail: Mail, receipt: str, via: str) -> None:
+    def record_accepted(self, mail: Mail, receipt: str, via: str) -> None:
         """Its outcome."""
         self.outcome = Outcome(Verdict.ACCEPTED, receipt, via)
 
-    def done(self, mail: Mail, outcome: Outcome) -> None:
+    def record_outcome(self, mail: Mail, outcome: Outcome) -> None:
         """Its outcome."""
         self.outcome = outcome
 
-    def back(self, mail: Mail) -> None:
+    def give_back(self, mail: Mail) -> None:
         """Once more."""
         self._taken = False
 
-    def rest(self) -> float | None:
+    def seconds_until_next(self) -> float | None:
         """At once, or over."""
         return None if self._taken else 0.0
 
-    def note(self) -> None:
+    def flush_outcomes(self) -> None:
         """It is kept nowhere."""
 
-    def stalled(self, reason: str) -> None:
+    def stall(self, reason: str) -> None:
         """Nothing of it was handed over."""
         self.outcome = Outcome(Verdict.NOT_STARTED, reason=reason)
+
+
+def make(settings: Settings, *, reached: Callable[[str], None] = lambda point: None) -> SmtpRelay:
+    """The relay; it connects when first needed. `reached` hears of points on the way."""
+    password = settings.password.get_secret_value() if settings.password else ""
+    login = Login(settings.host, settings.port, settings.security, settings.username or "", password)
+    return SmtpRelay(login, reached=reached)

@@ -16,9 +16,9 @@ import regex
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, in_words, not_yet, said
-from tidings.channels.uploads import uploaded
-from tidings.channels.wording import Wording, fitted
+from tidings.channels.http import defer_unknown, quote_answer, read_object, send_request
+from tidings.channels.uploads import upload_once
+from tidings.channels.wording import Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -78,7 +78,7 @@ class BlueskyChannel:
 
     def prepare(self, post: Post) -> bytes:
         """The record but for the card's picture, which the server gives, and for what it answers."""
-        wording = fitted(post, lambda tried: _fits(_Text(tried).text))
+        wording = fit(post, lambda tried: _fits(_Text(tried).text))
         made = _Text(wording)
         record: dict[str, Any] = {
             "$type": _POST,
@@ -145,8 +145,8 @@ class BlueskyChannel:
         key = place[3]
         found = self._record(quote(place[2]), key)
         if isinstance(found, Outcome):
-            return not_yet(found)
-        value = said(found).get("value")
+            return defer_unknown(found)
+        value = read_object(found).get("value")
         kept = (
             {name: value[name] for name in ("createdAt", "reply") if name in value} if isinstance(value, dict) else {}
         )
@@ -177,7 +177,7 @@ class BlueskyChannel:
             or found[1] not in (self._settings.handle, self._known.did)
         ):
             return ""
-        receipt = f"{said(record).get('uri')} {said(record).get('cid')}"
+        receipt = f"{read_object(record).get('uri')} {read_object(record).get('cid')}"
         return receipt if _RECEIPT.fullmatch(receipt) else ""
 
     def _record(self, repo: str, key: str) -> HttpResponse | Outcome:
@@ -186,14 +186,14 @@ class BlueskyChannel:
     def _put(self, body: bytes, attempt: Attempt, key: str, more: dict[str, Any]) -> Outcome:
         given = json.loads(body)
         answer = self._put_once(given, attempt, key, more)
-        if isinstance(answer, HttpResponse) and said(answer).get("error") == "BlobNotFound":
+        if isinstance(answer, HttpResponse) and read_object(answer).get("error") == "BlobNotFound":
             # A server throws a picture away that waits long for its post: then it is uploaded once more.
             answer = self._put_once(given, attempt, key, more, anew=True)
         if isinstance(answer, Outcome):
             return answer
         if answer.status != 200:
             return self._refused(answer)
-        stands = said(answer)
+        stands = read_object(answer)
         place = _URI.fullmatch(str(stands.get("uri")))
         if place is None:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the address of a post")
@@ -214,14 +214,14 @@ class BlueskyChannel:
         data = attempt.picture(picture, _THUMBNAIL) if picture else None
         if data is None:
             return {}
-        blob = uploaded(attempt, data, partial(self._upload, data), anew=anew)
+        blob = upload_once(attempt, data, partial(self._upload, data), anew=anew)
         return {"thumb": json.loads(blob)} if blob else {}
 
     def _upload(self, picture: bytes) -> str:
         """A blob as JSON; empty where the server did not take it."""
         kind = "image/png" if picture.startswith(b"\x89PNG") else "image/jpeg"
         answer = self._ask("POST", "com.atproto.repo.uploadBlob", picture, kind)
-        blob = said(answer).get("blob") if isinstance(answer, HttpResponse) and answer.status == 200 else None
+        blob = read_object(answer).get("blob") if isinstance(answer, HttpResponse) and answer.status == 200 else None
         return json.dumps(blob) if blob else ""
 
     def _ask(
@@ -239,8 +239,8 @@ class BlueskyChannel:
                 body = json.dumps({"repo": self._known.did, **wanted}, ensure_ascii=False, sort_keys=True).encode()
             headers = {"Authorization": f"Bearer {self._known.token.get_secret_value()}", "Content-Type": kind}
             assert not isinstance(body, dict)
-            answer = hand_over(self._session, self._url(name), body, headers, method, also=(400, 401))
-            if isinstance(answer, Outcome) or said(answer).get("error") not in _EXPIRED:
+            answer = send_request(self._session, self._url(name), body, headers, method, also=(400, 401))
+            if isinstance(answer, Outcome) or read_object(answer).get("error") not in _EXPIRED:
                 return answer
             self._known = _Session()
         return answer
@@ -250,22 +250,22 @@ class BlueskyChannel:
         password = self._settings.password.get_secret_value()
         login = json.dumps({"identifier": self._settings.handle, "password": password}).encode()
         url, headers = self._url("com.atproto.server.createSession"), {"Content-Type": "application/json"}
-        answer = hand_over(self._session, url, login, headers, hide=(password,), also=(400, 401))
+        answer = send_request(self._session, url, login, headers, hide=(password,), also=(400, 401))
         if isinstance(answer, Outcome):
-            return not_yet(answer)
+            return defer_unknown(answer)
         if answer.status in (400, 401):
             reason = (
                 f"HTTP {answer.status}: the handle or the app password is wrong; make a new one in Settings, Privacy"
             )
             return Outcome(Verdict.REJECTED, reason=reason)
-        found = said(answer)
+        found = read_object(answer)
         if not isinstance(found.get("did"), str) or not isinstance(found.get("accessJwt"), str):
             return Outcome(Verdict.DEFERRED, reason="the login was answered with something else")
         self._known = _Session(found["did"], SecretStr(found["accessJwt"]))
         return None
 
     def _refused(self, answer: HttpResponse) -> Outcome:
-        words = in_words(str(said(answer).get("message", "")), self._settings.server, {})
+        words = quote_answer(str(read_object(answer).get("message", "")), self._settings.server, {})
         return Outcome(Verdict.REJECTED, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
 
     def _url(self, name: str) -> str:
@@ -288,10 +288,10 @@ class _Text:
         yield [*_links(wording.heading)]
         yield [*_links(wording.text)]
         for story in wording.stories:
-            title: list[Piece] = _links(story.title) if story.own else [(story.title, _link(story.url))]
+            title: list[Piece] = _links(story.title) if story.is_own_text else [(story.title, _link(story.url))]
             pieces: list[Piece] = []
             # Of a single story the card has the link.
-            link = story.link if story.own and wording.heading else ""
+            link = story.link if story.is_own_text and wording.heading else ""
             for line in filter(None, (title, _links(story.summary), _links(story.correction), _links(link))):
                 pieces += [("\n", None), *line] if pieces else line
             yield pieces

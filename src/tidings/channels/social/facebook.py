@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import asked_wait, hand_over, in_words, said
-from tidings.channels.wording import fitted, plain
+from tidings.channels.http import quote_answer, read_object, requested_wait, send_request
+from tidings.channels.wording import fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -60,8 +60,8 @@ class FacebookChannel:
 
     def prepare(self, post: Post) -> bytes:
         """A message, and the link of which Facebook makes the card."""
-        wording = fitted(post, lambda tried: len(plain(tried)) <= MAX_TEXT)
-        message = {"message": plain(wording)}
+        wording = fit(post, lambda tried: len(plain_text(tried)) <= MAX_TEXT)
+        message = {"message": plain_text(wording)}
         if not post.text:
             message["link"] = wording.stories[0].url if len(wording.stories) == 1 else wording.url
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
@@ -84,7 +84,7 @@ class FacebookChannel:
         answer = self._ask("POST", f"{self._settings.page}/feed", body)
         if isinstance(answer, Outcome):
             return answer
-        number = str(said(answer).get("id", ""))
+        number = str(read_object(answer).get("id", ""))
         if not _RECEIPT.fullmatch(number):
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a post")
         return self._stands(number)
@@ -104,7 +104,7 @@ class FacebookChannel:
         answer = self._ask(method, receipt, body)
         if isinstance(answer, Outcome):
             return answer
-        if said(answer).get("success") is not True:
+        if read_object(answer).get("success") is not True:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without a word of success")
         return self._stands(receipt)
 
@@ -113,12 +113,12 @@ class FacebookChannel:
         url = f"{self._settings.server}{self._settings.version}/{path}"
         token = self._settings.token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        answer = hand_over(self._session, url, body, headers, method, also=(400, 401, 403, 404))
+        answer = send_request(self._session, url, body, headers, method, also=(400, 401, 403, 404))
         if isinstance(answer, Outcome) or answer.status < 400:
             return answer
-        error = said(answer).get("error")
+        error = read_object(answer).get("error")
         error = error if isinstance(error, dict) else {}
-        words = in_words(str(error.get("message", answer.text)), url, headers)
+        words = quote_answer(str(error.get("message", answer.text)), url, headers)
         return _refused(answer, error, f"HTTP {answer.status}: {words}".rstrip(": "))
 
     def _stands(self, receipt: str) -> Outcome:
@@ -128,7 +128,7 @@ class FacebookChannel:
 def _refused(answer: HttpResponse, error: dict[str, Any], words: str) -> Outcome:
     code = error.get("code")
     if code in _TOO_MANY:
-        return Outcome(Verdict.DEFERRED, reason=words, retry_after=asked_wait(answer))
+        return Outcome(Verdict.DEFERRED, reason=words, retry_after=requested_wait(answer))
     if code in _UNSURE or (error.get("is_transient") is True and code not in (_TOKEN, _SAME)):
         return Outcome(Verdict.UNKNOWN, reason=words)
     if code == _TOKEN:

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, in_words, said
-from tidings.channels.uploads import uploaded
-from tidings.channels.wording import Wording, fitted
+from tidings.channels.http import quote_answer, read_object, send_request
+from tidings.channels.uploads import upload_once
+from tidings.channels.wording import Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -67,7 +67,7 @@ class LinkedInChannel:
 
     def prepare(self, post: Post) -> bytes:
         """A commentary, and for one story the card of its page, in our words; its picture still by our address."""
-        wording = fitted(post, lambda tried: len(_commentary(tried)) <= MAX_TEXT)
+        wording = fit(post, lambda tried: len(_commentary(tried)) <= MAX_TEXT)
         message: dict[str, Any] = {
             "author": f"urn:li:organization:{self._settings.organization}",
             "commentary": _commentary(wording),
@@ -118,7 +118,7 @@ class LinkedInChannel:
         article = message.get("content", {}).get("article", {})
         picture, alt = article.pop("thumbnail", ""), article.pop("thumbnailAltText", "")
         data = attempt.picture(picture, _THUMBNAIL) if picture else None
-        image = uploaded(attempt, data, partial(self._upload, data)) if data else ""
+        image = upload_once(attempt, data, partial(self._upload, data)) if data else ""
         if image:
             article |= {"thumbnail": image, "thumbnailAltText": alt}
             outcome = self._post(message)
@@ -148,13 +148,13 @@ class LinkedInChannel:
         owner = f"urn:li:organization:{self._settings.organization}"
         asked = json.dumps({"initializeUploadRequest": {"owner": owner}}).encode()
         url = f"{self._settings.server}rest/images?action=initializeUpload"
-        answer = hand_over(self._session, url, asked, self._headers())
-        value = said(answer).get("value") if isinstance(answer, HttpResponse) else None
+        answer = send_request(self._session, url, asked, self._headers())
+        value = read_object(answer).get("value") if isinstance(answer, HttpResponse) else None
         place, image = (str(value.get(key)) for key in ("uploadUrl", "image")) if isinstance(value, dict) else ("", "")
         if not _IMAGE.fullmatch(image) or not self._is_linkedin(place):
             return ""
         headers = {"Authorization": self._headers()["Authorization"], "Content-Type": "application/octet-stream"}
-        return image if isinstance(hand_over(self._session, place, picture, headers, "PUT"), HttpResponse) else ""
+        return image if isinstance(send_request(self._session, place, picture, headers, "PUT"), HttpResponse) else ""
 
     def _is_linkedin(self, url: str) -> bool:
         """Whether a place that the API names is LinkedIn's: the token goes there."""
@@ -189,7 +189,7 @@ class LinkedInChannel:
         if path and method == "POST":
             headers["X-RestLi-Method"] = "PARTIAL_UPDATE"
         also = (404, 422, 426) if path else (422, 426)
-        answer = hand_over(self._session, url, body, headers, method, also=also)
+        answer = send_request(self._session, url, body, headers, method, also=also)
         if isinstance(answer, HttpResponse) and answer.status == 426:
             ended = f"HTTP 426: LinkedIn has ended version {self._settings.version} of its API"
             return Outcome(Verdict.REJECTED, reason=f"{ended}; set `version` of this channel to a month of this year")
@@ -204,7 +204,7 @@ class LinkedInChannel:
         }
 
     def _words(self, answer: HttpResponse) -> str:
-        return in_words(answer.text, self._settings.server, self._headers())
+        return quote_answer(answer.text, self._settings.server, self._headers())
 
     def _stands(self, urn: str) -> Outcome:
         return Outcome(Verdict.ACCEPTED, receipt=urn, via=f"https://www.linkedin.com/feed/update/{urn}/")

@@ -11,10 +11,10 @@ from urllib.parse import urljoin
 from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, said
-from tidings.channels.social.mastodon_media import MAX_PICTURE, Media
+from tidings.channels.http import read_object, send_request
+from tidings.channels.social.mastodon_media import MAX_PICTURE, MediaUploads
 from tidings.channels.social.mastodon_statuses import look_for
-from tidings.channels.wording import fitted, plain
+from tidings.channels.wording import fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Int, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -71,9 +71,9 @@ class MastodonChannel:
     def prepare(self, post: Post) -> bytes:
         """The status, in the language of the post, and the picture that is to be uploaded for it."""
         longest = self._settings.max_length
-        wording = fitted(post, lambda tried: counted(plain(tried)) <= longest)
+        wording = fit(post, lambda tried: counted(plain_text(tried)) <= longest)
         status: dict[str, Any] = {
-            "status": plain(wording),
+            "status": plain_text(wording),
             "language": post.language,
             "visibility": self._settings.visibility,
         }
@@ -118,7 +118,9 @@ class MastodonChannel:
         if attempt.reply_to:
             status = status | {"in_reply_to_id": attempt.reply_to}
         sent = json.dumps(status, ensure_ascii=False, sort_keys=True).encode()
-        return self._told(hand_over(self._session, f"{self._settings.server}api/v1/statuses", sent, self._headers(key)))
+        return self._told(
+            send_request(self._session, f"{self._settings.server}api/v1/statuses", sent, self._headers(key))
+        )
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
         """Put another text in its place; who answered or passed it on is told by the server."""
@@ -133,14 +135,14 @@ class MastodonChannel:
             changed["media_ids"] = shown
         sent = json.dumps(changed, ensure_ascii=False, sort_keys=True).encode()
         url = f"{self._settings.server}api/v1/statuses/{receipt}"
-        return self._told(hand_over(self._session, url, sent, self._headers(), "PUT"))
+        return self._told(send_request(self._session, url, sent, self._headers(), "PUT"))
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
         """Delete it. 404: it is gone."""
         if not _RECEIPT.fullmatch(receipt):
             return Outcome(Verdict.REJECTED, reason="there is no id of a status of ours")
         url = f"{self._settings.server}api/v1/statuses/{receipt}"
-        answer = hand_over(self._session, url, None, self._headers(), "DELETE", also=(404, 410))
+        answer = send_request(self._session, url, None, self._headers(), "DELETE", also=(404, 410))
         return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
 
     def find(self, body: bytes, attempt: Attempt) -> Outcome:
@@ -155,8 +157,8 @@ class MastodonChannel:
         last = url.partition("?")[0].rstrip("/").rpartition("/")[2]
         return last if url.startswith(here) and _RECEIPT.fullmatch(last) else ""
 
-    def _media(self) -> Media:
-        return Media(self._session, self._settings.server, self._headers())
+    def _media(self) -> MediaUploads:
+        return MediaUploads(self._session, self._settings.server, self._headers())
 
     def _headers(self, more: dict[str, str] | None = None) -> dict[str, str]:
         token = self._settings.token.get_secret_value()
@@ -165,7 +167,7 @@ class MastodonChannel:
     def _told(self, answer: HttpResponse | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
-        status: dict[str, Any] = said(answer)
+        status: dict[str, Any] = read_object(answer)
         if "id" not in status:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a status")
         return Outcome(Verdict.ACCEPTED, receipt=str(status["id"]), via=str(status.get("url") or self.name))

@@ -7,8 +7,8 @@ import re
 from functools import partial
 
 from tidings.channels.base import Attempt
-from tidings.channels.http import hand_over, said
-from tidings.channels.uploads import noted, uploaded
+from tidings.channels.http import read_object, send_request
+from tidings.channels.uploads import remember_upload, upload_once
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import GuardedSession, HttpResponse
 
@@ -23,7 +23,7 @@ _BUSY = " busy "
 """In what is noted, between the id and how often it was asked for."""
 
 
-class Media:
+class MediaUploads:
     """The pictures of one account. `headers` are those of its login."""
 
     def __init__(self, session: GuardedSession, server: str, headers: dict[str, str]) -> None:
@@ -33,38 +33,40 @@ class Media:
 
     def of(self, data: bytes, alt: str, attempt: Attempt) -> str | Outcome:
         """The id of a picture that is ready; empty where it cannot be had; DEFERRED while the server is busy."""
-        remote = uploaded(attempt, data, partial(self._upload, data, alt))
+        remote = upload_once(attempt, data, partial(self._upload, data, alt))
         number, busy, asked = remote.partition(_BUSY)
         if not busy:
             return number
         if asked:
             url = f"{self._server}api/v1/media/{number}"
-            answer = hand_over(self._session, url, None, self._headers, "GET")
+            answer = send_request(self._session, url, None, self._headers, "GET")
             if isinstance(answer, HttpResponse) and answer.status == 200:
-                noted(attempt, data, number)
+                remember_upload(attempt, data, number)
                 return number
             if isinstance(answer, Outcome) and answer.verdict is Verdict.DEFERRED:
                 return answer
             if isinstance(answer, Outcome) or int(asked) >= _PATIENCE:
                 return ""
         count = int(asked or 0)
-        noted(attempt, data, f"{number}{_BUSY}{count + 1}")
+        remember_upload(attempt, data, f"{number}{_BUSY}{count + 1}")
         wait = _FIRST_WAIT * 2**count
         return Outcome(Verdict.DEFERRED, reason="the server is still busy with the picture", retry_after=wait)
 
     def ids_of(self, status: str) -> list[str] | Outcome:
         """The pictures that a status shows: an edit that does not name them would take them away."""
-        answer = hand_over(self._session, f"{self._server}api/v1/statuses/{status}", None, self._headers, "GET")
+        answer = send_request(self._session, f"{self._server}api/v1/statuses/{status}", None, self._headers, "GET")
         if isinstance(answer, Outcome):
             return answer if answer.verdict is not Verdict.UNKNOWN else Outcome(Verdict.DEFERRED, reason=answer.reason)
-        found = said(answer).get("media_attachments")
+        found = read_object(answer).get("media_attachments")
         return [str(one.get("id")) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     def _upload(self, data: bytes, alt: str) -> str:
         """Its id, with a mark while the server is busy with it (202); empty where it was not taken."""
         kind, body = _form(data, alt)
-        answer = hand_over(self._session, f"{self._server}api/v2/media", body, {**self._headers, "Content-Type": kind})
-        number = str(said(answer).get("id", "")) if isinstance(answer, HttpResponse) else ""
+        answer = send_request(
+            self._session, f"{self._server}api/v2/media", body, {**self._headers, "Content-Type": kind}
+        )
+        number = str(read_object(answer).get("id", "")) if isinstance(answer, HttpResponse) else ""
         if not isinstance(answer, HttpResponse) or not _ID.fullmatch(number):
             return ""
         return f"{number}{_BUSY}" if answer.status == 202 else number

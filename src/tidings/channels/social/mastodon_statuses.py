@@ -57,7 +57,7 @@ def look_for(
 
 
 def _read(session: GuardedSession, url: str, headers: dict[str, str]) -> Any:
-    """What JSON says; an Answer or a text where there is none."""
+    """What JSON says; an HttpResponse or a text where there is none."""
     try:
         answer = session.request("GET", url, None, headers, _MOST)
     except (NotSentError, ConnectionLostError) as error:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class OAuthKeys:
     """Of the application, and of the account that it posts for."""
 
     key: str = field(repr=False)
@@ -19,7 +19,7 @@ class Keys:
     token_secret: str = field(repr=False)
 
 
-def authorization(method: str, url: str, keys: Keys, *, nonce: str, seconds: int, form: str = "") -> str:
+def authorization(method: str, url: str, keys: OAuthKeys, *, nonce: str, seconds: int, form: str = "") -> str:
     """The value of the Authorization header. `form`: the body, if it is application/x-www-form-urlencoded."""
     said = {
         "oauth_consumer_key": keys.key,

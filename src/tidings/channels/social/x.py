@@ -11,10 +11,10 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import hand_over, said
+from tidings.channels.http import read_object, send_request
 from tidings.channels.social.mastodon import LINK, URL_LENGTH
-from tidings.channels.social.oauth1 import Keys, authorization
-from tidings.channels.wording import fitted, plain
+from tidings.channels.social.oauth1 import OAuthKeys, authorization
+from tidings.channels.wording import fit, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Bool, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -68,7 +68,7 @@ class XChannel:
         self.name = name
         self._settings = settings
         self._session = GuardedSession(allow_private=settings.allow_private)
-        self._keys = Keys(
+        self._keys = OAuthKeys(
             settings.api_key.get_secret_value(),
             settings.api_secret.get_secret_value(),
             settings.access_token.get_secret_value(),
@@ -77,7 +77,7 @@ class XChannel:
 
     def prepare(self, post: Post) -> bytes:
         """The text; X makes the card of its link from the page."""
-        message = {"text": plain(fitted(post, lambda tried: weighted(plain(tried)) <= MAX_TEXT))}
+        message = {"text": plain_text(fit(post, lambda tried: weighted(plain_text(tried)) <= MAX_TEXT))}
         return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
 
     def length(self, body: bytes) -> int:
@@ -101,7 +101,7 @@ class XChannel:
         answer = self._ask("POST", "2/tweets", body, attempt)
         if isinstance(answer, Outcome):
             return answer
-        data = said(answer).get("data")
+        data = read_object(answer).get("data")
         number = str(data.get("id", "")) if isinstance(data, dict) else ""
         if not _RECEIPT.fullmatch(number):
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a post")
@@ -114,7 +114,7 @@ class XChannel:
         answer = self._ask("DELETE", f"2/tweets/{receipt}", None, attempt)
         if isinstance(answer, Outcome):
             return answer
-        data = said(answer).get("data")
+        data = read_object(answer).get("data")
         if not isinstance(data, dict) or data.get("deleted") is not True:
             return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without a word of success")
         return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
@@ -130,7 +130,7 @@ class XChannel:
         header = authorization(method, url, self._keys, nonce=secrets.token_hex(16), seconds=seconds)
         headers = {"Authorization": header} | ({"Content-Type": "application/json"} if body is not None else {})
         hide = (self._keys.key, self._keys.token)
-        return hand_over(self._session, url, body, headers, method, hide=hide)
+        return send_request(self._session, url, body, headers, method, hide=hide)
 
 
 def weighted(text: str) -> int:

@@ -33,7 +33,7 @@ LATER = 60.0
 
 
 class Desk:
-    """One lane of one worker, for one thread: the errand of a relay."""
+    """One lane of one worker, for one thread: the queue of a relay."""
 
     def __init__(self, setting: Setting, lane: Lane, writer: Writer, done: Delivered, allowance: Allowance) -> None:
         """`writer` is its own, and closed with it."""
@@ -169,7 +169,7 @@ class Desk:
             made = self._make(group)
             self._writer.made()
         except (OSError, SQLAlchemyError) as error:
-            self.stalled(f"the journal cannot be written: {error}")
+            self.stall(f"the journal cannot be written: {error}")
             self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
             return {}
         return made
@@ -238,7 +238,9 @@ class Desk:
         """Give back what has not begun and settle the rest. What has begun and not ended may have arrived."""
         for task in self._permitted():
             if task.has_begun:
-                self.done(task, Outcome(Verdict.UNKNOWN, reason="the sender ended while this was on the wire"))
+                self.record_outcome(
+                    task, Outcome(Verdict.UNKNOWN, reason="the sender ended while this was on the wire")
+                )
             else:
                 self._results.append((task.delivery, settling.give_back(task.delivery)))
         self._ready.clear()
@@ -247,7 +249,7 @@ class Desk:
         self._results.extend((delivery, settling.give_back(delivery)) for delivery in self._leased)
         self._leased.clear()
         try:
-            self.note()
+            self.flush_outcomes()
             self._settle(())
         finally:
             self._ledger.close()
@@ -283,7 +285,7 @@ class Desk:
             self._out[task.delivery.id] = task
         return task
 
-    def rest(self) -> float | None:
+    def seconds_until_next(self) -> float | None:
         """Seconds until `take` may give something by itself; None once nothing more comes. Settles what has waited."""
         if (self._taken or self._results) and time.monotonic() - self._settled_at > _SETTLE:
             self._settle(())
@@ -312,7 +314,7 @@ class Desk:
                 # Somebody has left, or something was stopped.
                 going = self._still(going)
         except (OSError, SQLAlchemyError) as error:
-            self.stalled(f"the journal cannot be written: {error}")
+            self.stall(f"the journal cannot be written: {error}")
             return [False] * len(tasks)
         now = setting.boot_clock()
         for task in going:
@@ -340,7 +342,7 @@ class Desk:
                 found.append(task)
         return found
 
-    def accepted(self, task: Any, receipt: str, via: str) -> None:
+    def record_accepted(self, task: Any, receipt: str, via: str) -> None:
         """Keep it for the journal and the ledger."""
         delivery = task.delivery
         self._out.pop(delivery.id, None)
@@ -350,10 +352,10 @@ class Desk:
         self._allowance.ended += 1
         self._setting.reached("after-outcome")
 
-    def done(self, task: Any, outcome: Outcome) -> None:
+    def record_outcome(self, task: Any, outcome: Outcome) -> None:
         """Keep the outcome for the journal and the ledger."""
         if outcome.verdict is Verdict.ACCEPTED and not outcome.disable:
-            self.accepted(task, outcome.receipt, outcome.via)
+            self.record_accepted(task, outcome.receipt, outcome.via)
             return
         setting = self._setting
         delivery = task.delivery
@@ -364,36 +366,36 @@ class Desk:
         self._ledger.paces.heed(delivery, outcome, pace, real_now.timestamp())
         self._allowance.ended += 1
         if outcome.verdict is Verdict.NOT_STARTED:
-            self.stalled(outcome.reason)
+            self.stall(outcome.reason)
         if outcome.disable:
             self._done.disabled[self._lane.channel] = outcome.reason
-            self.stalled(outcome.reason or "the other side asked never to be called again")
+            self.stall(outcome.reason or "the other side asked never to be called again")
         if task.has_begun:
             task.has_begun = False
             self._writer.keep(outcome_line(delivery.id, delivery.fence, outcome))
         setting.reached("after-outcome")
 
-    def note(self) -> None:
+    def flush_outcomes(self) -> None:
         """What has ended stands in the journal."""
         try:
             self._writer.note()
         except (OSError, SQLAlchemyError) as error:
             # The ledger may still learn it; only if the process dies before that the message is in doubt.
-            self.stalled(f"the journal cannot be written: {error}")
+            self.stall(f"the journal cannot be written: {error}")
 
     def keep(self, task: Task, values: Mapping[str, Any]) -> None:
         """It ends without being sent, with these values of its row."""
         self._out.pop(task.delivery.id, None)
         self._results.append((task.delivery, values))
 
-    def back(self, task: Any) -> None:
+    def give_back(self, task: Any) -> None:
         """Nothing of it was sent: it is pending again, which costs nothing."""
         if task.has_begun:
             task.has_begun = False
             self._writer.keep(outcome_line(task.delivery.id, task.delivery.fence, Outcome(Verdict.NOT_STARTED)))
         self.keep(task, settling.give_back(task.delivery))
 
-    def stalled(self, reason: str) -> None:
+    def stall(self, reason: str) -> None:
         """Nothing more goes on this lane in this run."""
         with self._setting.mutex:
             self._done.stalled.setdefault(self._key, reason)

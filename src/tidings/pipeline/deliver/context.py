@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from tidings.channels.smtp.relay import lines_ended
+from tidings.channels.smtp.protocol import end_lines_with_crlf
 from tidings.model.delivery import Delivery, PostChange
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.store.engine import Store
@@ -113,7 +113,7 @@ class Task:
     @property
     def wire(self) -> Sequence[bytes]:
         """The message in pieces."""
-        return self.handover.wire or (lines_ended(self.handover.data),)
+        return self.handover.wire or (end_lines_with_crlf(self.handover.data),)
 
     @property
     def is_plain(self) -> bool:

@@ -289,14 +289,14 @@ class Deliverer:
 
     def _run_relay(self, sender: MailSender, relay: SmtpRelay, desk: Desk, connections: int) -> None:
         try:
-            relay.carry(desk, connections=connections)
+            relay.send_all(desk, connections=connections)
         finally:
             self._give_back(sender, relay)
             desk.close()
 
     def _run_mail(self, sender: MailSender, transport: MailTransport, desk: Desk) -> None:
         try:
-            self._carry(desk, lambda handover: transport.hand(handover.sender, handover.recipient, handover.whole))
+            self._carry(desk, lambda handover: transport.send(handover.sender, handover.recipient, handover.whole))
         finally:
             self._give_back(sender, transport)
             desk.close()
@@ -324,7 +324,7 @@ class Deliverer:
         while True:
             task = desk.take()
             if task is None:
-                rest = desk.rest()
+                rest = desk.seconds_until_next()
                 if rest is None:
                     return
                 setting.stopping.wait(rest)
@@ -342,7 +342,7 @@ class Deliverer:
             if may:
                 self._send(desk, task, send)
             else:
-                desk.back(task)
+                desk.give_back(task)
 
     def _later(self, delivery: Delivery) -> datetime | None:
         """When a post may go that must wait for its turn in its channel; None: now."""
@@ -371,12 +371,14 @@ class Deliverer:
         try:
             outcome = send(task.handover)
         except Exception as error:
-            desk.done(task, Outcome(Verdict.UNKNOWN, reason=f"{type(error).__name__} while it was handed over"))
+            desk.record_outcome(
+                task, Outcome(Verdict.UNKNOWN, reason=f"{type(error).__name__} while it was handed over")
+            )
             raise
         else:
-            desk.done(task, outcome)
+            desk.record_outcome(task, outcome)
         finally:
-            desk.note()
+            desk.flush_outcomes()
 
 
 def finish_editions(store: Store, now: datetime) -> list[int]:

@@ -85,7 +85,7 @@ def _real_now() -> datetime:
     return datetime.now(UTC)
 
 
-def api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> FastAPI:
+def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> FastAPI:
     """To be mounted at /api. Its description stands at /api/openapi.json."""
     app = FastAPI(
         title="Tidings",

@@ -36,7 +36,7 @@ def _real_now() -> datetime:
     return datetime.now(UTC)
 
 
-def join_router(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> APIRouter:
+def subscribe_router(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> APIRouter:
     """`/subscribe/`, `/subscribe/{list}` and `/confirm/{token}`. Limits go by real time."""
     router = APIRouter()
 

@@ -33,7 +33,7 @@ def _real_now() -> datetime:
     return datetime.now(UTC)
 
 
-def leave_router(
+def unsubscribe_router(
     store: Store,
     newsroom: Callable[[], Newsroom],
     keys: TokenKeys,

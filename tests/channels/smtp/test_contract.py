@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from tests.channels.mail_api.test_providers import CONTRACTS
 from tests.fixtures.smtp import SmtpSink
 from tidings import plugins
-from tidings.channels.smtp.relay import Login, SmtpRelay, Waits
-from tidings.channels.smtp.sender import Settings, make
+from tidings.channels.smtp.login import Login
+from tidings.channels.smtp.port import Timeouts
+from tidings.channels.smtp.relay import Settings, SmtpRelay, make
 from tidings.testing.mail_contract import SECRET, MailContract, MailSetup, ServerFault
 
 LOCAL = {
@@ -34,7 +35,7 @@ class TestSmtp(MailContract):
         with SmtpSink(tmp_path / "sink.journal") as sink:
             port = 9 if fault is ServerFault.ABSENT else sink.port
             if fault is ServerFault.SILENT:
-                relay = SmtpRelay(Login("127.0.0.1", port), waits=Waits(5, patience))
+                relay = SmtpRelay(Login("127.0.0.1", port), timeouts=Timeouts(5, patience))
             else:
                 relay = make(Settings(type="smtp", host="127.0.0.1", port=port, security="none", **login))
             yield MailSetup(relay, f"{LOCAL.get(fault, 'reader')}@example.net", lambda: len(sink.taken()))
