@@ -171,15 +171,15 @@ def test_the_newsroom_loads_without_a_complaint_and_without_an_environment() -> 
     context = SourceContext("newsroom", ROOT, str(site.url), tuple(site.languages), ZoneInfo("Asia/Almaty"))
     sweep = make(Settings(type="folder", path="content"), context).sweep(datetime(2026, 9, 13, tzinfo=UTC))
     assert (sweep.problems, sweep.set_aside) == ((), ())
-    assert len(sweep.found) == len(FILES)
-    for found in sweep.found:
+    assert len(sweep.items) == len(FILES)
+    for found in sweep.items:
         written, _, _ = front(CONTENT / f"{found.name}.{found.language}.md")
         assert (found.title, found.summary) == (written["title"], written["summary"])
         assert found.extra == {}, "a key that the program does not know"
         assert set(found.topics) <= loaded.newsroom.topics.keys(), found.name
     for name, topic in loaded.newsroom.topics.items():
         assert set(topic.by_language) == set(ALL), name
-        assert any(name in found.topics for found in sweep.found), f"{name} is used nowhere"
+        assert any(name in found.topics for found in sweep.items), f"{name} is used nowhere"
 
 
 def test_the_channels_that_stand_as_comments_work_once_the_marks_are_taken_away(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.preview import make_picture_localiser
 from tidings.runtime.tick import tick
-from tidings.sources.article import Article, Picture
+from tidings.sources.article import Article, ArticlePicture
 from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredShelf
 from tidings.store.content.items import load_items
@@ -161,7 +161,7 @@ def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
 def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
     shelf = StoredShelf(paper.runtime.store, "cms")
     now = START + 5 * MINUTE
-    shown = Picture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
+    shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
     push.put(shelf, "1", Article(title="One", html="<p>Text.</p>", embargo=now + DAY, images=(shown,)), now)
     paper.live(now)
     assert (paper.folder.root / ".pictures" / "cms").is_dir()
@@ -177,12 +177,12 @@ def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
 def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(paper: Paper) -> None:
     store, now = paper.runtime.store, START + 5 * MINUTE
     shelf = StoredShelf(store, "cms")
-    shown = Picture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
+    shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
     for number in range(4):
         push.put(shelf, str(number), Article(title=f"Story {number}", html="<p>Text.</p>", images=(shown,)), now)
     paper.live(now)
     before = paper.public()
-    shelf.keep(shelf.version(), {}, [replace(entry, gone=True) for entry in shelf.entries()])
+    shelf.save(shelf.version(), {}, [replace(entry, gone=True) for entry in shelf.items()])
     for minute in range(1, 4):
         paper.live(now + minute * MINUTE)
     assert paper.public() == before

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tidings.model.text import summarise
 from tidings.sources.body import render_body
-from tidings.sources.links import Fault, Links, Place, encode_url
+from tidings.sources.links import ContentLocation, FileLinks, LinkProblem, encode_url
 from tidings.sources.media import LocalFile, measure
 
 SITE = "https://news.example/desk/"
@@ -25,16 +25,16 @@ class Disk:
 
 
 @pytest.fixture
-def links(tmp_path: Path) -> Links:
+def links(tmp_path: Path) -> FileLinks:
     content = tmp_path / "content"
     (content / "media").mkdir(parents=True)
     Image.new("RGB", (40, 30)).save(content / "media" / "при вет.jpg")
     (content / "media" / "brief.pdf").write_bytes(b"%PDF-1.7")
     (content / "other.en.md").write_text("---\ntitle: T\n---\n")
-    return Links(Place(tmp_path, content, content, SITE), Disk())
+    return FileLinks(ContentLocation(tmp_path, content, content, SITE), Disk())
 
 
-def html(text: str, links: Links) -> str:
+def html(text: str, links: FileLinks) -> str:
     return render_body(text, links).html
 
 
@@ -56,7 +56,7 @@ def html(text: str, links: Links) -> str:
         "<base href='https://e.example/'><link rel=stylesheet href=x><meta http-equiv=refresh>",
     ],
 )
-def test_nothing_that_runs_gets_through(links: Links, text: str) -> None:
+def test_nothing_that_runs_gets_through(links: FileLinks, text: str) -> None:
     tree = lxml.html.fragment_fromstring(html(text, links), create_parent=True)
     for element in tree.iter():
         assert element.tag not in {"script", "svg", "math", "iframe", "style", "form", "input", "base", "link", "meta"}
@@ -65,7 +65,7 @@ def test_nothing_that_runs_gets_through(links: Links, text: str) -> None:
             assert "script:" not in value and "data:" not in value
 
 
-def test_what_editors_use_is_kept(links: Links) -> None:
+def test_what_editors_use_is_kept(links: FileLinks) -> None:
     text = (
         '<p lang="kk" dir="rtl">a</p><figure><picture><source srcset="media/при%20вет.jpg 2x" type="image/jpeg">'
         '<img src="media/при%20вет.jpg" alt="A"></picture><figcaption>C</figcaption></figure>'
@@ -76,7 +76,7 @@ def test_what_editors_use_is_kept(links: Links) -> None:
         assert part in out
 
 
-def test_every_link_is_absolute_ascii_and_encoded(links: Links) -> None:
+def test_every_link_is_absolute_ascii_and_encoded(links: FileLinks) -> None:
     out = html(
         "[a](media/brief.pdf#page=2) [b](</о нас>) [c](about/) [d](//cdn.example/x) [e](https://президент.example/я?q=а)"
         " [f](mailto:a@b.example) [g](tel:+77001112233) [h](#top) ![i](<media/при вет.jpg>)",
@@ -98,7 +98,7 @@ def test_every_link_is_absolute_ascii_and_encoded(links: Links) -> None:
     assert all(address.isascii() and " " not in address for address in addresses)
 
 
-def test_srcset_and_poster_are_absolute_too(links: Links) -> None:
+def test_srcset_and_poster_are_absolute_too(links: FileLinks) -> None:
     """The W3C validator never flags a relative img src; nothing else would notice (facts: feeds)."""
     out = html(
         '<img srcset="media/при%20вет.jpg 1x, /b.jpg 2x" src="/c.jpg" alt="A"><video poster="/d.jpg"></video>', links
@@ -108,14 +108,14 @@ def test_srcset_and_poster_are_absolute_too(links: Links) -> None:
     assert img.get("src") == "https://news.example/c.jpg" and 'poster="https://news.example/d.jpg"' in out
 
 
-def test_local_files_become_media_with_their_measure(links: Links) -> None:
+def test_local_files_become_media_with_their_measure(links: FileLinks) -> None:
     out = html("![A](<media/при вет.jpg>)", links)
     [media] = links.media.values()
     assert (media.path, media.name, media.media_type) == ("content/media/при вет.jpg", "при вет.jpg", "image/jpeg")
     assert 'width="40" height="30"' in out and media.length > 0 and len(media.digest) == 16
 
 
-def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: Links) -> None:
+def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: FileLinks) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 30)).save(links.place.content / "turned.jpg", exif=exif)
@@ -137,14 +137,14 @@ def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: Links)
         ("[x](page.html)", "cannot be served", "error"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_said(links: Links, text: str, said: str, level: str) -> None:
+def test_what_is_wrong_with_an_address_is_said(links: FileLinks, text: str, said: str, level: str) -> None:
     (links.place.content / ".hidden.pdf").write_text("x")
     (links.place.content / "page.html").write_text("x")
     render_body(text, links)
     assert [(fault.level, said in fault.message) for fault in links.faults] == [(level, True)]
 
 
-def test_a_link_out_of_the_folder_is_refused(links: Links) -> None:
+def test_a_link_out_of_the_folder_is_refused(links: FileLinks) -> None:
     (links.place.root / "keys.json").write_text("{}")
     render_body("[x](../keys.json)", links)
     assert links.faults[0].level == "error" and "leads out" in links.faults[0].message and not links.media
@@ -159,12 +159,12 @@ def test_a_link_out_of_the_folder_is_refused(links: Links) -> None:
         ("## A", ["h2"]),
     ],
 )
-def test_headings_begin_at_h2(links: Links, text: str, tags: list[str]) -> None:
+def test_headings_begin_at_h2(links: FileLinks, text: str, tags: list[str]) -> None:
     tree = lxml.html.fragment_fromstring(html(text, links), create_parent=True)
     assert [element.tag for element in tree.iter() if str(element.tag).startswith("h")] == tags
 
 
-def test_the_opening_is_the_text_of_the_first_paragraph(links: Links) -> None:
+def test_the_opening_is_the_text_of_the_first_paragraph(links: FileLinks) -> None:
     assert render_body("# Head\n\n![](x)\n\nFirst *one* &amp; <b>two</b>\nlines.\n\nSecond", links).opening in (
         "First one & two lines.",
     )
@@ -179,7 +179,7 @@ def test_text_is_summariseed_at_a_word() -> None:
     assert summarise("short") == "short" and len(summarise("x" * 1000)) == 300
 
 
-def test_rendering_its_own_output_changes_nothing(links: Links) -> None:
+def test_rendering_its_own_output_changes_nothing(links: FileLinks) -> None:
     once = html("## A\n\nText with [a](https://e.example/?a=1&b=2) & <b>b</b>\n", links)
     assert html(once, links) == once
 
@@ -192,4 +192,4 @@ def test_what_is_no_web_address(address: str) -> None:
 
 
 def test_faults_have_a_level() -> None:
-    assert Fault("x", "y").level == "error"
+    assert LinkProblem("x", "y").level == "error"

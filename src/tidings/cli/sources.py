@@ -11,7 +11,7 @@ from tidings.cli.app import Json, Now, app, console, errors, opened, print_json,
 from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime
-from tidings.sources.base import Fetching, Found
+from tidings.sources.base import FetchingSource, SourceItem
 from tidings.store.content.websub import HubSubscription, load_subscriptions
 
 sources_app = typer.Typer(
@@ -31,7 +31,7 @@ def list_command(json: Json = False) -> None:
             print_json(rows)
             return
         for row in rows:
-            asked = isinstance(runtime.sources[row["source"]], Fetching)
+            asked = isinstance(runtime.sources[row["source"]], FetchingSource)
             never = asked and not row["fetched"] and not row["items"]
             holds = "not read yet" if never else f"{row['items']} items"
             console.print(f"{row['source']} ({row['type']}): {holds}", markup=False)
@@ -52,17 +52,17 @@ def list_command(json: Json = False) -> None:
 
 def _row(runtime: Runtime, name: str, hub: HubSubscription | None) -> dict[str, Any]:
     source, settings = runtime.sources[name], runtime.newsroom.sources[name]
-    health = source.health(runtime.now()) if isinstance(source, Fetching) else None
+    health = source.health(runtime.now()) if isinstance(source, FetchingSource) else None
     return {
         "source": name,
         "type": settings.type,
-        "items": len(source.sweep(runtime.now()).found),
+        "items": len(source.sweep(runtime.now()).items),
         "fetched": health.fetched if health else None,
         "newest": health.newest if health else None,
         "due": health.due if health else None,
         "problem": health.problem if health else "",
         "failing_since": health.failing_since if health else None,
-        "silent": health.silent if health else False,
+        "silent": health.is_silent if health else False,
         "hub": hub.hub if hub else "",
         "hub_until": hub.until if hub else None,
         "hub_problem": hub.problem if hub else "",
@@ -79,28 +79,28 @@ def try_command(
         if source is None:
             raise RefusedError(_unknown(runtime, name))
         now = runtime.now()
-        swept = source.trial(now) if isinstance(source, Fetching) else source.sweep(now)
+        swept = source.try_fetch(now) if isinstance(source, FetchingSource) else source.sweep(now)
         if json:
             print_json(
                 {
-                    "items": [_shown(one) for one in swept.found],
+                    "items": [_shown(one) for one in swept.items],
                     "problems": [str(one) for one in swept.problems],
-                    "readable": swept.readable,
+                    "readable": swept.is_readable,
                     "notes": swept.notes,
                 }
             )
         else:
-            if swept.readable:
-                _print(swept.found)
+            if swept.is_readable:
+                _print(swept.items)
             for note in swept.notes:
                 console.print(note, markup=False)
             for problem in swept.problems:
                 errors.print(str(problem), markup=False)
-        if not swept.readable:
+        if not swept.is_readable:
             raise typer.Exit(1)
 
 
-def _shown(one: Found) -> dict[str, Any]:
+def _shown(one: SourceItem) -> dict[str, Any]:
     return {
         "ref": one.ref,
         "title": one.title,
@@ -116,7 +116,7 @@ def _shown(one: Found) -> dict[str, Any]:
     }
 
 
-def _print(found: tuple[Found, ...]) -> None:
+def _print(found: tuple[SourceItem, ...]) -> None:
     table = Table("published", "language", "title", "story", "topics", "text", "pictures", box=None, pad_edge=False)
     for one in sorted(found, key=lambda each: str(each.published or ""), reverse=True):
         described = sum(bool(image.alt) for image in one.images)
@@ -165,8 +165,8 @@ def fetched(
     done = runtime.fetch(only=only, force=force)
     runtime.fetch_pictures(only=only, force=force)
     for name, one in done.items():
-        if not quiet and (one.problem or one.remark):
-            errors.print(f"source {name}: {one.problem or one.remark}", markup=False)
+        if not quiet and (one.problem or one.notice):
+            errors.print(f"source {name}: {one.problem or one.notice}", markup=False)
     return {name: {"new": one.new, "changed": one.changed, "problem": one.problem} for name, one in done.items()}
 
 

@@ -19,9 +19,9 @@ from tidings.render.template_check import find_subject_problems, find_template_p
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
 from tidings.runtime.scratch_store import store_of
-from tidings.sources.article import in_words, undescribed
-from tidings.sources.base import Found
-from tidings.sources.web.cached_source import ShelvedSettings
+from tidings.sources.article import advise_on_alt, warn_of_missing_alt
+from tidings.sources.base import SourceItem
+from tidings.sources.web.cached_source import CachedSourceSettings
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 
@@ -53,10 +53,10 @@ def _items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
         swept = source.sweep(datetime.now(UTC))
         # Only where a source is a folder is a ref the name of a file; elsewhere somebody else chose it.
         of_files = bool(source.watch_paths())
-        wordless = [(one, image) for one in swept.found for image in _wordless(newsroom, one, of_files)]
-        again = {undescribed(one, _origin(one, image)) for one, image in wordless}
+        wordless = [(one, image) for one in swept.items for image in _wordless(newsroom, one, of_files)]
+        again = {warn_of_missing_alt(one, _origin(one, image)) for one, image in wordless}
         yield from (problem for problem in swept.problems if problem not in again)
-        for found in swept.found:
+        for found in swept.items:
             yield from _item(newsroom, found, newsroom.root / found.ref if of_files else None)
 
 
@@ -65,7 +65,7 @@ def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
     text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
     node, _ = read_yaml(text or "", MAIN)
     for name, source in newsroom.sources.items():
-        if node is None or not isinstance(source, ShelvedSettings):
+        if node is None or not isinstance(source, CachedSourceSettings):
             continue
         for word, topic in source.topics.items():
             if topic not in newsroom.topics:
@@ -135,7 +135,7 @@ def _deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
                 yield file, part
 
 
-def _item(newsroom: Newsroom, found: Found, file: Path | None) -> list[Problem]:
+def _item(newsroom: Newsroom, found: SourceItem, file: Path | None) -> list[Problem]:
     problems = []
     for topic in found.topics if file is not None else ():  # a website's own words are taken as they are
         if topic not in newsroom.topics:
@@ -159,20 +159,20 @@ def _item(newsroom: Newsroom, found: Found, file: Path | None) -> list[Problem]:
     return problems
 
 
-def _wordless(newsroom: Newsroom, found: Found, of_files: bool) -> list[Image]:
+def _wordless(newsroom: Newsroom, found: SourceItem, of_files: bool) -> list[Image]:
     """Pictures that hold a mail back; of a file they are a warning already where nothing is posted."""
     asked = newsroom.channels or (newsroom.lists and not of_files)
     return [image for image in found.images if not image.alt] if asked else []
 
 
-def _origin(found: Found, image: Image) -> str:
-    return found.origins.get(image.src, image.src)
+def _origin(found: SourceItem, image: Image) -> str:
+    return found.original_urls.get(image.src, image.src)
 
 
-def _without_alt(found: Found, image: Image, file: Path | None) -> Problem:
+def _without_alt(found: SourceItem, image: Image, file: Path | None) -> Problem:
     src = _origin(found, image)
     name = unquote(src.rsplit("/", 1)[-1])
-    mend = 'add alt: "..." that says in words what it shows' if file is not None else in_words(found, src)
+    mend = 'add alt: "..." that says in words what it shows' if file is not None else advise_on_alt(found, src)
     said = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go without it"
     # What schedules took as sent is in no mail.
     level = "warning" if found.backlog else "error"

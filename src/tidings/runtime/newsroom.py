@@ -37,16 +37,15 @@ from tidings.pipeline.publish import websub as ping
 from tidings.render.pages.pages import Pages
 from tidings.render.templates import MailTemplates
 from tidings.sources.base import (
-    Fetched,
-    Fetching,
-    Illustrated,
-    NoShelf,
-    NoStories,
-    Shelf,
+    FetchingSource,
+    FetchResult,
+    NoStoryIndex,
+    PictureSource,
     Source,
     SourceContext,
-    Stories,
+    StoryIndex,
 )
+from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 from tidings.store import migrate
 from tidings.store.content.fetch_cache import StoredShelf
 from tidings.store.content.stories import StoredStories
@@ -96,8 +95,10 @@ def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, So
     """The sources of a newsroom, by name. In `store` each keeps what it knows between two fetches."""
     _, modules = _adapters()
     site = newsroom.site
-    shelf: Callable[[str], Shelf] = partial(StoredShelf, store) if store is not None else lambda name: NoShelf()
-    stories: Stories = StoredStories(store) if store is not None else NoStories()
+    shelf: Callable[[str], FetchCache] = (
+        partial(StoredShelf, store) if store is not None else lambda name: NoFetchCache()
+    )
+    stories: StoryIndex = StoredStories(store) if store is not None else NoStoryIndex()
     found: dict[str, Source] = {}
     for name, settings in newsroom.sources.items():
         zone = load_zone(site.timezone)
@@ -221,7 +222,7 @@ class Runtime:
         """Stop the newsroom's clock at a moment, or let it run (None)."""
         self._now = now
 
-    def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, Fetched]:
+    def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, FetchResult]:
         """Ask the sources on the network that are due, or `only` these; what each brought."""
         return fetch.fetch(self.store, self.sources, now=self.now(), only=only, force=force)
 
@@ -268,7 +269,7 @@ class Runtime:
     def stop(self) -> None:
         """Begin no further message, and ask no further source."""
         for source in self.sources.values():
-            if isinstance(source, (Fetching, Illustrated)):
+            if isinstance(source, (FetchingSource, PictureSource)):
                 source.abort()
         if self._deliverer is not None:
             self._deliverer.stop()

@@ -14,15 +14,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from tidings.model.errors import Problem
 from tidings.model.item import Attachment, CachedItem, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
-from tidings.sources.base import Found, SourceContext
-from tidings.sources.body import Body, no_alt, sanitise
-from tidings.sources.body_pictures import shown_pictures
+from tidings.sources.base import SourceContext, SourceItem
+from tidings.sources.body import Body, missing_alt_message, sanitise
+from tidings.sources.body_pictures import list_pictures
 from tidings.sources.links import WebLinks, encode_url
-from tidings.sources.web.fingerprint import with_fingerprint
-from tidings.sources.web.identity import plain_link, without_tracking
+from tidings.sources.web.fingerprint import add_fingerprint
+from tidings.sources.web.identity import normalise_link, strip_tracking
 from tidings.sources.web.overlay import FOLDER as OVERLAYS
 
-MAX_HTML = 1_000_000
+MAX_HTML_LENGTH = 1_000_000
 """Characters of a body: beyond that it is no story."""
 _KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 _PIXEL = re.compile(
@@ -34,11 +34,11 @@ _Line = Annotated[str, Field(max_length=2_000)]
 _Address = Annotated[str, Field(max_length=4_000)]
 
 
-class _Told(BaseModel):
+class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Picture(_Told):
+class ArticlePicture(_Model):
     """A picture, with what it shows in words."""
 
     src: _Address
@@ -47,14 +47,14 @@ class Picture(_Told):
     credit: _Line = ""
 
 
-class Document(_Told):
+class ArticleFile(_Model):
     """A file that belongs to the item."""
 
     src: _Address
     title: _Line = ""
 
 
-class Article(_Told):
+class Article(_Model):
     """An item in one language. Texts are plain but for `html`; moments carry an offset from UTC."""
 
     title: _Line = ""
@@ -62,7 +62,7 @@ class Article(_Told):
     language: Annotated[str, Field(max_length=40)] = ""
     kind: Annotated[str, Field(max_length=60)] = Field(default="", description="story, press-release, publication, ...")
     summary: Annotated[str, Field(max_length=20_000)] = ""
-    html: Annotated[str, Field(max_length=MAX_HTML)] = ""
+    html: Annotated[str, Field(max_length=MAX_HTML_LENGTH)] = ""
     published: AwareDatetime | None = None
     embargo: AwareDatetime | None = None
     expires: AwareDatetime | None = None
@@ -72,8 +72,8 @@ class Article(_Told):
     topics: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
     organisations: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
     authors: Annotated[tuple[_Line, ...], Field(max_length=100)] = ()
-    images: Annotated[tuple[Picture, ...], Field(max_length=200)] = ()
-    attachments: Annotated[tuple[Document, ...], Field(max_length=200)] = ()
+    images: Annotated[tuple[ArticlePicture, ...], Field(max_length=200)] = ()
+    attachments: Annotated[tuple[ArticleFile, ...], Field(max_length=200)] = ()
     translations: Mapping[Annotated[str, Field(max_length=40)], _Address] = Field(
         default_factory=dict, description="Pages of the same story in other languages, by language."
     )
@@ -84,7 +84,7 @@ class Article(_Told):
     withdrawn: _Line = ""
 
 
-class Telling(Protocol):
+class ItemDefaults(Protocol):
     """What the settings of a source say of all its items."""
 
     @property
@@ -97,17 +97,17 @@ class Telling(Protocol):
     def topics(self) -> Mapping[str, str]: ...
 
 
-def tell(
-    article: Article, entry: CachedItem, telling: Telling, context: SourceContext, story: str | None
-) -> tuple[Found | None, list[Problem]]:
+def build_item(
+    article: Article, entry: CachedItem, telling: ItemDefaults, context: SourceContext, story: str | None
+) -> tuple[SourceItem | None, list[Problem]]:
     """The item, or what is wrong with it. `story` is the key that groups its translations, None where nobody knows."""
     problems: list[Problem] = []
-    url = encode_url(without_tracking(article.url)) if article.url else None
+    url = encode_url(strip_tracking(article.url)) if article.url else None
     links = WebLinks(url or context.url)
     body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
     summary = _plain(article.summary, links) or summarise(body.opening)
     title = one_line(article.title) or summarise(summary, 80)
-    language = known_language(article.language, telling.language, context.languages)
+    language = match_language(article.language, telling.language, context.languages)
     if not title:
         problems.append(Problem(entry.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
     if language is None:
@@ -117,7 +117,7 @@ def tell(
         problems.append(Problem(entry.ref, 1, 1, f"its language, {said!r}, is none of the site's", mend))
     if problems or language is None:
         return None, problems
-    found = Found(
+    found = SourceItem(
         ref=entry.ref,
         name=_name(url, title, context.name, entry.ref, grouped=story is not None),
         language=language,
@@ -127,7 +127,7 @@ def tell(
         kind=_kind(article.kind or telling.kind),
         fingerprint="",
         story=slugify(story) if story else None,
-        translations=tuple(filter(None, map(plain_link, article.translations.values()))),
+        translations=tuple(filter(None, map(normalise_link, article.translations.values()))),
         url=url,
         published=article.published,
         embargo=article.embargo,
@@ -150,16 +150,18 @@ def tell(
     )
     for fault in links.faults:
         plain = Problem(entry.ref, 1, 1, fault.message, fault.mend, "warning")
-        problems.append(undescribed(found, fault.value) if fault.message == no_alt(fault.value) else plain)
-    return with_fingerprint(found), problems
+        problems.append(
+            warn_of_missing_alt(found, fault.value) if fault.message == missing_alt_message(fault.value) else plain
+        )
+    return add_fingerprint(found), problems
 
 
-def undescribed(found: Found, src: str) -> Problem:
+def warn_of_missing_alt(found: SourceItem, src: str) -> Problem:
     """What `tell` says of a picture in a body that nobody put into words; `src` is its address on the site."""
-    return Problem(found.ref, 1, 1, no_alt(src), in_words(found, src), "warning")
+    return Problem(found.ref, 1, 1, missing_alt_message(src), advise_on_alt(found, src), "warning")
 
 
-def in_words(found: Found, src: str) -> str:
+def advise_on_alt(found: SourceItem, src: str) -> str:
     """How a picture of a website gets its words."""
     overlay = (OVERLAYS / f"{found.story or found.name}.yaml").as_posix()
     return f"say on the site in words what it shows, or in {overlay}, under `alt`, after {src}"
@@ -178,7 +180,7 @@ def _name(url: str | None, title: str, source: str, ref: str, *, grouped: bool) 
     return slug if grouped else f"{slug}-{short_hash(f'{source} {ref}')}"
 
 
-def known_language(said: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
+def match_language(said: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
     """What the article says goes before the source's; `ru-KZ` is taken as `ru` where only that is the site's."""
     for given in (said, fallback or ""):
         tag = given.strip().replace("_", "-").lower()
@@ -216,7 +218,7 @@ def _plain(text: str, links: WebLinks) -> str:
 def _images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:
     """Those that it names, and if none the first of its body; an alt text of the body holds for the same picture."""
     shown: dict[str, dict[str, str]] = {}
-    for values in shown_pictures(body.html):
+    for values in list_pictures(body.html):
         shown.setdefault(values.get("src", ""), values)
     images: list[Image] = []
     for one in article.images:

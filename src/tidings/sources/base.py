@@ -1,99 +1,55 @@
-"""The port for sources: a source is swept, and tells what it holds now."""
+"""The port for sources: each sweep of a source returns all items that it holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from tidings.model.errors import Problem
-from tidings.model.item import Attachment, CachedItem, Image, Media
+from tidings.model.item import Attachment, Image, Media
+from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 
 
-class Shelf(Protocol):
-    """What a source on the network keeps between two fetches; in the store, so that every process reads the same."""
+class StoryIndex(Protocol):
+    """Tells which story each stored item belongs to."""
 
-    def version(self) -> int:
-        """Grows with every change; 0 while nothing was ever kept."""
-
-    def state(self) -> Mapping[str, Any]:
-        """What the source noted for itself (validators, when to ask again), in JSON."""
-
-    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
-        """Those that changed after version `since`, by ref."""
-
-    def entry(self, ref: str) -> CachedItem | None:
-        """One of them."""
-
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
-        """Store the state, and the entries given. False, and nothing stored, if somebody kept anything since."""
+    def rows(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Return source, ref, address and story key of every item; the same tuple while no item changes."""
 
 
-class NoShelf:
-    """Where there is no store: empty, and nothing can be kept."""
+class NoStoryIndex:
+    """An empty index, for use without a store."""
 
-    def version(self) -> int:
-        """Nothing was ever kept."""
-        return 0
-
-    def state(self) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
-
-    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
-        """None."""
-        return ()
-
-    def entry(self, ref: str) -> CachedItem | None:
-        """None."""
-        return None
-
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
-        """Cannot."""
-        return False
-
-
-class Stories(Protocol):
-    """Which story each stored item belongs to."""
-
-    def kept(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Source, ref, address and story key of every item; the same tuple while no item changes."""
-
-
-class NoStories:
-    """Where there is no store."""
-
-    def kept(self) -> tuple[()]:
-        """None."""
+    def rows(self) -> tuple[()]:
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What a source may know of the newsroom. `url` ends with a slash."""
+    """What a source may know about the newsroom. `url` ends with a slash."""
 
     name: str
     root: Path
     url: str
     languages: tuple[str, ...]
     zone: ZoneInfo
-    shelf: Shelf = field(default_factory=NoShelf)
-    pictures: Shelf = field(default_factory=NoShelf)
-    """What a source knows of the pictures of its items."""
-    stories: Stories = field(default_factory=NoStories)
+    cache: FetchCache = field(default_factory=NoFetchCache)
+    picture_cache: FetchCache = field(default_factory=NoFetchCache)
+    """Records of the pictures that the source's items show."""
+    story_index: StoryIndex = field(default_factory=NoStoryIndex)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One item as its source tells it, before anything is minted.
+class SourceItem:
+    """One item as its source holds it, before Tidings gives it an id.
 
-    `ref` says where it stands in the source and may change (a path); `explicit_id` only where the editor wrote one.
-    `name` is the basis of story key and slug. `body` is sanitised HTML, every link and image absolute. `fingerprint`
-    is a hex SHA-256 over all that a reader could see, so that an unchanged file costs one comparison and a moved file
-    is recognised.
+    `ref` is the item's place in the source and may change (a path). `explicit_id` is set only if the editor wrote one.
+    Story key and slug are made of `name`. `body` is sanitised HTML with absolute links. `fingerprint` is a hex SHA-256
+    of all that readers could see: an unchanged file costs one comparison, and a moved file is recognised.
     """
 
     ref: str
@@ -107,7 +63,7 @@ class Found:
     explicit_id: str | None = None
     story: str | None = None
     translations: tuple[str, ...] = ()
-    """Pages of the same story in other languages, as `plain_link` writes them, in this source or another."""
+    """Pages of the same story in other languages, normalised (`identity.normalise_link`), from any source."""
     url: str | None = None
     published: datetime | None = None
     updated: datetime | None = None
@@ -128,123 +84,121 @@ class Found:
     correction: str = ""
     withdrawn: str = ""
     post: Mapping[str, str] = field(default_factory=dict)
-    """The editor's own words for posts, by channel; '' is for every other channel."""
+    """The editor's text for posts, by channel; the key '' serves all other channels."""
     extra: Mapping[str, str] = field(default_factory=dict)
     backlog: bool = False
-    """It stood in its source when that was first read: schedules that stand take it as sent."""
-    origins: Mapping[str, str] = field(default_factory=dict)
-    """Where pictures of which we keep a copy stand on the website, by our address."""
+    """The source held it at its first reading. Existing schedules treat it as sent."""
+    original_urls: Mapping[str, str] = field(default_factory=dict)
+    """The website's address of each picture that we keep a copy of, by our address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """All that a source holds at one moment.
 
-    `set_aside` are the refs that exist but could not be taken, each with its problem (whose `file` is the ref): an item
-    that was taken before keeps its last good version. `readable` False means that the source could not be read at all,
-    and says nothing of absence.
+    `set_aside` has the refs of items that exist but cannot be used, each with a problem whose `file` is the ref; their
+    last good version stays. If the whole source could not be read, `is_readable` is False: no item counts as absent.
     """
 
-    found: tuple[Found, ...]
+    items: tuple[SourceItem, ...]
     problems: tuple[Problem, ...] = ()
     set_aside: tuple[str, ...] = ()
-    readable: bool = True
+    is_readable: bool = True
     notes: tuple[str, ...] = ()
-    """Of a trial: by what each thing was found."""
+    """In a trial fetch: how each part of an item was found."""
 
 
 class Source(Protocol):
     """A configured source."""
 
     def sweep(self, now: datetime) -> Sweep:
-        """Read everything; never raises for bad content or an unreadable source."""
+        """Read everything. Never raises for bad content or an unreadable source."""
 
     def watch_paths(self) -> tuple[Path, ...]:
-        """Folders whose changes should lead to a sweep at once; empty where there are none."""
+        """Return the folders whose changes should start a sweep at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What a fetch brought. `problem` says in words what went wrong; what is kept stays. `due`: when to ask again."""
+class FetchResult:
+    """The result of a fetch. `due` is the time of the next one. After a `problem`, the cached items stay."""
 
-    asked: bool
+    was_requested: bool
+    """False if no fetch was due."""
     due: datetime | None
     new: int = 0
     changed: int = 0
     problem: str = ""
-    remark: str = ""
-    """What a person should hear though all went well."""
+    notice: str = ""
+    """A message for people about a successful fetch."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """How a source on the network fares. Moments are of the newsroom's clock; None where there was none yet."""
+    """The state of a source on the network. Times are by the newsroom's clock; None if there was none yet."""
 
     fetched: datetime | None
-    """When it last answered well."""
+    """Time of the last successful fetch."""
     newest: datetime | None
-    """Of its newest item."""
+    """Publication time of the newest item."""
     due: datetime | None
     problem: str
     failing_since: datetime | None
-    silent: bool
-    """Nothing new for much longer than its habit."""
+    is_silent: bool
+    """No new item came for much longer than usual."""
 
 
 @runtime_checkable
-class Fetching(Protocol):
-    """A source on the network: `fetch` brings what is there onto its shelf, `sweep` tells only what stands there."""
+class FetchingSource(Protocol):
+    """A source on the network: `fetch` puts its items into the cache, `sweep` reads only the cache."""
 
-    def fetch(self, now: datetime, *, force: bool = False, called: datetime | None = None) -> Fetched:
-        """Ask, if it is due, forced, or `called` since it was asked. Never raises for what the other side does.
+    def fetch(self, now: datetime, *, force: bool = False, pinged_at: datetime | None = None) -> FetchResult:
+        """Ask the website if a fetch is due, forced, or a hub pinged since the last one.
 
-        Not for two threads at once.
+        Never raises for what the other side does. Not for two threads at once.
         """
 
-    def trial(self, now: datetime) -> Sweep:
-        """Ask at once, and tell what comes as if nothing had ever been kept; keeps nothing. Never raises."""
+    def try_fetch(self, now: datetime) -> Sweep:
+        """Ask the website at once and show the result as if the cache were empty. Saves nothing, never raises."""
 
     def health(self, now: datetime) -> SourceHealth:
-        """How it fares."""
+        """Report the state of the source."""
 
     def abort(self) -> None:
-        """From another thread: end what is on the wire, and begin nothing more."""
+        """End running requests and start no more. Called from another thread."""
 
 
 @runtime_checkable
-class HubNaming(Protocol):
+class WebSubSource(Protocol):
     """A source whose feed may name a hub (W3C WebSub §4). Not for two threads at once."""
 
     def hub(self) -> tuple[str, str] | None:
-        """The hub, and the feed by the address that it names as its own; None where no hub could reach us."""
+        """Return the hub and the feed's own address (its topic). None without a hub, or if no hub can reach us."""
 
     def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
-        """Ask the hub to tell of changes at `callback`; what went wrong, or nothing."""
+        """Ask the hub to report changes to `callback`. Returns the problem, or an empty text."""
 
 
-Standing = Callable[[Collection[str]], Collection[str]]
-"""Of refs that a source has no longer, those whose items stand all the same: nobody has believed it yet."""
+StillPublished = Callable[[Collection[str]], Collection[str]]
+"""Takes refs that a source no longer has. Returns those whose items are still published, as absence is not yet sure."""
 
 
-def none_stands(refs: Collection[str]) -> Collection[str]:
-    """Where there is no store of items."""
+def none_published(refs: Collection[str]) -> Collection[str]:
+    """Answer `StillPublished` without a store of items."""
     return ()
 
 
 @runtime_checkable
-class Illustrated(Protocol):
-    """A source whose items show pictures of a website, which are kept here."""
+class PictureSource(Protocol):
+    """A source whose items show pictures of a website, which Tidings copies."""
 
-    def bring_pictures(
-        self, now: datetime, seconds: float, *, force: bool = False, standing: Standing = none_stands
+    def fetch_pictures(
+        self, now: datetime, seconds: float, *, force: bool = False, still_published: StillPublished = none_published
     ) -> int:
-        """Ask for pictures that are due, and begin none after so many seconds; how many came.
+        """Fetch the pictures that are due, starting none after `seconds`. Returns the number of new pictures.
 
-        `force` tries again what could not be had. What items show that are `standing` stays. Never raises for what the
-        other side does.
-
-        Not for two threads at once.
+        `force` retries failed pictures. Pictures of items that are still published stay. Never raises for what the
+        other side does. Not for two threads at once.
         """
 
     def abort(self) -> None:
-        """From another thread: end what is on the wire, and begin nothing more."""
+        """End running requests and start no more. Called from another thread."""

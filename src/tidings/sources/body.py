@@ -11,7 +11,7 @@ import nh3
 from markdown_it import MarkdownIt
 
 from tidings.model.text import clean, one_line
-from tidings.sources.links import Addresses, Fault
+from tidings.sources.links import LinkProblem, LinkResolver
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
@@ -91,18 +91,18 @@ class Body:
     opening: str
 
 
-def render_body(text: str, links: Addresses) -> Body:
+def render_body(text: str, links: LinkResolver) -> Body:
     """Markdown, with HTML in it. Media and faults are gathered in `links`; never raises for any text."""
     return sanitise(_MARKDOWN.render(clean(text)), links)
 
 
-def sanitise(rendered: str, links: Addresses) -> Body:
+def sanitise(rendered: str, links: LinkResolver) -> Body:
     """HTML made safe and whole once, for every use; never raises for any text."""
     rendered = clean(rendered)
     deep = _too_deep(rendered)
     if deep:
         links.faults.append(
-            Fault(f"<{deep}", f"<{deep}> is opened {MAX_DEPTH} times and never closed", "close each tag")
+            LinkProblem(f"<{deep}", f"<{deep}> is opened {MAX_DEPTH} times and never closed", "close each tag")
         )
         return Body("", "")
 
@@ -131,7 +131,7 @@ def sanitise(rendered: str, links: Addresses) -> Body:
     return Body(clean("".join(finisher.out)).strip(), opening)
 
 
-def no_alt(src: str) -> str:
+def missing_alt_message(src: str) -> str:
     """What is said of a picture that nobody put into words."""
     return f"the picture {src.rsplit('/', 1)[-1]} has no alt text"
 
@@ -148,7 +148,7 @@ def _too_deep(rendered: str) -> str:
     return ""
 
 
-def _srcset(value: str, links: Addresses) -> str | None:
+def _srcset(value: str, links: LinkResolver) -> str | None:
     candidates = []
     for candidate in re.split(r",\s+|,$", value.strip()):
         address, _, descriptor = candidate.strip().partition(" ")
@@ -167,7 +167,7 @@ def _heading_shift(safe: str) -> int:
 class _Finisher(HTMLParser):
     """Goes over sanitised HTML once: headings start at h2, pictures get their size, the first paragraph is noted."""
 
-    def __init__(self, links: Addresses, shift: int) -> None:
+    def __init__(self, links: LinkResolver, shift: int) -> None:
         super().__init__(convert_charrefs=False)
         self.links = links
         self.shift = shift
@@ -224,7 +224,7 @@ class _Finisher(HTMLParser):
             return ""
         if not (attributes.get("alt") or "").strip():
             mend = 'say in words what it shows: ![A girl reads in a library](media/a.jpg), or alt="..." in HTML'
-            self.links.faults.append(Fault(src, no_alt(src), mend, "warning"))
+            self.links.faults.append(LinkProblem(src, missing_alt_message(src), mend, "warning"))
             attributes["alt"] = ""
         size = self.links.sizes.get(src)
         if size is not None and size.width and not (attributes.get("width") or attributes.get("height")):

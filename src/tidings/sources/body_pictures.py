@@ -12,7 +12,7 @@ _PICTURE = re.compile(r"<picture\b[^>]*>.*?</picture>", re.DOTALL)
 _SOURCE = re.compile(r"<source\b[^>]*>(?:</source>)?")
 
 
-def shown_pictures(body: str) -> Iterator[dict[str, str]]:
+def list_pictures(body: str) -> Iterator[dict[str, str]]:
     """The attributes of each, in the order of the text."""
     return (_attributes(tag) for tag in _IMG.findall(body))
 
@@ -29,11 +29,11 @@ def change_pictures(body: str, change: Callable[[Mapping[str, str]], Mapping[str
     return _IMG.sub(changed, body)
 
 
-def drop_other_sizes(body: str, of: Callable[[Mapping[str, str]], bool]) -> str:
+def drop_picture_sources(body: str, of: Callable[[Mapping[str, str]], bool]) -> str:
     """Without the sources of a <picture>, which go before its <img> (HTML, 4.8.4.3.5), where that is one `of` these."""
 
     def plain(match: re.Match[str]) -> str:
-        return _SOURCE.sub("", match[0]) if any(of(each) for each in shown_pictures(match[0])) else match[0]
+        return _SOURCE.sub("", match[0]) if any(of(each) for each in list_pictures(match[0])) else match[0]
 
     return _PICTURE.sub(plain, body)
 

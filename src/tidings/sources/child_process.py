@@ -14,11 +14,11 @@ _SLACK = 3
 """Times its seconds of processor time may pass on the clock."""
 
 
-class ApartError(Exception):
+class ChildError(Exception):
     """It takes more than it may; says what of."""
 
 
-def read_apart(module: str, given: bytes, seconds: int) -> Any:
+def run_in_child(module: str, given: bytes, seconds: int) -> Any:
     """What `python -m module` answers in JSON. `seconds` are of processor time. Raises ApartError."""
     try:
         done = subprocess.run(
@@ -30,13 +30,13 @@ def read_apart(module: str, given: bytes, seconds: int) -> Any:
             env={"PYTHONPATH": ":".join(path for path in sys.path if path), "PYTHONUTF8": "1"},
         )
     except subprocess.TimeoutExpired:
-        raise ApartError(f"it takes more than {_SLACK * seconds} seconds to read") from None
+        raise ChildError(f"it takes more than {_SLACK * seconds} seconds to read") from None
     if done.returncode != 0:
-        raise ApartError("it takes more time or memory to read than it may")
+        raise ChildError("it takes more time or memory to read than it may")
     return json.loads(done.stdout)
 
 
-def answer(read: Callable[[bytes], Any]) -> None:
+def run_child(read: Callable[[bytes], Any]) -> None:
     """The main function of such a module."""
     seconds = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

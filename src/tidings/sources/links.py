@@ -19,7 +19,7 @@ _UNRESERVED = "%:@!$&'()*+,;=~-._/"
 _MEND_SCHEME = "use an http, https, mailto or tel address"
 
 
-class Files(Protocol):
+class FileMeasurer(Protocol):
     """What measures local files; remembers which were asked for."""
 
     def measured(self, path: Path, *, picture: bool) -> LocalFile: ...
@@ -28,7 +28,7 @@ class Files(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LinkProblem:
     """What is wrong with one address; `value` is the address as written, to find its line."""
 
     value: str
@@ -38,7 +38,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ContentLocation:
     """Where a document stands. Paths are real; `url` ends with a slash; `folder` is the document's own."""
 
     root: Path
@@ -69,11 +69,11 @@ def _quoted(text: str) -> str:
     return quote(_STRAY_PERCENT.sub("%25", text), safe=_UNRESERVED + "?")
 
 
-class Addresses(Protocol):
+class LinkResolver(Protocol):
     """What makes the addresses of one body absolute."""
 
     sizes: dict[str, LocalFile]
-    faults: list[Fault]
+    faults: list[LinkProblem]
 
     def absolute(self, value: str, *, picture: bool = False) -> str | None:
         """None where the address has to go."""
@@ -85,7 +85,7 @@ class WebLinks:
     def __init__(self, base: str) -> None:
         self._base = base
         self.sizes: dict[str, LocalFile] = {}
-        self.faults: list[Fault] = []
+        self.faults: list[LinkProblem] = []
 
     def absolute(self, value: str, *, picture: bool = False) -> str | None:
         """`value` as an absolute address."""
@@ -101,15 +101,15 @@ class WebLinks:
             return None
 
 
-class Links:
+class FileLinks:
     """The addresses of one document: makes them absolute, and gathers its media and what was wrong."""
 
-    def __init__(self, place: Place, files: Files) -> None:
+    def __init__(self, place: ContentLocation, files: FileMeasurer) -> None:
         self.place = place
         self.files = files
         self.media: dict[str, Media] = {}
         self.sizes: dict[str, LocalFile] = {}
-        self.faults: list[Fault] = []
+        self.faults: list[LinkProblem] = []
 
     def absolute(self, value: str, *, picture: bool = False) -> str | None:
         """`value` as an absolute address; None where it has to go. Faults are gathered, nothing is raised."""
@@ -131,7 +131,9 @@ class Links:
             return quote(_STRAY_PERCENT.sub("%25", value), safe=_UNRESERVED + "?")
         encoded = encode_url(value)
         if encoded is None:
-            self.faults.append(Fault(written, f"the address {written[:80]!r} is left out", _MEND_SCHEME, "warning"))
+            self.faults.append(
+                LinkProblem(written, f"the address {written[:80]!r} is left out", _MEND_SCHEME, "warning")
+            )
         return encoded
 
     def _relative(self, value: str, written: str, picture: bool) -> str | None:
@@ -144,12 +146,12 @@ class Links:
                 url = self._local(found, picture)
                 return f"{url}#{_quoted(fragment)}" if fragment and not picture else url
         except MediaError as error:
-            self.faults.append(Fault(written, str(error), error.mend))
+            self.faults.append(LinkProblem(written, str(error), error.mend))
             return None
         name = path.rsplit("/", 1)[-1]
         if picture:
             mend = "put the file beside the item, or mend the name (capital letters count)"
-            self.faults.append(Fault(written, f"there is no file {path!r} in the content folder", mend))
+            self.faults.append(LinkProblem(written, f"there is no file {path!r} in the content folder", mend))
             return None
         if name.lower().endswith(".md"):
             self._refuse_item(written, path)
@@ -158,13 +160,13 @@ class Links:
         if "." in name.strip("."):
             message = f"there is no file {path!r} in the content folder; taken as {url}"
             self.faults.append(
-                Fault(written, message, "put the file beside the item, or write the whole address", "warning")
+                LinkProblem(written, message, "put the file beside the item, or write the whole address", "warning")
             )
         return url
 
     def _refuse_item(self, written: str, path: str) -> None:
         mend = "write the address of its page, for example /en/NAME/"
-        self.faults.append(Fault(written, f"{path!r} is the file of an item, which readers cannot open", mend))
+        self.faults.append(LinkProblem(written, f"{path!r} is the file of an item, which readers cannot open", mend))
 
     def _find(self, path: str) -> Path | None:
         for folder in (self.place.folder, self.place.content):

@@ -15,9 +15,9 @@ from typing import IO, Any
 
 from PIL import Image as Pictures
 
-from tidings.sources.child_process import ApartError, answer, read_apart
+from tidings.sources.child_process import ChildError, run_child, run_in_child
 
-PICTURES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+PICTURE_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 """What mail programs and browsers show; Pillow's format to media type."""
 
 MAX_PIXELS = 60_000_000
@@ -106,11 +106,11 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
         with warnings.catch_warnings():
             # Pillow's own limit only warns below twice its size; ours is below both.
             warnings.simplefilter("ignore")
-            with Pictures.open(file, formats=tuple(PICTURES)) as picture:
+            with Pictures.open(file, formats=tuple(PICTURE_TYPES)) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise MediaError(f"{name} has {width} x {height} pixels", "save it with at most 6000 pixels a side")
-                media_type = PICTURES[picture.format or ""]
+                media_type = PICTURE_TYPES[picture.format or ""]
                 if picture.getexif().get(0x0112, 1) >= 5:  # EXIF orientation: shown turned by 90 degrees
                     width, height = height, width
                 picture.draft("RGB", (64, 64))  # JPEG: decodes at an eighth, and still meets a truncated end
@@ -125,11 +125,11 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
     return width, height, media_type
 
 
-def measure_apart(body: bytes) -> tuple[int, int, str]:
+def measure_picture_in_child(body: bytes) -> tuple[int, int, str]:
     """As `measure_picture`, for what came from elsewhere: in a child with limits of time and memory."""
     try:
-        found = read_apart(__name__, body, SECONDS)
-    except ApartError as error:
+        found = run_in_child(__name__, body, SECONDS)
+    except ChildError as error:
         raise MediaError(str(error)) from None
     if "problem" in found:
         raise MediaError(found["problem"])
@@ -145,4 +145,4 @@ def _main(given: bytes) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    answer(_main)
+    run_child(_main)

@@ -32,7 +32,7 @@ class SourceCase(ABC):
 
     source: Source
     remembers: bool = False
-    """Whether it keeps what it was told (`sources.base.Fetching`): then absence says nothing, nor does an outage."""
+    """Whether it keeps items in a cache (`sources.base.FetchingSource`): neither absence nor an outage removes any."""
 
     @abstractmethod
     def write(self, name: str, language: str, title: str, body: str) -> None:
@@ -65,7 +65,7 @@ class SourceContract(ABC):
     def test_it_tells_what_it_holds(self, case: SourceCase) -> None:
         case.write("youth-forum", "en", 'Youth: "Forum" & more', "<p>One</p>")
         case.write("youth-forum", "ru", "Форум молодёжи", "<p>Два</p>")
-        found = {one.language: one for one in case.source.sweep(NOW).found}
+        found = {one.language: one for one in case.source.sweep(NOW).items}
         assert found["en"].title == 'Youth: "Forum" & more'
         assert "<p>One</p>" in found["en"].body
         assert found["ru"].title == "Форум молодёжи"
@@ -79,16 +79,16 @@ class SourceContract(ABC):
     def test_the_fingerprint_goes_by_content_not_by_place(self, case: SourceCase) -> None:
         case.write("a", "en", "A", "<p>One</p>")
         case.write("b", "en", "A", "<p>One</p>")
-        first, second = case.source.sweep(NOW).found
+        first, second = case.source.sweep(NOW).items
         assert first.fingerprint == second.fingerprint or first.url != second.url
         assert len(first.fingerprint) == 64
         case.write("b", "en", "A", "<p>Two</p>")
-        prints = {one.name: one.fingerprint for one in case.source.sweep(NOW).found}
+        prints = {one.name: one.fingerprint for one in case.source.sweep(NOW).items}
         assert prints["a"] == first.fingerprint != prints["b"]
 
     def test_bodies_are_safe_and_their_links_whole(self, case: SourceCase) -> None:
         case.write("a", "en", "A", HOSTILE)
-        [one] = case.source.sweep(NOW).found
+        [one] = case.source.sweep(NOW).items
         seen = _Seen()
         seen.feed(one.body)
         assert not seen.tags & _FORBIDDEN
@@ -102,7 +102,7 @@ class SourceContract(ABC):
 
     def test_texts_hold_nothing_that_breaks_a_feed(self, case: SourceCase) -> None:
         case.write("a", "en", "A\x0bB", "<p>C\x0cD&#11;E\ufffe</p>")
-        [one] = case.source.sweep(NOW).found
+        [one] = case.source.sweep(NOW).items
         assert one.title == "AB"
         assert not any(character < " " and character not in "\n\t" for character in one.title + one.body + one.summary)
         assert "\ufffe" not in one.body
@@ -112,8 +112,8 @@ class SourceContract(ABC):
         case.write("b", "en", "B", "<p>Two</p>")
         case.spoil("a", "en")
         sweep = case.source.sweep(NOW)
-        assert [one.name for one in sweep.found] == ["b"]
-        assert sweep.readable
+        assert [one.name for one in sweep.items] == ["b"]
+        assert sweep.is_readable
         [ref] = sweep.set_aside
         problem = next(problem for problem in sweep.problems if problem.level == "error")
         assert problem.file == ref
@@ -125,9 +125,9 @@ class SourceContract(ABC):
 
     def test_what_was_taken_away_is_absent(self, case: SourceCase) -> None:
         case.write("a", "en", "A", "<p>One</p>")
-        assert case.source.sweep(NOW).found
+        assert case.source.sweep(NOW).items
         case.remove("a", "en")
-        assert bool(case.source.sweep(NOW).found) == case.remembers
+        assert bool(case.source.sweep(NOW).items) == case.remembers
 
     def test_an_unreadable_source_says_so_and_nothing_of_absence(self, case: SourceCase) -> None:
         case.write("a", "en", "A", "<p>One</p>")
@@ -137,8 +137,8 @@ class SourceContract(ABC):
         if case.remembers:
             assert sweep == before
             return
-        assert not sweep.readable
-        assert not sweep.found
+        assert not sweep.is_readable
+        assert not sweep.items
         assert sweep.problems
         assert sweep.problems[0].mend
 

@@ -17,7 +17,7 @@ from sqlalchemy import event, select
 from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import decide
 from tidings.pipeline.collect.sweep import Collected, collect, next_out
-from tidings.sources.base import Found, Sweep
+from tidings.sources.base import SourceItem, Sweep
 from tidings.store import schema as t
 from tidings.store.content import items
 from tidings.store.content.items import Known
@@ -29,10 +29,10 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-def found(ref: str, **values: object) -> Found:
+def found(ref: str, **values: object) -> SourceItem:
     """An item at `NAME.LANG`; its fingerprint is over everything but where it stands."""
     name, language = ref.rsplit("/", 1)[-1].rsplit(".", 1)
-    base = Found(
+    base = SourceItem(
         ref=ref, name=name, language=language, title=f"Title of {name}", summary="", body="<p>Body</p>", kind="story",
         fingerprint="",
     )  # fmt: skip
@@ -44,12 +44,12 @@ def found(ref: str, **values: object) -> Found:
 class Shelf:
     """A source that holds what a test puts there."""
 
-    def __init__(self, *content: Found) -> None:
+    def __init__(self, *content: SourceItem) -> None:
         self.content = {one.ref: one for one in content}
         self.broken: dict[str, str] = {}
         self.readable = True
 
-    def put(self, *content: Found) -> None:
+    def put(self, *content: SourceItem) -> None:
         self.content |= {one.ref: one for one in content}
 
     def move(self, old: str, new: str, **values: object) -> None:

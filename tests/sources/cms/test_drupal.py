@@ -13,7 +13,7 @@ import pytest
 
 from tests.sources.cms.drupal.site import Drupal, Refusal
 from tests.sources.web.test_feed import Fresh, MemoryShelf
-from tidings.sources.base import Fetched, SourceContext
+from tidings.sources.base import FetchResult, SourceContext
 from tidings.sources.cms import base
 from tidings.sources.cms.drupal import DrupalSource, Settings
 from tidings.testing.source_contract import SourceCase, SourceContract
@@ -38,14 +38,14 @@ def source_of(site: Drupal, shelf: MemoryShelf | None = None, **settings: Any) -
     return DrupalSource(Settings.model_validate(given), context)
 
 
-def fetch(source: DrupalSource, at: datetime = NOW) -> Fetched:
+def fetch(source: DrupalSource, at: datetime = NOW) -> FetchResult:
     done = source.fetch(at, force=True)
     assert not done.problem, done.problem
     return done
 
 
 def titles(source: DrupalSource) -> list[str]:
-    return sorted(one.title for one in source.sweep(NOW).found)
+    return sorted(one.title for one in source.sweep(NOW).items)
 
 
 class DrupalCase(SourceCase):
@@ -86,7 +86,7 @@ def test_what_a_real_drupal_answered_is_read_in_both_its_languages(site: Drupal)
     types = {"recipe": "recipe", "page": "publication"}
     source = source_of(site, newsroom=("en", "es"), types=types, summary="field_summary")
     assert fetch(source).new == 4
-    found = {(one.kind, one.language): one for one in source.sweep(NOW).found}
+    found = {(one.kind, one.language): one for one in source.sweep(NOW).items}
     assert len(found) == 4
     recipe = found["recipe", "es"]
     assert recipe.title == "Quiche mediterráneo profundo"
@@ -114,7 +114,7 @@ def test_each_part_that_a_reader_sees_arrives(site: Drupal) -> None:
     )
     source = source_of(site, topics={"Quality education": "sdg-4"})
     fetch(source)
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert (one.title, one.summary, one.kind, one.language) == ("Youth & business", "In short.", "story", "en")
     assert one.body == f'<p>Said.</p><p><a href="{site.url}about">A</a></p>'
     assert one.url == f"{site.url}en/node/101"
@@ -136,12 +136,12 @@ def test_texts_that_stand_in_other_fields(site: Drupal) -> None:
     }
     source = source_of(site, body="field_text", summary="field_lead")
     fetch(source)
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert (one.body, one.summary) == ("<p>Plain &amp; &lt;short&gt;.</p>", "Plain & <short>.")
     assert one.published == datetime(2026, 1, 5, 5, tzinfo=UTC)
     source = source_of(site, body="field_none", summary="field_long")
     fetch(source)
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert one.summary == "The longest of all texts."
     assert "The body" not in one.body
 
@@ -153,7 +153,7 @@ def test_another_language_that_stands_in_is_no_translation(site: Drupal) -> None
     site.node("Только по-русски", language="ru")
     source = source_of(site)
     assert fetch(source).new == 4
-    found = {one.title: one for one in source.sweep(NOW).found}
+    found = {one.title: one for one in source.sweep(NOW).items}
     assert sorted((one.language, one.title) for one in found.values()) == [
         ("en", "English alone"),
         ("en", "Forum"),
@@ -169,7 +169,7 @@ def test_a_site_of_one_language_without_prefixes(site: Drupal) -> None:
     site.node("In no language", language="und")
     source = source_of(site)
     assert fetch(source).new == 2
-    found = {one.title: one for one in source.sweep(NOW).found}
+    found = {one.title: one for one in source.sweep(NOW).items}
     assert found["A story"].url == f"{site.url}a-story"
     assert found["In no language"].language == "en"
 
@@ -180,7 +180,7 @@ def test_an_own_language_without_a_prefix_beside_others_with_one(site: Drupal) -
     site.node("Форум", language="ru", id=both)
     source = source_of(site, prefixes={"ru": "rus"})
     assert fetch(source).new == 2
-    assert {one.language: one.url for one in source.sweep(NOW).found} == {
+    assert {one.language: one.url for one in source.sweep(NOW).items} == {
         "en": f"{site.url}node/101",
         "ru": f"{site.url}rus/node/101",
     }
@@ -190,7 +190,7 @@ def test_pages_that_another_site_shows(site: Drupal) -> None:
     site.node("A story", '<p>See <a href="/about">us</a></p><img src="/files/a.png" alt="A">')
     source = source_of(site, pages="https://www.example.org")
     fetch(source)
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert one.url == "https://www.example.org/en/node/101"
     assert 'href="https://www.example.org/about"' in one.body
     assert f'src="{site.url}files/a.png"' in one.body
@@ -213,7 +213,7 @@ def test_only_what_changed_is_read(site: Drupal) -> None:
     site.asked.clear()
     done = fetch(source)
     assert (done.new, done.changed) == (1, 1)
-    found = {one.title: one for one in source.sweep(NOW).found}
+    found = {one.title: one for one in source.sweep(NOW).items}
     assert found["Story 0, with an edit"].body == "<p>After.</p>"
     assert found["Brand new"].backlog is False
     name = "filter[changed][condition][value]"
@@ -286,7 +286,7 @@ def test_a_picture_that_is_described_later_is_an_edit(site: Drupal) -> None:
     row["relationships"]["field_media_image"]["data"]["meta"]["alt"] = "A navy field"
     row["attributes"]["changed"] = site.moment()
     assert fetch(source).changed == 1
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert [image.alt for image in one.images] == ["A navy field"]
     site.asked.clear()
     fetch(source)
@@ -327,7 +327,7 @@ def test_what_was_due_is_noticed_though_cron_was_late(site: Drupal) -> None:
     site.node("Due at ten", id=draft, status=True)
     site.clock = late
     assert fetch(source).new == 1
-    assert [one.title for one in source.sweep(NOW).found if not one.backlog] == ["Due at ten"]
+    assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["Due at ten"]
 
 
 def test_a_field_that_the_site_takes_out_or_adds(site: Drupal) -> None:
@@ -339,7 +339,7 @@ def test_a_field_that_the_site_takes_out_or_adds(site: Drupal) -> None:
         del row["relationships"]["field_tags"]
     site.node("A story", id=node, field_topics=[site.term("Health")])
     fetch(source)
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert one.topics == ("health",)
 
 
@@ -354,7 +354,7 @@ def test_a_language_that_the_site_gets_later_is_no_news(site: Drupal) -> None:
     assert titles(source) == ["Forum"]
     fetch(source, NOW + 7 * HOUR)
     assert titles(source) == ["Forum", "Форум"]
-    assert all(one.backlog for one in source.sweep(NOW).found)
+    assert all(one.backlog for one in source.sweep(NOW).items)
 
 
 # -- what is gone, and what an outage cannot lose ---------------------------------------------------------------------
@@ -431,7 +431,7 @@ def test_an_outage_loses_nothing(site: Drupal) -> None:
     site.status = 200
     done = fetch(source, NOW + 72 * HOUR)
     assert (done.new, done.changed) == (60, 1)
-    assert not any(one.backlog for one in source.sweep(NOW).found if "Written" in one.title)
+    assert not any(one.backlog for one in source.sweep(NOW).items if "Written" in one.title)
     fetch(source, NOW + 74 * HOUR)
     assert len(titles(source)) == 62
     assert "Story 1" not in titles(source)
@@ -480,7 +480,7 @@ def test_a_trial_shows_the_newest_and_keeps_nothing(site: Drupal) -> None:
         site.clock += 60
         site.node(f"Story {number}", field_tags=[site.term("Youth")])
     shelf = MemoryShelf()
-    found = source_of(site, shelf).trial(NOW).found
+    found = source_of(site, shelf).try_fetch(NOW).items
     assert {one.title for one in found} == {f"Story {number}" for number in range(10, 30)}
     assert all(one.topics == ("youth",) for one in found)
     assert shelf.version() == 0
@@ -556,7 +556,7 @@ def test_nonsense_harms_nobody(site: Drupal, monkeypatch: pytest.MonkeyPatch) ->
     source = source_of(site, newsroom=("en",))
     fetch(source)
     assert titles(source) == ["A story", "Odd"]
-    odd = next(one for one in source.sweep(NOW).found if one.title == "Odd")
+    odd = next(one for one in source.sweep(NOW).items if one.title == "Odd")
     assert (odd.url, odd.body, odd.published) == (None, "ok", None)
     assert odd.story == f"site-{nodes[-1]['id']}"
     asked = [one.get("include", "") for _, one in site.asked]

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.conftest import missing
 from tests.sources.cms.wordpress import WordPress, lacking
 from tests.sources.web.test_feed import Fresh, MemoryShelf
-from tidings.sources.base import Fetched, SourceContext
+from tidings.sources.base import FetchResult, SourceContext
 from tidings.sources.cms.wordpress import Settings, WordPressSource
 from tidings.testing.source_contract import SourceCase, SourceContract
 
@@ -54,14 +54,14 @@ def source_of(site: WordPress, shelf: MemoryShelf | None = None, **settings: Any
     return WordPressSource(Settings.model_validate(given), context)
 
 
-def fetch(source: WordPressSource, at: datetime | None = None) -> Fetched:
+def fetch(source: WordPressSource, at: datetime | None = None) -> FetchResult:
     done = source.fetch(at or now(), force=True)
     assert not done.problem, done.problem
     return done
 
 
 def titles(source: WordPressSource) -> list[str]:
-    return sorted(one.title for one in source.sweep(now()).found)
+    return sorted(one.title for one in source.sweep(now()).items)
 
 
 class WordPressCase(SourceCase):
@@ -121,7 +121,7 @@ def test_each_part_that_a_reader_sees_arrives(site: WordPress, tmp_path: Path) -
     site.post("Draft", post_status="draft")
     source = source_of(site, types={"posts": "story", "press": "press-release"}, topics={"Quality education": "sdg-4"})
     assert fetch(source).new == 2
-    press, story = sorted(source.sweep(now()).found, key=lambda one: one.kind)
+    press, story = sorted(source.sweep(now()).items, key=lambda one: one.kind)
     assert (story.title, story.summary) == ("Youth & business: a forum", "In one paragraph.")
     assert story.body == f'<p>What was said.</p>\n<p><a href="{site.url}about">About</a></p>'
     assert story.published == datetime(2026, 3, 4, 5, 6, tzinfo=UTC)  # Almaty is five hours ahead
@@ -147,7 +147,7 @@ def test_only_what_changed_is_read(site: WordPress) -> None:
     site.post("Brand new")
     done = fetch(source)
     assert (done.new, done.changed) == (1, 1)
-    found = {one.title: one for one in source.sweep(now()).found}
+    found = {one.title: one for one in source.sweep(now()).items}
     assert found["Story 0, with an edit"].body == "<p>After.</p>"
     assert [one.title for one in found.values() if not one.backlog] == ["Brand new"]
 
@@ -183,7 +183,7 @@ def test_a_type_that_is_read_later_is_no_news(site: WordPress) -> None:
     fetch(source_of(site, shelf))
     source = source_of(site, shelf, types={"posts": "story", "press": "press-release"})
     assert fetch(source).new == 1
-    assert all(one.backlog for one in source.sweep(now()).found)
+    assert all(one.backlog for one in source.sweep(now()).items)
 
 
 def test_what_comes_out_at_its_time_is_news_though_it_bears_no_change(site: WordPress) -> None:
@@ -199,7 +199,7 @@ def test_what_comes_out_at_its_time_is_news_though_it_bears_no_change(site: Word
         ("publish_at", [later, moment]),
     )
     assert fetch(source).new == 1
-    assert [one.title for one in source.sweep(now()).found if not one.backlog] == ["Written before"]
+    assert [one.title for one in source.sweep(now()).items if not one.backlog] == ["Written before"]
 
 
 def test_a_picture_that_is_described_later_is_an_edit(site: WordPress, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_picture_that_is_described_later_is_an_edit(site: WordPress, tmp_path:
     fetch(source)
     site.do(("describe", [picture, "A navy field"]))
     assert fetch(source).changed == 1
-    [one] = source.sweep(now()).found
+    [one] = source.sweep(now()).items
     assert [image.alt for image in one.images] == ["A navy field"]
 
 
@@ -281,7 +281,7 @@ def test_translations_are_one_story_also_when_they_come_late(site: WordPress) ->
     fetch(source)
     site.post("Форум", meta_input={"lang": "ru", "group": "forum"})
     assert fetch(source).new == 1
-    found = {one.language: one for one in source.sweep(now()).found}
+    found = {one.language: one for one in source.sweep(now()).items}
     assert set(found) == {"en", "ru"}
     assert found["en"].story == found["ru"].story == f"site-{english}"
 
@@ -298,7 +298,7 @@ def test_wpml_is_asked_for_each_language_and_its_translations_are_one_story(site
     for language, title in (("ru", "Форум"), ("kk", "Форум (қаз.)")):
         site.post(title, meta_input={"lang": language, "group": "forum"})
     assert fetch(source).new == 2
-    found = {one.title: one for one in source.sweep(now()).found}
+    found = {one.title: one for one in source.sweep(now()).items}
     assert {title: one.language for title, one in found.items()} == {
         "Forum": "en", "Alone": "en", "Форум": "ru", "Форум (қаз.)": "kk",
     }  # fmt: skip
@@ -321,7 +321,7 @@ def test_a_site_without_fine_addresses_is_read_too(site: WordPress) -> None:
 def test_a_trial_shows_the_newest_and_keeps_nothing(site: WordPress) -> None:
     site.do(*(("write", [{"post_title": f"Story {n}", "post_status": "publish"}]) for n in range(30)))
     shelf = MemoryShelf()
-    assert len(source_of(site, shelf).trial(now()).found) == 20
+    assert len(source_of(site, shelf).try_fetch(now()).items) == 20
     assert shelf.version() == 0
 
 

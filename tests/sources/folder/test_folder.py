@@ -98,7 +98,7 @@ def test_what_cannot_be_taken_is_set_aside_and_the_others_go_on(
     (content / name).write_bytes(raw)
     (content / "good.en.md").write_text(GOOD)
     swept = sweep(content)
-    assert [one.name for one in swept.found] == ["good"]
+    assert [one.name for one in swept.items] == ["good"]
     assert swept.set_aside == (f"content/{name}",)
     assert said in errors(swept)[f"content/{name}"]
     assert all(problem.mend for problem in swept.problems)
@@ -107,7 +107,7 @@ def test_what_cannot_be_taken_is_set_aside_and_the_others_go_on(
 def test_a_name_that_only_sounds_like_a_copy_is_taken(content: Path) -> None:
     for name in ("copyright.en.md", "a-copy-of-the-report.en.md", "conflict-and-peace.en.md", "photocopy.en.md"):
         (content / name).write_text(GOOD)
-    assert len(sweep(content).found) == 4
+    assert len(sweep(content).items) == 4
 
 
 def test_editors_own_files_are_left_alone(content: Path) -> None:
@@ -129,7 +129,7 @@ def test_editors_own_files_are_left_alone(content: Path) -> None:
 
 def test_bom_and_crlf_are_fine(content: Path) -> None:
     (content / "a.en.md").write_bytes(b"\xef\xbb\xbf---\r\ntitle: T\r\nkind: event\r\n---\r\nOne\r\n\r\nTwo\r\n")
-    [one] = sweep(content).found
+    [one] = sweep(content).items
     assert (one.title, one.kind, one.body) == ("T", "event", "<p>One</p>\n<p>Two</p>")
 
 
@@ -150,14 +150,14 @@ def test_language_comes_from_the_key_then_the_name_then_the_site(
     content: Path, name: str, language: str, expected: tuple[str, str]
 ) -> None:
     (content / name).write_text(f"---\ntitle: T\nlanguage: {language}\n---\n")
-    [one] = sweep(content).found
+    [one] = sweep(content).items
     assert (one.name, one.language) == expected
 
 
 def test_subfolders_are_read_and_refs_are_paths_from_the_newsroom(content: Path) -> None:
     (content / "2023" / "09").mkdir(parents=True)
     (content / "2023" / "09" / "a.en.md").write_text(GOOD)
-    [one] = sweep(content).found
+    [one] = sweep(content).items
     assert (one.ref, one.name) == ("content/2023/09/a.en.md", "a")
 
 
@@ -173,7 +173,7 @@ def test_symlinks_that_lead_out_are_refused(content: Path, tmp_path: Path) -> No
     (content / "brief.pdf").symlink_to(tmp_path / "keys.json")
     (content / "media.en.md").write_text("---\ntitle: T\nattachments: [{src: brief.pdf}]\n---\n[x](../keys.json)\n")
     swept = sweep(content)
-    assert {one.ref for one in swept.found} == {"content/inside.en.md", "content/alias.ru.md"}
+    assert {one.ref for one in swept.items} == {"content/inside.en.md", "content/alias.ru.md"}
     assert set(errors(swept)) == {
         f"content/{name}" for name in ("out.en.md", "nowhere.en.md", "loop.en.md", "folder", "media.en.md")
     }
@@ -183,7 +183,7 @@ def test_symlinks_that_lead_out_are_refused(content: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("path", [".", "..", "../elsewhere", "/etc", "nothing"])
 def test_a_folder_outside_of_the_newsroom_or_missing_is_unreadable(tmp_path: Path, path: str) -> None:
     swept = source_of(tmp_path, path).sweep(NOW)
-    assert not swept.readable and swept.problems[0].mend
+    assert not swept.is_readable and swept.problems[0].mend
 
 
 def test_a_subfolder_that_cannot_be_listed_says_nothing_of_absence(
@@ -199,7 +199,7 @@ def test_a_subfolder_that_cannot_be_listed_says_nothing_of_absence(
 
     monkeypatch.setattr(folder.os, "scandir", refuse)
     swept = sweep(content)
-    assert not swept.readable and swept.problems[0].file == "content/sub"
+    assert not swept.is_readable and swept.problems[0].file == "content/sub"
 
 
 def test_a_pipe_is_not_waited_for(content: Path) -> None:
@@ -226,11 +226,11 @@ def test_an_unchanged_file_is_not_read_again_but_its_media_count(
     assert source.sweep(NOW) == first and reads == ["content/a.en.md"]
     Image.new("RGB", (50, 30)).save(content / "a.png")
     second = source.sweep(NOW)
-    assert len(reads) == 2 and second.found[0].fingerprint != first.found[0].fingerprint
+    assert len(reads) == 2 and second.items[0].fingerprint != first.items[0].fingerprint
     (content / "later.pdf").write_bytes(b"%PDF")
-    assert len(source.sweep(NOW).found[0].media) == 2
+    assert len(source.sweep(NOW).items[0].media) == 2
     (content / "a.en.md").rename(content / "b.en.md")
-    [moved] = source.sweep(NOW).found
+    [moved] = source.sweep(NOW).items
     assert moved.ref == "content/b.en.md" and len(reads) == 4
 
 
@@ -240,10 +240,10 @@ def test_a_file_written_just_now_is_read_again(content: Path) -> None:
     path = content / "a.en.md"
     path.write_text(GOOD)
     status = path.stat()
-    assert source.sweep(NOW).found[0].title == "T"
+    assert source.sweep(NOW).items[0].title == "T"
     path.write_text(GOOD.replace("title: T", "title: U"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert source.sweep(NOW).found[0].title == "U"
+    assert source.sweep(NOW).items[0].title == "U"
 
 
 def test_an_unreadable_picture_sets_the_item_aside(content: Path) -> None:
@@ -298,8 +298,8 @@ def test_any_bytes_never_raise(tmp_path_factory: pytest.TempPathFactory, raw: by
     ):
         (content / name).write_bytes(data)
     swept = sweep(content)
-    assert len(swept.found) + len(swept.set_aside) == 3
-    for one in swept.found:
+    assert len(swept.items) + len(swept.set_aside) == 3
+    for one in swept.items:
         for text in (one.title, one.summary, one.body):
             text.encode()
             assert not any(character < " " and character not in "\n\t" for character in text)
@@ -311,4 +311,4 @@ def test_any_bytes_never_raise(tmp_path_factory: pytest.TempPathFactory, raw: by
 def test_bodies_made_to_hurt_are_survived(content: Path, body: str) -> None:
     (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{body}\n")
     (content / "b.en.md").write_text(GOOD)
-    assert "content/b.en.md" in {one.ref for one in sweep(content).found}
+    assert "content/b.en.md" in {one.ref for one in sweep(content).items}

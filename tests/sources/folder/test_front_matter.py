@@ -10,8 +10,8 @@ import pytest
 
 from tidings.model.dates import parse_moment
 from tidings.model.errors import Problem
-from tidings.sources.base import Found, SourceContext, Sweep
-from tidings.sources.folder.front_matter import KEYS, close_to
+from tidings.sources.base import SourceContext, SourceItem, Sweep
+from tidings.sources.folder.front_matter import KEYS, find_similar
 from tidings.sources.folder.source import FolderSource, Settings
 
 ALMATY = ZoneInfo("Asia/Almaty")
@@ -26,15 +26,15 @@ def read(root: Path, front: str, body: str = "Body") -> Sweep:
     return FolderSource(Settings(type="folder"), context).sweep(datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def good(root: Path, front: str, body: str = "Body") -> Found:
+def good(root: Path, front: str, body: str = "Body") -> SourceItem:
     swept = read(root, front, body)
     assert not [problem for problem in swept.problems if problem.level == "error"]
-    return swept.found[0]
+    return swept.items[0]
 
 
 def bad(root: Path, front: str, body: str = "Body") -> list[Problem]:
     swept = read(root, front, body)
-    assert swept.set_aside == (REF,) and not swept.found
+    assert swept.set_aside == (REF,) and not swept.items
     return [problem for problem in swept.problems if problem.level == "error"]
 
 
@@ -100,8 +100,8 @@ def test_a_key_within_two_letters_of_a_known_one_sets_the_item_aside(tmp_path: P
 
 
 def test_keys_of_ones_own_are_not_taken_for_short_known_ones() -> None:
-    assert [close_to(key, KEYS) for key in ("ru", "listed", "gallery", "x", "date", "audience")] == [None] * 6
-    assert close_to("embago", KEYS) == "embargo"
+    assert [find_similar(key, KEYS) for key in ("ru", "listed", "gallery", "x", "date", "audience")] == [None] * 6
+    assert find_similar("embago", KEYS) == "embargo"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_lists_flags_and_addresses(tmp_path: Path) -> None:
 
 def test_control_characters_are_left_out_and_said(tmp_path: Path) -> None:
     swept = read(tmp_path, 'title: A\x0bB\nsummary: "x\\u0000\\ud800y"', "C\x0c D&#11;&#xFFFE;E")
-    [one] = swept.found
+    [one] = swept.items
     assert (one.title, one.summary, one.body) == ("AB", "xy", "<p>C D\ufffd\ufffdE</p>")
     [warning] = swept.problems
     assert warning.level == "warning" and warning.line == 2

@@ -27,7 +27,7 @@ from tests.sources.web.test_page import listing, story
 from tidings import net
 from tidings.sources import media
 from tidings.sources.article import Article
-from tidings.sources.base import Found, Illustrated, SourceContext
+from tidings.sources.base import PictureSource, SourceContext, SourceItem
 from tidings.sources.pictures import copies, selection
 from tidings.sources.web import page, polite_fetch, push
 from tidings.sources.web.feed import FeedSource, Settings
@@ -87,10 +87,10 @@ class Newsroom:
         assert self.source.fetch(now, force=True).problem == ""
 
     def bring(self, now: datetime = NOW, *, seconds: float = 20.0, force: bool = False) -> int:
-        return self.source.bring_pictures(now, seconds, force=force)
+        return self.source.fetch_pictures(now, seconds, force=force)
 
-    def found(self, now: datetime = NOW) -> list[Found]:
-        return list(self.source.sweep(now).found)
+    def found(self, now: datetime = NOW) -> list[SourceItem]:
+        return list(self.source.sweep(now).items)
 
     def said(self) -> list[str]:
         return [one.message for one in self.source.sweep(NOW).problems if "stays a link" in one.message]
@@ -138,7 +138,7 @@ def test_a_picture_is_measured_kept_and_shown_from_here(room: Newsroom) -> None:
     assert "a.webp" not in ours.body
     assert "a2.png" not in ours.body
     assert '<source src="' + site + '/film.mp4"' in ours.body
-    assert ours.origins[src] == f"{site}/a.png"
+    assert ours.original_urls[src] == f"{site}/a.png"
     assert ours.fingerprint != link.fingerprint
     assert (ours.ref, ours.published, ours.updated) == (link.ref, link.published, None)
 
@@ -149,7 +149,7 @@ def test_a_second_round_asks_nothing_and_changes_nothing(room: Newsroom) -> None
     before, version = room.source.sweep(NOW), room.known.version()
     asked = len(room.site.asked)
     for process in (room.source, room.process()):
-        assert process.bring_pictures(NOW + timedelta(minutes=59), 20.0) == 0
+        assert process.fetch_pictures(NOW + timedelta(minutes=59), 20.0) == 0
         assert process.sweep(NOW) == before
     assert len(room.site.asked) == asked
     assert room.known.version() == version
@@ -319,7 +319,7 @@ def test_what_no_item_shows_any_more_is_taken_away(room: Newsroom) -> None:
     assert room.bring(NOW + 2 * HOUR) == 1  # known anew
     other = room.root / copies.FOLDER / "former"
     other.mkdir()
-    copies.forget_others(room.root, {"site"})
+    copies.remove_other_folders(room.root, {"site"})
     assert not other.exists()
     assert len(room.kept()) == 1
 
@@ -349,7 +349,7 @@ def test_who_died_in_asking_is_waited_for_two_minutes(room: Newsroom, monkeypatc
 
     room.tell(room.img("/a.png"))
     with monkeypatch.context() as patched:
-        patched.setattr(copies, "ask", dies)
+        patched.setattr(copies, "fetch_url", dies)
         with pytest.raises(KeyboardInterrupt):
             room.bring()
     room.source = room.process()
@@ -367,7 +367,7 @@ def test_of_two_processes_one_asks(room: Newsroom) -> None:
 
     def bring(source: FeedSource) -> int:
         barrier.wait()
-        return source.bring_pictures(NOW, 20.0)
+        return source.fetch_pictures(NOW, 20.0)
 
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(bring, both)) == 6
@@ -389,7 +389,7 @@ def test_what_is_on_the_wire_is_cut_off_and_not_held_against_it(room: Newsroom) 
             thread.join(timeout=5)
             assert not thread.is_alive()
     assert room.said() == []
-    assert room.known.entries() == ()
+    assert room.known.items() == ()
 
 
 # -- hostile ----------------------------------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def test_robots_txt_holds_for_pictures_too(room: Newsroom) -> None:
     given = {"type": "page", "url": f"{site.url}/news", "allow_private": True, "pause": "0m"}
     source = page.PageSource(page.Settings.model_validate(given), context)
     assert source.fetch(NOW).problem == ""
-    assert source.bring_pictures(NOW, 20.0) == 1
+    assert source.fetch_pictures(NOW, 20.0) == 1
     assert room.asked("/closed/b.png") == []
     assert ["robots.txt" in one.message for one in source.sweep(NOW).problems] == [True]
 
@@ -484,12 +484,12 @@ def test_pictures_of_what_is_pushed_come_and_go_with_it(room: Newsroom) -> None:
     context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.shelf, room.known)
     given = {"type": "push", "token": "a token of sixteen", "allow_private": True}
     source = push.PushSource(push.Settings.model_validate(given), context)
-    assert isinstance(source, Illustrated)
+    assert isinstance(source, PictureSource)
     push.put(room.shelf, "1", Article(title="One", html=room.img("/a.png")), NOW)
-    assert source.bring_pictures(NOW, 20.0) == 1
-    assert [one.images[0].width for one in source.sweep(NOW).found] == [40]
+    assert source.fetch_pictures(NOW, 20.0) == 1
+    assert [one.images[0].width for one in source.sweep(NOW).items] == [40]
     push.withdraw(room.shelf, "1", "By mistake.", NOW)
-    source.bring_pictures(NOW, 20.0)
+    source.fetch_pictures(NOW, 20.0)
     assert room.kept() == set()
 
 
@@ -497,13 +497,13 @@ def test_an_alt_text_of_the_overlay_reaches_the_body_and_stays_with_our_copy(roo
     room.tell(f'<p>Text.</p><img src="{room.site.url}/a.png"><img src="/none.png">')
     plain = room.source.sweep(NOW)
     assert [one.message for one in plain.problems] == [f"the picture {x}.png has no alt text" for x in ("a", "none")]
-    [one] = plain.found
+    [one] = plain.items
     file = room.root / "content" / "overlay" / f"{one.name}.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(f'alt: {{"{room.site.url}/a.png": A "well" > 2 m}}\n', encoding="utf-8")
     room.bring()
     swept = room.source.sweep(NOW)
-    [one] = swept.found
+    [one] = swept.items
     assert one.images[0].alt == 'A "well" > 2 m'
     assert 'alt="A &quot;well&quot; &gt; 2 m" width="40"' in one.body
     assert "none.png has no alt" in swept.problems[0].message

@@ -12,10 +12,10 @@ import pytest
 
 from tests.sources.site import Page, Story, Website, rss
 from tidings.model.item import CachedItem
-from tidings.sources.base import Fetched, SourceContext, Sweep
+from tidings.sources.base import FetchResult, SourceContext, Sweep
 from tidings.sources.web.feed import FeedSource, Settings
-from tidings.sources.web.feed_parser import FeedError, read_feed
-from tidings.sources.web.polite_fetch import Reply
+from tidings.sources.web.feed_parser import FeedError, parse_feed
+from tidings.sources.web.polite_fetch import Response
 from tidings.testing.source_contract import SourceCase, SourceContract
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -36,18 +36,18 @@ class MemoryShelf:
     def state(self) -> Mapping[str, Any]:
         return dict(self._state)
 
-    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
+    def items(self, since: int = 0) -> tuple[CachedItem, ...]:
         return tuple(entry for _, (version, entry) in sorted(self.kept.items()) if version > since)
 
-    def entry(self, ref: str) -> CachedItem | None:
+    def item(self, ref: str) -> CachedItem | None:
         return self.kept[ref][1] if ref in self.kept else None
 
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
+    def save(self, version: int, state: Mapping[str, Any], items: Sequence[CachedItem] = ()) -> bool:
         if version != self._version:
             return False
         self._version += 1
         self._state = dict(state)
-        self.kept |= {entry.ref: (self._version, entry) for entry in entries}
+        self.kept |= {entry.ref: (self._version, entry) for entry in items}
         return True
 
 
@@ -124,12 +124,12 @@ def stories(count: int, first: datetime = NOW - 30 * DAY) -> list[Story]:
     ]
 
 
-def fetch(source: FeedSource, now: datetime = NOW) -> Fetched:
+def fetch(source: FeedSource, now: datetime = NOW) -> FetchResult:
     return source.fetch(now, force=True)
 
 
 def titles(source: FeedSource) -> list[str]:
-    return sorted(one.title for one in source.sweep(NOW).found)
+    return sorted(one.title for one in source.sweep(NOW).items)
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def test_an_unchanged_feed_costs_the_site_nothing(site: Website) -> None:
 def test_it_is_asked_no_more_often_than_told(site: Website) -> None:
     site.pages["/feed"] = Page(rss([], site.url))
     source = source_of(f"{site.url}/feed", every="30m")
-    assert source.fetch(NOW).asked
-    assert not source.fetch(NOW + timedelta(minutes=29)).asked
-    assert source.fetch(NOW + timedelta(minutes=30)).asked
+    assert source.fetch(NOW).was_requested
+    assert not source.fetch(NOW + timedelta(minutes=29)).was_requested
+    assert source.fetch(NOW + timedelta(minutes=30)).was_requested
     assert len(site.asked) == 2
 
 
@@ -157,9 +157,9 @@ def test_what_the_site_says_of_its_own_freshness_is_obeyed(site: Website) -> Non
     site.pages["/feed"] = Page(rss([], site.url), headers={"Cache-Control": "public, max-age=7200"})
     assert source_of(f"{site.url}/feed").fetch(NOW).due == NOW + timedelta(hours=2)
     headers = {"date": "Wed, 04 Mar 2026 05:00:00 GMT", "expires": "Wed, 04 Mar 2026 06:00:00 GMT"}
-    assert Reply(site.url, b"", headers).fresh_for == timedelta(hours=1)
-    assert Reply(site.url, b"", headers | {"expires": "0"}).fresh_for == timedelta(0)
-    assert Reply(site.url, b"", headers | {"cache-control": "max-age=60"}).fresh_for == timedelta(minutes=1)
+    assert Response(site.url, b"", headers).fresh_for == timedelta(hours=1)
+    assert Response(site.url, b"", headers | {"expires": "0"}).fresh_for == timedelta(0)
+    assert Response(site.url, b"", headers | {"cache-control": "max-age=60"}).fresh_for == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("value", ["3600", "Wed, 04 Mar 2099 05:06:00 GMT"])
@@ -210,7 +210,7 @@ def test_gone_for_good_is_asked_no_more(site: Website) -> None:
     shelf = MemoryShelf()
     source = source_of(f"{site.url}/feed", shelf)
     assert source.fetch(NOW).due is None
-    assert not source.fetch(NOW + 30 * DAY).asked
+    assert not source.fetch(NOW + 30 * DAY).was_requested
     assert len(site.asked) == 1
     site.pages["/other"] = Page(rss(stories(1), site.url))
     assert source_of(f"{site.url}/other", shelf).fetch(NOW + 30 * DAY).new == 1
@@ -269,11 +269,11 @@ def test_the_usual_liars_make_no_story_new(site: Website, change: Any) -> None:
     site.pages["/feed"] = Page(rss(told, site.url))
     source = source_of(f"{site.url}/feed")
     assert fetch(source).new == 12
-    before = {one.ref: one.published for one in source.sweep(NOW).found}
+    before = {one.ref: one.published for one in source.sweep(NOW).items}
     lied = [Story(**(vars(one) | change(one, site.url))) for one in told]
     site.pages["/feed"] = Page(rss(lied, site.url))
     assert fetch(source).new == 0
-    assert {one.ref: one.published for one in source.sweep(NOW).found} == before
+    assert {one.ref: one.published for one in source.sweep(NOW).items} == before
 
 
 def test_one_id_or_one_address_for_all_says_nothing(site: Website) -> None:
@@ -301,7 +301,7 @@ def test_an_edit_there_is_an_edit_here(site: Website) -> None:
     fetch(source)
     site.pages["/feed"] = Page(rss([Story("a", "One better title", "<p>After.</p>")], site.url))
     assert fetch(source).changed == 1
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert (one.title, one.body) == ("One better title", "<p>After.</p>")
 
 
@@ -312,11 +312,11 @@ def test_what_stands_there_at_first_is_no_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss([*stories(5), Story("later", "To come", published=NOW + DAY)], site.url))
     source = source_of(f"{site.url}/feed", backfill="2")
     fetch(source)
-    news = {one.title for one in source.sweep(NOW).found if not one.backlog}
+    news = {one.title for one in source.sweep(NOW).items if not one.backlog}
     assert news == {"A story of number 4", "A story of number 3", "To come"}
     site.pages["/feed"] = Page(rss([*stories(5), Story("new", "A new one", published=NOW)], site.url))
     fetch(source, NOW + timedelta(hours=1))
-    assert {one.title for one in source.sweep(NOW).found if not one.backlog} == news | {"A new one"}
+    assert {one.title for one in source.sweep(NOW).items if not one.backlog} == news | {"A new one"}
 
 
 def test_a_rebuilt_site_floods_nobody_and_a_person_is_told(site: Website) -> None:
@@ -326,8 +326,8 @@ def test_a_rebuilt_site_floods_nobody_and_a_person_is_told(site: Website) -> Non
     old = [Story(f"old-{n}", f"From the archive {n}", published=NOW - 400 * DAY + n * DAY) for n in range(40)]
     site.pages["/feed"] = Page(rss([Story("new", "A new one", published=NOW), *old], site.url))
     done = fetch(source, NOW + timedelta(hours=1))
-    assert "40 items" in done.remark
-    assert [one.title for one in source.sweep(NOW).found if not one.backlog] == ["A new one"]
+    assert "40 items" in done.notice
+    assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["A new one"]
 
 
 def test_what_came_in_an_outage_is_news_after_it(site: Website) -> None:
@@ -336,8 +336,8 @@ def test_what_came_in_an_outage_is_news_after_it(site: Website) -> None:
     fetch(source)
     during = [Story(f"during-{n}", f"In the outage {n}", published=NOW + n * timedelta(hours=2)) for n in range(20)]
     site.pages["/feed"] = Page(rss(during, site.url))
-    assert fetch(source, NOW + 2 * DAY).remark == ""
-    assert sum(not one.backlog for one in source.sweep(NOW).found) == 20
+    assert fetch(source, NOW + 2 * DAY).notice == ""
+    assert sum(not one.backlog for one in source.sweep(NOW).items) == 20
 
 
 def test_one_that_was_dated_back_is_news(site: Website) -> None:
@@ -346,15 +346,15 @@ def test_one_that_was_dated_back_is_news(site: Website) -> None:
     fetch(source)
     site.pages["/feed"] = Page(rss([Story("back", "Dated back", published=NOW - 300 * DAY)], site.url))
     fetch(source, NOW + DAY)
-    assert [one.title for one in source.sweep(NOW).found if not one.backlog] == ["Dated back"]
+    assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["Dated back"]
 
 
 def test_a_source_that_falls_silent_is_noticed_by_its_own_habit(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(40, NOW - 10 * DAY), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
-    assert not source.health(NOW + DAY).silent
-    assert source.health(NOW + 3 * DAY).silent
+    assert not source.health(NOW + DAY).is_silent
+    assert source.health(NOW + 3 * DAY).is_silent
 
 
 # -- what it tells ----------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_topics_languages_and_stories_follow_the_settings(site: Website) -> None
     site.pages["/feed"] = Page(rss(told, site.url))
     source = source_of(f"{site.url}/feed", topics={"education": "sdg-4"}, story=r"/(\d+)-", kind="press-release")
     fetch(source)
-    english, russian = sorted(source.sweep(NOW).found, key=lambda one: one.language)
+    english, russian = sorted(source.sweep(NOW).items, key=lambda one: one.language)
     assert english.topics == ("sdg-4", "sport-games")
     assert (english.language, russian.language) == ("en", "ru")
     assert english.story == russian.story == "1234"
@@ -389,7 +389,7 @@ def test_readers_get_the_address_without_what_counts_who_reads_the_feed(site: We
     site.pages["/feed"] = Page(rss([Story("a", "Forum", link=f"{site.url}/en/forum{told}")], site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
-    assert [one.url for one in source.sweep(NOW).found] == [f"{site.url}/en/forum{linked}"]
+    assert [one.url for one in source.sweep(NOW).items] == [f"{site.url}/en/forum{linked}"]
 
 
 def test_pictures_come_with_the_words_that_the_site_has_for_them(site: Website) -> None:
@@ -399,14 +399,14 @@ def test_pictures_come_with_the_words_that_the_site_has_for_them(site: Website) 
     site.pages["/feed"] = Page(rss([Story("a", "Pictures", body, more=more)], site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
-    [one] = source.sweep(NOW).found
+    [one] = source.sweep(NOW).items
     assert [(image.src, image.alt) for image in one.images] == [(f"{site.url}/a.jpg", "A girl reads")]
     assert [file.src for file in one.attachments] == [f"{site.url}/b.pdf"]
     assert "count.gif" not in one.body
 
 
 def test_json_feed_is_read_by_its_own_names() -> None:
-    feed = read_feed(
+    feed = parse_feed(
         b"""{"version": "https://jsonfeed.org/version/1.1", "title": "T", "language": "kk", "items": [
         {"id": "1", "url": "https://example.org/kk/1", "title": "\\u0410", "content_text": "a < b\\n\\nc",
          "date_published": "2026-03-04T05:06:00+05:00", "tags": ["x"], "authors": [{"name": "N"}],
@@ -422,12 +422,12 @@ def test_json_feed_is_read_by_its_own_names() -> None:
 
 def test_a_broken_feed_never_raises_anything_else(site: Website) -> None:
     with pytest.raises(FeedError):
-        read_feed(b"", "https://example.org/")
+        parse_feed(b"", "https://example.org/")
 
 
 def test_a_trial_keeps_nothing(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(3), site.url))
     shelf = MemoryShelf()
-    assert len(source_of(f"{site.url}/feed", shelf).trial(NOW).found) == 3
+    assert len(source_of(f"{site.url}/feed", shelf).try_fetch(NOW).items) == 3
     assert shelf.version() == 0
-    assert not source_of(f"{site.url}/nowhere", shelf).trial(NOW).readable
+    assert not source_of(f"{site.url}/nowhere", shelf).try_fetch(NOW).is_readable

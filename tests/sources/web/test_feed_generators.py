@@ -11,7 +11,7 @@ from feedgen.feed import FeedGenerator
 
 from tests.sources.site import Page, Website
 from tests.sources.web.test_feed import source_of
-from tidings.sources.base import Found
+from tidings.sources.base import SourceItem
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 FILES = sorted(path for path in (Path(__file__).parent / "generated").iterdir() if path.suffix != ".md")
@@ -24,12 +24,12 @@ def site() -> Iterator[Website]:
     made.close()
 
 
-def read(site: Website, body: bytes, name: str = "feed") -> dict[str, Found]:
+def read(site: Website, body: bytes, name: str = "feed") -> dict[str, SourceItem]:
     site.pages[f"/{name}"] = Page(body)
     source = source_of(f"{site.url}/{name}", language=None)
     assert source.fetch(NOW).problem == ""
     assert source.fetch(NOW, force=True).new == 0
-    return {one.name.rpartition("-")[0]: one for one in source.sweep(NOW).found}
+    return {one.name.rpartition("-")[0]: one for one in source.sweep(NOW).items}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)

@@ -19,8 +19,8 @@ from tests.sources.site import Page, Story, Website, rss
 from tests.sources.web.test_feed import MemoryShelf, source_of
 from tidings import net
 from tidings.model.item import CachedItem
-from tidings.sources.article import Article, tell
-from tidings.sources.web.feed_parser import FeedError, read_feed
+from tidings.sources.article import Article, build_item
+from tidings.sources.web.feed_parser import FeedError, parse_feed
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 GOOD = [Story("good", "A good story", published=NOW - timedelta(days=1))]
@@ -84,7 +84,7 @@ def test_what_it_sends_changes_nothing_of_what_is_known(site: Website, page: Pag
     assert source.fetch(NOW).new == 1
     site.pages["/feed"] = page
     done = source.fetch(NOW, force=True)
-    found = source.sweep(NOW).found
+    found = source.sweep(NOW).items
     assert "A good story" in {one.title for one in found}
     assert not any("root:" in one.title + one.body or len(one.title) > 2_000 for one in found)
     assert done.problem == source.health(NOW).problem
@@ -169,7 +169,7 @@ def test_a_hundred_thousand_entries_are_too_many_and_the_newest_are_taken(site: 
     site.pages["/feed"] = Page(f"<rss version='2.0'><channel><title>T</title>{items}</channel></rss>".encode())
     shelf = MemoryShelf()
     done = source_of(f"{site.url}/feed", shelf).fetch(NOW)
-    assert done.new == 2_000 and "too many" in done.remark
+    assert done.new == 2_000 and "too many" in done.notice
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_cyrillic_arrives_whatever_the_encoding_says(site: Website, declared: st
     site.pages["/feed"] = Page(told.encode(encoding), headers=headers)
     source = source_of(f"{site.url}/feed")
     assert source.fetch(NOW).problem == ""
-    assert [one.title for one in source.sweep(NOW).found] == ["Форум молодёжи"]
+    assert [one.title for one in source.sweep(NOW).items] == ["Форум молодёжи"]
 
 
 # -- twenty thousand broken feeds -------------------------------------------------------------------------------------
@@ -258,13 +258,13 @@ def test_twenty_thousand_mutated_feeds_neither_crash_nor_hang(seed: bytes) -> No
             body = mutated(rng, seed)
             signal.setitimer(signal.ITIMER_VIRTUAL, 1.0)
             try:
-                feed = read_feed(body, "https://e.example/feed")
+                feed = parse_feed(body, "https://e.example/feed")
             except FeedError:
                 continue
             for item in feed.items:
                 read += 1
                 article = Article.model_validate(item.article)
-                found, problems = tell(article, CachedItem(f"r{number}", {}, NOW), settings, context, None)
+                found, problems = build_item(article, CachedItem(f"r{number}", {}, NOW), settings, context, None)
                 assert found is not None or problems
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

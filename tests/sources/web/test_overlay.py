@@ -50,7 +50,7 @@ def test_an_overlay_lies_over_every_translation_and_goes_as_it_came(site: Websit
     file = tmp_path / "content" / "overlay" / "12.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(WRITTEN.replace("SITE", site.url), encoding="utf-8")
-    for one, plain in zip(source.sweep(NOW).found, before.found, strict=True):
+    for one, plain in zip(source.sweep(NOW).items, before.items, strict=True):
         assert (one.lead, one.not_in, one.topics) == (True, ("digest", "team"), ("sdg-4",))
         assert one.post == {"team": "Our own words.", "mastodon": "Others."}
         assert [image.alt for image in one.images] == ["A girl reads in a library"]
@@ -122,14 +122,14 @@ def test_an_overlay_holds_by_the_name_that_a_member_had_alone(site: Website, tmp
     told = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
     lone = FeedSource(Settings.model_validate(told), context)
     lone.fetch(NOW)
-    english = next(one for one in lone.sweep(NOW).found if one.language == "en")
+    english = next(one for one in lone.sweep(NOW).items if one.language == "en")
     file = tmp_path / "content" / "overlay" / f"{english.name}.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("lead: true\n", encoding="utf-8")
-    assert [one.lead for one in lone.sweep(NOW).found] == [True, False]
+    assert [one.lead for one in lone.sweep(NOW).items] == [True, False]
     grouped = FeedSource(Settings.model_validate(told | {"story": r"/(\d+)-"}), context)
-    assert {one.story for one in grouped.sweep(NOW).found} == {"12"}
-    assert [one.lead for one in grouped.sweep(NOW).found] == [True, True]
+    assert {one.story for one in grouped.sweep(NOW).items} == {"12"}
+    assert [one.lead for one in grouped.sweep(NOW).items] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.sources.web.test_feed import Fresh, MemoryShelf
 from tidings.sources.base import SourceContext
 from tidings.sources.web import page
 from tidings.sources.web.page import PageSource, Settings
-from tidings.sources.web.page_parser import Selectors, read_page
+from tidings.sources.web.page_parser import Selectors, parse_page
 from tidings.testing.source_contract import SourceCase, SourceContract
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -133,7 +133,7 @@ def test_a_page_is_taken_at_its_own_word() -> None:
     head += '<link rel="alternate" hreflang="ru" href="/ru/forum"><link rel="alternate" hreflang="x-default" href="/">'
     body = '<p>Текст.</p><nav>Теги</nav><script>x()</script><div class="share">Share</div>'
     raw = story("Другое", body, head, "ru").body
-    page = read_page(raw, "https://e.example/x?utm_source=a", Selectors(remove=".share"), ALMATY)
+    page = parse_page(raw, "https://e.example/x?utm_source=a", Selectors(remove=".share"), ALMATY)
     told = page.article
     assert (told["title"], told["summary"]) == ("Форум «Вода»", "Шестьдесят посёлков.")
     assert told["published"] == "2026-03-01T04:00:00+00:00"
@@ -147,17 +147,17 @@ def test_a_page_is_taken_at_its_own_word() -> None:
 
 
 def test_open_graph_and_plain_html_do_where_there_is_no_more() -> None:
-    page = read_page(story("Heading", head=GRAPH, lang="kk").body, "https://e.example/x", Selectors(), ALMATY)
+    page = parse_page(story("Heading", head=GRAPH, lang="kk").body, "https://e.example/x", Selectors(), ALMATY)
     assert (page.article["title"], page.article["language"]) == ("Forum", "kk")
     assert page.article["images"] == [{"src": "https://e.example/b.jpg", "alt": "A well"}]
-    bare = read_page(story("Heading").body, "https://e.example/x", Selectors(), ALMATY)
+    bare = parse_page(story("Heading").body, "https://e.example/x", Selectors(), ALMATY)
     assert (bare.article["title"], bare.found_by["title"]) == ("Heading", "h1")
 
 
 def test_selectors_go_before_what_the_page_says() -> None:
     body = '<b class="t">Ours</b><div class="text"><p>Body</p></div><i class="d">24.11.2026</i><u>One</u><u>Two</u>'
     chosen = Selectors(title=".t", body=".text", published=".d", topics="u")
-    page = read_page(story("Heading", body, GRAPH).body, "https://e.example/x", chosen, ALMATY)
+    page = parse_page(story("Heading", body, GRAPH).body, "https://e.example/x", chosen, ALMATY)
     assert page.article["title"] == "Ours" and page.article["topics"] == ["One", "Two"]
     assert page.article["published"] == "2026-11-23T19:00:00+00:00"
     assert page.article["html"] == '<div class="text"><p>Body</p></div>'
@@ -166,7 +166,7 @@ def test_selectors_go_before_what_the_page_says() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", b"<", b"<html>" + b"<div>" * 50_000, b'<meta charset="nonsense">x'])
 def test_what_is_no_page_is_no_story(raw: bytes) -> None:
-    assert not read_page(raw, "https://e.example/x", Selectors(), ALMATY).article.get("title")
+    assert not parse_page(raw, "https://e.example/x", Selectors(), ALMATY).article.get("title")
 
 
 def test_new_pages_are_read_once_and_known_ones_again_after_a_day(site: Website) -> None:
@@ -177,9 +177,9 @@ def test_new_pages_are_read_once_and_known_ones_again_after_a_day(site: Website)
     before = len(site.asked)
     assert source.fetch(NOW + timedelta(hours=1)).new == 1
     assert [path for path, _, _ in site.asked[before:]] == ["/news", "/c"]
-    assert {one.title for one in source.sweep(NOW).found if not one.backlog} == {"Story C"}
+    assert {one.title for one in source.sweep(NOW).items if not one.backlog} == {"Story C"}
     assert source.fetch(NOW + timedelta(days=2)).changed == 1
-    assert {one.title for one in source.sweep(NOW).found} == {"Story A, edited", "Story B", "Story C"}
+    assert {one.title for one in source.sweep(NOW).items} == {"Story A, edited", "Story B", "Story C"}
 
 
 @pytest.mark.parametrize("by", ["etag", "modified"])
@@ -206,14 +206,14 @@ def test_what_has_not_changed_is_not_sent_again(site: Website, by: str, monkeypa
     assert asked(timedelta(hours=1), source) == [("/news", kept, True), ("/b", 200, False)]
     [first, _] = asked(timedelta(hours=26), source)[1:]
     assert first == ("/a", kept, True)
-    assert {one.title for one in source.sweep(NOW).found} == {"Story A", "Story B"}
+    assert {one.title for one in source.sweep(NOW).items} == {"Story A", "Story B"}
     site.pages["/a"] = replace(site.pages["/a"], body=story("Story A, edited").body)
     source.fetch(NOW + timedelta(days=3))
-    assert {one.title for one in source.sweep(NOW).found} == {"Story A, edited", "Story B"}
+    assert {one.title for one in source.sweep(NOW).items} == {"Story A, edited", "Story B"}
     # Other selectors find other things in what has not changed; so may another version of ours.
     again = source_of(f"{site.url}/news", shelf, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=5), again)} == {(200, False)}
-    assert {one.title for one in again.sweep(NOW).found} == {"Text."}
+    assert {one.title for one in again.sweep(NOW).items} == {"Text."}
     monkeypatch.setattr(page, "__version__", "99")
     newer = source_of(f"{site.url}/news", shelf, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=7), newer)} == {(200, False)}
@@ -237,7 +237,7 @@ def test_a_story_in_several_languages_has_a_key_to_read_whichever_is_seen_first(
     for count in (1, 2, 4):
         site.pages["/news"] = listing(*paths[:count])
         source.fetch(NOW + timedelta(hours=count))
-        for one in source.sweep(NOW).found:
+        for one in source.sweep(NOW).items:
             keys["node" if "node" in str(one.url) else "forum"].add(one.story)
     assert [len(some) for some in keys.values()] == [1, 1]
     [forum], [node] = keys.values()
@@ -267,16 +267,16 @@ def test_what_could_not_be_read_at_first_is_no_news_later(site: Website) -> None
     assert source.fetch(NOW).new == 1
     site.pages["/b"] = story("Story B")
     assert source.fetch(NOW + timedelta(hours=1)).new == 1
-    assert all(one.backlog for one in source.sweep(NOW).found)
+    assert all(one.backlog for one in source.sweep(NOW).items)
 
 
 def test_a_trial_says_by_what_each_thing_was_found(site: Website) -> None:
     site.pages |= {"/news": listing("/a"), "/a": story("Story A", head=GRAPH)}
     shelf = MemoryShelf()
-    tried = source_of(f"{site.url}/news", shelf).trial(NOW)
-    assert len(tried.found) == 1 and "title by OpenGraph" in tried.notes[0] and shelf.version() == 0
+    tried = source_of(f"{site.url}/news", shelf).try_fetch(NOW)
+    assert len(tried.items) == 1 and "title by OpenGraph" in tried.notes[0] and shelf.version() == 0
     site.pages["/news"] = Page(b"<html><body><p>Nothing</p></body></html>")
-    assert "set `items`" in source_of(f"{site.url}/news").trial(NOW).problems[0].message
+    assert "set `items`" in source_of(f"{site.url}/news").try_fetch(NOW).problems[0].message
 
 
 def test_a_wrong_selector_is_told_where_it_stands() -> None:
@@ -301,10 +301,10 @@ def test_a_site_that_is_busy_is_asked_for_no_further_page_until_it_likes(site: W
     done = source.fetch(NOW)
     assert (done.new, done.due) == (1, NOW + timedelta(hours=2))
     assert [path for path, _, _ in site.asked] == ["/robots.txt", "/news", "/a", "/b"]
-    assert not source.fetch(NOW + timedelta(hours=1)).asked
+    assert not source.fetch(NOW + timedelta(hours=1)).was_requested
     site.pages["/b"] = story("Story b")
     assert source.fetch(NOW + timedelta(hours=2)).new == 2
-    assert all(one.backlog for one in source.sweep(NOW).found)
+    assert all(one.backlog for one in source.sweep(NOW).items)
 
 
 def test_a_listing_that_moved_for_good_or_is_gone_is_obeyed_and_so_is_its_freshness(site: Website) -> None:
@@ -316,4 +316,4 @@ def test_a_listing_that_moved_for_good_or_is_gone_is_obeyed_and_so_is_its_freshn
     assert [path for path, _, _ in site.asked] == ["/robots.txt", "/news", "/neu", "/a", "/neu"]
     site.pages["/neu"] = Page(b"", 410)
     assert source.fetch(NOW + timedelta(hours=5)).due is None
-    assert not source.fetch(NOW + timedelta(days=9)).asked
+    assert not source.fetch(NOW + timedelta(days=9)).was_requested

@@ -27,20 +27,20 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 def test_a_shelf_holds_what_was_put_there(store: Store) -> None:
     shelf = StoredShelf(store, "site")
-    assert (shelf.version(), shelf.state(), shelf.entries()) == (0, {}, ())
-    assert shelf.keep(0, {"etag": "x"}, [ENTRY])
-    assert shelf.keep(1, {"etag": "y"}, [replace(ENTRY, ref="b"), replace(ENTRY, data={"article": {}})])
+    assert (shelf.version(), shelf.state(), shelf.items()) == (0, {}, ())
+    assert shelf.save(0, {"etag": "x"}, [ENTRY])
+    assert shelf.save(1, {"etag": "y"}, [replace(ENTRY, ref="b"), replace(ENTRY, data={"article": {}})])
     assert (shelf.version(), shelf.state()) == (2, {"etag": "y"})
-    changed = {one.ref: one for one in shelf.entries(since=1)}
+    changed = {one.ref: one for one in shelf.items(since=1)}
     assert changed == {"b": replace(ENTRY, ref="b"), ENTRY.ref: replace(ENTRY, data={"article": {}})}
-    assert shelf.entries(since=2) == ()
-    assert StoredShelf(store, "other").entries() == ()
+    assert shelf.items(since=2) == ()
+    assert StoredShelf(store, "other").items() == ()
 
 
 def test_of_two_that_fetched_at_once_one_keeps_what_it_found(store: Store) -> None:
     one, other = StoredShelf(store, "site"), StoredShelf(store, "site")
-    assert one.keep(0, {"by": "one"}, [ENTRY])
-    assert not other.keep(0, {"by": "other"}, [replace(ENTRY, ref="b")])
-    assert one.state() == {"by": "one"} and [each.ref for each in one.entries()] == [ENTRY.ref]
-    assert one.keep(1, {"by": "one again"})
-    assert not other.keep(1, {"by": "other"})
+    assert one.save(0, {"by": "one"}, [ENTRY])
+    assert not other.save(0, {"by": "other"}, [replace(ENTRY, ref="b")])
+    assert one.state() == {"by": "one"} and [each.ref for each in one.items()] == [ENTRY.ref]
+    assert one.save(1, {"by": "one again"})
+    assert not other.save(1, {"by": "other"})

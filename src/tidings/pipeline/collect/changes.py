@@ -13,8 +13,8 @@ from tidings.model.item import Item
 from tidings.model.text import find_unused_slug, shorten_slug, slugify
 from tidings.pipeline.collect.identity import recognise
 from tidings.pipeline.collect.moments import moments
-from tidings.sources.base import Found, Sweep
-from tidings.sources.web.identity import plain_link
+from tidings.sources.base import SourceItem, Sweep
+from tidings.sources.web.identity import normalise_link
 from tidings.store.content.items import Known, Stored
 
 APART = timedelta(minutes=1)
@@ -58,11 +58,11 @@ def decide(
 ) -> Changes:
     """`known` is every stored item; `adopted` names sources that are no longer configured, whose items `source` may
     turn out to hold; `url` is the site's, ending with a slash."""
-    if not sweep.readable:
+    if not sweep.is_readable:
         why = "; ".join(problem.message for problem in sweep.problems) or "it cannot be read"
         return Changes(held=f"The source {source!r} cannot be read ({why}), so nothing of it was changed.")
     changes = Changes()
-    seen = recognise(sweep.found, known, source=source, adopted=adopted, aside=sweep.set_aside)
+    seen = recognise(sweep.items, known, source=source, adopted=adopted, aside=sweep.set_aside)
     present = [item for item in known if item.source == source and item.gone_at is None]
     absent = [item for item in seen.unseen if item.source == source and item.gone_at is None]
     if not accept and len(absent) > MASS and len(absent) * 5 > len(present):
@@ -77,7 +77,7 @@ def decide(
         changes.refused.append(Problem(one.ref, 1, 1, message, "give it an id of its own, or delete the line"))
 
     _settle(changes, seen.pairs, known, source=source, now=now, url=url, mint=mint)
-    places = {one.ref for one in sweep.found}
+    places = {one.ref for one in sweep.items}
     changes.evicted = [item.id for item in seen.unseen if item.source == source and item.ref in places]
     for item in absent:
         if accept or (item.missing_since is not None and now - item.missing_since >= APART):
@@ -90,7 +90,7 @@ def decide(
 
 def _settle(
     changes: Changes,
-    pairs: Sequence[tuple[Found, Known | None]],
+    pairs: Sequence[tuple[SourceItem, Known | None]],
     known: Sequence[Known],
     *,
     source: str,
@@ -110,7 +110,9 @@ def _settle(
         slugs.setdefault(each.language, set()).add(each.slug)
         dates.setdefault(each.language, set()).add(each.changed)
     groups = _groups(pairs, known)
-    pages = {plain_link(item.url): item.story for item in known} if any(one.translations for one, _ in pairs) else {}
+    pages = (
+        {normalise_link(item.url): item.story for item in known} if any(one.translations for one, _ in pairs) else {}
+    )
     # Items that stood before go first: a newcomer never takes a story from one of them.
     for one, item in sorted(pairs, key=lambda pair: pair[1] is None):
         story = groups.get(one.story or "", one.story)
@@ -170,13 +172,13 @@ def _settle(
             changes.rewritten.append((item, stored))
 
 
-def _same(one: Found, item: Known, item_id: str, source: str, story: str, address: str) -> bool:
+def _same(one: SourceItem, item: Known, item_id: str, source: str, story: str, address: str) -> bool:
     return (item.fingerprint, item.ref, item.id, item.source, item.story, item.url) == (
         one.fingerprint, one.ref, item_id, source, story, address,
     )  # fmt: skip
 
 
-def _groups(pairs: Sequence[tuple[Found, Known | None]], known: Sequence[Known]) -> dict[str, str]:
+def _groups(pairs: Sequence[tuple[SourceItem, Known | None]], known: Sequence[Known]) -> dict[str, str]:
     """The story key that stands for each key that an editor wrote, and for `name:NAME`.
 
     A key was minted once, and editions know a story by it. So `story: x` written into items that have keys already
@@ -196,7 +198,7 @@ def _groups(pairs: Sequence[tuple[Found, Known | None]], known: Sequence[Known])
     return {key: item.story for key, item in eldest.items()}
 
 
-def _doubled(one: Found, story: str, holder: str) -> Problem:
+def _doubled(one: SourceItem, story: str, holder: str) -> Problem:
     message = f"it is the same story ({story}) in the same language ({one.language}) as {holder}"
     mend = "delete one of the two, or rename this file, or give it another `story:` or `language:`"
     return Problem(one.ref, 1, 1, message, mend)

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from tidings.pipeline import notices
-from tidings.sources.base import Fetched, Fetching, Illustrated, Source, SourceHealth
-from tidings.sources.pictures.copies import forget_others
+from tidings.sources.base import FetchingSource, FetchResult, PictureSource, Source, SourceHealth
+from tidings.sources.pictures.copies import remove_other_folders
 from tidings.store.content import items
 from tidings.store.content.websub import load_subscriptions
 from tidings.store.engine import Store
@@ -28,16 +28,16 @@ def fetch(
     now: datetime,
     only: Collection[str] | None = None,
     force: bool = False,
-) -> dict[str, Fetched]:
+) -> dict[str, FetchResult]:
     """Ask those that are due, or `only` these; what each brought. A person hears of one that fails or falls silent."""
     done = {}
     with store.read() as connection:
         calls = {name: one.called for name, one in load_subscriptions(connection).items()}
     for name, source in sources.items():
-        if not isinstance(source, Fetching) or (only is not None and name not in only):
+        if not isinstance(source, FetchingSource) or (only is not None and name not in only):
             continue
-        brought = source.fetch(now, force=force, called=calls.get(name))
-        if brought.asked:
+        brought = source.fetch(now, force=force, pinged_at=calls.get(name))
+        if brought.was_requested:
             done[name] = brought
             _tell(store, name, brought, source.health(now), now)
     return done
@@ -56,16 +56,16 @@ def fetch_pictures(
 
     Once its items are here, so that those that go out at once have their pictures as a rule; and never for long.
     """
-    forget_others(root, sources)
+    remove_other_folders(root, sources)
     end = time.monotonic() + SECONDS
     done = {}
-    some = [(name, one) for name, one in sources.items() if isinstance(one, Illustrated)]
+    some = [(name, one) for name, one in sources.items() if isinstance(one, PictureSource)]
     some = [(name, one) for name, one in some if only is None or name in only]
     for count, (name, source) in enumerate(some):
         left = end - time.monotonic()
         standing = partial(_standing, store, name)
         if left > 0 and (
-            came := source.bring_pictures(now, left / (len(some) - count), force=force, standing=standing)
+            came := source.fetch_pictures(now, left / (len(some) - count), force=force, still_published=standing)
         ):
             done[name] = came
     return done
@@ -78,7 +78,7 @@ def _standing(store: Store, source: str, refs: Collection[str]) -> Collection[st
         return items.standing(connection, source, refs)
 
 
-def _tell(store: Store, name: str, brought: Fetched, health: SourceHealth, now: datetime) -> None:
+def _tell(store: Store, name: str, brought: FetchResult, health: SourceHealth, now: datetime) -> None:
     told = []
     failing = health.failing_since
     if brought.problem and brought.due is None:
@@ -87,11 +87,11 @@ def _tell(store: Store, name: str, brought: Fetched, health: SourceHealth, now: 
     elif brought.problem and failing is not None and now - failing >= PATIENCE:
         text = f"The source {name!r} cannot be read since {failing:%Y-%m-%d %H:%M} UTC: {brought.problem}"
         told.append((f"fetch-failed:{name}:{failing.isoformat()}", "failed", text))
-    elif health.silent and health.newest is not None:
+    elif health.is_silent and health.newest is not None:
         text = f"The source {name!r} told nothing new since {health.newest:%Y-%m-%d}, much longer than its habit."
         told.append((f"silent:{name}:{health.newest.isoformat()}", "silent", text))
-    if brought.remark:
-        told.append((f"fetched:{name}:{now.date()}", "fetched", brought.remark))
+    if brought.notice:
+        told.append((f"fetched:{name}:{now.date()}", "fetched", brought.notice))
     if told:
         with store.write() as connection:
             for key, kind, text in told:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tidings.model.text import slugify
-from tidings.sources.base import Found
+from tidings.sources.base import SourceItem
 from tidings.store.content.items import Known
 
 T = TypeVar("T")
@@ -19,13 +19,18 @@ class Recognised:
     """Each found item with what is known of it (None: new), in order of refs; the known ones that nobody found; and
     found ones that claim the id of an item that stands elsewhere, with that item."""
 
-    pairs: list[tuple[Found, Known | None]] = field(default_factory=list)
+    pairs: list[tuple[SourceItem, Known | None]] = field(default_factory=list)
     unseen: list[Known] = field(default_factory=list)
-    impostors: list[tuple[Found, Known | Found]] = field(default_factory=list)
+    impostors: list[tuple[SourceItem, Known | SourceItem]] = field(default_factory=list)
 
 
 def recognise(
-    found: Sequence[Found], known: Sequence[Known], *, source: str, adopted: Collection[str], aside: Collection[str]
+    found: Sequence[SourceItem],
+    known: Sequence[Known],
+    *,
+    source: str,
+    adopted: Collection[str],
+    aside: Collection[str],
 ) -> Recognised:
     """`known` is everything stored; of it, items of `source` and of the sources in `adopted` (no longer configured) may
     be recognised. `aside` are refs whose file exists but could not be taken: their items stay as they are.
@@ -41,11 +46,11 @@ def recognise(
         for item in known
         if (item.source == source and item.ref not in aside) or (item.source in adopted and item.ref not in own)
     }
-    left: dict[str, Found] = {}
-    claimed: dict[str, Found] = {}
+    left: dict[str, SourceItem] = {}
+    claimed: dict[str, SourceItem] = {}
     matches: dict[str, Known] = {}
 
-    def take(one: Found, item: Known) -> None:
+    def take(one: SourceItem, item: Known) -> None:
         matches[one.ref] = item
         del left[one.ref]
         del pool[item.id]
@@ -99,23 +104,23 @@ def recognise(
     return result
 
 
-def story_of(one: Found) -> str:
+def story_of(one: SourceItem) -> str:
     """The story key that a found item asks for: what the editor wrote, else its name."""
     return one.story or slugify(one.name)
 
 
-def _headline(one: Found) -> Hashable:
+def _headline(one: SourceItem) -> Hashable:
     # Without a date of its own a title alone proves nothing ('Weekly briefing').
     return (one.title, one.published, one.language) if one.published else (one.ref,)
 
 
 def _pairs(
-    left: dict[str, Found],
+    left: dict[str, SourceItem],
     pool: dict[str, Known],
-    key_of_found: Callable[[Found], Hashable],
+    key_of_found: Callable[[SourceItem], Hashable],
     key_of_known: Callable[[Known], Hashable],
     allowed: Callable[[Known], bool] = lambda item: True,
-) -> list[tuple[Found, Known]]:
+) -> list[tuple[SourceItem, Known]]:
     """Pairs with equal keys, where the key is one found item's and one known item's alone."""
     candidates = [item for item in pool.values() if allowed(item)]
     once_found = _single(left.values(), key_of_found)

@@ -75,7 +75,7 @@ def collect(
         former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
         former |= {aside.source for aside in stored_items.load_aside(connection)} - set(sources)
     sweeps = {name: source.sweep(now) for name, source in sources.items()}
-    sweeps |= {name: Sweep(found=()) for name in sorted(former)}
+    sweeps |= {name: Sweep(items=()) for name in sorted(former)}
     for name, sweep in sweeps.items():
         collected.problems.extend(sweep.problems)
         adopted = former if name in sources else ()

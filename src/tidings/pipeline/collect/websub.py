@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from tidings.sources.base import HubNaming, Source
+from tidings.sources.base import Source, WebSubSource
 from tidings.store.content import websub
 from tidings.store.content.websub import HubSubscription
 from tidings.store.engine import Store
@@ -29,7 +29,7 @@ METHODS = frozenset({"sha1", "sha256", "sha384", "sha512"})
 
 def listen(store: Store, sources: Mapping[str, Source], *, url: str, now: datetime) -> int:
     """Ask each hub whose lease is new, ends soon, or came to nothing; returns how many. `url` is the site's."""
-    naming = {name: one for name, one in sources.items() if isinstance(one, HubNaming)}
+    naming = {name: one for name, one in sources.items() if isinstance(one, WebSubSource)}
     wanted = {name: named for name, one in naming.items() if (named := one.hub()) is not None}
     asked = 0
     with store.read() as connection:

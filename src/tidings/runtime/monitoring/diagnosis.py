@@ -168,7 +168,7 @@ def _of_content(health: Health, aside: Sequence[Aside], show: Callable[[datetime
             again = f"asked again {show(source.due)}" if source.due else "not asked any more"
             text = f"The source {name} cannot be read{since}, {again}: {source.problem}"
             yield Finding("source", text, f"tidings sources try {name}")
-        elif source.silent and source.newest is not None:
+        elif source.is_silent and source.newest is not None:
             text = f"The source {name} told nothing new since {show(source.newest)}, much longer than its habit."
             yield Finding("source_silent", text, f"tidings sources try {name} shows what it tells")
     for one in aside:

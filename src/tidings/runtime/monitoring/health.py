@@ -14,7 +14,7 @@ from tidings.config.schedule import Schedule
 from tidings.model.cadence import OnNew, OnRequest, find_due_slots
 from tidings.model.throttling import SenderHealth as SenderHealth
 from tidings.runtime.newsroom import Runtime
-from tidings.sources.base import Fetching, SourceHealth
+from tidings.sources.base import FetchingSource, SourceHealth
 from tidings.store.content import schedules
 from tidings.store.delivery import claims, senders
 from tidings.store.delivery.journal import open_journal
@@ -103,7 +103,7 @@ def look(runtime: Runtime, real_now: datetime) -> Health:
         overdue=overdue,
         disks=_disks(newsroom.root, runtime.store.path),
         store_bytes=size,
-        sources={name: one.health(now) for name, one in runtime.sources.items() if isinstance(one, Fetching)},
+        sources={name: one.health(now) for name, one in runtime.sources.items() if isinstance(one, FetchingSource)},
     )
 
 

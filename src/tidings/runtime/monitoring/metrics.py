@@ -206,7 +206,7 @@ def _of_sources(found: Health, runtime: Runtime) -> Iterator[Metric]:
     yield _many("source_fetched_timestamp_seconds", "When a website last answered well.", "source", asked)
     failing = {name: bool(one.problem) for name, one in found.sources.items()}
     yield _many("source_failing", "1 where a website cannot be read.", "source", failing)
-    silent = {name: one.silent for name, one in found.sources.items()}
+    silent = {name: one.is_silent for name, one in found.sources.items()}
     yield _many("source_silent", "1 where a website is silent for longer than its habit.", "source", silent)
     yield _one("pages_refused", "1 where pages and feeds stay as they are.", bool(tick and tick.unpublished))
 

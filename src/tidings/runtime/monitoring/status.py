@@ -71,7 +71,7 @@ def _of_source(health: SourceHealth | None) -> dict[str, Any]:
     if health is None:
         return {"fetched": None, "newest": None, "due": None, "silent": False}
     said = {"problem": health.problem} if health.problem else {}
-    return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.silent} | said
+    return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.is_silent} | said
 
 
 def _of_health(runtime: Runtime, health: Health) -> dict[str, Any]:

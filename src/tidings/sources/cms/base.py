@@ -20,11 +20,11 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field, ValidationError
 
 from tidings.config.types import Int
-from tidings.sources.article import MAX_HTML, Article
+from tidings.sources.article import MAX_HTML_LENGTH, Article
 from tidings.sources.base import SourceContext, Sweep
-from tidings.sources.web.cached_source import Told
-from tidings.sources.web.polite_fetch import Reply, SourceError, ask
-from tidings.sources.web.source import Brought, WebsiteSettings, WebSource
+from tidings.sources.web.cached_source import FetchedArticle
+from tidings.sources.web.polite_fetch import Response, SourceError, fetch_url
+from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
 
 MAX_ITEMS = 10_000
 """Of one type: beyond that nothing is read."""
@@ -56,17 +56,17 @@ class CmsSettings(WebsiteSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CmsItem:
     """One item of a collection. Moments are those of the site, in UTC; None where it does not say."""
 
-    told: Told
+    told: FetchedArticle
     created: datetime | None
     changed: datetime | None
     kin: tuple[str, ...] = ()
     """Keys of its translations, as far as the site names them by their ids."""
 
 
-class Collection(ABC):
+class CmsCollection(ABC):
     """The items of one type, as the API lists them; `name` is for ever. Every method raises SourceError."""
 
     name: str
@@ -74,11 +74,11 @@ class Collection(ABC):
     """What the keys of its items begin with."""
 
     @abstractmethod
-    def newest(self, most: int, after: datetime | None) -> Sequence[Item]:
+    def newest(self, most: int, after: datetime | None) -> Sequence[CmsItem]:
         """The newest first, at most so many, and none that was published before `after` or with it."""
 
     @abstractmethod
-    def since(self, changed: datetime, created: datetime | None) -> Sequence[Item]:
+    def since(self, changed: datetime, created: datetime | None) -> Sequence[CmsItem]:
         """What was changed after the one moment, or published after the other."""
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Collection(ABC):
         """Of all that it holds."""
 
     @abstractmethod
-    def these(self, keys: Sequence[str]) -> Sequence[Item]:
+    def these(self, keys: Sequence[str]) -> Sequence[CmsItem]:
         """Some of them; what is not there is left out."""
 
     @abstractmethod
@@ -106,7 +106,7 @@ class CmsSource(WebSource, ABC):
         self._bytes = 0
 
     @abstractmethod
-    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Sequence[Collection]:
+    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Sequence[CmsCollection]:
         """What there is to read; what it notes in `kept` stands in the next `state`. Raises SourceError."""
 
     def touched(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Some[str]:
@@ -115,12 +115,12 @@ class CmsSource(WebSource, ABC):
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
-    def get(self, url: str, accept: str = "application/json") -> tuple[Any, Reply]:
+    def get(self, url: str, accept: str = "application/json") -> tuple[Any, Response]:
         """JSON, and the answer that it came with. Raises SourceError, never as gone for good: other parts may stand."""
         if time.monotonic() > self._deadline:
             raise SourceError(f"{self.settings.url} takes more than {MAX_SECONDS // 60} minutes to read")
         try:
-            reply = ask(self.session, url, accept, {}, datetime.now(UTC))
+            reply = fetch_url(self.session, url, accept, {}, datetime.now(UTC))
         except SourceError as error:
             raise SourceError(str(error), wait=error.wait, status=error.status) from None
         body = reply.body or b""
@@ -134,15 +134,15 @@ class CmsSource(WebSource, ABC):
 
     # -- what every reading does --------------------------------------------------------------------------------------
 
-    def trial(self, now: datetime) -> Sweep:
+    def try_fetch(self, now: datetime) -> Sweep:
         """The newest of each type."""
         self._most = min(TRIED, self._most)
         try:
-            return super().trial(now)
+            return super().try_fetch(now)
         finally:
             self._most = self._archive
 
-    def bring(self, state: Mapping[str, Any]) -> Brought:
+    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
         """What changed, what was overlooked, and what is gone."""
         self._deadline, self._bytes = time.monotonic() + MAX_SECONDS, 0
         self.look()
@@ -156,7 +156,7 @@ class CmsSource(WebSource, ABC):
         if "begun" not in state or looking:
             kept["look"] = (self.asked_at + LOOK).isoformat()
         known = self._known()
-        found: dict[str, Item] = {}
+        found: dict[str, CmsItem] = {}
         there: set[str] = set()
         noted = {}
         again = self.touched(state, kept) if "begun" in state else ()
@@ -184,9 +184,9 @@ class CmsSource(WebSource, ABC):
             found |= {item.told.key: item for item in one.these(self._kin(one, found))}
         gone = self._gone(collections, there | set(found), kept, looking=looking)
         kept["collections"] = noted
-        return Brought([item.told for item in found.values()], kept, gone=gone)
+        return SiteUpdate([item.told for item in found.values()], kept, gone=gone)
 
-    def _first(self, one: Collection, *, late: bool) -> tuple[list[Item], str | None]:
+    def _first(self, one: CmsCollection, *, late: bool) -> tuple[list[CmsItem], str | None]:
         """The archive; of a type that is read later than the others it is no news."""
         read = list(one.newest(self._most, None)) if self._most else []
         horizon = None
@@ -197,8 +197,8 @@ class CmsSource(WebSource, ABC):
         return read, horizon
 
     def _later(
-        self, one: Collection, was: Mapping[str, Any], known: Mapping[str, bool], *, rereading: bool
-    ) -> list[Item]:
+        self, one: CmsCollection, was: Mapping[str, Any], known: Mapping[str, bool], *, rereading: bool
+    ) -> list[CmsItem]:
         horizon, mark = _moment(was.get("horizon")), _moment(was.get("changed"))
         if rereading or mark is None:
             return list(one.newest(MAX_ITEMS, horizon))
@@ -210,17 +210,17 @@ class CmsSource(WebSource, ABC):
             if item.told.key in known or horizon is None or item.created is None or item.created > horizon
         ]
 
-    def _overlooked(self, item: Item) -> Item:
+    def _overlooked(self, item: CmsItem) -> CmsItem:
         """What neither was published nor changed of late came back or was passed over, and is no news."""
         early = self.asked_at - _SETTLED
         settled = all(moment is not None and moment < early for moment in (item.created, item.changed))
         return replace(item, told=replace(item.told, old=settled))
 
-    def _kin(self, one: Collection, found: Mapping[str, Item]) -> list[str]:
+    def _kin(self, one: CmsCollection, found: Mapping[str, CmsItem]) -> list[str]:
         """Items that are a translation of what was told now, and do not say so yet: that is no change of theirs."""
         stories = {
             mark[0]: entry.data["article"].get("story")
-            for entry in self.entries.values()
+            for entry in self.cached.values()
             for mark in entry.data["marks"]
         }
         return sorted(
@@ -234,18 +234,18 @@ class CmsSource(WebSource, ABC):
 
     def _known(self) -> dict[str, bool]:
         """Every id that an item ever had here, and whether that item is gone."""
-        return {mark[0]: entry.gone for entry in self.entries.values() for mark in entry.data["marks"]}
+        return {mark[0]: entry.gone for entry in self.cached.values() for mark in entry.data["marks"]}
 
     def _gone(
-        self, collections: Sequence[Collection], there: Some[str], kept: dict[str, Any], *, looking: bool
+        self, collections: Sequence[CmsCollection], there: Some[str], kept: dict[str, Any], *, looking: bool
     ) -> list[str]:
         """Refs of what the site has no longer: all that one look missed, once each was asked for.
 
         Told bit by bit, what vanishes in mass would never seem to do so (`pipeline/changes`).
         """
         missing: dict[str, str] = dict(kept.get("missing", {}))
-        mine: dict[str, tuple[Collection, str]] = {}
-        for ref, entry in self.entries.items():
+        mine: dict[str, tuple[CmsCollection, str]] = {}
+        for ref, entry in self.cached.items():
             keys = [
                 (one, mark[0]) for mark in entry.data["marks"] for one in collections if mark[0].startswith(one.prefix)
             ]
@@ -280,9 +280,9 @@ class CmsSource(WebSource, ABC):
 # -- what both systems need -------------------------------------------------------------------------------------------
 
 
-def article_of(fields: Mapping[str, Any]) -> Article | None:
+def build_article(fields: Mapping[str, Any]) -> Article | None:
     """Within the limits of `Article`: what goes beyond them is cut. None where even so it cannot be taken."""
-    most = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": MAX_HTML}
+    most = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": MAX_HTML_LENGTH}
     made = {name: value[: most.get(name, 2_000)] if isinstance(value, str) else value for name, value in fields.items()}
     for name in ("topics", "authors"):
         made[name] = [one[:2_000] for one in fields.get(name, ()) if one][:100]
@@ -296,29 +296,29 @@ def article_of(fields: Mapping[str, Any]) -> Article | None:
     return article if article.title or article.html else None
 
 
-def front_of(url: str) -> str:
+def front_page(url: str) -> str:
     """The front page of a site, with the slash after which its paths begin."""
     site = urlsplit(url)
     return urlunsplit((site.scheme, site.netloc, site.path.rstrip("/") + "/", "", ""))
 
 
-def text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A string, or nothing."""
     return value if isinstance(value, str) else ""
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     """An object of JSON, or an empty one: PHP writes an empty one as a list."""
     return value if isinstance(value, dict) else {}
 
 
-def objects(value: Any) -> list[dict[str, Any]]:
+def as_objects(value: Any) -> list[dict[str, Any]]:
     """The objects of a list, or of a map."""
     some: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [one for one in some if isinstance(one, dict)]
 
 
-def utc(value: Any) -> datetime | None:
+def parse_utc(value: Any) -> datetime | None:
     """A moment of the API, which is in UTC where it names no offset; None for one that no calendar has."""
     try:
         moment = datetime.fromisoformat(value)
@@ -338,7 +338,7 @@ def _earlier(written: str | None) -> datetime | None:
     return moment - OVERLAP if moment else None
 
 
-def _note(read: Sequence[Item], was: Mapping[str, Any] | None, horizon: str | None) -> dict[str, Any]:
+def _note(read: Sequence[CmsItem], was: Mapping[str, Any] | None, horizon: str | None) -> dict[str, Any]:
     """The latest change and the latest publication that were seen so far."""
     before = was or {}
     changed = [moment for moment in (*(one.changed for one in read), _moment(before.get("changed"))) if moment]

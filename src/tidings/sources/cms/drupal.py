@@ -16,9 +16,19 @@ from pydantic import Field
 
 from tidings.config.types import Language, Line, Name, Url
 from tidings.sources.base import SourceContext
-from tidings.sources.cms.base import MAX_ITEMS, CmsSettings, CmsSource, Collection, Item, front_of, mapping, text, utc
-from tidings.sources.cms.drupal_documents import MAX_RELATIONS, Document, Telling
-from tidings.sources.web.cached_source import Told
+from tidings.sources.cms.base import (
+    MAX_ITEMS,
+    CmsCollection,
+    CmsItem,
+    CmsSettings,
+    CmsSource,
+    as_mapping,
+    as_text,
+    front_page,
+    parse_utc,
+)
+from tidings.sources.cms.drupal_documents import MAX_RELATIONS, ArticleBuilder, JsonApiDocument
+from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import SourceError
 
 PAGE = 50
@@ -59,14 +69,14 @@ class DrupalSource(CmsSource):
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
         self.own = settings
-        self.front = front_of(settings.url)
-        self.pages = front_of(settings.pages) if settings.pages else self.front
+        self.front = front_page(settings.url)
+        self.pages = front_page(settings.pages) if settings.pages else self.front
         self.relations: dict[str, list[str]] = {}
         """Of each type, those that lead to its topics, pictures and files: learned by reading."""
 
-    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[Collection]:
+    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
         """One for each type and language."""
-        self.relations = {name: list(paths) for name, paths in mapping(state.get("relations")).items()}
+        self.relations = {name: list(paths) for name, paths in as_mapping(state.get("relations")).items()}
         kept["relations"] = self.relations
         there = self._types("")
         wanted = dict(self.own.types) or {"article": self.own.kind}
@@ -77,7 +87,7 @@ class DrupalSource(CmsSource):
         prefixes = self.own.prefixes or self._languages(state, kept)
         languages = [one.lower() for one in prefixes]
         return [
-            Nodes(self, name, kind, language, prefix, languages)
+            NodeCollection(self, name, kind, language, prefix, languages)
             for name, kind in wanted.items()
             for language, prefix in [*prefixes.items(), (None, "")]
         ]
@@ -111,19 +121,19 @@ class DrupalSource(CmsSource):
                 " say in `api` where it is, or read the site's feed (`type: feed`)",
                 status=error.status,
             ) from None
-        links = mapping(mapping(found).get("links"))
+        links = as_mapping(as_mapping(found).get("links"))
         return [name.removeprefix("node--") for name in links if name.startswith("node--")]
 
     def at(self, prefix: str, path: str = "") -> str:
         """An address of the API."""
         return f"{self.front}{prefix}{self.own.api.strip('/')}{path}"
 
-    def document(self, address: str, parameters: Mapping[str, Any]) -> Document:
+    def document(self, address: str, parameters: Mapping[str, Any]) -> JsonApiDocument:
         """What it answers."""
-        return Document(self.get(f"{address}?{urlencode(parameters)}", _ACCEPT)[0])
+        return JsonApiDocument(self.get(f"{address}?{urlencode(parameters)}", _ACCEPT)[0])
 
 
-class Nodes(Collection):
+class NodeCollection(CmsCollection):
     """One type of content in one language; without one, all that is in none of the others."""
 
     def __init__(
@@ -136,18 +146,18 @@ class Nodes(Collection):
         self._before = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._address = source.at(self._before, f"/node/{bundle}")
         own = source.own
-        self._telling = Telling(source.context.name, kind, source.front, source.pages, own.body, own.summary)
+        self._telling = ArticleBuilder(source.context.name, kind, source.front, source.pages, own.body, own.summary)
         self._language = language.lower() if language else None
         self._others = others
         spoken = {"filter[langcode]": language.lower()} if language else _condition("langcode", "NOT IN", *others)
         # Both are looked for in one row, that is in one translation (Drupal\Core\Entity\Query\Sql\Tables).
         self._always = {"filter[status]": "1", **spoken}
 
-    def newest(self, most: int, after: datetime | None) -> list[Item]:
+    def newest(self, most: int, after: datetime | None) -> list[CmsItem]:
         """By the moment of their creation; equal ones by their ids, for a page is cut between them."""
         return self._told({"sort": "-created,id", **_after("created", after)}, most)
 
-    def since(self, changed: datetime, created: datetime | None) -> list[Item]:
+    def since(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
         """By the moment of their change, and by that of their pictures.
 
         The newest first: what changes while it is read goes to the top, so that of the rest something may come twice
@@ -169,9 +179,9 @@ class Nodes(Collection):
         found = (node for document in self._pages(asked, whole=False) for node in document.nodes)
         return {f"{self.prefix}{node['id']}" for node in found if self._is_mine(node)}
 
-    def these(self, keys: Sequence[str]) -> list[Item]:
+    def these(self, keys: Sequence[str]) -> list[CmsItem]:
         """By their UUIDs."""
-        found: list[Item] = []
+        found: list[CmsItem] = []
         for start in range(0, len(keys), PAGE):
             some = [key.removeprefix(self.prefix) for key in keys[start : start + PAGE]]
             found += self._told(_condition("id", "IN", *some))
@@ -190,11 +200,11 @@ class Nodes(Collection):
         return any(self._is_mine(node) for node in found.nodes)
 
     def _is_mine(self, node: Mapping[str, Any]) -> bool:
-        said = text(mapping(node.get("attributes")).get("langcode")).lower()
+        said = as_text(as_mapping(node.get("attributes")).get("langcode")).lower()
         return said == self._language if self._language else said not in self._others
 
-    def _told(self, asked: Mapping[str, str], most: int = MAX_ITEMS) -> list[Item]:
-        found: list[Item] = []
+    def _told(self, asked: Mapping[str, str], most: int = MAX_ITEMS) -> list[CmsItem]:
+        found: list[CmsItem] = []
         for document in self._pages(asked, whole=True):
             for node in document.nodes:
                 item = self._item(document, node) if self._is_mine(node) else None
@@ -204,17 +214,17 @@ class Nodes(Collection):
                 break
         return found[:most]
 
-    def _item(self, document: Document, node: Mapping[str, Any]) -> Item | None:
+    def _item(self, document: JsonApiDocument, node: Mapping[str, Any]) -> CmsItem | None:
         article, belongs = self._telling.article(document, node, self._before)
         if article is None:
             return None
-        said = mapping(node.get("attributes"))
+        said = as_mapping(node.get("attributes"))
         # With that of its pictures, so that what was described anew is read once.
-        moments = [moment for moment in (utc(said.get("changed")), *belongs.changed) if moment]
-        told = Told(f"{self.prefix}{node['id']}", article)
-        return Item(told, utc(said.get("created")), max(moments, default=None))
+        moments = [moment for moment in (parse_utc(said.get("changed")), *belongs.changed) if moment]
+        told = FetchedArticle(f"{self.prefix}{node['id']}", article)
+        return CmsItem(told, parse_utc(said.get("created")), max(moments, default=None))
 
-    def _pages(self, asked: Mapping[str, str], *, whole: bool) -> Iterator[Document]:
+    def _pages(self, asked: Mapping[str, str], *, whole: bool) -> Iterator[JsonApiDocument]:
         """One document after the other. One may hold fewer items than there were, for some are not for readers."""
         offset: int | None = 0
         size = PAGE
@@ -233,7 +243,7 @@ class Nodes(Collection):
                 raise SourceError(f"{self._address} leads from one page to the next as no Drupal does", status=200)
             offset = further
 
-    def _whole(self, asked: dict[str, str]) -> Document:
+    def _whole(self, asked: dict[str, str]) -> JsonApiDocument:
         """With what belongs to its items; which relations lead there is learned from what comes."""
         known = self._source.relations.setdefault(self._type, [])
         for _ in range(_TURNS):
@@ -251,7 +261,7 @@ class Nodes(Collection):
             known += more
         raise SourceError(f"{self._address} does not tell what belongs to its items, though it shows them", status=200)
 
-    def _listing(self, asked: Mapping[str, str]) -> Document:
+    def _listing(self, asked: Mapping[str, str]) -> JsonApiDocument:
         document = self._source.document(self._address, asked)
         if not document.is_listing:
             raise SourceError(f"{self._address} answers with something that is no listing of JSON:API", status=200)

@@ -20,18 +20,18 @@ from tidings.sources.base import SourceContext
 from tidings.sources.cms.base import (
     MAX_ITEMS,
     OVERLAP,
+    CmsCollection,
+    CmsItem,
     CmsSettings,
     CmsSource,
-    Collection,
-    Item,
-    article_of,
-    front_of,
-    mapping,
-    objects,
-    text,
-    utc,
+    as_mapping,
+    as_objects,
+    as_text,
+    build_article,
+    front_page,
+    parse_utc,
 )
-from tidings.sources.web.cached_source import Told
+from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import SourceError
 
 PAGE = 100
@@ -101,7 +101,7 @@ class WordPressSource(CmsSource):
                     count, page = SMALL, 0  # so many were too much for the site, or too large
                     continue
                 raise
-            yield from objects(found)[: most - (page - 1) * count]
+            yield from as_objects(found)[: most - (page - 1) * count]
             pages = headers.get("x-wp-totalpages", "")
             if not isinstance(found, list) or len(found) < count or (pages.isdigit() and page >= int(pages)):
                 return
@@ -112,40 +112,40 @@ class WordPressSource(CmsSource):
             some = ids[start : start + PAGE]
             asked = {**parameters, "include": ",".join(map(str, some)), "per_page": PAGE}
             try:
-                yield from objects(self.call(path, asked)[0])
+                yield from as_objects(self.call(path, asked)[0])
             except SourceError as error:
                 if error.status not in (400, 401, 403, 404):
                     raise
 
     # -- the source ---------------------------------------------------------------------------------------------------
 
-    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[Collection]:
+    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
         """One for each type, or for each type and language."""
         self.names, self.links = {}, {}
-        types = self._types(text(state.get("api")))
+        types = self._types(as_text(state.get("api")))
         kept["api"] = self.root
         wanted = dict(self._own.types) or {"posts": self._own.kind}
-        by_base = {text(one.get("rest_base")) or name: mapping(one) for name, one in types.items()}
+        by_base = {as_text(one.get("rest_base")) or name: as_mapping(one) for name, one in types.items()}
         self.taxonomies = {}
         if any(one.get("taxonomies") for one in by_base.values()):
-            told = mapping(self.call("wp/v2/taxonomies")[0])
-            self.taxonomies = {name: text(mapping(one).get("rest_base")) or name for name, one in told.items()}
-        found: list[Collection] = []
+            told = as_mapping(self.call("wp/v2/taxonomies")[0])
+            self.taxonomies = {name: as_text(as_mapping(one).get("rest_base")) or name for name, one in told.items()}
+        found: list[CmsCollection] = []
         for name, kind in wanted.items():
-            base = name if name in by_base else text(mapping(types.get(name)).get("rest_base"))
+            base = name if name in by_base else as_text(as_mapping(types.get(name)).get("rest_base"))
             if base not in by_base:
                 shown = ", ".join(sorted(by_base))
                 raise SourceError(f"{self.settings.url} has no type {name!r} in its API; it has {shown}")
-            namespace = text(by_base[base].get("rest_namespace")) or "wp/v2"
+            namespace = as_text(by_base[base].get("rest_namespace")) or "wp/v2"
             taxonomies = [one for one in by_base[base].get("taxonomies") or () if one not in _NO_TOPICS]
             bases = [self.taxonomies[one] for one in taxonomies if one in self.taxonomies]
             for language in self._own.languages or (None,):
-                found.append(Posts(self, f"{namespace}/{base}", base, kind, bases, language))
+                found.append(PostCollection(self, f"{namespace}/{base}", base, kind, bases, language))
         return found
 
     def _types(self, known: str) -> Mapping[str, Any]:
         """The types of the site. Looks for the API where it was, then where it usually is, then where the site says."""
-        front = front_of(self.settings.url)
+        front = front_page(self.settings.url)
         refused: SourceError | None = None
         for root in dict.fromkeys(filter(None, (known, front + "wp-json/", front + "?rest_route=/"))):
             try:
@@ -165,8 +165,8 @@ class WordPressSource(CmsSource):
     def _types_at(self, root: str) -> Mapping[str, Any]:
         found, reply = self.get(root + "wp/v2/types")
         self.root = reply.moved.removesuffix("wp/v2/types") if reply.moved.endswith("wp/v2/types") else root
-        found = mapping(found)
-        types = {name: mapping(one) for name, one in found.items() if mapping(one).get("slug")}
+        found = as_mapping(found)
+        types = {name: as_mapping(one) for name, one in found.items() if as_mapping(one).get("slug")}
         if not types:
             raise SourceError(f"{root} is no REST API of a WordPress", status=404)
         return types
@@ -182,7 +182,7 @@ class WordPressSource(CmsSource):
 
     def touched(self, state: Mapping[str, Any], kept: dict[str, Any]) -> set[str]:
         """Items whose picture was described anew: that is a change of the picture, and none of the post."""
-        mark = utc(state.get("media"))
+        mark = parse_utc(state.get("media"))
         asked = {"_fields": "source_url,media_details,modified_gmt", "orderby": "modified", "order": "desc"}
         if mark is not None:
             asked["modified_after"] = _written(mark - OVERLAP)
@@ -192,19 +192,19 @@ class WordPressSource(CmsSource):
             if error.status not in (400, 401, 403, 404):
                 raise
             return set()
-        moments = [moment for one in found if (moment := utc(one.get("modified_gmt")))]
+        moments = [moment for one in found if (moment := parse_utc(one.get("modified_gmt")))]
         latest = max([*moments, *([mark] if mark else [])], default=None)
         kept["media"] = latest.isoformat() if latest else None
         shown = {src for one in found for src, _ in _sizes(one)} if mark else set()
         return {
             mark[0]
-            for entry in self.entries.values()
+            for entry in self.cached.values()
             if shown & {image["src"] for image in entry.data["article"].get("images", ())}
             for mark in entry.data["marks"][-1:]
         }
 
 
-class Posts(Collection):
+class PostCollection(CmsCollection):
     """One type, in one language or in all."""
 
     def __init__(
@@ -220,14 +220,14 @@ class Posts(Collection):
         self._always = {"lang": language} if language else {}
         self._fields = {"_fields": ",".join([_FIELDS, *taxonomies])}
 
-    def newest(self, most: int, after: datetime | None) -> list[Item]:
+    def newest(self, most: int, after: datetime | None) -> list[CmsItem]:
         """By date of publication."""
         asked = {**self._always, **self._fields, "orderby": "date", "order": "desc"}
         if after is not None:
             asked["after"] = _written(after)
         return self._told(list(self._source.listed(self._path, asked, most)))
 
-    def since(self, changed: datetime, created: datetime | None) -> list[Item]:
+    def since(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
         """Two listings: a post that was written before and comes out when its time has come bears no change then."""
         asked = {**self._always, **self._fields, "orderby": "modified", "order": "asc"}
         found = list(self._source.listed(self._path, {**asked, "modified_after": _written(changed)}))
@@ -245,7 +245,7 @@ class Posts(Collection):
         found = self._source.listed(self._path, asked)
         return {f"{self.prefix}{one.get('id')}" for one in found if not _is_closed(one)}
 
-    def these(self, keys: Sequence[str]) -> list[Item]:
+    def these(self, keys: Sequence[str]) -> list[CmsItem]:
         """By `include`."""
         ids = [int(number) for key in keys if (number := key.removeprefix(self.prefix)).isdigit()]
         return self._told(list(self._source.by_ids(self._path, ids, {**self._always, **self._fields})))
@@ -260,9 +260,9 @@ class Posts(Collection):
             if error.status in (401, 403, 404, 410):
                 return False
             raise
-        return not _is_closed(mapping(found))
+        return not _is_closed(as_mapping(found))
 
-    def _told(self, posts: list[dict[str, Any]]) -> list[Item]:
+    def _told(self, posts: list[dict[str, Any]]) -> list[CmsItem]:
         open_ones = [one for one in posts if isinstance(one.get("id"), int) and not _is_closed(one)]
         pictures = self._pictures(open_ones)
         authors = self._named("wp/v2/users", [one.get("author") for one in open_ones])
@@ -275,15 +275,15 @@ class Posts(Collection):
             picture = pictures.get(one.get("featured_media", 0))
             topics = [terms[base].get(term, "") for base in self._taxonomies for term in _numbers(one.get(base))]
             kin = self._kin(one)
-            article = article_of(
+            article = build_article(
                 {
-                    "title": plain(mapping(one.get("title")).get("rendered")),
-                    "url": urljoin(self._source.settings.url, text(one.get("link"))),
+                    "title": plain_text(as_mapping(one.get("title")).get("rendered")),
+                    "url": urljoin(self._source.settings.url, as_text(one.get("link"))),
                     "language": self._spoken(one),
                     "kind": self._kind,
-                    "summary": _excerpt(text(mapping(one.get("excerpt")).get("rendered"))),
-                    "html": text(mapping(one.get("content")).get("rendered")),
-                    "published": utc(one.get("date_gmt")),
+                    "summary": _excerpt(as_text(as_mapping(one.get("excerpt")).get("rendered"))),
+                    "html": as_text(as_mapping(one.get("content")).get("rendered")),
+                    "published": parse_utc(one.get("date_gmt")),
                     "topics": topics,
                     "authors": [authors.get(one.get("author", 0), "")],
                     "images": [picture] if picture else [],
@@ -292,19 +292,19 @@ class Posts(Collection):
                 }
             )
             if article is not None:
-                told = Told(f"{self.prefix}{one['id']}", article)
+                told = FetchedArticle(f"{self.prefix}{one['id']}", article)
                 others = tuple(f"{self.prefix}{number}" for number in sorted(kin - {one["id"]}))
-                items.append(Item(told, utc(one.get("date_gmt")), utc(one.get("modified_gmt")), others))
+                items.append(CmsItem(told, parse_utc(one.get("date_gmt")), parse_utc(one.get("modified_gmt")), others))
         return items
 
     def _spoken(self, one: Mapping[str, Any]) -> str:
         said = (one.get(name) for name in ("lang", "polylang_current_lang", "wpml_current_locale"))
-        return next((word.replace("_", "-") for word in map(text, said) if word), self._language or "")
+        return next((word.replace("_", "-") for word in map(as_text, said) if word), self._language or "")
 
     def _kin(self, one: Mapping[str, Any]) -> set[int]:
         """The ids of all its translations and its own; empty where the site says nothing of translations."""
-        ids = set(_numbers(list(mapping(one.get("translations")).values())))
-        for other in (*objects(one.get("polylang_translations")), *objects(one.get("wpml_translations"))):
+        ids = set(_numbers(list(as_mapping(one.get("translations")).values())))
+        for other in (*as_objects(one.get("polylang_translations")), *as_objects(one.get("wpml_translations"))):
             ids |= set(_numbers([other.get("id")]))
         said = ids or "translations" in one or "wpml_translations" in one or "polylang_translations" in one
         return ids | {one["id"]} if said else set()
@@ -316,7 +316,7 @@ class Posts(Collection):
         names |= {(path, one): "" for one in wanted}
         for one in self._source.by_ids(path, wanted, {"_fields": "id,name,slug"}):
             if isinstance(one.get("id"), int) and one.get("slug") != "uncategorized":
-                names[path, one["id"]] = plain(one.get("name"))
+                names[path, one["id"]] = plain_text(one.get("name"))
         return {number: name for (at, number), name in names.items() if at == path}
 
     def _pictures(self, posts: list[dict[str, Any]]) -> dict[int, dict[str, str]]:
@@ -327,32 +327,32 @@ class Posts(Collection):
             sizes = _sizes(one)
             if sizes and isinstance(one.get("id"), int):
                 src = max((size for size in sizes if size[1] <= WIDEST), key=lambda size: size[1], default=sizes[0])[0]
-                caption = plain(mapping(one.get("caption")).get("rendered"))
-                found[one["id"]] = {"src": src, "alt": plain(one.get("alt_text")), "caption": caption}
+                caption = plain_text(as_mapping(one.get("caption")).get("rendered"))
+                found[one["id"]] = {"src": src, "alt": plain_text(one.get("alt_text")), "caption": caption}
         return found
 
 
-def plain(rendered: Any) -> str:
+def plain_text(rendered: Any) -> str:
     """Text of what WordPress renders: without tags, its entities as characters."""
-    return html.unescape(_TAG.sub("", text(rendered))).strip()
+    return html.unescape(_TAG.sub("", as_text(rendered))).strip()
 
 
 def _excerpt(rendered: str) -> str:
     """What the editor wrote; empty where it is only the beginning of the text, cut by WordPress."""
-    written = plain(_MORE.sub("", rendered))
+    written = plain_text(_MORE.sub("", rendered))
     return "" if _CUT.search(written) else written
 
 
 def _is_closed(post: Mapping[str, Any]) -> bool:
     """Only those who know its password can read it."""
-    return bool(mapping(post.get("content")).get("protected"))
+    return bool(as_mapping(post.get("content")).get("protected"))
 
 
 def _links(post: Mapping[str, Any]) -> dict[str, str]:
     """The addresses of its translations by language (`wpml_translations`)."""
     links = {
-        text(one.get("locale")).replace("_", "-"): text(one.get("href"))
-        for one in objects(post.get("wpml_translations"))
+        as_text(one.get("locale")).replace("_", "-"): as_text(one.get("href"))
+        for one in as_objects(post.get("wpml_translations"))
     }
     return {language: url for language, url in links.items() if language and url}
 
@@ -363,12 +363,12 @@ def _numbers(value: Any) -> list[int]:
 
 def _sizes(media: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The addresses of a picture with their widths, the largest first."""
-    details = mapping(media.get("media_details"))
+    details = as_mapping(media.get("media_details"))
     full = {"source_url": media.get("source_url"), "width": details.get("width")}
-    found = [full, *objects(details.get("sizes"))]
-    sizes = {text(one.get("source_url")): one["width"] for one in found if isinstance(one.get("width"), int)}
-    if text(media.get("source_url")):
-        sizes.setdefault(text(media.get("source_url")), WIDEST)
+    found = [full, *as_objects(details.get("sizes"))]
+    sizes = {as_text(one.get("source_url")): one["width"] for one in found if isinstance(one.get("width"), int)}
+    if as_text(media.get("source_url")):
+        sizes.setdefault(as_text(media.get("source_url")), WIDEST)
     return sorted(((src, width) for src, width in sizes.items() if src), key=lambda size: -size[1])
 
 

@@ -13,11 +13,11 @@ from tidings.model.dates import parse_moment
 from tidings.model.errors import Problem
 from tidings.model.item import EVENT, Attachment, Image
 from tidings.model.text import clean, has_forbidden, one_line, slugify, summarise
-from tidings.sources.base import Found, SourceContext
+from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import render_body
-from tidings.sources.folder.front_matter import FrontMatter, close_to, read_front_matter
-from tidings.sources.links import Fault, Files, Links, Place, encode_url
-from tidings.sources.web.fingerprint import with_fingerprint
+from tidings.sources.folder.front_matter import FrontMatter, find_similar, read_front_matter
+from tidings.sources.links import ContentLocation, FileLinks, FileMeasurer, LinkProblem, encode_url
+from tidings.sources.web.fingerprint import add_fingerprint
 
 MAX_BYTES = 5_000_000
 
@@ -28,7 +28,7 @@ _FALSE = ("false", "no", "off")
 
 
 @dataclass(slots=True)
-class _Reading:
+class _FileReader:
     """One file while it is read; problems gather here."""
 
     ref: str
@@ -112,7 +112,7 @@ class _Reading:
                 values = {}
                 for name, value in each.entries:
                     if name.text not in known:
-                        meant = close_to(name.text, known)
+                        meant = find_similar(name.text, known)
                         mend = f"did you mean `{meant}`?" if meant else f"the keys are {', '.join(known)}"
                         self.wrong_at(name, f"there is no key `{name.text}` in `{key}`", mend)
                     elif not isinstance(value, Scalar):
@@ -129,11 +129,11 @@ class _Reading:
 
 
 def read_document(
-    raw: bytes, ref: str, place: Place, context: SourceContext, files: Files
-) -> tuple[Found | None, list[Problem]]:
+    raw: bytes, ref: str, place: ContentLocation, context: SourceContext, files: FileMeasurer
+) -> tuple[SourceItem | None, list[Problem]]:
     """`ref` is the file's path from the newsroom, in slashes. None where any problem is an error. Never raises."""
     if len(raw) > MAX_BYTES:
-        return None, [too_big(ref)]
+        return None, [too_big_problem(ref)]
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -150,8 +150,8 @@ def read_document(
     front, problems = read_front_matter(text, ref)
     if front is None:
         return None, [*remarks, *problems]
-    reading = _Reading(ref, front, context, [*remarks, *problems])
-    links = Links(place, files)
+    reading = _FileReader(ref, front, context, [*remarks, *problems])
+    links = FileLinks(place, files)
     found = _found(reading, links)
     for fault in links.faults:
         reading.problems.append(_located(fault, text, ref))
@@ -160,13 +160,13 @@ def read_document(
     return found, reading.problems
 
 
-def too_big(ref: str) -> Problem:
+def too_big_problem(ref: str) -> Problem:
     """A body over 5 MB would clip every mail and choke every feed."""
     mend = "put pictures and documents into files beside it"
     return Problem(ref, 1, 1, f"the file is larger than {MAX_BYTES // 1_000_000} MB", mend)
 
 
-def _found(reading: _Reading, links: Links) -> Found:
+def _found(reading: _FileReader, links: FileLinks) -> SourceItem:
     name, language = _name_and_language(reading)
     title = reading.text("title")
     if not title:
@@ -185,7 +185,7 @@ def _found(reading: _Reading, links: Links) -> Found:
     attachments = _attachments(reading, links)
     body = render_body(reading.front.body, links)
     written_id, story = reading.text("id"), reading.text("story")
-    found = Found(
+    found = SourceItem(
         ref=reading.ref,
         name=name,
         language=language,
@@ -218,10 +218,10 @@ def _found(reading: _Reading, links: Links) -> Found:
         post=reading.by_channel("post"),
         extra={clean(key): clean(value) for key, value in reading.front.extra.items()},
     )
-    return with_fingerprint(found)
+    return add_fingerprint(found)
 
 
-def _name_and_language(reading: _Reading) -> tuple[str, str]:
+def _name_and_language(reading: _FileReader) -> tuple[str, str]:
     """`NAME.LANG.md`; `language:` goes before LANG, and without either it is the site's first language."""
     languages = {language.lower(): language for language in reading.context.languages}
     stem = PurePosixPath(reading.ref).stem
@@ -249,7 +249,7 @@ def _uri(written: str) -> str:
     return f"urn:tidings:{quote(written, safe='')}"
 
 
-def _url(reading: _Reading) -> str | None:
+def _url(reading: _FileReader) -> str | None:
     written = reading.text("url")
     if not written:
         return None
@@ -259,7 +259,7 @@ def _url(reading: _Reading) -> str | None:
     return url
 
 
-def _images(reading: _Reading, links: Links) -> tuple[Image, ...]:
+def _images(reading: _FileReader, links: FileLinks) -> tuple[Image, ...]:
     images = []
     for node, values in reading.maps("images", ("src", "alt", "caption", "credit")):
         src = _address(reading, links, node, values["src"], picture=True)
@@ -284,7 +284,7 @@ def _images(reading: _Reading, links: Links) -> tuple[Image, ...]:
     return tuple(images)
 
 
-def _attachments(reading: _Reading, links: Links) -> tuple[Attachment, ...]:
+def _attachments(reading: _FileReader, links: FileLinks) -> tuple[Attachment, ...]:
     attachments = []
     for node, values in reading.maps("attachments", ("src", "title")):
         src = _address(reading, links, node, values["src"], picture=False)
@@ -300,18 +300,18 @@ def _attachments(reading: _Reading, links: Links) -> tuple[Attachment, ...]:
     return tuple(attachments)
 
 
-def _address(reading: _Reading, links: Links, node: Node, value: str, *, picture: bool) -> str | None:
+def _address(reading: _FileReader, links: FileLinks, node: Node, value: str, *, picture: bool) -> str | None:
     """An address that has to be good: whatever is wrong with it is an error, at its own line."""
     before = len(links.faults)
     address = links.absolute(value, picture=picture)
     faults, links.faults[before:] = links.faults[before:], []
     if address is None:
-        fault = faults[0] if faults else Fault(value, f"{value[:80]!r} is no address")
+        fault = faults[0] if faults else LinkProblem(value, f"{value[:80]!r} is no address")
         reading.wrong_at(node, fault.message, fault.mend)
     return address
 
 
-def _located(fault: Fault, text: str, ref: str) -> Problem:
+def _located(fault: LinkProblem, text: str, ref: str) -> Problem:
     """The line where the address stands, as written or without its encoding."""
     for needle in (fault.value, unquote(fault.value), unquote(fault.value.rsplit("/", 1)[-1])):
         at = text.find(needle) if needle else -1

@@ -86,12 +86,12 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
             taken = headlines.get(name, value)
             front.values[name] = taken
             front.places[name] = (taken.line, taken.column)
-        elif (meant := close_to(name, KEYS)) is not None:
+        elif (meant := find_similar(name, KEYS)) is not None:
             message = f"there is no key `{name}`"
             mend = f"did you mean `{meant}`? A key of your own must differ from it by more than two letters"
             problems.append(Problem(file, key.line, key.column, message, mend))
         else:
-            front.extra[name] = as_text(value)
+            front.extra[name] = node_text(value)
     return front, problems
 
 
@@ -106,7 +106,7 @@ def _without_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str
         key, value = match[1], match[2].strip()
         if key in _SENTENCES:
             yaml[number] = _sentence(key, value, line)
-        if _BLOCK.match(value) or not (key in ("title", "summary") or close_to(key, ("title", "summary"))):
+        if _BLOCK.match(value) or not (key in ("title", "summary") or find_similar(key, ("title", "summary"))):
             continue
         following = number + 1
         while following < len(lines) and re.match(r"[ \t]+\S", lines[following]):
@@ -136,7 +136,7 @@ def _unquoted(value: str, file: str) -> str:
     return node.text if isinstance(node, Scalar) and not problems else value
 
 
-def as_text(node: Node) -> str:
+def node_text(node: Node) -> str:
     """A scalar's text; lists and maps as JSON."""
     return node.text if isinstance(node, Scalar) else json.dumps(_plain(node), ensure_ascii=False)
 
@@ -149,7 +149,7 @@ def _plain(node: Node) -> object:
     return {key.text: _plain(value) for key, value in node.entries}
 
 
-def close_to(word: str, known: tuple[str, ...]) -> str | None:
+def find_similar(word: str, known: tuple[str, ...]) -> str | None:
     """The known word within two letters, if the two share anything at all (`ru` is not a misspelt `id`)."""
     best = min(((_distance(word.lower(), other), other) for other in known if word != other), default=(9, ""))
     return best[1] if best[0] <= 2 and best[0] < min(len(word), len(best[1])) else None

@@ -16,9 +16,9 @@ from pydantic import Field
 from tidings.config.adapters import SourceSettings
 from tidings.config.types import Line
 from tidings.model.errors import Problem
-from tidings.sources.base import Found, SourceContext, Sweep
-from tidings.sources.folder.document import MAX_BYTES, read_document, too_big
-from tidings.sources.links import Place
+from tidings.sources.base import SourceContext, SourceItem, Sweep
+from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_problem
+from tidings.sources.links import ContentLocation
 from tidings.sources.media import LocalFile, MediaError, Signature, measure, open_plain, signature
 
 # Dropbox, Nextcloud and OneDrive, Syncthing, the file managers of Windows, macOS and GNOME.
@@ -38,16 +38,16 @@ class Settings(SourceSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _CachedFile:
     """A file as it was read. `needs` are the files that its outcome hangs on, None where there was none."""
 
     signature: Signature
     needs: tuple[tuple[Path, Signature | None], ...]
-    found: Found | None
+    item: SourceItem | None
     problems: tuple[Problem, ...]
 
 
-class _Unreadable(Exception):
+class _UnreadableFolderError(Exception):
     """A folder cannot be listed: what is in it is not known, so nothing may count as vanished."""
 
     def __init__(self, problem: Problem) -> None:
@@ -61,7 +61,7 @@ class FolderSource:
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         self.settings = settings
         self.context = context
-        self._read: dict[str, _Read] = {}
+        self._read: dict[str, _CachedFile] = {}
         self._measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]] = {}
 
     def watch_paths(self) -> tuple[Path, ...]:
@@ -75,22 +75,22 @@ class FolderSource:
         if content == root or not content.is_relative_to(root):
             mend = "set the source's `path` to a folder inside the newsroom, for example content"
             return _unreadable(Problem(self.settings.path, 1, 1, "the folder is not inside the newsroom", mend))
-        found: list[Found] = []
+        found: list[SourceItem] = []
         problems: list[Problem] = []
         aside: list[str] = []
-        read: dict[str, _Read] = {}
+        read: dict[str, _CachedFile] = {}
         try:
             entries = sorted(_walk(content, root))
-        except _Unreadable as error:
+        except _UnreadableFolderError as error:
             return _unreadable(error.problem)
         for ref, path in entries:
-            one = self._one(ref, path, Place(root, content, path.parent, self.context.url))
+            one = self._one(ref, path, ContentLocation(root, content, path.parent, self.context.url))
             if one is None:
                 continue
             read[ref] = one
             problems.extend(one.problems)
-            if one.found is not None:
-                found.append(one.found)
+            if one.item is not None:
+                found.append(one.item)
             else:
                 aside.append(ref)
         self._read = read
@@ -98,7 +98,7 @@ class FolderSource:
         self._measured = {key: value for key, value in self._measured.items() if key[0] in used}
         return Sweep(tuple(found), tuple(problems), tuple(aside))
 
-    def _one(self, ref: str, path: Path, place: Place) -> _Read | None:
+    def _one(self, ref: str, path: Path, place: ContentLocation) -> _CachedFile | None:
         """None where the file is no longer there."""
         try:
             real = path.resolve(strict=True)
@@ -123,7 +123,7 @@ class FolderSource:
         if known is not None and known.signature == before and all(_now(file) == then for file, then in known.needs):
             return known
         if before[2] > MAX_BYTES:
-            return _Read(before, (), None, (too_big(ref),))
+            return _CachedFile(before, (), None, (too_big_problem(ref),))
         try:
             with open_plain(real) as file:
                 raw = file.read(MAX_BYTES + 1)
@@ -132,12 +132,12 @@ class FolderSource:
             return None
         except OSError as error:
             return _refused(ref, f"it cannot be read: {_why(error)}", "look at the rights of the file")
-        files = _Files(self._measured)
+        files = _MeasuredFiles(self._measured)
         item, problems = read_document(raw, ref, place, self.context, files)
-        return _Read(_settled(before), tuple(files.needs.items()), item, tuple(problems))
+        return _CachedFile(_settled(before), tuple(files.needs.items()), item, tuple(problems))
 
 
-class _Files:
+class _MeasuredFiles:
     """Measures for one document, and remembers on what it hangs."""
 
     def __init__(self, measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]]) -> None:
@@ -175,7 +175,7 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
     except OSError as error:
         ref = folder.relative_to(root).as_posix()
         mend = "mount or create it, or look at its rights"
-        raise _Unreadable(Problem(ref, 1, 1, f"the folder cannot be read: {_why(error)}", mend)) from None
+        raise _UnreadableFolderError(Problem(ref, 1, 1, f"the folder cannot be read: {_why(error)}", mend)) from None
     for entry in entries:
         path = folder / entry.name
         if entry.name.startswith((".", "~$", "#")):
@@ -188,12 +188,12 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
             yield ref, path
 
 
-def _refused(ref: str, message: str, mend: str) -> _Read:
-    return _Read((0, 0, 0, 0, 0), (), None, (Problem(ref, 1, 1, message, mend),))
+def _refused(ref: str, message: str, mend: str) -> _CachedFile:
+    return _CachedFile((0, 0, 0, 0, 0), (), None, (Problem(ref, 1, 1, message, mend),))
 
 
 def _unreadable(problem: Problem) -> Sweep:
-    return Sweep((), (problem,), (), readable=False)
+    return Sweep((), (problem,), (), is_readable=False)
 
 
 def _now(path: Path) -> Signature | None:

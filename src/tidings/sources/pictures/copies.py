@@ -23,12 +23,12 @@ from tidings.model.errors import Problem
 from tidings.model.item import CachedItem, Image, Media
 from tidings.model.text import shorten_slug, slugify
 from tidings.net import GuardedSession
-from tidings.sources.base import Found, SourceContext
-from tidings.sources.body_pictures import change_pictures, drop_other_sizes, shown_pictures
-from tidings.sources.media import PICTURES, MediaError, measure_apart
-from tidings.sources.pictures.selection import TRIES, Kept, decide_turn, known_of, ref_of
-from tidings.sources.web.polite_fetch import SourceError, ask
-from tidings.sources.web.snapshot import View
+from tidings.sources.base import SourceContext, SourceItem
+from tidings.sources.body_pictures import change_pictures, drop_picture_sources, list_pictures
+from tidings.sources.fetch_cache import CacheSnapshot
+from tidings.sources.media import PICTURE_TYPES, MediaError, measure_picture_in_child
+from tidings.sources.pictures.selection import TRIES, PictureRecord, find_record, picture_ref, plan_pictures
+from tidings.sources.web.polite_fetch import SourceError, fetch_url
 
 FOLDER = ".pictures"
 """In the newsroom, with a folder for each source; can be had again, so no backup has it."""
@@ -46,28 +46,28 @@ _PAUSE = timedelta(hours=1)
 """For a site that is busy, if it does not say how long."""
 _MEND = "mend it on the site; tidings sources sync tries again"
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
-_ACCEPT = ", ".join(PICTURES.values())
+_ACCEPT = ", ".join(PICTURE_TYPES.values())
 
 
-class Pictures:
+class PictureCopies:
     """Those of one source. Looked at in one thread and brought in another."""
 
     def __init__(self, context: SourceContext, *, allow_private: bool) -> None:
         self._root = context.root
         self._folder = context.root / FOLDER / context.name
         self._site = context.url
-        self._shelf = context.pictures
+        self._shelf = context.picture_cache
         self._allow_private = allow_private
-        self._view = View(context.pictures)
+        self._view = CacheSnapshot(context.picture_cache)
         self._session: GuardedSession | None = None
         self._stopped = False
-        self._looked: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, Kept]] = {}, set(), {}
+        self._looked: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, PictureRecord]] = {}, set(), {}
 
     # -- showing them -------------------------------------------------------------------------------------------------
 
-    def look(self) -> Mapping[str, Kept]:
+    def look(self) -> Mapping[str, PictureRecord]:
         """What is known of each, by address; another mapping whenever something changed."""
-        entries = self._view.look()
+        entries = self._view.refresh()
         there = self._there()
         if self._looked[0] is not entries or self._looked[1] != there:
             known = {one.data["url"]: one.data for one in entries.values() if not one.gone}
@@ -75,10 +75,10 @@ class Pictures:
             self._looked = entries, there, here
         return self._looked[2]
 
-    def placed(self, found: Found) -> tuple[Found, list[Problem]]:
+    def placed(self, found: SourceItem) -> tuple[SourceItem, list[Problem]]:
         """The item with our copies in the place of links, as far as they are here; and which of them cannot be had."""
         known = self._looked[2]
-        mine = {url: known[url] for url in addresses(found) if url in known} if known else {}
+        mine = {url: known[url] for url in picture_urls(found) if url in known} if known else {}
         ours = {url: (self._address(one), one) for url, one in mine.items() if "digest" in one}
         problems = [
             Problem(found.ref, 1, 1, f"the picture {url[:200]} stays a link: {one['problem']}", _MEND, "warning")
@@ -103,15 +103,15 @@ class Pictures:
         return replace(
             found,
             images=tuple(_with(image, *ours[image.src]) if image.src in ours else image for image in found.images),
-            body=change_pictures(drop_other_sizes(found.body, is_ours), change),
+            body=change_pictures(drop_picture_sources(found.body, is_ours), change),
             media=(*found.media, *dict.fromkeys(self._media(one) for _, one in ours.values())),
-            origins={src: url for url, (src, _) in ours.items()},
+            original_urls={src: url for url, (src, _) in ours.items()},
         ), problems
 
-    def _address(self, one: Kept) -> str:
+    def _address(self, one: PictureRecord) -> str:
         return f"{self._site}media/{one['digest'][:16]}/{one['name']}"
 
-    def _media(self, one: Kept) -> Media:
+    def _media(self, one: PictureRecord) -> Media:
         path = (self._folder / one["digest"]).relative_to(self._root).as_posix()
         return Media(one["digest"][:16], one["name"], path, one["type"], one["length"])
 
@@ -131,15 +131,15 @@ class Pictures:
         `wanted` has each address, those of the newest items first, with when that item was first met.
         """
         version, state = self._shelf.version(), self._shelf.state()
-        entries = self._view.look()
+        entries = self._view.refresh()
         there = self._there()
-        turn = decide_turn(wanted, entries, there, now, force=force)
+        turn = plan_pictures(wanted, entries, there, now, force=force)
         rests = not force and _is_before(now, state.get("rest"))
         stray = there - turn.stay
         if _is_before(now, state.get("claimed")) or not (turn.unused or stray or (turn.due and not rests)):
             return 0
         rest = {"rest": state["rest"]} if rests else {}
-        if not self._shelf.keep(version, rest | {"claimed": (now + _CLAIM).isoformat()}):
+        if not self._shelf.save(version, rest | {"claimed": (now + _CLAIM).isoformat()}):
             return 0
         for digest in stray:
             with suppress(OSError):
@@ -148,10 +148,10 @@ class Pictures:
         came = 0
         if not rests:
             brought, wait = self._ask(turn.due[:MAX_AT_ONCE], entries, there, now, seconds, allowed)
-            came = sum(_is_news(one.data, known_of(entries, one.data["url"]), there) for one in brought)
+            came = sum(_is_news(one.data, find_record(entries, one.data["url"]), there) for one in brought)
             changed += brought
             rest = {"rest": (now + wait).isoformat()} if wait else {}
-        self._shelf.keep(version + 1, rest, changed)
+        self._shelf.save(version + 1, rest, changed)
         return came
 
     def abort(self) -> None:
@@ -180,7 +180,7 @@ class Pictures:
             for url in due:
                 if self._stopped or time.monotonic() >= end:
                     break
-                before = entries.get(ref_of(url))
+                before = entries.get(picture_ref(url))
                 known = {} if before is None or before.gone else dict(before.data)
                 if known.get("digest") not in there:
                     known = {name: known[name] for name in ("tries",) if name in known}
@@ -197,7 +197,7 @@ class Pictures:
                 except OSError:
                     return found, _PAUSE  # the disk is full or refuses us, which `status` says in its own words
                 since = before.seen if "digest" in known and before is not None else now
-                found.append(CachedItem(ref_of(url), {**one, "url": url, "asked": now.isoformat()}, since))
+                found.append(CachedItem(picture_ref(url), {**one, "url": url, "asked": now.isoformat()}, since))
                 if wait is not None:
                     return found, wait
         finally:
@@ -206,13 +206,13 @@ class Pictures:
             self._session = None
         return found, None
 
-    def _one(self, session: GuardedSession, url: str, known: Kept) -> dict[str, Any]:
+    def _one(self, session: GuardedSession, url: str, known: PictureRecord) -> dict[str, Any]:
         """Raises SourceError, MediaError, OSError."""
-        reply = ask(session, url, _ACCEPT, known, datetime.now(UTC), MAX_BYTES)
+        reply = fetch_url(session, url, _ACCEPT, known, datetime.now(UTC), MAX_BYTES)
         if reply.body is None:
             return dict(known)
         digest = hashlib.sha256(reply.body).hexdigest()
-        width, height, media_type = measure_apart(reply.body)
+        width, height, media_type = measure_picture_in_child(reply.body)
         self._folder.mkdir(parents=True, exist_ok=True)
         coming = self._folder / f"{digest}.{os.getpid()}.new"
         try:
@@ -240,27 +240,27 @@ class Pictures:
             return set()
 
 
-def addresses(found: Found) -> tuple[str, ...]:
+def picture_urls(found: SourceItem) -> tuple[str, ...]:
     """Of an item's pictures on the web, those that it names before those of its body."""
     wanted = dict.fromkeys(
-        (*(image.src for image in found.images), *(one.get("src", "") for one in shown_pictures(found.body)))
+        (*(image.src for image in found.images), *(one.get("src", "") for one in list_pictures(found.body)))
     )
     return tuple(islice((url for url in wanted if url.startswith(("http:", "https:"))), MAX_OF_ITEM))
 
 
-def forget_others(root: Path, names: Collection[str]) -> None:
+def remove_other_folders(root: Path, names: Collection[str]) -> None:
     """Take away what was kept for sources that are none of these."""
     for path in (root / FOLDER).glob("*"):
         if path.name not in names and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _with(image: Image, src: str, one: Kept) -> Image:
+def _with(image: Image, src: str, one: PictureRecord) -> Image:
     width, height = one["width"], one["height"]
     return replace(image, src=src, width=width, height=height, media_type=one["type"], length=one["length"])
 
 
-def _failed(known: Kept, error: SourceError | MediaError) -> dict[str, Any]:
+def _failed(known: PictureRecord, error: SourceError | MediaError) -> dict[str, Any]:
     """The one that is here is better than none, unless the site says that there is none any more."""
     gone = isinstance(error, SourceError) and error.gone
     if "digest" in known and not gone:
@@ -274,7 +274,7 @@ def _wait(error: SourceError | MediaError) -> timedelta | None:
     return None
 
 
-def _is_news(known: Kept, before: Kept, there: Collection[str]) -> bool:
+def _is_news(known: PictureRecord, before: PictureRecord, there: Collection[str]) -> bool:
     return "digest" in known and (known["digest"] != before.get("digest") or known["digest"] not in there)
 
 

@@ -17,12 +17,12 @@ _AGAIN = timedelta(days=1)
 _YOUNG = timedelta(days=14)
 """An item of this age may still get another picture under the same address."""
 
-Kept = Mapping[str, Any]
+PictureRecord = Mapping[str, Any]
 """What is known of one picture: JSON. With a `digest` it is here, with a `problem` it could not be had."""
 
 
 @dataclass(slots=True)
-class Turn:
+class PicturePlan:
     """What is to be done: addresses to ask for, digests that stay, refs of what no item shows any more."""
 
     due: list[str]
@@ -30,32 +30,34 @@ class Turn:
     unused: list[CachedItem]
 
 
-def decide_turn(
+def plan_pictures(
     wanted: Mapping[str, datetime],
     entries: Mapping[str, CachedItem],
     there: Collection[str],
     now: datetime,
     *,
     force: bool,
-) -> Turn:
+) -> PicturePlan:
     """`wanted` has the newest items' first: those stay as far as there is room. `there` are the files that are kept."""
-    turn = Turn([], set(), [])
+    turn = PicturePlan([], set(), [])
     room = MAX_KEPT
     for url, met in wanted.items():
-        known = known_of(entries, url)
+        known = find_record(entries, url)
         if known.get("digest") not in turn.stay:
             room -= known.get("length", 0)
         if room < 0:
             break
         if "digest" in known:
             turn.stay.add(known["digest"])
-        if not known or _is_due(known, entries[ref_of(url)].seen, there, met, now, force=force):
+        if not known or _is_due(known, entries[picture_ref(url)].seen, there, met, now, force=force):
             turn.due.append(url)
     turn.unused = [one for one in entries.values() if not one.gone and one.data["url"] not in wanted]
     return turn
 
 
-def _is_due(known: Kept, since: datetime, there: Collection[str], met: datetime, now: datetime, *, force: bool) -> bool:
+def _is_due(
+    known: PictureRecord, since: datetime, there: Collection[str], met: datetime, now: datetime, *, force: bool
+) -> bool:
     """`since` is when this picture came. What is here is asked for again ever more seldom, and in the end no more."""
     asked = datetime.fromisoformat(known["asked"])
     if "problem" in known:
@@ -64,12 +66,12 @@ def _is_due(known: Kept, since: datetime, there: Collection[str], met: datetime,
     return known["digest"] not in there or (now - met < _YOUNG and now - asked >= max(_AGAIN, asked - since))
 
 
-def known_of(entries: Mapping[str, CachedItem], url: str) -> Kept:
+def find_record(entries: Mapping[str, CachedItem], url: str) -> PictureRecord:
     """Empty where nothing is."""
-    entry = entries.get(ref_of(url))
+    entry = entries.get(picture_ref(url))
     return {} if entry is None or entry.gone else entry.data
 
 
-def ref_of(url: str) -> str:
+def picture_ref(url: str) -> str:
     """An address may be longer than an index takes."""
     return hashlib.sha256(url.encode()).hexdigest()

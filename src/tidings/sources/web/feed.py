@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from tidings.net import ConnectionLostError, NotSentError, is_public_host, parse_link_header
 from tidings.sources.article import Article
 from tidings.sources.base import SourceContext
-from tidings.sources.web.cached_source import Told
-from tidings.sources.web.feed_parser import Feed, FeedError, FeedItem, read_feed_apart
-from tidings.sources.web.polite_fetch import AGENT, Reply, SourceError, ask
-from tidings.sources.web.source import Brought, WebsiteSettings, WebSource
+from tidings.sources.web.cached_source import FetchedArticle
+from tidings.sources.web.feed_parser import FeedError, ParsedFeed, ParsedFeedItem, parse_feed_in_child
+from tidings.sources.web.polite_fetch import AGENT, Response, SourceError, fetch_url
+from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
 
 _ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.8, */*;q=0.5"
 
@@ -27,16 +27,16 @@ class Settings(WebsiteSettings):
 class FeedSource(WebSource):
     """Asks by the validators of the last answer, so that an unchanged feed costs the site nothing."""
 
-    def bring(self, state: Mapping[str, Any]) -> Brought:
+    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
         """The entries of the feed; None where it has not changed."""
         url = state.get("moved") or self.settings.url
-        reply = ask(self.session, url, _ACCEPT, state, datetime.now(UTC))
+        reply = fetch_url(self.session, url, _ACCEPT, state, datetime.now(UTC))
         moved = reply.moved or state.get("moved", "")
         if reply.body is None:
             kept = {name: state[name] for name in ("etag", "modified", "hub", "topic") if state.get(name)}
-            return Brought(None, kept | ({"moved": moved} if moved else {}), reply.fresh_for)
+            return SiteUpdate(None, kept | ({"moved": moved} if moved else {}), reply.fresh_for)
         try:
-            feed = read_feed_apart(reply.body, reply.url, reply.headers)
+            feed = parse_feed_in_child(reply.body, reply.url, reply.headers)
         except FeedError as error:
             raise SourceError(f"what came from {self.settings.url} cannot be read: {error}") from None
         found = {
@@ -49,13 +49,13 @@ class FeedSource(WebSource):
         remark = (
             f"The feed {self.context.name!r} has {feed.more} entries too many; they are left out." if feed.more else ""
         )
-        return Brought(items, {name: value for name, value in found.items() if value}, reply.fresh_for, remark)
+        return SiteUpdate(items, {name: value for name, value in found.items() if value}, reply.fresh_for, remark)
 
     # -- WebSub -------------------------------------------------------------------------------------------------------
 
     def hub(self) -> tuple[str, str] | None:
         """As the feed named it last; None while this newsroom stands where nobody outside can call it."""
-        state = self.context.shelf.state()
+        state = self.context.cache.state()
         if not state.get("hub") or state.get("gone"):
             return None
         host = urlsplit(self.context.url).hostname or ""
@@ -74,7 +74,7 @@ class FeedSource(WebSource):
         return "" if answer.status in (202, 204) else f"the hub answered {answer.status}"
 
 
-def _hub(reply: Reply, feed: Feed) -> dict[str, str]:
+def _hub(reply: Response, feed: ParsedFeed) -> dict[str, str]:
     """What the answer names in its head, or else in the feed (§4). The first of several hubs does."""
     links = [
         *parse_link_header(reply.headers.get("link", "")),
@@ -90,13 +90,13 @@ def _hub(reply: Reply, feed: Feed) -> dict[str, str]:
     return found if fits else {}
 
 
-def _told(item: FeedItem) -> Told | None:
+def _told(item: ParsedFeedItem) -> FetchedArticle | None:
     """None for an entry that says nothing at all."""
     try:
         article = Article.model_validate(item.article)
     except ValidationError:
         return None
-    return Told(item.key[:4_000], article) if article.title or article.html else None
+    return FetchedArticle(item.key[:4_000], article) if article.title or article.html else None
 
 
 def make(settings: Settings, context: SourceContext) -> FeedSource:

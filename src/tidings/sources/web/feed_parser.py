@@ -21,7 +21,7 @@ import feedparser
 from feedparser.urls import resolve_relative_uris
 
 from tidings.model.text import clean
-from tidings.sources.child_process import ApartError, answer, read_apart
+from tidings.sources.child_process import ChildError, run_child, run_in_child
 
 MAX_ENTRIES = 2_000
 """Of one feed; the first of them, for feeds begin with the newest."""
@@ -36,7 +36,7 @@ class FeedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class FeedItem:
+class ParsedFeedItem:
     """One entry: the id that the feed gives it, and the fields of an `Article` as JSON."""
 
     key: str
@@ -44,29 +44,29 @@ class FeedItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class ParsedFeed:
     """`more` says how many entries were left out. `hubs` and `itself` are what it names for WebSub."""
 
-    items: tuple[FeedItem, ...]
+    items: tuple[ParsedFeedItem, ...]
     more: int = 0
     hubs: tuple[str, ...] = ()
     itself: str = ""
 
 
-def read_feed_apart(body: bytes, url: str, headers: Mapping[str, str]) -> Feed:
+def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> ParsedFeed:
     """As `read_feed`, in a child with limits of time and memory. Raises FeedError."""
     about = {"url": url, "type": headers.get("content-type", ""), "language": headers.get("content-language", "")}
     try:
-        found = read_apart(__name__, json.dumps(about).encode() + b"\n" + body, SECONDS)
-    except ApartError as error:
+        found = run_in_child(__name__, json.dumps(about).encode() + b"\n" + body, SECONDS)
+    except ChildError as error:
         raise FeedError(str(error)) from None
     if "problem" in found:
         raise FeedError(found["problem"])
-    items = tuple(FeedItem(one["key"], one["article"]) for one in found["items"])
-    return Feed(items, found["more"], tuple(found["hubs"]), found["itself"])
+    items = tuple(ParsedFeedItem(one["key"], one["article"]) for one in found["items"])
+    return ParsedFeed(items, found["more"], tuple(found["hubs"]), found["itself"])
 
 
-def read_feed(body: bytes, url: str, content_type: str = "", language: str = "") -> Feed:
+def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "") -> ParsedFeed:
     """The entries as the feed tells them. Raises FeedError for whatever is no feed; never anything else."""
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
@@ -95,7 +95,7 @@ def _page_said(body: bytes, url: str) -> str:
 # -- RSS and Atom -----------------------------------------------------------------------------------------------------
 
 
-def _xml_feed(body: bytes, url: str, content_type: str, language: str) -> Feed:
+def _xml_feed(body: bytes, url: str, content_type: str, language: str) -> ParsedFeed:
     headers = {"content-location": url}
     if content_type:
         headers["content-type"] = content_type
@@ -112,10 +112,10 @@ def _xml_feed(body: bytes, url: str, content_type: str, language: str) -> Feed:
     links = [one for one in parsed.feed.get("links", ()) if one.get("href")]
     hubs = tuple(one["href"] for one in links if one.get("rel") == "hub")
     itself = next((one["href"] for one in links if one.get("rel") == "self"), "")
-    return Feed(items, max(0, len(parsed.entries) - MAX_ENTRIES), hubs, itself)
+    return ParsedFeed(items, max(0, len(parsed.entries) - MAX_ENTRIES), hubs, itself)
 
 
-def _xml_item(entry: Any, feed_language: str, feed_url: str) -> FeedItem:
+def _xml_item(entry: Any, feed_language: str, feed_url: str) -> ParsedFeedItem:
     contents = [one for one in entry.get("content", ()) if one.get("value")]
     longest: Any = max(contents, key=lambda one: len(one["value"]), default={})
     full = str(longest.get("value", ""))
@@ -142,7 +142,7 @@ def _xml_item(entry: Any, feed_language: str, feed_url: str) -> FeedItem:
         "attachments": files,
         "translations": translations,
     }
-    return FeedItem(clean(str(entry.get("id") or "")), _cut(article))
+    return ParsedFeedItem(clean(str(entry.get("id") or "")), _cut(article))
 
 
 def _plain(title: str) -> str:
@@ -194,7 +194,7 @@ def _sane(moment: datetime) -> str | None:
 # -- JSON Feed 1.1 (jsonfeed.org/version/1.1) -------------------------------------------------------------------------
 
 
-def _json_feed(found: Any) -> Feed:
+def _json_feed(found: Any) -> ParsedFeed:
     if not isinstance(found, dict) or "jsonfeed.org/version/" not in str(found.get("version", "")):
         raise FeedError("it is JSON, but no JSON Feed")
     entries = found.get("items")
@@ -203,10 +203,10 @@ def _json_feed(found: Any) -> Feed:
     said = _text(found, "language")
     items = tuple(_json_item(one, said) for one in entries[:MAX_ENTRIES] if isinstance(one, dict))
     hubs = [_text(one, "url") for one in _dicts(found, "hubs") if _text(one, "type").lower() == "websub"]
-    return Feed(items, max(0, len(entries) - MAX_ENTRIES), tuple(filter(None, hubs)), _text(found, "feed_url"))
+    return ParsedFeed(items, max(0, len(entries) - MAX_ENTRIES), tuple(filter(None, hubs)), _text(found, "feed_url"))
 
 
-def _json_item(entry: dict[str, Any], feed_language: str) -> FeedItem:
+def _json_item(entry: dict[str, Any], feed_language: str) -> ParsedFeedItem:
     text = _text(entry, "content_text")
     as_html = "".join(f"<p>{_escaped(part)}</p>" for part in text.split("\n\n") if part.strip())
     images = [{"src": _text(entry, "image")}] if _text(entry, "image") else []
@@ -230,7 +230,7 @@ def _json_item(entry: dict[str, Any], feed_language: str) -> FeedItem:
         "images": [one for one in images if one["src"]],
         "attachments": files,
     }
-    return FeedItem(clean(str(entry.get("id") or "")), _cut(article))
+    return ParsedFeedItem(clean(str(entry.get("id") or "")), _cut(article))
 
 
 def _text(found: Any, name: str) -> str:
@@ -290,7 +290,7 @@ def _main(given: bytes) -> dict[str, Any]:
     line, _, body = given.partition(b"\n")
     about = json.loads(line)
     try:
-        feed = read_feed(body, about["url"], about["type"], about["language"])
+        feed = parse_feed(body, about["url"], about["type"], about["language"])
     except FeedError as error:
         return {"problem": str(error)}
     items = [{"key": one.key, "article": one.article} for one in feed.items]
@@ -298,4 +298,4 @@ def _main(given: bytes) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    answer(_main)
+    run_child(_main)

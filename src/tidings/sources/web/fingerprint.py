@@ -6,12 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 
-from tidings.sources.base import Found
+from tidings.sources.base import SourceItem
 
-_NO_CONTENT = ("ref", "name", "fingerprint", "explicit_id", "story", "translations", "backlog", "origins")
+_NO_CONTENT = ("ref", "name", "fingerprint", "explicit_id", "story", "translations", "backlog", "original_urls")
 
 
-def with_fingerprint(found: Found) -> Found:
+def add_fingerprint(found: SourceItem) -> SourceItem:
     """Over all that readers could see and where its media stand; not over its own place, name and keys."""
     content = asdict(found)
     for key in _NO_CONTENT:

@@ -23,7 +23,7 @@ _SPELT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class IdentityKeys:
     """By what one item is known."""
 
     key: str
@@ -40,15 +40,17 @@ class Marks:
         return f"{self.day} {self.title}" if self.day and len(self.title) >= _SPELT else ""
 
 
-def marks(key: str, url: str, title: str, published: datetime | None) -> Marks:
+def identity_keys(key: str, url: str, title: str, published: datetime | None) -> IdentityKeys:
     """Of an item as it is told."""
-    link = plain_link(url)
+    link = normalise_link(url)
     # An id that is an address is compared as one: http becomes https, parameters come and go.
-    key = plain_link(key) if re.match(r"https?://", key) else key.strip()
-    return Marks(key, link, " ".join(title.split()).casefold(), published.date().isoformat() if published else "")
+    key = normalise_link(key) if re.match(r"https?://", key) else key.strip()
+    return IdentityKeys(
+        key, link, " ".join(title.split()).casefold(), published.date().isoformat() if published else ""
+    )
 
 
-def plain_link(url: str) -> str:
+def normalise_link(url: str) -> str:
     """An address without what may change though the page is the same: scheme, www, tracking, fragment, last slash."""
     try:
         parts = urlsplit(url.strip())
@@ -62,7 +64,7 @@ def plain_link(url: str) -> str:
     return f"{host}{port}{unquote(parts.path).rstrip('/')}" + (f"?{query}" if query else "")
 
 
-def without_tracking(url: str) -> str:
+def strip_tracking(url: str) -> str:
     """The address without the parameters that only count readers; all else stays letter by letter."""
     head, hash_, fragment = url.partition("#")
     page, _, query = head.partition("?")
@@ -72,7 +74,7 @@ def without_tracking(url: str) -> str:
     return page + ("?" + "&".join(kept) if kept else "") + hash_ + fragment
 
 
-def recognise(told: Sequence[Marks], known: Mapping[str, Iterable[Marks]]) -> list[str | None]:
+def match_items(told: Sequence[IdentityKeys], known: Mapping[str, Iterable[IdentityKeys]]) -> list[str | None]:
     """For each item told the ref of the known one that it is, or None. `known` are all marks that each ever had.
 
     A mark that two items of one telling share says nothing: some sites give every item the address of their front page.

@@ -10,7 +10,7 @@ from tidings.config.yaml_text import MAX_BYTES, Node, Scalar, Sequence, read_tex
 from tidings.config.yaml_text import Mapping as Map
 from tidings.model.errors import Problem, nearest
 from tidings.model.text import clean, one_line
-from tidings.sources.base import Found
+from tidings.sources.base import SourceItem
 from tidings.sources.body_pictures import change_pictures
 
 FOLDER = Path("content") / "overlay"
@@ -28,7 +28,7 @@ class Overlay:
     post: Mapping[str, str] | None = None
     alt: Mapping[str, str] = field(default_factory=dict)
 
-    def over(self, found: Found) -> Found:
+    def over(self, found: SourceItem) -> SourceItem:
         """The item with the editor's hand on it."""
         images = tuple(replace(one, alt=self.alt.get(one.src, one.alt)) for one in found.images)
 

@@ -16,11 +16,11 @@ from tidings import __version__
 from tidings.config.types import Duration, Int, Line
 from tidings.sources.article import Article, short_hash
 from tidings.sources.base import SourceContext
-from tidings.sources.web.cached_source import Told
-from tidings.sources.web.page_parser import Selectors, links_of, read_page
-from tidings.sources.web.polite_fetch import AGENT, Reply, SourceError, ask
+from tidings.sources.web.cached_source import FetchedArticle
+from tidings.sources.web.page_parser import Selectors, find_links, parse_page
+from tidings.sources.web.polite_fetch import AGENT, Response, SourceError, fetch_url
 from tidings.sources.web.robots import Robots
-from tidings.sources.web.source import Brought, WebsiteSettings, WebSource
+from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
 
 _ACCEPT = "text/html, application/xhtml+xml;q=0.9"
 _TOKEN = AGENT.partition(" ")[0]
@@ -72,7 +72,7 @@ class PageSource(WebSource):
         self._by = short_hash(f"{__version__} {context.zone} {self._selectors}")
         self._asked = False
 
-    def bring(self, state: Mapping[str, Any]) -> Brought:
+    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
         """The stories that the listing leads to and that are due to be read; the others stand as they are."""
         now = max(self.asked_at, _LONG_AGO)
         self._asked = False
@@ -85,7 +85,7 @@ class PageSource(WebSource):
             every = list(state.get("links", ()))
             kept |= {name: state[name] for name in ("etag", "modified") if state.get(name)}
         else:
-            every = links_of(listing.body or b"", listing.url, self._selectors)
+            every = find_links(listing.body or b"", listing.url, self._selectors)
             kept |= _validators(listing)
         links = every[: self._page.most]
         if not links:
@@ -96,7 +96,7 @@ class PageSource(WebSource):
         read = {url: moment for url, moment in state.get("read", {}).items() if url in links}
         stood = [url for url in state.get("stood", links) if url in links]
         pages = {url: known for url, known in state.get("pages", {}).items() if same and url in links}
-        told: list[Told] = []
+        told: list[FetchedArticle] = []
         notes: list[str] = []
         trouble, wait = "", timedelta(0)
         for url in links:
@@ -114,7 +114,7 @@ class PageSource(WebSource):
             if reply.body is None:
                 continue
             pages.pop(url, None)
-            page = read_page(reply.body, reply.url, self._selectors, self.context.zone)
+            page = parse_page(reply.body, reply.url, self._selectors, self.context.zone)
             cut = {name: page.article[name][:most] for name, most in _CUT.items() if page.article.get(name)}
             try:
                 article = Article.model_validate(page.article | cut)
@@ -123,7 +123,7 @@ class PageSource(WebSource):
                 continue
             notes.append(f"{url}: " + ", ".join(f"{name} by {by}" for name, by in sorted(page.found_by.items())))
             if article.title and article.html:
-                told.append(Told(url, article, old=url in stood))
+                told.append(FetchedArticle(url, article, old=url in stood))
                 if known := _validators(reply):
                     pages[url] = known
         self.notes = tuple(notes)
@@ -132,14 +132,14 @@ class PageSource(WebSource):
         # What the first listing led to and could not be read then is no news when it can.
         kept |= {"read": read, "stood": [url for url in stood if url not in read]} | ({"moved": moved} if moved else {})
         kept |= {"by": self._by, "links": every, "pages": pages}
-        return Brought(told, kept, max(listing.fresh_for, wait))
+        return SiteUpdate(told, kept, max(listing.fresh_for, wait))
 
     def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[Robots, dict[str, Any]]:
         """What the site allows (RFC 9309): nothing said is everything allowed, an error of the server is nothing."""
         known = state.get("robots")
         if known is None or now - datetime.fromisoformat(known["at"]) > _ROBOTS:
             try:
-                reply = ask(
+                reply = fetch_url(
                     self.session, urljoin(self.settings.url, "/robots.txt"), "text/plain", {}, datetime.now(UTC)
                 )
                 text = (reply.body or b"")[:500_000].decode("utf-8", "replace")
@@ -152,23 +152,23 @@ class PageSource(WebSource):
 
     def may_ask(self, url: str) -> bool:
         """As robots.txt was read last; another site's is not known."""
-        robots = Robots(self.context.shelf.state().get("robots", {}).get("text", ""), _TOKEN)
+        robots = Robots(self.context.cache.state().get("robots", {}).get("text", ""), _TOKEN)
         return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or robots.allows(url)
 
-    def _get(self, url: str, robots: Robots, known: Mapping[str, Any]) -> Reply:
+    def _get(self, url: str, robots: Robots, known: Mapping[str, Any]) -> Response:
         if not robots.allows(url):
             mend = "whoever keeps the site can let `Tidings` in there, or read its feed (`type: feed`)"
             raise SourceError(f"robots.txt of the site does not allow {url} to be read; {mend}")
         if self._asked:
             time.sleep(self._page.pause.total_seconds())
         self._asked = True
-        reply = ask(self.session, url, _ACCEPT, known, datetime.now(UTC))
+        reply = fetch_url(self.session, url, _ACCEPT, known, datetime.now(UTC))
         if len(reply.body or b"") > MAX_PAGE:
             raise SourceError(f"{url} is larger than {MAX_PAGE // 1_000_000} MB")
         return reply
 
 
-def _validators(reply: Reply) -> dict[str, str]:
+def _validators(reply: Response) -> dict[str, str]:
     """By which an answer is asked for again (RFC 9110 §13.1), as `ask` takes them."""
     said = {"etag": reply.headers.get("etag", ""), "modified": reply.headers.get("last-modified", "")}
     return {name: value for name, value in said.items() if value}

@@ -45,7 +45,7 @@ class Selectors:
 
 
 @dataclass(slots=True)
-class Page:
+class ParsedPage:
     """The fields of an `Article` as JSON, and by what each was found."""
 
     article: dict[str, Any] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Page:
             self.article[name], self.found_by[name] = value, by
 
 
-def links_of(body: bytes, url: str, selectors: Selectors) -> list[str]:
+def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
     """Addresses of the pages that a listing leads to, in its order: of the same site, each once."""
     root = _parsed(body)
     if root is None:
@@ -72,9 +72,9 @@ def links_of(body: bytes, url: str, selectors: Selectors) -> list[str]:
     return list(found)[:MAX_LINKS]
 
 
-def read_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> Page:
+def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> ParsedPage:
     """What stands on one page; an empty article where that is nothing. Dates without an offset are of `zone`."""
-    page = Page()
+    page = ParsedPage()
     root = _parsed(body)
     if root is None:
         return page
@@ -105,7 +105,7 @@ def _decoded(body: bytes) -> str:
         return body.decode("utf-8", "replace")
 
 
-def _by_selectors(page: Page, root: Any, url: str, selectors: Selectors, zone: ZoneInfo) -> None:
+def _by_selectors(page: ParsedPage, root: Any, url: str, selectors: Selectors, zone: ZoneInfo) -> None:
     for name in ("title", "summary"):
         if selector := getattr(selectors, name):
             page.put(name, _text_of(_first(root, selector)), selector)
@@ -149,7 +149,7 @@ def _types(node: Mapping[str, Any]) -> set[str]:
     return {str(one).lower() for one in (kinds if isinstance(kinds, list) else [kinds])}
 
 
-def _by_linked_data(page: Page, node: Mapping[str, Any], url: str, zone: ZoneInfo) -> None:
+def _by_linked_data(page: ParsedPage, node: Mapping[str, Any], url: str, zone: ZoneInfo) -> None:
     by = "JSON-LD"
     page.put("title", _said(node.get("headline") or (node.get("name") if "webpage" not in _types(node) else "")), by)
     page.put("summary", _said(node.get("description")), by)
@@ -168,7 +168,7 @@ def _by_linked_data(page: Page, node: Mapping[str, Any], url: str, zone: ZoneInf
             page.put("images", _pictures(url, image, ""), by)
 
 
-def _by_open_graph(page: Page, root: Any, url: str, zone: ZoneInfo) -> None:
+def _by_open_graph(page: ParsedPage, root: Any, url: str, zone: ZoneInfo) -> None:
     by = "OpenGraph"
     meta: dict[str, str] = {}
     tags = []
@@ -186,7 +186,7 @@ def _by_open_graph(page: Page, root: Any, url: str, zone: ZoneInfo) -> None:
     page.put("language", meta.get("og:locale", "").replace("_", "-"), by)
 
 
-def _by_html(page: Page, root: Any, url: str, selectors: Selectors) -> None:
+def _by_html(page: ParsedPage, root: Any, url: str, selectors: Selectors) -> None:
     # `lang` goes before og:locale, which many sites never translate.
     lang = str(root.get("lang") or "")
     if lang and page.found_by.get("language") != "JSON-LD":

@@ -45,7 +45,7 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Response:
     """What came back. `body` is None where nothing has changed. `moved` is the address to ask from now on."""
 
     url: str
@@ -66,14 +66,14 @@ class Reply:
             return timedelta(0)
 
 
-def ask(
+def fetch_url(
     session: GuardedSession,
     url: str,
     accept: str,
     known: Mapping[str, str],
     real_now: datetime,
     most: int = MAX_BODY,
-) -> Reply:
+) -> Response:
     """GET `url`, at most so many bytes. `known` may hold `etag` and `modified` of the last answer (RFC 9110 §13.1).
 
     Raises SourceError.
@@ -110,9 +110,9 @@ def _next(at: str, answer: HttpResponse) -> str:
     return target
 
 
-def _reply(answer: HttpResponse, at: str, moved: str, real_now: datetime, most: int) -> Reply:
+def _reply(answer: HttpResponse, at: str, moved: str, real_now: datetime, most: int) -> Response:
     if answer.status == 304:
-        return Reply(at, None, answer.headers, moved)
+        return Response(at, None, answer.headers, moved)
     if answer.status == 410:
         raise SourceError(f"{_host(at)} says that it is gone for good (410)", gone=True, status=410)
     if answer.status != 200:
@@ -123,7 +123,7 @@ def _reply(answer: HttpResponse, at: str, moved: str, real_now: datetime, most: 
     if not answer.whole:
         limit = f"{most // 1_000_000} MB"
         raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")
-    return Reply(at, answer.body, answer.headers, moved)
+    return Response(at, answer.body, answer.headers, moved)
 
 
 def _host(url: str) -> str:

@@ -10,15 +10,16 @@ from pydantic import Field, SecretStr
 
 from tidings.model.item import CachedItem
 from tidings.sources.article import Article
-from tidings.sources.base import Shelf, SourceContext
-from tidings.sources.web.cached_source import ShelvedSettings, ShelvedSource, again, data_of
-from tidings.sources.web.identity import marks
+from tidings.sources.base import SourceContext
+from tidings.sources.fetch_cache import FetchCache
+from tidings.sources.web.cached_source import CachedSource, CachedSourceSettings, cache_data, update_cached_item
+from tidings.sources.web.identity import identity_keys
 
 _TRIES = 50
-Done = Literal["created", "changed", "unchanged"]
+PutStatus = Literal["created", "changed", "unchanged"]
 
 
-class Settings(ShelvedSettings):
+class Settings(CachedSourceSettings):
     """Any system that can send a request pushes its items here."""
 
     token: SecretStr = Field(
@@ -26,32 +27,36 @@ class Settings(ShelvedSettings):
     )
 
 
-class PushSource(ShelvedSource):
+class PushSource(CachedSource):
     """Told by `put` and `withdraw`, in whatever process; each sweep tells what stands."""
 
 
-def holds(settings: Settings, token: str) -> bool:
+def has_token(settings: Settings, token: str) -> bool:
     """Whether this is the source's token; takes as long for a wrong one."""
     return hmac.compare_digest(settings.token.get_secret_value().encode(), token.encode())
 
 
-def put(shelf: Shelf, key: str, article: Article, now: datetime) -> Done:
+def put(shelf: FetchCache, key: str, article: Article, now: datetime) -> PutStatus:
     """Take an item in, or what is told anew of it; twice the same changes nothing. `key` is its id, for ever."""
     for _ in range(_TRIES):
         version = shelf.version()
-        entry = shelf.entry(key)
-        mark = marks(key, article.url, article.title, article.published)
-        after = CachedItem(key, data_of(article, [mark]), now) if entry is None else again(entry, article, mark)
+        entry = shelf.item(key)
+        mark = identity_keys(key, article.url, article.title, article.published)
+        after = (
+            CachedItem(key, cache_data(article, [mark]), now)
+            if entry is None
+            else update_cached_item(entry, article, mark)
+        )
         if after is None:
             return "unchanged"
-        if shelf.keep(version, {}, [after]):
+        if shelf.save(version, {}, [after]):
             return "created" if entry is None else "changed"
     raise RuntimeError(f"the items of a source kept changing under {_TRIES} attempts to change one")
 
 
-def withdraw(shelf: Shelf, key: str, reason: str, now: datetime) -> bool:
+def withdraw(shelf: FetchCache, key: str, reason: str, now: datetime) -> bool:
     """Take an item down everywhere, with the reason that readers see. False if it is not known."""
-    entry = shelf.entry(key)
+    entry = shelf.item(key)
     if entry is None:
         return False
     article = Article.model_validate(entry.data["article"])

@@ -18,9 +18,15 @@ from tidings.model.errors import Problem
 from tidings.model.item import CachedItem
 from tidings.net import GuardedSession
 from tidings.sources.article import Article, short_hash
-from tidings.sources.base import Fetched, SourceContext, SourceHealth, Sweep
-from tidings.sources.web.cached_source import ShelvedSettings, ShelvedSource, Told, again, data_of
-from tidings.sources.web.identity import Marks, marks, recognise
+from tidings.sources.base import FetchResult, SourceContext, SourceHealth, Sweep
+from tidings.sources.web.cached_source import (
+    CachedSource,
+    CachedSourceSettings,
+    FetchedArticle,
+    cache_data,
+    update_cached_item,
+)
+from tidings.sources.web.identity import IdentityKeys, identity_keys, match_items
 from tidings.sources.web.polite_fetch import SourceError
 
 _DAY = timedelta(days=1)
@@ -31,7 +37,7 @@ _SELDOM = timedelta(minutes=1)
 """The least time between two askings, whoever wishes them."""
 
 
-class WebsiteSettings(ShelvedSettings):
+class WebsiteSettings(CachedSourceSettings):
     """Common to the sources on the network."""
 
     url: Url = Field(description="Where it is.")
@@ -51,18 +57,18 @@ class WebsiteSettings(ShelvedSettings):
 
 
 @dataclass(slots=True)
-class Brought:
+class SiteUpdate:
     """What one asking brought: items, None where nothing changed; and what to remember for the next."""
 
-    items: Sequence[Told] | None
+    items: Sequence[FetchedArticle] | None
     state: dict[str, Any] = field(default_factory=dict)
     fresh_for: timedelta = timedelta(0)
-    remark: str = ""
+    notice: str = ""
     gone: Collection[str] = ()
     """Refs of what the website has no longer."""
 
 
-class WebSource(ShelvedSource, ABC):
+class WebSource(CachedSource, ABC):
     """A source that asks a website; a subclass says how."""
 
     by_title = True
@@ -78,24 +84,24 @@ class WebSource(ShelvedSource, ABC):
         """When it is asked, by the newsroom's clock."""
 
     @abstractmethod
-    def bring(self, state: Mapping[str, Any]) -> Brought:
+    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
         """Ask the website. `state` is what the last asking remembered. Raises SourceError."""
 
     # -- the port -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, now: datetime, *, force: bool = False, called: datetime | None = None) -> Fetched:
+    def fetch(self, now: datetime, *, force: bool = False, pinged_at: datetime | None = None) -> FetchResult:
         """Ask if it is due, and put what is new onto the shelf."""
-        shelf = self.context.shelf
+        shelf = self.context.cache
         version, state = shelf.version(), dict(shelf.state())
         if state.get("url") != self.settings.url:
             # Another address is another site as far as anybody knows: what stands there now is no news.
             state = {"url": self.settings.url}
-        if not force and not _is_due(state, now) and not _is_called(state, now, called):
-            return Fetched(False, _moment(state, "due"))
+        if not force and not _is_due(state, now) and not _is_called(state, now, pinged_at):
+            return FetchResult(False, _moment(state, "due"))
         # Said before it is asked: of two processes one asks, and one that dies in asking does not ask at once again.
         claimed = state | {"due": (now + self.settings.every).isoformat(), "asked": now.isoformat()}
-        if not shelf.keep(version, claimed):
-            return Fetched(False, _moment(claimed, "due"))
+        if not shelf.save(version, claimed):
+            return FetchResult(False, _moment(claimed, "due"))
         version += 1
         self.asked_at = now
         try:
@@ -107,31 +113,31 @@ class WebSource(ShelvedSource, ABC):
         changed, new, remark = self._sorted_in(brought, state, now)
         due = now + max(self.settings.every, brought.fresh_for)
         kept = {"url": self.settings.url, "begun": state.get("begun") or now.isoformat(), "fetched": now.isoformat()}
-        shelf.keep(version, kept | brought.state | {"due": due.isoformat()}, changed)
-        said = brought.remark or ("" if first else remark)
-        return Fetched(True, due, new=new, changed=len(changed) - new, remark=said)
+        shelf.save(version, kept | brought.state | {"due": due.isoformat()}, changed)
+        said = brought.notice or ("" if first else remark)
+        return FetchResult(True, due, new=new, changed=len(changed) - new, notice=said)
 
-    def trial(self, now: datetime) -> Sweep:
+    def try_fetch(self, now: datetime) -> Sweep:
         """What the website tells at this moment."""
         self.asked_at = now
         try:
             items = self.bring({}).items or ()
         except SourceError as error:
-            return Sweep((), (Problem(f"source {self.context.name}", 0, 0, str(error)),), readable=False)
+            return Sweep((), (Problem(f"source {self.context.name}", 0, 0, str(error)),), is_readable=False)
         taken: set[str] = set()
         entries = {}
         for one in items:
             mark = self._marks(one)
             ref = _ref(one, mark, taken)
             taken.add(ref)
-            entries[ref] = CachedItem(ref, data_of(one.article, [mark]), now)
+            entries[ref] = CachedItem(ref, cache_data(one.article, [mark]), now)
         return replace(self.tell(entries), notes=self.notes)
 
     def health(self, now: datetime) -> SourceHealth:
         """As the shelf has it."""
         self.look()
-        state = self.context.shelf.state()
-        dates = [one.data["article"].get("published") for one in self.entries.values()]
+        state = self.context.cache.state()
+        dates = [one.data["article"].get("published") for one in self.cached.values()]
         days = sorted(day for date in dates if date and (day := datetime.fromisoformat(date)) <= now)
         newest = days[-1] if days else None
         return SourceHealth(
@@ -140,7 +146,7 @@ class WebSource(ShelvedSource, ABC):
             due=_moment(state, "due"),
             problem=str(state.get("problem", "")),
             failing_since=_moment(state, "failing_since"),
-            silent=newest is not None and now - newest > _habit(days),
+            is_silent=newest is not None and now - newest > _habit(days),
         )
 
     def abort(self) -> None:
@@ -149,20 +155,20 @@ class WebSource(ShelvedSource, ABC):
         self.session.abort()
 
     def _sorted_in(
-        self, brought: Brought, state: Mapping[str, Any], now: datetime
+        self, brought: SiteUpdate, state: Mapping[str, Any], now: datetime
     ) -> tuple[list[CachedItem], int, str]:
         """Entries to keep, how many of them are new, and what a person should hear."""
         items = brought.items or ()
         told = [self._marks(one) for one in items]
-        known = {ref: [Marks(*each) for each in entry.data["marks"]] for ref, entry in self.entries.items()}
-        refs = recognise(told, known)
+        known = {ref: [IdentityKeys(*each) for each in entry.data["marks"]] for ref, entry in self.cached.items()}
+        refs = match_items(told, known)
         changed: list[CachedItem] = []
-        new: list[tuple[Told, Marks]] = []
+        new: list[tuple[FetchedArticle, IdentityKeys]] = []
         for one, mark, ref in zip(items, told, refs, strict=True):
             if ref is None:
                 new.append((one, mark))
                 continue
-            entry = again(self.entries[ref], _dated(one.article, self.entries[ref]), mark)
+            entry = update_cached_item(self.cached[ref], _dated(one.article, self.cached[ref]), mark)
             if entry is not None:
                 changed.append(entry)
         since = _moment(state, "fetched")
@@ -174,13 +180,13 @@ class WebSource(ShelvedSource, ABC):
             backlog = stood | old
         else:
             backlog = stood
-        taken = set(self.entries)
+        taken = set(self.cached)
         for one, mark in new:
             ref = _ref(one, mark, taken)
             taken.add(ref)
-            changed.append(CachedItem(ref, data_of(one.article, [mark]), now, backlog=id(one) in backlog))
+            changed.append(CachedItem(ref, cache_data(one.article, [mark]), now, backlog=id(one) in backlog))
         still = {entry.ref for entry in changed}
-        lost = (self.entries[ref] for ref in brought.gone if ref in self.entries and ref not in still)
+        lost = (self.cached[ref] for ref in brought.gone if ref in self.cached and ref not in still)
         changed += [replace(entry, gone=True) for entry in lost if not entry.gone]
         remark = ""
         if since and len(old) > FLOOD:
@@ -190,11 +196,11 @@ class WebSource(ShelvedSource, ABC):
             )
         return changed, len(new), remark
 
-    def _marks(self, one: Told) -> Marks:
+    def _marks(self, one: FetchedArticle) -> IdentityKeys:
         title = one.article.title if self.by_title or not one.key else ""
-        return marks(one.key, one.article.url, title, one.article.published)
+        return identity_keys(one.key, one.article.url, title, one.article.published)
 
-    def _failed(self, version: int, state: dict[str, Any], now: datetime, error: SourceError) -> Fetched:
+    def _failed(self, version: int, state: dict[str, Any], now: datetime, error: SourceError) -> FetchResult:
         """Later each time, a day at the most; what stands on the shelf stays."""
         failures = int(state.get("failures", 0)) + 1
         wait = min(self.settings.every * 2 ** min(failures - 1, 16), max(_DAY, self.settings.every))
@@ -207,8 +213,8 @@ class WebSource(ShelvedSource, ABC):
         state["due"] = None if error.gone else due.isoformat()
         if error.gone:
             state["gone"] = True
-        self.context.shelf.keep(version, state)
-        return Fetched(True, None if error.gone else due, problem=str(error))
+        self.context.cache.save(version, state)
+        return FetchResult(True, None if error.gone else due, problem=str(error))
 
 
 def _dated(article: Article, entry: CachedItem) -> Article:
@@ -225,11 +231,11 @@ def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
     return due is None or due <= now
 
 
-def _is_called(state: Mapping[str, Any], now: datetime, called: datetime | None) -> bool:
+def _is_called(state: Mapping[str, Any], now: datetime, pinged_at: datetime | None) -> bool:
     """Whether a hub has called since; a site that is down, or that is called too often, is left in peace."""
     asked = _moment(state, "asked") or _moment(state, "fetched")
     well = not (state.get("gone") or state.get("failures"))
-    return well and called is not None and asked is not None and called > asked and now - asked >= _SELDOM
+    return well and pinged_at is not None and asked is not None and pinged_at > asked and now - asked >= _SELDOM
 
 
 def _moment(state: Mapping[str, Any], name: str) -> datetime | None:
@@ -237,9 +243,9 @@ def _moment(state: Mapping[str, Any], name: str) -> datetime | None:
     return datetime.fromisoformat(value).astimezone(UTC) if value else None
 
 
-def _ref(one: Told, mark: Marks, taken: set[str]) -> str:
+def _ref(one: FetchedArticle, mark: IdentityKeys, taken: set[str]) -> str:
     """Minted once: the item's address as it was first told, for people to recognise."""
-    wanted = one.article.url or one.key or mark.title or short_hash(json.dumps(data_of(one.article, [mark])))
+    wanted = one.article.url or one.key or mark.title or short_hash(json.dumps(cache_data(one.article, [mark])))
     wanted = wanted[:400]
     if wanted not in taken:
         return wanted
@@ -247,7 +253,7 @@ def _ref(one: Told, mark: Marks, taken: set[str]) -> str:
     return next(ref for size in range(6, 65) if (ref := f"{wanted}#{digest[:size]}") not in taken or size == 64)
 
 
-def _backlog(new: Sequence[tuple[Told, Marks]], now: datetime, backfill: int) -> set[int]:
+def _backlog(new: Sequence[tuple[FetchedArticle, IdentityKeys]], now: datetime, backfill: int) -> set[int]:
     """What stood there already, but for the newest `backfill` and what is yet to come out."""
     earliest = datetime.min.replace(tzinfo=UTC)
     out = [one for one, _ in new if (one.article.published or earliest) <= now]

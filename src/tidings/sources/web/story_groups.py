@@ -7,11 +7,13 @@ from collections.abc import Mapping
 
 from tidings.model.item import CachedItem
 from tidings.model.text import shorten_slug, slugify
-from tidings.sources.article import known_language, short_hash
-from tidings.sources.web.identity import plain_link
+from tidings.sources.article import match_language, short_hash
+from tidings.sources.web.identity import normalise_link
 
 
-def group_keys(entries: Mapping[str, CachedItem], fallback: str | None, languages: tuple[str, ...]) -> dict[str, str]:
+def group_translations(
+    entries: Mapping[str, CachedItem], fallback: str | None, languages: tuple[str, ...]
+) -> dict[str, str]:
     """A key for each address whose item names its translations, the same for all that name one another.
 
     It is made of the address in the first of the site's `languages` that there is, so it is the same whichever of them
@@ -31,11 +33,11 @@ def group_keys(entries: Mapping[str, CachedItem], fallback: str | None, language
         article = entry.data["article"]
         named = [(article.get("language") or fallback or languages[0], article.get("url", ""))]
         named += article.get("translations", {}).items()
-        links = [(said, plain_link(url)) for said, url in named]
+        links = [(said, normalise_link(url)) for said, url in named]
         if len(links) < 2 or not links[0][1]:
             continue
         for said, link in links:
-            language = known_language(said, None, languages) if said else None
+            language = match_language(said, None, languages) if said else None
             if language is not None:
                 spoken[link] = min(languages.index(language), spoken.get(link, len(languages)))
             if link:

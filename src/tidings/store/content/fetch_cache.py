@@ -13,7 +13,7 @@ from tidings.store.engine import Store, insert_once
 
 
 class StoredShelf:
-    """Of one source (`sources.base.Shelf`)."""
+    """Of one source (`sources.base.FetchCache`)."""
 
     def __init__(self, store: Store, source: str) -> None:
         self._store = store
@@ -31,23 +31,23 @@ class StoredShelf:
             found = connection.scalar(select(t.shelves.c.state).where(t.shelves.c.source == self._source))
         return dict(found or {})
 
-    def entries(self, since: int = 0) -> tuple[CachedItem, ...]:
+    def items(self, since: int = 0) -> tuple[CachedItem, ...]:
         """By ref; only those that changed after version `since`."""
         e = t.shelf_entries.c
-        return self._entries(e.version > since)
+        return self._select(e.version > since)
 
-    def entry(self, ref: str) -> CachedItem | None:
+    def item(self, ref: str) -> CachedItem | None:
         """None where it is not known."""
-        return next(iter(self._entries(t.shelf_entries.c.ref == ref)), None)
+        return next(iter(self._select(t.shelf_entries.c.ref == ref)), None)
 
-    def _entries(self, wanted: ColumnElement[bool]) -> tuple[CachedItem, ...]:
+    def _select(self, wanted: ColumnElement[bool]) -> tuple[CachedItem, ...]:
         e = t.shelf_entries.c
         query = select(e.ref, e.data, e.seen, e.backlog, e.gone).where(e.source == self._source, wanted)
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(e.ref))
             return tuple(CachedItem(row.ref, row.data, row.seen, row.backlog, row.gone) for row in rows)
 
-    def keep(self, version: int, state: Mapping[str, Any], entries: Sequence[CachedItem] = ()) -> bool:
+    def save(self, version: int, state: Mapping[str, Any], items: Sequence[CachedItem] = ()) -> bool:
         """In one transaction; of two processes that fetched at once, one keeps what it found."""
         s, e = t.shelves.c, t.shelf_entries.c
         with self._store.write() as connection:
@@ -59,7 +59,7 @@ class StoredShelf:
                 done = connection.execute(mine.values(version=version + 1, state=dict(state)))
             if done.rowcount != 1:
                 return False
-            for one in entries:
+            for one in items:
                 row = {
                     "version": version + 1, "seen": one.seen, "backlog": one.backlog, "gone": one.gone,
                     "data": dict(one.data),

@@ -10,13 +10,13 @@ from tidings.store.engine import Store
 
 
 class StoredStories:
-    """Of the whole newsroom (`sources.base.Stories`); read anew only when an item has changed."""
+    """Of the whole newsroom (`sources.base.StoryIndex`); read anew only when an item has changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read: tuple[int, tuple[tuple[str, str, str, str], ...]] | None = None
 
-    def kept(self) -> tuple[tuple[str, str, str, str], ...]:
+    def rows(self) -> tuple[tuple[str, str, str, str], ...]:
         """Source, ref, address and story key of every item, gone ones too."""
         i = t.items.c
         with self._store.read() as connection:

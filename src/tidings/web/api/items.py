@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidings.model.errors import nearest
 from tidings.model.text import clean
 from tidings.runtime.newsroom import Runtime
-from tidings.sources.article import Article, Document, Picture, known_language
+from tidings.sources.article import Article, ArticleFile, ArticlePicture, match_language
 from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredShelf
 
@@ -59,7 +59,7 @@ class Refusal(BaseModel):
 
 _REFUSED: dict[int | str, dict[str, object]] = {401: {"model": Refusal}, 413: {"description": "Larger than 2 MB."}}
 _UNTAKEN: dict[int | str, dict[str, object]] = {415: {"model": Refusal}, **_REFUSED}
-_PARTS: dict[object, type[BaseModel]] = {"images": Picture, "attachments": Document}
+_PARTS: dict[object, type[BaseModel]] = {"images": ArticlePicture, "attachments": ArticleFile}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def items_router(runtime: Runtime) -> APIRouter:
         found: _Opened | None = None
         for name, settings in runtime.newsroom.sources.items():
             # All are looked at, so that the time tells nothing.
-            if isinstance(settings, push.Settings) and given and push.holds(settings, given.credentials):
+            if isinstance(settings, push.Settings) and given and push.has_token(settings, given.credentials):
                 found = _Opened(StoredShelf(runtime.store, name), settings)
         if found is None:
             headers = {"WWW-Authenticate": "Bearer"}
@@ -128,7 +128,7 @@ def items_router(runtime: Runtime) -> APIRouter:
                 422, [{"loc": ["body", "title"], "msg": "an item needs a title or a text", "type": "missing"}]
             )
         languages = runtime.newsroom.site.languages
-        if known_language(article.language, opened.settings.language, languages) is None:
+        if match_language(article.language, opened.settings.language, languages) is None:
             said = f"{article.language!r} is no language of this newsroom; it has {', '.join(languages)}"
             raise HTTPException(422, [{"loc": ["body", "language"], "msg": said, "type": "language"}])
         status = push.put(opened.shelf, key, article, runtime.now())
