@@ -1,4 +1,4 @@
-"""The reference pages, from the code: `make docs`. A test fails when they differ from what is committed."""
+"""Write the reference pages from the code: `make docs`. A test fails when the committed pages differ."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ REFERENCE = Path(__file__).parent / "reference"
 HEAD = "<!-- Written by `make docs` from the code; edit the code, not this page. -->\n\n"
 
 ITEM_KEYS = {
-    "title": "Required. On one line it is plain text: a colon, a quote, @ or #SDG5 belong to it.",
-    "summary": "One paragraph, plain text too. Default: the beginning of the body.",
+    "title": "Required. One line is plain text: it may contain a colon, a quote, @ or #SDG5.",
+    "summary": "One paragraph of plain text. Default: the beginning of the body.",
     "kind": "story, press-release, publication, event, video, speech, note, or any slug. Default: story.",
-    "published": "Date or date-time in the site's zone. In the future: not out before. Default: when first seen.",
-    "updated": "A significant change, said by the editor; feeds and pages show it.",
-    "correction": "What was wrong, in a sentence: on the page, in feeds, and in the next edition of those who had the story.",
-    "withdrawn": "Why; takes the item down everywhere and holds editions that carry it.",
+    "published": "Date or date-time in the site's zone. If it is in the future, the item is not out before. Default: when first seen.",
+    "updated": "The moment of a significant change. Feeds and pages show it.",
+    "correction": "What was wrong, in a sentence. Shown on the page, in feeds, and in the next edition to subscribers who had the story.",
+    "withdrawn": "The reason. Takes the item down everywhere and holds editions that carry it.",
     "embargo": "Leaves no trace anywhere before this moment.",
-    "expires": "No edition carries it after this. Default for events: their end.",
-    "starts": "Events: when it begins.",
-    "ends": "Events: when it ends.",
-    "place": "Events: where.",
+    "expires": "No edition carries it after this moment. Default for events: their end.",
+    "starts": "Events: the beginning.",
+    "ends": "Events: the end.",
+    "place": "Events: the place.",
     "url": "Canonical page elsewhere. Default: /LANG/SLUG/ under site.url.",
-    "language": "Default: LANG of the file's name, else the first of site.languages.",
+    "language": "Default: LANG in the file's name, else the first of site.languages.",
     "story": "Groups translations. Default: NAME of the file.",
-    "id": "A URI of your own. Default: minted once and kept over renames and edits.",
-    "topics": "Names of topics, [sdg-4, youth].",
-    "organisations": "Who is behind it.",
-    "authors": "Who wrote it.",
-    "images": '[{src: media/a.jpg, alt: "...", caption: "...", credit: "..."}]; a digest without alt text is held.',
+    "id": "A URI of your own. Default: made once and kept over renames and edits.",
+    "topics": "Names of topics: [sdg-4, youth].",
+    "organisations": "The organisations behind it.",
+    "authors": "The authors.",
+    "images": '[{src: media/a.jpg, alt: "...", caption: "...", credit: "..."}]; a digest with a picture without alt text is held.',
     "attachments": "[{src: media/brief.pdf, title: Brief}]",
-    "lead": "true: first in its next edition.",
-    "not_in": "Lists or channels that it stays out of.",
-    "post": "Your own words for posts, instead of title and summary: one text, or a map by channel. The link is added.",
-    "draft": "true: nowhere yet.",
+    "lead": "true: the first story in its next edition.",
+    "not_in": "Lists or channels that do not get it.",
+    "post": "Your own words for posts instead of title and summary: one text, or a map by channel. The link is added.",
+    "draft": "true: not published anywhere yet.",
 }
 
 
@@ -57,55 +57,55 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
         "State of a delivery",
         {
             "pending": "Waits to be sent.",
-            "leased": "A process has taken it and prepares it.",
-            "handed": "Permitted under the lock of consent: its message may be on the wire.",
-            "accepted": "The other side took it. Terminal.",
-            "deferred": "Refused for now, or waits for its turn or for the post that it answers; goes again later.",
-            "rejected": "Refused for good. Terminal.",
-            "in_doubt": "All was handed over and the answer was lost: it may have arrived.",
-            "skipped": "Does not go, for a stored reason. Terminal.",
-            "cancelled": "Its edition was cancelled or superseded before it went, or a person resolved it so. Terminal.",
+            "leased": "A process has claimed it and prepares it.",
+            "handed": "Permitted under the consent lock: its message may be on the wire.",
+            "accepted": "The other side accepted it. Terminal.",
+            "deferred": "Refused for now, or waits for its turn or for the post that it answers. It is sent later.",
+            "rejected": "Refused permanently. Terminal.",
+            "in_doubt": "Everything was handed over and the answer was lost. It may have arrived.",
+            "skipped": "Not sent, for a stored reason. Terminal.",
+            "cancelled": "Its edition was cancelled or superseded before it was sent, or a person cancelled it. Terminal.",
             "quarantined": "Set aside: three times the process died preparing it or no message could be made of it, or it "
             "was refused for now too often. Terminal.",
         },
     ),
     SkipReason: (
-        "Why one was skipped",
+        "Why a delivery was skipped",
         {
             "suppressed": "The address must not be mailed.",
-            "unsubscribed": "They had left the list.",
-            "not_confirmed": "They had not confirmed.",
+            "unsubscribed": "The subscriber had left the list.",
+            "not_confirmed": "The subscriber had not confirmed.",
             "erased": "The person was erased.",
-            "expired": "Not in use yet: what has expired is in no edition.",
-            "nothing_for_reader": "Other topics, no translation, or had it all before.",
-            "other_list": "They got the same edition through another list.",
-            "paused": "The reader asked for a pause; what comes out meanwhile goes to them after it.",
-            "withdrawn": "Not in use yet: a withdrawn story holds its edition.",
+            "expired": "Not used yet: expired items are in no edition.",
+            "nothing_for_reader": "Other topics, no translation, or nothing new for this subscriber.",
+            "other_list": "The subscriber got the same edition through another list.",
+            "paused": "The subscriber asked for a pause. They get the stories after it.",
+            "withdrawn": "Not used yet: a withdrawn story holds its edition.",
             "over_limit": "Beyond `max_posts`.",
-            "untranslated": "A story waits for its translations (`wait_for_translations`); with which ones. It goes later.",
-            "unanswerable": "A translation whose first post did not go out, or of which nobody knows the id.",
+            "untranslated": "A story waits for its translations (`wait_for_translations`). The reason names them. It is sent later.",
+            "unanswerable": "A translation whose first post was not accepted, or whose first post has no known id.",
         },
     ),
     Purpose: (
-        "What it is for",
+        "Purpose of a delivery",
         {
             "edition": "A digest, or a post of a whole edition.",
-            "story": "A message of one story (`per: item`); `again-` and a number for a post that a person asked for anew.",
+            "story": "A message of one story (`per: item`). `again-` and a number marks a post that a person sent again.",
             "test": "`tidings test`.",
-            "notice": "What somebody must hear of.",
-            "confirmation": "Asks who was put down for a list for their word.",
-            "welcome": "To who is new on a list.",
-            "correction": "Of a post that stands, with a hyphen and which correction: it is edited or answered.",
-            "retraction": "Of a post that stands: it is taken down.",
-            "review": "To who must approve an edition: the question, and the edition.",
+            "notice": "A notice to the people under `notify`.",
+            "confirmation": "Asks a new subscriber to confirm.",
+            "welcome": "Welcomes a new subscriber.",
+            "correction": "Edits or answers a post. A hyphen and the correction's number follow.",
+            "retraction": "Takes a post down.",
+            "review": "Asks a person to approve an edition, and shows it.",
         },
     ),
     FeedbackKind: (
-        "What may come back after accepted",
+        "Feedback after `accepted`",
         {
-            "hard": "The address does not exist. Not read back yet.",
-            "soft": "Could not be delivered for now. Not read back yet.",
-            "complaint": "Reported as unwanted. Not read back yet.",
+            "hard": "The address does not exist: it is suppressed at once.",
+            "soft": "Not deliverable for now: suppressed after several days of this.",
+            "complaint": "Reported as spam: the list does not write again.",
         },
     ),
     EditionState: (
@@ -113,36 +113,36 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
         {
             "composing": "Its slot is claimed; items, bytes and recipients are being frozen.",
             "held": "Waits for a person; its stories are reserved.",
-            "sending": "Its deliveries may go, in its window.",
-            "done": "Nothing of it goes on by itself. Terminal.",
+            "sending": "Its deliveries may be sent, in its window.",
+            "done": "No delivery of it is active. Terminal.",
             "cancelled": "A person dropped it; its stories are new again. Terminal.",
-            "superseded": "A newer edition of the schedule took its stories over. Terminal.",
+            "superseded": "A newer edition of the schedule took its stories. Terminal.",
         },
     ),
     HoldReason: (
-        "Why one is held",
+        "Why an edition is held",
         {
-            "gate": "The frozen bytes are not fit to go.",
+            "gate": "A gate found the frozen bytes not fit to send.",
             "late": "Its slot was found later than `max_late`.",
             "approval": "Somebody must look first.",
             "withdrawn": "A story in it was withdrawn.",
-            "restored": "The store came out of a backup, and it may have gone out since.",
+            "restored": "The store was restored from a backup, and the edition may have been sent since.",
         },
     ),
 }
-"""For each enumeration of the ledger: its title, and what each word means."""
+"""The title and the meanings of each enumeration in the ledger."""
 
 EXIT_CODES = {
     0: "done",
     1: "the input is at fault: YAML, an item, a template, a file",
     2: "wrong usage, or refused",
-    3: "done, but some deliveries failed or could not go on",
-    70: "a fault of Tidings itself; `TIDINGS_DEBUG=1` shows where",
+    3: "done, but some deliveries failed or are stuck",
+    70: "a bug in Tidings; `TIDINGS_DEBUG=1` shows where",
 }
 
 
 def fields(model: type[BaseModel]) -> str:
-    """A table of a model's keys."""
+    """Return a table of a model's keys."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
         if field.exclude:
@@ -168,7 +168,7 @@ def _default(value: Any) -> str:
 
 
 def tidings_yaml() -> str:
-    """tidings.yaml, its channels and sources included."""
+    """Return the page about tidings.yaml, with all channels and sources."""
     parts = [HEAD + "# tidings.yaml\n"]
     parts.append(
         "Any string may be `{env: NAME}` or `{file: PATH}`; any text that readers see may be a map of languages.\n"
@@ -201,7 +201,7 @@ def tidings_yaml() -> str:
 
 
 def schedule_yaml() -> str:
-    """schedules/NAME.yaml."""
+    """Return the page about schedules/NAME.yaml."""
     parts = [HEAD + "# schedules/NAME.yaml\n"]
     for title, model in (
         ("The whole file", Schedule),
@@ -216,23 +216,36 @@ def schedule_yaml() -> str:
 
 
 def item_files() -> str:
-    """content/NAME.LANG.md."""
+    """Return the page about content/NAME.LANG.md."""
     rows = "\n".join(f"| `{key}` | {meaning} |" for key, meaning in ITEM_KEYS.items())
     return (
         HEAD + "# content/NAME.LANG.md\n\nFront matter between two lines of `---`, then Markdown or HTML.\n\n"
         f"| key | meaning |\n|---|---|\n{rows}\n\nOther keys are kept as text and reach templates as `item.extra`; one within "
-        "two letters of a known key sets the item aside, for it is most likely a slip of the finger.\n"
+        "two letters of a known key sets the item aside, because it is most likely a typing mistake.\n"
     )
 
 
 def commands() -> str:
-    """Every command with its arguments."""
+    """Return the page with every command and its arguments."""
+    from tidings.cli import (  # noqa: F401 - they add their commands
+        backup,
+        dkim,
+        editions,
+        ledger,
+        newsroom,
+        pauses,
+        rehearse,
+        report,
+        service,
+        sources,
+        subscriber_files,
+        subscribers,
+    )
     from tidings.cli.app import app
 
     parts = [
-        HEAD
-        + "# Commands\n\nEvery command takes `-C DIR`, before or after its name; without it the newsroom is the folder you "
-        "are in. `tidings --version` prints the version.\n\n| exit code | means |\n|---|---|\n"
+        HEAD + "# Commands\n\nEvery command takes `-C DIR`, before or after its name. The default is the current "
+        "folder. `tidings --version` prints the version.\n\n| exit code | means |\n|---|---|\n"
         + "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
     ]
     root = typer.main.get_command(app)
@@ -264,18 +277,18 @@ def _command(name: str, command: Any) -> str:
 
 
 def templates() -> str:
-    """What mail templates are and see."""
+    """Return the page about mail templates."""
     parts = [
         HEAD + "# Mail templates\n\nA template is a folder `templates/NAME/` with `subject.txt.j2`, `body.html.j2` and "
-        "`body.txt.j2` (Jinja2, sandboxed, every name strict). What stands in the newsroom goes before what is shipped.\n\n"
+        "`body.txt.j2` (Jinja2, sandboxed, unknown names are errors). A file of the newsroom replaces the shipped one.\n\n"
         "The bodies are macros: `head()`, `lead(item)`, `section(section)`, `item(item, form)` with form full, short or "
         "title, `note(item)`, `correction(item)`, `foot()`. Each sees `site list edition language dir start end colours "
-        "personal _ gettext ngettext` and its own argument alone, and must close what it opens, for they are cut apart and "
-        'joined anew for each reader.\n\n`{% call personal.when("view_url") %}...{% endcall %}` stays only for readers who '
+        "personal _ gettext ngettext` and its own argument, and must close what it opens, because the parts are cut apart and "
+        'joined again for each reader.\n\n`{% call personal.when("view_url") %}...{% endcall %}` stays only for readers who '
         "have that part; the parts are `name unsubscribe_url preferences_url view_url`; in the archive "
         "`archive_url subscribe_url`. The text of `subject.txt.j2` is the "
         "subject, its macro `preheader()` the inbox's preview line; both see this reader's `lead` and `items`.\n\nSibling and "
-        "positional CSS selectors (`+ ~ :nth-child`) are refused: a fragment does not know its neighbours.\n"
+        "positional CSS selectors (`+ ~ :nth-child`) are refused, because a fragment does not know its neighbours.\n"
     ]
     for name, view in (
         ("site", MailSite),
@@ -292,7 +305,7 @@ def templates() -> str:
 
 
 def states() -> str:
-    """The words of the ledger."""
+    """Return the page with the states and reasons of the ledger."""
     parts = [HEAD + "# States and reasons\n"]
     for enum, (title, meanings) in WORDS.items():
         rows = "\n".join(f"| `{one.value}` | {meanings[one.value]} |" for one in enum)
@@ -301,7 +314,7 @@ def states() -> str:
 
 
 def shapes() -> str:
-    """What --json prints."""
+    """Return the page about the output of --json."""
     parts = [
         HEAD
         + "# JSON\n\n`tidings schema` prints all of these as JSON Schema, with those of the YAML files for editors: "
@@ -320,7 +333,7 @@ def shapes() -> str:
 
 
 def _shape(schema: dict[str, Any]) -> str:
-    """A JSON Schema in a few words."""
+    """Describe a JSON Schema in a few words."""
     if "enum" in schema:
         return " or ".join(f"`{one}`" for one in schema["enum"])
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
