@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.dovecot import dovecot
 from tests.servers.postfix import Postfix, postfix
-from tidings.runtime.bounces.receivers import Ears
+from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.store.people import subscribers
 from tidings.store.people.subscribers import CONFIRMED, UNSUBSCRIBED
 
@@ -64,7 +64,7 @@ def _free_port() -> int:
 def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
     port = _free_port()
     woken: list[bool] = []
-    ears = Ears(newsroom.runtime, lambda: woken.append(True))
+    ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
     with postfix(lmtp=port) as relay:
         _use(newsroom, relay, f"lmtp: '127.0.0.1:{port}'")
         assert ears.listen() == f"127.0.0.1:{port}"
@@ -134,7 +134,7 @@ def test_bounces_from_a_mailbox(newsroom: RunningNewsroom) -> None:
                 "ada@example.org", "bounces@bounce.example", b"Subject: Out of office\r\n\r\nBack soon.\r\n"
             )
         relay.wait_for("bounces", 2)
-        ears = Ears(newsroom.runtime, lambda: None)
+        ears = FeedbackReceivers(newsroom.runtime, lambda: None)
         ears.start()
         try:
             relay.until(lambda: _returned(newsroom, 1)["unknown"] == "hard")

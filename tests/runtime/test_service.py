@@ -25,7 +25,7 @@ from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_f
 from tests.fixtures.smtp import SmtpSink, doubled
 from tidings.model.cadence import load_zone
 from tidings.runtime.log import LocalTime, Redactor
-from tidings.runtime.service_cycle import Beats
+from tidings.runtime.service_cycle import ServiceCycle
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_stamp
 from tidings.store.content import editions
@@ -313,7 +313,7 @@ def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: py
             monkeypatch.setenv(name, value)
         folder.write("schedules/alert.yaml", FIRST.replace("0m", "10m"))
         with folder.runtime() as runtime:
-            beats = Beats(
+            beats = ServiceCycle(
                 runtime,
                 Redactor(()),
                 taken_up=configuration_stamp(folder.root),
@@ -343,7 +343,7 @@ def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         prepared(folder)
         with folder.runtime() as runtime:
-            beats = Beats(
+            beats = ServiceCycle(
                 runtime,
                 Redactor(()),
                 taken_up=configuration_stamp(folder.root),

@@ -11,8 +11,8 @@ import pytest
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
-from tidings.runtime.newsroom import refuse_far_clock
-from tidings.runtime.tick import Ticked, tick
+from tidings.runtime.newsroom import check_clock_override
+from tidings.runtime.tick import TickResult, tick
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_two_processes_fire_a_slot_once(newsroom: RunningNewsroom) -> None:
     for number in range(6):
         newsroom.reader(f"r{number}")
     newsroom.item("one")
-    done: list[Ticked] = []
+    done: list[TickResult] = []
     errors: list[BaseException] = []
     start = threading.Barrier(2)
 
@@ -66,13 +66,13 @@ def test_the_clock_never_goes_back(newsroom: RunningNewsroom) -> None:
 
 def test_far_from_real_time_only_this_machine_is_written_to(small: RunningNewsroom) -> None:
     settings = small.runtime.newsroom
-    refuse_far_clock(settings, MONDAY, MONDAY + DAY)
+    check_clock_override(settings, MONDAY, MONDAY + DAY)
     [here] = settings.mail
     away = settings.model_copy(update={"mail": (here, here.model_copy(update={"host": "mx.example.org"}))})
-    refuse_far_clock(away, MONDAY, MONDAY + HOUR)
+    check_clock_override(away, MONDAY, MONDAY + HOUR)
     for distance in (2 * HOUR, -2 * HOUR):
         with pytest.raises(RefusedError, match=r"mail mx\.example\.org does not stay on this machine"):
-            refuse_far_clock(away, MONDAY, MONDAY + distance)
+            check_clock_override(away, MONDAY, MONDAY + distance)
 
 
 def test_a_new_schedule_begins_at_its_first_tick_though_its_slot_is_now(small: RunningNewsroom) -> None:

@@ -21,7 +21,7 @@ from rich.text import Text
 from tidings.cli.app import console, errors
 from tidings.pipeline.deliver.context import Delivered
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.tick import Ticked, bring_archive
+from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.delivery import ledger
 
 FAILED = ("rejected", "in_doubt", "quarantined")
@@ -69,7 +69,7 @@ def sending(runtime: Runtime) -> Iterator[None]:
 def deliver(runtime: Runtime, only: int | None = None) -> None:
     """Send what is due, or one mailing alone, and report it."""
     if only is None:
-        bring_archive(runtime, Ticked(runtime.now()))
+        publish_editions(runtime, TickResult(runtime.now()))
     with sending(runtime):
         done = runtime.deliver(only)
     report_delivered(done)

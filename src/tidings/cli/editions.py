@@ -18,7 +18,7 @@ from tidings.cli.delivery_progress import deliver
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError, nearest
-from tidings.pipeline.address.lists import address
+from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import PlannedSlot, count_by_outlet, find_title, plan, plan_as_json
@@ -153,7 +153,7 @@ def send_command(
             reason = copy.composer.too_few(connection, edit)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
-            going = count_by_outlet(address(connection, copy.newsroom, edit))
+            going = count_by_outlet(plan_deliveries(connection, copy.newsroom, edit))
         slot = PlannedSlot(moment, moment, stories=[(s.key, find_title(edit, s.key, runtime)) for s in edit.stories])
         slot.outlets = going
         _print_slot(runtime, slot)

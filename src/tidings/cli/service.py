@@ -9,7 +9,7 @@ import typer
 from tidings.cli.app import Json, Now, app, console, errors, opened, place, print_json
 from tidings.cli.delivery_progress import FAILED, sending
 from tidings.cli.sources import fetched
-from tidings.runtime.tick import Ticked, tick
+from tidings.runtime.tick import TickResult, tick
 
 
 @app.command("tick")
@@ -30,7 +30,7 @@ def tick_command(now: Now = "", json: Json = False) -> None:
         raise typer.Exit(3)
 
 
-def _as_json(done: Ticked) -> dict[str, Any]:
+def _as_json(done: TickResult) -> dict[str, Any]:
     collected, published = done.collected, done.published
     return {
         "now": done.now,
@@ -63,7 +63,7 @@ def _as_json(done: Ticked) -> dict[str, Any]:
     }
 
 
-def _print(done: Ticked) -> None:
+def _print(done: TickResult) -> None:
     if done.restored:
         console.print(done.restored, markup=False)
     if done.collected is not None:

@@ -26,13 +26,13 @@ from tidings.model.tokens import TokenKeys
 from tidings.pipeline.collect import fetch
 from tidings.pipeline.collect import websub as listen
 from tidings.pipeline.compose.composer import Composer
-from tidings.pipeline.compose.mail import MailRoom
+from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.deliver.context import Delivered
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender, finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.prepare import Preparation
 from tidings.pipeline.deliver.thumbnails import Thumbnails
-from tidings.pipeline.members.subscribe import answer_requests, ask_again
+from tidings.pipeline.members.subscribe import answer_requests, request_reconfirmation
 from tidings.pipeline.publish import websub as ping
 from tidings.render.pages.pages import Pages
 from tidings.render.templates import MailTemplates
@@ -175,7 +175,7 @@ class Runtime:
         self.sources = make_sources(newsroom, self.store)
         self.templates = MailTemplates(newsroom.root / "templates")
         self._pages = Pages(newsroom.root / "templates")
-        self.mail = MailRoom(newsroom, self.templates, self.keys)
+        self.mail = MailRenderer(newsroom, self.templates, self.keys)
         self.composer = Composer(self.store, newsroom, self.channels, self.mail, self.keys, self.owner)
         if self._deliverer is not None:
             self._deliverer.close()
@@ -224,7 +224,7 @@ class Runtime:
 
     def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, FetchResult]:
         """Ask the sources on the network that are due, or `only` these; what each brought."""
-        return fetch.fetch(self.store, self.sources, now=self.now(), only=only, force=force)
+        return fetch.fetch_sources(self.store, self.sources, now=self.now(), only=only, force=force)
 
     def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
         """Bring pictures of websites here, for half a minute or so; how many came, by source."""
@@ -232,11 +232,11 @@ class Runtime:
 
     def listen(self) -> int:
         """Ask the hubs that feeds name to tell of changes."""
-        return listen.listen(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
+        return listen.renew_subscriptions(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
 
     def ping(self) -> int:
         """Tell the hubs of the feeds that changed."""
-        return ping.ping(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
+        return ping.ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
     def deliver(self, only: int | None = None) -> Delivered:
         """Send all that is due, and end the editions that are complete; or send one mailing, and nothing else."""
@@ -261,7 +261,7 @@ class Runtime:
         asked = 0
         while True:
             with self.store.write() as connection:
-                more = ask_again(connection, self.newsroom, self.keys, self._pages, list_name, now, until, now)
+                more = request_reconfirmation(connection, self.newsroom, self.keys, self._pages, list_name, now, until, now)
             if not more:
                 return asked
             asked += more
@@ -327,7 +327,7 @@ def _keys(root: Path) -> TokenKeys:
     return keys
 
 
-def refuse_far_clock(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:
+def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:
     """A clock more than an hour off real time sends only to this machine. Raises RefusedError otherwise."""
     if abs(now - real_now) <= timedelta(hours=1):
         return

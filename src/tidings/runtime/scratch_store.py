@@ -18,7 +18,7 @@ from tidings.store.engine import Store
 from tidings.store.people import subscribers
 
 
-def store_of(newsroom: Newsroom) -> Store:
+def open_store(newsroom: Newsroom) -> Store:
     """The store alone, as it stands."""
     return Store(store_address(newsroom), newsroom.root)
 

@@ -21,13 +21,13 @@ from tidings.config.settings import Web
 from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
 from tidings.pipeline.deliver.context import Delivered
-from tidings.runtime.bounces.receivers import Ears
+from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.runtime.clock import Ticker
 from tidings.runtime.log import Redactor, start_log
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, open_runtime
-from tidings.runtime.service_cycle import SLACK, Beats
-from tidings.runtime.tick import failed, tell
+from tidings.runtime.service_cycle import CLOCK_TOLERANCE, ServiceCycle
+from tidings.runtime.tick import record_failures, send_notices
 from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
 from tidings.store.delivery import claims
 from tidings.store.service.clock import read_clock
@@ -62,7 +62,7 @@ def run_service(
     with open_runtime(root) as runtime:
         with runtime.store.read() as connection:
             reached = read_clock(connection)
-        if reached is not None and reached > datetime.now(UTC) + SLACK:
+        if reached is not None and reached > datetime.now(UTC) + CLOCK_TOLERANCE:
             raise RefusedError(
                 f"the store's clock stands at {reached.isoformat()}, ahead of real time: --now moved it there. "
                 "Use a fresh store, or wait until then."
@@ -93,7 +93,7 @@ class Service:
         self._due = threading.Event()
         self._delivering = threading.Lock()
         self._signals = 0
-        self._beats = Beats(
+        self._beats = ServiceCycle(
             runtime,
             self._redactor,
             taken_up=stamp,
@@ -102,7 +102,7 @@ class Service:
             only_pages=only_pages,
         )
         self._ticker = Ticker(self._beat, BEAT)
-        self._ears = Ears(runtime, self._due.set)
+        self._ears = FeedbackReceivers(runtime, self._due.set)
 
     def run(self) -> int:
         """Until a signal; what is on the wire ends first."""
@@ -256,8 +256,8 @@ class Service:
                 return
             done = self._runtime.deliver()
             now = self._runtime.now()
-            failed(self._runtime, done, now)
-            if tell(self._runtime, now):
+            record_failures(self._runtime, done, now)
+            if send_notices(self._runtime, now):
                 self._due.set()
         self._report(done)
 

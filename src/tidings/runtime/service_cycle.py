@@ -18,9 +18,9 @@ from tidings.pipeline import notices
 from tidings.render.template_check import find_template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.log import Redactor
-from tidings.runtime.monitoring.heartbeat import Signs
+from tidings.runtime.monitoring.heartbeat import Heartbeat
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.runtime.tick import Ticked, first_new, tick
+from tidings.runtime.tick import TickResult, first_new_story_at, tick
 from tidings.runtime.watch import Stamp, configuration_stamp
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import next_out
@@ -28,13 +28,13 @@ from tidings.store.service import pauses
 from tidings.store.service.clock import read_clock
 from tidings.store.service.heartbeat import Pulse, forget_pulse, note_pulse, pulses
 
-SLACK = timedelta(seconds=60)
+CLOCK_TOLERANCE = timedelta(seconds=60)
 """By so much real time may lie behind the newsroom's clock: another process was a moment ahead, or NTP set it right."""
 _AHEAD = 5
 log = logging.getLogger("tidings.service")
 
 
-class Beats:
+class ServiceCycle:
     """What the ticker calls. `delivering` is held by whoever sends; `stopping` says that the service ends."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Beats:
         self._faults: dict[str, str] = {}
         self._started = datetime.now(UTC)
         self._beaten = self._started
-        self._signs = Signs()
+        self._signs = Heartbeat()
         self.stalled: dict[str, str] = {}
         """Lanes that cannot go on, as the deliverer finds them."""
         self.stopped = ""
@@ -88,7 +88,7 @@ class Beats:
             self._report(self._tick())
             self._signs.ticked = time.monotonic()
         with self.guarding("next"):
-            return next_moment(self._runtime, self._runtime.now())
+            return find_next_moment(self._runtime, self._runtime.now())
         return None
 
     # -- signs of life ------------------------------------------------------------------------------------------------
@@ -204,12 +204,12 @@ class Beats:
 
     # -- what is due --------------------------------------------------------------------------------------------------
 
-    def _tick(self) -> Ticked:
+    def _tick(self) -> TickResult:
         for left in (2, 1, 0):
             with self._runtime.store.read() as connection:
                 reached = read_clock(connection)
             now = self._runtime.now()
-            if reached is not None and now < reached <= now + SLACK:
+            if reached is not None and now < reached <= now + CLOCK_TOLERANCE:
                 now = reached
             try:
                 return tick(self._runtime, now, deliver=False)
@@ -219,7 +219,7 @@ class Beats:
                     raise
         raise AssertionError
 
-    def _report(self, done: Ticked) -> None:
+    def _report(self, done: TickResult) -> None:
         if done.restored:
             log.warning("%s", done.restored)
         if done.collected is not None and done.collected.touched:
@@ -239,7 +239,7 @@ class Beats:
                 log.warning("%s is held: %s", one.edition.name, hold.detail)
 
 
-def next_moment(runtime: Runtime, now: datetime) -> datetime | None:
+def find_next_moment(runtime: Runtime, now: datetime) -> datetime | None:
     """The next moment at which something is due by itself."""
     moments: list[datetime | None] = []
     with runtime.store.read() as connection:
@@ -254,7 +254,7 @@ def next_moment(runtime: Runtime, now: datetime) -> datetime | None:
             if isinstance(rule, OnNew):
                 state = schedules.schedule_state(connection, schedule.name)
                 if state is not None and rule.settle:
-                    first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
+                    first = first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
                     moments.append(find_slot_for_new(schedule.cadence, first).at if first else None)
                 continue
             ahead = schedule.approval.ahead if schedule.approval else timedelta(0)

@@ -15,19 +15,19 @@ from tidings.model.cadence import DueSlots, OnNew, OnRequest, find_due_slots, fi
 from tidings.model.edition import EditionState, Hold, HoldReason
 from tidings.model.errors import InputError
 from tidings.pipeline import notices
-from tidings.pipeline.address.channels import translated
-from tidings.pipeline.collect.sweep import Collected, collect
+from tidings.pipeline.address.channels import translation_deadlines
+from tidings.pipeline.collect.sweep import SweepResult, collect
 from tidings.pipeline.compose import review
-from tidings.pipeline.compose.composer import Composed
-from tidings.pipeline.compose.select import Story, fits, is_note, stories_of
+from tidings.pipeline.compose.composer import ComposeResult
+from tidings.pipeline.compose.select import Story, matches_rules, is_note, group_stories
 from tidings.pipeline.deliver.context import Delivered
 from tidings.pipeline.deliver.corrections import amend
 from tidings.pipeline.deliver.recover import recover
 from tidings.pipeline.publish.archive import publish_archive
-from tidings.pipeline.publish.publish import Published, publish
+from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.pipeline.retention import retain
 from tidings.pipeline.track import session_refusals
-from tidings.runtime.bounces.receivers import patience
+from tidings.runtime.bounces.receivers import soft_bounce_limit
 from tidings.runtime.newsroom import Runtime
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import load_items
@@ -38,15 +38,15 @@ from tidings.store.service.clock import advance_clock
 
 
 @dataclass
-class Ticked:
+class TickResult:
     """What one beat did."""
 
     now: datetime
-    collected: Collected | None = None
-    published: Published | None = None
-    unpublished: str = ""
+    collected: SweepResult | None = None
+    published: PublishResult | None = None
+    record_unpublished: str = ""
     """Why pages and feeds stay as they are: a template of the newsroom is broken."""
-    composed: list[Composed] = field(default_factory=list)
+    composed: list[ComposeResult] = field(default_factory=list)
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)
     told: int = 0
@@ -54,12 +54,12 @@ class Ticked:
     """Said once, by the first beat after a restore."""
 
 
-def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False, public: bool = True) -> Ticked:
+def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False, public: bool = True) -> TickResult:
     """Do now what is due. A second call at the same moment does nothing. `public` False leaves public/ alone."""
-    done = Ticked(now)
+    done = TickResult(now)
     with runtime.store.write() as connection:
         advance_clock(connection, now)
-    end_pauses(runtime, now)
+    end_due_pauses(runtime, now)
     with runtime.store.write() as connection:
         subscribers.lapse(connection, now)
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
@@ -67,21 +67,21 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     hold_withdrawn(runtime, now)
     amend(runtime.store, runtime.newsroom, runtime.channels, now)
     if public:
-        bring_public(runtime, done)
+        publish_site(runtime, done)
     rename_outlets(runtime)
     resume_composing(runtime, now)
     for schedule in runtime.newsroom.schedules.values():
-        begin(runtime, schedule, now)
-    done.restored = begin_anew(runtime, now)
+        set_baseline(runtime, schedule, now)
+    done.restored = start_after_restore(runtime, now)
     for schedule in runtime.newsroom.schedules.values():
-        composed = fire(runtime, schedule, now)
+        composed = compose_due(runtime, schedule, now)
         if composed is not None:
             done.composed.append(composed)
     open_and_close(runtime, now)
     if public:
-        bring_archive(runtime, done)
+        publish_editions(runtime, done)
     retain(runtime.store, runtime.newsroom.keep, now)
-    done.told = tell(runtime, now)
+    done.told = send_notices(runtime, now)
     with runtime.store.write() as connection:
         unread = done.collected.unread
         heartbeat.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
@@ -90,14 +90,14 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
         delivered = runtime.deliver()
         done.delivered.update(delivered.states)
         done.stalled.update(delivered.stalled)
-        failed(runtime, delivered, now)
-        if told := tell(runtime, now):
+        record_failures(runtime, delivered, now)
+        if told := send_notices(runtime, now):
             done.told += told
             done.delivered.update(runtime.deliver().states)
     return done
 
 
-def begin_anew(runtime: Runtime, now: datetime) -> str:
+def start_after_restore(runtime: Runtime, now: datetime) -> str:
     """After a restore, once: hold what came due since the backup, and say what waits for a person."""
     with runtime.store.read() as connection:
         found = restored.find_restored(connection)
@@ -107,7 +107,7 @@ def begin_anew(runtime: Runtime, now: datetime) -> str:
             one.name
             for one in runtime.newsroom.schedules.values()
             if isinstance(one.cadence.rule, OnNew)
-            or ((due_now := next_due(runtime, connection, one, now)) is not None and due_now.slot is not None)
+            or ((due_now := find_due_slot(runtime, connection, one, now)) is not None and due_now.slot is not None)
         ]
         held = editions.editions(connection, states=[EditionState.HELD])
     names = [one.name for one in held if any(hold.reason is HoldReason.RESTORED for hold in one.holds)]
@@ -125,7 +125,7 @@ def begin_anew(runtime: Runtime, now: datetime) -> str:
     return text
 
 
-def end_pauses(runtime: Runtime, now: datetime) -> None:
+def end_due_pauses(runtime: Runtime, now: datetime) -> None:
     """What was paused until now goes on."""
     with runtime.store.read() as connection:
         due = any(one.until is not None and one.until <= now for one in pauses.holding(connection))
@@ -134,23 +134,23 @@ def end_pauses(runtime: Runtime, now: datetime) -> None:
             pauses.end_due(connection, now)
 
 
-def bring_public(runtime: Runtime, done: Ticked) -> None:
+def publish_site(runtime: Runtime, done: TickResult) -> None:
     """Publish. A broken page template stops that, and a person hears of it, but not what goes out by mail."""
     try:
         done.published = publish(runtime.store, runtime.newsroom, now=done.now)
     except InputError as error:
-        unpublished(runtime, done, error)
+        record_unpublished(runtime, done, error)
 
 
-def bring_archive(runtime: Runtime, done: Ticked) -> None:
+def publish_editions(runtime: Runtime, done: TickResult) -> None:
     """What is being sent stands in the archive before the first mail that links it goes."""
     try:
         publish_archive(runtime.store, runtime.newsroom, now=done.now)
     except InputError as error:
-        unpublished(runtime, done, error)
+        record_unpublished(runtime, done, error)
 
 
-def unpublished(runtime: Runtime, done: Ticked, error: InputError) -> None:
+def record_unpublished(runtime: Runtime, done: TickResult, error: InputError) -> None:
     """Note why pages stay as they are."""
     done.unpublished = str(error)
     key = f"pages:{hashlib.sha256(done.unpublished.encode()).hexdigest()[:16]}:{done.now.date()}"
@@ -174,7 +174,7 @@ def rename_outlets(runtime: Runtime) -> None:
                     subscribers.rename_outlet(connection, kind, settings.was, name)
 
 
-def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
+def set_baseline(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
     """Set the baseline of a schedule that was never seen: what was out before does not go out, but for `backfill`."""
     with runtime.store.read() as connection:
         if schedules.schedule_state(connection, schedule.name) is not None:
@@ -186,23 +186,23 @@ def begin(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
             schedules.rename_schedule(connection, str(schedule.was), schedule.name)
             return
         items = load_items(connection)
-        kept = backfilled(stories_of(items, now).values(), schedule)
+        kept = backfill_stories(group_stories(items, now).values(), schedule)
         # What has expired or is withdrawn today was out before all the same, should it come back.
         out = dict.fromkeys(item.story for item in items if item.out_at is not None and item.out_at <= now)
         schedules.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
 
 
-def backfilled(stories: Iterable[Story], schedule: Schedule) -> set[str]:
+def backfill_stories(stories: Iterable[Story], schedule: Schedule) -> set[str]:
     """Keys of the newest stories that a schedule takes though they were out before its baseline."""
-    wanted = [story for story in stories if not is_note(story) and fits(story, schedule.select)]
+    wanted = [story for story in stories if not is_note(story) and matches_rules(story, schedule.select)]
     newest = sorted(wanted, key=lambda story: (story.published, story.key), reverse=True)
     return {story.key for story in newest[: schedule.backfill]}
 
 
-def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None:
+def compose_due(runtime: Runtime, schedule: Schedule, now: datetime) -> ComposeResult | None:
     """Claim and compose the slot of a schedule that is due, if there is one."""
     with runtime.store.read() as connection:
-        found = next_due(runtime, connection, schedule, now)
+        found = find_due_slot(runtime, connection, schedule, now)
     if found is None:
         return None
     with runtime.store.read() as connection:
@@ -235,14 +235,14 @@ def fire(runtime: Runtime, schedule: Schedule, now: datetime) -> Composed | None
     return runtime.composer.compose(schedule, now, slot=slot, late=late, claim=settle)
 
 
-def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
+def find_due_slot(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
     """The slot that is due at `now` and not settled, with those that merge into it."""
     rule = schedule.cadence.rule
     state = schedules.schedule_state(connection, schedule.name)
     if state is None or isinstance(rule, OnRequest):
         return None
     if isinstance(rule, OnNew):
-        first = first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
+        first = first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
         if first is None:
             return None
         slot = find_slot_for_new(schedule.cadence, first)
@@ -252,13 +252,13 @@ def next_due(runtime: Runtime, connection: Connection, schedule: Schedule, now: 
     return find_due_slots(schedule.cadence, after, now + ahead)
 
 
-def first_new(
+def first_new_story_at(
     runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, since: datetime
 ) -> datetime | None:
     """When the first story came out, or waited no longer, that `schedule` wants and that no slot has looked at."""
     edit = runtime.composer.edit(connection, schedule, now)
     moments = [story.out_at for story in edit.stories]
-    moments += [moment for moment in translated(connection, runtime.newsroom, edit) if moment <= now]
+    moments += [moment for moment in translation_deadlines(connection, runtime.newsroom, edit) if moment <= now]
     return min((moment for moment in moments if moment > since), default=None)
 
 
@@ -275,7 +275,7 @@ def open_and_close(runtime: Runtime, now: datetime) -> None:
             and schedule.approval is not None
             and schedule.approval.silence == "send"
             and reasons == {HoldReason.APPROVAL}
-            and review.silent_until(edition, schedule) <= now
+            and review.approval_deadline(edition, schedule) <= now
         ):
             sending.append(runtime.composer.release(edition, now, "silence"))
     with runtime.store.write() as connection:
@@ -327,10 +327,10 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
             notices.held(connection, changed, now)
 
 
-def failed(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
+def record_failures(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
     """Note what went wrong in delivering, so that a person hears of it once a day and lane."""
     if delivered.states["rejected"]:
-        session_refusals.look(runtime.store, patience(runtime.newsroom), now)
+        session_refusals.look(runtime.store, soft_bounce_limit(runtime.newsroom), now)
     day = now.date().isoformat()
     with runtime.store.write() as connection:
         for lane, reason in delivered.stalled.items():
@@ -345,7 +345,7 @@ def failed(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
             notices.tell(connection, f"failed:{now.isoformat()}", "failed", text, now)
 
 
-def tell(runtime: Runtime, now: datetime) -> int:
+def send_notices(runtime: Runtime, now: datetime) -> int:
     """Make mailings of what a person must hear of."""
     notify = runtime.newsroom.notify
     default = runtime.newsroom.site.languages[0]

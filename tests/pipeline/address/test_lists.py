@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
-from tidings.pipeline.address.lists import address
+from tidings.pipeline.address.lists import plan_deliveries
 from tidings.runtime.preview.plan import count_by_outlet
 from tidings.store import schema as t
 from tidings.store.content import edition_archive
@@ -62,7 +62,7 @@ def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(
     settings, composer = newsroom.runtime.newsroom, newsroom.runtime.composer
     with newsroom.runtime.store.read() as connection:
         edit = composer.edit(connection, settings.schedules["daily"], MONDAY)
-        (planned,) = count_by_outlet(address(connection, settings, edit))
+        (planned,) = count_by_outlet(plan_deliveries(connection, settings, edit))
     assert newsroom.entries() == []
     newsroom.tick(MONDAY)
     states = Counter((entry.state, entry.reason) for entry in newsroom.entries())

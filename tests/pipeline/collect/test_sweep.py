@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select
 
 from tidings.model.errors import Problem
-from tidings.pipeline.collect.changes import decide
-from tidings.pipeline.collect.sweep import Collected, collect, next_out
+from tidings.pipeline.collect.changes import decide_changes
+from tidings.pipeline.collect.sweep import SweepResult, collect, next_out
 from tidings.sources.base import SourceItem, Sweep
 from tidings.store import schema as t
 from tidings.store.content import items
@@ -74,7 +74,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def run(store: Store, shelf: Shelf, now: datetime = NOW, *, accept: bool = False) -> Collected:
+def run(store: Store, shelf: Shelf, now: datetime = NOW, *, accept: bool = False) -> SweepResult:
     return collect(store, {"newsroom": shelf}, now=now, url=URL, accept=accept)
 
 
@@ -511,5 +511,5 @@ def test_any_sequence_of_file_operations_keeps_ids_and_slugs_unique_and_stable(
 
 
 def test_deciding_does_nothing() -> None:
-    changes = decide(Sweep((found("a.en"),)), (), source="newsroom", adopted=(), now=NOW, url=URL, mint=lambda: "id")
+    changes = decide_changes(Sweep((found("a.en"),)), (), source="newsroom", adopted=(), now=NOW, url=URL, mint=lambda: "id")
     assert [row.item.id for row in changes.new] == ["id"] and not changes.rewritten

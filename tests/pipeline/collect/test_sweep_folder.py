@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from PIL import Image
 
-from tidings.pipeline.collect.sweep import Collected, collect
+from tidings.pipeline.collect.sweep import SweepResult, collect
 from tidings.sources.base import SourceContext
 from tidings.sources.folder.source import FolderSource, Settings
 from tidings.store import schema as t
@@ -36,7 +36,7 @@ class Newsroom:
         path.write_text(f"---\n{front}\n---\n{body}\n", encoding="utf-8")
         return path
 
-    def collect(self, hours: int) -> Collected:
+    def collect(self, hours: int) -> SweepResult:
         return collect(self.store, {"newsroom": self.source}, now=NOW + hours * HOUR, url=URL)
 
     def items(self) -> dict[str, items.Item]:

@@ -20,7 +20,7 @@ from tests.render.samples import START, item
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Item
-from tidings.pipeline.publish.publish import Published, publish
+from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import FORMATS, Translation
 from tidings.store.content.items import mark_back, mark_gone
@@ -73,7 +73,7 @@ def test_twice_changes_nothing(store: Store, newsroom: Newsroom) -> None:
     assert len(first.written) == len(rows) > 20
     for force in (False, True):
         again = publish(store, newsroom, now=NOW + timedelta(days=500), force=force)
-        assert again == Published(unchanged=len(rows))
+        assert again == PublishResult(unchanged=len(rows))
     assert tree(newsroom.public) == before
     assert documents(store) == rows
 

@@ -13,9 +13,9 @@ from tests.fixtures.items import make_newsroom
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys, TokenPurpose
-from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.pipeline.track import inbound, session_refusals
-from tidings.pipeline.track.event import Patience
+from tidings.pipeline.track.event import SoftBounceLimit
 from tidings.pipeline.track.inbound import Heard
 from tidings.runtime.explain import explain
 from tidings.store import schema as t
@@ -24,7 +24,7 @@ from tidings.store.people import consent, feedback, subscribers
 
 FOLDER = Path(__file__).parent / "returns"
 DAY = timedelta(days=1)
-PATIENCE = Patience(3, timedelta(days=30))
+PATIENCE = SoftBounceLimit(3, timedelta(days=30))
 KEYS = TokenKeys({1: b"k" * 32})
 ADA = "ada@example.org"
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -247,7 +247,7 @@ def test_a_complaint_is_known_by_the_way_out_in_the_mail_that_it_brings_back(sto
     with store.read() as connection:
         [sent] = feedback.sent_to(connection, ada, "digest")
     # The list was called `news` when the mail went out.
-    assert _hear(store, "", raw=_copied(ada, "news", left_of_id(sent.key).decode())) == Heard("complaint")
+    assert _hear(store, "", raw=_copied(ada, "news", message_id_local_part(sent.key).decode())) == Heard("complaint")
     assert rows(store)[0]["returned"] == "complaint"
     assert _suppressed(store) == {"digest": "complaint"}
 

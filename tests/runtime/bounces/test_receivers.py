@@ -29,9 +29,9 @@ from tests.servers.dovecot import dovecot
 from tidings.config.bounces import BounceMailbox
 from tidings.model.errors import RefusedError
 from tidings.pipeline.track.inbound import Heard
-from tidings.runtime.bounces.imap import MailboxError, look
-from tidings.runtime.bounces.lmtp import LARGEST
-from tidings.runtime.bounces.receivers import Ears
+from tidings.runtime.bounces.imap import MailboxError, read_mailbox
+from tidings.runtime.bounces.lmtp import MAX_MESSAGE
+from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.store import schema as t
 from tidings.store.people import subscribers
 
@@ -72,15 +72,15 @@ def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there
     assert mail.sender.startswith("bounces+")
     assert mail.sender.endswith("@example.org")
     assert len({mail.sender, other.sender}) == 2
-    ears = Ears(newsroom.runtime, lambda: None)
+    ears = FeedbackReceivers(newsroom.runtime, lambda: None)
     ears.listen()
     try:
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
         assert _hand(port, "bounces@example.org", b"X: " + b"x" * 100_000 + b"\r\n\r\nx") == (250, b"2.0.0 ignored")
-        assert _hand(port, "bounces@example.org", (b"x" * 998 + b"\r\n") * (LARGEST // 1000 + 1))[0] == 552
+        assert _hand(port, "bounces@example.org", (b"x" * 998 + b"\r\n") * (MAX_MESSAGE // 1000 + 1))[0] == 552
         assert _hand(port, "eve@example.org")[0] == 550
         with pytest.raises(RefusedError, match="lmtp"):
-            Ears(newsroom.runtime, lambda: None).listen()
+            FeedbackReceivers(newsroom.runtime, lambda: None).listen()
     finally:
         assert ears.stop(5)
     assert {entry.address: entry.returned for entry in newsroom.entries()} == {ada: "hard", eve: ""}
@@ -99,7 +99,7 @@ def test_a_bounce_is_kept_by_the_other_side_while_the_store_is_away(newsroom: Ru
     [mail] = newsroom.mails(address)
     with newsroom.runtime.store.write() as connection:
         connection.exec_driver_sql("ALTER TABLE returns RENAME TO away")
-    ears = Ears(newsroom.runtime, lambda: None)
+    ears = FeedbackReceivers(newsroom.runtime, lambda: None)
     ears.listen()
     try:
         assert _hand(port, mail.sender)[0] == 451
@@ -193,14 +193,14 @@ def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(newsroo
 
     with dovecot(box) as server:
         store = newsroom.runtime.store
-        assert look(store, _settings(server.port), receive) == 3
+        assert read_mailbox(store, _settings(server.port), receive) == 3
         assert [raw.split(b"\r\n")[0] for raw in heard] == [b"Subject: bounce", b"Subject: spam", b"Subject: bounce"]
         # Of a huge one the beginning is read.
         assert max(map(len, heard)) == 1 << 20
         assert server.flags() == [r"\Seen", "", r"\Seen"]
-        assert look(store, _settings(server.port), receive) == 0
+        assert read_mailbox(store, _settings(server.port), receive) == 0
         _put(box, 9, b"Subject: bounce, the next\n\nx\n")
-        assert look(store, _settings(server.port), receive) == 1
+        assert read_mailbox(store, _settings(server.port), receive) == 1
         for settings, words in (
             (_settings(server.port, password="wrong"), "Authentication failed"),
             (_settings(server.port, folder='no "such" \\ one'), 'the folder no "such" \\\\ one cannot be opened'),
@@ -208,7 +208,7 @@ def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(newsroo
             (_settings(_free_port()), "refused"),
         ):
             with pytest.raises(MailboxError, match=words) as caught:
-                look(store, settings, receive)
+                read_mailbox(store, settings, receive)
             assert "secret" not in str(caught.value)
             assert "wrong" not in str(caught.value)
 
@@ -219,11 +219,11 @@ def test_a_mailbox_by_tls_needs_a_good_certificate(newsroom: RunningNewsroom, bo
     with dovecot(box, certificate) as server:
         settings = _settings(server.tls_port, security="tls", host="localhost")
         with pytest.raises(MailboxError, match="certificate"):
-            look(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"))
+            read_mailbox(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"))
         trusting = ssl.create_default_context(cafile=str(certificate[0]))
-        assert look(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"), context=trusting) == 1
+        assert read_mailbox(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"), context=trusting) == 1
         again = _settings(server.port, security="starttls", host="localhost")
-        assert look(newsroom.runtime.store, again, lambda raw, to: Heard("hard"), context=trusting) == 1
+        assert read_mailbox(newsroom.runtime.store, again, lambda raw, to: Heard("hard"), context=trusting) == 1
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
@@ -253,7 +253,7 @@ def test_somebody_hears_of_a_mailbox_that_cannot_be_read(newsroom: RunningNewsro
     mailbox = f"host: 127.0.0.1, port: {_free_port()}, security: none, username: x, password: {{env: IMAP}}, every: 1h"
     newsroom.configure("notify:", f"bounces: {{mailbox: {{{mailbox}}}}}\nnotify:")
     woken: list[bool] = []
-    ears = Ears(newsroom.runtime, lambda: woken.append(True))
+    ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
     ears.start()
     try:
         end = time.monotonic() + 20

@@ -17,7 +17,7 @@ from tests.fixtures.newsroom_folder import item, make_newsroom_folder
 from tests.runtime.test_service import free_port, prepared, running, stop, until
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
-from tidings.runtime.monitoring.heartbeat import BUSY, SILENT, VAIN, Signs
+from tidings.runtime.monitoring.heartbeat import MAX_CYCLE, MAX_SILENCE, MAX_FAILING, Heartbeat
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
@@ -209,20 +209,20 @@ def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_when_signs_of_life_are_too_old() -> None:
-    signs = Signs(beaten=1000.0, ticked=1000.0)
+    signs = Heartbeat(beaten=1000.0, ticked=1000.0)
     assert signs.health(1030.0, only_pages=False) == {"ok": True, "beat_age": 30.0, "tick_age": 30.0}
-    late = signs.health(1000.0 + SILENT + 1, only_pages=False)
+    late = signs.health(1000.0 + MAX_SILENCE + 1, only_pages=False)
     assert late["ok"] is False and "ticker stands still" in str(late["reason"])
     signs.begun = 1050.0
-    assert signs.health(1050.0 + BUSY - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
-    assert signs.health(1050.0 + BUSY + 1, only_pages=False)["ok"] is False
-    failing = Signs(beaten=2000.0, ticked=1000.0)
-    assert "no tick has ended well" in str(failing.health(1001.0 + VAIN, only_pages=False)["reason"])
+    assert signs.health(1050.0 + MAX_CYCLE - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
+    assert signs.health(1050.0 + MAX_CYCLE + 1, only_pages=False)["ok"] is False
+    failing = Heartbeat(beaten=2000.0, ticked=1000.0)
+    assert "no tick has ended well" in str(failing.health(1001.0 + MAX_FAILING, only_pages=False)["reason"])
     assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
 
 
 def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
-    signs = Signs(beaten=0.0, ticked=0.0)
+    signs = Heartbeat(beaten=0.0, ticked=0.0)
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         app = newsroom_app(runtime, lambda: signs.health(1_000.0, only_pages=False))
         with served(app) as url:

@@ -25,7 +25,7 @@ from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, op
 from tests.web.server import served
 from tidings.config.bounces import Bounces
 from tidings.config.settings import Newsroom
-from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.people import feedback, subscribers
@@ -438,7 +438,7 @@ def test_the_message_id_of_the_header_names_a_delivery_too(provider: Provider) -
         connection.execute(update(t.deliveries).values(receipt="250 2.0.0 Ok: queued"))
         [sent] = feedback.sent_to(connection, provider.ada)
     what = _mailgun_failed("permanent", "generic", 550, "5.1.1")
-    what["message"]["headers"]["message-id"] = left_of_id(sent.key).decode() + "@example.org"
+    what["message"]["headers"]["message-id"] = message_id_local_part(sent.key).decode() + "@example.org"
     assert provider.say("mailgun", what) == 200
     assert rows(provider.store)[0]["returned"] == "hard"
 

@@ -11,21 +11,21 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target
-from tidings.pipeline.compose.draft import Addressed, Edit
-from tidings.pipeline.compose.eligibility import Choices, earlier_stories, mark_of, since
-from tidings.pipeline.compose.select import Wish, first_to_go, is_note
-from tidings.pipeline.compose.translations import awaited, complete_at, posts, spoken
+from tidings.pipeline.compose.draft import PlannedDelivery, EditionDraft
+from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, next_mark, stories_after
+from tidings.pipeline.compose.select import SegmentFilter, pick_first, is_note
+from tidings.pipeline.compose.translations import missing_translations, translations_complete_at, split_into_posts, channel_languages
 from tidings.store.content import editions
 from tidings.store.delivery import history
 
 
-def address_channel(
-    connection: Connection, newsroom: Newsroom, edit: Edit, part: ChannelDelivery
-) -> Iterator[Addressed]:
+def plan_posts(
+    connection: Connection, newsroom: Newsroom, edit: EditionDraft, part: ChannelDelivery
+) -> Iterator[PlannedDelivery]:
     """A channel is a reader whose mark is its first edition of the schedule: what waits never gets lost."""
     settings = newsroom.channels[part.channel]
-    languages = spoken(newsroom, part.channel)
-    wish = Wish(languages[0], languages[1:], frozenset(), part.channel)
+    languages = channel_languages(newsroom, part.channel)
+    wish = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
     target = channel_target(part.channel)
     waiting: tuple[str, ...] = ()
     had: frozenset[str] = frozenset()
@@ -34,39 +34,39 @@ def address_channel(
     if not edit.explicit:
         first = editions.first_edition_of_channel(connection, edit.schedule.name, part.channel)
         if first is not None:
-            earlier = earlier_stories(connection, edit)
-            waiting = since(earlier, first - 1)
+            earlier = find_earlier_stories(connection, edit)
+            waiting = stories_after(earlier, first - 1)
         offered = {story.key for story in edit.stories} | set(waiting)
         had = frozenset(history.had(connection, offered, channel=part.channel).get(0, ()))
         for key in sorted(offered - had):
             story = edit.all_stories[key]
             if not is_note(story) and part.channel not in story.not_in:
-                late[key] = awaited(story, languages, settings.wait_for_translations, edit.now)
+                late[key] = missing_translations(story, languages, settings.wait_for_translations, edit.now)
         late = {key: missing for key, missing in late.items() if missing}
-    choices = Choices(edit, part)
+    choices = SelectionCache(edit, part)
     chosen = choices.of(wish, waiting, had | frozenset(late), frozenset())
     if chosen.is_empty and not late:
-        yield Addressed(target, "", Purpose.EDITION, "", part.channel, reason=SkipReason.NOTHING_FOR_READER)
+        yield PlannedDelivery(target, "", Purpose.EDITION, "", part.channel, reason=SkipReason.NOTHING_FOR_READER)
         return
     groups = []
     if not chosen.is_empty:
         per_item, thread = part.per == "item", settings.translations == "thread"
         outlet = f"channel:{part.channel}"
-        groups = posts(outlet, chosen.selection, edit.all_stories, languages, per_item=per_item, thread=thread)
+        groups = split_into_posts(outlet, chosen.selection, edit.all_stories, languages, per_item=per_item, thread=thread)
     going = {group.story for group in groups}
     if part.max_posts is not None and len(going) > part.max_posts:
-        going = first_to_go((edit.all_stories[key] for key in going), part.max_posts)
+        going = pick_first((edit.all_stories[key] for key in going), part.max_posts)
     over = [group.story for group in groups if group.story not in going and not group.part]
     chosen = replace(chosen, waiting=(*chosen.waiting, *over, *late))
-    mark = None if edit.explicit else mark_of(edit, earlier, chosen)
+    mark = None if edit.explicit else next_mark(edit, earlier, chosen)
     for group in groups:
         if group.story in going:
             purpose = edit.again if group.story else Purpose.EDITION
-            yield Addressed(target, group.story, purpose, "", part.channel, group=group, mark=mark)
+            yield PlannedDelivery(target, group.story, purpose, "", part.channel, group=group, mark=mark)
     for key in over:
-        yield Addressed(target, key, edit.again, "", part.channel, reason=SkipReason.OVER_LIMIT, mark=mark)
+        yield PlannedDelivery(target, key, edit.again, "", part.channel, reason=SkipReason.OVER_LIMIT, mark=mark)
     for key, missing in late.items():
-        yield Addressed(
+        yield PlannedDelivery(
             target,
             key,
             edit.again,
@@ -78,18 +78,18 @@ def address_channel(
         )
 
 
-def untranslated(connection: Connection, newsroom: Newsroom, edit: Edit) -> str:
+def describe_untranslated(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> str:
     """Which stories wait for a translation before they go to a channel, in words; empty where none does."""
     words = []
     for part in edit.schedule.deliver:
         if isinstance(part, ChannelDelivery) and newsroom.channels[part.channel].wait_for_translations:
-            for one in address_channel(connection, newsroom, edit, part):
+            for one in plan_posts(connection, newsroom, edit, part):
                 if one.reason is SkipReason.UNTRANSLATED:
                     words.append(f"{one.story} {one.detail} (channel {part.channel})")
     return "; ".join(words)
 
 
-def translated(connection: Connection, newsroom: Newsroom, edit: Edit) -> list[datetime]:
+def translation_deadlines(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> list[datetime]:
     """When each story that the schedule has used waits no longer for a translation, as far as is known."""
     found = []
     for part in edit.schedule.deliver:
@@ -97,7 +97,7 @@ def translated(connection: Connection, newsroom: Newsroom, edit: Edit) -> list[d
             continue
         patience = newsroom.channels[part.channel].wait_for_translations
         if patience:
-            languages = spoken(newsroom, part.channel)
-            for key in earlier_stories(connection, edit):
-                found.append(complete_at(edit.all_stories[key], languages, patience))
+            languages = channel_languages(newsroom, part.channel)
+            for key in find_earlier_stories(connection, edit):
+                found.append(translations_complete_at(edit.all_stories[key], languages, patience))
     return found

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, list_target
-from tidings.pipeline.address.channels import address_channel
-from tidings.pipeline.compose.draft import Addressed, CrowdPart, Crowds, Edit, groups_of
-from tidings.pipeline.compose.eligibility import Choices, earlier_stories, mark_of, since
-from tidings.pipeline.compose.select import Wish
+from tidings.pipeline.address.channels import plan_posts
+from tidings.pipeline.compose.draft import PlannedDelivery, PlannedSegment, PlannedSegments, EditionDraft, message_groups
+from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, next_mark, stories_after
+from tidings.pipeline.compose.select import SegmentFilter
 from tidings.store.content import editions
 from tidings.store.delivery import history
 from tidings.store.people import segments, subscribers
@@ -24,32 +24,32 @@ _SINGLE = 20_000
 """So many exceptions may be named; with more readers are looked at one by one."""
 
 
-def address(connection: Connection, newsroom: Newsroom, edit: Edit) -> Iterator[Addressed | Crowds]:
+def plan_deliveries(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> Iterator[PlannedDelivery | PlannedSegments]:
     """Every delivery of an edition, most readers in crowds. Who is on two lists of it gets one."""
     served: set[int] = set()
     for part in edit.schedule.deliver:
         if isinstance(part, ListDelivery):
             yield from _address_list(connection, newsroom, edit, part, served)
         else:
-            yield from address_channel(connection, newsroom, edit, part)
+            yield from plan_posts(connection, newsroom, edit, part)
 
 
-def anybody_waits(connection: Connection, newsroom: Newsroom, edit: Edit) -> bool:
+def has_waiting_readers(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> bool:
     """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
     if edit.explicit or not editions.put_off(connection, edit.schedule.name):
         return False
-    groups = (group for one in address(connection, newsroom, edit) for group in groups_of(one))
+    groups = (group for one in plan_deliveries(connection, newsroom, edit) for group in message_groups(one))
     return any(group.selection.stories for group in groups)
 
 
 def _address_list(
-    connection: Connection, newsroom: Newsroom, edit: Edit, part: ListDelivery, served: set[int]
-) -> Iterator[Addressed | Crowds]:
+    connection: Connection, newsroom: Newsroom, edit: EditionDraft, part: ListDelivery, served: set[int]
+) -> Iterator[PlannedDelivery | PlannedSegments]:
     fallback = tuple(newsroom.lists[part.list].fallback)
     frequency = None if part.everyone or part.frequency == "all" else part.frequency
     purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
-    earlier = {} if edit.explicit else earlier_stories(connection, edit)
-    choices = Choices(edit, part)
+    earlier = {} if edit.explicit else find_earlier_stories(connection, edit)
+    choices = SelectionCache(edit, part)
     # A reader's pause holds back what comes meanwhile; what is for everyone goes out all the same.
     paused = set() if part.everyone else subscribers.paused(connection, part.list, edit.now)
     behind, single = _exceptions(connection, edit, part, frequency, earlier, served | paused)
@@ -60,13 +60,13 @@ def _address_list(
         parts = []
         for crowd in found:
             chosen = choices.of(
-                Wish(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
+                SegmentFilter(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
             )
-            mark = None if edit.explicit or chosen.is_empty else mark_of(edit, earlier, chosen)
+            mark = None if edit.explicit or chosen.is_empty else next_mark(edit, earlier, chosen)
             groups = () if chosen.is_empty else tuple(choices.groups(chosen))
-            parts.append(CrowdPart(crowd, groups, mark))
+            parts.append(PlannedSegment(crowd, groups, mark))
         if parts:
-            yield Crowds(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
+            yield PlannedSegments(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
         if _more_lists(edit, part):
             going = {(p.crowd.language, p.crowd.topics, p.crowd.mark) for p in parts if p.groups}
             served |= segments.subscribers_of(connection, part.list, frequency, going, without=single)
@@ -80,14 +80,14 @@ def _address_list(
 
 def _exceptions(
     connection: Connection,
-    edit: Edit,
+    edit: EditionDraft,
     part: ListDelivery,
     frequency: str | None,
     earlier: Mapping[str, int],
     served: set[int],
 ) -> tuple[list[int], set[int] | None]:
     """Marks of readers who are behind, and single readers who had a part of it; None for those: too many to name."""
-    behind = [mark for mark in segments.marks(connection, part.list, frequency) if since(earlier, mark)]
+    behind = [mark for mark in segments.marks(connection, part.list, frequency) if stories_after(earlier, mark)]
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
     corrected = {} if part.per == "item" else edit.corrected
     many = 0 if edit.explicit else history.count_had(connection, own, _SINGLE)
@@ -101,7 +101,7 @@ def _exceptions(
     return behind, single
 
 
-def _more_lists(edit: Edit, part: ListDelivery) -> bool:
+def _more_lists(edit: EditionDraft, part: ListDelivery) -> bool:
     """Whether another list of the edition comes after this one."""
     lists = [one for one in edit.schedule.deliver if isinstance(one, ListDelivery)]
     return lists.index(part) < len(lists) - 1
@@ -109,30 +109,30 @@ def _more_lists(edit: Edit, part: ListDelivery) -> bool:
 
 def _address_readers(
     connection: Connection,
-    edit: Edit,
+    edit: EditionDraft,
     part: ListDelivery,
     readers: Iterable[subscribers.Reader],
     fallback: tuple[str, ...],
     purpose: str,
     earlier: Mapping[str, int],
-    choices: Choices,
+    choices: SelectionCache,
     served: set[int],
     paused: set[int],
-) -> Iterator[Addressed]:
+) -> Iterator[PlannedDelivery]:
     """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
     suppressed = subscribers.suppressed(connection, part.list)
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
     owed = {} if part.per == "item" else history.owed_corrections(connection, edit.corrected)
     for page in _pages(readers):
-        offers = {reader.subscriber: since(earlier, reader.mark) for reader in page}
+        offers = {reader.subscriber: stories_after(earlier, reader.mark) for reader in page}
         offered = own | {key for offer in offers.values() for key in offer}
         everybody = [reader.subscriber for reader in page]
         had_by = {} if edit.explicit else history.had(connection, offered, subscribers=everybody)
         for reader in page:
             target = list_target(part.list, reader.subscriber)
 
-            def skip(reason: SkipReason, target: str = target, reader: subscribers.Reader = reader) -> Addressed:
-                return Addressed(
+            def skip(reason: SkipReason, target: str = target, reader: subscribers.Reader = reader) -> PlannedDelivery:
+                return PlannedDelivery(
                     target, "", purpose, part.list, "", reader.subscriber, reader.address_hash, reason=reason
                 )
 
@@ -146,16 +146,16 @@ def _address_readers(
             if reader.subscriber in paused:
                 yield skip(SkipReason.PAUSED)
                 continue
-            wish = Wish(reader.language, fallback, reader.topics, part.list)
+            wish = SegmentFilter(reader.language, fallback, reader.topics, part.list)
             had = frozenset(had_by.get(reader.subscriber, set()))
             chosen = choices.of(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
             if chosen.is_empty:
                 yield skip(SkipReason.NOTHING_FOR_READER)
                 continue
             served.add(reader.subscriber)
-            mark = None if edit.explicit else mark_of(edit, earlier, chosen)
+            mark = None if edit.explicit else next_mark(edit, earlier, chosen)
             for story, group in choices.groups(chosen):
-                yield Addressed(
+                yield PlannedDelivery(
                     target, story, purpose, part.list, "", reader.subscriber, reader.address_hash, group, None, mark
                 )
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 from tidings.model.errors import Problem
 from tidings.model.item import Item
 from tidings.model.text import find_unused_slug, shorten_slug, slugify
-from tidings.pipeline.collect.identity import recognise
-from tidings.pipeline.collect.moments import moments
+from tidings.pipeline.collect.identity import match_items
+from tidings.pipeline.collect.moments import compute_moments
 from tidings.sources.base import SourceItem, Sweep
 from tidings.sources.web.identity import normalise_link
 from tidings.store.content.items import Known, Stored
@@ -45,7 +45,7 @@ class Changes:
     held: str | None = None
 
 
-def decide(
+def decide_changes(
     sweep: Sweep,
     known: Sequence[Known],
     *,
@@ -62,7 +62,7 @@ def decide(
         why = "; ".join(problem.message for problem in sweep.problems) or "it cannot be read"
         return Changes(held=f"The source {source!r} cannot be read ({why}), so nothing of it was changed.")
     changes = Changes()
-    seen = recognise(sweep.items, known, source=source, adopted=adopted, aside=sweep.set_aside)
+    seen = match_items(sweep.items, known, source=source, adopted=adopted, aside=sweep.set_aside)
     present = [item for item in known if item.source == source and item.gone_at is None]
     absent = [item for item in seen.unseen if item.source == source and item.gone_at is None]
     if not accept and len(absent) > MASS and len(absent) * 5 > len(present):
@@ -153,7 +153,7 @@ def _settle(
         if item is not None:
             dates[item.language].discard(item.changed)
         taken_dates = dates.setdefault(one.language, set())
-        when = moments(one, item, now, taken_dates)
+        when = compute_moments(one, item, now, taken_dates)
         taken_dates.add(when.changed)
         row = Item(
             id=item_id, story=story, slug=slug, language=one.language, kind=one.kind, title=one.title, url=address,

@@ -21,7 +21,7 @@ PATIENCE = timedelta(hours=6)
 """A source that fails for so long is told of."""
 
 
-def fetch(
+def fetch_sources(
     store: Store,
     sources: Mapping[str, Source],
     *,

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Recognised:
+class MatchedItems:
     """Each found item with what is known of it (None: new), in order of refs; the known ones that nobody found; and
     found ones that claim the id of an item that stands elsewhere, with that item."""
 
@@ -24,21 +24,21 @@ class Recognised:
     impostors: list[tuple[SourceItem, Known | SourceItem]] = field(default_factory=list)
 
 
-def recognise(
+def match_items(
     found: Sequence[SourceItem],
     known: Sequence[Known],
     *,
     source: str,
     adopted: Collection[str],
     aside: Collection[str],
-) -> Recognised:
+) -> MatchedItems:
     """`known` is everything stored; of it, items of `source` and of the sources in `adopted` (no longer configured) may
     be recognised. `aside` are refs whose file exists but could not be taken: their items stay as they are.
 
     In this order: the id that the editor wrote; an unchanged file; the same content elsewhere, where the old place is
     free; the same place; the same story and language; the same title and date (both where the old place is free).
     """
-    result = Recognised()
+    result = MatchedItems()
     every_id = {item.id: item for item in known}
     own = {item.ref for item in known if item.source == source}
     pool = {

@@ -13,7 +13,7 @@ SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Moments:
+class ItemMoments:
     """As in `model.item.Item`; `ready_at` is when it was first no draft."""
 
     published: datetime
@@ -24,7 +24,7 @@ class Moments:
     corrected_at: datetime | None
 
 
-def moments(found: SourceItem, known: Known | None, now: datetime, taken: Collection[datetime]) -> Moments:
+def compute_moments(found: SourceItem, known: Known | None, now: datetime, taken: Collection[datetime]) -> ItemMoments:
     """`taken` are the `changed` of the other items in its language: feeds show seconds, and no two may be equal."""
     first_seen = known.first_seen if known else now
     published = found.published or (known.published if known else _whole(now))
@@ -54,7 +54,7 @@ def moments(found: SourceItem, known: Known | None, now: datetime, taken: Collec
     corrected_at = known.corrected_at if known else None
     if found.correction != (known.correction if known else ""):
         corrected_at = now if found.correction else None
-    return Moments(published, first_seen, ready_at, out_at, changed, corrected_at)
+    return ItemMoments(published, first_seen, ready_at, out_at, changed, corrected_at)
 
 
 def _moved(found: SourceItem, known: Known, now: datetime) -> datetime:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from tidings.model.errors import Problem
 from tidings.pipeline import notices
-from tidings.pipeline.collect.changes import Changes, decide, mint_id
+from tidings.pipeline.collect.changes import Changes, decide_changes, mint_id
 from tidings.sources.base import Source, Sweep
 from tidings.store.content import items as stored_items
 from tidings.store.content import schedules
@@ -27,7 +27,7 @@ ATTEMPTS = 20
 
 
 @dataclass(slots=True)
-class Collected:
+class SweepResult:
     """What a sweep of every source did, as item ids.
 
     `problems` has errors (set aside) and warnings (taken all the same).
@@ -64,13 +64,13 @@ def collect(
     url: str,
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
-) -> Collected:
+) -> SweepResult:
     """Sweep every source and write what changed. `url` is the site's, ending with a slash.
 
     `accept` takes a mass vanishing at its word, and what is absent is gone at once. `sources` are all that are
     configured: items of any other source count as vanished, unless one of these holds them now.
     """
-    collected = Collected()
+    collected = SweepResult()
     with store.read() as connection:
         former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
         former |= {aside.source for aside in stored_items.load_aside(connection)} - set(sources)
@@ -99,7 +99,7 @@ def _collect_one(
     store: Store,
     name: str,
     sweep: Sweep,
-    collected: Collected,
+    collected: SweepResult,
     *,
     adopted: Collection[str],
     now: datetime,
@@ -112,7 +112,7 @@ def _collect_one(
         known = stored_items.load_known(connection)
         aside = {each.ref: each for each in stored_items.load_aside(connection) if each.source == name}
         told = has_notice(connection, _vanished_key(name))
-    changes = decide(sweep, known, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
+    changes = decide_changes(sweep, known, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
     if changes.held is not None:
         collected.held = f"{collected.held} {changes.held}" if collected.held else changes.held
         collected.unread[name] = changes.held
@@ -213,7 +213,7 @@ def _aside_key(source: str, ref: str) -> str:
     return f"set-aside:{source}:{ref}"
 
 
-def _count(changes: Changes, collected: Collected) -> None:
+def _count(changes: Changes, collected: SweepResult) -> None:
     collected.new.extend(row.item.id for row in changes.new)
     collected.gone.extend(changes.gone)
     collected.back.extend(changes.back)

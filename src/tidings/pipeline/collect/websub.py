@@ -27,7 +27,7 @@ METHODS = frozenset({"sha1", "sha256", "sha384", "sha512"})
 """Of signatures (W3C WebSub §8.1)."""
 
 
-def listen(store: Store, sources: Mapping[str, Source], *, url: str, now: datetime) -> int:
+def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str, now: datetime) -> int:
     """Ask each hub whose lease is new, ends soon, or came to nothing; returns how many. `url` is the site's."""
     naming = {name: one for name, one in sources.items() if isinstance(one, WebSubSource)}
     wanted = {name: named for name, one in naming.items() if (named := one.hub()) is not None}
@@ -57,7 +57,7 @@ def listen(store: Store, sources: Mapping[str, Source], *, url: str, now: dateti
     return asked
 
 
-def confirm(store: Store, token: str, topic: str, lease: int, now: datetime) -> bool:
+def confirm_subscription(store: Store, token: str, topic: str, lease: int, now: datetime) -> bool:
     """A hub asks whether it was asked (§5.3); `lease` in seconds. True if so: from now on it tells of changes."""
     with store.write() as connection:
         one = websub.find_subscription(connection, token)
@@ -69,7 +69,7 @@ def confirm(store: Store, token: str, topic: str, lease: int, now: datetime) -> 
     return True
 
 
-def deny(store: Store, token: str, topic: str, reason: str, now: datetime) -> bool:
+def record_denial(store: Store, token: str, topic: str, reason: str, now: datetime) -> bool:
     """A hub refuses, or ends what it had granted (§5.2). False where it was never asked."""
     with store.write() as connection:
         one = websub.find_subscription(connection, token)
@@ -81,14 +81,14 @@ def deny(store: Store, token: str, topic: str, reason: str, now: datetime) -> bo
     return True
 
 
-def heard(store: Store, token: str, now: datetime) -> HubSubscription | None:
+def find_active_subscription(store: Store, token: str, now: datetime) -> HubSubscription | None:
     """The subscription that a hub calls on, as long as its lease holds."""
     with store.read() as connection:
         one = websub.find_subscription(connection, token)
     return one if one is not None and one.until is not None and one.until > now else None
 
 
-def signature(one: HubSubscription, written: str) -> tuple[hmac.HMAC, str] | None:
+def start_signature_check(one: HubSubscription, written: str) -> tuple[hmac.HMAC, str] | None:
     """What is to be fed with the body, and what it must come to; None for a header that proves nothing."""
     method, _, digest = written.strip().partition("=")
     if method not in METHODS:
@@ -96,7 +96,7 @@ def signature(one: HubSubscription, written: str) -> tuple[hmac.HMAC, str] | Non
     return hmac.new(one.secret.encode(), digestmod=getattr(hashlib, method)), digest.lower()
 
 
-def called(store: Store, one: HubSubscription, now: datetime) -> None:
+def record_change(store: Store, one: HubSubscription, now: datetime) -> None:
     """Its feed has changed."""
     with store.write() as connection:
         websub.note(connection, one.token, called=now)

@@ -18,15 +18,15 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline import notices
-from tidings.pipeline.address.channels import untranslated
-from tidings.pipeline.address.lists import address, anybody_waits
+from tidings.pipeline.address.channels import describe_untranslated
+from tidings.pipeline.address.lists import plan_deliveries, has_waiting_readers
 from tidings.pipeline.compose import review
-from tidings.pipeline.compose.draft import Edit, Group, groups_of
-from tidings.pipeline.compose.freeze import version_of, write_frozen
-from tidings.pipeline.compose.mail import MailRoom
+from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
+from tidings.pipeline.compose.freeze import correction_version, write_frozen
+from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.compose.posts import make_post
-from tidings.pipeline.compose.rendered import Rendered
-from tidings.pipeline.compose.select import candidates, is_note, stories_of
+from tidings.pipeline.compose.rendered import RenderResult
+from tidings.pipeline.compose.select import select_stories, is_note, group_stories
 from tidings.store.content import edition_archive, editions, schedules
 from tidings.store.content.items import items_version, load_items
 from tidings.store.delivery import ledger
@@ -36,7 +36,7 @@ from tidings.store.service import restored
 
 
 @dataclass(frozen=True, slots=True)
-class Composed:
+class ComposeResult:
     """What a slot became: an edition, or a visible reason why there is none."""
 
     schedule: str
@@ -52,7 +52,7 @@ class Composer:
         store: Store,
         newsroom: Newsroom,
         channels: Mapping[str, Channel],
-        mail: MailRoom,
+        mail: MailRenderer,
         keys: TokenKeys,
         owner: str,
     ) -> None:
@@ -76,7 +76,7 @@ class Composer:
         stories: Sequence[str] = (),
         freed: frozenset[str] = frozenset(),
         every: bool = False,
-    ) -> Edit:
+    ) -> EditionDraft:
         """What an edition of `schedule` would hold at `now`. Changes nothing.
 
         `stories` are those a person named; `freed` those reserved by a held edition that this one would supersede;
@@ -84,7 +84,7 @@ class Composer:
         """
         if stories:
             schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
-        everything = stories_of(self._items(connection), now)
+        everything = group_stories(self._items(connection), now)
         rules = schedule.select
         unknown = [key for key in rules.stories if key not in everything]
         if unknown and stories:
@@ -100,17 +100,17 @@ class Composer:
             for story in everything.values()
             if (
                 found := {
-                    language: (item.corrected_at, version_of(item.correction))
+                    language: (item.corrected_at, correction_version(item.correction))
                     for language, item in story.items.items()
                     if item.correction and item.corrected_at is not None
                 }
             )
         }
-        return Edit(
+        return EditionDraft(
             schedule=schedule,
             edition=edition if edition is not None else editions.newest_edition(connection) + 1,
             now=now,
-            stories=tuple(candidates(everything.values(), rules, used)),
+            stories=tuple(select_stories(everything.values(), rules, used)),
             notes=tuple(notes) if greets else (),
             all_stories=everything,
             explicit=bool(rules.stories),
@@ -124,15 +124,15 @@ class Composer:
             self._read = (version, load_items(connection))
         return self._read[1]
 
-    def too_few(self, connection: Connection, edit: Edit) -> str:
+    def too_few(self, connection: Connection, edit: EditionDraft) -> str:
         """Why there is no edition, in words; empty if there are stories enough, or older ones that were put off."""
         count, needed = len(edit.stories), edit.schedule.select.min_items
         if count >= max(needed, 1):
             return ""
-        if count == 0 and needed <= 1 and anybody_waits(connection, self.newsroom, edit):
+        if count == 0 and needed <= 1 and has_waiting_readers(connection, self.newsroom, edit):
             return ""
         if count == 0:
-            return "; ".join(filter(None, ["nothing new", untranslated(connection, self.newsroom, edit)]))
+            return "; ".join(filter(None, ["nothing new", describe_untranslated(connection, self.newsroom, edit)]))
         return f"{count} of at least {needed} stories (min_items); they wait"
 
     # -- doing --------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Composer:
         stories: Sequence[str] = (),
         late: str = "",
         claim: Callable[[Connection], bool] | None = None,
-    ) -> Composed | None:
+    ) -> ComposeResult | None:
         """Freeze an edition for a slot, or for a person (`slot` None). `late` says how late, and holds it.
 
         `claim` runs first, in the transaction that numbers the edition; None where another process was first.
@@ -163,7 +163,7 @@ class Composer:
             if reason:
                 if slot is not None:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
-                return Composed(schedule.name, None, reason)
+                return ComposeResult(schedule.name, None, reason)
             if not edit.explicit:
                 ledger.join_later(connection, schedule.name, now)
             doubt = restored.inherited(held)
@@ -185,7 +185,7 @@ class Composer:
             schedules.use(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
                 schedules.settle_slot(connection, schedule.name, slot.key, "fired", "", now, edition.id)
-        return Composed(schedule.name, self.freeze(edition, schedule, now))
+        return ComposeResult(schedule.name, self.freeze(edition, schedule, now))
 
     def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:
         schedules.release_uses(connection, old.id)
@@ -210,9 +210,9 @@ class Composer:
                 freed=frozenset(edition.stories),
             )
             edit = edit.with_stories(edition.stories)
-            addressed = list(address(connection, self.newsroom, edit))
-        groups = {id(group): group for one in addressed for group in groups_of(one)}
-        rendered: list[Rendered] = []
+            addressed = list(plan_deliveries(connection, self.newsroom, edit))
+        groups = {id(group): group for one in addressed for group in message_groups(one)}
+        rendered: list[RenderResult] = []
         try:
             rendered = self.render_groups(edit, groups.values(), edition, numbers)
             holds = self._holds(schedule, rendered, request)
@@ -226,7 +226,7 @@ class Composer:
             edition = editions.set_state(connection, edition, state, now=now, what=what, holds=holds)
             if holds:
                 notices.held(connection, edition, now)
-                review.ask(connection, edition, schedule, self.newsroom, self.keys, now)
+                review.queue_review_mails(connection, edition, schedule, self.newsroom, self.keys, now)
             shortened = sum(one.shortened for one in rendered)
             if shortened:
                 notices.shortened(connection, edition, shortened, now)
@@ -234,7 +234,7 @@ class Composer:
                 self.open_or_close(connection, edition, now)
         return edition
 
-    def _holds(self, schedule: Schedule, rendered: Sequence[Rendered], request: Mapping[str, Any]) -> list[Hold]:
+    def _holds(self, schedule: Schedule, rendered: Sequence[RenderResult], request: Mapping[str, Any]) -> list[Hold]:
         holds = [Hold(HoldReason.GATE, failure) for one in rendered for failure in one.failures]
         for reason in (HoldReason.LATE, HoldReason.RESTORED):
             if request.get(reason.value):
@@ -250,13 +250,13 @@ class Composer:
         return {name: edition_archive.number_on(connection, name, edition.id, edition.number) for name in public}
 
     def render_groups(
-        self, edit: Edit, groups: Iterable[Group], edition: Edition, numbers: Mapping[str, int] | None = None
-    ) -> list[Rendered]:
+        self, edit: EditionDraft, groups: Iterable[MessageGroup], edition: Edition, numbers: Mapping[str, int] | None = None
+    ) -> list[RenderResult]:
         """Every rendition that these sets of readers need. Pure but for reading templates.
 
         `numbers`: those of the lists that archive it.
         """
-        found: dict[tuple[str, str, str], dict[str, Group]] = {}
+        found: dict[tuple[str, str, str], dict[str, MessageGroup]] = {}
         for group in groups:
             key = (group.outlet, group.selection.language, group.story)
             found.setdefault(key, {})[group.key] = group
@@ -273,20 +273,20 @@ class Composer:
 
     def _render_post(
         self,
-        edit: Edit,
+        edit: EditionDraft,
         edition: Edition,
         name: str,
         outlet: str,
         language: str,
         story: str,
-        members: Mapping[str, Group],
-    ) -> Rendered:
+        members: Mapping[str, MessageGroup],
+    ) -> RenderResult:
         ((key, group),) = members.items()
         post = make_post(self.newsroom, edit.schedule, edition, group.selection, name)
         body = self.channels[name].prepare(post)
         length, limit = self.channels[name].length(body), self.channels[name].capabilities.max_length
         failures = (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()
-        return Rendered(outlet, language, story, body, {key: {}}, members, failures)
+        return RenderResult(outlet, language, story, body, {key: {}}, members, failures)
 
     def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
         """Let the deliveries of a released edition be claimed while its moment has come and its window is open.
@@ -352,7 +352,7 @@ class Composer:
             schedules.release_uses(connection, edition.id)
             request = editions.request_of(connection, edition.id)
             edit = self.edit(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
-            if not edit.stories and not anybody_waits(connection, self.newsroom, edit):
+            if not edit.stories and not has_waiting_readers(connection, self.newsroom, edit):
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]
             schedules.use(connection, schedule.name, stories, edition.id)

@@ -15,7 +15,7 @@ from tidings.store.people import segments
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class MessageGroup:
     """Readers of one outlet and language who get the same. `story` is set where each story is a message of its own."""
 
     outlet: str
@@ -25,7 +25,7 @@ class Group:
     """Place in a thread of posts; above 0 it answers the first."""
 
     @classmethod
-    def split(cls, outlet: str, selection: Selection, *, per_item: bool) -> list[Group]:
+    def split(cls, outlet: str, selection: Selection, *, per_item: bool) -> list[MessageGroup]:
         """One group for all of a selection, or one for each of its stories."""
         if not per_item:
             return [cls(outlet, "", selection)]
@@ -50,7 +50,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Addressed:
+class PlannedDelivery:
     """One delivery to be: to `group`, or skipped with a reason."""
 
     target: str
@@ -60,7 +60,7 @@ class Addressed:
     channel: str = ""
     subscriber: int | None = None
     address_hash: str = ""
-    group: Group | None = None
+    group: MessageGroup | None = None
     reason: SkipReason | None = None
     mark: int | None = None
     detail: str = ""
@@ -73,27 +73,27 @@ class Addressed:
 
 
 @dataclass(frozen=True, slots=True)
-class Crowds:
+class PlannedSegments:
     """All readers of a list but those in `without`, by crowds: what each gets is worked out once."""
 
     list: str
     frequency: str | None
     purpose: str
     without: frozenset[int]
-    parts: tuple[CrowdPart, ...]
+    parts: tuple[PlannedSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class CrowdPart:
+class PlannedSegment:
     """One crowd: what it gets, as (story or empty, group); nothing for who has no group."""
 
     crowd: segments.Crowd
-    groups: tuple[tuple[str, Group], ...]
+    groups: tuple[tuple[str, MessageGroup], ...]
     mark: int | None = None
 
 
 @dataclass(frozen=True)
-class Edit:
+class EditionDraft:
     """What one edition is about, before anybody is addressed.
 
     `stories` are in the edition's order; `explicit` means that a person named them: who had them gets them again.
@@ -110,7 +110,7 @@ class Edit:
     corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
     """By story and language: the moment of the correction, and its version."""
 
-    def with_stories(self, keys: Collection[str]) -> Edit:
+    def with_stories(self, keys: Collection[str]) -> EditionDraft:
         """The same edition with no stories or notes but these."""
         return replace(
             self,
@@ -118,7 +118,7 @@ class Edit:
             notes=tuple(story for story in self.notes if story.key in keys),
         )
 
-    def without_embargoed(self, now: datetime) -> Edit:
+    def without_embargoed(self, now: datetime) -> EditionDraft:
         """The same without what is under embargo at `now`: it leaves no trace anywhere, a look ahead included."""
         free = {
             key: Story(key, items)
@@ -138,8 +138,8 @@ class Edit:
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
 
 
-def groups_of(one: Addressed | Crowds) -> list[Group]:
+def message_groups(one: PlannedDelivery | PlannedSegments) -> list[MessageGroup]:
     """What goes out."""
-    if isinstance(one, Crowds):
+    if isinstance(one, PlannedSegments):
         return [group for part in one.parts for _, group in part.groups]
     return [one.group] if one.group is not None else []

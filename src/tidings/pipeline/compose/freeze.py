@@ -9,8 +9,8 @@ from typing import Any
 
 from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition
-from tidings.pipeline.compose.draft import Addressed, CrowdPart, Crowds, Group
-from tidings.pipeline.compose.rendered import Rendered
+from tidings.pipeline.compose.draft import PlannedDelivery, PlannedSegment, PlannedSegments, MessageGroup
+from tidings.pipeline.compose.rendered import RenderResult
 from tidings.store.content import edition_archive, editions
 from tidings.store.content.editions import Shown
 from tidings.store.delivery import ledger
@@ -24,8 +24,8 @@ _PAGE = 1_000
 def write_frozen(
     store: Store,
     edition: Edition,
-    addressed: Sequence[Addressed | Crowds],
-    rendered: Sequence[Rendered],
+    addressed: Sequence[PlannedDelivery | PlannedSegments],
+    rendered: Sequence[RenderResult],
     now: datetime,
     *,
     urgent: bool,
@@ -52,9 +52,9 @@ def write_frozen(
             urgent=urgent,
         )
     for one_list in addressed:
-        if isinstance(one_list, Crowds):
+        if isinstance(one_list, PlannedSegments):
             _write_crowds(store, one_list, mailing, selections, now)
-    single = [one for one in addressed if isinstance(one, Addressed)]
+    single = [one for one in addressed if isinstance(one, PlannedDelivery)]
     for start in range(0, len(single), _PAGE):
         rows = [_row(one, mailing, selections, now) for one in single[start : start + _PAGE]]
         with store.write() as connection:
@@ -62,7 +62,7 @@ def write_frozen(
 
 
 def _write_crowds(
-    store: Store, readers: Crowds, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
+    store: Store, readers: PlannedSegments, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
 ) -> None:
     """The database writes them, a page of subscriptions in each transaction."""
     shares = [share for part in readers.parts for share in _shares(part, selections)]
@@ -83,21 +83,21 @@ def _write_crowds(
             )
 
 
-def version_of(correction: str) -> str:
+def correction_version(correction: str) -> str:
     """Tells corrections of one story apart."""
     return hashlib.sha256(correction.encode()).hexdigest()[:16]
 
 
-def _shown(group: Group) -> list[Shown]:
+def _shown(group: MessageGroup) -> list[Shown]:
     selection = group.selection
     return [
         *(Shown(story) for story in dict.fromkeys(selection.stories)),
         *(Shown(item.story, "note") for item in selection.notes),
-        *(Shown(item.story, "correction", version_of(item.correction)) for item in selection.corrections),
+        *(Shown(item.story, "correction", correction_version(item.correction)) for item in selection.corrections),
     ]
 
 
-def _shares(part: CrowdPart, selections: Mapping[str, tuple[int, int]]) -> Iterator[segments.Share]:
+def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> Iterator[segments.Share]:
     crowd = part.crowd
     choice = (crowd.language, crowd.topics, crowd.mark)
     if not part.groups:
@@ -107,7 +107,7 @@ def _shares(part: CrowdPart, selections: Mapping[str, tuple[int, int]]) -> Itera
         yield segments.Share(*choice, story, selection, rendition, part.mark, "", number == 0)
 
 
-def _row(one: Addressed, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:
+def _row(one: PlannedDelivery, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:
     rendition, selection = selections[one.group.key] if one.group else (None, None)
     state = DeliveryState.PENDING if one.group else DeliveryState.SKIPPED
     part = one.group.part if one.group else 0

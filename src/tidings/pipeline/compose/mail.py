@@ -15,9 +15,9 @@ from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, Selection
 from tidings.model.item import Item, Media
 from tidings.model.tokens import TokenKeys, TokenPurpose
-from tidings.pipeline.compose.draft import Edit, Group
-from tidings.pipeline.compose.rendered import Rendered
-from tidings.pipeline.compose.select import Wish, choose
+from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
+from tidings.pipeline.compose.rendered import RenderResult
+from tidings.pipeline.compose.select import SegmentFilter, select_for_segment
 from tidings.render.mail.digest import MailLayout, build_layout, render_mail_document
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.gates import check_mail
@@ -35,26 +35,26 @@ _SAMPLE = 2**40
 """A subscriber number longer than any real one, for the gates: they judge the largest message."""
 
 
-class MailRoom:
+class MailRenderer:
     """Renders lists' editions, and splices one reader's message from frozen bytes."""
 
     def __init__(self, newsroom: Newsroom, templates: MailTemplates, keys: TokenKeys) -> None:
         self.newsroom = newsroom
         self.templates = templates
         self.keys = keys
-        self._logo_size = measured(newsroom.logo)
+        self._logo_size = picture_size(newsroom.logo)
 
     def render(
         self,
-        edit: Edit,
+        edit: EditionDraft,
         edition: Edition,
         part: ListDelivery,
         outlet: str,
         language: str,
         story: str,
-        members: Mapping[str, Group],
+        members: Mapping[str, MessageGroup],
         number: int | None = None,
-    ) -> Rendered:
+    ) -> RenderResult:
         """Freeze one document for all sets of readers of a list in a language, and judge the largest of them.
 
         `number`: under which the list archives the edition, if it does.
@@ -90,7 +90,7 @@ class MailRoom:
         }
         largest = arranged[max(sizes, key=lambda key: sizes[key])]
         failures = check_mail(self._sample(compiled, largest, edition, part.list))
-        return Rendered(
+        return RenderResult(
             outlet,
             language,
             story,
@@ -103,13 +103,13 @@ class MailRoom:
         )
 
     def _whole(
-        self, edit: Edit, part: ListDelivery, language: str, story: str, selections: Sequence[Selection]
+        self, edit: EditionDraft, part: ListDelivery, language: str, story: str, selections: Sequence[Selection]
     ) -> Selection | None:
         """All that the edition itself holds in a language, as for a reader of every topic; None if that is nothing."""
         if story:
             return selections[0] if any(one.key == story for one in edit.stories) else None
-        wish = Wish(language, tuple(self.newsroom.lists[part.list].fallback), frozenset(), part.list)
-        chosen = choose(edit.stories, wish, edit.schedule.select, notes=edit.notes).selection
+        wish = SegmentFilter(language, tuple(self.newsroom.lists[part.list].fallback), frozenset(), part.list)
+        chosen = select_for_segment(edit.stories, wish, edit.schedule.select, notes=edit.notes).selection
         return chosen if chosen.stories else None
 
     def _archive_url(self, list_name: str, number: int | None, edition: Edition, language: str, story: str) -> str:
@@ -178,7 +178,7 @@ class MailRoom:
         )
         leave, choose = self.signers(list_name)
         head, body = stencil.render_with_tokens(
-            address, name, left_of_id(message_key), leave(subscriber), choose(subscriber)
+            address, name, message_id_local_part(message_key), leave(subscriber), choose(subscriber)
         )
         return b"".join((head, b"\r\n", *body))
 
@@ -250,7 +250,7 @@ def _distinct(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple({item.id: item for item in items}.values())
 
 
-def measured(picture: Media | None) -> tuple[int | None, int | None]:
+def picture_size(picture: Media | None) -> tuple[int | None, int | None]:
     """Width and height of a picture in pixels."""
     if picture is None:
         return None, None
@@ -258,16 +258,16 @@ def measured(picture: Media | None) -> tuple[int | None, int | None]:
         return image.size
 
 
-def message_id(key: str, domain: str) -> str:
+def make_message_id(key: str, domain: str) -> str:
     """The Message-ID of one delivery: a resend keeps it, so that the other side can tell."""
-    return f"<{left_of_id(key).decode()}@{domain}>"
+    return f"<{message_id_local_part(key).decode()}@{domain}>"
 
 
-def left_of_id(key: str) -> bytes:
+def message_id_local_part(key: str) -> bytes:
     """The part of the Message-ID before the @."""
     return hashlib.sha256(key.encode()).hexdigest()[:32].encode()
 
 
-def frozen_document(raw: bytes) -> MailMerge:
+def load_frozen_document(raw: bytes) -> MailMerge:
     """A frozen document, ready to be spliced."""
     return MailMerge(MailDocument.from_json(json.loads(raw)))

@@ -12,7 +12,7 @@ from tidings.model.item import Item
 def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection, channel: str) -> Post:
     """A post of one story, or of an edition under the schedule's title, in the words meant for this channel."""
     default = newsroom.site.languages[0]
-    items = tuple(post_item(item, channel) for item in (*selection.leading, *selection.items, *selection.titles))
+    items = tuple(make_post_item(item, channel) for item in (*selection.leading, *selection.items, *selection.titles))
     one = items[0] if len(items) == 1 else None
     return Post(
         title=one.title if one else schedule.heading(selection.language, default),
@@ -25,7 +25,7 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
     )
 
 
-def post_item(item: Item, channel: str, *, correction: str = "") -> PostItem:
+def make_post_item(item: Item, channel: str, *, correction: str = "") -> PostItem:
     """One story. A picture that nobody put into words is left out; the editor's own words go before the template."""
     image = next((image for image in item.images if image.alt), None)
     return PostItem(

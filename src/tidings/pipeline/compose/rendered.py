@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tidings.pipeline.compose.draft import Group
+from tidings.pipeline.compose.draft import MessageGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderResult:
     """One frozen rendition, with its selections and what the gates say."""
 
     outlet: str
@@ -20,7 +20,7 @@ class Rendered:
     document: Mapping[str, Any] | bytes
     arrangements: Mapping[str, Mapping[str, Any]]
     """By key of the group."""
-    groups: Mapping[str, Group]
+    groups: Mapping[str, MessageGroup]
     failures: tuple[str, ...] = ()
     shortened: int = 0
     whole: Mapping[str, Any] | None = None

@@ -29,7 +29,7 @@ BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN)
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
+class ReviewClaim:
     """Whom a token speaks for, and of which edition."""
 
     edition: int
@@ -41,7 +41,7 @@ def review_url(newsroom: Newsroom, keys: TokenKeys, edition: int, reviewer: str)
     return f"{newsroom.site.url}review/{keys.sign(TokenPurpose.REVIEW, edition, _mark(reviewer))}"
 
 
-def reviewed(connection: Connection, newsroom: Newsroom, keys: TokenKeys, token: str) -> Reviewed | None:
+def verify_review_token(connection: Connection, newsroom: Newsroom, keys: TokenKeys, token: str) -> ReviewClaim | None:
     """What a link is for; None if it is not ours, or its person may no longer decide on that schedule."""
     claim = keys.verify(TokenPurpose.REVIEW, token)
     if claim is None:
@@ -51,26 +51,26 @@ def reviewed(connection: Connection, newsroom: Newsroom, keys: TokenKeys, token:
     if schedule is None or schedule.approval is None:
         return None
     named = [address for address in schedule.approval.by if _mark(address) == claim.list]
-    return Reviewed(claim.subscriber, named[0]) if named else None
+    return ReviewClaim(claim.subscriber, named[0]) if named else None
 
 
 def _mark(address: str) -> str:
     return address_hash(address)[:_MARK]
 
 
-def silent_until(edition: Edition, schedule: Schedule) -> datetime:
+def approval_deadline(edition: Edition, schedule: Schedule) -> datetime:
     """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
     ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
     return edition.starts if edition.starts > edition.cut else edition.cut + ahead
 
 
-def sends_itself(edition: Edition, schedule: Schedule) -> bool:
+def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
     """Whether it goes if nobody answers."""
     silence = schedule.approval.silence if schedule.approval is not None else "hold"
     return silence == "send" and {hold.reason for hold in edition.holds} <= {HoldReason.APPROVAL}
 
 
-def facts(edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[Audience]) -> list[str]:
+def describe_review(edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[Audience]) -> list[str]:
     """To how many it goes, when, what stands in its way and what silence means; in the site's first language."""
     language, zone = newsroom.site.languages[0], newsroom.site.timezone
     words = catalogue(language)
@@ -97,21 +97,21 @@ def facts(edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequ
         lines.append(words.gettext("It cannot go yet: %(reason)s.") % {"reason": "; ".join(blocking)})
     elif blocking:
         lines.append(words.gettext("It is also held because: %(reason)s.") % {"reason": "; ".join(blocking)})
-    if sends_itself(edition, schedule):
-        when = format_datetime(silent_until(edition, schedule), language, zone)
+    if is_sent_on_silence(edition, schedule):
+        when = format_datetime(approval_deadline(edition, schedule), language, zone)
         lines.append(words.gettext("If nobody answers, it goes out by itself on %(when)s.") % {"when": when})
     else:
         lines.append(words.gettext("If nobody answers, it does not go out; its stories join the next edition."))
     return lines
 
 
-def title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> str:
+def edition_title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> str:
     """`Weekly digest 12`, in the site's first language."""
     language = newsroom.site.languages[0]
     return f"{schedule.heading(language, language)} {edition.number}"
 
 
-def ask(
+def queue_review_mails(
     connection: Connection, edition: Edition, schedule: Schedule, newsroom: Newsroom, keys: TokenKeys, now: datetime
 ) -> int:
     """Queue the mails to each `by`: the question with the link, then the edition as it is frozen, in each language.
@@ -122,8 +122,8 @@ def ask(
         return 0
     language = newsroom.site.languages[0]
     words = catalogue(language)
-    name = title(edition, schedule, newsroom)
-    about = facts(edition, schedule, newsroom, audience(connection, edition.id))
+    name = edition_title(edition, schedule, newsroom)
+    about = describe_review(edition, schedule, newsroom, audience(connection, edition.id))
     subject = words.gettext("For your approval: %(edition)s") % {"edition": name}
     made = len(editions.history_of(connection, edition.id))
     key = f"review:{edition.id}:{made}"
@@ -183,7 +183,7 @@ def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tupl
     return found
 
 
-def decided(history: Sequence[tuple[str, str, str]], state: EditionState) -> tuple[datetime, str, str] | None:
+def find_decision(history: Sequence[tuple[str, str, str]], state: EditionState) -> tuple[datetime, str, str] | None:
     """(when, what, who) of the last word on an edition that is held no more; None while it is held."""
     if state in (EditionState.HELD, EditionState.COMPOSING):
         return None

@@ -12,7 +12,7 @@ from tidings.model.edition import Selection
 from tidings.model.item import NOTE, Item
 
 
-class Rules(Protocol):
+class SelectRules(Protocol):
     """`select:` of a schedule."""
 
     @property
@@ -73,7 +73,7 @@ class Story:
         return next((self.items[language] for language in languages if language in self.items), None)
 
 
-def stories_of(items: Iterable[Item], now: datetime) -> dict[str, Story]:
+def group_stories(items: Iterable[Item], now: datetime) -> dict[str, Story]:
     """Stories from the items that are out and not expired at `now`."""
     groups: dict[str, dict[str, Item]] = {}
     for item in items:
@@ -87,20 +87,20 @@ def is_note(story: Story) -> bool:
     return NOTE in story.kinds
 
 
-def candidates(stories: Iterable[Story], rules: Rules, used: Collection[str]) -> list[Story]:
+def select_stories(stories: Iterable[Story], rules: SelectRules, used: Collection[str]) -> list[Story]:
     """The stories of an edition: those that the rules want and that this schedule has not used; notes are apart.
 
     With `rules.stories` these and no others, used or not.
     """
     if rules.stories:
         wanted = set(rules.stories)
-        return ordered([story for story in stories if story.key in wanted and not is_note(story)], rules)
-    return ordered(
-        [story for story in stories if story.key not in used and not is_note(story) and fits(story, rules)], rules
+        return order_stories([story for story in stories if story.key in wanted and not is_note(story)], rules)
+    return order_stories(
+        [story for story in stories if story.key not in used and not is_note(story) and matches_rules(story, rules)], rules
     )
 
 
-def fits(story: Story, rules: Rules) -> bool:
+def matches_rules(story: Story, rules: SelectRules) -> bool:
     """Whether kind, topics and languages are wanted; an empty rule wants all."""
     return (
         (not rules.kinds or not story.kinds.isdisjoint(rules.kinds))
@@ -109,7 +109,7 @@ def fits(story: Story, rules: Rules) -> bool:
     )
 
 
-def ordered(stories: Iterable[Story], rules: Rules) -> list[Story]:
+def order_stories(stories: Iterable[Story], rules: SelectRules) -> list[Story]:
     """In the order of the rules: `newest`, `oldest` or `kind`; a lead goes first."""
     by_date = sorted(
         stories, key=lambda story: (story.published, story.out_at, story.key), reverse=rules.order != "oldest"
@@ -120,13 +120,13 @@ def ordered(stories: Iterable[Story], rules: Rules) -> list[Story]:
     return sorted(by_date, key=lambda story: not story.lead)
 
 
-def first_to_go(stories: Iterable[Story], count: int) -> set[str]:
+def pick_first(stories: Iterable[Story], count: int) -> set[str]:
     """Keys of the stories that go where not all can: a lead, then what waits longest."""
     return {story.key for story in sorted(stories, key=lambda one: (not one.lead, one.out_at, one.key))[:count]}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SegmentFilter:
     """What tells one set of readers from another."""
 
     language: str
@@ -142,7 +142,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class SegmentSelection:
     """What a set of readers gets, and the stories that wait for their next edition."""
 
     selection: Selection
@@ -154,7 +154,7 @@ class Chosen:
         return not (self.selection.stories or self.selection.corrections)
 
 
-def wanted(stories: Iterable[Story], wish: Wish, had: Collection[str] = (), *, every_topic: bool = False) -> list[Item]:
+def select_items(stories: Iterable[Story], wish: SegmentFilter, had: Collection[str] = (), *, every_topic: bool = False) -> list[Item]:
     """The items of `stories` for one wish, in their order: right topic, a language of theirs, not had."""
     found = []
     for story in stories:
@@ -168,33 +168,33 @@ def wanted(stories: Iterable[Story], wish: Wish, had: Collection[str] = (), *, e
     return found
 
 
-def choose(
+def select_for_segment(
     offered: Sequence[Story],
-    wish: Wish,
-    rules: Rules,
+    wish: SegmentFilter,
+    rules: SelectRules,
     *,
     had: Collection[str] = (),
     notes: Sequence[Story] = (),
     corrections: Sequence[Story] = (),
     every_topic: bool = False,
-) -> Chosen:
+) -> SegmentSelection:
     """One reader's part of an edition. `offered` is in the edition's order; `had` holds story keys.
 
     Beyond `max_items` stories stand as titles, or wait: then the oldest go first, so that none waits for ever, but for
     a lead, which goes at once.
     """
-    items = wanted(offered, wish, had, every_topic=every_topic)
+    items = select_items(offered, wish, had, every_topic=every_topic)
     full, rest = items[: rules.max_items], items[rules.max_items :]
     waiting: tuple[str, ...] = ()
     if rest and rules.overflow == "wait":
-        kept = first_to_go((story for story in offered if story.key in {item.story for item in items}), rules.max_items)
+        kept = pick_first((story for story in offered if story.key in {item.story for item in items}), rules.max_items)
         first = {item.id for item in items if item.story in kept}
         full = [item for item in items if item.id in first]
         waiting = tuple(item.story for item in items if item.id not in first)
         rest = []
     greetings = [story.items[wish.language] for story in notes if wish.language in story.items and story.key not in had]
-    corrected = [item for item in wanted(corrections, wish, every_topic=True) if item.correction]
-    return Chosen(
+    corrected = [item for item in select_items(corrections, wish, every_topic=True) if item.correction]
+    return SegmentSelection(
         Selection(
             language=wish.language,
             lead=full[0] if full else None,

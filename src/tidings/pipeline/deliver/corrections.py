@@ -18,8 +18,8 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import PostChange, Purpose, channel_target
 from tidings.model.item import Item
 from tidings.pipeline import notices
-from tidings.pipeline.compose.freeze import version_of
-from tidings.pipeline.compose.posts import post_item
+from tidings.pipeline.compose.freeze import correction_version
+from tidings.pipeline.compose.posts import make_post_item
 from tidings.render.i18n import catalogue
 from tidings.store.content.items import load_items
 from tidings.store.delivery import corrections, ledger
@@ -69,7 +69,7 @@ def amend(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now
 
 
 def _purpose(post: Standing, item: Item) -> str:
-    return Purpose.RETRACTION if post.is_withdrawn else f"{Purpose.CORRECTION}-{version_of(item.correction)}"
+    return Purpose.RETRACTION if post.is_withdrawn else f"{Purpose.CORRECTION}-{correction_version(item.correction)}"
 
 
 def _how(channel: Channel, settings: ChannelSettings, post: Standing) -> PostChange | None:
@@ -117,7 +117,7 @@ def _post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
         title=item.title,
         url=item.url,
         language=item.language,
-        items=(post_item(item, step.post.channel, correction=correction),),
+        items=(make_post_item(item, step.post.channel, correction=correction),),
         edition="",
         site=site.title.get(item.language, site.languages[0]),
         at=now,

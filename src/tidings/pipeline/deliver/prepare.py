@@ -12,7 +12,7 @@ from tidings.channels.base import Channel, Post
 from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
-from tidings.pipeline.compose.mail import MailRoom, frozen_document, left_of_id, message_id
+from tidings.pipeline.compose.mail import MailRenderer, load_frozen_document, message_id_local_part, make_message_id
 from tidings.pipeline.deliver.context import Handover
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.dkim import DkimSigner, load_identities, verify
@@ -31,7 +31,7 @@ class Preparation:
         self,
         store: Store,
         newsroom: Newsroom,
-        mail: MailRoom,
+        mail: MailRenderer,
         channels: Mapping[str, Channel],
         sender: SenderSettings | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Preparation:
             bool(delivery.name),
         )
         reader = delivery.subscriber or 0
-        left = left_of_id(self._key(delivery))
+        left = message_id_local_part(self._key(delivery))
         head, body = stencil.render_with_tokens(delivery.address, delivery.name, left, leave(reader), choose(reader))
         wire = [head, b"\r\n", *body]
         if self._signer is not None:
@@ -144,7 +144,7 @@ class Preparation:
             sender=sender,
             to_address=delivery.address,
             date=self._moment(delivery.mailing),
-            message_id=message_id(self._key(delivery), parseaddr(sender)[1].rpartition("@")[2]),
+            message_id=make_message_id(self._key(delivery), parseaddr(sender)[1].rpartition("@")[2]),
             subject=str(delivery.extra["subject"]),
             language=delivery.language or self._newsroom.site.languages[0],
             bulk=False,
@@ -178,7 +178,7 @@ class Preparation:
 
     def _read_document(self, rendition: int) -> MailMerge:
         with self._store.read() as connection:
-            return frozen_document(editions.get_rendition(connection, rendition).raw)
+            return load_frozen_document(editions.get_rendition(connection, rendition).raw)
 
     def _read_arrangement(self, selection: int) -> MailLayout:
         with self._store.read() as connection:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
 from tidings.model.tokens import TokenKeys, TokenPurpose
-from tidings.pipeline.members.subscribe import frame_of, letter
+from tidings.pipeline.members.subscribe import page_frame, make_mail
 from tidings.render.pages.pages import Pages
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers as roll
@@ -19,7 +19,7 @@ from tidings.store.people.data_export import everything_about
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SubscriberProfile:
     """A subscriber, with the lists that they are on."""
 
     id: int
@@ -36,21 +36,21 @@ class Person:
         return f"{local[:1]}…@{domain}"
 
 
-def person(connection: Connection, subscriber: int) -> Person | None:
+def load_profile(connection: Connection, subscriber: int) -> SubscriberProfile | None:
     """None for who was erased."""
     row = roll.find_by_id(connection, subscriber)
     if row is None:
         return None
     on = tuple(one for one in roll.subscriptions(connection, address=row.address) if one.state == roll.CONFIRMED)
     paused = roll.paused_until(connection, subscriber)
-    return Person(row.id, row.address, row.address_hash, row.language, on, paused)
+    return SubscriberProfile(row.id, row.address, row.address_hash, row.language, on, paused)
 
 
-def send_data(
-    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, reader: Person, now: datetime
+def queue_data_mail(
+    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, reader: SubscriberProfile, now: datetime
 ) -> None:
     """All that is known of them, to their own mailbox; once a day."""
-    words = frame_of(newsroom, reader.language).words
+    words = page_frame(newsroom, reader.language).words
     known = json.dumps(everything_about(connection, reader.id), ensure_ascii=False, indent=2)
     details = {
         "subject": words.gettext("What we know of you"),
@@ -60,13 +60,13 @@ def send_data(
     _queue(connection, "data", reader, details, now)
 
 
-def ask_erasure(
-    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, reader: Person, now: datetime
+def queue_erasure_mail(
+    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, reader: SubscriberProfile, now: datetime
 ) -> None:
     """A mail with the link by which they say it once more; once a day."""
-    frame = frame_of(newsroom, reader.language)
+    frame = page_frame(newsroom, reader.language)
     gettext = frame.words.gettext
-    details = letter(
+    details = make_mail(
         pages,
         frame,
         subject=gettext("Erase all that we know of you?"),
@@ -78,7 +78,7 @@ def ask_erasure(
     _queue(connection, "erase", reader, details, now)
 
 
-def _queue(connection: Connection, kind: str, reader: Person, details: dict[str, str], now: datetime) -> None:
+def _queue(connection: Connection, kind: str, reader: SubscriberProfile, details: dict[str, str], now: datetime) -> None:
     purpose = str(Purpose.CONFIRMATION)
     mailing = ledger.mailing(connection, f"{kind}:{reader.address_hash}:{now.date()}", purpose, now=now, open=True)
     ledger.add_deliveries(

@@ -10,13 +10,13 @@ from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.render.i18n import catalogue, format_date, language_name
 
-Choice = dict[str, Any]
+FormChoice = dict[str, Any]
 PAUSES = {"0": 0, "14": 14, "30": 30, "90": 90}
 """Days of a pause, by the value in the form."""
 _COMMON = ("immediately", "daily", "weekly", "monthly")
 
 
-def frequencies_of(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
+def list_frequencies(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
     """What these lists are sent at, the most often first; one choice or none where there is nothing to choose."""
     found: set[str] = set()
     for name in names:
@@ -25,11 +25,11 @@ def frequencies_of(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
     return sorted(found, key=lambda one: (_COMMON.index(one) if one in _COMMON else len(_COMMON), one))
 
 
-def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, language: str) -> list[Choice]:
+def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, language: str) -> list[FormChoice]:
     """For radio buttons."""
     return [
         {"name": one, "label": frequency_label(one, language), "checked": one == chosen}
-        for one in frequencies_of(newsroom, names)
+        for one in list_frequencies(newsroom, names)
     ]
 
 
@@ -45,7 +45,7 @@ def frequency_label(name: str, language: str) -> str:
     return labels.get(name, name.replace("-", " ").capitalize())
 
 
-def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) -> list[Choice]:
+def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) -> list[FormChoice]:
     """For checkboxes."""
     default = newsroom.site.languages[0]
     return [
@@ -54,12 +54,12 @@ def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) ->
     ]
 
 
-def language_choices(newsroom: Newsroom, chosen: str) -> list[Choice]:
+def language_choices(newsroom: Newsroom, chosen: str) -> list[FormChoice]:
     """For radio buttons, each in its own words."""
     return [{"language": one, "name": language_name(one), "checked": one == chosen} for one in newsroom.site.languages]
 
 
-def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[Choice]:
+def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[FormChoice]:
     """For radio buttons: none, or until a day, the nearest first; the one that holds stands among them, once."""
     gettext = catalogue(language).gettext
     zone = newsroom.site.zone
@@ -75,7 +75,7 @@ def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, lan
     return found
 
 
-def pause_of(value: str, held: datetime | None, now: datetime) -> datetime | None:
+def parse_pause(value: str, held: datetime | None, now: datetime) -> datetime | None:
     """The end of the pause that a form asks for."""
     if value == "keep":
         return held

@@ -84,15 +84,15 @@ def _answer(
     key = f"confirmation:{digest}:{now.date()}"
     mailing = ledger.mailing(connection, key, str(Purpose.CONFIRMATION), now=now, open=True)
     if waiting:
-        details = confirmation(newsroom, keys, pages, subscriber, waiting, request.language)
+        details = make_confirmation_mail(newsroom, keys, pages, subscriber, waiting, request.language)
     elif any(state == subscribers.CONFIRMED for state in states.values()):
-        details = already(newsroom, keys, pages, subscriber, names, request.language)
+        details = make_already_subscribed_mail(newsroom, keys, pages, subscriber, names, request.language)
     else:
         return
     _queue(connection, mailing, Purpose.CONFIRMATION, names[0], subscriber, digest, details, now)
 
 
-def confirm(
+def confirm_subscriptions(
     connection: Connection,
     newsroom: Newsroom,
     keys: TokenKeys,
@@ -154,11 +154,11 @@ def _welcome(
     settings = newsroom.lists[name].welcome
     if settings is None:
         return
-    frame = frame_of(newsroom, language)
+    frame = page_frame(newsroom, language)
     gettext, spoken, default = frame.words.gettext, frame.site.language, newsroom.site.languages[0]
     preferences = f"{newsroom.site.url}preferences/{keys.sign(TokenPurpose.PREFERENCES, subscriber, name)}"
     latest = _latest(connection, newsroom, name, spoken) if settings.latest else ""
-    details = letter(
+    details = make_mail(
         pages,
         frame,
         subject=settings.subject.get(spoken, default),
@@ -181,7 +181,7 @@ def _latest(connection: Connection, newsroom: Newsroom, name: str, language: str
     return ""
 
 
-def ask_again(
+def request_reconfirmation(
     connection: Connection,
     newsroom: Newsroom,
     keys: TokenKeys,
@@ -195,11 +195,11 @@ def ask_again(
     mailing = ledger.mailing(connection, f"again:{name}:{until:%Y-%m-%d}", "confirmation", now=now, open=True)
     found = subscribers.ask_again(connection, name, since, until, now)
     for subscriber, digest, language in found:
-        frame = frame_of(newsroom, language)
+        frame = page_frame(newsroom, language)
         gettext, site = frame.words.gettext, newsroom.site
-        title = titles_of(newsroom, [name], frame.site.language)
+        title = list_titles(newsroom, [name], frame.site.language)
         day = format_date(until, frame.site.language, site.timezone)
-        details = letter(
+        details = make_mail(
             pages,
             frame,
             subject=gettext("Do you still want to get %(list)s?") % {"list": title},
@@ -243,12 +243,12 @@ def confirm_token(keys: TokenKeys, subscriber: int, names: Sequence[str]) -> str
     return keys.sign(TokenPurpose.CONFIRM, subscriber, _JOIN.join(names))
 
 
-def lists_of(claim: str) -> list[str]:
+def lists_in_token(claim: str) -> list[str]:
     """The lists that a token names."""
     return [name for name in claim.split(_JOIN) if name]
 
 
-def frame_of(newsroom: Newsroom, language: str) -> PageContext:
+def page_frame(newsroom: Newsroom, language: str) -> PageContext:
     """The frame of pages and letters in a language of the site; its first one where it has no such."""
     languages = newsroom.site.languages
     chosen = language if language in languages else languages[0]
@@ -256,20 +256,20 @@ def frame_of(newsroom: Newsroom, language: str) -> PageContext:
     return PageContext(site_view(newsroom, chosen, languages), links)
 
 
-def titles_of(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
+def list_titles(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
     """Names of lists as readers see them."""
     default = newsroom.site.languages[0]
     return ", ".join(newsroom.lists[name].name.get(language, default) for name in names if name in newsroom.lists)
 
 
-def confirmation(
+def make_confirmation_mail(
     newsroom: Newsroom, keys: TokenKeys, pages: Pages, subscriber: int, names: Sequence[str], language: str
 ) -> dict[str, str]:
     """The mail that asks for their word, as the details of a delivery."""
-    frame = frame_of(newsroom, language)
+    frame = page_frame(newsroom, language)
     words = frame.words
-    title = titles_of(newsroom, names, frame.site.language)
-    return letter(
+    title = list_titles(newsroom, names, frame.site.language)
+    return make_mail(
         pages,
         frame,
         subject=words.gettext("Please confirm: %(list)s") % {"list": title},
@@ -283,14 +283,14 @@ def confirmation(
     )
 
 
-def already(
+def make_already_subscribed_mail(
     newsroom: Newsroom, keys: TokenKeys, pages: Pages, subscriber: int, names: Sequence[str], language: str
 ) -> dict[str, str]:
     """The mail to who asked though they are on it."""
-    frame = frame_of(newsroom, language)
+    frame = page_frame(newsroom, language)
     words = frame.words
-    title = titles_of(newsroom, names, frame.site.language)
-    return letter(
+    title = list_titles(newsroom, names, frame.site.language)
+    return make_mail(
         pages,
         frame,
         subject=words.gettext("You already get %(list)s") % {"list": title},
@@ -301,7 +301,7 @@ def already(
     )
 
 
-def letter(
+def make_mail(
     pages: Pages, frame: PageContext, *, subject: str, texts: Sequence[str], link: str, label: str, last: str
 ) -> dict[str, str]:
     """A mail that asks for one thing, as the details of a delivery."""
@@ -310,7 +310,7 @@ def letter(
     return {"subject": subject, "text": plain + "\n", "page": page.decode(), "language": frame.site.language}
 
 
-def set_choices(
+def save_preferences(
     connection: Connection,
     subscriber: int,
     *,

@@ -19,8 +19,8 @@ from sqlalchemy import Connection
 
 import tidings
 from tidings.config.settings import Newsroom
-from tidings.pipeline.publish.publish import Memory, Published, alone, bring
-from tidings.pipeline.publish.site_files import Wanted, feed_links, site_view
+from tidings.pipeline.publish.publish import EtagCache, PublishResult, publish_lock, write_files
+from tidings.pipeline.publish.site_files import SiteFile, feed_links, site_view
 from tidings.render.feeds.archive import ArchiveEntry, render_archive_feed
 from tidings.render.i18n import catalogue, format_date, language_name
 from tidings.render.mail.digest import MailLayout
@@ -37,7 +37,7 @@ ROOT = "archive/"
 _FACT = "archived"
 
 
-def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> Published:
+def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
     """Bring public/archive/ up to date. Cheap where nothing was sent or withdrawn; `force` renders all of it again."""
     with store.read() as connection:
         public = [name for name, settings in newsroom.lists.items() if settings.public]
@@ -48,18 +48,18 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
     lists = [(name, newsroom.lists[name].name, newsroom.lists[name].was) for name in public]
     stamp = f"{basis} {_hash((newsroom.site, lists, rows))}"
     if done == stamp and not force:
-        return Published()
-    with alone(newsroom.public):
+        return PublishResult()
+    with publish_lock(newsroom.public):
         with store.read() as connection:
             known = {path: one for path, one in site_files.load_documents(connection).items() if path.startswith(ROOT)}
         archive = _Archive(store, newsroom, public, rows, withdrawn, basis)
-        memory = Memory(stamp)
+        memory = EtagCache(stamp)
         if done.partition(" ")[0] == basis and not force:
             # Editions that stand there are as they were sent: only what is new is rendered.
             for one in archive.mails():
                 if one.path in known:
                     memory.keep(one, known[one.path].etag)
-        published, complete = bring(store, newsroom, known, archive.wanted(), now, memory)
+        published, complete = write_files(store, newsroom, known, archive.wanted(), now, memory)
         with store.write() as connection:
             if complete:
                 set_fact(connection, _FACT, stamp)
@@ -116,32 +116,32 @@ class _Archive:
             subject, preheader = build_headline(document, arrangement, self._withdrawn)
         return _Mail(row, arrangement, subject, preheader)
 
-    def mails(self) -> Iterator[Wanted]:
+    def mails(self) -> Iterator[SiteFile]:
         """The mails alone, each under its address, and under the one that it had before its list was renamed."""
         for mail in self._mails:
             row, content = mail.row, partial(self._render, mail)
-            yield Wanted(f"{mail.path}/index.html", content, basis=self._basis)
+            yield SiteFile(f"{mail.path}/index.html", content, basis=self._basis)
             was = self._newsroom.lists[row.list].was
             if was and was not in self._newsroom.lists:
                 old = archive_path(was, row.number, row.language, row.part)
-                yield Wanted(f"{old}/index.html", content, basis=self._basis)
+                yield SiteFile(f"{old}/index.html", content, basis=self._basis)
 
-    def wanted(self) -> Iterator[Wanted]:
+    def wanted(self) -> Iterator[SiteFile]:
         """Every file."""
         yield from self.mails()
         if self._public:
-            yield Wanted(f"{ROOT}index.html", self._lists)
+            yield SiteFile(f"{ROOT}index.html", self._lists)
         for name in self._public:
             mine = [page for page in self._mails if page.row.list == name]
             spoken = list(dict.fromkeys([*self._newsroom.site.languages, *(page.row.language for page in mine)]))
             yield from self._parts(name, mine, spoken)
             for language in spoken:
                 index = partial(self._index, name, language, mine, spoken)
-                yield Wanted(archive_path(name, language=language) + "index.html", index)
+                yield SiteFile(archive_path(name, language=language) + "index.html", index)
                 own = [page for page in mine if page.row.language == language]
                 if own:
-                    yield Wanted(_feed(name, language), partial(self._feed, name, language, own))
-            yield Wanted(archive_path(name) + "index.html", partial(self._index, name, spoken[0], mine, spoken))
+                    yield SiteFile(_feed(name, language), partial(self._feed, name, language, own))
+            yield SiteFile(archive_path(name) + "index.html", partial(self._index, name, spoken[0], mine, spoken))
 
     def _render(self, mail: _Mail) -> bytes:
         """A mail as it was frozen."""
@@ -192,7 +192,7 @@ class _Archive:
         paths = {each: self._home(name, each) for each in spoken}
         return self._pages.archive_page(self._frame(language, spoken), self._title(name, language), values, paths)
 
-    def _parts(self, name: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> Iterator[Wanted]:
+    def _parts(self, name: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> Iterator[SiteFile]:
         """Where each story was a mail of its own, the edition's address lists them."""
         single = [page for page in mine if page.row.part]
         for (number, language), group in groupby(single, key=lambda page: (page.row.number, page.row.language)):
@@ -207,7 +207,7 @@ class _Archive:
             frame = self._frame(language, languages)
             title = self._title(name, language)
             page = partial(self._pages.archive_page, frame, title, values, paths)
-            yield Wanted(archive_path(name, number, language) + "/index.html", page)
+            yield SiteFile(archive_path(name, number, language) + "/index.html", page)
 
     def _line(self, page: _Mail, others: Sequence[_Mail], language: str) -> dict[str, Any]:
         zone = self._newsroom.site.timezone

@@ -19,7 +19,7 @@ from PIL import Image as Picture
 import tidings
 from tidings.config.settings import Newsroom
 from tidings.model.item import Media
-from tidings.pipeline.publish.site_files import Wanted, source_of, wanted_files
+from tidings.pipeline.publish.site_files import SiteFile, media_path, plan_site_files
 from tidings.render.templates import shipped_templates
 from tidings.store.content import site_files as store_documents
 from tidings.store.content.items import items_version, load_items, next_out
@@ -34,7 +34,7 @@ _SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishResult:
     """Paths below public/ that were written and removed, and how many stood as they should."""
 
     written: tuple[str, ...] = ()
@@ -42,37 +42,37 @@ class Published:
     unchanged: int = 0
 
 
-class Memory:
+class EtagCache:
     """What this process rendered from what, so that one new item does not render thousands of others again."""
 
     def __init__(self, configuration: str) -> None:
         self.configuration = configuration
         self._kept: dict[str, tuple[object, str]] = {}
 
-    def etag(self, one: Wanted) -> str | None:
+    def etag(self, one: SiteFile) -> str | None:
         """The ETag that it would have, if that is known without rendering it."""
         if one.media is not None:
             return _etag_of_media(one.media)
         basis, etag = self._kept.get(one.path, (None, None))
         return etag if basis is not None and basis == one.basis else None
 
-    def keep(self, one: Wanted, etag: str) -> None:
+    def keep(self, one: SiteFile, etag: str) -> None:
         """Remember it."""
         if one.basis is not None:
             self._kept[one.path] = (one.basis, etag)
 
 
-_remembered: WeakKeyDictionary[Store, Memory] = WeakKeyDictionary()
+_remembered: WeakKeyDictionary[Store, EtagCache] = WeakKeyDictionary()
 
 
-def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> Published:
+def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
     """Bring public/ up to date. Twice in a row, the second writes nothing; `force` renders even if nothing changed.
 
     A file is replaced before its row is written: who fetches between the two gets new bytes under the old ETag, and
     asks again; the other order would leave readers with old bytes for good.
     """
     public = newsroom.public
-    with alone(public):
+    with publish_lock(public):
         with store.read() as connection:
             known = _ours(store_documents.load_documents(connection))
             identity = store_documents.find_identity(connection)
@@ -80,31 +80,31 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             configuration = _key(newsroom)
             current = Stamp(f"{configuration}.{items_version(connection)}", next_out(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
-            if fresh and not force and all(stands(public, document) for document in known.values()):
-                return Published(unchanged=len(known))
+            if fresh and not force and all(is_intact(public, document) for document in known.values()):
+                return PublishResult(unchanged=len(known))
             items = load_items(connection, include_gone=True)
         if identity is None:
             with store.write() as connection:
                 identity = store_documents.mint_identity(connection, now)
         size = _logo_size(newsroom)
-        files = wanted_files(newsroom, items, identity, now, logo_size=size)
+        files = plan_site_files(newsroom, items, identity, now, logo_size=size)
         memory = _remembered.get(store)
         if memory is None or force or memory.configuration != configuration:
-            memory = _remembered[store] = Memory(configuration)
-        published, complete = bring(store, newsroom, known, files, now, memory)
+            memory = _remembered[store] = EtagCache(configuration)
+        published, complete = write_files(store, newsroom, known, files, now, memory)
         with store.write() as connection:
             store_documents.save_stamp(connection, current if complete else None)
         return published
 
 
-def bring(
+def write_files(
     store: Store,
     newsroom: Newsroom,
     known: dict[str, Document],
-    wanted: Iterable[Wanted],
+    wanted: Iterable[SiteFile],
     now: datetime,
-    memory: Memory,
-) -> tuple[Published, bool]:
+    memory: EtagCache,
+) -> tuple[PublishResult, bool]:
     """Make files of `known` paths what is wanted, under the lock; returns what was done, and whether all is there."""
     public = newsroom.public
     written: list[str] = []
@@ -115,14 +115,14 @@ def bring(
         for one in wanted:
             before = known.get(one.path)
             kept.add(one.path)
-            if before is not None and before.etag == memory.etag(one) and stands(public, before):
+            if before is not None and before.etag == memory.etag(one) and is_intact(public, before):
                 unchanged += 1
                 continue
             content = b"" if one.media else one.render()
             etag = _etag_of_media(one.media) if one.media else _etag(content)
             memory.keep(one, etag)
             document = before if before and before.etag == etag else Document(one.path, etag, _moment(now, before))
-            if document is before and stands(public, document):
+            if document is before and is_intact(public, document):
                 unchanged += 1
             elif _write(public, document, one, content, newsroom.root):
                 written.append(one.path)
@@ -143,11 +143,11 @@ def bring(
     if removed:
         with store.write() as connection:
             store_documents.forget_documents(connection, removed)
-    return Published(tuple(sorted(written)), tuple(removed), unchanged), complete
+    return PublishResult(tuple(sorted(written)), tuple(removed), unchanged), complete
 
 
 @contextmanager
-def alone(public: Path) -> Iterator[None]:
+def publish_lock(public: Path) -> Iterator[None]:
     """One publisher at a time on this machine: an older view must not overwrite a newer one."""
     public.mkdir(parents=True, exist_ok=True)
     with (public / ".lock").open("w") as file:
@@ -184,7 +184,7 @@ def _moment(now: datetime, before: Document | None) -> datetime:
     return moment if before is None else max(moment, before.modified + _SECOND)
 
 
-def stands(public: Path, document: Document) -> bool:
+def is_intact(public: Path, document: Document) -> bool:
     """Whether the file is there as we wrote it: by size and by the time that we gave it."""
     path = public / document.path
     length = int(document.etag.rpartition("-")[2], 16)
@@ -200,12 +200,12 @@ def stands(public: Path, document: Document) -> bool:
     return True
 
 
-def _write(public: Path, document: Document, one: Wanted, content: bytes, root: Path) -> bool:
+def _write(public: Path, document: Document, one: SiteFile, content: bytes, root: Path) -> bool:
     """Put the file there; False if its source is not what it was."""
     path = public / one.path
     path.parent.mkdir(parents=True, exist_ok=True)
     if one.media is not None:
-        return _place(path, document.modified, source=source_of(one.media, root), media=one.media)
+        return _place(path, document.modified, source=media_path(one.media, root), media=one.media)
     if path.suffix in GZIP_ENDINGS:
         _place(_beside(path), document.modified, content=gzip.compress(content, 9, mtime=0))
     return _place(path, document.modified, content=content)
@@ -260,7 +260,7 @@ def _logo_size(newsroom: Newsroom) -> tuple[int, int] | None:
     if newsroom.logo is None:
         return None
     try:
-        with Picture.open(source_of(newsroom.logo, newsroom.root)) as picture:
+        with Picture.open(media_path(newsroom.logo, newsroom.root)) as picture:
             return picture.size
     except OSError:
         return None

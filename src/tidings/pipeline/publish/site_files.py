@@ -23,7 +23,7 @@ RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SiteFile:
     """A file that should stand in public/: what renders its bytes, or the file on disk to copy.
 
     An equal `basis` gives equal bytes, as long as the configuration is the same; None says nothing.
@@ -35,14 +35,14 @@ class Wanted:
     basis: object = None
 
 
-def wanted_files(
+def plan_site_files(
     newsroom: Newsroom,
     items: Sequence[Item],
     identity: Identity,
     now: datetime,
     *,
     logo_size: tuple[int, int] | None = None,
-) -> Iterator[Wanted]:
+) -> Iterator[SiteFile]:
     """Everything that readers may see at `now`. `items` are all of the store, gone ones too; `logo_size` in pixels."""
     items = [item for item in items if item.kind != NOTE]
     visible = sorted(
@@ -70,27 +70,27 @@ def wanted_files(
                 translations=translations,
             )
             for ending, render in RENDERERS.items():
-                yield Wanted(feed_path(language, name, ending), partial(render, view, site))
-        yield Wanted(page_path(language) + "index.html", partial(pages.language_page, frame, own))
+                yield SiteFile(feed_path(language, name, ending), partial(render, view, site))
+        yield SiteFile(page_path(language) + "index.html", partial(pages.language_page, frame, own))
         for item in own:
             page = partial(pages.item_page, frame, item, translations[item.id])
             basis = (tuple(languages), item, translations[item.id])
-            yield Wanted(page_path(language, item.slug) + "index.html", page, basis=basis)
+            yield SiteFile(page_path(language, item.slug) + "index.html", page, basis=basis)
         for item in items:
             if item.language == language and _was_withdrawn(item, now):
-                yield Wanted(page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item))
+                yield SiteFile(page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item))
 
     frame = PageContext(first, feeds)
     titles = [(language, sites[language].title) for language in languages]
-    yield Wanted("feeds.opml", partial(render_opml, first, feeds))
-    yield Wanted("index.html", partial(pages.root_page, frame, titles))
-    yield Wanted("404.html", partial(pages.not_found_page, frame))
-    yield Wanted(STYLESHEET, partial(pages.stylesheet, first))
+    yield SiteFile("feeds.opml", partial(render_opml, first, feeds))
+    yield SiteFile("index.html", partial(pages.root_page, frame, titles))
+    yield SiteFile("404.html", partial(pages.not_found_page, frame))
+    yield SiteFile(STYLESHEET, partial(pages.stylesheet, first))
     media = {f"media/{each.digest}/{each.name}": each for item in visible for each in item.media}
     if newsroom.logo is not None:
         media[f"media/{newsroom.logo.digest}/{newsroom.logo.name}"] = newsroom.logo
     for path, each in sorted(media.items()):
-        yield Wanted(path, media=each)
+        yield SiteFile(path, media=each)
 
 
 def site_view(
@@ -188,6 +188,6 @@ def _translations(visible: Sequence[Item]) -> dict[str, tuple[Translation, ...]]
     }
 
 
-def source_of(media: Media, root: Path) -> Path:
+def media_path(media: Media, root: Path) -> Path:
     """Where a media file lies."""
     return root / media.path

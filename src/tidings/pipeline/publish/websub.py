@@ -19,7 +19,7 @@ _PATIENCE = 6
 """Pings in a row that fail before a person is told."""
 
 
-def ping(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime) -> int:
+def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime) -> int:
     """Tell each hub of each feed whose bytes it was not told of; returns how many it heard of. `url` is the site's.
 
     What fails is tried again later each time. A hub that fails once is left alone until the next call.

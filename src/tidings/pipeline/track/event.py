@@ -48,7 +48,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SoftBounceLimit:
     """When bounces that may pass are too many: on `days` different days `within` a time."""
 
     days: int

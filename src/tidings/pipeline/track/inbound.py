@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline.track import blocked, complaint, hard_bounce, left_by_mail, soft_bounce
-from tidings.pipeline.track.event import Event, Patience
+from tidings.pipeline.track.event import Event, SoftBounceLimit
 from tidings.pipeline.track.proof import whose
 from tidings.pipeline.track.refusals import Meaning, Refusal
 from tidings.pipeline.track.report_parser import read
@@ -35,7 +35,7 @@ def receive(
     keys: TokenKeys,
     raw: bytes,
     *,
-    patience: Patience,
+    patience: SoftBounceLimit,
     via: str,
     now: datetime,
     recipients: Sequence[str] = (),
@@ -62,7 +62,7 @@ def receive(
         return Heard("complaint" if new else "known")
 
 
-def refused(connection: Connection, event: Event, refusal: Refusal, patience: Patience) -> Heard:
+def refused(connection: Connection, event: Event, refusal: Refusal, patience: SoftBounceLimit) -> Heard:
     """A bounce of whatever kind."""
     match refusal.meaning:
         case Meaning.DEAD | Meaning.HARD:

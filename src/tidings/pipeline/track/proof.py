@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from tidings.model.tokens import RETURN_TOKEN_LENGTH, TokenKeys, TokenPurpose
-from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.pipeline.track.report_parser import MOST
 from tidings.store.people import feedback
 from tidings.store.people.feedback import Whom
@@ -44,7 +44,7 @@ def whose(
         name = present_name(claim.list)
         ids = set(_MESSAGE_ID.findall(known))
         for sent in feedback.sent_to(connection, claim.subscriber, name):
-            if left_of_id(sent.key) in ids:
+            if message_id_local_part(sent.key) in ids:
                 return sent.whom
         return feedback.by_subscriber(connection, claim.subscriber, name)
     return None

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidings.pipeline.track.event import Event, Patience
+from tidings.pipeline.track.event import Event, SoftBounceLimit
 from tidings.pipeline.track.inbound import refused
 from tidings.pipeline.track.refusals import Meaning, refusal
 from tidings.store.engine import Store
@@ -16,7 +16,7 @@ _REPLY = re.compile(r"5\d\d .*\((?P<step>RCPT|end of message)\)", re.DOTALL)
 _BACK = timedelta(days=2)
 
 
-def look(store: Store, patience: Patience, now: datetime) -> int:
+def look(store: Store, patience: SoftBounceLimit, now: datetime) -> int:
     """Act upon what was refused of late and not looked at yet; returns how many."""
     count = after = 0
     while True:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from tidings.model.delivery import FeedbackKind
-from tidings.pipeline.track.event import Event, Patience
+from tidings.pipeline.track.event import Event, SoftBounceLimit
 from tidings.store.people import feedback
 
 
-def happened(connection: Connection, event: Event, patience: Patience) -> bool:
+def happened(connection: Connection, event: Event, patience: SoftBounceLimit) -> bool:
     """Several on one day are one trouble. Once it is too often this list does not write again. False: heard before."""
     if not event.note(connection, FeedbackKind.SOFT):
         return False

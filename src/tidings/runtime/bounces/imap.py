@@ -30,7 +30,7 @@ class MailboxError(Exception):
     """Why the mailbox cannot be read, in words."""
 
 
-def look(
+def read_mailbox(
     store: Store,
     settings: BounceMailbox,
     receive: Receive,

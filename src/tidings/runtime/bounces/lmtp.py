@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidings.model.errors import RefusedError
 from tidings.pipeline.track.inbound import Heard
 
-LARGEST = 4 << 20
+MAX_MESSAGE = 4 << 20
 """Bytes of a message; more is not looked at either way, but a bounce may bring a whole mail back."""
 log = logging.getLogger("tidings.bounces")
 
@@ -23,7 +23,7 @@ Receive = Callable[[bytes, Sequence[str]], Heard]
 """Takes a message and the recipients of its envelope."""
 
 
-class BounceListener:
+class LmtpListener:
     """Answers 250 once what a message says has committed: until then the other side keeps it."""
 
     def __init__(self, address: tuple[str, int], receive: Receive, is_ours: Callable[[str], bool]) -> None:
@@ -88,4 +88,4 @@ class _Controller(Controller):
 
     def factory(self) -> LMTP:
         """Speaks LMTP instead of SMTP."""
-        return _Lmtp(self.handler, data_size_limit=LARGEST, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings")
+        return _Lmtp(self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings")

@@ -14,30 +14,30 @@ from tidings.config.settings import Newsroom
 from tidings.model.tokens import RETURN_TOKEN_LENGTH
 from tidings.pipeline import notices
 from tidings.pipeline.track import inbound
-from tidings.pipeline.track.event import Patience
+from tidings.pipeline.track.event import SoftBounceLimit
 from tidings.pipeline.track.inbound import Heard
-from tidings.runtime.bounces.imap import MailboxError, look
-from tidings.runtime.bounces.lmtp import BounceListener
+from tidings.runtime.bounces.imap import MailboxError, read_mailbox
+from tidings.runtime.bounces.lmtp import LmtpListener
 from tidings.runtime.newsroom import Runtime
 
 log = logging.getLogger("tidings.bounces")
 _LEAST = 10.0
 
 
-def patience(newsroom: Newsroom) -> Patience:
+def soft_bounce_limit(newsroom: Newsroom) -> SoftBounceLimit:
     """As `bounces.soft` says."""
     soft = newsroom.bounces.soft
-    return Patience(soft.days, soft.within)
+    return SoftBounceLimit(soft.days, soft.within)
 
 
-def present_name(newsroom: Newsroom, list_name: str) -> str:
+def current_list_name(newsroom: Newsroom, list_name: str) -> str:
     """What a list that an old mail names is called now."""
     if list_name in newsroom.lists:
         return list_name
     return next((name for name, settings in newsroom.lists.items() if settings.was == list_name), list_name)
 
 
-def receive(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> Heard:
+def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> Heard:
     """One message that came to a return path, or to the address that takes leave by mail."""
     newsroom = runtime.newsroom
     heard = inbound.receive(
@@ -45,23 +45,23 @@ def receive(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -
         runtime.keys,
         raw,
         recipients=recipients,
-        patience=patience(newsroom),
+        patience=soft_bounce_limit(newsroom),
         via=via,
         now=runtime.now(),
-        present_name=lambda name: present_name(newsroom, name),
+        present_name=lambda name: current_list_name(newsroom, name),
     )
     log.info("heard by %s: %s%s", via, heard.what, f" ({heard.why})" if heard.why else "")
     return heard
 
 
-class Ears:
+class FeedbackReceivers:
     """Threads of the service; `wake` is called when a person may have to be told of something."""
 
     def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
         self._runtime = runtime
         self._wake = wake
         self._stopping = threading.Event()
-        self._listener: BounceListener | None = None
+        self._listener: LmtpListener | None = None
         self._mailbox = threading.Thread(target=self._look_on, name="bounces", daemon=True)
 
     def listen(self) -> str:
@@ -69,7 +69,7 @@ class Ears:
         address = self._runtime.newsroom.bounces.lmtp_at
         if address is None:
             return ""
-        self._listener = BounceListener(address, self._receiver("lmtp"), self._is_ours)
+        self._listener = LmtpListener(address, self._receiver("lmtp"), self._is_ours)
         self._listener.start()
         return str(self._runtime.newsroom.bounces.lmtp)
 
@@ -88,7 +88,7 @@ class Ears:
 
     def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], Heard]:
         def take(raw: bytes, recipients: Sequence[str]) -> Heard:
-            heard = receive(self._runtime, raw, recipients, via)
+            heard = receive_message(self._runtime, raw, recipients, via)
             if heard.what in ("complaint", "blocked"):
                 self._wake()
             return heard
@@ -117,7 +117,7 @@ class Ears:
     def _look(self, settings: BounceMailbox, said: str) -> str:
         """One look; returns the trouble with it. `said` is that of the last."""
         try:
-            look(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
+            read_mailbox(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
         except (MailboxError, SQLAlchemyError) as error:
             trouble = str(error) if isinstance(error, MailboxError) else type(error).__name__
             if trouble != said:

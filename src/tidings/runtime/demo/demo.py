@@ -17,7 +17,7 @@ from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.sample import find_sample_newsroom
-from tidings.runtime.tick import Ticked, tick
+from tidings.runtime.tick import TickResult, tick
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers
@@ -178,7 +178,7 @@ class Demo:
             local(date(2026, 9, 10), "10:30"): withdraw,
         }
 
-    def _tell(self, now: datetime, done: Ticked) -> None:
+    def _tell(self, now: datetime, done: TickResult) -> None:
         for one in done.composed:
             if one.edition is None:
                 continue

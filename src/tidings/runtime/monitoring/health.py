@@ -32,7 +32,7 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class NewsroomHealth:
     """One look. `now` is the newsroom's clock, `real_now` the real one."""
 
     now: datetime
@@ -68,7 +68,7 @@ class Health:
         return None if self.clock is None else self.clock - self.real_now
 
 
-def look(runtime: Runtime, real_now: datetime) -> Health:
+def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
     """Cheap enough for every few seconds: `store.vitals` says why."""
     now = runtime.now()
     newsroom = runtime.newsroom
@@ -84,13 +84,13 @@ def look(runtime: Runtime, real_now: datetime) -> Health:
             name: moment
             for name, schedule in newsroom.schedules.items()
             if paused_schedule(found.pauses, name) is None
-            and (moment := overdue_since(connection, schedule, now)) is not None
+            and (moment := find_overdue_slot(connection, schedule, now)) is not None
         }
         came = restored.find_restored(connection)
         size = vitals.store_bytes(runtime.store, connection)
     alive = {one.owner: runtime.liveness.is_alive(one.owner) for one in seen}
     owners = {*holders, *open_journal(runtime.store).owners(), *runtime.liveness.dead()} - {""}
-    return Health(
+    return NewsroomHealth(
         now=now,
         real_now=real_now,
         clock=reached,
@@ -107,7 +107,7 @@ def look(runtime: Runtime, real_now: datetime) -> Health:
     )
 
 
-def overdue_since(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
+def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
     """The moment of the first slot that has come and is not settled; of `on: new` nobody knows it so cheaply."""
     state = schedules.schedule_state(connection, schedule.name)
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-SILENT = 120.0
+MAX_SILENCE = 120.0
 """Seconds without a beat, of which there is one every 30, until the ticker is taken for dead."""
-BUSY = 900.0
+MAX_CYCLE = 900.0
 """Seconds that one beat may take: composing for a million readers takes a few minutes."""
-VAIN = 600.0
+MAX_FAILING = 600.0
 """Seconds in which not one tick ended well."""
 
 
 @dataclass(slots=True)
-class Signs:
+class Heartbeat:
     """Moments of `time.monotonic`. `begun` is set while a beat is at work."""
 
     beaten: float = field(default_factory=time.monotonic)
@@ -30,10 +30,10 @@ class Signs:
         return found | ({"reason": reason} if reason else {})
 
     def _reason(self, now: float, only_pages: bool) -> str:
-        if self.begun is not None and now - self.begun > BUSY:
+        if self.begun is not None and now - self.begun > MAX_CYCLE:
             return f"one beat has been at work for {(now - self.begun) / 60:.0f} minutes"
-        if self.begun is None and now - self.beaten > SILENT:
+        if self.begun is None and now - self.beaten > MAX_SILENCE:
             return f"the ticker stands still: no beat for {now - self.beaten:.0f} seconds"
-        if not only_pages and self.begun is None and now - self.ticked > VAIN:
+        if not only_pages and self.begun is None and now - self.ticked > MAX_FAILING:
             return f"no tick has ended well for {(now - self.ticked) / 60:.0f} minutes; the log says why"
         return ""

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidings import __version__
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import EditionState
-from tidings.runtime.monitoring.health import Health, look
+from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.store import migrate
 from tidings.store.service.heartbeat import Pulse
@@ -61,7 +61,7 @@ class _Newsroom(Collector):
         self._runtime = runtime
         self._own = own
         self._mutex = threading.Lock()
-        self._found: Health | None = None
+        self._found: NewsroomHealth | None = None
         self._took = 0.0
         self._at = -REUSED
 
@@ -85,13 +85,13 @@ class _Newsroom(Collector):
             yield from _of_sources(found, self._runtime)
             yield from _of_place(found)
 
-    def _look(self) -> Health | None:
+    def _look(self) -> NewsroomHealth | None:
         with self._mutex:
             if time.monotonic() - self._at < REUSED:
                 return self._found
             begun = time.monotonic()
             try:
-                self._found = look(self._runtime, datetime.now(UTC))
+                self._found = read_health(self._runtime, datetime.now(UTC))
             except (SQLAlchemyError, OSError) as error:
                 log.warning("the store cannot be read for metrics: %s", type(error).__name__)
                 self._found = None
@@ -141,7 +141,7 @@ def _of_services(services: list[Pulse], runtime: Runtime) -> Iterator[Metric]:
     yield _many("lane_stalled", "1 where what is due cannot go this way.", "lane", stalled)
 
 
-def _of_deliveries(found: Health) -> Iterator[Metric]:
+def _of_deliveries(found: NewsroomHealth) -> Iterator[Metric]:
     vitals = found.vitals
     counts = {state.value: vitals.deliveries.get(state, 0) for state in DeliveryState}
     yield _many("deliveries", "Deliveries by state.", "state", counts)
@@ -167,7 +167,7 @@ def _of_deliveries(found: Health) -> Iterator[Metric]:
     yield _one("services_died", "Services that ended without saying so.", len(found.died))
 
 
-def _of_editions(found: Health, runtime: Runtime) -> Iterator[Metric]:
+def _of_editions(found: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
     vitals, names = found.vitals, runtime.newsroom.schedules
     states = {
         state.value: sum(one.state is state for one in vitals.open_editions)
@@ -194,7 +194,7 @@ def _of_editions(found: Health, runtime: Runtime) -> Iterator[Metric]:
     yield _many("schedule_overdue_seconds", "Age of the first slot that came and was not settled.", "schedule", late)
 
 
-def _of_sources(found: Health, runtime: Runtime) -> Iterator[Metric]:
+def _of_sources(found: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
     names = runtime.newsroom.sources
     aside = {name: found.vitals.set_aside.get(name, 0) for name in names}
     yield _many("items_set_aside", "Items that could not be taken, by source.", "source", aside)
@@ -211,7 +211,7 @@ def _of_sources(found: Health, runtime: Runtime) -> Iterator[Metric]:
     yield _one("pages_refused", "1 where pages and feeds stay as they are.", bool(tick and tick.unpublished))
 
 
-def _of_place(found: Health) -> Iterator[Metric]:
+def _of_place(found: NewsroomHealth) -> Iterator[Metric]:
     free = {name: disk.free for name, disk in found.disks.items()}
     yield _many("disk_free_bytes", "Free on the disk of this place.", "place", free)
     total = {name: disk.total for name, disk in found.disks.items()}

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.edition import Edition, HoldReason
-from tidings.runtime.monitoring.diagnosis import findings
-from tidings.runtime.monitoring.health import Health, look
+from tidings.runtime.monitoring.diagnosis import diagnose
+from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
 from tidings.sources.base import SourceHealth
@@ -34,11 +34,11 @@ def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | N
 
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """The shape of `tidings status --json`. `ok` where nothing is wrong; `wrong` has the worst first."""
-    health = look(runtime, datetime.now(UTC))
+    health = read_health(runtime, datetime.now(UTC))
     zone = load_zone(runtime.newsroom.site.timezone)
     with runtime.store.read() as connection:
         aside = load_aside(connection)
-        wrong = findings(health, aside, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
+        wrong = diagnose(health, aside, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
         found: dict[str, Any] = {
             "ok": not wrong,
             "wrong": [one.as_json() for one in wrong],
@@ -74,7 +74,7 @@ def _of_source(health: SourceHealth | None) -> dict[str, Any]:
     return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.is_silent} | said
 
 
-def _of_health(runtime: Runtime, health: Health) -> dict[str, Any]:
+def _of_health(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
     vitals, tick = health.vitals, health.tick
     return {
         "deliveries": dict(vitals.deliveries),

@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe_cadence, find_slot_for_new, next_slots
 from tidings.model.delivery import SkipReason
-from tidings.pipeline.address.channels import untranslated
-from tidings.pipeline.address.lists import address
-from tidings.pipeline.compose.draft import Addressed, CrowdPart, Crowds, Edit, Group
+from tidings.pipeline.address.channels import describe_untranslated
+from tidings.pipeline.address.lists import plan_deliveries
+from tidings.pipeline.compose.draft import PlannedDelivery, PlannedSegment, PlannedSegments, EditionDraft, MessageGroup
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.prices import prices
-from tidings.runtime.tick import backfilled, first_new, next_due
+from tidings.runtime.tick import backfill_stories, first_new_story_at, find_due_slot
 from tidings.store.content import editions, schedules
 from tidings.store.service import pauses
 
@@ -31,7 +31,7 @@ class Outlet:
     skipped: Counter[str] = field(default_factory=Counter)
     stories: list[str] = field(default_factory=list)
 
-    def show(self, group: Group) -> None:
+    def show(self, group: MessageGroup) -> None:
         """Its stories are among those shown."""
         self.stories += [story for story in group.selection.stories if story not in self.stories]
 
@@ -95,7 +95,7 @@ def find_known_schedule(connection: Connection, runtime: Runtime, schedule: Sche
 
 def _waiting(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> str:
     """Which stories wait for a translation, in words."""
-    return untranslated(connection, runtime.newsroom, look_ahead(runtime, connection, schedule, now))
+    return describe_untranslated(connection, runtime.newsroom, look_ahead(runtime, connection, schedule, now))
 
 
 def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, runs: int) -> list[Slot]:
@@ -105,10 +105,10 @@ def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: da
         return []
     if isinstance(rule, OnNew):
         first = (
-            None if state is None else first_new(runtime, connection, schedule, now, state.last_cut or state.baseline)
+            None if state is None else first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
         )
         return [] if first is None else [find_slot_for_new(schedule.cadence, first)]
-    overdue = None if state is None else next_due(runtime, connection, schedule, now)
+    overdue = None if state is None else find_due_slot(runtime, connection, schedule, now)
     begun = [overdue.slot] if overdue and overdue.slot else []
     after = max([now, *(slot.at for slot in begun)])
     return [*begun, *next_slots(schedule.cadence, after, runs - len(begun))]
@@ -130,14 +130,14 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
     if reason:
         slot.note = slot.note or f"skipped as things stand: {reason}"
         return
-    slot.outlets = count_by_outlet(address(connection, runtime.newsroom, edit))
+    slot.outlets = count_by_outlet(plan_deliveries(connection, runtime.newsroom, edit))
 
 
 def _outlet(part: ListDelivery | ChannelDelivery) -> str:
     return f"list {part.list}" if isinstance(part, ListDelivery) else f"channel {part.channel}"
 
 
-def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> Edit:
+def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> EditionDraft:
     """What an edition at `moment` would hold, with what a held edition would hand over to it."""
     composer = runtime.composer
     state = schedules.schedule_state(connection, schedule.name)
@@ -148,17 +148,17 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     if state is not None or schedule.select.stories:
         return edit
     fresh = {story.key for story in edit.stories if story.out_at > runtime.now()}
-    kept = backfilled((story for story in edit.stories if story.key not in fresh), schedule)
+    kept = backfill_stories((story for story in edit.stories if story.key not in fresh), schedule)
     return edit.with_stories(fresh | kept)
 
 
-def count_by_outlet(addressed: Iterable[Addressed | Crowds]) -> list[Outlet]:
+def count_by_outlet(addressed: Iterable[PlannedDelivery | PlannedSegments]) -> list[Outlet]:
     """Deliveries counted by list and channel."""
     found: dict[str, Outlet] = {}
     for one in addressed:
-        name = f"list {one.list}" if isinstance(one, Crowds) or one.list else f"channel {one.channel}"
+        name = f"list {one.list}" if isinstance(one, PlannedSegments) or one.list else f"channel {one.channel}"
         outlet = found.setdefault(name, Outlet(name))
-        if isinstance(one, Crowds):
+        if isinstance(one, PlannedSegments):
             for part in one.parts:
                 _count_crowd(outlet, part)
         elif one.group is None:
@@ -169,7 +169,7 @@ def count_by_outlet(addressed: Iterable[Addressed | Crowds]) -> list[Outlet]:
     return list(found.values())
 
 
-def _count_crowd(outlet: Outlet, part: CrowdPart) -> None:
+def _count_crowd(outlet: Outlet, part: PlannedSegment) -> None:
     for reason, count in part.crowd.suppressed.items():
         outlet.skipped["unsubscribed" if reason == "unsubscribed" else "suppressed"] += count
     if not part.crowd.readers:
@@ -181,7 +181,7 @@ def _count_crowd(outlet: Outlet, part: CrowdPart) -> None:
         outlet.show(group)
 
 
-def find_title(edit: Edit, key: str, runtime: Runtime) -> str:
+def find_title(edit: EditionDraft, key: str, runtime: Runtime) -> str:
     """A story's title in the first of the site's languages that it has."""
     item = edit.all_stories[key].in_language([*runtime.newsroom.site.languages, *edit.all_stories[key].items])
     return item.title if item else key

@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ListDelivery, Schedule
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
-from tidings.pipeline.compose.draft import Edit, Group
-from tidings.pipeline.compose.mail import frozen_document
-from tidings.pipeline.compose.rendered import Rendered
-from tidings.pipeline.compose.select import Wish, choose, is_note, ordered
-from tidings.pipeline.compose.translations import awaited, posts, spoken
+from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
+from tidings.pipeline.compose.mail import load_frozen_document
+from tidings.pipeline.compose.rendered import RenderResult
+from tidings.pipeline.compose.select import SegmentFilter, select_for_segment, is_note, order_stories
+from tidings.pipeline.compose.translations import missing_translations, split_into_posts, channel_languages
 from tidings.render.mail.digest import MailLayout
 from tidings.render.pages.post_previews import PostPreview, render_post_previews
 from tidings.runtime.newsroom import Runtime
@@ -83,14 +83,14 @@ def preview_schedule(
     return found
 
 
-def _waits(runtime: Runtime, edit: Edit, rendered: Rendered) -> str:
+def _waits(runtime: Runtime, edit: EditionDraft, rendered: RenderResult) -> str:
     """Which stories of a post wait for a translation, in words."""
     kind, _, name = rendered.outlet.partition(":")
     if kind != "channel":
         return ""
-    languages, patience = spoken(runtime.newsroom, name), runtime.newsroom.channels[name].wait_for_translations
+    languages, patience = channel_languages(runtime.newsroom, name), runtime.newsroom.channels[name].wait_for_translations
     stories = dict.fromkeys(key for group in rendered.groups.values() for key in group.selection.stories)
-    late = {key: awaited(edit.all_stories[key], languages, patience, edit.now) for key in stories}
+    late = {key: missing_translations(edit.all_stories[key], languages, patience, edit.now) for key in stories}
     return "; ".join(
         f"{key} waits for its translation in {', '.join(missing)}" for key, missing in late.items() if missing
     )
@@ -106,7 +106,7 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
             if language is not None and rendition.language != language:
                 continue
             chosen = editions.arrangements_of(connection, rendition.id)
-            rendered = Rendered(
+            rendered = RenderResult(
                 rendition.outlet,
                 rendition.language,
                 rendition.story,
@@ -189,7 +189,7 @@ def queue_test_mails(
         return mailing, ledger.add_deliveries(connection, rows)
 
 
-def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> Edit:
+def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> EditionDraft:
     edit = look_ahead(runtime, connection, schedule, now)
     if edit.stories:
         return edit
@@ -199,33 +199,33 @@ def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, 
     newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
     if not newest:
         raise InputError(f"nothing that {schedule.name} would take is out yet; add an item to content/")
-    return everything.with_stories({story.key for story in ordered(newest, rules)})
+    return everything.with_stories({story.key for story in order_stories(newest, rules)})
 
 
 def _next_number(connection: Connection, schedule: Schedule) -> int:
     return 1 + max((edition.number for edition in editions.editions(connection, schedule=schedule.name)), default=0)
 
 
-def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None) -> list[Rendered]:
+def _render(runtime: Runtime, edit: EditionDraft, edition: Edition, language: str | None) -> list[RenderResult]:
     """As for a reader who chose every topic and has had nothing, in each language of the site."""
     newsroom = runtime.newsroom
-    groups: list[Group] = []
+    groups: list[MessageGroup] = []
     for part in edit.schedule.deliver:
         per_item, notes = part.per == "item", edit.notes if part.per == "edition" else ()
         if isinstance(part, ListDelivery):
             for each in newsroom.site.languages:
                 if language not in (None, each):
                     continue
-                wish = Wish(each, tuple(newsroom.lists[part.list].fallback), frozenset(), part.list)
-                selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
+                wish = SegmentFilter(each, tuple(newsroom.lists[part.list].fallback), frozenset(), part.list)
+                selection = select_for_segment(edit.stories, wish, edit.schedule.select, notes=notes).selection
                 if selection.stories:
-                    groups += Group.split(f"list:{part.list}", selection, per_item=per_item)
+                    groups += MessageGroup.split(f"list:{part.list}", selection, per_item=per_item)
             continue
-        languages, thread = spoken(newsroom, part.channel), newsroom.channels[part.channel].translations == "thread"
-        wish = Wish(languages[0], languages[1:], frozenset(), part.channel)
-        selection = choose(edit.stories, wish, edit.schedule.select, notes=notes).selection
+        languages, thread = channel_languages(newsroom, part.channel), newsroom.channels[part.channel].translations == "thread"
+        wish = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
+        selection = select_for_segment(edit.stories, wish, edit.schedule.select, notes=notes).selection
         if selection.stories:
-            found = posts(
+            found = split_into_posts(
                 f"channel:{part.channel}", selection, edit.all_stories, languages, per_item=per_item, thread=thread
             )
             groups += [group for group in found if language in (None, group.selection.language)]
@@ -233,7 +233,7 @@ def _render(runtime: Runtime, edit: Edit, edition: Edition, language: str | None
 
 
 def _shown(
-    runtime: Runtime, views: PostViews, rendered: Rendered, edition: Edition, part: int, waits: str = ""
+    runtime: Runtime, views: PostViews, rendered: RenderResult, edition: Edition, part: int, waits: str = ""
 ) -> Iterator[PreviewedMessage]:
     kind, _, name = rendered.outlet.partition(":")
     words = (edition.schedule, str(edition.number), name, rendered.language, rendered.story)
@@ -252,7 +252,7 @@ def _shown(
         yield PreviewedMessage(base, rendered.outlet, language, body, False, note, failures, post, picture)
         return
     assert not isinstance(rendered.document, bytes)
-    compiled = frozen_document(rendered.raw())
+    compiled = load_frozen_document(rendered.raw())
     fullest = max(rendered.arrangements.values(), key=lambda one: len(one["keys"]))
     data = runtime.mail.message(
         compiled,

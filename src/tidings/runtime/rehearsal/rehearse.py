@@ -21,12 +21,12 @@ from tidings.model.cadence import list_slots
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.tokens import TokenKeys
-from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
 from tidings.runtime.newsroom import RESTORING, Runtime, load_newsroom
 from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent, outlets_of
 from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, Progress, copy_store, divert_sender
-from tidings.runtime.service_cycle import next_moment
+from tidings.runtime.service_cycle import find_next_moment
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
 from tidings.store.content.items import load_aside
@@ -160,7 +160,7 @@ class _Play:
     def _following(self, now: datetime) -> datetime:
         with self._runtime.store.read() as connection:
             retry = rehearsal.next_retry(connection, now)
-        moments = [one for one in (next_moment(self._runtime, now), retry) if one is not None]
+        moments = [one for one in (find_next_moment(self._runtime, now), retry) if one is not None]
         # The first moment that is shown is played in any case: what waits for a tick shows there.
         moments += [self._begins] if now < self._begins else []
         return min(moments, default=self._ends + timedelta(days=1))
@@ -209,7 +209,7 @@ class _Play:
         with store.write() as connection:
             counted = rehearsal.thin(connection, one.mailing, MOST, EACH)
             before = [count for count in rehearsal.counts(connection, one.mailing) if count.state == "pending"]
-            samples = {left_of_id(each.key).decode(): each for each in rehearsal.samples(connection, one.mailing)}
+            samples = {message_id_local_part(each.key).decode(): each for each in rehearsal.samples(connection, one.mailing)}
         self._catcher.take()
         self._kept.clear()
         done = self._runtime.deliver(one.mailing)

@@ -112,9 +112,9 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
             raise HTTPException(404, "This token is not one of ours, or not for this.")
         return found
 
-    def reader(token: str) -> data_requests.Person:
+    def reader(token: str) -> data_requests.SubscriberProfile:
         with runtime.store.read() as connection:
-            found = data_requests.person(connection, claim(TokenPurpose.PREFERENCES, token).subscriber)
+            found = data_requests.load_profile(connection, claim(TokenPurpose.PREFERENCES, token).subscriber)
         if found is None:
             raise HTTPException(404, "This person is not known here any more.")
         return found
@@ -130,7 +130,7 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
                 name=name,
                 title=settings.name.get(spoken, default),
                 languages=list(newsroom.site.languages),
-                frequencies=choices.frequencies_of(newsroom, [name]),
+                frequencies=choices.list_frequencies(newsroom, [name]),
                 topics={key: label.get(spoken, default) for key, label in newsroom.topics.items()},
             )
             for name, settings in newsroom.lists.items()
@@ -154,7 +154,7 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
             lists=wanted,
             language=joining.language if joining.language in newsroom.site.languages else newsroom.site.languages[0],
             topics=tuple(topic for topic in newsroom.topics if topic in joining.topics),
-            frequency=joining.frequency if joining.frequency in choices.frequencies_of(newsroom, wanted) else "",
+            frequency=joining.frequency if joining.frequency in choices.list_frequencies(newsroom, wanted) else "",
             source="the API",
             wording=subscribe.wording_version(),
             ip=client(request),
@@ -167,9 +167,9 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
     def confirm(token: Token, request: Request) -> Said:
         """Their word is given, by the token of the mail that asked for it. Twice is fine."""
         found = claim(TokenPurpose.CONFIRM, token)
-        names = [name for name in subscribe.lists_of(found.list) if name in runtime.newsroom.lists]
+        names = [name for name in subscribe.lists_in_token(found.list) if name in runtime.newsroom.lists]
         with runtime.store.write() as connection:
-            on = subscribe.confirm(
+            on = subscribe.confirm_subscriptions(
                 connection,
                 runtime.newsroom,
                 runtime.keys,

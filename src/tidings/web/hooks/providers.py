@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from tidings.config.settings import Newsroom
 from tidings.net import ConnectionLostError, GuardedSession, NotSentError
-from tidings.pipeline.track.event import Patience
+from tidings.pipeline.track.event import SoftBounceLimit
 from tidings.pipeline.track.providers import mailgun, postmark, sendgrid, ses
 from tidings.pipeline.track.providers.events import NotBelievedError, Said, UnreadableError, act
 from tidings.store.engine import Store
@@ -86,7 +86,7 @@ def hooks_router(
             if found is None:
                 return _plain("There is nothing here.", 404)
             soft = newsroom().bounces.soft
-            done = act(store, found, patience=Patience(soft.days, soft.within), via=provider, now=now())
+            done = act(store, found, patience=SoftBounceLimit(soft.days, soft.within), via=provider, now=now())
         except NotBelievedError as error:
             log.warning("a report to /hooks/%s is not believed: %s", provider, error)
             return _plain("This is not believed.", 403)

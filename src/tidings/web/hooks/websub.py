@@ -27,21 +27,21 @@ def websub_router(runtime: Runtime) -> APIRouter:
         """Its challenge is given back if it was asked."""
         said = request.query_params
         mode, topic, now = said.get("hub.mode"), said.get("hub.topic", ""), runtime.now()
-        if mode == "denied" and websub.deny(store, token, topic, said.get("hub.reason", ""), now):
+        if mode == "denied" and websub.record_denial(store, token, topic, said.get("hub.reason", ""), now):
             return _plain("ok", 200)
         lease = said.get("hub.lease_seconds", "")
         seconds = int(lease) if lease.isascii() and lease.isdigit() and len(lease) < 10 else 0
-        if mode == "subscribe" and websub.confirm(store, token, topic, seconds, now):
+        if mode == "subscribe" and websub.confirm_subscription(store, token, topic, seconds, now):
             return _plain(said.get("hub.challenge", ""), 200)
         return _plain("Nobody here asked for this.", 404)
 
     @router.post(f"/{websub.PATH}{{token}}")
     async def told(token: str, request: Request) -> Response:
         """Its words are measured against the signature, and thrown away: the feed is read where it stands."""
-        one = await run_in_threadpool(websub.heard, store, token, runtime.now())
+        one = await run_in_threadpool(websub.find_active_subscription, store, token, runtime.now())
         if one is None:
             return _plain("There is no such subscription.", 410)
-        signed = websub.signature(one, request.headers.get("x-hub-signature", ""))
+        signed = websub.start_signature_check(one, request.headers.get("x-hub-signature", ""))
         size = 0
         try:
             async for chunk in request.stream():
@@ -54,7 +54,7 @@ def websub_router(runtime: Runtime) -> APIRouter:
             return _plain("The request was not complete.", 400)
         # A wrong signature is answered as a right one is, and does nothing (§8.2).
         if signed is not None and hmac.compare_digest(signed[0].hexdigest().encode(), signed[1].encode()):
-            await run_in_threadpool(websub.called, store, one, runtime.now())
+            await run_in_threadpool(websub.record_change, store, one, runtime.now())
         return _plain("ok", 202)
 
     return router

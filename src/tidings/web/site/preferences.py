@@ -60,7 +60,7 @@ def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
 
 def save(
     runtime: Runtime,
-    reader: data_requests.Person,
+    reader: data_requests.SubscriberProfile,
     *,
     language: str,
     frequencies: Mapping[str, str],
@@ -75,11 +75,11 @@ def save(
             continue
         wanted = topics.get(one.list, one.topics)
         asked = frequencies.get(one.list, "")
-        offered = preferences.frequencies_of(newsroom, [one.list])
+        offered = preferences.list_frequencies(newsroom, [one.list])
         kept = tuple(topic for topic in newsroom.topics if topic in wanted)
         chosen[one.list] = (kept, asked if asked in offered else one.frequency)
     with runtime.store.write() as connection:
-        subscribe.set_choices(
+        subscribe.save_preferences(
             connection,
             reader.id,
             language=language if language in newsroom.site.languages else reader.language,
@@ -97,7 +97,7 @@ class _Preferences:
         self._pages = pages
         self._wished = wished(request)
         self._claim = runtime.keys.verify(purpose, token)
-        self._reader: data_requests.Person | None = None
+        self._reader: data_requests.SubscriberProfile | None = None
 
     def shown(self, saved: str = "") -> Response:
         """What they chose; changes nothing."""
@@ -146,7 +146,7 @@ class _Preferences:
                 language=fields.get("language", [""])[0],
                 frequencies={one.list: fields.get(f"frequency.{one.list}", [""])[0] for one in self._reader.on},
                 topics={one.list: fields.get(f"topic.{one.list}", []) for one in self._reader.on},
-                pause=lambda now, held: preferences.pause_of(fields.get("pause", ["0"])[0], held, now),
+                pause=lambda now, held: preferences.parse_pause(fields.get("pause", ["0"])[0], held, now),
             )
         except SQLAlchemyError as error:
             return self._failed(error)
@@ -158,7 +158,7 @@ class _Preferences:
         frame = self._frame()
         gettext = frame.words.gettext
         with self._runtime.store.write() as connection:
-            ask = data_requests.send_data if what == "data" else data_requests.ask_erasure
+            ask = data_requests.queue_data_mail if what == "data" else data_requests.queue_erasure_mail
             ask(connection, self._newsroom, self._runtime.keys, self._pages, self._reader, self._runtime.now())
         text = gettext("It goes to the address that we know, once a day at most.")
         return self._act(frame, gettext("Please look into your mailbox"), text)
@@ -194,11 +194,11 @@ class _Preferences:
     def _find(self) -> None:
         if self._claim is not None:
             with self._runtime.store.read() as connection:
-                self._reader = data_requests.person(connection, self._claim.subscriber)
+                self._reader = data_requests.load_profile(connection, self._claim.subscriber)
 
     def _frame(self) -> PageContext:
         wished = (self._reader.language if self._reader else "", *self._wished)
-        return subscribe.frame_of(
+        return subscribe.page_frame(
             self._newsroom, next((one for one in wished if one in self._newsroom.site.languages), "")
         )
 

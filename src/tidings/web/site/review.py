@@ -26,7 +26,7 @@ from tidings.render.i18n import format_datetime, language_name, text_direction
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
-from tidings.runtime.tick import Ticked, bring_archive
+from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
 from tidings.store.content.review import audience, frozen_mark
 
@@ -144,7 +144,7 @@ class _Review:
             act = runtime.composer.release if what == "release" else runtime.composer.cancel
             act(edition, runtime.now(), reviewer)
             # What goes at once links its page in the archive.
-            bring_archive(runtime, Ticked(runtime.now()))
+            publish_editions(runtime, TickResult(runtime.now()))
         except RefusedError:
             return self.shown()
         except InputError:
@@ -158,7 +158,7 @@ class _Review:
     def _find(self) -> tuple[Edition, str] | None:
         runtime = self._runtime
         with runtime.store.read() as connection:
-            known = review.reviewed(connection, runtime.newsroom, runtime.keys, self._token)
+            known = review.verify_review_token(connection, runtime.newsroom, runtime.keys, self._token)
             return (editions.get_edition(connection, known.edition), known.reviewer) if known else None
 
     def _of(self, edition: Edition, said: str, status: int) -> Response:
@@ -170,11 +170,11 @@ class _Review:
             mark = frozen_mark(connection, edition.id)
             history = editions.history_of(connection, edition.id)
         held = edition.state is EditionState.HELD
-        name = review.title(edition, schedule, newsroom)
+        name = review.edition_title(edition, schedule, newsroom)
         page: dict[str, object] = {
             "what": "held" if held else "over",
             "said": said,
-            "texts": review.facts(edition, schedule, newsroom, counts) if held else [self._verdict(edition, history)],
+            "texts": review.describe_review(edition, schedule, newsroom, counts) if held else [self._verdict(edition, history)],
             "may_release": held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
             "frozen": mark,
             "shown": self._mails(edition),
@@ -185,7 +185,7 @@ class _Review:
 
     def _verdict(self, edition: Edition, history: list[tuple[str, str, str]]) -> str:
         words, site = self._frame.words, self._runtime.newsroom.site
-        last = review.decided(history, edition.state)
+        last = review.find_decision(history, edition.state)
         if last is None:
             return str(words.gettext("It is not held any more."))
         at, what, who = last

@@ -109,7 +109,7 @@ class _Joining:
 
     @property
     def _frame(self) -> PageContext:
-        return subscribe.frame_of(self._newsroom, self._language)
+        return subscribe.page_frame(self._newsroom, self._language)
 
     def shown(self, fields: Fields, errors: dict[str, str], status: int = 200) -> Response:
         """The form, as it was filled in."""
@@ -124,7 +124,7 @@ class _Joining:
         of = named[0]
         frequency = fields.get("frequency", [newsroom.lists[of].default_frequency])[0]
         title = (
-            frame.words.gettext("Subscribe to %(list)s") % {"list": subscribe.titles_of(newsroom, [of], language)}
+            frame.words.gettext("Subscribe to %(list)s") % {"list": subscribe.list_titles(newsroom, [of], language)}
             if len(named) == 1
             else frame.words.gettext("Subscribe")
         )
@@ -167,7 +167,7 @@ class _Joining:
             return self.shown(fields, errors, 422)
         languages = self._newsroom.site.languages
         language = next((one for one in fields.get("language", []) if one in languages), self._frame.site.language)
-        offered = preferences.frequencies_of(self._newsroom, lists)
+        offered = preferences.list_frequencies(self._newsroom, lists)
         request = sign_ups.Request(
             address=address,
             lists=lists,
@@ -225,7 +225,7 @@ class _Confirming:
         claim, store = self._claim, self._runtime.store
         if claim is None:
             return self._page("", "unknown", [])
-        names = [name for name in subscribe.lists_of(claim.list) if name in self._newsroom.lists]
+        names = [name for name in subscribe.lists_in_token(claim.list) if name in self._newsroom.lists]
         try:
             with store.read() as connection:
                 reader = subscribers.find_by_id(connection, claim.subscriber)
@@ -233,7 +233,7 @@ class _Confirming:
             language = reader.language if reader else ""
             if act:
                 with store.write() as connection:
-                    names = subscribe.confirm(
+                    names = subscribe.confirm_subscriptions(
                         connection,
                         self._newsroom,
                         self._runtime.keys,
@@ -255,11 +255,11 @@ class _Confirming:
 
     def _page(self, language: str, what: str, names: list[str]) -> Response:
         languages = self._newsroom.site.languages
-        frame = subscribe.frame_of(
+        frame = subscribe.page_frame(
             self._newsroom, next((one for one in (language, *self._wished) if one in languages), "")
         )
         gettext = frame.words.gettext
-        title = subscribe.titles_of(self._newsroom, names, frame.site.language)
+        title = subscribe.list_titles(self._newsroom, names, frame.site.language)
         said = {
             "ask": (
                 gettext("Confirm: %(list)s") % {"list": title},

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tidings.model.errors import InputError
-from tidings.pipeline.compose.mail import left_of_id
+from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.pipeline.track import complaint, left
-from tidings.pipeline.track.event import Event, Patience
+from tidings.pipeline.track.event import Event, SoftBounceLimit
 from tidings.pipeline.track.inbound import refused
 from tidings.pipeline.track.refusals import Meaning, Refusal
 from tidings.store.engine import Store
@@ -48,7 +48,7 @@ class Said:
     words: str = ""
 
 
-def act(store: Store, said: Iterable[Said], *, patience: Patience, via: str, now: datetime) -> list[str]:
+def act(store: Store, said: Iterable[Said], *, patience: SoftBounceLimit, via: str, now: datetime) -> list[str]:
     """Do what follows, each in a transaction of its own; says what became of each."""
     done = []
     for one in said:
@@ -57,7 +57,7 @@ def act(store: Store, said: Iterable[Said], *, patience: Patience, via: str, now
     return done
 
 
-def _act(connection: Connection, said: Said, patience: Patience, via: str, now: datetime) -> str:
+def _act(connection: Connection, said: Said, patience: SoftBounceLimit, via: str, now: datetime) -> str:
     try:
         whom = _whose(connection, said)
     except InputError:
@@ -80,7 +80,7 @@ def _whose(connection: Connection, said: Said) -> Whom:
     if person.subscriber is None or not bare:
         return person
     for sent in feedback.sent_to(connection, person.subscriber):
-        if bare in sent.receipt or left_of_id(sent.key).decode() == bare.partition("@")[0]:
+        if bare in sent.receipt or message_id_local_part(sent.key).decode() == bare.partition("@")[0]:
             return sent.whom
     return person
 
