@@ -146,7 +146,7 @@ def begin(root: Path, readers: int, *, languages: Sequence[str] = ("ru",), inter
 
 def compose(runtime: Runtime) -> int:
     """The beat that composes the edition; how many deliveries it has."""
-    runtime.at(SLOT)
+    runtime.set_clock(SLOT)
     composed = tick(runtime, SLOT, deliver=False).composed
     if not composed:
         raise InputError("the benchmark's newsroom composed no edition")

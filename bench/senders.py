@@ -87,7 +87,7 @@ def opened(folder: str) -> Runtime:
     from tidings.runtime.newsroom import open_runtime
 
     runtime = open_runtime(Path(folder), {})
-    runtime.at(SLOT)
+    runtime.set_clock(SLOT)
     return runtime
 
 

@@ -67,7 +67,7 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
     ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
     with postfix(lmtp=port) as relay:
         _use(newsroom, relay, f"lmtp: '127.0.0.1:{port}'")
-        assert ears.listen() == f"127.0.0.1:{port}"
+        assert ears.open_port() == f"127.0.0.1:{port}"
         try:
             for address in READERS.values():
                 with newsroom.runtime.store.write() as connection:

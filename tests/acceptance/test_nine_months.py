@@ -88,7 +88,7 @@ def live(folder: NewsroomFolder, arrivals: list[tuple[datetime, str, str]]) -> N
             while waiting and waiting[0][0] <= now:
                 _, name, text = waiting.pop(0)
                 folder.write(f"content/{name}", text)
-            runtime.at(now)
+            runtime.set_clock(now)
             tick(runtime, now)
             before = len(folder.mails.received), len(folder.hook.received)
             again = tick(runtime, now)

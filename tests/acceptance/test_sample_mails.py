@@ -22,7 +22,7 @@ def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[PreviewedMe
     """Every mail of every schedule, in each language."""
     root = init_newsroom(tmp_path_factory.mktemp("sample") / "newsroom")
     with open_runtime(root, {}) as runtime:
-        runtime.at(NOW)
+        runtime.set_clock(NOW)
         with open_scratch_runtime(runtime) as copy:
             yield [
                 mail

@@ -89,7 +89,7 @@ def test_a_fortnight_of_a_website(site: Website, database_url: str, tmp_path: Pa
             'cadence: {daily: "09:00"}\nselect: {max_items: 100}\ndeliver:\n  - {list: digest, frequency: daily}\n',
         )
         with folder.runtime() as runtime:
-            runtime.at(START)
+            runtime.set_clock(START)
             tick(runtime, START)
             enrol(runtime)
         # The website joins a newsroom that is at work already.
@@ -123,7 +123,7 @@ def live(runtime: Runtime, editors: Editors) -> None:
             coming += 1
         editors.meddle(step)
         editors.serve(down=30 <= step < 38)
-        runtime.at(now)
+        runtime.set_clock(now)
         done = runtime.fetch(force=step == 38)
         assert all(bool(one.problem) == (30 <= step < 38) for one in done.values()), (step, done)
         tick(runtime, now)

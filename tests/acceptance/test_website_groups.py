@@ -51,7 +51,7 @@ def tell(site: Website, **languages: list[str]) -> None:
 def live(runtime: Runtime, days: float, until: float) -> None:
     now = START + days * DAY
     while now <= START + until * DAY:
-        runtime.at(now)
+        runtime.set_clock(now)
         runtime.fetch()
         tick(runtime, now)
         now += STEP

@@ -55,7 +55,7 @@ class Paper:
 
     def live(self, now: datetime, *, pictures: bool = True) -> None:
         """One round of the fetcher, and a beat."""
-        self.runtime.at(now)
+        self.runtime.set_clock(now)
         self.runtime.fetch()
         if pictures:
             self.runtime.fetch_pictures()
@@ -125,11 +125,11 @@ def test_mails_pages_and_feeds_show_ours_and_a_second_run_is_the_same(paper: Pap
     paper.live(START + 5 * MINUTE)
     assert paper.public() == before
     with paper.folder.runtime() as other:
-        other.at(START + 5 * MINUTE)
+        other.set_clock(START + 5 * MINUTE)
         assert (other.fetch(), other.fetch_pictures()) == ({}, {})
         collected = tick(other, START + 5 * MINUTE).collected
         assert collected is not None
-        assert not collected.touched
+        assert not collected.has_changes
     assert paper.public() == before
     assert len(paper.site.asked) == asked
     paper.live(NINE)
@@ -250,7 +250,7 @@ def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None
 
 def test_a_preview_shows_them_before_anything_is_published(paper: Paper) -> None:
     paper.tell(well())
-    paper.runtime.at(START + 2 * MINUTE)
+    paper.runtime.set_clock(START + 2 * MINUTE)
     paper.runtime.fetch(force=True)
     paper.runtime.fetch_pictures()
     collect(paper.runtime.store, paper.runtime.sources, now=START + 2 * MINUTE, url="https://news.example.org/")

@@ -106,7 +106,7 @@ def folder(tmp_path: Path, site: Site, database_url: str, monkeypatch: pytest.Mo
 def live(runtime: Runtime, first: int, last: int) -> list[str]:
     """Hours, with their rounds of the fetcher and beats; what is wrong in the end, in the words of `status`."""
     for hour in range(first, last):
-        runtime.at(START + hour * HOUR)
+        runtime.set_clock(START + hour * HOUR)
         assert not any(one.problem for one in runtime.fetch().values())
         tick(runtime, START + hour * HOUR)
     return [str(one["text"]) for one in status(runtime, runtime.now())["wrong"] if one["what"] == "source"]

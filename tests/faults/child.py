@@ -249,7 +249,7 @@ def _beat(spec: Spec) -> int:
     code = 0
     try:
         with newsroom.Runtime(loaded.newsroom, reached=hook) as runtime:
-            runtime.at(datetime.fromisoformat(spec.now))
+            runtime.set_clock(datetime.fromisoformat(spec.now))
             done = tick.tick(runtime, runtime.now())
         said = {"points": hook.points, "composing": hook.composing}
         hook.say("done", said | {"delivered": done.delivered, "stalled": done.stalled})

@@ -98,14 +98,14 @@ class NewsroomTemplate:
         self.url = self.server.fresh_database() if self.server else "sqlite:///tidings.db"
         _write_main(root, self.url, 1)
         with _runtime(root) as runtime:
-            runtime.at(SLOT - timedelta(days=1))
+            runtime.set_clock(SLOT - timedelta(days=1))
             tick(runtime, runtime.now(), deliver=False)
             self._add_readers(runtime)
             for number in range(self.stories):
                 for language in LANGUAGES[: 3 - number % 2]:
                     text = item(f"Story {number} ({language})", body=f"What happened, part {number}.\n\n" * 6)
                     (root / "content" / f"story-{number}.{language}.md").write_text(text, encoding="utf-8")
-            runtime.at(SLOT - timedelta(hours=1))
+            runtime.set_clock(SLOT - timedelta(hours=1))
             tick(runtime, runtime.now(), deliver=False)
         return self
 

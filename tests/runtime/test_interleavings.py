@@ -48,7 +48,7 @@ class Sequence:
         self.newsroom.runtime = self.process.enter_context(self.newsroom.folder.runtime())
         self.newsroom.runtime._reached = self.reached
         self.newsroom.reload()
-        self.newsroom.runtime.at(self.newsroom.now)
+        self.newsroom.runtime.set_clock(self.newsroom.now)
 
     def reached(self, point: str) -> None:
         self.left -= point == "after-outcome"
@@ -98,7 +98,7 @@ class Sequence:
         """A beat; a pause may come in its midst."""
         self.left = self.chance.randrange(1, READERS * 2) if now is None and self.chance.random() < 0.4 else -1
         self.newsroom.now = now or self.newsroom.now + self.chance.choice([HOUR, 5 * HOUR, DAY])
-        self.newsroom.runtime.at(self.newsroom.now)
+        self.newsroom.runtime.set_clock(self.newsroom.now)
         self.done[-1] += f" {self.newsroom.now:%d. %H:%M}"
         deliver = now is not None or self.chance.random() < 0.7
         tick(self.newsroom.runtime, self.newsroom.now, deliver=deliver, public=False)

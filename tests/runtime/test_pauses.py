@@ -118,7 +118,7 @@ def test_an_edition_of_named_stories_takes_nothing_over(newsroom: RunningNewsroo
     _pause(newsroom, Scope.LIST, "digest")
     newsroom.tick(MONDAY)
     newsroom.now = MONDAY + HOUR
-    newsroom.runtime.at(newsroom.now)
+    newsroom.runtime.set_clock(newsroom.now)
     newsroom.runtime.composer.compose(newsroom.runtime.newsroom.schedules["daily"], newsroom.now, stories=["named"])
     _resume(newsroom, Scope.LIST, "digest")
     newsroom.tick(MONDAY + 2 * HOUR)

@@ -321,19 +321,19 @@ def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: py
                 stopping=threading.Event(),
                 only_pages=False,
             )
-            assert beats.beat() is None
+            assert beats.run() is None
             folder.write("content/fresh.en.md", item("Fresh water for all"))
             before = datetime.now(UTC)
-            settled = beats.beat()
+            settled = beats.run()
             assert settled is not None and before <= settled - timedelta(minutes=10) <= datetime.now(UTC)
             folder.write("schedules/daily.yaml", "cadence: {daily: '09:00'}\ndeliver:\n  - {channel: team}\n")
             folder.write("schedules/alert.yaml", "cadence: {on: request}\ndeliver:\n  - {list: digest}\n")
-            slot = beats.beat()
+            slot = beats.run()
             assert slot is not None and slot > before
             assert f"{slot.astimezone(load_zone('Asia/Almaty')):%H:%M:%S}" == "09:00:00"
             approval = "approval: {by: [boss@example.org], ahead: 3h, silence: hold}\n"
             folder.write("schedules/daily.yaml", (folder.root / "schedules/daily.yaml").read_text() + approval)
-            ahead = beats.beat()
+            ahead = beats.run()
             assert ahead is not None and (slot - ahead) % timedelta(days=1) == timedelta(hours=3)
 
 
@@ -353,12 +353,12 @@ def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
             )
             with runtime.store.write() as connection:
                 advance_clock(connection, datetime.now(UTC) + timedelta(seconds=20))
-            beats.beat()
+            beats.run()
             assert caplog.records == []
             with runtime.store.write() as connection:
                 advance_clock(connection, datetime.now(UTC) + timedelta(hours=3))
-            beats.beat()
-            beats.beat()
+            beats.run()
+            beats.run()
             # One line although the moment in it differs from beat to beat.
             assert len(caplog.records) == 1
             assert "never goes back" in caplog.records[0].getMessage()

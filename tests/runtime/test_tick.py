@@ -38,7 +38,7 @@ def test_two_processes_fire_a_slot_once(newsroom: RunningNewsroom) -> None:
     def beat() -> None:
         try:
             with newsroom.folder.runtime() as other:
-                other.at(MONDAY)
+                other.set_clock(MONDAY)
                 start.wait(20)
                 done.append(tick(other, MONDAY))
         except BaseException as error:

@@ -38,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """HTML by name, its style sheet written into it."""
     root = init_newsroom(tmp_path_factory.mktemp("sample") / "newsroom")
     with open_runtime(root, {}) as runtime:
-        runtime.at(NOW)
+        runtime.set_clock(NOW)
         tick(runtime, NOW, deliver=False)
         with runtime.store.write() as connection:
             subscribers.add(

@@ -149,8 +149,8 @@ def send_command(
             moment = copy.now()
             held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])
             freed = frozenset(key for old in held for key in old.stories)
-            edit = copy.composer.edit(connection, one, moment, stories=story, freed=freed)
-            reason = copy.composer.too_few(connection, edit)
+            edit = copy.composer.draft(connection, one, moment, stories=story, freed=freed)
+            reason = copy.composer.explain_skip(connection, edit)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
             going = count_by_outlet(plan_deliveries(connection, copy.newsroom, edit))

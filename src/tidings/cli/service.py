@@ -18,7 +18,7 @@ def tick_command(now: Now = "", json: Json = False) -> None:
     with opened(now) as runtime, sending(runtime):
         asked = fetched(runtime)
         done = tick(runtime, runtime.now())
-        runtime.ping()
+        runtime.ping_hubs()
     if json:
         print_json(_as_json(done) | {"sources": asked})
     else:
@@ -58,7 +58,7 @@ def _as_json(done: TickResult) -> dict[str, Any]:
         "deliveries": dict(done.delivered),
         "stalled": done.stalled,
         "unpublished": done.unpublished,
-        "told": done.told,
+        "told": done.notices,
         "restored": done.restored,
     }
 

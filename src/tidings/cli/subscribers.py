@@ -169,7 +169,7 @@ def reconfirm(
             count = subscribers.count(connection, name).get(subscribers.CONFIRMED, 0)
         if not yes and typer.prompt(f"{count} readers are asked by mail. Type the number") != str(count):
             raise RefusedError("nobody is asked")
-        asked = runtime.ask_again(name, end)
+        asked = runtime.request_reconfirmation(name, end)
     console.print(f"{asked} readers of {name} are asked; who has not confirmed by {until} gets no more.", markup=False)
 
 

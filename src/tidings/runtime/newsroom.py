@@ -165,9 +165,9 @@ class Runtime:
         self.owner = self.liveness.owner
         self._now: datetime | None = None
         self._deliverer: Deliverer | None = None
-        self.use(newsroom)
+        self.apply_configuration(newsroom)
 
-    def use(self, newsroom: Newsroom) -> None:
+    def apply_configuration(self, newsroom: Newsroom) -> None:
         """Take up a configuration; the store and what it holds stay."""
         self.newsroom = newsroom
         self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
@@ -218,7 +218,7 @@ class Runtime:
         """The newsroom's clock: the moment given to `at`, else real time."""
         return self._now or datetime.now(UTC)
 
-    def at(self, now: datetime | None) -> None:
+    def set_clock(self, now: datetime | None) -> None:
         """Stop the newsroom's clock at a moment, or let it run (None)."""
         self._now = now
 
@@ -230,11 +230,11 @@ class Runtime:
         """Bring pictures of websites here, for half a minute or so; how many came, by source."""
         return fetch.fetch_pictures(self.store, self.root, self.sources, now=self.now(), only=only, force=force)
 
-    def listen(self) -> int:
+    def renew_hub_subscriptions(self) -> int:
         """Ask the hubs that feeds name to tell of changes."""
         return listen.renew_subscriptions(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
 
-    def ping(self) -> int:
+    def ping_hubs(self) -> int:
         """Tell the hubs of the feeds that changed."""
         return ping.ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
@@ -255,13 +255,15 @@ class Runtime:
         """Who asked to be put on a list gets a mail that asks for their word; returns how many were looked at."""
         return answer_requests(self.store, self.newsroom, self.keys, self._pages, self.now())
 
-    def ask_again(self, list_name: str, until: datetime) -> int:
+    def request_reconfirmation(self, list_name: str, until: datetime) -> int:
         """Ask everybody on a list once more for their word; returns how many are asked. Cut off, it can be repeated."""
         now = self.now()
         asked = 0
         while True:
             with self.store.write() as connection:
-                more = request_reconfirmation(connection, self.newsroom, self.keys, self._pages, list_name, now, until, now)
+                more = request_reconfirmation(
+                    connection, self.newsroom, self.keys, self._pages, list_name, now, until, now
+                )
             if not more:
                 return asked
             asked += more

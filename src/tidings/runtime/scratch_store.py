@@ -43,7 +43,7 @@ def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
         target.close()
         newsroom = runtime.newsroom.model_copy(update={"store": SecretStr(f"sqlite:///{copy}")})
         with Runtime(newsroom, keys=runtime.keys) as other:
-            other.at(runtime.now())
+            other.set_clock(runtime.now())
             collect(other.store, other.sources, now=other.now(), url=newsroom.site.url)
             with other.store.write() as connection:
                 subscribers.set_marks(connection)

@@ -111,7 +111,7 @@ class Service:
         listener = _listen(web.host, web.port, "web: {port: ...}")
         server = self._server(web)
         measuring = self._measure(web)
-        hearing = "" if self._only_pages else self._ears.listen()
+        hearing = "" if self._only_pages else self._ears.open_port()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
@@ -206,7 +206,7 @@ class Service:
     # -- the ticker's thread ------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        following = self._beats.beat()
+        following = self._beats.run()
         self._due.set()
         if following is not None:
             self._ticker.wake(following)
@@ -216,7 +216,7 @@ class Service:
     def _fetch_on(self) -> None:
         """Everything that waits for other people's websites and is no delivery."""
         while not self._stopping.wait(_ASK):
-            with self._beats.guarding("sources"):
+            with self._beats.catch_faults("sources"):
                 done = self._runtime.fetch()
                 for name, one in done.items():
                     if one.problem:
@@ -228,9 +228,9 @@ class Service:
                     log.info("source %s: pictures, %d new", name, count)
                 if came or any(one.new or one.changed for one in done.values()):
                     self._ticker.wake()
-            with self._beats.guarding("hubs"):
-                self._runtime.ping()
-                self._runtime.listen()
+            with self._beats.catch_faults("hubs"):
+                self._runtime.ping_hubs()
+                self._runtime.renew_hub_subscriptions()
 
     # -- the deliverer's thread ---------------------------------------------------------------------------------------
 
@@ -238,9 +238,9 @@ class Service:
         while not self._stopping.is_set():
             asked = self._due.wait(_LOOK)
             self._due.clear()
-            with self._beats.guarding("requests"):
+            with self._beats.catch_faults("requests"):
                 self._runtime.answer_requests()
-            with self._beats.guarding("deliveries"):
+            with self._beats.catch_faults("deliveries"):
                 # After every beat; in between only if something has come due, and not at a relay that is down.
                 if asked or (not self._beats.stalled and self._something_due()):
                     self._deliver()

@@ -18,7 +18,7 @@ from tidings.pipeline import notices
 from tidings.render.template_check import find_template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.log import Redactor
-from tidings.runtime.monitoring.heartbeat import Heartbeat
+from tidings.runtime.monitoring.heartbeat import CycleHealth
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, first_new_story_at, tick
 from tidings.runtime.watch import Stamp, configuration_stamp
@@ -59,14 +59,14 @@ class ServiceCycle:
         self._faults: dict[str, str] = {}
         self._started = datetime.now(UTC)
         self._beaten = self._started
-        self._signs = Heartbeat()
+        self._signs = CycleHealth()
         self.stalled: dict[str, str] = {}
         """Lanes that cannot go on, as the deliverer finds them."""
         self.stopped = ""
         """What of the service has ended though it should not."""
         self._keep_templates()
 
-    def beat(self) -> datetime | None:
+    def run(self) -> datetime | None:
         """Do what is due; returns when something is due again by itself. Never raises."""
         if self._stopping.is_set():
             return None
@@ -75,19 +75,19 @@ class ServiceCycle:
             return self._do()
         finally:
             self._beaten = datetime.now(UTC)
-            with self.guarding("pulse"):
+            with self.catch_faults("pulse"):
                 self._note_pulse()
             self._signs.begun, self._signs.beaten = None, time.monotonic()
 
     def _do(self) -> datetime | None:
-        with self.guarding("configuration"):
+        with self.catch_faults("configuration"):
             self._take_up()
         if self._only_pages:
             return None
-        with self.guarding("beat"):
+        with self.catch_faults("beat"):
             self._report(self._tick())
             self._signs.ticked = time.monotonic()
-        with self.guarding("next"):
+        with self.catch_faults("next"):
             return find_next_moment(self._runtime, self._runtime.now())
         return None
 
@@ -122,13 +122,13 @@ class ServiceCycle:
 
     def end(self) -> None:
         """The service ends in order: it leaves no sign of life."""
-        with self.guarding("pulse"), self._runtime.store.write() as connection:
+        with self.catch_faults("pulse"), self._runtime.store.write() as connection:
             forget_pulse(connection, self._runtime.owner)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def guarding(self, what: str) -> Iterator[None]:
+    def catch_faults(self, what: str) -> Iterator[None]:
         """A fault goes no further: logged if it is of another kind than last time, and told once a day."""
         try:
             yield
@@ -174,7 +174,7 @@ class ServiceCycle:
         with self._delivering:
             if self._stopping.is_set():
                 return
-            self._runtime.use(newsroom)
+            self._runtime.apply_configuration(newsroom)
             self._keep_templates()
             self._redactor.secrets = tuple(sorted({*newsroom.secrets, *self._redactor.secrets}, key=len, reverse=True))
         log.info("the changed configuration is taken up")
@@ -222,7 +222,7 @@ class ServiceCycle:
     def _report(self, done: TickResult) -> None:
         if done.restored:
             log.warning("%s", done.restored)
-        if done.collected is not None and done.collected.touched:
+        if done.collected is not None and done.collected.has_changes:
             parts = (done.collected.new, done.collected.changed, done.collected.gone)
             log.info("content: %d new, %d changed, %d gone", *map(len, parts))
         if done.published is not None and (done.published.written or done.published.removed):

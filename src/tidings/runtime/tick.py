@@ -19,7 +19,7 @@ from tidings.pipeline.address.channels import translation_deadlines
 from tidings.pipeline.collect.sweep import SweepResult, collect
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.composer import ComposeResult
-from tidings.pipeline.compose.select import Story, matches_rules, is_note, group_stories
+from tidings.pipeline.compose.select import Story, group_stories, is_note, matches_rules
 from tidings.pipeline.deliver.context import Delivered
 from tidings.pipeline.deliver.corrections import amend
 from tidings.pipeline.deliver.recover import recover
@@ -44,17 +44,19 @@ class TickResult:
     now: datetime
     collected: SweepResult | None = None
     published: PublishResult | None = None
-    record_unpublished: str = ""
+    unpublished: str = ""
     """Why pages and feeds stay as they are: a template of the newsroom is broken."""
     composed: list[ComposeResult] = field(default_factory=list)
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)
-    told: int = 0
+    notices: int = 0
     restored: str = ""
     """Said once, by the first beat after a restore."""
 
 
-def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False, public: bool = True) -> TickResult:
+def tick(
+    runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool = False, public: bool = True
+) -> TickResult:
     """Do now what is due. A second call at the same moment does nothing. `public` False leaves public/ alone."""
     done = TickResult(now)
     with runtime.store.write() as connection:
@@ -81,7 +83,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
     if public:
         publish_editions(runtime, done)
     retain(runtime.store, runtime.newsroom.keep, now)
-    done.told = send_notices(runtime, now)
+    done.notices = send_notices(runtime, now)
     with runtime.store.write() as connection:
         unread = done.collected.unread
         heartbeat.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
@@ -92,7 +94,7 @@ def tick(runtime: Runtime, now: datetime, *, deliver: bool = True, accept: bool 
         done.stalled.update(delivered.stalled)
         record_failures(runtime, delivered, now)
         if told := send_notices(runtime, now):
-            done.told += told
+            done.notices += told
             done.delivered.update(runtime.deliver().states)
     return done
 
@@ -256,7 +258,7 @@ def first_new_story_at(
     runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, since: datetime
 ) -> datetime | None:
     """When the first story came out, or waited no longer, that `schedule` wants and that no slot has looked at."""
-    edit = runtime.composer.edit(connection, schedule, now)
+    edit = runtime.composer.draft(connection, schedule, now)
     moments = [story.out_at for story in edit.stories]
     moments += [moment for moment in translation_deadlines(connection, runtime.newsroom, edit) if moment <= now]
     return min((moment for moment in moments if moment > since), default=None)

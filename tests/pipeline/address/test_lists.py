@@ -61,7 +61,7 @@ def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(
     newsroom.tick(MONDAY - HOUR)
     settings, composer = newsroom.runtime.newsroom, newsroom.runtime.composer
     with newsroom.runtime.store.read() as connection:
-        edit = composer.edit(connection, settings.schedules["daily"], MONDAY)
+        edit = composer.draft(connection, settings.schedules["daily"], MONDAY)
         (planned,) = count_by_outlet(plan_deliveries(connection, settings, edit))
     assert newsroom.entries() == []
     newsroom.tick(MONDAY)

@@ -113,7 +113,7 @@ def test_a_second_collect_with_nothing_changed_writes_nothing_at_all(store: Stor
             written.append(str(arguments[2]))
 
     done = run(store, shelf, NOW + 3 * HOUR)
-    assert not written and not done.touched
+    assert not written and not done.has_changes
     assert [problem.file for problem in done.problems] == ["e.en"]
 
 
@@ -353,7 +353,7 @@ def test_mass_vanishing_changes_nothing_until_a_person_accepts(store: Store) -> 
     shelf.put(found("new.en"))
     for hour in (1, 2):
         done = run(store, shelf, NOW + hour * HOUR)
-        assert done.held and "4 of 10" in done.held and not done.touched and len(rows(store)) == 10
+        assert done.held and "4 of 10" in done.held and not done.has_changes and len(rows(store)) == 10
     assert list(notices(store)) == ["vanished:newsroom"]
     done = run(store, shelf, NOW + 3 * HOUR, accept=True)
     assert len(done.gone) == 4 and len(done.new) == 1 and done.held is None
@@ -375,7 +375,7 @@ def test_an_unreadable_source_changes_nothing_even_if_accepted(store: Store) -> 
     shelf.content, shelf.readable = {}, False
     for hour in (1, 2):
         done = run(store, shelf, NOW + hour * HOUR, accept=True)
-        assert done.held and not done.touched
+        assert done.held and not done.has_changes
     assert rows(store)["a.en"].gone_at is None
     assert list(notices(store)) == ["vanished:newsroom"]
 
@@ -506,10 +506,12 @@ def test_any_sequence_of_file_operations_keeps_ids_and_slugs_unique_and_stable(
                     aside = {each.ref for each in items.load_aside(connection)}
                 assert {item.ref for item in present} | aside == set(shelf.content)
                 again = collect(store, {"newsroom": shelf}, now=now, url=URL, accept=True)
-                assert not again.touched
+                assert not again.has_changes
         store.close()
 
 
 def test_deciding_does_nothing() -> None:
-    changes = decide_changes(Sweep((found("a.en"),)), (), source="newsroom", adopted=(), now=NOW, url=URL, mint=lambda: "id")
+    changes = decide_changes(
+        Sweep((found("a.en"),)), (), source="newsroom", adopted=(), now=NOW, url=URL, mint=lambda: "id"
+    )
     assert [row.item.id for row in changes.new] == ["id"] and not changes.rewritten

@@ -75,13 +75,13 @@ def test_the_life_of_a_file(newsroom: Newsroom) -> None:
 
     (newsroom.content / "2023" / "youth-forum.en.md").write_bytes(b"---\ntitle: Youth")
     done = newsroom.collect(3)
-    assert [problem.file for problem in done.problems] == ["content/2023/youth-forum.en.md"] and not done.touched
+    assert [problem.file for problem in done.problems] == ["content/2023/youth-forum.en.md"] and not done.has_changes
     assert newsroom.items()["2023/youth-forum.en.md"].body == moved.body
 
     newsroom.write("2023/youth-forum.en.md", "title: Youth\npublished: 2023-09-26T10:00\nwithdrawn: In error.")
     assert newsroom.collect(4).withdrawn == [first.id]
     assert not newsroom.items()["2023/youth-forum.en.md"].is_out(NOW + 5 * HOUR)
-    assert not newsroom.collect(5).touched
+    assert not newsroom.collect(5).has_changes
 
 
 def test_two_names_for_one_story_and_language(newsroom: Newsroom) -> None:
@@ -105,4 +105,4 @@ def test_an_unmounted_folder_asks_a_person(newsroom: Newsroom) -> None:
     newsroom.content.rmdir()
     newsroom.content.with_name("away").rename(newsroom.content)
     done = newsroom.collect(3)
-    assert not done.held and not done.touched and all(item.gone_at is None for item in newsroom.items().values())
+    assert not done.held and not done.has_changes and all(item.gone_at is None for item in newsroom.items().values())

@@ -295,7 +295,7 @@ def test_a_crash_while_composing_is_composed_anew(on_both: RunningNewsroom, monk
         raise KeyboardInterrupt
 
     with newsroom.folder.runtime() as doomed, monkeypatch.context() as patch:
-        doomed.at(MONDAY)
+        doomed.set_clock(MONDAY)
         patch.setattr(composing, "write_frozen", dies)
         with pytest.raises(KeyboardInterrupt):
             tick(doomed, MONDAY)

@@ -31,7 +31,7 @@ def beat(root: Path, env: dict[str, str], now: datetime, nth: int) -> None:
     loaded = load_newsroom(root, env)
     assert loaded.newsroom is not None
     with Runtime(loaded.newsroom, reached=reached) as runtime:
-        runtime.at(now)
+        runtime.set_clock(now)
         tick(runtime, now)
 
 

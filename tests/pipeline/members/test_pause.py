@@ -24,7 +24,9 @@ def pause(newsroom: RunningNewsroom, address: str, until: datetime | None) -> No
     with newsroom.runtime.store.write() as connection:
         number = subscribers.find(connection, address)
         assert number is not None
-        subscribe.save_preferences(connection, number, language="en", choices={"digest": ((), "daily")}, paused_until=until)
+        subscribe.save_preferences(
+            connection, number, language="en", choices={"digest": ((), "daily")}, paused_until=until
+        )
 
 
 def test_what_comes_out_meanwhile_waits_for_them(newsroom: RunningNewsroom) -> None:
@@ -71,11 +73,11 @@ def test_who_left_in_a_pause_comes_back_without_it(newsroom: RunningNewsroom) ->
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="link", now=MONDAY)
         left = data_requests.load_profile(connection, number)
-        assert left is not None and left.on == () and left.paused_until is None
+        assert left is not None and left.subscriptions == () and left.paused_until is None
         subscribers.add(connection, ada, "digest", language="en", frequency="daily", now=MONDAY, bring_back=True)
         subscribers.confirm(connection, number, "digest", now=MONDAY)
         back = data_requests.load_profile(connection, number)
-    assert back is not None and [one.list for one in back.on] == ["digest"] and back.paused_until is None
+    assert back is not None and [one.list for one in back.subscriptions] == ["digest"] and back.paused_until is None
 
 
 def test_the_pauses_to_choose_from_stand_in_order_each_once(newsroom: RunningNewsroom) -> None:

@@ -48,8 +48,8 @@ def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(folder: NewsroomFold
         folder.write("content/one.en.md", item("One"))
         with folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
             tick(runtime, MONDAY)
-            runtime.at(MONDAY)
-            first = runtime.ping()
+            runtime.set_clock(MONDAY)
+            first = runtime.ping_hubs()
             heard = pinged(hub)
             assert first == len(heard) == len(set(heard)) == 9  # three languages, three formats
             for address in heard:
@@ -61,10 +61,10 @@ def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(folder: NewsroomFold
                 links = [(one["rel"], one["href"]) for one in feedparser.parse(answer.content).feed.links]
                 assert [href for rel, href in links if rel == "self"] == [address]
                 assert [href for rel, href in links if rel == "hub"] == [hub.url]
-            assert runtime.ping() == 0
+            assert runtime.ping_hubs() == 0
             folder.write("content/two.ru.md", item("Две"))
             tick(runtime, MONDAY + timedelta(hours=1))
-            runtime.ping()
+            runtime.ping_hubs()
             assert {address.split("/")[4] for address in pinged(hub)[first:]} == {"ru"}
 
 
@@ -78,8 +78,8 @@ def test_a_hub_that_is_down_hears_of_it_later_and_holds_up_nothing(folder: Newsr
             told = []
             for minutes in (0, 0, 1, 2, 10, 20):
                 now += timedelta(minutes=minutes)
-                runtime.at(now)
-                told.append(runtime.ping())
+                runtime.set_clock(now)
+                told.append(runtime.ping_hubs())
             # One failure in each of the first two calls that try; then all are told, each once.
             assert sum(told) == 9
             assert len(pinged(hub)) == 9 + 2

@@ -73,14 +73,14 @@ def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there
     assert mail.sender.endswith("@example.org")
     assert len({mail.sender, other.sender}) == 2
     ears = FeedbackReceivers(newsroom.runtime, lambda: None)
-    ears.listen()
+    ears.open_port()
     try:
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
         assert _hand(port, "bounces@example.org", b"X: " + b"x" * 100_000 + b"\r\n\r\nx") == (250, b"2.0.0 ignored")
         assert _hand(port, "bounces@example.org", (b"x" * 998 + b"\r\n") * (MAX_MESSAGE // 1000 + 1))[0] == 552
         assert _hand(port, "eve@example.org")[0] == 550
         with pytest.raises(RefusedError, match="lmtp"):
-            FeedbackReceivers(newsroom.runtime, lambda: None).listen()
+            FeedbackReceivers(newsroom.runtime, lambda: None).open_port()
     finally:
         assert ears.stop(5)
     assert {entry.address: entry.returned for entry in newsroom.entries()} == {ada: "hard", eve: ""}
@@ -100,7 +100,7 @@ def test_a_bounce_is_kept_by_the_other_side_while_the_store_is_away(newsroom: Ru
     with newsroom.runtime.store.write() as connection:
         connection.exec_driver_sql("ALTER TABLE returns RENAME TO away")
     ears = FeedbackReceivers(newsroom.runtime, lambda: None)
-    ears.listen()
+    ears.open_port()
     try:
         assert _hand(port, mail.sender)[0] == 451
         with newsroom.runtime.store.write() as connection:

@@ -17,7 +17,7 @@ from tests.fixtures.newsroom_folder import item, make_newsroom_folder
 from tests.runtime.test_service import free_port, prepared, running, stop, until
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
-from tidings.runtime.monitoring.heartbeat import MAX_CYCLE, MAX_SILENCE, MAX_FAILING, Heartbeat
+from tidings.runtime.monitoring.heartbeat import MAX_CYCLE, MAX_FAILING, MAX_SILENCE, CycleHealth
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import tick
@@ -47,7 +47,7 @@ def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
         source = f"sources:\n  site: {{type: feed, url: {site.url}/feed, allow_private: true}}\n"
         folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text() + source)
         with folder.runtime() as runtime:
-            runtime.at(told[-1].published + timedelta(hours=1))  # type: ignore[operator]
+            runtime.set_clock(told[-1].published + timedelta(hours=1))  # type: ignore[operator]
             runtime.fetch()
             before = samples(runtime)
             assert before["tidings_source_fetched_timestamp_seconds{source=site}"] == runtime.now().timestamp()
@@ -56,7 +56,7 @@ def test_how_a_website_fares_shows(tmp_path: Path, database_url: str) -> None:
                 0,
             )
             site.pages["/feed"] = Page(b"", 500)
-            runtime.at(told[-1].published + timedelta(days=30))  # type: ignore[operator]
+            runtime.set_clock(told[-1].published + timedelta(days=30))  # type: ignore[operator]
             runtime.fetch()
             after = samples(runtime)
             assert [after[f"tidings_source_{one}{{source=site}}"] for one in ("failing", "silent")] == [1, 1]
@@ -93,7 +93,7 @@ def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
             assert before["tidings_disk_free_bytes{place=newsroom}"] > 0
             assert before["tidings_store_size_bytes"] > 100_000
             # A fortnight passes and nobody is there.
-            runtime.at(datetime.now(UTC) + timedelta(days=14))
+            runtime.set_clock(datetime.now(UTC) + timedelta(days=14))
             assert samples(runtime)["tidings_schedule_overdue_seconds{schedule=weekly}"] > 6 * 86_400
             with runtime.store.write() as connection:
                 mailing = ledger.mailing(connection, "k", "notice", now=runtime.now(), open=True)
@@ -209,20 +209,20 @@ def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_when_signs_of_life_are_too_old() -> None:
-    signs = Heartbeat(beaten=1000.0, ticked=1000.0)
+    signs = CycleHealth(beaten=1000.0, ticked=1000.0)
     assert signs.health(1030.0, only_pages=False) == {"ok": True, "beat_age": 30.0, "tick_age": 30.0}
     late = signs.health(1000.0 + MAX_SILENCE + 1, only_pages=False)
     assert late["ok"] is False and "ticker stands still" in str(late["reason"])
     signs.begun = 1050.0
     assert signs.health(1050.0 + MAX_CYCLE - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
     assert signs.health(1050.0 + MAX_CYCLE + 1, only_pages=False)["ok"] is False
-    failing = Heartbeat(beaten=2000.0, ticked=1000.0)
+    failing = CycleHealth(beaten=2000.0, ticked=1000.0)
     assert "no tick has ended well" in str(failing.health(1001.0 + MAX_FAILING, only_pages=False)["reason"])
     assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
 
 
 def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
-    signs = Heartbeat(beaten=0.0, ticked=0.0)
+    signs = CycleHealth(beaten=0.0, ticked=0.0)
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         app = newsroom_app(runtime, lambda: signs.health(1_000.0, only_pages=False))
         with served(app) as url:

@@ -71,7 +71,7 @@ def test_what_is_due_and_nobody_does(folder: NewsroomFolder) -> None:
     with folder.runtime() as runtime:
         start = datetime.now(UTC)
         tick(runtime, start)
-        runtime.at(start + timedelta(hours=3))
+        runtime.set_clock(start + timedelta(hours=3))
         ((what, mend),) = wrong(runtime)
         assert what == "nobody_works" and "tidings run" in mend
         with runtime.store.write() as connection:

@@ -21,7 +21,7 @@ def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
 
 
 def planned(newsroom: RunningNewsroom, now: datetime, runs: int = 3) -> dict[str, PlannedSchedule]:
-    newsroom.runtime.at(now)
+    newsroom.runtime.set_clock(now)
     with open_scratch_runtime(newsroom.runtime) as copy:
         return {one.name: one for one in plan(copy, now, runs)}
 

@@ -42,7 +42,7 @@ def enrol(folder: NewsroomFolder, count: int = 9, schedule: str = WEEKLY) -> Non
     """Readers in three languages, and a first tick at START."""
     folder.write("schedules/weekly.yaml", schedule)
     with folder.runtime() as runtime:
-        runtime.at(START)
+        runtime.set_clock(START)
         with runtime.store.write() as connection:
             for number in range(count):
                 subscribers.add(
@@ -108,7 +108,7 @@ def test_what_is_rehearsed_is_what_then_happens(tmp_path: Path, database_url: st
             happened: list[tuple[str, str, str, dict[str, int]]] = []
             for number in range(4):
                 now = friday(number)
-                runtime.at(now)
+                runtime.set_clock(now)
                 for composed in tick(runtime, now).composed:
                     name = composed.edition.name if composed.edition else composed.schedule
                     went: dict[str, int] = {}
@@ -220,7 +220,7 @@ def test_before_the_clock_only_the_copy_is_set_back(tmp_path: Path) -> None:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         with folder.runtime() as runtime:
-            runtime.at(friday(0))
+            runtime.set_clock(friday(0))
             tick(runtime, friday(0))
         folder.mails.received.clear()
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
@@ -269,7 +269,7 @@ def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> 
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         with folder.runtime() as runtime:
-            runtime.at(friday(0))
+            runtime.set_clock(friday(0))
             tick(runtime, friday(0), deliver=False)
             with runtime.store.write() as connection:
                 d = t.deliveries

@@ -86,7 +86,7 @@ def test_an_overlay_by_the_name_that_people_saw_holds_when_a_translation_comes(
         newsroom.configure("channels:\n", f"{of_pages(site.url)}channels:\n")
 
         def read(now: datetime) -> dict[str, Any]:
-            newsroom.runtime.at(now)
+            newsroom.runtime.set_clock(now)
             newsroom.runtime.fetch(force=True)
             newsroom.tick(now)
             with newsroom.runtime.store.read() as connection:

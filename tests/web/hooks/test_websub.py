@@ -127,23 +127,23 @@ def test_word_of_a_new_story_travels_by_a_hub(tmp_path: Path, database_url: str)
             here.app, there.app = newsroom_app(writing), newsroom_app(reading)
             tick(writing, MONDAY)
             for runtime in (writing, reading):
-                runtime.at(MONDAY)
+                runtime.set_clock(MONDAY)
             assert reading.fetch()["site"].new == 1
-            assert reading.listen() == 1
+            assert reading.renew_hub_subscriptions() == 1
             until(reading, lambda one: one.until == MONDAY + LEASE)
-            writing.ping()
+            writing.ping_hubs()
             publisher.write("content/two.en.md", item("Two"))
             soon = MONDAY + timedelta(minutes=5)
             for runtime in (writing, reading):
-                runtime.at(soon)
+                runtime.set_clock(soon)
             assert reading.fetch() == {}  # it is not asked again before the hour is over
             tick(writing, soon)
-            writing.ping()
+            writing.ping_hubs()
             until(reading, lambda one: one.called == soon)
-            reading.at(soon + timedelta(seconds=5))
+            reading.set_clock(soon + timedelta(seconds=5))
             assert reading.fetch()["site"].new == 1
             assert reading.fetch() == {}
-            assert reading.listen() == 0
+            assert reading.renew_hub_subscriptions() == 0
 
 
 @pytest.fixture
@@ -186,9 +186,9 @@ def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_end
     reads(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url, "https://another-hub.example.org/")
-        runtime.at(MONDAY)
+        runtime.set_clock(MONDAY)
         runtime.fetch()
-        assert runtime.listen() == 1
+        assert runtime.renew_hub_subscriptions() == 1
         one = told(runtime)
         assert one is not None
         assert asked(hub) == [
@@ -202,7 +202,7 @@ def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_end
         ]
         assert len(one.token) >= 32
         assert len(one.secret) < 200  # §5.1
-        assert runtime.listen() == 0
+        assert runtime.renew_hub_subscriptions() == 0
         with served(newsroom_app(runtime)) as url:
             said = {"hub.mode": "subscribe", "hub.topic": TOPIC, "hub.challenge": "x" * 40, "hub.lease_seconds": "1000"}
             answer = httpx.get(f"{url}websub/{one.token}", params=said)
@@ -212,8 +212,8 @@ def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_end
             == f"  told of changes by {hub.url}, until Mon 2026-03-02 09:16"
         )
         for seconds, times in ((799, 0), (801, 1), (802, 0)):
-            runtime.at(MONDAY + timedelta(seconds=seconds))
-            assert runtime.listen() == times
+            runtime.set_clock(MONDAY + timedelta(seconds=seconds))
+            assert runtime.renew_hub_subscriptions() == times
         assert asked(hub)[1] == asked(hub)[0]
 
 
@@ -221,12 +221,12 @@ def test_a_hub_that_fails_or_says_nothing_is_asked_later_each_time(folder: Newsr
     reads(folder, site)
     with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
-        runtime.at(MONDAY)
+        runtime.set_clock(MONDAY)
         runtime.fetch()
         problems = []
         for minutes in (0, 4, 5, 14, 15, 34, 35, 7 * 24 * 60):
-            runtime.at(MONDAY + timedelta(minutes=minutes))
-            runtime.listen()
+            runtime.set_clock(MONDAY + timedelta(minutes=minutes))
+            runtime.renew_hub_subscriptions()
             one = told(runtime)
             assert one is not None
             problems.append((len(hub.received), one.problem))
@@ -244,9 +244,9 @@ def test_another_hub_or_none_ends_the_former_subscription(folder: NewsroomFolder
         named: list[tuple[str, ...]] = [(hub.url,), (other.url,), (), ("ftp://hub.example.org/",), ("http://[",)]
         for number, hubs in enumerate(named):
             name_hub(site, *hubs)
-            runtime.at(MONDAY + number * timedelta(hours=1))
+            runtime.set_clock(MONDAY + number * timedelta(hours=1))
             assert not runtime.fetch()["site"].problem
-            runtime.listen()
+            runtime.renew_hub_subscriptions()
             one = told(runtime)
             tokens.append(one.token if one else "")
         assert len({*tokens}) == 3
@@ -262,12 +262,12 @@ def test_a_source_that_is_taken_out_is_forgotten_at_the_hub(folder: NewsroomFold
         name_hub(site, hub.url)
         with folder.runtime() as runtime:
             runtime.fetch()
-            runtime.listen()
+            runtime.renew_hub_subscriptions()
             assert told(runtime) is not None
         main = (folder.root / "tidings.yaml").read_text().partition("sources:")[0]
         folder.write("tidings.yaml", main)
         with folder.runtime() as runtime:
-            runtime.listen()
+            runtime.renew_hub_subscriptions()
             assert told(runtime) is None
 
 
@@ -283,7 +283,7 @@ def test_no_hub_is_asked_to_call_where_it_cannot(folder: NewsroomFolder, site: W
             runtime.fetch()
         reads(folder, site, allow_private="false")
         with folder.runtime() as runtime:
-            assert runtime.listen() == 0
+            assert runtime.renew_hub_subscriptions() == 0
         assert not hub.received
 
 
@@ -296,7 +296,7 @@ def test_a_hub_inside_is_never_dialled(folder: NewsroomFolder, site: Website) ->
             runtime.fetch()
         reads(folder, site, allow_private="false")
         with folder.runtime() as runtime:
-            assert runtime.listen() == 1
+            assert runtime.renew_hub_subscriptions() == 1
             one = told(runtime)
             assert one is not None
             assert "private address" in one.problem
@@ -312,15 +312,15 @@ def test_only_the_hub_that_was_asked_is_believed(folder: NewsroomFolder, site: W
     reads(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
-        runtime.at(MONDAY)
+        runtime.set_clock(MONDAY)
         runtime.fetch()
-        runtime.listen()
+        runtime.renew_hub_subscriptions()
         one = told(runtime)
         assert one is not None
         address = f"{url}websub/{one.token}"
 
         def confirm(moment: datetime, to: str = address, **said: str) -> int:
-            runtime.at(moment)
+            runtime.set_clock(moment)
             given = {"mode": "subscribe", "topic": TOPIC, "challenge": "c", "lease_seconds": "3600"} | said
             return httpx.get(to, params={f"hub.{name}": value for name, value in given.items()}).status_code
 
@@ -349,10 +349,10 @@ def test_only_the_hub_that_was_asked_is_believed(folder: NewsroomFolder, site: W
         assert httpx.post(address, content=many, headers=signed(one, many)).status_code == 413
         assert httpx.post(f"{url}websub/{'a' * 43}", content=body).status_code == 410
         for number, method in enumerate(("sha1", "sha256", "sha384", "sha512")):
-            runtime.at(MONDAY + timedelta(seconds=number + 1))
+            runtime.set_clock(MONDAY + timedelta(seconds=number + 1))
             assert httpx.post(address, content=body, headers=signed(one, body, method)).status_code == 202
             assert told(runtime).called == runtime.now()  # type: ignore[union-attr]
-        runtime.at(MONDAY + timedelta(seconds=3601))
+        runtime.set_clock(MONDAY + timedelta(seconds=3601))
         assert httpx.post(address, content=body, headers=signed(one, body)).status_code == 410
 
 
@@ -360,9 +360,9 @@ def test_a_hub_may_refuse_and_is_asked_a_day_later(folder: NewsroomFolder, site:
     reads(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
-        runtime.at(MONDAY)
+        runtime.set_clock(MONDAY)
         runtime.fetch()
-        runtime.listen()
+        runtime.renew_hub_subscriptions()
         one = told(runtime)
         assert one is not None
         said = {"hub.mode": "denied", "hub.topic": TOPIC, "hub.reason": "not\r\na customer"}
@@ -380,14 +380,14 @@ def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_
     reads(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
-        runtime.at(MONDAY)
+        runtime.set_clock(MONDAY)
         runtime.fetch()
-        runtime.listen()
+        runtime.renew_hub_subscriptions()
         one = told(runtime)
         assert one is not None
         for second in range(10, 150, 10):
             now = MONDAY + timedelta(seconds=second)
-            runtime.at(now)
+            runtime.set_clock(now)
             with runtime.store.write() as connection:
                 websub.note(connection, one.token, called=now)
             runtime.fetch()
@@ -395,7 +395,7 @@ def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_
         site.pages["/feed"] = Page(b"", 503)
         for second in range(150, 400, 10):
             now = MONDAY + timedelta(seconds=second)
-            runtime.at(now)
+            runtime.set_clock(now)
             with runtime.store.write() as connection:
                 websub.note(connection, one.token, called=now)
             runtime.fetch()

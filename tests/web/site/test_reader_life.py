@@ -130,7 +130,7 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
             main = main.replace(old, new)
         (root / "tidings.yaml").write_text(main, encoding="utf-8")
         with open_runtime(root, {}) as runtime:
-            runtime.at(THURSDAY)
+            runtime.set_clock(THURSDAY)
             tick(runtime, THURSDAY)
             with served(newsroom_app(runtime)) as url, chromium(tmp_path / "profile", request.param) as tab:
                 yield Reader(runtime, url, mails, tab, request.param, pictures)
@@ -217,7 +217,7 @@ def _reads(reader: Reader) -> ReceivedMail:
         news, encoding="utf-8"
     )
     for moment in (THURSDAY.replace(hour=11), FRIDAY):
-        reader.runtime.at(moment)
+        reader.runtime.set_clock(moment)
         tick(reader.runtime, moment)
     edition = reader.mail()
     reader.tab.open(reader.link(edition, "archive"))

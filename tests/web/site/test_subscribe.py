@@ -128,7 +128,7 @@ def test_a_mail_a_day_however_often_somebody_types_it_and_nothing_of_theirs_in_i
         site.mails()
     [mail] = site.mails()
     assert "money" not in mail.data.decode()
-    site.runtime.at(datetime.now(UTC) + timedelta(days=1))
+    site.runtime.set_clock(datetime.now(UTC) + timedelta(days=1))
     site.ask()
     assert len(site.mails()) == 2
 

@@ -27,17 +27,17 @@ def with_welcome(site: Site) -> None:
 
     newsroom = load_newsroom(site.folder.root, site.folder.env).newsroom
     assert newsroom is not None
-    site.runtime.use(newsroom)
+    site.runtime.apply_configuration(newsroom)
 
 
 def test_who_is_new_is_welcomed_once_with_the_latest_edition(site: Site) -> None:
     with_welcome(site)
     site.add("old@example.org", language="ru")
     friday = datetime(2026, 11, 20, 4, tzinfo=UTC)
-    site.runtime.at(friday - timedelta(days=1))
+    site.runtime.set_clock(friday - timedelta(days=1))
     tick(site.runtime, friday - timedelta(days=1))
     site.folder.write("content/one.ru.md", item("Вода"))
-    site.runtime.at(friday)
+    site.runtime.set_clock(friday)
     tick(site.runtime, friday)
     assert [mail.recipient for mail in site.folder.mails.received] == ["old@example.org"]
     site.ask(language="ru")
@@ -58,8 +58,8 @@ def test_an_old_list_is_asked_once_more_and_silence_ends_it(site: Site) -> None:
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="link", now=site.runtime.now())
     end = datetime.now(UTC) + timedelta(days=30)
-    assert site.runtime.ask_again("digest", end) == 2
-    assert site.runtime.ask_again("digest", end) == 0
+    assert site.runtime.request_reconfirmation("digest", end) == 2
+    assert site.runtime.request_reconfirmation("digest", end) == 0
     mails = {mail.recipient: mail for mail in site.mails()}
     assert set(mails) == {"yes@example.org", "no@example.org"}
     link = site.link(mails["yes@example.org"], "confirm")
@@ -67,7 +67,7 @@ def test_an_old_list_is_asked_once_more_and_silence_ends_it(site: Site) -> None:
     for _ in range(2):
         assert httpx.post(link).status_code == 200
     assert site.states("no@example.org") == {"digest": "confirmed"}
-    site.runtime.at(end)
+    site.runtime.set_clock(end)
     tick(site.runtime, end)
     assert site.states("yes@example.org") == {"digest": "confirmed"}
     assert site.states("no@example.org") == {"digest": "pending"}

@@ -11,10 +11,15 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target
-from tidings.pipeline.compose.draft import PlannedDelivery, EditionDraft
+from tidings.pipeline.compose.draft import EditionDraft, PlannedDelivery
 from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, next_mark, stories_after
-from tidings.pipeline.compose.select import SegmentFilter, pick_first, is_note
-from tidings.pipeline.compose.translations import missing_translations, translations_complete_at, split_into_posts, channel_languages
+from tidings.pipeline.compose.select import SegmentFilter, is_note, pick_first
+from tidings.pipeline.compose.translations import (
+    channel_languages,
+    missing_translations,
+    split_into_posts,
+    translations_complete_at,
+)
 from tidings.store.content import editions
 from tidings.store.delivery import history
 
@@ -44,7 +49,7 @@ def plan_posts(
                 late[key] = missing_translations(story, languages, settings.wait_for_translations, edit.now)
         late = {key: missing for key, missing in late.items() if missing}
     choices = SelectionCache(edit, part)
-    chosen = choices.of(wish, waiting, had | frozenset(late), frozenset())
+    chosen = choices.select(wish, waiting, had | frozenset(late), frozenset())
     if chosen.is_empty and not late:
         yield PlannedDelivery(target, "", Purpose.EDITION, "", part.channel, reason=SkipReason.NOTHING_FOR_READER)
         return
@@ -52,7 +57,9 @@ def plan_posts(
     if not chosen.is_empty:
         per_item, thread = part.per == "item", settings.translations == "thread"
         outlet = f"channel:{part.channel}"
-        groups = split_into_posts(outlet, chosen.selection, edit.all_stories, languages, per_item=per_item, thread=thread)
+        groups = split_into_posts(
+            outlet, chosen.selection, edit.all_stories, languages, per_item=per_item, thread=thread
+        )
     going = {group.story for group in groups}
     if part.max_posts is not None and len(going) > part.max_posts:
         going = pick_first((edit.all_stories[key] for key in going), part.max_posts)
@@ -61,15 +68,15 @@ def plan_posts(
     mark = None if edit.explicit else next_mark(edit, earlier, chosen)
     for group in groups:
         if group.story in going:
-            purpose = edit.again if group.story else Purpose.EDITION
+            purpose = edit.post_purpose if group.story else Purpose.EDITION
             yield PlannedDelivery(target, group.story, purpose, "", part.channel, group=group, mark=mark)
     for key in over:
-        yield PlannedDelivery(target, key, edit.again, "", part.channel, reason=SkipReason.OVER_LIMIT, mark=mark)
+        yield PlannedDelivery(target, key, edit.post_purpose, "", part.channel, reason=SkipReason.OVER_LIMIT, mark=mark)
     for key, missing in late.items():
         yield PlannedDelivery(
             target,
             key,
-            edit.again,
+            edit.post_purpose,
             "",
             part.channel,
             reason=SkipReason.UNTRANSLATED,

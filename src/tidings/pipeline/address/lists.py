@@ -10,7 +10,13 @@ from tidings.config.schedule import ListDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, list_target
 from tidings.pipeline.address.channels import plan_posts
-from tidings.pipeline.compose.draft import PlannedDelivery, PlannedSegment, PlannedSegments, EditionDraft, message_groups
+from tidings.pipeline.compose.draft import (
+    EditionDraft,
+    PlannedDelivery,
+    PlannedSegment,
+    PlannedSegments,
+    message_groups,
+)
 from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, next_mark, stories_after
 from tidings.pipeline.compose.select import SegmentFilter
 from tidings.store.content import editions
@@ -24,7 +30,9 @@ _SINGLE = 20_000
 """So many exceptions may be named; with more readers are looked at one by one."""
 
 
-def plan_deliveries(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> Iterator[PlannedDelivery | PlannedSegments]:
+def plan_deliveries(
+    connection: Connection, newsroom: Newsroom, edit: EditionDraft
+) -> Iterator[PlannedDelivery | PlannedSegments]:
     """Every delivery of an edition, most readers in crowds. Who is on two lists of it gets one."""
     served: set[int] = set()
     for part in edit.schedule.deliver:
@@ -59,7 +67,7 @@ def _address_list(
     if single is not None and len(found) <= _CROWDS:
         parts = []
         for crowd in found:
-            chosen = choices.of(
+            chosen = choices.select(
                 SegmentFilter(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
             )
             mark = None if edit.explicit or chosen.is_empty else next_mark(edit, earlier, chosen)
@@ -68,7 +76,7 @@ def _address_list(
         if parts:
             yield PlannedSegments(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
         if _more_lists(edit, part):
-            going = {(p.crowd.language, p.crowd.topics, p.crowd.mark) for p in parts if p.groups}
+            going = {(p.segment.language, p.segment.topics, p.segment.mark) for p in parts if p.groups}
             served |= segments.subscribers_of(connection, part.list, frequency, going, without=single)
         if not behind and not single:
             return
@@ -148,7 +156,7 @@ def _address_readers(
                 continue
             wish = SegmentFilter(reader.language, fallback, reader.topics, part.list)
             had = frozenset(had_by.get(reader.subscriber, set()))
-            chosen = choices.of(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
+            chosen = choices.select(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
             if chosen.is_empty:
                 yield skip(SkipReason.NOTHING_FOR_READER)
                 continue

@@ -47,7 +47,7 @@ class SweepResult:
     """The same by source."""
 
     @property
-    def touched(self) -> bool:
+    def has_changes(self) -> bool:
         """Whether anything that readers may see changed."""
         return bool(self.new or self.changed or self.gone or self.back)
 

@@ -19,14 +19,14 @@ from tidings.model.item import Item
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import describe_untranslated
-from tidings.pipeline.address.lists import plan_deliveries, has_waiting_readers
+from tidings.pipeline.address.lists import has_waiting_readers, plan_deliveries
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
 from tidings.pipeline.compose.freeze import correction_version, write_frozen
 from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.compose.posts import make_post
 from tidings.pipeline.compose.rendered import RenderResult
-from tidings.pipeline.compose.select import select_stories, is_note, group_stories
+from tidings.pipeline.compose.select import group_stories, is_note, select_stories
 from tidings.store.content import edition_archive, editions, schedules
 from tidings.store.content.items import items_version, load_items
 from tidings.store.delivery import ledger
@@ -66,7 +66,7 @@ class Composer:
 
     # -- deciding -----------------------------------------------------------------------------------------------------
 
-    def edit(
+    def draft(
         self,
         connection: Connection,
         schedule: Schedule,
@@ -124,7 +124,7 @@ class Composer:
             self._read = (version, load_items(connection))
         return self._read[1]
 
-    def too_few(self, connection: Connection, edit: EditionDraft) -> str:
+    def explain_skip(self, connection: Connection, edit: EditionDraft) -> str:
         """Why there is no edition, in words; empty if there are stories enough, or older ones that were put off."""
         count, needed = len(edit.stories), edit.schedule.select.min_items
         if count >= max(needed, 1):
@@ -158,8 +158,8 @@ class Composer:
             # A story that a person names goes by itself: what is held stays held, with its stories.
             held = [] if stories else editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             reserved = frozenset(key for old in held for key in old.stories)
-            edit = self.edit(connection, schedule, now, stories=stories, freed=reserved)
-            reason = self.too_few(connection, edit)
+            edit = self.draft(connection, schedule, now, stories=stories, freed=reserved)
+            reason = self.explain_skip(connection, edit)
             if reason:
                 if slot is not None:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
@@ -201,7 +201,7 @@ class Composer:
             request = editions.request_of(connection, edition.id)
             numbers = self._archive_numbers(connection, edition, schedule)
         with self.store.read() as connection:
-            edit = self.edit(
+            edit = self.draft(
                 connection,
                 schedule,
                 now,
@@ -250,7 +250,11 @@ class Composer:
         return {name: edition_archive.number_on(connection, name, edition.id, edition.number) for name in public}
 
     def render_groups(
-        self, edit: EditionDraft, groups: Iterable[MessageGroup], edition: Edition, numbers: Mapping[str, int] | None = None
+        self,
+        edit: EditionDraft,
+        groups: Iterable[MessageGroup],
+        edition: Edition,
+        numbers: Mapping[str, int] | None = None,
     ) -> list[RenderResult]:
         """Every rendition that these sets of readers need. Pure but for reading templates.
 
@@ -351,7 +355,7 @@ class Composer:
                 )
             schedules.release_uses(connection, edition.id)
             request = editions.request_of(connection, edition.id)
-            edit = self.edit(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
+            edit = self.draft(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
             if not edit.stories and not has_waiting_readers(connection, self.newsroom, edit):
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]

@@ -67,7 +67,7 @@ class PlannedDelivery:
     """More about the reason, in words."""
 
     @property
-    def why(self) -> str:
+    def reason_text(self) -> str:
         """The reason as it is stored and shown."""
         return ": ".join(filter(None, (self.reason and str(self.reason), self.detail)))
 
@@ -87,7 +87,7 @@ class PlannedSegments:
 class PlannedSegment:
     """One crowd: what it gets, as (story or empty, group); nothing for who has no group."""
 
-    crowd: segments.Crowd
+    segment: segments.Crowd
     groups: tuple[tuple[str, MessageGroup], ...]
     mark: int | None = None
 
@@ -133,7 +133,7 @@ class EditionDraft:
         )
 
     @property
-    def again(self) -> str:
+    def post_purpose(self) -> str:
         """The purpose of a post: a story that a person names goes out once more, for this edition."""
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery, ListDelivery
 from tidings.model.edition import Selection
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
-from tidings.pipeline.compose.select import SegmentSelection, SegmentFilter, select_for_segment, is_note, order_stories
+from tidings.pipeline.compose.select import SegmentFilter, SegmentSelection, is_note, order_stories, select_for_segment
 from tidings.store.content import schedules
 
 
@@ -24,13 +24,17 @@ class SelectionCache:
         self._groups: dict[int, list[tuple[str, MessageGroup]]] = {}
         self._known: dict[str, MessageGroup] = {}
 
-    def of(self, wish: SegmentFilter, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]) -> SegmentSelection:
+    def select(
+        self, wish: SegmentFilter, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]
+    ) -> SegmentSelection:
         key = (wish, earlier, had, owed)
         if key not in self._chosen:
             self._chosen[key] = self._choose(*key)
         return self._chosen[key]
 
-    def _choose(self, wish: SegmentFilter, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]) -> SegmentSelection:
+    def _choose(
+        self, wish: SegmentFilter, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]
+    ) -> SegmentSelection:
         edit = self._edit
         own = {story.key for story in edit.stories}
         offered = [edit.all_stories[key] for key in earlier if key not in own]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition
-from tidings.pipeline.compose.draft import PlannedDelivery, PlannedSegment, PlannedSegments, MessageGroup
+from tidings.pipeline.compose.draft import MessageGroup, PlannedDelivery, PlannedSegment, PlannedSegments
 from tidings.pipeline.compose.rendered import RenderResult
 from tidings.store.content import edition_archive, editions
 from tidings.store.content.editions import Shown
@@ -98,7 +98,7 @@ def _shown(group: MessageGroup) -> list[Shown]:
 
 
 def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> Iterator[segments.Share]:
-    crowd = part.crowd
+    crowd = part.segment
     choice = (crowd.language, crowd.topics, crowd.mark)
     if not part.groups:
         yield segments.Share(*choice, "", None, None, None, str(SkipReason.NOTHING_FOR_READER), True)
@@ -107,7 +107,9 @@ def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> 
         yield segments.Share(*choice, story, selection, rendition, part.mark, "", number == 0)
 
 
-def _row(one: PlannedDelivery, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime) -> dict[str, Any]:
+def _row(
+    one: PlannedDelivery, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
+) -> dict[str, Any]:
     rendition, selection = selections[one.group.key] if one.group else (None, None)
     state = DeliveryState.PENDING if one.group else DeliveryState.SKIPPED
     part = one.group.part if one.group else 0
@@ -125,6 +127,6 @@ def _row(one: PlannedDelivery, mailing: int, selections: Mapping[str, tuple[int,
         "mark": one.mark,
         "address_hash": one.address_hash,
         "state": str(DeliveryState.DEFERRED if part else state),
-        "reason": WAITS if part else one.why,
+        "reason": WAITS if part else one.reason_text,
         "at": now,
     }

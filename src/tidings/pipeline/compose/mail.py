@@ -173,23 +173,23 @@ class MailRenderer:
         name: str,
     ) -> bytes:
         """The bytes for one reader: frozen fragments, and what is theirs alone. Equal arguments, equal bytes."""
-        stencil = self.stencil(
+        stencil = self.prepare_merge(
             compiled, arrangement, list_name=list_name, schedule=schedule, date=date, named=bool(name)
         )
-        leave, choose = self.signers(list_name)
+        leave, choose = self.link_signers(list_name)
         head, body = stencil.render_with_tokens(
             address, name, message_id_local_part(message_key), leave(subscriber), choose(subscriber)
         )
         return b"".join((head, b"\r\n", *body))
 
-    def signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
+    def link_signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         """Who signs a reader's link to leave a list, and the one to their preferences."""
         return (
             self.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name),
             self.keys.signer(TokenPurpose.PREFERENCES, list_name),
         )
 
-    def stencil(
+    def prepare_merge(
         self,
         compiled: MailMerge,
         arrangement: MailLayout,

@@ -96,7 +96,8 @@ def select_stories(stories: Iterable[Story], rules: SelectRules, used: Collectio
         wanted = set(rules.stories)
         return order_stories([story for story in stories if story.key in wanted and not is_note(story)], rules)
     return order_stories(
-        [story for story in stories if story.key not in used and not is_note(story) and matches_rules(story, rules)], rules
+        [story for story in stories if story.key not in used and not is_note(story) and matches_rules(story, rules)],
+        rules,
     )
 
 
@@ -154,7 +155,9 @@ class SegmentSelection:
         return not (self.selection.stories or self.selection.corrections)
 
 
-def select_items(stories: Iterable[Story], wish: SegmentFilter, had: Collection[str] = (), *, every_topic: bool = False) -> list[Item]:
+def select_items(
+    stories: Iterable[Story], wish: SegmentFilter, had: Collection[str] = (), *, every_topic: bool = False
+) -> list[Item]:
     """The items of `stories` for one wish, in their order: right topic, a language of theirs, not had."""
     found = []
     for story in stories:

@@ -48,7 +48,9 @@ def _answers(
         translated = [stories[key].items.get(language) for key in first.stories]
         more: list[Item] = [item for item in translated if item is not None and item.id not in shown]
         if more:
-            found.append(MessageGroup(outlet, story, Selection(language, more[0], tuple(more[1:])), part=len(found) + 1))
+            found.append(
+                MessageGroup(outlet, story, Selection(language, more[0], tuple(more[1:])), part=len(found) + 1)
+            )
     return found
 
 

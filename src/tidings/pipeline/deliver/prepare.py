@@ -12,7 +12,7 @@ from tidings.channels.base import Channel, Post
 from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
-from tidings.pipeline.compose.mail import MailRenderer, load_frozen_document, message_id_local_part, make_message_id
+from tidings.pipeline.compose.mail import MailRenderer, load_frozen_document, make_message_id, message_id_local_part
 from tidings.pipeline.deliver.context import Handover
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.dkim import DkimSigner, load_identities, verify
@@ -93,7 +93,7 @@ class Preparation:
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
     ) -> tuple[MergedMail, tuple[Callable[[int], bytes], Callable[[int], bytes]], Callable[[int], str]]:
         """What the readers of a selection share: the mail, who signs their links, and the return path."""
-        stencil = self._mail.stencil(
+        stencil = self._mail.prepare_merge(
             self._document(rendition),
             self._arrangement(selection),
             list_name=list_name,
@@ -102,7 +102,7 @@ class Preparation:
             named=named,
             sender=self._sender,
         )
-        return stencil, self._mail.signers(list_name), self._return_path(list_name)
+        return stencil, self._mail.link_signers(list_name), self._return_path(list_name)
 
     def _post(self, delivery: Delivery) -> Handover:
         made = self._body(delivery)

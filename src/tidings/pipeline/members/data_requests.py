@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, list_target
 from tidings.model.tokens import TokenKeys, TokenPurpose
-from tidings.pipeline.members.subscribe import page_frame, make_mail
+from tidings.pipeline.members.subscribe import make_mail, page_frame
 from tidings.render.pages.pages import Pages
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers as roll
@@ -26,7 +26,7 @@ class SubscriberProfile:
     address: str
     address_hash: str
     language: str
-    on: tuple[roll.Subscription, ...]
+    subscriptions: tuple[roll.Subscription, ...]
     paused_until: datetime | None
 
     @property
@@ -78,7 +78,9 @@ def queue_erasure_mail(
     _queue(connection, "erase", reader, details, now)
 
 
-def _queue(connection: Connection, kind: str, reader: SubscriberProfile, details: dict[str, str], now: datetime) -> None:
+def _queue(
+    connection: Connection, kind: str, reader: SubscriberProfile, details: dict[str, str], now: datetime
+) -> None:
     purpose = str(Purpose.CONFIRMATION)
     mailing = ledger.mailing(connection, f"{kind}:{reader.address_hash}:{now.date()}", purpose, now=now, open=True)
     ledger.add_deliveries(

@@ -78,7 +78,9 @@ def plan_site_files(
             yield SiteFile(page_path(language, item.slug) + "index.html", page, basis=basis)
         for item in items:
             if item.language == language and _was_withdrawn(item, now):
-                yield SiteFile(page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item))
+                yield SiteFile(
+                    page_path(language, item.slug) + "index.html", partial(pages.withdrawn_page, frame, item)
+                )
 
     frame = PageContext(first, feeds)
     titles = [(language, sites[language].title) for language in languages]

@@ -88,4 +88,6 @@ class _Controller(Controller):
 
     def factory(self) -> LMTP:
         """Speaks LMTP instead of SMTP."""
-        return _Lmtp(self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings")
+        return _Lmtp(
+            self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings"
+        )

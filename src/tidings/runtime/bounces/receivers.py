@@ -64,7 +64,7 @@ class FeedbackReceivers:
         self._listener: LmtpListener | None = None
         self._mailbox = threading.Thread(target=self._look_on, name="bounces", daemon=True)
 
-    def listen(self) -> str:
+    def open_port(self) -> str:
         """Open the port, if there is to be one; returns it in words. Raises RefusedError."""
         address = self._runtime.newsroom.bounces.lmtp_at
         if address is None:

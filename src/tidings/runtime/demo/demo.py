@@ -88,7 +88,7 @@ class Demo:
         events = self._events(runtime)
         moments |= set(events)
         for now in sorted(moments):
-            runtime.at(now)
+            runtime.set_clock(now)
             arrived = [name for name, (moment, _) in arrivals.items() if moment <= now]
             for name in arrived:
                 (self.folder / "content" / name).write_text(arrivals.pop(name)[1], encoding="utf-8")
@@ -100,7 +100,7 @@ class Demo:
 
     def _enrol(self, runtime: Runtime) -> None:
         start = local(FIRST, "07:00")
-        runtime.at(start)
+        runtime.set_clock(start)
         with runtime.store.write() as connection:
             for number in range(30):
                 language = ("en", "ru", "kk")[number // 10]

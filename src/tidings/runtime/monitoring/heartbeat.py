@@ -14,7 +14,7 @@ MAX_FAILING = 600.0
 
 
 @dataclass(slots=True)
-class Heartbeat:
+class CycleHealth:
     """Moments of `time.monotonic`. `begun` is set while a beat is at work."""
 
     beaten: float = field(default_factory=time.monotonic)

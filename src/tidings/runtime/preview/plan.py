@@ -14,10 +14,10 @@ from tidings.model.cadence import At, OnNew, OnRequest, Slot, describe_cadence, 
 from tidings.model.delivery import SkipReason
 from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import plan_deliveries
-from tidings.pipeline.compose.draft import PlannedDelivery, PlannedSegment, PlannedSegments, EditionDraft, MessageGroup
+from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, PlannedDelivery, PlannedSegment, PlannedSegments
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.prices import prices
-from tidings.runtime.tick import backfill_stories, first_new_story_at, find_due_slot
+from tidings.runtime.tick import backfill_stories, find_due_slot, first_new_story_at
 from tidings.store.content import editions, schedules
 from tidings.store.service import pauses
 
@@ -105,7 +105,9 @@ def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: da
         return []
     if isinstance(rule, OnNew):
         first = (
-            None if state is None else first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
+            None
+            if state is None
+            else first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
         )
         return [] if first is None else [find_slot_for_new(schedule.cadence, first)]
     overdue = None if state is None else find_due_slot(runtime, connection, schedule, now)
@@ -126,7 +128,7 @@ def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: Pl
         slot.note = f"{' and '.join(waiting)} is paused: what goes there waits"
     edit = look_ahead(runtime, connection, schedule, moment)
     slot.stories = [(story.key, find_title(edit, story.key, runtime)) for story in edit.stories]
-    reason = runtime.composer.too_few(connection, edit)
+    reason = runtime.composer.explain_skip(connection, edit)
     if reason:
         slot.note = slot.note or f"skipped as things stand: {reason}"
         return
@@ -144,7 +146,7 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     freed = frozenset(
         key for held in editions.editions(connection, schedule=schedule.name, states=["held"]) for key in held.stories
     )
-    edit = composer.edit(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
+    edit = composer.draft(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
     if state is not None or schedule.select.stories:
         return edit
     fresh = {story.key for story in edit.stories if story.out_at > runtime.now()}
@@ -162,7 +164,7 @@ def count_by_outlet(addressed: Iterable[PlannedDelivery | PlannedSegments]) -> l
             for part in one.parts:
                 _count_crowd(outlet, part)
         elif one.group is None:
-            outlet.skipped[one.why] += 1
+            outlet.skipped[one.reason_text] += 1
         else:
             outlet.readers[one.group.selection.language] += 1
             outlet.show(one.group)
@@ -170,14 +172,14 @@ def count_by_outlet(addressed: Iterable[PlannedDelivery | PlannedSegments]) -> l
 
 
 def _count_crowd(outlet: Outlet, part: PlannedSegment) -> None:
-    for reason, count in part.crowd.suppressed.items():
+    for reason, count in part.segment.suppressed.items():
         outlet.skipped["unsubscribed" if reason == "unsubscribed" else "suppressed"] += count
-    if not part.crowd.readers:
+    if not part.segment.readers:
         return
     if not part.groups:
-        outlet.skipped[str(SkipReason.NOTHING_FOR_READER)] += part.crowd.readers
+        outlet.skipped[str(SkipReason.NOTHING_FOR_READER)] += part.segment.readers
     for _, group in part.groups:
-        outlet.readers[group.selection.language] += part.crowd.readers
+        outlet.readers[group.selection.language] += part.segment.readers
         outlet.show(group)
 
 

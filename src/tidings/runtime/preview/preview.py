@@ -20,8 +20,8 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.mail import load_frozen_document
 from tidings.pipeline.compose.rendered import RenderResult
-from tidings.pipeline.compose.select import SegmentFilter, select_for_segment, is_note, order_stories
-from tidings.pipeline.compose.translations import missing_translations, split_into_posts, channel_languages
+from tidings.pipeline.compose.select import SegmentFilter, is_note, order_stories, select_for_segment
+from tidings.pipeline.compose.translations import channel_languages, missing_translations, split_into_posts
 from tidings.render.mail.digest import MailLayout
 from tidings.render.pages.post_previews import PostPreview, render_post_previews
 from tidings.runtime.newsroom import Runtime
@@ -88,7 +88,10 @@ def _waits(runtime: Runtime, edit: EditionDraft, rendered: RenderResult) -> str:
     kind, _, name = rendered.outlet.partition(":")
     if kind != "channel":
         return ""
-    languages, patience = channel_languages(runtime.newsroom, name), runtime.newsroom.channels[name].wait_for_translations
+    languages, patience = (
+        channel_languages(runtime.newsroom, name),
+        runtime.newsroom.channels[name].wait_for_translations,
+    )
     stories = dict.fromkeys(key for group in rendered.groups.values() for key in group.selection.stories)
     late = {key: missing_translations(edit.all_stories[key], languages, patience, edit.now) for key in stories}
     return "; ".join(
@@ -193,7 +196,7 @@ def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, 
     edit = look_ahead(runtime, connection, schedule, now)
     if edit.stories:
         return edit
-    everything = runtime.composer.edit(connection, schedule, now, every=True)
+    everything = runtime.composer.draft(connection, schedule, now, every=True)
     rules = schedule.select
     stories = [story for story in everything.stories if not is_note(story)]
     newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
@@ -221,7 +224,10 @@ def _render(runtime: Runtime, edit: EditionDraft, edition: Edition, language: st
                 if selection.stories:
                     groups += MessageGroup.split(f"list:{part.list}", selection, per_item=per_item)
             continue
-        languages, thread = channel_languages(newsroom, part.channel), newsroom.channels[part.channel].translations == "thread"
+        languages, thread = (
+            channel_languages(newsroom, part.channel),
+            newsroom.channels[part.channel].translations == "thread",
+        )
         wish = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
         selection = select_for_segment(edit.stories, wish, edit.schedule.select, notes=notes).selection
         if selection.stories:

@@ -119,10 +119,10 @@ class _Play:
         self._found.begin_files()
         while now <= self._ends:
             self._progress("playing", (now - first) / (self._ends - first))
-            self._runtime.at(now)
+            self._runtime.set_clock(now)
             self._moment(now)
             now = self._following(now)
-        self._runtime.at(self._ends)
+        self._runtime.set_clock(self._ends)
         self._note_what_came_after()
         self._found.write()
         self._progress("playing", 1.0)
@@ -209,7 +209,9 @@ class _Play:
         with store.write() as connection:
             counted = rehearsal.thin(connection, one.mailing, MOST, EACH)
             before = [count for count in rehearsal.counts(connection, one.mailing) if count.state == "pending"]
-            samples = {message_id_local_part(each.key).decode(): each for each in rehearsal.samples(connection, one.mailing)}
+            samples = {
+                message_id_local_part(each.key).decode(): each for each in rehearsal.samples(connection, one.mailing)
+            }
         self._catcher.take()
         self._kept.clear()
         done = self._runtime.deliver(one.mailing)

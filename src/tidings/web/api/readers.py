@@ -191,7 +191,9 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
         return Preferences(
             language=found.language,
             paused_until=found.paused_until,
-            lists=[Choice(name=one.list, topics=list(one.topics), frequency=one.frequency) for one in found.on],
+            lists=[
+                Choice(name=one.list, topics=list(one.topics), frequency=one.frequency) for one in found.subscriptions
+            ],
         )
 
     @app.put("/preferences/{token}", responses={404: {"model": Problem}})

@@ -70,7 +70,7 @@ def save(
     """What a reader chose, by list; what is not offered stays. `pause` gives its end for (now, the one held)."""
     newsroom, now = runtime.newsroom, runtime.now()
     chosen: dict[str, tuple[tuple[str, ...], str]] = {}
-    for one in reader.on:
+    for one in reader.subscriptions:
         if one.list not in newsroom.lists:
             continue
         wanted = topics.get(one.list, one.topics)
@@ -118,7 +118,7 @@ class _Preferences:
                 "topics": preferences.topic_choices(newsroom, one.topics, language),
                 "leave": "unsubscribe/" + self._runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, reader.id, one.list),
             }
-            for one in reader.on
+            for one in reader.subscriptions
             if one.list in newsroom.lists
         ]
         values = {
@@ -144,8 +144,10 @@ class _Preferences:
                 self._runtime,
                 self._reader,
                 language=fields.get("language", [""])[0],
-                frequencies={one.list: fields.get(f"frequency.{one.list}", [""])[0] for one in self._reader.on},
-                topics={one.list: fields.get(f"topic.{one.list}", []) for one in self._reader.on},
+                frequencies={
+                    one.list: fields.get(f"frequency.{one.list}", [""])[0] for one in self._reader.subscriptions
+                },
+                topics={one.list: fields.get(f"topic.{one.list}", []) for one in self._reader.subscriptions},
                 pause=lambda now, held: preferences.parse_pause(fields.get("pause", ["0"])[0], held, now),
             )
         except SQLAlchemyError as error:

@@ -174,7 +174,9 @@ class _Review:
         page: dict[str, object] = {
             "what": "held" if held else "over",
             "said": said,
-            "texts": review.describe_review(edition, schedule, newsroom, counts) if held else [self._verdict(edition, history)],
+            "texts": review.describe_review(edition, schedule, newsroom, counts)
+            if held
+            else [self._verdict(edition, history)],
             "may_release": held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
             "frozen": mark,
             "shown": self._mails(edition),
