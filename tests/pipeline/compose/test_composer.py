@@ -174,7 +174,7 @@ class Half(MailServer):
     limit = 3
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        if len(self.caught) >= self.limit:
+        if len(self.received) >= self.limit:
             return "451 later"
         return await super().handle_DATA(server, session, envelope)
 
