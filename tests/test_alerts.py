@@ -15,7 +15,7 @@ from tests.conftest import require_program
 from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.tick import tick
-from tidings.store.service.heartbeat import Pulse
+from tidings.store.service.heartbeat import Heartbeat
 
 RULES = Path(__file__).parents[1] / "docs" / "alerts.yaml"
 STEPS = 75
@@ -149,7 +149,7 @@ def test_the_rules_and_these_cases_name_metrics_that_there_are(tmp_path: Path, w
         )
         with folder.runtime() as runtime:
             tick(runtime, runtime.now())
-            pulse = Pulse("me", runtime.now(), runtime.now())
+            pulse = Heartbeat("me", runtime.now(), runtime.now())
             text = Metrics(runtime, lambda: pulse).exposition("")[0].decode()
     there = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     said = " ".join(rule["expr"] for rule in rules()) if what == "rules" else " ".join(WELL)

@@ -26,7 +26,7 @@ from tidings.runtime.preview.preview import make_picture_localiser
 from tidings.runtime.tick import tick
 from tidings.sources.article import Article, ArticlePicture
 from tidings.sources.web import push
-from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.content.fetch_cache import StoredFetchCache
 from tidings.store.content.items import load_items
 from tidings.store.people import subscribers
 
@@ -159,7 +159,7 @@ def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
 
 
 def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
-    shelf = StoredShelf(paper.runtime.store, "cms")
+    shelf = StoredFetchCache(paper.runtime.store, "cms")
     now = START + 5 * MINUTE
     shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
     push.put(shelf, "1", Article(title="One", html="<p>Text.</p>", embargo=now + DAY, images=(shown,)), now)
@@ -176,7 +176,7 @@ def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
 
 def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(paper: Paper) -> None:
     store, now = paper.runtime.store, START + 5 * MINUTE
-    shelf = StoredShelf(store, "cms")
+    shelf = StoredFetchCache(store, "cms")
     shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
     for number in range(4):
         push.put(shelf, str(number), Article(title=f"Story {number}", html="<p>Text.</p>", images=(shown,)), now)

@@ -265,7 +265,7 @@ def leaving(tried: Round, calm: Said, took: float) -> None:
             break
         address = tried.dice.choice(following)
         with tried.store.write() as connection:
-            who = subscribers.find(connection, address)
+            who = subscribers.find_id(connection, address)
             if who is None:
                 continue
             how = tried.dice.choice(["leave", "leave", "complain", "erase"])

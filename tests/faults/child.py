@@ -148,7 +148,7 @@ def _doubts(store: Any, address: str) -> int:
     from tidings.store.people import subscribers
 
     with store.read() as connection:
-        who = subscribers.find(connection, address)
+        who = subscribers.find_id(connection, address)
         # Notices go to people who are no readers, and belong to no schedule.
         rows = list(
             ledger.entries(connection, schedule="") if who is None else ledger.entries(connection, subscriber=who)

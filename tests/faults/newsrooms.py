@@ -124,7 +124,7 @@ class NewsroomTemplate:
                     )  # fmt: skip
                 if not is_in and number % 2 == 0:
                     with runtime.store.write() as connection:
-                        who = subscribers.find(connection, address)
+                        who = subscribers.find_id(connection, address)
                         assert who is not None
                         subscribers.unsubscribe(connection, who, name, source="test", now=now)
             (self.owed if is_in else self.barred).add(address)

@@ -96,7 +96,7 @@ class Round:
         """Keep the states of all rows; not while a sender that stands still has the database for itself."""
         try:
             with self.store.read() as connection:
-                composing = {one.name for one in editions.editions(connection) if one.state.value == "composing"}
+                composing = {one.name for one in editions.list_editions(connection) if one.state.value == "composing"}
                 rows = {one.id: (one.edition, one.state) for one in ledger.entries(connection)}
         except OperationalError:
             return
@@ -115,12 +115,12 @@ class Round:
     def waiting(self) -> frozenset[int]:
         """Ids of rows that would go on by themselves."""
         with self.store.read() as connection:
-            return frozenset(connection.execute(select(t.deliveries.c.id).where(ledger.goes_on())).scalars())
+            return frozenset(connection.execute(select(t.deliveries.c.id).where(ledger.is_active())).scalars())
 
     def is_over(self) -> bool:
         """Whether every edition has ended, and nothing goes on by itself."""
         with self.store.read() as connection:
-            states = {one.state.value for one in editions.editions(connection)}
+            states = {one.state.value for one in editions.list_editions(connection)}
         return not self.waiting() and states <= {"done", "cancelled", "superseded"} and bool(states)
 
     def is_all_mailed(self) -> bool:
@@ -142,9 +142,9 @@ class Round:
         waiting = self.waiting()
         with self.store.read() as connection:
             rows = [one.as_json() | {"address": one.address} for one in ledger.entries(connection)]
-            counts = ledger.counts(connection)
+            counts = ledger.count_by_state(connection)
             slots = [(SCHEDULE, str(row.slot), row.state) for row in schedules.slots_of(connection, SCHEDULE)]
-            made = [(one.name, str(one.slot), one.state.value) for one in editions.editions(connection)]
+            made = [(one.name, str(one.slot), one.state.value) for one in editions.list_editions(connection)]
         intents = [moment for log in self._logs for moment in Said.read(log).intents]
         verdict = judge(
             Evidence(

@@ -21,6 +21,6 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def alive(store: Store) -> Iterator[liveness.Liveness]:
-    acquired = liveness.acquire(store)
+    acquired = liveness.acquire_liveness(store)
     yield acquired
     acquired.release()

@@ -30,7 +30,7 @@ def add(store: Store, name: str, now: datetime, *, list_name: str = "digest", co
     with store.write() as connection:
         chosen = {"language": "en", "frequency": "daily", "now": now, "confirmed": confirmed, "bring_back": True}
         subscribers.add(connection, f"{name}@example.org", list_name, **chosen)  # type: ignore[arg-type]
-        found = subscribers.find(connection, f"{name}@example.org")
+        found = subscribers.find_id(connection, f"{name}@example.org")
         assert found is not None
         return found
 
@@ -93,7 +93,7 @@ def test_who_left_is_forgotten_and_stays_away(store: Store) -> None:
 
 def add_known(store: Store, name: str) -> int:
     with store.read() as connection:
-        found = subscribers.find(connection, f"{name}@example.org")
+        found = subscribers.find_id(connection, f"{name}@example.org")
         assert found is not None
         return found
 

@@ -91,12 +91,15 @@ def test_counts_stay_and_explain_says_so(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY)
     first = newsroom.edition("daily/1")
     with newsroom.runtime.store.read() as connection:
-        before = ledger.counts(connection, edition=first.id), ledger.reasons(connection, edition=first.id)
+        before = ledger.count_by_state(connection, edition=first.id), ledger.count_reasons(connection, edition=first.id)
     assert before[0]["skipped"] == 1
     newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
     newsroom.tick(LATER)
     with newsroom.runtime.store.read() as connection:
-        assert (ledger.counts(connection, edition=first.id), ledger.reasons(connection, edition=first.id)) == before
+        assert (
+            ledger.count_by_state(connection, edition=first.id),
+            ledger.count_reasons(connection, edition=first.id),
+        ) == before
         lines = explain(connection, newsroom.runtime.newsroom, ada, "one", lambda at: str(at.date()))
         assert any("longer ago than the ledger goes back" in line for line in lines)
 
@@ -174,18 +177,18 @@ def test_once_a_day_in_pages(store: Store) -> None:
             ledger.add_deliveries(connection, more)
     now = NOW + timedelta(days=500)
     with store.write() as connection:
-        assert retention.take_page(connection, mailing, now - timedelta(days=400)) == retention.PAGE
+        assert retention.delete_old_deliveries(connection, mailing, now - timedelta(days=400)) == retention.PAGE
     assert rows(store) == 20_001 - retention.PAGE
     taken = retain(store, KEEP, now, budget=60)
     assert rows(store) == 0
     assert taken > 0
     assert retain(store, KEEP, now) == 0
     with store.read() as connection:
-        assert ledger.counts(connection, mailing=mailing) == {"accepted": 20_001}
+        assert ledger.count_by_state(connection, mailing=mailing) == {"accepted": 20_001}
         packed = [
             number
             for raw in connection.execute(select(t.had.c.subscribers)).scalars()
-            for number in retention.readers_of(raw)
+            for number in retention.unpack_readers(raw)
         ]
         size = connection.execute(select(func.sum(func.length(t.had.c.subscribers)))).scalar_one()
     assert sorted(packed) == [readers["ada"], *range(10, 20_010)]

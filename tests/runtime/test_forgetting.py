@@ -16,8 +16,8 @@ from tidings.runtime.schemas import make_schemas
 from tidings.store import schema as t
 from tidings.store.delivery import ledger
 from tidings.store.people import consent, subscribers
-from tidings.store.people.data_export import everything_about, everything_of
-from tidings.store.people.erasure import erase_address, wipe_log
+from tidings.store.people.data_export import export_address, export_subscriber
+from tidings.store.people.erasure import erase_address, truncate_log
 
 ADDRESS = "Zuleikha@xn--80ak6aa92e.example.org"
 NAME = "Zuleikha Almasova"
@@ -62,7 +62,7 @@ def add_person(newsroom: RunningNewsroom) -> int:
             confirmed=True,
             source=f"card of {NAME}",
         )
-        reader = subscribers.find(connection, ADDRESS)
+        reader = subscribers.find_id(connection, ADDRESS)
         assert reader is not None
     answers = iter([f"250 OK <{ADDRESS}> queued", f"550 5.1.1 <{ADDRESS}>: no such user"])
 
@@ -76,7 +76,7 @@ def add_person(newsroom: RunningNewsroom) -> int:
     newsroom.tick(MONDAY + DAY)
     digest = consent.address_hash(ADDRESS)
     with newsroom.runtime.store.write() as connection:
-        mailing = ledger.mailing(connection, "test:1", "test", now=now, open=False)
+        mailing = ledger.get_or_create_mailing(connection, "test:1", "test", now=now, open=False)
         said = f"550 5.1.1 <{ADDRESS.upper()}>: no such user"
         details = {"address": ADDRESS, "language": "en"}
         row: dict[str, Any] = {"mailing": mailing, "target": "test:0:0", "purpose": "test", "at": now}
@@ -104,9 +104,9 @@ def add_person(newsroom: RunningNewsroom) -> int:
 def test_all_that_is_known_is_shown(newsroom: RunningNewsroom) -> None:
     reader = add_person(newsroom)
     with newsroom.runtime.store.read() as connection:
-        known = everything_about(connection, reader)
+        known = export_subscriber(connection, reader)
         with pytest.raises(KeyError):
-            everything_about(connection, reader + 1_000)
+            export_subscriber(connection, reader + 1_000)
     assert not misfits(known, make_schemas()["subscribers show --json"])
     assert (known["address"], known["name"]) == (ADDRESS, NAME)
     assert [one["what"] for one in known["consents"]] == ["confirmed", "returned", "confirmed"]
@@ -125,7 +125,7 @@ def test_what_keep_has_put_away_is_shown_too(newsroom: RunningNewsroom) -> None:
     newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
     newsroom.tick(MONDAY.replace(year=2028))
     with newsroom.runtime.store.read() as connection:
-        known = everything_about(connection, reader)
+        known = export_subscriber(connection, reader)
     assert known["mails"] == []
     assert [(one["edition"], one["list"], one["stories"]) for one in known["older_mails"]] == [
         ("daily/1", "digest", ["one"])
@@ -138,7 +138,7 @@ def test_nothing_names_an_erased_person(newsroom: RunningNewsroom) -> None:
     assert len({line.partition(":")[0] for line in traces(newsroom)}) >= 7
     with newsroom.runtime.store.write() as connection:
         subscribers.erase(connection, reader, now=newsroom.now)
-    assert wipe_log(newsroom.runtime.store)
+    assert truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
     # Counts stay, and the hash, so that nobody adds them by mistake.
     assert [(entry.id, entry.state) for entry in newsroom.entries()] == [(entry.id, entry.state) for entry in before]
@@ -169,7 +169,7 @@ def test_what_a_relay_says_of_who_was_erased_meanwhile_names_nobody(newsroom: Ru
     assert said[0] == "2" or said.partition(" <")[0] in only.reason
     # By its receipt a mail is found again at the relay: it goes only where it names somebody.
     assert bool(only.receipt) == (said == "250 OK queued")
-    wipe_log(newsroom.runtime.store)
+    truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
 
 
@@ -194,18 +194,18 @@ def test_who_is_on_no_list_may_ask_too(newsroom: RunningNewsroom) -> None:
     digest = consent.address_hash(ADDRESS)
     with newsroom.runtime.store.write() as connection:
         assert not erase_address(connection, ADDRESS, now=newsroom.now)
-        mailing = ledger.mailing(connection, "test:1", "test", now=newsroom.now, open=False)
+        mailing = ledger.get_or_create_mailing(connection, "test:1", "test", now=newsroom.now, open=False)
         row: dict[str, Any] = {"mailing": mailing, "purpose": "test", "at": newsroom.now}
         for number, address in enumerate([ADDRESS, "boss@example.org"]):
             ledger.add_deliveries(connection, [row | {"target": f"test:0:{number}", "details": {"address": address}}])
         consent.suppress(connection, digest, "digest", "unsubscribed", newsroom.now)
-        known = everything_of(connection, ADDRESS)
+        known = export_address(connection, ADDRESS)
     assert not misfits(known, make_schemas()["subscribers show --json"])
     assert [one["kind"] for one in known["mails"]] == ["test"]
     assert [one["list"] for one in known["suppressions"]] == ["digest"]
     with newsroom.runtime.store.write() as connection:
         assert erase_address(connection, ADDRESS.lower(), now=newsroom.now)
-    wipe_log(newsroom.runtime.store)
+    truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
     with newsroom.runtime.store.write() as connection:
         assert not erase_address(connection, ADDRESS, now=newsroom.now)

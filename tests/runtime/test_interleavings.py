@@ -85,7 +85,7 @@ class Sequence:
 
     def cancel(self) -> None:
         with self.newsroom.runtime.store.read() as connection:
-            live = editions.editions(connection, states=[EditionState.SENDING, EditionState.HELD])
+            live = editions.list_editions(connection, states=[EditionState.SENDING, EditionState.HELD])
         if live:
             self.done[-1] += f" {live[-1].name}"
             self.newsroom.runtime.composer.cancel(self.chance.choice(live), self.newsroom.now, "ada")

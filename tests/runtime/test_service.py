@@ -152,7 +152,7 @@ def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path)
             process.wait(timeout=30)
         assert sent() == 300
         with folder.runtime() as runtime, runtime.store.read() as connection:
-            assert ledger.counts(connection)["accepted"] == 300
+            assert ledger.count_by_state(connection)["accepted"] == 300
 
 
 def test_a_store_ahead_of_real_time_and_a_taken_port_are_refused_in_words(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_two_services_on_one_store_fire_a_slot_once(tmp_path: Path, database_url
             text = log.read_text(encoding="utf-8")
             assert "fault" not in text and "Traceback" not in text
         with folder.runtime() as runtime, runtime.store.read() as connection:
-            assert [edition.name for edition in editions.editions(connection)] == ["alert/1"]
+            assert [edition.name for edition in editions.list_editions(connection)] == ["alert/1"]
 
 
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(120.0, marks=pytest.mark.slow)])
@@ -218,7 +218,7 @@ def test_sigterm_while_a_slow_relay_thinks(tmp_path: Path, seconds: float) -> No
             took = stop(process)
         assert took < 30
         with folder.runtime() as runtime, runtime.store.read() as connection:
-            counts = ledger.counts(connection)
+            counts = ledger.count_by_state(connection)
         if seconds < 10:
             assert not counts.get("in_doubt")
             assert counts["accepted"] == len(sink.taken()) < 12

@@ -178,7 +178,7 @@ def test_one_moment_while_others_write(store: Store, target: Store) -> None:
         stop.set()
         writer.join()
     assert counts["consents"] == counts["addresses"] > 0
-    assert copying.counts(store)["consents"] >= counts["consents"]
+    assert copying.count_rows(store)["consents"] >= counts["consents"]
 
 
 @pytest.mark.slow

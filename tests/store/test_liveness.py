@@ -22,7 +22,7 @@ CHILD = """
 import sys, pathlib
 from tidings.store import liveness
 from tidings.store.engine import Store
-alive = liveness.acquire(Store(sys.argv[1], pathlib.Path(sys.argv[2])))
+alive = liveness.acquire_liveness(Store(sys.argv[1], pathlib.Path(sys.argv[2])))
 print(alive.owner, flush=True)
 sys.stdin.read()
 """
@@ -44,7 +44,7 @@ def _wait_until_dead(alive: liveness.Liveness, owner: str) -> float:
 
 
 def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Path) -> None:
-    mine = liveness.acquire(store)
+    mine = liveness.acquire_liveness(store)
     command = [sys.executable, "-c", CHILD, database_url, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -57,14 +57,14 @@ def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Pa
         child.wait()
     assert _wait_until_dead(mine, owner) < 1
     if store.is_sqlite:
-        assert mine.dead() == [owner]
+        assert mine.list_dead() == [owner]
         mine.forget(owner)
-        assert mine.dead() == []
+        assert mine.list_dead() == []
     mine.release()
 
 
 def test_two_in_one_process_see_each_other(store: Store) -> None:
-    first, second = liveness.acquire(store), liveness.acquire(store)
+    first, second = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
     assert first.owner != second.owner
     assert first.is_alive(second.owner)
     assert second.is_alive(first.owner)
@@ -76,8 +76,8 @@ def test_two_in_one_process_see_each_other(store: Store) -> None:
 
 
 def test_who_looks_is_not_taken_for_the_owner(store: Store) -> None:
-    watchers = [liveness.acquire(store) for _ in range(3)]
-    gone = liveness.acquire(store)
+    watchers = [liveness.acquire_liveness(store) for _ in range(3)]
+    gone = liveness.acquire_liveness(store)
     gone.release()
     wrong: list[str] = []
 
@@ -97,7 +97,7 @@ def test_who_looks_is_not_taken_for_the_owner(store: Store) -> None:
 
 
 def test_a_living_owner_is_not_forgotten(store: Store) -> None:
-    first, second = liveness.acquire(store), liveness.acquire(store)
+    first, second = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
     first.forget(second.owner)
     assert first.is_alive(second.owner)
     first.release()
@@ -109,7 +109,7 @@ def test_a_forked_child_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
 import os, sys, time, pathlib
 from tidings.store import liveness
 from tidings.store.engine import Store
-alive = liveness.acquire(Store("sqlite:///tidings.db", pathlib.Path(sys.argv[1])))
+alive = liveness.acquire_liveness(Store("sqlite:///tidings.db", pathlib.Path(sys.argv[1])))
 child = os.fork()
 if child == 0:
     os.close(1)
@@ -121,7 +121,7 @@ os.kill(os.getpid(), 9)
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False)
     owner, child = done.stdout.split()
     try:
-        mine = liveness.acquire(Store("sqlite:///tidings.db", tmp_path))
+        mine = liveness.acquire_liveness(Store("sqlite:///tidings.db", tmp_path))
         assert not mine.is_alive(owner)
         mine.release()
     finally:
@@ -129,14 +129,14 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
-    mine, other = liveness.acquire(store), liveness.acquire(store)
+    mine, other = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
     if not store.is_sqlite:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
         with store.write() as connection:
             connection.execute(text(ended)).all()
         _wait_until_dead(other, mine.owner)
-    mine.keep()
-    other.keep()
+    mine.refresh()
+    other.refresh()
     assert other.is_alive(mine.owner)
     mine.release()
     other.release()

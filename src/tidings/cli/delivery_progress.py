@@ -49,7 +49,7 @@ def sending(runtime: Runtime) -> Iterator[None]:
         most, task = 0, None
         while not ended.wait(_LOOK):
             with runtime.store.read() as connection:
-                left = ledger.count_going(connection)
+                left = ledger.count_waiting(connection)
             most = max(most, left)
             if most and task is None:
                 task = progress.add_task("", total=most)

@@ -81,7 +81,7 @@ def _show(console: Console, runtime: Runtime, demo: Demo) -> None:
             for name in runtime.newsroom.lists
             for one in subscribers.subscriptions(connection, list_name=name)
         }
-        for edition in editions.editions(connection):
+        for edition in editions.list_editions(connection):
             entries = list(ledger.entries(connection, edition=edition.name))
             for outlet in dict.fromkeys(entry.list or entry.channel for entry in entries):
                 mine = [entry for entry in entries if (entry.list or entry.channel) == outlet]

@@ -142,12 +142,12 @@ def send_command(
     with opened(now) as runtime:
         one = _schedule(runtime, schedule)
         with runtime.store.read() as connection:
-            stopped = pauses.paused_schedule(pauses.holding(connection), one.name)
+            stopped = pauses.find_schedule_pause(pauses.active_pauses(connection), one.name)
         if stopped is not None:
             raise RefusedError(f"{stopped.what} is paused: `tidings resume {stopped.name or '--all'}` first.")
         with open_scratch_runtime(runtime) as copy, copy.store.read() as connection:
             moment = copy.now()
-            held = editions.editions(connection, schedule=one.name, states=[EditionState.HELD])
+            held = editions.list_editions(connection, schedule=one.name, states=[EditionState.HELD])
             freed = frozenset(key for old in held for key in old.stories)
             edit = copy.composer.draft(connection, one, moment, stories=story, freed=freed)
             reason = copy.composer.explain_skip(connection, edit)
@@ -234,9 +234,9 @@ def _schedule(runtime: Runtime, name: str) -> Schedule:
 
 def _edition(runtime: Runtime, name: str) -> Edition:
     with runtime.store.read() as connection:
-        found = editions.find_edition(connection, name)
+        found = editions.find_edition_by_name(connection, name)
         if found is None:
-            known = [edition.name for edition in editions.editions(connection)][-5:]
+            known = [edition.name for edition in editions.list_editions(connection)][-5:]
             raise RefusedError(f"there is no edition {name!r}. The newest: {', '.join(known) or 'none yet'}")
         return found
 

@@ -98,10 +98,10 @@ def _resolve_edition(name: str, *, accepted: bool) -> None:
     if not accepted:
         raise RefusedError(f"let it go with `tidings release {name}`, or drop it with `tidings cancel {name}`")
     with opened() as runtime, runtime.store.write() as connection:
-        edition = editions.find_edition(connection, name)
+        edition = editions.find_edition_by_name(connection, name)
         if edition is None:
             raise RefusedError(f"there is no edition {name!r}; `tidings status` names those that are held")
-        count = restored.had_gone_out(connection, edition, runtime.now(), getpass.getuser())
+        count = restored.settle_as_sent(connection, edition, runtime.now(), getpass.getuser())
     console.print(f"{name}: settled. {count} deliveries count as accepted, and nothing of it goes.")
 
 

@@ -45,7 +45,7 @@ def resume_command(name: What = "", everything: Everything = False, now: Now = "
     """Let what was paused go on."""
     with opened(now) as runtime:
         with runtime.store.read() as connection:
-            gone = pauses.holding(connection)
+            gone = pauses.active_pauses(connection)
         scope, found = _scope(runtime, name, everything, gone)
         at = runtime.now()
         with runtime.store.write() as connection:

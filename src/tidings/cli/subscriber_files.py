@@ -29,7 +29,7 @@ from tidings.runtime.people_files.importer import (
 )
 from tidings.runtime.people_files.records import RefusedLine
 from tidings.store.people import subscribers
-from tidings.store.people.bulk_import import Fate
+from tidings.store.people.bulk_import import ImportResult
 
 
 class Tool(StrEnum):
@@ -121,15 +121,15 @@ def _watched(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
 
 
 _WORDS = {
-    str(Fate.ADDED): "added",
-    str(Fate.CONFIRMED): "were pending and are confirmed now",
-    str(Fate.AWAY): "left or bounced there: never mailed here",
-    str(Fate.KNOWN_AWAY): "left or bounced there, as is known here",
-    str(Fate.SINCE): "left there and agreed here since",
-    str(Fate.EXISTS): "there already",
+    str(ImportResult.ADDED): "added",
+    str(ImportResult.CONFIRMED): "were pending and are confirmed now",
+    str(ImportResult.AWAY): "left or bounced there: never mailed here",
+    str(ImportResult.KNOWN_AWAY): "left or bounced there, as is known here",
+    str(ImportResult.SINCE): "left there and agreed here since",
+    str(ImportResult.EXISTS): "there already",
     DUPLICATE: "twice in the file",
-    str(Fate.LEFT): "left before (not brought back)",
-    str(Fate.SUPPRESSED): "suppressed",
+    str(ImportResult.LEFT): "left before (not brought back)",
+    str(ImportResult.SUPPRESSED): "suppressed",
     REFUSED: "refused",
 }
 
@@ -145,7 +145,7 @@ def _say(done: ImportSummary, asked: ImportOptions, file: Path) -> None:
     console.print(
         f"{'Nothing was changed. Would be: ' if asked.dry_run else ''}{words or 'nobody added'}.", markup=False
     )
-    if asked.tool == "listmonk" and not asked.confirmed and done.counts[str(Fate.ADDED)]:
+    if asked.tool == "listmonk" and not asked.confirmed and done.counts[str(ImportResult.ADDED)]:
         console.print(
             "listmonk's file does not say who has confirmed: they are pending. Export those with a confirmed "
             "subscription alone, and import them with --confirmed."

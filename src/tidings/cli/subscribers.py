@@ -14,8 +14,8 @@ from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.people_files.records import PersonRecord, validate_person
 from tidings.store.people import consent, feedback, subscribers
-from tidings.store.people.data_export import everything_of
-from tidings.store.people.erasure import erase_address, is_known, wipe_log
+from tidings.store.people.data_export import export_address
+from tidings.store.people.erasure import erase_address, is_known, truncate_log
 
 group = typer.Typer(help="Subscribers: add, set, remove, import, export, show, erase.", no_args_is_help=True)
 app.add_typer(group, name="subscribers")
@@ -105,7 +105,7 @@ def set_command(
         return
     with opened() as runtime:
         with runtime.store.write() as connection:
-            subscriber = _known(subscribers.find(connection, address), address)
+            subscriber = _known(subscribers.find_id(connection, address), address)
             mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
             for each in [known_list(runtime, list_name)] if list_name else sorted(mine & set(runtime.newsroom.lists)):
                 validate_person(
@@ -129,7 +129,7 @@ def _lift(address: str, list_name: str, why: str) -> None:
     with opened() as runtime, runtime.store.write() as connection:
         name = known_list(runtime, list_name) if list_name else ""
         source = f"{why} ({getpass.getuser()}, command line)"
-        back = feedback.lift(connection, consent.address_hash(address), name, source, datetime.now(UTC))
+        back = feedback.lift_suppressions(connection, consent.address_hash(address), name, source, datetime.now(UTC))
     on = f"is on {', '.join(back)} again" if back else "may be put on a list again, with `tidings subscribers add`"
     console.print(f"{address} {on}.", markup=False)
 
@@ -140,7 +140,7 @@ def remove(
 ) -> None:
     """Take a person off a list for good: an import does not bring them back."""
     with opened() as runtime, runtime.store.write() as connection:
-        subscriber = _known(subscribers.find(connection, address), address)
+        subscriber = _known(subscribers.find_id(connection, address), address)
         mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
         names = [known_list(runtime, list_name)] if list_name else sorted(mine)
         for each in names:
@@ -166,7 +166,7 @@ def reconfirm(
         if end < runtime.now() + timedelta(days=7):
             raise RefusedError(f"--until {until}: give them a week at least")
         with runtime.store.read() as connection:
-            count = subscribers.count(connection, name).get(subscribers.CONFIRMED, 0)
+            count = subscribers.count_by_state(connection, name).get(subscribers.CONFIRMED, 0)
         if not yes and typer.prompt(f"{count} readers are asked by mail. Type the number") != str(count):
             raise RefusedError("nobody is asked")
         asked = runtime.request_reconfirmation(name, end)
@@ -178,10 +178,10 @@ def show_command(address: Address, as_json: Json = False) -> None:
     """All that is known of a person; --json is what they may ask to have."""
     with opened() as runtime, runtime.store.read() as connection:
         digest = consent.address_hash(address)
-        if subscribers.find(connection, address) is None and not is_known(connection, digest):
+        if subscribers.find_id(connection, address) is None and not is_known(connection, digest):
             raise _nobody(address)
         if as_json:
-            print_json(everything_of(connection, address))
+            print_json(export_address(connection, address))
             return
         for one in subscribers.subscriptions(connection, address=address):
             topics = ", ".join(one.topics) or "all topics"
@@ -206,7 +206,7 @@ def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do 
         with runtime.store.write() as connection:
             if not erase_address(connection, address, now=datetime.now(UTC)):
                 raise _nobody(address)
-        wiped = wipe_log(runtime.store)
+        wiped = truncate_log(runtime.store)
         console.print(f"{address} is erased. Backups that were made before still hold it.", markup=False)
         if not wiped:
             console.print("So does the database's log, until nobody is reading any more.", markup=False)

@@ -51,7 +51,7 @@ def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str
         first = news[0].text.splitlines()[0]
         subject = f"[{title}] {first}" if len(news) == 1 else f"[{title}] {len(news)} things need a look"
         key = f"notice:{news[0].key}:{now.isoformat()}"
-        mailing = ledger.mailing(connection, key, "notice", now=now, open=True)
+        mailing = ledger.get_or_create_mailing(connection, key, "notice", now=now, open=True)
         rows = [
             {
                 "mailing": mailing,

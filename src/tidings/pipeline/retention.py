@@ -14,7 +14,7 @@ from tidings.store.delivery import retention
 from tidings.store.engine import Store
 from tidings.store.facts import find_fact, set_fact
 from tidings.store.people import retention as people_retention
-from tidings.store.people.retention import Old
+from tidings.store.people.retention import ExpiredRows
 
 BUDGET = 3.0
 """Seconds of one beat: what is left goes on with the next, and no slot waits for it."""
@@ -61,12 +61,12 @@ def _of_ledger(store: Store, keep: timedelta | None, now: datetime) -> Iterator[
             return take(connection)
 
     for mailing in mailings:
-        yield partial(page_of, partial(retention.take_page, mailing=mailing, before=before))
-    yield partial(page_of, partial(retention.take_records, before=before))
+        yield partial(page_of, partial(retention.delete_old_deliveries, mailing=mailing, before=before))
+    yield partial(page_of, partial(retention.delete_old_records, before=before))
 
 
 def _of_people(store: Store, keep: Retention, now: datetime) -> Iterator[Page]:
-    def page_of(old: Old) -> int:
+    def page_of(old: ExpiredRows) -> int:
         with store.read() as connection:
             keys = connection.execute(old.find).scalars().all()
         if not keys:
@@ -75,12 +75,12 @@ def _of_people(store: Store, keep: Retention, now: datetime) -> Iterator[Page]:
             return old.take(connection, keys)
 
     for old in (
-        people_retention.pending(now - keep.pending),
-        people_retention.left(now - keep.left),
-        people_retention.unknown(now - keep.left),
-        people_retention.addresses(now - keep.ip),
-        people_retention.returned(now - keep.returns),
-        people_retention.counters(now - COUNTERS),
-        people_retention.imports(now - IMPORTS),
+        people_retention.expired_pending(now - keep.pending),
+        people_retention.expired_left(now - keep.left),
+        people_retention.expired_consents(now - keep.left),
+        people_retention.expired_ip_addresses(now - keep.ip),
+        people_retention.expired_feedback(now - keep.returns),
+        people_retention.expired_limits(now - COUNTERS),
+        people_retention.expired_imports(now - IMPORTS),
     ):
         yield partial(page_of, old)

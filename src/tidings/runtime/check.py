@@ -198,7 +198,7 @@ def _readers(newsroom: Newsroom, store: Store) -> list[Problem]:
     with store.read() as connection:
         for name in newsroom.lists:
             served = served_frequencies(newsroom, name)
-            for frequency, count in subscribers.frequencies(connection, name).items():
+            for frequency, count in subscribers.count_by_frequency(connection, name).items():
                 if "all" not in served and frequency not in served:
                     said = f"{count} reader(s) of list {name!r} chose {frequency!r}, which no schedule serves"
                     mend = f"add a schedule with `frequency: {frequency}`, or change their choice"

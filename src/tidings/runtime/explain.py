@@ -42,7 +42,7 @@ def explain(
     connection: Connection, newsroom: Newsroom, address: str, story: str | None, show: Callable[[datetime], str]
 ) -> list[str]:
     """Sentences, oldest first. Raises InputError for an address or a story that nobody knows."""
-    subscriber = subscribers.find(connection, address)
+    subscriber = subscribers.find_id(connection, address)
     digest = consent.address_hash(address)
     lines = []
     if subscriber is None:
@@ -63,7 +63,7 @@ def explain(
         for entry in ledger.entries(connection, subscriber=subscriber)
         if story is None or history.shows_story(connection, entry.id, story)
     ]
-    stopped = pauses.holding(connection)
+    stopped = pauses.active_pauses(connection)
     back = feedback.of_deliveries(connection, [entry.id for entry in entries])
     lines += [_entry(entry, stopped, back.get(entry.id, []), show) for entry in entries]
     lines += _away(connection, digest, _STOPPED, show)
@@ -94,9 +94,9 @@ def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Calla
 
 
 def _entry(
-    entry: ledger.Entry,
+    entry: ledger.LedgerEntry,
     stopped: list[pauses.Pause],
-    back: list[feedback.Return],
+    back: list[feedback.Feedback],
     show: Callable[[datetime], str],
 ) -> str:
     what = entry.edition or f"a {entry.purpose}"
@@ -122,12 +122,12 @@ def _entry(
         case _:
             words = f"waiting to be sent since {at}"
     if entry.edition and entry.state in ("pending", "deferred", "in_doubt"):
-        why = pauses.paused(stopped, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
+        why = pauses.find_pause(stopped, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
         words += f"; {_paused(why, show)}" if why is not None else ""
     return f"{what}: {words}."
 
 
-def _came_back(one: feedback.Return, show: Callable[[datetime], str]) -> str:
+def _came_back(one: feedback.Feedback, show: Callable[[datetime], str]) -> str:
     code = f" {one.code}" if one.code else ""
     said = f": {one.text}" if one.text else ""
     return f"came back: {one.kind}{code}, heard by {one.via} at {show(one.at)}{said}"
@@ -140,7 +140,7 @@ def _paused(one: pauses.Pause, show: Callable[[datetime], str]) -> str:
 
 def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int, address: str) -> list[str]:
     people = list(subscribers.subscriptions(connection, address=address))
-    if story in history.had(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
+    if story in history.stories_received(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
         return [f"{story} was sent to them, longer ago than the ledger goes back (`keep`)."]
     lines = [f"{story} was never in anything addressed to them."]
     items = load_story(connection, story)
@@ -150,7 +150,7 @@ def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: i
         used = schedules.used_since(connection, schedule, 0)
         if story in used:
             edition = editions.get_edition(connection, used[story])
-            thinned = bool(retention.tallied(connection, edition=edition.id))
+            thinned = bool(retention.count_deleted(connection, edition=edition.id))
             mine = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
             lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people, thinned)}.")
         elif story in schedules.used_stories(connection, schedule):
@@ -161,7 +161,7 @@ def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: i
 def _why_not(
     newsroom: Newsroom,
     items: list[Item],
-    mine: list[ledger.Entry],
+    mine: list[ledger.LedgerEntry],
     people: list[subscribers.Subscription],
     thinned: bool,
 ) -> str:

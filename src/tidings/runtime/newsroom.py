@@ -47,11 +47,11 @@ from tidings.sources.base import (
 )
 from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 from tidings.store import migrate
-from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.content.fetch_cache import StoredFetchCache
 from tidings.store.content.stories import StoredStories
 from tidings.store.engine import Store
-from tidings.store.liveness import Liveness, acquire
-from tidings.store.occupancy import Occupancy
+from tidings.store.liveness import Liveness, acquire_liveness
+from tidings.store.occupancy import SharedHold
 from tidings.store.people import subscribers
 
 KEYS = "keys.json"
@@ -96,7 +96,7 @@ def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, So
     _, modules = _adapters()
     site = newsroom.site
     shelf: Callable[[str], FetchCache] = (
-        partial(StoredShelf, store) if store is not None else lambda name: NoFetchCache()
+        partial(StoredFetchCache, store) if store is not None else lambda name: NoFetchCache()
     )
     stories: StoryIndex = StoredStories(store) if store is not None else NoStoryIndex()
     found: dict[str, Source] = {}
@@ -153,7 +153,7 @@ class Runtime:
         self._divert = divert
         self._reached = reached or (lambda point: None)
         self.store = Store(store_address(newsroom), newsroom.root)
-        self.occupancy = Occupancy(self.store)
+        self.occupancy = SharedHold(self.store)
         try:
             migrate.create_or_check(self.store)
             self.keys = keys or _keys(newsroom.root)
@@ -161,7 +161,7 @@ class Runtime:
             self.occupancy.release()
             self.store.close()
             raise
-        self.liveness: Liveness = acquire(self.store)
+        self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
         self._now: datetime | None = None
         self._deliverer: Deliverer | None = None
@@ -248,7 +248,7 @@ class Runtime:
         if done.states["accepted"]:
             # So that a look ahead sees how far readers were served, as composing does.
             with self.store.write() as connection:
-                subscribers.set_marks(connection)
+                subscribers.update_marks(connection)
         return done
 
     def answer_requests(self) -> int:

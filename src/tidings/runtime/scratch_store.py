@@ -46,5 +46,5 @@ def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
             other.set_clock(runtime.now())
             collect(other.store, other.sources, now=other.now(), url=newsroom.site.url)
             with other.store.write() as connection:
-                subscribers.set_marks(connection)
+                subscribers.update_marks(connection)
             yield other

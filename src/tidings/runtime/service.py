@@ -247,7 +247,7 @@ class Service:
 
     def _something_due(self) -> bool:
         with self._runtime.store.read() as connection:
-            return bool(claims.due_counts(connection, self._runtime.now(), datetime.now(UTC)))
+            return bool(claims.count_due(connection, self._runtime.now(), datetime.now(UTC)))
 
     def _deliver(self) -> None:
         with self._delivering:

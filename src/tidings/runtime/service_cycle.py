@@ -23,10 +23,10 @@ from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, first_new_story_at, tick
 from tidings.runtime.watch import Stamp, configuration_stamp
 from tidings.store.content import editions, schedules
-from tidings.store.content.items import next_out
+from tidings.store.content.items import next_visible_at
 from tidings.store.service import pauses
 from tidings.store.service.clock import read_clock
-from tidings.store.service.heartbeat import Pulse, forget_pulse, note_pulse, pulses
+from tidings.store.service.heartbeat import Heartbeat, delete_heartbeat, load_heartbeats, record_heartbeat
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """By so much real time may lie behind the newsroom's clock: another process was a moment ahead, or NTP set it right."""
@@ -98,9 +98,9 @@ class ServiceCycle:
         found = self._signs.health(time.monotonic(), only_pages=self._only_pages)
         return found | {"ok": False, "reason": self.stopped} if self.stopped else found
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> Heartbeat:
         """How this service fares, as far as it knows itself."""
-        return Pulse(
+        return Heartbeat(
             owner=self._runtime.owner,
             started=self._started,
             beat=self._beaten,
@@ -113,17 +113,17 @@ class ServiceCycle:
     def _note_pulse(self) -> None:
         """Write it down, and forget services that are dead: their last sign has been seen by who watches."""
         with self._runtime.store.read() as connection:
-            others = [one.owner for one in pulses(connection) if one.owner != self._runtime.owner]
+            others = [one.owner for one in load_heartbeats(connection) if one.owner != self._runtime.owner]
         dead = [owner for owner in others if not self._runtime.liveness.is_alive(owner)]
         with self._runtime.store.write() as connection:
             for owner in dead:
-                forget_pulse(connection, owner)
-            note_pulse(connection, self.pulse())
+                delete_heartbeat(connection, owner)
+            record_heartbeat(connection, self.pulse())
 
     def end(self) -> None:
         """The service ends in order: it leaves no sign of life."""
         with self.catch_faults("pulse"), self._runtime.store.write() as connection:
-            forget_pulse(connection, self._runtime.owner)
+            delete_heartbeat(connection, self._runtime.owner)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
@@ -243,16 +243,16 @@ def find_next_moment(runtime: Runtime, now: datetime) -> datetime | None:
     """The next moment at which something is due by itself."""
     moments: list[datetime | None] = []
     with runtime.store.read() as connection:
-        moments.append(next_out(connection, now))
-        waiting = editions.editions(connection, states=[EditionState.HELD, EditionState.SENDING])
+        moments.append(next_visible_at(connection, now))
+        waiting = editions.list_editions(connection, states=[EditionState.HELD, EditionState.SENDING])
         moments += [edition.starts for edition in waiting]
-        moments += [one.until for one in pauses.holding(connection)]
+        moments += [one.until for one in pauses.active_pauses(connection)]
         for schedule in runtime.newsroom.schedules.values():
             rule = schedule.cadence.rule
             if isinstance(rule, OnRequest):
                 continue
             if isinstance(rule, OnNew):
-                state = schedules.schedule_state(connection, schedule.name)
+                state = schedules.find_schedule(connection, schedule.name)
                 if state is not None and rule.settle:
                     first = first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
                     moments.append(find_slot_for_new(schedule.cadence, first).at if first else None)

@@ -63,7 +63,7 @@ def tick(
         advance_clock(connection, now)
     end_due_pauses(runtime, now)
     with runtime.store.write() as connection:
-        subscribers.lapse(connection, now)
+        subscribers.expire_reconfirmations(connection, now)
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
@@ -86,7 +86,7 @@ def tick(
     done.notices = send_notices(runtime, now)
     with runtime.store.write() as connection:
         unread = done.collected.unread
-        heartbeat.note_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
+        heartbeat.record_tick(connection, datetime.now(UTC), runtime.sources, unread, done.unpublished)
     runtime.answer_requests()
     if deliver:
         delivered = runtime.deliver()
@@ -111,7 +111,7 @@ def start_after_restore(runtime: Runtime, now: datetime) -> str:
             if isinstance(one.cadence.rule, OnNew)
             or ((due_now := find_due_slot(runtime, connection, one, now)) is not None and due_now.slot is not None)
         ]
-        held = editions.editions(connection, states=[EditionState.HELD])
+        held = editions.list_editions(connection, states=[EditionState.HELD])
     names = [one.name for one in held if any(hold.reason is HoldReason.RESTORED for hold in one.holds)]
     text = f"The newsroom was restored from a backup of {found.made:%Y-%m-%d %H:%M} UTC; nothing is sent a second time."
     if names:
@@ -122,7 +122,7 @@ def start_after_restore(runtime: Runtime, now: datetime) -> str:
         text += " Let each go with `tidings release`, or say `tidings resolve EDITION --accepted` if it had gone out."
     text += " Who left since the backup is not known: take them off with `tidings subscribers remove`."
     with runtime.store.write() as connection:
-        restored.begin_anew(connection, came_due, now)
+        restored.hold_next_editions(connection, came_due, now)
         notices.tell(connection, f"restored:{found.at.isoformat()}", "restored", text, now)
     return text
 
@@ -130,7 +130,7 @@ def start_after_restore(runtime: Runtime, now: datetime) -> str:
 def end_due_pauses(runtime: Runtime, now: datetime) -> None:
     """What was paused until now goes on."""
     with runtime.store.read() as connection:
-        due = any(one.until is not None and one.until <= now for one in pauses.holding(connection))
+        due = any(one.until is not None and one.until <= now for one in pauses.active_pauses(connection))
     if due:
         with runtime.store.write() as connection:
             pauses.end_due(connection, now)
@@ -179,9 +179,9 @@ def rename_outlets(runtime: Runtime) -> None:
 def set_baseline(runtime: Runtime, schedule: Schedule, now: datetime) -> None:
     """Set the baseline of a schedule that was never seen: what was out before does not go out, but for `backfill`."""
     with runtime.store.read() as connection:
-        if schedules.schedule_state(connection, schedule.name) is not None:
+        if schedules.find_schedule(connection, schedule.name) is not None:
             return
-        known_before = schedule.was and schedules.schedule_state(connection, schedule.was) is not None
+        known_before = schedule.was and schedules.find_schedule(connection, schedule.was) is not None
     with runtime.store.write() as connection:
         if known_before and schedule.was not in runtime.newsroom.schedules:
             pauses.rename(connection, pauses.Scope.SCHEDULE, str(schedule.was), schedule.name)
@@ -208,10 +208,10 @@ def compose_due(runtime: Runtime, schedule: Schedule, now: datetime) -> ComposeR
     if found is None:
         return None
     with runtime.store.read() as connection:
-        if pauses.paused_schedule(pauses.holding(connection), schedule.name) is not None:
+        if pauses.find_schedule_pause(pauses.active_pauses(connection), schedule.name) is not None:
             # What comes due meanwhile merges into one, once it goes on.
             return None
-        before = pauses.lifted(connection, schedule.name)
+        before = pauses.ended_pauses(connection, schedule.name)
     slot = found.slot
     moments = [passed_over.key for passed_over in (*found.skipped, *found.merged)]
 
@@ -223,14 +223,14 @@ def compose_due(runtime: Runtime, schedule: Schedule, now: datetime) -> ComposeR
             schedules.settle_slot(connection, schedule.name, merged.key, "merged", "merged into a later slot", now)
         claimed = slot is not None and schedules.claim_slot(connection, schedule.name, slot.key, runtime.owner, now)
         reached = max([*moments, slot.key] if slot else moments)
-        schedules.passed(connection, schedule.name, slot=reached, cut=now if slot else None)
+        schedules.record_progress(connection, schedule.name, slot=reached, cut=now if slot else None)
         return claimed
 
     if slot is None:
         with runtime.store.write() as connection:
             settle(connection)
         return None
-    lateness = now - slot.at - pauses.stood_still(before, slot.at, now)
+    lateness = now - slot.at - pauses.paused_time(before, slot.at, now)
     late = ""
     if lateness > schedule.cadence.max_late:
         late = f"its slot was {lateness / timedelta(hours=1):.0f} hours ago, more than max_late allows"
@@ -240,7 +240,7 @@ def compose_due(runtime: Runtime, schedule: Schedule, now: datetime) -> ComposeR
 def find_due_slot(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
     """The slot that is due at `now` and not settled, with those that merge into it."""
     rule = schedule.cadence.rule
-    state = schedules.schedule_state(connection, schedule.name)
+    state = schedules.find_schedule(connection, schedule.name)
     if state is None or isinstance(rule, OnRequest):
         return None
     if isinstance(rule, OnNew):
@@ -267,8 +267,8 @@ def first_new_story_at(
 def open_and_close(runtime: Runtime, now: datetime) -> None:
     """Open the mailings whose moment has come; close those whose window has shut. Silence may release (approval)."""
     with runtime.store.read() as connection:
-        held = editions.editions(connection, states=[EditionState.HELD])
-        sending = editions.editions(connection, states=[EditionState.SENDING])
+        held = editions.list_editions(connection, states=[EditionState.HELD])
+        sending = editions.list_editions(connection, states=[EditionState.SENDING])
     for edition in held:
         schedule = runtime.newsroom.schedules.get(edition.schedule)
         reasons = {hold.reason for hold in edition.holds}
@@ -288,8 +288,8 @@ def open_and_close(runtime: Runtime, now: datetime) -> None:
 def resume_composing(runtime: Runtime, now: datetime) -> None:
     """Compose anew what a crash left half frozen: nothing of it was handed over."""
     with runtime.store.read() as connection:
-        left = editions.editions(connection, states=[EditionState.COMPOSING])
-        owners = {edition.id: editions.owner_of(connection, edition.id) for edition in left}
+        left = editions.list_editions(connection, states=[EditionState.COMPOSING])
+        owners = {edition.id: editions.get_owner(connection, edition.id) for edition in left}
     for edition in left:
         schedule, owner = runtime.newsroom.schedules.get(edition.schedule), owners[edition.id]
         if schedule is None or (owner != runtime.owner and runtime.liveness.is_alive(owner)):
@@ -303,7 +303,7 @@ def resume_composing(runtime: Runtime, now: datetime) -> None:
 def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
     """Hold what has not gone yet of every edition that carries a withdrawn story."""
     with runtime.store.read() as connection:
-        live = editions.editions(connection, states=[EditionState.SENDING, EditionState.HELD])
+        live = editions.list_editions(connection, states=[EditionState.SENDING, EditionState.HELD])
         if not live:
             return
         withdrawn = {item.story: item for item in load_items(connection) if item.withdrawn}
@@ -315,7 +315,7 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
             continue
         hold = Hold(HoldReason.WITHDRAWN, f"{gone[0]} was withdrawn: {withdrawn[gone[0]].withdrawn}")
         with runtime.store.write() as connection:
-            if not ledger.anything_left(connection, edition.id):
+            if not ledger.has_unfinished(connection, edition.id):
                 continue
             ledger.close_edition(connection, edition.id)
             changed = editions.set_state(

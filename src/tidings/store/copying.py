@@ -68,10 +68,10 @@ def copy_store(source: Store, target: Store, progress: Progress | None = None) -
     except BaseException:
         _drop(target)
         raise
-    return counts(target)
+    return count_rows(target)
 
 
-def is_ours(store: Store) -> bool:
+def is_empty_or_ours(store: Store) -> bool:
     """Whether a database is empty or holds a store, of whatever version, and not what another program keeps there."""
     with store.read() as connection:
         names = set(inspect(connection).get_table_names())
@@ -87,7 +87,7 @@ def replace_store(source: Store, target: Store, progress: Progress | None = None
         _drop_tables(writer)
         migrate.create(writer, found)
         _copy_rows(reader, writer, progress or (lambda done, total: None))
-    return counts(target)
+    return count_rows(target)
 
 
 def dump_store(source: Store, target: Path) -> None:
@@ -105,7 +105,7 @@ def dump_store(source: Store, target: Path) -> None:
         engine.dispose()
 
 
-def counts(store: Store) -> dict[str, int]:
+def count_rows(store: Store) -> dict[str, int]:
     """Rows of every table, whatever the version of the schema."""
     with store.read() as connection:
         query = {name: select(func.count()).select_from(one) for name, one in _tables(connection).items()}

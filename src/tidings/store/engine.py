@@ -122,7 +122,7 @@ def side_folder(database: Path) -> Path:
     return database.with_name(database.name + ".d")
 
 
-def door(database: Path) -> int:
+def open_consent_lock(database: Path) -> int:
     """A descriptor of the file whose lock keeps two things apart that SQLite's cannot.
 
     A sender holds it shared while it looks whether somebody has left and notes that a message begins; who commits such
@@ -133,11 +133,11 @@ def door(database: Path) -> int:
     return os.open(folder / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
-def shut(connection: Connection) -> None:
+def hold_sends(connection: Connection) -> None:
     """No message begins from here until this transaction has ended. Nothing to do on PostgreSQL: rows are locked."""
     database = connection.engine.url.database
     if connection.dialect.name == "sqlite" and database and _DOOR not in connection.info:
-        connection.info[_DOOR] = door(Path(database))
+        connection.info[_DOOR] = open_consent_lock(Path(database))
         fcntl.flock(connection.info[_DOOR], fcntl.LOCK_EX)
 
 
@@ -153,7 +153,7 @@ def insert_once(connection: Connection, table: Any) -> Any:
     return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
-def rows_of(dialect: str, **fields: str) -> str:
+def json_rows(dialect: str, **fields: str) -> str:
     """A table of the rows of the JSON array of arrays `:rows`: one statement for a whole group, whatever its size."""
     if dialect == "sqlite":
         columns = [f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(fields)]

@@ -31,10 +31,10 @@ class Liveness(Protocol):
     def is_alive(self, owner: str) -> bool:
         """Whether the process of that name still holds its lock."""
 
-    def keep(self) -> None:
+    def refresh(self) -> None:
         """Called now and then: takes the lock anew where the connection that held it was lost."""
 
-    def dead(self) -> list[str]:
+    def list_dead(self) -> list[str]:
         """Processes that left a lock behind and live no more."""
 
     def forget(self, owner: str) -> None:
@@ -44,7 +44,7 @@ class Liveness(Protocol):
         """Let go; from here on this owner counts as dead."""
 
 
-def acquire(store: Store) -> Liveness:
+def acquire_liveness(store: Store) -> Liveness:
     """Begin to be alive, under a name that was never used before."""
     host = "".join(ch if ch.isalnum() else "-" for ch in socket.gethostname().split(".")[0])[:30] or "host"
     owner = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -95,10 +95,10 @@ class FileLiveness:
             os.close(fd)
         return False
 
-    def keep(self) -> None:
+    def refresh(self) -> None:
         """Nothing to do: the file is held as long as the process lives."""
 
-    def dead(self) -> list[str]:
+    def list_dead(self) -> list[str]:
         """By their files."""
         names = [path.stem for path in sorted(self._folder.glob("*.lock"))]
         return [name for name in names if not self.is_alive(name)]
@@ -157,7 +157,7 @@ class SessionLiveness:
             free = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
             return not connection.execute(free, {"key": _key(owner)}).scalar_one()
 
-    def keep(self) -> None:
+    def refresh(self) -> None:
         """Take the lock anew if the server lost the connection. What was in hand may have been taken: fences tell."""
         with self._mutex:
             if self._connection is None:
@@ -169,7 +169,7 @@ class SessionLiveness:
                     self._connection.close()
                 self._take()
 
-    def dead(self) -> list[str]:
+    def list_dead(self) -> list[str]:
         """None: a dead session leaves nothing."""
         return []
 

@@ -30,7 +30,7 @@ _BUSY = (
 _REPLACED = "this newsroom is being restored or upgraded just now: try again when that has ended."
 
 
-class Occupancy:
+class SharedHold:
     """A hold on a store, shared with others. Raises RefusedError while one process is alone with it."""
 
     def __init__(self, store: Store) -> None:
@@ -57,7 +57,7 @@ class Occupancy:
             self._fd = -1
 
 
-_HELD: weakref.WeakSet[Occupancy] = weakref.WeakSet()
+_HELD: weakref.WeakSet[SharedHold] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -69,7 +69,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager
-def alone(store: Store) -> Iterator[None]:
+def exclusive_hold(store: Store) -> Iterator[None]:
     """Nobody else works on the store meanwhile. Raises RefusedError if somebody does."""
     if store.path is not None:
         fd = _open(store, fcntl.LOCK_EX, _BUSY)

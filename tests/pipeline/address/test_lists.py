@@ -78,8 +78,8 @@ def test_a_mark_moves_to_the_edition_that_was_served_and_only_then(newsroom: Run
     newsroom.tick(MONDAY + DAY)
     newsroom.tick(MONDAY + 2 * DAY)
     with newsroom.runtime.store.write() as connection:
-        subscribers.set_marks(connection)
+        subscribers.update_marks(connection)
         marks = {reader.subscriber: reader.mark for reader in subscribers.readers(connection, "digest", "daily")}
-        of = {who: subscribers.find(connection, who) for who in (served, picky)}
+        of = {who: subscribers.find_id(connection, who) for who in (served, picky)}
     assert marks[of[served] or 0] == newsroom.edition("daily/2").id
     assert marks[of[picky] or 0] == 0

@@ -20,7 +20,7 @@ from tidings.pipeline.collect.sweep import SweepResult, collect, next_out
 from tidings.sources.base import SourceItem, Sweep
 from tidings.store import schema as t
 from tidings.store.content import items
-from tidings.store.content.items import Known
+from tidings.store.content.items import KnownItem
 from tidings.store.engine import Store
 
 URL = "https://news.example/"
@@ -388,7 +388,7 @@ def test_a_broken_file_keeps_its_last_good_version_and_is_told_once(store: Store
         run(store, shelf, NOW + hour * HOUR)
     assert rows(store)["a.en"].gone_at is None
     with store.read() as connection:
-        [aside] = items.load_aside(connection)
+        [aside] = items.load_refused(connection)
     assert (
         (aside.ref, aside.since) == ("a.en", NOW + HOUR)
         and "no closing ---" in aside.problem
@@ -398,12 +398,12 @@ def test_a_broken_file_keeps_its_last_good_version_and_is_told_once(store: Store
     shelf.broken = {"a.en": "another reason"}
     run(store, shelf, NOW + 4 * HOUR)
     with store.read() as connection:
-        [aside] = items.load_aside(connection)
+        [aside] = items.load_refused(connection)
     assert aside.since == NOW + HOUR and "another reason" in aside.problem
     shelf.broken = {}
     run(store, shelf, NOW + 5 * HOUR)
     with store.read() as connection:
-        assert items.load_aside(connection) == []
+        assert items.load_refused(connection) == []
 
 
 def test_a_renamed_source_keeps_its_items(store: Store) -> None:
@@ -430,7 +430,7 @@ def test_who_decided_on_an_older_state_decides_again(store: Store, monkeypatch: 
     overtaken = []
     real = items.load_known
 
-    def meanwhile(connection: object) -> list[Known]:
+    def meanwhile(connection: object) -> list[KnownItem]:
         known = real(connection)  # type: ignore[arg-type]
         if len(overtaken) == 1:
             overtaken.append(True)
@@ -503,7 +503,7 @@ def test_any_sequence_of_file_operations_keeps_ids_and_slugs_unique_and_stable(
                 present = [item for item in everything if item.gone_at is None]
                 assert {item.ref for item in present} <= set(shelf.content)
                 with store.read() as connection:
-                    aside = {each.ref for each in items.load_aside(connection)}
+                    aside = {each.ref for each in items.load_refused(connection)}
                 assert {item.ref for item in present} | aside == set(shelf.content)
                 again = collect(store, {"newsroom": shelf}, now=now, url=URL, accept=True)
                 assert not again.has_changes

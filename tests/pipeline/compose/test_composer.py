@@ -359,7 +359,7 @@ def test_who_leaves_between_freezing_and_sending_gets_nothing(newsroom: RunningN
     newsroom.item("one")
     newsroom.tick(MONDAY - 3 * HOUR)
     with newsroom.runtime.store.write() as connection:
-        number = subscribers.find(connection, leaves)
+        number = subscribers.find_id(connection, leaves)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="test", now=newsroom.now)
     newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss")

@@ -243,7 +243,7 @@ def test_who_left_or_is_suppressed_gets_nothing_and_an_import_does_not_bring_the
     newsroom.schedule("daily", DAILY)
     left, bounced, here = newsroom.reader("left"), newsroom.reader("bounced"), newsroom.reader("here")
     with newsroom.runtime.store.write() as connection:
-        number = subscribers.find(connection, left)
+        number = subscribers.find_id(connection, left)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="test", now=newsroom.now)
         consent.suppress(connection, consent.address_hash(bounced), "", "hard bounce", newsroom.now)
@@ -539,7 +539,7 @@ def test_everyone_gets_it_whatever_they_chose_but_never_who_left(newsroom: Runni
     picky, weekly = newsroom.reader("picky", topics=["water"]), newsroom.reader("weekly", frequency="weekly")
     left = newsroom.reader("left")
     with newsroom.runtime.store.write() as connection:
-        number = subscribers.find(connection, left)
+        number = subscribers.find_id(connection, left)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="test", now=newsroom.now)
     newsroom.tick(MONDAY - HOUR)
@@ -639,7 +639,7 @@ def test_a_renamed_list_and_a_renamed_channel_keep_what_they_had(on_both: Runnin
     newsroom.item("one")
     newsroom.tick(MONDAY)
     with newsroom.runtime.store.write() as connection:
-        number = subscribers.find(connection, left)
+        number = subscribers.find_id(connection, left)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="test", now=newsroom.now)
     newsroom.folder.write("schedules/daily.yaml", deliver.format("letter", "newsdesk"))

@@ -34,7 +34,7 @@ def main(url: str, root: str, port: str, point: str, nth: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     store = Store(url, Path(root))
-    alive = liveness.acquire(store)
+    alive = liveness.acquire_liveness(store)
     recover(store, alive, now=NOW, policies=ResendPolicies())
     print(deliverer(store, alive, int(port), reached=reached).run_until_idle(), flush=True)
     finish_editions(store, NOW)

@@ -147,7 +147,7 @@ def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: liven
 
 def test_two_deliverers_on_one_store_deliver_each_once(store: Store, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(150)]), add_edition(store))
-    owners = [liveness.acquire(store) for _ in range(2)]
+    owners = [liveness.acquire_liveness(store) for _ in range(2)]
     senders = [deliverer(store, owner, sink.port, connections=2) for owner in owners]
     threads = [threading.Thread(target=sender.run_until_idle) for sender in senders]
     for thread in threads:
@@ -266,7 +266,7 @@ def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
     assert set(states) == {"accepted", "pending"}
     assert states["accepted"] == len(sink.taken()) >= 9
     with store.read() as connection:
-        assert claims.holders(connection) == []
+        assert claims.list_owners(connection) == []
     again = deliverer(store, alive, sink.port)
     again.run_until_idle()
     assert Counter(entry["to"] for entry in sink.taken()).total() == 60
@@ -275,7 +275,7 @@ def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
 def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, sink: SmtpSink) -> None:
     """SIGSTOP past the lease: another takes over, and what the sleeper brings afterwards is void."""
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(10)]), add_edition(store))
-    sleeper, other = liveness.acquire(store), liveness.acquire(store)
+    sleeper, other = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:
@@ -304,7 +304,7 @@ def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, 
 
 def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(5)]), add_edition(store))
-    alive = liveness.acquire(store)
+    alive = liveness.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:
@@ -380,9 +380,9 @@ def _leave_in_hand(
             until=real + timedelta(minutes=20),
         )
     (row,) = lease.deliveries
-    writer.prepare([(row.id, row.fence)])
+    writer.begin_preparing([(row.id, row.fence)])
     if note is not None:
-        writer.made()
+        writer.end_preparing()
         with store.write() as connection:
             permission.hand_over(connection, [row], owner=owner, version=lease.version, now=NOW, real_now=real)
         note(writer, row)
@@ -412,12 +412,12 @@ def test_what_a_dead_process_left_in_hand(
     def note(writer: Any, row: Delivery) -> None:
         if left == "being made":
             # What is permitted as soon as it is leased is made after that.
-            writer.prepare([(row.id, row.fence)])
+            writer.begin_preparing([(row.id, row.fence)])
         if left in ("intent", "outcome"):
             writer.begin([(row.id, row.fence)], 0)
         if left == "outcome":
-            writer.keep(outcome_line(row.id, row.fence, Outcome(Verdict.ACCEPTED, receipt="Q1", via="mx")))
-            writer.note()
+            writer.queue(outcome_line(row.id, row.fence, Outcome(Verdict.ACCEPTED, receipt="Q1", via="mx")))
+            writer.flush()
 
     _leave_in_hand(store, "gone-1-ff", None if left == "leased" else note)
     found = recover(store, alive, now=NOW, policies=ResendPolicies())
@@ -452,7 +452,7 @@ def test_what_is_prepared_at_three_crashes_is_quarantined(store: Store, alive: l
 
 def test_a_living_process_keeps_what_it_has_in_hand(store: Store, alive: liveness.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
-    other = liveness.acquire(store)
+    other = liveness.acquire_liveness(store)
     _leave_in_hand(store, other.owner, lambda writer, row: None)
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {}
     assert [row["state"] for row in rows(store)] == ["handed"]
@@ -505,7 +505,7 @@ class _Room:
 
 def _post(store: Store) -> None:
     with store.write() as connection:
-        mailing = ledger.mailing(connection, "edition:1", "edition", now=NOW, edition=None, open=True)
+        mailing = ledger.get_or_create_mailing(connection, "edition:1", "edition", now=NOW, edition=None, open=True)
         row = {"mailing": mailing, "target": "channel:team", "channel": "team", "purpose": "edition", "at": NOW}
         ledger.add_deliveries(connection, [row])
 
@@ -607,7 +607,7 @@ def test_who_is_stopped_between_the_look_at_the_lease_and_the_intent_sends_nothi
 ) -> None:
     """SIGSTOP right there: the other process found no intent, gave the row back and sent it."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
-    sleeper, other = liveness.acquire(store), liveness.acquire(store)
+    sleeper, other = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:

@@ -89,7 +89,7 @@ def _run_child(url: str, root: Path, port: int, point: str, nth: int) -> int:
 
 def _finish_here(store: Store, port: int) -> None:
     """What the next start does."""
-    alive = liveness.acquire(store)
+    alive = liveness.acquire_liveness(store)
     recover(store, alive, now=NOW, policies=ResendPolicies())
     sender = deliverer(store, alive, port)
     sender.run_until_idle()

@@ -128,7 +128,7 @@ def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
     add_mailing(store, readers, add_edition(store))
     _deliverer(store, alive, _sender("one", sinks[0])).run_until_idle()
     with store.read() as connection:
-        learnt = rates.learnt(connection, "one")
+        learnt = rates.load_paces(connection, "one")
     assert set(learnt) == {"example.org.busy"}
     assert learnt["example.org.busy"].rate <= 5
     # Others go at once.

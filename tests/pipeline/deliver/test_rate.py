@@ -14,10 +14,10 @@ def test_places_are_given_out_once_however_many_ask(database_url: str, tmp_path:
     migrate.create_or_check(store)
     now = 1_000_000.0
     with store.write() as connection:
-        assert rates.reserve(connection, now, 2.0) == now
+        assert rates.reserve_send_time(connection, now, 2.0) == now
     again = Store(database_url, tmp_path)
     with again.write() as connection:
-        assert rates.reserve(connection, now + 0.5, 1.0) == now + 2.0
-        assert rates.reserve(connection, now + 60, 1.0) == now + 60
+        assert rates.reserve_send_time(connection, now + 0.5, 1.0) == now + 2.0
+        assert rates.reserve_send_time(connection, now + 60, 1.0) == now + 60
     again.close()
     store.close()

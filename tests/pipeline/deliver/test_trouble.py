@@ -99,7 +99,7 @@ def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_c
 ) -> None:
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(40)]), add_edition(store))
     for writer in (FileWriter, TableWriter):
-        cut, calls = writer.cut, itertools.count(1)
+        cut, calls = writer.remove_settled, itertools.count(1)
 
         def broken(self: Any, keys: Any, cut: Any = cut, calls: Any = calls) -> None:
             if next(calls) == 2:

@@ -22,7 +22,7 @@ def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 
 def pause(newsroom: RunningNewsroom, address: str, until: datetime | None) -> None:
     with newsroom.runtime.store.write() as connection:
-        number = subscribers.find(connection, address)
+        number = subscribers.find_id(connection, address)
         assert number is not None
         subscribe.save_preferences(
             connection, number, language="en", choices={"digest": ((), "daily")}, paused_until=until
@@ -69,7 +69,7 @@ def test_who_left_in_a_pause_comes_back_without_it(newsroom: RunningNewsroom) ->
     ada = newsroom.reader("ada")
     pause(newsroom, ada, MONDAY + 30 * DAY)
     with newsroom.runtime.store.write() as connection:
-        number = subscribers.find(connection, ada)
+        number = subscribers.find_id(connection, ada)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="link", now=MONDAY)
         left = data_requests.load_profile(connection, number)

@@ -24,7 +24,7 @@ from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import FORMATS, Translation
 from tidings.store.content.items import mark_back, mark_gone
-from tidings.store.content.site_files import Document, load_documents, save_documents
+from tidings.store.content.site_files import PublishedFile, load_files, save_files
 from tidings.store.engine import Store
 
 NOW = START + timedelta(days=60)
@@ -45,9 +45,9 @@ def tree(public: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def documents(store: Store) -> dict[str, Document]:
+def documents(store: Store) -> dict[str, PublishedFile]:
     with store.read() as connection:
-        return load_documents(connection)
+        return load_files(connection)
 
 
 def titles(newsroom: Newsroom, feed: str) -> list[str]:
@@ -237,7 +237,7 @@ def test_files_of_others_are_never_touched(store: Store, newsroom: Newsroom) -> 
         (public / path).write_text("mine")
     put(store, item(1))
     with store.write() as connection:
-        save_documents(connection, [Document("archive/digest/1/en", "abc-4", NOW)])
+        save_files(connection, [PublishedFile("archive/digest/1/en", "abc-4", NOW)])
     publish(store, newsroom, now=NOW)
     gone(store, item(1), NOW)
     publish(store, newsroom, now=NOW + HOUR)

@@ -117,7 +117,7 @@ def test_an_import_does_not_bring_back_and_erasure_leaves_the_hash_alone(store: 
 
 def _lift(store: Store, list_name: str = "") -> list[str]:
     with store.write() as connection:
-        return feedback.lift(connection, consent.address_hash(ADA), list_name, "she rang (op)", NOW + DAY)
+        return feedback.lift_suppressions(connection, consent.address_hash(ADA), list_name, "she rang (op)", NOW + DAY)
 
 
 def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) -> None:
@@ -144,8 +144,8 @@ def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) 
 @pytest.mark.parametrize("complained", [True, False])
 def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained: bool) -> None:
     with store.write() as connection:
-        whom = feedback.Whom(consent.address_hash(ADA), "digest", ada)
-        feedback.stop(connection, whom, "digest", "hard", "lmtp", NOW)
+        whom = feedback.Recipient(consent.address_hash(ADA), "digest", ada)
+        feedback.suppress_recipient(connection, whom, "digest", "hard", "lmtp", NOW)
     # They may complain of an earlier mail, or leave by its link, once the mailbox was said not to be there.
     if complained:
         _hear(store, "arf-yahoo", _path(1))
@@ -245,7 +245,7 @@ def _copied(subscriber: int, list_name: str, message_id: str = "") -> bytes:
 
 def test_a_complaint_is_known_by_the_way_out_in_the_mail_that_it_brings_back(store: Store, ada: int) -> None:
     with store.read() as connection:
-        [sent] = feedback.sent_to(connection, ada, "digest")
+        [sent] = feedback.recent_mails(connection, ada, "digest")
     # The list was called `news` when the mail went out.
     assert _hear(store, "", raw=_copied(ada, "news", message_id_local_part(sent.key).decode())) == Heard("complaint")
     assert rows(store)[0]["returned"] == "complaint"
@@ -341,9 +341,9 @@ def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
     pages = []
     after = 0
     with store.read() as connection:
-        while found := feedback.refused(connection, NOW - DAY, after, most=2):
-            pages.append([one.whom.delivery for one in found])
-            after = found[-1].whom.delivery or 0
+        while found := feedback.find_refused(connection, NOW - DAY, after, most=2):
+            pages.append([one.recipient.delivery for one in found])
+            after = found[-1].recipient.delivery or 0
     assert pages == [[1, 2], [4, 5], [6, 7]]
     assert session_refusals.look(store, PATIENCE, NOW) == 6
 

@@ -115,7 +115,7 @@ def test_what_had_gone_out_is_settled_by_a_word(newsroom: RunningNewsroom) -> No
     brought_back(newsroom, archive)
     newsroom.tick(MONDAY)
     with newsroom.runtime.store.write() as connection:
-        assert restored.had_gone_out(connection, newsroom.edition("daily/1"), newsroom.now, "ann") == 1
+        assert restored.settle_as_sent(connection, newsroom.edition("daily/1"), newsroom.now, "ann") == 1
     newsroom.item("two")
     newsroom.tick(MONDAY + DAY)
     assert newsroom.editions() == ["daily/1 done", "daily/2 done"]
@@ -124,7 +124,7 @@ def test_what_had_gone_out_is_settled_by_a_word(newsroom: RunningNewsroom) -> No
         newsroom.runtime.store.write() as connection,
         pytest.raises(RefusedError, match="not held because of a restore"),
     ):
-        restored.had_gone_out(connection, newsroom.edition("daily/2"), newsroom.now, "ann")
+        restored.settle_as_sent(connection, newsroom.edition("daily/2"), newsroom.now, "ann")
 
 
 def test_what_is_put_back_after_the_restore_waits_too(small: RunningNewsroom) -> None:
@@ -218,7 +218,7 @@ def test_half_composed_and_waiting_editions_are_held(small: RunningNewsroom) -> 
 def test_other_mail_that_waited_is_dropped(newsroom: RunningNewsroom) -> None:
     newsroom.reader("ada")
     with newsroom.runtime.store.write() as connection:
-        mailing = ledger.mailing(connection, "test:1", "test", now=newsroom.now, open=True)
+        mailing = ledger.get_or_create_mailing(connection, "test:1", "test", now=newsroom.now, open=True)
         row = {"mailing": mailing, "target": "test:1", "purpose": "test", "at": newsroom.now}
         details = {"address": "boss@example.org", "subject": "A test", "text": "."}
         ledger.add_deliveries(connection, [{**row, "details": details}])
@@ -235,7 +235,7 @@ def test_numbers_given_since_are_not_given_again(newsroom: RunningNewsroom) -> N
     newsroom.item("one")
     newsroom.tick(MONDAY)
     with newsroom.runtime.store.read() as connection:
-        number = subscribers.find(connection, lost)
+        number = subscribers.find_id(connection, lost)
         mailing = connection.execute(select(t.mailings.c.id)).scalars().all()
     assert number is not None
     brought_back(newsroom, archive)
@@ -243,7 +243,7 @@ def test_numbers_given_since_are_not_given_again(newsroom: RunningNewsroom) -> N
     newsroom.item("one")
     newsroom.tick(MONDAY + DAY)
     with newsroom.runtime.store.read() as connection:
-        assert (subscribers.find(connection, new) or 0) > number
+        assert (subscribers.find_id(connection, new) or 0) > number
         assert min(connection.execute(select(t.mailings.c.id)).scalars()) > max(mailing)
 
 
@@ -300,8 +300,8 @@ def test_into_an_empty_folder_and_what_stands_there_afterwards(small: RunningNew
     assert (elsewhere / "keys.json").stat().st_mode & 0o777 == 0o600
     assert sorted(one.name for one in elsewhere.iterdir() if one.name.startswith(".")) == []
     with open_runtime(elsewhere, small.folder.env) as runtime, runtime.store.read() as connection:
-        assert subscribers.find(connection, "ada@example.org")
-        assert schedules.schedule_state(connection, "daily") is not None
+        assert subscribers.find_id(connection, "ada@example.org")
+        assert schedules.find_schedule(connection, "daily") is not None
 
 
 def test_what_stood_there_is_kept_aside(small: RunningNewsroom) -> None:
@@ -319,7 +319,7 @@ def test_what_stood_there_is_kept_aside(small: RunningNewsroom) -> None:
     assert (found.aside / "schedules/weekly.yaml").exists()
     (kept,) = root.glob("tidings.db.before-restore-*[0-9Z]")
     with closing(Store(f"sqlite:///{kept}", root)) as store, store.read() as connection:
-        assert subscribers.find(connection, "ada@example.org")
+        assert subscribers.find_id(connection, "ada@example.org")
 
 
 class Killed(BaseException):

@@ -96,7 +96,7 @@ def test_what_happened_shows(tmp_path: Path, database_url: str) -> None:
             runtime.set_clock(datetime.now(UTC) + timedelta(days=14))
             assert samples(runtime)["tidings_schedule_overdue_seconds{schedule=weekly}"] > 6 * 86_400
             with runtime.store.write() as connection:
-                mailing = ledger.mailing(connection, "k", "notice", now=runtime.now(), open=True)
+                mailing = ledger.get_or_create_mailing(connection, "k", "notice", now=runtime.now(), open=True)
                 row = {"mailing": mailing, "target": "t", "purpose": "p", "at": runtime.now(), "state": "in_doubt"}
                 ledger.add_deliveries(connection, [row])
             doubted = samples(runtime)
@@ -127,7 +127,7 @@ def test_no_name_and_no_address_of_anybody_is_told(tmp_path: Path) -> None:
             tick(runtime, datetime.now(UTC))
             folder.write("content/fresh.en.md", item("Fresh water for all"))
             tick(runtime, datetime.now(UTC))
-            own = heartbeat.Pulse("host-1-abc", runtime.now(), runtime.now(), refused=folder.env["DESK_SECRET"])
+            own = heartbeat.Heartbeat("host-1-abc", runtime.now(), runtime.now(), refused=folder.env["DESK_SECRET"])
             text = Metrics(runtime, lambda: own).exposition("")[0].decode()
     assert "tidings_configuration_refused 1.0" in text
     for secret in ("reader", "example.org", "comms", "host-1", str(tmp_path), *folder.env.values()):
@@ -136,7 +136,7 @@ def test_no_name_and_no_address_of_anybody_is_told(tmp_path: Path) -> None:
 
 def test_a_store_that_is_gone_is_told_and_no_error(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
-        own = heartbeat.Pulse("me", datetime.now(UTC), datetime.now(UTC), faults={"beat": "OperationalError"})
+        own = heartbeat.Heartbeat("me", datetime.now(UTC), datetime.now(UTC), faults={"beat": "OperationalError"})
         metrics = Metrics(runtime, lambda: own)
         (folder.root / "tidings.db").unlink()
         runtime.store.close()
@@ -191,7 +191,7 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
                 assert "tidings_last_tick_timestamp_seconds" in found
                 stop(only)
         with folder.runtime() as runtime, runtime.store.read() as connection:
-            left = [one.only_pages for one in heartbeat.pulses(connection)]
+            left = [one.only_pages for one in heartbeat.load_heartbeats(connection)]
         assert left in ([False], []), "who ends in order leaves no sign of life"
         assert "Traceback" not in log.read_text() + other.read_text()
 

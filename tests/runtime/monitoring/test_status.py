@@ -20,7 +20,7 @@ from tidings.runtime.schemas import make_schemas
 from tidings.runtime.tick import tick
 from tidings.store import schema as t
 from tidings.store.delivery import senders
-from tidings.store.liveness import acquire
+from tidings.store.liveness import acquire_liveness
 from tidings.store.service import heartbeat, pauses
 from tidings.store.service.clock import advance_clock
 from tidings.store.service.pauses import Scope
@@ -82,13 +82,15 @@ def test_what_is_due_and_nobody_does(folder: NewsroomFolder) -> None:
 def test_a_service_that_died_and_one_that_stands_still(folder: NewsroomFolder) -> None:
     now = datetime.now(UTC)
     with folder.runtime() as runtime:
-        dead = acquire(runtime.store)
+        dead = acquire_liveness(runtime.store)
         with runtime.store.write() as connection:
-            heartbeat.note_pulse(connection, heartbeat.Pulse(dead.owner, now, now, faults={"beat": "OperationalError"}))
+            heartbeat.record_heartbeat(
+                connection, heartbeat.Heartbeat(dead.owner, now, now, faults={"beat": "OperationalError"})
+            )
         assert [what for what, _ in wrong(runtime)] == ["fault"], "it lives"
         with runtime.store.write() as connection:
-            heartbeat.note_pulse(
-                connection, heartbeat.Pulse(dead.owner, now, now - timedelta(hours=1), refused="a: wrong\nb")
+            heartbeat.record_heartbeat(
+                connection, heartbeat.Heartbeat(dead.owner, now, now - timedelta(hours=1), refused="a: wrong\nb")
             )
         found = dict(wrong(runtime))
         assert list(found) == ["standing_still", "refused"]
@@ -124,7 +126,7 @@ def _held(runtime: Runtime):  # type: ignore[no-untyped-def]
     from tidings.store.content import editions
 
     with runtime.store.read() as connection:
-        return editions.editions(connection, states=["held"])
+        return editions.list_editions(connection, states=["held"])
 
 
 def test_senders_sources_the_clock_and_the_disk(folder: NewsroomFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,10 +138,10 @@ def test_senders_sources_the_clock_and_the_disk(folder: NewsroomFolder, monkeypa
         with runtime.store.write() as connection:
             for number in range(3):
                 moment = now + timedelta(minutes=10 * number)
-                senders.note_failure(connection, sender.name, sender.fingerprint, "535 no", moment)
+                senders.record_failure(connection, sender.name, sender.fingerprint, "535 no", moment)
         assert [what for what, _ in wrong(runtime)] == ["sender"]
         with runtime.store.write() as connection:
-            senders.note_success(connection, sender.name)
+            senders.record_success(connection, sender.name)
         (folder.root / "content").rename(folder.root / "elsewhere")
         tick(runtime, datetime.now(UTC))
         assert [what for what, _ in wrong(runtime)] == ["source"]

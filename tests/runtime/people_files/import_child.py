@@ -17,7 +17,7 @@ from tidings.store.people import bulk_import, import_progress
 def main(url: str, root: str, file: str, point: str, nth: str) -> None:
     """Dies at the NTH chunk: when all of it is written and nothing committed, or when the next one begins."""
     left = int(nth)
-    enrol, advance = bulk_import.enrol, import_progress.advance
+    enrol, advance = bulk_import.import_people, import_progress.advance
 
     def dying(wanted: str, function: object) -> object:
         def called(*args: object, **kwargs: object) -> object:
@@ -33,7 +33,7 @@ def main(url: str, root: str, file: str, point: str, nth: str) -> None:
 
     with (
         mock.patch.object(import_progress, "advance", dying("before-commit", advance)),
-        mock.patch.object(bulk_import, "enrol", dying("after-commit", enrol)),
+        mock.patch.object(bulk_import, "import_people", dying("after-commit", enrol)),
     ):
         newsroom = make_newsroom(Path(root))
         import_people(Store(url, Path(root)), newsroom, Path(file), ImportOptions("digest", True, "fair"), now=NOW)

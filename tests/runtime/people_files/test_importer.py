@@ -92,7 +92,7 @@ def test_pending_ones_become_confirmed_and_who_left_stays_away(roll: Roll) -> No
     roll.take("email\na@example.org\nb@example.org\n", confirmed=False)
     assert {row[2] for row in roll.state()["subscriptions"]} == {"pending"}
     with roll.store.write() as connection:
-        found = subscribers.find(connection, "b@example.org")
+        found = subscribers.find_id(connection, "b@example.org")
         assert found is not None
         subscribers.unsubscribe(connection, found, "digest", source="x", now=NOW)
     done = roll.take("email\na@example.org\nb@example.org\n")
@@ -201,7 +201,7 @@ def test_everything_out_and_into_another_store(roll: Roll, tmp_path: Path) -> No
     roll.take("email\nq@example.org\n", list_name="press")
     roll.take("email\nleft@example.org\n")
     with roll.store.write() as connection:
-        found = subscribers.find(connection, "left@example.org")
+        found = subscribers.find_id(connection, "left@example.org")
         assert found is not None
         subscribers.unsubscribe(connection, found, "digest", source="x", now=NOW)
     states = ("confirmed", "pending", "unsubscribed")

@@ -142,7 +142,7 @@ def test_it_changes_nothing_and_nothing_leaves_the_machine(tmp_path: Path, datab
         assert "alt" in rows[1].why and rows[1].after == "then superseded" and rows[-1].after == "still held at the end"
         assert folder.mails.received == [] and folder.hook.received == []
         with folder.runtime() as runtime:
-            assert runtime.liveness.dead() == []
+            assert runtime.liveness.list_dead() == []
         owners = tmp_path / "n" / "tidings.db.d" / "owners"
         assert not owners.exists() or list(owners.iterdir()) == []
 
@@ -230,7 +230,7 @@ def test_before_the_clock_only_the_copy_is_set_back(tmp_path: Path) -> None:
         assert any("not played again" in note for note in found.notes)
         with folder.runtime() as runtime, runtime.store.read() as connection:
             assert read_clock(connection) == friday(0)
-            assert [one.name for one in editions.editions(connection)] == ["weekly/1"]
+            assert [one.name for one in editions.list_editions(connection)] == ["weekly/1"]
 
 
 def test_holds_silence_and_what_becomes_of_them(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> 
                 )
             found = play(folder, friday(0) + timedelta(hours=1), friday(0) + timedelta(hours=2), real_now=friday(0))
             with runtime.store.read() as connection:
-                assert ledger.counts(connection)["handed"] == 1
+                assert ledger.count_by_state(connection)["handed"] == 1
     assert any("1 deliveries are under way" in note for note in found.notes)
 
 

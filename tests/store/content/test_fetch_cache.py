@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.ledger import open_store
 from tidings.model.item import CachedItem
-from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.content.fetch_cache import StoredFetchCache
 from tidings.store.engine import Store
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -26,7 +26,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 
 def test_a_shelf_holds_what_was_put_there(store: Store) -> None:
-    shelf = StoredShelf(store, "site")
+    shelf = StoredFetchCache(store, "site")
     assert (shelf.version(), shelf.state(), shelf.items()) == (0, {}, ())
     assert shelf.save(0, {"etag": "x"}, [ENTRY])
     assert shelf.save(1, {"etag": "y"}, [replace(ENTRY, ref="b"), replace(ENTRY, data={"article": {}})])
@@ -34,11 +34,11 @@ def test_a_shelf_holds_what_was_put_there(store: Store) -> None:
     changed = {one.ref: one for one in shelf.items(since=1)}
     assert changed == {"b": replace(ENTRY, ref="b"), ENTRY.ref: replace(ENTRY, data={"article": {}})}
     assert shelf.items(since=2) == ()
-    assert StoredShelf(store, "other").items() == ()
+    assert StoredFetchCache(store, "other").items() == ()
 
 
 def test_of_two_that_fetched_at_once_one_keeps_what_it_found(store: Store) -> None:
-    one, other = StoredShelf(store, "site"), StoredShelf(store, "site")
+    one, other = StoredFetchCache(store, "site"), StoredFetchCache(store, "site")
     assert one.save(0, {"by": "one"}, [ENTRY])
     assert not other.save(0, {"by": "other"}, [replace(ENTRY, ref="b")])
     assert one.state() == {"by": "one"} and [each.ref for each in one.items()] == [ENTRY.ref]

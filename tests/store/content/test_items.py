@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tidings.model.item import Attachment, Image, Item, Media
 from tidings.store import schema as t
 from tidings.store.content import items
-from tidings.store.content.items import Stored
+from tidings.store.content.items import ItemRow
 from tidings.store.engine import Store
 
 NOW = datetime(2023, 10, 1, 9, 0, 0, 123456, tzinfo=UTC)
@@ -74,7 +74,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 def put(store: Store, *content: Item) -> None:
     with store.write() as connection:
-        items.insert_items(connection, [Stored(item, item.first_seen, "print") for item in content])
+        items.insert_items(connection, [ItemRow(item, item.first_seen, "print") for item in content])
 
 
 def test_an_item_comes_out_as_it_went_in(store: Store) -> None:
@@ -117,9 +117,9 @@ def test_what_the_store_calls_visible_is_what_the_item_calls_out(store: Store) -
                 item.id for item in content if item.is_out(now)
             }
         assert items.visible_items(connection, NOW, "ru") == []
-        assert items.next_out(connection, NOW) == NOW + HOUR
-        assert items.next_out(connection, NOW + HOUR) == NOW + 2 * HOUR
-        assert items.next_out(connection, NOW + 2 * HOUR) is None
+        assert items.next_visible_at(connection, NOW) == NOW + HOUR
+        assert items.next_visible_at(connection, NOW + HOUR) == NOW + 2 * HOUR
+        assert items.next_visible_at(connection, NOW + 2 * HOUR) is None
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_items_can_swap_their_places(store: Store) -> None:
     put(store, first, second)
     swapped = [replace(first, ref="r2", story="s2"), replace(second, ref="r1", story="s1", id="another")]
     with store.write() as connection:
-        items.clear_way(connection, ["id-1", "id-2"])
+        items.park_items(connection, ["id-1", "id-2"])
         items.rewrite_items(
-            connection, [(f"id-{number}", Stored(item, NOW, "p")) for number, item in enumerate(swapped, 1)]
+            connection, [(f"id-{number}", ItemRow(item, NOW, "p")) for number, item in enumerate(swapped, 1)]
         )
     with store.read() as connection:
         assert {item.id: item.ref for item in items.load_items(connection)} == {"id-1": "r2", "another": "r1"}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tidings.store import migrate
 from tidings.store.content.site_files import (
-    Document,
-    Stamp,
+    PublishedFile,
+    PublishStamp,
+    create_identity,
     find_identity,
     find_stamp,
-    mint_identity,
-    save_documents,
+    save_files,
     save_stamp,
 )
 from tidings.store.engine import Store
@@ -34,9 +34,9 @@ def test_both_go_on_and_agree(database_url: str, tmp_path: Path) -> None:
             for number in range(10):
                 gate.wait()
                 with store.write() as connection:
-                    minted.append(mint_identity(connection, NOW).id)
-                    save_stamp(connection, Stamp(f"key {number}".replace(" ", "-"), None))
-                    save_documents(connection, [Document(f"{number}.html", "etag", NOW)])
+                    minted.append(create_identity(connection, NOW).id)
+                    save_stamp(connection, PublishStamp(f"key {number}".replace(" ", "-"), None))
+                    save_files(connection, [PublishedFile(f"{number}.html", "etag", NOW)])
         except BaseException as error:
             errors.append(error)
             gate.abort()

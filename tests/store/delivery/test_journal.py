@@ -39,8 +39,8 @@ def test_what_two_workers_noted_is_read_by_another(store: Store) -> None:
     journal = journals.open_journal(store)
     first, second = journal.writer("host-1-aa", 1), journal.writer("host-1-aa", 2)
     first.begin([(7, 3)], 0)
-    first.keep(outcome_line(7, 3, TAKEN))
-    first.note()
+    first.queue(outcome_line(7, 3, TAKEN))
+    first.flush()
     second.begin([(8, 1)], 0)
     other = journal.writer("host-1-aab", 1)
     other.begin([(9, 1)], 0)
@@ -59,7 +59,7 @@ def test_cutting_one_worker_leaves_the_others_alone(store: Store) -> None:
     first.begin([(7, 1)], 0)
     # The same delivery, deferred by the first worker and claimed by the second before the first has cut.
     second.begin([(7, 2)], 0)
-    first.cut([(7, 1)])
+    first.remove_settled([(7, 1)])
     assert journal.read("me").intents == {(7, 2)}
     assert journal.read("me").boots == {journal.boot()}
     first.begin([(8, 1)], 0)
@@ -72,7 +72,7 @@ def test_nothing_stays_of_what_was_settled_and_all_of_what_was_not(store: Store)
     journal = journals.open_journal(store)
     tidy, untidy = journal.writer("me", 1), journal.writer("me", 2)
     tidy.begin([(1, 1)], 0)
-    tidy.cut([(1, 1)])
+    tidy.remove_settled([(1, 1)])
     tidy.close()
     untidy.begin([(2, 1)], 0)
     untidy.close()
@@ -85,8 +85,8 @@ def test_every_field_of_an_outcome_comes_back(store: Store) -> None:
     journal = journals.open_journal(store)
     writer = journal.writer("me", 1)
     outcome = Outcome(Verdict.DEFERRED, reason='429 "slow"\n', via="x", retry_after=1.5, disable=True)
-    writer.keep(outcome_line(1, 1, outcome))
-    writer.note()
+    writer.queue(outcome_line(1, 1, outcome))
+    writer.flush()
     assert journal.read("me").outcomes == {(1, 1): outcome}
     writer.close()
 
@@ -95,8 +95,8 @@ def test_a_torn_last_line_is_ignored_at_every_length(tmp_path: Path) -> None:
     journal = journals.FileJournal(tmp_path)
     writer = journal.writer("me", 1)
     writer.begin([(123, 45)], 0)
-    writer.keep(outcome_line(123, 45, TAKEN))
-    writer.note()
+    writer.queue(outcome_line(123, 45, TAKEN))
+    writer.flush()
     path = tmp_path / "me.1"
     whole = path.read_bytes()
     first = len(b"\n".join(whole.split(b"\n")[:2])) + 1
@@ -148,8 +148,8 @@ def test_another_boot_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_line_is_json_with_nothing_but_ascii(tmp_path: Path) -> None:
     writer = journals.FileJournal(tmp_path).writer("me", 1)
-    writer.keep(outcome_line(1, 2, TAKEN))
-    writer.note()
+    writer.queue(outcome_line(1, 2, TAKEN))
+    writer.flush()
     lines = (tmp_path / "me.1").read_bytes().decode("ascii").splitlines()
     assert [json.loads(line)[0] for line in lines] == ["B", "O"]
     writer.close()
@@ -163,7 +163,7 @@ def test_outcomes_go_before_the_intents_of_the_same_write(tmp_path: Path, monkey
     monkeypatch.setattr(os, "write", lambda fd, data: writes.append(data) or write(fd, data))
     writer.begin([(1, 1), (2, 1)], 0)
     for delivery in (1, 2):
-        writer.keep(accepted_line(delivery, 1, "Ok", "mx"))
+        writer.queue(accepted_line(delivery, 1, "Ok", "mx"))
     writer.begin([(3, 1), (4, 1)], 0)
     assert [[json.loads(line)[:2] for line in one.splitlines()] for one in writes] == [
         [["I", 1], ["I", 2]],
@@ -176,10 +176,10 @@ def test_what_is_kept_is_noted_once(store: Store) -> None:
     journal = journals.open_journal(store)
     writer = journal.writer("me", 1)
     writer.begin([(7, 3)], 0)
-    writer.keep(accepted_line(7, 3, TAKEN.receipt, TAKEN.via))
+    writer.queue(accepted_line(7, 3, TAKEN.receipt, TAKEN.via))
     assert journal.read("me").outcomes == {}
-    writer.note()
-    writer.note()
+    writer.flush()
+    writer.flush()
     assert journal.read("me").outcomes == {(7, 3): TAKEN}
     writer.close()
 
@@ -188,9 +188,9 @@ def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
     journal = journals.open_journal(store)
     writer = journal.writer("me", 1)
     assert writer.begin([(1, 1)], 0)
-    writer.keep(accepted_line(1, 1, "Ok", "mx"))
+    writer.queue(accepted_line(1, 1, "Ok", "mx"))
     with store.write() as connection:
-        consent.changed(connection)
+        consent.advance_version(connection)
     assert not writer.begin([(2, 1), (3, 1)], 0)
     assert journal.read("me").intents == {(1, 1)}
     assert writer.begin([(2, 1), (3, 1)], 1)
@@ -203,10 +203,10 @@ def test_none_of_many_begins_once_somebody_has_left(store: Store) -> None:
 def test_what_was_made_is_prepared_no_more(store: Store) -> None:
     journal = journals.open_journal(store)
     writer = journal.writer("me", 1)
-    writer.prepare([(1, 1), (2, 1)])
+    writer.begin_preparing([(1, 1), (2, 1)])
     assert journal.read("me").prepared == {(1, 1), (2, 1)}
-    writer.made()
+    writer.end_preparing()
     assert journal.read("me").prepared == set()
-    writer.prepare([(3, 1)])
+    writer.begin_preparing([(3, 1)])
     assert journal.read("me").prepared == {(3, 1)}
     writer.close()

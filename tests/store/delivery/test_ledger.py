@@ -60,14 +60,14 @@ def test_adding_twice_adds_nothing(store: Store) -> None:
     with store.write() as connection:
         assert ledger.add_deliveries(connection, [{**row, "mailing": mailing, "subscriber": readers["ada"]}]) == 0
         assert ledger.add_deliveries(connection, [{**row, "mailing": mailing, "part": 1}]) == 1
-        assert ledger.mailing(connection, "edition:1", "edition", now=NOW) == mailing
+        assert ledger.get_or_create_mailing(connection, "edition:1", "edition", now=NOW) == mailing
     assert len(rows(store)) == 3
 
 
 def test_a_post_goes_once_whatever_the_mailing(store: Store) -> None:
     with store.write() as connection:
         for key in ("a", "b"):
-            mailing = ledger.mailing(connection, key, "edition", now=NOW, open=True)
+            mailing = ledger.get_or_create_mailing(connection, key, "edition", now=NOW, open=True)
             row = {"mailing": mailing, "target": "channel:team", "channel": "team", "story": "youth", "at": NOW}
             added = ledger.add_deliveries(connection, [{**row, "purpose": "story"}])
             assert added == (1 if key == "a" else 0)
@@ -101,7 +101,7 @@ def test_more_than_a_page_is_read_to_its_end(store: Store, monkeypatch: pytest.M
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(21)]), add_edition(store))
     with store.read() as connection:
         assert [entry.id for entry in ledger.entries(connection)] == list(range(1, 22))
-        assert ledger.counts(connection) == {"pending": 21}
+        assert ledger.count_by_state(connection) == {"pending": 21}
 
 
 def test_two_claim_different_ones(store: Store) -> None:
@@ -124,9 +124,9 @@ def test_only_what_is_due_and_open_is_claimed(store: Store) -> None:
     _set(store, 4, state="in_doubt", next_at=NOW)
     _set(store, 5, state="accepted")
     with store.read() as connection:
-        assert ledger.counts(connection)["in_doubt"] == 2
-        assert claims.due_counts(connection, NOW, NOW) == {"": 2}
-        assert claims.due_counts(connection, soon, soon) == {"": 4}
+        assert ledger.count_by_state(connection)["in_doubt"] == 2
+        assert claims.count_due(connection, NOW, NOW) == {"": 2}
+        assert claims.count_due(connection, soon, soon) == {"": 4}
     with store.write() as connection:
         ledger.close_edition(connection, edition)
     assert _claim(store) == []
@@ -157,7 +157,7 @@ def test_what_a_crash_left_goes_last_and_alone(store: Store) -> None:
 def test_a_confirmation_overtakes_an_edition(store: Store) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     with store.write() as connection:
-        mailing = ledger.mailing(connection, "confirmation:1", "confirmation", now=NOW, open=True)
+        mailing = ledger.get_or_create_mailing(connection, "confirmation:1", "confirmation", now=NOW, open=True)
         row = {"mailing": mailing, "target": "list:digest:9", "purpose": "confirmation", "at": NOW}
         ledger.add_deliveries(connection, [{**row, "details": {"address": "new@example.org"}}])
     (first,) = _claim(store, limit=1)
@@ -170,7 +170,7 @@ def test_the_fence_makes_a_late_write_void(store: Store) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     (stale,) = _claim(store, "me")
     with store.write() as connection:
-        settling.settle(connection, "me", [(stale, settling.give_back(stale))])
+        settling.settle(connection, "me", [(stale, settling.requeued(stale))])
     (fresh,) = _claim(store, "me")
     assert fresh.fence == stale.fence + 1
     with store.write() as connection:
@@ -189,7 +189,7 @@ def test_an_address_that_changed_meanwhile_goes_back(store: Store) -> None:
     group = _claim(store)
     with store.write() as connection:
         connection.execute(update(t.subscribers).values(address="new@example.org", address_hash="f" * 64))
-        consent.changed(connection)
+        consent.advance_version(connection)
     with store.write() as connection:
         permitted = permission.hand_over(connection, group, owner="me", version=0, now=NOW, real_now=NOW)
     assert permitted.handed == ()
@@ -208,7 +208,7 @@ def test_cancelling_leaves_what_may_have_arrived_in_doubt(store: Store) -> None:
     _set(store, 6, state="handed", owner="me", fence=1)
     _set(store, 7, state="leased", owner="me", fence=1)
     with store.write() as connection:
-        assert ledger.anything_left(connection, edition)
+        assert ledger.has_unfinished(connection, edition)
         assert ledger.cancel_edition(connection, edition, NOW) == 3
         connection.execute(update(t.editions).values(state="cancelled"))
     expected = "cancelled cancelled in_doubt in_doubt accepted handed cancelled"
@@ -226,7 +226,7 @@ def test_a_person_settles_what_is_in_doubt(store: Store, how: Any, state: str) -
     mailing = add_mailing(store, add_readers(store, ["ada"]), edition)
     _set(store, 1, state="in_doubt", doubts=2)
     with store.write() as connection:
-        ledger.close_finished(connection)
+        ledger.close_finished_mailings(connection)
         assert ledger.finished_editions(connection) == [edition]
         connection.execute(update(t.editions).values(state="done"))
         ledger.resolve(connection, 1, how, NOW, url="https://social.example/1" if how == "accepted" else "")

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store, rows
 from tidings.store import schema as t
 from tidings.store.delivery import claims, permission, settling
-from tidings.store.delivery.quick import Granted, QuickLedger
+from tidings.store.delivery.quick import GrantedBatch, SqliteFastPath
 from tidings.store.engine import Store
 from tidings.store.people import consent
 from tidings.store.service import pauses
@@ -30,14 +30,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def quick(store: Store) -> Iterator[QuickLedger]:
+def quick(store: Store) -> Iterator[SqliteFastPath]:
     assert store.path is not None
-    made = QuickLedger(store.path)
+    made = SqliteFastPath(store.path)
     yield made
     made.close()
 
 
-def _step(quick: QuickLedger, room: int, taken: Any = (), **options: Any) -> Granted | None:
+def _step(quick: SqliteFastPath, room: int, taken: Any = (), **options: Any) -> GrantedBatch | None:
     return quick.step("me", taken, room, now=NOW, real_now=REAL, until=UNTIL, sender="relay", **options)
 
 
@@ -61,7 +61,7 @@ def _whole(store: Store) -> list[Any]:
         return list(connection.execute(t.deliveries.select().order_by(t.deliveries.c.id)).all())
 
 
-def test_it_leaves_the_ledger_as_the_long_way_does(store: Store, quick: QuickLedger, tmp_path: Path) -> None:
+def test_it_leaves_the_ledger_as_the_long_way_does(store: Store, quick: SqliteFastPath, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = open_store("sqlite:///tidings.db", tmp_path / "other")
     for one in (store, other):
@@ -83,7 +83,7 @@ def test_it_leaves_the_ledger_as_the_long_way_does(store: Store, quick: QuickLed
     taken = [(one.id, one.fence, f"queued as {one.id}", "mx") for one in granted.deliveries]
     assert _step(quick, 9, taken) is not None
     with other.write() as connection:
-        assert settling.accept(connection, "me", taken, NOW) == {one[0] for one in taken}
+        assert settling.record_accepted(connection, "me", taken, NOW) == {one[0] for one in taken}
         lease = claims.claim(connection, owner="me", **options)
         permission.hand_over(
             connection, lease.deliveries, owner="me", version=lease.version, now=NOW, real_now=REAL, sender="relay"
@@ -93,15 +93,15 @@ def test_it_leaves_the_ledger_as_the_long_way_does(store: Store, quick: QuickLed
     other.close()
 
 
-def test_it_is_over_only_when_nothing_waits(store: Store, quick: QuickLedger) -> None:
+def test_it_is_over_only_when_nothing_waits(store: Store, quick: SqliteFastPath) -> None:
     _mail(store, "ada")
     first = _step(quick, 9)
     assert first is not None
     assert not first.is_over
-    assert _step(quick, 9) == Granted((), 0, True)
+    assert _step(quick, 9) == GrantedBatch((), 0, True)
 
 
-def test_who_has_left_is_no_usual_case(store: Store, quick: QuickLedger) -> None:
+def test_who_has_left_is_no_usual_case(store: Store, quick: SqliteFastPath) -> None:
     ids = _mail(store, "ada", "bob", "cy")
     with store.write() as connection:
         consent.suppress(connection, consent.address_hash("bob@example.org"), "digest", "unsubscribed", NOW)
@@ -124,7 +124,7 @@ def test_who_has_left_is_no_usual_case(store: Store, quick: QuickLedger) -> None
     ],
     ids=str,
 )
-def test_what_is_not_usual_is_left_alone(store: Store, quick: QuickLedger, values: dict[str, Any]) -> None:
+def test_what_is_not_usual_is_left_alone(store: Store, quick: SqliteFastPath, values: dict[str, Any]) -> None:
     ids = _mail(store, "ada")
     _set(store, ids["ada"], **values)
     before = _whole(store)
@@ -142,13 +142,13 @@ def test_what_is_not_usual_is_left_alone(store: Store, quick: QuickLedger, value
     ],
     ids=str,
 )
-def test_what_is_not_due_is_not_waited_for(store: Store, quick: QuickLedger, values: dict[str, Any]) -> None:
+def test_what_is_not_due_is_not_waited_for(store: Store, quick: SqliteFastPath, values: dict[str, Any]) -> None:
     ids = _mail(store, "ada")
     _set(store, ids["ada"], **values)
-    assert _step(quick, 9) == Granted((), 0, True)
+    assert _step(quick, 9) == GrantedBatch((), 0, True)
 
 
-def test_a_void_acceptance_changes_nothing(store: Store, quick: QuickLedger) -> None:
+def test_a_void_acceptance_changes_nothing(store: Store, quick: SqliteFastPath) -> None:
     _mail(store, "ada", "bob")
     granted = _step(quick, 1)
     assert granted is not None
@@ -159,7 +159,7 @@ def test_a_void_acceptance_changes_nothing(store: Store, quick: QuickLedger) -> 
     assert _whole(store) == before
 
 
-def test_a_pause_is_no_usual_case(store: Store, quick: QuickLedger) -> None:
+def test_a_pause_is_no_usual_case(store: Store, quick: SqliteFastPath) -> None:
     _mail(store, "ada")
     with store.write() as connection:
         pauses.pause(connection, pauses.Scope.LIST, "digest", NOW, until=None, reason="", who="me")
@@ -169,18 +169,18 @@ def test_a_pause_is_no_usual_case(store: Store, quick: QuickLedger) -> None:
     assert _step(quick, 1) is not None
 
 
-def test_what_is_urgent_goes_first_and_what_is_shut_not_at_all(store: Store, quick: QuickLedger) -> None:
+def test_what_is_urgent_goes_first_and_what_is_shut_not_at_all(store: Store, quick: SqliteFastPath) -> None:
     slow, alert, shut = (_mail(store, name, number=number) for number, name in enumerate(("ada", "bob", "cy"), 1))
     with store.write() as connection:
         connection.execute(update(t.mailings).where(t.mailings.c.id == 2).values(urgent=True))
         connection.execute(update(t.mailings).where(t.mailings.c.id == 3).values(closes=NOW))
     found = [granted.deliveries[0].id for _ in range(2) if (granted := _step(quick, 9)) is not None]
     assert found == [alert["bob"], slow["ada"]]
-    assert _step(quick, 9) == Granted((), 0, True)
+    assert _step(quick, 9) == GrantedBatch((), 0, True)
     assert [row["state"] for row in rows(store) if row["id"] == shut["cy"]] == ["pending"]
 
 
-def test_those_in_between_are_left_out_of_a_range(store: Store, quick: QuickLedger) -> None:
+def test_those_in_between_are_left_out_of_a_range(store: Store, quick: SqliteFastPath) -> None:
     ids = _mail(store, "ada", "bob", "cy")
     _set(store, ids["bob"], state="cancelled")
     granted = _step(quick, 9)
@@ -189,10 +189,10 @@ def test_those_in_between_are_left_out_of_a_range(store: Store, quick: QuickLedg
     assert [row["state"] for row in rows(store)] == ["handed", "cancelled", "handed"]
 
 
-def test_it_keeps_to_one_mailing_if_told(store: Store, quick: QuickLedger) -> None:
+def test_it_keeps_to_one_mailing_if_told(store: Store, quick: SqliteFastPath) -> None:
     _mail(store, "ada")
     ids = _mail(store, "bob", number=2)
     granted = _step(quick, 9, only=2)
     assert granted is not None
     assert [one.id for one in granted.deliveries] == [ids["bob"]]
-    assert _step(quick, 9, only=2) == Granted((), 0, True)
+    assert _step(quick, 9, only=2) == GrantedBatch((), 0, True)

@@ -25,12 +25,12 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 def _fail(store: Store, now: datetime, fingerprint: str = "1", retry_after: float | None = None) -> SenderHealth:
     with store.write() as connection:
-        return senders.note_failure(connection, "relay", fingerprint, "refused", now, retry_after)
+        return senders.record_failure(connection, "relay", fingerprint, "refused", now, retry_after)
 
 
 def _known(store: Store, fingerprint: str = "1") -> dict[str, SenderHealth]:
     with store.read() as connection:
-        return senders.healths(connection, {"relay": fingerprint, "other": "x"})
+        return senders.load_healths(connection, {"relay": fingerprint, "other": "x"})
 
 
 def test_a_failure_is_found_again_and_the_next_one_rests_longer(store: Store) -> None:
@@ -50,8 +50,8 @@ def test_two_processes_that_find_one_outage_count_once(store: Store) -> None:
 def test_a_message_that_was_taken_wipes_the_slate(store: Store) -> None:
     _fail(store, NOW)
     with store.write() as connection:
-        senders.note_success(connection, "relay")
-        senders.note_success(connection, "never-heard-of")
+        senders.record_success(connection, "relay")
+        senders.record_success(connection, "never-heard-of")
     assert _known(store) == {}
 
 

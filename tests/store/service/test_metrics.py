@@ -14,7 +14,7 @@ from tidings.store import migrate
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 from tidings.store.service import heartbeat
-from tidings.store.service.metrics import vitals
+from tidings.store.service.metrics import load_metrics
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
@@ -32,7 +32,9 @@ def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime |
     with store.write() as connection:
         number = 0
         for (key, state), count in counts.items():
-            mailing = ledger.mailing(connection, key, "notice", now=NOW - timedelta(hours=1), open=key == "open")
+            mailing = ledger.get_or_create_mailing(
+                connection, key, "notice", now=NOW - timedelta(hours=1), open=key == "open"
+            )
             rows = []
             for _ in range(count):
                 number += 1
@@ -49,8 +51,8 @@ def fill(store: Store, counts: dict[tuple[str, str], int], *, closes: datetime |
 def test_every_state_is_counted_as_the_ledger_counts_it(store: Store) -> None:
     fill(store, {("open", state.value): n for n, state in enumerate(DeliveryState, 1)} | {("shut", "pending"): 2})
     with store.read() as connection:
-        found = vitals(connection, NOW)
-        assert found.deliveries == ledger.counts(connection)
+        found = load_metrics(connection, NOW)
+        assert found.deliveries == ledger.count_by_state(connection)
     assert found.deliveries["accepted"] == list(DeliveryState).index(DeliveryState.ACCEPTED) + 1
     assert found.queued == 1, "what is pending in a mailing that is shut may not go"
     assert found.queued_since == NOW - timedelta(hours=1)
@@ -61,7 +63,7 @@ def test_every_state_is_counted_as_the_ledger_counts_it(store: Store) -> None:
 
 def test_an_empty_store_has_nothing_to_tell(store: Store) -> None:
     with store.read() as connection:
-        found = vitals(connection, NOW)
+        found = load_metrics(connection, NOW)
     assert (found.queued, found.queued_since, found.accepted_at, found.doubtful_since) == (0, None, None, None)
     assert found.deliveries == {} and found.held == [] and not any(found.held_by_reason.values())
 
@@ -70,7 +72,7 @@ def test_the_last_acceptance_is_that_of_the_newest_mailings(store: Store) -> Non
     fill(store, {("old", "accepted"): 3, ("open", "accepted"): 4})
     with store.read() as connection:
         # The third of the older one, minute 3, is before none of the newer: the newest of both counts.
-        assert vitals(connection, NOW).accepted_at == NOW - timedelta(minutes=1)
+        assert load_metrics(connection, NOW).accepted_at == NOW - timedelta(minutes=1)
 
 
 def test_no_question_walks_over_the_deliveries(store: Store) -> None:
@@ -92,7 +94,7 @@ def test_no_question_walks_over_the_deliveries(store: Store) -> None:
 
     event.listen(store.engine, "before_cursor_execute", note)
     with store.read() as connection:
-        vitals(connection, NOW)
+        load_metrics(connection, NOW)
     event.remove(store.engine, "before_cursor_execute", note)
     assert len(asked) >= 6
     with store.read() as connection:
@@ -107,24 +109,24 @@ def test_no_question_walks_over_the_deliveries(store: Store) -> None:
 
 
 def test_signs_of_life_are_kept_and_forgotten(store: Store) -> None:
-    one = heartbeat.Pulse(
+    one = heartbeat.Heartbeat(
         "a-1", NOW, NOW, refused="x" * 9_000, faults={"beat": "OperationalError"}, stalled={"": "no host"}
     )
     with store.write() as connection:
-        assert heartbeat.last_tick(connection) is None and heartbeat.pulses(connection) == []
-        heartbeat.note_pulse(connection, one)
-        heartbeat.note_pulse(connection, one)
-        heartbeat.note_tick(connection, NOW, ["a", "b"], {}, "")
-        heartbeat.note_tick(
+        assert heartbeat.last_tick(connection) is None and heartbeat.load_heartbeats(connection) == []
+        heartbeat.record_heartbeat(connection, one)
+        heartbeat.record_heartbeat(connection, one)
+        heartbeat.record_tick(connection, NOW, ["a", "b"], {}, "")
+        heartbeat.record_tick(
             connection, NOW + timedelta(minutes=1), ["a", "b", "c"], {"b": "gone", "c": "never seen"}, "p"
         )
     with store.read() as connection:
-        (found,) = heartbeat.pulses(connection)
+        (found,) = heartbeat.load_heartbeats(connection)
         assert (found.owner, found.beat, len(found.refused)) == ("a-1", NOW, 500)
         assert found.stalled == {"": "no host"} and found.faults == {"beat": "OperationalError"}
         tick = heartbeat.last_tick(connection)
     assert tick is not None and tick.read == {"a": NOW + timedelta(minutes=1), "b": NOW}
     assert tick.unread == {"b": "gone", "c": "never seen"} and tick.unpublished == "p"
     with store.write() as connection:
-        heartbeat.forget_pulse(connection, "a-1")
-        assert heartbeat.pulses(connection) == []
+        heartbeat.delete_heartbeat(connection, "a-1")
+        assert heartbeat.load_heartbeats(connection) == []

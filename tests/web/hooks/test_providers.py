@@ -436,7 +436,7 @@ def test_an_unknown_reader_is_remembered_by_hash_for_every_list(provider: Provid
 def test_the_message_id_of_the_header_names_a_delivery_too(provider: Provider) -> None:
     with provider.store.write() as connection:
         connection.execute(update(t.deliveries).values(receipt="250 2.0.0 Ok: queued"))
-        [sent] = feedback.sent_to(connection, provider.ada)
+        [sent] = feedback.recent_mails(connection, provider.ada)
     what = _mailgun_failed("permanent", "generic", 550, "5.1.1")
     what["message"]["headers"]["message-id"] = message_id_local_part(sent.key).decode() + "@example.org"
     assert provider.say("mailgun", what) == 200

@@ -389,7 +389,7 @@ def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_
             now = MONDAY + timedelta(seconds=second)
             runtime.set_clock(now)
             with runtime.store.write() as connection:
-                websub.note(connection, one.token, called=now)
+                websub.update_subscription(connection, one.token, called=now)
             runtime.fetch()
         assert len(site.asked) == 3
         site.pages["/feed"] = Page(b"", 503)
@@ -397,6 +397,6 @@ def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_
             now = MONDAY + timedelta(seconds=second)
             runtime.set_clock(now)
             with runtime.store.write() as connection:
-                websub.note(connection, one.token, called=now)
+                websub.update_subscription(connection, one.token, called=now)
             runtime.fetch()
         assert len(site.asked) == 4

@@ -44,7 +44,7 @@ class Asked:
 
     def history(self, name: str = "daily/1") -> list[tuple[str, str]]:
         with self.newsroom.runtime.store.read() as connection:
-            return [(what, who) for _, what, who in editions.history_of(connection, self.newsroom.edition(name).id)]
+            return [(what, who) for _, what, who in editions.get_history(connection, self.newsroom.edition(name).id)]
 
 
 def _subject(mail: ReceivedMail) -> str:

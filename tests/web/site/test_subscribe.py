@@ -69,7 +69,7 @@ class Site:
                 now=self.runtime.now(),
                 confirmed=True,
             )
-            found = subscribers.find(connection, address)
+            found = subscribers.find_id(connection, address)
             assert found is not None
             return found
 

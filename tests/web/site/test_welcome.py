@@ -54,7 +54,7 @@ def test_an_old_list_is_asked_once_more_and_silence_ends_it(site: Site) -> None:
     for name in ("yes", "no", "gone"):
         site.add(f"{name}@example.org")
     with site.runtime.store.write() as connection:
-        number = subscribers.find(connection, "gone@example.org")
+        number = subscribers.find_id(connection, "gone@example.org")
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="link", now=site.runtime.now())
     end = datetime.now(UTC) + timedelta(days=30)

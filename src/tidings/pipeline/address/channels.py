@@ -42,7 +42,7 @@ def plan_posts(
             earlier = find_earlier_stories(connection, edit)
             waiting = stories_after(earlier, first - 1)
         offered = {story.key for story in edit.stories} | set(waiting)
-        had = frozenset(history.had(connection, offered, channel=part.channel).get(0, ()))
+        had = frozenset(history.stories_received(connection, offered, channel=part.channel).get(0, ()))
         for key in sorted(offered - had):
             story = edit.all_stories[key]
             if not is_note(story) and part.channel not in story.not_in:

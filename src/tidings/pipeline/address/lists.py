@@ -44,7 +44,7 @@ def plan_deliveries(
 
 def has_waiting_readers(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> bool:
     """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
-    if edit.explicit or not editions.put_off(connection, edit.schedule.name):
+    if edit.explicit or not editions.has_postponed_stories(connection, edit.schedule.name):
         return False
     groups = (group for one in plan_deliveries(connection, newsroom, edit) for group in message_groups(one))
     return any(group.selection.stories for group in groups)
@@ -59,10 +59,12 @@ def _address_list(
     earlier = {} if edit.explicit else find_earlier_stories(connection, edit)
     choices = SelectionCache(edit, part)
     # A reader's pause holds back what comes meanwhile; what is for everyone goes out all the same.
-    paused = set() if part.everyone else subscribers.paused(connection, part.list, edit.now)
+    paused = set() if part.everyone else subscribers.paused_subscribers(connection, part.list, edit.now)
     behind, single = _exceptions(connection, edit, part, frequency, earlier, served | paused)
     found = (
-        segments.crowds(connection, part.list, frequency, behind=behind, without=single) if single is not None else []
+        segments.load_segments(connection, part.list, frequency, behind=behind, without=single)
+        if single is not None
+        else []
     )
     if single is not None and len(found) <= _CROWDS:
         parts = []
@@ -77,7 +79,7 @@ def _address_list(
             yield PlannedSegments(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
         if _more_lists(edit, part):
             going = {(p.segment.language, p.segment.topics, p.segment.mark) for p in parts if p.groups}
-            served |= segments.subscribers_of(connection, part.list, frequency, going, without=single)
+            served |= segments.find_subscribers(connection, part.list, frequency, going, without=single)
         if not behind and not single:
             return
         some = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
@@ -95,17 +97,17 @@ def _exceptions(
     served: set[int],
 ) -> tuple[list[int], set[int] | None]:
     """Marks of readers who are behind, and single readers who had a part of it; None for those: too many to name."""
-    behind = [mark for mark in segments.marks(connection, part.list, frequency) if stories_after(earlier, mark)]
+    behind = [mark for mark in segments.load_marks(connection, part.list, frequency) if stories_after(earlier, mark)]
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
     corrected = {} if part.per == "item" else edit.corrected
-    many = 0 if edit.explicit else history.count_had(connection, own, _SINGLE)
-    many += history.count_had(connection, corrected, _SINGLE)
+    many = 0 if edit.explicit else history.count_receipts(connection, own, _SINGLE)
+    many += history.count_receipts(connection, corrected, _SINGLE)
     if many + len(served) > _SINGLE:
         return behind, None
     single = set(served)
     if not edit.explicit:
-        single |= history.had(connection, own).keys()
-    single |= history.owed_corrections(connection, corrected).keys()
+        single |= history.stories_received(connection, own).keys()
+    single |= history.pending_corrections(connection, corrected).keys()
     return behind, single
 
 
@@ -128,14 +130,14 @@ def _address_readers(
     paused: set[int],
 ) -> Iterator[PlannedDelivery]:
     """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
-    suppressed = subscribers.suppressed(connection, part.list)
+    suppressed = subscribers.suppression_reasons(connection, part.list)
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
-    owed = {} if part.per == "item" else history.owed_corrections(connection, edit.corrected)
+    owed = {} if part.per == "item" else history.pending_corrections(connection, edit.corrected)
     for page in _pages(readers):
         offers = {reader.subscriber: stories_after(earlier, reader.mark) for reader in page}
         offered = own | {key for offer in offers.values() for key in offer}
         everybody = [reader.subscriber for reader in page]
-        had_by = {} if edit.explicit else history.had(connection, offered, subscribers=everybody)
+        had_by = {} if edit.explicit else history.stories_received(connection, offered, subscribers=everybody)
         for reader in page:
             target = list_target(part.list, reader.subscriber)
 

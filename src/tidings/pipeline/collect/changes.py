@@ -15,7 +15,7 @@ from tidings.pipeline.collect.identity import match_items
 from tidings.pipeline.collect.moments import compute_moments
 from tidings.sources.base import SourceItem, Sweep
 from tidings.sources.web.identity import normalise_link
-from tidings.store.content.items import Known, Stored
+from tidings.store.content.items import ItemRow, KnownItem
 
 APART = timedelta(minutes=1)
 """A file that is absent in two sweeps this far apart has vanished."""
@@ -34,8 +34,8 @@ class Changes:
     """Rows to write and ids to mark. `parked` are ids that must give up their place before `rewritten` is written,
     `evicted` those whose place another item has now. `held` says why nothing may change."""
 
-    new: list[Stored] = field(default_factory=list)
-    rewritten: list[tuple[Known, Stored]] = field(default_factory=list)
+    new: list[ItemRow] = field(default_factory=list)
+    rewritten: list[tuple[KnownItem, ItemRow]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     back: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Changes:
 
 def decide_changes(
     sweep: Sweep,
-    known: Sequence[Known],
+    known: Sequence[KnownItem],
     *,
     source: str,
     adopted: Collection[str],
@@ -90,8 +90,8 @@ def decide_changes(
 
 def _settle(
     changes: Changes,
-    pairs: Sequence[tuple[SourceItem, Known | None]],
-    known: Sequence[Known],
+    pairs: Sequence[tuple[SourceItem, KnownItem | None]],
+    known: Sequence[KnownItem],
     *,
     source: str,
     now: datetime,
@@ -165,20 +165,20 @@ def _settle(
             correction=one.correction, corrected_at=when.corrected_at, withdrawn=one.withdrawn, post=one.post,
             extra=one.extra,
         )  # fmt: skip
-        stored = Stored(row, when.ready_at, one.fingerprint, backlog=one.backlog and story not in standing)
+        stored = ItemRow(row, when.ready_at, one.fingerprint, backlog=one.backlog and story not in standing)
         if item is None:
             changes.new.append(stored)
         else:
             changes.rewritten.append((item, stored))
 
 
-def _same(one: SourceItem, item: Known, item_id: str, source: str, story: str, address: str) -> bool:
+def _same(one: SourceItem, item: KnownItem, item_id: str, source: str, story: str, address: str) -> bool:
     return (item.fingerprint, item.ref, item.id, item.source, item.story, item.url) == (
         one.fingerprint, one.ref, item_id, source, story, address,
     )  # fmt: skip
 
 
-def _groups(pairs: Sequence[tuple[SourceItem, Known | None]], known: Sequence[Known]) -> dict[str, str]:
+def _groups(pairs: Sequence[tuple[SourceItem, KnownItem | None]], known: Sequence[KnownItem]) -> dict[str, str]:
     """The story key that stands for each key that an editor wrote, and for `name:NAME`.
 
     A key was minted once, and editions know a story by it. So `story: x` written into items that have keys already
@@ -186,7 +186,7 @@ def _groups(pairs: Sequence[tuple[SourceItem, Known | None]], known: Sequence[Kn
     though that was renamed since.
     """
     standing = {item.story for item in known}
-    eldest: dict[str, Known] = {}
+    eldest: dict[str, KnownItem] = {}
     for one, item in pairs:
         if item is None:
             continue
@@ -204,7 +204,7 @@ def _doubled(one: SourceItem, story: str, holder: str) -> Problem:
     return Problem(one.ref, 1, 1, message, mend)
 
 
-def _in_the_way(changes: Changes, known: Sequence[Known]) -> list[str]:
+def _in_the_way(changes: Changes, known: Sequence[KnownItem]) -> list[str]:
     """Ids whose present ref or (story, language) another item is about to get: both are unique."""
     by_ref = {(item.source, item.ref): item.id for item in known}
     by_story = {(item.story, item.language): item.id for item in known}

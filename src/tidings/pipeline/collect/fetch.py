@@ -75,7 +75,7 @@ def _standing(store: Store, source: str, refs: Collection[str]) -> Collection[st
     if not refs:
         return ()
     with store.read() as connection:
-        return items.standing(connection, source, refs)
+        return items.existing_refs(connection, source, refs)
 
 
 def _tell(store: Store, name: str, brought: FetchResult, health: SourceHealth, now: datetime) -> None:

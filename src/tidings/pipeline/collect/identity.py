@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tidings.model.text import slugify
 from tidings.sources.base import SourceItem
-from tidings.store.content.items import Known
+from tidings.store.content.items import KnownItem
 
 T = TypeVar("T")
 
@@ -19,14 +19,14 @@ class MatchedItems:
     """Each found item with what is known of it (None: new), in order of refs; the known ones that nobody found; and
     found ones that claim the id of an item that stands elsewhere, with that item."""
 
-    pairs: list[tuple[SourceItem, Known | None]] = field(default_factory=list)
-    unseen: list[Known] = field(default_factory=list)
-    impostors: list[tuple[SourceItem, Known | SourceItem]] = field(default_factory=list)
+    pairs: list[tuple[SourceItem, KnownItem | None]] = field(default_factory=list)
+    unseen: list[KnownItem] = field(default_factory=list)
+    impostors: list[tuple[SourceItem, KnownItem | SourceItem]] = field(default_factory=list)
 
 
 def match_items(
     found: Sequence[SourceItem],
-    known: Sequence[Known],
+    known: Sequence[KnownItem],
     *,
     source: str,
     adopted: Collection[str],
@@ -48,9 +48,9 @@ def match_items(
     }
     left: dict[str, SourceItem] = {}
     claimed: dict[str, SourceItem] = {}
-    matches: dict[str, Known] = {}
+    matches: dict[str, KnownItem] = {}
 
-    def take(one: SourceItem, item: Known) -> None:
+    def take(one: SourceItem, item: KnownItem) -> None:
         matches[one.ref] = item
         del left[one.ref]
         del pool[item.id]
@@ -87,7 +87,7 @@ def match_items(
     for one, item in _pairs(left, pool, lambda one: one.ref, lambda item: item.ref):
         take(one, item)
 
-    def free(item: Known) -> bool:
+    def free(item: KnownItem) -> bool:
         return item.ref not in found_refs and item.ref not in aside
 
     for one in list(left.values()):  # of two that ask for one story, the first named gets it
@@ -116,11 +116,11 @@ def _headline(one: SourceItem) -> Hashable:
 
 def _pairs(
     left: dict[str, SourceItem],
-    pool: dict[str, Known],
+    pool: dict[str, KnownItem],
     key_of_found: Callable[[SourceItem], Hashable],
-    key_of_known: Callable[[Known], Hashable],
-    allowed: Callable[[Known], bool] = lambda item: True,
-) -> list[tuple[SourceItem, Known]]:
+    key_of_known: Callable[[KnownItem], Hashable],
+    allowed: Callable[[KnownItem], bool] = lambda item: True,
+) -> list[tuple[SourceItem, KnownItem]]:
     """Pairs with equal keys, where the key is one found item's and one known item's alone."""
     candidates = [item for item in pool.values() if allowed(item)]
     once_found = _single(left.values(), key_of_found)

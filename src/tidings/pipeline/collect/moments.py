@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidings.sources.base import SourceItem
-from tidings.store.content.items import Known
+from tidings.store.content.items import KnownItem
 
 SECOND = timedelta(seconds=1)
 
@@ -24,7 +24,9 @@ class ItemMoments:
     corrected_at: datetime | None
 
 
-def compute_moments(found: SourceItem, known: Known | None, now: datetime, taken: Collection[datetime]) -> ItemMoments:
+def compute_moments(
+    found: SourceItem, known: KnownItem | None, now: datetime, taken: Collection[datetime]
+) -> ItemMoments:
     """`taken` are the `changed` of the other items in its language: feeds show seconds, and no two may be equal."""
     first_seen = known.first_seen if known else now
     published = found.published or (known.published if known else _whole(now))
@@ -57,7 +59,7 @@ def compute_moments(found: SourceItem, known: Known | None, now: datetime, taken
     return ItemMoments(published, first_seen, ready_at, out_at, changed, corrected_at)
 
 
-def _moved(found: SourceItem, known: Known, now: datetime) -> datetime:
+def _moved(found: SourceItem, known: KnownItem, now: datetime) -> datetime:
     """The feed date of an item that readers may have: it moves on what is significant, and only forward."""
     if found.updated is not None and found.updated != known.updated:
         said = min(found.updated, now)

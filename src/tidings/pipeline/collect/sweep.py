@@ -15,7 +15,7 @@ from tidings.pipeline.collect.changes import Changes, decide_changes, mint_id
 from tidings.sources.base import Source, Sweep
 from tidings.store.content import items as stored_items
 from tidings.store.content import schedules
-from tidings.store.content.items import Aside, Known, Stored
+from tidings.store.content.items import ItemRow, KnownItem, RefusedItem
 from tidings.store.delivery.notices import delete_notice, has_notice
 from tidings.store.engine import Store
 
@@ -73,7 +73,7 @@ def collect(
     collected = SweepResult()
     with store.read() as connection:
         former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
-        former |= {aside.source for aside in stored_items.load_aside(connection)} - set(sources)
+        former |= {aside.source for aside in stored_items.load_refused(connection)} - set(sources)
     sweeps = {name: source.sweep(now) for name, source in sources.items()}
     sweeps |= {name: Sweep(items=()) for name in sorted(former)}
     for name, sweep in sweeps.items():
@@ -92,7 +92,7 @@ def collect(
 
 def next_out(connection: Connection, now: datetime) -> datetime | None:
     """When to publish again though nothing changes: the next date or embargo to pass."""
-    return stored_items.next_out(connection, now)
+    return stored_items.next_visible_at(connection, now)
 
 
 def _collect_one(
@@ -110,7 +110,7 @@ def _collect_one(
     with store.read() as connection:
         version = stored_items.items_version(connection)
         known = stored_items.load_known(connection)
-        aside = {each.ref: each for each in stored_items.load_aside(connection) if each.source == name}
+        aside = {each.ref: each for each in stored_items.load_refused(connection) if each.source == name}
         told = has_notice(connection, _vanished_key(name))
     changes = decide_changes(sweep, known, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
     if changes.held is not None:
@@ -134,13 +134,15 @@ def _collect_one(
     collected.problems.extend(changes.refused)
 
 
-def _transactions(changes: Changes, known: Sequence[Known], now: datetime) -> Iterator[Callable[[Connection], None]]:
+def _transactions(
+    changes: Changes, known: Sequence[KnownItem], now: datetime
+) -> Iterator[Callable[[Connection], None]]:
     """Small writes, in an order in which no two items ever hold one place."""
     parked = set(changes.parked)
     places = {(item.source, item.ref) for item in known if item.id in parked}
     stories = {(item.story, item.language) for item in known if item.id in parked}
-    together: list[tuple[str, Stored]] = []
-    alone: list[tuple[str, Stored]] = []
+    together: list[tuple[str, ItemRow]] = []
+    alone: list[tuple[str, ItemRow]] = []
     for before, after in changes.rewritten:
         row = after.item
         swaps = before.id in parked or (row.source, row.ref) in places or (row.story, row.language) in stories
@@ -149,11 +151,11 @@ def _transactions(changes: Changes, known: Sequence[Known], now: datetime) -> It
     if changes.missing or changes.gone or changes.back or changes.evicted or together:
 
         def marks(connection: Connection) -> None:
-            stored_items.evict(connection, changes.evicted)
+            stored_items.release_refs(connection, changes.evicted)
             stored_items.mark_missing(connection, changes.missing, now)
             stored_items.mark_gone(connection, changes.gone, now)
             stored_items.mark_back(connection, changes.back)
-            stored_items.clear_way(connection, changes.parked)
+            stored_items.park_items(connection, changes.parked)
             stored_items.rewrite_items(connection, together)
 
         yield marks
@@ -163,14 +165,14 @@ def _transactions(changes: Changes, known: Sequence[Known], now: datetime) -> It
         yield partial(_insert, rows=[row for _, row in chunk])
 
 
-def _insert(connection: Connection, rows: Sequence[Stored]) -> None:
+def _insert(connection: Connection, rows: Sequence[ItemRow]) -> None:
     """New items; in the same transaction those of a backlog become as good as sent."""
     stored_items.insert_items(connection, rows)
-    schedules.use_by_all(connection, dict.fromkeys(row.item.story for row in rows if row.backlog))
+    schedules.mark_used_by_all(connection, dict.fromkeys(row.item.story for row in rows if row.backlog))
 
 
-def _chunks(rows: Sequence[tuple[str, Stored]]) -> Iterator[list[tuple[str, Stored]]]:
-    chunk: list[tuple[str, Stored]] = []
+def _chunks(rows: Sequence[tuple[str, ItemRow]]) -> Iterator[list[tuple[str, ItemRow]]]:
+    chunk: list[tuple[str, ItemRow]] = []
     size = 0
     for row in rows:
         chunk.append(row)
@@ -183,7 +185,7 @@ def _chunks(rows: Sequence[tuple[str, Stored]]) -> Iterator[list[tuple[str, Stor
 
 
 def _write_aside(
-    store: Store, source: str, sweep: Sweep, changes: Changes, before: Mapping[str, Aside], now: datetime
+    store: Store, source: str, sweep: Sweep, changes: Changes, before: Mapping[str, RefusedItem], now: datetime
 ) -> None:
     """Note what is set aside now and was not, or for another reason; and that the rest is good again."""
     errors: dict[str, list[Problem]] = {ref: [] for ref in sweep.set_aside}
@@ -199,9 +201,9 @@ def _write_aside(
                 notice = f"An item is set aside until it is mended; the others go on.\n{text}"
                 notices.tell(connection, _aside_key(source, ref), "set_aside", notice, now)
             if ref not in before or before[ref].problem != text:
-                stored_items.put_aside(connection, Aside(source, ref, text, now), again=ref in before)
+                stored_items.save_refused(connection, RefusedItem(source, ref, text, now), again=ref in before)
         for ref in before.keys() - texts.keys():
-            stored_items.clear_aside(connection, source, ref)
+            stored_items.delete_refused(connection, source, ref)
             delete_notice(connection, _aside_key(source, ref))
 
 

@@ -36,7 +36,7 @@ def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str
         known = websub.load_subscriptions(connection)
     for name in known.keys() - wanted.keys():
         with store.write() as connection:
-            websub.drop_subscription(connection, name)
+            websub.delete_subscription(connection, name)
     for name, (hub, topic) in wanted.items():
         one = known.get(name)
         if one is None or (one.hub, one.topic) != (hub, topic):
@@ -48,11 +48,11 @@ def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str
         # Said before it is asked: a hub may ask back before it answers.
         due = now + min(timedelta(minutes=5) * 2 ** min(one.tries, 12), _LATEST)
         with store.write() as connection:
-            websub.note(connection, one.token, asked=now, tries=one.tries + 1, due=due)
+            websub.update_subscription(connection, one.token, asked=now, tries=one.tries + 1, due=due)
         problem = naming[name].subscribe(hub, topic, f"{url}{PATH}{one.token}", one.secret, LEASE)
         if problem:
             with store.write() as connection:
-                websub.note(connection, one.token, problem=problem)
+                websub.update_subscription(connection, one.token, problem=problem)
         asked += 1
     return asked
 
@@ -65,7 +65,7 @@ def confirm_subscription(store: Store, token: str, topic: str, lease: int, now: 
             return False
         given = min(timedelta(seconds=lease) if lease > 0 else LEASE, _LONGEST)
         # Renewed well before its end, so that a hub which is down for a while is not lost.
-        websub.note(connection, token, until=now + given, due=now + given * 0.8, tries=0, problem="")
+        websub.update_subscription(connection, token, until=now + given, due=now + given * 0.8, tries=0, problem="")
     return True
 
 
@@ -77,7 +77,7 @@ def record_denial(store: Store, token: str, topic: str, reason: str, now: dateti
             return False
         words = " ".join(reason.split())[:200]
         said = f"the hub refuses{f': {words}' if words else ''}"
-        websub.note(connection, token, until=None, due=now + _LATEST, problem=said)
+        websub.update_subscription(connection, token, until=None, due=now + _LATEST, problem=said)
     return True
 
 
@@ -99,4 +99,4 @@ def start_signature_check(one: HubSubscription, written: str) -> tuple[hmac.HMAC
 def record_change(store: Store, one: HubSubscription, now: datetime) -> None:
     """Its feed has changed."""
     with store.write() as connection:
-        websub.note(connection, one.token, called=now)
+        websub.update_subscription(connection, one.token, called=now)

@@ -108,7 +108,7 @@ class Composer:
         }
         return EditionDraft(
             schedule=schedule,
-            edition=edition if edition is not None else editions.newest_edition(connection) + 1,
+            edition=edition if edition is not None else editions.newest_edition_id(connection) + 1,
             now=now,
             stories=tuple(select_stories(everything.values(), rules, used)),
             notes=tuple(notes) if greets else (),
@@ -154,9 +154,13 @@ class Composer:
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
                 return None
-            subscribers.set_marks(connection)
+            subscribers.update_marks(connection)
             # A story that a person names goes by itself: what is held stays held, with its stories.
-            held = [] if stories else editions.editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+            held = (
+                []
+                if stories
+                else editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
+            )
             reserved = frozenset(key for old in held for key in old.stories)
             edit = self.draft(connection, schedule, now, stories=stories, freed=reserved)
             reason = self.explain_skip(connection, edit)
@@ -165,11 +169,11 @@ class Composer:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
                 return ComposeResult(schedule.name, None, reason)
             if not edit.explicit:
-                ledger.join_later(connection, schedule.name, now)
-            doubt = restored.inherited(held)
+                ledger.cancel_paused(connection, schedule.name, now)
+            doubt = restored.inherited_reason(held)
             if slot is not None:
                 doubt = restored.reason_to_hold(connection, schedule.name) or doubt
-                restored.settle_schedule(connection, schedule.name)
+                restored.release_schedule(connection, schedule.name)
             for old in held:
                 self._supersede(connection, old, now)
             edition = editions.new_edition(
@@ -182,13 +186,13 @@ class Composer:
                 owner=self.owner,
                 request={"stories": list(stories), "late": late, "restored": doubt},
             )
-            schedules.use(connection, schedule.name, edition.stories, edition.id)
+            schedules.reserve_stories(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
                 schedules.settle_slot(connection, schedule.name, slot.key, "fired", "", now, edition.id)
         return ComposeResult(schedule.name, self.freeze(edition, schedule, now))
 
     def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:
-        schedules.release_uses(connection, old.id)
+        schedules.release_stories(connection, old.id)
         ledger.cancel_edition(connection, old.id, now)
         editions.set_state(
             connection, old, EditionState.SUPERSEDED, now=now, what="superseded by a newer slot; its stories join it"
@@ -197,8 +201,8 @@ class Composer:
     def freeze(self, edition: Edition, schedule: Schedule, now: datetime) -> Edition:
         """Freeze items, bytes and recipients of an edition that is composing; also after a crash, from the start."""
         with self.store.write() as connection:
-            editions.wipe(connection, edition.id)
-            request = editions.request_of(connection, edition.id)
+            editions.delete_frozen(connection, edition.id)
+            request = editions.get_request(connection, edition.id)
             numbers = self._archive_numbers(connection, edition, schedule)
         with self.store.read() as connection:
             edit = self.draft(
@@ -247,7 +251,7 @@ class Composer:
         """The numbers under which public lists archive an edition. Given before it is rendered: its mails name them."""
         lists = dict.fromkeys(part.list for part in schedule.deliver if isinstance(part, ListDelivery))
         public = [name for name in lists if self.newsroom.lists[name].public]
-        return {name: edition_archive.number_on(connection, name, edition.id, edition.number) for name in public}
+        return {name: edition_archive.assign_number(connection, name, edition.id, edition.number) for name in public}
 
     def render_groups(
         self,
@@ -333,7 +337,7 @@ class Composer:
         with self.store.write() as connection:
             edition = self._as_it_was(connection, edition)
             ledger.cancel_edition(connection, edition.id, now)
-            schedules.release_uses(connection, edition.id)
+            schedules.release_stories(connection, edition.id)
             return editions.set_state(
                 connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
             )
@@ -353,13 +357,13 @@ class Composer:
                     f"part of {edition.name} has gone out already, so it cannot be made anew. Drop the rest with "
                     f"`tidings cancel {edition.name}`: its stories join the next edition; who had them gets none twice."
                 )
-            schedules.release_uses(connection, edition.id)
-            request = editions.request_of(connection, edition.id)
+            schedules.release_stories(connection, edition.id)
+            request = editions.get_request(connection, edition.id)
             edit = self.draft(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
             if not edit.stories and not has_waiting_readers(connection, self.newsroom, edit):
                 raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
             stories = [story.key for story in (*edit.stories, *edit.notes)]
-            schedules.use(connection, schedule.name, stories, edition.id)
+            schedules.reserve_stories(connection, schedule.name, stories, edition.id)
             editions.restart_composing(connection, edition.id, now, self.owner)
             edition = editions.set_state(
                 connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=stories

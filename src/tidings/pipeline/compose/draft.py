@@ -87,7 +87,7 @@ class PlannedSegments:
 class PlannedSegment:
     """One crowd: what it gets, as (story or empty, group); nothing for who has no group."""
 
-    segment: segments.Crowd
+    segment: segments.Segment
     groups: tuple[tuple[str, MessageGroup], ...]
     mark: int | None = None
 

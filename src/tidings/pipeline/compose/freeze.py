@@ -12,7 +12,7 @@ from tidings.model.edition import Edition
 from tidings.pipeline.compose.draft import MessageGroup, PlannedDelivery, PlannedSegment, PlannedSegments
 from tidings.pipeline.compose.rendered import RenderResult
 from tidings.store.content import edition_archive, editions
-from tidings.store.content.editions import Shown
+from tidings.store.content.editions import ShownStory
 from tidings.store.delivery import ledger
 from tidings.store.delivery.threads import WAITS
 from tidings.store.engine import Store
@@ -42,7 +42,7 @@ def write_frozen(
             if one.whole is not None:
                 editions.freeze_selection(connection, rendition, edition_archive.WHOLE, one.whole, [])
     with store.write() as connection:
-        mailing = ledger.mailing(
+        mailing = ledger.get_or_create_mailing(
             connection,
             f"edition:{edition.id}",
             "edition",
@@ -67,7 +67,7 @@ def _write_crowds(
     """The database writes them, a page of subscriptions in each transaction."""
     shares = [share for part in readers.parts for share in _shares(part, selections)]
     with store.read() as connection:
-        pages = list(segments.pages(connection))
+        pages = list(segments.subscription_pages(connection))
     for page in pages:
         with store.write() as connection:
             segments.add_deliveries(
@@ -88,23 +88,23 @@ def correction_version(correction: str) -> str:
     return hashlib.sha256(correction.encode()).hexdigest()[:16]
 
 
-def _shown(group: MessageGroup) -> list[Shown]:
+def _shown(group: MessageGroup) -> list[ShownStory]:
     selection = group.selection
     return [
-        *(Shown(story) for story in dict.fromkeys(selection.stories)),
-        *(Shown(item.story, "note") for item in selection.notes),
-        *(Shown(item.story, "correction", correction_version(item.correction)) for item in selection.corrections),
+        *(ShownStory(story) for story in dict.fromkeys(selection.stories)),
+        *(ShownStory(item.story, "note") for item in selection.notes),
+        *(ShownStory(item.story, "correction", correction_version(item.correction)) for item in selection.corrections),
     ]
 
 
-def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> Iterator[segments.Share]:
+def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> Iterator[segments.SegmentDelivery]:
     crowd = part.segment
     choice = (crowd.language, crowd.topics, crowd.mark)
     if not part.groups:
-        yield segments.Share(*choice, "", None, None, None, str(SkipReason.NOTHING_FOR_READER), True)
+        yield segments.SegmentDelivery(*choice, "", None, None, None, str(SkipReason.NOTHING_FOR_READER), True)
     for number, (story, group) in enumerate(part.groups):
         rendition, selection = selections[group.key]
-        yield segments.Share(*choice, story, selection, rendition, part.mark, "", number == 0)
+        yield segments.SegmentDelivery(*choice, story, selection, rendition, part.mark, "", number == 0)
 
 
 def _row(

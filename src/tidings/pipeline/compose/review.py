@@ -18,8 +18,8 @@ from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.render.i18n import catalogue, format_count, format_datetime, language_name
 from tidings.store.content import editions
-from tidings.store.content.editions import Shown
-from tidings.store.content.review import Audience, audience
+from tidings.store.content.editions import ShownStory
+from tidings.store.content.review import RecipientCount, count_recipients
 from tidings.store.delivery import ledger
 from tidings.store.people.consent import address_hash
 
@@ -46,7 +46,7 @@ def verify_review_token(connection: Connection, newsroom: Newsroom, keys: TokenK
     claim = keys.verify(TokenPurpose.REVIEW, token)
     if claim is None:
         return None
-    edition = editions.seek_edition(connection, claim.subscriber)
+    edition = editions.find_edition_by_id(connection, claim.subscriber)
     schedule = newsroom.schedules.get(edition.schedule) if edition is not None else None
     if schedule is None or schedule.approval is None:
         return None
@@ -70,7 +70,9 @@ def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
     return silence == "send" and {hold.reason for hold in edition.holds} <= {HoldReason.APPROVAL}
 
 
-def describe_review(edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[Audience]) -> list[str]:
+def describe_review(
+    edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[RecipientCount]
+) -> list[str]:
     """To how many it goes, when, what stands in its way and what silence means; in the site's first language."""
     language, zone = newsroom.site.languages[0], newsroom.site.timezone
     words = catalogue(language)
@@ -123,11 +125,11 @@ def queue_review_mails(
     language = newsroom.site.languages[0]
     words = catalogue(language)
     name = edition_title(edition, schedule, newsroom)
-    about = describe_review(edition, schedule, newsroom, audience(connection, edition.id))
+    about = describe_review(edition, schedule, newsroom, count_recipients(connection, edition.id))
     subject = words.gettext("For your approval: %(edition)s") % {"edition": name}
-    made = len(editions.history_of(connection, edition.id))
+    made = len(editions.get_history(connection, edition.id))
     key = f"review:{edition.id}:{made}"
-    mailing = ledger.mailing(connection, key, "review", schedule=edition.schedule, now=now, open=True)
+    mailing = ledger.get_or_create_mailing(connection, key, "review", schedule=edition.schedule, now=now, open=True)
     rows = []
     people = list(dict.fromkeys(schedule.approval.by))
     for number, address in enumerate(people):
@@ -170,15 +172,15 @@ def queue_review_mails(
 def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tuple[str, str, int, int]]:
     """(list, language, rendition, selection) of each of its mails, the fullest; copies, which recomposing leaves."""
     found = []
-    for number, one in enumerate(editions.renditions(connection, edition.id)):
+    for number, one in enumerate(editions.list_renditions(connection, edition.id)):
         kind, _, name = one.outlet.partition(":")
         if kind != "list":
             continue
-        chosen = editions.arrangements_of(connection, one.id)
+        chosen = editions.rendition_arrangements(connection, one.id)
         fullest = max(chosen.values(), key=lambda arrangement: len(arrangement["keys"]))
         outlet = f"review:{mailing}:{number}"
         copy = editions.freeze_document(connection, 0, outlet, one.language, one.story, one.raw)
-        selection = editions.freeze_selection(connection, copy, "review", fullest, list[Shown]())
+        selection = editions.freeze_selection(connection, copy, "review", fullest, list[ShownStory]())
         found.append((name, one.language, copy, selection))
     return found
 

@@ -23,7 +23,7 @@ from tidings.pipeline.deliver.lanes import Lane
 from tidings.pipeline.deliver.outcomes import BACKOFF, crashed, settled
 from tidings.pipeline.deliver.transaction import Ledger, Result
 from tidings.store.delivery import claims, permission, settling
-from tidings.store.delivery.journal import Writer, accepted_line, outcome_line
+from tidings.store.delivery.journal import JournalWriter, accepted_line, outcome_line
 from tidings.store.delivery.quick import Taken
 
 _SETTLE = 0.05
@@ -35,7 +35,9 @@ LATER = 60.0
 class Desk:
     """One lane of one worker, for one thread: the queue of a relay."""
 
-    def __init__(self, setting: Setting, lane: Lane, writer: Writer, done: Delivered, allowance: Allowance) -> None:
+    def __init__(
+        self, setting: Setting, lane: Lane, writer: JournalWriter, done: Delivered, allowance: Allowance
+    ) -> None:
         """`writer` is its own, and closed with it."""
         self._setting = setting
         self._lane = lane
@@ -135,7 +137,7 @@ class Desk:
         """Write what has ended, and permit `group`, in one transaction; False if there was neither."""
         setting = self._setting
         if group and not self._holds(group):
-            self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
+            self._results.extend((delivery, settling.requeued(delivery)) for delivery in group)
             group = ()
         made = self._made(group)
         wanted = [delivery for delivery in group if delivery.id in made]
@@ -165,18 +167,18 @@ class Desk:
         if not group:
             return {}
         try:
-            self._writer.prepare([(delivery.id, delivery.fence) for delivery in group])
+            self._writer.begin_preparing([(delivery.id, delivery.fence) for delivery in group])
             made = self._make(group)
-            self._writer.made()
+            self._writer.end_preparing()
         except (OSError, SQLAlchemyError) as error:
             self.stall(f"the journal cannot be written: {error}")
-            self._results.extend((delivery, settling.give_back(delivery)) for delivery in group)
+            self._results.extend((delivery, settling.requeued(delivery)) for delivery in group)
             return {}
         return made
 
     def _count(self, taken: Sequence[Taken], results: Sequence[Result], lost: set[int]) -> None:
         """What was settled leaves the journal and enters the counts."""
-        self._writer.cut([*[one[:2] for one in taken], *[(one.id, one.fence) for one, _ in results]])
+        self._writer.remove_settled([*[one[:2] for one in taken], *[(one.id, one.fence) for one, _ in results]])
         done = self._done
         with self._setting.mutex:
             void = sum(one[0] in lost for one in taken)
@@ -193,7 +195,7 @@ class Desk:
         if skipped:
             now = self._setting.clock()
             with self._setting.mutex:
-                self._done.states.update(str(settling.skip(row, why, now)["state"]) for row, why in skipped)
+                self._done.states.update(str(settling.skipped(row, why, now)["state"]) for row, why in skipped)
 
     def _make(self, group: Sequence[Delivery]) -> dict[int, Handover]:
         """The bytes of each. One of which none can be made is set aside for a while, and the others go on."""
@@ -225,7 +227,7 @@ class Desk:
             permitted = [task for task in self._permitted() if task.end > setting.boot_clock()]
             held = [*group, *self._leased, *(task.delivery for task in permitted)]
             with setting.store.write() as connection:
-                settling.renew(connection, setting.owner, held, setting.real_clock() + setting.lease)
+                settling.renew_leases(connection, setting.owner, held, setting.real_clock() + setting.lease)
             self._end = end
             for task in permitted:
                 task.end = end
@@ -242,11 +244,11 @@ class Desk:
                     task, Outcome(Verdict.UNKNOWN, reason="the sender ended while this was on the wire")
                 )
             else:
-                self._results.append((task.delivery, settling.give_back(task.delivery)))
+                self._results.append((task.delivery, settling.requeued(task.delivery)))
         self._ready.clear()
         self._later.clear()
         self._out.clear()
-        self._results.extend((delivery, settling.give_back(delivery)) for delivery in self._leased)
+        self._results.extend((delivery, settling.requeued(delivery)) for delivery in self._leased)
         self._leased.clear()
         try:
             self.flush_outcomes()
@@ -324,7 +326,7 @@ class Desk:
             else:
                 # Stopped right before the intent stood: somebody else may have found none, and sent it. Who is stopped
                 # after this look is found to be in doubt first.
-                self._writer.keep(outcome_line(*task.key, Outcome(Verdict.NOT_STARTED)))
+                self._writer.queue(outcome_line(*task.key, Outcome(Verdict.NOT_STARTED)))
         return [task.has_begun for task in tasks]
 
     def _announce(self, tasks: Sequence[Task]) -> bool:
@@ -348,7 +350,7 @@ class Desk:
         self._out.pop(delivery.id, None)
         task.has_begun = False
         self._taken.append((delivery.id, delivery.fence, receipt, via))
-        self._writer.keep(accepted_line(delivery.id, delivery.fence, receipt, via))
+        self._writer.queue(accepted_line(delivery.id, delivery.fence, receipt, via))
         self._allowance.ended += 1
         self._setting.reached("after-outcome")
 
@@ -372,13 +374,13 @@ class Desk:
             self.stall(outcome.reason or "the other side asked never to be called again")
         if task.has_begun:
             task.has_begun = False
-            self._writer.keep(outcome_line(delivery.id, delivery.fence, outcome))
+            self._writer.queue(outcome_line(delivery.id, delivery.fence, outcome))
         setting.reached("after-outcome")
 
     def flush_outcomes(self) -> None:
         """What has ended stands in the journal."""
         try:
-            self._writer.note()
+            self._writer.flush()
         except (OSError, SQLAlchemyError) as error:
             # The ledger may still learn it; only if the process dies before that the message is in doubt.
             self.stall(f"the journal cannot be written: {error}")
@@ -392,8 +394,8 @@ class Desk:
         """Nothing of it was sent: it is pending again, which costs nothing."""
         if task.has_begun:
             task.has_begun = False
-            self._writer.keep(outcome_line(task.delivery.id, task.delivery.fence, Outcome(Verdict.NOT_STARTED)))
-        self.keep(task, settling.give_back(task.delivery))
+            self._writer.queue(outcome_line(task.delivery.id, task.delivery.fence, Outcome(Verdict.NOT_STARTED)))
+        self.keep(task, settling.requeued(task.delivery))
 
     def stall(self, reason: str) -> None:
         """Nothing more goes on this lane in this run."""

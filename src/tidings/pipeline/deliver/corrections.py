@@ -23,7 +23,7 @@ from tidings.pipeline.compose.posts import make_post_item
 from tidings.render.i18n import catalogue
 from tidings.store.content.items import load_items
 from tidings.store.delivery import corrections, ledger
-from tidings.store.delivery.corrections import Standing
+from tidings.store.delivery.corrections import AcceptedPost
 from tidings.store.delivery.notices import notice_keys
 from tidings.store.engine import Store
 
@@ -32,7 +32,7 @@ from tidings.store.engine import Store
 class _Step:
     """One thing to do about one post. `how` None: a person is told."""
 
-    post: Standing
+    post: AcceptedPost
     item: Item
     purpose: str
     how: PostChange | None
@@ -48,10 +48,10 @@ def amend(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now
     if not channels:
         return 0
     with store.read() as connection:
-        standing = list(corrections.amendable(connection, list(channels)))
+        standing = list(corrections.find_outdated_posts(connection, list(channels)))
         if not standing:
             return 0
-        known = corrections.amended(connection, list(channels))
+        known = corrections.find_correction_steps(connection, list(channels))
         ids = {one.item for one in standing}
         items = {item.id: item for item in load_items(connection, ids=ids, include_gone=True)}
         told = notice_keys(connection, "amend:")
@@ -68,11 +68,11 @@ def amend(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now
     return len(steps)
 
 
-def _purpose(post: Standing, item: Item) -> str:
+def _purpose(post: AcceptedPost, item: Item) -> str:
     return Purpose.RETRACTION if post.is_withdrawn else f"{Purpose.CORRECTION}-{correction_version(item.correction)}"
 
 
-def _how(channel: Channel, settings: ChannelSettings, post: Standing) -> PostChange | None:
+def _how(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> PostChange | None:
     """What this channel does; None where it cannot, or may not."""
     if not post.receipt:
         return None
@@ -94,7 +94,7 @@ def _undertake(connection: Connection, newsroom: Newsroom, channel: Channel, ste
     details: dict[str, Any] = {"amendment": step.how, "receipt": post.receipt}
     if step.how is not PostChange.TAKE_DOWN:
         details["body"] = channel.prepare(_post(newsroom, step, now)).decode()
-    mailing = ledger.mailing(connection, step.notice, "amendment", now=now, open=True)
+    mailing = ledger.get_or_create_mailing(connection, step.notice, "amendment", now=now, open=True)
     row = {
         "mailing": mailing,
         "target": channel_target(post.channel),

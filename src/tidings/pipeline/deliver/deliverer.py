@@ -111,12 +111,12 @@ class Deliverer:
         """
         done = Delivered()
         setting = self._setting = replace(self._setting, only=only)
-        self._liveness.keep()
+        self._liveness.refresh()
         while not self._stopping.is_set():
             self._follow()
             with setting.store.read() as connection:
-                due = claims.due_counts(connection, setting.clock(), setting.real_clock(), only)
-                allowed = claims.next_allowed(connection, setting.clock(), setting.real_clock(), only)
+                due = claims.count_due(connection, setting.clock(), setting.real_clock(), only)
+                allowed = claims.next_send_time(connection, setting.clock(), setting.real_clock(), only)
             lanes = self._lanes(due, done)
             if not lanes:
                 if MAIL in done.stalled or allowed is None or allowed > setting.real_clock() + _SOON:
@@ -135,10 +135,10 @@ class Deliverer:
     def _follow(self) -> None:
         """Let go what waited for the post that it answers."""
         with self._setting.store.read() as connection:
-            found = threads.to_follow(connection)
+            found = threads.decided_replies(connection)
         if found:
             with self._setting.store.write() as connection:
-                threads.follow(connection, self._setting.clock())
+                threads.release_replies(connection, self._setting.clock())
 
     # -- which lanes --------------------------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class Deliverer:
         now = self._setting.real_clock()
         with self._setting.store.read() as connection:
             known = {name: sender.fingerprint for name, sender in self._senders.items()}
-            healths = sender_health.healths(connection, known)
+            healths = sender_health.load_healths(connection, known)
         names, lists = tuple(self._senders), tuple(self._routes)
         shares: dict[str, dict[str, tuple[int, int, int]]] = {}
         why = ""
@@ -177,7 +177,7 @@ class Deliverer:
                 shares.setdefault(share.sender, {})[list_name] = (share.first, share.end, decided.of)
         up = [name for name in names if healths.get(name, SenderHealth()).is_up(now)]
         lanes = [
-            Lane(sender=self._senders[name], portion=claims.Portion(name, names, shares.get(name, {}), lists))
+            Lane(sender=self._senders[name], portion=claims.SenderShare(name, names, shares.get(name, {}), lists))
             for name in up
         ]
         for lane in lanes:
@@ -197,9 +197,9 @@ class Deliverer:
             with self._setting.store.write() as connection:
                 if reason is not None:
                     failed = True
-                    sender_health.note_failure(connection, lane.sender.name, lane.sender.fingerprint, reason, now)
+                    sender_health.record_failure(connection, lane.sender.name, lane.sender.fingerprint, reason, now)
                 else:
-                    sender_health.note_success(connection, lane.sender.name)
+                    sender_health.record_success(connection, lane.sender.name)
         return failed
 
     def stop(self, grace: float = 25.0) -> None:
@@ -351,7 +351,7 @@ class Deliverer:
             return None
         now = self._setting.clock()
         with self._setting.store.read() as connection:
-            before = corrections.moments(connection, delivery.channel, now - timedelta(days=1))
+            before = corrections.posting_times(connection, delivery.channel, now - timedelta(days=1))
         at = spacing.earliest(now, before)
         return at if at > now else None
 
@@ -390,5 +390,5 @@ def finish_editions(store: Store, now: datetime) -> list[int]:
             edition = editions.get_edition(connection, number)
             editions.set_state(connection, edition, EditionState.DONE, now=now, what="every delivery has ended")
             finished.append(number)
-        ledger.close_finished(connection)
+        ledger.close_finished_mailings(connection)
     return finished

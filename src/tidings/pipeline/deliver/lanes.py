@@ -15,7 +15,7 @@ from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.delivery import Delivery, Outcome, Verdict
 from tidings.model.throttling import Pace, slow_down
 from tidings.store.delivery import rates
-from tidings.store.delivery.claims import Portion
+from tidings.store.delivery.claims import SenderShare
 
 HORIZON = 2.0
 """Seconds: what must wait for longer is given back, so that it stands in nobody's way."""
@@ -44,7 +44,7 @@ class Lane:
     MAIL: ClassVar = "mail"
     channel: str = ""
     sender: MailSender | None = None
-    portion: Portion | None = None
+    portion: SenderShare | None = None
     """What of the mail this sender takes, where there are several."""
 
     @property
@@ -87,7 +87,7 @@ class Paces:
         """Write down what is new."""
         if self._new and self._sender is not None:
             new, self._new = self._new, {}
-            rates.learn(connection, self._sender.name, new)
+            rates.save_paces(connection, self._sender.name, new)
 
     def places(
         self, connection: Connection, group: Sequence[Delivery], limits: Mapping[str, float], now: float
@@ -109,14 +109,14 @@ class Paces:
                 soon.append((delivery, 0.0))
         for domain, many in sorted(slow.items()):
             rate = limits[domain]
-            first = rates.reserve(connection, now, 0.0, name, domain)
+            first = rates.reserve_send_time(connection, now, 0.0, name, domain)
             room = min(len(many), math.ceil((now + HORIZON - first) * rate)) if first < now + HORIZON else 0
-            rates.reserve(connection, now, room / rate, name, domain)
+            rates.reserve_send_time(connection, now, room / rate, name, domain)
             placed = [(delivery, first + number / rate) for number, delivery in enumerate(many)]
             soon += placed[:room]
             late += placed[room:]
         if (rate_of_all := limits.get("")) is not None and soon:
-            first = rates.reserve(connection, now, len(soon) / rate_of_all, name)
+            first = rates.reserve_send_time(connection, now, len(soon) / rate_of_all, name)
             soon.sort(key=lambda one: one[1])
             soon = [(one, max(place, first + number / rate_of_all)) for number, (one, place) in enumerate(soon)]
         return sorted(soon, key=lambda one: one[1]), late

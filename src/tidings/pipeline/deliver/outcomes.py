@@ -9,7 +9,7 @@ from typing import Any
 
 from tidings.channels.base import Capabilities, Idempotency
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
-from tidings.store.delivery.settling import give_back
+from tidings.store.delivery.settling import requeued
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
 """How long to wait after the first, second, ... refusal for now; about two days in all."""
@@ -63,7 +63,7 @@ def settled(
     }
     match outcome.verdict:
         case Verdict.NOT_STARTED:
-            return give_back(delivery)
+            return requeued(delivery)
         case Verdict.ACCEPTED:
             return values | {
                 "state": DeliveryState.ACCEPTED,

@@ -120,7 +120,7 @@ class Preparation:
             return Handover(channel.prepare(self._told(delivery)), key=f"{delivery.channel}:notice:{delivery.id}")
         with self._store.read() as connection:
             body = editions.get_rendition(connection, delivery.rendition).raw
-            answered = threads.answered(connection, delivery)
+            answered = threads.parent_receipt(connection, delivery)
         what = delivery.story or f"edition-{delivery.edition}"
         key = f"{delivery.channel}:{what}:{delivery.purpose}:{delivery.part}"
         return Handover(body, key=key, receipt=answered)
@@ -182,7 +182,7 @@ class Preparation:
 
     def _read_arrangement(self, selection: int) -> MailLayout:
         with self._store.read() as connection:
-            return MailLayout.from_json(editions.arrangements(connection, [selection])[selection])
+            return MailLayout.from_json(editions.get_arrangements(connection, [selection])[selection])
 
     def _read_moment(self, mailing: int) -> datetime:
         with self._store.read() as connection:

@@ -9,7 +9,7 @@ from typing import Any
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
 from tidings.pipeline.deliver.outcomes import ResendPolicies, crashed, settled
 from tidings.store.delivery import claims, ledger, settling
-from tidings.store.delivery.journal import Journal, Record, open_journal
+from tidings.store.delivery.journal import Journal, JournalRecord, open_journal
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness
 
@@ -33,10 +33,10 @@ def recover(
     journal = journal or open_journal(store)
     real_now = real_now or datetime.now(UTC)
     found: Counter[str] = Counter()
-    liveness.keep()
+    liveness.refresh()
     with store.read() as connection:
-        holders = claims.holders(connection)
-    for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.dead()]):
+        holders = claims.list_owners(connection)
+    for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.list_dead()]):
         # In this order: who is dead writes no more, so that its journal is complete.
         is_alive = liveness.is_alive(owner)
         if is_alive and owner not in holders:
@@ -44,7 +44,7 @@ def recover(
         record = journal.read(owner)
         boot = journal.boot()
         with store.write() as connection:
-            held = claims.in_hand(connection, owner, expired_at=real_now if is_alive else None)
+            held = claims.get_claimed(connection, owner, expired_at=real_now if is_alive else None)
             results = [(row, _values(row, record, boot, policies, now, real_now)) for row in held]
             settling.settle(connection, owner, results)
         found.update(str(values["state"]) for _, values in results)
@@ -57,13 +57,13 @@ def recover(
 
 
 def _values(
-    row: Delivery, record: Record, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
+    row: Delivery, record: JournalRecord, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
     key = (row.id, row.fence)
     if key in record.prepared and key not in record.intents:
         return crashed(row, "the process died three times while it prepared this message", now)
     if row.state == DeliveryState.LEASED:
-        return settling.give_back(row)
+        return settling.requeued(row)
     outcome = record.outcomes.get(key)
     if outcome is not None:
         return settled(row, outcome, policies, now=now, real_now=real_now)
@@ -73,4 +73,4 @@ def _values(
         what = "the machine went down" if lost else "the process died"
         unknown = Outcome(Verdict.UNKNOWN, reason=f"{what} while this was on the wire")
         return settled(row, unknown, policies, now=now, real_now=real_now) | {"crashes": row.crashes + 1}
-    return settling.give_back(row)
+    return settling.requeued(row)

@@ -30,7 +30,7 @@ def settle(
     receipt = ""
     if how == "accepted":
         with store.read() as connection:
-            name, answers = threads.answers_of(connection, delivery)
+            name, answers = threads.count_replies(connection, delivery)
         channel = channels.get(name)
         knows = channel if isinstance(channel, KnowsAddresses) else None
         if knows is not None and url:

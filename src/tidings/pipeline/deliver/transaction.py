@@ -19,7 +19,7 @@ from tidings.pipeline.deliver.context import Setting
 from tidings.pipeline.deliver.lanes import Lane, Paces
 from tidings.store.delivery import permission, rates, settling
 from tidings.store.delivery.permission import Permission
-from tidings.store.delivery.quick import Granted, QuickLedger, Taken
+from tidings.store.delivery.quick import GrantedBatch, SqliteFastPath, Taken
 
 T = TypeVar("T")
 Result = tuple[Delivery, Mapping[str, Any]]
@@ -35,9 +35,9 @@ class Ledger:
         self._sender = lane.sender.name if lane.sender is not None else ""
         is_shared = lane.sender is None or lane.portion is not None
         with setting.store.read() as connection:
-            self.paces = Paces(lane.sender, rates.learnt(connection, self._sender) if lane.sender else {})
+            self.paces = Paces(lane.sender, rates.load_paces(connection, self._sender) if lane.sender else {})
         path = setting.store.path
-        self._quick = QuickLedger(path) if path is not None and not is_shared else None
+        self._quick = SqliteFastPath(path) if path is not None and not is_shared else None
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """One transaction; asked again a few times where the database is busy or has broken a deadlock."""
@@ -51,7 +51,7 @@ class Ledger:
                 time.sleep(0.1 * 2**attempt)
         raise AssertionError
 
-    def usual_step(self, taken: Sequence[Taken], room: int) -> Granted | None:
+    def usual_step(self, taken: Sequence[Taken], room: int) -> GrantedBatch | None:
         """Settle what was taken, lease and permit up to `room`, all by the shortest way; None, and nothing is changed,
         where that does not lead there.
         """
@@ -83,7 +83,7 @@ class Ledger:
         limits = self.paces.limits(moment)
 
         def work(connection: Connection) -> tuple[set[int], Permission, list[float]]:
-            lost = {row[0] for row in taken} - settling.accept(connection, setting.owner, taken, now)
+            lost = {row[0] for row in taken} - settling.record_accepted(connection, setting.owner, taken, now)
             lost |= {delivery.id for delivery in settling.settle(connection, setting.owner, results)}
             permitted = permission.hand_over(
                 connection,
@@ -100,7 +100,7 @@ class Ledger:
             soon, late = self.paces.places(connection, permitted.handed, limits, moment)
             # What must wait for long goes back until then, and stands in nobody's way.
             back = [
-                (delivery, settling.give_back(delivery) | {"not_before": datetime.fromtimestamp(place, UTC)})
+                (delivery, settling.requeued(delivery) | {"not_before": datetime.fromtimestamp(place, UTC)})
                 for delivery, place in late
             ]
             settling.settle(connection, setting.owner, back)

@@ -15,7 +15,7 @@ from tidings.pipeline.members.subscribe import make_mail, page_frame
 from tidings.render.pages.pages import Pages
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers as roll
-from tidings.store.people.data_export import everything_about
+from tidings.store.people.data_export import export_subscriber
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def queue_data_mail(
 ) -> None:
     """All that is known of them, to their own mailbox; once a day."""
     words = page_frame(newsroom, reader.language).words
-    known = json.dumps(everything_about(connection, reader.id), ensure_ascii=False, indent=2)
+    known = json.dumps(export_subscriber(connection, reader.id), ensure_ascii=False, indent=2)
     details = {
         "subject": words.gettext("What we know of you"),
         "text": f"{words.gettext('You asked for all that we know of you. It is this:')}\n\n{known}\n",
@@ -82,7 +82,9 @@ def _queue(
     connection: Connection, kind: str, reader: SubscriberProfile, details: dict[str, str], now: datetime
 ) -> None:
     purpose = str(Purpose.CONFIRMATION)
-    mailing = ledger.mailing(connection, f"{kind}:{reader.address_hash}:{now.date()}", purpose, now=now, open=True)
+    mailing = ledger.get_or_create_mailing(
+        connection, f"{kind}:{reader.address_hash}:{now.date()}", purpose, now=now, open=True
+    )
     ledger.add_deliveries(
         connection,
         [

@@ -23,7 +23,7 @@ from tidings.store.content import edition_archive
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 from tidings.store.people import consent, sign_ups, subscribers
-from tidings.store.people.sign_ups import Request
+from tidings.store.people.sign_ups import SignUpRequest
 
 WORDING = "I want to get these mails. I can leave at any time by the link in each of them."
 """What a reader agrees to; its version stands in the record of their consent."""
@@ -44,18 +44,18 @@ def answer_requests(store: Store, newsroom: Newsroom, keys: TokenKeys, pages: Pa
     done = 0
     while True:
         with store.read() as connection:
-            found = sign_ups.waiting(connection)
+            found = sign_ups.open_requests(connection)
         if not found:
             return done
         for number, request in found:
             with store.write() as connection:
-                if sign_ups.answered(connection, [number]):
+                if sign_ups.delete_requests(connection, [number]):
                     _answer(connection, newsroom, keys, pages, request, now)
                     done += 1
 
 
 def _answer(
-    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, request: Request, now: datetime
+    connection: Connection, newsroom: Newsroom, keys: TokenKeys, pages: Pages, request: SignUpRequest, now: datetime
 ) -> None:
     digest = consent.address_hash(request.address)
     names = [name for name in request.lists if name in newsroom.lists and newsroom.lists[name].public]
@@ -76,13 +76,13 @@ def _answer(
             source=request.source,
             bring_back=True,
         )
-    subscriber = subscribers.find(connection, request.address)
+    subscriber = subscribers.find_id(connection, request.address)
     if subscriber is None:
         return
     states = subscribers.subscription_states(connection, subscriber, names)
     waiting = [name for name in names if states.get(name) == subscribers.PENDING]
     key = f"confirmation:{digest}:{now.date()}"
-    mailing = ledger.mailing(connection, key, str(Purpose.CONFIRMATION), now=now, open=True)
+    mailing = ledger.get_or_create_mailing(connection, key, str(Purpose.CONFIRMATION), now=now, open=True)
     if waiting:
         details = make_confirmation_mail(newsroom, keys, pages, subscriber, waiting, request.language)
     elif any(state == subscribers.CONFIRMED for state in states.values()):
@@ -123,7 +123,7 @@ def confirm_subscriptions(
             consent.lift(connection, reader.address_hash, name)
         new = subscribers.confirm(connection, subscriber, name, now=now)
         if not new:
-            subscribers.affirm(connection, subscriber, name, now)
+            subscribers.renew_confirmation(connection, subscriber, name, now)
         consent.record(
             connection,
             reader.address_hash,
@@ -167,7 +167,9 @@ def _welcome(
         label=gettext("The latest edition") if latest else gettext("Your preferences"),
         last=gettext("In each mail are links to change what you get, and to leave."),
     )
-    mailing = ledger.mailing(connection, f"welcome:{name}:{digest}:{now.date()}", "welcome", now=now, open=True)
+    mailing = ledger.get_or_create_mailing(
+        connection, f"welcome:{name}:{digest}:{now.date()}", "welcome", now=now, open=True
+    )
     _queue(connection, mailing, Purpose.WELCOME, name, subscriber, digest, details, now)
 
 
@@ -175,7 +177,7 @@ def _latest(connection: Connection, newsroom: Newsroom, name: str, language: str
     """Address of the newest edition of a public list in a language; empty where there is none."""
     if not newsroom.lists[name].public:
         return ""
-    for one in edition_archive.sent(connection, [name]):
+    for one in edition_archive.sent_mails(connection, [name]):
         if one.language == language and not one.part:
             return f"{newsroom.site.url}archive/{name}/{one.number}/{language}"
     return ""
@@ -192,8 +194,10 @@ def request_reconfirmation(
     now: datetime,
 ) -> int:
     """Ask some on a list once more; who has not said yes by then is no longer mailed. Returns how many are asked."""
-    mailing = ledger.mailing(connection, f"again:{name}:{until:%Y-%m-%d}", "confirmation", now=now, open=True)
-    found = subscribers.ask_again(connection, name, since, until, now)
+    mailing = ledger.get_or_create_mailing(
+        connection, f"again:{name}:{until:%Y-%m-%d}", "confirmation", now=now, open=True
+    )
+    found = subscribers.start_reconfirmation(connection, name, since, until, now)
     for subscriber, digest, language in found:
         frame = page_frame(newsroom, language)
         gettext, site = frame.words.gettext, newsroom.site

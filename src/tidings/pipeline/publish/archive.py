@@ -29,7 +29,7 @@ from tidings.render.pages.archive import build_headline, find_withdrawn, render_
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.render.site_views import archive_path
 from tidings.store.content import edition_archive, editions, site_files
-from tidings.store.content.edition_archive import Archived
+from tidings.store.content.edition_archive import ArchivedMail
 from tidings.store.engine import Store
 from tidings.store.facts import delete_fact, find_fact, set_fact
 
@@ -41,8 +41,8 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
     """Bring public/archive/ up to date. Cheap where nothing was sent or withdrawn; `force` renders all of it again."""
     with store.read() as connection:
         public = [name for name, settings in newsroom.lists.items() if settings.public]
-        rows = edition_archive.sent(connection, public)
-        withdrawn = edition_archive.withdrawn(connection)
+        rows = edition_archive.sent_mails(connection, public)
+        withdrawn = edition_archive.withdrawal_reasons(connection)
         done = find_fact(connection, _FACT) or ""
     basis = _hash((tidings.__version__, newsroom.site.url, public, withdrawn))
     lists = [(name, newsroom.lists[name].name, newsroom.lists[name].was) for name in public]
@@ -51,7 +51,7 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
         return PublishResult()
     with publish_lock(newsroom.public):
         with store.read() as connection:
-            known = {path: one for path, one in site_files.load_documents(connection).items() if path.startswith(ROOT)}
+            known = {path: one for path, one in site_files.load_files(connection).items() if path.startswith(ROOT)}
         archive = _Archive(store, newsroom, public, rows, withdrawn, basis)
         memory = EtagCache(stamp)
         if done.partition(" ")[0] == basis and not force:
@@ -76,7 +76,7 @@ def _hash(parts: object) -> str:
 class _Mail:
     """One mail of the archive."""
 
-    row: Archived
+    row: ArchivedMail
     arrangement: MailLayout
     subject: str
     preheader: str
@@ -94,7 +94,7 @@ class _Archive:
         store: Store,
         newsroom: Newsroom,
         public: Sequence[str],
-        rows: Sequence[Archived],
+        rows: Sequence[ArchivedMail],
         withdrawn: dict[str, str],
         basis: str,
     ) -> None:
@@ -107,8 +107,8 @@ class _Archive:
         with store.read() as connection:
             self._mails = [self._mail(connection, row) for row in rows]
 
-    def _mail(self, connection: Connection, row: Archived) -> _Mail:
-        found = editions.arrangements(connection, [row.selection])[row.selection]
+    def _mail(self, connection: Connection, row: ArchivedMail) -> _Mail:
+        found = editions.get_arrangements(connection, [row.selection])[row.selection]
         arrangement = MailLayout.from_json(found)
         subject, preheader = arrangement.subject, arrangement.preheader
         if find_withdrawn(arrangement, self._withdrawn):
@@ -231,7 +231,7 @@ class _Archive:
         )
 
 
-def _document(connection: Connection, row: Archived) -> MailDocument:
+def _document(connection: Connection, row: ArchivedMail) -> MailDocument:
     return MailDocument.from_json(json.loads(editions.get_rendition(connection, row.rendition).raw))
 
 

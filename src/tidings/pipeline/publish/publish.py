@@ -22,8 +22,8 @@ from tidings.model.item import Media
 from tidings.pipeline.publish.site_files import SiteFile, media_path, plan_site_files
 from tidings.render.templates import shipped_templates
 from tidings.store.content import site_files as store_documents
-from tidings.store.content.items import items_version, load_items, next_out
-from tidings.store.content.site_files import Document, Stamp
+from tidings.store.content.items import items_version, load_items, next_visible_at
+from tidings.store.content.site_files import PublishedFile, PublishStamp
 from tidings.store.engine import Store
 
 GZIP_ENDINGS = frozenset({".html", ".css", ".rss", ".atom", ".json", ".opml"})
@@ -74,18 +74,18 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
     public = newsroom.public
     with publish_lock(public):
         with store.read() as connection:
-            known = _ours(store_documents.load_documents(connection))
+            known = _ours(store_documents.load_files(connection))
             identity = store_documents.find_identity(connection)
             stamp = store_documents.find_stamp(connection)
             configuration = _key(newsroom)
-            current = Stamp(f"{configuration}.{items_version(connection)}", next_out(connection, now))
+            current = PublishStamp(f"{configuration}.{items_version(connection)}", next_visible_at(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
             if fresh and not force and all(is_intact(public, document) for document in known.values()):
                 return PublishResult(unchanged=len(known))
             items = load_items(connection, include_gone=True)
         if identity is None:
             with store.write() as connection:
-                identity = store_documents.mint_identity(connection, now)
+                identity = store_documents.create_identity(connection, now)
         size = _logo_size(newsroom)
         files = plan_site_files(newsroom, items, identity, now, logo_size=size)
         memory = _remembered.get(store)
@@ -100,7 +100,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
 def write_files(
     store: Store,
     newsroom: Newsroom,
-    known: dict[str, Document],
+    known: dict[str, PublishedFile],
     wanted: Iterable[SiteFile],
     now: datetime,
     memory: EtagCache,
@@ -108,7 +108,7 @@ def write_files(
     """Make files of `known` paths what is wanted, under the lock; returns what was done, and whether all is there."""
     public = newsroom.public
     written: list[str] = []
-    changed: list[Document] = []
+    changed: list[PublishedFile] = []
     kept: set[str] = set()
     unchanged, complete = 0, True
     try:
@@ -121,7 +121,7 @@ def write_files(
             content = b"" if one.media else one.render()
             etag = _etag_of_media(one.media) if one.media else _etag(content)
             memory.keep(one, etag)
-            document = before if before and before.etag == etag else Document(one.path, etag, _moment(now, before))
+            document = before if before and before.etag == etag else PublishedFile(one.path, etag, _moment(now, before))
             if document is before and is_intact(public, document):
                 unchanged += 1
             elif _write(public, document, one, content, newsroom.root):
@@ -136,13 +136,13 @@ def write_files(
         # Also when a template fails half way: what was written has its new ETag.
         if changed:
             with store.write() as connection:
-                store_documents.save_documents(connection, changed)
+                store_documents.save_files(connection, changed)
     removed = sorted(set(known) - kept)
     for path in removed:
         _remove(public, path)
     if removed:
         with store.write() as connection:
-            store_documents.forget_documents(connection, removed)
+            store_documents.delete_files(connection, removed)
     return PublishResult(tuple(sorted(written)), tuple(removed), unchanged), complete
 
 
@@ -155,7 +155,7 @@ def publish_lock(public: Path) -> Iterator[None]:
         yield
 
 
-def _ours(known: dict[str, Document]) -> dict[str, Document]:
+def _ours(known: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
     return {path: document for path, document in known.items() if not path.startswith(NOT_OURS)}
 
 
@@ -178,13 +178,13 @@ def _etag_of_media(media: Media) -> str:
     return f"{media.digest}-{media.length:x}"
 
 
-def _moment(now: datetime, before: Document | None) -> datetime:
+def _moment(now: datetime, before: PublishedFile | None) -> datetime:
     """Whole seconds, for HTTP knows no others; later than the last one of this path."""
     moment = now.replace(microsecond=0)
     return moment if before is None else max(moment, before.modified + _SECOND)
 
 
-def is_intact(public: Path, document: Document) -> bool:
+def is_intact(public: Path, document: PublishedFile) -> bool:
     """Whether the file is there as we wrote it: by size and by the time that we gave it."""
     path = public / document.path
     length = int(document.etag.rpartition("-")[2], 16)
@@ -200,7 +200,7 @@ def is_intact(public: Path, document: Document) -> bool:
     return True
 
 
-def _write(public: Path, document: Document, one: SiteFile, content: bytes, root: Path) -> bool:
+def _write(public: Path, document: PublishedFile, one: SiteFile, content: bytes, root: Path) -> bool:
     """Put the file there; False if its source is not what it was."""
     path = public / one.path
     path.parent.mkdir(parents=True, exist_ok=True)

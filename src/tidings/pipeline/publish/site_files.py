@@ -17,7 +17,7 @@ from tidings.render.feeds.rss_atom import render_atom, render_rss
 from tidings.render.i18n import catalogue
 from tidings.render.pages.pages import STYLESHEET, PageContext, Pages
 from tidings.render.site_views import ALL, FeedLink, FeedView, SiteView, Translation, feed_path, page_path
-from tidings.store.content.site_files import Identity
+from tidings.store.content.site_files import NewsroomIdentity
 
 RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 
@@ -38,7 +38,7 @@ class SiteFile:
 def plan_site_files(
     newsroom: Newsroom,
     items: Sequence[Item],
-    identity: Identity,
+    identity: NewsroomIdentity,
     now: datetime,
     *,
     logo_size: tuple[int, int] | None = None,
@@ -149,7 +149,7 @@ def _selects(feed: FeedSettings | None, item: Item) -> bool:
 
 
 def _feed_date(
-    feed: FeedSettings | None, language: str, items: Sequence[Item], identity: Identity, now: datetime
+    feed: FeedSettings | None, language: str, items: Sequence[Item], identity: NewsroomIdentity, now: datetime
 ) -> datetime:
     """The last significant change of what the feed holds or held, deletions included; never the moment of building."""
     moments = []

@@ -11,7 +11,7 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.pipeline import notices
 from tidings.render.site_views import FORMATS
 from tidings.store.content import websub_pings
-from tidings.store.content.site_files import load_documents
+from tidings.store.content.site_files import load_files
 from tidings.store.engine import Store
 
 _LONGEST = timedelta(hours=6)
@@ -27,7 +27,7 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
     told = 0
     for name, hub in hubs.items():
         with store.read() as connection:
-            feeds = {path: one.etag for path, one in load_documents(connection, "feeds/").items() if _is_feed(path)}
+            feeds = {path: one.etag for path, one in load_files(connection, "feeds/").items() if _is_feed(path)}
             known = websub_pings.load_pings(connection, name)
         for path, etag in sorted(feeds.items()):
             before = known.get(path, websub_pings.Ping())
@@ -37,7 +37,7 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
             good = outcome.verdict is Verdict.ACCEPTED
             after = websub_pings.Ping(etag) if good else _later(before, outcome, now)
             with store.write() as connection:
-                websub_pings.put_ping(connection, name, path, after)
+                websub_pings.save_ping(connection, name, path, after)
                 if after.tries == _PATIENCE:
                     text = f"The hub {name!r} cannot be told of changed feeds: {outcome.reason}"
                     notices.tell(connection, f"ping:{name}:{now.date()}", "failed", text, now)

@@ -16,7 +16,7 @@ def happened(connection: Connection, event: Event) -> bool:
     """A person is told, once a day. False if heard before."""
     if not event.note(connection, KIND):
         return False
-    feedback.mark(connection, event.whom.delivery, FeedbackKind.SOFT)
+    feedback.mark_delivery(connection, event.whom.delivery, FeedbackKind.SOFT)
     text = (
         f"Mail is turned away for what we are or what we wrote, not for the reader: {event.words or event.code}\n"
         "Nobody was taken off a list for it. In the ledger such mails are returned: soft."

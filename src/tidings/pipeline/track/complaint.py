@@ -14,9 +14,11 @@ def happened(connection: Connection, event: Event, kind: str) -> bool:
     """`kind` is the Feedback-Type, such as abuse. False if heard before."""
     if not event.note(connection, FeedbackKind.COMPLAINT):
         return False
-    feedback.mark(connection, event.whom.delivery, FeedbackKind.COMPLAINT)
+    feedback.mark_delivery(connection, event.whom.delivery, FeedbackKind.COMPLAINT)
     if event.is_to_a_reader:
-        feedback.stop(connection, event.whom, event.whom.list, FeedbackKind.COMPLAINT, event.via, event.at)
+        feedback.suppress_recipient(
+            connection, event.whom, event.whom.list, FeedbackKind.COMPLAINT, event.via, event.at
+        )
     where = f"of the list {event.whom.list}" if event.whom.list else "of the newsroom"
     mail = f" Which mail: tidings ledger, delivery {event.whom.delivery}." if event.whom.delivery else ""
     text = (

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from tidings.store.delivery.settling import without_addresses
+from tidings.store.delivery.settling import hide_addresses
 from tidings.store.people import feedback
-from tidings.store.people.feedback import Whom
+from tidings.store.people.feedback import Recipient
 
 _LONGEST = 300
 
@@ -18,7 +18,7 @@ _LONGEST = 300
 class Event:
     """`text` is what the other side said, `via` how it was heard."""
 
-    whom: Whom
+    whom: Recipient
     code: str
     text: str
     via: str
@@ -33,12 +33,12 @@ class Event:
     def note(self, connection: Connection, kind: str) -> bool:
         """Write it down; False if it was heard before."""
         key, said = self.key(kind), self.words
-        return feedback.note(connection, key, self.whom, kind, code=self.code, text=said, via=self.via, now=self.at)
+        return feedback.record(connection, key, self.whom, kind, code=self.code, text=said, via=self.via, now=self.at)
 
     @property
     def words(self) -> str:
         """`text` on one line and without addresses: it outlives the erasure of a person."""
-        text = without_addresses(self.text[:4000])
+        text = hide_addresses(self.text[:4000])
         return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_LONGEST]
 
     @property

@@ -13,8 +13,8 @@ def happened(connection: Connection, event: Event, *, dead: bool) -> bool:
     """`dead`: there is no such mailbox, so no list writes to it; else this list alone. False if heard before."""
     if not event.note(connection, FeedbackKind.HARD):
         return False
-    feedback.mark(connection, event.whom.delivery, FeedbackKind.HARD)
+    feedback.mark_delivery(connection, event.whom.delivery, FeedbackKind.HARD)
     if event.is_to_a_reader:
         scope = "" if dead else event.whom.list
-        feedback.stop(connection, event.whom, scope, FeedbackKind.HARD, event.via, event.at)
+        feedback.suppress_recipient(connection, event.whom, scope, FeedbackKind.HARD, event.via, event.at)
     return True

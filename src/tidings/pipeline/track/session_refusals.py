@@ -21,12 +21,12 @@ def look(store: Store, patience: SoftBounceLimit, now: datetime) -> int:
     count = after = 0
     while True:
         with store.read() as connection:
-            found = feedback.refused(connection, now - _BACK, after)
+            found = feedback.find_refused(connection, now - _BACK, after)
         if not found:
             return count
         for one in found:
-            assert one.whom.delivery is not None
-            after = one.whom.delivery
+            assert one.recipient.delivery is not None
+            after = one.recipient.delivery
             match = _REPLY.fullmatch(one.reason)
             if match is None:
                 continue
@@ -35,5 +35,5 @@ def look(store: Store, patience: SoftBounceLimit, now: datetime) -> int:
                 # After the message it is as likely what stands in it.
                 meant = replace(meant, meaning=Meaning.BLOCKED)
             with store.write() as connection:
-                event = Event(one.whom, meant.code, one.reason, "smtp", now)
+                event = Event(one.recipient, meant.code, one.reason, "smtp", now)
                 count += refused(connection, event, meant, patience).what != "known"

@@ -13,9 +13,9 @@ def happened(connection: Connection, event: Event, patience: SoftBounceLimit) ->
     """Several on one day are one trouble. Once it is too often this list does not write again. False: heard before."""
     if not event.note(connection, FeedbackKind.SOFT):
         return False
-    feedback.mark(connection, event.whom.delivery, FeedbackKind.SOFT)
+    feedback.mark_delivery(connection, event.whom.delivery, FeedbackKind.SOFT)
     if event.is_to_a_reader:
         since = event.at - patience.within
-        if feedback.days(connection, event.whom, FeedbackKind.SOFT, since) >= patience.days:
-            feedback.stop(connection, event.whom, event.whom.list, FeedbackKind.SOFT, event.via, event.at)
+        if feedback.count_days(connection, event.whom, FeedbackKind.SOFT, since) >= patience.days:
+            feedback.suppress_recipient(connection, event.whom, event.whom.list, FeedbackKind.SOFT, event.via, event.at)
     return True

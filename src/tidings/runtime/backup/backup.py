@@ -22,7 +22,7 @@ from tidings.sources.pictures.copies import FOLDER as PICTURES
 from tidings.store import migrate
 from tidings.store.copying import copy_store
 from tidings.store.engine import Store
-from tidings.store.occupancy import Occupancy
+from tidings.store.occupancy import SharedHold
 from tidings.store.service.clock import read_clock
 
 PLACES = (MAIN, KEYS, "schedules", "templates")
@@ -63,7 +63,7 @@ def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, st
     with closing(Store(read_store_address(root, env).get_secret_value(), root)) as store:
         if store.path is not None and not store.path.exists():
             raise InputError(f"there is no store at {store.path} yet: there is nothing to back up.")
-        occupancy = Occupancy(store)
+        occupancy = SharedHold(store)
         try:
             return back_up_store(store, root, path, progress, env)
         finally:

@@ -26,10 +26,10 @@ from tidings.runtime.backup.backup import Progress, sync_folder
 from tidings.runtime.backup.backup_file import FILES, STORE, Manifest, check_backup_file, extract_backup_file
 from tidings.runtime.newsroom import RESTORING
 from tidings.store import migrate
-from tidings.store.copying import dump_store, is_ours, replace_store
+from tidings.store.copying import dump_store, is_empty_or_ours, replace_store
 from tidings.store.engine import Store, side_folder
 from tidings.store.occupancy import NAME as OCCUPIED
-from tidings.store.occupancy import alone
+from tidings.store.occupancy import exclusive_hold
 from tidings.store.service.clock import read_clock
 from tidings.store.service.restored import find_restored, mark_restored
 
@@ -151,11 +151,11 @@ def _alone(root: Path, address: SecretStr, old: SecretStr | None) -> Iterator[St
         stack.enter_context(closing(target))
         if target.path is not None:
             target.path.parent.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(alone(target))
+        stack.enter_context(exclusive_hold(target))
         if old is not None and old.get_secret_value() != address.get_secret_value():
             other = stack.enter_context(closing(Store(old.get_secret_value(), root)))
             if other.path is None or other.path.exists():
-                stack.enter_context(alone(other))
+                stack.enter_context(exclusive_hold(other))
         yield target
 
 
@@ -174,7 +174,7 @@ def _refuse_full(root: Path, manifest: Manifest) -> None:
 
 
 def _holds_tables(store: Store) -> bool:
-    if store.path is None and not is_ours(store):
+    if store.path is None and not is_empty_or_ours(store):
         raise RefusedError("the database holds tables of another program: give tidings one of its own (`store:`).")
     return (store.path is None or store.path.exists()) and _version(store) != ""
 

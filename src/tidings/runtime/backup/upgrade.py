@@ -14,7 +14,7 @@ from tidings.model.errors import InputError
 from tidings.runtime.backup.backup import BackupResult, Progress, back_up_store
 from tidings.store import migrate
 from tidings.store.engine import Store
-from tidings.store.occupancy import alone
+from tidings.store.occupancy import exclusive_hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def upgrade(
     with closing(Store(read_store_address(root, env).get_secret_value(), root)) as store:
         if store.path is not None and not store.path.exists():
             return None
-        with alone(store):
+        with exclusive_hold(store):
             before = migrate.version(store)
             if before is None or before == migrate.HEAD:
                 return None

@@ -144,7 +144,7 @@ class Demo:
             shutil.copy(find_sample_newsroom() / "content" / "girls-code.en.md", content)
             tick(runtime, now)
             with runtime.store.read() as connection:
-                held = editions.editions(connection, states=[EditionState.HELD])
+                held = editions.list_editions(connection, states=[EditionState.HELD])
             for edition in held:
                 schedule = runtime.newsroom.schedules[edition.schedule]
                 state = runtime.composer.recompose(edition, schedule, now, "an editor").state

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from tidings.model.edition import Edition, HoldReason
 from tidings.runtime.monitoring.health import NewsroomHealth
-from tidings.store.content.items import Aside
+from tidings.store.content.items import RefusedItem
 
 LOW_DISK = 500_000_000
 """Bytes: less on a disk, and the next large edition may not fit."""
@@ -33,7 +33,7 @@ class Diagnosis:
         return {"what": self.what, "text": self.text, "mend": self.mend}
 
 
-def diagnose(health: NewsroomHealth, aside: Sequence[Aside], show: Callable[[datetime], str]) -> list[Diagnosis]:
+def diagnose(health: NewsroomHealth, aside: Sequence[RefusedItem], show: Callable[[datetime], str]) -> list[Diagnosis]:
     """Everything. `show` writes a moment on the site's clock."""
     return [
         *_of_machine(health, show),
@@ -152,7 +152,9 @@ def _of_held(edition: Edition) -> Diagnosis:
     return Diagnosis("held", f"Edition {name} is held: {'; '.join(hold.detail for hold in edition.holds)}", mend)
 
 
-def _of_content(health: NewsroomHealth, aside: Sequence[Aside], show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
+def _of_content(
+    health: NewsroomHealth, aside: Sequence[RefusedItem], show: Callable[[datetime], str]
+) -> Iterator[Diagnosis]:
     tick = health.tick
     if tick is not None:
         for name, reason in tick.unread.items():

@@ -20,7 +20,7 @@ from tidings.store.delivery import claims, senders
 from tidings.store.delivery.journal import open_journal
 from tidings.store.service import clock, heartbeat, restored
 from tidings.store.service import metrics as vitals
-from tidings.store.service.pauses import paused_schedule
+from tidings.store.service.pauses import find_schedule_pause
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class NewsroomHealth:
     real_now: datetime
     clock: datetime | None
     """What the stored clock has reached; None before the first tick."""
-    vitals: vitals.Vitals
+    vitals: vitals.StoreMetrics
     tick: heartbeat.LastTick | None
-    services: tuple[heartbeat.Pulse, ...]
+    services: tuple[heartbeat.Heartbeat, ...]
     """Those that live."""
-    died: tuple[heartbeat.Pulse, ...]
+    died: tuple[heartbeat.Heartbeat, ...]
     """Services that neither live nor ended in order, since the newest restore."""
     dead_owners: tuple[str, ...]
     """Processes that died with something in hand, which nobody has taken over yet."""
@@ -74,22 +74,22 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
     newsroom = runtime.newsroom
     known = {sender.name: sender.fingerprint for sender in newsroom.mail}
     with runtime.store.read() as connection:
-        found = vitals.vitals(connection, now)
+        found = vitals.load_metrics(connection, now)
         reached = clock.read_clock(connection)
         ticked = heartbeat.last_tick(connection)
-        seen = heartbeat.pulses(connection)
-        holders = claims.holders(connection)
-        healths = senders.healths(connection, known)
+        seen = heartbeat.load_heartbeats(connection)
+        holders = claims.list_owners(connection)
+        healths = senders.load_healths(connection, known)
         overdue = {
             name: moment
             for name, schedule in newsroom.schedules.items()
-            if paused_schedule(found.pauses, name) is None
+            if find_schedule_pause(found.pauses, name) is None
             and (moment := find_overdue_slot(connection, schedule, now)) is not None
         }
         came = restored.find_restored(connection)
         size = vitals.store_bytes(runtime.store, connection)
     alive = {one.owner: runtime.liveness.is_alive(one.owner) for one in seen}
-    owners = {*holders, *open_journal(runtime.store).owners(), *runtime.liveness.dead()} - {""}
+    owners = {*holders, *open_journal(runtime.store).owners(), *runtime.liveness.list_dead()} - {""}
     return NewsroomHealth(
         now=now,
         real_now=real_now,
@@ -109,7 +109,7 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
     """The moment of the first slot that has come and is not settled; of `on: new` nobody knows it so cheaply."""
-    state = schedules.schedule_state(connection, schedule.name)
+    state = schedules.find_schedule(connection, schedule.name)
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
         return None
     after = max(moment for moment in (state.last_slot, state.baseline) if moment is not None)

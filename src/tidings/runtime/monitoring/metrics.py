@@ -25,7 +25,7 @@ from tidings.model.edition import EditionState
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.store import migrate
-from tidings.store.service.heartbeat import Pulse
+from tidings.store.service.heartbeat import Heartbeat
 from tidings.store.service.pauses import Scope
 
 REUSED = 2.0
@@ -40,7 +40,7 @@ log = logging.getLogger("tidings.metrics")
 class Metrics:
     """The answer to a scrape. `own` says how this process itself fares, which it knows though the store be gone."""
 
-    def __init__(self, runtime: Runtime, own: Callable[[], Pulse] | None = None) -> None:
+    def __init__(self, runtime: Runtime, own: Callable[[], Heartbeat] | None = None) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Newsroom(runtime, own))
         # Memory, CPU and open files of this process.
@@ -57,7 +57,7 @@ class Metrics:
 
 
 class _Newsroom(Collector):
-    def __init__(self, runtime: Runtime, own: Callable[[], Pulse] | None) -> None:
+    def __init__(self, runtime: Runtime, own: Callable[[], Heartbeat] | None) -> None:
         self._runtime = runtime
         self._own = own
         self._mutex = threading.Lock()
@@ -127,7 +127,7 @@ def _number(value: float | datetime) -> float:
     return value.timestamp() if isinstance(value, datetime) else float(value)
 
 
-def _of_services(services: list[Pulse], runtime: Runtime) -> Iterator[Metric]:
+def _of_services(services: list[Heartbeat], runtime: Runtime) -> Iterator[Metric]:
     kinds = {kind: [one for one in services if one.only_pages == (kind == "pages")] for kind in ("full", "pages")}
     yield _many("services", "Services that live.", "kind", {kind: len(those) for kind, those in kinds.items()})
     beats = {kind: max(one.beat for one in those) for kind, those in kinds.items() if those}

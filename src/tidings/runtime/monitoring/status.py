@@ -17,7 +17,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
 from tidings.sources.base import SourceHealth
 from tidings.store import migrate
-from tidings.store.content.items import count_items, load_aside
+from tidings.store.content.items import count_items, load_refused
 from tidings.store.delivery.notices import recent_notices
 from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
@@ -37,7 +37,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     health = read_health(runtime, datetime.now(UTC))
     zone = load_zone(runtime.newsroom.site.timezone)
     with runtime.store.read() as connection:
-        aside = load_aside(connection)
+        aside = load_refused(connection)
         wrong = diagnose(health, aside, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
         found: dict[str, Any] = {
             "ok": not wrong,
@@ -52,9 +52,9 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "restored": _restored(connection, health.vitals.held),
             "paused": [
                 {"what": one.what, "since": one.since, "until": one.until, "reason": one.reason, "who": one.who}
-                for one in pauses.holding(connection)
+                for one in pauses.active_pauses(connection)
             ],
-            "lists": {name: subscribers.count(connection, name) for name in runtime.newsroom.lists},
+            "lists": {name: subscribers.count_by_state(connection, name) for name in runtime.newsroom.lists},
             "notices": [
                 {"at": one.at, "kind": one.kind, "text": one.text} for one in recent_notices(connection, limit=5)
             ],

@@ -22,17 +22,17 @@ from tidings.runtime.people_files.other_tools import read_foreign
 from tidings.runtime.people_files.records import ListChoices, PersonRecord, RecordState, RefusedLine
 from tidings.store.engine import Store
 from tidings.store.people import bulk_import, consent, import_progress
-from tidings.store.people.bulk_import import Entry, Fate
+from tidings.store.people.bulk_import import ImportedPerson, ImportResult
 
 CHUNK = 500
 """People of one transaction: well under 100 ms."""
 DUPLICATE = "duplicate"
 REFUSED = "refused"
 ODD = {
-    Fate.EXISTS: "is on the list already",
-    Fate.LEFT: "has left this list, and is not brought back",
-    Fate.SUPPRESSED: "must not be mailed",
-    Fate.SINCE: "left there, but has agreed here since; nothing is changed",
+    ImportResult.EXISTS: "is on the list already",
+    ImportResult.LEFT: "has left this list, and is not brought back",
+    ImportResult.SUPPRESSED: "must not be mailed",
+    ImportResult.SINCE: "left there, but has agreed here since; nothing is changed",
 }
 """Fates of a line that are told one by one."""
 
@@ -106,11 +106,11 @@ class _Import:
             with self._store.read() as connection:
                 self._done.resumed, before = import_progress.find(connection, self._key)
         self._at = self._done.resumed
-        chunk: list[tuple[PersonRecord, Entry]] = []
+        chunk: list[tuple[PersonRecord, ImportedPerson]] = []
         last = 0
         for person, entry in self._valid():
             if person.line <= self._done.resumed:
-                self._tell(person, Fate(before.get(person.line, Fate.ADDED)))
+                self._tell(person, ImportResult(before.get(person.line, ImportResult.ADDED)))
                 continue
             chunk.append((person, entry))
             last = person.line
@@ -120,7 +120,7 @@ class _Import:
         self._put(chunk, last, finished=True)
         return self._done
 
-    def _valid(self) -> Iterator[tuple[PersonRecord, Entry]]:
+    def _valid(self) -> Iterator[tuple[PersonRecord, ImportedPerson]]:
         for number, one in enumerate(self._reading.people):
             if number % CHUNK == 0:
                 self._told.step(self._reading.position)
@@ -129,7 +129,7 @@ class _Import:
                 continue
             try:
                 person = self._choices.checked(one)
-                digest = consent.normal_hash(person.email)
+                digest = consent.hash_normal_address(person.email)
             except InputError as error:
                 self._refuse(REFUSED, RefusedLine(one.line, str(error), one.cells))
                 continue
@@ -144,10 +144,10 @@ class _Import:
                 continue
             yield person, entry
 
-    def _entry(self, person: PersonRecord, digest: str) -> Entry:
+    def _entry(self, person: PersonRecord, digest: str) -> ImportedPerson:
         plain = "confirmed" if self._asked.confirmed else "pending"
         states = {RecordState.PLAIN: plain, RecordState.LEFT: "unsubscribed", RecordState.BLOCKED: bulk_import.BLOCKED}
-        return Entry(
+        return ImportedPerson(
             digest=digest,
             address=person.email,
             name=person.name,
@@ -160,17 +160,17 @@ class _Import:
             ip=person.ip[:45],
         )
 
-    def _put(self, chunk: list[tuple[PersonRecord, Entry]], last: int, *, finished: bool = False) -> None:
+    def _put(self, chunk: list[tuple[PersonRecord, ImportedPerson]], last: int, *, finished: bool = False) -> None:
         entries = [entry for _, entry in chunk]
         if self._asked.dry_run:
             fates = self._foreseen(entries)
         else:
             with self._store.write() as connection:
-                fates = bulk_import.enrol(connection, self._asked.list_name, entries, self._now)
+                fates = bulk_import.import_people(connection, self._asked.list_name, entries, self._now)
                 odd = {
                     person.line: str(fate)
                     for (person, _), fate in zip(chunk, fates, strict=True)
-                    if fate is not Fate.ADDED
+                    if fate is not ImportResult.ADDED
                 }
                 if finished:
                     import_progress.forget(connection, self._key)
@@ -183,18 +183,18 @@ class _Import:
             self._told.refused(one)
         self._pending = []
 
-    def _foreseen(self, entries: list[Entry]) -> list[Fate]:
+    def _foreseen(self, entries: list[ImportedPerson]) -> list[ImportResult]:
         """As `enrol` would say it: whom an earlier chunk would keep away is no longer in the store of then."""
         with self._store.read() as connection:
-            fates = bulk_import.judge(connection, self._asked.list_name, entries)
+            fates = bulk_import.plan_import(connection, self._asked.list_name, entries)
         for at, (entry, fate) in enumerate(zip(entries, fates, strict=True)):
             if _short(entry.digest) in self._left:
-                fates[at] = Fate.KNOWN_AWAY if fate is Fate.AWAY else Fate.LEFT
-            elif fate is Fate.AWAY:
+                fates[at] = ImportResult.KNOWN_AWAY if fate is ImportResult.AWAY else ImportResult.LEFT
+            elif fate is ImportResult.AWAY:
                 self._left.add(_short(entry.digest))
         return fates
 
-    def _tell(self, person: PersonRecord, fate: Fate) -> None:
+    def _tell(self, person: PersonRecord, fate: ImportResult) -> None:
         if fate in ODD:
             self._refuse(str(fate), RefusedLine(person.line, ODD[fate], person.cells))
         else:

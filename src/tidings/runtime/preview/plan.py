@@ -87,9 +87,9 @@ def find_known_schedule(connection: Connection, runtime: Runtime, schedule: Sche
     """A schedule under the name by which the store still knows it, until the next tick renames it (`was`)."""
     if schedule.was is None or schedule.was in runtime.newsroom.schedules:
         return schedule
-    if schedules.schedule_state(connection, schedule.name) is not None:
+    if schedules.find_schedule(connection, schedule.name) is not None:
         return schedule
-    known = schedules.schedule_state(connection, schedule.was) is not None
+    known = schedules.find_schedule(connection, schedule.was) is not None
     return schedule.model_copy(update={"name": schedule.was}) if known else schedule
 
 
@@ -100,7 +100,7 @@ def _waiting(runtime: Runtime, connection: Connection, schedule: Schedule, now: 
 
 def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, runs: int) -> list[Slot]:
     rule = schedule.cadence.rule
-    state = schedules.schedule_state(connection, schedule.name)
+    state = schedules.find_schedule(connection, schedule.name)
     if isinstance(rule, OnRequest):
         return []
     if isinstance(rule, OnNew):
@@ -118,10 +118,10 @@ def _slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: da
 
 def _fill(runtime: Runtime, connection: Connection, schedule: Schedule, slot: PlannedSlot, now: datetime) -> None:
     moment = max(slot.at, now)
-    if schedules.schedule_state(connection, schedule.name) is None and not schedule.backfill:
+    if schedules.find_schedule(connection, schedule.name) is None and not schedule.backfill:
         slot.note = "new here: what is out before its first start does not go out (`backfill` would change that)"
-    holding = pauses.holding(connection)
-    stopped = pauses.paused_schedule(holding, schedule.name)
+    holding = pauses.active_pauses(connection)
+    stopped = pauses.find_schedule_pause(holding, schedule.name)
     if stopped is not None:
         slot.note = f"{stopped.what} is paused: what comes due meanwhile merges into one"
     elif waiting := [one.what for one in holding if one.what in {_outlet(part) for part in schedule.deliver}]:
@@ -142,9 +142,11 @@ def _outlet(part: ListDelivery | ChannelDelivery) -> str:
 def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> EditionDraft:
     """What an edition at `moment` would hold, with what a held edition would hand over to it."""
     composer = runtime.composer
-    state = schedules.schedule_state(connection, schedule.name)
+    state = schedules.find_schedule(connection, schedule.name)
     freed = frozenset(
-        key for held in editions.editions(connection, schedule=schedule.name, states=["held"]) for key in held.stories
+        key
+        for held in editions.list_editions(connection, schedule=schedule.name, states=["held"])
+        for key in held.stories
     )
     edit = composer.draft(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
     if state is not None or schedule.select.stories:

@@ -28,7 +28,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import look_ahead
 from tidings.runtime.preview.posts import PostViews
 from tidings.store.content import editions
-from tidings.store.content.editions import Shown
+from tidings.store.content.editions import ShownStory
 from tidings.store.content.items import load_items
 from tidings.store.delivery import ledger
 
@@ -104,11 +104,11 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
     found: list[PreviewedMessage] = []
     with runtime.store.read() as connection:
         views = PostViews(runtime.newsroom, load_items(connection))
-        parts = editions.parts_of(connection, edition.id)
-        for rendition in editions.renditions(connection, edition.id):
+        parts = editions.thread_parts(connection, edition.id)
+        for rendition in editions.list_renditions(connection, edition.id):
             if language is not None and rendition.language != language:
                 continue
-            chosen = editions.arrangements_of(connection, rendition.id)
+            chosen = editions.rendition_arrangements(connection, rendition.id)
             rendered = RenderResult(
                 rendition.outlet,
                 rendition.language,
@@ -167,14 +167,14 @@ def queue_test_mails(
     if not rendered:
         raise RefusedError(f"{schedule.name} delivers to no list, so there is no mail to test; see `tidings preview`")
     with runtime.store.write() as connection:
-        key = f"test:{now.isoformat()}:{editions.newest_rendition(connection)}"
-        mailing = ledger.mailing(connection, key, "test", schedule=schedule.name, now=now, open=True)
+        key = f"test:{now.isoformat()}:{editions.newest_rendition_id(connection)}"
+        mailing = ledger.get_or_create_mailing(connection, key, "test", schedule=schedule.name, now=now, open=True)
         rows = []
         for number, one in enumerate(rendered):
             outlet = f"test:{mailing}:{number}"
             rendition = editions.freeze_document(connection, 0, outlet, one.language, one.story, one.raw())
             (arrangement,) = one.arrangements.values()
-            selection = editions.freeze_selection(connection, rendition, "test", arrangement, list[Shown]())
+            selection = editions.freeze_selection(connection, rendition, "test", arrangement, list[ShownStory]())
             for who, address in enumerate(addresses):
                 rows.append(
                     {
@@ -206,7 +206,9 @@ def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, 
 
 
 def _next_number(connection: Connection, schedule: Schedule) -> int:
-    return 1 + max((edition.number for edition in editions.editions(connection, schedule=schedule.name)), default=0)
+    return 1 + max(
+        (edition.number for edition in editions.list_editions(connection, schedule=schedule.name)), default=0
+    )
 
 
 def _render(runtime: Runtime, edit: EditionDraft, edition: Edition, language: str | None) -> list[RenderResult]:

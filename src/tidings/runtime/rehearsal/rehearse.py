@@ -29,7 +29,7 @@ from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, Progr
 from tidings.runtime.service_cycle import find_next_moment
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
-from tidings.store.content.items import load_aside
+from tidings.store.content.items import load_refused
 from tidings.store.delivery import claims
 from tidings.store.service import pauses, rehearsal
 from tidings.store.service.clock import read_clock
@@ -114,7 +114,7 @@ class _Play:
 
     def play(self, real_now: datetime) -> Rehearsal:
         """All of it."""
-        rehearsal.hurry(self._runtime.store)
+        rehearsal.skip_syncing(self._runtime.store)
         now = first = self._prepare(real_now)
         self._found.begin_files()
         while now <= self._ends:
@@ -134,8 +134,8 @@ class _Play:
         with self._runtime.store.write() as connection:
             reached = read_clock(connection)
             back = reached is not None and begins < reached
-            freed = rehearsal.prepare(connection, begins if back else None)
-            for one in pauses.holding(connection):
+            freed = rehearsal.prepare_copy(connection, begins if back else None)
+            for one in pauses.active_pauses(connection):
                 until = f"until {one.until:%Y-%m-%d %H:%M} UTC" if one.until else "until somebody resumes it"
                 notes.append(f"Paused {until}: {one.what}. Nothing of it goes meanwhile.")
         if freed:
@@ -159,7 +159,7 @@ class _Play:
 
     def _following(self, now: datetime) -> datetime:
         with self._runtime.store.read() as connection:
-            retry = rehearsal.next_retry(connection, now)
+            retry = rehearsal.next_retry_time(connection, now)
         moments = [one for one in (find_next_moment(self._runtime, now), retry) if one is not None]
         # The first moment that is shown is played in any case: what waits for a tick shows there.
         moments += [self._begins] if now < self._begins else []
@@ -174,7 +174,7 @@ class _Play:
             self._swept = True
             self._note_content(done.collected.held if done.collected else None)
         with runtime.store.read() as connection:
-            for schedule, slot, state, reason in rehearsal.passed_slots(connection, now):
+            for schedule, slot, state, reason in rehearsal.list_skipped_slots(connection, now):
                 self._add(RehearsedEvent(now, schedule, outcome=state, slot=slot, why=reason))
         went = self._deliver(now, made=bool(done.composed))
         for composed in done.composed:
@@ -189,10 +189,10 @@ class _Play:
         for _ in range(_ROUNDS):
             sent = False
             with self._runtime.store.read() as connection:
-                waiting = rehearsal.going(connection)
+                waiting = rehearsal.pending_mailings(connection)
                 # Real time plays no part here, and it may lie far behind.
                 real = max(datetime.now(UTC), now)
-                due = [one for one in waiting if one.is_open and claims.due_counts(connection, now, real, one.mailing)]
+                due = [one for one in waiting if one.is_open and claims.count_due(connection, now, real, one.mailing)]
                 self._note_paused(now, waiting)
             for one in due:
                 sent = self._send(now, one) or sent
@@ -204,13 +204,16 @@ class _Play:
                 break
         return went
 
-    def _send(self, now: datetime, one: rehearsal.Going) -> bool:
+    def _send(self, now: datetime, one: rehearsal.PendingMailing) -> bool:
         store = self._runtime.store
         with store.write() as connection:
-            counted = rehearsal.thin(connection, one.mailing, MOST, EACH)
-            before = [count for count in rehearsal.counts(connection, one.mailing) if count.state == "pending"]
+            counted = rehearsal.keep_samples(connection, one.mailing, MOST, EACH)
+            before = [
+                count for count in rehearsal.count_deliveries(connection, one.mailing) if count.state == "pending"
+            ]
             samples = {
-                message_id_local_part(each.key).decode(): each for each in rehearsal.samples(connection, one.mailing)
+                message_id_local_part(each.key).decode(): each
+                for each in rehearsal.list_samples(connection, one.mailing)
             }
         self._catcher.take()
         self._kept.clear()
@@ -231,7 +234,7 @@ class _Play:
         return bool(before) and row.outcome != "stalled"
 
     def _write_mails(
-        self, row: RehearsedEvent, mails: Sequence[CaughtMail], samples: dict[str, rehearsal.Sample]
+        self, row: RehearsedEvent, mails: Sequence[CaughtMail], samples: dict[str, rehearsal.SampleMail]
     ) -> None:
         """One of each list, language and story."""
         written: set[tuple[str, str, str]] = set()
@@ -266,13 +269,13 @@ class _Play:
     def _row(
         self, connection: Connection, now: datetime, name: str, mailing: int | None, outcome: str
     ) -> RehearsedEvent:
-        edition = editions.find_edition(connection, name) if name else None
+        edition = editions.find_edition_by_name(connection, name) if name else None
         row = RehearsedEvent(now, edition.schedule if edition else "", edition=name, outcome=outcome)
         if edition is not None:
             row.stories, row.slot = list(edition.stories), edition.slot
             row.moved = self._moved(edition)
         if mailing is not None:
-            row.outlets = outlets_of(rehearsal.counts(connection, mailing))
+            row.outlets = outlets_of(rehearsal.count_deliveries(connection, mailing))
         return row
 
     def _moved(self, edition: Edition) -> str:
@@ -282,12 +285,12 @@ class _Play:
         found = list_slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
         return next((slot.moved or "" for slot in found), "")
 
-    def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.Going]) -> None:
+    def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.PendingMailing]) -> None:
         with self._runtime.store.read() as connection:
-            held = pauses.holding(connection)
+            held = pauses.active_pauses(connection)
             for one in waiting:
                 schedule = one.edition.rpartition("/")[0]
-                why = pauses.paused_schedule(held, schedule) if one.edition else None
+                why = pauses.find_schedule_pause(held, schedule) if one.edition else None
                 if why is not None and one.edition not in self._paused:
                     self._paused.add(one.edition)
                     row = self._row(connection, now, one.edition, one.mailing, "paused")
@@ -296,7 +299,7 @@ class _Play:
 
     def _note_content(self, held: str | None) -> None:
         with self._runtime.store.read() as connection:
-            aside = load_aside(connection)
+            aside = load_refused(connection)
         if held:
             self._found.notes.append(held)
         if aside:
@@ -309,7 +312,7 @@ class _Play:
             for row in self._found.rows:
                 if row.outcome not in ("held", "composed") or not row.edition:
                     continue
-                edition = editions.find_edition(connection, row.edition)
+                edition = editions.find_edition_by_name(connection, row.edition)
                 assert edition is not None
                 if edition.state is not EditionState.HELD:
                     row.after = f"then {edition.state.value}"

@@ -14,7 +14,7 @@ from typing import Any
 from tidings.model.errors import RefusedError
 from tidings.runtime.demo.mail_catcher import CaughtMail
 from tidings.runtime.preview.preview import PreviewedMessage
-from tidings.store.service.rehearsal import Count
+from tidings.store.service.rehearsal import DeliveryCount
 
 LIST_OF_FILES = "rehearsal.json"
 """Stands in the folder of a rehearsal: then the next one may take away what looks like a sample of it."""
@@ -33,7 +33,7 @@ class Outlet:
     failed: Counter[str] = field(default_factory=Counter)
 
 
-def outlets_of(counts: Iterable[Count]) -> list[Outlet]:
+def outlets_of(counts: Iterable[DeliveryCount]) -> list[Outlet]:
     """Deliveries by list and channel, in the order of their names."""
     found: dict[str, Outlet] = {}
     for one in counts:

@@ -19,7 +19,7 @@ from tidings.runtime.newsroom import store_exists
 from tidings.sources.base import Source, Sweep
 from tidings.store import copying
 from tidings.store.engine import Store
-from tidings.store.occupancy import Occupancy
+from tidings.store.occupancy import SharedHold
 
 _SPARE = 200_000_000
 """Bytes that the disk of the copy keeps free."""
@@ -44,7 +44,7 @@ def copy_store(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
                 f"{folder.parent} has {free / 1e6:,.0f} MB free, and a copy of the store needs "
                 f"{(needed + _SPARE) / 1e6:,.0f}. Make room, or name another place (TMPDIR=/var/tmp)."
             )
-        occupancy = Occupancy(origin)
+        occupancy = SharedHold(origin)
         try:
             with _opened(Store(f"sqlite:///{target}", folder)) as copy:
                 copying.copy_store(origin, copy, lambda done, of: progress("copying the store", done / max(of, 1)))

@@ -16,7 +16,7 @@ from tidings.model.edition import Edition, EditionState
 from tidings.model.text import format_csv_line
 from tidings.store.content import editions
 from tidings.store.delivery import report as counted
-from tidings.store.delivery.report import Key
+from tidings.store.delivery.report import MailCountKey
 
 
 @dataclass(slots=True)
@@ -103,11 +103,11 @@ def make_report(
     """Of the editions whose moment lies in [since, until)."""
     default = newsroom.site.languages[0]
     report = Report(newsroom.site.title.get(default, default), newsroom.site.timezone, since, until, now)
-    every = editions.editions(connection)
+    every = editions.list_editions(connection)
     within = [one for one in every if (since is None or one.starts >= since) and (until is None or one.starts < until)]
     names = {one.id: one for one in within}
-    counts = counted.mail_counts(connection, list(names))
-    moved = counted.moves(connection, since, until)
+    counts = counted.count_mails(connection, list(names))
+    moved = counted.list_moves(connection, since, until)
     report.mail = list(_mail(within, counts, moved))
     report.posts = [
         PostRow(
@@ -120,7 +120,7 @@ def make_report(
             one.receipt if one.receipt.startswith(("https://", "http://")) else "",
             one.reason,
         )
-        for one in counted.posts(connection, list(names))
+        for one in counted.list_posts(connection, list(names))
     ]
     report.skipped = sorted(_skipped(connection, report, within, counts), key=lambda row: (row.at, row.what))
     total = Counter((one.list, one.language, one.joined) for one in moved)
@@ -131,7 +131,7 @@ def make_report(
     return report
 
 
-def _mail(within: list[Edition], counts: Counter[Key], moved: list[counted.Move]) -> Iterator[MailRow]:
+def _mail(within: list[Edition], counts: Counter[MailCountKey], moved: list[counted.ListMove]) -> Iterator[MailRow]:
     by_edition: dict[int, dict[tuple[str, str], MailRow]] = {}
     known = {one.id: one for one in within}
     for key, count in counts.items():
@@ -174,15 +174,17 @@ def _between(moments: list[datetime], since: datetime, until: datetime | None) -
     return max(0, end - bisect_left(moments, since))
 
 
-def _skipped(connection: Connection, report: Report, within: list[Edition], counts: Counter[Key]) -> Iterator[SkipRow]:
-    for schedule, slot, state, reason in counted.skipped_slots(connection, report.since, report.until):
+def _skipped(
+    connection: Connection, report: Report, within: list[Edition], counts: Counter[MailCountKey]
+) -> Iterator[SkipRow]:
+    for schedule, slot, state, reason in counted.list_skipped_slots(connection, report.since, report.until):
         yield SkipRow(f"slot of {schedule}", slot, reason or state)
     known = {one.id: one for one in within}
     for one in within:
         if one.state is EditionState.HELD:
             yield SkipRow(one.name, one.starts, "held: " + "; ".join(hold.detail for hold in one.holds))
         elif one.state in (EditionState.CANCELLED, EditionState.SUPERSEDED):
-            last = editions.history_of(connection, one.id)[-1]
+            last = editions.get_history(connection, one.id)[-1]
             yield SkipRow(one.name, one.starts, f"{last[1]} ({last[2]})")
     readers: Counter[tuple[int, str]] = Counter()
     for key, count in counts.items():

@@ -16,7 +16,7 @@ WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class ArchivedMail:
     """One frozen document of a sent edition. `part` is 0, or counts the stories of an edition of single stories."""
 
     list: str
@@ -30,7 +30,7 @@ class Archived:
     at: datetime
 
 
-def number_on(connection: Connection, list_name: str, edition: int, number: int) -> int:
+def assign_number(connection: Connection, list_name: str, edition: int, number: int) -> int:
     """The number of an edition on a list, given at the first call: the schedule's own unless that is taken.
 
     Where several schedules serve a list, numbers go on counting.
@@ -46,7 +46,7 @@ def number_on(connection: Connection, list_name: str, edition: int, number: int)
     return given
 
 
-def sent(connection: Connection, lists: Collection[str]) -> list[Archived]:
+def sent_mails(connection: Connection, lists: Collection[str]) -> list[ArchivedMail]:
     """Every document of which sending has begun and that is neither held nor cancelled, newest first."""
     a, e, r, s, m = t.archives.c, t.editions.c, t.renditions.c, t.selections.c, t.mailings.c
     opened = exists(select(1).where(m.edition == e.id, m.open.is_(True)))
@@ -68,7 +68,7 @@ def sent(connection: Connection, lists: Collection[str]) -> list[Archived]:
         .order_by(a.list, a.number.desc(), r.language, r.id)
     )
     return [
-        Archived(row[0], row[1], part_of(row[3], row[7]), row[2], row[5], row[6], row[9], row[8], row[4])
+        ArchivedMail(row[0], row[1], part_of(row[3], row[7]), row[2], row[5], row[6], row[9], row[8], row[4])
         for row in connection.execute(query)
     ]
 
@@ -78,7 +78,7 @@ def part_of(stories: Collection[str], story: str) -> int:
     return 1 + list(stories).index(story) if story in stories else 0
 
 
-def withdrawn(connection: Connection) -> dict[str, str]:
+def withdrawal_reasons(connection: Connection) -> dict[str, str]:
     """Why each withdrawn item was, by its id."""
     i = t.items.c
     return {row[0]: row[1] for row in connection.execute(select(i.id, i.withdrawn).where(i.withdrawn != ""))}

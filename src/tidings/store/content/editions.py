@@ -74,7 +74,7 @@ def get_edition(connection: Connection, edition: int) -> Edition:
     return _edition(connection.execute(select(t.editions).where(t.editions.c.id == edition)).one())
 
 
-def seek_edition(connection: Connection, edition: int) -> Edition | None:
+def find_edition_by_id(connection: Connection, edition: int) -> Edition | None:
     """By id; None where there is none, also for numbers that no store holds."""
     if not 0 < edition < 2**63:
         return None
@@ -82,7 +82,7 @@ def seek_edition(connection: Connection, edition: int) -> Edition | None:
     return None if row is None else _edition(row)
 
 
-def find_edition(connection: Connection, name: str) -> Edition | None:
+def find_edition_by_name(connection: Connection, name: str) -> Edition | None:
     """By `SCHEDULE/NUMBER`; None where there is none."""
     schedule, _, number = name.rpartition("/")
     if not schedule or not number.isascii() or not number.isdigit() or len(number) > 9:
@@ -92,7 +92,7 @@ def find_edition(connection: Connection, name: str) -> Edition | None:
     return None if row is None else _edition(row)
 
 
-def editions(
+def list_editions(
     connection: Connection, *, schedule: str | None = None, states: Iterable[str] | None = None
 ) -> list[Edition]:
     """In the order in which they were made."""
@@ -104,12 +104,12 @@ def editions(
     return [_edition(row) for row in connection.execute(query)]
 
 
-def newest_edition(connection: Connection) -> int:
+def newest_edition_id(connection: Connection) -> int:
     """Id of the newest edition of all, 0 before the first: the mark of a new subscription."""
     return connection.execute(select(func.max(t.editions.c.id))).scalar_one() or 0
 
 
-def request_of(connection: Connection, edition: int) -> dict[str, Any]:
+def get_request(connection: Connection, edition: int) -> dict[str, Any]:
     """What a person asked for with `tidings send`; empty for an edition of a slot."""
     return dict(connection.execute(select(t.editions.c.request).where(t.editions.c.id == edition)).scalar_one())
 
@@ -136,7 +136,7 @@ def set_state(
     return get_edition(connection, edition.id)
 
 
-def history_of(connection: Connection, edition: int) -> list[tuple[str, str, str]]:
+def get_history(connection: Connection, edition: int) -> list[tuple[str, str, str]]:
     """(moment, what, who) of an edition, oldest first."""
     rows = connection.execute(select(t.editions.c.history).where(t.editions.c.id == edition)).scalar_one()
     return [(row[0], row[1], row[2]) for row in rows]
@@ -185,13 +185,13 @@ def get_rendition(connection: Connection, rendition: int) -> Rendition:
     return _rendition(connection.execute(select(t.renditions).where(t.renditions.c.id == rendition)).one())
 
 
-def renditions(connection: Connection, edition: int) -> list[Rendition]:
+def list_renditions(connection: Connection, edition: int) -> list[Rendition]:
     """All of an edition."""
     rows = connection.execute(select(t.renditions).where(t.renditions.c.edition == edition).order_by(t.renditions.c.id))
     return [_rendition(row) for row in rows]
 
 
-def parts_of(connection: Connection, edition: int) -> dict[int, int]:
+def thread_parts(connection: Connection, edition: int) -> dict[int, int]:
     """By rendition of a post its place in a thread, where that is not the first."""
     d, m = t.deliveries.c, t.mailings.c
     query = select(d.rendition, d.part).join_from(t.deliveries, t.mailings, m.id == d.mailing)
@@ -200,7 +200,7 @@ def parts_of(connection: Connection, edition: int) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownStory:
     """What a selection shows of a story: `what` is story, note or correction; `version` tells corrections apart."""
 
     story: str
@@ -209,7 +209,7 @@ class Shown:
 
 
 def freeze_selection(
-    connection: Connection, rendition: int, key: str, arrangement: Mapping[str, Any], shown: Iterable[Shown]
+    connection: Connection, rendition: int, key: str, arrangement: Mapping[str, Any], shown: Iterable[ShownStory]
 ) -> int:
     """Store what one set of readers gets; returns its id."""
     result = connection.execute(
@@ -224,7 +224,7 @@ def freeze_selection(
     return selection
 
 
-def arrangements(connection: Connection, selections: Iterable[int]) -> dict[int, dict[str, Any]]:
+def get_arrangements(connection: Connection, selections: Iterable[int]) -> dict[int, dict[str, Any]]:
     """The arrangement of each selection."""
     rows = connection.execute(
         select(t.selections.c.id, t.selections.c.arrangement).where(t.selections.c.id.in_(list(selections)))
@@ -232,7 +232,7 @@ def arrangements(connection: Connection, selections: Iterable[int]) -> dict[int,
     return {row.id: dict(row.arrangement) for row in rows}
 
 
-def arrangements_of(connection: Connection, rendition: int) -> dict[int, dict[str, Any]]:
+def rendition_arrangements(connection: Connection, rendition: int) -> dict[int, dict[str, Any]]:
     """Every selection of a rendition with its arrangement."""
     rows = connection.execute(
         select(t.selections.c.id, t.selections.c.arrangement).where(t.selections.c.rendition == rendition)
@@ -240,7 +240,7 @@ def arrangements_of(connection: Connection, rendition: int) -> dict[int, dict[st
     return {row.id: dict(row.arrangement) for row in rows}
 
 
-def newest_rendition(connection: Connection) -> int:
+def newest_rendition_id(connection: Connection) -> int:
     """Id of the newest rendition, 0 before the first."""
     return connection.execute(select(func.max(t.renditions.c.id))).scalar_one() or 0
 
@@ -269,7 +269,7 @@ def has_begun(connection: Connection, edition: int) -> bool:
     return connection.execute(query).first() is not None
 
 
-def wipe(connection: Connection, edition: int) -> None:
+def delete_frozen(connection: Connection, edition: int) -> None:
     """Take away what was frozen, to compose it anew. Raises RefusedError if anything of it was handed over."""
     if has_begun(connection, edition):
         raise RefusedError("part of this edition has gone out already: what was frozen of it stays")
@@ -292,7 +292,7 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
     return connection.execute(query).scalar_one_or_none()
 
 
-def put_off(connection: Connection, schedule: str) -> bool:
+def has_postponed_stories(connection: Connection, schedule: str) -> bool:
     """Whether a delivery of the schedule left something for later that may still wait: its mark says so."""
     d, m, s, e = t.deliveries.c, t.mailings.c, t.subscriptions.c, t.editions.c
     left = (select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)).where(
@@ -320,6 +320,6 @@ def restart_composing(connection: Connection, edition: int, cut: datetime, owner
     connection.execute(update(t.editions).where(t.editions.c.id == edition).values(cut=cut, owner=owner))
 
 
-def owner_of(connection: Connection, edition: int) -> str:
+def get_owner(connection: Connection, edition: int) -> str:
     """Which process composes it."""
     return str(connection.execute(select(t.editions.c.owner).where(t.editions.c.id == edition)).scalar_one())

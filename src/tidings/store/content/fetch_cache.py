@@ -12,7 +12,7 @@ from tidings.store import schema as t
 from tidings.store.engine import Store, insert_once
 
 
-class StoredShelf:
+class StoredFetchCache:
     """Of one source (`sources.base.FetchCache`)."""
 
     def __init__(self, store: Store, source: str) -> None:

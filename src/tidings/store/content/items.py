@@ -19,7 +19,7 @@ VERSION = "items_version"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownItem:
     """What is stored of an item but for its text: enough to recognise it and to decide what changed."""
 
     id: str
@@ -47,7 +47,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class RefusedItem:
     """Content that could not be taken, and why."""
 
     source: str
@@ -57,7 +57,7 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class ItemRow:
     """A whole row to write: the item, and what only the store keeps of it."""
 
     item: Item
@@ -67,12 +67,12 @@ class Stored:
     """A story that was there before anybody looked: to the schedules that stand it is as good as sent."""
 
 
-_KNOWN_COLUMNS = [t.items.c[name] for name in Known.__slots__]
+_KNOWN_COLUMNS = [t.items.c[name] for name in KnownItem.__slots__]
 
 
-def load_known(connection: Connection) -> list[Known]:
+def load_known(connection: Connection) -> list[KnownItem]:
     """Every item ever taken, gone ones too, ordered by id."""
-    return [Known(*row) for row in connection.execute(select(*_KNOWN_COLUMNS).order_by(t.items.c.id))]
+    return [KnownItem(*row) for row in connection.execute(select(*_KNOWN_COLUMNS).order_by(t.items.c.id))]
 
 
 def load_items(
@@ -96,7 +96,7 @@ def load_items(
     return [_item(row) for row in connection.execute(query)]
 
 
-def standing(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
+def existing_refs(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
     """Of these refs of a source those whose items are not gone."""
     i = t.items.c
     stand = connection.execute(select(i.ref).where(i.source == source, i.gone_at.is_(None))).scalars()
@@ -132,7 +132,7 @@ def visible_items(connection: Connection, now: datetime, language: str | None = 
     return [_item(row) for row in connection.execute(query)]
 
 
-def next_out(connection: Connection, now: datetime) -> datetime | None:
+def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
     """The next moment at which an item becomes visible by itself (a date or an embargo passes); None if none will."""
     rows = connection.execute(
         select(t.items.c.published, t.items.c.embargo).where(
@@ -171,13 +171,13 @@ def advance_version(connection: Connection, seen: int) -> bool:
     return True
 
 
-def insert_items(connection: Connection, rows: Sequence[Stored]) -> None:
+def insert_items(connection: Connection, rows: Sequence[ItemRow]) -> None:
     """Store new items."""
     if rows:
         connection.execute(insert(t.items), [_row(row) for row in rows])
 
 
-def rewrite_items(connection: Connection, rows: Sequence[tuple[str, Stored]]) -> None:
+def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -> None:
     """Store items anew, each under the id that it had so far. `missing_since` is cleared."""
     if not rows:
         return
@@ -188,7 +188,7 @@ def rewrite_items(connection: Connection, rows: Sequence[tuple[str, Stored]]) ->
     connection.execute(statement, values)
 
 
-def clear_way(connection: Connection, ids: Iterable[str]) -> None:
+def park_items(connection: Connection, ids: Iterable[str]) -> None:
     """Give items refs, stories and slugs that collide with nothing, before `rewrite_items` gives them each other's."""
     rows = [{"had": item_id, "parked": f"\x1fmoving:{item_id}"} for item_id in ids]
     if rows:
@@ -197,7 +197,7 @@ def clear_way(connection: Connection, ids: Iterable[str]) -> None:
         connection.execute(statement, rows)
 
 
-def evict(connection: Connection, ids: Iterable[str]) -> None:
+def release_refs(connection: Connection, ids: Iterable[str]) -> None:
     """Another item stands at their place now: they keep a ref that no file has."""
     rows = [{"had": item_id, "away": f"\x1fgone:{item_id}"} for item_id in ids]
     if rows:
@@ -219,13 +219,13 @@ def mark_back(connection: Connection, ids: Iterable[str]) -> None:
     _set(connection, ids, {"gone_at": None, "missing_since": None})
 
 
-def load_aside(connection: Connection) -> list[Aside]:
+def load_refused(connection: Connection) -> list[RefusedItem]:
     """Everything that could not be taken, by source and ref."""
     rows = connection.execute(select(t.set_aside).order_by(t.set_aside.c.source, t.set_aside.c.ref))
-    return [Aside(row.source, row.ref, row.problem, row.since) for row in rows]
+    return [RefusedItem(row.source, row.ref, row.problem, row.since) for row in rows]
 
 
-def put_aside(connection: Connection, aside: Aside, *, again: bool) -> None:
+def save_refused(connection: Connection, aside: RefusedItem, *, again: bool) -> None:
     """Note it, or its new problem if it stands there `again`; since when is kept."""
     if again:
         where = (t.set_aside.c.source == aside.source, t.set_aside.c.ref == aside.ref)
@@ -234,7 +234,7 @@ def put_aside(connection: Connection, aside: Aside, *, again: bool) -> None:
         connection.execute(insert(t.set_aside).values(**asdict(aside)))
 
 
-def clear_aside(connection: Connection, source: str, ref: str) -> None:
+def delete_refused(connection: Connection, source: str, ref: str) -> None:
     """It is good again, or away."""
     connection.execute(delete(t.set_aside).where(t.set_aside.c.source == source, t.set_aside.c.ref == ref))
 
@@ -254,7 +254,7 @@ _DETAILS = {column.name for column in fields(Item)} - {column.name for column in
 _PLAIN = [column.name for column in fields(Item) if column.name not in _DETAILS]
 
 
-def _row(stored: Stored) -> dict[str, Any]:
+def _row(stored: ItemRow) -> dict[str, Any]:
     item = stored.item
     details = {
         "place": item.place,

@@ -11,7 +11,7 @@ from tidings.store import schema as t
 
 
 @dataclass(frozen=True, slots=True)
-class Audience:
+class RecipientCount:
     """`count` recipients of an outlet in one language. `outlet` is list:NAME or channel:NAME."""
 
     outlet: str
@@ -19,7 +19,7 @@ class Audience:
     count: int
 
 
-def audience(connection: Connection, edition: int) -> list[Audience]:
+def count_recipients(connection: Connection, edition: int) -> list[RecipientCount]:
     """Who would get an edition, by outlet and language; those that are skipped are not counted."""
     d, r, m = t.deliveries.c, t.renditions.c, t.mailings.c
     query = (
@@ -30,10 +30,10 @@ def audience(connection: Connection, edition: int) -> list[Audience]:
         .group_by(r.outlet, r.language)
         .order_by(r.outlet, r.language)
     )
-    return [Audience(row[0], row[1], int(row[2])) for row in connection.execute(query)]
+    return [RecipientCount(row[0], row[1], int(row[2])) for row in connection.execute(query)]
 
 
-def frozen_mark(connection: Connection, edition: int) -> str:
+def frozen_digest(connection: Connection, edition: int) -> str:
     """Changes whenever the edition's frozen bytes do: 32 hexadecimal digits."""
     r = t.renditions.c
     query = select(r.id, r.digest).where(r.edition == edition).order_by(r.id)

@@ -23,7 +23,7 @@ class ScheduleState:
     last_cut: datetime | None
 
 
-def schedule_state(connection: Connection, name: str) -> ScheduleState | None:
+def find_schedule(connection: Connection, name: str) -> ScheduleState | None:
     """None for a schedule that was never seen."""
     row = connection.execute(select(t.schedules).where(t.schedules.c.name == name)).one_or_none()
     return None if row is None else ScheduleState(row.name, row.baseline, row.last_slot, row.last_cut)
@@ -36,7 +36,7 @@ def begin_schedule(connection: Connection, name: str, now: datetime, used: Itera
     )
     if done.rowcount != 1:
         return False
-    use(connection, name, used, edition=0)
+    reserve_stories(connection, name, used, edition=0)
     return True
 
 
@@ -72,9 +72,9 @@ def settle_slot(
     connection.execute(update(t.slots).where(t.slots.c.schedule == schedule, t.slots.c.slot == slot).values(**values))
 
 
-def passed(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime | None) -> None:
+def record_progress(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime | None) -> None:
     """Remember how far a schedule has come; never goes back."""
-    state = schedule_state(connection, schedule)
+    state = find_schedule(connection, schedule)
     if state is None:
         return
     slots = [moment for moment in (state.last_slot, slot) if moment is not None]
@@ -106,7 +106,7 @@ def used_since(connection: Connection, schedule: str, edition: int) -> dict[str,
     return {row.story: row.edition for row in rows}
 
 
-def use(connection: Connection, schedule: str, stories: Iterable[str], edition: int) -> list[str]:
+def reserve_stories(connection: Connection, schedule: str, stories: Iterable[str], edition: int) -> list[str]:
     """Reserve stories for an edition; returns those that nobody had reserved."""
     taken = []
     for story in stories:
@@ -118,14 +118,14 @@ def use(connection: Connection, schedule: str, stories: Iterable[str], edition: 
     return taken
 
 
-def use_by_all(connection: Connection, stories: Iterable[str]) -> None:
+def mark_used_by_all(connection: Connection, stories: Iterable[str]) -> None:
     """Every schedule that stands takes these stories as sent."""
     wanted = list(stories)
     if wanted:
         for name in connection.execute(select(t.schedules.c.name)).scalars().all():
-            use(connection, name, wanted, edition=0)
+            reserve_stories(connection, name, wanted, edition=0)
 
 
-def release_uses(connection: Connection, edition: int) -> None:
+def release_stories(connection: Connection, edition: int) -> None:
     """The stories of an edition that will not go out are new again."""
     connection.execute(delete(t.uses).where(t.uses.c.edition == edition))

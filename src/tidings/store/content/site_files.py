@@ -18,7 +18,7 @@ _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class PublishedFile:
     """`path` is below public/; `etag` stands without quotes; `modified` is in whole seconds."""
 
     path: str
@@ -27,7 +27,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class NewsroomIdentity:
     """Minted once for a newsroom: the root of its feeds' ids, which outlive every address; and since when it is."""
 
     id: uuid.UUID
@@ -35,62 +35,62 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class PublishStamp:
     """What public/ was last made from, and the moment from which it is out of date by itself (None: never)."""
 
     key: str
     until: datetime | None
 
 
-def load_documents(connection: Connection, below: str = "") -> dict[str, Document]:
+def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFile]:
     """All of them by path, or those below one."""
     query = select(t.documents.c.path, t.documents.c.etag, t.documents.c.modified)
     rows = connection.execute(query.where(t.documents.c.path.startswith(below, autoescape=True)) if below else query)
-    return {row.path: Document(*row) for row in rows}
+    return {row.path: PublishedFile(*row) for row in rows}
 
 
-def find_document(connection: Connection, path: str) -> Document | None:
+def find_file(connection: Connection, path: str) -> PublishedFile | None:
     """One, or None."""
     columns = (t.documents.c.path, t.documents.c.etag, t.documents.c.modified)
     row = connection.execute(select(*columns).where(t.documents.c.path == path)).first()
-    return None if row is None else Document(*row)
+    return None if row is None else PublishedFile(*row)
 
 
-def save_documents(connection: Connection, documents: Sequence[Document]) -> None:
+def save_files(connection: Connection, documents: Sequence[PublishedFile]) -> None:
     """Write them, new or anew."""
-    forget_documents(connection, [document.path for document in documents])
+    delete_files(connection, [document.path for document in documents])
     if documents:
         rows = [{"path": each.path, "etag": each.etag, "modified": each.modified} for each in documents]
         connection.execute(insert_once(connection, t.documents), rows)
 
 
-def forget_documents(connection: Connection, paths: Collection[str]) -> None:
+def delete_files(connection: Connection, paths: Collection[str]) -> None:
     """They stand in public/ no more."""
     wanted = list(paths)
     for start in range(0, len(wanted), _CHUNK):
         connection.execute(delete(t.documents).where(t.documents.c.path.in_(wanted[start : start + _CHUNK])))
 
 
-def is_withdrawn(connection: Connection, language: str, slug: str) -> bool:
+def is_page_withdrawn(connection: Connection, language: str, slug: str) -> bool:
     """Whether the item that had this page was withdrawn."""
     query = select(t.items.c.withdrawn).where(t.items.c.language == language, t.items.c.slug == slug)
     return bool(connection.scalar(query.where(t.items.c.gone_at.is_(None))))
 
 
-def find_identity(connection: Connection) -> Identity | None:
+def find_identity(connection: Connection) -> NewsroomIdentity | None:
     """None until one was minted."""
     value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _IDENTITY))
     if value is None:
         return None
     minted, _, since = value.partition(" ")
-    return Identity(uuid.UUID(minted), datetime.fromisoformat(since))
+    return NewsroomIdentity(uuid.UUID(minted), datetime.fromisoformat(since))
 
 
-def mint_identity(connection: Connection, now: datetime) -> Identity:
+def create_identity(connection: Connection, now: datetime) -> NewsroomIdentity:
     """The newsroom's identity, minted if it has none. In a write transaction."""
     known = find_identity(connection)
     if known is None:
-        known = Identity(uuid.uuid4(), now.replace(microsecond=0))
+        known = NewsroomIdentity(uuid.uuid4(), now.replace(microsecond=0))
         value = f"{known.id} {known.since.isoformat()}"
         connection.execute(insert_once(connection, t.facts).values(name=_IDENTITY, value=value))
         # Of two processes on a fresh store the first one's holds.
@@ -98,16 +98,16 @@ def mint_identity(connection: Connection, now: datetime) -> Identity:
     return known
 
 
-def find_stamp(connection: Connection) -> Stamp | None:
+def find_stamp(connection: Connection) -> PublishStamp | None:
     """None before anything was published."""
     value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _PUBLISHED))
     if value is None:
         return None
     key, _, until = value.partition(" ")
-    return Stamp(key, datetime.fromisoformat(until) if until else None)
+    return PublishStamp(key, datetime.fromisoformat(until) if until else None)
 
 
-def save_stamp(connection: Connection, stamp: Stamp | None) -> None:
+def save_stamp(connection: Connection, stamp: PublishStamp | None) -> None:
     """Remember what public/ is made from; None where it is not all there yet."""
     connection.execute(delete(t.facts).where(t.facts.c.name == _PUBLISHED))
     if stamp is not None:

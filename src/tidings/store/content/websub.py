@@ -55,17 +55,17 @@ def find_subscription(connection: Connection, token: str) -> HubSubscription | N
 
 def replace_subscription(connection: Connection, one: HubSubscription) -> None:
     """In the place of that source's former one; of two processes that do so at once one stays."""
-    drop_subscription(connection, one.source)
+    delete_subscription(connection, one.source)
     values = {column.name: getattr(one, column.name) for column in t.hub_subscriptions.c}
     connection.execute(insert_once(connection, t.hub_subscriptions).values(**values))
 
 
-def drop_subscription(connection: Connection, source: str) -> None:
+def delete_subscription(connection: Connection, source: str) -> None:
     """Its hub is told that it is gone when it calls the next time."""
     connection.execute(delete(t.hub_subscriptions).where(t.hub_subscriptions.c.source == source))
 
 
-def note(connection: Connection, token: str, **values: object) -> None:
+def update_subscription(connection: Connection, token: str, **values: object) -> None:
     """Change columns of one, if it is still there."""
     c = t.hub_subscriptions.c
     connection.execute(update(t.hub_subscriptions).where(c.token == token).values(**values))

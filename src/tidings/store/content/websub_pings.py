@@ -27,7 +27,7 @@ def load_pings(connection: Connection, channel: str) -> dict[str, Ping]:
     return {row.path: Ping(row.etag, row.tries, row.due) for row in rows}
 
 
-def put_ping(connection: Connection, channel: str, path: str, ping: Ping) -> None:
+def save_ping(connection: Connection, channel: str, path: str, ping: Ping) -> None:
     """Note it, in the place of the one before."""
     p = t.pings.c
     values = {"etag": ping.etag, "tries": ping.tries, "due": ping.due}

@@ -31,7 +31,7 @@ from tidings.store.delivery import settling
 from tidings.store.people import consent
 from tidings.store.service import pauses
 
-BARRED = ("composing", "held", "cancelled", "superseded")
+BLOCKED_STATES = ("composing", "held", "cancelled", "superseded")
 _UNASKED = frozenset({Purpose.TEST, Purpose.NOTICE, Purpose.CONFIRMATION})
 """Purposes that need no confirmed subscription; what holds for every list binds them too."""
 
@@ -99,7 +99,7 @@ def _delivery(row: Row[Any]) -> Delivery:
     )
 
 
-class Against(NamedTuple):
+class SendChecks(NamedTuple):
     """What may speak against sending one: see `refusal` and `may_go`."""
 
     owner: str
@@ -113,7 +113,7 @@ class Against(NamedTuple):
     is_paused: bool = False
 
 
-def looked_at(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, Against]]:
+def load_checks(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, SendChecks]]:
     """Deliveries with all that may speak against sending them, in the order of ids."""
     d, p, m, e, u = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
     everywhere, here = t.suppressions.alias("everywhere"), t.suppressions.alias("here")
@@ -135,25 +135,25 @@ def looked_at(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery
         .where(d.id.in_(list(ids)))
         .order_by(d.id)
     )
-    stopped = pauses.holding(connection)
+    stopped = pauses.active_pauses(connection)
     found = []
     for row in connection.execute(query).all():
-        one, against = _delivery(row), Against(*row[_FIELDS:])
+        one, against = _delivery(row), SendChecks(*row[_FIELDS:])
         if stopped and one.edition is not None:
-            why = pauses.paused(stopped, schedule=one.schedule, list_name=one.list, channel=one.channel)
+            why = pauses.find_pause(stopped, schedule=one.schedule, list_name=one.list, channel=one.channel)
             against = against._replace(is_paused=why is not None)
         found.append((one, against))
     return found
 
 
-def get(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
+def get_deliveries(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
     """By id, in the order of ids."""
     query = _rows().where(t.deliveries.c.id.in_(list(ids))).order_by(t.deliveries.c.id)
     return [_delivery(row) for row in connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class SenderShare:
     """The mail that one of several senders takes: of each list those with `first <= id % of < end`.
 
     What may have arrived by a sender is that sender's; `senders` are all there are, and the list '' stands for what is
@@ -178,7 +178,7 @@ class Portion:
 
 
 def _due(
-    channel: str, now: datetime, real_now: datetime, shaken: bool, portion: Portion | None
+    channel: str, now: datetime, real_now: datetime, shaken: bool, portion: SenderShare | None
 ) -> list[ColumnElement[bool]]:
     """For each state in which a row can wait, in the order in which they are served: the condition that it is due."""
     d = t.deliveries.c
@@ -201,7 +201,7 @@ def _open_mailings(connection: Connection, now: datetime, only: int | None) -> l
     query = (
         select(m.id)
         .join_from(t.mailings, t.editions, e.id == m.edition, isouter=True)
-        .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(BARRED)))
+        .where(m.open.is_(True), or_(m.edition.is_(None), e.state.not_in(BLOCKED_STATES)))
         .where(or_(m.closes.is_(None), m.closes > now))
         .order_by(m.urgent.desc(), m.id)
     )
@@ -210,7 +210,7 @@ def _open_mailings(connection: Connection, now: datetime, only: int | None) -> l
     return list(connection.execute(query).scalars())
 
 
-def due_counts(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
+def count_due(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
     """How many deliveries may be claimed now, by channel; e-mail is the empty name. `only` looks at one mailing."""
     d = t.deliveries.c
     found: dict[str, int] = {}
@@ -224,7 +224,7 @@ def due_counts(connection: Connection, now: datetime, real_now: datetime, only: 
         .where(or_(d.not_before.is_(None), d.not_before <= real_now))
         .group_by(d.channel)
     )
-    going = pauses.may_go(pauses.holding(connection))
+    going = pauses.is_not_paused(pauses.active_pauses(connection))
     if going is not None:
         query = query.join(t.mailings, t.mailings.c.id == d.mailing).where(going)
     for channel, count in connection.execute(query):
@@ -232,7 +232,9 @@ def due_counts(connection: Connection, now: datetime, real_now: datetime, only: 
     return found
 
 
-def next_allowed(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> datetime | None:
+def next_send_time(
+    connection: Connection, now: datetime, real_now: datetime, only: int | None = None
+) -> datetime | None:
     """When, in real time, the first mail may go that waits for nothing but its place in a row."""
     d = t.deliveries.c
     query = select(func.min(d.not_before)).where(
@@ -255,7 +257,7 @@ def claim(
     real_now: datetime,
     until: datetime,
     only: int | None = None,
-    portion: Portion | None = None,
+    portion: SenderShare | None = None,
 ) -> Lease:
     """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real moment `until`.
 
@@ -266,7 +268,7 @@ def claim(
     """
     version = consent.version(connection)
     mailings = _open_mailings(connection, now, only)
-    going = pauses.may_go(pauses.holding(connection))
+    going = pauses.is_not_paused(pauses.active_pauses(connection))
     ids: list[int] = []
     for shaken in (False, True):
         for mailing in mailings:
@@ -303,18 +305,18 @@ def claim(
     )
     may, skipped = [], []
     place = {number: place for place, number in enumerate(ids)}
-    for delivery, against in sorted(looked_at(connection, ids), key=lambda one: place[one[0].id]):
-        reason = refusal(delivery, against)
+    for delivery, against in sorted(load_checks(connection, ids), key=lambda one: place[one[0].id]):
+        reason = skip_reason(delivery, against)
         if reason is None:
             may.append(delivery)
         else:
             skipped.append((delivery, reason))
-    results = [(delivery, settling.skip(delivery, reason, now)) for delivery, reason in skipped]
+    results = [(delivery, settling.skipped(delivery, reason, now)) for delivery, reason in skipped]
     settling.settle(connection, owner, results)
     return Lease(tuple(may), tuple(skipped), version)
 
 
-def refusal(delivery: Delivery, against: Against) -> SkipReason | None:
+def skip_reason(delivery: Delivery, against: SendChecks) -> SkipReason | None:
     """Why it may not be sent, if it may not."""
     if delivery.channel:
         return None
@@ -330,19 +332,19 @@ def refusal(delivery: Delivery, against: Against) -> SkipReason | None:
     return None
 
 
-def may_go(against: Against) -> bool:
+def may_send_now(against: SendChecks) -> bool:
     """Whether its mailing is open, its edition not held or dropped, and nothing of it paused."""
-    return bool(against.is_open) and against.edition_state not in BARRED and not against.is_paused
+    return bool(against.is_open) and against.edition_state not in BLOCKED_STATES and not against.is_paused
 
 
-def holders(connection: Connection) -> list[str]:
+def list_owners(connection: Connection) -> list[str]:
     """Every owner that has deliveries in hand."""
     d = t.deliveries.c
     query = select(d.owner).where(d.state.in_((DeliveryState.LEASED, DeliveryState.HANDED))).distinct()
     return list(connection.execute(query).scalars())
 
 
-def in_hand(connection: Connection, owner: str, expired_at: datetime | None = None) -> list[Delivery]:
+def get_claimed(connection: Connection, owner: str, expired_at: datetime | None = None) -> list[Delivery]:
     """What an owner has in hand, locked; only what had expired at the real moment `expired_at`, if given."""
     d = t.deliveries.c
     query = _rows().where(d.owner == owner, d.state.in_((DeliveryState.LEASED, DeliveryState.HANDED))).order_by(d.id)

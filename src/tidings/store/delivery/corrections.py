@@ -13,7 +13,7 @@ from tidings.store import schema as t
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AcceptedPost:
     """An accepted post of one story, and its item as it is now. `part` counts the posts of the story in the channel."""
 
     delivery: int
@@ -26,7 +26,7 @@ class Standing:
     is_withdrawn: bool
 
 
-def amendable(connection: Connection, channels: Collection[str]) -> Iterator[Standing]:
+def find_outdated_posts(connection: Connection, channels: Collection[str]) -> Iterator[AcceptedPost]:
     """Posts whose item was withdrawn, or corrected after their words were frozen; oldest first in each channel."""
     d, i, r, m, e = t.deliveries.c, t.items.c, t.renditions.c, t.mailings.c, t.editions.c
     changed = or_(i.withdrawn != "", i.corrected_at.is_not(None))
@@ -50,10 +50,12 @@ def amendable(connection: Connection, channels: Collection[str]) -> Iterator[Sta
             before = (row.channel, row.story)
             is_corrected = row.corrected_at is not None and row.corrected_at > row.cut
             if row.state == DeliveryState.ACCEPTED and (row.withdrawn or is_corrected):
-                yield Standing(row[0], row.channel, row.story, part, row[6], row.receipt, row.via, bool(row.withdrawn))
+                yield AcceptedPost(
+                    row[0], row.channel, row.story, part, row[6], row.receipt, row.via, bool(row.withdrawn)
+                )
 
 
-def moments(connection: Connection, channel: str, since: datetime) -> list[datetime]:
+def posting_times(connection: Connection, channel: str, since: datetime) -> list[datetime]:
     """When posts of a channel went out, or may have, from that moment on."""
     d = t.deliveries.c
     query = select(d.at).where(
@@ -65,7 +67,7 @@ def moments(connection: Connection, channel: str, since: datetime) -> list[datet
     return list(connection.execute(query).scalars())
 
 
-def amended(connection: Connection, channels: Collection[str]) -> set[tuple[str, str, int, str]]:
+def find_correction_steps(connection: Connection, channels: Collection[str]) -> set[tuple[str, str, int, str]]:
     """(channel, story, part, purpose) of what was undertaken about posts."""
     d = t.deliveries.c
     query = select(d.channel, d.story, d.part, d.purpose).where(

@@ -12,7 +12,7 @@ from tidings.model.delivery import DeliveryState
 from tidings.store import schema as t
 from tidings.store.delivery import retention
 
-HAS_IT = (
+RECEIVED_STATES = (
     DeliveryState.ACCEPTED,
     DeliveryState.PENDING,
     DeliveryState.LEASED,
@@ -23,7 +23,7 @@ HAS_IT = (
 """States in which a story counts as had: it arrived, or is on its way."""
 
 
-def had(
+def stories_received(
     connection: Connection,
     stories: Collection[str],
     *,
@@ -38,7 +38,7 @@ def had(
     query = (
         select(d.subscriber, ss.story)
         .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
-        .where(ss.story.in_(list(stories)), ss.what != "correction", d.state.in_(HAS_IT), d.purpose != "test")
+        .where(ss.story.in_(list(stories)), ss.what != "correction", d.state.in_(RECEIVED_STATES), d.purpose != "test")
     )
     query = query.where(d.subscriber.is_not(None)) if channel is None else query.where(d.channel == channel)
     if subscribers is not None:
@@ -46,7 +46,7 @@ def had(
     for row in connection.execute(query):
         found.setdefault(row.subscriber or 0, set()).add(row.story)
     if channel is None:
-        for old in retention.served(connection, stories):
+        for old in retention.load_past_readers(connection, stories):
             if old.what != "correction":
                 for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
                     found.setdefault(reader, set()).add(old.story)
@@ -60,7 +60,7 @@ def shows_story(connection: Connection, delivery: int, story: str) -> bool:
     return bool(connection.execute(select(or_(d.story == story, shown)).where(d.id == delivery)).scalar_one())
 
 
-def count_had(connection: Connection, stories: Collection[str], most: int) -> int:
+def count_receipts(connection: Connection, stories: Collection[str], most: int) -> int:
     """How many deliveries show one of these stories, counted up to a little above `most`."""
     d, ss = t.deliveries.c, t.selection_stories.c
     if not stories:
@@ -73,10 +73,10 @@ def count_had(connection: Connection, stories: Collection[str], most: int) -> in
         .subquery()
     )
     found = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
-    return found + sum(len(old.subscribers) for old in retention.served(connection, stories))
+    return found + sum(len(old.subscribers) for old in retention.load_past_readers(connection, stories))
 
 
-def owed_corrections(
+def pending_corrections(
     connection: Connection, corrected: Mapping[str, Mapping[str, tuple[datetime, str]]]
 ) -> dict[int, set[str]]:
     """Who had a story before it was corrected and was not told: subscriber to story keys.
@@ -92,7 +92,7 @@ def owed_corrections(
         .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
         .join(t.renditions, r.id == d.rendition)
         .join(t.editions, e.id == r.edition)
-        .where(ss.story.in_(list(corrected)), d.state.in_(HAS_IT), d.subscriber.is_not(None))
+        .where(ss.story.in_(list(corrected)), d.state.in_(RECEIVED_STATES), d.subscriber.is_not(None))
     )
     stale: dict[int, set[str]] = {}
     told: dict[int, set[str]] = {}
@@ -113,6 +113,6 @@ def owed_corrections(
 
     for row in connection.execute(query):
         note([row.subscriber], row)
-    for old in retention.served(connection, corrected):
+    for old in retention.load_past_readers(connection, corrected):
         note(old.subscribers, old)
     return {reader: left for reader, keys in stale.items() if (left := keys - told.get(reader, set()))}

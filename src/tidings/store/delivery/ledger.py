@@ -53,7 +53,7 @@ _EMPTY: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One line of `tidings ledger`. `edition` is SCHEDULE/NUMBER or empty; `address` is empty once one is erased."""
 
     id: int
@@ -82,7 +82,7 @@ class Entry:
         return {**fields, "at": self.at.isoformat().replace("+00:00", "Z")}
 
 
-def mailing(
+def get_or_create_mailing(
     connection: Connection,
     key: str,
     kind: str,
@@ -137,7 +137,7 @@ def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
     return int(connection.execute(counted).scalar_one() - before)
 
 
-def goes_on() -> ColumnElement[bool]:
+def is_active() -> ColumnElement[bool]:
     """Of a row of `deliveries`: it is not over, and needs no person."""
     d = t.deliveries.c
     return or_(d.state.in_(UNFINISHED), and_(d.state == DeliveryState.IN_DOUBT, d.next_at.is_not(None)))
@@ -146,14 +146,14 @@ def goes_on() -> ColumnElement[bool]:
 def open_edition(connection: Connection, edition: int, now: datetime, closes: datetime | None = None) -> None:
     """Its deliveries may be claimed from now on, until `closes`. Once all have ended it stays closed."""
     d = t.deliveries.c
-    left = exists(select(1).where(d.mailing == t.mailings.c.id, goes_on()))
+    left = exists(select(1).where(d.mailing == t.mailings.c.id, is_active()))
     connection.execute(update(t.mailings).where(t.mailings.c.edition == edition, left).values(open=True, closes=closes))
 
 
 def close_edition(connection: Connection, edition: int) -> None:
     """No further message of it begins; what is on the wire ends, the rest goes back to pending."""
     connection.execute(update(t.mailings).where(t.mailings.c.edition == edition).values(open=False))
-    consent.changed(connection)
+    consent.advance_version(connection)
 
 
 def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
@@ -167,13 +167,15 @@ def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
     return count
 
 
-def join_later(connection: Connection, schedule: str, now: datetime) -> int:
+def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
     """What a pause kept from going joins the edition that is made now: its readers are offered the stories again.
 
     Returns how many deliveries of earlier editions of the schedule that are. What may have arrived is left alone.
     """
     d, m, e = t.deliveries, t.mailings.c, t.editions.c
-    stopped = [one for one in pauses.holding(connection) if one.scope in (pauses.Scope.LIST, pauses.Scope.CHANNEL)]
+    stopped = [
+        one for one in pauses.active_pauses(connection) if one.scope in (pauses.Scope.LIST, pauses.Scope.CHANNEL)
+    ]
     if not stopped:
         return 0
     lists = [one.name for one in stopped if one.scope is pauses.Scope.LIST]
@@ -195,7 +197,7 @@ def join_later(connection: Connection, schedule: str, now: datetime) -> int:
         )
         .values(state=DeliveryState.CANCELLED, reason="paused; it joined a later edition", next_at=None, at=now)
     )
-    threads.follow(connection, now)
+    threads.release_replies(connection, now)
     return done.rowcount
 
 
@@ -220,7 +222,7 @@ def _cancel(connection: Connection, which: ColumnElement[bool], now: datetime) -
     return done.rowcount
 
 
-def count_going(connection: Connection) -> int:
+def count_waiting(connection: Connection) -> int:
     """Deliveries of open mailings that have not ended and are not put off."""
     d, m = t.deliveries.c, t.mailings.c
     states = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED)
@@ -228,7 +230,7 @@ def count_going(connection: Connection) -> int:
     return int(connection.execute(query.where(m.open.is_(True), d.state.in_(states))).scalar_one())
 
 
-def anything_left(connection: Connection, edition: int) -> bool:
+def has_unfinished(connection: Connection, edition: int) -> bool:
     """Whether something of the edition could still go out."""
     d, m = t.deliveries.c, t.mailings.c
     query = exists(
@@ -248,7 +250,7 @@ def entries(
     subscriber: int | None = None,
     state: str | None = None,
     since: datetime | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[LedgerEntry]:
     """Deliveries in the order in which they were addressed, read in pages. `since` goes by their last change.
 
     Raises InputError for a state or an edition's name that cannot be.
@@ -294,8 +296,8 @@ def entries(
         after = rows[-1].id
 
 
-def _entry(row: Row[Any]) -> Entry:
-    return Entry(
+def _entry(row: Row[Any]) -> LedgerEntry:
+    return LedgerEntry(
         id=row.id,
         schedule=row.schedule,
         edition="" if row.number is None else f"{row.of}/{row.number}",
@@ -317,7 +319,7 @@ def _entry(row: Row[Any]) -> Entry:
     )
 
 
-def counts(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> dict[str, int]:
+def count_by_state(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> dict[str, int]:
     """Deliveries by state, of everything or of one edition or mailing: rows, and what `keep` took."""
     d = t.deliveries.c
     query = select(d.state, func.count()).group_by(d.state)
@@ -326,10 +328,10 @@ def counts(connection: Connection, *, edition: int | None = None, mailing: int |
     if mailing is not None:
         query = query.where(d.mailing == mailing)
     found = Counter({row[0]: row[1] for row in connection.execute(query)})
-    return dict(found + retention.tallied(connection, edition=edition, mailing=mailing))
+    return dict(found + retention.count_deleted(connection, edition=edition, mailing=mailing))
 
 
-def reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], int]:
+def count_reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], int]:
     """(state, reason) of the deliveries of an edition that were skipped, rejected or quarantined, counted."""
     d = t.deliveries.c
     query = (
@@ -339,7 +341,7 @@ def reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], in
         .group_by(d.state, d.reason)
     )
     found = Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
-    return dict(found + retention.tallied_reasons(connection, edition))
+    return dict(found + retention.count_deleted_reasons(connection, edition))
 
 
 def resolve(
@@ -387,17 +389,17 @@ def is_terminal(state: str) -> bool:
     return DeliveryState(state) in TERMINAL
 
 
-def close_finished(connection: Connection) -> None:
+def close_finished_mailings(connection: Connection) -> None:
     """Close mailings of which nothing goes on by itself, so that claiming need not look at them."""
     d, m = t.deliveries.c, t.mailings.c
-    left = exists(select(1).where(d.mailing == m.id, goes_on()))
+    left = exists(select(1).where(d.mailing == m.id, is_active()))
     connection.execute(update(t.mailings).where(m.open.is_(True), ~left).values(open=False))
 
 
 def finished_editions(connection: Connection) -> list[int]:
     """Editions that are sending and of which nothing goes on by itself."""
     d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
-    left = exists(select(1).where(d.mailing == m.id, goes_on()))
+    left = exists(select(1).where(d.mailing == m.id, is_active()))
     query = (
         select(e.id)
         .join_from(t.editions, t.mailings, m.edition == e.id)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
-from tidings.store.delivery.claims import looked_at, may_go, refusal
-from tidings.store.delivery.settling import give_back, settle, skip
-from tidings.store.engine import rows_of
+from tidings.store.delivery.claims import load_checks, may_send_now, skip_reason
+from tidings.store.delivery.settling import requeued, settle, skipped
+from tidings.store.engine import json_rows
 from tidings.store.people import consent
 
 
@@ -50,22 +50,22 @@ def hand_over(
     ours = set(connection.execute(permit_statement(connection.dialect.name), arguments).scalars())
     mine = [delivery for delivery in group if delivery.id in ours]
     # After the rows, in the order in which whoever cancels takes the same locks.
-    current = consent.held_version(connection)
+    current = consent.lock_version(connection)
     if current == version:
         return Permission(tuple(mine), (), current)
-    handed, skipped, back = [], [], []
+    handed, refused, back = [], [], []
     hashes = {delivery.id: delivery.address_hash for delivery in mine}
-    for delivery, against in looked_at(connection, hashes):
-        reason = refusal(delivery, against)
-        if not may_go(against) or delivery.address_hash != hashes[delivery.id]:
+    for delivery, against in load_checks(connection, hashes):
+        reason = skip_reason(delivery, against)
+        if not may_send_now(against) or delivery.address_hash != hashes[delivery.id]:
             back.append(delivery)
         elif reason is not None:
-            skipped.append((delivery, reason))
+            refused.append((delivery, reason))
         else:
             handed.append(delivery)
-    settle(connection, owner, [(delivery, give_back(delivery)) for delivery in back])
-    settle(connection, owner, [(delivery, skip(delivery, reason, now)) for delivery, reason in skipped])
-    return Permission(tuple(handed), tuple(skipped), current)
+    settle(connection, owner, [(delivery, requeued(delivery)) for delivery in back])
+    settle(connection, owner, [(delivery, skipped(delivery, reason, now)) for delivery, reason in refused])
+    return Permission(tuple(handed), tuple(refused), current)
 
 
 @lru_cache
@@ -75,7 +75,7 @@ def permit_statement(dialect: str) -> TextClause:
         UPDATE deliveries SET
             state = 'handed', sender = :sender,
             handed_at = CASE WHEN doubts > 0 AND handed_at IS NOT NULL THEN handed_at ELSE :real_now END
-        FROM ({rows_of(dialect, id="bigint", fence="integer")}) AS given
+        FROM ({json_rows(dialect, id="bigint", fence="integer")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence
             AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'leased'
         RETURNING deliveries.id
@@ -88,8 +88,8 @@ def may_begin(connection: Connection, delivery: Delivery, *, owner: str) -> int 
     It is still ours, its mailing is open, and who it is for has not left.
     """
     version = consent.version(connection)
-    for row, against in looked_at(connection, [delivery.id]):
+    for row, against in load_checks(connection, [delivery.id]):
         if against.owner != owner or row.fence != delivery.fence or row.state != DeliveryState.HANDED:
             return None
-        return version if may_go(against) and refusal(row, against) is None else None
+        return version if may_send_now(against) and skip_reason(row, against) is None else None
     return None

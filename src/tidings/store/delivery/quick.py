@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tidings.model.delivery import Delivery, DeliveryState
-from tidings.store.delivery.claims import BARRED
-from tidings.store.delivery.settling import OF_NOBODY
+from tidings.store.delivery.claims import BLOCKED_STATES
+from tidings.store.delivery.settling import IS_ERASED_READER
 from tidings.store.engine import BUSY_TIMEOUT
 from tidings.store.people.consent import VERSION
 from tidings.store.schema import EPOCH
@@ -26,14 +26,14 @@ _MICROSECOND = timedelta(microseconds=1)
 _ACCEPT = f"""
     UPDATE deliveries SET
         state = 'accepted', reason = '', attempts = attempts + 1, via = ?4,
-        receipt = CASE WHEN {OF_NOBODY} AND ?3 LIKE '%@%' THEN '' ELSE ?3 END,
+        receipt = CASE WHEN {IS_ERASED_READER} AND ?3 LIKE '%@%' THEN '' ELSE ?3 END,
         owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = ?6
     WHERE id = ?1 AND fence = ?2 AND owner = ?5 AND coalesce(state, '') = 'handed'
 """  # noqa: S608
 _PAUSES = "SELECT 1 FROM pauses WHERE ended IS NULL LIMIT 1"
 _MAILINGS = f"""
     SELECT m.id, m.schedule, m.edition FROM mailings AS m LEFT JOIN editions AS e ON e.id = m.edition
-    WHERE m.open AND (m.edition IS NULL OR e.state NOT IN ({", ".join(f"'{state}'" for state in BARRED)}))
+    WHERE m.open AND (m.edition IS NULL OR e.state NOT IN ({", ".join(f"'{state}'" for state in BLOCKED_STATES)}))
         AND (m.closes IS NULL OR m.closes > :now) AND (:only IS NULL OR m.id = :only)
     ORDER BY m.urgent DESC, m.id
 """  # noqa: S608
@@ -68,7 +68,7 @@ _HAND_RANGE = f"{_HAND} WHERE id BETWEEN :first AND :last AND coalesce(state, ''
 _HAND_ONE = f"{_HAND} WHERE id = :id AND coalesce(state, '') = 'pending'"
 
 
-class Granted(NamedTuple):
+class GrantedBatch(NamedTuple):
     """What may be sent now, in the order in which it goes, for which state of consent."""
 
     deliveries: Sequence[Delivery]
@@ -77,7 +77,7 @@ class Granted(NamedTuple):
     """Nothing more is due."""
 
 
-class QuickLedger:
+class SqliteFastPath:
     """A connection of its own. For one thread."""
 
     def __init__(self, database: Path) -> None:
@@ -100,7 +100,7 @@ class QuickLedger:
         until: datetime,
         sender: str = "",
         only: int | None = None,
-    ) -> Granted | None:
+    ) -> GrantedBatch | None:
         """Settle what was taken, and lease and permit up to `room` mails of editions until the real moment `until`.
 
         None, and nothing is changed, if it is not usual: an acceptance is void, something is paused, or what goes next
@@ -110,7 +110,7 @@ class QuickLedger:
         moments = {"now": (now - EPOCH) // _MICROSECOND, "real_now": (real_now - EPOCH) // _MICROSECOND}
         execute("BEGIN IMMEDIATE")
         try:
-            granted = Granted((), 0, False)
+            granted = GrantedBatch((), 0, False)
             if taken:
                 rows = [(*one, owner, moments["now"]) for one in taken]
                 if self._connection.executemany(_ACCEPT, rows).rowcount != len(taken):
@@ -135,7 +135,7 @@ class QuickLedger:
             self._after[last.mailing] = last.id
         return granted
 
-    def _due(self, room: int, moments: dict[str, int], only: int | None) -> Granted | None:
+    def _due(self, room: int, moments: dict[str, int], only: int | None) -> GrantedBatch | None:
         execute = self._connection.execute
         row = execute(_COUNTER, (VERSION,)).fetchone()
         version = int(row[0]) if row else 0
@@ -148,10 +148,10 @@ class QuickLedger:
                 make, known = Delivery._make, (mailing, schedule, edition)
                 found = [make((row[0], *known, *row[1:], "{}")) for row in execute(_DUE, values)]
                 if found:
-                    return Granted(found, version, False)
+                    return GrantedBatch(found, version, False)
             if any(execute(query, values).fetchone() for query in _WAITS):
                 return None
-        return Granted((), version, True)
+        return GrantedBatch((), version, True)
 
     def _hand(self, group: Sequence[Delivery], values: dict[str, Any]) -> None:
         first, last = group[0].id, group[-1].id

@@ -14,7 +14,7 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 
-def reserve(connection: Connection, now: float, seconds: float, sender: str = "", domain: str = "") -> float:
+def reserve_send_time(connection: Connection, now: float, seconds: float, sender: str = "", domain: str = "") -> float:
     """The next free place in a row, for so many seconds of it; `now` and the answer are seconds since 1970."""
     p = t.paces.c
     connection.execute(
@@ -27,14 +27,14 @@ def reserve(connection: Connection, now: float, seconds: float, sender: str = ""
     return first
 
 
-def learnt(connection: Connection, sender: str) -> dict[str, Pace]:
+def load_paces(connection: Connection, sender: str) -> dict[str, Pace]:
     """What refusals have taught of a sender, by domain of the recipients; the sender as a whole is the empty one."""
     p = t.paces.c
     query = select(p.domain, p.rate, p.refused_at).where(p.sender == sender, p.rate.is_not(None))
     return {row.domain: Pace(row.rate, row.refused_at) for row in connection.execute(query)}
 
 
-def learn(connection: Connection, sender: str, paces: Mapping[str, Pace]) -> None:
+def save_paces(connection: Connection, sender: str, paces: Mapping[str, Pace]) -> None:
     """Keep what was learnt."""
     p = t.paces.c
     for domain, pace in sorted(paces.items()):

@@ -16,7 +16,7 @@ LEFT = ("unsubscribed",)
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class MailCountKey:
     """Deliveries of an edition to a list: in a language ('' of what was skipped before one was chosen)."""
 
     edition: int
@@ -27,10 +27,10 @@ class Key:
     returned: str
 
 
-def mail_counts(connection: Connection, editions: list[int]) -> Counter[Key]:
+def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCountKey]:
     """Deliveries to lists, in the ledger and out of it. `reason` is only that of what was skipped."""
     d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.tallies.c
-    found: Counter[Key] = Counter()
+    found: Counter[MailCountKey] = Counter()
     for start in range(0, len(editions), 500):
         some = editions[start : start + 500]
         live = (
@@ -48,12 +48,12 @@ def mail_counts(connection: Connection, editions: list[int]) -> Counter[Key]:
         for query in (live, taken):
             for edition, list_name, language, state, reason, returned, count in connection.execute(query):
                 why = reason if state == "skipped" else ""
-                found[Key(edition, list_name, language or "", state, why, returned)] += count
+                found[MailCountKey(edition, list_name, language or "", state, why, returned)] += count
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class ChannelPost:
     """A post to a channel. `receipt` is what the other side gave for it, often its address."""
 
     edition: int
@@ -66,7 +66,7 @@ class Posted:
     at: datetime
 
 
-def posts(connection: Connection, editions: list[int]) -> list[Posted]:
+def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]:
     """Of these editions, oldest first. `keep` takes none of them."""
     d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
     found = []
@@ -78,12 +78,12 @@ def posts(connection: Connection, editions: list[int]) -> list[Posted]:
             .where(m.edition.in_(editions[start : start + 500]), d.channel != "")
             .order_by(d.id)
         )
-        found += [Posted(row[0], row[1], row[2] or "", *row[3:]) for row in connection.execute(query)]
+        found += [ChannelPost(row[0], row[1], row[2] or "", *row[3:]) for row in connection.execute(query)]
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class ListMove:
     """Somebody joined a list or left it. `language` is '' of who was erased since."""
 
     list: str
@@ -92,7 +92,7 @@ class Move:
     at: datetime
 
 
-def moves(connection: Connection, since: datetime | None, until: datetime | None) -> list[Move]:
+def list_moves(connection: Connection, since: datetime | None, until: datetime | None) -> list[ListMove]:
     """Who came and went, in order."""
     c, p = t.consents.c, t.subscribers.c
     query = (
@@ -105,10 +105,10 @@ def moves(connection: Connection, since: datetime | None, until: datetime | None
         query = query.where(c.at >= since)
     if until is not None:
         query = query.where(c.at < until)
-    return [Move(row[0], row[1] or "", row[2] in JOINED, row[3]) for row in connection.execute(query)]
+    return [ListMove(row[0], row[1] or "", row[2] in JOINED, row[3]) for row in connection.execute(query)]
 
 
-def skipped_slots(connection: Connection, since: datetime | None, until: datetime | None) -> list[Any]:
+def list_skipped_slots(connection: Connection, since: datetime | None, until: datetime | None) -> list[Any]:
     """(schedule, slot, state, reason) of slots that made no edition of their own, oldest first."""
     s = t.slots.c
     query = select(s.schedule, s.slot, s.state, s.reason).where(s.state.in_(("skipped", "merged"))).order_by(s.slot)

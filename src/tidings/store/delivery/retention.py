@@ -23,7 +23,7 @@ _OVER = ("done", "cancelled", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class PastReaders:
     """Readers who were served with a story, in one selection of an old edition."""
 
     story: str
@@ -34,7 +34,7 @@ class Served:
     subscribers: frozenset[int]
 
 
-def served(connection: Connection, stories: Collection[str]) -> list[Served]:
+def load_past_readers(connection: Connection, stories: Collection[str]) -> list[PastReaders]:
     """What `keep` has put away of these stories."""
     ss, r, e = t.selection_stories.c, t.renditions.c, t.editions.c
     if not stories:
@@ -48,7 +48,10 @@ def served(connection: Connection, stories: Collection[str]) -> list[Served]:
         .where(ss.story.in_(list(stories)))
     )
     rows = connection.execute(query)
-    return [Served(r.story, r.what, r.version, r.language, r.cut, frozenset(readers_of(r.subscribers))) for r in rows]
+    return [
+        PastReaders(r.story, r.what, r.version, r.language, r.cut, frozenset(unpack_readers(r.subscribers)))
+        for r in rows
+    ]
 
 
 def _pack(numbers: Iterable[int]) -> bytes:
@@ -60,7 +63,7 @@ def _pack(numbers: Iterable[int]) -> bytes:
     return zlib.compress(json.dumps(steps, separators=(",", ":")).encode(), 9)
 
 
-def readers_of(raw: bytes) -> list[int]:
+def unpack_readers(raw: bytes) -> list[int]:
     """Numbers of subscribers, as a row of `had` holds them."""
     found, last = [], 0
     for step in json.loads(zlib.decompress(raw)):
@@ -82,7 +85,7 @@ def old_mailings(connection: Connection, before: datetime) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def take_page(connection: Connection, mailing: int, before: datetime) -> int:
+def delete_old_deliveries(connection: Connection, mailing: int, before: datetime) -> int:
     """Take up to a page of a mailing's old deliveries out of the ledger; returns how many.
 
     What is in doubt stays. So do posts, which are few and unique, and what says that a story waits for its reader.
@@ -143,7 +146,7 @@ def _count(connection: Connection, mailing: int, rows: Sequence[Any]) -> None:
         connection.execute(update(t.tallies).where(mine).values(count=y.count + count))
 
 
-def take_records(connection: Connection, before: datetime) -> int:
+def delete_old_records(connection: Connection, before: datetime) -> int:
     """Take a page each of old slots, told notices, and mailings of which nothing is left; returns how many."""
     s, k, n, m = t.slots.c, t.schedules.c, t.notices.c, t.mailings.c
     # A slot before the last settled one never comes due again.
@@ -166,7 +169,7 @@ def take_records(connection: Connection, before: datetime) -> int:
     return done
 
 
-def tallied(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> Counter[str]:
+def count_deleted(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> Counter[str]:
     """Deliveries that were taken, by state."""
     y = t.tallies.c
     query = select(y.state, func.sum(y.count)).group_by(y.state)
@@ -177,7 +180,7 @@ def tallied(connection: Connection, *, edition: int | None = None, mailing: int 
     return Counter({row[0]: int(row[1]) for row in connection.execute(query)})
 
 
-def tallied_reasons(connection: Connection, edition: int) -> Counter[tuple[str, str]]:
+def count_deleted_reasons(connection: Connection, edition: int) -> Counter[tuple[str, str]]:
     """(state, reason) of those that were skipped and taken."""
     y = t.tallies.c
     mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)

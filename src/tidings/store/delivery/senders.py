@@ -12,7 +12,7 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 
-def healths(connection: Connection, known: Mapping[str, str]) -> dict[str, SenderHealth]:
+def load_healths(connection: Connection, known: Mapping[str, str]) -> dict[str, SenderHealth]:
     """Of senders that failed lately, by name. `known`: the fingerprint of each one's settings.
 
     Other settings than those that failed (a new password, another host) begin afresh.
@@ -25,7 +25,7 @@ def healths(connection: Connection, known: Mapping[str, str]) -> dict[str, Sende
     }
 
 
-def note_failure(
+def record_failure(
     connection: Connection,
     name: str,
     fingerprint: str,
@@ -52,6 +52,6 @@ def note_failure(
     return after
 
 
-def note_success(connection: Connection, name: str) -> None:
+def record_success(connection: Connection, name: str) -> None:
     """It has taken a message: what was before counts no more."""
     connection.execute(delete(t.senders).where(t.senders.c.name == name))

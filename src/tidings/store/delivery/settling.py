@@ -13,14 +13,14 @@ from sqlalchemy import Connection, TextClause, bindparam, case, text, update
 
 from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
-from tidings.store.engine import rows_of
+from tidings.store.engine import json_rows
 
-OF_NOBODY = "(deliveries.address_hash = '' AND deliveries.channel = '')"
+IS_ERASED_READER = "(deliveries.address_hash = '' AND deliveries.channel = '')"
 """A mail whose reader was erased since it went out: what the relay says may name them, and nothing would clear it."""
 _ADDRESS = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
 
 
-def without_addresses(said: str) -> str:
+def hide_addresses(said: str) -> str:
     """What a mail server said, fit to outlive the erasure of a person."""
     return _ADDRESS.sub("[address]", said)
 
@@ -31,16 +31,18 @@ def accept_statement(dialect: str) -> TextClause:
     return text(f"""
         UPDATE deliveries SET
             state = 'accepted', reason = '', attempts = attempts + 1, via = given.via,
-            receipt = CASE WHEN {OF_NOBODY} AND given.receipt LIKE '%@%' THEN '' ELSE given.receipt END,
+            receipt = CASE WHEN {IS_ERASED_READER} AND given.receipt LIKE '%@%' THEN '' ELSE given.receipt END,
             owner = '', lease_until = NULL, next_at = NULL, not_before = NULL, at = :now
-        FROM ({rows_of(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
+        FROM ({json_rows(dialect, id="bigint", fence="integer", receipt="text", via="text")}) AS given
         WHERE deliveries.id = given.id AND deliveries.fence = given.fence
             AND deliveries.owner = :owner AND coalesce(deliveries.state, '') = 'handed'
         RETURNING deliveries.id
     """).bindparams(bindparam("now", type_=t.Moment()))  # noqa: S608
 
 
-def accept(connection: Connection, owner: str, taken: Sequence[tuple[int, int, str, str]], now: datetime) -> set[int]:
+def record_accepted(
+    connection: Connection, owner: str, taken: Sequence[tuple[int, int, str, str]], now: datetime
+) -> set[int]:
     """Write what the other side took: (delivery, fence, receipt, via). Returns the ids; the others' result is void."""
     if not taken:
         return set()
@@ -48,7 +50,7 @@ def accept(connection: Connection, owner: str, taken: Sequence[tuple[int, int, s
     return set(connection.execute(accept_statement(connection.dialect.name), arguments).scalars())
 
 
-def renew(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
+def renew_leases(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
     """Hold on to a group for longer; what somebody else took meanwhile stays theirs."""
     d = t.deliveries
     for delivery in group:
@@ -82,16 +84,16 @@ def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery,
 def _told(values: Mapping[str, Any]) -> dict[str, Any]:
     """The reason again, if somebody may be named in it who was erased since."""
     said = values.get("reason", "")
-    clean = without_addresses(said)
-    return {} if clean == said else {"reason": case((text(OF_NOBODY), clean), else_=said)}
+    clean = hide_addresses(said)
+    return {} if clean == said else {"reason": case((text(IS_ERASED_READER), clean), else_=said)}
 
 
-def give_back(delivery: Delivery) -> dict[str, Any]:
+def requeued(delivery: Delivery) -> dict[str, Any]:
     """Not begun: it may be claimed again at once, and that costs nothing."""
     return {"state": DeliveryState.PENDING, "next_at": None}
 
 
-def skip(delivery: Delivery, reason: SkipReason, now: datetime) -> dict[str, Any]:
+def skipped(delivery: Delivery, reason: SkipReason, now: datetime) -> dict[str, Any]:
     """It does not go; but what may have arrived once already stays in doubt, for a person."""
     if delivery.doubts:
         return {"state": DeliveryState.IN_DOUBT, "reason": f"not sent again: {reason}", "next_at": None, "at": now}

@@ -15,7 +15,7 @@ WAITS = "waits for the post that it answers"
 _OVER = (DeliveryState.REJECTED, DeliveryState.QUARANTINED, DeliveryState.SKIPPED)
 
 
-def answered(connection: Connection, delivery: Delivery) -> str:
+def parent_receipt(connection: Connection, delivery: Delivery) -> str:
     """The receipt of the post that this one answers; empty for the first of a thread."""
     if not delivery.part:
         return ""
@@ -30,7 +30,7 @@ def answered(connection: Connection, delivery: Delivery) -> str:
     return connection.execute(query).scalar_one_or_none() or ""
 
 
-def answers_of(connection: Connection, delivery: int) -> tuple[str, int]:
+def count_replies(connection: Connection, delivery: int) -> tuple[str, int]:
     """The channel of a delivery, and how many posts wait to answer it."""
     reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
     query = (
@@ -52,7 +52,7 @@ def _waits(reply: FromClause) -> ColumnElement[bool]:
     return and_(d.state == DeliveryState.DEFERRED, d.next_at.is_(None), d.channel != "", d.part > 0)
 
 
-def to_follow(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
+def decided_replies(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
     """Answers of which it is decided what becomes of them, with the new values of their rows."""
     reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
     query = (
@@ -74,11 +74,11 @@ def _fate(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
         yield {"state": DeliveryState.SKIPPED, "reason": str(SkipReason.UNANSWERABLE)}
 
 
-def follow(connection: Connection, now: datetime) -> int:
+def release_replies(connection: Connection, now: datetime) -> int:
     """Let the answers go whose first post stands, and end those that have none; returns how many."""
     d = t.deliveries
     count = 0
-    for delivery, values in to_follow(connection):
+    for delivery, values in decided_replies(connection):
         waits = and_(d.c.id == delivery, d.c.state == DeliveryState.DEFERRED, d.c.next_at.is_(None))
         count += connection.execute(update(d).where(waits).values(at=now, **values)).rowcount
     return count

@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from tidings.store import schema as t
-from tidings.store.content.editions import newest_edition
+from tidings.store.content.editions import newest_edition_id
 from tidings.store.engine import insert_once
 from tidings.store.people import consent
 from tidings.store.people.subscribers import CONFIRMED, PENDING, UNSUBSCRIBED
@@ -20,7 +20,7 @@ BLOCKED = "blocked"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ImportedPerson:
     """What one line says. `state`: confirmed, pending, unsubscribed or blocked. The address is normal."""
 
     digest: str
@@ -36,7 +36,7 @@ class Entry:
     ip: str
 
 
-class Fate(StrEnum):
+class ImportResult(StrEnum):
     """What becomes of a line."""
 
     ADDED = "added"
@@ -52,26 +52,28 @@ class Fate(StrEnum):
     """Left elsewhere, and agreed here after that."""
 
 
-def judge(connection: Connection, list_name: str, entries: Sequence[Entry]) -> list[Fate]:
+def plan_import(connection: Connection, list_name: str, entries: Sequence[ImportedPerson]) -> list[ImportResult]:
     """What would become of each; no address stands in two of them, unless one of the two leaves. Changes nothing."""
     return _Known(connection, list_name, entries).fates()
 
 
-def enrol(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> list[Fate]:
+def import_people(
+    connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime
+) -> list[ImportResult]:
     """`judge`, and do it."""
     known = _Known(connection, list_name, entries)
     fates = known.fates()
     pairs = list(zip(entries, fates, strict=True))
-    _add(connection, list_name, [entry for entry, fate in pairs if fate is Fate.ADDED], now)
-    _confirm(connection, list_name, [entry for entry, fate in pairs if fate is Fate.CONFIRMED], known, now)
-    _keep_away(connection, list_name, [entry for entry, fate in pairs if fate is Fate.AWAY], now)
+    _add(connection, list_name, [entry for entry, fate in pairs if fate is ImportResult.ADDED], now)
+    _confirm(connection, list_name, [entry for entry, fate in pairs if fate is ImportResult.CONFIRMED], known, now)
+    _keep_away(connection, list_name, [entry for entry, fate in pairs if fate is ImportResult.AWAY], now)
     return fates
 
 
 class _Known:
     """What the store knows of the people of a chunk."""
 
-    def __init__(self, connection: Connection, list_name: str, entries: Sequence[Entry]) -> None:
+    def __init__(self, connection: Connection, list_name: str, entries: Sequence[ImportedPerson]) -> None:
         self.entries = entries
         digests = list({entry.digest for entry in entries})
         p, s, u = t.subscribers.c, t.subscriptions.c, t.suppressions.c
@@ -87,34 +89,34 @@ class _Known:
             if not row.list:
                 self.everywhere.add(row.hash)
 
-    def fates(self) -> list[Fate]:
+    def fates(self) -> list[ImportResult]:
         # Who leaves in this chunk is not added by it, whichever line stands first.
-        leaving = {entry.digest for entry in self.entries if self._leaves(entry) is Fate.AWAY}
+        leaving = {entry.digest for entry in self.entries if self._leaves(entry) is ImportResult.AWAY}
         return [self._leaves(entry) or self._joins(entry, leaving) for entry in self.entries]
 
-    def _leaves(self, entry: Entry) -> Fate | None:
+    def _leaves(self, entry: ImportedPerson) -> ImportResult | None:
         if entry.state not in (UNSUBSCRIBED, BLOCKED):
             return None
         if entry.digest in self.everywhere or (entry.digest in self.reasons and entry.state == UNSUBSCRIBED):
-            return Fate.KNOWN_AWAY
+            return ImportResult.KNOWN_AWAY
         row = self.subscriptions.get(entry.digest)
         if entry.state == BLOCKED or row is None or row.state != CONFIRMED or None in (entry.at, row.confirmed_at):
-            return Fate.AWAY
-        return Fate.SINCE if row.confirmed_at > entry.at else Fate.AWAY
+            return ImportResult.AWAY
+        return ImportResult.SINCE if row.confirmed_at > entry.at else ImportResult.AWAY
 
-    def _joins(self, entry: Entry, leaving: set[str]) -> Fate:
+    def _joins(self, entry: ImportedPerson, leaving: set[str]) -> ImportResult:
         reason = self.reasons.get(entry.digest)
         row = self.subscriptions.get(entry.digest)
         if reason is not None:
-            return Fate.LEFT if reason == UNSUBSCRIBED else Fate.SUPPRESSED
+            return ImportResult.LEFT if reason == UNSUBSCRIBED else ImportResult.SUPPRESSED
         if entry.digest in leaving or (row is not None and row.state == UNSUBSCRIBED):
-            return Fate.LEFT
+            return ImportResult.LEFT
         if row is None:
-            return Fate.ADDED
-        return Fate.CONFIRMED if row.state == PENDING and entry.state == CONFIRMED else Fate.EXISTS
+            return ImportResult.ADDED
+        return ImportResult.CONFIRMED if row.state == PENDING and entry.state == CONFIRMED else ImportResult.EXISTS
 
 
-def _add(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> None:
+def _add(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
     if not entries:
         return
     # In the order of the hashes, so that two imports never wait for each other.
@@ -133,7 +135,7 @@ def _add(connection: Connection, list_name: str, entries: Sequence[Entry], now: 
     connection.execute(insert_once(connection, t.subscribers), people)
     found = connection.execute(select(p.address_hash, p.id).where(p.address_hash.in_([e.digest for e in entries])))
     ids = {row[0]: row[1] for row in found}
-    mark = newest_edition(connection)
+    mark = newest_edition_id(connection)
     rows = [
         {
             "subscriber": ids[entry.digest],
@@ -152,7 +154,9 @@ def _add(connection: Connection, list_name: str, entries: Sequence[Entry], now: 
     _record(connection, list_name, entries, now)
 
 
-def _confirm(connection: Connection, list_name: str, entries: Sequence[Entry], known: _Known, now: datetime) -> None:
+def _confirm(
+    connection: Connection, list_name: str, entries: Sequence[ImportedPerson], known: _Known, now: datetime
+) -> None:
     if not entries:
         return
     s = t.subscriptions.c
@@ -175,14 +179,14 @@ def _confirm(connection: Connection, list_name: str, entries: Sequence[Entry], k
             frequency=bindparam("new_frequency"),
             source=bindparam("new_source"),
             confirmed_at=bindparam("new_at"),
-            mark=newest_edition(connection),
+            mark=newest_edition_id(connection),
         ),
         rows,
     )
     _record(connection, list_name, entries, now)
 
 
-def _keep_away(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> None:
+def _keep_away(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
     if not entries:
         return
     p, s = t.subscribers.c, t.subscriptions.c
@@ -202,7 +206,7 @@ def _keep_away(connection: Connection, list_name: str, entries: Sequence[Entry],
         consent.suppress_all(connection, [entry.digest for entry in mine], scope, reason, now)
 
 
-def _record(connection: Connection, list_name: str, entries: Sequence[Entry], now: datetime) -> None:
+def _record(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
     what = {CONFIRMED: "confirmed", PENDING: "joined", UNSUBSCRIBED: UNSUBSCRIBED}
     rows = [
         {

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, String, cast, insert, literal, or_, select, u
 from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.store import schema as t
-from tidings.store.engine import insert_once, shut
+from tidings.store.engine import hold_sends, insert_once
 
 VERSION = "consent_version"
 """Name in `facts` of the counter that every suppression moves on."""
@@ -63,10 +63,10 @@ _LONGEST = 254
 
 def address_hash(address: str) -> str:
     """Hex SHA-256 of the address without regard to case; all that stays of a person who was erased."""
-    return normal_hash(normal_address(address))
+    return hash_normal_address(normal_address(address))
 
 
-def normal_hash(address: str) -> str:
+def hash_normal_address(address: str) -> str:
     """`address_hash` of what `normal_address` gave."""
     return hashlib.sha256(address.casefold().encode()).hexdigest()
 
@@ -108,7 +108,7 @@ def suppress_all(connection: Connection, hashes: Iterable[str], list_name: str, 
         connection.execute(
             update(t.addresses).where(t.addresses.c.hash.in_(wanted)).values(version=t.addresses.c.version + 1)
         )
-        changed(connection)
+        advance_version(connection)
     return added
 
 
@@ -139,13 +139,13 @@ def is_suppressed(connection: Connection, digest: str, list_name: str) -> bool:
     return suppression(connection, digest, list_name) is not None
 
 
-def changed(connection: Connection) -> None:
+def advance_version(connection: Connection) -> None:
     """Move the counter on that senders read before each message. Call it last: whoever writes queues at it."""
     f = t.facts
     connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
     number = cast(f.c.value, t.RowId)
     connection.execute(update(f).where(f.c.name == VERSION).values(value=cast(number + literal(1), String)))
-    shut(connection)
+    hold_sends(connection)
 
 
 def version(connection: Connection) -> int:
@@ -154,7 +154,7 @@ def version(connection: Connection) -> int:
     return int(value or 0)
 
 
-def held_version(connection: Connection) -> int:
+def lock_version(connection: Connection) -> int:
     """The counter, held still until this transaction ends: what would move it waits. SQLite has one writer anyway."""
     f = t.facts
     query = select(f.c.value).where(f.c.name == VERSION).with_for_update(read=True)

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from tidings.store import schema as t
-from tidings.store.delivery.retention import readers_of
+from tidings.store.delivery.retention import unpack_readers
 from tidings.store.people import consent
 
 
-def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
+def export_subscriber(connection: Connection, subscriber: int) -> dict[str, Any]:
     """Every row of theirs, ready for JSON; times are UTC. Raises KeyError for a number that nobody has."""
     p = t.subscribers.c
     person = connection.execute(select(t.subscribers).where(p.id == subscriber)).one_or_none()
@@ -28,13 +28,13 @@ def everything_about(connection: Connection, subscriber: int) -> dict[str, Any]:
     return who | _rows_of(connection, subscriber, person.address_hash)
 
 
-def everything_of(connection: Connection, address: str) -> dict[str, Any]:
+def export_address(connection: Connection, address: str) -> dict[str, Any]:
     """The same for an address that may be on no list: what is held of its hash. Raises InputError for no address."""
     p = t.subscribers.c
     digest = consent.address_hash(address)
     found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
     if found is not None:
-        return everything_about(connection, found)
+        return export_subscriber(connection, found)
     who = {"address": address, "name": "", "language": "", "number": None, "known_since": None}
     return who | _rows_of(connection, None, digest)
 
@@ -134,7 +134,7 @@ def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any
         .where(r.outlet.in_([f"list:{name}" for name in lists]))
         .order_by(e.id)
     )
-    rows = [row for row in connection.execute(query) if subscriber in readers_of(row.subscribers)]
+    rows = [row for row in connection.execute(query) if subscriber in unpack_readers(row.subscribers)]
     stories = _stories(connection, {row.selection for row in rows})
     return [
         {

@@ -64,7 +64,7 @@ def _erase(connection: Connection, address: str, subscriber: int | None, now: da
     consent.suppress(connection, digest, "", ERASED, now)
 
 
-def forget(connection: Connection, subscriber: int) -> None:
+def delete_person(connection: Connection, subscriber: int) -> None:
     """Take out every row of a person, so that they may come anew. What suppresses them stays."""
     _take_out(connection, _address(connection, subscriber), subscriber)
 
@@ -132,7 +132,7 @@ def _clear_notices(connection: Connection, pattern: re.Pattern[str]) -> None:
             connection.execute(update(t.deliveries).where(d.id == one.id).values(details=details))
 
 
-def wipe_log(store: Store) -> bool:
+def truncate_log(store: Store) -> bool:
     """After an erasure: take it out of SQLite's write-ahead log too. False while somebody reads; it goes later then.
 
     PostgreSQL reuses the space of deleted rows by itself (autovacuum).

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, exists, select, update
 from tidings.model.delivery import DeliveryState, FeedbackKind
 from tidings.model.errors import RefusedError
 from tidings.store import schema as t
-from tidings.store.content.editions import newest_edition
+from tidings.store.content.editions import newest_edition_id
 from tidings.store.engine import insert_once
 from tidings.store.people import consent, subscribers
 from tidings.store.people.bulk_import import BLOCKED
@@ -24,7 +24,7 @@ _WEAKER = {
 
 
 @dataclass(frozen=True, slots=True)
-class Whom:
+class Recipient:
     """Whom something that came back is about."""
 
     address_hash: str
@@ -37,25 +37,25 @@ class Whom:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentMail:
     """A delivery as those who report on it may call it."""
 
-    whom: Whom
+    recipient: Recipient
     key: str
     """What its Message-ID is made of."""
     receipt: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedMail:
     """A delivery that the other side refused at once."""
 
-    whom: Whom
+    recipient: Recipient
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class Feedback:
     """One row."""
 
     kind: str
@@ -65,38 +65,40 @@ class Return:
     at: datetime
 
 
-def by_delivery(connection: Connection, delivery: int) -> Whom | None:
+def find_by_delivery(connection: Connection, delivery: int) -> Recipient | None:
     """Whom a delivery went to; None where `keep` has taken it."""
     d = t.deliveries.c
     query = select(d.address_hash, d.list, d.subscriber, d.purpose).where(d.id == delivery)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Whom(row.address_hash, row.list, row.subscriber, delivery, row.purpose)
+    return None if row is None else Recipient(row.address_hash, row.list, row.subscriber, delivery, row.purpose)
 
 
-def by_subscriber(connection: Connection, subscriber: int, list_name: str) -> Whom | None:
+def find_by_subscriber(connection: Connection, subscriber: int, list_name: str) -> Recipient | None:
     """A person on a list; None for who was erased."""
     p = t.subscribers.c
     digest = connection.execute(select(p.address_hash).where(p.id == subscriber)).scalar_one_or_none()
-    return None if digest is None else Whom(digest, list_name, subscriber)
+    return None if digest is None else Recipient(digest, list_name, subscriber)
 
 
-def by_address(connection: Connection, address: str) -> Whom:
+def find_by_address(connection: Connection, address: str) -> Recipient:
     """Whoever has an address. Raises InputError for what is none."""
     digest = consent.address_hash(address)
     p = t.subscribers.c
     found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
-    return Whom(digest, "", found)
+    return Recipient(digest, "", found)
 
 
-def sent_to(connection: Connection, subscriber: int, list_name: str | None = None, most: int = 200) -> list[Sent]:
+def recent_mails(
+    connection: Connection, subscriber: int, list_name: str | None = None, most: int = 200
+) -> list[SentMail]:
     """The newest mails to a subscriber."""
     d = t.deliveries.c
     query = select(t.deliveries).where(d.subscriber == subscriber, d.channel == "").order_by(d.id.desc()).limit(most)
     if list_name is not None:
         query = query.where(d.list == list_name)
     return [
-        Sent(
-            Whom(row.address_hash, row.list, subscriber, row.id, row.purpose),
+        SentMail(
+            Recipient(row.address_hash, row.list, subscriber, row.id, row.purpose),
             f"{row.mailing}|{row.target}|{row.story}|{row.purpose}|{row.part}",
             row.receipt,
         )
@@ -104,8 +106,8 @@ def sent_to(connection: Connection, subscriber: int, list_name: str | None = Non
     ]
 
 
-def note(
-    connection: Connection, key: str, whom: Whom, kind: str, *, code: str, text: str, via: str, now: datetime
+def record(
+    connection: Connection, key: str, whom: Recipient, kind: str, *, code: str, text: str, via: str, now: datetime
 ) -> bool:
     """Note what came back; False if this was heard before."""
     row = {
@@ -122,21 +124,23 @@ def note(
     return bool(connection.execute(insert_once(connection, t.returns).values(**row)).rowcount == 1)
 
 
-def mark(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
+def mark_delivery(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
     """Write it to the ledger; the worst stays. What was refused at once says so already."""
     d = t.deliveries.c
     is_it = (d.id == delivery) & d.returned.in_(_WEAKER[returned]) & (d.state != DeliveryState.REJECTED)
     connection.execute(update(t.deliveries).where(is_it).values(returned=returned))
 
 
-def days(connection: Connection, whom: Whom, kind: str, since: datetime) -> int:
+def count_days(connection: Connection, whom: Recipient, kind: str, since: datetime) -> int:
     """On how many days since then something of this kind came back from an address on a list."""
     r = t.returns.c
     query = select(r.at).where(r.address_hash == whom.address_hash, r.list == whom.list, r.kind == kind, r.at > since)
     return len({at.date() for at in connection.execute(query).scalars()})
 
 
-def stop(connection: Connection, whom: Whom, list_name: str, reason: str, via: str, now: datetime) -> bool:
+def suppress_recipient(
+    connection: Connection, whom: Recipient, list_name: str, reason: str, via: str, now: datetime
+) -> bool:
     """Never mail an address again on a list (empty: on none), and end its subscriptions. True if that is new."""
     if not whom.address_hash:
         return False
@@ -159,7 +163,7 @@ def stop(connection: Connection, whom: Whom, list_name: str, reason: str, via: s
     return consent.suppress(connection, whom.address_hash, list_name, reason, now)
 
 
-def lift(connection: Connection, digest: str, list_name: str, source: str, now: datetime) -> list[str]:
+def lift_suppressions(connection: Connection, digest: str, list_name: str, source: str, now: datetime) -> list[str]:
     """A hard bounce, or a bar that came with an import, was wrong: the lists that write to the address again.
 
     Of `list_name` and of what holds for every list, or of all (empty). Served from the next edition on, as who joins.
@@ -187,7 +191,7 @@ def lift(connection: Connection, digest: str, list_name: str, source: str, now: 
     back = [row for row in connection.execute(query.where(mine)) if not list_name or row.list == list_name]
     for row in back:
         state = subscribers.CONFIRMED if row.confirmed_at else subscribers.PENDING
-        again = {"state": state, "left_at": None, "mark": newest_edition(connection)}
+        again = {"state": state, "left_at": None, "mark": newest_edition_id(connection)}
         connection.execute(update(t.subscriptions).where(s.id == row.id).values(**again))
     return sorted(row.list for row in back)
 
@@ -203,7 +207,7 @@ def _why_not(stands: Mapping[str, str]) -> str:
     return f"nothing is lifted. {'; '.join(said)}" if said else "nothing stops mail to this address"
 
 
-def refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[Refused]:
+def find_refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[RefusedMail]:
     """Mails to readers that were refused since then and have no row here yet, by their ids from `after` on."""
     d, r = t.deliveries.c, t.returns.c
     query = (
@@ -215,16 +219,19 @@ def refused(connection: Connection, since: datetime, after: int, most: int = 500
         .limit(most)
     )
     rows = connection.execute(query)
-    return [Refused(Whom(row.address_hash, row.list, row.subscriber, row.id, row.purpose), row.reason) for row in rows]
+    return [
+        RefusedMail(Recipient(row.address_hash, row.list, row.subscriber, row.id, row.purpose), row.reason)
+        for row in rows
+    ]
 
 
-def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Return]]:
+def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Feedback]]:
     """What came back for each, oldest first."""
     r = t.returns.c
-    found: dict[int, list[Return]] = {}
+    found: dict[int, list[Feedback]] = {}
     wanted = list(deliveries)
     for at in range(0, len(wanted), 500):
         query = select(t.returns).where(r.delivery.in_(wanted[at : at + 500])).order_by(r.id)
         for row in connection.execute(query):
-            found.setdefault(row.delivery, []).append(Return(row.kind, row.code, row.text, row.via, row.at))
+            found.setdefault(row.delivery, []).append(Feedback(row.kind, row.code, row.text, row.via, row.at))
     return found

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, select, update
 
 from tidings.store import schema as t
-from tidings.store.people.erasure import forget
+from tidings.store.people.erasure import delete_person
 from tidings.store.people.subscribers import PENDING, UNSUBSCRIBED
 
 PEOPLE = 100
@@ -22,26 +22,26 @@ ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
+class ExpiredRows:
     """Rows to take: `find` gives a page of their keys, `take` takes those that are still old; returns how many."""
 
     find: Select[Any]
     take: Callable[[Connection, Sequence[Any]], int]
 
 
-def pending(before: datetime) -> Old:
+def expired_pending(before: datetime) -> ExpiredRows:
     """Who was asked to confirm and never did. They may subscribe anew at any time."""
     s, p, c = t.subscriptions.c, t.subscribers.c, t.consents.c
     asked_since = exists(select(1).where(c.address_hash == p.address_hash, c.list == s.list, c.at >= before))
     return _people((s.state == PENDING) & (s.created < before) & ~asked_since)
 
 
-def left(before: datetime) -> Old:
+def expired_left(before: datetime) -> ExpiredRows:
     """Who left a list long ago: the suppression alone stays."""
     return _people(and_(t.subscriptions.c.state == UNSUBSCRIBED, t.subscriptions.c.left_at < before))
 
 
-def _people(which: ColumnElement[bool]) -> Old:
+def _people(which: ColumnElement[bool]) -> ExpiredRows:
     s, p, c = t.subscriptions.c, t.subscribers.c, t.consents.c
     people = t.subscriptions.join(t.subscribers, p.id == s.subscriber)
 
@@ -52,55 +52,55 @@ def _people(which: ColumnElement[bool]) -> Old:
             connection.execute(delete(t.subscriptions).where(s.id == row.id))
             connection.execute(delete(t.consents).where(c.address_hash == row.address_hash, c.list == row.list))
             if not connection.execute(select(s.id).where(s.subscriber == row.subscriber).limit(1)).all():
-                forget(connection, row.subscriber)
+                delete_person(connection, row.subscriber)
         return len(rows)
 
-    return Old(select(s.id).select_from(people).where(which).order_by(s.id).limit(PEOPLE), take)
+    return ExpiredRows(select(s.id).select_from(people).where(which).order_by(s.id).limit(PEOPLE), take)
 
 
-def unknown(before: datetime) -> Old:
+def expired_consents(before: datetime) -> ExpiredRows:
     """Consents of a hash that nobody here has any more, such as of who left another tool."""
     c, p = t.consents.c, t.subscribers.c
     return _rows(t.consents, (c.at < before) & ~exists(select(1).where(p.address_hash == c.address_hash)))
 
 
-def returned(before: datetime) -> Old:
+def expired_feedback(before: datetime) -> ExpiredRows:
     """Old bounces and complaints: what followed from them stays as a suppression."""
     return _rows(t.returns, t.returns.c.at < before)
 
 
-def addresses(before: datetime) -> Old:
+def expired_ip_addresses(before: datetime) -> ExpiredRows:
     """IP addresses of old consents; what was agreed to, and when, stays."""
     c = t.consents.c
 
     def take(connection: Connection, ids: Sequence[int]) -> int:
         return connection.execute(update(t.consents).where(c.id.in_(ids)).values(ip="")).rowcount
 
-    return Old(select(c.id).where(c.ip != "", c.at < before).order_by(c.id).limit(ROWS), take)
+    return ExpiredRows(select(c.id).where(c.ip != "", c.at < before).order_by(c.id).limit(ROWS), take)
 
 
-def counters(before: datetime) -> Old:
+def expired_limits(before: datetime) -> ExpiredRows:
     """How often something was asked for, once no limit looks at it any more."""
     c = t.limits.c
 
     def take(connection: Connection, keys: Sequence[str]) -> int:
         return connection.execute(delete(t.limits).where(c.key.in_(keys), c.since < before)).rowcount
 
-    return Old(select(c.key).where(c.since < before).distinct().limit(ROWS), take)
+    return ExpiredRows(select(c.key).where(c.since < before).distinct().limit(ROWS), take)
 
 
-def imports(before: datetime) -> Old:
+def expired_imports(before: datetime) -> ExpiredRows:
     """Imports that were cut and that nobody took up again."""
     c = t.imports.c
 
     def take(connection: Connection, keys: Sequence[str]) -> int:
         return connection.execute(delete(t.imports).where(c.key.in_(keys), c.at < before)).rowcount
 
-    return Old(select(c.key).where(c.at < before).limit(ROWS), take)
+    return ExpiredRows(select(c.key).where(c.at < before).limit(ROWS), take)
 
 
-def _rows(table: Any, which: ColumnElement[bool]) -> Old:
+def _rows(table: Any, which: ColumnElement[bool]) -> ExpiredRows:
     def take(connection: Connection, ids: Sequence[int]) -> int:
         return connection.execute(delete(table).where(table.c.id.in_(ids), which)).rowcount
 
-    return Old(select(table.c.id).where(which).order_by(table.c.id).limit(ROWS), take)
+    return ExpiredRows(select(table.c.id).where(which).order_by(table.c.id).limit(ROWS), take)

@@ -22,7 +22,7 @@ PAGE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
+class Segment:
     """Confirmed readers of a list with the same choice, who are on no other's behalf an exception."""
 
     language: str
@@ -40,7 +40,7 @@ class Crowd:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SegmentDelivery:
     """What one crowd gets: a row for each message, or one row that says why there is none."""
 
     language: str
@@ -55,7 +55,7 @@ class Share:
     """Whether it is the first of the crowd's rows: who is suppressed gets one row, however many messages there are."""
 
 
-def marks(connection: Connection, list_name: str, frequency: str | None) -> list[int]:
+def load_marks(connection: Connection, list_name: str, frequency: str | None) -> list[int]:
     """Every mark that confirmed readers of a list have."""
     s = t.subscriptions.c
     query = select(s.mark).where(s.list == list_name, s.state == "confirmed").distinct()
@@ -64,14 +64,14 @@ def marks(connection: Connection, list_name: str, frequency: str | None) -> list
     return list(connection.execute(query).scalars())
 
 
-def crowds(
+def load_segments(
     connection: Connection,
     list_name: str,
     frequency: str | None,
     *,
     behind: Collection[int] = (),
     without: Collection[int] = (),
-) -> list[Crowd]:
+) -> list[Segment]:
     """All but readers whose mark is among `behind`, and the subscribers in `without`."""
     s, p = t.subscriptions.c, t.subscribers.c
     everywhere, here = t.suppressions.alias("everywhere"), t.suppressions.alias("here")
@@ -99,7 +99,7 @@ def crowds(
         else:
             suppressed = {**suppressed, why: count}
         found[language, chosen, mark] = (readers, suppressed)
-    return [Crowd(*key, readers, suppressed) for key, (readers, suppressed) in found.items()]
+    return [Segment(*key, readers, suppressed) for key, (readers, suppressed) in found.items()]
 
 
 _SHARES = """
@@ -155,7 +155,7 @@ def _numbers(dialect: str) -> str:
     return "SELECT jsonb_array_elements_text(CAST(:without AS jsonb)) AS id"
 
 
-def pages(connection: Connection) -> Iterator[tuple[int, int]]:
+def subscription_pages(connection: Connection) -> Iterator[tuple[int, int]]:
     """Ranges of ids of subscriptions, of any list: beginning after the first and ending with the second of each."""
     s = t.subscriptions.c
     after = 0
@@ -173,7 +173,7 @@ def add_deliveries(
     mailing: int,
     list_name: str,
     frequency: str | None,
-    shares: Sequence[Share],
+    shares: Sequence[SegmentDelivery],
     *,
     purpose: str,
     between: tuple[int, int],
@@ -200,7 +200,7 @@ def add_deliveries(
     return connection.execute(_insert(connection.dialect.name), arguments).rowcount
 
 
-def subscribers_of(
+def find_subscribers(
     connection: Connection,
     list_name: str,
     frequency: str | None,

@@ -13,7 +13,7 @@ from tidings.store import schema as t
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SignUpRequest:
     """One form that was sent. `frequency` is empty where each list's default holds."""
 
     address: str
@@ -26,7 +26,7 @@ class Request:
     ip: str
 
 
-def ask(connection: Connection, request: Request, now: datetime) -> None:
+def add_request(connection: Connection, request: SignUpRequest, now: datetime) -> None:
     """Keep it until `taken` gives it."""
     connection.execute(
         insert(t.requests).values(
@@ -43,13 +43,13 @@ def ask(connection: Connection, request: Request, now: datetime) -> None:
     )
 
 
-def waiting(connection: Connection, most: int = 100) -> list[tuple[int, Request]]:
+def open_requests(connection: Connection, most: int = 100) -> list[tuple[int, SignUpRequest]]:
     """(id, request), oldest first."""
     r = t.requests.c
     return [
         (
             row.id,
-            Request(
+            SignUpRequest(
                 row.address,
                 tuple(row.lists),
                 row.language,
@@ -64,12 +64,12 @@ def waiting(connection: Connection, most: int = 100) -> list[tuple[int, Request]
     ]
 
 
-def answered(connection: Connection, ids: Sequence[int]) -> int:
+def delete_requests(connection: Connection, ids: Sequence[int]) -> int:
     """Forget them; returns how many stood there still, so that two processes answer one request once."""
     return connection.execute(delete(t.requests).where(t.requests.c.id.in_(list(ids)))).rowcount
 
 
-def count(connection: Connection, scope: str, key: str, window: timedelta, now: datetime) -> int:
+def count_request(connection: Connection, scope: str, key: str, window: timedelta, now: datetime) -> int:
     """Count one more of `scope` (ip, address, domain) in the window around the real moment `now`; returns how many."""
     seconds = int(window.total_seconds())
     since = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, delete, exists, func, insert, or_, select, up
 
 from tidings.model.delivery import DeliveryState
 from tidings.store import schema as t
-from tidings.store.content.editions import newest_edition
-from tidings.store.delivery.history import HAS_IT
+from tidings.store.content.editions import newest_edition_id
+from tidings.store.delivery.history import RECEIVED_STATES
 from tidings.store.people import consent
 from tidings.store.people.erasure import erase as erase  # its name to the floors above
 
@@ -61,7 +61,7 @@ class Subscription:
     left_at: datetime | None
 
 
-def find(connection: Connection, address: str) -> int | None:
+def find_id(connection: Connection, address: str) -> int | None:
     """Id of the subscriber with this address."""
     query = select(t.subscribers.c.id).where(t.subscribers.c.address_hash == consent.address_hash(address))
     return connection.execute(query).scalar_one_or_none()
@@ -128,7 +128,7 @@ def add(
         "state": CONFIRMED if confirmed else PENDING,
         "topics": sorted(set(topics)),
         "frequency": frequency,
-        "mark": newest_edition(connection),
+        "mark": newest_edition_id(connection),
         "source": source,
         "confirmed_at": now if confirmed else None,
         "left_at": None,
@@ -159,13 +159,13 @@ def confirm(connection: Connection, subscriber: int, list_name: str, *, now: dat
             left_at=None,
             confirm_by=None,
             paused_until=None,
-            mark=newest_edition(connection),
+            mark=newest_edition_id(connection),
         )
     )
     return bool(done.rowcount)
 
 
-def ask_again(
+def start_reconfirmation(
     connection: Connection, list_name: str, since: datetime, until: datetime, now: datetime, most: int = 200
 ) -> list[tuple[int, str, str]]:
     """(id, hash of the address, language) of some who said yes before `since` and were not asked yet: they are now."""
@@ -186,14 +186,14 @@ def ask_again(
     return found
 
 
-def affirm(connection: Connection, subscriber: int, list_name: str, now: datetime) -> None:
+def renew_confirmation(connection: Connection, subscriber: int, list_name: str, now: datetime) -> None:
     """Who was asked again has said yes."""
     s = t.subscriptions.c
     mine = (s.subscriber == subscriber) & (s.list == list_name)
     connection.execute(update(t.subscriptions).where(mine).values(confirm_by=None, confirmed_at=now))
 
 
-def lapse(connection: Connection, now: datetime) -> int:
+def expire_reconfirmations(connection: Connection, now: datetime) -> int:
     """Who was asked again and has not said yes in time waits for their word from now on; returns how many those are."""
     s, p = t.subscriptions.c, t.subscribers.c
     late = (s.state == CONFIRMED) & (s.confirm_by <= now)
@@ -203,7 +203,7 @@ def lapse(connection: Connection, now: datetime) -> int:
         connection.execute(update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None))
         for digest, name in found:
             consent.record(connection, digest, name, "lapsed", "no word by the end of a re-confirmation", now)
-        consent.changed(connection)
+        consent.advance_version(connection)
     return len(found)
 
 
@@ -222,7 +222,7 @@ def paused_until(connection: Connection, subscriber: int) -> datetime | None:
     return until
 
 
-def paused(connection: Connection, list_name: str, now: datetime) -> set[int]:
+def paused_subscribers(connection: Connection, list_name: str, now: datetime) -> set[int]:
     """Who asked for no mail of a list for a while that is not over at `now`."""
     s = t.subscriptions.c
     return set(connection.execute(select(s.subscriber).where(s.list == list_name, s.paused_until > now)).scalars())
@@ -317,14 +317,14 @@ def consents_of(connection: Connection, address: str) -> list[tuple[datetime, st
     return [(row.at, row.list, row.what, row.source) for row in connection.execute(query.order_by(c.id))]
 
 
-def count(connection: Connection, list_name: str) -> dict[str, int]:
+def count_by_state(connection: Connection, list_name: str) -> dict[str, int]:
     """Subscriptions of a list by state."""
     s = t.subscriptions.c
     rows = connection.execute(select(s.state, func.count()).where(s.list == list_name).group_by(s.state))
     return {row[0]: row[1] for row in rows}
 
 
-def frequencies(connection: Connection, list_name: str) -> dict[str, int]:
+def count_by_frequency(connection: Connection, list_name: str) -> dict[str, int]:
     """Confirmed readers of a list by the frequency that they chose."""
     s = t.subscriptions.c
     rows = connection.execute(
@@ -368,7 +368,7 @@ def readers(
         after = rows[-1].id
 
 
-def suppressed(connection: Connection, list_name: str) -> dict[str, str]:
+def suppression_reasons(connection: Connection, list_name: str) -> dict[str, str]:
     """Hashes that this list must not mail, each with the reason."""
     s = t.suppressions.c
     rows = connection.execute(select(s.hash, s.reason).where(or_(s.list == "", s.list == list_name)))
@@ -403,7 +403,7 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
     connection.execute(update(t.archives).where(moved).values(list=name))
 
 
-def set_marks(connection: Connection) -> None:
+def update_marks(connection: Connection) -> None:
     """Move the marks of readers who were served since the last time. Cheap when nothing was."""
     d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
     for mailing in connection.execute(select(m.id).where(m.marked.is_(False), m.edition.is_not(None))).scalars().all():
@@ -420,6 +420,6 @@ def set_marks(connection: Connection) -> None:
             .where(s.subscriber == served.c.subscriber, s.list == served.c.list, s.mark < served.c.mark)
             .values(mark=served.c.mark)
         )
-        waiting = d.state.in_([state for state in HAS_IT if state is not DeliveryState.ACCEPTED])
+        waiting = d.state.in_([state for state in RECEIVED_STATES if state is not DeliveryState.ACCEPTED])
         if not connection.execute(select(exists().where(d.mailing == mailing, waiting))).scalar_one():
             connection.execute(update(t.mailings).where(m.id == mailing).values(marked=True))

@@ -34,7 +34,7 @@ class LastTick:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Heartbeat:
     """How one service fares."""
 
     owner: str
@@ -50,7 +50,7 @@ class Pulse:
     """Lanes that cannot go on, with the reason; e-mail is the empty name."""
 
 
-def note_tick(
+def record_tick(
     connection: Connection, at: datetime, sources: Iterable[str], unread: Mapping[str, str], unpublished: str
 ) -> None:
     """A tick has ended well. `sources` are all that are configured, `unread` those that could not be read."""
@@ -76,14 +76,14 @@ def last_tick(connection: Connection) -> LastTick | None:
     return LastTick(datetime.fromisoformat(found["at"]), read, found["unread"], found["unpublished"])
 
 
-def note_pulse(connection: Connection, pulse: Pulse) -> None:
+def record_heartbeat(connection: Connection, pulse: Heartbeat) -> None:
     """Write it down, in the place of the one before."""
     value = asdict(pulse) | {"started": pulse.started.isoformat(), "beat": pulse.beat.isoformat()}
     value |= {name: {key: reason[:_MOST] for key, reason in value[name].items()} for name in ("faults", "stalled")}
     _set(connection, _PULSE + pulse.owner, json.dumps(value | {"refused": pulse.refused[:_MOST]}))
 
 
-def pulses(connection: Connection) -> list[Pulse]:
+def load_heartbeats(connection: Connection) -> list[Heartbeat]:
     """Of every service that has not ended in order, in no particular order."""
     f = t.facts.c
     rows = connection.execute(select(f.name, f.value).where(f.name.startswith(_PULSE, autoescape=True))).all()
@@ -91,11 +91,11 @@ def pulses(connection: Connection) -> list[Pulse]:
     for row in rows:
         value = json.loads(row.value)
         value |= {name: datetime.fromisoformat(value[name]) for name in ("started", "beat")}
-        found.append(Pulse(**value))
+        found.append(Heartbeat(**value))
     return found
 
 
-def forget_pulse(connection: Connection, owner: str) -> None:
+def delete_heartbeat(connection: Connection, owner: str) -> None:
     """It has ended."""
     connection.execute(delete(t.facts).where(t.facts.c.name == _PULSE + owner))
 

@@ -26,7 +26,7 @@ _TAIL = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class StoreMetrics:
     """What a person must know of a store. Moments are those of the newsroom."""
 
     deliveries: Mapping[str, int]
@@ -66,19 +66,19 @@ class Vitals:
         return {reason: reasons.count(reason) for reason in HoldReason}
 
 
-def vitals(connection: Connection, now: datetime) -> Vitals:
+def load_metrics(connection: Connection, now: datetime) -> StoreMetrics:
     """`now` is the newsroom's clock."""
     d, s = t.deliveries.c, t.slots.c
     going = _open_mailings(connection, now)
     numbers = list(going)
-    held = tuple(pauses.holding(connection))
-    waiting = _pending(connection, numbers, pauses.may_go(held))
+    held = tuple(pauses.active_pauses(connection))
+    waiting = _pending(connection, numbers, pauses.is_not_paused(held))
     late = select(func.count()).where(d.state == DeliveryState.DEFERRED, d.mailing.in_(numbers), d.next_at <= now)
     doubt = select(func.count(), func.min(d.at)).where(d.state == DeliveryState.IN_DOUBT)
     _, since = connection.execute(doubt).one()
     lately = select(func.count()).where(d.state == DeliveryState.QUARANTINED, d.at >= now - _LATELY)
     aside = t.set_aside.c.source
-    return Vitals(
+    return StoreMetrics(
         deliveries=_by_state(connection),
         queued=sum(waiting.values()),
         queued_since=min((going[mailing] for mailing in waiting), default=None),
@@ -87,7 +87,7 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
         doubtful_since=since,
         quarantined=connection.execute(lately).scalar_one(),
         accepted_at=_accepted_at(connection),
-        open_editions=tuple(editions.editions(connection, states=editions.OPEN_STATES)),
+        open_editions=tuple(editions.list_editions(connection, states=editions.OPEN_STATES)),
         pauses=held,
         set_aside=_counts(connection, select(aside, func.count()).group_by(aside)),
         slots={
@@ -98,14 +98,16 @@ def vitals(connection: Connection, now: datetime) -> Vitals:
 
 
 def _by_state(connection: Connection) -> dict[str, int]:
-    """As `ledger.counts`, but those accepted, nearly all in the end, are not looked at one by one: SQLite knows how
-    many entries an index has. Their state is the first in the alphabet."""
+    """The same as `ledger.count_by_state`, without a look at each accepted delivery; most are accepted.
+
+    SQLite knows how many entries an index has. `accepted` is the first state in the alphabet.
+    """
     d = t.deliveries.c
     others = select(d.state, func.count()).where(d.state > DeliveryState.ACCEPTED.value).group_by(d.state)
     found = Counter(_counts(connection, others))
     total = connection.execute(select(func.count()).select_from(t.deliveries)).scalar_one()
     found[DeliveryState.ACCEPTED.value] = total - found.total()
-    return dict(found + retention.tallied(connection))
+    return dict(found + retention.count_deleted(connection))
 
 
 def _counts(connection: Connection, query: Select[str, int]) -> dict[str, int]:

@@ -55,7 +55,7 @@ def pause(
     connection.execute(insert_once(connection, p).values(scope=scope, name=name, since=now, ended=None, **values))
     connection.execute(update(p).where(mine, p.c.ended.is_not(None)).values(since=now, ended=None))
     connection.execute(update(p).where(mine).values(**values))
-    consent.changed(connection)
+    consent.advance_version(connection)
 
 
 def resume(connection: Connection, scope: Scope, name: str, now: datetime) -> bool:
@@ -64,13 +64,13 @@ def resume(connection: Connection, scope: Scope, name: str, now: datetime) -> bo
     mine = (p.c.scope == scope) & (p.c.name == name) & p.c.ended.is_(None)
     done = connection.execute(update(p).where(mine).values(ended=now))
     if done.rowcount:
-        consent.changed(connection)
+        consent.advance_version(connection)
     return bool(done.rowcount)
 
 
 def end_due(connection: Connection, now: datetime) -> list[Pause]:
     """End those whose `until` has come; returns them."""
-    due = [one for one in holding(connection) if one.until is not None and one.until <= now]
+    due = [one for one in active_pauses(connection) if one.until is not None and one.until <= now]
     for one in due:
         assert one.until is not None
         resume(connection, one.scope, one.name, one.until)
@@ -88,15 +88,15 @@ def rename(connection: Connection, scope: Scope, was: str, name: str) -> None:
     if is_known(connection, scope, was):
         connection.execute(delete(p).where(_is(scope, name)))
         connection.execute(update(p).where(_is(scope, was)).values(name=name))
-        consent.changed(connection)
+        consent.advance_version(connection)
 
 
-def holding(connection: Connection) -> list[Pause]:
+def active_pauses(connection: Connection) -> list[Pause]:
     """Every pause that holds."""
     return _pauses(connection, t.pauses.c.ended.is_(None))
 
 
-def lifted(connection: Connection, schedule: str) -> list[Pause]:
+def ended_pauses(connection: Connection, schedule: str) -> list[Pause]:
     """Pauses of a schedule, or of everything, that have ended."""
     p = t.pauses.c
     return _pauses(connection, p.ended.is_not(None), or_(p.scope == Scope.ALL, _is(Scope.SCHEDULE, schedule)))
@@ -114,7 +114,7 @@ def _pauses(connection: Connection, *which: ColumnElement[bool]) -> list[Pause]:
     return [Pause(Scope(row[0]), *row[1:]) for row in rows]
 
 
-def stood_still(pauses: Iterable[Pause], since: datetime, now: datetime) -> timedelta:
+def paused_time(pauses: Iterable[Pause], since: datetime, now: datetime) -> timedelta:
     """For how long of the time between `since` and `now` one of these pauses held."""
     total, reached = timedelta(0), since
     for one in sorted(pauses, key=lambda one: one.since):
@@ -125,19 +125,19 @@ def stood_still(pauses: Iterable[Pause], since: datetime, now: datetime) -> time
     return total
 
 
-def paused_schedule(pauses: Iterable[Pause], schedule: str) -> Pause | None:
+def find_schedule_pause(pauses: Iterable[Pause], schedule: str) -> Pause | None:
     """Why a schedule makes no edition now."""
     found = (one for one in pauses if one.scope is Scope.ALL or (one.scope is Scope.SCHEDULE and one.name == schedule))
     return next(found, None)
 
 
-def paused(pauses: Iterable[Pause], *, schedule: str, list_name: str, channel: str) -> Pause | None:
+def find_pause(pauses: Iterable[Pause], *, schedule: str, list_name: str, channel: str) -> Pause | None:
     """Why a delivery of an edition does not go now."""
     names = {Scope.SCHEDULE: schedule, Scope.LIST: list_name, Scope.CHANNEL: channel}
     return next((one for one in pauses if one.scope is Scope.ALL or names[one.scope] == one.name), None)
 
 
-def may_go(pauses: Iterable[Pause]) -> ColumnElement[bool] | None:
+def is_not_paused(pauses: Iterable[Pause]) -> ColumnElement[bool] | None:
     """The same as a condition on rows of `deliveries` joined to their `mailings`; None where nothing is paused.
 
     Notices, tests and confirmations always go: a person waits for them.

@@ -16,7 +16,7 @@ from tidings.store.service.clock import set_clock
 _IN_HAND = (DeliveryState.LEASED, DeliveryState.HANDED)
 
 
-def hurry(store: Store) -> None:
+def skip_syncing(store: Store) -> None:
     """Nothing in a copy has to outlive a power loss: it waits for no disk."""
     store.close()
 
@@ -25,7 +25,7 @@ def hurry(store: Store) -> None:
         raw.execute("PRAGMA synchronous=OFF")  # type: ignore[attr-defined]
 
 
-def prepare(connection: Connection, clock: datetime | None) -> int:
+def prepare_copy(connection: Connection, clock: datetime | None) -> int:
     """Give back what is under way just now, make every reader nobody, and set the clock back, if given.
 
     Returns how many deliveries were under way. Addresses are replaced, for samples are files that are passed around;
@@ -43,7 +43,7 @@ def prepare(connection: Connection, clock: datetime | None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class PendingMailing:
     """A mailing of which something is pending. `edition` is empty for a notice or a test."""
 
     mailing: int
@@ -52,7 +52,7 @@ class Going:
     is_open: bool
 
 
-def going(connection: Connection) -> list[Going]:
+def pending_mailings(connection: Connection) -> list[PendingMailing]:
     """Mailings with something pending, the urgent ones first."""
     d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
     left = exists(select(1).where(d.state == DeliveryState.PENDING, d.mailing == m.id))
@@ -63,7 +63,9 @@ def going(connection: Connection) -> list[Going]:
         .order_by(m.urgent.desc(), m.id)
     )
     rows = connection.execute(query)
-    return [Going(r.id, r.kind, "" if r.number is None else f"{r.schedule}/{r.number}", bool(r.open)) for r in rows]
+    return [
+        PendingMailing(r.id, r.kind, "" if r.number is None else f"{r.schedule}/{r.number}", bool(r.open)) for r in rows
+    ]
 
 
 def mailing_of(connection: Connection, edition: int) -> int | None:
@@ -73,7 +75,7 @@ def mailing_of(connection: Connection, edition: int) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class DeliveryCount:
     """Deliveries of a mailing that are alike. One of `list` and `channel` is empty, both for a notice by mail."""
 
     list: str
@@ -84,7 +86,7 @@ class Count:
     count: int
 
 
-def counts(connection: Connection, mailing: int) -> list[Count]:
+def count_deliveries(connection: Connection, mailing: int) -> list[DeliveryCount]:
     """What becomes of the deliveries of a mailing."""
     d, r = t.deliveries.c, t.renditions.c
     language = func.coalesce(r.language, "")
@@ -95,10 +97,10 @@ def counts(connection: Connection, mailing: int) -> list[Count]:
         .group_by(d.list, d.channel, language, d.state, d.reason)
         .order_by(d.list, d.channel, language)
     )
-    return [Count(*row) for row in connection.execute(query)]
+    return [DeliveryCount(*row) for row in connection.execute(query)]
 
 
-def thin(connection: Connection, mailing: int, most: int, each: int) -> int:
+def keep_samples(connection: Connection, mailing: int, most: int, each: int) -> int:
     """Of a mailing to more than `most`, all but `each` of a rendition count as accepted; returns how many that are."""
     d = t.deliveries
     waiting = and_(d.c.mailing == mailing, d.c.state == DeliveryState.PENDING, d.c.channel == "")
@@ -112,7 +114,7 @@ def thin(connection: Connection, mailing: int, most: int, each: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleMail:
     """A mail that goes over the wire. `key` is what its Message-ID is made of."""
 
     key: str
@@ -121,7 +123,7 @@ class Sample:
     story: str
 
 
-def samples(connection: Connection, mailing: int) -> Iterator[Sample]:
+def list_samples(connection: Connection, mailing: int) -> Iterator[SampleMail]:
     """Of the mails that are pending."""
     d, r = t.deliveries.c, t.renditions.c
     query = (
@@ -132,17 +134,17 @@ def samples(connection: Connection, mailing: int) -> Iterator[Sample]:
     for row in connection.execute(query):
         # As the preparation of a mail makes it: what a delivery is unique in.
         key = f"{mailing}|{row.target}|{row.story}|{row.purpose}|{row.part}"
-        yield Sample(key, row.list, row.language or "", row.story)
+        yield SampleMail(key, row.list, row.language or "", row.story)
 
 
-def passed_slots(connection: Connection, now: datetime) -> list[tuple[str, datetime, str, str]]:
+def list_skipped_slots(connection: Connection, now: datetime) -> list[tuple[str, datetime, str, str]]:
     """(schedule, slot, state, reason) of those that were settled at `now` and made no edition."""
     s = t.slots.c
     query = select(s.schedule, s.slot, s.state, s.reason).where(s.at == now, s.state.in_(("skipped", "merged")))
     return [(r.schedule, r.slot, r.state, r.reason) for r in connection.execute(query.order_by(s.slot, s.schedule))]
 
 
-def next_retry(connection: Connection, now: datetime) -> datetime | None:
+def next_retry_time(connection: Connection, now: datetime) -> datetime | None:
     """When the next deferred delivery is due."""
     d = t.deliveries.c
     states = (DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)

@@ -31,7 +31,7 @@ _WAITING = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 
 @dataclass
-class Marked:
+class RestoredCounts:
     """What `mark_restored` did."""
 
     held: list[str] = field(default_factory=list)
@@ -42,12 +42,14 @@ class Marked:
     """Deliveries of notices, tests and other mails that are no edition."""
 
 
-def mark_restored(connection: Connection, *, made: datetime, now: datetime, reached: datetime | None = None) -> Marked:
+def mark_restored(
+    connection: Connection, *, made: datetime, now: datetime, reached: datetime | None = None
+) -> RestoredCounts:
     """Make a store that is as it was at `made` safe to go on with at `now`; its clock stands at `reached` at least.
 
     No lease of then is believed, what was on the wire is in doubt, all that was going is held or closed.
     """
-    marked = Marked()
+    marked = RestoredCounts()
     clocks = [one for one in (clock.read_clock(connection), reached) if one is not None]
     moment = max(clocks, default=now)
     said = f"the newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC"
@@ -59,13 +61,13 @@ def mark_restored(connection: Connection, *, made: datetime, now: datetime, reac
     connection.execute(delete(t.journal))
     if clocks:
         clock.advance_clock(connection, moment)
-    consent.changed(connection)
+    consent.advance_version(connection)
     _set(connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []}))
     _number_apart(connection)
     return marked
 
 
-def _let_go(connection: Connection, marked: Marked, said: str, now: datetime) -> None:
+def _let_go(connection: Connection, marked: RestoredCounts, said: str, now: datetime) -> None:
     d = t.deliveries
     free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None}
     reason = f"{said}, and this was on its way then: it may have arrived"
@@ -83,7 +85,7 @@ def _let_go(connection: Connection, marked: Marked, said: str, now: datetime) ->
     connection.execute(update(d).where(leased).values(state=DeliveryState.PENDING, fence=d.c.fence + 1, **free))
 
 
-def _drop_other_mail(connection: Connection, marked: Marked, said: str, now: datetime) -> None:
+def _drop_other_mail(connection: Connection, marked: RestoredCounts, said: str, now: datetime) -> None:
     d, m = t.deliveries, t.mailings.c
     others = select(m.id).where(m.edition.is_(None))
     waiting = d.c.state.in_(_WAITING)
@@ -96,16 +98,16 @@ def _drop_other_mail(connection: Connection, marked: Marked, said: str, now: dat
     connection.execute(update(t.mailings).where(m.edition.is_(None)).values(open=False))
 
 
-def _hold_editions(connection: Connection, marked: Marked, said: str, now: datetime) -> None:
+def _hold_editions(connection: Connection, marked: RestoredCounts, said: str, now: datetime) -> None:
     detail = f"{said}, and it may have gone out since"
     hold = Hold(HoldReason.RESTORED, detail)
     d, m = t.deliveries.c, t.mailings.c
     left = select(m.edition).join_from(t.mailings, t.deliveries, d.mailing == m.id)
     going = set(connection.execute(left.where(d.state.in_(_WAITING)).distinct()).scalars())
-    for edition in editions.editions(connection, states=editions.OPEN_STATES):
+    for edition in editions.list_editions(connection, states=editions.OPEN_STATES):
         if edition.state is EditionState.SENDING and edition.id not in going:
             continue
-        request = {**editions.request_of(connection, edition.id), "restored": detail}
+        request = {**editions.get_request(connection, edition.id), "restored": detail}
         connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(request=request, owner=""))
         ledger.close_edition(connection, edition.id)
         if edition.state is not EditionState.COMPOSING:
@@ -156,7 +158,7 @@ def find_restored(connection: Connection) -> Restored | None:
     return Restored(made, at, until, tuple(found["open"]))
 
 
-def begin_anew(connection: Connection, schedules: list[str], now: datetime) -> None:
+def hold_next_editions(connection: Connection, schedules: list[str], now: datetime) -> None:
     """The first beat after a restore: the next edition of each of these schedules is held, for it may have gone."""
     found = find_restored(connection)
     if found is not None and found.until is None:
@@ -174,20 +176,20 @@ def reason_to_hold(connection: Connection, schedule: str) -> str:
     )
 
 
-def inherited(superseded: list[Edition]) -> str:
+def inherited_reason(superseded: list[Edition]) -> str:
     """What a new edition takes over from those that it supersedes: their stories may have gone out."""
     holds = [hold.detail for old in superseded for hold in old.holds if hold.reason is HoldReason.RESTORED]
     return holds[0] if holds else ""
 
 
-def settle_schedule(connection: Connection, schedule: str) -> None:
+def release_schedule(connection: Connection, schedule: str) -> None:
     """An edition of it was composed, and is held: later ones go by themselves."""
     found = find_restored(connection)
     if found is not None and found.until is not None and schedule in found.open:
         _write(connection, found, until=found.until, names=[name for name in found.open if name != schedule])
 
 
-def had_gone_out(connection: Connection, edition: Edition, now: datetime, who: str) -> int:
+def settle_as_sent(connection: Connection, edition: Edition, now: datetime, who: str) -> int:
     """A person found that it had gone out before the restore: nothing of it goes, and its readers had it.
 
     Returns how many deliveries that settles. Raises RefusedError for an edition that no restore holds.

@@ -19,7 +19,7 @@ from tidings.model.text import clean
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.article import Article, ArticleFile, ArticlePicture, match_language
 from tidings.sources.web import push
-from tidings.store.content.fetch_cache import StoredShelf
+from tidings.store.content.fetch_cache import StoredFetchCache
 
 MOST = 2_000_000
 """Bytes of a request: an item of the greatest size, in any encoding of JSON."""
@@ -66,7 +66,7 @@ _PARTS: dict[object, type[BaseModel]] = {"images": ArticlePicture, "attachments"
 class _Opened:
     """What a token opens."""
 
-    shelf: StoredShelf
+    shelf: StoredFetchCache
     settings: push.Settings
 
 
@@ -114,7 +114,7 @@ def items_router(runtime: Runtime) -> APIRouter:
         for name, settings in runtime.newsroom.sources.items():
             # All are looked at, so that the time tells nothing.
             if isinstance(settings, push.Settings) and given and push.has_token(settings, given.credentials):
-                found = _Opened(StoredShelf(runtime.store, name), settings)
+                found = _Opened(StoredFetchCache(runtime.store, name), settings)
         if found is None:
             headers = {"WWW-Authenticate": "Bearer"}
             raise HTTPException(401, "This token opens no source of `type: push`.", headers=headers)

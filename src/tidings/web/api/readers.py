@@ -149,7 +149,7 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
         except InputError as error:
             raise HTTPException(422, [{"loc": ["body", "email"], "msg": str(error), "type": "email"}]) from None
         wanted = tuple(dict.fromkeys(joining.lists))
-        asked = sign_ups.Request(
+        asked = sign_ups.SignUpRequest(
             address=address,
             lists=wanted,
             language=joining.language if joining.language in newsroom.site.languages else newsroom.site.languages[0],

@@ -28,7 +28,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
-from tidings.store.content.review import audience, frozen_mark
+from tidings.store.content.review import count_recipients, frozen_digest
 
 MAX_BODY = 4_096
 _HEADERS = {
@@ -138,7 +138,7 @@ class _Review:
                 # Twice, or after somebody else: it says what happened.
                 return self.shown()
             with runtime.store.read() as connection:
-                same = fields.get("frozen") == frozen_mark(connection, edition.id)
+                same = fields.get("frozen") == frozen_digest(connection, edition.id)
             if not same:
                 return self.shown(words.gettext("It was made anew meanwhile. Please look at it once more."), 409)
             act = runtime.composer.release if what == "release" else runtime.composer.cancel
@@ -166,9 +166,9 @@ class _Review:
         newsroom = runtime.newsroom
         schedule = newsroom.schedules[edition.schedule]
         with runtime.store.read() as connection:
-            counts = audience(connection, edition.id)
-            mark = frozen_mark(connection, edition.id)
-            history = editions.history_of(connection, edition.id)
+            counts = count_recipients(connection, edition.id)
+            mark = frozen_digest(connection, edition.id)
+            history = editions.get_history(connection, edition.id)
         held = edition.state is EditionState.HELD
         name = review.edition_title(edition, schedule, newsroom)
         page: dict[str, object] = {

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from tidings.store.content import site_files
-from tidings.store.content.site_files import Document
+from tidings.store.content.site_files import PublishedFile
 from tidings.store.engine import Store
 
 _TYPES = {
@@ -57,13 +57,13 @@ def static_endpoint(
         path = request.scope["path"].removeprefix("/")
         name = path + "index.html" if path == "" or path.endswith("/") else path
         with store.read() as connection:
-            document = site_files.find_document(connection, name)
+            document = site_files.find_file(connection, name)
             if document is None and name.startswith(ARCHIVE):
                 # An edition's address has no slash at its end, and is in mails.
-                document = site_files.find_document(connection, f"{name}/index.html")
-            withdrawn = _page(name) and site_files.is_withdrawn(connection, *_page(name))
-            onward = document is None and site_files.find_document(connection, f"{name}/index.html") is not None
-            missing = site_files.find_document(connection, "404.html") if document is None else None
+                document = site_files.find_file(connection, f"{name}/index.html")
+            withdrawn = _page(name) and site_files.is_page_withdrawn(connection, *_page(name))
+            onward = document is None and site_files.find_file(connection, f"{name}/index.html") is not None
+            missing = site_files.find_file(connection, "404.html") if document is None else None
         if document is not None and (public / document.path).is_file():
             answer = _respond(request, public, document, 410 if withdrawn else 200)
             if named and document.path.startswith("feeds/") and Path(document.path).suffix in _FEED_ENDINGS:
@@ -85,7 +85,7 @@ def _page(name: str) -> tuple[str, str] | tuple[()]:
     return (parts[0], parts[1]) if len(parts) == 3 and parts[2] == "index.html" else ()
 
 
-def _respond(request: Request, public: Path, document: Document, status: int) -> Response:
+def _respond(request: Request, public: Path, document: PublishedFile, status: int) -> Response:
     path = public / document.path
     media = document.path.startswith("media/")
     kind = (mimetypes.guess_type(path.name)[0] if media else _TYPES.get(path.suffix)) or "application/octet-stream"
@@ -123,7 +123,7 @@ def _cache_control(path: Path, media: bool, status: int) -> str:
     return f"public, max-age={age}"
 
 
-def _is_current(request: Request, document: Document) -> bool:
+def _is_current(request: Request, document: PublishedFile) -> bool:
     """Whether the reader has it already. If-None-Match decides alone where it is sent (RFC 9110 §13.2.2)."""
     tags = ",".join(request.headers.getlist("if-none-match"))
     if tags:

@@ -76,21 +76,21 @@ def rendered(make: Callable[[Pages], bytes], pages: Pages) -> bytes:
         return make(Pages())
 
 
-def kept(runtime: Runtime, request: sign_ups.Request, real_now: datetime, *, robot: bool = False) -> bool:
+def kept(runtime: Runtime, request: sign_ups.SignUpRequest, real_now: datetime, *, robot: bool = False) -> bool:
     """Keep a request; False if its network asks too often. What else is too much, or a robot's, is dropped."""
     domain = request.address.rpartition("@")[2]
     with runtime.store.write() as connection:
 
         def count(scope: str, key: str) -> int:
             hidden = hashlib.sha256(f"{scope}:{key}".encode()).hexdigest()[:32]
-            return sign_ups.count(connection, scope, hidden, WINDOW, real_now)
+            return sign_ups.count_request(connection, scope, hidden, WINDOW, real_now)
 
         if count("ip", request.ip) > BY_CLIENT:
             return False
         many = count("address", request.address.casefold()) > BY_ADDRESS
         many = count("domain", domain) > BY_DOMAIN or many
         if not many and not robot:
-            sign_ups.ask(connection, request, runtime.now())
+            sign_ups.add_request(connection, request, runtime.now())
     return True
 
 
@@ -168,7 +168,7 @@ class _Joining:
         languages = self._newsroom.site.languages
         language = next((one for one in fields.get("language", []) if one in languages), self._frame.site.language)
         offered = preferences.list_frequencies(self._newsroom, lists)
-        request = sign_ups.Request(
+        request = sign_ups.SignUpRequest(
             address=address,
             lists=lists,
             language=language,

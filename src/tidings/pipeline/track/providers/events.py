@@ -18,7 +18,7 @@ from tidings.pipeline.track.inbound import refused
 from tidings.pipeline.track.refusals import Meaning, Refusal
 from tidings.store.engine import Store
 from tidings.store.people import feedback
-from tidings.store.people.feedback import Whom
+from tidings.store.people.feedback import Recipient
 
 
 class NotBelievedError(Exception):
@@ -73,15 +73,15 @@ def _act(connection: Connection, said: Said, patience: SoftBounceLimit, via: str
             return refused(connection, event, said.refusal, patience).what
 
 
-def _whose(connection: Connection, said: Said) -> Whom:
+def _whose(connection: Connection, said: Said) -> Recipient:
     """The delivery, else whoever has the address: then it holds for every list."""
-    person = feedback.by_address(connection, said.recipient)
+    person = feedback.find_by_address(connection, said.recipient)
     bare = said.message_id.strip("<> ")
     if person.subscriber is None or not bare:
         return person
-    for sent in feedback.sent_to(connection, person.subscriber):
+    for sent in feedback.recent_mails(connection, person.subscriber):
         if bare in sent.receipt or message_id_local_part(sent.key).decode() == bare.partition("@")[0]:
-            return sent.whom
+            return sent.recipient
     return person
 
 

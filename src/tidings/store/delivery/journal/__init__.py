@@ -19,19 +19,26 @@ connection at most one intent stands without its outcome.
 from __future__ import annotations
 
 from tidings.store.delivery.journal.files import FileJournal, FileWriter
-from tidings.store.delivery.journal.record import Journal, Key, Record, Writer, accepted_line, outcome_line
+from tidings.store.delivery.journal.record import (
+    DeliveryKey,
+    Journal,
+    JournalRecord,
+    JournalWriter,
+    accepted_line,
+    outcome_line,
+)
 from tidings.store.delivery.journal.table import TableJournal, TableWriter
 from tidings.store.engine import Store, side_folder
 
 __all__ = [
+    "DeliveryKey",
     "FileJournal",
     "FileWriter",
     "Journal",
-    "Key",
-    "Record",
+    "JournalRecord",
+    "JournalWriter",
     "TableJournal",
     "TableWriter",
-    "Writer",
     "accepted_line",
     "open_journal",
     "outcome_line",

@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from tidings.store.delivery.journal.record import Key, Record, Writer, json_line
-from tidings.store.engine import BUSY_TIMEOUT, door
+from tidings.store.delivery.journal.record import DeliveryKey, JournalRecord, JournalWriter, json_line
+from tidings.store.engine import BUSY_TIMEOUT, open_consent_lock
 from tidings.store.people.consent import VERSION
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -29,7 +29,7 @@ class FileJournal:
         """The kernel's boot id; empty where there is none."""
         return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
 
-    def writer(self, owner: str, worker: int) -> Writer:
+    def writer(self, owner: str, worker: int) -> JournalWriter:
         """Opened with its mark of the boot on disk, so that an empty file tells of a power loss."""
         return FileWriter(self._folder / f"{owner}.{worker}", json_line(["B", self.boot()]), self._database)
 
@@ -37,9 +37,9 @@ class FileJournal:
         """By the names of the files."""
         return {path.name.rpartition(".")[0] for path in self._folder.iterdir()}
 
-    def read(self, owner: str) -> Record:
+    def read(self, owner: str) -> JournalRecord:
         """Of all its workers."""
-        record = Record()
+        record = JournalRecord()
         for path in self._files(owner):
             # Only whole lines: the last one may be torn.
             for line in path.read_text(encoding="ascii", errors="replace").split("\n")[:-1]:
@@ -62,11 +62,11 @@ class FileWriter:
         self._paths = (path, path.with_name(path.name + "bis"))
         self._head = head.encode("ascii") + b"\n"
         self._fds: list[int | None] = [None, None]
-        self._open = [set[Key](), set[Key]()]
+        self._open = [set[DeliveryKey](), set[DeliveryKey]()]
         self._now = 0
         self._size = 0
-        self._kept: list[str] = []
-        self._gate = Gate(database) if database is not None else None
+        self._queued: list[str] = []
+        self._gate = ConsentCounter(database) if database is not None else None
         self._begin(0)
 
     def _begin(self, which: int) -> None:
@@ -92,17 +92,17 @@ class FileWriter:
             os.write(fd, b"\n")
             raise OSError(f"the journal {self._paths[self._now]} took {written} of {len(lines)} bytes")
 
-    def prepare(self, keys: Sequence[Key]) -> None:
+    def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
         """Messages are about to be made of these."""
         self._write(json_line(["P", keys]).encode("ascii") + b"\n")
 
-    def made(self) -> None:
+    def end_preparing(self) -> None:
         """They were made, or cannot be."""
         self._write(b'["M"]\n')
 
-    def begin(self, keys: Sequence[Key], version: int) -> bool:
+    def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
         """These messages are about to begin; what is kept goes before, in the same write."""
-        lines = [*self._kept, *[f'["I",{delivery},{fence}]' for delivery, fence in keys], ""]
+        lines = [*self._queued, *[f'["I",{delivery},{fence}]' for delivery, fence in keys], ""]
         text = "\n".join(lines).encode("ascii")
         gate = self._gate
         if gate is None:
@@ -115,21 +115,21 @@ class FileWriter:
                 self._write(text)
             finally:
                 gate.open_to_others()
-        self._kept = []
+        self._queued = []
         self._open[self._now].update(keys)
         return True
 
-    def keep(self, line: str) -> None:
+    def queue(self, line: str) -> None:
         """What the other side said."""
-        self._kept.append(line)
+        self._queued.append(line)
 
-    def note(self) -> None:
+    def flush(self) -> None:
         """Note what is kept."""
-        if self._kept:
-            self._write(("\n".join(self._kept) + "\n").encode("ascii"))
-            self._kept = []
+        if self._queued:
+            self._write(("\n".join(self._queued) + "\n").encode("ascii"))
+            self._queued = []
 
-    def cut(self, keys: Sequence[Key]) -> None:
+    def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
         """Forget these; back to the mark of the boot where nothing else stands."""
         now, other = self._now, 1 - self._now
         for which in (now, other):
@@ -162,11 +162,11 @@ class FileWriter:
             self._gate = None
 
 
-class Gate:
+class ConsentCounter:
     """Beside SQLite: the counter of consent, and the door that keeps it still while one looks and notes."""
 
     def __init__(self, database: Path) -> None:
-        self._door = door(database)
+        self._door = open_consent_lock(database)
         self._connection = sqlite3.connect(
             database, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT
         )

@@ -10,19 +10,19 @@ from typing import Any, Protocol
 
 from tidings.model.delivery import Outcome, Verdict
 
-Key = tuple[int, int]
+DeliveryKey = tuple[int, int]
 """A delivery and its fence."""
 
 
 @dataclass
-class Record:
+class JournalRecord:
     """All that is known of what one owner did, by (delivery, fence)."""
 
     boots: set[str] = field(default_factory=set)
-    prepared: set[Key] = field(default_factory=set)
+    prepared: set[DeliveryKey] = field(default_factory=set)
     """Begun to be made, and not yet made."""
-    intents: set[Key] = field(default_factory=set)
-    outcomes: dict[Key, Outcome] = field(default_factory=dict)
+    intents: set[DeliveryKey] = field(default_factory=set)
+    outcomes: dict[DeliveryKey, Outcome] = field(default_factory=dict)
 
     def add(self, line: str) -> None:
         """Take one line in; what is torn is ignored."""
@@ -43,29 +43,29 @@ class Record:
             return
 
 
-class Writer(Protocol):
+class JournalWriter(Protocol):
     """The journal of one worker."""
 
-    def prepare(self, keys: Sequence[Key]) -> None:
+    def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
         """Messages are about to be made of these: if the process dies of it, they are shaken."""
 
-    def made(self) -> None:
+    def end_preparing(self) -> None:
         """They were made, or cannot be."""
 
-    def begin(self, keys: Sequence[Key], version: int) -> bool:
+    def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
         """These messages are about to begin; what is `kept` goes before.
 
         False, and nothing of these is noted, if the counter stands elsewhere by now. Raises OSError or DBAPIError if
         it cannot be noted: then they must not begin either.
         """
 
-    def keep(self, line: str) -> None:
+    def queue(self, line: str) -> None:
         """What the other side said (`accepted_line`, `outcome_line`), to be noted by the next `begin` or `note`."""
 
-    def note(self) -> None:
+    def flush(self) -> None:
         """Note what is kept. Raises as `begin` does."""
 
-    def cut(self, keys: Sequence[Key]) -> None:
+    def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
         """These have been settled in the ledger, and that has committed."""
 
     def close(self) -> None:
@@ -75,13 +75,13 @@ class Writer(Protocol):
 class Journal(Protocol):
     """The journals of all owners of one store."""
 
-    def writer(self, owner: str, worker: int) -> Writer:
+    def writer(self, owner: str, worker: int) -> JournalWriter:
         """The journal of a worker of this process."""
 
     def owners(self) -> set[str]:
         """Every owner that left something."""
 
-    def read(self, owner: str) -> Record:
+    def read(self, owner: str) -> JournalRecord:
         """What an owner noted."""
 
     def boot(self) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Executable, delete, insert, select, text
 
 from tidings.store import schema as t
-from tidings.store.delivery.journal.record import Key, Record, Writer, json_line
-from tidings.store.engine import Store, rows_of
-from tidings.store.people.consent import VERSION, held_version
+from tidings.store.delivery.journal.record import DeliveryKey, JournalRecord, JournalWriter, json_line
+from tidings.store.engine import Store, json_rows
+from tidings.store.people.consent import VERSION, lock_version
 
 
 class TableJournal:
@@ -25,13 +25,13 @@ class TableJournal:
         with self._store.read() as connection:
             return str(connection.execute(text("SELECT pg_postmaster_start_time()::text")).scalar_one())
 
-    def writer(self, owner: str, worker: int) -> Writer:
+    def writer(self, owner: str, worker: int) -> JournalWriter:
         """On a connection of its own."""
         name = f"{owner}.{worker}"
         head = json_line(["B", self.boot()])
         with self._store.write() as connection:
             # So that there is a counter to look at.
-            held_version(connection)
+            lock_version(connection)
             connection.execute(insert(t.journal).values(owner=name, delivery=_HEAD, fence=0, entry=head))
         return TableWriter(self._store, name)
 
@@ -41,9 +41,9 @@ class TableJournal:
         with self._store.read() as connection:
             return {name.rpartition(".")[0] for name in connection.execute(query).scalars()}
 
-    def read(self, owner: str) -> Record:
+    def read(self, owner: str) -> JournalRecord:
         """Of all its workers."""
-        record = Record()
+        record = JournalRecord()
         with self._store.read() as connection:
             for line in connection.execute(select(t.journal.c.entry).where(_of(owner))).scalars():
                 record.add(line)
@@ -70,8 +70,8 @@ class TableWriter:
 
     def __init__(self, store: Store, name: str) -> None:
         self._name = name
-        self._unsettled: set[Key] = set()
-        self._kept: list[str] = []
+        self._unsettled: set[DeliveryKey] = set()
+        self._queued: list[str] = []
         connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text("SET synchronous_commit = off"))
         # Out of the pool, which would hand the setting on to others.
@@ -82,19 +82,19 @@ class TableWriter:
         assert self._connection is not None
         return self._connection.execute(statement, values or {}).rowcount
 
-    def prepare(self, keys: Sequence[Key]) -> None:
+    def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
         """Messages are about to be made of these."""
-        self.made()
+        self.end_preparing()
         row = {"owner": self._name, "delivery": _PREPARED, "fence": 0, "entry": json_line(["P", keys])}
         self._execute(insert(t.journal).values(row).inline())
 
-    def made(self) -> None:
+    def end_preparing(self) -> None:
         """They were made, or cannot be."""
         self._execute(delete(t.journal).where(t.journal.c.owner == self._name, t.journal.c.delivery == _PREPARED))
 
-    def begin(self, keys: Sequence[Key], version: int) -> bool:
+    def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
         """In one statement with the look at the counter, whose row is locked until it has committed."""
-        self.note()
+        self.flush()
         rows = json.dumps([(delivery, fence, f'["I",{delivery},{fence}]') for delivery, fence in keys])
         given = {"owner": self._name, "rows": rows, "name": VERSION, "version": str(version)}
         noted = self._execute(_BEGIN, given) == len(keys)
@@ -102,18 +102,18 @@ class TableWriter:
             self._unsettled.update(keys)
         return noted
 
-    def keep(self, line: str) -> None:
+    def queue(self, line: str) -> None:
         """What the other side said."""
-        self._kept.append(line)
+        self._queued.append(line)
 
-    def note(self) -> None:
+    def flush(self) -> None:
         """Note what is kept."""
-        if self._kept:
-            rows = json.dumps([(*json.loads(line)[1:3], line) for line in self._kept])
+        if self._queued:
+            rows = json.dumps([(*json.loads(line)[1:3], line) for line in self._queued])
             self._execute(_NOTE, {"owner": self._name, "rows": rows})
-            self._kept = []
+            self._queued = []
 
-    def cut(self, keys: Sequence[Key]) -> None:
+    def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
         """Remove what this worker noted of these; the mark of the boot stays."""
         j = t.journal.c
         settled = sorted({delivery for delivery, _ in keys})
@@ -132,7 +132,7 @@ class TableWriter:
             self._connection = None
 
 
-_ROWS = rows_of("postgresql", delivery="bigint", fence="integer", entry="text")
+_ROWS = json_rows("postgresql", delivery="bigint", fence="integer", entry="text")
 _BEGIN = text(f"""
     INSERT INTO journal (owner, delivery, fence, entry)
     SELECT :owner, given.delivery, given.fence, given.entry FROM facts, ({_ROWS}) AS given
