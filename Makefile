@@ -1,9 +1,9 @@
-# Every command of the project. `make` alone lists them.
+# All commands of the project. `make` alone lists them.
 VENV := .venv
 BIN  := $(VENV)/bin
 ARGS ?=
 
-# The first Python here that is new enough, else python3, which then says why not.
+# Use the first Python that is new enough, else python3, whose version is then reported.
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && exit; done; echo python3)
@@ -19,8 +19,8 @@ PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# The environment is made from the lock, every package held against its hash, and anew only when the lock changes.
-# A folder that was half made, or whose Python has gone, is made again.
+# Make the environment from the lock, and again only when the lock changes. Every package is checked against its hash.
+# An incomplete environment, or one whose Python is gone, is made again.
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \
 	  { echo "Tidings needs Python 3.11 or later, and there is no $(PYTHON) here. Name one: make $(MAKECMDGOALS) PYTHON=..."; exit 1; }
@@ -41,13 +41,13 @@ $(VENV)/.dev-installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.run-installed
 
-demo: $(VENV)/.run-installed ## the sample newsroom, end to end, for real (ARGS=--once: and exit)
+demo: $(VENV)/.run-installed ## run the sample newsroom end to end, for real (ARGS=--once exits at the end)
 	@$(BIN)/tidings demo $(ARGS)
 
-test: lint types ## lint, types, import contracts and the suite
+test: lint types ## lint, types, import contracts and the tests
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: test ## the same, then what takes longer
+test-all: test ## the same, then the slow tests
 	$(PYTEST) -m slow --no-loadscope-reorder --durations=25 $(ARGS)
 
 lint: $(VENV)/.dev-installed ## style and import contracts
@@ -58,10 +58,10 @@ lint: $(VENV)/.dev-installed ## style and import contracts
 types: $(VENV)/.dev-installed ## strict types
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev-installed ## the figures of docs/performance.md, anew
+bench: $(VENV)/.dev-installed ## measure the figures of docs/performance.md again
 	$(BIN)/python -m bench $(ARGS)
 
-faults: $(VENV)/.dev-installed ## torment it: kill -9 and worse, 1,300 times, and count what is lost (ARGS=--write: into docs/guarantees.md)
+faults: $(VENV)/.dev-installed ## kill and disturb it 1,300 times and count what is lost (ARGS=--write updates docs/guarantees.md)
 	$(BIN)/python -m tests.faults $(ARGS)
 
 docs: $(VENV)/.dev-installed ## write the generated reference pages
@@ -74,5 +74,5 @@ lock: $(VENV)/.dev-installed ## lock the dependencies, with hashes (ARGS=--upgra
 	$(UV_LOCK) $(ARGS) --extra dev --extra bench --output-file requirements-dev.lock pyproject.toml
 	cd tests/tools/matrix && $(abspath $(firstword $(UV_LOCK))) $(wordlist 2,99,$(UV_LOCK)) $(ARGS) --output-file requirements.lock requirements.in
 
-clean: ## take away what was made
+clean: ## delete everything that was generated
 	rm -rf $(VENV) .demo public .mypy_cache .ruff_cache .pytest_cache .hypothesis
