@@ -76,7 +76,7 @@ class HttpResponse:
     headers: dict[str, str]
     text: str
     body: bytes = b""
-    whole: bool = True
+    is_complete: bool = True
     """Whether that is all of the body."""
 
 

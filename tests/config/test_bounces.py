@@ -42,5 +42,5 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     lines = "bounces:\n  lmtp: '[::1]:2424'\n  soft: {days: 3, within: 30d}\n"
     newsroom = read(write(tmp_path, MAIN + lines)).newsroom
     assert newsroom is not None
-    assert newsroom.bounces.lmtp_at == ("::1", 2424)
+    assert newsroom.bounces.lmtp_address == ("::1", 2424)
     assert (newsroom.bounces.soft.days, newsroom.bounces.soft.within.days) == (3, 30)

@@ -223,9 +223,9 @@ def test_a_mistake_in_tidings_yaml(tmp_path: Path, good: str, bad: str, expected
 def test_metrics_have_an_address_of_their_own(tmp_path: Path) -> None:
     for written, expected in (("127.0.0.1:9464", ("127.0.0.1", 9464)), ('"[::1]:9464"', ("::1", 9464))):
         loaded = read(write(tmp_path, spoilt(MAIN, "trust: [127.0.0.1]", f"metrics: {written}")))
-        assert loaded.newsroom is not None and loaded.newsroom.web.metrics_at == expected
+        assert loaded.newsroom is not None and loaded.newsroom.web.metrics_address == expected
     loaded = read(write(tmp_path, MAIN))
-    assert loaded.newsroom is not None and loaded.newsroom.web.metrics_at is None
+    assert loaded.newsroom is not None and loaded.newsroom.web.metrics_address is None
 
 
 _SCHEDULE = [

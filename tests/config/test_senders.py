@@ -23,7 +23,7 @@ def with_mail(mail: str) -> str:
 
 def test_one_sender_needs_no_list_and_is_called_by_its_host(tmp_path: Path) -> None:
     sender = relay(read(write(tmp_path)).newsroom)
-    assert (sender.name, sender.type, sender.dials, sender.weight) == ("localhost", "smtp", "localhost", None)
+    assert (sender.name, sender.type, sender.target_host, sender.weight) == ("localhost", "smtp", "localhost", None)
     assert sender.domain_rates == {}
 
 
@@ -33,7 +33,7 @@ def test_several_keep_their_order_names_and_weights(tmp_path: Path) -> None:
     first, second = loaded.newsroom.mail
     assert (first.name, first.weight, second.name, second.weight) == ("first", 3, "b.example", None)
     assert first.domain_rates == {"gmail.com": 5.0, "xn--80a1acny.example": 1.0}
-    assert loaded.newsroom.senders_of("digest") == (first, second) == loaded.newsroom.senders_of("")
+    assert loaded.newsroom.find_senders("digest") == (first, second) == loaded.newsroom.find_senders("")
 
 
 def test_a_fingerprint_tells_every_change_and_no_secret(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
     main = spoilt(with_mail(TWO), "    public: true", f"    sender: {written}")
     loaded = read(write(tmp_path, main))
     assert said(loaded) == [] and loaded.newsroom is not None
-    assert [sender.name for sender in loaded.newsroom.senders_of("digest")] == names
-    assert len(loaded.newsroom.senders_of("")) == 2
+    assert [sender.name for sender in loaded.newsroom.find_senders("digest")] == names
+    assert len(loaded.newsroom.find_senders("")) == 2
 
 
 @pytest.mark.parametrize(

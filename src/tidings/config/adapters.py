@@ -158,7 +158,7 @@ class SenderSettings(ConfigModel):
         return self.name_ or self.type
 
     @property
-    def dials(self) -> str:
+    def target_host(self) -> str:
         """The host that gets the mail; empty where nobody can tell."""
         return ""
 

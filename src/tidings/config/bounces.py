@@ -119,7 +119,7 @@ class Bounces(ConfigModel):
     sendgrid: SendgridHook | None = Field(default=None, description="Webhook of SendGrid.")
 
     @property
-    def lmtp_at(self) -> tuple[str, int] | None:
+    def lmtp_address(self) -> tuple[str, int] | None:
         """Host and port, None where there is none."""
         if self.lmtp is None:
             return None

@@ -83,7 +83,7 @@ class Web(ConfigModel):
         return value
 
     @property
-    def metrics_at(self) -> tuple[str, int] | None:
+    def metrics_address(self) -> tuple[str, int] | None:
         """Host and port, None where there is none."""
         if self.metrics is None:
             return None
@@ -181,7 +181,7 @@ class Newsroom(NewsroomConfig):
         """Address of the logo, empty where there is none."""
         return f"{self.site.url}media/{self.logo.digest}/{self.logo.name}" if self.logo else ""
 
-    def senders_of(self, list_name: str) -> tuple[SenderSettings, ...]:
+    def find_senders(self, list_name: str) -> tuple[SenderSettings, ...]:
         """By which mail of a list may leave, the best first; of what is of no list ('') too."""
         named = self.lists[list_name].sender if list_name in self.lists else ()
         by_name = {sender.name: sender for sender in self.mail}

@@ -166,15 +166,15 @@ class Delivery(NamedTuple):
     """Of mailings that are no edition: JSON with address, subject, text."""
 
     @property
-    def extra(self) -> dict[str, Any]:
+    def parsed_details(self) -> dict[str, Any]:
         """`details`, read."""
         found: dict[str, Any] = json.loads(self.details)
         return found
 
     @property
-    def amendment(self) -> PostChange | None:
+    def post_change(self) -> PostChange | None:
         """What it does about a post that stands; None for a message of its own."""
-        found = self.extra.get("amendment") if self.channel and self.rendition is None else None
+        found = self.parsed_details.get("amendment") if self.channel and self.rendition is None else None
         return PostChange(found) if found else None
 
     @property

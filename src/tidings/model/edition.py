@@ -50,7 +50,7 @@ class Edition:
     schedule: str
     number: int
     slot: datetime | None
-    cut: datetime
+    cutoff: datetime
     starts: datetime
     state: EditionState
     stories: tuple[str, ...] = ()
@@ -78,16 +78,16 @@ class Selection:
     corrections: tuple[Item, ...] = ()
 
     @property
-    def leading(self) -> tuple[Item, ...]:
+    def lead_items(self) -> tuple[Item, ...]:
         """The lead, if there is one."""
         return (self.lead,) if self.lead else ()
 
     @property
     def stories(self) -> tuple[str, ...]:
         """The story keys that count as had by who gets this (neither notes nor corrections)."""
-        return tuple(item.story for item in (*self.leading, *self.items, *self.titles))
+        return tuple(item.story for item in (*self.lead_items, *self.items, *self.titles))
 
     @property
     def all_items(self) -> tuple[Item, ...]:
         """Every item that the digest shows, in reading order."""
-        return (*self.notes, *self.leading, *self.items, *self.titles, *self.corrections)
+        return (*self.notes, *self.lead_items, *self.items, *self.titles, *self.corrections)

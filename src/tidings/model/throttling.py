@@ -23,7 +23,7 @@ class Pace:
     rate: float
     refused_at: float
 
-    def now(self, moment: float) -> float | None:
+    def rate_at(self, moment: float) -> float | None:
         """The rate at a moment; None: as fast as it goes."""
         rate = self.rate * 2.0 ** (max(0.0, moment - self.refused_at) / _DOUBLES)
         return rate if rate < _UNLIMITED else None
@@ -33,7 +33,7 @@ def slow_down(pace: Pace | None, measured: float, moment: float) -> Pace:
     """After one more refusal for now. `measured`: messages a second lately."""
     if pace is not None and moment - pace.refused_at < _ONE_TROUBLE:
         return pace
-    known = pace.now(moment) if pace is not None else None
+    known = pace.rate_at(moment) if pace is not None else None
     return Pace(max(SLOWEST, min(measured, known or measured) / 2), moment)
 
 
@@ -56,7 +56,7 @@ class SenderHealth:
         """Whether it may be tried. After its rest it is as good as any other, until it fails once more."""
         return self.down_until is None or now >= self.down_until
 
-    def failed(self, reason: str, now: datetime, retry_after: float | None = None) -> SenderHealth:
+    def after_failure(self, reason: str, now: datetime, retry_after: float | None = None) -> SenderHealth:
         """It could not be reached, or let us in no more. `retry_after`: seconds that it asked for.
 
         Several connections find the same outage: while it is down already, that counts once.
@@ -79,23 +79,23 @@ class Spacing:
     time between two."""
 
     zone: str
-    quiet: Window | None = None
-    hourly: int | None = None
-    daily: int | None = None
-    apart: timedelta = timedelta(0)
+    quiet_hours: Window | None = None
+    max_per_hour: int | None = None
+    max_per_day: int | None = None
+    min_gap: timedelta = timedelta(0)
 
     def earliest(self, now: datetime, posted: Sequence[datetime]) -> datetime:
         """The first moment, `now` or later, for one more post; `posted` are those of the last day, in any order."""
         before = sorted(posted)
-        silence = Cadence(OnRequest(), self.zone, window=self.quiet)
+        silence = Cadence(OnRequest(), self.zone, window=self.quiet_hours)
         while True:
             at = now
             if before:
-                at = max(at, before[-1] + self.apart)
-            for most, span in ((self.hourly, _HOUR), (self.daily, _DAY)):
+                at = max(at, before[-1] + self.min_gap)
+            for most, span in ((self.max_per_hour, _HOUR), (self.max_per_day, _DAY)):
                 if most is not None and len(before) >= most:
                     at = max(at, before[-most] + span)
-            if self.quiet is not None:
+            if self.quiet_hours is not None:
                 at = find_window_end(silence, at) or at
             if at == now:
                 return at

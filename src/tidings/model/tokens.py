@@ -79,9 +79,9 @@ class TokenKeys:
 
     def sign(self, purpose: TokenPurpose, subscriber: int, list_name: str) -> str:
         """A token for a link. Equal arguments give equal tokens, so that frozen mail stays the same."""
-        return self.signer(purpose, list_name)(subscriber).decode()
+        return self.make_signer(purpose, list_name)(subscriber).decode()
 
-    def signer(self, purpose: TokenPurpose, list_name: str) -> Callable[[int], bytes]:
+    def make_signer(self, purpose: TokenPurpose, list_name: str) -> Callable[[int], bytes]:
         """`sign` for many subscribers of a list; gives bytes."""
         signature = self._begun[self._current]
         head, tail = bytes((self._current, purpose)), list_name.encode()
@@ -113,7 +113,7 @@ class TokenKeys:
         except UnicodeDecodeError:
             return None
 
-    def return_path(self, address: str) -> Callable[[int], str]:
+    def make_return_path_signer(self, address: str) -> Callable[[int], str]:
         """VERP: `bounces@example.org` as `bounces+TOKEN@example.org` for a delivery by its id, below 2^40.
 
         TOKEN is base32 in small letters, for servers may change the case of a local part: a byte of key number, five
@@ -131,7 +131,7 @@ class TokenKeys:
 
         return sign
 
-    def delivery_of(self, token: str) -> int | None:
+    def read_return_path(self, token: str) -> int | None:
         """The delivery that the TOKEN of a return path is for; None if it is not ours or was altered."""
         if len(token) != RETURN_TOKEN_LENGTH or not token.isascii():
             return None

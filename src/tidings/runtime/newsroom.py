@@ -207,7 +207,7 @@ class Runtime:
             policies=self.resend_policies(),
             clock=self.now,
             senders=senders,
-            routes={name: [sender.name for sender in newsroom.senders_of(name)] for name in ("", *newsroom.lists)},
+            routes={name: [sender.name for sender in newsroom.find_senders(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
             picture=Thumbnails(newsroom.public, newsroom.site.url),
             spacings={name: _spacing(one, newsroom) for name, one in newsroom.channels.items()},
@@ -333,7 +333,7 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
     """A clock more than an hour off real time sends only to this machine. Raises RefusedError otherwise."""
     if abs(now - real_now) <= timedelta(hours=1):
         return
-    hosts = {"mail" if len(newsroom.mail) == 1 else f"mail {one.name}": one.dials for one in newsroom.mail}
+    hosts = {"mail" if len(newsroom.mail) == 1 else f"mail {one.name}": one.target_host for one in newsroom.mail}
     for name, settings in newsroom.channels.items():
         url = getattr(settings, "url", None) or getattr(settings, "server", None)
         text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")

@@ -121,9 +121,9 @@ class Service:
         fetcher = threading.Thread(target=self._fetch_on, name="fetch", daemon=True)
         pages.start()
         self._say(f"Pages: {_address(web.host, web.port)}/")
-        if measuring is not None and web.metrics_at is not None:
+        if measuring is not None and web.metrics_address is not None:
             measuring.start()
-            self._say(f"Metrics: {_address(*web.metrics_at)}/metrics")
+            self._say(f"Metrics: {_address(*web.metrics_address)}/metrics")
         watcher.start()
         self._ticker.start()
         if not self._only_pages:
@@ -187,9 +187,9 @@ class Service:
 
     def _measure(self, web: Web) -> threading.Thread | None:
         """The thread that answers Prometheus on an address of its own, if one is configured."""
-        if web.metrics_at is None:
+        if web.metrics_address is None:
             return None
-        listener = _listen(*web.metrics_at, "web: {metrics: ...}")
+        listener = _listen(*web.metrics_address, "web: {metrics: ...}")
         app = self._make_metrics_app(Metrics(self._runtime, self._beats.pulse))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off", limit_concurrency=20

@@ -218,7 +218,7 @@ def compose_due(runtime: Runtime, schedule: Schedule, now: datetime) -> ComposeR
     def settle(connection: Connection) -> bool:
         """In the transaction that makes the edition: a crash leaves either both or neither."""
         for skipped in found.skipped:
-            schedules.settle_slot(connection, schedule.name, skipped.key, "skipped", skipped.skipped or "", now)
+            schedules.settle_slot(connection, schedule.name, skipped.key, "skipped", skipped.skip_reason or "", now)
         for merged in found.merged:
             schedules.settle_slot(connection, schedule.name, merged.key, "merged", "merged into a later slot", now)
         claimed = slot is not None and schedules.claim_slot(connection, schedule.name, slot.key, runtime.owner, now)

@@ -81,7 +81,7 @@ def test_a_slot_outside_the_window_moves_to_its_opening() -> None:
     cadence = Cadence(parse_rule("daily", "22:00"), "UTC", window=parse_window("08:00-20:00"))
     (slot,) = list_slots(cadence, moment("2026-11-23T12:00"), moment("2026-11-24T00:00"))
     assert (slot.key, slot.at) == (moment("2026-11-23T22:00"), moment("2026-11-24T08:00"))
-    assert slot.moved
+    assert slot.move_reason
 
 
 def test_a_window_may_cross_midnight_and_end_at_it() -> None:
@@ -100,7 +100,7 @@ def test_skip_dates_and_holidays_skip_with_their_reason() -> None:
         holidays=lambda day: "New Year" if day == date(2027, 1, 1) else None,
     )
     found = {
-        s.key.date(): s.skipped for s in list_slots(cadence, moment("2026-12-23T10:00"), moment("2027-01-01T12:00"))
+        s.key.date(): s.skip_reason for s in list_slots(cadence, moment("2026-12-23T10:00"), moment("2027-01-01T12:00"))
     }
     assert [day.day for day, reason in found.items() if reason] == [24, 25, 26, 1]
     assert "New Year" in str(found[date(2027, 1, 1)])
@@ -115,7 +115,7 @@ def test_something_new_on_a_holiday_moves_to_the_next_day_instead_of_being_lost(
     )
     slot = find_slot_for_new(cadence, moment("2026-12-24T21:00"))
     assert (slot.key, slot.at) == (moment("2026-12-24T21:10"), moment("2026-12-26T08:00"))
-    assert slot.skipped is None
+    assert slot.skip_reason is None
 
 
 def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_it() -> None:
@@ -215,12 +215,12 @@ def test_something_new_says_in_few_words_why_it_waits() -> None:
     cadence = Cadence(parse_rule("on", "new"), "UTC", window=parse_window("08:00-20:00"), skip_dates=skip)
     slot = find_slot_for_new(cadence, moment("2026-12-24T10:00"))
     assert slot.at == moment("2027-01-09T08:00")
-    assert slot.moved == "2026-12-24 is in skip_dates (and 15 more), moved to 2027-01-09 08:00"
+    assert slot.move_reason == "2026-12-24 is in skip_dates (and 15 more), moved to 2027-01-09 08:00"
 
 
 def test_something_new_never_lands_on_a_day_left_out_however_long_the_wait() -> None:
     cadence = Cadence(parse_rule("on", "new"), "UTC", skip_dates=(parse_skip_date("2026-01-01..2060-01-01"),))
-    assert find_slot_for_new(cadence, moment("2026-12-24T10:00")).skipped
+    assert find_slot_for_new(cadence, moment("2026-12-24T10:00")).skip_reason
 
 
 def test_every_over_a_change_of_the_clock_follows_the_wall() -> None:

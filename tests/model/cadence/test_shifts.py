@@ -72,8 +72,8 @@ def test_a_slot_moves_to_the_first_minute_of_the_window_and_its_day_is_judged_th
     # The first and last dozen: a slot each minute would have the oracle walk for minutes.
     for slot in found[:12] + found[-12:]:
         assert slot.at == _first_inside(zone, slot.key, inside)
-        assert (slot.moved is not None) == (slot.at != slot.key)
-        assert (slot.skipped is not None) == (slot.at.astimezone(zone).date() in days)
+        assert (slot.move_reason is not None) == (slot.at != slot.key)
+        assert (slot.skip_reason is not None) == (slot.at.astimezone(zone).date() in days)
     assert [slot.at for slot in found] == sorted(slot.at for slot in found)
 
 
@@ -107,14 +107,14 @@ def test_what_is_due_is_the_latest_that_is_not_left_out(
         skip_dates=tuple(parse_skip_date(str(after.date() + timedelta(days=n))) for n in left_out),
     )
     reached = [slot for slot in list_slots(cadence, after, now) if slot.at <= now]
-    going = [slot for slot in reached if not slot.skipped]
+    going = [slot for slot in reached if not slot.skip_reason]
     found = find_due_slots(cadence, after, now)
     if not reached:
         assert found is None
         return
     assert found is not None
     assert found.slot == (going[-1] if going else None)
-    skipped, merged = [slot for slot in reached if slot.skipped], going[:-1]
+    skipped, merged = [slot for slot in reached if slot.skip_reason], going[:-1]
     if len(reached) <= 100:
         assert (list(found.skipped), list(found.merged)) == (skipped, merged)
     else:
@@ -162,5 +162,5 @@ def test_something_new_goes_out_at_the_first_moment_that_is_allowed(
         for utc, wall in walls(load_zone(name), key, key + timedelta(days=10))
         if wall.date() not in days and (window is None or f"{wall:%H:%M}" in window[1])
     )
-    assert (slot.key, slot.at, slot.skipped) == (key, allowed, None)
-    assert (slot.moved is not None) == (slot.at != slot.key)
+    assert (slot.key, slot.at, slot.skip_reason) == (key, allowed, None)
+    assert (slot.move_reason is not None) == (slot.at != slot.key)

@@ -163,8 +163,8 @@ def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> No
     assert slow_down(first, 40.0, 1000.5) is first
     second = slow_down(first, 40.0, 1002.0)
     assert 10.0 < second.rate < 10.5
-    assert first.now(1060.0) == pytest.approx(40.0)
-    assert first.now(2000.0) is None
+    assert first.rate_at(1060.0) == pytest.approx(40.0)
+    assert first.rate_at(2000.0) is None
     found = first
     for moment in range(1002, 1100, 2):
         found = slow_down(found, 40.0, float(moment))

@@ -101,7 +101,7 @@ def test_each_delivery_has_exactly_one_sender_that_is_up(
 def test_each_failure_in_a_row_makes_the_rest_longer_up_to_a_limit() -> None:
     health, now = SenderHealth(), NOW
     for rest in (*REST_TIMES, REST_TIMES[-1]):
-        health = health.failed("refused", now)
+        health = health.after_failure("refused", now)
         assert health.down_until == now + rest
         assert not health.is_up(now + rest - SECOND)
         now += rest
@@ -109,8 +109,8 @@ def test_each_failure_in_a_row_makes_the_rest_longer_up_to_a_limit() -> None:
 
 
 def test_several_connections_that_find_one_outage_count_once() -> None:
-    first = SenderHealth().failed("refused", NOW)
-    again = first.failed("timed out", NOW + SECOND)
+    first = SenderHealth().after_failure("refused", NOW)
+    again = first.after_failure("timed out", NOW + SECOND)
     assert (again.failures, again.down_until, again.reason) == (1, first.down_until, "timed out")
 
 
@@ -118,4 +118,4 @@ def test_several_connections_that_find_one_outage_count_once() -> None:
     ("asked", "rest"), [(None, REST_TIMES[0]), (1.0, REST_TIMES[0]), (90.0, 90 * SECOND), (1e7, LONGEST_REST)]
 )
 def test_the_rest_is_at_least_what_the_other_side_asks_within_reason(asked: float | None, rest: timedelta) -> None:
-    assert SenderHealth().failed("421", NOW, asked).down_until == NOW + rest
+    assert SenderHealth().after_failure("421", NOW, asked).down_until == NOW + rest

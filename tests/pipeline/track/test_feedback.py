@@ -63,7 +63,7 @@ def _hear(store: Store, sample: str, to: str = "", *, now: Any = NOW, raw: bytes
 
 
 def _path(delivery: int) -> str:
-    return KEYS.return_path("bounces@example.org")(delivery)
+    return KEYS.make_return_path_signer("bounces@example.org")(delivery)
 
 
 def _lists(store: Store, address: str = ADA) -> dict[str, str]:
@@ -269,7 +269,7 @@ def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> No
     forged = [
         "",
         "bounces@example.org",
-        other.return_path("bounces@example.org")(1),
+        other.make_return_path_signer("bounces@example.org")(1),
         f"bounces+{token[:-1]}{'a' if token[-1] != 'a' else 'b'}@example.org",
         f"bounces+{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}@example.org",
     ]

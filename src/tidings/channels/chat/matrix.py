@@ -202,7 +202,7 @@ class MatrixChannel:
             answer = self._session.request("GET", self._url(path), None, self._headers(), _MOST)
         except (NotSentError, ConnectionLostError):
             return None
-        return read_object(answer) if answer.status == 200 and answer.whole else None
+        return read_object(answer) if answer.status == 200 and answer.is_complete else None
 
     def _headers(self) -> dict[str, str]:
         token = self._settings.token.get_secret_value()

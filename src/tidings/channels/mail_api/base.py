@@ -58,7 +58,7 @@ class ApiSettings(SenderSettings):
         raise NotImplementedError
 
     @property
-    def dials(self) -> str:
+    def target_host(self) -> str:
         """The host of the API."""
         return urlsplit(self.base).hostname or ""
 
@@ -82,7 +82,7 @@ class ApiTransport(ABC):
         self, settings: ApiSettings, *, reached: Callable[[str], None] = lambda point: None, timeout: float = TIMEOUT
     ) -> None:
         """`reached` hears of points on the way."""
-        self.host = settings.dials
+        self.host = settings.target_host
         self._reached = reached
         values = [getattr(settings, name) for name in type(settings).model_fields]
         self._hidden = _Hidden(tuple(one.get_secret_value() for one in values if isinstance(one, SecretStr)))

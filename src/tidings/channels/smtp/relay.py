@@ -67,7 +67,7 @@ class Settings(SenderSettings):
         return self.name_ or self.host.lower()
 
     @property
-    def dials(self) -> str:
+    def target_host(self) -> str:
         """The host."""
         return self.host
 

@@ -207,7 +207,7 @@ class Window:
     start: int
     end: int
 
-    def holds(self, local: time) -> bool:
+    def contains(self, local: time) -> bool:
         """Whether a local time lies inside."""
         minute = local.hour * 60 + local.minute
         if self.start < self.end:
@@ -215,7 +215,7 @@ class Window:
         return minute >= self.start or minute < self.end
 
     @property
-    def always(self) -> bool:
+    def is_always(self) -> bool:
         """Whether it holds the whole day."""
         return (self.start, self.end) == (0, 24 * 60)
 
@@ -253,7 +253,7 @@ class Cadence:
         """Whether it comes again by itself."""
         return not isinstance(self.rule, (At, OnRequest))
 
-    def skipped(self, day: date) -> str | None:
+    def skip_reason(self, day: date) -> str | None:
         """Why nothing goes out on a local day, or None."""
         for span in self.skip_dates:
             if day in span:

@@ -26,9 +26,9 @@ class Slot:
 
     key: datetime
     at: datetime
-    moved: str | None = None
+    move_reason: str | None = None
     """Why `at` is not `key`, in words."""
-    skipped: str | None = None
+    skip_reason: str | None = None
     """Why nothing goes out at all, in words."""
 
 
@@ -151,7 +151,7 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots
             slot = _shifted(cadence, zone, key)
             if slot.at > now:
                 continue
-            if slot.skipped:
+            if slot.skip_reason:
                 skipped.append(slot)
             elif chosen is None:
                 chosen = slot
@@ -165,7 +165,7 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots
 
 def _all_left_out(cadence: Cadence, day: date) -> bool:
     """Whether no slot of a local day can go out, wherever a gap or the window moves it."""
-    return all(cadence.skipped(day + number * _DAY) for number in range(_FURTHEST_SHIFT.days + 1))
+    return all(cadence.skip_reason(day + number * _DAY) for number in range(_FURTHEST_SHIFT.days + 1))
 
 
 def find_slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
@@ -175,35 +175,35 @@ def find_slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
     zone = load_zone(cadence.zone)
     key = first_new + cadence.rule.settle
     slot = _shifted(cadence, zone, key)
-    reason, left_out = slot.skipped, 0
-    while slot.skipped and left_out < _HORIZON:
+    reason, left_out = slot.skip_reason, 0
+    while slot.skip_reason and left_out < _HORIZON:
         left_out += 1
         slot = _shifted(cadence, zone, _next_day(zone, slot.at))
-    if reason is None or slot.skipped:
-        return Slot(key, slot.at, slot.moved, slot.skipped)
+    if reason is None or slot.skip_reason:
+        return Slot(key, slot.at, slot.move_reason, slot.skip_reason)
     others = f" (and {left_out - 1} more)" if left_out > 1 else ""
     return Slot(key, slot.at, f"{reason}{others}, moved to {slot.at.astimezone(zone):%Y-%m-%d %H:%M}")
 
 
 def is_in_window(cadence: Cadence, now: datetime) -> bool:
     """Whether sending is allowed at this moment."""
-    return cadence.window is None or cadence.window.holds(now.astimezone(load_zone(cadence.zone)).time())
+    return cadence.window is None or cadence.window.contains(now.astimezone(load_zone(cadence.zone)).time())
 
 
 def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
     """The first moment after `now` at which sending is no longer allowed; None if it is not now, or always is."""
     window = cadence.window
-    if window is None or window.always or not is_in_window(cadence, now):
+    if window is None or window.is_always or not is_in_window(cadence, now):
         return None
-    return _next_wall(load_zone(cadence.zone), now, window.end, lambda wall: not window.holds(wall.time()))
+    return _next_wall(load_zone(cadence.zone), now, window.end, lambda wall: not window.contains(wall.time()))
 
 
 def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
     at, moved, window = key, None, cadence.window
     if window is not None and not is_in_window(cadence, at):
-        at = _next_wall(zone, at, window.start, lambda wall: window.holds(wall.time()))
+        at = _next_wall(zone, at, window.start, lambda wall: window.contains(wall.time()))
         moved = f"outside {window}, moved to {at.astimezone(zone):%Y-%m-%d %H:%M}"
-    return Slot(key, at, moved, cadence.skipped(_local_day(at, zone)))
+    return Slot(key, at, moved, cadence.skip_reason(_local_day(at, zone)))
 
 
 def _next_day(zone: ZoneInfo, moment: datetime) -> datetime:

@@ -29,7 +29,7 @@ class MessageGroup:
         """One group for all of a selection, or one for each of its stories."""
         if not per_item:
             return [cls(outlet, "", selection)]
-        items = (*selection.leading, *selection.items)
+        items = (*selection.lead_items, *selection.items)
         return [cls(outlet, item.story, Selection(selection.language, item)) for item in items]
 
     @property

@@ -76,7 +76,7 @@ class MailRenderer:
                 url=self._archive_url(part.list, number, edition, language, story) if whole is not None else "",
             ),
             language=language,
-            items=_distinct(item for s in shown for item in (*s.leading, *s.items, *s.titles)),
+            items=_distinct(item for s in shown for item in (*s.lead_items, *s.items, *s.titles)),
             notes=_distinct(item for s in shown for item in s.notes),
             corrections=_distinct(item for s in shown for item in s.corrections),
             topic_labels=self.topic_labels(language),
@@ -185,8 +185,8 @@ class MailRenderer:
     def link_signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
         """Who signs a reader's link to leave a list, and the one to their preferences."""
         return (
-            self.keys.signer(TokenPurpose.UNSUBSCRIBE, list_name),
-            self.keys.signer(TokenPurpose.PREFERENCES, list_name),
+            self.keys.make_signer(TokenPurpose.UNSUBSCRIBE, list_name),
+            self.keys.make_signer(TokenPurpose.PREFERENCES, list_name),
         )
 
     def prepare_merge(
@@ -233,7 +233,7 @@ class MailRenderer:
 
     def _cfbl_address(self, list_name: str, sender: SenderSettings | None) -> str:
         """Where complaints are wanted: only where they are heard, and our signature speaks for it (RFC 9477 §3.1)."""
-        sender = sender or next(iter(self.newsroom.senders_of(list_name)), None)
+        sender = sender or next(iter(self.newsroom.find_senders(list_name)), None)
         bounces = self.newsroom.bounces
         key = getattr(sender, "dkim", None)
         if sender is None or not sender.return_path or key is None or not (bounces.lmtp or bounces.mailbox):
@@ -242,7 +242,7 @@ class MailRenderer:
         return sender.return_path if f".{domain}".endswith(f".{key.domain.casefold()}") else ""
 
     def _feedback_id(self, schedule: str, list_name: str, sender: SenderSettings | None) -> str:
-        sender = sender or next(iter(self.newsroom.senders_of(list_name)), None)
+        sender = sender or next(iter(self.newsroom.find_senders(list_name)), None)
         return f"{schedule}:{list_name}:tidings:{sender.feedback_id}" if sender and sender.feedback_id else ""
 
 

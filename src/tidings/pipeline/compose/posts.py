@@ -12,7 +12,9 @@ from tidings.model.item import Item
 def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection, channel: str) -> Post:
     """A post of one story, or of an edition under the schedule's title, in the words meant for this channel."""
     default = newsroom.site.languages[0]
-    items = tuple(make_post_item(item, channel) for item in (*selection.leading, *selection.items, *selection.titles))
+    items = tuple(
+        make_post_item(item, channel) for item in (*selection.lead_items, *selection.items, *selection.titles)
+    )
     one = items[0] if len(items) == 1 else None
     return Post(
         title=one.title if one else schedule.heading(selection.language, default),
@@ -21,7 +23,7 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
         items=items,
         edition=edition.name,
         site=newsroom.site.title.get(selection.language, default),
-        at=edition.cut,
+        at=edition.cutoff,
     )
 
 

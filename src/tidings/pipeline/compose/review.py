@@ -61,7 +61,7 @@ def _mark(address: str) -> str:
 def approval_deadline(edition: Edition, schedule: Schedule) -> datetime:
     """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
     ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
-    return edition.starts if edition.starts > edition.cut else edition.cut + ahead
+    return edition.starts if edition.starts > edition.cutoff else edition.cutoff + ahead
 
 
 def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
@@ -89,7 +89,7 @@ def describe_review(
     channels = list(dict.fromkeys(one.outlet.partition(":")[2] for one in counts if one not in lists))
     if channels:
         lines.append(words.gettext("It is posted to: %(channels)s.") % {"channels": ", ".join(channels)})
-    if edition.starts > edition.cut:
+    if edition.starts > edition.cutoff:
         due = format_datetime(edition.starts, language, zone)
         lines.append(words.gettext("It is due on %(when)s.") % {"when": due})
     else:

@@ -30,7 +30,7 @@ def split_into_posts(
 
     A translation holds what exists in its language and stands in no earlier post of the thread.
     """
-    items = (*selection.leading, *selection.items)
+    items = (*selection.lead_items, *selection.items)
     firsts = [(item.story, Selection(item.language, item)) for item in items] if per_item else [("", selection)]
     found = []
     for story, first in firsts:

@@ -68,7 +68,7 @@ class Paces:
         sender = self._sender
         if sender is None:
             return {}
-        found = {domain: rate for domain, one in self._learnt.items() if (rate := one.now(moment)) is not None}
+        found = {domain: rate for domain, one in self._learnt.items() if (rate := one.rate_at(moment)) is not None}
         for domain, rate in (*sender.domain_rates.items(), *([("", sender.rate)] if sender.rate else [])):
             found[domain] = min(rate, found.get(domain, math.inf))
         return found

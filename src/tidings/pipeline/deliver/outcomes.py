@@ -40,7 +40,7 @@ class ResendPolicies:
 
     def key_holds(self, delivery: Delivery, real_now: datetime) -> bool:
         """Whether a repeat cannot double anything: the other side still knows it by its key, or it changes a post."""
-        if delivery.amendment in (PostChange.EDIT, PostChange.TAKE_DOWN):
+        if delivery.post_change in (PostChange.EDIT, PostChange.TAKE_DOWN):
             return True
         capabilities = self.channels.get(delivery.channel)
         if capabilities is None or capabilities.idempotency is Idempotency.NONE:

@@ -111,8 +111,8 @@ class Preparation:
 
     def _body(self, delivery: Delivery) -> Handover:
         channel = self._channels[delivery.channel]
-        if (amendment := delivery.amendment) is not None:
-            extra = delivery.extra
+        if (amendment := delivery.post_change) is not None:
+            extra = delivery.parsed_details
             key = f"{delivery.channel}:{delivery.story}:{delivery.purpose}:{delivery.part}"
             body = str(extra.get("body", "")).encode()
             return Handover(body, key=key, amendment=amendment, receipt=str(extra["receipt"]))
@@ -128,14 +128,14 @@ class Preparation:
     def _told(self, delivery: Delivery) -> Post:
         site = self._newsroom.site
         return Post(
-            title=str(delivery.extra["subject"]),
+            title=str(delivery.parsed_details["subject"]),
             url=site.url,
             language=site.languages[0],
             items=(),
             edition="",
             site=site.title.get(site.languages[0]),
             at=self._moment(delivery.mailing),
-            text=str(delivery.extra["text"]),
+            text=str(delivery.parsed_details["text"]),
         )
 
     def _notice(self, delivery: Delivery) -> Handover:
@@ -145,11 +145,11 @@ class Preparation:
             to_address=delivery.address,
             date=self._moment(delivery.mailing),
             message_id=make_message_id(self._key(delivery), parseaddr(sender)[1].rpartition("@")[2]),
-            subject=str(delivery.extra["subject"]),
+            subject=str(delivery.parsed_details["subject"]),
             language=delivery.language or self._newsroom.site.languages[0],
             bulk=False,
         )
-        data = plain_message(headers, str(delivery.extra["text"]), delivery.extra.get("page"))
+        data = plain_message(headers, str(delivery.parsed_details["text"]), delivery.parsed_details.get("page"))
         if self._signer is not None:
             head, _, body = data.partition(b"\r\n\r\n")
             moment = int(self._moment(delivery.mailing).timestamp())
@@ -164,10 +164,14 @@ class Preparation:
 
     def _return_path(self, list_name: str) -> Callable[[int], str]:
         """Of a delivery by its id: what comes back names it (VERP), unless the sender does without."""
-        sender = self._sender or next(iter(self._newsroom.senders_of(list_name)), None)
+        sender = self._sender or next(iter(self._newsroom.find_senders(list_name)), None)
         if sender is not None and sender.return_path:
             address = sender.return_path
-            return self._mail.keys.return_path(address) if getattr(sender, "verp", False) else lambda delivery: address
+            return (
+                self._mail.keys.make_return_path_signer(address)
+                if getattr(sender, "verp", False)
+                else lambda delivery: address
+            )
         settings = self._newsroom.lists.get(list_name)
         own = parseaddr(settings.from_ if settings else self.notice_sender())[1]
         return lambda delivery: own

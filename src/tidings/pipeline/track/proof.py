@@ -34,7 +34,7 @@ def whose(
     envelope = " ".join(recipients).encode("utf-8", "replace")
     known = raw[:MOST]
     for found in (*_RETURN_PATH.findall(envelope), *_RETURN_PATH.findall(known)[:_MOST_TRIES]):
-        delivery = keys.delivery_of(found.decode())
+        delivery = keys.read_return_path(found.decode())
         if delivery is not None:
             return feedback.find_by_delivery(connection, delivery)
     for found in _WAY_OUT.findall(known)[:_MOST_TRIES]:

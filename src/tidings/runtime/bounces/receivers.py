@@ -66,7 +66,7 @@ class FeedbackReceivers:
 
     def open_port(self) -> str:
         """Open the port, if there is to be one; returns it in words. Raises RefusedError."""
-        address = self._runtime.newsroom.bounces.lmtp_at
+        address = self._runtime.newsroom.bounces.lmtp_address
         if address is None:
             return ""
         self._listener = LmtpListener(address, self._receiver("lmtp"), self._is_ours)

@@ -179,7 +179,7 @@ def _of_editions(found: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
     yield _one(
         "edition_composing_since_timestamp_seconds",
         "Since when the oldest edition is being composed.",
-        min((one.cut for one in vitals.open_editions if one.state is EditionState.COMPOSING), default=None),
+        min((one.cutoff for one in vitals.open_editions if one.state is EditionState.COMPOSING), default=None),
     )
     paused = {scope.value: sum(one.scope is scope for one in vitals.pauses) for scope in Scope}
     yield _many("paused", "What a person has stopped for a while.", "scope", paused)

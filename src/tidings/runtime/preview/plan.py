@@ -68,7 +68,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             schedule = find_known_schedule(connection, runtime, written)
             one = PlannedSchedule(written.name, describe_cadence(schedule.cadence))
             for slot in _slots(runtime, connection, schedule, now, runs):
-                one.slots.append(PlannedSlot(slot.key, slot.at, slot.moved, slot.skipped))
+                one.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
             following = next((slot for slot in one.slots if not slot.skipped), None)
             if following is not None:
                 _fill(runtime, connection, schedule, following, now)

@@ -20,7 +20,7 @@ def prices(newsroom: Newsroom, schedule: Schedule, now: datetime) -> Iterator[st
         dollars = getattr(newsroom.channels[part.channel], "DOLLARS_A_POST", None)
         if dollars is None:
             continue
-        count = sum(not slot.skipped for slot in list_slots(schedule.cadence, now, now + MONTH))
+        count = sum(not slot.skip_reason for slot in list_slots(schedule.cadence, now, now + MONTH))
         settings = newsroom.channels[part.channel]
         if settings.translations == "thread":
             count *= max(len(settings.languages), 1)

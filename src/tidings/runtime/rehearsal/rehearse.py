@@ -283,7 +283,7 @@ class _Play:
         if schedule is None or edition.slot is None:
             return ""
         found = list_slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
-        return next((slot.moved or "" for slot in found), "")
+        return next((slot.move_reason or "" for slot in found), "")
 
     def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.PendingMailing]) -> None:
         with self._runtime.store.read() as connection:

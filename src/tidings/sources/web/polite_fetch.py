@@ -120,7 +120,7 @@ def _reply(answer: HttpResponse, at: str, moved: str, real_now: datetime, most: 
         wait = None if seconds is None else timedelta(seconds=seconds)
         mend = _MENDS.get(answer.status, "")
         raise SourceError(f"{_host(at)} answered {answer.status}{mend}", wait=wait, status=answer.status)
-    if not answer.whole:
+    if not answer.is_complete:
         limit = f"{most // 1_000_000} MB"
         raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")
     return Response(at, answer.body, answer.headers, moved)

@@ -61,7 +61,7 @@ def _edition(row: Row[Any]) -> Edition:
         schedule=row.schedule,
         number=row.number,
         slot=row.slot,
-        cut=row.cut,
+        cutoff=row.cut,
         starts=row.starts,
         state=EditionState(row.state),
         stories=tuple(row.stories),

@@ -93,7 +93,7 @@ def _delivery(row: Row[Any]) -> Delivery:
     found = Delivery._make(row[:_FIELDS])
     if found.details == "{}":
         return found
-    extra = found.extra
+    extra = found.parsed_details
     return found._replace(
         address=found.address or extra.get("address", ""), language=found.language or extra.get("language", "")
     )

@@ -43,7 +43,7 @@ def record_failure(
     before = (
         SenderHealth(row.failures, row.reason, row.down_until) if row.fingerprint == fingerprint else SenderHealth()
     )
-    after = before.failed(reason[:300], now, retry_after)
+    after = before.after_failure(reason[:300], now, retry_after)
     connection.execute(
         update(t.senders)
         .where(s.name == name)
