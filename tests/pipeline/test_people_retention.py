@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from tests.fixtures.ledger import NOW, open_store
 from tidings.config.retention import Retention
-from tidings.pipeline.retention import retain
+from tidings.pipeline.retention import delete_expired
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.people import consent, subscribers
@@ -56,7 +56,7 @@ def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> No
     with store.write() as connection:
         consent.record(connection, consent.address_hash("asked@example.org"), "digest", "joined", "", NOW + 29 * DAY)
     add(store, "new", NOW + 2 * DAY)
-    assert retain(store, Retention(), NOW + 31 * DAY) == 2
+    assert delete_expired(store, Retention(), NOW + 31 * DAY) == 2
     assert names(store) == ["asked", "both", "confirmed", "new"]
     with store.read() as connection:
         (both,) = [one for one in subscribers.subscriptions(connection) if one.address.startswith("both")]
@@ -65,8 +65,8 @@ def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> No
         assert consent.address_hash("old@example.org") not in hashes and len(hashes) == 4
         assert connection.execute(select(t.suppressions)).all() == []
     # Once a day.
-    assert retain(store, Retention(), NOW + 31 * DAY) == 0
-    assert retain(store, Retention(pending=timedelta(days=5)), NOW + 32 * DAY) == 1
+    assert delete_expired(store, Retention(), NOW + 31 * DAY) == 0
+    assert delete_expired(store, Retention(pending=timedelta(days=5)), NOW + 32 * DAY) == 1
     add(store, "old", NOW + 40 * DAY)
     assert "old" in names(store)
 
@@ -83,7 +83,7 @@ def test_who_left_is_forgotten_and_stays_away(store: Store) -> None:
                 address_hash="elsewhere", list="digest", what="unsubscribed", source="", wording="", ip="", at=NOW
             )
         )
-    assert retain(store, Retention(left=timedelta(days=365)), NOW + 366 * DAY) == 3
+    assert delete_expired(store, Retention(left=timedelta(days=365)), NOW + 366 * DAY) == 3
     assert names(store) == ["late", "other"]
     with store.read() as connection:
         assert {one.list for one in subscribers.subscriptions(connection) if one.subscriber == other} == {"press"}
@@ -111,7 +111,7 @@ def test_addresses_returns_counters_and_cut_imports_go(store: Store) -> None:
             )
             connection.execute(insert(t.limits).values(scope="ip", key=key, since=at, count=1))
             connection.execute(insert(t.imports).values(key=key, line=1, counts={}, at=at))
-    assert retain(store, Retention(returns=timedelta(days=200)), NOW + 301 * DAY) == 4
+    assert delete_expired(store, Retention(returns=timedelta(days=200)), NOW + 301 * DAY) == 4
     with store.read() as connection:
         assert connection.execute(select(t.consents.c.ip).order_by(t.consents.c.at)).scalars().all() == [
             "",
@@ -124,8 +124,8 @@ def test_addresses_returns_counters_and_cut_imports_go(store: Store) -> None:
 def test_many_at_once_go_in_pages_within_the_budget(store: Store) -> None:
     for number in range(230):
         add(store, f"p{number}", NOW)
-    assert retain(store, Retention(), NOW + 40 * DAY, budget=-1) == 0
-    assert retain(store, Retention(), NOW + 40 * DAY) == 230
+    assert delete_expired(store, Retention(), NOW + 40 * DAY, budget=-1) == 0
+    assert delete_expired(store, Retention(), NOW + 40 * DAY) == 230
     assert names(store) == []
 
 

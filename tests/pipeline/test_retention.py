@@ -13,7 +13,7 @@ from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, op
 from tests.fixtures.newsroom import DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.config.retention import Retention
 from tidings.pipeline import notices
-from tidings.pipeline.retention import retain
+from tidings.pipeline.retention import delete_expired
 from tidings.runtime.explain import explain
 from tidings.store import schema as t
 from tidings.store.delivery import ledger, retention
@@ -111,7 +111,7 @@ def test_without_keep_and_before_its_time_nothing_goes(newsroom: RunningNewsroom
     held = rows(newsroom.runtime.store)
     newsroom.tick(LATER)
     assert rows(newsroom.runtime.store) == held
-    assert retain(newsroom.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY) == 0
+    assert delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY) == 0
     assert rows(newsroom.runtime.store) == held
 
 
@@ -129,7 +129,7 @@ def test_what_is_not_over_stays(store: Store) -> None:
         connection.execute(update(d).where(d.c.id == first).values(state="in_doubt"))
         # Something of this edition waits for its reader: the row says so.
         connection.execute(update(d).where(d.c.id == 2).values(mark=0))
-    assert retain(store, KEEP, NOW + timedelta(days=500)) == 2
+    assert delete_expired(store, KEEP, NOW + timedelta(days=500)) == 2
     with store.read() as connection:
         left = list(connection.execute(select(d.c.id, d.c.state).order_by(d.c.id)))
     assert [tuple(row) for row in left] == [
@@ -143,11 +143,11 @@ def test_slots_notices_and_old_tests_go_too(newsroom: RunningNewsroom) -> None:
         newsroom.item(f"story{day}")
         newsroom.tick(MONDAY + day * DAY)
     with newsroom.runtime.store.write() as connection:
-        notices.tell(connection, "old", "failed", "Something.", MONDAY)
+        notices.add(connection, "old", "failed", "Something.", MONDAY)
     newsroom.tick(MONDAY + 4 * DAY)
     assert rows(newsroom.runtime.store, "mailings") > 4
     slots = rows(newsroom.runtime.store, "slots")
-    retain(newsroom.runtime.store, KEEP, LATER)
+    delete_expired(newsroom.runtime.store, KEEP, LATER)
     assert rows(newsroom.runtime.store, "slots") == 1 < slots
     assert rows(newsroom.runtime.store, "notices") == 0
     with newsroom.runtime.store.read() as connection:
@@ -179,10 +179,10 @@ def test_once_a_day_in_pages(store: Store) -> None:
     with store.write() as connection:
         assert retention.delete_old_deliveries(connection, mailing, now - timedelta(days=400)) == retention.PAGE
     assert rows(store) == 20_001 - retention.PAGE
-    taken = retain(store, KEEP, now, budget=60)
+    taken = delete_expired(store, KEEP, now, budget=60)
     assert rows(store) == 0
     assert taken > 0
-    assert retain(store, KEEP, now) == 0
+    assert delete_expired(store, KEEP, now) == 0
     with store.read() as connection:
         assert ledger.count_by_state(connection, mailing=mailing) == {"accepted": 20_001}
         packed = [

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tidings.cli.app import console, errors
-from tidings.pipeline.deliver.context import Delivered
+from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.delivery import ledger
@@ -75,7 +75,7 @@ def deliver(runtime: Runtime, only: int | None = None) -> None:
     report_delivered(done)
 
 
-def report_delivered(done: Delivered) -> None:
+def report_delivered(done: DeliverySummary) -> None:
     """Print the counts; leaves with exit code 3 if some deliveries failed."""
     words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(done.states.items()) if count)
     console.print(f"Deliveries: {words or 'none'}.")

@@ -11,7 +11,7 @@ import typer
 from tidings.cli.app import Json, app, console, opened, print_json, read_moment, show
 from tidings.cli.status_text import report_status
 from tidings.model.errors import RefusedError
-from tidings.pipeline.deliver.resolve import settle
+from tidings.pipeline.deliver.resolve import resolve_in_doubt
 from tidings.runtime.explain import explain
 from tidings.runtime.monitoring.status import status
 from tidings.store.content import editions
@@ -89,7 +89,7 @@ def resolve(
         raise RefusedError(f"{delivery!r} is no delivery; `tidings ledger --state in_doubt` gives their numbers")
     how: Literal["accepted", "resend", "cancel"] = "accepted" if accepted else "resend" if resend else "cancel"
     with opened() as runtime:
-        settle(runtime.store, runtime.channels, int(delivery), how, runtime.now(), url=url, alone=alone)
+        resolve_in_doubt(runtime.store, runtime.channels, int(delivery), how, runtime.now(), url=url, alone=alone)
     then = "it goes with the next `tidings tick`, or at once if `tidings run` runs" if resend else "settled"
     console.print(f"Delivery {delivery}: {then}.")
 

@@ -13,12 +13,12 @@ from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent
 from tidings.store.engine import Store
 
 
-def tell(connection: Connection, key: str, kind: str, text: str, now: datetime) -> bool:
+def add(connection: Connection, key: str, kind: str, text: str, now: datetime) -> bool:
     """Note something to tell; False if it was noted before."""
     return add_notice(connection, Notice(key, kind, text, now))
 
 
-def held(connection: Connection, edition: Edition, now: datetime) -> None:
+def add_held(connection: Connection, edition: Edition, now: datetime) -> None:
     """An edition waits for a person."""
     reasons = "; ".join(hold.detail for hold in edition.holds)
     text = (
@@ -26,13 +26,13 @@ def held(connection: Connection, edition: Edition, now: datetime) -> None:
         f"Look at it: tidings preview {edition.name}\n"
         f"Then one of: tidings release, tidings recompose or tidings cancel {edition.name}"
     )
-    tell(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
+    add(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
 
 
-def shortened(connection: Connection, edition: Edition, count: int, now: datetime) -> None:
+def add_shortened(connection: Connection, edition: Edition, count: int, now: datetime) -> None:
     """Items were cut to 'read more' so that the mail stays under the size that mail programs clip."""
     text = f"Edition {edition.name}: {count} item(s) were shortened to 'read more' to stay under 102 KB."
-    tell(connection, f"shortened:{edition.id}", "shortened", text, now)
+    add(connection, f"shortened:{edition.id}", "shortened", text, now)
 
 
 def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str) -> int:

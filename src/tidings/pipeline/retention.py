@@ -25,7 +25,7 @@ IMPORTS = timedelta(days=30)
 _NAME = "kept_on"
 
 
-def retain(store: Store, keep: Retention, now: datetime, budget: float = BUDGET) -> int:
+def delete_expired(store: Store, keep: Retention, now: datetime, budget: float = BUDGET) -> int:
     """Take out what is older than `keep` at `now`; returns how many rows. Does nothing once it is done for the day."""
     today = now.date().isoformat()
     with store.read() as connection:

@@ -27,10 +27,10 @@ from tidings.pipeline.collect import fetch
 from tidings.pipeline.collect import websub as listen
 from tidings.pipeline.compose.composer import Composer
 from tidings.pipeline.compose.mail import MailRenderer
-from tidings.pipeline.deliver.context import Delivered
+from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender, finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
-from tidings.pipeline.deliver.prepare import Preparation
+from tidings.pipeline.deliver.prepare import MessagePreparer
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.pipeline.members.subscribe import answer_requests, request_reconfirmation
 from tidings.pipeline.publish import websub as ping
@@ -185,7 +185,7 @@ class Runtime:
         newsroom = self.newsroom
         modules = _senders()
         prepare = {
-            name: Preparation(self.store, newsroom, self.mail, self.channels, sender)
+            name: MessagePreparer(self.store, newsroom, self.mail, self.channels, sender)
             for name, sender in [("", None), *((sender.name, sender) for sender in newsroom.mail)]
         }
         senders = [
@@ -238,7 +238,7 @@ class Runtime:
         """Tell the hubs of the feeds that changed."""
         return ping.ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
-    def deliver(self, only: int | None = None) -> Delivered:
+    def deliver(self, only: int | None = None) -> DeliverySummary:
         """Send all that is due, and end the editions that are complete; or send one mailing, and nothing else."""
         assert self._deliverer is not None
         done = self._deliverer.run_until_idle(only)

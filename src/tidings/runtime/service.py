@@ -20,7 +20,7 @@ import uvicorn
 from tidings.config.settings import Web
 from tidings.model.cadence import load_zone
 from tidings.model.errors import RefusedError
-from tidings.pipeline.deliver.context import Delivered
+from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.runtime.clock import Ticker
 from tidings.runtime.log import Redactor, start_log
@@ -261,11 +261,11 @@ class Service:
                 self._due.set()
         self._report(done)
 
-    def _report(self, done: Delivered) -> None:
+    def _report(self, done: DeliverySummary) -> None:
         for lane, reason in done.stalled.items():
             if self._beats.stalled.get(lane) != reason:
                 log.warning("%s cannot go on: %s", f"channel {lane}" if lane else "mail", reason)
-        for name, reason in done.senders.items():
+        for name, reason in done.failed_senders.items():
             log.warning("mail cannot go on by %s: %s", name, reason)
         for lane in self._beats.stalled.keys() - done.stalled.keys():
             log.info("%s goes on", f"channel {lane}" if lane else "mail")

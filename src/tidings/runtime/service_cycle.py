@@ -147,7 +147,7 @@ class ServiceCycle:
         try:
             with self._runtime.store.write() as connection:
                 key = f"fault:{what}:{type(error).__name__}:{now.date()}"
-                notices.tell(connection, key, "failed", f"The service met a fault and goes on: {said}", now)
+                notices.add(connection, key, "failed", f"The service met a fault and goes on: {said}", now)
         except Exception as another:
             log.error("and it cannot be noted: %s", type(another).__name__)
 
@@ -200,7 +200,7 @@ class ServiceCycle:
         key = f"config:{hashlib.sha256(said.encode()).hexdigest()[:16]}:{now.date()}"
         with self._runtime.store.write() as connection:
             text = f"A changed configuration is refused, and the last good one stays:\n{said}"
-            notices.tell(connection, key, "refused", text, now)
+            notices.add(connection, key, "refused", text, now)
 
     # -- what is due --------------------------------------------------------------------------------------------------
 

@@ -20,14 +20,13 @@ from tidings.pipeline.collect.sweep import SweepResult, collect
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.composer import ComposeResult
 from tidings.pipeline.compose.select import Story, group_stories, is_note, matches_rules
-from tidings.pipeline.deliver.context import Delivered
-from tidings.pipeline.deliver.corrections import amend
+from tidings.pipeline.deliver.context import DeliverySummary
+from tidings.pipeline.deliver.corrections import apply_corrections
 from tidings.pipeline.deliver.recover import recover
 from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import PublishResult, publish
-from tidings.pipeline.retention import retain
-from tidings.pipeline.track import session_refusals
-from tidings.runtime.bounces.receivers import soft_bounce_limit
+from tidings.pipeline.retention import delete_expired
+from tidings.pipeline.track.bounces import record_session_refusals
 from tidings.runtime.newsroom import Runtime
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import load_items
@@ -67,7 +66,7 @@ def tick(
     recover(runtime.store, runtime.liveness, now=now, policies=runtime.resend_policies())
     done.collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
     hold_withdrawn(runtime, now)
-    amend(runtime.store, runtime.newsroom, runtime.channels, now)
+    apply_corrections(runtime.store, runtime.newsroom, runtime.channels, now)
     if public:
         publish_site(runtime, done)
     rename_outlets(runtime)
@@ -82,7 +81,7 @@ def tick(
     open_and_close(runtime, now)
     if public:
         publish_editions(runtime, done)
-    retain(runtime.store, runtime.newsroom.keep, now)
+    delete_expired(runtime.store, runtime.newsroom.keep, now)
     done.notices = send_notices(runtime, now)
     with runtime.store.write() as connection:
         unread = done.collected.unread
@@ -123,7 +122,7 @@ def start_after_restore(runtime: Runtime, now: datetime) -> str:
     text += " Who left since the backup is not known: take them off with `tidings subscribers remove`."
     with runtime.store.write() as connection:
         restored.hold_next_editions(connection, came_due, now)
-        notices.tell(connection, f"restored:{found.at.isoformat()}", "restored", text, now)
+        notices.add(connection, f"restored:{found.at.isoformat()}", "restored", text, now)
     return text
 
 
@@ -157,7 +156,7 @@ def record_unpublished(runtime: Runtime, done: TickResult, error: InputError) ->
     done.unpublished = str(error)
     key = f"pages:{hashlib.sha256(done.unpublished.encode()).hexdigest()[:16]}:{done.now.date()}"
     with runtime.store.write() as connection:
-        notices.tell(connection, key, "refused", f"Pages and feeds stay as they are: {error}", done.now)
+        notices.add(connection, key, "refused", f"Pages and feeds stay as they are: {error}", done.now)
 
 
 def rename_outlets(runtime: Runtime) -> None:
@@ -326,25 +325,25 @@ def hold_withdrawn(runtime: Runtime, now: datetime) -> None:
                 what=f"held: {hold.detail}",
                 holds=[*edition.holds, hold],
             )
-            notices.held(connection, changed, now)
+            notices.add_held(connection, changed, now)
 
 
-def record_failures(runtime: Runtime, delivered: Delivered, now: datetime) -> None:
+def record_failures(runtime: Runtime, delivered: DeliverySummary, now: datetime) -> None:
     """Note what went wrong in delivering, so that a person hears of it once a day and lane."""
     if delivered.states["rejected"]:
-        session_refusals.look(runtime.store, soft_bounce_limit(runtime.newsroom), now)
+        record_session_refusals(runtime.store, runtime.newsroom.bounces.soft, now)
     day = now.date().isoformat()
     with runtime.store.write() as connection:
         for lane, reason in delivered.stalled.items():
             what = f"Channel {lane}" if lane else "Mail"
-            notices.tell(connection, f"stalled:{lane}:{day}", "failed", f"{what} cannot be sent: {reason}", now)
+            notices.add(connection, f"stalled:{lane}:{day}", "failed", f"{what} cannot be sent: {reason}", now)
         for lane, reason in delivered.disabled.items():
-            notices.tell(connection, f"disabled:{lane}:{day}", "failed", f"Channel {lane} is gone: {reason}", now)
+            notices.add(connection, f"disabled:{lane}:{day}", "failed", f"Channel {lane} is gone: {reason}", now)
         bad = {state: count for state in ("rejected", "in_doubt", "quarantined") if (count := delivered.states[state])}
         if bad:
             words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in bad.items())
             text = f"Deliveries failed: {words}. See them: tidings ledger --state {next(iter(bad))}"
-            notices.tell(connection, f"failed:{now.isoformat()}", "failed", text, now)
+            notices.add(connection, f"failed:{now.isoformat()}", "failed", text, now)
 
 
 def send_notices(runtime: Runtime, now: datetime) -> int:

@@ -15,7 +15,7 @@ import pytest
 from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
 from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
-from tidings.pipeline.deliver.resolve import settle
+from tidings.pipeline.deliver.resolve import resolve_in_doubt
 from tidings.runtime.check import check_newsroom
 from tidings.runtime.preview.plan import plan
 
@@ -159,7 +159,7 @@ def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
     threads.tick(MONDAY)
     first = threads.entries_of("social")[0].id
     server = str(threads.runtime.newsroom.channels["social"].server)  # type: ignore[attr-defined]
-    settled = partial(settle, threads.runtime.store, threads.runtime.channels, first, "accepted", threads.now)
+    settled = partial(resolve_in_doubt, threads.runtime.store, threads.runtime.channels, first, "accepted", threads.now)
     with pytest.raises(RefusedError, match=f"give the address of the post: tidings resolve {first} --accepted URL"):
         settled()
     with pytest.raises(RefusedError, match=r"https://elsewhere.example/1 leads to no post of channel 'social'"):

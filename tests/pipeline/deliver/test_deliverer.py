@@ -18,7 +18,7 @@ from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, pr
 from tests.fixtures.smtp import SmtpSink
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.model.delivery import Delivery, Outcome, Verdict
-from tidings.pipeline.deliver.deliverer import Deliverer, Handover, finish_editions
+from tidings.pipeline.deliver.deliverer import Deliverer, OutgoingMessage, finish_editions
 from tidings.pipeline.deliver.outcomes import BACKOFF, ResendPolicies
 from tidings.pipeline.deliver.recover import recover
 from tidings.store import liveness
@@ -97,7 +97,7 @@ def test_each_verdict_ends_in_its_state(store: Store, alive: liveness.Liveness, 
     assert lost[0] == lost[1]
     assert done.states["accepted"] == 3
     assert done.states["rejected"] == 2
-    assert done.void == 0
+    assert done.too_late == 0
     # A second call at the same moment sends nothing.
     assert deliverer(store, alive, sink.port).run_until_idle().states == {}
     assert len(sink.taken()) == 6
@@ -291,7 +291,7 @@ def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, 
         store, sleeper, sink.port, connections=1, boot_clock=lambda: seconds, reached=_at("after-dot", 3, sleep)
     )
     done = stale.run_until_idle()
-    assert done.void >= 1
+    assert done.too_late >= 1
     assert Counter(_states(store).values()) == {"accepted": 10}
     copies = Counter(entry["to"] for entry in sink.taken())
     # The two that it had finished stood in its journal; only the one on the wire went twice, and was in doubt.
@@ -327,7 +327,7 @@ def test_a_poisonous_message_is_set_aside_and_the_others_go(
 ) -> None:
     add_mailing(store, add_readers(store, ["ada", "poison", "grace"]), add_edition(store))
 
-    def fragile(deliveries: Sequence[Delivery]) -> dict[int, Handover]:
+    def fragile(deliveries: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
         if any(delivery.address.startswith("poison") for delivery in deliveries):
             raise ZeroDivisionError("template")
         return prepare(deliveries)
@@ -518,7 +518,7 @@ def _poster(store: Store, alive: liveness.Liveness, room: _Room, clock: Clock, *
     return Deliverer(
         store,
         alive,
-        prepare=lambda group: {row.id: Handover(b"{}", key=f"key-{row.id}") for row in group},
+        prepare=lambda group: {row.id: OutgoingMessage(b"{}", key=f"key-{row.id}") for row in group},
         policies=ResendPolicies(channels={"team": room.capabilities}),
         clock=clock,
         channels={"team": room},

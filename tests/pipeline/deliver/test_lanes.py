@@ -66,7 +66,7 @@ def test_the_first_sender_takes_all_and_the_second_takes_over(
     done = sender.run_until_idle()
     assert done.states == {"accepted": 20}
     assert done.stalled == {}
-    assert "421" in done.senders["one"]
+    assert "421" in done.failed_senders["one"]
     assert (len(sinks[0].taken()), len(sinks[1].taken())) == (0, 20)
     # Its rest is kept: the next run does not ask it again, though it is back.
     sinks[0].greeting = "220 sink.example ESMTP"

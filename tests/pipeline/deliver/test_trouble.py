@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
-from tidings.pipeline.deliver.allowance import Allowance
+from tidings.pipeline.deliver.allowance import SendWindow
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover
 from tidings.store import liveness
@@ -152,7 +152,7 @@ def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
 
 def test_a_relay_that_is_slow_to_answer_keeps_all_its_connections_at_work() -> None:
     """It is not asked for less because each message takes longer than a second."""
-    allowance = Allowance(400, least=40)
+    allowance = SendWindow(400, least=40)
     allowance.seconds = 2.0
     assert allowance.room(0, 0, math.inf) == 20
     assert allowance.room(20, 0, math.inf) == 20

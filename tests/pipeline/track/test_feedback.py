@@ -11,12 +11,13 @@ from sqlalchemy import insert, select, update
 
 from tests.fixtures.items import make_newsroom
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, rows
+from tidings.config.bounces import SoftBounces
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.compose.mail import message_id_local_part
-from tidings.pipeline.track import inbound, session_refusals
-from tidings.pipeline.track.event import SoftBounceLimit
-from tidings.pipeline.track.inbound import Heard
+from tidings.pipeline.track.bounces import record_session_refusals
+from tidings.pipeline.track.events import FeedbackResult
+from tidings.pipeline.track.incoming_mail import receive_message
 from tidings.runtime.explain import explain
 from tidings.store import schema as t
 from tidings.store.engine import Store
@@ -24,7 +25,7 @@ from tidings.store.people import consent, feedback, subscribers
 
 FOLDER = Path(__file__).parent / "returns"
 DAY = timedelta(days=1)
-PATIENCE = SoftBounceLimit(3, timedelta(days=30))
+SOFT_LIMIT = SoftBounces(days=3, within=timedelta(days=30))
 KEYS = TokenKeys({1: b"k" * 32})
 ADA = "ada@example.org"
 ONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -49,13 +50,13 @@ def _accepted(store: Store) -> None:
         connection.execute(update(t.deliveries).values(state="accepted"))
 
 
-def _hear(store: Store, sample: str, to: str = "", *, now: Any = NOW, raw: bytes = b"") -> Heard:
-    return inbound.receive(
+def _hear(store: Store, sample: str, to: str = "", *, now: Any = NOW, raw: bytes = b"") -> FeedbackResult:
+    return receive_message(
         store,
         KEYS,
         raw or (FOLDER / f"{sample}.eml").read_bytes(),
         recipients=[to] if to else [],
-        patience=PATIENCE,
+        soft_limit=SOFT_LIMIT,
         via="lmtp",
         now=now,
         present_name=lambda name: {"news": "digest"}.get(name, name),
@@ -84,7 +85,7 @@ def _count(store: Store, table: Any) -> int:
 def test_who_does_not_exist_is_on_no_list_any_more_at_once(store: Store, ada: int) -> None:
     with store.read() as connection:
         before = consent.version(connection)
-    assert _hear(store, "postfix-unknown", _path(1).upper()) == Heard("hard")
+    assert _hear(store, "postfix-unknown", _path(1).upper()) == FeedbackResult("hard")
     assert _lists(store) == {"digest": "unsubscribed", "press": "unsubscribed"}
     assert _lists(store, "eve@example.org") == {"digest": "confirmed"}
     assert _suppressed(store) == {"": "hard"}
@@ -133,7 +134,7 @@ def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) 
         assert subscribers.consents_of(connection, ADA)[-1][1:] == ("", "lifted", "she rang (op)")
         assert next(reader.mark for reader in subscribers.readers(connection, "digest", None)) == 1
     # The same report, once more, is no news; and nothing is left to lift.
-    assert _hear(store, "postfix-unknown", _path(1)) == Heard("known")
+    assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("known")
     with pytest.raises(RefusedError, match="list press: they left by themselves"):
         _lift(store)
     with pytest.raises(RefusedError, match="nothing stops mail"):
@@ -170,13 +171,13 @@ def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained
 
 
 def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> None:
-    assert _hear(store, "postfix-full", _path(1)) == Heard("soft")
-    assert _hear(store, "zimbra-quota", _path(1), now=NOW + DAY) == Heard("known")
+    assert _hear(store, "postfix-full", _path(1)) == FeedbackResult("soft")
+    assert _hear(store, "zimbra-quota", _path(1), now=NOW + DAY) == FeedbackResult("known")
     assert _count(store, t.returns) == 1
     # Worse news of the same mail counts.
-    assert _hear(store, "postfix-unknown", _path(1)) == Heard("hard")
-    assert _hear(store, "arf-yahoo", _path(1)) == Heard("complaint")
-    assert _hear(store, "postfix-unknown", _path(1)) == Heard("known")
+    assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("hard")
+    assert _hear(store, "arf-yahoo", _path(1)) == FeedbackResult("complaint")
+    assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("known")
     assert rows(store)[0]["returned"] == "complaint"
     assert _count(store, t.returns) == 3
 
@@ -193,7 +194,7 @@ def test_it_is_explained(store: Store, ada: int) -> None:
 
 @ONE
 def test_a_refusal_for_no_known_reason_is_for_one_list(store: Store, ada: int) -> None:
-    assert _hear(store, "opaque", _path(1)) == Heard("hard")
+    assert _hear(store, "opaque", _path(1)) == FeedbackResult("hard")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     assert _suppressed(store) == {"digest": "hard"}
 
@@ -204,10 +205,10 @@ def test_soft_bounces_of_one_day_are_one_and_too_many_days_end_it(store: Store, 
     _accepted(store)
     moments = [NOW - 40 * DAY, NOW, NOW + timedelta(minutes=5), NOW + DAY]
     for delivery, moment in enumerate(moments, 1):
-        assert _hear(store, "postfix-full", _path(delivery), now=moment) == Heard("soft")
+        assert _hear(store, "postfix-full", _path(delivery), now=moment) == FeedbackResult("soft")
     assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}
     assert _suppressed(store) == {}
-    assert _hear(store, "postfix-relay-denied", _path(5), now=NOW + 2 * DAY) == Heard("soft")
+    assert _hear(store, "postfix-relay-denied", _path(5), now=NOW + 2 * DAY) == FeedbackResult("soft")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     assert _suppressed(store) == {"digest": "soft"}
 
@@ -218,7 +219,9 @@ def test_what_is_our_own_fault_ends_nothing_and_somebody_hears_of_it(store: Stor
         add_mailing(store, {"ada": ada}, add_edition(store, number))
     _accepted(store)
     for delivery in range(1, 7):
-        assert _hear(store, "gmail-unauthenticated", _path(delivery), now=NOW + delivery * DAY) == Heard("blocked")
+        assert _hear(store, "gmail-unauthenticated", _path(delivery), now=NOW + delivery * DAY) == FeedbackResult(
+            "blocked"
+        )
     assert set(_lists(store).values()) == {"confirmed"}
     assert rows(store)[0]["returned"] == "soft"
     assert _count(store, t.notices) == 6
@@ -226,7 +229,7 @@ def test_what_is_our_own_fault_ends_nothing_and_somebody_hears_of_it(store: Stor
 
 @ONE
 def test_a_complaint_ends_it_and_the_lists_people_hear_of_it(store: Store, ada: int) -> None:
-    assert _hear(store, "arf-mailru", _path(1)) == Heard("complaint")
+    assert _hear(store, "arf-mailru", _path(1)) == FeedbackResult("complaint")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     with store.read() as connection:
         [notice] = connection.execute(select(t.notices)).all()
@@ -247,15 +250,17 @@ def test_a_complaint_is_known_by_the_way_out_in_the_mail_that_it_brings_back(sto
     with store.read() as connection:
         [sent] = feedback.recent_mails(connection, ada, "digest")
     # The list was called `news` when the mail went out.
-    assert _hear(store, "", raw=_copied(ada, "news", message_id_local_part(sent.key).decode())) == Heard("complaint")
+    assert _hear(store, "", raw=_copied(ada, "news", message_id_local_part(sent.key).decode())) == FeedbackResult(
+        "complaint"
+    )
     assert rows(store)[0]["returned"] == "complaint"
     assert _suppressed(store) == {"digest": "complaint"}
 
 
 @ONE
 def test_a_complaint_about_a_mail_that_the_ledger_has_forgotten(store: Store, ada: int) -> None:
-    assert _hear(store, "", raw=_copied(ada, "press")) == Heard("complaint")
-    assert _hear(store, "", raw=_copied(ada, "press")) == Heard("known")
+    assert _hear(store, "", raw=_copied(ada, "press")) == FeedbackResult("complaint")
+    assert _hear(store, "", raw=_copied(ada, "press")) == FeedbackResult("known")
     assert _suppressed(store) == {"press": "complaint"}
     assert rows(store)[0]["returned"] == ""
 
@@ -274,10 +279,10 @@ def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> No
         f"bounces+{KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, 'digest')}@example.org",
     ]
     for to in forged:
-        assert _hear(store, "", to, raw=raw).what == "nothing"
+        assert _hear(store, "", to, raw=raw).kind == "nothing"
     way_out = other.sign(TokenPurpose.UNSUBSCRIBE, ada, "digest").encode()
     old = raw.partition(b"/unsubscribe/")[2].partition(b">")[0]
-    assert _hear(store, "", raw=raw.replace(old, way_out)).what == "nothing"
+    assert _hear(store, "", raw=raw.replace(old, way_out)).kind == "nothing"
     assert set(_lists(store).values()) == {"confirmed"}
     assert _count(store, t.suppressions) == _count(store, t.returns) == 0
 
@@ -285,7 +290,7 @@ def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> No
 @ONE
 @pytest.mark.parametrize("sample", ["office-ru", "office-exchange", "postfix-delayed", "person", "arf-not-spam"])
 def test_what_counts_for_nothing_does_nothing_even_at_a_right_return_path(store: Store, ada: int, sample: str) -> None:
-    assert _hear(store, sample, _path(1)).what == "nothing"
+    assert _hear(store, sample, _path(1)).kind == "nothing"
     assert _count(store, t.suppressions) == _count(store, t.returns) == 0
 
 
@@ -293,14 +298,14 @@ def test_what_counts_for_nothing_does_nothing_even_at_a_right_return_path(store:
 def test_a_bounce_of_a_notice_is_noted_and_nobody_is_suppressed(store: Store, ada: int) -> None:
     with store.write() as connection:
         connection.execute(update(t.deliveries).values(purpose="notice", list=""))
-    assert _hear(store, "postfix-unknown", _path(1)) == Heard("hard")
+    assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("hard")
     assert rows(store)[0]["returned"] == "hard"
     assert _suppressed(store) == {}
 
 
 @ONE
 def test_a_bounce_of_a_mail_that_is_not_in_the_ledger_any_more_is_no_error(store: Store, ada: int) -> None:
-    assert _hear(store, "postfix-unknown", _path(999)).what == "nothing"
+    assert _hear(store, "postfix-unknown", _path(999)).kind == "nothing"
 
 
 REASONS = {
@@ -319,8 +324,8 @@ def test_a_refusal_in_the_session_says_the_same(store: Store, ada: int, reason: 
     with store.write() as connection:
         connection.execute(update(t.deliveries).values(state="rejected", reason=reason))
     suppressed, kind = expected
-    assert session_refusals.look(store, PATIENCE, NOW + timedelta(hours=1)) == (1 if kind else 0)
-    assert session_refusals.look(store, PATIENCE, NOW + timedelta(hours=2)) == 0
+    assert record_session_refusals(store, SOFT_LIMIT, NOW + timedelta(hours=1)) == (1 if kind else 0)
+    assert record_session_refusals(store, SOFT_LIMIT, NOW + timedelta(hours=2)) == 0
     assert _suppressed(store) == suppressed
     with store.read() as connection:
         assert connection.execute(select(t.returns.c.kind)).scalars().all() == ([kind] if kind else [])
@@ -345,7 +350,7 @@ def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
             pages.append([one.recipient.delivery for one in found])
             after = found[-1].recipient.delivery or 0
     assert pages == [[1, 2], [4, 5], [6, 7]]
-    assert session_refusals.look(store, PATIENCE, NOW) == 6
+    assert record_session_refusals(store, SOFT_LIMIT, NOW) == 6
 
 
 @pytest.mark.parametrize(
@@ -356,9 +361,9 @@ def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
 def test_who_writes_what_the_mail_program_makes_is_off_that_list(store: Store, ada: int, subject: str) -> None:
     token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "news")
     raw = f"From: Ada <ada@example.org>\r\nSubject: {subject.format(token)}\r\n\r\n\r\n".encode()
-    assert _hear(store, "", "leave@example.org", raw=raw) == Heard("left")
+    assert _hear(store, "", "leave@example.org", raw=raw) == FeedbackResult("left")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
-    assert _hear(store, "", "leave@example.org", raw=raw) == Heard("known")
+    assert _hear(store, "", "leave@example.org", raw=raw) == FeedbackResult("known")
 
 
 @ONE
@@ -373,5 +378,5 @@ def test_a_forged_or_quoted_leave_moves_nobody(store: Store, ada: int) -> None:
         "From: ada@example.org\r\nSubject: unsubscribe",
     ]
     for header in wrong:
-        assert _hear(store, "", "leave@example.org", raw=f"{header}\r\n\r\n".encode()).what == "nothing", header
+        assert _hear(store, "", "leave@example.org", raw=f"{header}\r\n\r\n".encode()).kind == "nothing", header
     assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tidings.pipeline.track.refusals import Meaning, refusal
-from tidings.pipeline.track.report_parser import MOST, Reading, read
+from tidings.pipeline.track.refusal_codes import RefusalMeaning, classify_refusal
+from tidings.pipeline.track.report_parser import MAX_BYTES, ParsedReport, parse_report
 
 FOLDER = Path(__file__).parent / "returns"
-DEAD, HARD, SOFT, BLOCKED = Meaning.DEAD, Meaning.HARD, Meaning.SOFT, Meaning.BLOCKED
+DEAD, HARD, SOFT, BLOCKED = RefusalMeaning.DEAD, RefusalMeaning.HARD, RefusalMeaning.SOFT, RefusalMeaning.BLOCKED
 
 REFUSALS = {
     "postfix-unknown": (DEAD, "5.1.1"),
@@ -75,14 +75,14 @@ NOTHING = {
 }
 
 
-def _read(name: str) -> Reading:
-    return read((FOLDER / f"{name}.eml").read_bytes())
+def _read(name: str) -> ParsedReport:
+    return parse_report((FOLDER / f"{name}.eml").read_bytes())
 
 
 @pytest.mark.parametrize(("name", "expected"), REFUSALS.items(), ids=REFUSALS)
-def test_a_bounce_is_read(name: str, expected: tuple[Meaning, str]) -> None:
+def test_a_bounce_is_read(name: str, expected: tuple[RefusalMeaning, str]) -> None:
     found = _read(name)
-    assert found.refusal is not None, found.why
+    assert found.refusal is not None, found.reason
     assert (found.refusal.meaning, found.refusal.code) == expected
     assert found.recipient == ("айгүл@example.net" if "international" in name else "ada@example.net")
 
@@ -90,15 +90,15 @@ def test_a_bounce_is_read(name: str, expected: tuple[Meaning, str]) -> None:
 @pytest.mark.parametrize("name", sorted(COMPLAINTS))
 def test_a_complaint_is_read(name: str) -> None:
     found = _read(name)
-    assert found.complaint in ("abuse", "opt-out"), found.why
+    assert found.complaint in ("abuse", "opt-out"), found.reason
     assert found.recipient == ("" if "redacted" in name else "ada@example.net")
 
 
 @pytest.mark.parametrize(("name", "why"), NOTHING.items(), ids=NOTHING)
 def test_what_is_neither_counts_for_nothing(name: str, why: str) -> None:
     found = _read(name)
-    assert not found.counts
-    assert why in found.why
+    assert not found.is_feedback
+    assert why in found.reason
 
 
 def test_every_sample_is_judged() -> None:
@@ -108,7 +108,7 @@ def test_every_sample_is_judged() -> None:
 @pytest.mark.parametrize(("name"), sorted({*REFUSALS, *COMPLAINTS, *NOTHING}))
 def test_the_ends_of_lines_do_not_matter(name: str) -> None:
     raw = (FOLDER / f"{name}.eml").read_bytes()
-    assert read(raw.replace(b"\r\n", b"\n")) == read(raw)
+    assert parse_report(raw.replace(b"\r\n", b"\n")) == parse_report(raw)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_the_ends_of_lines_do_not_matter(name: str) -> None:
         ("banana", "", HARD),
     ],
 )
-def test_codes(code: str, text: str, expected: Meaning) -> None:
-    assert refusal(code, text).meaning is expected
+def test_codes(code: str, text: str, expected: RefusalMeaning) -> None:
+    assert classify_refusal(code, text).meaning is expected
 
 
 def _nested(depth: int) -> bytes:
@@ -141,7 +141,7 @@ HOSTILE = {
     "a little nested": _nested(30),
     "deeply nested": _nested(3000),
     "mails in mails": b"Content-Type: message/rfc822\n\n" * 30_000,
-    "one long line": b"Subject: " + b"x" * (2 * MOST),
+    "one long line": b"Subject: " + b"x" * (2 * MAX_BYTES),
     "many fields": b"X: y\n" * 200_000 + b"\n",
     "many parts": b"Content-Type: multipart/mixed; boundary=a\n\n" + b"--a\n\nx\n" * 100_000,
     "many recipients": (FOLDER / "postfix-unknown.eml")
@@ -160,11 +160,11 @@ HOSTILE = {
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_sent_to_harm_ends_soon_and_in_words(raw: bytes) -> None:
     begun = time.monotonic()
-    found = read(raw)
+    found = parse_report(raw)
     assert time.monotonic() - begun < 5
-    assert found.counts or found.why
+    assert found.is_feedback or found.reason
 
 
 def test_an_international_address_beyond_unicode_is_no_error() -> None:
     raw = (FOLDER / "escaped-international.eml").read_bytes()
-    assert read(raw.replace(rb"\x{0430}", rb"\x{FFFFFF}")).counts
+    assert parse_report(raw.replace(rb"\x{0430}", rb"\x{FFFFFF}")).is_feedback

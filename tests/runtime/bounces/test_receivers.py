@@ -28,7 +28,7 @@ from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroo
 from tests.servers.dovecot import dovecot
 from tidings.config.bounces import BounceMailbox
 from tidings.model.errors import RefusedError
-from tidings.pipeline.track.inbound import Heard
+from tidings.pipeline.track.events import FeedbackResult
 from tidings.runtime.bounces.imap import MailboxError, read_mailbox
 from tidings.runtime.bounces.lmtp import MAX_MESSAGE
 from tidings.runtime.bounces.receivers import FeedbackReceivers
@@ -187,9 +187,9 @@ def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(newsroo
         _put(box, number, b"Subject: " + mail)
     heard: list[bytes] = []
 
-    def receive(raw: bytes, recipients: object) -> Heard:
+    def receive(raw: bytes, recipients: object) -> FeedbackResult:
         heard.append(raw)
-        return Heard("hard") if b"bounce" in raw else Heard("nothing", "no bounce")
+        return FeedbackResult("hard") if b"bounce" in raw else FeedbackResult("nothing", "no bounce")
 
     with dovecot(box) as server:
         store = newsroom.runtime.store
@@ -219,11 +219,16 @@ def test_a_mailbox_by_tls_needs_a_good_certificate(newsroom: RunningNewsroom, bo
     with dovecot(box, certificate) as server:
         settings = _settings(server.tls_port, security="tls", host="localhost")
         with pytest.raises(MailboxError, match="certificate"):
-            read_mailbox(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"))
+            read_mailbox(newsroom.runtime.store, settings, lambda raw, to: FeedbackResult("hard"))
         trusting = ssl.create_default_context(cafile=str(certificate[0]))
-        assert read_mailbox(newsroom.runtime.store, settings, lambda raw, to: Heard("hard"), context=trusting) == 1
+        assert (
+            read_mailbox(newsroom.runtime.store, settings, lambda raw, to: FeedbackResult("hard"), context=trusting)
+            == 1
+        )
         again = _settings(server.port, security="starttls", host="localhost")
-        assert read_mailbox(newsroom.runtime.store, again, lambda raw, to: Heard("hard"), context=trusting) == 1
+        assert (
+            read_mailbox(newsroom.runtime.store, again, lambda raw, to: FeedbackResult("hard"), context=trusting) == 1
+        )
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

@@ -16,7 +16,7 @@ from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, o
 from tests.servers.judges import html_validate
 from tidings.config.retention import Retention
 from tidings.model.text import unescape_formula
-from tidings.pipeline.retention import retain
+from tidings.pipeline.retention import delete_expired
 from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import Report, as_csv, make_report
 from tidings.store import schema as t
@@ -79,7 +79,7 @@ def test_what_keep_has_taken_is_counted_as_before(newsroom: RunningNewsroom) -> 
     before = made(newsroom)
     newsroom.item("two")
     newsroom.tick(MONDAY + 2 * DAY)
-    retain(newsroom.runtime.store, Retention(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
+    delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
     with newsroom.runtime.store.read() as connection:
         assert connection.execute(t.tallies.select()).first() is not None
     after = made(newsroom, until=MONDAY + DAY)

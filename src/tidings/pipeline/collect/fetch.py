@@ -95,4 +95,4 @@ def _tell(store: Store, name: str, brought: FetchResult, health: SourceHealth, n
     if told:
         with store.write() as connection:
             for key, kind, text in told:
-                notices.tell(connection, key, kind, text, now)
+                notices.add(connection, key, kind, text, now)

@@ -118,7 +118,7 @@ def _collect_one(
         collected.unread[name] = changes.held
         if not told:
             with store.write() as connection:
-                notices.tell(connection, _vanished_key(name), "vanished", changes.held, now)
+                notices.add(connection, _vanished_key(name), "vanished", changes.held, now)
         return
     if told:
         with store.write() as connection:
@@ -199,7 +199,7 @@ def _write_aside(
         for ref, text in texts.items():
             if ref not in before:
                 notice = f"An item is set aside until it is mended; the others go on.\n{text}"
-                notices.tell(connection, _aside_key(source, ref), "set_aside", notice, now)
+                notices.add(connection, _aside_key(source, ref), "set_aside", notice, now)
             if ref not in before or before[ref].problem != text:
                 stored_items.save_refused(connection, RefusedItem(source, ref, text, now), again=ref in before)
         for ref in before.keys() - texts.keys():

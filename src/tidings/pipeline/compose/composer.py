@@ -229,11 +229,11 @@ class Composer:
             what = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
             edition = editions.set_state(connection, edition, state, now=now, what=what, holds=holds)
             if holds:
-                notices.held(connection, edition, now)
+                notices.add_held(connection, edition, now)
                 review.queue_review_mails(connection, edition, schedule, self.newsroom, self.keys, now)
             shortened = sum(one.shortened for one in rendered)
             if shortened:
-                notices.shortened(connection, edition, shortened, now)
+                notices.add_shortened(connection, edition, shortened, now)
             if not holds:
                 self.open_or_close(connection, edition, now)
         return edition

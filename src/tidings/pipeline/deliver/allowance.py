@@ -16,7 +16,7 @@ AHEAD = 500
 """At most so many are leased, and at most half a second of sending: what is urgent need not wait for long."""
 
 
-class Allowance:
+class SendWindow:
     """Of one desk."""
 
     def __init__(self, group: int = GROUP, least: int = 1) -> None:

@@ -17,11 +17,11 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
-from tidings.pipeline.deliver.allowance import Allowance
-from tidings.pipeline.deliver.context import Delivered, Handover, Setting, Task
+from tidings.pipeline.deliver.allowance import SendWindow
+from tidings.pipeline.deliver.context import DeliveryContext, DeliverySummary, OutgoingMessage, PermittedDelivery
 from tidings.pipeline.deliver.lanes import Lane
-from tidings.pipeline.deliver.outcomes import BACKOFF, crashed, settled
-from tidings.pipeline.deliver.transaction import Ledger, Result
+from tidings.pipeline.deliver.outcomes import BACKOFF, values_after_attempt, values_after_crash
+from tidings.pipeline.deliver.transaction import BatchTransaction, RowResult
 from tidings.store.delivery import claims, permission, settling
 from tidings.store.delivery.journal import JournalWriter, accepted_line, outcome_line
 from tidings.store.delivery.quick import Taken
@@ -32,17 +32,17 @@ LATER = 60.0
 """Seconds that `rest` gives where more may come any moment."""
 
 
-class Desk:
+class DeliveryBatch:
     """One lane of one worker, for one thread: the queue of a relay."""
 
     def __init__(
-        self, setting: Setting, lane: Lane, writer: JournalWriter, done: Delivered, allowance: Allowance
+        self, setting: DeliveryContext, lane: Lane, writer: JournalWriter, done: DeliverySummary, allowance: SendWindow
     ) -> None:
         """`writer` is its own, and closed with it."""
         self._setting = setting
         self._lane = lane
         self._key = lane.key
-        self._ledger = Ledger(setting, lane)
+        self._ledger = BatchTransaction(setting, lane)
         self._writer = writer
         self._done = done
         self._allowance = allowance
@@ -50,13 +50,13 @@ class Desk:
         self._version = 0
         self._end = 0.0
         """Version and end of what is leased."""
-        self._ready: deque[Task] = deque()
-        self._later: list[tuple[float, int, Task]] = []
+        self._ready: deque[PermittedDelivery] = deque()
+        self._later: list[tuple[float, int, PermittedDelivery]] = []
         """Permitted too, by their places: not to begin before."""
-        self._out: dict[int, Task] = {}
+        self._out: dict[int, PermittedDelivery] = {}
         """Taken, and not ended."""
         self._taken: list[Taken] = []
-        self._results: list[Result] = []
+        self._results: list[RowResult] = []
         self._is_over = False
         self._settled_at = time.monotonic()
 
@@ -99,7 +99,9 @@ class Desk:
             setting.reached(f"after-{step}")
         self._is_over = granted.is_over
         made, version = self._made(granted.deliveries), granted.version
-        self._ready.extend([Task(one, made[one.id], version, end) for one in granted.deliveries if one.id in made])
+        self._ready.extend(
+            [PermittedDelivery(one, made[one.id], version, end) for one in granted.deliveries if one.id in made]
+        )
         if taken:
             self._count(taken, (), set())
         return True
@@ -157,12 +159,12 @@ class Desk:
             setting.reached("after-handed")
             self._count_skipped(permitted.skipped)
             for delivery, place in zip(permitted.handed, places, strict=True):
-                self._put(Task(delivery, made[delivery.id], permitted.version, self._end, place))
+                self._put(PermittedDelivery(delivery, made[delivery.id], permitted.version, self._end, place))
         if taken or results:
             self._count(taken, results, lost)
         return True
 
-    def _made(self, group: Sequence[Delivery]) -> Mapping[int, Handover]:
+    def _made(self, group: Sequence[Delivery]) -> Mapping[int, OutgoingMessage]:
         """The bytes of each; what they cannot be made of now is among the results."""
         if not group:
             return {}
@@ -176,19 +178,19 @@ class Desk:
             return {}
         return made
 
-    def _count(self, taken: Sequence[Taken], results: Sequence[Result], lost: set[int]) -> None:
+    def _count(self, taken: Sequence[Taken], results: Sequence[RowResult], lost: set[int]) -> None:
         """What was settled leaves the journal and enters the counts."""
         self._writer.remove_settled([*[one[:2] for one in taken], *[(one.id, one.fence) for one, _ in results]])
         done = self._done
         with self._setting.mutex:
             void = sum(one[0] in lost for one in taken)
             done.states["accepted"] += len(taken) - void
-            done.void += void
+            done.too_late += void
             for delivery, values in results:
                 if delivery.id not in lost:
                     done.states[str(values["state"])] += 1
                 elif values["state"] != DeliveryState.PENDING:
-                    done.void += 1
+                    done.too_late += 1
         self._allowance.note_pace()
 
     def _count_skipped(self, skipped: Sequence[tuple[Delivery, Any]]) -> None:
@@ -197,9 +199,9 @@ class Desk:
             with self._setting.mutex:
                 self._done.states.update(str(settling.skipped(row, why, now)["state"]) for row, why in skipped)
 
-    def _make(self, group: Sequence[Delivery]) -> dict[int, Handover]:
+    def _make(self, group: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
         """The bytes of each. One of which none can be made is set aside for a while, and the others go on."""
-        made: dict[int, Handover] = {}
+        made: dict[int, OutgoingMessage] = {}
         try:
             made.update(self._setting.prepare(group))
         except Exception:
@@ -213,7 +215,9 @@ class Desk:
             except Exception as error:
                 reason = f"no message could be made: {type(error).__name__}: {error}"[:500]
                 retry = BACKOFF[min(delivery.crashes, len(BACKOFF) - 1)]
-                self._results.append((delivery, crashed(delivery, reason, self._setting.clock(), retry=retry)))
+                self._results.append(
+                    (delivery, values_after_crash(delivery, reason, self._setting.clock(), retry=retry))
+                )
         return made
 
     def _holds(self, group: Sequence[Delivery]) -> bool:
@@ -233,7 +237,7 @@ class Desk:
                 task.end = end
         return True
 
-    def _permitted(self) -> list[Task]:
+    def _permitted(self) -> list[PermittedDelivery]:
         return [*self._ready, *(task for _, _, task in self._later), *self._out.values()]
 
     def close(self) -> None:
@@ -259,7 +263,7 @@ class Desk:
 
     # -- the wire's side ----------------------------------------------------------------------------------------------
 
-    def _put(self, task: Task) -> None:
+    def _put(self, task: PermittedDelivery) -> None:
         if task.place:
             heapq.heappush(self._later, (task.place, task.delivery.id, task))
         else:
@@ -269,12 +273,12 @@ class Desk:
         """How many more may be permitted."""
         return self._allowance.room(len(self._ready) + len(self._out), len(self._later), self._rate())
 
-    def _next(self) -> Task | None:
+    def _next(self) -> PermittedDelivery | None:
         if self._later and self._later[0][0] <= self._setting.real_clock().timestamp():
             return heapq.heappop(self._later)[2]
         return self._ready.popleft() if self._ready else None
 
-    def take(self) -> Task | None:
+    def take(self) -> PermittedDelivery | None:
         """The next permitted delivery whose moment has come; permits more once half of the group is free."""
         task = self._next()
         while task is None and not self.is_stopped and (self._leased or not self._is_over) and self._room():
@@ -308,7 +312,7 @@ class Desk:
         if self.is_stopped:
             return [False] * len(tasks)
         now = setting.boot_clock()
-        going: list[Task] = [task for task in tasks if task.end > now]
+        going: list[PermittedDelivery] = [task for task in tasks if task.end > now]
         try:
             for _ in going:
                 setting.reached("before-intent")
@@ -329,11 +333,11 @@ class Desk:
                 self._writer.queue(outcome_line(*task.key, Outcome(Verdict.NOT_STARTED)))
         return [task.has_begun for task in tasks]
 
-    def _announce(self, tasks: Sequence[Task]) -> bool:
+    def _announce(self, tasks: Sequence[PermittedDelivery]) -> bool:
         versions = {task.version for task in tasks}
         return len(versions) == 1 and self._writer.begin([task.key for task in tasks], versions.pop())
 
-    def _still(self, tasks: Sequence[Task]) -> list[Task]:
+    def _still(self, tasks: Sequence[PermittedDelivery]) -> list[PermittedDelivery]:
         """Those that may begin though the counter of consent has moved on."""
         found = []
         for task in tasks:
@@ -363,7 +367,7 @@ class Desk:
         delivery = task.delivery
         self._out.pop(delivery.id, None)
         real_now, pace = setting.real_clock(), 1.0 / (self._allowance.seconds or 0.1)
-        values = settled(delivery, outcome, setting.policies, now=setting.clock(), real_now=real_now)
+        values = values_after_attempt(delivery, outcome, setting.policies, now=setting.clock(), real_now=real_now)
         self._results.append((delivery, values))
         self._ledger.paces.heed(delivery, outcome, pace, real_now.timestamp())
         self._allowance.ended += 1
@@ -385,7 +389,7 @@ class Desk:
             # The ledger may still learn it; only if the process dies before that the message is in doubt.
             self.stall(f"the journal cannot be written: {error}")
 
-    def keep(self, task: Task, values: Mapping[str, Any]) -> None:
+    def keep(self, task: PermittedDelivery, values: Mapping[str, Any]) -> None:
         """It ends without being sent, with these values of its row."""
         self._out.pop(task.delivery.id, None)
         self._results.append((task.delivery, values))

@@ -16,7 +16,7 @@ from tidings.store.engine import Store
 
 
 @dataclass(slots=True)
-class Handover:
+class OutgoingMessage:
     """What goes out for one delivery: a message with its envelope, or a post's body with its key."""
 
     data: bytes = b""
@@ -41,12 +41,12 @@ class Handover:
 class Preparer(Protocol):
     """Makes the bytes of claimed deliveries. One that is left out counts as impossible to make."""
 
-    def __call__(self, deliveries: Sequence[Delivery]) -> Mapping[int, Handover]:
+    def __call__(self, deliveries: Sequence[Delivery]) -> Mapping[int, OutgoingMessage]:
         """By id of delivery."""
 
 
 @dataclass
-class Delivered:
+class DeliverySummary:
     """What one run did."""
 
     states: Counter[str] = field(default_factory=Counter)
@@ -55,14 +55,14 @@ class Delivered:
     """Lanes that could not go on, with the reason: what was due there still waits. E-mail is the empty name."""
     disabled: dict[str, str] = field(default_factory=dict)
     """Channels whose other side asked never to be called again."""
-    senders: dict[str, str] = field(default_factory=dict)
+    failed_senders: dict[str, str] = field(default_factory=dict)
     """Of several senders of mail those that could not go on, with the reason; others took over, if any was left."""
-    void: int = 0
+    too_late: int = 0
     """Results that came too late: somebody else had taken the delivery over."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class DeliveryContext:
     """What every desk needs. `clock` is the newsroom's; leases and Retry-After go by `real_clock`."""
 
     store: Store
@@ -87,11 +87,11 @@ class Setting:
 
 
 @dataclass(slots=True)
-class Task:
+class PermittedDelivery:
     """One permitted delivery. Its `wire`, sender and recipient are what a mail relay needs."""
 
     delivery: Delivery
-    handover: Handover
+    handover: OutgoingMessage
     version: int
     end: float
     """When its lease is over, by the clock that nobody sets."""

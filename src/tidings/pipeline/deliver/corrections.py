@@ -43,7 +43,7 @@ class _Step:
         return f"amend:{self.post.delivery}:{self.purpose}"
 
 
-def amend(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now: datetime) -> int:
+def apply_corrections(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now: datetime) -> int:
     """Undertake what the changes of stories ask for; returns how many steps. Twice does nothing."""
     if not channels:
         return 0
@@ -89,7 +89,7 @@ def _how(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> Pos
 def _undertake(connection: Connection, newsroom: Newsroom, channel: Channel, step: _Step, now: datetime) -> None:
     post = step.post
     if step.how is None:
-        notices.tell(connection, step.notice, "correction", _words(step), now)
+        notices.add(connection, step.notice, "correction", _words(step), now)
         return
     details: dict[str, Any] = {"amendment": step.how, "receipt": post.receipt}
     if step.how is not PostChange.TAKE_DOWN:

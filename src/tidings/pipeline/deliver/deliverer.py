@@ -18,12 +18,18 @@ from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.model.edition import EditionState
 from tidings.model.throttling import SenderHealth, Spacing
-from tidings.pipeline.deliver.allowance import GROUP, Allowance
-from tidings.pipeline.deliver.batch import Desk
-from tidings.pipeline.deliver.context import Delivered, Handover, Preparer, Setting, Task
+from tidings.pipeline.deliver.allowance import GROUP, SendWindow
+from tidings.pipeline.deliver.batch import DeliveryBatch
+from tidings.pipeline.deliver.context import (
+    DeliveryContext,
+    DeliverySummary,
+    OutgoingMessage,
+    PermittedDelivery,
+    Preparer,
+)
 from tidings.pipeline.deliver.lanes import Lane, MailSender
-from tidings.pipeline.deliver.outcomes import ResendPolicies, looked
-from tidings.pipeline.deliver.senders import plan
+from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_search
+from tidings.pipeline.deliver.senders import plan_senders
 from tidings.store.content import editions
 from tidings.store.delivery import claims, corrections, ledger, threads
 from tidings.store.delivery import senders as sender_health
@@ -32,7 +38,7 @@ from tidings.store.delivery.uploads import StoredUploads
 from tidings.store.engine import Store
 from tidings.store.liveness import Liveness
 
-__all__ = ["Delivered", "Deliverer", "Handover", "MailSender", "Preparer", "finish_editions"]
+__all__ = ["Deliverer", "DeliverySummary", "MailSender", "OutgoingMessage", "Preparer", "finish_editions"]
 
 LEASE = timedelta(minutes=20)
 """Twice the longest wait for a reply. Only for a process that lives but stands still: a dead one loses it at once."""
@@ -86,7 +92,7 @@ class Deliverer:
         self._journal = journal or open_journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
-        self._setting = Setting(
+        self._setting = DeliveryContext(
             store=store,
             owner=liveness.owner,
             prepare=self._preparers[""],
@@ -103,13 +109,13 @@ class Deliverer:
         self._busy: set[MailTransport | SmtpRelay] = set()
         self._timer: threading.Timer | None = None
 
-    def run_until_idle(self, only: int | None = None) -> Delivered:
+    def run_until_idle(self, only: int | None = None) -> DeliverySummary:
         """Send all that is due now, or one mailing alone; what is deferred past now stays.
 
         What only waits for its place in a row is waited for, if that is soon. What a bug raised is raised, after the
         rest has been settled.
         """
-        done = Delivered()
+        done = DeliverySummary()
         setting = self._setting = replace(self._setting, only=only)
         self._liveness.refresh()
         while not self._stopping.is_set():
@@ -123,13 +129,13 @@ class Deliverer:
                     break
                 self._stopping.wait((allowed - setting.real_clock()).total_seconds())
                 continue
-            before = done.states.total() + done.void
+            before = done.states.total() + done.too_late
             self._run_lanes(lanes, done)
-            if not self._note_health(lanes, done) and done.states.total() + done.void == before:
+            if not self._note_health(lanes, done) and done.states.total() + done.too_late == before:
                 # Somebody else has it in hand.
                 break
         for key in [key for key in done.stalled if key.startswith(f"{Lane.MAIL} ")]:
-            done.senders[key.removeprefix(f"{Lane.MAIL} ")] = done.stalled.pop(key)
+            done.failed_senders[key.removeprefix(f"{Lane.MAIL} ")] = done.stalled.pop(key)
         return done
 
     def _follow(self) -> None:
@@ -142,7 +148,7 @@ class Deliverer:
 
     # -- which lanes --------------------------------------------------------------------------------------------------
 
-    def _lanes(self, due: Mapping[str, int], done: Delivered) -> list[tuple[Lane, int]]:
+    def _lanes(self, due: Mapping[str, int], done: DeliverySummary) -> list[tuple[Lane, int]]:
         """What can be carried now, each with how much is due."""
         found: list[tuple[Lane, int]] = []
         for channel, count in due.items():
@@ -159,7 +165,7 @@ class Deliverer:
                 found += [(lane, count) for lane in self._mail_lanes(done)]
         return found
 
-    def _mail_lanes(self, done: Delivered) -> list[Lane]:
+    def _mail_lanes(self, done: DeliverySummary) -> list[Lane]:
         """One sender takes all; of several each takes what its health and weight give it."""
         if len(self._senders) == 1:
             return [Lane(sender=sender) for sender in self._senders.values()]
@@ -171,7 +177,7 @@ class Deliverer:
         shares: dict[str, dict[str, tuple[int, int, int]]] = {}
         why = ""
         for list_name, route in self._routes.items():
-            decided = plan([self._senders[name] for name in route], healths, now)
+            decided = plan_senders([self._senders[name] for name in route], healths, now)
             why = why or decided.reason
             for share in decided.shares:
                 shares.setdefault(share.sender, {})[list_name] = (share.first, share.end, decided.of)
@@ -186,7 +192,7 @@ class Deliverer:
             done.stalled[MAIL] = why
         return lanes
 
-    def _note_health(self, lanes: Sequence[tuple[Lane, int]], done: Delivered) -> bool:
+    def _note_health(self, lanes: Sequence[tuple[Lane, int]], done: DeliverySummary) -> bool:
         """Keep which of several senders failed, and which have worked; whether one failed just now."""
         failed = False
         now = self._setting.real_clock()
@@ -230,7 +236,7 @@ class Deliverer:
 
     # -- lanes --------------------------------------------------------------------------------------------------------
 
-    def _run_lanes(self, lanes: Sequence[tuple[Lane, int]], done: Delivered) -> None:
+    def _run_lanes(self, lanes: Sequence[tuple[Lane, int]], done: DeliverySummary) -> None:
         errors: list[BaseException] = []
 
         def guarded(run: Callable[[], None]) -> None:
@@ -250,30 +256,30 @@ class Deliverer:
         if errors:
             raise errors[0]
 
-    def _workers_of(self, lane: Lane, count: int, done: Delivered) -> list[Callable[[], None]]:
+    def _workers_of(self, lane: Lane, count: int, done: DeliverySummary) -> list[Callable[[], None]]:
         sender = lane.sender
         if sender is None:
-            return [lambda: self._run_channel(self._channels[lane.channel], self._desk(lane, done, Allowance(1)))]
+            return [lambda: self._run_channel(self._channels[lane.channel], self._desk(lane, done, SendWindow(1)))]
         first = self._transport(sender)
         if isinstance(first, SmtpRelay):
             connections = min(sender.connections, count)
             both = 2 * connections
-            allowance = Allowance(max(GROUP, both), least=both)
+            allowance = SendWindow(max(GROUP, both), least=both)
             return [lambda: self._run_relay(sender, first, self._desk(lane, done, allowance), connections)]
         others = [self._transport(sender) for _ in range(min(sender.connections, -(-count // _WORTH_A_WORKER)) - 1)]
         return [
             lambda transport=transport: self._run_mail(  # type: ignore[misc]
-                sender, transport, self._desk(lane, done, Allowance())
+                sender, transport, self._desk(lane, done, SendWindow())
             )
             for transport in (first, *others)
         ]
 
-    def _desk(self, lane: Lane, done: Delivered, allowance: Allowance) -> Desk:
+    def _desk(self, lane: Lane, done: DeliverySummary, allowance: SendWindow) -> DeliveryBatch:
         writer = self._journal.writer(self._liveness.owner, next(_WORKERS))
         setting = self._setting
         if lane.sender is not None:
             setting = replace(setting, prepare=self._preparers[lane.sender.name])
-        return Desk(setting, lane, writer, done, allowance)
+        return DeliveryBatch(setting, lane, writer, done, allowance)
 
     def _transport(self, sender: MailSender) -> MailTransport | SmtpRelay:
         with self._mutex:
@@ -287,22 +293,22 @@ class Deliverer:
             self._busy.discard(transport)
             self._idle.setdefault(sender.name, []).append(transport)
 
-    def _run_relay(self, sender: MailSender, relay: SmtpRelay, desk: Desk, connections: int) -> None:
+    def _run_relay(self, sender: MailSender, relay: SmtpRelay, desk: DeliveryBatch, connections: int) -> None:
         try:
             relay.send_all(desk, connections=connections)
         finally:
             self._give_back(sender, relay)
             desk.close()
 
-    def _run_mail(self, sender: MailSender, transport: MailTransport, desk: Desk) -> None:
+    def _run_mail(self, sender: MailSender, transport: MailTransport, desk: DeliveryBatch) -> None:
         try:
             self._carry(desk, lambda handover: transport.send(handover.sender, handover.recipient, handover.whole))
         finally:
             self._give_back(sender, transport)
             desk.close()
 
-    def _run_channel(self, channel: Channel, desk: Desk) -> None:
-        def post(handover: Handover) -> Outcome:
+    def _run_channel(self, channel: Channel, desk: DeliveryBatch) -> None:
+        def post(handover: OutgoingMessage) -> Outcome:
             attempt = self._attempt(handover, self._setting.real_clock())
             match handover.amendment:
                 case PostChange.TAKE_DOWN if isinstance(channel, CanTakeDown):
@@ -318,7 +324,9 @@ class Deliverer:
         finally:
             desk.close()
 
-    def _carry(self, desk: Desk, send: Callable[[Handover], Outcome], finder: CanFind | None = None) -> None:
+    def _carry(
+        self, desk: DeliveryBatch, send: Callable[[OutgoingMessage], Outcome], finder: CanFind | None = None
+    ) -> None:
         """One message after the other, until nothing is due. `finder` looks whether a doubtful post stands."""
         setting = self._setting
         while True:
@@ -333,7 +341,10 @@ class Deliverer:
             if delivery.doubts and delivery.channel and not setting.policies.key_holds(delivery, setting.real_clock()):
                 found = self._found(finder, task)
                 if found.verdict is not Verdict.NOT_STARTED:
-                    desk.keep(task, looked(delivery, found, setting.policies, setting.clock(), setting.real_clock()))
+                    desk.keep(
+                        task,
+                        values_after_search(delivery, found, setting.policies, setting.clock(), setting.real_clock()),
+                    )
                     continue
             if (later := self._later(delivery)) is not None:
                 desk.keep(task, {"state": DeliveryState.DEFERRED, "reason": "waits for its turn", "next_at": later})
@@ -355,19 +366,19 @@ class Deliverer:
         at = spacing.earliest(now, before)
         return at if at > now else None
 
-    def _found(self, finder: CanFind | None, task: Task) -> Outcome:
+    def _found(self, finder: CanFind | None, task: PermittedDelivery) -> Outcome:
         """Whether a post of which nobody knows stands; NOT_STARTED: it certainly does not, and may be sent."""
         handed_at = task.delivery.handed_at
         if finder is None or handed_at is None:
             return Outcome(Verdict.UNKNOWN, reason="too late to repeat it safely")
         return finder.find(task.handover.data, self._attempt(task.handover, handed_at))
 
-    def _attempt(self, handover: Handover, at: datetime) -> Attempt:
+    def _attempt(self, handover: OutgoingMessage, at: datetime) -> Attempt:
         answers = handover.amendment in (None, PostChange.REPLY)
         uploads = StoredUploads(self._setting.store, handover.delivery, self._setting.clock())
         return Attempt(handover.key, at, self._picture, handover.receipt if answers else "", uploads)
 
-    def _send(self, desk: Desk, task: Task, send: Callable[[Handover], Outcome]) -> None:
+    def _send(self, desk: DeliveryBatch, task: PermittedDelivery, send: Callable[[OutgoingMessage], Outcome]) -> None:
         try:
             outcome = send(task.handover)
         except Exception as error:

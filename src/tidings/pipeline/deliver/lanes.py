@@ -55,7 +55,7 @@ class Lane:
         )
 
 
-class Paces:
+class SendRates:
     """How fast a sender may go, as a whole and to each domain. For one thread."""
 
     def __init__(self, sender: MailSender | None, learnt: Mapping[str, Pace]) -> None:

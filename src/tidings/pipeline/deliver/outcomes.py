@@ -50,7 +50,7 @@ class ResendPolicies:
         return real_now - delivery.handed_at < timedelta(seconds=capabilities.window)
 
 
-def settled(
+def values_after_attempt(
     delivery: Delivery, outcome: Outcome, policies: ResendPolicies, *, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
     """The new values of the row. What may have arrived once is never said to have been refused: it stays in doubt."""
@@ -91,18 +91,20 @@ def settled(
     return values | {"state": state, "via": outcome.via}
 
 
-def looked(
+def values_after_search(
     delivery: Delivery, found: Outcome, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
     """The new values of the row of a doubtful post that was looked for, and stands or cannot be told."""
-    values = settled(delivery, found, policies, now=now, real_now=real_now)
+    values = values_after_attempt(delivery, found, policies, now=now, real_now=real_now)
     if found.verdict is Verdict.ACCEPTED:
         return values | {"attempts": delivery.attempts}
     next_at = values["next_at"] if delivery.channel in policies.looks else None
     return values | {"state": DeliveryState.IN_DOUBT, "doubts": delivery.doubts, "next_at": next_at, "not_before": None}
 
 
-def crashed(delivery: Delivery, reason: str, now: datetime, *, retry: timedelta | None = None) -> dict[str, Any]:
+def values_after_crash(
+    delivery: Delivery, reason: str, now: datetime, *, retry: timedelta | None = None
+) -> dict[str, Any]:
     """It was being prepared when the process died, or no message could be made of it; nothing of it was sent."""
     crashes = delivery.crashes + 1
     values: dict[str, Any] = {"crashes": crashes, "next_at": None, "at": now}

@@ -13,7 +13,7 @@ from tidings.config.adapters import SenderSettings
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Delivery
 from tidings.pipeline.compose.mail import MailRenderer, load_frozen_document, make_message_id, message_id_local_part
-from tidings.pipeline.deliver.context import Handover
+from tidings.pipeline.deliver.context import OutgoingMessage
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.dkim import DkimSigner, load_identities, verify
 from tidings.render.mail.headers import MailHeaders
@@ -24,7 +24,7 @@ from tidings.store.delivery import ledger, threads
 from tidings.store.engine import Store
 
 
-class Preparation:
+class MessagePreparer:
     """Callable by the deliverer; safe for several threads."""
 
     def __init__(
@@ -52,13 +52,13 @@ class Preparation:
         self._shared = lru_cache(maxsize=64)(self._make_shared)
         self._filling = threading.Lock()
 
-    def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, Handover]:
+    def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
         """By id of delivery."""
         # A stencil remembers what it joined: it serves one thread at a time.
         with self._filling:
             return {one.id: self._one(one) for one in deliveries}
 
-    def _one(self, delivery: Delivery) -> Handover:
+    def _one(self, delivery: Delivery) -> OutgoingMessage:
         if delivery.channel:
             return self._post(delivery)
         if delivery.selection is None or delivery.rendition is None:
@@ -78,7 +78,7 @@ class Preparation:
         if self._signer is not None:
             wire.insert(0, self._signer.sign(head, body, int(self._moment(delivery.mailing).timestamp())))
             self._look(delivery, wire)
-        return Handover(b"", return_path(delivery.id), delivery.address, "", wire)
+        return OutgoingMessage(b"", return_path(delivery.id), delivery.address, "", wire)
 
     def _look(self, delivery: Delivery, wire: Sequence[bytes]) -> None:
         """The first message of an edition that goes to a list is verified before any goes."""
@@ -104,26 +104,28 @@ class Preparation:
         )
         return stencil, self._mail.link_signers(list_name), self._return_path(list_name)
 
-    def _post(self, delivery: Delivery) -> Handover:
+    def _post(self, delivery: Delivery) -> OutgoingMessage:
         made = self._body(delivery)
         made.delivery = delivery.id
         return made
 
-    def _body(self, delivery: Delivery) -> Handover:
+    def _body(self, delivery: Delivery) -> OutgoingMessage:
         channel = self._channels[delivery.channel]
         if (amendment := delivery.post_change) is not None:
             extra = delivery.parsed_details
             key = f"{delivery.channel}:{delivery.story}:{delivery.purpose}:{delivery.part}"
             body = str(extra.get("body", "")).encode()
-            return Handover(body, key=key, amendment=amendment, receipt=str(extra["receipt"]))
+            return OutgoingMessage(body, key=key, amendment=amendment, receipt=str(extra["receipt"]))
         if delivery.rendition is None:
-            return Handover(channel.prepare(self._told(delivery)), key=f"{delivery.channel}:notice:{delivery.id}")
+            return OutgoingMessage(
+                channel.prepare(self._told(delivery)), key=f"{delivery.channel}:notice:{delivery.id}"
+            )
         with self._store.read() as connection:
             body = editions.get_rendition(connection, delivery.rendition).raw
             answered = threads.parent_receipt(connection, delivery)
         what = delivery.story or f"edition-{delivery.edition}"
         key = f"{delivery.channel}:{what}:{delivery.purpose}:{delivery.part}"
-        return Handover(body, key=key, receipt=answered)
+        return OutgoingMessage(body, key=key, receipt=answered)
 
     def _told(self, delivery: Delivery) -> Post:
         site = self._newsroom.site
@@ -138,7 +140,7 @@ class Preparation:
             text=str(delivery.parsed_details["text"]),
         )
 
-    def _notice(self, delivery: Delivery) -> Handover:
+    def _notice(self, delivery: Delivery) -> OutgoingMessage:
         sender = self.notice_sender()
         headers = MailHeaders(
             sender=sender,
@@ -155,7 +157,7 @@ class Preparation:
             moment = int(self._moment(delivery.mailing).timestamp())
             data = self._signer.sign(head + b"\r\n", [body], moment) + data
             self._look(delivery, [data])
-        return Handover(data, sender=self._return_path("")(delivery.id), recipient=delivery.address)
+        return OutgoingMessage(data, sender=self._return_path("")(delivery.id), recipient=delivery.address)
 
     def notice_sender(self) -> str:
         """Whom notices are from: the sender of the first list, else the first who is told."""

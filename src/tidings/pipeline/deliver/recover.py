@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
-from tidings.pipeline.deliver.outcomes import ResendPolicies, crashed, settled
+from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_attempt, values_after_crash
 from tidings.store.delivery import claims, ledger, settling
 from tidings.store.delivery.journal import Journal, JournalRecord, open_journal
 from tidings.store.engine import Store
@@ -61,16 +61,16 @@ def _values(
 ) -> dict[str, Any]:
     key = (row.id, row.fence)
     if key in record.prepared and key not in record.intents:
-        return crashed(row, "the process died three times while it prepared this message", now)
+        return values_after_crash(row, "the process died three times while it prepared this message", now)
     if row.state == DeliveryState.LEASED:
         return settling.requeued(row)
     outcome = record.outcomes.get(key)
     if outcome is not None:
-        return settled(row, outcome, policies, now=now, real_now=real_now)
+        return values_after_attempt(row, outcome, policies, now=now, real_now=real_now)
     # What was written shortly before the machine went down may be lost: then nothing proves that it was not sent.
     lost = record.boots != {boot}
     if key in record.intents or lost:
         what = "the machine went down" if lost else "the process died"
         unknown = Outcome(Verdict.UNKNOWN, reason=f"{what} while this was on the wire")
-        return settled(row, unknown, policies, now=now, real_now=real_now) | {"crashes": row.crashes + 1}
+        return values_after_attempt(row, unknown, policies, now=now, real_now=real_now) | {"crashes": row.crashes + 1}
     return settling.requeued(row)

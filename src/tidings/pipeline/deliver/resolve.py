@@ -12,7 +12,7 @@ from tidings.store.delivery import ledger, threads
 from tidings.store.engine import Store
 
 
-def settle(
+def resolve_in_doubt(
     store: Store,
     channels: Mapping[str, Channel],
     delivery: int,

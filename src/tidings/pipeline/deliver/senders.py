@@ -30,7 +30,7 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SenderShare:
     """`sender` takes each delivery with `first <= id % Plan.of < end`: evenly mixed, and the same in SQL as here."""
 
     sender: str
@@ -39,10 +39,10 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SenderPlan:
     """Who takes the mail of one list, until health or configuration change."""
 
-    shares: tuple[Share, ...]
+    shares: tuple[SenderShare, ...]
     of: int
     up: frozenset[str]
     reason: str = ""
@@ -58,7 +58,7 @@ class Plan:
         return next((share.sender for share in self.shares if share.first <= place < share.end), None)
 
 
-def plan(senders: Sequence[Sender], healths: Mapping[str, SenderHealth], now: datetime) -> Plan:
+def plan_senders(senders: Sequence[Sender], healths: Mapping[str, SenderHealth], now: datetime) -> SenderPlan:
     """For the senders of a list, the best first. `now` is real time."""
     rested = [sender for sender in senders if healths.get(sender.name, SenderHealth()).is_up(now)]
     up = frozenset(sender.name for sender in rested)
@@ -69,9 +69,9 @@ def plan(senders: Sequence[Sender], healths: Mapping[str, SenderHealth], now: da
     shares = []
     end = 0
     for name, weight in taking:
-        shares.append(Share(name, end, end + weight))
+        shares.append(SenderShare(name, end, end + weight))
         end += weight
     if shares:
-        return Plan(tuple(shares), end, up, until=until)
+        return SenderPlan(tuple(shares), end, up, until=until)
     said = "; ".join(f"{name}: {health.reason}" for name, health in resting.items())
-    return Plan((), 1, up, said or "there is no mail host", until)
+    return SenderPlan((), 1, up, said or "there is no mail host", until)

@@ -15,27 +15,27 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from tidings.model.delivery import Delivery
-from tidings.pipeline.deliver.context import Setting
-from tidings.pipeline.deliver.lanes import Lane, Paces
+from tidings.pipeline.deliver.context import DeliveryContext
+from tidings.pipeline.deliver.lanes import Lane, SendRates
 from tidings.store.delivery import permission, rates, settling
 from tidings.store.delivery.permission import Permission
 from tidings.store.delivery.quick import GrantedBatch, SqliteFastPath, Taken
 
 T = TypeVar("T")
-Result = tuple[Delivery, Mapping[str, Any]]
+RowResult = tuple[Delivery, Mapping[str, Any]]
 """A delivery and the new values of its row."""
 _TRIES = 5
 
 
-class Ledger:
+class BatchTransaction:
     """What a desk of a lane writes."""
 
-    def __init__(self, setting: Setting, lane: Lane) -> None:
+    def __init__(self, setting: DeliveryContext, lane: Lane) -> None:
         self._setting = setting
         self._sender = lane.sender.name if lane.sender is not None else ""
         is_shared = lane.sender is None or lane.portion is not None
         with setting.store.read() as connection:
-            self.paces = Paces(lane.sender, rates.load_paces(connection, self._sender) if lane.sender else {})
+            self.paces = SendRates(lane.sender, rates.load_paces(connection, self._sender) if lane.sender else {})
         path = setting.store.path
         self._quick = SqliteFastPath(path) if path is not None and not is_shared else None
 
@@ -74,7 +74,7 @@ class Ledger:
         return None
 
     def step(
-        self, taken: Sequence[Taken], results: Sequence[Result], wanted: Sequence[Delivery], version: int
+        self, taken: Sequence[Taken], results: Sequence[RowResult], wanted: Sequence[Delivery], version: int
     ) -> tuple[set[int], Permission, list[float]]:
         """The ids whose result is void, what is permitted, and the place of each; `version` is that of the lease."""
         setting = self._setting

@@ -40,7 +40,7 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
                 websub_pings.save_ping(connection, name, path, after)
                 if after.tries == _PATIENCE:
                     text = f"The hub {name!r} cannot be told of changed feeds: {outcome.reason}"
-                    notices.tell(connection, f"ping:{name}:{now.date()}", "failed", text, now)
+                    notices.add(connection, f"ping:{name}:{now.date()}", "failed", text, now)
             if not good:
                 break
             told += 1

@@ -1,4 +1,5 @@
-"""What comes back after a mail was taken: reports are read, proven to be about a mail of ours, and acted upon.
+"""Step 6: act on feedback about sent mail: bounces, complaints and unsubscribes.
 
-`reading` makes sense of a message, `proof` finds out whose mail it is about, and there is a module for each event.
+`incoming_mail` handles messages to the return path, `providers/` the providers' webhooks, and `bounces` also reads
+refusals from the SMTP session. Each proves which mail it is about and records one `FeedbackEvent`.
 """

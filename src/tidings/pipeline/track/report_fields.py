@@ -1,4 +1,4 @@
-"""Parts of a report as fields: what RFC 3464, RFC 5965 and RFC 6533 have in common."""
+"""Read the fields of a report, as RFC 3464, RFC 5965 and RFC 6533 define them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60})[ \t]*:[ \t]?(.*)", re.DOTALL)
 _ADDRESS = re.compile(r"[^\s<>@;,\"]{1,64}@[^\s<>@;,\"()]{1,253}")
 _UTF8_XTEXT = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
-_MOST_BLOCKS = 100
+_MAX_BLOCKS = 100
 
 
 def raw_of(part: Message[Any, Any]) -> bytes:
-    """The content of a part, decoded, also of a `message/...` that Python has parsed as one or several messages."""
+    """Return the decoded content of a part, also of a `message/...` that Python parsed as messages."""
     content = part.get_payload()
     if isinstance(content, list):
-        raw = b"\n\n".join(_bytes(one) for one in content if isinstance(one, Message))
+        raw = b"\n\n".join(_bytes(message) for message in content if isinstance(message, Message))
         return _decoded(raw, str(part.get("Content-Transfer-Encoding", "")))
-    found = part.get_payload(decode=True)
-    return found if isinstance(found, bytes) else b""
+    decoded_content = part.get_payload(decode=True)
+    return decoded_content if isinstance(decoded_content, bytes) else b""
 
 
 def _bytes(message: Message[Any, Any]) -> bytes:
-    """As it was written: Python's own writer folds and encodes anew."""
+    """Return a message as it was written. Python's own writer would fold and encode it again."""
     head = "".join(f"{name}: {value}\n" for name, value in message.raw_items()).encode("utf-8", "surrogateescape")
     body = None if message.is_multipart() else message.get_payload(decode=True)
     return head + (b"\n" if head else b"") + (body if isinstance(body, bytes) else b"")
@@ -48,10 +48,10 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
 
 
 def blocks(raw: bytes) -> Iterator[dict[str, str]]:
-    """Groups of fields, each ended by an empty line; names in small letters, of one that comes twice the first."""
+    """Yield the groups of fields, which empty lines separate. Names are in lower case; the first of a name counts."""
     text = decoded(raw).replace("\r\n", "\n")
     for number, block in enumerate(re.split(r"\n[ \t]*\n+", text)):
-        if number > _MOST_BLOCKS:
+        if number > _MAX_BLOCKS:
             return
         fields: dict[str, str] = {}
         for line in re.sub(r"\n[ \t]+", " ", block.strip("\n")).split("\n"):
@@ -63,7 +63,7 @@ def blocks(raw: bytes) -> Iterator[dict[str, str]]:
 
 
 def decoded(raw: bytes | str, charset: str | None = None) -> str:
-    """Text of any bytes."""
+    """Decode any bytes; unknown characters become replacement characters."""
     if isinstance(raw, str):
         return raw
     try:
@@ -73,11 +73,11 @@ def decoded(raw: bytes | str, charset: str | None = None) -> str:
 
 
 def address_in(field: str) -> str:
-    """The address in `rfc822; ada@example.org`, `utf-8; \\x{0430}@example.org` or `Ada <ada@example.org>`."""
+    """Return the address in `rfc822; ada@example.org`, `utf-8; \\x{0430}@example.org` or `Ada <ada@example.org>`."""
     kind, semicolon, value = field.partition(";")
     if not semicolon:
         kind, value = "", field
     if kind.strip().casefold().startswith("utf-8"):
         value = _UTF8_XTEXT.sub(lambda match: chr(min(int(match[1], 16), 0x10FFFF)), value)
-    found = _ADDRESS.search(value)
-    return found[0].strip("'") if found else ""
+    match = _ADDRESS.search(value)
+    return match[0].strip("'") if match else ""

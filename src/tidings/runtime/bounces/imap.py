@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tidings.config.bounces import BounceMailbox
-from tidings.pipeline.track.inbound import Heard
-from tidings.pipeline.track.report_parser import MOST
+from tidings.pipeline.track.events import FeedbackResult
+from tidings.pipeline.track.report_parser import MAX_BYTES
 from tidings.store.engine import Store
 from tidings.store.facts import find_fact, set_fact
 
@@ -23,7 +23,7 @@ TIMEOUT = 20.0
 """Seconds for the connection and each command."""
 log = logging.getLogger("tidings.bounces")
 
-Receive = Callable[[bytes, Sequence[str]], Heard]
+Receive = Callable[[bytes, Sequence[str]], FeedbackResult]
 
 
 class MailboxError(Exception):
@@ -84,17 +84,17 @@ def _read(
         if raw:
             heard = receive(raw, ())
             done += 1
-            if heard.counts:
+            if heard.is_feedback:
                 session.uid("STORE", str(number), "+FLAGS.SILENT", r"(\Seen)")
             else:
-                log.info("a message in the bounce mailbox is left for a person: %s", heard.why)
+                log.info("a message in the bounce mailbox is left for a person: %s", heard.reason)
         _remember(store, name, int(validity or 0), number)
     return done
 
 
 def _message(session: imaplib.IMAP4, number: int) -> bytes:
     """Its first part: the report stands before the mail that it returns. Empty if it is gone."""
-    answer = _ok(session.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MOST}>)"), "a message cannot be fetched")
+    answer = _ok(session.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MAX_BYTES}>)"), "a message cannot be fetched")
     return next((bytes(part[1]) for part in answer if isinstance(part, tuple)), b"")
 
 

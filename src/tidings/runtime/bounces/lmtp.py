@@ -13,13 +13,13 @@ from aiosmtpd.lmtp import LMTP
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.model.errors import RefusedError
-from tidings.pipeline.track.inbound import Heard
+from tidings.pipeline.track.events import FeedbackResult
 
 MAX_MESSAGE = 4 << 20
 """Bytes of a message; more is not looked at either way, but a bounce may bring a whole mail back."""
 log = logging.getLogger("tidings.bounces")
 
-Receive = Callable[[bytes, Sequence[str]], Heard]
+Receive = Callable[[bytes, Sequence[str]], FeedbackResult]
 """Takes a message and the recipients of its envelope."""
 
 
@@ -67,7 +67,7 @@ class LmtpListener:
         except SQLAlchemyError as error:
             log.error("a bounce could not be noted, it comes again: %s", type(error).__name__)
             return "\r\n".join(["451 4.3.0 the store cannot be used now"] * len(recipients))
-        said = "noted" if heard.counts else "ignored"
+        said = "noted" if heard.is_feedback else "ignored"
         return "\r\n".join([f"250 2.0.0 {said}"] * len(recipients))
 
 

@@ -13,21 +13,14 @@ from tidings.config.bounces import BounceMailbox
 from tidings.config.settings import Newsroom
 from tidings.model.tokens import RETURN_TOKEN_LENGTH
 from tidings.pipeline import notices
-from tidings.pipeline.track import inbound
-from tidings.pipeline.track.event import SoftBounceLimit
-from tidings.pipeline.track.inbound import Heard
+from tidings.pipeline.track import incoming_mail
+from tidings.pipeline.track.events import FeedbackResult
 from tidings.runtime.bounces.imap import MailboxError, read_mailbox
 from tidings.runtime.bounces.lmtp import LmtpListener
 from tidings.runtime.newsroom import Runtime
 
 log = logging.getLogger("tidings.bounces")
 _LEAST = 10.0
-
-
-def soft_bounce_limit(newsroom: Newsroom) -> SoftBounceLimit:
-    """As `bounces.soft` says."""
-    soft = newsroom.bounces.soft
-    return SoftBounceLimit(soft.days, soft.within)
 
 
 def current_list_name(newsroom: Newsroom, list_name: str) -> str:
@@ -37,20 +30,20 @@ def current_list_name(newsroom: Newsroom, list_name: str) -> str:
     return next((name for name, settings in newsroom.lists.items() if settings.was == list_name), list_name)
 
 
-def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> Heard:
+def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> FeedbackResult:
     """One message that came to a return path, or to the address that takes leave by mail."""
     newsroom = runtime.newsroom
-    heard = inbound.receive(
+    heard = incoming_mail.receive_message(
         runtime.store,
         runtime.keys,
         raw,
         recipients=recipients,
-        patience=soft_bounce_limit(newsroom),
+        soft_limit=newsroom.bounces.soft,
         via=via,
         now=runtime.now(),
         present_name=lambda name: current_list_name(newsroom, name),
     )
-    log.info("heard by %s: %s%s", via, heard.what, f" ({heard.why})" if heard.why else "")
+    log.info("heard by %s: %s%s", via, heard.kind, f" ({heard.reason})" if heard.reason else "")
     return heard
 
 
@@ -86,10 +79,10 @@ class FeedbackReceivers:
             self._mailbox.join(max(seconds, 0.1))
         return not self._mailbox.is_alive()
 
-    def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], Heard]:
-        def take(raw: bytes, recipients: Sequence[str]) -> Heard:
+    def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], FeedbackResult]:
+        def take(raw: bytes, recipients: Sequence[str]) -> FeedbackResult:
             heard = receive_message(self._runtime, raw, recipients, via)
-            if heard.what in ("complaint", "blocked"):
+            if heard.kind in ("complaint", "blocked"):
                 self._wake()
             return heard
 
@@ -136,5 +129,5 @@ class FeedbackReceivers:
         now = self._runtime.now()
         text = f"The bounce mailbox cannot be read, so nobody hears what comes back: {trouble}"
         with contextlib.suppress(SQLAlchemyError), self._runtime.store.write() as connection:
-            notices.tell(connection, f"bounce-mailbox:{now.date().isoformat()}", "failed", text, now)
+            notices.add(connection, f"bounce-mailbox:{now.date().isoformat()}", "failed", text, now)
         self._wake()

@@ -15,9 +15,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from tidings.config.settings import Newsroom
 from tidings.net import ConnectionLostError, GuardedSession, NotSentError
-from tidings.pipeline.track.event import SoftBounceLimit
 from tidings.pipeline.track.providers import mailgun, postmark, sendgrid, ses
-from tidings.pipeline.track.providers.events import NotBelievedError, Said, UnreadableError, act
+from tidings.pipeline.track.providers.base import (
+    ProviderEvent,
+    UnreadableWebhookError,
+    UntrustedWebhookError,
+    record_provider_events,
+)
 from tidings.store.engine import Store
 
 MAX_BODY = 1 << 20
@@ -58,26 +62,26 @@ def hooks_router(
 ) -> APIRouter:
     """`now` is the newsroom's clock, `clock` real time in seconds since 1970."""
     router = APIRouter()
-    envelope = ses.Envelope(fetch)
+    sns = ses.SnsVerifier(fetch)
 
-    def said(provider: str, headers: Mapping[str, str], body: bytes) -> list[Said] | None:
-        """None where this provider is not configured. Raises NotBelievedError and UnreadableError."""
+    def said(provider: str, headers: Mapping[str, str], body: bytes) -> list[ProviderEvent] | None:
+        """None where this provider is not configured. Raises UntrustedWebhookError and UnreadableWebhookError."""
         bounces = newsroom().bounces
         if provider == "ses" and bounces.ses is not None:
-            message = envelope.open(bounces.ses, body)
+            message = sns.verify(bounces.ses, body)
             if message["Type"] == "SubscriptionConfirmation":
-                envelope.confirm(message)
+                sns.confirm_subscription(message)
                 log.info("the subscription to %s is confirmed", message["TopicArn"])
-            return ses.read(message) if message["Type"] == "Notification" else []
+            return ses.parse_events(message) if message["Type"] == "Notification" else []
         if provider == "postmark" and bounces.postmark is not None:
-            postmark.authentic(bounces.postmark, headers, body)
-            return postmark.read(body)
+            postmark.verify(bounces.postmark, headers, body)
+            return postmark.parse_events(body)
         if provider == "mailgun" and bounces.mailgun is not None:
-            mailgun.authentic(bounces.mailgun, headers, body, now=clock())
-            return mailgun.read(body)
+            mailgun.verify(bounces.mailgun, headers, body, now=clock())
+            return mailgun.parse_events(body)
         if provider == "sendgrid" and bounces.sendgrid is not None:
-            sendgrid.authentic(bounces.sendgrid, headers, body, now=clock())
-            return sendgrid.read(body)
+            sendgrid.verify(bounces.sendgrid, headers, body, now=clock())
+            return sendgrid.parse_events(body)
         return None
 
     def answered(provider: str, headers: Mapping[str, str], body: bytes) -> Response:
@@ -85,12 +89,11 @@ def hooks_router(
             found = said(provider, headers, body)
             if found is None:
                 return _plain("There is nothing here.", 404)
-            soft = newsroom().bounces.soft
-            done = act(store, found, patience=SoftBounceLimit(soft.days, soft.within), via=provider, now=now())
-        except NotBelievedError as error:
+            done = record_provider_events(store, found, soft_limit=newsroom().bounces.soft, via=provider, now=now())
+        except UntrustedWebhookError as error:
             log.warning("a report to /hooks/%s is not believed: %s", provider, error)
             return _plain("This is not believed.", 403)
-        except UnreadableError as error:
+        except UnreadableWebhookError as error:
             log.warning("a report to /hooks/%s cannot be read: %s", provider, error)
             return _plain("This cannot be read.", 400)
         except (_LaterError, SQLAlchemyError) as error:

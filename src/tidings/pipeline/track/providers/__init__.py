@@ -1,1 +1,1 @@
-"""What providers of mail report by webhook: a module for each, which checks who speaks and reads what is said."""
+"""Webhooks of mail providers: each module verifies the sender of a request and reads its events."""

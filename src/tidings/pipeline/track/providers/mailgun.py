@@ -1,94 +1,100 @@
 """Mailgun's webhooks: documentation.mailgun.com, "Securing Webhooks" and "Event Structure".
 
-The signature covers a timestamp and a token, not what is said. So a token is good for one text alone: who has overheard
-one cannot say something else with it.
+The signature covers a timestamp and a token, not the body. So a token is valid for one body only: whoever overhears a
+token cannot use it for another one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
 from tidings.config.bounces import MailgunHook
-from tidings.pipeline.track.providers.events import Kind, NotBelievedError, Said, UnreadableError, mapping, text
-from tidings.pipeline.track.refusals import Meaning, Refusal, refusal
+from tidings.pipeline.track.providers.base import (
+    EventKind,
+    ProviderEvent,
+    UnreadableWebhookError,
+    UntrustedWebhookError,
+    load_json,
+    mapping,
+    text,
+)
+from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 
-_LONGEST = 200
-_REMEMBERED = 10_000
-_OLDEST = 2 * 86400
-"""Seconds. It tries again for eight hours."""
+_MAX_FIELD = 200
+_MAX_TOKENS = 10_000
+_MAX_AGE = 2 * 86400
+"""Seconds. Mailgun retries for eight hours."""
 
 
-class Tokens:
-    """Which token came with which text."""
+class UsedTokens:
+    """Remembers which token came with which body. Safe for several threads."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, bytes] = OrderedDict()
+        self._digests: OrderedDict[str, bytes] = OrderedDict()
         self._mutex = threading.Lock()
 
-    def is_good(self, token: str, body: bytes) -> bool:
-        """Whether this token has not come with another text."""
+    def accepts(self, token: str, body: bytes) -> bool:
+        """False if the token came with another body before."""
         digest = hashlib.sha256(body).digest()
         with self._mutex:
-            known = self._known.setdefault(token, digest)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return hmac.compare_digest(known, digest)
+            first = self._digests.setdefault(token, digest)
+            if len(self._digests) > _MAX_TOKENS:
+                self._digests.popitem(last=False)
+        return hmac.compare_digest(first, digest)
 
 
-_tokens = Tokens()
+_used_tokens = UsedTokens()
 
 
-def authentic(settings: MailgunHook, headers: Mapping[str, str], body: bytes, *, now: float) -> None:
-    """HMAC-SHA256 over timestamp and token. `now` is in seconds since 1970. Raises NotBelievedError."""
+def verify(settings: MailgunHook, headers: Mapping[str, str], body: bytes, *, now: float) -> None:
+    """Check the HMAC-SHA256 over timestamp and token. `now` is in seconds since 1970. Raises UntrustedWebhookError."""
     try:
-        said = mapping(mapping(json.loads(body)).get("signature"))
-    except (ValueError, RecursionError):
-        said = {}
-    moment, token, signature = (str(said.get(name, ""))[:_LONGEST] for name in ("timestamp", "token", "signature"))
+        signed = mapping(mapping(load_json(body)).get("signature"))
+    except UnreadableWebhookError:
+        signed = {}
+    timestamp, token, signature = (
+        str(signed.get(name, ""))[:_MAX_FIELD] for name in ("timestamp", "token", "signature")
+    )
     key = settings.signing_key.get_secret_value().encode()
-    wanted = hmac.new(key, (moment + token).encode(), hashlib.sha256).hexdigest()
-    if not token or not hmac.compare_digest(signature.encode(), wanted.encode()):
-        raise NotBelievedError("the signature is missing or wrong")
-    if not moment.isdigit() or abs(now - int(moment[:12])) > _OLDEST:
-        raise NotBelievedError("the signature is too old")
-    if not _tokens.is_good(token, body):
-        raise NotBelievedError("the signature belongs to another message")
+    expected = hmac.new(key, f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest().encode()
+    if not token or not hmac.compare_digest(signature.encode(), expected):
+        raise UntrustedWebhookError("the signature is missing or wrong")
+    if not timestamp.isdigit() or abs(now - int(timestamp[:12])) > _MAX_AGE:
+        raise UntrustedWebhookError("the signature is too old")
+    if not _used_tokens.accepts(token, body):
+        raise UntrustedWebhookError("the signature belongs to another message")
 
 
-def read(body: bytes) -> list[Said]:
-    """failed, complained, unsubscribed. Raises UnreadableError."""
-    try:
-        said = mapping(mapping(json.loads(body)).get("event-data"))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError("no JSON") from error
-    recipient = text(said.get("recipient"))
-    number = text(mapping(mapping(said.get("message")).get("headers")).get("message-id"))
-    match said.get("event"):
+def parse_events(body: bytes) -> list[ProviderEvent]:
+    """Read failed, complained and unsubscribed. Raises UnreadableWebhookError."""
+    event = mapping(mapping(load_json(body)).get("event-data"))
+    recipient = text(event.get("recipient"))
+    message_id = text(mapping(mapping(event.get("message")).get("headers")).get("message-id"))
+    match event.get("event"):
         case "complained":
-            return [Said(Kind.COMPLAINT, recipient, number, words="abuse")]
+            return [ProviderEvent(EventKind.COMPLAINT, recipient, message_id, text="abuse")]
         case "unsubscribed":
-            return [Said(Kind.LEFT, recipient, number)]
-        case "failed" if said.get("severity") == "permanent":
-            return [_failed(said, recipient, number)]
+            return [ProviderEvent(EventKind.LEFT, recipient, message_id)]
+        case "failed" if event.get("severity") == "permanent":
+            return [_parse_failure(event, recipient, message_id)]
         case _:
-            # A failure for now is tried again by Mailgun itself.
+            # Mailgun itself retries after a temporary failure.
             return []
 
 
-def _failed(said: Mapping[str, object], recipient: str, number: str) -> Said:
-    reason = text(said.get("reason"))
+def _parse_failure(event: Mapping[str, object], recipient: str, message_id: str) -> ProviderEvent:
+    reason = text(event.get("reason"))
     if reason == "suppress-complaint":
-        return Said(Kind.COMPLAINT, recipient, number, words="abuse")
+        return ProviderEvent(EventKind.COMPLAINT, recipient, message_id, text="abuse")
     if reason == "suppress-unsubscribe":
-        return Said(Kind.LEFT, recipient, number)
-    status = mapping(said.get("delivery-status"))
-    words = f"{status.get('code', '')} {text(status.get('message'))} {text(status.get('description'))}".strip()
-    found = refusal(text(status.get("enhanced-code")), words)
+        return ProviderEvent(EventKind.LEFT, recipient, message_id)
+    status = mapping(event.get("delivery-status"))
+    diagnostic = f"{status.get('code', '')} {text(status.get('message'))} {text(status.get('description'))}".strip()
+    refusal = classify_refusal(text(status.get("enhanced-code")), diagnostic)
     if reason == "suppress-bounce":
-        found = Refusal(found.code, words, Meaning.DEAD)
-    return Said(Kind.REFUSED, recipient, number, found, words)
+        refusal = SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.DEAD)
+    return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, diagnostic)

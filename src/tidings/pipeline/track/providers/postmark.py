@@ -5,67 +5,66 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import json
 from collections.abc import Mapping
 
 from tidings.config.bounces import PostmarkHook
-from tidings.pipeline.track.providers.events import (
-    Kind,
-    NotBelievedError,
-    Said,
-    UnreadableError,
+from tidings.pipeline.track.providers.base import (
+    EventKind,
+    ProviderEvent,
+    UntrustedWebhookError,
     at_most,
+    load_json,
     mapping,
     text,
 )
-from tidings.pipeline.track.refusals import Meaning, Refusal, refusal
+from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 
 _DEAD = {"HardBounce", "BadEmailAddress"}
 _SOFT = {"SoftBounce", "Transient", "DnsError", "Undeliverable", "SMTPApiError"}
 _BLOCKED = {"Blocked", "SpamNotification", "VirusNotification", "DMARCPolicy", "TemplateRenderingFailed"}
 
 
-def authentic(settings: PostmarkHook, headers: Mapping[str, str], body: bytes) -> None:
-    """Basic authentication (RFC 7617), in constant time. Raises NotBelievedError."""
-    kind, _, given = headers.get("authorization", "").partition(" ")
+def verify(settings: PostmarkHook, headers: Mapping[str, str], body: bytes) -> None:
+    """Check the login (RFC 7617) in constant time. Raises UntrustedWebhookError."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
     try:
-        login = base64.b64decode(given, validate=True) if kind.lower() == "basic" else b""
+        login = base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
     except binascii.Error:
         login = b""
-    wanted = f"{settings.username}:{settings.password.get_secret_value()}".encode()
-    if not hmac.compare_digest(login, wanted):
-        raise NotBelievedError("the login is missing or wrong")
+    expected = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+    if not hmac.compare_digest(login, expected):
+        raise UntrustedWebhookError("the login is missing or wrong")
 
 
-def read(body: bytes) -> list[Said]:
-    """Bounce, SpamComplaint and SubscriptionChange. Raises UnreadableError."""
-    try:
-        said = mapping(json.loads(body))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError("no JSON") from error
-    number = text(said.get("MessageID"))
-    match said.get("RecordType"):
+def parse_events(body: bytes) -> list[ProviderEvent]:
+    """Read Bounce, SpamComplaint and SubscriptionChange. Raises UnreadableWebhookError."""
+    event = mapping(load_json(body))
+    message_id = text(event.get("MessageID"))
+    match event.get("RecordType"):
         case "SpamComplaint":
-            return [Said(Kind.COMPLAINT, text(said.get("Email")), number, words="abuse")]
+            return [ProviderEvent(EventKind.COMPLAINT, text(event.get("Email")), message_id, text="abuse")]
         case "SubscriptionChange":
             # ManualSuppression by the recipient: they left by Postmark's own link.
-            if said.get("SuppressSending") is True and said.get("SuppressionReason") == "ManualSuppression":
-                return [Said(Kind.LEFT, text(said.get("Recipient")), number)]
+            if event.get("SuppressSending") is True and event.get("SuppressionReason") == "ManualSuppression":
+                return [ProviderEvent(EventKind.LEFT, text(event.get("Recipient")), message_id)]
             return []
         case "Bounce":
-            found = _bounce(text(said.get("Type")), f"{text(said.get('Description'))} {text(said.get('Details'))}")
-            return [Said(Kind.REFUSED, text(said.get("Email")), number, found, found.text)] if found else []
+            diagnostic = f"{text(event.get('Description'))} {text(event.get('Details'))}"
+            refusal = _parse_bounce(text(event.get("Type")), diagnostic)
+            if refusal is None:
+                return []
+            return [ProviderEvent(EventKind.REFUSED, text(event.get("Email")), message_id, refusal, refusal.text)]
         case _:
             return []
 
 
-def _bounce(kind: str, words: str) -> Refusal | None:
-    found = refusal("", words)
+def _parse_bounce(kind: str, diagnostic: str) -> SmtpRefusal | None:
+    refusal = classify_refusal("", diagnostic)
     if kind in _DEAD:
-        return Refusal(found.code, words, Meaning.DEAD)
+        return SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.DEAD)
     if kind in _SOFT:
-        return at_most(found, Meaning.SOFT)
+        return at_most(refusal, RefusalMeaning.SOFT)
     if kind in _BLOCKED:
-        return Refusal(found.code, words, Meaning.BLOCKED)
-    # An answer, a change of address, something of the account: no bounce.
+        return SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.BLOCKED)
+    # An automatic reply, a change of address or a matter of the account: no bounce.
     return None

@@ -1,0 +1,105 @@
+"""Record bounces. This is where a hard bounce, or too many soft bounces, takes an address off a list.
+
+- Hard: the mailbox does not exist, or refuses for good. The address gets no more mail, at once.
+- Soft: a full mailbox, or a server that is away. The address gets no more mail after too many such days.
+- Blocked: refused because of the sender or the content (blocklist, missing signature, size). No subscriber is removed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from tidings.config.bounces import SoftBounces
+from tidings.model.delivery import FeedbackKind
+from tidings.pipeline import notices
+from tidings.pipeline.track.events import KNOWN, FeedbackEvent, FeedbackResult
+from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
+from tidings.store.engine import Store
+from tidings.store.people import feedback
+
+BLOCKED = "blocked"
+_SESSION_REPLY = re.compile(r"5\d\d .*\((?P<step>RCPT|end of message)\)", re.DOTALL)
+_SESSION_PERIOD = timedelta(days=2)
+
+
+def record_bounce(
+    connection: Connection, event: FeedbackEvent, refusal: SmtpRefusal, soft_limit: SoftBounces
+) -> FeedbackResult:
+    """Record one bounce of any kind."""
+    match refusal.meaning:
+        case RefusalMeaning.DEAD | RefusalMeaning.HARD:
+            is_new = _record_hard(connection, event, no_such_mailbox=refusal.meaning is RefusalMeaning.DEAD)
+            kind = str(FeedbackKind.HARD)
+        case RefusalMeaning.SOFT:
+            is_new, kind = _record_soft(connection, event, soft_limit), str(FeedbackKind.SOFT)
+        case RefusalMeaning.BLOCKED:
+            is_new, kind = _record_blocked(connection, event), BLOCKED
+    return FeedbackResult(kind if is_new else KNOWN)
+
+
+def _record_hard(connection: Connection, event: FeedbackEvent, *, no_such_mailbox: bool) -> bool:
+    """Suppress the address on every list if the mailbox does not exist, else on this list."""
+    if not event.record(connection, FeedbackKind.HARD):
+        return False
+    feedback.mark_delivery(connection, event.target.delivery, FeedbackKind.HARD)
+    if event.is_to_subscriber:
+        scope = "" if no_such_mailbox else event.target.list
+        feedback.suppress_recipient(connection, event.target, scope, FeedbackKind.HARD, event.via, event.at)
+    return True
+
+
+def _record_soft(connection: Connection, event: FeedbackEvent, limit: SoftBounces) -> bool:
+    """Suppress the address on this list after bounces on `limit.days` days. Several on one day count once."""
+    if not event.record(connection, FeedbackKind.SOFT):
+        return False
+    feedback.mark_delivery(connection, event.target.delivery, FeedbackKind.SOFT)
+    if event.is_to_subscriber:
+        since = event.at - limit.within
+        if feedback.count_days(connection, event.target, FeedbackKind.SOFT, since) >= limit.days:
+            feedback.suppress_recipient(
+                connection, event.target, event.target.list, FeedbackKind.SOFT, event.via, event.at
+            )
+    return True
+
+
+def _record_blocked(connection: Connection, event: FeedbackEvent) -> bool:
+    """Notify the newsroom, once a day."""
+    if not event.record(connection, BLOCKED):
+        return False
+    feedback.mark_delivery(connection, event.target.delivery, FeedbackKind.SOFT)
+    text = (
+        f"A mail server refuses our mail because of its sender or its content: {event.summary or event.code}\n"
+        "No subscriber was removed. The ledger shows these mails as returned: soft."
+    )
+    notices.add(connection, f"blocked:{event.at.date().isoformat()}", "blocked", text, event.at)
+    return True
+
+
+def record_session_refusals(store: Store, soft_limit: SoftBounces, now: datetime) -> int:
+    """Record the refusals in recent SMTP sessions that are not recorded yet. Returns how many.
+
+    A 550 to RCPT means the same as a bounce message that arrives an hour later.
+    """
+    count = last_delivery = 0
+    while True:
+        with store.read() as connection:
+            deliveries = feedback.find_refused(connection, now - _SESSION_PERIOD, last_delivery)
+        if not deliveries:
+            return count
+        for delivery in deliveries:
+            assert delivery.recipient.delivery is not None
+            last_delivery = delivery.recipient.delivery
+            reply = _SESSION_REPLY.fullmatch(delivery.reason)
+            if reply is None:
+                continue
+            refusal = classify_refusal("", delivery.reason)
+            if reply["step"] != "RCPT" and refusal.meaning is RefusalMeaning.HARD:
+                # After the message the content is as likely the cause.
+                refusal = replace(refusal, meaning=RefusalMeaning.BLOCKED)
+            with store.write() as connection:
+                event = FeedbackEvent(delivery.recipient, refusal.code, delivery.reason, "smtp", now)
+                count += record_bounce(connection, event, refusal, soft_limit).kind != KNOWN

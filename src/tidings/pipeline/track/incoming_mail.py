@@ -1,0 +1,91 @@
+"""Handle one message that arrived at a return path: prove which mail it is about, then record it.
+
+Anybody can write a bounce about anybody, so an address in a message proves nothing. The proof is a token that we
+signed: the one in the return path (VERP), or the unsubscribe token in the header of the returned mail. Only the
+recipient's side has these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from tidings.config.bounces import SoftBounces
+from tidings.model.tokens import RETURN_TOKEN_LENGTH, TokenKeys, TokenPurpose
+from tidings.pipeline.compose.mail import message_id_local_part
+from tidings.pipeline.track.bounces import record_bounce
+from tidings.pipeline.track.complaints_and_unsubscribes import (
+    find_unsubscribe_request,
+    record_complaint,
+    record_mail_unsubscribe,
+)
+from tidings.pipeline.track.events import IGNORED, FeedbackEvent, FeedbackResult
+from tidings.pipeline.track.report_parser import MAX_BYTES, parse_report
+from tidings.store.engine import Store
+from tidings.store.people import feedback
+from tidings.store.people.feedback import Recipient
+
+_RETURN_PATH = re.compile(rb"\+([A-Za-z2-7]{%d})@" % RETURN_TOKEN_LENGTH)
+_UNSUBSCRIBE_LINK = re.compile(rb"/unsubscribe/([A-Za-z0-9_-]{30,500})")
+_MESSAGE_ID = re.compile(rb"<([0-9a-f]{32})@")
+_MAX_TOKENS = 50
+
+
+def receive_message(
+    store: Store,
+    keys: TokenKeys,
+    raw: bytes,
+    *,
+    soft_limit: SoftBounces,
+    via: str,
+    now: datetime,
+    recipients: Sequence[str] = (),
+    present_name: Callable[[str], str] = lambda name: name,
+) -> FeedbackResult:
+    """Read and record one message in one transaction. Repeating it changes nothing.
+
+    `recipients` are those of the envelope, if known. `present_name` gives today's name of a list.
+    """
+    request = find_unsubscribe_request(keys, raw)
+    if request is not None:
+        with store.write() as connection:
+            lists = {request.list, present_name(request.list)}
+            return record_mail_unsubscribe(connection, request.subscriber, lists, now)
+    report = parse_report(raw)
+    if not report.is_feedback:
+        return FeedbackResult(IGNORED, report.reason)
+    with store.write() as connection:
+        target = _find_target(connection, keys, raw, recipients, present_name)
+        if target is None:
+            return FeedbackResult(IGNORED, "the message has no token of a mail of ours")
+        if report.refusal is not None:
+            event = FeedbackEvent(target, report.refusal.code, report.refusal.text, via, now)
+            return record_bounce(connection, event, report.refusal, soft_limit)
+        event = FeedbackEvent(target, "", report.complaint, via, now)
+        return record_complaint(connection, event, report.complaint)
+
+
+def _find_target(
+    connection: Connection, keys: TokenKeys, raw: bytes, recipients: Sequence[str], present_name: Callable[[str], str]
+) -> Recipient | None:
+    """Return whom the message is about, or None without proof."""
+    envelope = " ".join(recipients).encode("utf-8", "replace")
+    text = raw[:MAX_BYTES]
+    for token in (*_RETURN_PATH.findall(envelope), *_RETURN_PATH.findall(text)[:_MAX_TOKENS]):
+        delivery = keys.read_return_path(token.decode())
+        if delivery is not None:
+            return feedback.find_by_delivery(connection, delivery)
+    for token in _UNSUBSCRIBE_LINK.findall(text)[:_MAX_TOKENS]:
+        contents = keys.verify(TokenPurpose.UNSUBSCRIBE, token.decode())
+        if contents is None or contents.subscriber == 0:
+            continue
+        list_name = present_name(contents.list)
+        message_ids = set(_MESSAGE_ID.findall(text))
+        for mail in feedback.recent_mails(connection, contents.subscriber, list_name):
+            if message_id_local_part(mail.key) in message_ids:
+                return mail.recipient
+        return feedback.find_by_subscriber(connection, contents.subscriber, list_name)
+    return None

@@ -1,0 +1,115 @@
+"""What the webhooks of all mail providers share: the event, and recording it after its sender was verified."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection
+
+from tidings.config.bounces import SoftBounces
+from tidings.model.errors import InputError
+from tidings.pipeline.compose.mail import message_id_local_part
+from tidings.pipeline.track.bounces import record_bounce
+from tidings.pipeline.track.complaints_and_unsubscribes import record_complaint, record_provider_unsubscribe
+from tidings.pipeline.track.events import IGNORED, FeedbackEvent
+from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal
+from tidings.store.engine import Store
+from tidings.store.people import feedback
+from tidings.store.people.feedback import Recipient
+
+
+class UntrustedWebhookError(Exception):
+    """The request is not proven to come from the provider. The text is for the log."""
+
+
+class UnreadableWebhookError(Exception):
+    """The request is signed, but its form is unknown. The text is for the log."""
+
+
+class EventKind(StrEnum):
+    """What a provider reports."""
+
+    REFUSED = "refused"
+    COMPLAINT = "complaint"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEvent:
+    """`message_id` is the provider's own id (the receipt in the ledger) or the Message-ID header."""
+
+    kind: EventKind
+    recipient: str
+    message_id: str = ""
+    refusal: SmtpRefusal | None = None
+    text: str = ""
+
+
+def record_provider_events(
+    store: Store, events: Iterable[ProviderEvent], *, soft_limit: SoftBounces, via: str, now: datetime
+) -> list[str]:
+    """Record each event in a transaction of its own. Returns the kind of each result."""
+    kinds = []
+    for event in events:
+        with store.write() as connection:
+            kinds.append(_record(connection, event, soft_limit, via, now))
+    return kinds
+
+
+def _record(connection: Connection, reported: ProviderEvent, soft_limit: SoftBounces, via: str, now: datetime) -> str:
+    try:
+        target = _find_target(connection, reported)
+    except InputError:
+        return IGNORED
+    event = FeedbackEvent(target, reported.refusal.code if reported.refusal else "", reported.text, via, now)
+    match reported.kind:
+        case EventKind.COMPLAINT:
+            return record_complaint(connection, event, reported.text or "abuse").kind
+        case EventKind.LEFT:
+            return record_provider_unsubscribe(connection, event).kind
+        case EventKind.REFUSED:
+            assert reported.refusal is not None
+            return record_bounce(connection, event, reported.refusal, soft_limit).kind
+
+
+def _find_target(connection: Connection, event: ProviderEvent) -> Recipient:
+    """Return the delivery, or else the person with that address on every list."""
+    person = feedback.find_by_address(connection, event.recipient)
+    message_id = event.message_id.strip("<> ")
+    if person.subscriber is None or not message_id:
+        return person
+    for mail in feedback.recent_mails(connection, person.subscriber):
+        if message_id in mail.receipt or message_id_local_part(mail.key).decode() == message_id.partition("@")[0]:
+            return mail.recipient
+    return person
+
+
+def at_most(refusal: SmtpRefusal, meaning: RefusalMeaning) -> SmtpRefusal:
+    """Return the refusal with a meaning that is no worse than `meaning`."""
+    order = list(RefusalMeaning)
+    if order.index(refusal.meaning) >= order.index(meaning):
+        return refusal
+    return SmtpRefusal(refusal.code, refusal.text, meaning)
+
+
+def load_json(body: bytes | str) -> Any:
+    """Raises UnreadableWebhookError."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableWebhookError("the body is not JSON") from error
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """A JSON object; empty for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Any) -> str:
+    """A JSON string; empty for anything else."""
+    return value if isinstance(value, str) else ""
