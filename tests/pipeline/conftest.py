@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.ledger import open_store
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.engine import Store
 
 
@@ -20,7 +20,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def alive(store: Store) -> Iterator[liveness.Liveness]:
-    acquired = liveness.acquire_liveness(store)
+def alive(store: Store) -> Iterator[locks.Liveness]:
+    acquired = locks.acquire_liveness(store)
     yield acquired
     acquired.release()

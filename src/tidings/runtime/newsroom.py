@@ -48,10 +48,9 @@ from tidings.sources.base import (
 from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 from tidings.store import migrate
 from tidings.store.content.fetch_cache import StoredFetchCache
-from tidings.store.content.stories import StoredStories
+from tidings.store.content.items import StoredStories
 from tidings.store.engine import Store
-from tidings.store.liveness import Liveness, acquire_liveness
-from tidings.store.occupancy import SharedHold
+from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
 
 KEYS = "keys.json"

@@ -15,7 +15,7 @@ from tests.fixtures.ledger import NOW, deliverer
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.engine import Store
 
 
@@ -34,7 +34,7 @@ def main(url: str, root: str, port: str, point: str, nth: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     store = Store(url, Path(root))
-    alive = liveness.acquire_liveness(store)
+    alive = locks.acquire_liveness(store)
     recover(store, alive, now=NOW, policies=ResendPolicies())
     print(deliverer(store, alive, int(port), reached=reached).run_until_idle(), flush=True)
     finish_editions(store, NOW)

@@ -21,7 +21,7 @@ from tidings.model.delivery import Delivery, Outcome, Verdict
 from tidings.pipeline.deliver.deliverer import Deliverer, OutgoingMessage, finish_editions
 from tidings.pipeline.deliver.outcomes import BACKOFF, ResendPolicies
 from tidings.pipeline.deliver.recover import recover
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store import schema as t
 from tidings.store.content import editions
 from tidings.store.delivery import claims, ledger, permission
@@ -68,7 +68,7 @@ def _states(store: Store) -> dict[str, str]:
     return {row["address"].partition("@")[0]: row["state"] for row in rows(store)}
 
 
-def test_each_verdict_ends_in_its_state(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
+def test_each_verdict_ends_in_its_state(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     names = ["ada", "rcpt-550", "dot-554", "rcpt-450", "dot-451", "rst-rcpt", "once-lost.x", "lost.y", "grace"]
     add_mailing(store, add_readers(store, names), add_edition(store))
     sender = deliverer(store, alive, sink.port)
@@ -103,7 +103,7 @@ def test_each_verdict_ends_in_its_state(store: Store, alive: liveness.Liveness, 
     assert len(sink.taken()) == 6
 
 
-def test_resend_in_doubt_never(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
+def test_resend_in_doubt_never(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, ["once-lost.x"]), add_edition(store))
     policies = ResendPolicies(never=frozenset({"digest"}))
     deliverer(store, alive, sink.port, policies=policies).run_until_idle()
@@ -112,7 +112,7 @@ def test_resend_in_doubt_never(store: Store, alive: liveness.Liveness, sink: Smt
 
 
 def test_what_is_refused_for_now_is_tried_again_and_given_up_in_the_end(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink
+    store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     add_mailing(store, add_readers(store, ["rcpt-450", "once-rcpt-450.x"]), add_edition(store))
     clock = Clock()
@@ -133,7 +133,7 @@ def test_what_is_refused_for_now_is_tried_again_and_given_up_in_the_end(
     assert "450" in rows(store)[0]["reason"]
 
 
-def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
+def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(30)]), add_edition(store))
     sink.greeting = "421 4.3.2 too busy"
     sender = deliverer(store, alive, sink.port)
@@ -147,7 +147,7 @@ def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: liven
 
 def test_two_deliverers_on_one_store_deliver_each_once(store: Store, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(150)]), add_edition(store))
-    owners = [liveness.acquire_liveness(store) for _ in range(2)]
+    owners = [locks.acquire_liveness(store) for _ in range(2)]
     senders = [deliverer(store, owner, sink.port, connections=2) for owner in owners]
     threads = [threading.Thread(target=sender.run_until_idle) for sender in senders]
     for thread in threads:
@@ -175,7 +175,7 @@ def _at(wanted: str, nth: int, act: Callable[[], None]) -> Callable[[str], None]
 
 
 def test_nobody_is_mailed_who_left_after_the_group_was_permitted(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink
+    store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, [f"r{number}" for number in range(8)])
     add_mailing(store, readers, add_edition(store))
@@ -194,7 +194,7 @@ def test_nobody_is_mailed_who_left_after_the_group_was_permitted(
 
 
 def test_who_left_between_freezing_and_sending_is_skipped_with_the_reason(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink
+    store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, ["ada", "grace", "edsger"])
     add_mailing(store, readers, add_edition(store))
@@ -210,7 +210,7 @@ def test_who_left_between_freezing_and_sending_is_skipped_with_the_reason(
 
 
 def test_one_in_doubt_who_leaves_is_not_said_to_have_got_nothing(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink
+    store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, ["lost"])
     add_mailing(store, readers, add_edition(store))
@@ -226,9 +226,7 @@ def test_one_in_doubt_who_leaves_is_not_said_to_have_got_nothing(
 
 
 @pytest.mark.parametrize("then", ["pause", "cancel"])
-def test_closing_stops_also_what_is_half_sent(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink, then: str
-) -> None:
+def test_closing_stops_also_what_is_half_sent(store: Store, alive: locks.Liveness, sink: SmtpSink, then: str) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(40)]), edition)
 
@@ -255,7 +253,7 @@ def test_closing_stops_also_what_is_half_sent(
 
 
 def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink
+    store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(60)]), add_edition(store))
     sender: Deliverer = deliverer(
@@ -275,7 +273,7 @@ def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
 def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, sink: SmtpSink) -> None:
     """SIGSTOP past the lease: another takes over, and what the sleeper brings afterwards is void."""
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(10)]), add_edition(store))
-    sleeper, other = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
+    sleeper, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:
@@ -304,7 +302,7 @@ def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, 
 
 def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(5)]), add_edition(store))
-    alive = liveness.acquire_liveness(store)
+    alive = locks.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:
@@ -323,7 +321,7 @@ def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink:
 
 
 def test_a_poisonous_message_is_set_aside_and_the_others_go(
-    store: Store, alive: liveness.Liveness, sink: SmtpSink
+    store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     add_mailing(store, add_readers(store, ["ada", "poison", "grace"]), add_edition(store))
 
@@ -344,7 +342,7 @@ def test_a_poisonous_message_is_set_aside_and_the_others_go(
     assert len(sink.taken()) == 2
 
 
-def test_a_bug_in_a_transport_is_raised_and_leaves_its_message_in_doubt(store: Store, alive: liveness.Liveness) -> None:
+def test_a_bug_in_a_transport_is_raised_and_leaves_its_message_in_doubt(store: Store, alive: locks.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
 
     class Broken:
@@ -405,7 +403,7 @@ def _leave_in_hand(
     ],
 )
 def test_what_a_dead_process_left_in_hand(
-    store: Store, alive: liveness.Liveness, left: str, state: str, doubts: int, crashes: int
+    store: Store, alive: locks.Liveness, left: str, state: str, doubts: int, crashes: int
 ) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
 
@@ -429,7 +427,7 @@ def test_what_a_dead_process_left_in_hand(
 
 
 def test_after_a_power_loss_all_that_was_handed_is_in_doubt(
-    store: Store, alive: liveness.Liveness, monkeypatch: pytest.MonkeyPatch
+    store: Store, alive: locks.Liveness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     _leave_in_hand(store, "gone-1-ff", lambda writer, row: None)
@@ -441,7 +439,7 @@ def test_after_a_power_loss_all_that_was_handed_is_in_doubt(
     assert "machine went down" in row["reason"]
 
 
-def test_what_is_prepared_at_three_crashes_is_quarantined(store: Store, alive: liveness.Liveness) -> None:
+def test_what_is_prepared_at_three_crashes_is_quarantined(store: Store, alive: locks.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     for number in range(3):
         assert [row["state"] for row in rows(store)] == ["pending"]
@@ -450,9 +448,9 @@ def test_what_is_prepared_at_three_crashes_is_quarantined(store: Store, alive: l
     assert [row["state"] for row in rows(store)] == ["quarantined"]
 
 
-def test_a_living_process_keeps_what_it_has_in_hand(store: Store, alive: liveness.Liveness) -> None:
+def test_a_living_process_keeps_what_it_has_in_hand(store: Store, alive: locks.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
-    other = liveness.acquire_liveness(store)
+    other = locks.acquire_liveness(store)
     _leave_in_hand(store, other.owner, lambda writer, row: None)
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {}
     assert [row["state"] for row in rows(store)] == ["handed"]
@@ -460,7 +458,7 @@ def test_a_living_process_keeps_what_it_has_in_hand(store: Store, alive: livenes
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {"pending": 1}
 
 
-def test_an_edition_is_done_after_its_last_delivery(store: Store, alive: liveness.Liveness, sink: SmtpSink) -> None:
+def test_an_edition_is_done_after_its_last_delivery(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, ["ada", "rcpt-450"]), edition)
     clock = Clock()
@@ -514,7 +512,7 @@ LOST = Outcome(Verdict.UNKNOWN, reason="timeout")
 TAKEN = Outcome(Verdict.ACCEPTED, receipt="1", via="https://social.example/1")
 
 
-def _poster(store: Store, alive: liveness.Liveness, room: _Room, clock: Clock, **options: Any) -> Deliverer:
+def _poster(store: Store, alive: locks.Liveness, room: _Room, clock: Clock, **options: Any) -> Deliverer:
     return Deliverer(
         store,
         alive,
@@ -537,7 +535,7 @@ def _poster(store: Store, alive: liveness.Liveness, room: _Room, clock: Clock, *
     ],
 )
 def test_a_post_is_repeated_only_by_a_key_that_still_holds(
-    store: Store, alive: liveness.Liveness, idempotency: Idempotency, hours: int, state: str, calls: int
+    store: Store, alive: locks.Liveness, idempotency: Idempotency, hours: int, state: str, calls: int
 ) -> None:
     _post(store)
     room, clock = _Room(idempotency, [LOST, TAKEN], window=2_700), Clock()
@@ -559,7 +557,7 @@ def test_a_post_is_repeated_only_by_a_key_that_still_holds(
     assert len(room.keys) == calls
 
 
-def test_a_refusal_for_now_heeds_retry_after_by_the_real_clock(store: Store, alive: liveness.Liveness) -> None:
+def test_a_refusal_for_now_heeds_retry_after_by_the_real_clock(store: Store, alive: locks.Liveness) -> None:
     _post(store)
     room, clock = _Room(Idempotency.NONE, [Outcome(Verdict.DEFERRED, reason="429", retry_after=90), TAKEN]), Clock()
     real = [datetime.now(UTC)]
@@ -574,7 +572,7 @@ def test_a_refusal_for_now_heeds_retry_after_by_the_real_clock(store: Store, ali
     assert [row["state"] for row in rows(store)] == ["accepted"]
 
 
-def test_a_channel_that_is_gone_for_good_or_unknown_is_said(store: Store, alive: liveness.Liveness) -> None:
+def test_a_channel_that_is_gone_for_good_or_unknown_is_said(store: Store, alive: locks.Liveness) -> None:
     _post(store)
     room = _Room(Idempotency.NONE, [Outcome(Verdict.REJECTED, reason="410 Gone", disable=True)])
     done = _poster(store, alive, room, Clock()).run_until_idle()
@@ -588,7 +586,7 @@ def test_a_channel_that_is_gone_for_good_or_unknown_is_said(store: Store, alive:
 
 @pytest.mark.parametrize("idempotency", [Idempotency.NONE, Idempotency.NATIVE])
 def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
-    store: Store, alive: liveness.Liveness, idempotency: Idempotency
+    store: Store, alive: locks.Liveness, idempotency: Idempotency
 ) -> None:
     _post(store)
     room, clock = _Room(idempotency, [TAKEN]), Clock()
@@ -607,7 +605,7 @@ def test_who_is_stopped_between_the_look_at_the_lease_and_the_intent_sends_nothi
 ) -> None:
     """SIGSTOP right there: the other process found no intent, gave the row back and sent it."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
-    sleeper, other = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
+    sleeper, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
     seconds = 0.0
 
     def sleep() -> None:

@@ -17,7 +17,7 @@ from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, de
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.engine import Store
 
 CONNECTIONS = 4
@@ -89,7 +89,7 @@ def _run_child(url: str, root: Path, port: int, point: str, nth: int) -> int:
 
 def _finish_here(store: Store, port: int) -> None:
     """What the next start does."""
-    alive = liveness.acquire_liveness(store)
+    alive = locks.acquire_liveness(store)
     recover(store, alive, now=NOW, policies=ResendPolicies())
     sender = deliverer(store, alive, port)
     sender.run_until_idle()

@@ -20,7 +20,7 @@ from tidings.channels.smtp.port import Timeouts
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.throttling import SLOWEST, Pace, slow_down
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store import schema as t
 from tidings.store.delivery import rates
 from tidings.store.engine import Store
@@ -48,7 +48,7 @@ def _sender(name: str, sink: SmtpSink, **options: Any) -> MailSender:
     return MailSender(name, lambda: SmtpRelay(login, timeouts=Timeouts(10, 10)), **options)
 
 
-def _deliverer(store: Store, alive: liveness.Liveness, *senders: MailSender, **options: Any) -> Deliverer:
+def _deliverer(store: Store, alive: locks.Liveness, *senders: MailSender, **options: Any) -> Deliverer:
     made.append(ledger_fixtures.deliverer(store, alive, 0, senders=list(senders), **options))
     return made[-1]
 
@@ -58,7 +58,7 @@ def _states(store: Store) -> Counter[str]:
 
 
 def test_the_first_sender_takes_all_and_the_second_takes_over(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(20)]), add_edition(store))
     sinks[0].greeting = "421 4.3.2 too busy"
@@ -81,7 +81,7 @@ def test_the_first_sender_takes_all_and_the_second_takes_over(
 
 
 def test_when_none_is_left_the_mail_waits_and_costs_nobody_an_attempt(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
     for sink in sinks:
@@ -92,7 +92,7 @@ def test_when_none_is_left_the_mail_waits_and_costs_nobody_an_attempt(
 
 
 def test_weights_share_the_mail_and_a_list_names_its_sender(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(80)]), add_edition(store))
     add_mailing(store, add_readers(store, ["p1", "p2", "p3"], "press"), add_edition(store, 2), "press")
@@ -106,7 +106,7 @@ def test_weights_share_the_mail_and_a_list_names_its_sender(
 
 
 def test_what_may_have_arrived_goes_again_by_the_same_sender(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, ["once-lost.x"]), add_edition(store))
     one, two = _sender("one", sinks[0]), _sender("two", sinks[1])
@@ -120,7 +120,7 @@ def test_what_may_have_arrived_goes_again_by_the_same_sender(
 
 
 def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     readers = add_readers(store, [f"rcpt-452.{number}" for number in range(3)])
     with store.write() as connection:
@@ -139,7 +139,7 @@ def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
 
 
 def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink]
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     slow = add_readers(store, [f"s{number}" for number in range(12)])
     with store.write() as connection:
@@ -173,7 +173,7 @@ def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> No
 
 @pytest.mark.parametrize("kind", ["alert", "test", "notice"])
 def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
-    store: Store, alive: liveness.Liveness, sinks: tuple[SmtpSink, SmtpSink], kind: str
+    store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink], kind: str
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(100)]), add_edition(store))
     readers = add_readers(store, ["urgent"])

@@ -20,7 +20,7 @@ from tests.fixtures.smtp import SmtpSink
 from tidings.pipeline.deliver.allowance import SendWindow
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.recover import recover
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.delivery.journal import FileWriter, TableWriter, open_journal
 from tidings.store.engine import Store
 from tidings.store.people import consent
@@ -28,7 +28,7 @@ from tidings.store.people import consent
 
 @pytest.mark.parametrize("offers", [("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=["pipelined", "chunked"])
 def test_no_body_begins_after_a_leaving_has_committed(
-    store: Store, alive: liveness.Liveness, tmp_path: Path, offers: tuple[str, ...]
+    store: Store, alive: locks.Liveness, tmp_path: Path, offers: tuple[str, ...]
 ) -> None:
     """Between announcing and sending, the sender never waits for the ledger: who leaves may be before it there."""
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(12)]), add_edition(store))
@@ -61,9 +61,7 @@ def test_no_body_begins_after_a_leaving_has_committed(
     assert late == []
 
 
-def test_what_a_desk_left_in_the_journal_survives_a_reload(
-    store: Store, alive: liveness.Liveness, tmp_path: Path
-) -> None:
+def test_what_a_desk_left_in_the_journal_survives_a_reload(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
     """A new deliverer of the same process, while another process looks at a lease that has run out."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     is_broken, looked = True, False
@@ -95,7 +93,7 @@ def test_what_a_desk_left_in_the_journal_survives_a_reload(
 
 
 def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_cut(
-    store: Store, alive: liveness.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(40)]), add_edition(store))
     for writer in (FileWriter, TableWriter):
@@ -122,7 +120,7 @@ def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_c
 
 @pytest.mark.needs_postgresql
 def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
-    store: Store, alive: liveness.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if store.is_sqlite:
         return

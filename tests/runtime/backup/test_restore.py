@@ -257,7 +257,7 @@ def test_the_clock_does_not_go_back(newsroom: RunningNewsroom) -> None:
 
 def test_refused_while_somebody_works_on_it(newsroom: RunningNewsroom) -> None:
     archive = saved(newsroom)
-    with pytest.raises(RefusedError, match="stop `tidings run`"):
+    with pytest.raises(RefusedError, match="Stop `tidings run`"):
         restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     assert not (newsroom.folder.root / ".restoring").exists()
     newsroom.item("one")

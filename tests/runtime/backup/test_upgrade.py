@@ -75,7 +75,7 @@ def test_refused_then_brought_up_to_date_behind_a_backup(
     newsroom.tick(MONDAY)
     patch: pytest.MonkeyPatch = request.getfixturevalue("newer")
     root, env = newsroom.folder.root, newsroom.folder.env
-    with pytest.raises(RefusedError, match="stop `tidings run`"):
+    with pytest.raises(RefusedError, match="Stop `tidings run`"):
         upgrade(root, quiet, env)
     newsroom.runtime.close()
     with pytest.raises(StoreVersionError, match=r"has schema 0001, this version .* needs 0002\. Run `tidings upgrade`"):

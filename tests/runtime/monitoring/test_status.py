@@ -20,7 +20,7 @@ from tidings.runtime.schemas import make_schemas
 from tidings.runtime.tick import tick
 from tidings.store import schema as t
 from tidings.store.delivery import senders
-from tidings.store.liveness import acquire_liveness
+from tidings.store.locks import acquire_liveness
 from tidings.store.service import heartbeat, pauses
 from tidings.store.service.clock import advance_clock
 from tidings.store.service.pauses import Scope

@@ -18,8 +18,7 @@ from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.render.i18n import catalogue, format_count, format_datetime, language_name
 from tidings.store.content import editions
-from tidings.store.content.editions import ShownStory
-from tidings.store.content.review import RecipientCount, count_recipients
+from tidings.store.content.editions import RecipientCount, ShownStory, count_recipients
 from tidings.store.delivery import ledger
 from tidings.store.people.consent import address_hash
 

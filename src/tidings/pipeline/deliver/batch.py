@@ -24,7 +24,7 @@ from tidings.pipeline.deliver.outcomes import BACKOFF, values_after_attempt, val
 from tidings.pipeline.deliver.transaction import BatchTransaction, RowResult
 from tidings.store.delivery import claims, permission, settling
 from tidings.store.delivery.journal import JournalWriter, accepted_line, outcome_line
-from tidings.store.delivery.quick import Taken
+from tidings.store.delivery.sqlite_fast_path import Taken
 
 _SETTLE = 0.05
 """Seconds after which what has ended is settled, however little it is."""

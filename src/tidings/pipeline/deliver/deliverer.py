@@ -36,7 +36,7 @@ from tidings.store.delivery import senders as sender_health
 from tidings.store.delivery.journal import Journal, open_journal
 from tidings.store.delivery.uploads import StoredUploads
 from tidings.store.engine import Store
-from tidings.store.liveness import Liveness
+from tidings.store.locks import Liveness
 
 __all__ = ["Deliverer", "DeliverySummary", "MailSender", "OutgoingMessage", "Preparer", "finish_editions"]
 

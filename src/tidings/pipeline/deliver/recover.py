@@ -11,7 +11,7 @@ from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_attem
 from tidings.store.delivery import claims, ledger, settling
 from tidings.store.delivery.journal import Journal, JournalRecord, open_journal
 from tidings.store.engine import Store
-from tidings.store.liveness import Liveness
+from tidings.store.locks import Liveness
 
 INTERVAL = 30.0
 """Seconds between two calls while the service runs."""

@@ -19,7 +19,7 @@ from tidings.pipeline.deliver.context import DeliveryContext
 from tidings.pipeline.deliver.lanes import Lane, SendRates
 from tidings.store.delivery import permission, rates, settling
 from tidings.store.delivery.permission import Permission
-from tidings.store.delivery.quick import GrantedBatch, SqliteFastPath, Taken
+from tidings.store.delivery.sqlite_fast_path import GrantedBatch, SqliteFastPath, Taken
 
 T = TypeVar("T")
 RowResult = tuple[Delivery, Mapping[str, Any]]

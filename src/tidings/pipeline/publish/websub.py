@@ -10,7 +10,7 @@ from tidings.channels.base import Hub
 from tidings.model.delivery import Outcome, Verdict
 from tidings.pipeline import notices
 from tidings.render.site_views import FORMATS
-from tidings.store.content import websub_pings
+from tidings.store.content import websub
 from tidings.store.content.site_files import load_files
 from tidings.store.engine import Store
 
@@ -28,16 +28,16 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
     for name, hub in hubs.items():
         with store.read() as connection:
             feeds = {path: one.etag for path, one in load_files(connection, "feeds/").items() if _is_feed(path)}
-            known = websub_pings.load_pings(connection, name)
+            known = websub.load_pings(connection, name)
         for path, etag in sorted(feeds.items()):
-            before = known.get(path, websub_pings.Ping())
+            before = known.get(path, websub.Ping())
             if before.etag == etag or (before.due is not None and before.due > now):
                 continue
             outcome = hub.ping(f"{url}{path}")
             good = outcome.verdict is Verdict.ACCEPTED
-            after = websub_pings.Ping(etag) if good else _later(before, outcome, now)
+            after = websub.Ping(etag) if good else _later(before, outcome, now)
             with store.write() as connection:
-                websub_pings.save_ping(connection, name, path, after)
+                websub.save_ping(connection, name, path, after)
                 if after.tries == _PATIENCE:
                     text = f"The hub {name!r} cannot be told of changed feeds: {outcome.reason}"
                     notices.add(connection, f"ping:{name}:{now.date()}", "failed", text, now)
@@ -51,7 +51,7 @@ def _is_feed(path: str) -> bool:
     return PurePosixPath(path).suffix[1:] in FORMATS
 
 
-def _later(before: websub_pings.Ping, outcome: Outcome, now: datetime) -> websub_pings.Ping:
+def _later(before: websub.Ping, outcome: Outcome, now: datetime) -> websub.Ping:
     asked = timedelta(seconds=outcome.retry_after or 0)
     wait = min(timedelta(minutes=2 ** min(before.tries, 9)), _LONGEST)
-    return websub_pings.Ping(before.etag, before.tries + 1, now + max(wait, asked))
+    return websub.Ping(before.etag, before.tries + 1, now + max(wait, asked))

@@ -22,7 +22,7 @@ from tidings.sources.pictures.copies import FOLDER as PICTURES
 from tidings.store import migrate
 from tidings.store.copying import copy_store
 from tidings.store.engine import Store
-from tidings.store.occupancy import SharedHold
+from tidings.store.locks import SharedHold
 from tidings.store.service.clock import read_clock
 
 PLACES = (MAIN, KEYS, "schedules", "templates")

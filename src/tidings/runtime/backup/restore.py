@@ -28,8 +28,7 @@ from tidings.runtime.newsroom import RESTORING
 from tidings.store import migrate
 from tidings.store.copying import dump_store, is_empty_or_ours, replace_store
 from tidings.store.engine import Store, side_folder
-from tidings.store.occupancy import NAME as OCCUPIED
-from tidings.store.occupancy import exclusive_hold
+from tidings.store.locks import HOLD_FILE, exclusive_hold
 from tidings.store.service.clock import read_clock
 from tidings.store.service.restored import find_restored, mark_restored
 
@@ -302,12 +301,12 @@ def _swap_file(root: Path, work: Path, target: Store, plan: _Plan) -> None:
             Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
     for one in list(side_folder(path).iterdir()):
         # Journals and locks of processes that are no more; ours stays in our hand.
-        if one.name != OCCUPIED:
+        if one.name != HOLD_FILE:
             Path(f"{kept}.d").mkdir(mode=0o700, exist_ok=True)
             one.rename(Path(f"{kept}.d") / one.name)
     owner = root.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
-        for one in (new, side_folder(path), side_folder(path) / OCCUPIED):
+        for one in (new, side_folder(path), side_folder(path) / HOLD_FILE):
             os.chown(one, owner.st_uid, owner.st_gid)
     if new.stat().st_dev == path.parent.stat().st_dev:
         new.rename(path)

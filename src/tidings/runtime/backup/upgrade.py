@@ -14,7 +14,7 @@ from tidings.model.errors import InputError
 from tidings.runtime.backup.backup import BackupResult, Progress, back_up_store
 from tidings.store import migrate
 from tidings.store.engine import Store
-from tidings.store.occupancy import exclusive_hold
+from tidings.store.locks import exclusive_hold
 
 
 @dataclass(frozen=True, slots=True)

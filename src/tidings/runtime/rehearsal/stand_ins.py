@@ -19,7 +19,7 @@ from tidings.runtime.newsroom import store_exists
 from tidings.sources.base import Source, Sweep
 from tidings.store import copying
 from tidings.store.engine import Store
-from tidings.store.occupancy import SharedHold
+from tidings.store.locks import SharedHold
 
 _SPARE = 200_000_000
 """Bytes that the disk of the copy keeps free."""

@@ -28,7 +28,7 @@ from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
-from tidings.store.content.review import count_recipients, frozen_digest
+from tidings.store.content.editions import count_recipients, frozen_digest
 
 MAX_BODY = 4_096
 _HEADERS = {

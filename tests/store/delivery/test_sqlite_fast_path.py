@@ -13,7 +13,7 @@ from sqlalchemy import update
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store, rows
 from tidings.store import schema as t
 from tidings.store.delivery import claims, permission, settling
-from tidings.store.delivery.quick import GrantedBatch, SqliteFastPath
+from tidings.store.delivery.sqlite_fast_path import GrantedBatch, SqliteFastPath
 from tidings.store.engine import Store
 from tidings.store.people import consent
 from tidings.store.service import pauses

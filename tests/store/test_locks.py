@@ -15,14 +15,14 @@ import pytest
 from sqlalchemy import text
 
 from tests.fixtures.ledger import open_store
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.engine import Store
 
 CHILD = """
 import sys, pathlib
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.engine import Store
-alive = liveness.acquire_liveness(Store(sys.argv[1], pathlib.Path(sys.argv[2])))
+alive = locks.acquire_liveness(Store(sys.argv[1], pathlib.Path(sys.argv[2])))
 print(alive.owner, flush=True)
 sys.stdin.read()
 """
@@ -35,7 +35,7 @@ def store(database_url: str, tmp_path: Path) -> Iterator[Store]:
     made.close()
 
 
-def _wait_until_dead(alive: liveness.Liveness, owner: str) -> float:
+def _wait_until_dead(alive: locks.Liveness, owner: str) -> float:
     begun = time.monotonic()
     while alive.is_alive(owner):
         assert time.monotonic() - begun < 5
@@ -44,7 +44,7 @@ def _wait_until_dead(alive: liveness.Liveness, owner: str) -> float:
 
 
 def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Path) -> None:
-    mine = liveness.acquire_liveness(store)
+    mine = locks.acquire_liveness(store)
     command = [sys.executable, "-c", CHILD, database_url, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -64,7 +64,7 @@ def test_dead_at_once_after_kill_9(store: Store, database_url: str, tmp_path: Pa
 
 
 def test_two_in_one_process_see_each_other(store: Store) -> None:
-    first, second = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
+    first, second = locks.acquire_liveness(store), locks.acquire_liveness(store)
     assert first.owner != second.owner
     assert first.is_alive(second.owner)
     assert second.is_alive(first.owner)
@@ -76,12 +76,12 @@ def test_two_in_one_process_see_each_other(store: Store) -> None:
 
 
 def test_who_looks_is_not_taken_for_the_owner(store: Store) -> None:
-    watchers = [liveness.acquire_liveness(store) for _ in range(3)]
-    gone = liveness.acquire_liveness(store)
+    watchers = [locks.acquire_liveness(store) for _ in range(3)]
+    gone = locks.acquire_liveness(store)
     gone.release()
     wrong: list[str] = []
 
-    def look(watcher: liveness.Liveness) -> None:
+    def look(watcher: locks.Liveness) -> None:
         for _ in range(50):
             if watcher.is_alive(gone.owner):
                 wrong.append(watcher.owner)
@@ -97,7 +97,7 @@ def test_who_looks_is_not_taken_for_the_owner(store: Store) -> None:
 
 
 def test_a_living_owner_is_not_forgotten(store: Store) -> None:
-    first, second = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
+    first, second = locks.acquire_liveness(store), locks.acquire_liveness(store)
     first.forget(second.owner)
     assert first.is_alive(second.owner)
     first.release()
@@ -107,9 +107,9 @@ def test_a_living_owner_is_not_forgotten(store: Store) -> None:
 def test_a_forked_child_does_not_keep_its_parent_alive(tmp_path: Path) -> None:
     script = """
 import os, sys, time, pathlib
-from tidings.store import liveness
+from tidings.store import locks
 from tidings.store.engine import Store
-alive = liveness.acquire_liveness(Store("sqlite:///tidings.db", pathlib.Path(sys.argv[1])))
+alive = locks.acquire_liveness(Store("sqlite:///tidings.db", pathlib.Path(sys.argv[1])))
 child = os.fork()
 if child == 0:
     os.close(1)
@@ -121,7 +121,7 @@ os.kill(os.getpid(), 9)
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=False)
     owner, child = done.stdout.split()
     try:
-        mine = liveness.acquire_liveness(Store("sqlite:///tidings.db", tmp_path))
+        mine = locks.acquire_liveness(Store("sqlite:///tidings.db", tmp_path))
         assert not mine.is_alive(owner)
         mine.release()
     finally:
@@ -129,7 +129,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_lost_connection_to_the_server_is_taken_anew(store: Store) -> None:
-    mine, other = liveness.acquire_liveness(store), liveness.acquire_liveness(store)
+    mine, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
     if not store.is_sqlite:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
         with store.write() as connection:

@@ -1,0 +1,285 @@
+"""Two locks that the system releases the moment a process dies, however it dies.
+
+Liveness tells which processes live, so that others take over the deliveries of a dead one at once. The expiry of a
+lease is only for a process that lives but hangs. Beside SQLite it is flock on a file of each process; on PostgreSQL a
+session advisory lock on a connection of its own.
+
+A hold tells who has the store open: every process that works on it, or one that replaces or migrates it. Beside
+SQLite it is flock on `<database>.d/occupied`, on PostgreSQL an advisory lock of the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import socket
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from tidings.model.errors import InputError, RefusedError
+from tidings.store.engine import Store, side_folder
+
+HOLD_FILE = "occupied"
+"""The file that a hold locks, in the folder beside a SQLite database."""
+_HOLD_KEY = 0x7469_6469_6E68
+"""The advisory lock of a hold on PostgreSQL."""
+_BUSY = (
+    "another process works on this newsroom, and nothing was changed. Stop `tidings run` (systemctl stop tidings), "
+    "wait until other commands have ended, and try again."
+)
+_REPLACED = "this newsroom is being restored or upgraded. Try again when that has ended."
+
+
+class Liveness(Protocol):
+    """The lock of this process, and a look at the locks of others."""
+
+    owner: str
+
+    def is_alive(self, owner: str) -> bool:
+        """Whether the process of that name still holds its lock."""
+
+    def refresh(self) -> None:
+        """Take the lock again if the connection that held it was lost. Call it now and then."""
+
+    def list_dead(self) -> list[str]:
+        """Names of dead processes that left a lock file."""
+
+    def forget(self, owner: str) -> None:
+        """Remove the lock file of a dead process."""
+
+    def release(self) -> None:
+        """Release the lock: from here on this owner counts as dead."""
+
+
+def acquire_liveness(store: Store) -> Liveness:
+    """Lock a new owner name, which was never used before."""
+    host = "".join(ch if ch.isalnum() else "-" for ch in socket.gethostname().split(".")[0])[:30] or "host"
+    owner = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    if store.path is not None:
+        return FileLiveness(side_folder(store.path) / "owners", owner)
+    return SessionLiveness(store, owner)
+
+
+class _LockedFile:
+    """An open file with flock. A forked child closes its copy, else it would keep the lock after its parent."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        _LOCKED_FILES.add(self)
+
+    def close(self) -> None:
+        """Close the file, which releases the lock."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+_LOCKED_FILES: weakref.WeakSet[_LockedFile] = weakref.WeakSet()
+
+
+def _close_after_fork() -> None:
+    for locked in list(_LOCKED_FILES):
+        locked.close()
+
+
+os.register_at_fork(after_in_child=_close_after_fork)
+
+
+class FileLiveness(_LockedFile):
+    """flock on `<database>.d/owners/OWNER.lock`. It needs a local disk, as SQLite's WAL does."""
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        super().__init__()
+        self.owner = owner
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(owner)
+        while self._fd < 0:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            # Another process may have found it unlocked and removed it: a lock on a removed file is worth nothing.
+            if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):
+                self._fd = fd
+            else:
+                os.close(fd)
+
+    def _path(self, owner: str) -> Path:
+        return self._folder / f"{owner}.lock"
+
+    def is_alive(self, owner: str) -> bool:
+        """Whether the process of that name still holds its lock."""
+        if owner == self.owner:
+            return self._fd >= 0
+        try:
+            fd = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared: two processes that look at the same time do not take each other for the owner.
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def refresh(self) -> None:
+        """Do nothing: the file is locked as long as the process lives."""
+
+    def list_dead(self) -> list[str]:
+        """Names of dead processes that left a lock file."""
+        names = [path.stem for path in sorted(self._folder.glob("*.lock"))]
+        return [name for name in names if not self.is_alive(name)]
+
+    def forget(self, owner: str) -> None:
+        """Remove the lock file of a dead process."""
+        if owner != self.owner and not self.is_alive(owner):
+            self._path(owner).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Remove the file and release the lock."""
+        if self._fd >= 0:
+            self._path(self.owner).unlink(missing_ok=True)
+            self.close()
+
+
+class SessionLiveness:
+    """A session advisory lock of PostgreSQL; the server releases it as soon as the connection ends."""
+
+    def __init__(self, store: Store, owner: str) -> None:
+        self.owner = owner
+        self._store = store
+        self._mutex = threading.Lock()
+        self._connection: Connection | None = None
+        self._take()
+
+    def _take(self) -> None:
+        connection = _own_session(self._store)
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _owner_key(self.owner)})
+        self._connection = connection
+
+    def is_alive(self, owner: str) -> bool:
+        """Whether the process of that name still holds its lock."""
+        if owner == self.owner:
+            return self._connection is not None
+        with self._store.write() as connection:
+            # Shared, and only until this transaction ends: two that look do not take each other for the owner.
+            is_free = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
+            return not connection.execute(is_free, {"key": _owner_key(owner)}).scalar_one()
+
+    def refresh(self) -> None:
+        """Take the lock again if the server lost the connection. Fences tell which deliveries others took meanwhile."""
+        with self._mutex:
+            if self._connection is None:
+                return
+            try:
+                self._connection.execute(text("SELECT 1"))
+            except DBAPIError:
+                with contextlib.suppress(DBAPIError):
+                    self._connection.close()
+                self._take()
+
+    def list_dead(self) -> list[str]:
+        """Return nothing: a dead session leaves nothing."""
+        return []
+
+    def forget(self, owner: str) -> None:
+        """Do nothing: the server keeps nothing of a dead session."""
+
+    def release(self) -> None:
+        """Release the lock."""
+        with self._mutex:
+            if self._connection is not None:
+                with contextlib.suppress(DBAPIError):
+                    unlock = text("SELECT pg_advisory_unlock(:key)")
+                    self._connection.execute(unlock, {"key": _owner_key(self.owner)})
+                    self._connection.close()
+                self._connection = None
+
+
+def _own_session(store: Store) -> Connection:
+    """A connection outside the pool, which nobody else may use, reset or recycle. Closing it ends the session."""
+    connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection.detach()
+    return connection
+
+
+def _owner_key(owner: str) -> int:
+    """A signed 64-bit number: advisory locks have no names."""
+    digest = hashlib.sha256(b"tidings owner " + owner.encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+class SharedHold(_LockedFile):
+    """A hold on a store that many processes share. Raises RefusedError while one process has the exclusive hold."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self._connection: Connection | None = None
+        if store.path is not None:
+            self._fd = _lock_file(store, fcntl.LOCK_SH, _REPLACED)
+        else:
+            self._connection = _lock_session(store, "pg_try_advisory_lock_shared", _REPLACED)
+
+    def release(self) -> None:
+        """Release the hold."""
+        self.close()
+        if self._connection is not None:
+            with contextlib.suppress(DBAPIError):
+                self._connection.close()
+            self._connection = None
+
+
+@contextmanager
+def exclusive_hold(store: Store) -> Iterator[None]:
+    """Keep all other processes away from the store. Raises RefusedError if one works on it."""
+    if store.path is not None:
+        fd = _lock_file(store, fcntl.LOCK_EX, _BUSY)
+        try:
+            yield
+        finally:
+            os.close(fd)
+        return
+    connection = _lock_session(store, "pg_try_advisory_lock", _BUSY)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(DBAPIError):
+            connection.close()
+
+
+def _lock_file(store: Store, how: int, refusal: str) -> int:
+    assert store.path is not None
+    folder = side_folder(store.path)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileNotFoundError:
+        raise InputError(
+            f"the store's folder {folder.parent} does not exist. Make it, or change `store:` in tidings.yaml or "
+            "TIDINGS_STORE."
+        ) from None
+    fd = os.open(folder / HOLD_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise RefusedError(refusal) from None
+    return fd
+
+
+def _lock_session(store: Store, function: str, refusal: str) -> Connection:
+    connection = _own_session(store)
+    if not connection.execute(text(f"SELECT {function}(:key)"), {"key": _HOLD_KEY}).scalar_one():
+        connection.close()
+        raise RefusedError(refusal)
+    return connection
