@@ -1,9 +1,9 @@
-"""What a reader's mail costs, and what an edition costs for few and for many sets of interests.
+"""The cost of one reader's mail, and of an edition for few and for many sets of interests.
 
-    python bench/digest.py [--rounds 7] [--json]
+    python -m bench.digest [--rounds 7] [--json]
 
-Each figure stands beside a peer in the same run: the same mail through Python's EmailMessage, from the same HTML and
-text. Rounds are interleaved, figures are medians of processor time: trust the ratios, not the milliseconds.
+Each figure has a peer in the same run: the same mail by Python's EmailMessage, from the same HTML and text. Rounds are
+interleaved, and figures are medians of CPU time: trust the ratios, not the milliseconds.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import argparse
 import json
 import random
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
 
+from bench.figures import ratio_spread, time_cpu
 from tidings.model.edition import Selection
 from tidings.model.item import Image, Item
-from tidings.render.mail.digest import MailDocument, build_layout, render_mail_document
+from tidings.render.mail.digest import build_layout, render_mail_document
+from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge
 from tidings.render.mail.personal import PersonalValues, fill_placeholders
@@ -33,7 +34,7 @@ TOPICS = tuple(f"topic-{number}" for number in range(14))
 READERS = 10_000
 
 
-def items(count: int) -> list[Item]:
+def make_items(count: int) -> list[Item]:
     """Stories in Cyrillic, two topics each."""
     chance = random.Random(7)
     return [
@@ -59,7 +60,7 @@ def items(count: int) -> list[Item]:
     ]
 
 
-def document(stories: Sequence[Item]) -> MailDocument:
+def render_edition(stories: Sequence[Item]) -> MailDocument:
     """The edition, rendered and inlined."""
     return render_mail_document(
         templates=TEMPLATES,
@@ -73,22 +74,22 @@ def document(stories: Sequence[Item]) -> MailDocument:
     )
 
 
-def interests(stories: Sequence[Item], count: int) -> list[Selection]:
+def make_selections(stories: Sequence[Item], count: int) -> list[Selection]:
     """Selections of readers with `count` different sets of topics, 12 stories at most."""
     chance = random.Random(count)
-    found: dict[tuple[str, ...], Selection] = {}
-    while len(found) < count:
+    selections: dict[tuple[str, ...], Selection] = {}
+    while len(selections) < count:
         wanted = set(chance.sample(TOPICS, chance.randint(1, len(TOPICS))))
-        mine = [story for story in stories if wanted & set(story.topics)]
-        chance.shuffle(mine)
-        mine = mine[:12]
-        if mine:
-            found[tuple(story.id for story in mine)] = Selection("ru", mine[0], tuple(mine[1:]))
-    return list(found.values())
+        chosen = [story for story in stories if wanted & set(story.topics)]
+        chance.shuffle(chosen)
+        chosen = chosen[:12]
+        if chosen:
+            selections[tuple(story.id for story in chosen)] = Selection("ru", chosen[0], tuple(chosen[1:]))
+    return list(selections.values())
 
 
-def headers(number: int) -> MailHeaders:
-    """A reader's."""
+def headers_of(number: int) -> MailHeaders:
+    """The header fields of a reader's mail."""
     return MailHeaders(
         sender="Степная редакция <news@example.org>",
         to_address=f"reader{number}@example.net",
@@ -97,118 +98,108 @@ def headers(number: int) -> MailHeaders:
         reply_to="comms@example.org",
         language="ru",
         list_id="digest.example.org",
-        unsubscribe_url=way_out(number),
+        unsubscribe_url=unsubscribe_url(number),
         unsubscribe_mailto="leave@example.org",
         feedback_id="weekly7:digest:ru:example",
     )
 
 
-def way_out(number: int) -> str:
-    """The length of a real one."""
+def unsubscribe_url(number: int) -> str:
+    """As long as a real one."""
     return f"https://news.example.org/unsubscribe/k1.{number:086x}"
 
 
-def personal(number: int) -> PersonalValues:
-    """A reader's."""
-    return PersonalValues("", way_out(number), way_out(number), "https://news.example.org/archive/digest/7/ru")
+def personal_values(number: int) -> PersonalValues:
+    """The personal parts of a reader's mail."""
+    url = unsubscribe_url(number)
+    return PersonalValues("", url, url, "https://news.example.org/archive/digest/7/ru")
 
 
-def edition(stories: Sequence[Item], selections: Sequence[Selection], readers: int) -> int:
-    """One edition from stories to every reader's bytes; deliveries come grouped by selection. Returns the bytes."""
-    doc = document(stories)
-    compiled = MailMerge(doc)
+def render_for_readers(stories: Sequence[Item], selections: Sequence[Selection], readers: int) -> int:
+    """Render one edition from stories to every reader's bytes, grouped by selection. Returns the bytes."""
+    document = render_edition(stories)
+    merge = MailMerge(document)
     size = number = 0
     for place, selection in enumerate(selections):
-        arrangement = build_layout(doc, selection, templates=TEMPLATES)
+        layout = build_layout(document, selection, templates=TEMPLATES)
         for _ in range(readers * (place + 1) // len(selections) - readers * place // len(selections)):
-            size += len(compiled.message(arrangement, headers(number), personal(number)))
+            size += len(merge.message(layout, headers_of(number), personal_values(number)))
             number += 1
     return size
 
 
-def peer(doc: MailDocument, selection: Selection, number: int) -> bytes:
-    """The same mail as Python's own library makes it."""
-    arrangement = build_layout(doc, selection, templates=TEMPLATES)
-    given = personal(number)
+def render_by_email_message(document: MailDocument, selection: Selection, number: int) -> bytes:
+    """The same mail by Python's own library."""
+    layout = build_layout(document, selection, templates=TEMPLATES)
+    personal = personal_values(number)
     values = {
-        "unsubscribe_url": given.unsubscribe_url,
-        "preferences_url": given.preferences_url,
-        "view_url": given.view_url,
-        "subject": arrangement.subject,
-        "preheader": arrangement.preheader,
+        "unsubscribe_url": personal.unsubscribe_url,
+        "preferences_url": personal.preferences_url,
+        "view_url": personal.view_url,
+        "subject": layout.subject,
+        "preheader": layout.preheader,
     }
     mail = EmailMessage(policy=SMTP)
     mail["From"] = "Степная редакция <news@example.org>"
     mail["To"] = f"reader{number}@example.net"
-    mail["Subject"] = arrangement.subject
+    mail["Subject"] = layout.subject
     mail["Message-ID"] = f"<{number:032x}@example.org>"
-    mail["List-Unsubscribe"] = f"<{given.unsubscribe_url}>, <mailto:leave@example.org>"
+    mail["List-Unsubscribe"] = f"<{personal.unsubscribe_url}>, <mailto:leave@example.org>"
     mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail["List-Id"] = "<digest.example.org>"
-    text = "".join(doc.fragments[key].text for key in arrangement.keys)
-    html = "".join(doc.fragments[key].html for key in arrangement.keys)
+    text = "".join(document.fragments[key].text for key in layout.keys)
+    html = "".join(document.fragments[key].html for key in layout.keys)
     mail.set_content(fill_placeholders(text, values, escape=False), cte="base64")
     mail.add_alternative(fill_placeholders(html, values, escape=True), subtype="html", cte="base64")
     return mail.as_bytes()
 
 
-def timed(call: Callable[[], object], times: int) -> float:
-    """Seconds of the processor for one call."""
-    began = time.process_time()
-    for _ in range(times):
-        call()
-    return (time.process_time() - began) / times
-
-
-def spread(mine: Sequence[float], others: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lowest and highest of the ratios, round by round."""
-    ratios = [one / other for one, other in zip(mine, others, strict=True)]
-    return statistics.median(ratios), min(ratios), max(ratios)
-
-
 def main() -> None:
-    """Runs the rounds and prints medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the rounds and print medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    stories = items(40)
-    doc = document(stories)
-    compiled = MailMerge(doc)
-    (selection,) = interests(stories, 1)
-    arrangement = build_layout(doc, selection, templates=TEMPLATES)
-    sets = {count: interests(stories, count) for count in (10, 1_000)}
+    stories = make_items(40)
+    document = render_edition(stories)
+    merge = MailMerge(document)
+    (selection,) = make_selections(stories, 1)
+    layout = build_layout(document, selection, templates=TEMPLATES)
+    sets = {count: make_selections(stories, count) for count in (10, 1_000)}
     counter = iter(range(10**9))
 
     def splice() -> bytes:
         number = next(counter)
-        return compiled.message(arrangement, headers(number), personal(number))
+        return merge.message(layout, headers_of(number), personal_values(number))
 
-    found: dict[str, list[float]] = {}
+    calls = {
+        "a reader's mail, spliced": (splice, 2_000),
+        "a reader's mail, EmailMessage": (lambda: render_by_email_message(document, selection, next(counter)), 10),
+        "the layout of one set of readers": (lambda: build_layout(document, selection, templates=TEMPLATES), 50),
+        "a document of 40 stories": (lambda: render_edition(stories), 1),
+        f"an edition for {READERS:,} readers, 10 sets": (lambda: render_for_readers(stories, sets[10], READERS), 1),
+        f"an edition for {READERS:,} readers, 1,000 sets": (
+            lambda: render_for_readers(stories, sets[1_000], READERS),
+            1,
+        ),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     size = len(splice())
     for _ in range(options.rounds):
-        rounds = {
-            "a reader's mail, spliced": timed(splice, 2_000),
-            "a reader's mail, EmailMessage": timed(lambda: peer(doc, selection, next(counter)), 10),
-            "arranging for one set of readers": timed(lambda: build_layout(doc, selection, templates=TEMPLATES), 50),
-            "a document of 40 stories": timed(lambda: document(stories), 1),
-            f"an edition for {READERS:,} readers, 10 sets": timed(lambda: edition(stories, sets[10], READERS), 1),
-            f"an edition for {READERS:,} readers, 1,000 sets": timed(lambda: edition(stories, sets[1_000], READERS), 1),
-        }
-        for name, seconds in rounds.items():
-            found.setdefault(name, []).append(seconds)
-    medians = {name: statistics.median(values) for name, values in found.items()}
-    names = list(medians)
+        for name, (call, times) in calls.items():
+            seconds[name].append(time_cpu(call, times))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    spliced, email_message, _, _, few, many = seconds.values()
     ratios = {
-        "EmailMessage / spliced": spread(found[names[1]], found[names[0]]),
-        "1,000 sets / 10 sets": spread(found[names[5]], found[names[4]]),
+        "EmailMessage / spliced": ratio_spread(email_message, spliced),
+        "1,000 sets / 10 sets": ratio_spread(many, few),
     }
     if options.json:
         print(json.dumps({"bytes": size, "rounds": options.rounds, "seconds": medians, "ratios": ratios}, indent=2))
         return
     print(f"{size:,} bytes a mail, medians of {options.rounds} interleaved rounds")
-    for name, seconds in medians.items():
-        print(f"{seconds * 1e6:>14,.1f} µs  {name}")
+    for name, median in medians.items():
+        print(f"{median * 1e6:>14,.1f} µs  {name}")
     for name, (middle, low, high) in ratios.items():
         print(f"{middle:>14,.2f}     {name} ({low:.2f} to {high:.2f})")
 

@@ -1,9 +1,9 @@
-"""What a feed of 50 items costs, beside feedgen with its defaults and lxml by hand, in the same run.
+"""The cost of a feed of 50 items, beside feedgen with its defaults and hand-written lxml, in the same run.
 
     python -m bench.feeds [--rounds 7] [--json]
 
-The peers write the same titles, links, dates and content, and nothing else: no languages, no pictures, no categories,
-no repaired links. Medians of processor time over interleaved rounds: trust the ratios.
+The peers write the same titles, links, dates and content, but no languages, pictures, categories or repaired links.
+Figures are medians of CPU time over interleaved rounds: trust the ratios.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from email.utils import format_datetime
 from feedgen.feed import FeedGenerator
 from lxml import etree
 
-from bench.digest import timed
+from bench.figures import ratio_spread, time_cpu
 from tidings.model.item import Item
-from tidings.render.feeds.json_feed import render_json
+from tidings.render.feeds.json_opml import render_json
 from tidings.render.feeds.rss_atom import render_atom, render_rss
 from tidings.render.site_views import FeedView, SiteView
 
@@ -27,7 +27,7 @@ AT = datetime(2026, 11, 20, 4, tzinfo=UTC)
 SITE = SiteView("Степная редакция", "https://news.example.org/", "ru", ("ru", "kk"), zone="Asia/Almaty")
 
 
-def items(count: int = 50) -> tuple[Item, ...]:
+def make_items(count: int = 50) -> tuple[Item, ...]:
     """Cyrillic stories with bodies of about 3 KB."""
     body = "<p>Около 2300 человек больше не стоят в очереди у колодца: вода идёт из горного родника.</p>" * 20
     return tuple(
@@ -52,8 +52,8 @@ def items(count: int = 50) -> tuple[Item, ...]:
     )
 
 
-def plain_feedgen(stories: tuple[Item, ...]) -> bytes:
-    """feedgen as its manual shows it."""
+def render_by_feedgen(stories: tuple[Item, ...]) -> bytes:
+    """RSS by feedgen, as its manual shows it."""
     feed = FeedGenerator()
     feed.id("https://news.example.org/")
     feed.title("Степная редакция")
@@ -71,8 +71,8 @@ def plain_feedgen(stories: tuple[Item, ...]) -> bytes:
     return bytes(feed.rss_str())
 
 
-def plain_lxml(stories: tuple[Item, ...]) -> bytes:
-    """The least that is RSS, by hand."""
+def render_by_lxml(stories: tuple[Item, ...]) -> bytes:
+    """The shortest valid RSS, by hand."""
     content = "{http://purl.org/rss/1.0/modules/content/}encoded"
     root = etree.Element("rss", version="2.0")
     channel = etree.SubElement(root, "channel")
@@ -93,39 +93,39 @@ def plain_lxml(stories: tuple[Item, ...]) -> bytes:
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Seconds of the processor for one feed, by name, a value for each round."""
-    stories = items()
+    """CPU seconds for one feed by name, one value for each round."""
+    stories = make_items()
     view = FeedView("urn:uuid:00000000-0000-4000-8000-999999999999", "all", "Все новости", stories, AT)
     calls = {
         "RSS by Tidings": lambda: render_rss(view, SITE),
         "Atom by Tidings": lambda: render_atom(view, SITE),
         "JSON Feed by Tidings": lambda: render_json(view, SITE),
-        "RSS by feedgen with its defaults": lambda: plain_feedgen(stories),
-        "RSS by lxml, the least": lambda: plain_lxml(stories),
+        "RSS by feedgen with its defaults": lambda: render_by_feedgen(stories),
+        "RSS by lxml, the least": lambda: render_by_lxml(stories),
     }
-    found: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
-            found[name].append(timed(call, 5))
-    return found
+            seconds[name].append(time_cpu(call, 5))
+    return seconds
 
 
 def main() -> None:
-    """Runs the rounds and prints medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the rounds and print medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = measure(options.rounds)
+    seconds = measure(options.rounds)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps(seconds))
         return
-    peer = found["RSS by feedgen with its defaults"]
-    for name, values in found.items():
-        ratios = [mine / other for mine, other in zip(values, peer, strict=True)]
-        print(f"{statistics.median(values) * 1e3:8.2f} ms  {statistics.median(ratios):5.2f} of feedgen  {name}")
+    peer = seconds["RSS by feedgen with its defaults"]
+    for name, values in seconds.items():
+        ratio, _, _ = ratio_spread(values, peer)
+        print(f"{statistics.median(values) * 1e3:8.2f} ms  {ratio:5.2f} of feedgen  {name}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     python -m bench.million [--readers 1000000] [--few 10000] [--rounds 3] [--no-send] [--json]
 
-Memory: one process composes an edition and sends it, into the C sink; the most that it held, for many readers and for
-few, beside what it held before. Addressing: the beat that composes an edition for 12 segments (3 languages and 4 sets of
-topics) beside one INSERT ... SELECT by SQLite from the same readers, of as many rows of the same width into a table
-without an index but the key, in the same file with the same durability; by turns, on fresh copies.
+Memory: one process composes an edition and sends it into the C sink. Its peak for many readers and for few is compared
+with its memory before. Addressing: the tick that composes an edition for 12 segments (3 languages and 4 sets of topics)
+is compared with one INSERT ... SELECT by SQLite from the same readers: as many rows of the same width, into a table
+without an index but the key, in the same file with the same durability. Both take turns, on new copies.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.delivery import spread
-from bench.newsroom import begin, configure, write_stories
-from bench.runs import Bench, CheckError
+from bench.figures import format_spread, format_verdict, print_progress, ratio_spread
+from bench.newsroom import start_newsroom, write_settings, write_stories
+from bench.runs import RunError, Runner
 from bench.sinks import CSink
 
 LANGUAGES = ("en", "ru", "kk")
@@ -32,16 +32,16 @@ INTERESTS = ('["health"]', '["water"]', '["health", "work"]', '["youth"]')
 SEGMENTS = len(LANGUAGES) * len(INTERESTS)
 
 
-def make(root: Path, readers: int) -> Path:
-    """A newsroom whose edition is due, with readers in 12 segments."""
+def make_newsroom(root: Path, readers: int) -> Path:
+    """Make a newsroom whose edition is due, with readers in 12 segments."""
     root.mkdir()
     write_stories(root, 22, languages=LANGUAGES, topics=TOPICS)
-    configure(root, port=25, languages=LANGUAGES, topics=TOPICS)
-    begin(root, readers, languages=LANGUAGES, interests=INTERESTS)
+    write_settings(root, port=25, languages=LANGUAGES, topics=TOPICS)
+    start_newsroom(root, readers, languages=LANGUAGES, interests=INTERESTS)
     return root
 
 
-VARY = {
+VALUES = {
     "target": "'list:digest:' || p.id",
     "list": "s.list",
     "subscriber": "p.id",
@@ -49,133 +49,135 @@ VARY = {
     "selection": "instr('enrukk', p.language)",
     "state": "'pending'",
 }
-"""What differs in a delivery, or is worth a thought; the rest is as short as it may be."""
+"""The SQL of columns that differ between deliveries; every other column is as short as possible."""
 
 
-def bare_rows(database: Path) -> dict[str, Any]:
-    """A row of the width of a delivery for each reader, by one INSERT ... SELECT into a table without an index."""
+def insert_bare_rows(database: Path) -> dict[str, Any]:
+    """Insert a row as wide as a delivery for each reader, by one INSERT ... SELECT into a table without an index."""
     connection = sqlite3.connect(database, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     columns = connection.execute("SELECT name, type, [notnull] FROM pragma_table_info('deliveries')").fetchall()
     values = {
-        name: VARY.get(name, "NULL" if not wanted else "0" if kind in ("INTEGER", "BIGINT") else "''")
-        for name, kind, wanted in columns
+        name: VALUES.get(name, "NULL" if not required else "0" if kind in ("INTEGER", "BIGINT") else "''")
+        for name, kind, required in columns
         if name != "id"
     }
-    named = ", ".join(values)
-    connection.execute(f"CREATE TABLE bare (id INTEGER PRIMARY KEY, {named})")
-    began, cpu = time.perf_counter(), time.process_time()
+    names = ", ".join(values)
+    connection.execute(f"CREATE TABLE bare (id INTEGER PRIMARY KEY, {names})")
+    start, cpu = time.perf_counter(), time.process_time()
     connection.execute("BEGIN IMMEDIATE")
     count = connection.execute(
-        f"INSERT INTO bare ({named}) SELECT {', '.join(values.values())} FROM subscriptions s "
+        f"INSERT INTO bare ({names}) SELECT {', '.join(values.values())} FROM subscriptions s "
         "JOIN subscribers p ON p.id = s.subscriber WHERE s.list = 'digest' AND s.state = 'confirmed' ORDER BY s.id"
     ).rowcount
     connection.execute("COMMIT")
-    found = {"messages": count, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+    figures = {"messages": count, "seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
     connection.close()
-    return found
+    return figures
 
 
-def addressing(bench: Bench, template: Path, readers: int, rounds: int) -> dict[str, Any]:
-    """Seconds of both, by turns."""
-    found: dict[str, Any] = {"readers": readers, "segments": SEGMENTS, "ours": [], "bare": []}
+def measure_addressing(runner: Runner, template: Path, readers: int, rounds: int) -> dict[str, Any]:
+    """Measure our addressing and the bare rows in turn."""
+    result: dict[str, Any] = {"readers": readers, "segments": SEGMENTS, "ours": [], "bare": []}
     for number in range(rounds):
-        root = bench.folder / f"addressing-{number}"
+        root = runner.folder / f"addressing-{number}"
         shutil.copytree(template, root)
-        ours = bench.child(["compose", str(root)])
+        ours = runner.run_sender(["compose", str(root)])
         if ours["messages"] != readers:
-            raise CheckError(f"{ours['messages']:,} deliveries for {readers:,} readers")
+            raise RunError(f"{ours['messages']:,} deliveries for {readers:,} readers")
         with sqlite3.connect(root / "tidings.db") as connection:
             (selections,) = connection.execute("SELECT count(DISTINCT selection) FROM deliveries").fetchone()
         connection.close()
         if selections != SEGMENTS:
-            raise CheckError(f"{selections} selections, not {SEGMENTS}")
-        bare = bare_rows(root / "tidings.db")
-        found["ours"].append(ours)
-        found["bare"].append(bare)
-        said(f"addressing {number + 1}/{rounds}: {ours['seconds']:.2f} s, bare rows {bare['seconds']:.2f} s")
+            raise RunError(f"{selections} selections instead of {SEGMENTS}")
+        bare = insert_bare_rows(root / "tidings.db")
+        result["ours"].append(ours)
+        result["bare"].append(bare)
+        print_progress(f"addressing {number + 1}/{rounds}: {ours['seconds']:.2f} s, bare rows {bare['seconds']:.2f} s")
         shutil.rmtree(root)
-    ratios = [ours["seconds"] / bare["seconds"] for ours, bare in zip(found["ours"], found["bare"], strict=True)]
-    found["ratio"] = (statistics.median(ratios), min(ratios), max(ratios))
-    return found
+    result["ratio"] = ratio_spread(*([run["seconds"] for run in result[key]] for key in ("ours", "bare")))
+    return result
 
 
-def sending(bench: Bench, template: Path, readers: int) -> dict[str, Any]:
-    """Memory of one process that composes and sends, and whether everybody got it."""
-    root = bench.folder / f"sending-{readers}"
+def measure_sending(runner: Runner, template: Path, readers: int) -> dict[str, Any]:
+    """Measure the memory of one process that composes and sends, and check that everybody got the mail."""
+    root = runner.folder / f"sending-{readers}"
     shutil.copytree(template, root)
-    with CSink(bench.folder / f"sink-{readers}") as sink:
-        configure(root, port=sink.port, languages=LANGUAGES, topics=TOPICS)
-        found = bench.child(["whole", str(root)])
-        sink.taken()
+    with CSink(runner.folder / f"sink-{readers}") as sink:
+        write_settings(root, port=sink.port, languages=LANGUAGES, topics=TOPICS)
+        figures = runner.run_sender(["whole", str(root)])
+        sink.stop()
     recipients = sink.recipients()
     if len(recipients) != readers or len(set(recipients)) != readers:
-        raise CheckError(f"{len(recipients):,} recipients, {len(set(recipients)):,} different, not {readers:,}")
-    said(
-        f"a send to {readers:,}: {found['peak_mb']:.0f} MB, before {found['idle_mb']:.0f} MB, {found['seconds']:.0f} s"
-    )
+        raise RunError(
+            f"{len(recipients):,} recipients, {len(set(recipients)):,} different ones, instead of {readers:,}"
+        )
+    memory = f"{figures['peak_mb']:.0f} MB, before {figures['idle_mb']:.0f} MB"
+    print_progress(f"sending to {readers:,}: {memory}, {figures['seconds']:.0f} s")
     shutil.rmtree(root)
-    return {"readers": readers, **found}
+    return {"readers": readers, **figures}
 
 
-def said(line: str) -> None:
-    """What has been done so far."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def table(found: dict[str, Any]) -> list[str]:
-    """Markdown."""
+def format_table(result: dict[str, Any]) -> list[str]:
+    """The Markdown of the result."""
     lines = []
-    if found["sending"]:
-        few, many = found["sending"]
+    if result["sending"]:
+        few, many = result["sending"]
         lines += [
             "| one process that composes and sends | MB before | composing, at most | in all, at most | msg/s |",
             "|---|---:|---:|---:|---:|",
         ]
-        for one in (few, many):
-            rate, composing = one["messages"] / one["seconds"], one["composing"]["peak_mb"]
-            memory = f"{one['idle_mb']:.0f} | {composing:.0f} | {one['peak_mb']:.0f}"
-            lines.append(f"| {one['readers']:,} readers | {memory} | {rate:,.0f} |")
-        times, more = many["peak_mb"] / few["peak_mb"], many["peak_mb"] - many["idle_mb"]
+        for run in (few, many):
+            rate, composing = run["messages"] / run["seconds"], run["composing"]["peak_mb"]
+            memory = f"{run['idle_mb']:.0f} | {composing:.0f} | {run['peak_mb']:.0f}"
+            lines.append(f"| {run['readers']:,} readers | {memory} | {rate:,.0f} |")
+        ratio, growth = many["peak_mb"] / few["peak_mb"], many["peak_mb"] - many["idle_mb"]
         lines += [
             "",
-            f"- {'Met' if times <= 1.2 else 'NOT MET'}: memory for many to memory for few: {times:.2f}; wanted at most 1.2.",
-            f"- {'Met' if more <= 40 else 'NOT MET'}: above what it held before: {more:.0f} MB; wanted at most 40.",
+            f"- {format_verdict(ratio <= 1.2)}: memory for many to memory for few: {ratio:.2f}; wanted at most 1.2.",
+            f"- {format_verdict(growth <= 40)}: growth over the memory before: {growth:.0f} MB; wanted at most 40.",
             "",
         ]
-    one = found["addressing"]
-    lines += [f"| {one['readers']:,} readers in {one['segments']} segments | s | CPU s |", "|---|---:|---:|"]
-    for name, key in (("the beat that composes the edition", "ours"), ("bare rows by SQLite", "bare")):
-        seconds, cpu = (statistics.median(run[what] for run in one[key]) for what in ("seconds", "cpu"))
+    addressing = result["addressing"]
+    lines += [
+        f"| {addressing['readers']:,} readers in {addressing['segments']} segments | s | CPU s |",
+        "|---|---:|---:|",
+    ]
+    for name, key in (("the tick that composes the edition", "ours"), ("bare rows by SQLite", "bare")):
+        seconds, cpu = (statistics.median(run[unit] for run in addressing[key]) for unit in ("seconds", "cpu"))
         lines.append(f"| {name} | {seconds:.2f} | {cpu:.2f} |")
-    met = "Met" if one["ratio"][0] <= 4 else "NOT MET"
-    lines += ["", f"- {met}: time to address to time of bare rows: {spread(one['ratio'])}; wanted at most 4."]
+    ratio, verdict = addressing["ratio"], format_verdict(addressing["ratio"][0] <= 4)
+    lines += ["", f"- {verdict}: time to address to time of bare rows: {format_spread(ratio)}; wanted at most 4."]
     return lines
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readers", type=int, default=1_000_000)
     parser.add_argument("--few", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--no-send", action="store_true", help="addressing alone")
+    parser.add_argument("--no-send", action="store_true", help="measure only addressing")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--folder", type=Path, help="where newsrooms are made; default: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder for the newsrooms; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tidings-bench-", dir=options.folder) as folder:
-        bench = Bench(Path(folder), options.readers)
-        many = make(bench.folder / "many", options.readers)
-        found: dict[str, Any] = {"addressing": addressing(bench, many, options.readers, options.rounds), "sending": []}
+        runner = Runner(Path(folder), options.readers)
+        many = make_newsroom(runner.folder / "many", options.readers)
+        addressing = measure_addressing(runner, many, options.readers, options.rounds)
+        result: dict[str, Any] = {"addressing": addressing, "sending": []}
         if not options.no_send:
-            few = make(bench.folder / "few", options.few)
-            found["sending"] = [sending(bench, few, options.few), sending(bench, many, options.readers)]
-    print(json.dumps(found, indent=2) if options.json else "\n".join(table(found)))
+            few = make_newsroom(runner.folder / "few", options.few)
+            result["sending"] = [
+                measure_sending(runner, few, options.few),
+                measure_sending(runner, many, options.readers),
+            ]
+    print(json.dumps(result, indent=2) if options.json else "\n".join(format_table(result)))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except CheckError as error:
+    except RunError as error:
         sys.exit(f"bench.million: {error}")

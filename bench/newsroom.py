@@ -1,6 +1,6 @@
-"""A newsroom for the benchmarks of sending: readers by plain SQL, and an edition composed but not sent.
+"""A newsroom for the benchmarks of sending: readers by plain SQL, and an edition that is composed but not sent.
 
-What is measured is the product's own: stories from Markdown, the beat that composes, the frozen edition, `deliver()`.
+The product's own code is measured: stories from Markdown, the tick that composes, the frozen edition, `deliver()`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench.senders import reader
+from bench.cases import reader_of
 from tidings.model.errors import InputError
 from tidings.runtime.newsroom import Runtime, open_runtime
 from tidings.runtime.tick import tick
 
-BEGUN = datetime(2026, 3, 1, 4, tzinfo=UTC)
+START = datetime(2026, 3, 1, 4, tzinfo=UTC)
 SLOT = datetime(2026, 3, 2, 4, tzinfo=UTC)
-"""When the edition is due: 09:00 in Almaty."""
+"""The slot of the edition: 09:00 in Almaty."""
 LIST = "digest"
 
-_MAIN = """\
+_SETTINGS = """\
 site:
   title: Степная редакция
   url: https://news.example.org/
@@ -57,7 +57,7 @@ _COLUMNS = {
 }
 
 
-def configure(
+def write_settings(
     root: Path,
     *,
     port: int,
@@ -66,8 +66,8 @@ def configure(
     languages: Sequence[str] = ("ru",),
     topics: Sequence[str] = (),
 ) -> None:
-    """Write tidings.yaml: what the sender goes by."""
-    text = _MAIN.format(
+    """Write tidings.yaml for a mail server at `port`."""
+    text = _SETTINGS.format(
         port=port,
         connections=connections,
         dkim=_DKIM if dkim else "",
@@ -78,17 +78,17 @@ def configure(
 
 
 def write_stories(root: Path, count: int, *, languages: Sequence[str] = ("ru",), topics: Sequence[str] = ()) -> None:
-    """Stories in Cyrillic, the newest first in the edition."""
+    """Write a schedule and stories in Cyrillic; the newest come first in the edition."""
     (root / "content").mkdir(parents=True)
     (root / "schedules").mkdir()
     (root / "schedules" / "daily.yaml").write_text(_SCHEDULE)
     for number in range(count):
-        published = (BEGUN + timedelta(minutes=number + 1)).isoformat()
-        own = f"topics: [{topics[number % len(topics)]}]\n" if topics else ""
+        published = (START + timedelta(minutes=number + 1)).isoformat()
+        topic_line = f"topics: [{topics[number % len(topics)]}]\n" if topics else ""
         for language in languages:
             (root / "content" / f"story-{number}.{language}.md").write_text(
                 f"---\ntitle: Три села получили чистую воду из горного трубопровода, часть {number}\n"
-                f"summary: {_SUMMARY * 3}\npublished: {published}\n{own}---\n{_SUMMARY * 10}\n",
+                f"summary: {_SUMMARY * 3}\npublished: {published}\n{topic_line}---\n{_SUMMARY * 10}\n",
                 encoding="utf-8",
             )
 
@@ -96,15 +96,15 @@ def write_stories(root: Path, count: int, *, languages: Sequence[str] = ("ru",),
 def add_readers(
     database: Path, count: int, *, languages: Sequence[str] = ("ru",), interests: Sequence[str] = ("[]",)
 ) -> None:
-    """Confirmed subscribers, in the shape that `tidings subscribers import --confirmed` leaves, by plain SQL.
+    """Add confirmed subscribers by plain SQL, in the shape that `tidings subscribers import --confirmed` leaves.
 
-    `interests` are JSON arrays of topics; languages and interests go round, so that the segments are mixed as in life.
+    `interests` are JSON arrays of topics. Languages and interests take turns, so that the segments are mixed.
     """
-    at = int(BEGUN.timestamp()) * 1_000_000
+    at = int(START.timestamp()) * 1_000_000
 
     def rows() -> Iterable[tuple[int, str, str, str, str, str]]:
         for number in range(1, count + 1):
-            address, name = reader(number)
+            address, name = reader_of(number)
             digest = hashlib.sha256(address.encode()).hexdigest()
             language = languages[number % len(languages)]
             yield number, address, digest, name, language, interests[number // len(languages) % len(interests)]
@@ -125,27 +125,29 @@ def add_readers(
 
 
 def make_newsroom(root: Path, readers: int, stories: int, *, dkim: bool = False) -> None:
-    """A newsroom with an edition composed for that many readers, not sent."""
+    """Make a newsroom with an edition composed for that many readers, not sent."""
     write_stories(root, stories)
     if dkim:
         write_key(root)
-    configure(root, port=25, dkim=dkim)
-    begin(root, readers)
+    write_settings(root, port=25, dkim=dkim)
+    start_newsroom(root, readers)
     with open_runtime(root, {}) as runtime:
-        compose(runtime)
+        compose_edition(runtime)
 
 
-def begin(root: Path, readers: int, *, languages: Sequence[str] = ("ru",), interests: Sequence[str] = ("[]",)) -> None:
-    """The first beat of a newsroom, which has its readers then; what comes out now is new to its schedule."""
+def start_newsroom(
+    root: Path, readers: int, *, languages: Sequence[str] = ("ru",), interests: Sequence[str] = ("[]",)
+) -> None:
+    """Run the first tick of a newsroom and add its readers. Stories that come out later are new to its schedule."""
     with open_runtime(root, {}) as runtime:
-        tick(runtime, BEGUN, deliver=False)
+        tick(runtime, START, deliver=False)
         database = runtime.store.path
     assert database is not None
     add_readers(database, readers, languages=languages, interests=interests)
 
 
-def compose(runtime: Runtime) -> int:
-    """The beat that composes the edition; how many deliveries it has."""
+def compose_edition(runtime: Runtime) -> int:
+    """Run the tick that composes the edition; returns the number of its deliveries."""
     runtime.set_clock(SLOT)
     composed = tick(runtime, SLOT, deliver=False).composed
     if not composed:
@@ -156,7 +158,7 @@ def compose(runtime: Runtime) -> int:
 
 
 def write_key(root: Path) -> None:
-    """A fresh RSA-2048 key for DKIM."""
+    """Write a new RSA-2048 key for DKIM."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -168,7 +170,7 @@ def write_key(root: Path) -> None:
     )
 
 
-def copied(template: Path, root: Path, *, port: int, connections: int, dkim: bool) -> None:
-    """A newsroom of its own for one round, that sends to `port`."""
+def copy_newsroom(template: Path, root: Path, *, port: int, connections: int, dkim: bool) -> None:
+    """Copy a newsroom for one round; the copy sends to `port`."""
     shutil.copytree(template, root)
-    configure(root, port=port, connections=connections, dkim=dkim)
+    write_settings(root, port=port, connections=connections, dkim=dkim)

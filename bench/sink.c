@@ -1,17 +1,17 @@
-/* An SMTP server that takes everything and keeps next to nothing, so that a sender is never held up by it.
+/* An SMTP server that accepts everything and keeps almost nothing, so that it never slows a sender down.
  *
  *   cc -O2 -o sink sink.c && ./sink [-p PORT] [-d MS] [-l LOG] [-s DIR -e EVERY] [-P] [-C]
  *
  * It prints its port (0: a free one), serves until SIGTERM or SIGINT, and then prints one line of JSON: messages, bytes,
- * recipients, connections at once, and its own seconds of the processor, by which one tells which side was saturated.
+ * recipients, the most connections at once, and its own CPU seconds, which show which side was the bottleneck.
  *
- *   -d MS     each reply leaves MS milliseconds after its command came: a relay that is so far away
- *   -l LOG    accepted recipients, one a line: the number of the message, a tab, the address; written at the end
- *   -s DIR    every EVERYth message as DIR/NUMBER.eml, dots taken away
+ *   -d MS     each reply leaves MS milliseconds after its command: a distant relay
+ *   -l LOG    accepted recipients, one a line: number of the message, tab, address; written at the end
+ *   -s DIR    every EVERYth message as DIR/NUMBER.eml, dots unstuffed
  *   -P, -C    do not offer PIPELINING (RFC 2920), CHUNKING (RFC 3030)
  *
- * RFC 5321 with SIZE (RFC 1870), 8BITMIME, PIPELINING and CHUNKING. Only what a sender's rate depends on: it looks for
- * the end of a message with memchr, copies nothing but what it samples, and believes what it is told.
+ * RFC 5321 with SIZE (RFC 1870), 8BITMIME, PIPELINING and CHUNKING. Only what a sender's rate depends on: it finds the
+ * end of a message with memchr, copies only the messages that it samples, and checks nothing else.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -43,10 +43,10 @@ typedef enum { COMMANDS, DATA, BDAT } Mode;
 typedef struct Connection {
     int fd;
     Mode mode;
-    char line[MOST_LINE]; /* a command of which the end has not come yet */
+    char line[MOST_LINE]; /* a command whose end has not arrived yet */
     size_t held;
-    int matched;          /* DATA: how much of CRLF . CRLF stands at the end of what came */
-    long left;            /* BDAT: octets that are still to come */
+    int matched;          /* DATA: how much of CRLF . CRLF ends the bytes so far */
+    long left;            /* BDAT: octets that are still expected */
     int last, has_sender, sampled, writing, begun, closing;
     Text recipients, sample, out;
     int waiting;          /* replies that are not due yet */
@@ -102,7 +102,7 @@ static void flush(Connection *c) {
     }
 }
 
-__attribute__((format(printf, 2, 3))) static void say(Connection *c, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void reply(Connection *c, const char *format, ...) {
     char text[512];
     va_list values;
     va_start(values, format);
@@ -112,7 +112,7 @@ __attribute__((format(printf, 2, 3))) static void say(Connection *c, const char 
     add(&c->out, text, length + 2);
 }
 
-/* What was said since the last call goes now, or once it is due: all delays are alike, so a queue is in order. */
+/* Send the replies since the last call now, or when they are due. All delays are equal, so a queue keeps the order. */
 static void send_replies(Connection *c, long long now) {
     if (!c->out.used) return;
     if (!delay_ms) { flush(c); return; }
@@ -127,7 +127,7 @@ static void send_replies(Connection *c, long long now) {
     last_reply = reply;
 }
 
-static void let_go(Connection *c) {
+static void close_connection(Connection *c) {
     close(c->fd);
     c->fd = -1;
     count.connections--;
@@ -144,7 +144,7 @@ static void send_due(long long now) {
         if (c->fd >= 0) {
             add(&c->out, reply->text, reply->length);
             flush(c);
-            if (c->closing && !c->waiting) let_go(c);
+            if (c->closing && !c->waiting) close_connection(c);
         }
         free(reply);
     }
@@ -166,7 +166,7 @@ static void write_sample(Connection *c, int stuffed) {
     if (!file) die(path);
     const char *at = c->sample.at, *end = at + c->sample.used;
     if (!stuffed) fwrite(at, 1, (size_t)(end - at), file);
-    else for (end -= 3; at < end;) { /* less the dot and its CRLF; RFC 5321 4.5.2: one leading dot goes */
+    else for (end -= 3; at < end;) { /* without the dot and its CRLF; RFC 5321 4.5.2: remove one leading dot */
         const char *crlf = memmem(at, (size_t)(end - at), "\r\n", 2);
         const char *next = crlf ? crlf + 2 : end;
         if (*at == '.') at++;
@@ -176,7 +176,7 @@ static void write_sample(Connection *c, int stuffed) {
     fclose(file);
 }
 
-static void take_message(Connection *c, int stuffed) {
+static void accept_message(Connection *c, int stuffed) {
     count.messages++;
     for (size_t at = 0; at < c->recipients.used;) {
         const char *one = c->recipients.at + at;
@@ -187,10 +187,10 @@ static void take_message(Connection *c, int stuffed) {
     }
     if (c->sampled) write_sample(c, stuffed);
     forget_mail(c);
-    say(c, "250 2.0.0 taken as %ld", count.messages);
+    reply(c, "250 2.0.0 accepted as %ld", count.messages);
 }
 
-/* The path between < and >; NULL if there is none. Ends the line there. */
+/* The path between < and >, or NULL. Ends the line there. */
 static char *path_of(char *line, char **rest) {
     char *open = strchr(line, '<'), *shut = open ? strrchr(open, '>') : NULL;
     if (!shut) return NULL;
@@ -202,53 +202,53 @@ static char *path_of(char *line, char **rest) {
 static void command(Connection *c, char *line) {
     char *path, *rest;
     if (!strncasecmp(line, "MAIL FROM:", 10)) {
-        if (c->has_sender) { say(c, "503 5.5.1 there is a sender"); return; }
-        if (!(path = path_of(line, &rest))) { say(c, "501 5.1.7 no path"); return; }
+        if (c->has_sender) { reply(c, "503 5.5.1 there is a sender"); return; }
+        if (!(path = path_of(line, &rest))) { reply(c, "501 5.1.7 no path"); return; }
         char *size = strcasestr(rest, "SIZE=");
-        if (size && atol(size + 5) > MOST_SIZE) { say(c, "552 5.3.4 too big"); return; }
+        if (size && atol(size + 5) > MOST_SIZE) { reply(c, "552 5.3.4 too big"); return; }
         c->has_sender = 1;
-        say(c, "250 2.1.0 ok");
+        reply(c, "250 2.1.0 ok");
     } else if (!strncasecmp(line, "RCPT TO:", 8)) {
-        if (!c->has_sender) { say(c, "503 5.5.1 MAIL first"); return; }
-        if (!(path = path_of(line, &rest)) || !*path) { say(c, "501 5.1.3 no path"); return; }
+        if (!c->has_sender) { reply(c, "503 5.5.1 MAIL first"); return; }
+        if (!(path = path_of(line, &rest)) || !*path) { reply(c, "501 5.1.3 no path"); return; }
         add(&c->recipients, path, strlen(path) + 1);
-        say(c, "250 2.1.5 ok");
+        reply(c, "250 2.1.5 ok");
     } else if (!strcasecmp(line, "DATA")) {
-        if (!c->recipients.used) { say(c, "503 5.5.1 no recipient"); return; }
+        if (!c->recipients.used) { reply(c, "503 5.5.1 no recipient"); return; }
         begin_message(c);
         c->mode = DATA;
-        c->matched = 2; /* the CRLF of the command counts: an empty message is a dot alone */
-        say(c, "354 go on");
+        c->matched = 2; /* the CRLF of the command counts: an empty message is only a dot */
+        reply(c, "354 go on");
     } else if (offers_chunking && !strncasecmp(line, "BDAT ", 5)) {
         c->left = strtol(line + 5, &rest, 10);
         c->last = strcasestr(rest, "LAST") != NULL;
-        if (rest == line + 5 || c->left < 0) { say(c, "501 5.5.4 how many?"); c->closing = 1; return; }
+        if (rest == line + 5 || c->left < 0) { reply(c, "501 5.5.4 how many?"); c->closing = 1; return; }
         begin_message(c);
         c->mode = BDAT;
     } else if (!strncasecmp(line, "EHLO ", 5)) {
         forget_mail(c);
-        say(c, "250-sink.example");
-        if (offers_pipelining) say(c, "250-PIPELINING");
-        if (offers_chunking) say(c, "250-CHUNKING");
-        say(c, "250-SIZE %ld", MOST_SIZE);
-        say(c, "250 8BITMIME");
+        reply(c, "250-sink.example");
+        if (offers_pipelining) reply(c, "250-PIPELINING");
+        if (offers_chunking) reply(c, "250-CHUNKING");
+        reply(c, "250-SIZE %ld", MOST_SIZE);
+        reply(c, "250 8BITMIME");
     } else if (!strncasecmp(line, "HELO ", 5)) {
         forget_mail(c);
-        say(c, "250 sink.example");
+        reply(c, "250 sink.example");
     } else if (!strcasecmp(line, "RSET")) {
         forget_mail(c);
-        say(c, "250 2.0.0 ok");
+        reply(c, "250 2.0.0 ok");
     } else if (!strncasecmp(line, "NOOP", 4)) {
-        say(c, "250 2.0.0 ok");
+        reply(c, "250 2.0.0 ok");
     } else if (!strcasecmp(line, "QUIT")) {
-        say(c, "221 2.0.0 bye");
+        reply(c, "221 2.0.0 bye");
         c->closing = 1;
     } else {
-        say(c, "500 5.5.1 unknown");
+        reply(c, "500 5.5.1 unknown");
     }
 }
 
-/* How many octets belong to the message of DATA; c->mode is COMMANDS once its end was among them. */
+/* Returns how many octets belong to the message of DATA; c->mode is COMMANDS if its end was among them. */
 static size_t data(Connection *c, const char *from, size_t length) {
     const char *at = from, *end = from + length;
     int matched = c->matched;
@@ -276,7 +276,7 @@ static size_t data(Connection *c, const char *from, size_t length) {
     size_t used = (size_t)(at - from);
     count.bytes += (long)used;
     if (c->sampled) add(&c->sample, from, used);
-    if (c->mode == COMMANDS) take_message(c, 1);
+    if (c->mode == COMMANDS) accept_message(c, 1);
     return used;
 }
 
@@ -287,9 +287,9 @@ static size_t bdat(Connection *c, const char *from, size_t length) {
     if (c->sampled) add(&c->sample, from, used);
     if (!c->left) {
         c->mode = COMMANDS;
-        if (!c->recipients.used) { forget_mail(c); say(c, "503 5.5.1 no recipient"); }
-        else if (c->last) take_message(c, 0);
-        else say(c, "250 2.0.0 so far");
+        if (!c->recipients.used) { forget_mail(c); reply(c, "503 5.5.1 no recipient"); }
+        else if (c->last) accept_message(c, 0);
+        else reply(c, "250 2.0.0 so far");
     }
     return used;
 }
@@ -297,7 +297,7 @@ static size_t bdat(Connection *c, const char *from, size_t length) {
 static size_t commands(Connection *c, const char *from, size_t length) {
     const char *feed = memchr(from, '\n', length);
     size_t used = feed ? (size_t)(feed - from) + 1 : length;
-    if (c->held + used >= MOST_LINE) { say(c, "500 5.5.2 line too long"); c->closing = 1; return length; }
+    if (c->held + used >= MOST_LINE) { reply(c, "500 5.5.2 line too long"); c->closing = 1; return length; }
     memcpy(c->line + c->held, from, used);
     c->held += used;
     if (feed) {
@@ -310,7 +310,7 @@ static size_t commands(Connection *c, const char *from, size_t length) {
     return used;
 }
 
-static void bury(void) {
+static void free_dead(void) {
     Connection *kept = NULL;
     while (dead) {
         Connection *c = dead;
@@ -324,7 +324,7 @@ static void bury(void) {
 static void readable(Connection *c, long long now) {
     ssize_t came = recv(c->fd, chunk, sizeof chunk, 0);
     if (came < 0 && errno == EAGAIN) return;
-    if (came <= 0 || c->closing) { let_go(c); return; }
+    if (came <= 0 || c->closing) { close_connection(c); return; }
     for (size_t at = 0, length = (size_t)came; (at < length || (c->mode == BDAT && !c->left)) && !c->closing;) {
         const char *from = chunk + at;
         if (c->mode == DATA) at += data(c, from, length - at);
@@ -333,14 +333,14 @@ static void readable(Connection *c, long long now) {
     }
     send_replies(c, now);
     if (!c->closing) return;
-    if (!c->waiting) { let_go(c); return; }
-    struct epoll_event event = {.events = 0, .data.ptr = c}; /* it hears no more, but says what is due */
+    if (!c->waiting) { close_connection(c); return; }
+    struct epoll_event event = {.events = 0, .data.ptr = c}; /* it reads nothing more, but sends the due replies */
     epoll_ctl(poll_fd, EPOLL_CTL_MOD, c->fd, &event);
 }
 
-static void greet(int door, long long now) {
+static void accept_clients(int listener, long long now) {
     int fd, yes = 1;
-    while ((fd = accept4(door, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+    while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         Connection *c = calloc(1, sizeof *c);
         if (!c) die("memory");
         c->fd = fd;
@@ -349,7 +349,7 @@ static void greet(int door, long long now) {
         epoll_ctl(poll_fd, EPOLL_CTL_ADD, fd, &event);
         count.sessions++;
         if (++count.connections > count.most) count.most = count.connections;
-        say(c, "220 sink.example ESMTP");
+        reply(c, "220 sink.example ESMTP");
         send_replies(c, now);
     }
 }
@@ -357,14 +357,14 @@ static void greet(int door, long long now) {
 static int listen_on(int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t length = sizeof address;
-    int door = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(door, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (bind(door, (struct sockaddr *)&address, length) || listen(door, 256)) die("listen");
-    getsockname(door, (struct sockaddr *)&address, &length);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(listener, (struct sockaddr *)&address, length) || listen(listener, 256)) die("listen");
+    getsockname(listener, (struct sockaddr *)&address, &length);
     printf("%d\n", ntohs(address.sin_port));
     fflush(stdout);
-    return door;
+    return listener;
 }
 
 int main(int argc, char **argv) {
@@ -383,10 +383,10 @@ int main(int argc, char **argv) {
     struct sigaction action = {.sa_handler = stop};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    int door = listen_on(port);
+    int listener = listen_on(port);
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[EVENTS];
-    epoll_ctl(poll_fd, EPOLL_CTL_ADD, door, &event);
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, listener, &event);
     while (!ending) {
         int wait = -1;
         if (first_reply) {
@@ -398,11 +398,11 @@ int main(int argc, char **argv) {
         if (delay_ms) send_due(now);
         for (int number = 0; number < found; number++) {
             Connection *c = events[number].data.ptr;
-            if (!c) { greet(door, now); continue; }
+            if (!c) { accept_clients(listener, now); continue; }
             if (c->fd >= 0 && events[number].events & EPOLLOUT) flush(c);
             if (c->fd >= 0 && events[number].events & ~(uint32_t)EPOLLOUT) readable(c, now);
         }
-        bury();
+        free_dead();
     }
     if (log_file && fclose(log_file)) die("log");
     struct rusage use;

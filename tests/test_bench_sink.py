@@ -1,4 +1,4 @@
-"""The sink of the benchmark counts and keeps what was really sent: a rate is worth nothing if it does not."""
+"""The benchmark's sink counts and keeps exactly the messages that were sent."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if not (shutil.which("cc") or shutil.which("gcc")):
         missing("a C compiler")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sinks, "PLACE", tmp_path_factory.mktemp("bench"))
+        patch.setattr(sinks, "FOLDER", tmp_path_factory.mktemp("bench"))
         yield
 
 
 class Client:
-    """A client that sends what it is told, however it is cut."""
+    """An SMTP client that sends raw bytes in given pieces."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -36,7 +36,7 @@ class Client:
         assert self.reply().startswith("220")
 
     def reply(self) -> str:
-        """One whole reply: its lines, less CRLF, joined by a slash."""
+        """Read one whole reply: its lines, without CRLF, joined by a slash."""
         lines = []
         while True:
             line = self._file.readline().decode().rstrip("\r\n")
@@ -45,11 +45,11 @@ class Client:
                 return "/".join(lines)
 
     def codes(self, count: int) -> list[str]:
-        """The codes of so many replies."""
+        """Read `count` replies; returns their codes."""
         return [self.reply()[:3] for _ in range(count)]
 
-    def say(self, *pieces: bytes) -> None:
-        """Each piece in a write of its own, so late that it is read by itself."""
+    def send(self, *pieces: bytes) -> None:
+        """Write each piece separately, late enough that the server reads it separately."""
         for number, piece in enumerate(pieces):
             if number:
                 time.sleep(0.01)
@@ -58,36 +58,40 @@ class Client:
 
 @contextlib.contextmanager
 def client(sink: CSink) -> Iterator[Client]:
-    """A client that has said EHLO."""
-    made = Client(sink.port)
-    with made.socket:
-        made.say(b"EHLO bench.example\r\n")
-        assert made.reply().startswith("250-")
-        yield made
+    """A client after EHLO."""
+    session = Client(sink.port)
+    with session.socket:
+        session.send(b"EHLO bench.example\r\n")
+        assert session.reply().startswith("250-")
+        yield session
 
 
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[CSink]:
-    with CSink(tmp_path / "sink", every=1) as made:
-        yield made
+    with CSink(tmp_path / "sink", every=1) as session:
+        yield session
 
 
-def test_it_offers_what_a_sender_may_use(sink: CSink) -> None:
-    made = Client(sink.port)
-    made.say(b"EHLO bench.example\r\n")
-    assert made.reply() == "250-sink.example/250-PIPELINING/250-CHUNKING/250-SIZE 52428800/250 8BITMIME"
-    made.say(b"MAIL FROM:<a@example.org> SIZE=99999999\r\n", b"DATA\r\n", b"WHAT\r\n", b"RCPT TO:<b@example.net>\r\n")
-    assert made.codes(4) == ["552", "503", "500", "503"]
-    made.socket.close()
+def test_the_sink_offers_its_smtp_extensions(sink: CSink) -> None:
+    session = Client(sink.port)
+    session.send(b"EHLO bench.example\r\n")
+    assert session.reply() == "250-sink.example/250-PIPELINING/250-CHUNKING/250-SIZE 52428800/250 8BITMIME"
+    session.send(
+        b"MAIL FROM:<a@example.org> SIZE=99999999\r\n", b"DATA\r\n", b"WHAT\r\n", b"RCPT TO:<b@example.net>\r\n"
+    )
+    assert session.codes(4) == ["552", "503", "500", "503"]
+    session.socket.close()
 
 
-def test_messages_one_behind_the_other_in_one_write(sink: CSink) -> None:
-    with client(sink) as one:
+def test_several_messages_in_one_write_are_counted(sink: CSink) -> None:
+    with client(sink) as session:
         bodies = [b"Subject: %d\r\n\r\nlines\r\n.. and a dot\r\n" % number for number in range(3)]
-        one.say(b"".join(ENVELOPE % (b"r%d@example.net" % n) + bodies[n] + b".\r\n" for n in range(3)) + b"QUIT\r\n")
-        assert one.codes(13) == ["250", "250", "354", "250"] * 3 + ["221"]
-    taken = sink.taken()
-    assert taken.messages == 3
+        session.send(
+            b"".join(ENVELOPE % (b"r%d@example.net" % n) + bodies[n] + b".\r\n" for n in range(3)) + b"QUIT\r\n"
+        )
+        assert session.codes(13) == ["250", "250", "354", "250"] * 3 + ["221"]
+    result = sink.stop()
+    assert result.messages == 3
     assert sink.recipients() == ["r0@example.net", "r1@example.net", "r2@example.net"]
     assert [(sink.samples / f"{n + 1}.eml").read_bytes() for n in range(3)] == [
         b"Subject: %d\r\n\r\nlines\r\n. and a dot\r\n" % number for number in range(3)
@@ -105,47 +109,47 @@ def test_messages_one_behind_the_other_in_one_write(sink: CSink) -> None:
         (b"te", b"xt", b"\r", b"\n", b".", b"\r", b"\n"),
     ],
 )
-def test_the_end_of_a_message_however_it_is_cut(sink: CSink, pieces: tuple[bytes, ...]) -> None:
-    with client(sink) as one:
-        one.say(ENVELOPE % b"r@example.net")
-        assert one.codes(3) == ["250", "250", "354"]
-        one.say(*pieces)
-        assert one.codes(1) == ["250"]
-        one.say(b"NOOP\r\n")
-        assert one.codes(1) == ["250"]
-    assert sink.taken().messages == 1
+def test_the_end_of_a_message_is_found_in_any_pieces(sink: CSink, pieces: tuple[bytes, ...]) -> None:
+    with client(sink) as session:
+        session.send(ENVELOPE % b"r@example.net")
+        assert session.codes(3) == ["250", "250", "354"]
+        session.send(*pieces)
+        assert session.codes(1) == ["250"]
+        session.send(b"NOOP\r\n")
+        assert session.codes(1) == ["250"]
+    assert sink.stop().messages == 1
     assert (sink.samples / "1.eml").read_bytes() == b"text\r\n"
 
 
-def test_what_looks_like_an_end_is_none(sink: CSink) -> None:
+def test_text_that_looks_like_an_end_is_kept(sink: CSink) -> None:
     body = b"\r\n..\r\nx.\r\n\n.\n\r.\r\r\n.. \r\n\r\n\r\r\n..\r\n"
-    with client(sink) as one:
-        one.say(ENVELOPE % b"r@example.net")
-        assert one.codes(3) == ["250", "250", "354"]
-        one.say(*(body[at : at + 1] for at in range(len(body))))
-        one.say(b".\r\n")
-        assert one.codes(1) == ["250"]
-    sink.taken()
+    with client(sink) as session:
+        session.send(ENVELOPE % b"r@example.net")
+        assert session.codes(3) == ["250", "250", "354"]
+        session.send(*(body[at : at + 1] for at in range(len(body))))
+        session.send(b".\r\n")
+        assert session.codes(1) == ["250"]
+    sink.stop()
     assert (sink.samples / "1.eml").read_bytes() == body.replace(b"\r\n..", b"\r\n.")
 
 
-def test_an_empty_message_is_a_dot_alone(sink: CSink) -> None:
-    with client(sink) as one:
-        one.say(ENVELOPE % b"r@example.net" + b".\r\n")
-        assert one.codes(4) == ["250", "250", "354", "250"]
-    sink.taken()
+def test_an_empty_message_is_only_a_dot(sink: CSink) -> None:
+    with client(sink) as session:
+        session.send(ENVELOPE % b"r@example.net" + b".\r\n")
+        assert session.codes(4) == ["250", "250", "354", "250"]
+    sink.stop()
     assert (sink.samples / "1.eml").read_bytes() == b""
 
 
-def test_chunks(sink: CSink) -> None:
-    with client(sink) as one:
-        one.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<r@example.net>\r\nBDAT 7\r\nfour\r\n.BDAT 3 LAST\r\n\r\n.")
-        assert one.codes(4) == ["250", "250", "250", "250"]
-        one.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<s@example.net>\r\nBDAT 2\r\nabBDAT 0 LAST\r\nNOOP\r\n")
-        assert one.codes(5) == ["250"] * 5
-        one.say(b"BDAT 3 LAST\r\nabc")
-        assert one.codes(1) == ["503"]
-    assert sink.taken().messages == 2
+def test_bdat_chunks_are_joined(sink: CSink) -> None:
+    with client(sink) as session:
+        session.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<r@example.net>\r\nBDAT 7\r\nfour\r\n.BDAT 3 LAST\r\n\r\n.")
+        assert session.codes(4) == ["250", "250", "250", "250"]
+        session.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<s@example.net>\r\nBDAT 2\r\nabBDAT 0 LAST\r\nNOOP\r\n")
+        assert session.codes(5) == ["250"] * 5
+        session.send(b"BDAT 3 LAST\r\nabc")
+        assert session.codes(1) == ["503"]
+    assert sink.stop().messages == 2
     assert sink.recipients() == ["r@example.net", "s@example.net"]
     assert (sink.samples / "1.eml").read_bytes() == b"four\r\n.\r\n."
     assert (sink.samples / "2.eml").read_bytes() == b"ab"
@@ -157,43 +161,43 @@ def test_large_messages_over_several_connections(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(client(sink)) for _ in range(4)]
         for number in range(20):
-            one = clients[number % 4]
-            one.say(ENVELOPE % (b"r%d@example.net" % number) + body + b".\r\n")
-        for one in clients:
-            assert one.codes(20) == ["250", "250", "354", "250"] * 5
-    taken = sink.taken()
-    assert (taken.messages, taken.most) == (20, 4)
+            session = clients[number % 4]
+            session.send(ENVELOPE % (b"r%d@example.net" % number) + body + b".\r\n")
+        for session in clients:
+            assert session.codes(20) == ["250", "250", "354", "250"] * 5
+    result = sink.stop()
+    assert (result.messages, result.most_connections) == (20, 4)
     assert sorted(sink.recipients()) == sorted(f"r{number}@example.net" for number in range(20))
     samples = list(sink.samples.iterdir())
     assert len(samples) == 2
     assert all(sample.read_bytes() == body for sample in samples)
 
 
-def test_a_message_that_never_ended_is_not_counted(sink: CSink) -> None:
-    with client(sink) as one:
-        one.say(ENVELOPE % b"r@example.net" + b"Subject: x\r\n\r\nhalf of")
-        assert one.codes(3) == ["250", "250", "354"]
-    with client(sink) as one:
-        one.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<s@example.net>\r\nRSET\r\nDATA\r\n")
-        assert one.codes(4) == ["250", "250", "250", "503"]
-    assert sink.taken().messages == 0
+def test_an_unfinished_message_is_not_counted(sink: CSink) -> None:
+    with client(sink) as session:
+        session.send(ENVELOPE % b"r@example.net" + b"Subject: x\r\n\r\nhalf of")
+        assert session.codes(3) == ["250", "250", "354"]
+    with client(sink) as session:
+        session.send(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<s@example.net>\r\nRSET\r\nDATA\r\n")
+        assert session.codes(4) == ["250", "250", "250", "503"]
+    assert sink.stop().messages == 0
     assert sink.recipients() == []
 
 
-def test_a_reply_comes_late_by_as_much_for_many_commands_as_for_one(tmp_path: Path) -> None:
+def test_pipelined_commands_share_one_delay(tmp_path: Path) -> None:
     sink = CSink(tmp_path / "sink", delay_ms=50, every=1)
-    with client(sink) as one:
+    with client(sink) as session:
         began = time.monotonic()
-        one.say(ENVELOPE % b"r@example.net" + b"x\r\n.\r\nQUIT\r\n")
-        assert one.codes(5) == ["250", "250", "354", "250", "221"]
+        session.send(ENVELOPE % b"r@example.net" + b"x\r\n.\r\nQUIT\r\n")
+        assert session.codes(5) == ["250", "250", "354", "250", "221"]
         assert 0.05 <= time.monotonic() - began < 0.2
-        assert one.reply() == ""
-    assert sink.taken().messages == 1
+        assert session.reply() == ""
+    assert sink.stop().messages == 1
 
 
-def test_without_pipelining(tmp_path: Path) -> None:
+def test_pipelining_can_be_switched_off(tmp_path: Path) -> None:
     with CSink(tmp_path / "sink", pipelining=False) as sink:
-        made = Client(sink.port)
-        with made.socket:
-            made.say(b"EHLO bench.example\r\n")
-            assert "PIPELINING" not in made.reply()
+        session = Client(sink.port)
+        with session.socket:
+            session.send(b"EHLO bench.example\r\n")
+            assert "PIPELINING" not in session.reply()

@@ -33,14 +33,14 @@ def _used() -> set[str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_message_that_is_used_is_translated(language: str) -> None:
-    words = i18n.catalogue(language)
+    words = i18n.load_catalogue(language)
     missing = {message for message in _used() if not words.messages.get(message) and message not in words.plurals}
     assert not missing
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_placeholders_survive_translation_and_blocks_are_sorted(language: str) -> None:
-    words = i18n.catalogue(language)
+    words = i18n.load_catalogue(language)
     names = re.compile(r"%\(\w+\)[sd]")
     for message, text in words.messages.items():
         assert sorted(names.findall(message)) == sorted(names.findall(text)), message
@@ -58,7 +58,7 @@ def test_placeholders_survive_translation_and_blocks_are_sorted(language: str) -
      ("ru", 21, "фотография"), ("kk", 5, "сурет"), ("ar", 3, "صور"), ("ar", 11, "صورة"), ("ru-KZ", 22, "фотографии")],
 )  # fmt: skip
 def test_plurals(language: str, count: int, text: str) -> None:
-    form = i18n.catalogue(language).ngettext("%(count)s picture", "%(count)s pictures", count)
+    form = i18n.load_catalogue(language).ngettext("%(count)s picture", "%(count)s pictures", count)
     assert form % {"count": count} == f"{count} {text}"
 
 
@@ -80,7 +80,7 @@ def test_sizes() -> None:
 
 
 def test_an_unknown_language_or_kind_is_no_failure() -> None:
-    assert i18n.catalogue("xx").gettext("Latest") == "Latest"
+    assert i18n.load_catalogue("xx").gettext("Latest") == "Latest"
     assert i18n.text_direction("xx") == "ltr"
     assert i18n.text_direction("ar") == i18n.text_direction("ar-EG") == "rtl"
     assert i18n.text_direction("kk-Cyrl") == "ltr"

@@ -1,17 +1,17 @@
 """Words, dates and sizes in the reader's language.
 
-Catalogues are gettext `.po` files under `locale/`, read as they are: there is nothing to compile and nothing to forget.
-English is written in the code. A language without a catalogue gets its own dates and English words.
+Catalogues are gettext `.po` files under `locale/`, read directly: nothing needs compiling. English is written in the
+code. A language without a catalogue gets its own dates and English words.
 """
 
 from __future__ import annotations
 
-import gettext as c_plurals
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from gettext import c2py
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -39,15 +39,15 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "story": ("Story", "Stories"),
     "video": ("Video", "Videos"),
 }
-"""Singular, and plural as a heading. Two messages: Russian counts with other cases than it heads with."""
+"""Singular, and plural as a heading. Two messages: Russian uses other cases for counts than for headings."""
 
 _DEFAULT_REGION = {"en": "en_GB"}
-"""What a language without a region is written like: 26 September 2023, 14:30."""
+"""The region whose dates a language without a region uses: 26 September 2023, 14:30."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The words of one language (a BCP 47 tag); what it lacks stays English."""
+    """The words of one language (a BCP 47 tag); missing messages stay English."""
 
     language: str
     messages: Mapping[str, str] = field(default_factory=dict)
@@ -55,11 +55,10 @@ class Catalogue:
     form: Callable[[int], int] = field(default=lambda n: int(n != 1))
 
     def gettext(self, message: str) -> str:
-        """`message` in this language."""
         return self.messages.get(message) or message
 
     def ngettext(self, singular: str, plural: str, count: int) -> str:
-        """The form for `count`; the caller fills it in."""
+        """The plural form for `count`; the caller fills in the number."""
         forms = self.plurals.get(singular)
         index = self.form(abs(count)) if forms else 0
         if forms and index < len(forms) and forms[index]:
@@ -68,8 +67,8 @@ class Catalogue:
 
 
 @cache
-def catalogue(language: str) -> Catalogue:
-    """The catalogue of `language`; `ru-KZ` is read as `ru` where there is none of its own."""
+def load_catalogue(language: str) -> Catalogue:
+    """The catalogue of `language`; `ru-KZ` falls back to `ru`."""
     for name in (language.replace("-", "_"), language.partition("-")[0].lower()):
         path = LOCALES / name / "LC_MESSAGES" / "tidings.po"
         if re.fullmatch(r"\w+", name) and path.is_file():
@@ -89,12 +88,12 @@ def _read(path: Path, language: str) -> Catalogue:
             messages[message.id] = str(message.string)
         else:
             plurals[message.id[0]] = tuple(message.string or ())
-    return Catalogue(language, messages, plurals, c_plurals.c2py(content.plural_expr))
+    return Catalogue(language, messages, plurals, c2py(content.plural_expr))
 
 
 @cache
-def locale_of(language: str) -> Locale:
-    """Babel's locale for a BCP 47 tag, the nearest that it knows, at last English."""
+def find_locale(language: str) -> Locale:
+    """Babel's nearest locale for a BCP 47 tag; English if there is none."""
     tag = language.replace("-", "_")
     for name in (_DEFAULT_REGION.get(tag, tag), tag.partition("_")[0], "en_GB"):
         try:
@@ -106,63 +105,65 @@ def locale_of(language: str) -> Locale:
 
 def text_direction(language: str) -> str:
     """`ltr` or `rtl`, as for HTML's `dir`."""
-    return "rtl" if locale_of(language).text_direction == "rtl" and _is_known(language) else "ltr"
+    return "rtl" if find_locale(language).text_direction == "rtl" and _is_known(language) else "ltr"
 
 
 def _is_known(language: str) -> bool:
-    return locale_of(language).language == language.replace("_", "-").partition("-")[0].lower()
+    return find_locale(language).language == language.replace("_", "-").partition("-")[0].lower()
 
 
 def language_name(language: str) -> str:
-    """The language's name in itself, with a capital ('Қазақ тілі'); the tag where Babel knows none."""
-    name = locale_of(language).get_language_name() if _is_known(language) else None
+    """The language's own name for itself, with a capital ('Қазақ тілі'); the tag if Babel knows none."""
+    name = find_locale(language).get_language_name() if _is_known(language) else None
     return name[:1].upper() + name[1:] if name else language
 
 
-def local(moment: datetime, zone: str) -> datetime:
-    """An aware moment on the clocks of an IANA zone."""
+def to_zone(moment: datetime, zone: str) -> datetime:
+    """Convert an aware moment to an IANA zone."""
     return moment.astimezone(ZoneInfo(zone) if zone != "UTC" else UTC)
 
 
 def format_date(moment: datetime, language: str, zone: str) -> str:
     """The day of an aware moment in `zone`, in words: '26 September 2023'."""
-    return _plain_spaces(babel_date(local(moment, zone).date(), "long", locale_of(language)))
+    return _plain_spaces(babel_date(to_zone(moment, zone).date(), "long", find_locale(language)))
 
 
 def format_datetime(moment: datetime, language: str, zone: str) -> str:
     """Day and time of an aware moment in `zone`: '26 September 2023, 10:00'."""
-    locale = locale_of(language)
-    there = local(moment, zone)
+    locale = find_locale(language)
+    there = to_zone(moment, zone)
     pattern = str(get_datetime_format("medium", locale=locale)).replace("'", "")
     time = babel_time(there.time(), "short", locale=locale)
     return _plain_spaces(pattern.replace("{0}", time).replace("{1}", format_date(moment, language, zone)))
 
 
 def format_range(start: datetime, end: datetime | None, language: str, zone: str) -> str:
-    """From when to when; the day is named once if it is the same: '10 September 2026, 10:00 – 12:00'."""
+    """Start and end; the same day is named only once: '10 September 2026, 10:00 – 12:00'."""
     text = format_datetime(start, language, zone)
     if end is None or end == start:
         return text
-    if local(start, zone).date() == local(end, zone).date():
-        return f"{text} – {_plain_spaces(babel_time(local(end, zone).time(), 'short', locale=locale_of(language)))}"
+    if to_zone(start, zone).date() == to_zone(end, zone).date():
+        return f"{text} – {_plain_spaces(babel_time(to_zone(end, zone).time(), 'short', locale=find_locale(language)))}"
     return f"{text} – {format_datetime(end, language, zone)}"
 
 
 def credit_line(credit: str, language: str) -> str:
-    """'Photo: N. Photographer'; as it is where the credit says already what it is ('Illustration: ...')."""
+    """'Photo: N. Photographer'; unchanged if the credit has its own label ('Illustration: ...')."""
     return (
-        credit if ":" in credit or not credit else catalogue(language).gettext("Photo: %(credit)s") % {"credit": credit}
+        credit
+        if ":" in credit or not credit
+        else load_catalogue(language).gettext("Photo: %(credit)s") % {"credit": credit}
     )
 
 
 def _plain_spaces(text: str) -> str:
-    """CLDR's narrow no-break space (in '2026 г.') is a box in many fonts."""
+    """Replace CLDR's narrow no-break space (in '2026 г.'), which is a box in many fonts."""
     return text.replace("\u202f", "\u00a0")
 
 
 def format_size(length: int, language: str) -> str:
-    """Bytes in words: '1.2 MB' (thousands, as file managers and shops count)."""
-    locale = locale_of(language)
+    """Bytes as text: '1.2 MB' (1,000 bytes are a kB, as in file managers and shops)."""
+    locale = find_locale(language)
     value, unit = float(length), "digital-byte"
     for larger in ("digital-kilobyte", "digital-megabyte", "digital-gigabyte"):
         # 999.5 kB would be written as 1,000 kB.
@@ -175,15 +176,15 @@ def format_size(length: int, language: str) -> str:
 
 def format_count(count: int, language: str) -> str:
     """A whole number with the language's digits and separators."""
-    return format_decimal(count, locale=locale_of(language))
+    return format_decimal(count, locale=find_locale(language))
 
 
 def kind_label(kind: str, language: str, n: int | None = None) -> str:
-    """The name of an item's kind: of one for `n` = 1, else as a heading over several.
+    """The name of an item's kind: singular if `n` is 1, else as a heading over several items.
 
-    A kind that nobody translated is shown as it was written: `site-visit` as 'Site visit'.
+    A kind without a translation is shown as it was written: `site-visit` as 'Site visit'.
     """
     singular, plural = KINDS.get(kind, ("", ""))
     if not singular:
         return kind.replace("-", " ").replace("_", " ").strip().capitalize() or kind
-    return catalogue(language).gettext(singular if n == 1 else plural)
+    return load_catalogue(language).gettext(singular if n == 1 else plural)

@@ -1,20 +1,26 @@
-"""premailer, behind one module: CSS into style attributes, with its traps closed.
+"""CSS into style attributes, by premailer, and the check for CSS that would be lost. Only this module uses premailer.
 
-- Its three functions share one cache of 128 entries that a normal stylesheet overflows, so that every run parses all
-  CSS anew: the size is read from the environment at import. The shared cache also mixes up keys: `style="p"` beside a
-  rule `p {}` is a TypeError, so style attributes without a declaration go first.
-- `@import` makes cssutils open URLs and local files whatever `allow_network` says: its fetcher is replaced by one that
-  refuses, and `css_problems` refuses such CSS to begin with.
-- `strip_important=True` would take `!important` from media rules, which then never win over inline styles.
+premailer has traps, which are closed here:
+
+- Its three functions share one cache of 128 entries. A normal stylesheet overflows it, and then every run parses all
+  CSS again: the size is read from the environment at import. The shared cache also mixes up keys: `style="p"` beside
+  a rule `p {}` is a TypeError, so style attributes without a declaration are removed first.
+- `@import` makes cssutils open URLs and local files, whatever `allow_network` says. Its fetcher is replaced by one that
+  refuses, and `find_css_problems` refuses such CSS to begin with.
+- `strip_important=True` would remove `!important` from media rules, which then never win over inline styles.
 - Width and height become attributes (`width="100%"`) that override an image's own: switched off.
-- cssutils is not safe in threads: one run at a time.
+- cssutils is not thread-safe: one run at a time.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 os.environ.setdefault("PREMAILER_CACHE_MAXSIZE", "8192")
@@ -25,9 +31,17 @@ from lxml import etree
 from premailer import Premailer
 
 from tidings.model.errors import InputError
-from tidings.render.stylesheet import css_problems, split_styles
 
+KEPT_LIMIT: Final = 16_384
+"""Gmail ignores all `<style>` of a mail that has more characters than this."""
 _LOCK: Final = threading.Lock()
+_REASON: Final = "each reader's mail is put together from parts"
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_POSITIONAL = re.compile(r":(?:nth-|first-|last-|only-|empty|has\()", re.IGNORECASE)
+_SIBLING = re.compile(r"(?<![(])\s*[+~]\s*(?![^(\[]*[)\]])")
+_REMOTE = re.compile(r"@import|url\s*\(", re.IGNORECASE)
+_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_STYLE = re.compile(r"<style([^>]*)>(.*?)</style>", re.DOTALL | re.IGNORECASE)
 
 
 class InlineError(InputError):
@@ -42,19 +56,36 @@ def _refuse(url: str, *_: Any, **__: Any) -> Any:
     raise RemoteStyleError(f"CSS must not fetch anything: {url}")
 
 
+@contextmanager
+def _collect_errors() -> Iterator[list[str]]:
+    """Collect what cssutils logs, and keep it off stderr."""
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    _log_to(handler)
+    try:
+        yield messages
+    finally:
+        _log_to(logging.NullHandler())
+
+
+def _log_to(handler: logging.Handler) -> None:
+    logger = logging.Logger("cssutils")
+    logger.addHandler(handler)
+    cssutils.log.setLog(logger)
+
+
 cssutils.util._defaultFetcher = _refuse
-_silent = logging.Logger("cssutils")
-_silent.addHandler(logging.NullHandler())
-cssutils.log.setLog(_silent)
+_log_to(logging.NullHandler())
 
 
 def inline(html: str) -> str:
-    """The page with its CSS in style attributes; `<style data-premailer="ignore">` stays as it is.
+    """Move the CSS of a page into style attributes; `<style data-premailer="ignore">` stays as it is.
 
-    Doctype, comments (Outlook's conditional ones too) and places like `@@X@@` come out as they went in; entities become
-    characters, and hrefs ASCII. InlineError names everything that would be lost.
+    Doctype, comments (also Outlook's conditional ones) and placeholders like `@@X@@` stay unchanged; entities become
+    characters, and hrefs ASCII. Raises InlineError with everything that would be lost.
     """
-    if problems := css_problems(*split_styles(html)):
+    if problems := find_css_problems(*_split_styles(html)):
         raise InlineError("; ".join(problems))
     if "<link" in html.lower():
         raise InlineError("a mail cannot use <link>: put the CSS into <style>")
@@ -64,7 +95,7 @@ def inline(html: str) -> str:
             if ":" not in element.get("style", ":"):
                 del element.attrib["style"]
         with _LOCK:
-            done = Premailer(
+            inlined = Premailer(
                 html=tree.getroot(),
                 strip_important=False,
                 disable_basic_attributes=["width", "height"],
@@ -76,6 +107,79 @@ def inline(html: str) -> str:
             ).transform(pretty_print=False)
     except InlineError:
         raise
-    except Exception as error:  # premailer and cssutils raise whatever occurs to them on odd CSS
+    except Exception as error:  # premailer and cssutils raise any exception on unusual CSS
         raise InlineError(f"premailer failed on this template's CSS: {type(error).__name__}: {error}") from error
-    return str(etree.tostring(done, method="html", encoding="unicode", pretty_print=False))
+    return str(etree.tostring(inlined, method="html", encoding="unicode", pretty_print=False))
+
+
+def _split_styles(html: str) -> tuple[str, str]:
+    """The CSS of `html` that is inlined, and the CSS that stays (`data-premailer="ignore"`)."""
+    inlined: list[str] = []
+    kept: list[str] = []
+    for attributes, css in _STYLE.findall(html):
+        (kept if "data-premailer" in attributes else inlined).append(css)
+    return "\n".join(inlined), "\n".join(kept)
+
+
+@lru_cache(maxsize=64)
+def find_css_problems(inlined: str, kept: str) -> tuple[str, ...]:
+    """CSS that premailer would drop silently, or that breaks once a mail is cut into parts.
+
+    `inlined` is the CSS that goes into style attributes, `kept` the CSS that stays in `<style>`.
+    """
+    inlined, kept = (_COMMENT.sub("", css) for css in (inlined, kept))
+    problems = (_find_common_problems(inlined), _find_common_problems(kept))
+    return tuple(p for found in (*problems, _find_inlined_problems(inlined), _find_kept_problems(kept)) for p in found)
+
+
+def _find_common_problems(css: str) -> Iterator[str]:
+    if _REMOTE.search(css):
+        yield "CSS must not fetch anything: remove @import and url()"
+    for selector, _ in _RULE.findall(css):
+        selector = selector.split(";")[-1].strip()
+        if selector.startswith("@"):
+            continue
+        if _POSITIONAL.search(selector):
+            yield f"the selector {selector!r} depends on the position, which is not reliable: {_REASON}"
+        if _SIBLING.search(selector):
+            yield f"the selector {selector!r} depends on siblings, which is not reliable: {_REASON}"
+
+
+def _find_inlined_problems(css: str) -> Iterator[str]:
+    for rule in re.findall(r"@[a-z-]+", css):
+        yield f'{rule} cannot be inlined; put it into <style data-premailer="ignore">'
+    for selector, body in _RULE.findall(css):
+        selector = selector.strip()
+        if selector.startswith("@"):
+            continue
+        if ":" in selector or "*" in selector:
+            yield f'the selector {selector!r} cannot be inlined; put it into <style data-premailer="ignore">'
+        if "[" in selector:
+            yield f"premailer drops the selector {selector!r} or gives it a wrong rank; use a class"
+        wanted = {part.split(":", 1)[0].strip().lower() for part in body.split(";") if part.strip()}
+        with _collect_errors() as errors:
+            known = {prop.name for prop in cssutils.parseStyle(body, validate=False).getProperties(all=True)}
+        for name in sorted(wanted - known):
+            reason = f" ({errors[0]})" if errors else ""
+            yield f"{selector} {{ {name} }}: not understood; premailer would drop it{reason}"
+
+
+def _find_kept_problems(css: str) -> Iterator[str]:
+    if len(css) >= KEPT_LIMIT:
+        yield f"the styles that stay have {len(css):,} characters; Gmail ignores all of them from {KEPT_LIMIT:,}"
+    depth = 0
+    at_rules: list[int] = []
+    for match in re.finditer(r"@[a-z-]+|[{}]", css):
+        mark = match[0]
+        if mark == "{":
+            depth += 1
+        elif mark == "}":
+            depth -= 1
+            while at_rules and at_rules[-1] >= depth:
+                at_rules.pop()
+        else:
+            if at_rules:
+                yield f"{mark} is inside another @ rule; Gmail would ignore all styles of the mail"
+            at_rules.append(depth)
+    if depth:
+        yield "the braces of the styles that stay do not match"

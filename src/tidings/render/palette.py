@@ -46,7 +46,7 @@ class Palette:
 
 
 @lru_cache(maxsize=64)
-def palette(colour: str) -> Palette:
+def make_palette(colour: str) -> Palette:
     """The palette for `#rrggbb` or `#rgb`; ValueError for anything else."""
     match = _HEX.fullmatch(colour.strip())
     if match is None:

@@ -1,4 +1,4 @@
-"""What feeds and pages know of the newsroom: small views in one language, so that nothing here depends on its YAML."""
+"""The newsroom as feeds and pages see it: small views in one language, independent of the YAML."""
 
 from __future__ import annotations
 
@@ -7,16 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidings.model.item import Item
-
-ALL = "all"
-"""The feed that exists by itself."""
-
-FORMATS: Mapping[str, str] = {
-    "rss": "application/rss+xml",
-    "atom": "application/atom+xml",
-    "json": "application/feed+json",
-}
-"""File ending and media type of each feed, in the order in which pages name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +28,14 @@ class SiteView:
     address: str = ""
     topics: Mapping[str, str] = field(default_factory=dict)
     hubs: tuple[str, ...] = ()
-    """Addresses of the WebSub hubs that are told of changed feeds."""
+    """URLs of the WebSub hubs that are notified of changed feeds."""
     can_subscribe: bool = False
     """Whether there is a list that anybody may join."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """The same story in another language: where it stands for readers (`url`) and its page here (`slug`)."""
+    """The same story in another language: its public `url`, and the `slug` of its page here."""
 
     language: str
     title: str
@@ -67,8 +57,8 @@ class FeedLink:
 class FeedView:
     """A feed in one language.
 
-    `id` is a URI that was minted once; `changed` the moment of the last significant change, deletions included; `items`
-    are newest first, and more than a feed will carry; `translations` are by item id.
+    `id` is a URI that never changes; `changed` the moment of the last significant change, deletions included; `items`
+    are newest first, and may be more than a feed carries; `translations` are by item id.
     """
 
     id: str
@@ -77,20 +67,3 @@ class FeedView:
     items: tuple[Item, ...]
     changed: datetime
     translations: Mapping[str, tuple[Translation, ...]] = field(default_factory=dict)
-
-
-def feed_path(language: str, name: str, ending: str) -> str:
-    """The path of a feed below the site's address, without a slash in front."""
-    return f"feeds/{language}/{name}.{ending}"
-
-
-def page_path(language: str, slug: str = "") -> str:
-    """The path of a language's front page or of an item's page, without a slash in front, with one at the end."""
-    return f"{language}/{slug}/" if slug else f"{language}/"
-
-
-def archive_path(list_name: str, number: int = 0, language: str = "", part: int = 0) -> str:
-    """The path of a list's archive, or of one of its editions in a language; `part` counts mails of single stories."""
-    if not number:
-        return f"archive/{list_name}/{language}/" if language else f"archive/{list_name}/"
-    return f"archive/{list_name}/{number}/{language}" + (f"/{part}" if part else "")

@@ -1,4 +1,4 @@
-"""What is wrong with a mail template, found before it is used: every mistake with its file and line."""
+"""Find the mistakes of a mail template before it is used, each with its file and line."""
 
 from __future__ import annotations
 
@@ -13,15 +13,7 @@ from tidings.model.errors import InputError, Problem
 from tidings.model.item import Attachment, Image, Item
 from tidings.render.mail.digest import render_mail_document
 from tidings.render.mail.views import MailEdition, MailList, MailSite
-from tidings.render.templates import (
-    BODY_NAMES,
-    BUILT_IN,
-    FILES,
-    MACROS,
-    NAME,
-    SUBJECT_NAMES,
-    MailTemplates,
-)
+from tidings.render.templates import BODY_NAMES, FILES, MACROS, NAME, SUBJECT_NAMES, MailTemplates
 
 _TRIAL_AT = datetime(2026, 1, 2, 9, 30, tzinfo=UTC)
 
@@ -29,72 +21,75 @@ _TRIAL_AT = datetime(2026, 1, 2, 9, 30, tzinfo=UTC)
 def find_template_problems(templates: MailTemplates, name: str, *, languages: Sequence[str] = ("en",)) -> list[Problem]:
     """Missing files, syntax errors, unknown names and filters, missing macros; if there are none, a trial rendering.
 
-    The trial finds unknown attributes, CSS that would be lost or would not hold, and parts that are not whole.
+    The trial finds unknown attributes, CSS that would be lost or break, and parts with unclosed elements.
     """
     if not NAME.fullmatch(name) or name not in templates.names():
-        return [_problem(name, 0, f"there is no template {name!r}; there are {', '.join(templates.names())}")]
-    found: list[Problem] = []
+        return [_problem(name, 0, f"there is no template {name!r}; choose from {', '.join(templates.names())}")]
+    problems: list[Problem] = []
     for file in FILES:
-        full = f"{name}/{file}"
-        if templates.loader.path(full) is None:
-            found.append(_problem(full, 0, f"is missing; a template is a folder with {', '.join(FILES)}"))
+        path = f"{name}/{file}"
+        if templates.loader.path(path) is None:
+            problems.append(_problem(path, 0, f"is missing; a template is a folder with {', '.join(FILES)}"))
         else:
-            found += _problems_of(templates, full, SUBJECT_NAMES if file == FILES[0] else BODY_NAMES, set())
-    return found or _trial(templates, name, languages)
+            problems += _find_file_problems(templates, path, SUBJECT_NAMES if file == FILES[0] else BODY_NAMES, set())
+    return problems or _try_rendering(templates, name, languages)
 
 
 def find_subject_problems(templates: MailTemplates, source: str) -> list[str]:
-    """What is wrong with a schedule's `subject`, in words."""
+    """The mistakes in a schedule's `subject`, as messages."""
     try:
         tree = templates.environment.parse(source)
     except TemplateSyntaxError as error:
         return [str(error.message)]
     if filters := _unknown_filters(templates, tree):
         return [f"there is no filter {name!r}" for name, _ in filters]
-    return [_unknown(name, SUBJECT_NAMES) for name in _undeclared(tree, SUBJECT_NAMES)]
+    return [_unknown_name(name, SUBJECT_NAMES) for name in _unknown_names(templates, tree, SUBJECT_NAMES)]
 
 
-def _problems_of(templates: MailTemplates, full: str, names: frozenset[str], seen: set[str]) -> Iterator[Problem]:
-    if full in seen:
+def _find_file_problems(
+    templates: MailTemplates, path: str, names: frozenset[str], checked: set[str]
+) -> Iterator[Problem]:
+    """The problems of a file and of the files that it imports."""
+    if path in checked:
         return
-    seen.add(full)
+    checked.add(path)
     try:
-        source, _, _ = templates.loader.get_source(templates.environment, full)
-        tree = templates.environment.parse(source, full)
+        source, _, _ = templates.loader.get_source(templates.environment, path)
+        tree = templates.environment.parse(source, path)
     except TemplateSyntaxError as error:
-        yield _problem(full, error.lineno, str(error.message))
+        yield _problem(path, error.lineno, str(error.message))
         return
     except TemplateNotFound as error:
-        yield _problem(full, 0, "is missing" if error.message in (None, full) else str(error.message))
+        yield _problem(path, 0, "is missing" if error.message in (None, path) else str(error.message))
         return
     # Jinja's search for names compiles, and so stops at an unknown filter.
     filters = _unknown_filters(templates, tree)
     for filter_name, line in filters:
-        yield _problem(full, line, f"there is no filter {filter_name!r}")
-    for name in () if filters else _undeclared(tree, names):
-        yield _problem(full, _line_of(source, name), _unknown(name, names))
-    if "/body." in full:
-        have = {node.name for node in tree.body if isinstance(node, nodes.Macro)}
+        yield _problem(path, line, f"there is no filter {filter_name!r}")
+    for name in () if filters else _unknown_names(templates, tree, names):
+        yield _problem(path, _find_line(source, name), _unknown_name(name, names))
+    if "/body." in path:
+        macros = {node.name for node in tree.body if isinstance(node, nodes.Macro)}
         for macro in MACROS:
-            if macro not in have:
-                yield _problem(full, 0, f"has no macro {macro!r}; a body is made of {', '.join(MACROS)}")
-    for other in meta.find_referenced_templates(tree):
-        if other is not None:
-            yield from _problems_of(templates, other, names, seen)
+            if macro not in macros:
+                yield _problem(path, 0, f"has no macro {macro!r}; a body needs the macros {', '.join(MACROS)}")
+    for imported in meta.find_referenced_templates(tree):
+        if imported is not None:
+            yield from _find_file_problems(templates, imported, names, checked)
 
 
 def _problem(file: str, line: int, message: str) -> Problem:
     return Problem(f"templates/{file}", line, 0, message)
 
 
-def _undeclared(tree: nodes.Template, names: frozenset[str]) -> list[str]:
+def _unknown_names(templates: MailTemplates, tree: nodes.Template, names: frozenset[str]) -> list[str]:
     # Jinja counts a name that is set inside `if` as one that may come from outside.
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
-    return sorted(meta.find_undeclared_variables(tree) - names - BUILT_IN - own)
+    return sorted(meta.find_undeclared_variables(tree) - names - own - set(templates.environment.globals))
 
 
-def _unknown(name: str, names: frozenset[str]) -> str:
-    return f"{name!r} is not known here; there are {', '.join(sorted(names))}"
+def _unknown_name(name: str, names: frozenset[str]) -> str:
+    return f"{name!r} is not known here; the names are {', '.join(sorted(names))}"
 
 
 def _unknown_filters(templates: MailTemplates, tree: nodes.Template) -> list[tuple[str, int]]:
@@ -102,7 +97,7 @@ def _unknown_filters(templates: MailTemplates, tree: nodes.Template) -> list[tup
     return [(str(node.name), node.lineno) for node in tree.find_all(nodes.Filter) if node.name not in known]
 
 
-def _line_of(source: str, name: str) -> int:
+def _find_line(source: str, name: str) -> int:
     for match in re.finditer(r"\{[{%].*?[}%]\}", source, re.DOTALL):
         inside = re.search(rf"(?<![.\w]){re.escape(name)}\b", match[0])
         if inside:
@@ -110,12 +105,11 @@ def _line_of(source: str, name: str) -> int:
     return 0
 
 
-def _trial(templates: MailTemplates, name: str, languages: Sequence[str]) -> list[Problem]:
+def _try_rendering(templates: MailTemplates, name: str, languages: Sequence[str]) -> list[Problem]:
     for language in languages:
+        trial = _trial_input(language)
         try:
-            render_mail_document(
-                templates=templates, template=name, subject="", language=language, **_trial_input(language)
-            )
+            render_mail_document(templates=templates, template=name, subject="", language=language, **trial)
         except InputError as error:
             place = re.match(r"templates/([^:]+?\.j2)(?::(\d+))?:? (.*)", str(error), re.DOTALL)
             if place:
@@ -124,23 +118,34 @@ def _trial(templates: MailTemplates, name: str, languages: Sequence[str]) -> lis
     return []
 
 
+def _trial_item(name: str, language: str, **fields: Any) -> Item:
+    values: dict[str, Any] = {
+        "id": f"trial-{name}",
+        "story": f"trial-{name}",
+        "slug": f"trial-{name}",
+        "language": language,
+        "kind": "story",
+        "title": "A title",
+        "summary": "",
+        "body": "",
+        "url": f"https://example.org/{name}/",
+        "source": "trial",
+        "ref": name,
+        "published": _TRIAL_AT,
+        "first_seen": _TRIAL_AT,
+        "changed": _TRIAL_AT,
+    }
+    return Item(**values | fields)
+
+
 def _trial_input(language: str) -> dict[str, Any]:
-    """An item with everything, and one with as little as can be."""
-    full = Item(
-        id="trial-full",
-        story="trial-full",
-        slug="trial-full",
-        language=language,
+    """An item with every field, and one with as few as possible."""
+    full = _trial_item(
+        "full",
+        language,
         kind="event",
-        title="A title",
         summary="A summary.",
         body='<h2>Heading</h2><p>Text with <a href="https://example.org/a">a link</a>.</p>',
-        url="https://example.org/full/",
-        source="trial",
-        ref="full",
-        published=_TRIAL_AT,
-        first_seen=_TRIAL_AT,
-        changed=_TRIAL_AT,
         updated=_TRIAL_AT,
         starts=_TRIAL_AT,
         ends=_TRIAL_AT,
@@ -152,22 +157,7 @@ def _trial_input(language: str) -> dict[str, Any]:
         attachments=(Attachment("https://example.org/a.pdf", "A file", "application/pdf", 12345),),
         correction="A correction.",
     )
-    bare = Item(
-        id="trial-bare",
-        story="trial-bare",
-        slug="trial-bare",
-        language="en",
-        kind="story",
-        title="Another title",
-        summary="",
-        body="",
-        url="https://example.org/bare/",
-        source="trial",
-        ref="bare",
-        published=_TRIAL_AT,
-        first_seen=_TRIAL_AT,
-        changed=_TRIAL_AT,
-    )
+    bare = _trial_item("bare", "en")
     return {
         "site": MailSite(
             "Publisher", "https://example.org/", "Street", "#0077b6", "https://example.org/l.png", 120, 40

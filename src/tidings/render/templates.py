@@ -1,4 +1,4 @@
-"""Mail templates: folders of three files over `_base/`, found in the newsroom first, checked before they are used."""
+"""Mail templates: folders of three files over `_base/`. A newsroom's folder replaces the shipped one of that name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final, TypeVar
 
-from jinja2 import BaseLoader, Environment, Template, TemplateNotFound, TemplateSyntaxError
+from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError, Undefined
 from jinja2.debug import rewrite_traceback_stack
 from jinja2.exceptions import TemplateError as JinjaError
+from jinja2.exceptions import TemplateRuntimeError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tidings.model.errors import InputError
-from tidings.render.sandbox import MailEnvironment, budget
+from tidings.render.mail.plaintext import wrap
 
 FILES: Final = ("subject.txt.j2", "body.html.j2", "body.txt.j2")
 MACROS: Final = ("head", "lead", "section", "item", "foot", "note", "correction")
@@ -22,11 +24,12 @@ BODY_NAMES: Final = frozenset(
     {"site", "list", "edition", "language", "dir", "start", "end", "colours", "personal", "_", "gettext", "ngettext"}
 )
 SUBJECT_NAMES: Final = BODY_NAMES - {"personal", "colours"} | {"items", "lead"}
-BUILT_IN: Final = frozenset({"range", "namespace"})
 _MAX_SOURCE: Final = 200_000
-PAGES: Final = "pages"
-"""The one folder beside them that is not for mail."""
+_PAGES: Final = "pages"
+"""The only folder in `templates/` that is not a mail template."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_ERRORS: Final = (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+"""What a mistake in a template raises while it runs."""
 T = TypeVar("T")
 
 
@@ -34,13 +37,31 @@ class TemplateError(InputError):
     """A template cannot be used; the message names file and line."""
 
 
-def shipped_templates() -> Path:
+def find_shipped_templates() -> Path:
     """The templates that come with Tidings: in the wheel beside the code, in a checkout at its root."""
     inside = Path(__file__).parent.parent / "_newsroom" / "templates"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "templates"
 
 
-class _Folders(BaseLoader):
+def make_environment(loader: BaseLoader, **options: Any) -> ImmutableSandboxedEnvironment:
+    """Jinja's sandbox with strict names, for mails and pages. HTML is escaped in `*.html.j2`.
+
+    Nothing leads to files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). The random helpers
+    are removed: the same input must give the same bytes.
+    """
+    environment = ImmutableSandboxedEnvironment(
+        loader=loader,
+        undefined=StrictUndefined,
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        **options,
+    )
+    del environment.filters["random"], environment.globals["lipsum"]
+    return environment
+
+
+class _FolderLoader(BaseLoader):
     """`NAME/FILE` from the newsroom if it has the folder NAME, else from the shipped ones; `_base/` file by file."""
 
     def __init__(self, overrides: Path | None, shipped: Path) -> None:
@@ -59,14 +80,14 @@ class _Folders(BaseLoader):
             raise TemplateNotFound(template, f"templates/{template} is larger than {_MAX_SOURCE:,} bytes")
         stamp = path.stat().st_mtime_ns, len(raw)
 
-        def unchanged() -> bool:
+        def is_unchanged() -> bool:
             now = self.path(template)
             return now == path and (path.stat().st_mtime_ns, path.stat().st_size) == stamp
 
-        return source, str(path), unchanged
+        return source, str(path), is_unchanged
 
     def path(self, template: str) -> Path | None:
-        """Where a template's file is; None if it is nowhere. Nothing outside the two folders is ever read."""
+        """The file of a template, or None. Nothing outside the two folders is ever read."""
         folder, _, file = template.partition("/")
         if not file or "/" in file or not (folder == "_base" or NAME.fullmatch(folder)) or file.startswith("."):
             return None
@@ -82,70 +103,78 @@ class _Folders(BaseLoader):
 
 
 class MailTemplates:
-    """The templates of one newsroom. `overrides` is its `templates/` folder, which need not exist."""
+    """The mail templates of one newsroom. `overrides` is its `templates/` folder, which need not exist."""
 
     def __init__(self, overrides: Path | None = None, *, shipped: Path | None = None) -> None:
-        self.loader = _Folders(overrides, shipped or shipped_templates())
-        self.environment = MailEnvironment(self.loader)
-        self._subject = lru_cache(maxsize=64)(self._compile_subject)
+        self.loader = _FolderLoader(overrides, shipped or find_shipped_templates())
+        self.environment = make_environment(
+            self.loader, finalize=_check_printable, extensions=["jinja2.ext.loopcontrols"]
+        )
+        self.environment.filters["wrap"] = wrap
+        self._compile_subject = lru_cache(maxsize=64)(self._uncached_subject)
 
     def names(self) -> list[str]:
         """Every template that a schedule may name."""
         roots = [root for root in (self.loader.overrides, self.loader.shipped) if root is not None and root.is_dir()]
-        found = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
-        return sorted(name for name in found if NAME.fullmatch(name) and name != PAGES)
+        folders = {path.name for root in roots for path in root.iterdir() if path.is_dir()}
+        return sorted(name for name in folders if NAME.fullmatch(name) and name != _PAGES)
 
     def body(self, name: str, part: str) -> Template:
-        """`part` is `html` or `txt`; TemplateError names file and line."""
-        return self._get(f"{name}/body.{part}.j2")
+        """`part` is `html` or `txt`. Raises TemplateError."""
+        return get_template(self.environment, f"{name}/body.{part}.j2")
 
     def subject(self, name: str, source: str) -> tuple[Template, Template]:
-        """The templates of the subject (`source` if given, else the template's own) and of `preheader`."""
-        own = self._get(f"{name}/subject.txt.j2")
-        return (self._subject(source) if source else own), own
+        """The template of the subject (`source`, or the mail template's own if that is ''), and that of `preheader`."""
+        own = get_template(self.environment, f"{name}/subject.txt.j2")
+        return (self._compile_subject(source) if source else own), own
 
-    def _compile_subject(self, source: str) -> Template:
+    def _uncached_subject(self, source: str) -> Template:
         try:
-            return self.environment.from_string(_text_only(source))
+            return self.environment.from_string(source)
         except TemplateSyntaxError as error:
             raise TemplateError(f"the subject {source!r}: {error.message}") from error
 
-    def _get(self, name: str) -> Template:
-        try:
-            return self.environment.get_template(name)
-        except TemplateSyntaxError as error:
-            raise TemplateError(f"templates/{error.name or name}:{error.lineno}: {error.message}") from error
-        except TemplateNotFound as error:
-            missing = error.name or name
-            message = error.message if error.message and error.message != missing else f"templates/{missing} is missing"
-            raise TemplateError(message) from error
 
-
-def _text_only(source: str) -> str:
-    """A subject is text: nothing in it is escaped."""
-    return "{% autoescape false %}" + source + "{% endautoescape %}"
-
-
-def run_guarded(call: Callable[..., T], *args: Any, file: str) -> T:
-    """Runs a macro or template within the budget; every failure becomes a TemplateError with file and line."""
+def get_template(environment: Environment, name: str, *, folder: str = "") -> Template:
+    """Load a template by its name below templates/`folder`. Raises TemplateError."""
     try:
-        with budget():
-            return call(*args)
+        return environment.get_template(name)
+    except TemplateSyntaxError as error:
+        raise TemplateError(f"templates/{folder}{error.name or name}:{error.lineno}: {error.message}") from error
+    except TemplateNotFound as error:
+        missing = error.name or name
+        if error.message and error.message != missing:
+            raise TemplateError(error.message) from error
+        raise TemplateError(f"templates/{folder}{missing} is missing") from error
+
+
+def run_template(call: Callable[..., T], *args: Any, file: str) -> T:
+    """Run a macro or template; every failure becomes a TemplateError with file and line."""
+    try:
+        return call(*args)
     except TemplateError:
         raise
     except RecursionError as error:
-        raise TemplateError(f"templates/{file}: macros call themselves without end") from error
-    except (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        # Jinja does this by itself only in `render`; a macro's frames are still those of the generated code.
+        raise TemplateError(f"templates/{file}: a macro calls itself without end") from error
+    except _ERRORS as error:
+        # Jinja itself does this only in `render`; a macro's frames are still those of the generated code.
         rewrite_traceback_stack()
-        line, where = _template_line(error, file)
-        raise TemplateError(f"templates/{where}:{line}: {error}") from error
+        raise TemplateError(f"templates/{_error_place(error, file)}: {error}") from error
 
 
-def _template_line(error: BaseException, file: str) -> tuple[int, str]:
-    """Jinja rewrites tracebacks: the last frame inside a template is where it went wrong."""
+def _error_place(error: BaseException, file: str) -> str:
+    """FOLDER/FILE:LINE of the template that raised `error`; Jinja rewrites tracebacks so that they name it."""
     for frame in reversed(extract_tb(error.__traceback__)):
         if frame.filename.endswith(".j2"):
             path = Path(frame.filename)
-            return frame.lineno or 0, f"{path.parent.name}/{path.name}"
-    return 0, file
+            return f"{path.parent.name}/{path.name}:{frame.lineno or 0}"
+    return f"{file}:0"
+
+
+def _check_printable(value: Any) -> Any:
+    """`value` of a `{{ }}` as it is. A list, an object or None printed in a mail is a mistake."""
+    if value is None:
+        raise TemplateRuntimeError("a value that is empty (None) is printed; test it with `if` first")
+    if not isinstance(value, str | int | float | Undefined):
+        raise TemplateRuntimeError(f"only text and numbers can be printed, not {type(value).__name__}")
+    return value

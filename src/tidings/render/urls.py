@@ -1,22 +1,50 @@
-"""Addresses as feeds and pages need them: ASCII, and free of what XML cannot carry."""
+"""Paths, URLs and text of pages and feeds: ASCII URLs, and text that XML can carry."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import idna
 
+ALL = "all"
+"""The name of the feed that always exists."""
+
+FORMATS: Mapping[str, str] = {
+    "rss": "application/rss+xml",
+    "atom": "application/atom+xml",
+    "json": "application/feed+json",
+}
+"""File ending and media type of each feed, in the order in which pages name them."""
+
 _SAFE = "@/:=?;#%&,+-_.!~*'()[]"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# XML 1.0 §2.2: C0 but for tab and line ends, U+FFFE, U+FFFF, and surrogates that stand alone. One of them makes readers
-# such as FreshRSS refuse the whole feed.
+# XML 1.0 §2.2: C0 except tab and line ends, U+FFFE, U+FFFF, and lone surrogates. One of them makes feed readers such as
+# FreshRSS refuse the whole feed.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
+def feed_path(language: str, name: str, ending: str) -> str:
+    """The path of a feed below the site's address, without a leading slash."""
+    return f"feeds/{language}/{name}.{ending}"
+
+
+def page_path(language: str, slug: str = "") -> str:
+    """The path of a language's front page or of an item's page, without a leading slash, with one at the end."""
+    return f"{language}/{slug}/" if slug else f"{language}/"
+
+
+def archive_path(list_name: str, number: int = 0, language: str = "", part: int = 0) -> str:
+    """The path of a list's archive, or of one of its editions in a language; `part` counts mails of single stories."""
+    if not number:
+        return f"archive/{list_name}/{language}/" if language else f"archive/{list_name}/"
+    return f"archive/{list_name}/{number}/{language}" + (f"/{part}" if part else "")
+
+
 def xml_text(text: str) -> str:
-    """`text` without the characters that XML 1.0 does not know; line ends become line feeds."""
+    """`text` without the characters that XML 1.0 does not allow; line ends become line feeds."""
     return _NOT_XML.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -27,7 +55,7 @@ def one_line(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def ascii_url(url: str) -> str:
-    """`url` percent-encoded (RFC 3987 §3.1), its host as A-labels; what is encoded already stays."""
+    """`url` percent-encoded (RFC 3987 §3.1), its host as A-labels. Parts that are already encoded stay unchanged."""
     url = "".join(_NOT_XML.sub("", url).split("\n")).strip()
     try:
         parts = urlsplit(url)

@@ -175,9 +175,11 @@ def test_twice_writes_nothing_and_an_edition_is_rendered_once(
     assert publish_archive(runtime.store, runtime.newsroom, now=newsroom.now, force=True).written == ()
     newsroom.item("three", title="Bridge")
     rendered: list[str] = []
-    real = publish_archive.__globals__["archive_page"]
+    real = publish_archive.__globals__["render_archived_edition"]
     monkeypatch.setitem(
-        publish_archive.__globals__, "archive_page", lambda *a, **k: (rendered.append(k["url"]), real(*a, **k))[1]
+        publish_archive.__globals__,
+        "render_archived_edition",
+        lambda *a, **k: (rendered.append(k["url"]), real(*a, **k))[1],
     )
     newsroom.tick(MONDAY + DAY)
     assert rendered == ["https://news.example.org/archive/digest/2/en"]

@@ -22,7 +22,8 @@ from tidings.model.errors import InputError
 from tidings.model.item import Attachment, Item
 from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.render.pages.pages import PageContext, Pages
-from tidings.render.site_views import FORMATS, Translation
+from tidings.render.site_views import Translation
+from tidings.render.urls import FORMATS
 from tidings.store.content.items import mark_back, mark_gone
 from tidings.store.content.site_files import PublishedFile, load_files, save_files
 from tidings.store.engine import Store

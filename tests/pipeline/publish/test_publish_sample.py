@@ -17,7 +17,7 @@ from tests.conftest import missing, require_program
 from tests.render.feeds.feed_rules import problems
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.publish.publish import publish
-from tidings.render.site_views import FORMATS
+from tidings.render.urls import FORMATS
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.sample import find_sample_newsroom
 from tidings.store.content.items import visible_items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from typing import Any
 
@@ -225,11 +226,12 @@ def test_right_to_left_mirrors_the_layout() -> None:
 
 
 def test_dates_and_kinds_are_in_the_readers_words() -> None:
-    doc = document([item("a", kind="event", starts=AT, ends=AT)], language="ru")
+    event = item("a", kind="event", starts=AT, ends=AT + timedelta(hours=1))
+    doc = document([event], language="ru")
     assert "Событие" in doc.fragments["lead:a"].text.replace("СОБЫТИЕ", "Событие")
     assert "20 ноября 2026" in doc.fragments["head"].text
     assert "Отписаться" in doc.fragments["foot"].text
-    assert "09:00 – 09:00" in doc.fragments["lead:a"].text
+    assert "09:00 – 10:00" in doc.fragments["lead:a"].text
 
 
 def test_layout_tables_are_presentational_and_images_have_sizes() -> None:

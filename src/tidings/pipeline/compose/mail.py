@@ -25,8 +25,8 @@ from tidings.render.mail.headers import MailHeaders
 from tidings.render.mail.merge import MailMerge, MergedMail
 from tidings.render.mail.personal import PersonalValues
 from tidings.render.mail.views import MailEdition, MailList, MailSite
-from tidings.render.site_views import archive_path
 from tidings.render.templates import MailTemplates
+from tidings.render.urls import archive_path
 from tidings.store.content.edition_archive import part_of
 
 _NO_BUDGET = 2**40

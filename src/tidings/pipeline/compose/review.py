@@ -16,7 +16,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.tokens import TokenKeys, TokenPurpose
-from tidings.render.i18n import catalogue, format_count, format_datetime, language_name
+from tidings.render.i18n import format_count, format_datetime, language_name, load_catalogue
 from tidings.store.content import editions
 from tidings.store.content.editions import RecipientCount, ShownStory, count_recipients
 from tidings.store.delivery import ledger
@@ -74,7 +74,7 @@ def describe_review(
 ) -> list[str]:
     """To how many it goes, when, what stands in its way and what silence means; in the site's first language."""
     language, zone = newsroom.site.languages[0], newsroom.site.timezone
-    words = catalogue(language)
+    words = load_catalogue(language)
     lines = []
     lists = [one for one in counts if one.outlet.startswith("list:")]
     total = sum(one.count for one in lists)
@@ -122,7 +122,7 @@ def queue_review_mails(
     if schedule.approval is None or not any(hold.reason is HoldReason.APPROVAL for hold in edition.holds):
         return 0
     language = newsroom.site.languages[0]
-    words = catalogue(language)
+    words = load_catalogue(language)
     name = edition_title(edition, schedule, newsroom)
     about = describe_review(edition, schedule, newsroom, count_recipients(connection, edition.id))
     subject = words.gettext("For your approval: %(edition)s") % {"edition": name}

@@ -20,7 +20,7 @@ from tidings.model.item import Item
 from tidings.pipeline import notices
 from tidings.pipeline.compose.freeze import correction_version
 from tidings.pipeline.compose.posts import make_post_item
-from tidings.render.i18n import catalogue
+from tidings.render.i18n import load_catalogue
 from tidings.store.content.items import load_items
 from tidings.store.delivery import corrections, ledger
 from tidings.store.delivery.corrections import AcceptedPost
@@ -112,7 +112,7 @@ def _post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
     """The post anew with what was wrong in it; or an answer that says so."""
     item = step.item
     site = newsroom.site
-    correction = f"{catalogue(item.language).gettext('Correction')}: {item.correction}"
+    correction = f"{load_catalogue(item.language).gettext('Correction')}: {item.correction}"
     post = Post(
         title=item.title,
         url=item.url,

@@ -8,7 +8,7 @@ from typing import Any
 
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
-from tidings.render.i18n import catalogue, format_date, language_name
+from tidings.render.i18n import format_date, language_name, load_catalogue
 
 FormChoice = dict[str, Any]
 PAUSES = {"0": 0, "14": 14, "30": 30, "90": 90}
@@ -35,7 +35,7 @@ def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, lan
 
 def frequency_label(name: str, language: str) -> str:
     """In words; a name of the newsroom's own stands as it is."""
-    gettext = catalogue(language).gettext
+    gettext = load_catalogue(language).gettext
     labels = {
         "immediately": gettext("At once"),
         "daily": gettext("Every day"),
@@ -61,7 +61,7 @@ def language_choices(newsroom: Newsroom, chosen: str) -> list[FormChoice]:
 
 def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[FormChoice]:
     """For radio buttons: none, or until a day, the nearest first; the one that holds stands among them, once."""
-    gettext = catalogue(language).gettext
+    gettext = load_catalogue(language).gettext
     zone = newsroom.site.zone
     ends = {value: now + timedelta(days=days) for value, days in PAUSES.items() if days}
     if until is not None and until > now:

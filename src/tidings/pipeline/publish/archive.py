@@ -21,13 +21,13 @@ import tidings
 from tidings.config.settings import Newsroom
 from tidings.pipeline.publish.publish import EtagCache, PublishResult, publish_lock, write_files
 from tidings.pipeline.publish.site_files import SiteFile, feed_links, site_view
-from tidings.render.feeds.archive import ArchiveEntry, render_archive_feed
-from tidings.render.i18n import catalogue, format_date, language_name
+from tidings.render.feeds.rss_atom import ArchiveEntry, render_archive_feed
+from tidings.render.i18n import format_date, language_name, load_catalogue
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.pages.archive import build_headline, find_withdrawn, render_archived_edition
 from tidings.render.pages.pages import PageContext, Pages
-from tidings.render.site_views import archive_path
+from tidings.render.urls import archive_path
 from tidings.store.content import edition_archive, editions, site_files
 from tidings.store.content.edition_archive import ArchivedMail
 from tidings.store.engine import Store
@@ -167,14 +167,14 @@ class _Archive:
 
     def _title(self, name: str, language: str) -> str:
         title = self._newsroom.lists[name].name.get(language, self._newsroom.site.languages[0])
-        return catalogue(language).gettext("Archive: %(list)s") % {"list": title}
+        return load_catalogue(language).gettext("Archive: %(list)s") % {"list": title}
 
     def _lists(self) -> bytes:
         """What stands above the lists: their names, in the site's own language alone."""
         language = self._newsroom.site.languages[0]
         names = [(name, self._newsroom.lists[name].name.get(language, language)) for name in self._public]
         values = {"lists": [{"path": archive_path(name), "title": title} for name, title in names], "editions": []}
-        title = catalogue(language).gettext("All editions")
+        title = load_catalogue(language).gettext("All editions")
         return self._pages.archive_page(self._frame(language, [language]), title, values, {language: ROOT})
 
     def _index(self, name: str, language: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> bytes:

@@ -20,7 +20,7 @@ import tidings
 from tidings.config.settings import Newsroom
 from tidings.model.item import Media
 from tidings.pipeline.publish.site_files import SiteFile, media_path, plan_site_files
-from tidings.render.templates import shipped_templates
+from tidings.render.templates import find_shipped_templates
 from tidings.store.content import site_files as store_documents
 from tidings.store.content.items import items_version, load_items, next_visible_at
 from tidings.store.content.site_files import PublishedFile, PublishStamp
@@ -162,7 +162,7 @@ def _ours(known: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
 def _key(newsroom: Newsroom) -> str:
     """Everything that pages and feeds are made from beside the items, in one hash."""
     parts = [tidings.__version__, repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo))]
-    for folder in (shipped_templates() / "pages", newsroom.root / "templates" / "pages"):
+    for folder in (find_shipped_templates() / "pages", newsroom.root / "templates" / "pages"):
         for path in sorted(folder.glob("*")):
             stat = path.stat()
             parts.append(f"{path} {stat.st_mtime_ns} {stat.st_size}")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tidings.config.settings import FeedSettings, Newsroom
 from tidings.model.item import NOTE, Item, Media
-from tidings.render.feeds.json_feed import render_json
-from tidings.render.feeds.opml import render_opml
+from tidings.render.feeds.json_opml import render_json, render_opml
 from tidings.render.feeds.rss_atom import render_atom, render_rss
-from tidings.render.i18n import catalogue
+from tidings.render.i18n import load_catalogue
 from tidings.render.pages.pages import STYLESHEET, PageContext, Pages
-from tidings.render.site_views import ALL, FeedLink, FeedView, SiteView, Translation, feed_path, page_path
+from tidings.render.site_views import FeedLink, FeedView, SiteView, Translation
+from tidings.render.urls import ALL, feed_path, page_path
 from tidings.store.content.site_files import NewsroomIdentity
 
 RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
@@ -137,7 +137,7 @@ def _feed_title(newsroom: Newsroom, feed: FeedSettings | None, language: str) ->
 
 def _feed_label(newsroom: Newsroom, feed: FeedSettings | None, language: str) -> str:
     if feed is None:
-        return catalogue(language).gettext("All news")
+        return load_catalogue(language).gettext("All news")
     return feed.title.get(language, newsroom.site.languages[0])
 
 

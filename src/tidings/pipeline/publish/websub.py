@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from tidings.channels.base import Hub
 from tidings.model.delivery import Outcome, Verdict
 from tidings.pipeline import notices
-from tidings.render.site_views import FORMATS
+from tidings.render.urls import FORMATS
 from tidings.store.content import websub
 from tidings.store.content.site_files import load_files
 from tidings.store.engine import Store

@@ -1,37 +1,53 @@
-"""RSS 2.0 and Atom through feedgen 1.0.0, whose traps are all handled here and nowhere else.
+"""RSS 2.0 and Atom through feedgen 1.0.0. Only this module handles feedgen's traps.
 
-Nothing of feedgen's defaults is taken: order, links, dates, types and namespaces are given. Otherwise links of entries
-lose rel, type and length (lkiesow/python-feedgen#135), entries come reversed, dates are of now, and dates of RSS switch
+No default of feedgen is used: order, links, dates, types and namespaces are given. Otherwise links of entries lose rel,
+type and length (lkiesow/python-feedgen#135), entries come reversed, dates are the current time, and dates of RSS switch
 the locale of the whole process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from email.utils import format_datetime
 from html import escape
 from typing import Any, Final, Literal
 
-# `feedgen.feed` comes first: an import of feedgen.ext before it fails.
+# `feedgen.feed` comes first: importing feedgen.ext before it fails.
 import feedgen.entry
 import feedgen.feed
 from lxml import etree
 
 from tidings.model.item import Image
-from tidings.render.feeds.entry import FeedEntry, build_entries, feed_date
-from tidings.render.site_views import FORMATS, FeedView, SiteView, feed_path, page_path
-from tidings.render.urls import ascii_url, one_line
+from tidings.render.feeds.entries import FeedEntry, build_entries, feed_date
+from tidings.render.site_views import FeedView, SiteView
+from tidings.render.urls import FORMATS, ascii_url, feed_path, one_line, page_path
 
-ATOM: Final = "http://www.w3.org/2005/Atom"
-DC: Final = "http://purl.org/dc/elements/1.1/"
-MEDIA: Final = "http://search.yahoo.com/mrss/"
-XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_ATOM: Final = "http://www.w3.org/2005/Atom"
+_DC: Final = "http://purl.org/dc/elements/1.1/"
+_MEDIA: Final = "http://search.yahoo.com/mrss/"
+_XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _MAX_LOGO: Final = (144, 400)
-"""Pixels that RSS 2.0 allows a channel's image."""
+"""Width and height in pixels that RSS 2.0 allows for a channel's image."""
+_ARCHIVE_LENGTH: Final = 30
+"""Editions in the feed of an archive."""
 
-# feedgen's own switches LC_ALL of the whole process while other threads format dates.
+# feedgen's own function switches LC_ALL of the whole process while other threads format dates.
 feedgen.feed.formatRFC2822 = feedgen.entry.formatRFC2822 = format_datetime
-FeedGenerator = feedgen.feed.FeedGenerator
+
+_Format = Literal["rss", "atom"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveEntry:
+    """One edition in one language, or one mail of it. `path` is below the site's address."""
+
+    path: str
+    language: str
+    title: str
+    summary: str
+    at: datetime
 
 
 def render_rss(feed: FeedView, site: SiteView) -> bytes:
@@ -44,29 +60,53 @@ def render_atom(feed: FeedView, site: SiteView) -> bytes:
     return bytes(_build(feed, site, "atom").atom_str(pretty=True))
 
 
-class _Channel:
-    """feedgen's port for an extension of the feed: the namespaces that its entries use, and no other; hubs of RSS."""
+def render_archive_feed(site: SiteView, title: str, path: str, home: str, entries: Sequence[ArchiveEntry]) -> bytes:
+    """The feed of a list's archive, as Atom. `path` is the feed's own, `home` the archive's.
 
-    def __init__(self, used: dict[str, str], hubs: Sequence[str]) -> None:
-        self._used = used
+    `entries` are newest first, and at least one.
+    """
+    url = ascii_url(site.url + path)
+    builder = _begin(url, one_line(title), site, max(entry.at for entry in entries))
+    builder.link(href=url, rel="self", type=FORMATS["atom"])
+    builder.link(href=ascii_url(site.url + home), rel="alternate", type="text/html", hreflang=site.language)
+    for entry in entries[:_ARCHIVE_LENGTH]:
+        node = _RepairedEntry()
+        entry_url = ascii_url(site.url + entry.path)
+        node.language = entry.language
+        node.id(entry_url)
+        node.title(one_line(entry.title) or entry_url)
+        node.published(entry.at)
+        node.updated(entry.at)
+        if entry.summary:
+            node.summary(one_line(entry.summary))
+        node.link(href=entry_url, rel="alternate", type="text/html", hreflang=entry.language)
+        builder.add_entry(node, order="append")
+    return bytes(builder.atom_str(pretty=True))
+
+
+class _FeedExtension:
+    """feedgen's extension of a feed: only the namespaces that its entries use, and the hubs in RSS."""
+
+    def __init__(self, namespaces: dict[str, str], hubs: Sequence[str]) -> None:
+        self._namespaces = namespaces
         self._hubs = hubs
 
     def extend_ns(self) -> dict[str, str]:
-        return self._used
+        return self._namespaces
 
     def extend_rss(self, feed: Any) -> Any:
-        # feedgen writes the link of the feed itself and no other into RSS.
-        own = feed.find(f"channel/{{{ATOM}}}link")
+        # feedgen writes only the feed's own link into RSS.
+        own = feed.find(f"channel/{{{_ATOM}}}link")
         for hub in reversed(self._hubs):
-            own.addnext(etree.Element(f"{{{ATOM}}}link", href=ascii_url(hub), rel="hub"))
+            own.addnext(etree.Element(f"{{{_ATOM}}}link", href=ascii_url(hub), rel="hub"))
         return feed
 
     def extend_atom(self, feed: Any) -> Any:
         return feed
 
 
-class _Extras:
-    """feedgen's port for an extension of an entry: language, authors of RSS, atom:updated and pictures."""
+class _EntryExtension:
+    """feedgen's extension of an entry: language, authors in RSS, atom:updated and pictures."""
 
     def __init__(self, entry: FeedEntry) -> None:
         self._entry = entry
@@ -77,9 +117,9 @@ class _Extras:
     def extend_rss(self, item: Any) -> Any:
         # dc:creator: RSS's own author must be an e-mail address.
         for author in self._entry.authors:
-            etree.SubElement(item, f"{{{DC}}}creator").text = author
-        etree.SubElement(item, f"{{{DC}}}language").text = self._entry.language
-        etree.SubElement(item, f"{{{ATOM}}}updated").text = self._entry.updated.isoformat()
+            etree.SubElement(item, f"{{{_DC}}}creator").text = author
+        etree.SubElement(item, f"{{{_DC}}}language").text = self._entry.language
+        etree.SubElement(item, f"{{{_ATOM}}}updated").text = self._entry.updated.isoformat()
         _add_media(item, self._entry.images)
         return item
 
@@ -88,8 +128,8 @@ class _Extras:
         return entry
 
 
-class RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
-    """feedgen 1.0.0 writes an Atom entry's links with nothing but href (#135); and it knows no xml:lang of an entry."""
+class _RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
+    """feedgen 1.0.0 writes only href into an Atom entry's links (#135), and has no xml:lang for an entry."""
 
     language = ""
 
@@ -99,25 +139,30 @@ class RepairedEntry(feedgen.entry.FeedEntry):  # type: ignore[misc]
             for name in ("rel", "type", "hreflang", "title", "length"):
                 if link.get(name):
                     element.set(name, link[name])
-        node.set(XML_LANG, self.language)
+        node.set(_XML_LANG, self.language)
         return node
 
 
-def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> Any:
-    shown = build_entries(feed, site)
-    title = one_line(feed.title)
-    home = ascii_url(site.url + page_path(site.language))
+def _begin(id: str, title: str, site: SiteView, updated: datetime) -> Any:
     builder = feedgen.feed.FeedGenerator()
-    builder.id(feed.id)
+    builder.id(id)
     builder.title(title)
-    builder.description(title)
     builder.language(site.language)
     builder.author({"name": one_line(site.title)})
     builder.generator("Tidings")
+    builder.updated(updated)
+    return builder
+
+
+def _build(feed: FeedView, site: SiteView, ending: _Format) -> Any:
+    entries = build_entries(feed, site)
+    title = one_line(feed.title)
+    home = ascii_url(site.url + page_path(site.language))
+    builder = _begin(feed.id, title, site, feed_date(feed.changed, site.zone))
+    builder.description(title)
     builder.docs("https://www.rssboard.org/rss-specification")
-    builder.updated(feed_date(feed.changed, site.zone))
-    own_url = ascii_url(site.url + feed_path(site.language, feed.name, ending))
-    builder.link(href=own_url, rel="self", type=FORMATS[ending])
+    url = ascii_url(site.url + feed_path(site.language, feed.name, ending))
+    builder.link(href=url, rel="self", type=FORMATS[ending])
     for hub in site.hubs if ending == "atom" else ():
         builder.link(href=ascii_url(hub), rel="hub")
     # Last: feedgen's RSS takes the last link of any rel for the channel's.
@@ -127,18 +172,18 @@ def _build(feed: FeedView, site: SiteView, ending: Literal["rss", "atom"]) -> An
     elif _fits_channel(site):
         size = {"width": str(site.logo_width), "height": str(site.logo_height)}
         builder.image(ascii_url(site.logo_url), title=title, link=home, **size)
-    used = {"media": MEDIA} if any(entry.images for entry in shown) else {}
+    namespaces = {"media": _MEDIA} if any(entry.images for entry in entries) else {}
     if ending == "rss":
-        used["dc"] = DC
-    builder.register_extension("tidings", lambda: _Channel(used, site.hubs))
-    for entry in shown:
+        namespaces["dc"] = _DC
+    builder.register_extension("tidings", lambda: _FeedExtension(namespaces, site.hubs))
+    for entry in entries:
         # Prepending is feedgen's default, and has mailed out old newsletters elsewhere.
-        builder.add_entry(_add_entry(entry, ending), order="append")
+        builder.add_entry(_build_node(entry, ending), order="append")
     return builder
 
 
-def _add_entry(entry: FeedEntry, ending: Literal["rss", "atom"]) -> RepairedEntry:
-    node = RepairedEntry()
+def _build_node(entry: FeedEntry, ending: _Format) -> _RepairedEntry:
+    node = _RepairedEntry()
     node.language = entry.language
     node.id(entry.id)
     node.title(entry.title or entry.url)
@@ -156,13 +201,13 @@ def _add_entry(entry: FeedEntry, ending: Literal["rss", "atom"]) -> RepairedEntr
     if ending == "atom":
         for author in entry.authors:
             node.author({"name": author})
-    extras: Callable[[], _Extras] = lambda: _Extras(entry)  # noqa: E731
-    node.register_extension("tidings", extras)
+    extension: Callable[[], _EntryExtension] = lambda: _EntryExtension(entry)  # noqa: E731
+    node.register_extension("tidings", extension)
     return node
 
 
-def _links(entry: FeedEntry, ending: Literal["rss", "atom"]) -> list[dict[str, str]]:
-    """Fresh dictionaries: feedgen changes what it is given."""
+def _links(entry: FeedEntry, ending: _Format) -> list[dict[str, str]]:
+    """Fresh dictionaries: feedgen changes the ones that it gets."""
     files = [
         {
             "href": file.src,
@@ -175,12 +220,12 @@ def _links(entry: FeedEntry, ending: Literal["rss", "atom"]) -> list[dict[str, s
     ]
     own = {"href": entry.url, "rel": "alternate", "type": "text/html", "hreflang": entry.language}
     if ending == "rss":
-        # A second enclosure is a warning, and translations would pass for the item's own link.
+        # A second enclosure is a warning, and readers would take a translation for the item's own link.
         return [*files[:1], own]
     if not entry.translations:
         return [own, *files]
     # Readers differ in which alternate they take for the item: Miniflux and SimplePie the first, newsboat and
-    # feedparser the last. So the own one stands at both ends; RFC 4287 §4.1.2 wants type and hreflang to differ.
+    # feedparser the last. So the item's own comes first and last; RFC 4287 §4.1.2 wants type and hreflang to differ.
     others = [
         {"href": each.url, "rel": "alternate", "type": "text/html", "hreflang": each.language, "title": each.title}
         for each in entry.translations
@@ -197,14 +242,14 @@ def _fits_channel(site: SiteView) -> bool:
 def _add_media(parent: Any, images: Sequence[Image]) -> None:
     """Pictures directly in the entry: a media:group of one is an error to the W3C validator."""
     for image in images:
-        element = etree.SubElement(parent, f"{{{MEDIA}}}content", url=image.src, medium="image", type=image.media_type)
+        element = etree.SubElement(parent, f"{{{_MEDIA}}}content", url=image.src, medium="image", type=image.media_type)
         if image.length:
             element.set("fileSize", str(image.length))
         _set_size(element, image)
         if image.alt:
-            etree.SubElement(element, f"{{{MEDIA}}}description", type="plain").text = image.alt
+            etree.SubElement(element, f"{{{_MEDIA}}}description", type="plain").text = image.alt
     if images:
-        _set_size(etree.SubElement(parent, f"{{{MEDIA}}}thumbnail", url=images[0].src), images[0])
+        _set_size(etree.SubElement(parent, f"{{{_MEDIA}}}thumbnail", url=images[0].src), images[0])
 
 
 def _set_size(element: Any, image: Image) -> None:

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from tidings.model.edition import Selection
 from tidings.model.item import Item
 from tidings.model.text import shorten
-from tidings.render.i18n import catalogue, format_date, kind_label, text_direction
+from tidings.render.i18n import format_date, kind_label, load_catalogue, text_direction
 from tidings.render.mail.fragments import MailDocument, MailFragment, inline_fragments
 from tidings.render.mail.personal import PersonalPlaceholders
 from tidings.render.mail.views import (
@@ -25,8 +25,8 @@ from tidings.render.mail.views import (
     SectionView,
     build_mail_item,
 )
-from tidings.render.palette import palette
-from tidings.render.templates import MailTemplates, TemplateError, run_guarded
+from tidings.render.palette import make_palette
+from tidings.render.templates import MailTemplates, TemplateError, run_template
 
 BUDGET: Final = 100_000
 """Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say of which form."""
@@ -91,7 +91,7 @@ def render_mail_document(
     calls: dict[str, tuple[str, tuple[Any, ...]]] = {"head": ("head", ())}
     for kind in dict.fromkeys(item.kind for item in items):
         calls[f"section:{kind}"] = ("section", (SectionView(kind, kind_label(kind, language, 2)),))
-    words = catalogue(language)
+    words = load_catalogue(language)
     calls["section:titles"] = ("section", (SectionView("titles", words.gettext("More stories")),))
     if corrections:
         calls["section:corrections"] = ("section", (SectionView("corrections", words.gettext("Corrections")),))
@@ -127,7 +127,7 @@ def render_mail_document(
 def mail_context(site: MailSite, list: MailList, edition: EditionView, language: str) -> dict[str, Any]:
     """The names that every macro sees, but for `personal`, which differs between HTML and text."""
     direction = text_direction(language)
-    words = catalogue(language)
+    words = load_catalogue(language)
 
     def gettext(message: str, **values: Any) -> str:
         found = words.gettext(message)
@@ -146,7 +146,7 @@ def mail_context(site: MailSite, list: MailList, edition: EditionView, language:
         "dir": direction,
         "start": "right" if direction == "rtl" else "left",
         "end": "left" if direction == "rtl" else "right",
-        "colours": palette(site.colour),
+        "colours": make_palette(site.colour),
         "_": gettext,
         "gettext": gettext,
         "ngettext": ngettext,
@@ -164,13 +164,13 @@ def _parts(
     file = f"{template}/body.{form}.j2"
     body = templates.body(template, form)
     personal = PersonalPlaceholders(Markup if form == "html" else str)
-    module = run_guarded(body.make_module, {**context, "personal": personal}, file=file)
+    module = run_template(body.make_module, {**context, "personal": personal}, file=file)
     found = {}
     for key, (name, args) in calls.items():
         macro = getattr(module, name, None)
         if macro is None:
             raise TemplateError(f"templates/{file}: has no macro {name!r}")
-        found[key] = str(run_guarded(macro, *args, file=file))
+        found[key] = str(run_template(macro, *args, file=file))
     return found
 
 
@@ -258,7 +258,7 @@ def _subject(document: MailDocument, selection: Selection, templates: MailTempla
     # A mail of corrections or notes alone has no lead: its first part gives the subject.
     context["lead"] = items[0] if items else views[0] if views else None
     file = f"{document.template}/subject.txt.j2"
-    subject, preheader = run_guarded(_run_subject, own, preview, context, file=file)
+    subject, preheader = run_template(_run_subject, own, preview, context, file=file)
     subject = _line(subject)
     if not subject:
         raise TemplateError(f"templates/{file}: the subject is empty for {selection.stories}")

@@ -11,8 +11,8 @@ from typing import Final
 
 from lxml import etree
 
+from tidings.render.inline import KEPT_LIMIT
 from tidings.render.mail.personal import LEFTOVER
-from tidings.render.stylesheet import KEPT_LIMIT
 
 LIMIT: Final = 102 * 1024
 """Gmail shows this much of a mail and hides the rest, the way out included; encoded or decoded is not told, so both."""
@@ -175,7 +175,7 @@ def _style_failures(root: etree._Element) -> Iterator[GateFailure]:
             "style", f"<style> has {len(css):,} characters; Gmail ignores it from {KEPT_LIMIT:,}", "shorten it"
         )
     if re.search(r"@[a-z-]+[^{}]*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*@", css):
-        yield GateFailure("style", "an @ rule stands inside another; Gmail would ignore all styles", "take it out")
+        yield GateFailure("style", "an @ rule is inside another; Gmail would ignore all styles", "take it out")
     if re.search(r"@import|url\s*\(", css, re.IGNORECASE):
         yield GateFailure("style", "a style fetches something", "take out @import and url()")
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from babel.dates import format_time
 from lxml import etree
 from lxml import html as lxml_html
 from markupsafe import Markup
@@ -19,10 +18,9 @@ from tidings.render import urls
 from tidings.render.i18n import (
     format_date,
     format_datetime,
+    format_range,
     format_size,
     kind_label,
-    local,
-    locale_of,
     text_direction,
 )
 from tidings.render.mail.personal import escape_placeholders
@@ -199,7 +197,7 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
         url=ascii_url(item.url),
         published=format_date(item.published, language, zone),
         updated=format_date(item.updated, language, zone) if item.updated else "",
-        when=_when(item, language, zone),
+        when=format_range(item.starts, item.ends, language, zone) if item.starts else "",
         starts=format_datetime(item.starts, language, zone) if item.starts else "",
         ends=format_datetime(item.ends, language, zone) if item.ends else "",
         place=escape_placeholders(item.place),
@@ -252,16 +250,3 @@ def _picture(image: Image) -> PictureView:
         image.width or 0,
         image.height or 0,
     )
-
-
-def _when(item: Item, language: str, zone: str) -> str:
-    """When an event is: its start, and its end, of which the day is left out if it is the same."""
-    if item.starts is None:
-        return ""
-    start = format_datetime(item.starts, language, zone)
-    if item.ends is None:
-        return start
-    end = local(item.ends, zone)
-    if end.date() == local(item.starts, zone).date():
-        return f"{start} – {format_time(end.time(), 'short', locale=locale_of(language))}".replace("\u202f", "\u00a0")
-    return f"{start} – {format_datetime(item.ends, language, zone)}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Collection, Mapping
 
-from tidings.render.i18n import catalogue
+from tidings.render.i18n import load_catalogue
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.personal import split_placeholders
-from tidings.render.palette import palette
+from tidings.render.palette import make_palette
 from tidings.render.urls import ascii_url
 
 
@@ -69,8 +69,8 @@ def build_headline(document: MailDocument, arrangement: MailLayout, withdrawn: C
 
 def _withdrawn(document: MailDocument, reason: str) -> str:
     """A band in the place of an item, in the style of the mail; classes take the colours of dark screens."""
-    colours = palette(str(document.context["site"]["colour"]))
-    words = catalogue(document.language)
+    colours = make_palette(str(document.context["site"]["colour"]))
+    words = load_catalogue(document.language)
     said = html.escape(" ".join(words.gettext("This publication has been withdrawn.").split()))
     style = (
         f"background-color:{colours.paper};color:{colours.muted};padding:18px 32px;font-size:16px;line-height:1.5;"

@@ -7,25 +7,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import BytecodeCache, ChoiceLoader, FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError
+from jinja2 import BytecodeCache, ChoiceLoader, FileSystemLoader
 from jinja2.bccache import Bucket
-from jinja2.exceptions import TemplateError as JinjaError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
-from tidings.model.errors import InputError
 from tidings.model.item import NOTE, Item
 from tidings.model.text import shorten
-from tidings.render.i18n import catalogue, kind_label, language_name, text_direction
+from tidings.render.i18n import kind_label, language_name, load_catalogue, text_direction
 from tidings.render.pages.views import PageFile, PageItem, build_page_item
-from tidings.render.palette import palette
-from tidings.render.site_views import ALL, FORMATS, FeedLink, SiteView, Translation, feed_path, page_path
-from tidings.render.templates import shipped_templates
-from tidings.render.urls import ascii_url, one_line
+from tidings.render.palette import make_palette
+from tidings.render.site_views import FeedLink, SiteView, Translation
+from tidings.render.templates import find_shipped_templates, get_template, make_environment, run_template
+from tidings.render.urls import ALL, FORMATS, ascii_url, feed_path, one_line, page_path
 
 LATEST = 10
 PER_KIND = 100
@@ -75,21 +71,17 @@ class Pages:
     """Renders pages with the newsroom's `templates/pages/` over the shipped ones, file by file."""
 
     def __init__(self, overrides: Path | None = None) -> None:
-        folders = [*([overrides / "pages"] if overrides is not None else []), shipped_templates() / "pages"]
+        folders = [*([overrides / "pages"] if overrides is not None else []), find_shipped_templates() / "pages"]
         self._versions: dict[str, str] = {}
-        self._environment = ImmutableSandboxedEnvironment(
-            loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
-            undefined=StrictUndefined,
-            autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-            trim_blocks=True,
-            lstrip_blocks=True,
+        self._environment = make_environment(
+            ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
             keep_trailing_newline=True,
             bytecode_cache=_COMPILED,
         )
 
     def stylesheet(self, site: SiteView) -> bytes:
         """The one style sheet of all pages."""
-        return self._render("style.css.j2", colours=palette(site.colour))
+        return self._render("style.css.j2", colours=make_palette(site.colour))
 
     def language_page(self, frame: PageContext, items: Sequence[Item]) -> bytes:
         """The front page of the frame's language; `items` are newest first."""
@@ -199,7 +191,7 @@ class Pages:
             template,
             site=site,
             page=page,
-            colours=palette(frame.site.colour),
+            colours=make_palette(frame.site.colour),
             _=_translator(frame.words.gettext),
             **values,
         )
@@ -211,31 +203,9 @@ class Pages:
         return self._versions[site.colour]
 
     def _render(self, template: str, **values: Any) -> bytes:
-        try:
-            text = self._environment.get_template(template).render(values)
-        except TemplateSyntaxError as error:
-            raise InputError(f"templates/pages/{error.name or template}:{error.lineno}: {error.message}") from error
-        except TemplateNotFound as error:
-            raise InputError(f"templates/pages/{error.name or template} is missing") from error
-        except (
-            JinjaError,
-            TypeError,
-            ValueError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-            RecursionError,
-        ) as error:
-            raise InputError(f"templates/pages/{_place(error, template)}: {error}") from error
+        file = f"pages/{template}"
+        text = run_template(get_template(self._environment, template, folder="pages/").render, values, file=file)
         return text.lstrip().encode("utf-8", "replace")
-
-
-def _place(error: BaseException, template: str) -> str:
-    """FILE:LINE of the template in which it went wrong; Jinja rewrites tracebacks so that they say."""
-    for frame in reversed(extract_tb(error.__traceback__)):
-        if frame.filename.endswith(".j2"):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
-    return template
 
 
 @dataclass(frozen=True)
@@ -248,7 +218,7 @@ class PageContext:
     @cached_property
     def words(self) -> Any:
         """The catalogue of the page's language."""
-        return catalogue(self.site.language)
+        return load_catalogue(self.site.language)
 
     @cached_property
     def for_templates(self) -> dict[str, Any]:

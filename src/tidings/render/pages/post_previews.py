@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from tidings.render.i18n import format_count, language_name, text_direction
-from tidings.render.palette import palette
+from tidings.render.palette import make_palette
 
 _URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)\]»”’…']")
 _STYLE = """
@@ -76,7 +76,7 @@ class PostPreview:
 
 def render_post_previews(title: str, posts: Sequence[PostPreview], colour: str) -> str:
     """The page, without scripts; it loads nothing but pictures beside it."""
-    colours = palette(colour)
+    colours = make_palette(colour)
     return (
         '<!DOCTYPE html>\n<html lang="en" dir="ltr">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -24,11 +24,11 @@ from tidings.render.i18n import (
     format_size,
     kind_label,
     language_name,
-    local,
+    to_zone,
 )
 from tidings.render.mail.plaintext import fit_headings
-from tidings.render.site_views import SiteView, Translation, page_path
-from tidings.render.urls import ascii_url, one_line, xml_text
+from tidings.render.site_views import SiteView, Translation
+from tidings.render.urls import ascii_url, one_line, page_path, xml_text
 
 _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
@@ -186,7 +186,7 @@ def _picture(image: Image, item: Item, site: SiteView, root: str) -> PagePicture
 
 
 def _iso(moment: datetime, site: SiteView) -> str:
-    return local(moment, site.zone).replace(microsecond=0).isoformat()
+    return to_zone(moment, site.zone).replace(microsecond=0).isoformat()
 
 
 def _moment(moment: datetime | None, site: SiteView, *, time: bool = False) -> PageDate | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 
 from tidings.render.i18n import format_count, format_date, format_datetime, language_name
-from tidings.render.palette import palette
+from tidings.render.palette import make_palette
 from tidings.runtime.report.report import MailRow, Report
 
 _MOST = 40
@@ -58,7 +58,7 @@ td:not(.n) { overflow-wrap: break-word; min-width: 5.5rem; }
 
 def render_report_page(report: Report, colour: str) -> str:
     """The page; nothing in it is loaded from elsewhere."""
-    colours = palette(colour)
+    colours = make_palette(colour)
     style = _STYLE % (colours.accent, colours.accent_dark)
     period = _period(report)
     title = f"{report.title}: report"
