@@ -11,8 +11,8 @@ import pytest
 from tests.servers.judges import html_validate, spamassassin
 from tidings.runtime.init import init_newsroom
 from tidings.runtime.newsroom import open_runtime
+from tidings.runtime.preview.plan import open_scratch_runtime
 from tidings.runtime.preview.preview import PreviewedMessage, preview_schedule
-from tidings.runtime.scratch_store import open_scratch_runtime
 
 NOW = datetime(2026, 9, 11, 4, tzinfo=UTC)
 

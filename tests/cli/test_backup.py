@@ -21,7 +21,7 @@ def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> Non
     file = tmp_path / "b.tar.gz"
     made = run("backup", str(file)).ok()
     assert "3 subscribers" in made.out
-    assert "DESK_SECRET" in made.out and "Keep that elsewhere" in made.out
+    assert "DESK_SECRET" in made.out and "Keep them elsewhere" in made.out
     assert file.stat().st_mode & 0o777 == 0o600
     run("tick", "--now", SLOT).ok()
     mails = [mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]
@@ -36,7 +36,7 @@ def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> Non
     assert list(folder.root.glob("before-restore-*")) == []
     done = run("restore", str(file), stdin="restore\n").ok()
     assert "as it was on" in done.out
-    assert "held too" in done.out and "Who left" in done.out
+    assert "also holds" in done.out and "Readers who left" in done.out
     assert "before-restore-" in done.out
 
     ticked = run("tick", "--now", SLOT).ok()
@@ -87,19 +87,19 @@ def test_what_is_missing_is_named(
     run("backup", str(file)).ok()
     monkeypatch.delenv("DESK_SECRET")
     done = run_in(tmp_path / "elsewhere", "restore", str(file)).ok()
-    assert "Set in the environment before you start: DESK_SECRET" in done.out
+    assert "Set these environment variables before you start: DESK_SECRET" in done.out
 
 
 def test_odd_arguments(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "b.tar.gz"
     assert "nothing to back up" in run("backup", str(file)).err
-    assert run("upgrade").ok().out.startswith("The store is as this version needs it")
+    assert run("upgrade").ok().out.startswith("The store has the schema of this version")
     working(folder, run)
     assert run_in(tmp_path / "nowhere", "backup", str(file)).code == 1
     assert run_in(tmp_path / "nowhere", "upgrade").code == 1
     assert run("backup", str(tmp_path)).code == 2
     assert run("backup", str(folder.root / "tidings.yaml")).code == 2
-    assert "there is no file" in run("restore", str(tmp_path / "none.tar.gz")).err
+    assert "There is no file" in run("restore", str(tmp_path / "none.tar.gz")).err
     file.write_text("hello")
     assert run("restore", str(file)).code == 1
     assert run("backup", str(file)).code == 2
@@ -123,9 +123,9 @@ def test_a_store_of_another_version_is_refused_and_the_command_named(
         assert refused.code == 2
         assert "Run `tidings upgrade`: it makes a backup first." in refused.err
     done = run("upgrade").ok()
-    assert "had schema 0001 and has 0002" in done.out
+    assert "from schema 0001 to 0002" in done.out
     assert len(list(folder.root.glob("before-upgrade-0001-*.tar.gz"))) == 1
-    assert run("upgrade").ok().out.startswith("The store is as this version needs it")
+    assert run("upgrade").ok().out.startswith("The store has the schema of this version")
     run("tick", "--now", SLOT).ok()
 
 

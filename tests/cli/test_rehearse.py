@@ -40,7 +40,7 @@ def test_the_table_says_what_would_go_to_whom(ready: NewsroomFolder, run: Run) -
     (line,) = [line for line in out.splitlines() if "daily/1" in line]
     for part in (f"{SECOND:%a %Y-%m-%d} 09:00", f"{SECOND:%d} 04:00", "channel team", "sent", "1 story"):
         assert part in line
-    assert "1 editions to 2 recipients; 0 held" in out and "list digest" in out
+    assert "1 edition to 2 recipients; 0 held" in out and "list digest" in out
     assert (ready.root / "x" / "table.txt").read_text(encoding="utf-8").strip() in out
     names = {path.name for path in (ready.root / "x").iterdir()}
     assert {f"{SECOND:%Y%m%d}-0400-daily-1-{end}" for end in ("digest-en.eml", "team.txt")} <= names

@@ -210,7 +210,7 @@ def test_explain_and_plan_say_what_is_paused(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY + DAY)
     assert said()[0].endswith(": paused; it joined a later edition.")
     notes = [slot.note for one in plan(newsroom.runtime, MONDAY + DAY, runs=1) for slot in one.slots]
-    assert notes == ["list digest is paused: what goes there waits"]
+    assert notes == ["list digest is paused. Deliveries there wait"]
 
 
 def test_until_ends_it_by_itself_and_a_notice_goes_all_the_same(newsroom: RunningNewsroom) -> None:

@@ -1,4 +1,4 @@
-"""`backup`, `restore`, `upgrade`: what an operator does with a whole newsroom."""
+"""`tidings backup`, `restore` and `upgrade`."""
 
 from __future__ import annotations
 
@@ -14,121 +14,127 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tidings.cli.app import app, console, errors, place
 from tidings.config.references import read_store_address
 from tidings.model.errors import RefusedError
-from tidings.runtime.backup import backup as backups
+from tidings.model.plurals import count_noun
+from tidings.runtime.backup.backup import BackupResult, make_backup, upgrade
+from tidings.runtime.backup.backup import Progress as ReportProgress
 from tidings.runtime.backup.restore import RestoreResult, restore
-from tidings.runtime.backup.upgrade import upgrade
 
 
 @app.command("backup")
 def backup_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as ~/news-2026-12-01.tar.gz.")],
 ) -> None:
-    """Store, keys, YAML, content and templates in one file, while everything runs. Keep it where nobody else reads."""
-    _hide_store()
-    with _bar() as told:
-        made = backups.make_backup(place.root.resolve(), file, told)
-    _print_made(made)
+    """Save store, keys, YAML, content and templates in one file, while everything runs.
+
+    Keep the file where nobody else can read it.
+    """
+    _hide_password()
+    with _progress_bar() as progress:
+        result = make_backup(place.root.resolve(), file, progress)
+    _print_backup(result)
 
 
-def _print_made(made: backups.BackupResult) -> None:
-    counts = made.manifest.counts
-    console.print(
-        f"{made.path}: {made.size / 1e6:,.1f} MB, {counts.get('subscribers', 0):,} subscribers, "
-        f"{counts.get('deliveries', 0):,} deliveries, {len(made.manifest.members) - 2:,} files.",
-        markup=False,
+def _print_backup(result: BackupResult) -> None:
+    counts = result.manifest.counts
+    parts = (
+        f"{result.size / 1e6:,.1f} MB",
+        count_noun(counts.get("subscribers", 0), "subscriber"),
+        count_noun(counts.get("deliveries", 0), "delivery", "deliveries"),
+        count_noun(len(result.manifest.members) - 2, "file"),
     )
-    for line in made.left_out:
-        errors.print(f"Not in it: {line}", markup=False)
-    names = ", ".join(made.manifest.environment)
-    if names:
-        console.print(f"Not in it: what the environment holds ({names}). Keep that elsewhere.", markup=False)
+    console.print(f"{result.path}: {', '.join(parts)}.", markup=False)
+    for line in result.left_out:
+        errors.print(f"Not in the backup: {line}", markup=False)
+    if result.manifest.environment:
+        names = ", ".join(result.manifest.environment)
+        console.print(f"Not in the backup: the environment variables {names}. Keep them elsewhere.", markup=False)
 
 
 @app.command("restore")
 def restore_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Made by `tidings backup`.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, though something stands there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before replacing a newsroom.")] = False,
 ) -> None:
-    """Bring a newsroom back from a backup. What came due since is held for a person, never sent again."""
-    _hide_store()
-    with _bar() as told:
-        found = restore(file, place.root, agree=_agreed if yes else _agree, progress=told)
-    _print_restored(found)
+    """Restore a newsroom from a backup. Editions that came due since are held for a person, and not sent again."""
+    _hide_password()
+    with _progress_bar() as progress:
+        result = restore(file, place.root, agree=_print_question if yes else _ask, progress=progress)
+    _print_restore(result)
 
 
-def _agreed(question: str) -> None:
+def _print_question(question: str) -> None:
     errors.print(question, markup=False)
 
 
-def _agree(question: str) -> None:
+def _ask(question: str) -> None:
     errors.print(question, markup=False)
     errors.print("Type restore to go on, anything else to stop: ", end="")
     answer = sys.stdin.readline()
     if not answer:
-        raise RefusedError("nobody is here to answer; say --yes to go on without asking. Nothing was changed.")
+        raise RefusedError("Nobody answered. Use --yes to go on without a question. Nothing was changed.")
     if answer.strip() != "restore":
-        raise RefusedError(f"{answer.strip()!r} is not restore: nothing was changed")
+        raise RefusedError(f"You typed {answer.strip()!r} and not restore. Nothing was changed.")
 
 
-def _print_restored(found: RestoreResult) -> None:
-    if found.manifest is None:
-        console.print("The restore that had been cut off is finished.")
-    else:
-        console.print(f"{found.root} is as it was on {found.manifest.made:%Y-%m-%d %H:%M} UTC.", markup=False)
-    if found.held:
-        console.print("Held, for they may have gone out since:", markup=False)
-        for name in found.held:
+def _print_restore(result: RestoreResult) -> None:
+    console.print(f"{result.root} is as it was on {result.manifest.made:%Y-%m-%d %H:%M} UTC.", markup=False)
+    if result.held:
+        console.print("Held, because they may have gone out since:", markup=False)
+        for name in result.held:
             console.print(f"  {name}", markup=False)
         console.print(
-            "Look: tidings preview. It had not gone out: tidings release. It had: tidings resolve --accepted."
+            "Look at each with `tidings preview`. If it did not go out, use `tidings release`. If it did, use "
+            "`tidings resolve --accepted`."
         )
-    if found.in_doubt:
-        console.print(f"{found.in_doubt} deliveries were on their way then: tidings ledger --state in_doubt")
-    if found.dropped:
-        console.print(f"{found.dropped} notices or other mails that waited then are dropped.")
-    console.print("What came due since is held too, by the next `tidings run` or `tidings tick`.")
+    if result.in_doubt:
+        deliveries = count_noun(result.in_doubt, "delivery was", "deliveries were")
+        console.print(f"{deliveries} being sent at that time. List them with `tidings ledger --state in_doubt`.")
+    if result.dropped:
+        mails = count_noun(result.dropped, "waiting notice or other mail was", "waiting notices or other mails were")
+        console.print(f"{mails} dropped.")
+    console.print("The next `tidings run` or `tidings tick` also holds the editions that came due since.")
     console.print(
-        "Who left, joined or was erased since the backup is not in it. Take out again who left: tidings subscribers "
-        "remove ADDRESS. Look into what came to your mailbox of complaints and leave."
+        "Readers who left, joined or were erased since the backup are as before. Remove those who left with `tidings "
+        "subscribers remove ADDRESS`. Look for them in the mailboxes for complaints and for leaving."
     )
-    if found.missing:
-        console.print(f"Set in the environment before you start: {', '.join(found.missing)}", markup=False)
-    if found.aside is not None:
-        console.print(f"What stood here is kept in {found.aside}; delete it once all is well.", markup=False)
+    if result.missing:
+        names = ", ".join(result.missing)
+        console.print(f"Set these environment variables before you start: {names}", markup=False)
+    if result.aside is not None:
+        console.print(f"The old files are in {result.aside}. Delete them once all is well.", markup=False)
 
 
 @app.command("upgrade")
 def upgrade_command() -> None:
-    """Make a backup, then bring the store to the form that this version of tidings needs."""
-    _hide_store()
-    with _bar() as told:
-        found = upgrade(place.root.resolve(), told)
-    if found is None:
-        console.print("The store is as this version needs it: there is nothing to do.")
+    """Make a backup, then bring the store to the schema of this version."""
+    _hide_password()
+    with _progress_bar() as progress:
+        result = upgrade(place.root.resolve(), progress)
+    if result is None:
+        console.print("The store has the schema of this version. There is nothing to do.")
         return
-    _print_made(found.backup)
-    console.print(f"The store had schema {found.before} and has {found.after} now. Start `tidings run` again.")
+    _print_backup(result.backup)
+    console.print(f"Upgraded the store from schema {result.before} to {result.after}. Start `tidings run` again.")
 
 
-def _hide_store() -> None:
-    """An address of the store may hold a password, and these commands run before the configuration is loaded."""
+def _hide_password() -> None:
+    """Hide the store's address in messages: it may hold a password, and the configuration is not loaded here."""
     if (place.root / "tidings.yaml").is_file():
         address = read_store_address(place.root.resolve()).get_secret_value()
         place.secrets = (address,) if "@" in address else ()
 
 
 @contextmanager
-def _bar() -> Iterator[backups.Progress]:
-    """A bar on a terminal, nothing elsewhere."""
+def _progress_bar() -> Iterator[ReportProgress]:
+    """Show a bar on a terminal, nothing elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("")
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("")
 
-        def told(what: str, done: int, total: int) -> None:
-            # A question must not be painted over.
+        def report(work: str, done: int, total: int) -> None:
             if done >= total:
-                progress.update(task, visible=False)
+                bar.update(task, visible=False)  # A question may follow and must stay readable.
             else:
-                progress.update(task, description=what, completed=done, total=total, visible=True)
+                bar.update(task, description=work, completed=done, total=total, visible=True)
 
-        yield told
+        yield report

@@ -21,7 +21,8 @@ from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.preview.plan import PlannedSlot, count_by_outlet, find_title, plan, plan_as_json
+from tidings.runtime.preview.outlets import count_planned
+from tidings.runtime.preview.plan import PlannedSlot, find_title, open_scratch_runtime, plan, plan_as_json
 from tidings.runtime.preview.preview import (
     PreviewedMessage,
     make_picture_localiser,
@@ -30,7 +31,6 @@ from tidings.runtime.preview.preview import (
     preview_schedule,
     queue_test_mails,
 )
-from tidings.runtime.scratch_store import open_scratch_runtime
 from tidings.store.content import editions
 from tidings.store.service import clock, pauses
 
@@ -66,8 +66,8 @@ def _print_slot(runtime: Runtime, slot: PlannedSlot) -> None:
     for key, title in slot.stories or ():
         console.print(f"    - {escape(title)}  [dim]({key})[/]")
     for outlet in slot.outlets:
-        total = sum(outlet.readers.values())
-        languages = ", ".join(f"{count} {language}" for language, count in sorted(outlet.readers.items()))
+        total = outlet.recipients.total()
+        languages = ", ".join(f"{count} {language}" for language, count in sorted(outlet.recipients.items()))
         skipped = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in outlet.skipped.items())
         console.print(
             f"    -> {outlet.name}: {total} ({languages or 'nobody'}){'; skipped: ' + skipped if skipped else ''}"
@@ -153,11 +153,11 @@ def send_command(
             reason = copy.composer.explain_skip(connection, edit)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
-            going = count_by_outlet(plan_deliveries(connection, copy.newsroom, edit))
+            going = count_planned(plan_deliveries(connection, copy.newsroom, edit))
         slot = PlannedSlot(moment, moment, stories=[(s.key, find_title(edit, s.key, runtime)) for s in edit.stories])
         slot.outlets = going
         _print_slot(runtime, slot)
-        total = sum(sum(outlet.readers.values()) for outlet in going)
+        total = sum(outlet.recipients.total() for outlet in going)
         if not yes:
             _confirm(total)
         moment = _collect(runtime)

@@ -1,4 +1,4 @@
-"""`rehearse`: the time between two moments, on a copy."""
+"""`tidings rehearse`."""
 
 from __future__ import annotations
 
@@ -13,91 +13,91 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidings.cli.app import Json, app, console, errors, place, print_json, read_moment
 from tidings.model.cadence import load_zone
-from tidings.runtime.rehearsal.rehearse import load_for_rehearsal, rehearse
-from tidings.runtime.rehearsal.results import Outlet, Rehearsal, RehearsedEvent
+from tidings.model.plurals import count_noun
+from tidings.runtime.newsroom import load_valid_newsroom
+from tidings.runtime.preview.outlets import Outlet
+from tidings.runtime.rehearsal.rehearse import rehearse
+from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent
 
 
 @app.command("rehearse")
 def rehearse_command(
     begins: Annotated[str, typer.Option("--from", metavar="T", help="From this moment: 2026-12-01T09:00.")],
-    ends: Annotated[str, typer.Option("--to", metavar="T", help="To this one; a date alone: to its end.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="For samples; default: rehearsal/ here.")] = Path(),
+    ends: Annotated[str, typer.Option("--to", metavar="T", help="To this moment, or to the end of a date.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="For samples. Default: rehearsal/.")] = Path(),
     json: Json = False,
 ) -> None:
-    """What would go to whom in the time between, on a copy of the store and into a catcher. Changes nothing."""
+    """Show what would be sent to whom between two moments. Works on a copy of the store and sends nothing."""
     root = place.root.resolve()
-    newsroom = load_for_rehearsal(root)
+    newsroom = load_valid_newsroom(root)
     place.secrets = newsroom.secrets
     zone = newsroom.site.timezone
     first, last = read_moment(begins, zone), read_moment(ends, zone, end_of_day=True)
     folder = out if out != Path() else root / "rehearsal"
-    with _bar() as told:
-        found = rehearse(newsroom, first, last, folder.resolve(), progress=told)
+    with _progress_bar() as progress:
+        result = rehearse(newsroom, first, last, folder.resolve(), progress=progress)
     if json:
-        print_json(found.as_json())
+        print_json(result.as_json())
         return
-    lines = table(found, zone)
-    (found.folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = format_table(result, zone)
+    (result.folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for line in lines:
         console.print(line, markup=False)
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal, nothing elsewhere: it takes seconds."""
-    if not errors.is_terminal:
-        yield lambda what, part: None
-        return
+def _progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on a terminal, nothing elsewhere: it takes seconds."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda what, part: progress.update(task, description=what, completed=part)
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda work, part: bar.update(task, description=work, completed=part)
 
 
-def table(found: Rehearsal, zone: str) -> list[str]:
-    """The rehearsal in lines: what comes first is what one must know to read it."""
+def format_table(result: Rehearsal, zone: str) -> list[str]:
+    """Return the lines of a table, after the notes that a person needs to read it."""
 
     def local(moment: datetime) -> str:
         return f"{moment.astimezone(load_zone(zone)):%a %Y-%m-%d %H:%M}"
 
-    lines = [f"From {local(found.begins)} to {local(found.ends)} ({zone}), on a copy. Nothing was sent or changed."]
-    lines += [f"- {note}" for note in found.notes]
+    lines = [f"From {local(result.begins)} to {local(result.ends)} ({zone}), on a copy. Nothing was sent or changed."]
+    lines += [f"- {note}" for note in result.notes]
     lines.append("")
-    if not found.rows:
+    if not result.rows:
         return [*lines, "Nothing happens in that time."]
     cells = [("when", "UTC", "edition", "to", "recipients", "skipped", "what")]
-    for row in found.rows:
-        when, utc = local(row.at), f"{row.at:%d %H:%M}"
-        name, what = row.edition or row.schedule or row.outcome, _what(row, local)
+    for row in result.rows:
+        name = row.edition or row.schedule or row.outcome
+        start, end = (local(row.at), f"{row.at:%d %H:%M}", name), _format_event(row, local)
         for number, outlet in enumerate(row.outlets or [None]):
-            first = number == 0
-            to, counted, skipped = _cells(outlet)
-            cells.append(
-                (when, utc, name, to, counted, skipped, what) if first else ("", "", "", to, counted, skipped, "")
-            )
+            outlet_cells = _format_outlet(outlet)
+            cells.append(("", "", "", *outlet_cells, "") if number else (*start, *outlet_cells, end))
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    sent = sum(outlet.recipients.total() for row in found.rows if row.outcome == "sent" for outlet in row.outlets)
-    editions = sum(row.outcome == "sent" for row in found.rows)
-    waits = sum(row.outcome == "held" for row in found.rows)
+    sent = [row for row in result.rows if row.outcome == "sent"]
+    recipients = sum(outlet.recipients.total() for row in sent for outlet in row.outlets)
+    held = sum(row.outcome == "held" for row in result.rows)
     lines.append("")
-    lines.append(f"{editions} editions to {sent:,} recipients; {waits} held. Samples: {found.folder}")
+    lines.append(
+        f"{count_noun(len(sent), 'edition')} to {count_noun(recipients, 'recipient')}; {held} held. "
+        f"Samples: {result.folder}"
+    )
     return lines
 
 
-def _cells(outlet: Outlet | None) -> tuple[str, str, str]:
+def _format_outlet(outlet: Outlet | None) -> tuple[str, str, str]:
     if outlet is None:
         return "", "", ""
     languages = ", ".join(f"{count:,} {language or '-'}" for language, count in sorted(outlet.recipients.items()))
     total = outlet.recipients.total()
-    counted = f"{total:,} ({languages})" if len(outlet.recipients) > 1 else languages or "0"
+    recipients = f"{total:,} ({languages})" if len(outlet.recipients) > 1 else languages or "0"
     missing = [*outlet.skipped.items(), *outlet.failed.items()]
-    return outlet.name, counted, ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in missing)
+    return outlet.name, recipients, ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in missing)
 
 
-def _what(row: RehearsedEvent, local: Callable[[datetime], str]) -> str:
-    many = f"{row.count} slots until {local(row.until)} " if row.count > 1 and row.until else ""
-    stories = f"{len(row.stories)} stor{'y' if len(row.stories) == 1 else 'ies'}" if row.stories else ""
+def _format_event(row: RehearsedEvent, local: Callable[[datetime], str]) -> str:
+    slots = f"{row.count} slots until {local(row.until)} " if row.count > 1 and row.until else ""
+    stories = count_noun(len(row.stories), "story", "stories") if row.stories else ""
     moved = f"moved: {row.moved}" if row.moved else ""
-    said = ": ".join(part for part in (f"{many}{row.outcome}", row.why) if part)
-    return "; ".join(part for part in (said, row.after, stories, moved, *row.stalled) if part)
+    outcome = ": ".join(part for part in (f"{slots}{row.outcome}", row.why) if part)
+    return "; ".join(part for part in (outcome, row.after, stories, moved, *row.stalled) if part)

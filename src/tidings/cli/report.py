@@ -1,4 +1,4 @@
-"""`report`: for the boss, on the terminal, as a page or as a table for a spreadsheet."""
+"""`tidings report`: on the terminal, as an HTML page or as a CSV table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.markup import escape
 from tidings.cli.app import Json, app, console, opened, print_json, read_moment, show
 from tidings.cli.editions import table_of
 from tidings.model.errors import RefusedError
+from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.report.page import render_report_page
 from tidings.runtime.report.report import Report, as_csv, make_report
@@ -19,21 +20,21 @@ from tidings.runtime.report.report import Report, as_csv, make_report
 @app.command()
 def report(
     since: Annotated[str, typer.Option("--since", metavar="T", help="Editions from this moment on.")] = "",
-    until: Annotated[str, typer.Option("--until", metavar="T", help="And before this one.")] = "",
+    until: Annotated[str, typer.Option("--until", metavar="T", help="Editions before this moment.")] = "",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="A page (.html) or a table (.csv); default: here.")
+        Path | None, typer.Option("--out", metavar="FILE", help="Write a page (.html) or a table (.csv).")
     ] = None,
     json: Json = False,
 ) -> None:
-    """What went out by edition and language, what came back, who joined and left; posts; what did not go, and why."""
+    """Show what was sent, what bounced, who joined and left, and what was not sent, with the reasons."""
     if out is not None and out.suffix not in (".html", ".csv"):
-        raise RefusedError(f"--out {out}: a report is written as .html or .csv")
+        raise RefusedError(f"--out {out}: the name of a report must end in .html or .csv.")
     with opened() as runtime:
         zone = runtime.newsroom.site.timezone
         begin = read_moment(since, zone) if since else None
         end = read_moment(until, zone) if until else None
         if begin is not None and end is not None and begin >= end:
-            raise RefusedError("--since lies after --until")
+            raise RefusedError("--since must be before --until.")
         with runtime.store.read() as connection:
             made = make_report(connection, runtime.newsroom, begin, end, runtime.now())
         if json:
@@ -43,14 +44,17 @@ def report(
             text = render_report_page(made, runtime.newsroom.site.colour) if page else as_csv(made)
             out.write_text(text, encoding="utf-8")
             if not json:
-                console.print(f"{out}: {len(made.mail)} rows of mail, {len(made.posts)} posts.", markup=False)
+                console.print(
+                    f"{out}: {count_noun(len(made.mail), 'row')} of mail, {count_noun(len(made.posts), 'post')}.",
+                    markup=False,
+                )
         elif not json:
             _print(made, runtime)
 
 
 def _print(made: Report, runtime: Runtime) -> None:
     if not (made.mail or made.posts or made.skipped):
-        console.print("Nothing went out in that time.")
+        console.print("Nothing was sent in this period.")
         return
     table = table_of(
         "Mail", "edition", "when", "list", "language", "accepted", "returned", "rejected", "joined", "left"
@@ -65,7 +69,7 @@ def _print(made: Report, runtime: Runtime) -> None:
         what = f"{post.edition} {post.story}".strip()
         console.print(f"{show(post.at, runtime)}  {post.channel}  {post.state}  {what}  {post.link}", markup=False)
     if made.skipped:
-        console.print("\n[bold]Did not go[/]")
+        console.print("\n[bold]Not sent[/]")
     for skip in made.skipped:
         count = f" {skip.count}" if skip.count else ""
         console.print(f"{show(skip.at, runtime)}  {escape(skip.what)}:{count} {escape(skip.reason)}")

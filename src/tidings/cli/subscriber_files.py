@@ -1,4 +1,4 @@
-"""`tidings subscribers import` and `export`: people in and out as files."""
+"""`tidings subscribers import` and `export`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from tidings.cli.app import console, errors, opened
 from tidings.cli.subscribers import Confirmed, List, Source, group, known_list
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.text import format_csv_line
-from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile
-from tidings.runtime.people_files.export import export_people
+from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile, export_people
 from tidings.runtime.people_files.importer import (
     DUPLICATE,
     REFUSED,
@@ -27,13 +26,13 @@ from tidings.runtime.people_files.importer import (
     ImportWatcher,
     import_people,
 )
-from tidings.runtime.people_files.records import RefusedLine
+from tidings.runtime.people_files.person_record import RefusedLine
 from tidings.store.people import subscribers
 from tidings.store.people.bulk_import import ImportResult
 
 
 class Tool(StrEnum):
-    """Whose export a file is."""
+    """Another mailing tool whose export can be imported."""
 
     LISTMONK = "listmonk"
     MAILCHIMP = "mailchimp"
@@ -42,7 +41,7 @@ class Tool(StrEnum):
 
 
 class State(StrEnum):
-    """Of a subscription."""
+    """The state of a subscription."""
 
     CONFIRMED = subscribers.CONFIRMED
     PENDING = subscribers.PENDING
@@ -56,113 +55,110 @@ def import_command(
     list_name: List,
     confirmed: Confirmed = False,
     source: Source = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen to each; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the result for each line; change nothing.")] = False,
     refused: Annotated[
-        Path | None, typer.Option("--refused", metavar="OUT.csv", help="Write the lines not taken here, with reasons.")
+        Path | None, typer.Option("--refused", metavar="OUT.csv", help="Write refused lines here, with the reasons.")
     ] = None,
     tool: Annotated[Tool | None, typer.Option("--from", help="FILE is the export of this tool.")] = None,
 ) -> None:
-    """Put the people of a file on a list. Mails nobody, and never brings back who left.
+    """Import the people of a file to a list. Nobody gets a mail, and nobody who left is added again.
 
-    Each line that is not taken is told with its number and the reason; the others go in. It may be cut at any moment:
-    the same command again goes on where it stood.
+    A refused line is reported with its number and the reason; the other lines are imported. If the import is
+    interrupted, run the same command again.
     """
     with opened() as runtime, ExitStack() as stack:
-        asked = ImportOptions(
+        options = ImportOptions(
             known_list(runtime, list_name),
             confirmed,
             " ".join(source.split()) or f"import {file.name}",
             tool.value if tool else "",
             dry_run,
         )
-        told = stack.enter_context(_watched(file, refused))
-        done = import_people(runtime.store, runtime.newsroom, file, asked, now=datetime.now(UTC), told=told)
-    _say(done, asked, file)
-    if done.counts[REFUSED]:
+        watcher = stack.enter_context(_watch_import(file, refused))
+        summary = import_people(runtime.store, runtime.newsroom, file, options, now=datetime.now(UTC), watcher=watcher)
+    _print_summary(summary, options)
+    if summary.counts[REFUSED]:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _watched(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
-    """A bar on a terminal, a line every ten seconds elsewhere; each line not taken is said, or written."""
+def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
+    """Show a bar on a terminal, a line every ten seconds elsewhere. Print or write each refused line."""
     columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     if refused is not None and refused.exists() and file.exists() and refused.samefile(file):
-        raise RefusedError(f"{refused} is the file that is imported; give --refused another name.")
+        raise RefusedError(f"{refused} is the file to import. Give --refused another name.")
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal))
         task = bar.add_task("", total=None)
         out = stack.enter_context(refused.open("w", encoding="utf-8", newline="")) if refused is not None else None
-        size, said, width = 0, time.monotonic(), 0
+        size, width, last_shown = 0, 1, time.monotonic()
 
-        def begun(reading: PeopleFile, total: int) -> None:
+        def begin(table: PeopleFile, total: int) -> None:
             nonlocal size, width
-            size, width = total, len(reading.header)
+            size, width = total, max(len(table.header), 1)
             bar.update(task, total=total)
-            if reading.ignored:
-                errors.print(f"{file}: columns that are not taken: {', '.join(reading.ignored)}", markup=False)
+            if table.ignored:
+                errors.print(f"{file}: columns that are not imported: {', '.join(table.ignored)}", markup=False)
             if out is not None:
-                out.write(format_csv_line([*(reading.header or COLUMNS[:1]), REASON]))
+                out.write(format_csv_line([*(table.header or COLUMNS[:1]), REASON]))
 
-        def tell(one: RefusedLine) -> None:
+        def report(line: RefusedLine) -> None:
             if out is None:
-                errors.print(f"{file}: line {one.line}: {one.reason}", markup=False)
+                errors.print(f"{file}: line {line.line}: {line.reason}", markup=False)
             else:
-                cells = [*one.cells, *[""] * (max(width, 1) - len(one.cells))]
-                out.write(format_csv_line([*cells[: max(width, 1)], f"line {one.line}: {one.reason}"]))
+                cells = [*line.cells, *[""] * (width - len(line.cells))]
+                out.write(format_csv_line([*cells[:width], f"line {line.line}: {line.reason}"]))
 
         def step(position: int) -> None:
-            nonlocal said
+            nonlocal last_shown
             bar.update(task, completed=position)
-            if not errors.is_terminal and time.monotonic() - said > 10:
-                said = time.monotonic()
+            if not errors.is_terminal and time.monotonic() - last_shown > 10:
+                last_shown = time.monotonic()
                 errors.print(f"{file}: {position * 100 // max(size, 1)} % read", markup=False)
 
-        yield ImportWatcher(tell, begun, step)
+        yield ImportWatcher(report, begin, step)
 
 
-_WORDS = {
+_RESULTS = {
     str(ImportResult.ADDED): "added",
-    str(ImportResult.CONFIRMED): "were pending and are confirmed now",
-    str(ImportResult.AWAY): "left or bounced there: never mailed here",
-    str(ImportResult.KNOWN_AWAY): "left or bounced there, as is known here",
-    str(ImportResult.SINCE): "left there and agreed here since",
-    str(ImportResult.EXISTS): "there already",
+    str(ImportResult.CONFIRMED): "changed from pending to confirmed",
+    str(ImportResult.AWAY): "left or bounced there (never mailed here)",
+    str(ImportResult.KNOWN_AWAY): "left or bounced there (known here)",
+    str(ImportResult.SINCE): "left there and agreed here later",
+    str(ImportResult.EXISTS): "on the list already",
     DUPLICATE: "twice in the file",
-    str(ImportResult.LEFT): "left before (not brought back)",
+    str(ImportResult.LEFT): "left before (not added again)",
     str(ImportResult.SUPPRESSED): "suppressed",
     REFUSED: "refused",
 }
 
 
-def _say(done: ImportSummary, asked: ImportOptions, file: Path) -> None:
-    if done.resumed:
-        console.print(f"Taken up after line {done.resumed:,}, where an earlier run was cut.")
-    if done.labels:
-        named = ", ".join(f"{label} ({count})" for label, count in done.labels.most_common(20))
-        more = f", and {len(done.labels) - 20} more" if len(done.labels) > 20 else ""
-        console.print(f"Labels that are no topic here, and are not taken: {named}{more}", markup=False)
-    words = ", ".join(f"{done.counts[key]} {words}" for key, words in _WORDS.items() if done.counts[key])
-    console.print(
-        f"{'Nothing was changed. Would be: ' if asked.dry_run else ''}{words or 'nobody added'}.", markup=False
-    )
-    if asked.tool == "listmonk" and not asked.confirmed and done.counts[str(ImportResult.ADDED)]:
+def _print_summary(summary: ImportSummary, options: ImportOptions) -> None:
+    if summary.labels:
+        names = ", ".join(f"{label} ({count})" for label, count in summary.labels.most_common(20))
+        more = f", and {len(summary.labels) - 20} more" if len(summary.labels) > 20 else ""
+        console.print(f"These labels are no topics here and are not imported: {names}{more}", markup=False)
+    results = ", ".join(f"{summary.counts[key]:,} {words}" for key, words in _RESULTS.items() if summary.counts[key])
+    start = "Nothing was changed. Would be: " if options.dry_run else ""
+    console.print(f"{start}{results or 'nobody added'}.", markup=False)
+    if options.tool == "listmonk" and not options.confirmed and summary.counts[str(ImportResult.ADDED)]:
         console.print(
-            "listmonk's file does not say who has confirmed: they are pending. Export those with a confirmed "
-            "subscription alone, and import them with --confirmed."
+            "listmonk's file does not say who confirmed, so these people are pending. Export only the people with a "
+            "confirmed subscription and import them with --confirmed."
         )
 
 
 @group.command()
 def export(
     list_name: Annotated[str, typer.Option("--list", metavar="L", help="Default: every list.")] = "",
-    state: Annotated[list[State] | None, typer.Option("--state", help="In this state; may be said again.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="With list, state, source and dates.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: print it.")] = None,
+    state: Annotated[list[State] | None, typer.Option("--state", help="In this state. Can be repeated.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Add list, state, source and dates.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it here. Default: print it.")] = None,
 ) -> None:
-    """The readers of a list as CSV; without --state those who are confirmed."""
-    wanted = {one.value for one in state or [State.CONFIRMED]}
+    """Print the subscribers of a list as CSV. Default: the confirmed ones."""
+    wanted = {item.value for item in state or [State.CONFIRMED]}
     if State.ALL in wanted:
-        wanted = {one.value for one in State}
+        wanted = {item.value for item in State}
     with opened() as runtime:
         lines = export_people(
             runtime.store,

@@ -12,7 +12,7 @@ from tidings.cli.app import Json, app, console, opened, print_json
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.people_files.records import PersonRecord, validate_person
+from tidings.runtime.people_files.person_record import ListChoices, PersonRecord
 from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.data_export import export_address
 from tidings.store.people.erasure import erase_address, is_known, truncate_log
@@ -53,11 +53,8 @@ def add(
 ) -> None:
     """Put one person on a list. Nobody is mailed."""
     with opened() as runtime:
-        person = validate_person(
-            runtime.newsroom,
-            known_list(runtime, list_name),
-            PersonRecord(0, address, name, language, _topics(topics), frequency),
-        )
+        choices = ListChoices.of(runtime.newsroom, known_list(runtime, list_name))
+        person = choices.validate(PersonRecord(0, address, name, language, _topics(topics), frequency))
         with runtime.store.write() as connection:
             outcome = subscribers.add(
                 connection,
@@ -108,10 +105,8 @@ def set_command(
             subscriber = _known(subscribers.find_id(connection, address), address)
             mine = {one.list for one in subscribers.subscriptions(connection, address=address)}
             for each in [known_list(runtime, list_name)] if list_name else sorted(mine & set(runtime.newsroom.lists)):
-                validate_person(
-                    runtime.newsroom,
-                    each,
-                    PersonRecord(0, address, name or "", language, _topics(topics or ""), frequency),
+                ListChoices.of(runtime.newsroom, each).validate(
+                    PersonRecord(0, address, name or "", language, _topics(topics or ""), frequency)
                 )
             subscribers.change(
                 connection,

@@ -11,6 +11,7 @@ from tidings.channels.base import CanEdit, CanTakeDown
 from tidings.config import problems as placing
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.file_reader import MAIN
+from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
 from tidings.model.errors import Problem, nearest
@@ -18,7 +19,6 @@ from tidings.model.item import Image
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
-from tidings.runtime.scratch_store import open_store
 from tidings.sources.article import advise_on_alt, warn_of_missing_alt
 from tidings.sources.base import SourceItem
 from tidings.sources.web.cached_source import CachedSourceSettings
@@ -37,7 +37,7 @@ def check_newsroom(root: Path) -> list[Problem]:
         return problems
     problems += template_errors(newsroom)
     problems += _remarks(newsroom)
-    store = open_store(newsroom) if store_exists(newsroom) else None
+    store = Store(store_address(newsroom), newsroom.root) if store_exists(newsroom) else None
     try:
         problems += _items(newsroom, store)
         problems += _readers(newsroom, store) if store is not None else ()

@@ -54,8 +54,8 @@ from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
 
 KEYS = "keys.json"
-RESTORING = Path(".restoring/ready")
-"""Stands in the folder of a newsroom while `tidings restore` puts things in their places."""
+RESTORING = Path(".restoring/moves.json")
+"""Exists in a newsroom's folder while `tidings restore` moves files."""
 
 
 def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> LoadResult:
@@ -300,13 +300,21 @@ class Runtime:
 
 
 def open_runtime(root: Path, env: Mapping[str, str] | None = None) -> Runtime:
-    """A runtime for a folder. Raises InputError with every problem of its configuration."""
+    """Open the runtime of a folder. Raises InputError with every problem of its configuration."""
+    return Runtime(load_valid_newsroom(root, env))
+
+
+def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None) -> Newsroom:
+    """Load the configuration of a folder. Raises InputError with every problem of it."""
     if (root / RESTORING).exists():
-        raise RefusedError("a restore of this newsroom was cut off. Run `tidings restore FILE` again: it finishes it.")
+        raise RefusedError(
+            "A restore of this newsroom was interrupted. Run `tidings restore FILE` again: it puts the old files back "
+            "and begins anew."
+        )
     loaded = load_newsroom(root, env)
     if loaded.newsroom is None:
         raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))
-    return Runtime(loaded.newsroom)
+    return loaded.newsroom
 
 
 def _keys(root: Path) -> TokenKeys:

@@ -1,4 +1,4 @@
-"""`tidings schema`: JSON Schemas of the YAML files for editors, and the shapes of every --json, only ever extended."""
+"""`tidings schema`: JSON Schemas of the YAML files for editors, and of every `--json` output."""
 
 from __future__ import annotations
 
@@ -14,304 +14,171 @@ from tidings.config.settings import NewsroomConfig
 
 
 def make_schemas() -> dict[str, dict[str, Any]]:
-    """By name: tidings.yaml, schedule.yaml, and one for each command that prints JSON."""
-    main = _schema(NewsroomConfig)
+    """Return the schemas by name: tidings.yaml, schedule.yaml, and one for each command with `--json`."""
+    main = _make_schema(NewsroomConfig)
     for group, built_in, key in (
         ("tidings.channels", plugins.CHANNELS, "channels"),
         ("tidings.sources", plugins.SOURCES, "sources"),
     ):
-        kinds = _kinds(main, group, built_in)
-        main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": kinds}}
-    senders = {"anyOf": _kinds(main, "tidings.mail", plugins.MAIL)}
+        adapters = _make_adapter_schemas(main, group, built_in)
+        main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": adapters}}
+    senders = {"anyOf": _make_adapter_schemas(main, "tidings.mail", plugins.MAIL)}
     main["properties"]["mail"] = {"anyOf": [senders, {"type": "array", "items": senders}]}
-    schedule = _schema(Schedule)
+    schedule = _make_schema(Schedule)
     schedule["properties"].pop("name", None)
     schedule["required"] = [name for name in schedule["required"] if name != "name"]
-    schedule["properties"]["cadence"] = _schema(CadenceText)
+    schedule["properties"]["cadence"] = _make_schema(CadenceText)
     return {"tidings.yaml": main, "schedule.yaml": schedule, **{f"{name} --json": _OUTPUT[name] for name in _OUTPUT}}
 
 
-def _kinds(main: dict[str, Any], group: str, built_in: dict[str, str]) -> list[dict[str, Any]]:
-    """The settings of every adapter of a group; what they refer to is added to the definitions of `main`."""
-    kinds = [_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
-    for kind in kinds:
-        main.setdefault("$defs", {}).update(kind.pop("$defs", {}))
-    return kinds
+def _make_adapter_schemas(main: dict[str, Any], group: str, built_in: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the settings of every adapter of a group. Their definitions are added to those of `main`."""
+    schemas = [_make_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
+    for schema in schemas:
+        main.setdefault("$defs", {}).update(schema.pop("$defs", {}))
+    return schemas
 
 
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    return model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Written)
+def _make_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True, mode="validation", schema_generator=_LenientSchema)
 
 
-class _Written(GenerateJsonSchema):
-    """A value that is made from text by a reader of our own (a cadence, a text in languages) may be anything here."""
+class _LenientSchema(GenerateJsonSchema):
+    """Allows anything for a value with a parser of its own, such as a cadence or a text in several languages."""
 
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
         return {}
 
 
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties}
+# -- the output of commands: keys may be added, and never change -------------------------------------------------------
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "text": {"type": "string"},
+    "text?": {"type": ["string", "null"]},
+    "number": {"type": "integer"},
+    "number?": {"type": ["integer", "null"]},
+    "bool": {"type": "boolean"},
+    "moment": {"type": "string", "format": "date-time"},
+    "texts": {"type": "array", "items": {"type": "string"}},
+    "texts?": {"type": ["array", "null"], "items": {"type": "string"}},
+    "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
+    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 
 
-def _list(of: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": of}
+def _row(keys: str, **nested: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object: `keys` as "name:kind" with a kind of `_KINDS`, text if it has none."""
+    properties = {}
+    for name, _, kind in (key.partition(":") for key in keys.split()):
+        properties[name] = _KINDS[kind or "text"]
+    return {"type": "object", "properties": {**properties, **nested}}
 
 
-_TEXT = {"type": "string"}
-_NUMBER = {"type": "integer"}
-_MOMENT = {"type": "string", "format": "date-time"}
-_MAYBE = {"type": ["string", "null"]}
-_YES_NO = {"type": "boolean"}
-_COUNTS = {"type": "object", "additionalProperties": _NUMBER}
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
-_FETCHED = {"type": "object", "additionalProperties": _object(new=_NUMBER, changed=_NUMBER, problem=_TEXT)}
-"""What each source on the network brought."""
+
+def _map(values: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": values}
+
 
 _OUTPUT: dict[str, dict[str, Any]] = {
-    "check": _object(
-        ok={"type": "boolean"},
-        problems=_list(
-            _object(
-                file=_TEXT,
-                line={"type": ["integer", "null"]},
-                column={"type": ["integer", "null"]},
-                level={"enum": ["error", "warning"]},
-                message=_TEXT,
-                mend=_TEXT,
-            )
-        ),
+    "check": _row(
+        "ok:bool",
+        problems=_list(_row("file line:number? column:number? message mend", level={"enum": ["error", "warning"]})),
     ),
     "plan": _list(
-        _object(
-            schedule=_TEXT,
-            cadence=_TEXT,
-            note=_TEXT,
+        _row(
+            "schedule cadence note",
             slots=_list(
-                _object(
-                    slot=_MOMENT,
-                    at=_MOMENT,
-                    moved=_MAYBE,
-                    skipped=_MAYBE,
-                    note=_TEXT,
-                    stories={"type": ["array", "null"], "items": _TEXT},
-                    outlets=_list(
-                        _object(
-                            outlet=_TEXT, deliveries=_NUMBER, languages=_COUNTS, skipped=_COUNTS, stories=_list(_TEXT)
-                        )
-                    ),
+                _row(
+                    "slot:moment at:moment moved:text? skipped:text? note stories:texts?",
+                    outlets=_list(_row("outlet deliveries:number languages:counts skipped:counts stories:texts")),
                 )
             ),
         )
     ),
-    "tick": _object(
-        now=_MOMENT,
-        items=_object(new=_NUMBER, changed=_NUMBER, gone=_NUMBER, set_aside=_NUMBER),
-        public=_object(written=_NUMBER, removed=_NUMBER),
-        editions=_list(
-            _object(
-                schedule=_TEXT, edition=_MAYBE, state=_MAYBE, reason=_TEXT, holds=_list(_TEXT), stories=_list(_TEXT)
-            )
-        ),
-        deliveries=_COUNTS,
-        stalled={"type": "object", "additionalProperties": _TEXT},
-        unpublished=_TEXT,
-        told=_NUMBER,
-        restored=_TEXT,
-        sources=_FETCHED,
+    "tick": _row(
+        "now:moment deliveries:counts stalled:labels unpublished told:number restored",
+        items=_row("new:number changed:number gone:number set_aside:number"),
+        public=_row("written:number removed:number"),
+        editions=_list(_row("schedule edition:text? state:text? reason holds:texts stories:texts")),
+        sources=_map(_row("new:number changed:number problem")),
     ),
     "sources list": _list(
-        _object(
-            source=_TEXT,
-            type=_TEXT,
-            items=_NUMBER,
-            fetched=_MAYBE,
-            newest=_MAYBE,
-            due=_MAYBE,
-            problem=_TEXT,
-            failing_since=_MAYBE,
-            silent=_YES_NO,
-            hub=_TEXT,
-            hub_until=_MAYBE,
-            hub_problem=_TEXT,
+        _row(
+            "source type items:number fetched:text? newest:text? due:text? problem failing_since:text? silent:bool hub "
+            "hub_until:text? hub_problem"
         )
     ),
-    "sources try": _object(
+    "sources try": _row(
+        "problems:texts readable:bool notes:texts",
         items=_list(
-            _object(
-                ref=_TEXT,
-                title=_TEXT,
-                language=_TEXT,
-                kind=_TEXT,
-                story=_MAYBE,
-                published=_MAYBE,
-                topics=_list(_TEXT),
-                url=_MAYBE,
-                summary=_TEXT,
-                characters=_NUMBER,
-                images=_list(_object(src=_TEXT, alt=_TEXT)),
+            _row(
+                "ref title language kind story:text? published:text? topics:texts url:text? summary characters:number",
+                images=_list(_row("src alt")),
             )
         ),
-        problems=_list(_TEXT),
-        readable=_YES_NO,
-        notes=_list(_TEXT),
     ),
-    "sources sync": _object(sources=_FETCHED, items=_object(new=_NUMBER, changed=_NUMBER, gone=_NUMBER)),
-    "rehearse": _object(
-        **{"from": _MOMENT, "to": _MOMENT},
-        clock_set_back_from=_MAYBE,
-        folder=_TEXT,
-        notes=_list(_TEXT),
+    "sources sync": _row(
+        "", sources=_map(_row("new:number changed:number problem")), items=_row("new:number changed:number gone:number")
+    ),
+    "rehearse": _row(
+        "from:moment to:moment clock_set_back_from:text? folder notes:texts",
         rows=_list(
-            _object(
-                at=_MOMENT,
-                until=_MAYBE,
-                count=_NUMBER,
-                schedule=_TEXT,
-                edition=_MAYBE,
-                slot=_MAYBE,
-                outcome=_TEXT,
-                why=_TEXT,
-                moved=_MAYBE,
-                after=_MAYBE,
-                stories=_list(_TEXT),
-                outlets=_list(
-                    _object(outlet=_TEXT, deliveries=_NUMBER, languages=_COUNTS, skipped=_COUNTS, failed=_COUNTS)
-                ),
-                stalled=_list(_TEXT),
-                files=_list(_TEXT),
+            _row(
+                "at:moment until:text? count:number schedule edition:text? slot:text? outcome why moved:text? "
+                "after:text? stories:texts stalled:texts files:texts",
+                outlets=_list(_row("outlet deliveries:number languages:counts skipped:counts failed:counts")),
             )
         ),
     ),
-    "report": _object(
-        title=_TEXT,
-        zone=_TEXT,
-        since=_MAYBE,
-        until=_MAYBE,
-        made=_MOMENT,
+    "report": _row(
+        "title zone since:text? until:text? made:moment",
         mail=_list(
-            _object(
-                edition=_TEXT,
-                at=_MOMENT,
-                list=_TEXT,
-                language=_TEXT,
-                state=_TEXT,
-                accepted=_NUMBER,
-                hard=_NUMBER,
-                soft=_NUMBER,
-                complaints=_NUMBER,
-                returned=_NUMBER,
-                rejected=_NUMBER,
-                waiting=_NUMBER,
-                joined=_NUMBER,
-                left=_NUMBER,
+            _row(
+                "edition at:moment list language state accepted:number hard:number soft:number complaints:number "
+                "returned:number rejected:number waiting:number joined:number left:number"
             )
         ),
-        posts=_list(
-            _object(
-                edition=_TEXT,
-                at=_MOMENT,
-                channel=_TEXT,
-                language=_TEXT,
-                story=_TEXT,
-                state=_TEXT,
-                link=_TEXT,
-                reason=_TEXT,
-            )
-        ),
-        skipped=_list(_object(what=_TEXT, at=_MOMENT, reason=_TEXT, count=_NUMBER)),
-        lists=_list(_object(list=_TEXT, language=_TEXT, joined=_NUMBER, left=_NUMBER)),
+        posts=_list(_row("edition at:moment channel language story state link reason")),
+        skipped=_list(_row("what at:moment reason count:number")),
+        lists=_list(_row("list language joined:number left:number")),
     ),
-    "ledger": _object(
-        id=_NUMBER,
-        schedule=_TEXT,
-        edition=_MAYBE,
-        list=_TEXT,
-        channel=_TEXT,
-        story=_TEXT,
-        purpose=_TEXT,
-        target=_TEXT,
-        address=_TEXT,
-        state=_TEXT,
-        reason=_TEXT,
-        attempts=_NUMBER,
-        doubts=_NUMBER,
-        receipt=_TEXT,
-        via=_TEXT,
-        returned=_TEXT,
-        at=_MOMENT,
+    "ledger": _row(
+        "id:number schedule edition:text? list channel story purpose target address state reason attempts:number "
+        "doubts:number receipt via returned at:moment"
     ),
-    "subscribers show": _object(
-        address=_TEXT,
-        name=_TEXT,
-        language=_TEXT,
-        number={"type": ["integer", "null"]},
-        known_since=_MAYBE,
+    "subscribers show": _row(
+        "address name language number:number? known_since:text?",
         subscriptions=_list(
-            _object(
-                list=_TEXT,
+            _row(
+                "list topics:texts frequency paused_until:text? source since:moment confirmed_at:text? left_at:text?",
                 state={"enum": ["pending", "confirmed", "unsubscribed"]},
-                topics=_list(_TEXT),
-                frequency=_TEXT,
-                paused_until=_MAYBE,
-                source=_TEXT,
-                since=_MOMENT,
-                confirmed_at=_MAYBE,
-                left_at=_MAYBE,
             )
         ),
-        consents=_list(_object(at=_MOMENT, list=_TEXT, what=_TEXT, source=_TEXT, wording=_TEXT, ip=_TEXT)),
-        suppressions=_list(_object(list=_TEXT, reason=_TEXT, at=_MOMENT)),
+        consents=_list(_row("at:moment list what source wording ip")),
+        suppressions=_list(_row("list reason at:moment")),
         mails=_list(
-            _object(
-                at=_MOMENT,
-                kind=_TEXT,
-                edition=_TEXT,
-                list=_TEXT,
-                purpose=_TEXT,
-                subject=_TEXT,
-                stories=_list(_TEXT),
-                state=_TEXT,
-                reason=_TEXT,
-                accepted_by=_TEXT,
-                receipt=_TEXT,
-                returned=_TEXT,
-            )
+            _row("at:moment kind edition list purpose subject stories:texts state reason accepted_by receipt returned")
         ),
-        older_mails=_list(_object(at=_MOMENT, edition=_TEXT, list=_TEXT, stories=_list(_TEXT))),
-        returns=_list(_object(at=_MOMENT, list=_TEXT, kind=_TEXT, code=_TEXT, text=_TEXT, via=_TEXT)),
+        older_mails=_list(_row("at:moment edition list stories:texts")),
+        returns=_list(_row("at:moment list kind code text via")),
     ),
-    "status": _object(
-        ok={"type": "boolean"},
-        wrong=_list(_object(what=_TEXT, text=_TEXT, mend=_TEXT)),
-        version=_TEXT,
-        schema=_TEXT,
-        tzdata=_TEXT,
-        clock={"type": ["string", "null"]},
-        items=_NUMBER,
-        set_aside=_list(_object(file=_TEXT, problem=_TEXT)),
-        deliveries=_COUNTS,
-        held=_list(_object(edition=_TEXT, holds=_list(_TEXT))),
-        in_doubt=_NUMBER,
-        queued=_NUMBER,
-        deferred=_NUMBER,
-        last_tick=_MAYBE,
-        last_accepted=_MAYBE,
-        services=_list(_object(owner=_TEXT, alive=_YES_NO, started=_MOMENT, beat=_MOMENT, only_pages=_YES_NO)),
-        stalled={"type": "object", "additionalProperties": _TEXT},
-        senders=_list(_object(sender=_TEXT, up=_YES_NO, failures=_NUMBER, reason=_TEXT, down_until=_MAYBE)),
-        sources=_list(
-            _object(source=_TEXT, read=_MAYBE, problem=_TEXT, fetched=_MAYBE, newest=_MAYBE, due=_MAYBE, silent=_YES_NO)
-        ),
-        disks={"type": "object", "additionalProperties": _object(free=_NUMBER, total=_NUMBER)},
-        store_bytes=_NUMBER,
-        restored={
-            **_object(made=_MOMENT, at=_MOMENT, waiting=_list(_TEXT), schedules=_list(_TEXT)),
-            "type": ["object", "null"],
-        },
-        paused=_list(_object(what=_TEXT, since=_MOMENT, until=_MAYBE, reason=_TEXT, who=_TEXT)),
-        lists={"type": "object", "additionalProperties": _COUNTS},
-        next=_list(_object(schedule=_TEXT, at=_MAYBE)),
-        notices=_list(_object(at=_MOMENT, kind=_TEXT, text=_TEXT)),
+    "status": _row(
+        "ok:bool version schema tzdata clock:text? items:number deliveries:counts in_doubt:number queued:number "
+        "deferred:number last_tick:text? last_accepted:text? stalled:labels store_bytes:number",
+        wrong=_list(_row("what text mend")),
+        set_aside=_list(_row("file problem")),
+        held=_list(_row("edition holds:texts")),
+        services=_list(_row("owner alive:bool started:moment beat:moment only_pages:bool")),
+        senders=_list(_row("sender up:bool failures:number reason down_until:text?")),
+        sources=_list(_row("source read:text? problem fetched:text? newest:text? due:text? silent:bool")),
+        disks=_map(_row("free:number total:number")),
+        restored={**_row("made:moment at:moment waiting:texts schedules:texts"), "type": ["object", "null"]},
+        paused=_list(_row("what since:moment until:text? reason who")),
+        lists=_map(_KINDS["counts"]),
+        next=_list(_row("schedule at:text?")),
+        notices=_list(_row("at:moment kind text")),
     ),
 }

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.pipeline.address.lists import plan_deliveries
-from tidings.runtime.preview.plan import count_by_outlet
+from tidings.runtime.preview.outlets import count_planned
 from tidings.store import schema as t
 from tidings.store.content import edition_archive
 from tidings.store.people import subscribers
@@ -62,11 +62,11 @@ def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(
     settings, composer = newsroom.runtime.newsroom, newsroom.runtime.composer
     with newsroom.runtime.store.read() as connection:
         edit = composer.draft(connection, settings.schedules["daily"], MONDAY)
-        (planned,) = count_by_outlet(plan_deliveries(connection, settings, edit))
+        (planned,) = count_planned(plan_deliveries(connection, settings, edit))
     assert newsroom.entries() == []
     newsroom.tick(MONDAY)
     states = Counter((entry.state, entry.reason) for entry in newsroom.entries())
-    assert states.pop(("accepted", "")) == sum(planned.readers.values())
+    assert states.pop(("accepted", "")) == sum(planned.recipients.values())
     assert states == {("skipped", reason): count for reason, count in planned.skipped.items()}
 
 

@@ -237,7 +237,7 @@ def test_a_story_waits_for_its_translation_visibly_and_then_goes(
     patient.tick(MONDAY - HOUR / 2)
     [slot] = plan(patient.runtime, patient.now, 1)[0].slots
     assert slot.outlets[0].skipped == {"untranslated: waits for its translation in kk": 1}
-    assert slot.outlets[0].readers == {"kk": 1, "en": 1}
+    assert slot.outlets[0].recipients == {"kk": 1, "en": 1}
     patient.tick(MONDAY)
     assert network.threads == {"1": ["kk", "en"]}
     assert ("skipped", "untranslated: waits for its translation in kk") in states(patient)

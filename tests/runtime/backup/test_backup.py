@@ -118,10 +118,10 @@ def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Runnin
     check_backup_file(path)
     for name, said in (
         ("tidings.yaml", "is no backup"),
-        ("content/b.tar.gz", "read by others"),
-        ("public/b.tar.gz", "read by others"),
-        ("nowhere/b.tar.gz", "no place"),
-        ("content", "no place"),
+        ("content/b.tar.gz", "Other people read"),
+        ("public/b.tar.gz", "Other people read"),
+        ("nowhere/b.tar.gz", "cannot be a backup"),
+        ("content", "cannot be a backup"),
     ):
         with pytest.raises(RefusedError, match=said):
             make_backup(root, root / name, quiet, small.folder.env)
@@ -185,11 +185,11 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
     "beside": (added("evil"), "outside"),
     "its own workshop": (added("newsroom/.restoring/ready"), "outside"),
     "backslash": (added("newsroom/content\\..\\evil"), "outside"),
-    "symbolic link": (added("newsroom/content/x", type=tarfile.SYMTYPE, linkname="/etc"), "no plain file"),
-    "hard link": (added("newsroom/content/x", type=tarfile.LNKTYPE, linkname="newsroom/keys.json"), "no plain file"),
-    "device": (added("newsroom/content/x", type=tarfile.CHRTYPE), "no plain file"),
-    "pipe": (added("newsroom/content/x", type=tarfile.FIFOTYPE), "no plain file"),
-    "folder": (added("newsroom/content/x", type=tarfile.DIRTYPE), "no plain file"),
+    "symbolic link": (added("newsroom/content/x", type=tarfile.SYMTYPE, linkname="/etc"), "no regular file"),
+    "hard link": (added("newsroom/content/x", type=tarfile.LNKTYPE, linkname="newsroom/keys.json"), "no regular file"),
+    "device": (added("newsroom/content/x", type=tarfile.CHRTYPE), "no regular file"),
+    "pipe": (added("newsroom/content/x", type=tarfile.FIFOTYPE), "no regular file"),
+    "folder": (added("newsroom/content/x", type=tarfile.DIRTYPE), "no regular file"),
     "no place of it": (added("newsroom/elsewhere/x"), "no place"),
     "twice": (lambda members: members.insert(2, members[1]), "twice"),
     "no manifest": (lambda members: members.__delitem__(-1) or members.append(members[0]), "twice"),  # type: ignore[func-returns-value]
@@ -219,7 +219,7 @@ def test_a_place_outside_is_refused(small: RunningNewsroom) -> None:
         members.append((info, json.dumps({**json.loads(raw), "places": ["../n", "tidings.yaml"]}).encode()))
 
     rewritten(path, change)
-    with pytest.raises(InputError, match="none that Tidings wrote"):
+    with pytest.raises(InputError, match="did not write"):
         check_backup_file(path)
 
 
@@ -239,12 +239,12 @@ def _of_a_newer_form(path: Path) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "no whole backup"),
-    "empty": (lambda path: path.write_bytes(b""), "no (whole )?backup"),
-    "text": (lambda path: path.write_text("site:\n"), "no (whole )?backup"),
-    "other gzip": (lambda path: path.write_bytes(gzip.compress(b"hello" * 1000)), "no (whole )?backup"),
-    "a bit turned": (_damaged, "store.db is not what was backed up"),
-    "newer form": (_of_a_newer_form, "Use a newer one"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "no complete backup"),
+    "empty": (lambda path: path.write_bytes(b""), "no (complete )?backup"),
+    "text": (lambda path: path.write_text("site:\n"), "no (complete )?backup"),
+    "other gzip": (lambda path: path.write_bytes(gzip.compress(b"hello" * 1000)), "no (complete )?backup"),
+    "a bit turned": (_damaged, "store.db differs from its checksum"),
+    "newer form": (_of_a_newer_form, "Use a newer version"),
 }
 
 

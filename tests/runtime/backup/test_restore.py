@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import inspect, select, text, update
@@ -17,9 +18,10 @@ from tidings.runtime.backup import restore as restoring
 from tidings.runtime.backup.backup import make_backup
 from tidings.runtime.backup.restore import RestoreResult, restore
 from tidings.runtime.monitoring.status import status
-from tidings.runtime.newsroom import open_runtime
+from tidings.runtime.newsroom import RESTORING, open_runtime
 from tidings.store import schema as t
 from tidings.store.content import schedules
+from tidings.store.copying import replace_store
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
@@ -50,6 +52,17 @@ def yes(question: str) -> None:
 
 def never(question: str) -> None:
     raise AssertionError(f"asked: {question}")
+
+
+def refuse(question: str) -> None:
+    raise RefusedError("no")
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """The files of a newsroom that a backup covers."""
+    places = ("tidings.yaml", "keys.json", "content", "schedules", "templates")
+    files = [path for name in places for path in (root / name, *(root / name).rglob("*"))]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files if path.is_file()}
 
 
 def saved(newsroom: RunningNewsroom, name: str = "backup.tar.gz") -> Path:
@@ -289,13 +302,6 @@ def test_into_an_empty_folder_and_what_stands_there_afterwards(small: RunningNew
     found = restore(archive, elsewhere, agree=never, progress=quiet, env=small.folder.env)
     assert (found.held, found.aside, found.missing) == ((), None, ())
 
-    def tree(root: Path) -> dict[str, bytes]:
-        kept = ("tidings.yaml", "keys.json", "content", "schedules", "templates")
-        files = [
-            one for name in kept for one in ([root / name] if (root / name).is_file() else (root / name).rglob("*"))
-        ]
-        return {one.relative_to(root).as_posix(): one.read_bytes() for one in files if one.is_file()}
-
     assert tree(elsewhere) == tree(small.folder.root)
     assert (elsewhere / "keys.json").stat().st_mode & 0o777 == 0o600
     assert sorted(one.name for one in elsewhere.iterdir() if one.name.startswith(".")) == []
@@ -323,14 +329,15 @@ def test_what_stood_there_is_kept_aside(small: RunningNewsroom) -> None:
 
 
 class Killed(BaseException):
-    """kill -9, as far as this process can play it."""
+    """Plays kill -9 in this process: after it nothing is moved and nothing is undone."""
 
 
-@pytest.mark.parametrize("at", range(1, 9))
+@pytest.mark.parametrize("step", range(1, 13))
 @pytest.mark.slow
-def test_cut_off_at_any_step_it_is_finished_by_the_next(
-    newsroom: RunningNewsroom, at: int, monkeypatch: pytest.MonkeyPatch
+def test_a_crash_leaves_the_old_or_the_new(
+    newsroom: RunningNewsroom, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After a crash at any move nothing starts. The next restore first puts the old newsroom back."""
     newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY - HOUR)
@@ -338,27 +345,35 @@ def test_cut_off_at_any_step_it_is_finished_by_the_next(
     newsroom.item("since")
     newsroom.tick(MONDAY)
     newsroom.runtime.close()
+    before = tree(newsroom.folder.root)
     steps = 0
     rename = Path.rename
 
     def counted(self: Path, target: Path) -> Path:
         nonlocal steps
-        if (newsroom.folder.root / ".restoring/ready").exists():
-            steps += 1
-            if steps == at:
-                raise Killed
+        steps += (newsroom.folder.root / RESTORING).exists()
+        if steps >= step:
+            raise Killed
         return rename(self, target)
 
+    def dead(*_: object) -> None:
+        raise Killed
+
     monkeypatch.setattr(Path, "rename", counted)
+    monkeypatch.setattr(restoring, "_undo_moves", dead)
     try:
         restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     except Killed:
-        with pytest.raises(RefusedError, match="cut off"):
+        monkeypatch.undo()
+        with pytest.raises(RefusedError, match="was interrupted"):
             open_runtime(newsroom.folder.root, newsroom.folder.env)
-        found = restore(archive, newsroom.folder.root, agree=never, progress=quiet, env=newsroom.folder.env)
-        assert found.manifest is None
+        with pytest.raises(RefusedError, match="no"):
+            restore(archive, newsroom.folder.root, agree=refuse, progress=quiet, env=newsroom.folder.env)
+        assert tree(newsroom.folder.root) == before
+        assert not (newsroom.folder.root / ".restoring").exists()
+        restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     else:
-        assert steps < at
+        assert steps < step
     newsroom.runtime = newsroom.folder.runtime()
     assert not (newsroom.folder.root / "content/since.en.md").exists()
     assert (newsroom.folder.root / "content/one.en.md").exists()
@@ -366,6 +381,59 @@ def test_cut_off_at_any_step_it_is_finished_by_the_next(
     assert newsroom.editions() == []
     newsroom.tick(MONDAY + HOUR)
     assert newsroom.editions() == ["daily/1 held"]
+
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_a_failed_move_is_undone(newsroom: RunningNewsroom, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = saved(newsroom)
+    newsroom.item("since")
+    newsroom.tick(MONDAY)
+    newsroom.runtime.close()
+    before = tree(newsroom.folder.root)
+    steps = 0
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        nonlocal steps
+        steps += (newsroom.folder.root / RESTORING).exists()
+        if steps == step:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="No space"):
+        restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
+    monkeypatch.undo()
+    assert not (newsroom.folder.root / ".restoring").exists()
+    assert tree(newsroom.folder.root) == before
+    assert list(newsroom.folder.root.glob("before-restore-*")) == []
+    newsroom.runtime = newsroom.folder.runtime()
+    assert newsroom.editions() == ["daily/1 done"]
+
+
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_a_crash_beside_the_tables_leaves_one_newsroom(
+    newsroom: RunningNewsroom, is_committed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL files and tables belong together: both are old, or both are new."""
+    if newsroom.runtime.store.is_sqlite:
+        pytest.skip("SQLite has no tables to replace")
+    archive = saved(newsroom)
+    newsroom.item("since")
+    newsroom.tick(MONDAY)
+    newsroom.runtime.close()
+
+    def killed(*arguments: Any) -> None:
+        if is_committed:
+            replace_store(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restoring, "replace_store", killed)
+    with pytest.raises(KeyboardInterrupt):
+        restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
+    newsroom.runtime = newsroom.folder.runtime()
+    assert (newsroom.folder.root / "content/since.en.md").exists() is not is_committed
+    assert newsroom.editions() == ([] if is_committed else ["daily/1 done"])
 
 
 def test_nothing_changes_where_the_work_before_fails(

@@ -11,10 +11,9 @@ from sqlalchemy import inspect
 
 from tests.fixtures.newsroom import DAILY, DAY, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError, StoreVersionError
-from tidings.runtime.backup.backup import make_backup
+from tidings.runtime.backup.backup import make_backup, upgrade
 from tidings.runtime.backup.backup_file import check_backup_file
 from tidings.runtime.backup.restore import restore
-from tidings.runtime.backup.upgrade import upgrade
 from tidings.store import migrate, migrations
 
 SECOND = '''\

@@ -1,4 +1,4 @@
-"""An import that ends itself with kill -9: `URL ROOT FILE POINT NTH`, POINT being before-commit or after-commit."""
+"""An import that ends itself with kill -9: `URL ROOT FILE POINT CHUNK`, POINT being before-commit or after-commit."""
 
 from __future__ import annotations
 
@@ -6,38 +6,30 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from tests.fixtures.people import NOW, make_newsroom
 from tidings.runtime.people_files.importer import ImportOptions, import_people
 from tidings.store.engine import Store
-from tidings.store.people import bulk_import, import_progress
+from tidings.store.people import bulk_import
 
 
-def main(url: str, root: str, file: str, point: str, nth: str) -> None:
-    """Dies at the NTH chunk: when all of it is written and nothing committed, or when the next one begins."""
-    left = int(nth)
-    enrol, advance = bulk_import.import_people, import_progress.advance
+def main(url: str, root: str, file: str, point: str, chunk: str) -> None:
+    """Die in the CHUNKth chunk: before its commit, or after the commit of the chunk before it."""
+    import_chunk, left = bulk_import.import_people, int(chunk)
 
-    def dying(wanted: str, function: object) -> object:
-        def called(*args: object, **kwargs: object) -> object:
-            nonlocal left
-            done = function(*args, **kwargs) if point == "before-commit" else None  # type: ignore[operator]
-            if point == wanted:
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs) if done is None else done  # type: ignore[operator]
+    def dying(*arguments: Any) -> Any:
+        nonlocal left
+        left -= 1
+        fates = import_chunk(*arguments) if left or point == "before-commit" else []
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fates
 
-        return called
-
-    with (
-        mock.patch.object(import_progress, "advance", dying("before-commit", advance)),
-        mock.patch.object(bulk_import, "import_people", dying("after-commit", enrol)),
-    ):
+    with mock.patch.object(bulk_import, "import_people", dying):
         newsroom = make_newsroom(Path(root))
         import_people(Store(url, Path(root)), newsroom, Path(file), ImportOptions("digest", True, "fair"), now=NOW)
-    print("done", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,24 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fixtures.people import NOW, Roll
+from tests.fixtures.people import NOW, ImportWorld
 from tidings.model.errors import InputError
 from tidings.model.text import escape_formula, format_csv_line, unescape_formula
-from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, parse_time, read_table
-from tidings.runtime.people_files.export import export_people
-from tidings.runtime.people_files.records import PersonRecord
+from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, export_people, parse_time, read_table
+from tidings.runtime.people_files.person_record import PersonRecord
 from tidings.store.people import consent, subscribers
 
 
 @pytest.fixture
-def roll(database_url: str, tmp_path: Path) -> Iterator[Roll]:
-    found = Roll(database_url, tmp_path / "n")
+def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
+    found = ImportWorld(database_url, tmp_path / "n")
     yield found
     found.store.close()
 
 
-def suppress(roll: Roll, address: str, reason: str, list_name: str = "") -> None:
-    with roll.store.write() as connection:
+def suppress(world: ImportWorld, address: str, reason: str, list_name: str = "") -> None:
+    with world.store.write() as connection:
         consent.suppress(connection, consent.address_hash(address), list_name, reason, NOW)
 
 
@@ -54,7 +53,7 @@ TOLD = {
     4: "unknown topic 'watter'. Did you mean 'water'?",
     5: "unknown language 'xx'. Known here: en, kk, ru",
     6: "no schedule serves the frequency 'hourly'",
-    7: "stands in line 2 already",
+    7: "is in line 2 already",
     8: "has left this list",
     9: "must not be mailed",
     10: "6 values, but 5 columns",
@@ -64,23 +63,22 @@ TOLD = {
 }
 
 
-def test_each_odd_line_is_told_and_the_others_go_in(roll: Roll) -> None:
-    roll.take("email\nthere@example.org\n")
-    suppress(roll, "LEFT@example.org", "unsubscribed", "digest")
-    suppress(roll, "erased@example.org", "erased")
-    before = roll.state()
-    foreseen = roll.take(ODD, dry_run=True)
-    told = roll.told
-    assert roll.state() == before
-    done = roll.take(ODD)
-    assert (roll.told, done.counts) == (told, foreseen.counts)
-    assert list(roll.told) == list(TOLD)
+def test_each_odd_line_is_told_and_the_others_go_in(world: ImportWorld) -> None:
+    world.run("email\nthere@example.org\n")
+    suppress(world, "LEFT@example.org", "unsubscribed", "digest")
+    suppress(world, "erased@example.org", "erased")
+    before = world.rows()
+    foreseen = world.run(ODD, dry_run=True)
+    told = world.refused
+    assert world.rows() == before
+    done = world.run(ODD)
+    assert (world.refused, done.counts) == (told, foreseen.counts)
+    assert list(world.refused) == list(TOLD)
     for line, reason in TOLD.items():
-        assert reason in roll.told[line], (line, roll.told[line])
+        assert reason in world.refused[line], (line, world.refused[line])
     assert done.counts == {"added": 2, "refused": 7, "duplicate": 1, "left": 1, "suppressed": 1, "exists": 1}
-    state = roll.state()
+    state = world.rows()
     assert [row[0] for row in state["subscribers"]] == ["anna@example.org", "ok@example.org", "there@example.org"]
-    assert state["imports"] == []
     rows = {row[0]: row for row in state["subscriptions"]}
     assert rows["anna@example.org"][1:] == ("digest", "confirmed", "daily", "fair", NOW, NOW, None, ["water", "youth"])
     assert rows["ok@example.org"][3] == "weekly"
@@ -88,18 +86,18 @@ def test_each_odd_line_is_told_and_the_others_go_in(roll: Roll) -> None:
     assert len(state["consents"]) == 3
 
 
-def test_pending_ones_become_confirmed_and_who_left_stays_away(roll: Roll) -> None:
-    roll.take("email\na@example.org\nb@example.org\n", confirmed=False)
-    assert {row[2] for row in roll.state()["subscriptions"]} == {"pending"}
-    with roll.store.write() as connection:
+def test_pending_ones_become_confirmed_and_who_left_stays_away(world: ImportWorld) -> None:
+    world.run("email\na@example.org\nb@example.org\n", confirmed=False)
+    assert {row[2] for row in world.rows()["subscriptions"]} == {"pending"}
+    with world.store.write() as connection:
         found = subscribers.find_id(connection, "b@example.org")
         assert found is not None
         subscribers.unsubscribe(connection, found, "digest", source="x", now=NOW)
-    done = roll.take("email\na@example.org\nb@example.org\n")
+    done = world.run("email\na@example.org\nb@example.org\n")
     assert done.counts == {"confirmed": 1, "left": 1}
-    assert [row[2] for row in roll.state()["subscriptions"]] == ["confirmed", "unsubscribed"]
+    assert [row[2] for row in world.rows()["subscriptions"]] == ["confirmed", "unsubscribed"]
     # Another list is another consent.
-    assert roll.take("email\nb@example.org\n", list_name="press").counts == {"added": 1}
+    assert world.run("email\nb@example.org\n", list_name="press").counts == {"added": 1}
 
 
 @pytest.mark.parametrize(
@@ -113,43 +111,43 @@ def test_pending_ones_become_confirmed_and_who_left_stays_away(roll: Roll) -> No
         "email,name,language\ranna@example.org,Anna,ru\r",
     ],
 )
-def test_columns_in_any_order_and_case_by_any_delimiter(roll: Roll, text: str) -> None:
-    done = roll.take(text)
+def test_columns_in_any_order_and_case_by_any_delimiter(world: ImportWorld, text: str) -> None:
+    done = world.run(text)
     assert done.counts == {"added": 1}
-    assert [row[0:4:2] for row in roll.state()["subscribers"]] == [("anna@example.org", "Anna")]
-    assert roll.state()["subscribers"][0][3] == "ru"
+    assert [row[0:4:2] for row in world.rows()["subscribers"]] == [("anna@example.org", "Anna")]
+    assert world.rows()["subscribers"][0][3] == "ru"
 
 
 RUSSIAN = "email,name\nanna@example.org,Анна Петровна Иванова\n"
 BAD_FILES = {
     "nothing": (b"", "is empty"),
-    "blank": (b"\n\n \n", "has no line"),
-    "cp1251": (RUSSIAN.encode("cp1251"), "line 2: this is no UTF-8; it looks like Windows-1251 (cp1251)"),
-    "koi8": (RUSSIAN.encode("koi8-r"), "it looks like KOI8-R"),
+    "blank": (b"\n\n \n", "has no lines"),
+    "cp1251": (RUSSIAN.encode("cp1251"), "line 2: this is not UTF-8. It looks like Windows-1251 (cp1251)"),
+    "koi8": (RUSSIAN.encode("koi8-r"), "It looks like KOI8-R"),
     "latin": ("email,name\na@example.org,Zoë Müller\n".encode("latin-1"), "Windows-1252 or Latin-1"),
     "utf-16": (RUSSIAN.encode("utf-16"), "is UTF-16"),
     "utf-16 bare": (RUSSIAN.encode("utf-16-le"), "is UTF-16"),
     "workbook": (b"PK\x03\x04rest", "is a workbook"),
-    "cut": (RUSSIAN.encode()[:-2], "it was cut"),
+    "cut": (RUSSIAN.encode()[:-2], "in the middle of a character"),
     "no email": (b"name,language\nAnna,ru\n", "line 1: there is no column `email`"),
     "no header": (b"anna@example.org\n", "line 1: there is no column `email`"),
     "near": (b"email,frequncy\nanna@example.org,weekly\n", "unknown column 'frequncy'. Did you mean 'frequency'?"),
     "quote": (b'"email,name\nanna@example.org,x\n', "line 1: a quote is opened here and never closed"),
-    "long header": (b"email," + b"x" * 100_000 + b"\n", "line 1: it is longer than 65,536 characters"),
+    "long header": (b"email," + b"x" * 100_000 + b"\n", "line 1: the line is longer than 65,536 characters"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_that_cannot_be_read_says_so(roll: Roll, name: str) -> None:
+def test_a_file_that_cannot_be_read_says_so(world: ImportWorld, name: str) -> None:
     content, said = BAD_FILES[name]
-    path = roll.write(content)
+    path = world.write(content)
     with pytest.raises(InputError) as caught:
-        roll.take(path)
+        world.run(path)
     assert said in str(caught.value) and str(path) in str(caught.value)
-    assert roll.state()["subscribers"] == []
+    assert world.rows()["subscribers"] == []
 
 
-def test_odd_lines_never_take_the_rest_with_them(roll: Roll) -> None:
+def test_odd_lines_never_take_the_rest_with_them(world: ImportWorld) -> None:
     lines = [
         b"email,name",
         b"a@example.org,nul\0",
@@ -161,13 +159,17 @@ def test_odd_lines_never_take_the_rest_with_them(roll: Roll) -> None:
         b'"g@example.org",5" disk',
         *[b"h%d@example.org," % number for number in range(300)],
     ]
-    done = roll.take(b"\n".join(lines))
-    assert sorted(roll.told) == [2, 3, 4, 5, 7]
-    assert "invisible" in roll.told[2] and "longer than 65,536" in roll.told[3] and "name has 300" in roll.told[4]
-    assert "never closed" in roll.told[5]
-    assert "middle of a value" in roll.told[7]
+    done = world.run(b"\n".join(lines))
+    assert sorted(world.refused) == [2, 3, 4, 5, 7]
+    assert (
+        "invisible" in world.refused[2]
+        and "longer than 65,536" in world.refused[3]
+        and "name has 300" in world.refused[4]
+    )
+    assert "never closed" in world.refused[5]
+    assert "middle of a value" in world.refused[7]
     assert done.counts["added"] == 302
-    assert roll.take("email,name\n").counts == {}
+    assert world.run("email,name\n").counts == {}
 
 
 @given(st.text())
@@ -195,28 +197,28 @@ def test_what_is_exported_is_taken_in_as_it_was(
     assert found == cells
 
 
-def test_everything_out_and_into_another_store(roll: Roll, tmp_path: Path) -> None:
-    roll.take("email,name,language,topics,frequency\n'=a@example.org,\"'=SUM(1)\",ru,water,daily\n")
-    roll.take("email\np@example.org\n", confirmed=False)
-    roll.take("email\nq@example.org\n", list_name="press")
-    roll.take("email\nleft@example.org\n")
-    with roll.store.write() as connection:
+def test_everything_out_and_into_another_store(world: ImportWorld, tmp_path: Path) -> None:
+    world.run("email,name,language,topics,frequency\n'=a@example.org,\"'=SUM(1)\",ru,water,daily\n")
+    world.run("email\np@example.org\n", confirmed=False)
+    world.run("email\nq@example.org\n", list_name="press")
+    world.run("email\nleft@example.org\n")
+    with world.store.write() as connection:
         found = subscribers.find_id(connection, "left@example.org")
         assert found is not None
         subscribers.unsubscribe(connection, found, "digest", source="x", now=NOW)
     states = ("confirmed", "pending", "unsubscribed")
-    text = "".join(export_people(roll.store, "digest", states, everything=True))
+    text = "".join(export_people(world.store, "digest", states, everything=True))
     assert "\n'=a@example.org,'=SUM(1),ru,water,daily,digest,confirmed,fair,2026-05-04T09:00:00Z,\n" in text
     assert len(text.splitlines()) == 4
-    assert len("".join(export_people(roll.store, None)).splitlines()) == 3
+    assert len("".join(export_people(world.store, None)).splitlines()) == 3
 
-    other = Roll(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other")
-    done = other.take(text, confirmed=False)
+    other = ImportWorld(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other")
+    done = other.run(text, confirmed=False)
     assert done.counts == {"added": 2, "away": 1}
-    mine = {row[0]: row for row in roll.state()["subscriptions"]}
-    assert [mine[row[0]] for row in other.state()["subscriptions"]] == other.state()["subscriptions"]
-    assert [row[1:3] for row in other.state()["suppressions"]] == [("digest", "unsubscribed")]
-    assert other.take("email\nleft@example.org\n").counts == {"left": 1}
+    mine = {row[0]: row for row in world.rows()["subscriptions"]}
+    assert [mine[row[0]] for row in other.rows()["subscriptions"]] == other.rows()["subscriptions"]
+    assert [row[1:3] for row in other.rows()["suppressions"]] == [("digest", "unsubscribed")]
+    assert other.run("email\nleft@example.org\n").counts == {"left": 1}
     other.store.close()
 
 

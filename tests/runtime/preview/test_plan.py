@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, WEEKLY, RunningNewsroom, open_newsroom
-from tidings.runtime.preview.plan import PlannedSchedule, plan
-from tidings.runtime.scratch_store import open_scratch_runtime
+from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, plan
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetim
         for one in newsroom.entries(edition=edition.name)
         if one.state == "accepted"
     )
-    assert {outlet.name: sum(outlet.readers.values()) for outlet in slot.outlets} == counted
+    assert {outlet.name: sum(outlet.recipients.values()) for outlet in slot.outlets} == counted
     assert sorted(key for key, _ in slot.stories or ()) == sorted(edition.stories)
 
 
@@ -86,7 +85,7 @@ def test_a_schedule_that_was_never_seen_plans_its_backfill_and_says_so(newsroom:
     newsroom.schedule("plain", WEEKLY)
     seen = planned(newsroom, MONDAY - 9 * HOUR)
     assert stories(seen["weekly"]) == ["s0"]
-    assert stories(seen["plain"]) == [] and "new here" in seen["plain"].slots[0].note
+    assert stories(seen["plain"]) == [] and "new schedule" in seen["plain"].slots[0].note
     newsroom.reader("w", frequency="weekly")
     newsroom.tick(MONDAY - 9 * HOUR)
     newsroom.tick(MONDAY + HOUR)
@@ -126,7 +125,7 @@ def test_notes_for_schedules_without_slots(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("once", "cadence: {at: 2026-01-01T09:00}\ndeliver: [{channel: desk}]\n")
     seen = planned(newsroom, MONDAY)
     assert (seen["request"].note, seen["new"].note, seen["once"].note) == (
-        "when asked: tidings send request", "nothing new", "its moment has passed"
+        "on request: tidings send request", "nothing new", "its time has passed"
     )  # fmt: skip
 
 

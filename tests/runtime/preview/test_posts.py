@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.fixtures.newsroom import HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tests.servers.judges import html_validate
+from tidings.runtime.preview.plan import open_scratch_runtime
 from tidings.runtime.preview.preview import PreviewedMessage, make_post_pages, preview_edition, preview_schedule
-from tidings.runtime.scratch_store import open_scratch_runtime
 
 CHANNELS = """channels:
   sky: {type: bluesky, handle: a.org, password: {env: DESK_SECRET}, languages: [kk, ru, en], translations: thread}

@@ -190,7 +190,7 @@ def test_a_second_rehearsal_takes_the_place_of_the_first_and_leaves_other_files(
 def test_of_a_large_list_a_sample_goes_over_the_wire_and_the_rest_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearsing, "MOST", 20)
+    monkeypatch.setattr(rehearsing, "MAX_MAILS", 20)
     caught: list[int] = []
     take = rehearsing.MailCatcher.take
     monkeypatch.setattr(rehearsing.MailCatcher, "take", lambda self: (caught.append(len(self.mails)), take(self))[1])
@@ -202,7 +202,7 @@ def test_of_a_large_list_a_sample_goes_over_the_wire_and_the_rest_is_counted(
     sent = [row for row in found.rows if row.outcome == "sent"]
     counted = [o.recipients for row in sent for o in row.outlets if o.name == "list digest"]
     assert counted == [{"en": 30, "ru": 30, "kk": 30}, {"en": 30, "ru": 30, "kk": 30}]
-    assert max(caught) == 3 * rehearsing.EACH
+    assert max(caught) == 3 * rehearsing.SAMPLES
 
 
 def test_far_ahead_what_comes_before_is_played_and_not_shown(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> 
             found = play(folder, friday(0) + timedelta(hours=1), friday(0) + timedelta(hours=2), real_now=friday(0))
             with runtime.store.read() as connection:
                 assert ledger.count_by_state(connection)["handed"] == 1
-    assert any("1 deliveries are under way" in note for note in found.notes)
+    assert any("1 delivery is being sent" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(("begins", "ends", "said"), [(5, 5, "after --from"), (5, 1, "after"), (0, 4000, "five years")])

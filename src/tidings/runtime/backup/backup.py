@@ -1,4 +1,4 @@
-"""`tidings backup`: the store at one moment and the newsroom's files in one archive, while everything runs."""
+"""`tidings backup` and `tidings upgrade`: save the store and the newsroom's files while everything runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,47 +22,39 @@ from tidings.sources.pictures.copies import FOLDER as PICTURES
 from tidings.store import migrate
 from tidings.store.copying import copy_store
 from tidings.store.engine import Store
-from tidings.store.locks import SharedHold
+from tidings.store.locks import SharedHold, exclusive_hold
 from tidings.store.service.clock import read_clock
 
-PLACES = (MAIN, KEYS, "schedules", "templates")
-"""In every backup, and put aside by a restore where a backup has nothing of them."""
-_IF_THERE = ("content", "tidings.service", ".gitignore")
+_ALWAYS = (MAIN, KEYS, "schedules", "templates")
+"""Places of every backup. A restore moves them aside even if the backup has no file for them."""
+_IF_PRESENT = ("content", "tidings.service", ".gitignore")
 _NEVER = ("public", "preview", "rehearsal", PICTURES, "secrets.env")
-"""Made from the rest, or to be had again; and what the environment holds."""
+"""Files that Tidings makes or fetches again, and the secrets of the environment."""
+_SKIPPED = {*_NEVER, ".git", ".restoring"}
+_SKIPPED_PREFIXES = ("tidings.db", "before-restore-", ".tidings-")
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it, and of how much."""
+"""Called with the name of the work, how much is done, and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """A finished backup."""
+    """A finished backup. `left_out`: files that the newsroom uses and the backup lacks, each with the reason."""
 
     path: Path
     size: int
     manifest: Manifest
     left_out: tuple[str, ...] = ()
-    """What the newsroom uses and is not in it, each with the reason."""
-
-
-@dataclass
-class _Contents:
-    places: list[str] = field(default_factory=list)
-    files: list[tuple[str, Path]] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
 
 
 def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, str] | None = None) -> BackupResult:
-    """Write `path`, beside and then in one step, readable by its owner alone.
+    """Write the backup file `path` (mode 0600). An older backup there is replaced once the new one is complete.
 
-    Raises InputError for a newsroom without store, RefusedError where `path` is something else or would be published.
+    Raises InputError for a newsroom without a store, RefusedError for a path that must not be written.
     """
-    if not (root / MAIN).is_file():
-        raise InputError(f"there is no newsroom in {root}; go to its folder, or name it with -C.")
-    with closing(Store(read_store_address(root, env).get_secret_value(), root)) as store:
+    with _written_store(root, env) as store:
         if store.path is not None and not store.path.exists():
-            raise InputError(f"there is no store at {store.path} yet: there is nothing to back up.")
+            raise InputError(f"There is no store at {store.path} yet, so there is nothing to back up.")
         occupancy = SharedHold(store)
         try:
             return back_up_store(store, root, path, progress, env)
@@ -70,30 +62,41 @@ def make_backup(root: Path, path: Path, progress: Progress, env: Mapping[str, st
             occupancy.release()
 
 
+@contextmanager
+def _written_store(root: Path, env: Mapping[str, str] | None) -> Iterator[Store]:
+    if not (root / MAIN).is_file():
+        raise InputError(f"There is no newsroom in {root}. Go to its folder, or name it with -C.")
+    with closing(Store(read_store_address(root, env).get_secret_value(), root)) as store:
+        yield store
+
+
 def back_up_store(
     store: Store, root: Path, path: Path, progress: Progress, env: Mapping[str, str] | None = None
 ) -> BackupResult:
-    """The same with a store that is open, whatever version it has."""
+    """Back up an open store, of any schema version, and the files of the newsroom in `root`."""
     path = path.absolute()
-    contents = _contents(root, env)
-    _refuse(path, root, contents)
+    contents = _Contents(root)
+    contents.collect(env)
+    _refuse_path(path, root, contents.places)
     folder = Path(tempfile.mkdtemp(prefix=".tidings-backup-", dir=path.parent))
     try:
         copy = Store(f"sqlite:///{folder / STORE}", folder)
         made = datetime.now(UTC)
         counts = copy_store(store, copy, lambda done, total: progress("store", done, total))
+        with copy.read() as connection:
+            clock = read_clock(connection)
         manifest = Manifest(
             version=__version__,
             schema_version=str(migrate.version(copy)),
             made=made,
-            clock=_clock(copy),
+            clock=clock,
             database="sqlite" if store.is_sqlite else "postgresql",
             counts=counts,
             places=tuple(contents.places),
             environment=find_references(root).environment,
         )
         copy.close()
-        _check(folder / STORE)
+        _refuse_damaged(folder / STORE)
         part = folder / "archive"
         manifest = write_backup_file(
             part, manifest, folder / STORE, contents.files, lambda done, total: progress("files", done, total)
@@ -106,83 +109,114 @@ def back_up_store(
     return BackupResult(path, size, manifest, tuple(contents.left_out))
 
 
-def _refuse(path: Path, root: Path, contents: _Contents) -> None:
+def _refuse_path(path: Path, root: Path, places: list[str]) -> None:
     if path.is_dir() or not path.parent.is_dir():
-        raise RefusedError(f"{path} is no place for a file; name one, such as ~/news-2026-12-01.tar.gz")
+        raise RefusedError(f"{path} cannot be a backup file. Name a file, such as ~/news-2026-12-01.tar.gz.")
     if path.exists() and not is_backup_file(path):
-        raise RefusedError(f"{path} is there already and is no backup: it stays. Name another file.")
-    for place in (*contents.places, "public"):
+        raise RefusedError(f"{path} exists and is no backup, so it is not replaced. Name another file.")
+    for place in (*places, "public"):
         if path.resolve().is_relative_to((root / place).resolve()):
-            raise RefusedError(f"a backup holds keys and addresses, and {place}/ is read by others: name another file.")
+            raise RefusedError(f"Other people read {place}/, and a backup holds keys and addresses. Name another file.")
 
 
-def _clock(store: Store) -> datetime | None:
-    with store.read() as connection:
-        return read_clock(connection)
-
-
-def _check(path: Path) -> None:
+def _refuse_damaged(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if said != "ok":
-        raise InputError(f"the store is damaged ({said}), so no backup was made. Restore an older one.")
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise InputError(f"The store is damaged ({problem}), so no backup was made. Restore an older backup.")
 
 
-def _contents(root: Path, env: Mapping[str, str] | None) -> _Contents:
-    """Every file that belongs to the newsroom, by the folders that its configuration names."""
-    found = _Contents(list(PLACES), left_out=[])
-    newsroom = load_newsroom(root, env, lenient=True).newsroom
-    wanted = [root / name for name in _IF_THERE]
-    if newsroom is not None:
-        wanted += [path for source in make_sources(newsroom).values() for path in source.watch_paths()]
-        wanted += [Path(newsroom.logo.path)] if newsroom.logo else []
-    wanted += [root / name for name in find_references(root).files]
-    for path in wanted:
-        _add_place(found, root, path)
-    for place in found.places:
-        for name, path in _files(root, root / place, found.left_out):
-            found.files.append((name, path))
-    return found
+class _Contents:
+    """The files that belong to a newsroom: the usual ones, and those that its configuration names."""
 
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.places = list(_ALWAYS)
+        self.files: list[tuple[str, Path]] = []
+        self.left_out: list[str] = []
 
-def _add_place(found: _Contents, root: Path, path: Path) -> None:
-    if not path.exists():
-        return
-    if not path.resolve().is_relative_to(root) or path.is_symlink():
-        found.left_out.append(f"{path}: it stands outside of the newsroom's folder")
-        return
-    if path.resolve() == root:
-        # A source that is the folder itself: everything in it but what is ours to write.
-        skipped = {*_NEVER, ".git", ".restoring"}
-        for one in sorted(root.iterdir()):
-            if one.name not in skipped and not one.name.startswith(("tidings.db", "before-restore-", ".tidings-")):
-                _add_place(found, root, one)
-        return
-    place = path.resolve().relative_to(root).as_posix()
-    if place.split("/")[0] in _NEVER or any(place == one or place.startswith(f"{one}/") for one in found.places):
-        return
-    found.places = [one for one in found.places if not one.startswith(f"{place}/")] + [place]
+    def collect(self, env: Mapping[str, str] | None) -> None:
+        newsroom = load_newsroom(self._root, env, lenient=True).newsroom
+        wanted = [self._root / name for name in _IF_PRESENT]
+        if newsroom is not None:
+            wanted += [path for source in make_sources(newsroom).values() for path in source.watch_paths()]
+            wanted += [Path(newsroom.logo.path)] if newsroom.logo else []
+        wanted += [self._root / name for name in find_references(self._root).files]
+        for path in wanted:
+            self._add_place(path)
+        for place in self.places:
+            self._add_files(self._root / place)
 
+    def _add_place(self, path: Path) -> None:
+        if not path.exists():
+            return
+        if not path.resolve().is_relative_to(self._root) or path.is_symlink():
+            self.left_out.append(f"{path}: it is outside the newsroom's folder")
+            return
+        if path.resolve() == self._root:
+            # A source reads the newsroom's folder itself: take everything in it but our own files.
+            for entry in sorted(self._root.iterdir()):
+                if entry.name not in _SKIPPED and not entry.name.startswith(_SKIPPED_PREFIXES):
+                    self._add_place(entry)
+            return
+        place = path.resolve().relative_to(self._root).as_posix()
+        if place.split("/")[0] in _NEVER or any(place == old or place.startswith(f"{old}/") for old in self.places):
+            return
+        self.places = [old for old in self.places if not old.startswith(f"{place}/")] + [place]
 
-def _files(root: Path, path: Path, left_out: list[str]) -> Iterator[tuple[str, Path]]:
-    name = path.relative_to(root).as_posix()
-    if path.is_symlink():
-        left_out.append(f"{name}: a link, and what it points to may be anything")
-    elif path.is_dir():
-        for one in sorted(path.iterdir()):
-            yield from _files(root, one, left_out)
-    elif path.is_file() and (not is_inside(name) or not name.isprintable()):
-        left_out.append(f"{name!r}: a name that not every system takes")
-    elif path.is_file():
-        yield name, path
-    elif path.exists():
-        left_out.append(f"{name}: no plain file")
+    def _add_files(self, path: Path) -> None:
+        name = path.relative_to(self._root).as_posix()
+        if path.is_symlink():
+            self.left_out.append(f"{name}: it is a link")
+        elif path.is_dir():
+            for entry in sorted(path.iterdir()):
+                self._add_files(entry)
+        elif path.is_file() and (not is_inside(name) or not name.isprintable()):
+            self.left_out.append(f"{name!r}: not every system can write this name")
+        elif path.is_file():
+            self.files.append((name, path))
+        elif path.exists():
+            self.left_out.append(f"{name}: it is no regular file")
 
 
 def sync_folder(folder: Path) -> None:
-    """What was renamed in a folder outlives a power loss from here on."""
+    """Write the folder's entries to the disk, so that renames survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# -- upgrade ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeResult:
+    """The schema versions before and after, and the backup that was made first."""
+
+    before: str
+    after: str
+    backup: BackupResult
+
+
+def upgrade(
+    root: Path, progress: Progress, env: Mapping[str, str] | None = None, now: datetime | None = None
+) -> UpgradeResult | None:
+    """Make a backup and migrate the store of the newsroom in `root`. Returns None if the store is up to date.
+
+    Raises RefusedError while any process uses the store, StoreVersionError for a store of a newer version.
+    """
+    with _written_store(root, env) as store:
+        if store.path is not None and not store.path.exists():
+            return None
+        with exclusive_hold(store):
+            before = migrate.version(store)
+            if before is None or before == migrate.HEAD:
+                return None
+            if before > migrate.HEAD:
+                migrate.create_or_check(store)
+            stamp = f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            made = back_up_store(store, root, root / f"before-upgrade-{before}-{stamp}.tar.gz", progress, env)
+            migrate.upgrade(store)
+    return UpgradeResult(before, migrate.HEAD, made)

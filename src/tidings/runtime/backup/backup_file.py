@@ -1,9 +1,9 @@
-"""The file of a backup: a tar.gz with the store, the newsroom's files and a manifest with the sum of each.
+"""The backup file: a tar.gz with the store, the newsroom's files, and a manifest with a checksum of each.
 
-TIDINGS-BACKUP.txt     what this is, for whoever finds it
-store.db               the store, always as SQLite, whatever it was
-newsroom/...           files of the newsroom
-manifest.json          last: version, moment, counts, size and SHA-256 of everything before it
+TIDINGS-BACKUP.txt     says what this file is
+store.db               the store, always as SQLite
+newsroom/...           the files of the newsroom
+manifest.json          comes last: version, time, counts, and size and SHA-256 of everything before it
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ LABEL = "TIDINGS-BACKUP.txt"
 STORE = "store.db"
 FILES = "newsroom/"
 MANIFEST = "manifest.json"
-_WHAT = b"A backup of a Tidings newsroom. `tidings restore FILE` brings it back.\n"
+_LABEL_TEXT = b"A backup of a Tidings newsroom. `tidings restore FILE` restores it.\n"
 _CHUNK = 1 << 20
-_MOST_MEMBERS = 200_000
-_MOST_MANIFEST = 64 << 20
-_LONGEST_NAME = 1_000
+_MAX_MEMBERS = 200_000
+_MAX_MANIFEST = 64 << 20
+_MAX_NAME = 1_000
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done, and of how many."""
+"""Called with the bytes done and the total."""
 
 
 class BackedUpFile(BaseModel):
-    """One file of the archive. `sha256` is hexadecimal, `size` in bytes."""
+    """Size in bytes and hexadecimal SHA-256 of one file."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     size: int
@@ -46,25 +46,25 @@ class BackedUpFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What stands in an archive."""
+    """The table of contents of a backup file."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     format: int = 1
     version: str
-    """Of the program that made it."""
+    """Version of Tidings that made the backup."""
     schema_version: str
     made: datetime
-    """Real time of the one moment at which the store stood so."""
+    """Real time at which the store was copied."""
     clock: datetime | None = None
-    """How far the newsroom's own clock had come."""
+    """The newsroom's own clock at that time."""
     database: str
-    """sqlite or postgresql: where the store was."""
+    """Kind of the original database: sqlite or postgresql."""
     counts: Mapping[str, int]
     """Rows of each table."""
     places: tuple[str, ...]
-    """Files and folders of the newsroom that it speaks of, whether they held anything or not."""
+    """Files and folders of the newsroom that the backup covers, also those that did not exist."""
     environment: tuple[str, ...] = ()
-    """Variables that the newsroom asks for. Their values are in no backup."""
+    """Names of the variables that the newsroom needs. No backup has their values."""
     members: Mapping[str, BackedUpFile] = {}
 
 
@@ -74,20 +74,20 @@ class Manifest(BaseModel):
 def write_backup_file(
     path: Path, manifest: Manifest, store: Path, files: Iterable[tuple[str, Path]], progress: Progress
 ) -> Manifest:
-    """Write it to `path`, which must not exist (mode 0600), and to the disk.
+    """Write a new file `path` (mode 0600) to the disk, and return the manifest with all members.
 
-    `files` are named relative to the newsroom. Raises InputError for one that becomes shorter while it is read.
+    The names of `files` are relative to the newsroom. Raises InputError for a file that shrinks meanwhile.
     """
-    sources = [(STORE, store), *((FILES + name, one) for name, one in files)]
-    total = sum(one.stat().st_size for _, one in sources)
+    sources = [(STORE, store), *((FILES + name, source) for name, source in files)]
+    total = sum(source.stat().st_size for _, source in sources)
     members: dict[str, BackedUpFile] = {}
     done = 0
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as raw:
         with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=5, format=tarfile.PAX_FORMAT) as tar:
-            members[LABEL] = _add_bytes(tar, LABEL, _WHAT, manifest.made)
-            for name, one in sources:
-                members[name] = _add(tar, name, one)
+            members[LABEL] = _add_bytes(tar, LABEL, _LABEL_TEXT, manifest.made)
+            for name, source in sources:
+                members[name] = _add_file(tar, name, source)
                 done += members[name].size
                 progress(done, max(total, done))
             manifest = manifest.model_copy(update={"members": members})
@@ -97,19 +97,19 @@ def write_backup_file(
     return manifest
 
 
-def _add(tar: tarfile.TarFile, name: str, path: Path) -> BackedUpFile:
+def _add_file(tar: tarfile.TarFile, name: str, path: Path) -> BackedUpFile:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         stat = os.fstat(file.fileno())
         info = tarfile.TarInfo(name)
         info.size, info.mtime, info.mode = stat.st_size, int(stat.st_mtime), stat.st_mode & 0o777
-        reader = _Summing(file, info.size)
+        reader = _HashingReader(file, info.size)
         try:
             tar.addfile(info, reader)
         except OSError as error:
             if error.errno is not None:
                 raise
-            raise InputError(f"{path} became shorter while it was read; run the backup again.") from None
+            raise InputError(f"{path} became shorter during the backup. Run the backup again.") from None
         return BackedUpFile(size=info.size, sha256=reader.sha256.hexdigest())
 
 
@@ -120,19 +120,19 @@ def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes, made: datetime) 
     return BackedUpFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-class _Summing:
-    """A file that is summed up while it is read, and read no further than it was long at first."""
+class _HashingReader:
+    """Reads the first `size` bytes of a file and hashes them: the file may grow meanwhile."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
-        self.left = size
+        self._left = size
         self.sha256 = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        found = self._file.read(self.left if size < 0 else min(size, self.left))
-        self.left -= len(found)
-        self.sha256.update(found)
-        return found
+        chunk = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(chunk)
+        self.sha256.update(chunk)
+        return chunk
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -149,88 +149,92 @@ def is_backup_file(path: Path) -> bool:
 
 
 def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
-    """Read all of it and write nothing: every name is safe, every sum is right, nothing is missing or too much.
+    """Read the whole file without writing: names are safe, checksums right, and no member missing or unexpected.
 
-    Raises InputError with what is wrong, and where the archive was cut off.
+    Raises InputError with the first problem.
     """
-    found: dict[str, BackedUpFile] = {}
+    members: dict[str, BackedUpFile] = {}
     manifest: Manifest | None = None
-    with _translated(path):
-        for info, content in _members(path, progress):
+    with _plain_errors(path):
+        for info, content in _iterate_members(path, progress):
             if manifest is not None:
-                raise InputError(f"{path} is no backup of Tidings: something stands behind its {MANIFEST}.")
+                raise InputError(f"{path} is no backup of Tidings: it has files after its {MANIFEST}.")
             if info.name == MANIFEST:
-                if info.size > _MOST_MANIFEST:
-                    raise InputError(f"{path}: its {MANIFEST} has {info.size:,} bytes; that is no backup of Tidings.")
-                manifest = _manifest(path, content.read())
+                if info.size > _MAX_MANIFEST:
+                    raise InputError(f"{path} is no backup of Tidings: its {MANIFEST} has {info.size:,} bytes.")
+                manifest = _parse_manifest(path, content.read())
                 continue
-            sum_ = hashlib.sha256()
+            sha256 = hashlib.sha256()
             while chunk := content.read(_CHUNK):
-                sum_.update(chunk)
-            found[info.name] = BackedUpFile(size=info.size, sha256=sum_.hexdigest())
+                sha256.update(chunk)
+            members[info.name] = BackedUpFile(size=info.size, sha256=sha256.hexdigest())
     if manifest is None:
-        raise InputError(f"{path} is no whole backup of Tidings: it has no {MANIFEST}. Take another one.")
-    for name in sorted(found.keys() | manifest.members.keys()):
-        if found.get(name) != manifest.members.get(name):
-            raise InputError(f"{path} is damaged: {name} is not what was backed up. Take another backup.")
-    for name in found:
+        raise InputError(f"{path} is no complete backup of Tidings: it has no {MANIFEST}. Take another backup.")
+    for name in sorted(members.keys() | manifest.members.keys()):
+        if members.get(name) != manifest.members.get(name):
+            raise InputError(f"{path} is damaged: {name} differs from its checksum. Take another backup.")
+    for name in members:
         inside = name.removeprefix(FILES)
         if inside != name and not any(inside == place or inside.startswith(f"{place}/") for place in manifest.places):
-            raise InputError(f"{path}: {name} stands in no place that its {MANIFEST} names.")
-    if STORE not in found:
-        raise InputError(f"{path} is no whole backup of Tidings: it has no {STORE}.")
+            raise InputError(f"{path} is refused: {name} is in no place that its {MANIFEST} names.")
+    if STORE not in members:
+        raise InputError(f"{path} is no complete backup of Tidings: it has no {STORE}.")
     return manifest
 
 
 def extract_backup_file(path: Path, manifest: Manifest, folder: Path, progress: Progress | None = None) -> None:
-    """Write what was examined into `folder`, which must be empty, and to the disk; nothing outside of it is touched."""
-    with _translated(path):
-        for info, content in _members(path, progress):
+    """Write the members of a checked file into the empty `folder`, and to the disk."""
+    with _plain_errors(path):
+        for info, content in _iterate_members(path, progress):
             if info.name in (LABEL, MANIFEST):
                 continue
             target = folder.joinpath(*PurePosixPath(info.name).parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             mode = 0o600 if info.name in (STORE, FILES + "keys.json") else (info.mode & 0o755) | 0o600
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            sum_ = hashlib.sha256()
+            sha256 = hashlib.sha256()
             with os.fdopen(descriptor, "wb") as file:
                 while chunk := content.read(_CHUNK):
-                    sum_.update(chunk)
+                    sha256.update(chunk)
                     file.write(chunk)
                 file.flush()
                 os.fchmod(file.fileno(), mode)
                 os.utime(file.fileno(), (info.mtime, info.mtime))
                 os.fsync(file.fileno())
-            if manifest.members.get(info.name) != BackedUpFile(size=info.size, sha256=sum_.hexdigest()):
-                raise InputError(f"{path} changed while it was read: {info.name} is another one now.")
+            if manifest.members.get(info.name) != BackedUpFile(size=info.size, sha256=sha256.hexdigest()):
+                raise InputError(f"{path} changed during the restore: {info.name} is different now. Try again.")
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """What the libraries say of a file that is no whole archive, in words."""
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of tarfile and gzip into messages for people."""
     try:
         yield
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
+        raise InputError(f"There is no file {path}.") from None
     except (EOFError, tarfile.TarError, zlib.error) as error:
-        raise InputError(f"{path} is no whole backup of Tidings: {error or 'it is cut off'}.") from None
+        raise InputError(f"{path} is no complete backup of Tidings: {error or 'it is cut off'}.") from None
     except OSError as error:
-        if error.errno is None:  # what gzip says of a file that is none
+        if error.errno is None:  # gzip raises this for a file of another format
             raise InputError(f"{path} is no backup of Tidings: {error}.") from None
         raise
 
 
-def _members(path: Path, progress: Progress | None) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Each member with its content, in the order of the file, its name found to be safe."""
+def _iterate_members(path: Path, progress: Progress | None) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """Yield each member with its content, in the order of the file. Raises InputError for an unsafe member."""
     seen: set[str] = set()
     done = 0
     with tarfile.open(path, "r|gz") as tar:
         for info in tar:
             if not seen and info.name != LABEL:
                 raise InputError(f"{path} is no backup of Tidings: it does not begin with {LABEL}.")
-            _check(path, info)
-            if info.name in seen or len(seen) >= _MOST_MEMBERS:
-                raise InputError(f"{path} is refused: {info.name} stands in it twice, or it holds too many files.")
+            if not info.isreg() or info.sparse is not None:
+                raise InputError(f"{path} is refused: {info.name} is no regular file.")
+            inside = info.name.removeprefix(FILES)
+            if not (is_inside(inside) if inside != info.name else info.name in (LABEL, STORE, MANIFEST)):
+                raise InputError(f"{path} is refused: {info.name!r} would be outside the newsroom.")
+            if info.name in seen or len(seen) >= _MAX_MEMBERS:
+                raise InputError(f"{path} is refused: it has {info.name} twice, or too many files.")
             seen.add(info.name)
             content = tar.extractfile(info)
             assert content is not None
@@ -240,27 +244,14 @@ def _members(path: Path, progress: Progress | None) -> Iterator[tuple[tarfile.Ta
                 progress(done, done)
 
 
-def _check(path: Path, info: tarfile.TarInfo) -> None:
-    if not info.isreg() or info.sparse is not None:
-        raise InputError(f"{path} is refused: {info.name} is no plain file, and a backup holds nothing else.")
-    if not _is_ours(info.name):
-        raise InputError(f"{path} is refused: {info.name!r} would stand outside of the newsroom.")
-
-
-def _is_ours(name: str) -> bool:
-    inside = name.removeprefix(FILES)
-    return is_inside(inside) if inside != name else name in (LABEL, STORE, MANIFEST)
-
-
 def is_inside(name: str) -> bool:
-    """Whether a relative path stays where it begins: no `..`, no root, nothing hidden in its letters."""
+    """Whether a relative path stays in its folder, and out of the working folders of a restore."""
     parts = name.split("/")
-    plain = all(part not in ("", ".", "..") for part in parts) and "\0" not in name and "\\" not in name
-    # Where a restore does its work.
-    return plain and len(name) <= _LONGEST_NAME and not parts[0].startswith((".restoring", "before-restore-"))
+    is_plain = all(part not in ("", ".", "..") for part in parts) and "\0" not in name and "\\" not in name
+    return is_plain and len(name) <= _MAX_NAME and not parts[0].startswith((".restoring", "before-restore-"))
 
 
-def _manifest(path: Path, raw: bytes) -> Manifest:
+def _parse_manifest(path: Path, raw: bytes) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
@@ -269,8 +260,8 @@ def _manifest(path: Path, raw: bytes) -> Manifest:
         raise InputError(f"{path}: its {MANIFEST} cannot be read: {where}: {first['msg']}.") from None
     if manifest.format != 1:
         raise InputError(
-            f"{path} was made by Tidings {manifest.version} in a form that this version does not know. Use a newer one."
+            f"Tidings {manifest.version} made {path} in a format that this version does not know. Use a newer version."
         )
     if manifest.made.tzinfo is None or not all(is_inside(place) for place in manifest.places):
-        raise InputError(f"{path}: its {MANIFEST} is none that Tidings wrote.")
+        raise InputError(f"{path}: Tidings did not write its {MANIFEST}.")
     return manifest

@@ -1,7 +1,12 @@
-"""`tidings restore`: a backup takes the place of what stands in a folder, whole or not at all.
+"""`tidings restore`: replace the newsroom in a folder by a backup, completely or not at all.
 
-Everything is made ready in `.restoring` first. Then a file `ready` is written, and things change places: whatever ends
-the process from there on, the next `tidings restore` goes on, and no other command runs before.
+1. Check the whole backup file and unpack it into the folder `.restoring` of the newsroom.
+2. Mark the unpacked store as restored, so that nothing is sent a second time.
+3. Write the planned moves to `.restoring/moves.json`. From now on no other command starts.
+4. Move the old files aside and the new files in. On PostgreSQL, then replace the tables in one transaction.
+5. Delete `.restoring`.
+
+An error in step 4 undoes the moves. After a power loss the next `tidings restore` undoes them and begins again.
 """
 
 from __future__ import annotations
@@ -32,39 +37,25 @@ from tidings.store.locks import HOLD_FILE, exclusive_hold
 from tidings.store.service.clock import read_clock
 from tidings.store.service.restored import find_restored, mark_restored
 
-_READY = RESTORING.name
-_STORE_SUFFIXES = ("", "-wal", "-shm")
+Moves = list[tuple[Path, Path]]
+"""Renames in their order, from and to. Each can be undone without a note of how far they came."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What a restore did. `manifest` is None where it finished one that had been cut off."""
+    """A finished restore. `missing`: variables that the newsroom needs and the environment lacks."""
 
     root: Path
-    manifest: Manifest | None
+    manifest: Manifest
     held: tuple[str, ...]
     in_doubt: int
     dropped: int
     aside: Path | None
     missing: tuple[str, ...] = ()
-    """Variables that the newsroom asks for and this environment has not."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What `ready` says: enough to go on with after a crash."""
-
-    stamp: str
-    at: str
-    places: dict[str, bool]
-    """Each with whether the backup has something for it."""
-    held: list[str]
-    in_doubt: int
-    dropped: int
 
 
 def restore(
-    archive: Path,
+    backup_file: Path,
     root: Path,
     *,
     agree: Callable[[str], None],
@@ -72,286 +63,270 @@ def restore(
     env: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> RestoreResult:
-    """Bring a backup back into `root`. `agree` is asked, with words, where something stands there; it raises to stop.
+    """Restore a backup into `root`. Where something exists, `agree` gets the question and raises to stop.
 
-    Raises InputError for an archive that is damaged or strange, RefusedError while anything works on the newsroom.
+    Raises InputError for a damaged or strange backup file, RefusedError while any process uses the newsroom.
     """
     env = os.environ if env is None else env
     root = root.resolve()
     work = root / RESTORING.parent
     if (root / RESTORING).exists():
-        return _finish(root, env)
-    manifest = check_backup_file(archive, lambda done, total: progress("checking", done, total))
-    if root.exists() and not root.is_dir():
-        raise RefusedError(f"{root} is no folder")
-    _refuse_mounts(root, manifest)
-    _refuse_full(root, manifest)
-    made_root = not root.exists()
-    stands = not made_root and any(one.name != work.name for one in root.iterdir())
-    old = _written(root, env)
+        _end_interrupted(root, env)
+    manifest = check_backup_file(backup_file, lambda done, total: progress("checking", done, total))
+    _refuse_folder(root, manifest)
+    is_new = not root.exists()
+    has_files = not is_new and any(path != work for path in root.iterdir())
+    old_address = _find_old_address(root, env)
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        work.chmod(0o700)
-        _empty(work)
-        extract_backup_file(archive, manifest, work, lambda done, total: progress("reading", done, total))
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True, mode=0o700)
+        extract_backup_file(backup_file, manifest, work, lambda done, total: progress("reading", done, total))
         (work / FILES).mkdir(exist_ok=True)
-        address = read_store_address(work / FILES, env)
-        with _alone(root, address, old) as target:
-            if stands or _holds_tables(target):
-                agree(_question(root, manifest, target))
-            _make_ready(root, work, manifest, now or datetime.now(UTC), _reached(target, old, root))
-            _give_to_owner(root, work)
-            found = _swap(root, target, progress)
+        with _lock_stores(root, read_store_address(work / FILES, env), old_address) as (target, old_store):
+            if _holds_tables(target) or has_files:
+                agree(_make_question(root, manifest, target))
+            return _Restore(root, manifest, target, now or datetime.now(UTC), env).run(old_store, progress)
     except BaseException:
         if not (root / RESTORING).exists():
             shutil.rmtree(work, ignore_errors=True)
-            if made_root:
+            if is_new:
                 with suppress(OSError):
                     root.rmdir()
         raise
-    missing = tuple(name for name in manifest.environment if not env.get(name))
-    return _told(root, manifest, found, missing)
-
-
-def _told(root: Path, manifest: Manifest | None, plan: _Plan, missing: tuple[str, ...] = ()) -> RestoreResult:
-    aside = _aside(root, plan)
-    return RestoreResult(
-        root, manifest, tuple(plan.held), plan.in_doubt, plan.dropped, aside if aside.exists() else None, missing
-    )
-
-
-def _finish(root: Path, env: Mapping[str, str]) -> RestoreResult:
-    """Go on with a restore that had been cut off."""
-    folder = root / RESTORING.parent / FILES
-    # The newsroom's YAML may be in its place already.
-    address = read_store_address(folder if (folder / MAIN).exists() else root, env)
-    with _alone(root, address, None) as target:
-        return _told(root, None, _swap(root, target, lambda what, done, total: None))
 
 
 # -- before anything changes ------------------------------------------------------------------------------------------
 
 
-def _written(root: Path, env: Mapping[str, str]) -> SecretStr | None:
-    """The store of the newsroom that stands there, as far as that can be told."""
-    if not (root / MAIN).is_file():
-        return None
-    try:
-        return read_store_address(root, env)
-    except TidingsError:
-        return None
+def _refuse_folder(root: Path, manifest: Manifest) -> None:
+    if root.exists() and not root.is_dir():
+        raise RefusedError(f"{root} is not a folder. Name a folder with -C.")
+    for place in manifest.places:
+        path = root / place
+        if path.is_mount() or path.is_symlink():
+            raise RefusedError(f"{path} is a link or a disk of its own and cannot be moved. Restore elsewhere.")
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    needed = sum(member.size for member in manifest.members.values())
+    if needed > shutil.disk_usage(existing).free:
+        raise RefusedError(f"The backup needs {needed / 1e6:,.0f} MB, and {existing} has less. Make room on this disk.")
+
+
+def _find_old_address(root: Path, env: Mapping[str, str]) -> SecretStr | None:
+    """Return the store of the newsroom that is in `root` now, or None if there is none or its YAML is broken."""
+    with suppress(TidingsError):
+        if (root / MAIN).is_file():
+            return read_store_address(root, env)
+    return None
 
 
 @contextmanager
-def _alone(root: Path, address: SecretStr, old: SecretStr | None) -> Iterator[Store]:
-    """The store to be, and nobody works on it, nor on the one that the newsroom has now."""
+def _lock_stores(root: Path, address: SecretStr, old_address: SecretStr | None) -> Iterator[tuple[Store, Store]]:
+    """Yield the future store and the present one (often the same), both locked against other processes."""
     target = Store(address.get_secret_value(), root)
     with ExitStack() as stack:
         stack.enter_context(closing(target))
         if target.path is not None:
             target.path.parent.mkdir(parents=True, exist_ok=True)
         stack.enter_context(exclusive_hold(target))
-        if old is not None and old.get_secret_value() != address.get_secret_value():
-            other = stack.enter_context(closing(Store(old.get_secret_value(), root)))
+        old_store = target
+        if old_address is not None and old_address.get_secret_value() != address.get_secret_value():
+            other = stack.enter_context(closing(Store(old_address.get_secret_value(), root)))
             if other.path is None or other.path.exists():
                 stack.enter_context(exclusive_hold(other))
-        yield target
-
-
-def _refuse_mounts(root: Path, manifest: Manifest) -> None:
-    for place in manifest.places:
-        path = root / place
-        if path.is_mount() or path.is_symlink():
-            raise RefusedError(f"{path} is a link or a disk of its own and cannot be put aside: restore elsewhere.")
-
-
-def _refuse_full(root: Path, manifest: Manifest) -> None:
-    there = next(one for one in (root, *root.parents) if one.exists())
-    needed = sum(member.size for member in manifest.members.values())
-    if needed > shutil.disk_usage(there).free:
-        raise RefusedError(f"the backup takes {needed / 1e6:,.0f} MB, and {there} has less room than that.")
+                old_store = other
+        yield target, old_store
 
 
 def _holds_tables(store: Store) -> bool:
     if store.path is None and not is_empty_or_ours(store):
-        raise RefusedError("the database holds tables of another program: give tidings one of its own (`store:`).")
-    return (store.path is None or store.path.exists()) and _version(store) != ""
+        raise RefusedError("The database holds tables of another program. Give Tidings its own (`store:`).")
+    return (store.path is None or store.path.exists()) and _find_version(store) != ""
 
 
-def _version(store: Store) -> str:
+def _find_version(store: Store) -> str:
     try:
         return migrate.version(store) or ""
-    except TidingsError:
-        raise
     except SQLAlchemyError:
-        return "?"  # damaged: all the more reason to restore
+        return "?"  # A damaged store is the usual reason to restore.
 
 
-def _question(root: Path, manifest: Manifest, target: Store) -> str:
-    where = "and the tables of its database are replaced" if target.path is None else "and its store with it"
+def _make_question(root: Path, manifest: Manifest, target: Store) -> str:
+    store = "its store" if target.path is not None else "the tables of its database"
     return (
-        f"{root} holds something already. What this backup of {manifest.made:%Y-%m-%d %H:%M} UTC speaks of takes its "
-        f"place, {where}; what stood there is kept beside it."
+        f"This replaces the newsroom in {root} and {store} by the backup of {manifest.made:%Y-%m-%d %H:%M} UTC. "
+        "The old files are kept beside them."
     )
 
 
-def _reached(target: Store, old: SecretStr | None, root: Path) -> datetime | None:
-    """How far the clock of what stands there has come: the newsroom's clock never goes back."""
-    stores = [target] if old is None else [target, Store(old.get_secret_value(), root)]
-    found = []
-    for store in stores:
-        if store.path is not None and not store.path.exists():
-            continue
+# -- the restore ------------------------------------------------------------------------------------------------------
+
+
+class _Restore:
+    """One restore whose backup is unpacked in `.restoring` and whose stores are locked."""
+
+    def __init__(self, root: Path, manifest: Manifest, target: Store, now: datetime, env: Mapping[str, str]) -> None:
+        self._root, self._manifest, self._target, self._now, self._env = root, manifest, target, now, env
+        self._work = root / RESTORING.parent
+        suffixes = ("", *(f"-{number}" for number in range(2, 1_000)))
+        names = (f"before-restore-{now:%Y%m%dT%H%M%SZ}{suffix}" for suffix in suffixes)
+        self._aside = next(root / name for name in names if not (root / name).exists())
+
+    def run(self, old_store: Store, progress: Progress) -> RestoreResult:
+        with closing(Store(f"sqlite:///{self._work / STORE}", self._work)) as stage:
+            version = migrate.version(stage)
+            if version is None:
+                raise InputError("The backup's store has no tables. Take another backup.")
+            if version != migrate.HEAD:
+                migrate.upgrade(stage)
+            reached = max(filter(None, map(_read_clock, {self._target, old_store})), default=None)
+            with stage.write() as connection:
+                marked = mark_restored(connection, made=self._manifest.made, now=self._now, reached=reached)
+        staged = self._stage_store()
+        moves = self._plan_moves(staged)
+        self._aside.mkdir(mode=0o700)
+        self._give_to_owner(staged)
+        _write_moves(self._root, moves, self._now)
+        try:
+            for source, target in moves:
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                source.rename(target)
+            if self._target.path is None:
+                self._replace_tables(progress)
+            for folder in {self._root, self._aside, *(target.parent for _, target in moves)}:
+                sync_folder(folder)
+        except BaseException:
+            _undo_moves(self._root, self._target)
+            staged.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._aside.rmdir()
+            raise
+        _clean_up(self._root)
+        with suppress(OSError):
+            self._aside.rmdir()
+        return RestoreResult(
+            self._root,
+            self._manifest,
+            tuple(marked.held),
+            marked.in_doubt,
+            marked.dropped,
+            self._aside if self._aside.exists() else None,
+            tuple(name for name in self._manifest.environment if not self._env.get(name)),
+        )
+
+    def _stage_store(self) -> Path:
+        """Put the new store on the disk of the place where it belongs, so that a rename brings it there."""
+        store = self._work / STORE
+        _sync_file(store)
+        path = self._target.path
+        if path is None or store.stat().st_dev == path.parent.stat().st_dev:
+            return store
+        staged = path.with_name(f"{path.name}.restoring")
+        shutil.copy2(store, staged)
+        _sync_file(staged)
+        return staged
+
+    def _plan_moves(self, staged: Path) -> Moves:
+        moves: Moves = []
+        # The next tick writes `public` again; it may be a disk of its own.
+        for place in dict.fromkeys((*self._manifest.places, "public")):
+            present, new = self._root / place, self._work / FILES / place
+            if os.path.lexists(present) and not present.is_mount():
+                moves.append((present, self._aside / place))
+            if new.exists():
+                moves.append((new, present))
+        path = self._target.path
+        if path is not None:
+            self._target.close()
+            kept = f"{path}.{self._aside.name}"
+            # The new store must not find the write-ahead log of the old one.
+            for suffix in ("-shm", "-wal", ""):
+                if (old := Path(f"{path}{suffix}")).exists():
+                    moves.append((old, Path(f"{kept}{suffix}")))
+            # Journals of dead processes. The lock file stays: this process holds its lock.
+            journals = [entry for entry in side_folder(path).iterdir() if entry.name != HOLD_FILE]
+            moves += [(entry, Path(f"{kept}.d") / entry.name) for entry in journals]
+            moves.append((staged, path))
+        return moves
+
+    def _give_to_owner(self, staged: Path) -> None:
+        """Give the files to the owner of the newsroom's folder, when root restores for another user."""
+        owner = self._root.stat()
+        if os.geteuid() != 0 or owner.st_uid == 0:
+            return
+        folders = [self._work, self._aside]
+        if self._target.path is not None:
+            folders.append(side_folder(self._target.path))
+        for path in [staged, *folders, *(entry for folder in folders for entry in folder.rglob("*"))]:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+    def _replace_tables(self, progress: Progress) -> None:
+        if _find_version(self._target):
+            # Bare rows: a newer version may have written them, and its migrations are unknown here.
+            dump_store(self._target, self._aside / "tables.db")
+        with closing(Store(f"sqlite:///{self._work / STORE}", self._work)) as stage:
+            replace_store(stage, self._target, lambda done, total: progress("store", done, total))
+
+
+def _read_clock(store: Store) -> datetime | None:
+    """Return how far the newsroom's clock has come: it never goes back."""
+    if store.path is None or store.path.exists():
         with suppress(SQLAlchemyError, ValueError), store.read() as connection:
-            found.append(read_clock(connection))
-        if store is not target:
-            store.close()
-    return max((one for one in found if one is not None), default=None)
+            return read_clock(connection)
+    return None
 
 
-def _make_ready(root: Path, work: Path, manifest: Manifest, now: datetime, reached: datetime | None) -> None:
-    """The store safe to go on with; then the word that everything may change places."""
-    with closing(Store(f"sqlite:///{work / STORE}", work)) as stage:
-        found = migrate.version(stage)
-        if found is None:
-            raise InputError("the backup's store has no tables: take another backup.")
-        if found != migrate.HEAD:
-            migrate.upgrade(stage)
-        with stage.write() as connection:
-            marked = mark_restored(connection, made=manifest.made, now=now, reached=reached)
-    _sync(work / STORE)
-    stamp = f"{now:%Y%m%dT%H%M%SZ}"
-    number = 1
-    while (root / f"before-restore-{stamp}").exists():
-        number += 1
-        stamp = f"{now:%Y%m%dT%H%M%SZ}-{number}"
-    coming = {place: (work / FILES / place).exists() for place in manifest.places}
-    plan = _Plan(stamp, now.isoformat(), coming, marked.held, marked.in_doubt, marked.dropped)
-    part = work / "ready.part"
-    part.write_text(json.dumps({name: getattr(plan, name) for name in _Plan.__dataclass_fields__}), encoding="utf-8")
-    _sync(part)
-    part.rename(work / _READY)
-    sync_folder(work)
+# -- the moves --------------------------------------------------------------------------------------------------------
 
 
-def _give_to_owner(root: Path, work: Path) -> None:
-    """Root restores for the user to whom the folder belongs."""
-    owner = root.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        for folder, _, names in os.walk(work):
-            for one in (folder, *(os.path.join(folder, name) for name in names)):  # noqa: PTH118
-                os.chown(one, owner.st_uid, owner.st_gid, follow_symlinks=False)
-
-
-# -- changing places --------------------------------------------------------------------------------------------------
-
-
-def _swap(root: Path, target: Store, progress: Progress) -> _Plan:
-    """Each step may have been done before: a crash in between is gone on from."""
-    work = root / RESTORING.parent
-    plan = _Plan(**json.loads((work / _READY).read_text(encoding="utf-8")))
-    aside = _aside(root, plan)
-    aside.mkdir(mode=0o700, exist_ok=True)
-    if target.path is None:
-        _swap_tables(work, target, plan, aside, progress)
-    else:
-        _swap_file(root, work, target, plan)
-    for place, is_coming in plan.places.items():
-        _exchange(work / FILES / place, root / place, aside / place, is_coming=is_coming)
-    with suppress(OSError):
-        # Made anew by the next beat; perhaps a disk of its own.
-        _exchange(work / FILES / "public", root / "public", aside / "public", is_coming=False)
-    sync_folder(root)
-    sync_folder(aside)
-    with suppress(OSError):
-        aside.rmdir()
-    # `ready` goes last of what matters: from here on the newsroom runs.
-    (work / _READY).unlink()
-    sync_folder(work)
-    shutil.rmtree(work, ignore_errors=True)
-    return plan
-
-
-def _aside(root: Path, plan: _Plan) -> Path:
-    return root / f"before-restore-{plan.stamp}"
-
-
-def _exchange(new: Path, place: Path, aside: Path, *, is_coming: bool) -> None:
-    """`place` goes aside, `new` takes its place if it `is_coming`. Once that is done nothing happens."""
-    if is_coming and not new.exists():
-        return
-    if os.path.lexists(place) and not os.path.lexists(aside):
-        aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        place.rename(aside)
-    if is_coming:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        new.rename(place)
-
-
-def _swap_file(root: Path, work: Path, target: Store, plan: _Plan) -> None:
-    path, new = target.path, work / STORE
-    assert path is not None
-    if not new.exists():
-        return
-    target.close()
-    # Whoever opens it next must not find the log of another.
-    kept = f"{path}.before-restore-{plan.stamp}"
-    for suffix in reversed(_STORE_SUFFIXES):
-        if Path(f"{path}{suffix}").exists() and not Path(f"{kept}{suffix}").exists():
-            Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
-    for one in list(side_folder(path).iterdir()):
-        # Journals and locks of processes that are no more; ours stays in our hand.
-        if one.name != HOLD_FILE:
-            Path(f"{kept}.d").mkdir(mode=0o700, exist_ok=True)
-            one.rename(Path(f"{kept}.d") / one.name)
-    owner = root.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        for one in (new, side_folder(path), side_folder(path) / HOLD_FILE):
-            os.chown(one, owner.st_uid, owner.st_gid)
-    if new.stat().st_dev == path.parent.stat().st_dev:
-        new.rename(path)
-    else:
-        part = path.with_name(path.name + ".restoring")
-        shutil.copyfile(new, part)
-        shutil.copystat(new, part)
-        if os.geteuid() == 0:
-            os.chown(part, owner.st_uid, owner.st_gid)
-        _sync(part)
-        part.rename(path)
-        new.unlink()
+def _write_moves(root: Path, moves: Moves, now: datetime) -> None:
+    path = root / RESTORING
+    part = path.with_suffix(".part")
+    names = [(str(source), str(target)) for source, target in moves]
+    part.write_text(json.dumps({"at": now.isoformat(), "moves": names}), encoding="utf-8")
+    _sync_file(part)
+    part.rename(path)
     sync_folder(path.parent)
 
 
-def _swap_tables(work: Path, target: Store, plan: _Plan, aside: Path, progress: Progress) -> None:
-    with suppress(SQLAlchemyError), target.read() as connection:
-        found = find_restored(connection)
-        if found is not None and found.at.isoformat() == plan.at:
-            return
-    kept = aside / "tables.db"
-    if _version(target) and not kept.exists():
-        # By its bare rows: they may be of a newer version, whose steps this one does not know.
-        part = aside / "tables.part"
-        part.unlink(missing_ok=True)
-        dump_store(target, part)
-        part.rename(kept)
-    with closing(Store(f"sqlite:///{work / STORE}", work)) as stage:
-        replace_store(stage, target, lambda done, total: progress("store", done, total))
+def _undo_moves(root: Path, target: Store) -> None:
+    """Put back the old files, unless the tables of a PostgreSQL database were replaced already."""
+    plan = json.loads((root / RESTORING).read_text(encoding="utf-8"))
+    if target.path is not None or _restored_at(target) != plan["at"]:
+        for source, moved in reversed(plan["moves"]):
+            if os.path.lexists(moved) and not os.path.lexists(source):
+                Path(moved).rename(source)
+    _clean_up(root)
 
 
-def _empty(folder: Path) -> None:
-    for one in folder.iterdir():
-        if one.is_dir() and not one.is_symlink():
-            shutil.rmtree(one)
-        else:
-            one.unlink()
+def _restored_at(store: Store) -> str:
+    with suppress(SQLAlchemyError), store.read() as connection:
+        restored = find_restored(connection)
+        return restored.at.isoformat() if restored is not None else ""
+    return ""
 
 
-def _sync(path: Path) -> None:
+def _clean_up(root: Path) -> None:
+    # Without this file the newsroom runs again.
+    (root / RESTORING).unlink()
+    sync_folder((root / RESTORING).parent)
+    shutil.rmtree((root / RESTORING).parent, ignore_errors=True)
+
+
+def _end_interrupted(root: Path, env: Mapping[str, str]) -> None:
+    """Undo the moves of a restore that a crash or a power loss interrupted."""
+    unpacked = root / RESTORING.parent / FILES
+    # The new YAML may be in its place already.
+    address = read_store_address(unpacked if (unpacked / MAIN).exists() else root, env)
+    with _lock_stores(root, address, None) as (target, _):
+        _undo_moves(root, target)
+
+
+def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that has no such thing
+        if error.errno != errno.EINVAL:  # This file system cannot do it.
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The sample newsroom through a fortnight: real SMTP to the catcher, real HTTP to the receiver, its own clock."""
+"""Plays two weeks of the sample newsroom: SMTP to the catcher, HTTP to the receiver, and a clock of its own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from tidings.model.cadence import load_zone
 from tidings.model.edition import EditionState
+from tidings.model.plurals import count_noun
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
+from tidings.runtime.init import find_sample_newsroom
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.runtime.sample import find_sample_newsroom
 from tidings.runtime.tick import TickResult, tick
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
@@ -35,13 +36,13 @@ _TOPICS = ("sdg-3", "sdg-4", "sdg-5", "sdg-6", "sdg-13", "youth")
 
 
 def local(day: date, clock: str) -> datetime:
-    """A moment on the newsroom's clock."""
+    """Return a local time of the newsroom in UTC."""
     return datetime.combine(day, time.fromisoformat(clock), ZONE).astimezone(UTC)
 
 
 @dataclass
 class Demo:
-    """A newsroom in `folder`, and what catches its mail and posts."""
+    """A newsroom in `folder`, with the receivers of its mail and posts."""
 
     folder: Path
     catcher: MailCatcher
@@ -49,11 +50,12 @@ class Demo:
     secret: str
     say: Say
     leave: Callable[[str], None]
-    """Posts to a one-click address, as a mail program does."""
+    """Sends the POST of a one-click unsubscribe, as a mail program does."""
     mended: list[str] = field(default_factory=list)
+    """Editions that were held and then recomposed."""
 
     def prepare(self) -> Runtime:
-        """The newsroom's folder as `tidings init` makes it, pointed at the catcher, without an item yet."""
+        """Create the folder as `tidings init` does, without items, and with the catcher as mail server."""
         sample = find_sample_newsroom()
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -76,8 +78,8 @@ class Demo:
         return Runtime(loaded.newsroom)
 
     def play(self, runtime: Runtime) -> None:
-        """The fortnight, beat by beat."""
-        self._enrol(runtime)
+        """Play the two weeks, tick by tick."""
+        self._add_subscribers(runtime)
         arrivals = dict(_arrivals(find_sample_newsroom() / "content"))
         moments = {local(FIRST + timedelta(days=n), clock) for n in range(14) for clock in ("08:00", "09:00", "09:30")}
         moments |= {moment for moment, _ in arrivals.values()}
@@ -93,12 +95,12 @@ class Demo:
             for name in arrived:
                 (self.folder / "content" / name).write_text(arrivals.pop(name)[1], encoding="utf-8")
             if arrived:
-                self.say(now, f"arrives: {', '.join(arrived)}")
+                self.say(now, f"new files: {', '.join(arrived)}")
             if now in events:
                 events[now](now)
-            self._tell(now, tick(runtime, now))
+            self._report(now, tick(runtime, now))
 
-    def _enrol(self, runtime: Runtime) -> None:
+    def _add_subscribers(self, runtime: Runtime) -> None:
         start = local(FIRST, "07:00")
         runtime.set_clock(start)
         with runtime.store.write() as connection:
@@ -130,7 +132,7 @@ class Demo:
                         source="demo",
                     )
         self.say(
-            start, "30 readers: 10 in English, 10 in Russian, 10 in Kazakh; weekly and daily, with topics of their own"
+            start, "30 readers: 10 in English, 10 in Russian, 10 in Kazakh, with their own topics, weekly or daily"
         )
 
     def _events(self, runtime: Runtime) -> dict[datetime, Callable[[datetime], None]]:
@@ -149,7 +151,7 @@ class Demo:
                 schedule = runtime.newsroom.schedules[edition.schedule]
                 state = runtime.composer.recompose(edition, schedule, now, "an editor").state
                 self.mended.append(edition.name)
-                self.say(now, f"the editor writes the alt text, and recomposes {edition.name}: {state.value}")
+                self.say(now, f"the editor adds the alt text and recomposes {edition.name}: {state.value}")
 
         def leave(now: datetime) -> None:
             mail = next(mail for mail in self.catcher.mails if mail.recipient == LEAVER)
@@ -178,40 +180,37 @@ class Demo:
             local(date(2026, 9, 10), "10:30"): withdraw,
         }
 
-    def _tell(self, now: datetime, done: TickResult) -> None:
-        for one in done.composed:
-            if one.edition is None:
+    def _report(self, now: datetime, ticked: TickResult) -> None:
+        for composed in ticked.composed:
+            edition = composed.edition
+            if edition is None:
                 continue
-            if one.edition.holds:
-                self.say(now, f"{one.edition.name} is HELD: {one.edition.holds[0].detail}")
+            if edition.holds:
+                self.say(now, f"{edition.name} is HELD: {edition.holds[0].detail}")
             else:
-                went = (
-                    ", ".join(f"{count} {state}" for state, count in sorted(done.delivered.items()))
-                    or "nothing to send"
-                )
-                self.say(now, f"{one.edition.name}: {len(one.edition.stories)} stories; {went}")
+                counts = ", ".join(f"{count} {state}" for state, count in sorted(ticked.delivered.items()))
+                stories = count_noun(len(edition.stories), "story", "stories")
+                self.say(now, f"{edition.name}: {stories}; {counts or 'nothing to send'}")
 
     def disagreements(self, runtime: Runtime) -> list[str]:
-        """Where the ledger and what arrived differ; empty if they agree to the last message."""
+        """Return the differences between the ledger and the received messages, or an empty list."""
         with runtime.store.read() as connection:
             accepted = [entry for entry in ledger.entries(connection) if entry.state == "accepted"]
         mails = sorted(entry.address for entry in accepted if not entry.channel)
         posts = sorted(entry.channel for entry in accepted if entry.channel)
-        found = []
+        problems = []
         if mails != sorted(mail.recipient for mail in self.catcher.mails):
-            found.append(f"the ledger says {len(mails)} mails were accepted, the catcher has {len(self.catcher.mails)}")
+            problems.append(f"the ledger has {len(mails)} accepted mails, the catcher {len(self.catcher.mails)}")
         if posts != sorted(post.channel for post in self.receiver.posts):
-            found.append(
-                f"the ledger says {len(posts)} posts were accepted, the receiver has {len(self.receiver.posts)}"
-            )
+            problems.append(f"the ledger has {len(posts)} accepted posts, the receiver {len(self.receiver.posts)}")
         ids = [str(mail.message["Message-ID"]) for mail in self.catcher.mails]
         if len(ids) != len(set(ids)):
-            found.append("a message arrived twice")
-        return found
+            problems.append("a message arrived twice")
+        return problems
 
 
 def _arrivals(content: Path) -> Iterator[tuple[str, tuple[datetime, str]]]:
-    """File name, when it arrives, and its text; the story that is corrected later arrives with its mistake."""
+    """Yield (file name, (time of arrival, text)). The story that is corrected later arrives with its mistake."""
     for path in sorted(content.glob("*.md")):
         text = path.read_text(encoding="utf-8")
         published = _PUBLISHED.search(text)
@@ -229,5 +228,5 @@ def _edit(path: Path, pattern: str, replacement: str) -> None:
 
 
 def new_secret() -> str:
-    """A signing secret for the webhook."""
+    """Return a signing secret for the webhook."""
     return "whsec_" + base64.b64encode(os.urandom(32)).decode()

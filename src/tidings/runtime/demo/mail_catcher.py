@@ -1,4 +1,4 @@
-"""The built-in mail catcher: a real SMTP server on loopback that delivers nothing and keeps everything."""
+"""The built-in mail catcher: an SMTP server on loopback that keeps every mail and delivers none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiosmtpd.controller import Controller
 
 @dataclass(frozen=True)
 class CaughtMail:
-    """One message as it came over the wire."""
+    """One received message."""
 
     number: int
     sender: str
@@ -27,17 +27,15 @@ class CaughtMail:
 
     @cached_property
     def message(self) -> EmailMessage:
-        """Parsed."""
         return email.message_from_bytes(self.data, policy=email.policy.default)
 
     def part(self, kind: str) -> str:
-        """The `html` or `plain` body; empty where there is none."""
-        found = self.message.get_body((kind,))
-        return "" if found is None else str(found.get_content())
+        """Return the `html` or `plain` body, or '' if it has none."""
+        body = self.message.get_body((kind,))
+        return "" if body is None else str(body.get_content())
 
     @property
     def subject(self) -> str:
-        """Decoded."""
         return str(self.message["Subject"] or "")
 
 
@@ -47,28 +45,23 @@ class MailCatcher:
     def __init__(self, port: int = 0) -> None:
         self._mails: list[CaughtMail] = []
         self._lock = threading.Lock()
-        self._port = port or _free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self._port, ident="catcher")
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._port
+        self.port = port or _find_free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, ident="catcher")
 
     @property
     def mails(self) -> Sequence[CaughtMail]:
-        """In the order in which they came."""
+        """Return the mails in the order of their arrival."""
         with self._lock:
             return list(self._mails)
 
     def take(self) -> Sequence[CaughtMail]:
-        """What came since the last call; it is kept no longer."""
+        """Return the mails since the last call, and forget them."""
         with self._lock:
-            found, self._mails = self._mails, []
-        return found
+            mails, self._mails = self._mails, []
+        return mails
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        """Called by aiosmtpd for each message; what is answered 250 is kept."""
+        """Keep a message. aiosmtpd calls this."""
         with self._lock:
             for recipient in envelope.rcpt_tos:
                 number = len(self._mails) + 1
@@ -85,7 +78,7 @@ class MailCatcher:
         self._controller.stop()
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

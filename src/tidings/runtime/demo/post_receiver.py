@@ -1,4 +1,4 @@
-"""The built-in receiver of posts: a real HTTP server on loopback that checks signatures and keeps everything."""
+"""The built-in receiver of posts: an HTTP server on loopback that checks signatures and keeps every post."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any
 
 _TOLERANCE = 300
-"""Seconds that a signature may be old, as Standard Webhooks says."""
+"""The age in seconds that Standard Webhooks allows a signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPost:
-    """One post: from which channel, its key, and what it said."""
+    """One received post."""
 
     number: int
     channel: str
@@ -29,7 +29,7 @@ class ReceivedPost:
 
     @property
     def summary(self) -> str:
-        """Its headline."""
+        """Return the headline."""
         data = self.body.get("data", self.body)
         return str(data.get("title") or data.get("text") or "")
 
@@ -46,27 +46,26 @@ class PostReceiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                status, said = receiver._take(
-                    self.path.strip("/"), {k.lower(): v for k, v in self.headers.items()}, body
-                )
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status, answer = receiver._take(self.path.strip("/"), headers, body)
                 self.send_response(status)
-                self.send_header("Content-Length", str(len(said)))
+                self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(said)
+                self.wfile.write(answer)
 
             def log_message(self, *_: object) -> None:
-                """Silent: what came is in `posts`."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
 
     def url(self, channel: str) -> str:
-        """Where a channel posts."""
+        """Return the URL of a channel."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/{channel}"
 
     @property
     def posts(self) -> Sequence[ReceivedPost]:
-        """In the order in which they came."""
+        """Return the posts in the order of their arrival."""
         with self._lock:
             return list(self._posts)
 
@@ -76,7 +75,7 @@ class PostReceiver:
         try:
             value = json.loads(body)
         except ValueError:
-            return 400, b"this is no JSON"
+            return 400, b"the body is not JSON"
         with self._lock:
             self._posts.append(ReceivedPost(len(self._posts) + 1, channel, headers.get("webhook-id", ""), value))
         return 200, b"ok"
@@ -87,7 +86,9 @@ class PostReceiver:
             return False
         digest = hmac.digest(self._key, f"{identity}.{timestamp}.".encode() + body, hashlib.sha256)
         wanted = "v1," + base64.b64encode(digest).decode()
-        return any(hmac.compare_digest(wanted, one) for one in headers.get("webhook-signature", "").split(" "))
+        return any(
+            hmac.compare_digest(wanted, signature) for signature in headers.get("webhook-signature", "").split(" ")
+        )
 
     def __enter__(self) -> PostReceiver:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()

@@ -1,11 +1,11 @@
-"""A file of people: its delimiter, its columns in any order, its lines as people. Our own CSV, or another tool's."""
+"""CSV files of people: columns in any order, by name. Reads our own format and other tools', writes our own."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,12 +13,15 @@ from typing import ClassVar, Protocol
 
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError
-from tidings.runtime.people_files.csv_records import Lines, Record, records
-from tidings.runtime.people_files.records import PersonRecord, RecordState, RefusedLine
+from tidings.model.text import format_csv_line
+from tidings.runtime.people_files.csv_reader import CsvRow, LineReader, read_rows
+from tidings.runtime.people_files.person_record import PersonRecord, RecordState, RefusedLine
+from tidings.store.engine import Store
+from tidings.store.people import subscribers
 
 COLUMNS = ("email", "name", "language", "topics", "frequency")
-MORE = ("list", "state", "source", "confirmed_at", "left_at")
-"""What `export --all` adds."""
+_MORE_COLUMNS = ("list", "state", "source", "confirmed_at", "left_at")
+"""Added by `export --all`."""
 REASON = "reason"
 """Column of a file of refused lines."""
 
@@ -34,20 +37,20 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 
 
 def fold_name(name: str) -> str:
-    """The name of a column without regard to case, spaces, hyphens and underscores."""
+    """Return a column's name without case, spaces, hyphens, dots and underscores."""
     return re.sub(r"[\s_\-.]", "", name).casefold()
 
 
 class FileFormat(Protocol):
-    """One kind of file."""
+    """The columns of one kind of file, and how a row becomes a person."""
 
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Name and synonyms, both as `folded` gives them. `email` is always one of them."""
+    """Names and their synonyms, all as `fold_name` returns them. `email` is always one of the names."""
     ignores: ClassVar[bool]
-    """Whether an unknown column may look like a known one: other tools have many."""
+    """Whether an unknown column may resemble a known one: other tools have many columns."""
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
-        """One line. Raises InputError for what cannot be taken."""
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
+        """Return the person of a row. Raises InputError."""
 
 
 @dataclass
@@ -55,153 +58,178 @@ class PeopleFile:
     """A file that is being read."""
 
     header: tuple[str, ...]
-    """As it stands in the file; empty where there is none."""
+    """The columns as written, empty without a header."""
     ignored: tuple[str, ...]
-    """Columns that are not taken."""
+    """Columns that are not used."""
     people: Iterator[PersonRecord | RefusedLine] = field(default_factory=lambda: iter(()))
     position: int = 0
     """Bytes read so far."""
     labels: Counter[str] = field(default_factory=Counter)
-    """Labels of another tool that are no topic here, and how often each stands."""
+    """Labels of another tool that are no topics here, with their counts."""
 
 
 def read_table(path: Path, form: FileFormat) -> PeopleFile:
-    """A CSV by its first line. Raises InputError for one that names no columns."""
-    delimiter, header = _begin(path)
-    taken, ignored = _columns(path, header, form)
-    reading = PeopleFile(tuple(header.cells), ignored)
+    """Open a CSV whose first row names the columns. Raises InputError."""
+    delimiter, header = _read_header(path)
+    columns, ignored = _match_columns(path, header, form)
+    file = PeopleFile(tuple(header.cells), ignored)
 
-    def people() -> Iterator[PersonRecord | RefusedLine]:
-        with Lines(path) as lines:
-            _skip_mark(lines)
-            for at, record in enumerate(records(lines, delimiter)):
-                if at:
-                    reading.position = lines.position()
-                    yield _person(record, header.cells, taken, form)
+    def read_people() -> Iterator[PersonRecord | RefusedLine]:
+        with LineReader(path) as lines:
+            _skip_separator_line(lines)
+            rows = read_rows(lines, delimiter)
+            next(rows)  # the header
+            for row in rows:
+                file.position = lines.position()
+                yield _parse_row(row, header.cells, columns, form)
 
-    reading.people = people()
-    return reading
+    file.people = read_people()
+    return file
 
 
-def _begin(path: Path) -> tuple[str, Record]:
-    """The delimiter, which is the one that parts the first line most, and that line."""
-    found: list[tuple[int, str, Record]] = []
+def _read_header(path: Path) -> tuple[str, CsvRow]:
+    """Return the delimiter that splits the first row into most cells, and that row."""
+    candidates: list[tuple[str, CsvRow]] = []
     problem = ""
     for delimiter in (",", ";", "\t"):
-        with Lines(path) as lines:
-            said = _skip_mark(lines)
-            first = next(records(lines, delimiter), None)
-        if first is None:
-            raise InputError(f"{path} has no line. Its first line names the columns: {','.join(COLUMNS)}.")
-        # Quotes that another delimiter leaves in the middle are no fault of the file.
-        problem = problem or first.problem
-        if said in ("", delimiter) and not first.problem:
-            found.append((len(first.cells), delimiter, first))
-    if not found:
-        raise InputError(f"{path}: line 1: {problem}. The first line names the columns.")
-    _, delimiter, header = max(found, key=lambda one: one[0])
-    return delimiter, header
+        with LineReader(path) as lines:
+            separator = _skip_separator_line(lines)
+            row = next(read_rows(lines, delimiter), None)
+        if row is None:
+            raise InputError(f"{path} has no lines. The first line must name the columns: {','.join(COLUMNS)}.")
+        # With the wrong delimiter a correct quote may look wrong.
+        problem = problem or row.problem
+        if separator in ("", delimiter) and not row.problem:
+            candidates.append((delimiter, row))
+    if not candidates:
+        raise InputError(f"{path}: line 1: {problem}. The first line must name the columns.")
+    return max(candidates, key=lambda candidate: len(candidate[1].cells))
 
 
-def _skip_mark(lines: Lines) -> str:
-    """Step over Excel's `sep=;`; what it says."""
-    first = lines.take()
-    if first is not None:
-        if said := re.fullmatch(r"sep=([,;\t])", first.text.rstrip("\r\n")):
-            return said[1]
-        lines.give_back([first])
-    return ""
+def _skip_separator_line(lines: LineReader) -> str:
+    """Skip Excel's first line `sep=;` and return its delimiter, or ''."""
+    match = re.fullmatch(r"sep=([,;\t])", next(lines, "").rstrip("\r\n"))
+    if match is None:
+        lines.read_again(skip=0)
+    return match[1] if match else ""
 
 
-def _columns(path: Path, header: Record, form: FileFormat) -> tuple[dict[str, int], tuple[str, ...]]:
+def _match_columns(path: Path, header: CsvRow, form: FileFormat) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the index of each known column, and the names of the unknown ones."""
     where = f"{path}: line {header.line}"
     names = [fold_name(cell) for cell in header.cells]
-    known = {name: column for column, others in form.columns.items() for name in (column, *others)}
-    taken: dict[str, int] = {}
-    # A column of the very name goes before a synonym of it.
-    for exact in (True, False):
-        for at, name in enumerate(names):
+    known = {name: column for column, synonyms in form.columns.items() for name in (column, *synonyms)}
+    columns: dict[str, int] = {}
+    # An exact name takes precedence over a synonym.
+    for is_exact in (True, False):
+        for index, name in enumerate(names):
             column = known.get(name)
-            if column is not None and (name == column) is exact:
-                taken.setdefault(column, at)
-    rest = [at for at in range(len(names)) if at not in taken.values() and names[at] != REASON]
-    if "email" not in taken:
-        raise InputError(f"{where}: there is no column `email`. The first line names the columns: {','.join(COLUMNS)}.")
-    for at in rest:
-        close = get_close_matches(names[at], set(known) - set(taken), n=1, cutoff=0.8)
+            if column is not None and (name == column) is is_exact:
+                columns.setdefault(column, index)
+    rest = [index for index in range(len(names)) if index not in columns.values() and names[index] != REASON]
+    if "email" not in columns:
+        expected = ",".join(COLUMNS)
+        raise InputError(f"{where}: there is no column `email`. The first line must name the columns: {expected}.")
+    for index in rest:
+        close = get_close_matches(names[index], set(known) - set(columns), n=1, cutoff=0.8)
         if close and not form.ignores:
-            raise InputError(f"{where}: unknown column {header.cells[at]!r}. Did you mean {known[close[0]]!r}?")
-    return taken, tuple(header.cells[at] for at in rest if names[at])
+            raise InputError(f"{where}: unknown column {header.cells[index]!r}. Did you mean {known[close[0]]!r}?")
+    return columns, tuple(header.cells[index] for index in rest if names[index])
 
 
-def _person(
-    record: Record, header: list[str], taken: Mapping[str, int], form: FileFormat
+def _parse_row(
+    row: CsvRow, header: list[str], columns: Mapping[str, int], form: FileFormat
 ) -> PersonRecord | RefusedLine:
-    cells = record.cells
-    if record.problem:
-        return RefusedLine(record.line, record.problem, tuple(cells))
+    cells = row.cells
+    if row.problem:
+        return RefusedLine(row.line, row.problem, tuple(cells))
     if len(cells) > len(header) and any(cells[len(header) :]):
-        return RefusedLine(record.line, f"{len(cells)} values, but {len(header)} columns", tuple(cells))
+        return RefusedLine(row.line, f"{len(cells)} values, but {len(header)} columns", tuple(cells))
     try:
-        return form.person(record, {name: cells[at] if at < len(cells) else "" for name, at in taken.items()})
+        return form.parse(row, {name: cells[at] if at < len(cells) else "" for name, at in columns.items()})
     except InputError as error:
-        return RefusedLine(record.line, str(error), tuple(cells))
+        return RefusedLine(row.line, str(error), tuple(cells))
 
 
 @dataclass(frozen=True)
 class OwnFormat:
-    """What `tidings subscribers export` writes, and what a person makes in a spreadsheet."""
+    """The format of `tidings subscribers export`, and of tables that people write."""
 
     list_name: str
     ignores: ClassVar[bool] = False
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = _SYNONYMS | {
-        "list": (),
-        "state": (),
-        "source": (),
-        "confirmedat": (),
-        "leftat": (),
-    }
+    columns: ClassVar[Mapping[str, tuple[str, ...]]] = _SYNONYMS | {fold_name(name): () for name in _MORE_COLUMNS}
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
-        """`state` counts only beside `confirmed_at`, as `export --all` writes it: it may be a state of the union."""
-        name = cells.get("name") or " ".join(filter(None, (cells.get("first"), cells.get("last"))))
-        if (other := cells.get("list", "")) not in ("", self.list_name):
-            raise InputError(f"this line is of the list {other!r}; import it with --list {other}")
-        standing, at = RecordState.PLAIN, None
-        if "confirmedat" in cells:
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
+        """Use `state` only beside `confirmed_at`, as `export --all` writes it: it may be a state of a country."""
+        list_name, is_export = cells.get("list", ""), "confirmedat" in cells
+        if list_name not in ("", self.list_name):
+            raise InputError(f"this line is for the list {list_name!r}. Import it with --list {list_name}")
+        state, at = RecordState.UNKNOWN, None
+        if is_export:
             at = parse_time(cells["confirmedat"], "confirmed_at")
-            state = cells.get("state", "")
-            if state == "unsubscribed":
-                standing, at = RecordState.LEFT, parse_time(cells.get("leftat", ""), "left_at")
-            elif state:
-                if state not in (RecordState.CONFIRMED, RecordState.PENDING):
-                    raise InputError(f"unknown state {state!r}. Known here: confirmed, pending, unsubscribed")
-                standing = RecordState(state)
+            text = cells.get("state", "")
+            if text == subscribers.UNSUBSCRIBED:
+                state, at = RecordState.LEFT, parse_time(cells.get("leftat", ""), "left_at")
+            elif text:
+                if text not in (RecordState.CONFIRMED, RecordState.PENDING):
+                    raise InputError(f"unknown state {text!r}. Known here: confirmed, pending, unsubscribed")
+                state = RecordState(text)
         return PersonRecord(
-            line=record.line,
+            line=row.line,
             email=cells["email"],
-            name=name,
+            name=cells.get("name") or join_names(cells),
             language=cells.get("language", ""),
             topics=tuple(topic for part in cells.get("topics", "").split(";") if (topic := part.strip())),
             frequency=cells.get("frequency", ""),
-            standing=standing,
+            state=state,
             at=at,
-            source=cells.get("source", "") if "confirmedat" in cells else "",
-            cells=tuple(record.cells),
+            source=cells.get("source", "") if is_export else "",
+            cells=tuple(row.cells),
         )
 
 
+def join_names(cells: Mapping[str, str]) -> str:
+    """Return first and last name as one."""
+    return " ".join(filter(None, (cells.get("first"), cells.get("last"))))
+
+
 _ZONE_NAME = re.compile(r"(?:\s+[A-Z]{1,5}|(?<=[+-]\d{4})\s+[+0-9]{1,5})$")
-"""After the time, and where there is one after its offset: Go writes `+0500 +05`."""
+"""After the time, or after its offset: Go writes `+0500 +05`."""
 
 
 def parse_time(text: str, column: str) -> datetime | None:
-    """A time as these files write it, UTC where it has no offset; None for an empty one."""
+    """Parse a time of an exported file, in UTC if it has no offset. Returns None for an empty text."""
     if not text:
         return None
     try:
         return parse_moment(_ZONE_NAME.sub("", text), UTC, years=range(1, 10_000))
     except ValueError:
         raise InputError(
-            f"{column} {text!r} is no time like 2024-03-01 09:30:00; was the file saved anew by a spreadsheet?"
+            f"{column} {text!r} is no time like 2024-03-01 09:30:00. Did a spreadsheet change the file?"
         ) from None
+
+
+def export_people(
+    store: Store, list_name: str | None, states: Sequence[str] = (subscribers.CONFIRMED,), *, everything: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a CSV with the subscribers of one list, or of all lists (None) with a column `list`.
+
+    With `everything` the state, the source and the dates are included, and an import restores them.
+    """
+    more = _MORE_COLUMNS if everything else () if list_name is not None else ("list",)
+    columns = (*COLUMNS, *more)
+    yield format_csv_line(columns)
+    with store.read() as connection:
+        for subscription in subscribers.subscriptions(connection, list_name=list_name):
+            if subscription.state in states:
+                values = asdict(subscription) | {
+                    "email": subscription.address,
+                    "topics": ";".join(subscription.topics),
+                    "confirmed_at": _format_time(subscription.confirmed_at),
+                    "left_at": _format_time(subscription.left_at),
+                }
+                yield format_csv_line(values[column] for column in columns)
+
+
+def _format_time(at: datetime | None) -> str:
+    return at.isoformat().replace("+00:00", "Z") if at else ""

@@ -1,13 +1,11 @@
-"""A file of people put on a list: in chunks, each whole or not at all, and taken up where it was cut.
+"""Imports a file of people to a list, 500 at a time.
 
-One transaction for the whole file would keep every sender waiting on SQLite. So `imports` says in the transaction of
-each chunk how far it has come: the same command again goes on there, and ends as if it had never been cut.
+One transaction for a whole file would keep every sender waiting on SQLite. An import that was interrupted can be run
+again: people who are on the list already are reported and not changed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,31 +13,31 @@ from datetime import datetime
 from pathlib import Path
 
 from tidings.config.settings import Newsroom
-from tidings.model.errors import InputError, RefusedError
+from tidings.model.errors import InputError
 from tidings.runtime.people_files.csv_format import OwnFormat, PeopleFile, read_table
-from tidings.runtime.people_files.csv_records import fingerprint
-from tidings.runtime.people_files.other_tools import read_foreign
-from tidings.runtime.people_files.records import ListChoices, PersonRecord, RecordState, RefusedLine
+from tidings.runtime.people_files.csv_reader import check_encoding
+from tidings.runtime.people_files.other_tools import read_other_tool
+from tidings.runtime.people_files.person_record import ListChoices, PersonRecord, RecordState, RefusedLine
 from tidings.store.engine import Store
-from tidings.store.people import bulk_import, consent, import_progress
+from tidings.store.people import bulk_import, consent
 from tidings.store.people.bulk_import import ImportedPerson, ImportResult
 
 CHUNK = 500
-"""People of one transaction: well under 100 ms."""
+"""People of one transaction, which takes well under 100 ms."""
 DUPLICATE = "duplicate"
 REFUSED = "refused"
-ODD = {
+_REPORTED = {
     ImportResult.EXISTS: "is on the list already",
-    ImportResult.LEFT: "has left this list, and is not brought back",
+    ImportResult.LEFT: "has left this list and is not added again",
     ImportResult.SUPPRESSED: "must not be mailed",
-    ImportResult.SINCE: "left there, but has agreed here since; nothing is changed",
+    ImportResult.SINCE: "left there, but agreed here later. Nothing is changed",
 }
-"""Fates of a line that are told one by one."""
+"""Results that are reported line by line."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the command asked for."""
+    """The options of `tidings subscribers import`."""
 
     list_name: str
     confirmed: bool
@@ -50,20 +48,19 @@ class ImportOptions:
 
 @dataclass
 class ImportSummary:
-    """What became of a file. `resumed` is the line after which it was taken up, 0 for none."""
+    """The number of lines by result. `ignored` columns and `labels` are as in `PeopleFile`."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    resumed: int = 0
     ignored: tuple[str, ...] = ()
     labels: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportWatcher:
-    """What somebody watches: each line that was not taken, and how many bytes are read."""
+    """Calls during an import: each refused line, the start with the size in bytes, and the bytes read."""
 
-    refused: Callable[[RefusedLine], None] = lambda one: None
-    begun: Callable[[PeopleFile, int], None] = lambda reading, size: None
+    refused: Callable[[RefusedLine], None] = lambda line: None
+    begun: Callable[[PeopleFile, int], None] = lambda file, size: None
     step: Callable[[int], None] = lambda position: None
 
 
@@ -71,82 +68,82 @@ def import_people(
     store: Store,
     newsroom: Newsroom,
     path: Path,
-    asked: ImportOptions,
+    options: ImportOptions,
     *,
     now: datetime,
-    told: ImportWatcher | None = None,
+    watcher: ImportWatcher | None = None,
 ) -> ImportSummary:
-    """Put the people of a file on a list. Nobody is mailed; who left stays away. Raises InputError for the file."""
-    return _Import(store, newsroom, path, asked, now, told or ImportWatcher()).run()
+    """Add the people of a file to a list. Mails nobody, and adds nobody who has left. Raises InputError."""
+    return _Import(store, newsroom, path, options, now, watcher or ImportWatcher()).run()
 
 
 class _Import:
     def __init__(
-        self, store: Store, newsroom: Newsroom, path: Path, asked: ImportOptions, now: datetime, told: ImportWatcher
+        self,
+        store: Store,
+        newsroom: Newsroom,
+        path: Path,
+        options: ImportOptions,
+        now: datetime,
+        watcher: ImportWatcher,
     ) -> None:
-        self._store, self._asked, self._now, self._told = store, asked, now, told
-        digest, size = fingerprint(path)
-        key = json.dumps([digest, asked.list_name, asked.confirmed, asked.source, asked.tool])
-        self._key = hashlib.sha256(key.encode()).hexdigest()
-        self._choices = ListChoices.of(newsroom, asked.list_name)
-        if asked.tool:
-            self._reading = read_foreign(path, asked.tool, newsroom)
+        self._store, self._options, self._now, self._watcher = store, options, now, watcher
+        size = check_encoding(path)
+        self._choices = ListChoices.of(newsroom, options.list_name)
+        if options.tool:
+            self._file = read_other_tool(path, options.tool, newsroom)
         else:
-            self._reading = read_table(path, OwnFormat(asked.list_name))
-        self._done = ImportSummary(ignored=self._reading.ignored, labels=self._reading.labels)
-        self._seen: dict[int, int] = {}
-        self._left: set[int] = set()
-        self._at = 0
-        self._pending: list[RefusedLine] = []
-        told.begun(self._reading, size)
+            self._file = read_table(path, OwnFormat(options.list_name))
+        self._summary = ImportSummary(ignored=self._file.ignored, labels=self._file.labels)
+        self._first_lines: dict[int, int] = {}
+        """The first line of each person who joins."""
+        self._leaving: set[int] = set()
+        """In a dry run: people whom an earlier chunk takes off the list."""
+        self._refused: list[RefusedLine] = []
+        watcher.begun(self._file, size)
 
     def run(self) -> ImportSummary:
-        before: dict[int, str] = {}
-        if not self._asked.dry_run:
-            with self._store.read() as connection:
-                self._done.resumed, before = import_progress.find(connection, self._key)
-        self._at = self._done.resumed
         chunk: list[tuple[PersonRecord, ImportedPerson]] = []
-        last = 0
-        for person, entry in self._valid():
-            if person.line <= self._done.resumed:
-                self._tell(person, ImportResult(before.get(person.line, ImportResult.ADDED)))
-                continue
+        for person, entry in self._iterate_valid():
             chunk.append((person, entry))
-            last = person.line
             if len(chunk) == CHUNK:
-                self._put(chunk, last)
+                self._import_chunk(chunk)
                 chunk = []
-        self._put(chunk, last, finished=True)
-        return self._done
+        self._import_chunk(chunk)
+        return self._summary
 
-    def _valid(self) -> Iterator[tuple[PersonRecord, ImportedPerson]]:
-        for number, one in enumerate(self._reading.people):
+    def _iterate_valid(self) -> Iterator[tuple[PersonRecord, ImportedPerson]]:
+        for number, line in enumerate(self._file.people):
             if number % CHUNK == 0:
-                self._told.step(self._reading.position)
-            if isinstance(one, RefusedLine):
-                self._refuse(REFUSED, one)
+                self._watcher.step(self._file.position)
+            if isinstance(line, RefusedLine):
+                self._refuse(REFUSED, line)
                 continue
             try:
-                person = self._choices.checked(one)
+                person = self._choices.validate(line)
                 digest = consent.hash_normal_address(person.email)
             except InputError as error:
-                self._refuse(REFUSED, RefusedLine(one.line, str(error), one.cells))
+                self._refuse(REFUSED, RefusedLine(line.line, str(error), line.cells))
                 continue
-            entry = self._entry(person, digest)
-            if entry.state in (bulk_import.BLOCKED, "unsubscribed"):
-                # Within one file leaving wins, whatever the dates.
-                yield person, replace(entry, at=None) if _short(digest) in self._seen else entry
+            entry = self._make_entry(person, digest)
+            if person.state in (RecordState.LEFT, RecordState.BLOCKED):
+                # Within one file a line of leaving is stronger than one of joining, whatever the dates.
+                yield person, replace(entry, at=None) if _short_hash(digest) in self._first_lines else entry
                 continue
-            first = self._seen.setdefault(_short(digest), person.line)
+            first = self._first_lines.setdefault(_short_hash(digest), person.line)
             if first != person.line:
-                self._refuse(DUPLICATE, RefusedLine(person.line, f"stands in line {first} already", person.cells))
+                self._refuse(DUPLICATE, RefusedLine(person.line, f"is in line {first} already", person.cells))
                 continue
             yield person, entry
 
-    def _entry(self, person: PersonRecord, digest: str) -> ImportedPerson:
-        plain = "confirmed" if self._asked.confirmed else "pending"
-        states = {RecordState.PLAIN: plain, RecordState.LEFT: "unsubscribed", RecordState.BLOCKED: bulk_import.BLOCKED}
+    def _make_entry(self, person: PersonRecord, digest: str) -> ImportedPerson:
+        match person.state:
+            case RecordState.UNKNOWN:
+                state = "confirmed" if self._options.confirmed else "pending"
+            case RecordState.LEFT:
+                state = "unsubscribed"
+            case _:
+                state = str(person.state)
         return ImportedPerson(
             digest=digest,
             address=person.email,
@@ -154,58 +151,45 @@ class _Import:
             language=person.language,
             topics=person.topics,
             frequency=person.frequency,
-            state=states.get(person.standing, str(person.standing)),
+            state=state,
             at=min(person.at, self._now) if person.at else None,
-            source=person.source or self._asked.source,
+            source=person.source or self._options.source,
             ip=person.ip[:45],
         )
 
-    def _put(self, chunk: list[tuple[PersonRecord, ImportedPerson]], last: int, *, finished: bool = False) -> None:
+    def _import_chunk(self, chunk: list[tuple[PersonRecord, ImportedPerson]]) -> None:
         entries = [entry for _, entry in chunk]
-        if self._asked.dry_run:
-            fates = self._foreseen(entries)
+        if self._options.dry_run:
+            fates = self._foresee(entries)
         else:
             with self._store.write() as connection:
-                fates = bulk_import.import_people(connection, self._asked.list_name, entries, self._now)
-                odd = {
-                    person.line: str(fate)
-                    for (person, _), fate in zip(chunk, fates, strict=True)
-                    if fate is not ImportResult.ADDED
-                }
-                if finished:
-                    import_progress.forget(connection, self._key)
-                elif not import_progress.advance(connection, self._key, self._at, last, odd, self._now):
-                    raise RefusedError("somebody else is importing this file just now; let them finish.")
-            self._at = last
+                fates = bulk_import.import_people(connection, self._options.list_name, entries, self._now)
         for (person, _), fate in zip(chunk, fates, strict=True):
-            self._tell(person, fate)
-        for one in sorted(self._pending, key=lambda one: one.line):
-            self._told.refused(one)
-        self._pending = []
+            if fate in _REPORTED:
+                self._refuse(str(fate), RefusedLine(person.line, _REPORTED[fate], person.cells))
+            else:
+                self._summary.counts[str(fate)] += 1
+        for line in sorted(self._refused, key=lambda refused: refused.line):
+            self._watcher.refused(line)
+        self._refused = []
 
-    def _foreseen(self, entries: list[ImportedPerson]) -> list[ImportResult]:
-        """As `enrol` would say it: whom an earlier chunk would keep away is no longer in the store of then."""
+    def _foresee(self, entries: list[ImportedPerson]) -> list[ImportResult]:
+        """Return the results of a real import, with the people whom earlier chunks would have taken off the list."""
         with self._store.read() as connection:
-            fates = bulk_import.plan_import(connection, self._asked.list_name, entries)
-        for at, (entry, fate) in enumerate(zip(entries, fates, strict=True)):
-            if _short(entry.digest) in self._left:
-                fates[at] = ImportResult.KNOWN_AWAY if fate is ImportResult.AWAY else ImportResult.LEFT
+            fates = bulk_import.plan_import(connection, self._options.list_name, entries)
+        for index, (entry, fate) in enumerate(zip(entries, fates, strict=True)):
+            if _short_hash(entry.digest) in self._leaving:
+                fates[index] = ImportResult.KNOWN_AWAY if fate is ImportResult.AWAY else ImportResult.LEFT
             elif fate is ImportResult.AWAY:
-                self._left.add(_short(entry.digest))
+                self._leaving.add(_short_hash(entry.digest))
         return fates
 
-    def _tell(self, person: PersonRecord, fate: ImportResult) -> None:
-        if fate in ODD:
-            self._refuse(str(fate), RefusedLine(person.line, ODD[fate], person.cells))
-        else:
-            self._done.counts[str(fate)] += 1
-
-    def _refuse(self, what: str, one: RefusedLine) -> None:
-        """Told with its chunk, so that the lines come in their order."""
-        self._done.counts[what] += 1
-        self._pending.append(one)
+    def _refuse(self, result: str, line: RefusedLine) -> None:
+        """Count a line, and report it with its chunk, so that the lines come in their order."""
+        self._summary.counts[result] += 1
+        self._refused.append(line)
 
 
-def _short(digest: str) -> int:
-    """64 bits tell the people of a file apart, and keep some 100 bytes a line."""
+def _short_hash(digest: str) -> int:
+    """Return 64 bits of a hash: enough to tell the people of a file apart, in some 100 bytes a line."""
     return int(digest[:16], 16)

@@ -1,6 +1,6 @@
-"""Readers of other tools, as those tools export them. Who left or bounced there becomes a suppression here.
+"""Exports of other mailing tools. People who left or bounced there become suppressions here.
 
-Consent dates and addresses (IP) are kept. Labels become topics where the names agree; the others are counted.
+Consent dates and IP addresses are kept. Labels become topics if the names agree; the other labels are counted.
 """
 
 from __future__ import annotations
@@ -9,64 +9,87 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
-from tidings.runtime.people_files.csv_format import PeopleFile, fold_name, parse_time, read_table
-from tidings.runtime.people_files.csv_records import LONGEST, Lines, Record
-from tidings.runtime.people_files.records import PersonRecord, RecordState, RefusedLine
+from tidings.runtime.people_files.csv_format import PeopleFile, fold_name, join_names, parse_time, read_table
+from tidings.runtime.people_files.csv_reader import MAX_LENGTH, CsvRow, LineReader
+from tidings.runtime.people_files.person_record import PersonRecord, RecordState, RefusedLine
 
 
-def read_foreign(path: Path, tool: str, newsroom: Newsroom) -> PeopleFile:
-    """The export of a tool as people."""
+def read_other_tool(path: Path, tool: str, newsroom: Newsroom) -> PeopleFile:
+    """Open the export of a tool. Raises InputError."""
     if tool == "mailman3":
         return _read_mailman3(path)
     form = _FORMATS[tool](newsroom, path)
-    reading = read_table(path, form)
-    reading.labels = form.labels
-    return reading
+    file = read_table(path, form)
+    file.labels = form.labels
+    return file
 
 
-class _Foreign:
-    """What the tables have in common."""
+class _ToolFormat:
+    """The common part of the tools' formats."""
 
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
     ignores: ClassVar[bool] = True
 
     def __init__(self, newsroom: Newsroom, path: Path) -> None:
         self.labels: Counter[str] = Counter()
-        self.file = path.name.casefold()
+        self._file_name = path.name.casefold()
         self._languages = newsroom.site.languages
         self._topics: dict[str, str] = {}
         for name, title in newsroom.topics.items():
-            for known in (name, title.default, *title.by_language.values()):
-                self._topics[fold_name(known)] = name
+            for label in (name, title.default, *title.by_language.values()):
+                self._topics[fold_name(label)] = name
 
-    def language(self, text: str) -> str:
-        """`pt_BR` and `pt-BR` are pt; one in which nothing is published is none."""
+    def _language(self, text: str) -> str:
+        """Return the language of a locale such as `pt_BR`, or '' if nothing is published in it."""
         code = re.split(r"[_-]", text.strip().casefold())[0]
         return code if code in self._languages else ""
 
-    def topics(self, labels: Iterator[str] | list[str]) -> tuple[str, ...]:
-        """Labels whose name is that of a topic, or its title in any language."""
-        found = []
+    def _topics_of(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Return the topics whose name, or title in any language, is among the labels."""
+        topics = []
         for label in labels:
             if topic := self._topics.get(fold_name(label)):
-                found.append(topic)
+                topics.append(topic)
             elif label.strip():
                 self.labels[label.strip()] += 1
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(topics))
+
+    def _person(
+        self,
+        row: CsvRow,
+        cells: Mapping[str, str],
+        state: RecordState,
+        time_column: str,
+        *,
+        language: str = "",
+        labels: Iterable[str] = (),
+        ip: str = "",
+    ) -> PersonRecord:
+        return PersonRecord(
+            line=row.line,
+            email=cells["email"],
+            name=cells.get("name") or join_names(cells),
+            language=self._language(language),
+            topics=self._topics_of(labels),
+            frequency="",
+            state=state,
+            at=parse_time(cells.get(fold_name(time_column), ""), time_column),
+            ip=ip,
+            cells=tuple(row.cells),
+        )
 
 
-class Listmonk(_Foreign):
+class Listmonk(_ToolFormat):
     """`subscribers.csv`: uuid, email, name, attributes (JSON), status, created_at, updated_at.
 
-    listmonk, cmd/subscribers.go, `ExportSubscribers`. `status` is enabled, disabled or blocklisted; whether a person
-    has confirmed is known of each list (`subscription_status`: unconfirmed, confirmed, unsubscribed) and stands in the
-    file only if a query of one's own put it there. The export can be filtered by it.
+    Source: listmonk, cmd/subscribers.go, `ExportSubscribers`. `status` is enabled, disabled or blocklisted. The file
+    has no `subscription_status` (unconfirmed, confirmed, unsubscribed) unless the export's own query added it.
     """
 
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -79,56 +102,44 @@ class Listmonk(_Foreign):
         "subscriptionstatus": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
-        """Enabled ones are confirmed if the file or the command says so."""
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         status = cells.get("status", "").casefold()
-        here = cells.get("subscriptionstatus", "").casefold()
         if status not in ("", "enabled", "disabled", "blocklisted"):
             raise InputError(f"unknown status {status!r}. Known of listmonk: enabled, disabled, blocklisted")
         if status == "disabled":
-            raise InputError("is disabled in listmonk: it was mailed by no list there")
-        standing = {
+            raise InputError("is disabled in listmonk: no list mailed this address")
+        states = {
             "confirmed": RecordState.CONFIRMED,
             "unconfirmed": RecordState.PENDING,
             "unsubscribed": RecordState.LEFT,
-        }.get(here, RecordState.PLAIN)
+        }
+        state = states.get(cells.get("subscriptionstatus", "").casefold(), RecordState.UNKNOWN)
         if status == "blocklisted":
-            standing = RecordState.BLOCKED
-        told = self._attributes(cells.get("attributes", ""))
-        language = next((str(told[key]) for key in ("language", "lang", "locale") if told.get(key)), "")
-        labels = [str(label) for key in ("topics", "tags") for label in _listed(told.get(key))]
-        left = standing in (RecordState.LEFT, RecordState.BLOCKED)
-        return PersonRecord(
-            line=record.line,
-            email=cells["email"],
-            name=cells.get("name", ""),
-            language=self.language(language),
-            topics=self.topics(labels),
-            frequency="",
-            standing=standing,
-            at=parse_time(cells.get("updatedat" if left else "createdat", ""), "updated_at" if left else "created_at"),
-            cells=tuple(record.cells),
-        )
+            state = RecordState.BLOCKED
+        attributes = self._attributes(cells.get("attributes", ""))
+        language = next((str(attributes[key]) for key in ("language", "lang", "locale") if attributes.get(key)), "")
+        labels = [str(label) for key in ("topics", "tags") for label in _as_list(attributes.get(key))]
+        time_column = "updated_at" if state in (RecordState.LEFT, RecordState.BLOCKED) else "created_at"
+        return self._person(row, cells, state, time_column, language=language, labels=labels)
 
     @staticmethod
     def _attributes(text: str) -> Mapping[str, object]:
         try:
-            told = json.loads(text or "{}")
+            attributes = json.loads(text or "{}")
         except (ValueError, RecursionError):
-            raise InputError("the attributes are no JSON") from None
-        return told if isinstance(told, dict) else {}
+            raise InputError("the attributes are not JSON") from None
+        return attributes if isinstance(attributes, dict) else {}
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [value] if isinstance(value, str) else []
 
 
-class Mailchimp(_Foreign):
-    """`subscribed_`, `unsubscribed_`, `cleaned_members_export_*.csv` of an audience.
+class Mailchimp(_ToolFormat):
+    """`subscribed_`, `unsubscribed_` and `cleaned_members_export_*.csv` of an audience.
 
-    Mailchimp help, 'View or Export Contacts' (About your export file). Times are UTC; the merge fields have names of
-    their own, of which the first ones are these by default. TAGS are quoted names with commas between. Cleaned
-    addresses have bounced.
+    Source: Mailchimp help, 'View or Export Contacts' (About your export file). Times are UTC. The merge fields can be
+    renamed; these are the default names. TAGS are quoted names with commas between. Cleaned addresses have bounced.
     """
 
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -146,40 +157,27 @@ class Mailchimp(_Foreign):
         "tags": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
-        """A member of the audience: single opt-in has no OPTIN_TIME, both have a CONFIRM_TIME."""
-        if self.file.startswith("nonsubscribed_"):
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
+        """Single opt-in has no OPTIN_TIME; both kinds have a CONFIRM_TIME."""
+        if self._file_name.startswith("nonsubscribed_"):
             raise InputError("never agreed to anything: Mailchimp calls them non-subscribed")
-        standing = RecordState.CONFIRMED
-        at = parse_time(cells.get("confirmtime", ""), "CONFIRM_TIME") or parse_time(
-            cells.get("optintime", ""), "OPTIN_TIME"
-        )
-        if cells.get("cleantime") or self.file.startswith("cleaned_"):
-            standing, at = RecordState.BLOCKED, parse_time(cells.get("cleantime", ""), "CLEAN_TIME")
-        elif cells.get("unsubtime") or self.file.startswith("unsubscribed_"):
-            standing, at = RecordState.LEFT, parse_time(cells.get("unsubtime", ""), "UNSUB_TIME")
+        state, time_column = RecordState.CONFIRMED, "CONFIRM_TIME" if cells.get("confirmtime") else "OPTIN_TIME"
+        if cells.get("cleantime") or self._file_name.startswith("cleaned_"):
+            state, time_column = RecordState.BLOCKED, "CLEAN_TIME"
+        elif cells.get("unsubtime") or self._file_name.startswith("unsubscribed_"):
+            state, time_column = RecordState.LEFT, "UNSUB_TIME"
         try:
             tags = next(csv.reader([cells.get("tags", "")], skipinitialspace=True), [])
         except csv.Error:
             raise InputError("the TAGS cannot be read") from None
-        return PersonRecord(
-            line=record.line,
-            email=cells["email"],
-            name=cells.get("name") or " ".join(filter(None, (cells.get("first"), cells.get("last")))),
-            language=self.language(cells.get("language", "")),
-            topics=self.topics(tags),
-            frequency="",
-            standing=standing,
-            at=at,
-            ip=cells.get("confirmip") or cells.get("optinip", ""),
-            cells=tuple(record.cells),
-        )
+        ip = cells.get("confirmip") or cells.get("optinip", "")
+        return self._person(row, cells, state, time_column, language=cells.get("language", ""), labels=tags, ip=ip)
 
 
-class Ghost(_Foreign):
+class Ghost(_ToolFormat):
     """`members.csv`: id, email, name, note, subscribed_to_emails, ..., created_at, deleted_at, labels, tiers.
 
-    Ghost, members-csv/lib/unparse.js. Who is not subscribed to e-mails there has left; labels stand between commas.
+    Source: Ghost, members-csv/lib/unparse.js. Members who get no e-mails there have left. Commas separate labels.
     """
 
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -191,27 +189,17 @@ class Ghost(_Foreign):
         "labels": (),
     }
 
-    def person(self, record: Record, cells: Mapping[str, str]) -> PersonRecord:
-        """A member."""
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         wanted = cells.get("subscribedtoemails", "true").casefold()
         if wanted not in ("true", "false", "1", "0"):
-            raise InputError(f"subscribed_to_emails is {wanted!r}; it is true or false")
-        left = wanted in ("false", "0") or bool(cells.get("deletedat"))
-        column = "deleted_at" if left else "created_at"
-        return PersonRecord(
-            line=record.line,
-            email=cells["email"],
-            name=cells.get("name", ""),
-            language="",
-            topics=self.topics(cells.get("labels", "").split(",")),
-            frequency="",
-            standing=RecordState.LEFT if left else RecordState.CONFIRMED,
-            at=parse_time(cells.get(fold_name(column), ""), column),
-            cells=tuple(record.cells),
-        )
+            raise InputError(f"subscribed_to_emails is {wanted!r}. It must be true or false")
+        has_left = wanted in ("false", "0") or bool(cells.get("deletedat"))
+        state = RecordState.LEFT if has_left else RecordState.CONFIRMED
+        time_column = "deleted_at" if has_left else "created_at"
+        return self._person(row, cells, state, time_column, labels=cells.get("labels", "").split(","))
 
 
-_FORMATS: Mapping[str, Callable[[Newsroom, Path], Ghost | Listmonk | Mailchimp]] = {
+_FORMATS: Mapping[str, type[Ghost] | type[Listmonk] | type[Mailchimp]] = {
     "ghost": Ghost,
     "listmonk": Listmonk,
     "mailchimp": Mailchimp,
@@ -219,34 +207,35 @@ _FORMATS: Mapping[str, Callable[[Newsroom, Path], Ghost | Listmonk | Mailchimp]]
 
 
 def _read_mailman3(path: Path) -> PeopleFile:
-    """What `mailman members LIST` prints: `Anne Person <anne@example.com>` or a bare address, one a line.
+    """Read the output of `mailman members LIST`: `Anne Person <anne@example.com>` or an address on each line.
 
-    Mailman Core, commands/docs/members.rst. Postorius' export is the same without names. It has no dates.
+    Source: Mailman Core, commands/docs/members.rst. Postorius exports the same without names. There are no dates.
     """
-    reading = PeopleFile((), ())
+    file = PeopleFile((), ())
 
-    def people() -> Iterator[PersonRecord | RefusedLine]:
-        with Lines(path) as lines:
-            while (line := lines.take()) is not None:
-                reading.position = lines.position()
-                text = line.text.strip()
+    def read_people() -> Iterator[PersonRecord | RefusedLine]:
+        with LineReader(path) as lines:
+            for number, raw in enumerate(lines, 1):
+                lines.begin_row()
+                file.position = lines.position()
+                text = raw.strip()
                 cells = (text[:200],)
-                if len(line.text) >= LONGEST:
-                    yield RefusedLine(line.number, f"it is longer than {LONGEST:,} characters", cells)
+                if len(raw) >= MAX_LENGTH:
+                    yield RefusedLine(number, f"the line is longer than {MAX_LENGTH:,} characters", cells)
                 elif text.endswith("has no members"):
                     return
                 elif text:
-                    name, opened_at, address = text.rpartition("<") if text.endswith(">") else ("", "", text)
+                    name, bracket, address = text.rpartition("<") if text.endswith(">") else ("", "", text)
                     yield PersonRecord(
-                        line=line.number,
-                        email=address.removesuffix(">") if opened_at else address,
+                        line=number,
+                        email=address.removesuffix(">") if bracket else address,
                         name=name.strip().strip('"'),
                         language="",
                         topics=(),
                         frequency="",
-                        standing=RecordState.CONFIRMED,
+                        state=RecordState.CONFIRMED,
                         cells=cells,
                     )
 
-    reading.people = people()
-    return reading
+    file.people = read_people()
+    return file

@@ -1,43 +1,49 @@
-"""`tidings preview` and `tidings test`: what would be sent, as files or to a few addresses."""
+"""`tidings preview` and `tidings test`: what would be sent, as files or as mail to a few addresses."""
 
 from __future__ import annotations
 
 import email
 import email.policy
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from html import escape, unescape
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from sqlalchemy import Connection
 
+from tidings.channels.base import Card, Channel, HasCard
 from tidings.config.schedule import ListDelivery, Schedule
+from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
+from tidings.model.item import Item
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.mail import load_frozen_document
 from tidings.pipeline.compose.rendered import RenderResult
 from tidings.pipeline.compose.select import SegmentFilter, is_note, order_stories, select_for_segment
 from tidings.pipeline.compose.translations import channel_languages, missing_translations, split_into_posts
+from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.mail.digest import MailLayout
-from tidings.render.pages.post_previews import PostPreview, render_post_previews
+from tidings.render.pages.post_previews import CardPreview, PostPreview, render_post_previews
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import look_ahead
-from tidings.runtime.preview.posts import PostViews
 from tidings.store.content import editions
 from tidings.store.content.editions import ShownStory
 from tidings.store.content.items import load_items
 from tidings.store.delivery import ledger
 
-_READER = 2**40
+_PREVIEW_READER = 2**40
+"""The subscriber's number in previews: no subscriber has it."""
+_MAX_PICTURE = 400_000
+"""Bytes of a picture beside the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewedMessage:
-    """One mail or post: its bytes, and what the gates say of it."""
+    """One mail or post with its bytes and the gates that it fails."""
 
     name: str
     outlet: str
@@ -48,10 +54,10 @@ class PreviewedMessage:
     failures: tuple[str, ...] = ()
     post: PostPreview | None = None
     picture: bytes = b""
-    """Of its card."""
+    """The picture of the post's card."""
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """(file name, content): .eml, .html and .txt of a mail; .json, .txt and maybe .jpg (its card's) of a post."""
+        """Yield (file name, content): .eml, .html and .txt of a mail; .json, .txt and perhaps .jpg of a post."""
         if not self.is_mail:
             yield f"{self.name}.json", self.data
             yield f"{self.name}.txt", self.note.encode() + b"\n"
@@ -69,22 +75,22 @@ class PreviewedMessage:
 def preview_schedule(
     runtime: Runtime, schedule: Schedule, now: datetime, language: str | None
 ) -> list[PreviewedMessage]:
-    """What a reader of every topic would get now; where nothing is new, the newest stories stand in."""
+    """Render what a reader of every topic would get now. If nothing is new, the newest stories are used."""
     with runtime.store.read() as connection:
         edit = _edit_to_show(runtime, connection, schedule, now)
         edition = Edition(
             edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
         )
-        views = PostViews(runtime.newsroom, load_items(connection))
-    found: list[PreviewedMessage] = []
+        views = _PostViews(runtime.newsroom, load_items(connection))
+    messages: list[PreviewedMessage] = []
     for rendered in _render(runtime, edit, edition, language):
         part = max((group.part for group in rendered.groups.values()), default=0)
-        found += _shown(runtime, views, rendered, edition, part, _waits(runtime, edit, rendered))
-    return found
+        messages += _preview(runtime, views, rendered, edition, part, _describe_waiting(runtime, edit, rendered))
+    return messages
 
 
-def _waits(runtime: Runtime, edit: EditionDraft, rendered: RenderResult) -> str:
-    """Which stories of a post wait for a translation, in words."""
+def _describe_waiting(runtime: Runtime, edit: EditionDraft, rendered: RenderResult) -> str:
+    """Return a note about the stories of a post that wait for a translation."""
     kind, _, name = rendered.outlet.partition(":")
     if kind != "channel":
         return ""
@@ -100,10 +106,10 @@ def _waits(runtime: Runtime, edit: EditionDraft, rendered: RenderResult) -> str:
 
 
 def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[PreviewedMessage]:
-    """The frozen bytes of an edition: of each outlet and language the fullest."""
-    found: list[PreviewedMessage] = []
+    """Return the frozen messages of an edition: for each outlet and language the one with most stories."""
+    messages: list[PreviewedMessage] = []
     with runtime.store.read() as connection:
-        views = PostViews(runtime.newsroom, load_items(connection))
+        views = _PostViews(runtime.newsroom, load_items(connection))
         parts = editions.thread_parts(connection, edition.id)
         for rendition in editions.list_renditions(connection, edition.id):
             if language is not None and rendition.language != language:
@@ -117,76 +123,80 @@ def preview_edition(runtime: Runtime, edition: Edition, language: str | None) ->
                 {str(number): arrangement for number, arrangement in chosen.items()},
                 {},
             )
-            found += _shown(runtime, views, rendered, edition, parts.get(rendition.id, 0))
-    return found
+            messages += _preview(runtime, views, rendered, edition, parts.get(rendition.id, 0))
+    return messages
 
 
-def make_post_pages(found: Sequence[PreviewedMessage], colour: str) -> Iterator[tuple[str, bytes]]:
-    """(file name, content) of a page for each post, and of one with all of them."""
-    shown = [one for one in found if one.post is not None]
-    for one in shown:
-        yield f"{one.name}.html", render_post_previews(one.name, [one.post] if one.post else [], colour).encode()
-    if shown:
-        yield "posts.html", render_post_previews("Posts", [one.post for one in shown if one.post], colour).encode()
+def make_post_pages(messages: Sequence[PreviewedMessage], colour: str) -> Iterator[tuple[str, bytes]]:
+    """Yield (file name, content) of a page for each post, and of a page with all posts."""
+    posts = {message.name: message.post for message in messages if message.post is not None}
+    for name, post in posts.items():
+        yield f"{name}.html", render_post_previews(name, [post], colour).encode()
+    if posts:
+        yield "posts.html", render_post_previews("Posts", list(posts.values()), colour).encode()
 
 
 def make_picture_localiser(runtime: Runtime) -> Callable[[bytes], bytes]:
-    """What makes the HTML of a mail show this newsroom's pictures from its own files: their address may not be served
-    yet. The .eml stays as it is sent."""
+    """Return a function that makes a mail's HTML show pictures from local files: their URLs may not be served yet."""
     site = runtime.newsroom.site.url
     with runtime.store.read() as connection:
         paths = {
-            f"{site}media/{one.digest}/{quote(one.name, safe='')}": runtime.root / one.path
+            f"{site}media/{file.digest}/{quote(file.name, safe='')}": runtime.root / file.path
             for item in load_items(connection)
-            for one in item.media
+            for file in item.media
         }
     if runtime.newsroom.logo is not None:
         paths[runtime.newsroom.logo_url] = Path(runtime.newsroom.logo.path)
 
-    def changed(match: re.Match[bytes]) -> bytes:
+    def replace_url(match: re.Match[bytes]) -> bytes:
         url = unescape(match[1].decode())
         path = paths.get(url, runtime.newsroom.public / unquote(url.removeprefix(site)))
         return b'src="%s"' % escape(path.resolve().as_uri()).encode() if path.is_file() else match[0]
 
-    return lambda page: re.sub(rb'src="(%smedia/[0-9a-f]{16}/[^"/]+)"' % re.escape(site.encode()), changed, page)
+    return lambda page: re.sub(rb'src="(%smedia/[0-9a-f]{16}/[^"/]+)"' % re.escape(site.encode()), replace_url, page)
 
 
 def queue_test_mails(
-    runtime: Runtime, look: Runtime, schedule: Schedule, addresses: Sequence[str], now: datetime, language: str | None
+    runtime: Runtime,
+    scratch: Runtime,
+    schedule: Schedule,
+    addresses: Sequence[str],
+    now: datetime,
+    language: str | None,
 ) -> tuple[int, int]:
-    """Queue the mails of a schedule for these addresses alone; returns the mailing, and how many they are.
+    """Queue the mails of a schedule for these addresses only. Returns the mailing's id and the number of mails.
 
-    What they show is worked out on `look`, a scratch copy: no mark, no use, no other effect.
+    They are rendered on `scratch`, a copy of the store, so nothing counts as sent or used.
     """
-    with look.store.read() as connection:
-        edit = _edit_to_show(look, connection, schedule, now)
+    with scratch.store.read() as connection:
+        edit = _edit_to_show(scratch, connection, schedule, now)
         edition = Edition(
             edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
         )
-    rendered = [one for one in _render(look, edit, edition, language) if one.outlet.startswith("list:")]
+    rendered = [mail for mail in _render(scratch, edit, edition, language) if mail.outlet.startswith("list:")]
     if not rendered:
-        raise RefusedError(f"{schedule.name} delivers to no list, so there is no mail to test; see `tidings preview`")
+        raise RefusedError(f"{schedule.name} delivers to no list, so it has no mail to test. See `tidings preview`.")
     with runtime.store.write() as connection:
         key = f"test:{now.isoformat()}:{editions.newest_rendition_id(connection)}"
         mailing = ledger.get_or_create_mailing(connection, key, "test", schedule=schedule.name, now=now, open=True)
         rows = []
-        for number, one in enumerate(rendered):
+        for number, mail in enumerate(rendered):
             outlet = f"test:{mailing}:{number}"
-            rendition = editions.freeze_document(connection, 0, outlet, one.language, one.story, one.raw())
-            (arrangement,) = one.arrangements.values()
+            rendition = editions.freeze_document(connection, 0, outlet, mail.language, mail.story, mail.raw())
+            (arrangement,) = mail.arrangements.values()
             selection = editions.freeze_selection(connection, rendition, "test", arrangement, list[ShownStory]())
-            for who, address in enumerate(addresses):
+            for index, address in enumerate(addresses):
                 rows.append(
                     {
                         "mailing": mailing,
-                        "target": f"test:{number}:{who}",
-                        "story": one.story,
+                        "target": f"test:{number}:{index}",
+                        "story": mail.story,
                         "purpose": "test",
-                        "list": one.outlet.partition(":")[2],
+                        "list": mail.outlet.partition(":")[2],
                         "rendition": rendition,
                         "selection": selection,
                         "at": now,
-                        "details": {"address": address, "language": one.language},
+                        "details": {"address": address, "language": mail.language},
                     }
                 )
         return mailing, ledger.add_deliveries(connection, rows)
@@ -201,7 +211,7 @@ def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, 
     stories = [story for story in everything.stories if not is_note(story)]
     newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
     if not newest:
-        raise InputError(f"nothing that {schedule.name} would take is out yet; add an item to content/")
+        raise InputError(f"No item that fits {schedule.name} is out yet. Add one to content/.")
     return everything.with_stories({story.key for story in order_stories(newest, rules)})
 
 
@@ -212,17 +222,17 @@ def _next_number(connection: Connection, schedule: Schedule) -> int:
 
 
 def _render(runtime: Runtime, edit: EditionDraft, edition: Edition, language: str | None) -> list[RenderResult]:
-    """As for a reader who chose every topic and has had nothing, in each language of the site."""
+    """Render as for a new reader of every topic, in each language of the site."""
     newsroom = runtime.newsroom
     groups: list[MessageGroup] = []
     for part in edit.schedule.deliver:
         per_item, notes = part.per == "item", edit.notes if part.per == "edition" else ()
         if isinstance(part, ListDelivery):
-            for each in newsroom.site.languages:
-                if language not in (None, each):
+            for code in newsroom.site.languages:
+                if language not in (None, code):
                     continue
-                wish = SegmentFilter(each, tuple(newsroom.lists[part.list].fallback), frozenset(), part.list)
-                selection = select_for_segment(edit.stories, wish, edit.schedule.select, notes=notes).selection
+                segment = SegmentFilter(code, tuple(newsroom.lists[part.list].fallback), frozenset(), part.list)
+                selection = select_for_segment(edit.stories, segment, edit.schedule.select, notes=notes).selection
                 if selection.stories:
                     groups += MessageGroup.split(f"list:{part.list}", selection, per_item=per_item)
             continue
@@ -230,18 +240,18 @@ def _render(runtime: Runtime, edit: EditionDraft, edition: Edition, language: st
             channel_languages(newsroom, part.channel),
             newsroom.channels[part.channel].translations == "thread",
         )
-        wish = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
-        selection = select_for_segment(edit.stories, wish, edit.schedule.select, notes=notes).selection
+        segment = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
+        selection = select_for_segment(edit.stories, segment, edit.schedule.select, notes=notes).selection
         if selection.stories:
-            found = split_into_posts(
+            post_groups = split_into_posts(
                 f"channel:{part.channel}", selection, edit.all_stories, languages, per_item=per_item, thread=thread
             )
-            groups += [group for group in found if language in (None, group.selection.language)]
+            groups += [group for group in post_groups if language in (None, group.selection.language)]
     return runtime.composer.render_groups(edit, groups, edition)
 
 
-def _shown(
-    runtime: Runtime, views: PostViews, rendered: RenderResult, edition: Edition, part: int, waits: str = ""
+def _preview(
+    runtime: Runtime, views: _PostViews, rendered: RenderResult, edition: Edition, part: int, waits: str = ""
 ) -> Iterator[PreviewedMessage]:
     kind, _, name = rendered.outlet.partition(":")
     words = (edition.schedule, str(edition.number), name, rendered.language, rendered.story)
@@ -250,10 +260,10 @@ def _shown(
         channel = runtime.channels.get(name)
         assert isinstance(rendered.document, bytes)
         if channel is None:
-            raise InputError(f"there is no channel {name!r} any more; write it back into tidings.yaml to see its posts")
+            raise InputError(f"There is no channel {name!r} any more. Add it to tidings.yaml again to see its posts.")
         length, limit = channel.length(rendered.document), channel.capabilities.max_length
-        said = [channel.text(rendered.document), "", *([f"[{waits}]"] if waits else [])]
-        note = "\n".join([*said, f"[{length} of {limit} characters]"])
+        lines = [channel.text(rendered.document), "", *([f"[{waits}]"] if waits else [])]
+        note = "\n".join([*lines, f"[{length} of {limit} characters]"])
         body, language, failures = rendered.document, rendered.language, rendered.failures
         post, picture = views.of(channel, body, name=base, language=language, story=rendered.story)
         post = replace(post, part=part, waits=waits, failures=failures)
@@ -261,7 +271,7 @@ def _shown(
         return
     assert not isinstance(rendered.document, bytes)
     compiled = load_frozen_document(rendered.raw())
-    fullest = max(rendered.arrangements.values(), key=lambda one: len(one["keys"]))
+    fullest = max(rendered.arrangements.values(), key=lambda arrangement: len(arrangement["keys"]))
     data = runtime.mail.message(
         compiled,
         MailLayout.from_json(fullest),
@@ -269,8 +279,66 @@ def _shown(
         schedule=edition.schedule,
         date=edition.starts,
         message_key=f"preview:{edition.name}",
-        subscriber=_READER,
+        subscriber=_PREVIEW_READER,
         address="reader@example.org",
         name="A. Reader",
     )
     yield PreviewedMessage(base, rendered.outlet, rendered.language, data, True, failures=rendered.failures)
+
+
+class _PostViews:
+    """Shows posts as their network will. `items` are the pages that a card may be made of."""
+
+    def __init__(self, newsroom: Newsroom, items: Sequence[Item]) -> None:
+        self._newsroom = newsroom
+        self._items = {item.url: item for item in items}
+        site = newsroom.site.url
+        self._media: Mapping[str, Path] = {
+            f"{site}media/{file.digest}/{file.name}": newsroom.root / file.path for item in items for file in item.media
+        }
+        self._pictures = Thumbnails(newsroom.public, site)
+
+    def of(self, channel: Channel, body: bytes, *, name: str, language: str, story: str) -> tuple[PostPreview, bytes]:
+        """Return a post and the picture of its card, which is written as `name`.jpg, or b"" if it has none."""
+        text = channel.text(body)
+        card = channel.card(body) if isinstance(channel, HasCard) else None
+        shown, picture = None, b""
+        if card is not None:
+            if card.title:
+                # The text form of a post ends with its card.
+                text = text.removesuffix(f"\n\n{card.title}\n\n{card.url}")
+            shown, picture = self._card(card, f"{name}.jpg")
+        post = PostPreview(
+            channel=channel.name,
+            kind=self._newsroom.channels[channel.name].type,
+            language=language,
+            story=story,
+            text=text,
+            length=channel.length(body),
+            limit=channel.capabilities.max_length,
+            card=shown,
+        )
+        return post, picture
+
+    def _card(self, card: Card, file: str) -> tuple[CardPreview, bytes]:
+        notes = []
+        title, description, image, alt = card.title, card.description, card.image, card.alt
+        site = urlsplit(card.url).hostname or ""
+        if card.url and not title:
+            item = self._items.get(card.url)
+            if item is None:
+                notes.append(f"The network makes the card of {card.url}")
+            else:
+                notes.append("The network makes this card of our page, soon after the page is published")
+                title, description = item.title, item.summary
+                image, alt = (item.images[0].src, item.images[0].alt) if item.images else ("", "")
+        picture = self._picture(image) if image else b""
+        if picture and not alt:
+            notes.append("The network shows no alt text for it" if card.title else "Its picture has no alt text")
+        if image and not picture:
+            notes.append("Its picture is on another site and is not shown here")
+        return CardPreview(site, title, description, file if picture else "", alt, tuple(notes)), picture
+
+    def _picture(self, url: str) -> bytes:
+        path = self._media.get(unquote(url))
+        return (self._pictures.of(path, _MAX_PICTURE) if path is not None else self._pictures(url, _MAX_PICTURE)) or b""

@@ -1,8 +1,7 @@
-"""`tidings rehearse`: the time between two moments on a copy of the store, into a catcher; nothing leaves the machine.
+"""`tidings rehearse`: plays the time between two moments on a copy of the store. Nothing leaves the machine.
 
-It goes from one moment at which something is due to the next. Mail is handed over for real, to the built-in catcher;
-posts are prepared and frozen, and kept here in place of their channel, of whatever kind it is. Of a large mailing a
-sample of each language goes over the wire and the rest is counted.
+It goes from each moment at which something is due to the next. Mail goes by SMTP to the built-in catcher. Posts are
+prepared and kept. Of a large mailing only a sample in each language is sent, and the rest is counted.
 """
 
 from __future__ import annotations
@@ -19,13 +18,15 @@ from sqlalchemy import Connection
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import list_slots
 from tidings.model.edition import Edition, EditionState
-from tidings.model.errors import InputError, RefusedError
+from tidings.model.errors import RefusedError
+from tidings.model.plurals import count_noun
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
-from tidings.runtime.newsroom import RESTORING, Runtime, load_newsroom
-from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent, outlets_of
-from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, Progress, copy_store, divert_sender
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.preview.outlets import count_deliveries
+from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent
+from tidings.runtime.rehearsal.stand_ins import FrozenSource, KeptChannel, Progress, copy_store_to, divert_sender
 from tidings.runtime.service_cycle import find_next_moment
 from tidings.runtime.tick import tick
 from tidings.store.content import editions
@@ -34,22 +35,12 @@ from tidings.store.delivery import claims
 from tidings.store.service import pauses, rehearsal
 from tidings.store.service.clock import read_clock
 
-LONGEST = timedelta(days=5 * 366)
-MOST = 200
-"""Mails of one mailing that all go over the wire; of more, `EACH` of a language and list do."""
-EACH = 3
+MAX_PERIOD = timedelta(days=5 * 366)
+MAX_MAILS = 200
+"""A mailing of more mails is sampled: `SAMPLES` of each language and list are sent."""
+SAMPLES = 3
 _ROUNDS = 6
-"""Times that deliveries are looked for at one moment: a notice of what failed may follow."""
-
-
-def load_for_rehearsal(root: Path) -> Newsroom:
-    """The configuration. Raises InputError with every problem of it."""
-    if (root / RESTORING).exists():
-        raise RefusedError("a restore of this newsroom was cut off. Run `tidings restore FILE` again: it finishes it.")
-    loaded = load_newsroom(root)
-    if loaded.newsroom is None:
-        raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))
-    return loaded.newsroom
+"""Rounds of delivery at one moment: a failure may cause a notice."""
 
 
 def rehearse(
@@ -61,27 +52,27 @@ def rehearse(
     progress: Progress = lambda what, part: None,
     real_now: datetime | None = None,
 ) -> Rehearsal:
-    """Play what happens from `begins` to `ends`, and write samples of it into `out`.
+    """Play the time from `begins` to `ends`, and write samples into `out`.
 
-    Raises RefusedError for moments in the wrong order, InputError where the copy has no room.
+    Raises RefusedError for an impossible period, InputError if the disk has no room for the copy.
     """
     if ends <= begins:
-        raise RefusedError("--to must come after --from")
-    if ends - begins > LONGEST:
-        raise RefusedError("a rehearsal covers five years at the most; choose a nearer --to")
+        raise RefusedError("--to must come after --from.")
+    if ends - begins > MAX_PERIOD:
+        raise RefusedError("A rehearsal covers at most five years. Choose an earlier --to.")
     real_now = real_now or datetime.now(UTC)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-")))
         catcher = stack.enter_context(MailCatcher())
         kept: list[tuple[str, bytes, str]] = []
-        copied = copy_store(newsroom, folder, progress)
+        copied = copy_store_to(newsroom, folder, progress)
         diverted = newsroom.model_copy(
             update={
                 "store": SecretStr(f"sqlite:///{copied}"),
                 "mail": tuple(divert_sender(sender, catcher.port) for sender in newsroom.mail),
             }
         )
-        # Keys of its own: no link in a sample works on the newsroom's pages.
+        # Other keys: no link in a sample works on the newsroom's pages.
         runtime = stack.enter_context(
             Runtime(diverted, keys=TokenKeys.generate(), divert=lambda channel: KeptChannel(channel, kept.append))
         )
@@ -90,7 +81,7 @@ def rehearse(
 
 
 class _Play:
-    """The walk from moment to moment."""
+    """One rehearsal on the opened copy."""
 
     def __init__(
         self,
@@ -108,66 +99,67 @@ class _Play:
         self._begins = begins
         self._ends = ends
         self._progress = progress
-        self._found = Rehearsal(begins, ends, out)
+        self._result = Rehearsal(begins, ends, out)
         self._paused: set[str] = set()
         self._swept = False
 
     def play(self, real_now: datetime) -> Rehearsal:
-        """All of it."""
         rehearsal.skip_syncing(self._runtime.store)
         now = first = self._prepare(real_now)
-        self._found.begin_files()
+        self._result.begin_files()
         while now <= self._ends:
             self._progress("playing", (now - first) / (self._ends - first))
             self._runtime.set_clock(now)
-            self._moment(now)
-            now = self._following(now)
+            self._play_moment(now)
+            now = self._next_moment(now)
         self._runtime.set_clock(self._ends)
-        self._note_what_came_after()
-        self._found.write()
+        self._add_later_states()
+        self._result.write_index()
         self._progress("playing", 1.0)
-        return self._found
+        return self._result
 
     def _prepare(self, real_now: datetime) -> datetime:
-        """Ready the copy; returns the first moment that is played."""
-        begins, notes = self._begins, self._found.notes
+        """Prepare the copy and return the first moment to play."""
+        begins, notes = self._begins, self._result.notes
         with self._runtime.store.write() as connection:
             reached = read_clock(connection)
-            back = reached is not None and begins < reached
-            freed = rehearsal.prepare_copy(connection, begins if back else None)
-            for one in pauses.active_pauses(connection):
-                until = f"until {one.until:%Y-%m-%d %H:%M} UTC" if one.until else "until somebody resumes it"
-                notes.append(f"Paused {until}: {one.what}. Nothing of it goes meanwhile.")
+            past = reached if reached is not None and begins < reached else None
+            freed = rehearsal.prepare_copy(connection, begins if past else None)
+            for pause in pauses.active_pauses(connection):
+                until = f"until {pause.until:%Y-%m-%d %H:%M} UTC" if pause.until else "until somebody resumes it"
+                notes.append(f"Paused {until}: {pause.what}. Nothing of it is sent in that time.")
         if freed:
-            notes.append(f"{freed} deliveries are under way just now; here they have not gone yet.")
-        if back:
-            assert reached is not None
             notes.append(
-                f"The newsroom has reached {reached:%Y-%m-%d %H:%M} UTC, and --from lies before it. What was settled "
-                "since is not played again: slots that have fired or were skipped stay so, and stories that were used "
-                "stay used. An item counts from when it was first seen, as ever; one seen after --from is not out yet "
-                "until then. So before that moment only what is still open happens."
+                f"{count_noun(freed, 'delivery is', 'deliveries are')} being sent right now. In the rehearsal they are "
+                "not sent yet."
             )
-            self._found.clock_set_back_from = reached
+        if past is not None:
+            notes.append(
+                f"--from is earlier than the newsroom's clock, which has reached {past:%Y-%m-%d %H:%M} UTC. Slots that "
+                "were sent or skipped since are not played again, and stories that were used stay used. An item that "
+                "was first seen after --from is not out before that time. Until then only open slots and deliveries "
+                "happen."
+            )
+            self._result.clock_set_back_from = past
         start = max(real_now, reached or real_now)
         if begins > start:
             notes.append(
-                f"What is due from now ({start:%Y-%m-%d %H:%M} UTC) to --from is played first, and not shown: the "
-                "content is that of today all the time."
+                f"The time from now ({start:%Y-%m-%d %H:%M} UTC) to --from is played first and not shown. "
+                "All of it uses today's content."
             )
         return min(begins, start)
 
-    def _following(self, now: datetime) -> datetime:
+    def _next_moment(self, now: datetime) -> datetime:
         with self._runtime.store.read() as connection:
             retry = rehearsal.next_retry_time(connection, now)
-        moments = [one for one in (find_next_moment(self._runtime, now), retry) if one is not None]
-        # The first moment that is shown is played in any case: what waits for a tick shows there.
+        moments = [moment for moment in (find_next_moment(self._runtime, now), retry) if moment is not None]
+        # The first shown moment is always played, because something may wait for a tick.
         moments += [self._begins] if now < self._begins else []
         return min(moments, default=self._ends + timedelta(days=1))
 
     # -- one moment ---------------------------------------------------------------------------------------------------
 
-    def _moment(self, now: datetime) -> None:
+    def _play_moment(self, now: datetime) -> None:
         runtime = self._runtime
         done = tick(runtime, now, deliver=False, public=False)
         if not self._swept:
@@ -176,67 +168,73 @@ class _Play:
         with runtime.store.read() as connection:
             for schedule, slot, state, reason in rehearsal.list_skipped_slots(connection, now):
                 self._add(RehearsedEvent(now, schedule, outcome=state, slot=slot, why=reason))
-        went = self._deliver(now, made=bool(done.composed))
+        sent_editions = self._deliver(now, made=bool(done.composed))
         for composed in done.composed:
-            edition = composed.edition
-            if edition is None or edition.name in went:
-                continue
-            self._add(self._of_edition(now, edition))
+            if composed.edition is not None and composed.edition.name not in sent_editions:
+                self._add(self._make_unsent_row(now, composed.edition))
 
     def _deliver(self, now: datetime, *, made: bool) -> set[str]:
-        """Send what may go; returns the editions of which something went. `made`: some may have nobody, and end."""
-        went: set[str] = set()
+        """Send what may be sent now, and return the names of those editions.
+
+        `made`: editions were just composed. Those without recipients end in this round.
+        """
+        sent_editions: set[str] = set()
         for _ in range(_ROUNDS):
             sent = False
             with self._runtime.store.read() as connection:
                 waiting = rehearsal.pending_mailings(connection)
-                # Real time plays no part here, and it may lie far behind.
+                # Real time must not hold anything back, and it may be far behind.
                 real = max(datetime.now(UTC), now)
-                due = [one for one in waiting if one.is_open and claims.count_due(connection, now, real, one.mailing)]
+                due = [
+                    mailing
+                    for mailing in waiting
+                    if mailing.is_open and claims.count_due(connection, now, real, mailing.mailing)
+                ]
                 self._note_paused(now, waiting)
-            for one in due:
-                sent = self._send(now, one) or sent
-                went.add(one.edition)
+            for mailing in due:
+                sent = self._send(now, mailing) or sent
+                sent_editions.add(mailing.edition)
             if sent or made:
                 self._runtime.deliver()
             made = False
             if not sent:
                 break
-        return went
+        return sent_editions
 
-    def _send(self, now: datetime, one: rehearsal.PendingMailing) -> bool:
+    def _send(self, now: datetime, going: rehearsal.PendingMailing) -> bool:
+        """Send one mailing and add its row. Returns whether anything was sent."""
         store = self._runtime.store
         with store.write() as connection:
-            counted = rehearsal.keep_samples(connection, one.mailing, MOST, EACH)
-            before = [
-                count for count in rehearsal.count_deliveries(connection, one.mailing) if count.state == "pending"
-            ]
+            counted = rehearsal.keep_samples(connection, going.mailing, MAX_MAILS, SAMPLES)
+            had_pending = any(
+                count.state == "pending" for count in rehearsal.count_deliveries(connection, going.mailing)
+            )
             samples = {
-                message_id_local_part(each.key).decode(): each
-                for each in rehearsal.list_samples(connection, one.mailing)
+                message_id_local_part(sample.key).decode(): sample
+                for sample in rehearsal.list_samples(connection, going.mailing)
             }
         self._catcher.take()
         self._kept.clear()
-        done = self._runtime.deliver(one.mailing)
+        done = self._runtime.deliver(going.mailing)
         mails = self._catcher.take()
         with store.read() as connection:
-            row = self._row(connection, now, one.edition, one.mailing, "sent")
-        if one.edition == "":
-            row.outcome, row.why = one.kind, next((mail.subject for mail in mails), "")
+            row = self._make_row(connection, now, going.edition, going.mailing, "sent")
+        if going.edition == "":
+            row.outcome, row.why = going.kind, next((mail.subject for mail in mails), "")
         row.stalled = [f"{lane or 'mail'}: {reason}" for lane, reason in done.stalled.items()]
         if row.stalled and not counted and not mails and not self._kept:
             row.outcome = "stalled"
         if now >= self._begins:
             self._write_mails(row, mails, samples)
             for name, body, text in self._kept:
-                row.files += self._found.write_post(row, name, body, text)
+                row.files += self._result.write_post(row, name, body, text)
         self._add(row)
-        return bool(before) and row.outcome != "stalled"
+        return had_pending and row.outcome != "stalled"
 
     def _write_mails(
         self, row: RehearsedEvent, mails: Sequence[CaughtMail], samples: dict[str, rehearsal.SampleMail]
     ) -> None:
-        """One of each list, language and story."""
+        """Write one mail of each list, language and story."""
         written: set[tuple[str, str, str]] = set()
         for mail in mails:
             left = str(mail.message["Message-ID"]).strip("<>").partition("@")[0]
@@ -244,29 +242,29 @@ class _Play:
             key = (sample.list, sample.language, sample.story) if sample else ("", "", "")
             if key not in written:
                 written.add(key)
-                row.files += self._found.write_mail(row, key, mail)
+                row.files += self._result.write_mail(row, key, mail)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _add(self, row: RehearsedEvent) -> None:
         if row.at >= self._begins:
-            self._found.add(row)
+            self._result.add(row)
 
-    def _of_edition(self, now: datetime, edition: Edition) -> RehearsedEvent:
-        """One that did not go at this moment: held, composed ahead, or with nobody to go to."""
+    def _make_unsent_row(self, now: datetime, edition: Edition) -> RehearsedEvent:
+        """Describe an edition that is held, composed ahead, or has no recipients."""
         with self._runtime.store.read() as connection:
             edition = editions.get_edition(connection, edition.id)
             mailing = rehearsal.mailing_of(connection, edition.id)
-            row = self._row(connection, now, edition.name, mailing, "")
+            row = self._make_row(connection, now, edition.name, mailing, "")
         if edition.state is EditionState.HELD:
             row.outcome, row.why = "held", "; ".join(hold.detail for hold in edition.holds)
         elif edition.starts > now:
-            row.outcome, row.why = "composed", f"goes at {edition.starts:%Y-%m-%d %H:%M} UTC"
+            row.outcome, row.why = "composed", f"to be sent at {edition.starts:%Y-%m-%d %H:%M} UTC"
         else:
             row.outcome = "sent" if any(outlet.recipients for outlet in row.outlets) else "nobody"
         return row
 
-    def _row(
+    def _make_row(
         self, connection: Connection, now: datetime, name: str, mailing: int | None, outcome: str
     ) -> RehearsedEvent:
         edition = editions.find_edition_by_name(connection, name) if name else None
@@ -275,41 +273,42 @@ class _Play:
             row.stories, row.slot = list(edition.stories), edition.slot
             row.moved = self._moved(edition)
         if mailing is not None:
-            row.outlets = outlets_of(rehearsal.count_deliveries(connection, mailing))
+            row.outlets = count_deliveries(rehearsal.count_deliveries(connection, mailing))
         return row
 
     def _moved(self, edition: Edition) -> str:
         schedule = self._runtime.newsroom.schedules.get(edition.schedule)
         if schedule is None or edition.slot is None:
             return ""
-        found = list_slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
-        return next((slot.move_reason or "" for slot in found), "")
+        same = list_slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
+        return next((slot.move_reason or "" for slot in same), "")
 
     def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.PendingMailing]) -> None:
         with self._runtime.store.read() as connection:
             held = pauses.active_pauses(connection)
-            for one in waiting:
-                schedule = one.edition.rpartition("/")[0]
-                why = pauses.find_schedule_pause(held, schedule) if one.edition else None
-                if why is not None and one.edition not in self._paused:
-                    self._paused.add(one.edition)
-                    row = self._row(connection, now, one.edition, one.mailing, "paused")
-                    row.why = f"{why.what} is paused"
+            for going in waiting:
+                schedule = going.edition.rpartition("/")[0]
+                pause = pauses.find_schedule_pause(held, schedule) if going.edition else None
+                if pause is not None and going.edition not in self._paused:
+                    self._paused.add(going.edition)
+                    row = self._make_row(connection, now, going.edition, going.mailing, "paused")
+                    row.why = f"{pause.what} is paused"
                     self._add(row)
 
     def _note_content(self, held: str | None) -> None:
         with self._runtime.store.read() as connection:
             aside = load_refused(connection)
         if held:
-            self._found.notes.append(held)
+            self._result.notes.append(held)
         if aside:
-            names = ", ".join(sorted({one.ref for one in aside})[:5])
-            self._found.notes.append(f"{len(aside)} items are set aside and play no part ({names}); see tidings check.")
+            names = ", ".join(sorted({item.ref for item in aside})[:5])
+            items = count_noun(len(aside), "item is", "items are")
+            self._result.notes.append(f"{items} set aside and not used ({names}). See `tidings check`.")
 
-    def _note_what_came_after(self) -> None:
-        """What became of editions after they were held or composed."""
+    def _add_later_states(self) -> None:
+        """Add what happened later to the editions that were held or composed."""
         with self._runtime.store.read() as connection:
-            for row in self._found.rows:
+            for row in self._result.rows:
                 if row.outcome not in ("held", "composed") or not row.edition:
                     continue
                 edition = editions.find_edition_by_name(connection, row.edition)

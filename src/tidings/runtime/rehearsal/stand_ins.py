@@ -1,15 +1,15 @@
-"""What stands in the place of the world in a rehearsal: a copy of the store, a catcher for mail, a drawer for posts."""
+"""Replaces the outside world in a rehearsal: a copy of the store, a mail catcher, channels that keep their posts."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from tidings import plugins
-from tidings.channels.base import Attempt, Channel, Post
+from tidings.channels.base import Attempt, Channel
 from tidings.config.adapters import SenderSettings
 from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
@@ -22,93 +22,80 @@ from tidings.store.engine import Store
 from tidings.store.locks import SharedHold
 
 _SPARE = 200_000_000
-"""Bytes that the disk of the copy keeps free."""
+"""Bytes that stay free on the disk of the copy."""
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done, and how much of it is: 0 to 1."""
+"""Called with the name of the work and its progress from 0 to 1."""
 
 
-def copy_store(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
-    """Where the copy stands, or will once it is opened: a newsroom that never ran has no store.
+def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
+    """Copy the store and return its path. A newsroom that never ran has no store; then the path does not exist.
 
-    Raises InputError where there is no room for it.
+    Raises InputError if the disk is too small.
     """
     target = folder / "copy.db"
     if not store_exists(newsroom):
         return target
-    with _opened(Store(store_address(newsroom), newsroom.root)) as origin:
-        needed = origin.path.stat().st_size if origin.path is not None else 0
+    with closing(Store(store_address(newsroom), newsroom.root)) as origin:
+        needed = _SPARE + (origin.path.stat().st_size if origin.path is not None else 0)
         free = shutil.disk_usage(folder).free
-        if free < needed + _SPARE:
+        if free < needed:
             raise InputError(
-                f"{folder.parent} has {free / 1e6:,.0f} MB free, and a copy of the store needs "
-                f"{(needed + _SPARE) / 1e6:,.0f}. Make room, or name another place (TMPDIR=/var/tmp)."
+                f"{folder.parent} has {free / 1e6:,.0f} MB free, and a copy of the store needs {needed / 1e6:,.0f} MB. "
+                "Make room, or name another folder (TMPDIR=/var/tmp)."
             )
         occupancy = SharedHold(origin)
         try:
-            with _opened(Store(f"sqlite:///{target}", folder)) as copy:
+            with closing(Store(f"sqlite:///{target}", folder)) as copy:
                 copying.copy_store(origin, copy, lambda done, of: progress("copying the store", done / max(of, 1)))
         finally:
             occupancy.release()
     return target
 
 
-@contextmanager
-def _opened(store: Store) -> Iterator[Store]:
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def divert_sender(sender: SenderSettings, port: int) -> SenderSettings:
-    """The same sender by name, signature and return path, whose mail goes to the catcher as fast as it can."""
-    made = plugins.load_adapters("tidings.mail", plugins.MAIL)["smtp"].Settings
-    same = {"return_path": sender.return_path, "feedback_id": sender.feedback_id, "dkim": getattr(sender, "dkim", None)}
-    settings: SenderSettings = made(type="smtp", host="127.0.0.1", port=port, security="none")
-    return settings.model_copy(update={"name_": sender.name, "connections": min(sender.connections, 4), **same})
+    """Return the sender with the same name, signature and return path, which mails to the catcher without a pace."""
+    smtp = plugins.load_adapters("tidings.mail", plugins.MAIL)["smtp"].Settings
+    settings: SenderSettings = smtp(type="smtp", host="127.0.0.1", port=port, security="none")
+    return settings.model_copy(
+        update={
+            "name_": sender.name,
+            "connections": min(sender.connections, 4),
+            "return_path": sender.return_path,
+            "feedback_id": sender.feedback_id,
+            "dkim": getattr(sender, "dkim", None),
+        }
+    )
 
 
 class FrozenSource:
-    """A source as it stands now: a rehearsal does not see it change, and reads it once."""
+    """A source that is read once, so that a rehearsal does not see it change."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._swept: Sweep | None = None
+        self._sweep: Sweep | None = None
 
     def sweep(self, now: datetime) -> Sweep:
-        """What the first call found."""
-        if self._swept is None:
-            self._swept = self._source.sweep(now)
-        return self._swept
+        if self._sweep is None:
+            self._sweep = self._source.sweep(now)
+        return self._sweep
 
     def watch_paths(self) -> tuple[Path, ...]:
-        """None."""
         return ()
 
 
 class KeptChannel:
-    """A channel whose posts stay here. Everything but the handing over is its own."""
+    """A channel that keeps its posts instead of sending them. Everything else is the real channel's."""
 
     def __init__(self, channel: Channel, keep: Callable[[tuple[str, bytes, str]], None]) -> None:
         self._channel = channel
         self._keep = keep
         self.name = channel.name
         self.capabilities = channel.capabilities
-
-    def prepare(self, post: Post) -> bytes:
-        """As the channel does."""
-        return self._channel.prepare(post)
-
-    def length(self, body: bytes) -> int:
-        """As the channel counts."""
-        return self._channel.length(body)
-
-    def text(self, body: bytes) -> str:
-        """As the channel words it."""
-        return self._channel.text(body)
+        self.prepare = channel.prepare
+        self.length = channel.length
+        self.text = channel.text
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Keep it."""
-        self._keep((self.name, body, self._channel.text(body)))
+        self._keep((self.name, body, self.text(body)))
         return Outcome(Verdict.ACCEPTED, receipt="rehearsed", via=self.name)

@@ -1,10 +1,10 @@
-"""`tidings report`: what went out, to how many, what came back, who came and went, and what did not go and why."""
+"""`tidings report`: counts of mails, bounces, posts and readers in a period, and what was not sent."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from tidings.store.delivery.report import MailCountKey
 
 @dataclass(slots=True)
 class MailRow:
-    """An edition to a list in one language. Joined and left: from it until the next edition to that list."""
+    """An edition to a list in one language. `joined` and `left` count until the next edition to that list."""
 
     edition: str
     at: datetime
@@ -39,13 +39,12 @@ class MailRow:
 
     @property
     def returned(self) -> int:
-        """All that came back."""
         return self.hard + self.soft + self.complaints
 
 
 @dataclass(frozen=True, slots=True)
 class PostRow:
-    """A post; `link` is '' where the other side gave no address."""
+    """A post. `link` is '' if the network returned no URL."""
 
     edition: str
     at: datetime
@@ -59,7 +58,7 @@ class PostRow:
 
 @dataclass(frozen=True, slots=True)
 class SkipRow:
-    """What did not go: a slot, an edition, or `count` readers of an edition."""
+    """A slot or an edition that was not sent, or `count` readers who did not get one."""
 
     what: str
     at: datetime
@@ -69,7 +68,7 @@ class SkipRow:
 
 @dataclass(frozen=True, slots=True)
 class ListRow:
-    """Who joined and left a list in the whole period, in one language."""
+    """The readers who joined and left a list in the whole period, in one language."""
 
     list: str
     language: str
@@ -79,7 +78,7 @@ class ListRow:
 
 @dataclass(slots=True)
 class Report:
-    """`since` and `until` are None where the period is open."""
+    """The result. `since` or `until` is None if the period is open."""
 
     title: str
     zone: str
@@ -92,7 +91,7 @@ class Report:
     lists: list[ListRow] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data but for moments."""
+        """Return the output of `tidings report --json`."""
         mail = [asdict(row) | {"returned": row.returned} for row in self.mail]
         return asdict(self) | {"mail": mail}
 
@@ -100,45 +99,48 @@ class Report:
 def make_report(
     connection: Connection, newsroom: Newsroom, since: datetime | None, until: datetime | None, now: datetime
 ) -> Report:
-    """Of the editions whose moment lies in [since, until)."""
+    """Report on the editions that start in [since, until)."""
     default = newsroom.site.languages[0]
     report = Report(newsroom.site.title.get(default, default), newsroom.site.timezone, since, until, now)
-    every = editions.list_editions(connection)
-    within = [one for one in every if (since is None or one.starts >= since) and (until is None or one.starts < until)]
-    names = {one.id: one for one in within}
-    counts = counted.count_mails(connection, list(names))
-    moved = counted.list_moves(connection, since, until)
-    report.mail = list(_mail(within, counts, moved))
+    within = {
+        edition.id: edition
+        for edition in editions.list_editions(connection)
+        if (since is None or edition.starts >= since) and (until is None or edition.starts < until)
+    }
+    counts = counted.count_mails(connection, list(within))
+    moves = counted.list_moves(connection, since, until)
+    report.mail = list(_mail(within, counts, moves))
     report.posts = [
         PostRow(
-            names[one.edition].name,
-            one.at,
-            one.channel,
-            one.language,
-            one.story,
-            one.state,
-            one.receipt if one.receipt.startswith(("https://", "http://")) else "",
-            one.reason,
+            within[post.edition].name,
+            post.at,
+            post.channel,
+            post.language,
+            post.story,
+            post.state,
+            post.receipt if post.receipt.startswith(("https://", "http://")) else "",
+            post.reason,
         )
-        for one in counted.list_posts(connection, list(names))
+        for post in counted.list_posts(connection, list(within))
     ]
     report.skipped = sorted(_skipped(connection, report, within, counts), key=lambda row: (row.at, row.what))
-    total = Counter((one.list, one.language, one.joined) for one in moved)
+    total = Counter((move.list, move.language, move.joined) for move in moves)
     report.lists = [
         ListRow(name, language, total[name, language, True], total[name, language, False])
-        for name, language in sorted({(one.list, one.language) for one in moved})
+        for name, language in sorted({(move.list, move.language) for move in moves})
     ]
     return report
 
 
-def _mail(within: list[Edition], counts: Counter[MailCountKey], moved: list[counted.ListMove]) -> Iterator[MailRow]:
+def _mail(
+    within: Mapping[int, Edition], counts: Counter[MailCountKey], moves: list[counted.ListMove]
+) -> Iterator[MailRow]:
     by_edition: dict[int, dict[tuple[str, str], MailRow]] = {}
-    known = {one.id: one for one in within}
     for key, count in counts.items():
         if not key.language:
-            # Skipped before a language was chosen: told beside what did not go.
+            # Skipped before a language was chosen: listed under `skipped`.
             continue
-        edition = known[key.edition]
+        edition = within[key.edition]
         row = by_edition.setdefault(key.edition, {}).setdefault(
             (key.list, key.language),
             MailRow(edition.name, edition.starts, key.list, key.language, edition.state.value),
@@ -152,46 +154,46 @@ def _mail(within: list[Edition], counts: Counter[MailCountKey], moved: list[coun
             row.rejected += count
         elif key.state not in ("skipped", "cancelled"):
             row.waiting += count
-    came: dict[tuple[str, str, bool], list[datetime]] = {}
-    for one in moved:
-        came.setdefault((one.list, one.language, one.joined), []).append(one.at)
+    times: dict[tuple[str, str, bool], list[datetime]] = {}
+    for move in moves:
+        times.setdefault((move.list, move.language, move.joined), []).append(move.at)
     ends: dict[str, datetime] = {}
-    found: list[MailRow] = []
-    for edition in sorted(within, key=lambda one: (one.starts, one.id), reverse=True):
+    result: list[MailRow] = []
+    for edition in sorted(within.values(), key=lambda edition: (edition.starts, edition.id), reverse=True):
         rows = by_edition.get(edition.id, {})
         for (list_name, language), row in sorted(rows.items(), reverse=True):
             until = ends.get(list_name)
-            row.joined = _between(came.get((list_name, language, True), []), edition.starts, until)
-            row.left = _between(came.get((list_name, language, False), []), edition.starts, until)
-            found.append(row)
+            row.joined = _count_between(times.get((list_name, language, True), []), edition.starts, until)
+            row.left = _count_between(times.get((list_name, language, False), []), edition.starts, until)
+            result.append(row)
         ends |= {list_name: edition.starts for list_name, _ in rows}
-    yield from reversed(found)
+    yield from reversed(result)
 
 
-def _between(moments: list[datetime], since: datetime, until: datetime | None) -> int:
-    """How many of these, which are in order, lie in [since, until)."""
+def _count_between(moments: list[datetime], since: datetime, until: datetime | None) -> int:
+    """Count the times in [since, until). `moments` is sorted."""
     end = len(moments) if until is None else bisect_left(moments, until)
     return max(0, end - bisect_left(moments, since))
 
 
 def _skipped(
-    connection: Connection, report: Report, within: list[Edition], counts: Counter[MailCountKey]
+    connection: Connection, report: Report, within: Mapping[int, Edition], counts: Counter[MailCountKey]
 ) -> Iterator[SkipRow]:
     for schedule, slot, state, reason in counted.list_skipped_slots(connection, report.since, report.until):
         yield SkipRow(f"slot of {schedule}", slot, reason or state)
-    known = {one.id: one for one in within}
-    for one in within:
-        if one.state is EditionState.HELD:
-            yield SkipRow(one.name, one.starts, "held: " + "; ".join(hold.detail for hold in one.holds))
-        elif one.state in (EditionState.CANCELLED, EditionState.SUPERSEDED):
-            last = editions.get_history(connection, one.id)[-1]
-            yield SkipRow(one.name, one.starts, f"{last[1]} ({last[2]})")
+    for edition in within.values():
+        if edition.state is EditionState.HELD:
+            yield SkipRow(edition.name, edition.starts, "held: " + "; ".join(hold.detail for hold in edition.holds))
+        elif edition.state in (EditionState.CANCELLED, EditionState.SUPERSEDED):
+            last = editions.get_history(connection, edition.id)[-1]
+            yield SkipRow(edition.name, edition.starts, f"{last[1]} ({last[2]})")
     readers: Counter[tuple[int, str]] = Counter()
     for key, count in counts.items():
         if key.state == "skipped":
             readers[key.edition, key.reason] += count
-    for (edition, reason), count in readers.items():
-        yield SkipRow(f"readers of {known[edition].name}", known[edition].starts, reason.replace("_", " "), count)
+    for (number, reason), count in readers.items():
+        edition = within[number]
+        yield SkipRow(f"readers of {edition.name}", edition.starts, reason.replace("_", " "), count)
 
 
 _COLUMNS = (
@@ -201,22 +203,20 @@ _COLUMNS = (
 
 
 def as_csv(report: Report) -> str:
-    """One table: `what` is mail, post, skipped or list. No cell is one that a spreadsheet would run."""
+    """Return one table whose column `what` is mail, post, skipped or list. No cell is a formula."""
     rows: list[dict[str, Any]] = []
     for mail in report.mail:
-        values = asdict(mail)
-        rows.append(values | {"what": "mail", "name": mail.edition, "outlet": mail.list})
+        rows.append(asdict(mail) | {"what": "mail", "name": mail.edition, "outlet": mail.list})
     for post in report.posts:
         reason = post.reason or (f"story {post.story}" if post.story else "")
-        values = asdict(post) | {"what": "post", "name": post.edition, "outlet": post.channel, "reason": reason}
-        rows.append(values)
+        rows.append(asdict(post) | {"what": "post", "name": post.edition, "outlet": post.channel, "reason": reason})
     for skip in report.skipped:
         rows.append(asdict(skip) | {"what": "skipped", "name": skip.what, "count": skip.count or ""})
-    for one in report.lists:
-        rows.append(asdict(one) | {"what": "list", "name": one.list, "outlet": one.list})
+    for row in report.lists:
+        rows.append(asdict(row) | {"what": "list", "name": row.list, "outlet": row.list})
     lines = [format_csv_line(_COLUMNS)]
-    for row in rows:
-        if isinstance(row.get("at"), datetime):
-            row["at"] = row["at"].isoformat().replace("+00:00", "Z")
-        lines.append(format_csv_line(str(row.get(column, "")) for column in _COLUMNS))
+    for values in rows:
+        if isinstance(values.get("at"), datetime):
+            values["at"] = values["at"].isoformat().replace("+00:00", "Z")
+        lines.append(format_csv_line(str(values.get(column, "")) for column in _COLUMNS))
     return "".join(lines)

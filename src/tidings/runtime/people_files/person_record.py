@@ -1,4 +1,4 @@
-"""People as files and commands name them, and what they may choose."""
+"""People as files and commands describe them, and what they may choose on a list."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError, nearest
 from tidings.store.people import consent
 
+_MAX_NAME = 200
+
 
 class RecordState(StrEnum):
-    """What a file says of a person. `PLAIN`: nothing, so that the command says it."""
+    """The state of a subscription in a file."""
 
-    PLAIN = ""
+    UNKNOWN = ""
+    """The file does not say: the command decides."""
     CONFIRMED = "confirmed"
     PENDING = "pending"
     LEFT = "left"
     BLOCKED = "blocked"
-    """Bounced or barred there: not to be mailed by any list."""
+    """The address bounced or was blocked there: no list may mail it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonRecord:
-    """One line of a file, or of a command (line 0). `at`: when they agreed, or left."""
+    """One line of a file, or the arguments of a command (line 0)."""
 
     line: int
     email: str
@@ -35,18 +38,19 @@ class PersonRecord:
     language: str
     topics: tuple[str, ...]
     frequency: str
-    standing: RecordState = RecordState.PLAIN
+    state: RecordState = RecordState.UNKNOWN
     at: datetime | None = None
+    """When the person agreed or left."""
     ip: str = ""
     source: str = ""
-    """Where the consent comes from; empty: what the command says."""
+    """Where the consent comes from. Empty: as the command says."""
     cells: tuple[str, ...] = ()
-    """As they stand in the file."""
+    """The values as written in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line that cannot be taken, and why."""
+    """A line that is not imported, and the reason."""
 
     line: int
     reason: str
@@ -55,26 +59,28 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class ListChoices:
-    """What may be chosen on one list, looked up once for a whole file."""
+    """The languages, topics and frequencies of one list, looked up once for a whole file."""
 
     languages: tuple[str, ...]
     topics: Mapping[str, object] = field(repr=False)
     frequencies: frozenset[str]
-    frequency: str
+    """Empty: any frequency is served."""
+    default_frequency: str
 
     @classmethod
     def of(cls, newsroom: Newsroom, list_name: str) -> ListChoices:
-        """Those of a list."""
-        served = served_frequencies(newsroom, list_name)
-        default = newsroom.lists[list_name].default_frequency
+        served = frozenset(served_frequencies(newsroom, list_name))
         return cls(
-            newsroom.site.languages, newsroom.topics, frozenset() if "all" in served else frozenset(served), default
+            newsroom.site.languages,
+            newsroom.topics,
+            frozenset() if "all" in served else served,
+            newsroom.lists[list_name].default_frequency,
         )
 
-    def checked(self, person: PersonRecord) -> PersonRecord:
-        """The person with the defaults, the address normal. Raises InputError for what nobody could serve.
+    def validate(self, person: PersonRecord) -> PersonRecord:
+        """Return the person with defaults and a normal address. Raises InputError for a choice that nobody serves.
 
-        A default that nobody serves is no choice of theirs: `tidings check` names it.
+        The list's default frequency is not checked here: `tidings check` names one that nobody serves.
         """
         if person.language and person.language not in self.languages:
             raise InputError(f"unknown language {person.language!r}. {nearest(person.language, self.languages)}")
@@ -85,22 +91,14 @@ class ListChoices:
             known = nearest(person.frequency, self.frequencies)
             raise InputError(f"no schedule serves the frequency {person.frequency!r}. {known}")
         name = " ".join(person.name.split())
-        if len(name) > _LONGEST_NAME:
-            raise InputError(f"the name has {len(name):,} characters; {_LONGEST_NAME} at most")
-        if not name.isprintable() and any(unicodedata.category(ch) == "Cc" for ch in name):
-            raise InputError("the name has an invisible character in it")
+        if len(name) > _MAX_NAME:
+            raise InputError(f"the name has {len(name):,} characters. {_MAX_NAME} are allowed")
+        if not name.isprintable() and any(unicodedata.category(letter) == "Cc" for letter in name):
+            raise InputError("the name contains an invisible character")
         return replace(
             person,
             email=consent.normal_address(person.email),
             name=name,
             language=person.language or self.languages[0],
-            frequency=person.frequency or self.frequency,
+            frequency=person.frequency or self.default_frequency,
         )
-
-
-_LONGEST_NAME = 200
-
-
-def validate_person(newsroom: Newsroom, list_name: str, person: PersonRecord) -> PersonRecord:
-    """One person, checked against the choices of a list."""
-    return ListChoices.of(newsroom, list_name).checked(person)
