@@ -67,9 +67,7 @@ def _as_sent(mail: bytes) -> bytes:
     return mail.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def test_the_ledger_tells_readers_apart_and_every_signature_holds(
-    relay: Postfix, newsroom: RunningNewsroom, tmp_path: Path
-) -> None:
+def test_each_reader_has_a_receipt_and_a_signature(relay: Postfix, newsroom: RunningNewsroom, tmp_path: Path) -> None:
     more, records = _signed(newsroom)
     _use(newsroom, relay.port, more)
     for name in ("ru", "kk", "en"):
@@ -130,7 +128,7 @@ BOXES = {"plus": "ada", "apostrophe": "o'hara", "dots": "a.b.c", "64 characters"
 
 
 @pytest.mark.parametrize("address", REFUSED.values(), ids=REFUSED)
-def test_what_we_do_not_write_to_is_refused_in_words(newsroom: RunningNewsroom, address: str) -> None:
+def test_unsupported_addresses_are_refused_with_reasons(newsroom: RunningNewsroom, address: str) -> None:
     with pytest.raises(InputError, match=r"e-mail address|domain|before the @"):
         _add(newsroom, address)
 
@@ -158,7 +156,7 @@ def _send(newsroom: RunningNewsroom) -> dict[str, tuple[str, str]]:
     return {entry.address: (str(entry.state), entry.reason) for entry in newsroom.entries()}
 
 
-def test_odd_addresses_arrive_by_a_real_relay_as_they_are(relay: Postfix, newsroom: RunningNewsroom) -> None:
+def test_odd_addresses_arrive_unchanged_at_a_real_relay(relay: Postfix, newsroom: RunningNewsroom) -> None:
     more, records = _signed(newsroom)
     _use(newsroom, relay.port, more)
     before = {name: len(relay.mails(box)) for name, box in BOXES.items()}
@@ -177,15 +175,13 @@ def _through_the_catcher(newsroom: RunningNewsroom) -> dict[str, list[str]]:
         return {address: [mail.recipient for mail in catcher.mails if mail.recipient == address] for address in states}
 
 
-def test_odd_addresses_arrive_in_the_catcher_as_they_are(newsroom: RunningNewsroom) -> None:
+def test_odd_addresses_arrive_unchanged_in_the_catcher(newsroom: RunningNewsroom) -> None:
     caught = _through_the_catcher(newsroom)
     assert len(caught) == len(ODD)
     assert all(mails == [address] for address, mails in caught.items())
 
 
-def test_a_server_without_smtputf8_is_not_asked_and_the_ledger_says_so(
-    newsroom: RunningNewsroom, tmp_path: Path
-) -> None:
+def test_without_smtputf8_such_addresses_are_rejected(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     with SmtpSink(tmp_path / "journal", extensions=("8BITMIME", "PIPELINING")) as sink:
         _use(newsroom, sink.port)
         states = _send(newsroom)

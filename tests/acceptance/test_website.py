@@ -79,7 +79,7 @@ class Editors:
 
 
 @pytest.mark.slow
-def test_a_fortnight_of_a_website(site: Website, database_url: str, tmp_path: Path) -> None:
+def test_two_weeks_of_a_website(site: Website, database_url: str, tmp_path: Path) -> None:
     editors = Editors(site, random.Random(20261124))
     for number in range(OLD):
         editors.write(number, START - timedelta(days=OLD - number))

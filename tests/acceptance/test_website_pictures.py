@@ -109,7 +109,7 @@ def well(name: str = "well", alt: str = "A well in a yard") -> Story:
     return Story(name, f"The {name}", body, START + MINUTE)
 
 
-def test_mails_pages_and_feeds_show_ours_and_a_second_run_is_the_same(paper: Paper) -> None:
+def test_mails_pages_and_feeds_show_our_copies(paper: Paper) -> None:
     paper.tell(well())
     paper.live(START + 5 * MINUTE)
     [item] = [one for one in paper.items() if one.title == "The well"]
@@ -139,7 +139,7 @@ def test_mails_pages_and_feeds_show_ours_and_a_second_run_is_the_same(paper: Pap
     assert 'width="600" height="450"' in tag  # the width of a lead, and the height that its 40 x 30 pixels give
 
 
-def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
+def test_a_later_picture_does_not_make_an_item_new(paper: Paper) -> None:
     paper.tell(well())
     paper.live(START + 5 * MINUTE, pictures=False)
     [link] = [one for one in paper.items() if one.title == "The well"]
@@ -158,7 +158,7 @@ def test_a_picture_that_comes_later_makes_nothing_new(paper: Paper) -> None:
     assert len(paper.folder.mails.received) == sent
 
 
-def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
+def test_only_pictures_of_published_items_are_served(paper: Paper) -> None:
     shelf = StoredFetchCache(paper.runtime.store, "cms")
     now = START + 5 * MINUTE
     shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
@@ -174,7 +174,7 @@ def test_only_what_an_item_shows_that_is_out_is_served(paper: Paper) -> None:
     assert list((paper.folder.root / ".pictures" / "cms").iterdir()) == []
 
 
-def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(paper: Paper) -> None:
+def test_pictures_stay_while_many_items_seem_gone(paper: Paper) -> None:
     store, now = paper.runtime.store, START + 5 * MINUTE
     shelf = StoredFetchCache(store, "cms")
     shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
@@ -193,7 +193,7 @@ def test_pictures_stay_while_a_person_is_asked_whether_a_mass_of_items_is_gone(p
     assert list((paper.folder.root / ".pictures" / "cms").iterdir()) == []
 
 
-def test_no_alt_text_is_said_by_check_and_holds_the_mail_until_the_overlay_has_one(
+def test_a_missing_alt_text_holds_the_mail_until_added(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in paper.folder.env.items():
@@ -212,7 +212,7 @@ def test_no_alt_text_is_said_by_check_and_holds_the_mail_until_the_overlay_has_o
     assert 'alt="A well in a yard"' in paper.mail()
 
 
-def test_a_round_over_several_sources_ends_in_time_and_forgets_former_ones(
+def test_fetching_pictures_ends_in_time(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "SECONDS", 0.0)
@@ -224,7 +224,7 @@ def test_a_round_over_several_sources_ends_in_time_and_forgets_former_ones(
     assert not former.exists()
 
 
-def test_the_service_brings_them(tmp_path: Path) -> None:
+def test_the_service_fetches_pictures(tmp_path: Path) -> None:
     site = Website()
     site.pages["/well.png"] = Page(drawn())
     site.pages["/feed"] = Page(rss([well()], site.url))
@@ -239,7 +239,7 @@ def test_the_service_brings_them(tmp_path: Path) -> None:
     assert "source site: pictures, 1 new" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None:
+def test_backups_and_git_ignore_the_pictures(paper: Paper, tmp_path: Path) -> None:
     paper.tell(well())
     paper.live(START + 5 * MINUTE)
     [kept] = (paper.folder.root / ".pictures" / "site").iterdir()
@@ -248,7 +248,7 @@ def test_neither_backups_nor_git_take_them(paper: Paper, tmp_path: Path) -> None
     assert ".pictures/" in (init_newsroom(tmp_path / "new") / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
-def test_a_preview_shows_them_before_anything_is_published(paper: Paper) -> None:
+def test_a_preview_shows_pictures_before_publishing(paper: Paper) -> None:
     paper.tell(well())
     paper.runtime.set_clock(START + 2 * MINUTE)
     paper.runtime.fetch(force=True)

@@ -101,7 +101,7 @@ def add_person(newsroom: RunningNewsroom) -> int:
     return reader
 
 
-def test_all_that_is_known_is_shown(newsroom: RunningNewsroom) -> None:
+def test_an_access_request_shows_all_data(newsroom: RunningNewsroom) -> None:
     reader = add_person(newsroom)
     with newsroom.runtime.store.read() as connection:
         known = export_subscriber(connection, reader)
@@ -120,7 +120,7 @@ def test_all_that_is_known_is_shown(newsroom: RunningNewsroom) -> None:
     assert "5.1.1" in [one["code"] for one in known["returns"]]
 
 
-def test_what_keep_has_put_away_is_shown_too(newsroom: RunningNewsroom) -> None:
+def test_data_that_keep_has_packed_is_shown_too(newsroom: RunningNewsroom) -> None:
     reader = add_person(newsroom)
     newsroom.configure("notify:", "keep: {ledger: 400d}\nnotify:")
     newsroom.tick(MONDAY.replace(year=2028))
@@ -152,7 +152,7 @@ def test_nothing_names_an_erased_person(newsroom: RunningNewsroom) -> None:
 @pytest.mark.parametrize(
     "said", ["250 OK <{}> queued", "250 OK queued", "550 5.1.1 <{}>: no such user", "450 4.2.1 <{}>: later"]
 )
-def test_what_a_relay_says_of_who_was_erased_meanwhile_names_nobody(newsroom: RunningNewsroom, said: str) -> None:
+def test_a_late_reply_about_an_erased_person_is_blanked(newsroom: RunningNewsroom, said: str) -> None:
     async def answer(server: Any, session: Any, envelope: Any) -> str:
         with newsroom.runtime.store.write() as connection:
             assert erase_address(connection, ADDRESS, now=newsroom.now)
@@ -173,7 +173,7 @@ def test_what_a_relay_says_of_who_was_erased_meanwhile_names_nobody(newsroom: Ru
     assert traces(newsroom) == []
 
 
-def test_no_table_that_holds_an_address_is_forgotten() -> None:
+def test_every_table_with_addresses_is_erased() -> None:
     """A new one with a column of another name would slip through: name it here once `erase` knows it."""
     columns = {f"{table.name}.{column.name}" for table in t.metadata.sorted_tables for column in table.c}
     named = {name for name in columns if "address" in name.partition(".")[2] or name.endswith((".email", ".hash"))}
@@ -189,7 +189,7 @@ def test_no_table_that_holds_an_address_is_forgotten() -> None:
     }
 
 
-def test_who_is_on_no_list_may_ask_too(newsroom: RunningNewsroom) -> None:
+def test_a_person_on_no_list_may_ask_for_data(newsroom: RunningNewsroom) -> None:
     """They had a test, or left a tool from which we imported."""
     digest = consent.address_hash(ADDRESS)
     with newsroom.runtime.store.write() as connection:

@@ -24,7 +24,7 @@ def test_systemd_takes_the_unit(tmp_path: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_unit_lets_a_stop_end_and_nothing_else_be_written(tmp_path: Path) -> None:
+def test_the_unit_stops_cleanly_and_writes_one_folder(tmp_path: Path) -> None:
     text = (init_newsroom(tmp_path / "news") / "tidings.service").read_text()
     keys = dict(re.findall(r"^(\w+)=(.*)$", text, flags=re.MULTILINE))
     assert float(keys["TimeoutStopSec"]) > _END + 5

@@ -133,7 +133,7 @@ def play(root: Path, seed: int, rounds: int) -> None:
             assert {name.split()[1] for name in one.newsroom.editions()} <= {"done", "cancelled", "superseded"}, told
 
 
-def test_pauses_cancels_edits_and_restarts_in_any_order_lose_nobody(tmp_path: Path) -> None:
+def test_any_order_of_operations_loses_nobody(tmp_path: Path) -> None:
     play(tmp_path / "n", 0, 8)
 
 

@@ -33,7 +33,7 @@ def _resume(newsroom: RunningNewsroom, scope: Scope, name: str = "") -> bool:
         return pauses.resume(connection, scope, name, newsroom.now)
 
 
-def test_a_paused_schedule_makes_one_edition_of_all_that_came_due(newsroom: RunningNewsroom) -> None:
+def test_a_paused_schedule_merges_slots_into_one_edition(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     _pause(newsroom, Scope.SCHEDULE, "daily")
@@ -51,9 +51,7 @@ def test_a_paused_schedule_makes_one_edition_of_all_that_came_due(newsroom: Runn
 
 
 @pytest.mark.parametrize(("scope", "name"), [(Scope.LIST, "digest"), (Scope.ALL, "")])
-def test_a_pause_stops_what_is_half_sent_and_its_end_lets_it_go(
-    newsroom: RunningNewsroom, scope: Scope, name: str
-) -> None:
+def test_a_pause_stops_a_half_sent_edition(newsroom: RunningNewsroom, scope: Scope, name: str) -> None:
     for number in range(30):
         newsroom.reader(f"r{number}")
     newsroom.item("one")
@@ -82,7 +80,7 @@ def test_a_pause_stops_what_is_half_sent_and_its_end_lets_it_go(
     assert set(Counter(mail.recipient for mail in newsroom.folder.mails.received).values()) == {1}
 
 
-def test_a_list_that_is_paused_over_two_editions_gets_one_mail(newsroom: RunningNewsroom) -> None:
+def test_a_list_paused_over_two_editions_gets_one_mail(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     _pause(newsroom, Scope.LIST, "digest")
@@ -99,7 +97,7 @@ def test_a_list_that_is_paused_over_two_editions_gets_one_mail(newsroom: Running
     ]
 
 
-def test_with_nothing_new_what_a_paused_list_waits_for_stays_and_goes_in_the_end(newsroom: RunningNewsroom) -> None:
+def test_a_waiting_edition_is_sent_when_nothing_is_new(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     _pause(newsroom, Scope.LIST, "digest")
@@ -111,7 +109,7 @@ def test_with_nothing_new_what_a_paused_list_waits_for_stays_and_goes_in_the_end
     assert newsroom.read(ada) == [["one"]]
 
 
-def test_an_edition_of_named_stories_takes_nothing_over(newsroom: RunningNewsroom) -> None:
+def test_an_edition_of_named_stories_takes_over_nothing(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.item("named")
@@ -125,7 +123,7 @@ def test_an_edition_of_named_stories_takes_nothing_over(newsroom: RunningNewsroo
     assert sorted(sorted(mail) for mail in newsroom.read(ada)) == [["named"], ["named", "one"]]
 
 
-def test_a_note_of_an_edition_that_was_taken_over_opens_the_later_one(newsroom: RunningNewsroom) -> None:
+def test_a_note_moves_to_the_edition_that_takes_over(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.item("hello", kind="note", title="Good morning")
@@ -141,7 +139,7 @@ def test_a_note_of_an_edition_that_was_taken_over_opens_the_later_one(newsroom: 
     assert text.index("Good morning") < min(text.index("one (en)"), text.index("two (en)"))
 
 
-def test_a_channel_that_is_paused_over_two_editions_gets_one_post(newsroom: RunningNewsroom) -> None:
+def test_a_channel_paused_over_two_editions_gets_one_post(newsroom: RunningNewsroom) -> None:
     both = "deliver: [{list: digest, frequency: daily}, {channel: desk, per: edition}]\n"
     newsroom.schedule("daily", f'cadence: {{daily: "09:00"}}\n{both}')
     ada = newsroom.reader("ada")
@@ -178,9 +176,7 @@ def test_a_pause_follows_a_new_name(newsroom: RunningNewsroom, scope: Scope) -> 
 
 
 @pytest.mark.parametrize(("waited", "state"), [(11, "done"), (13, "held")])
-def test_only_the_time_in_which_nothing_was_paused_counts_as_lateness(
-    newsroom: RunningNewsroom, waited: int, state: str
-) -> None:
+def test_paused_time_does_not_count_as_lateness(newsroom: RunningNewsroom, waited: int, state: str) -> None:
     """Due while nothing ran; then a pause of the schedule and one of everything that overlap."""
     newsroom.reader("ada")
     newsroom.item("one")
@@ -194,7 +190,7 @@ def test_only_the_time_in_which_nothing_was_paused_counts_as_lateness(
     assert newsroom.editions() == [f"daily/1 {state}"]
 
 
-def test_explain_and_plan_say_what_is_paused(newsroom: RunningNewsroom) -> None:
+def test_explain_and_plan_name_the_pause(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     _pause(newsroom, Scope.LIST, "digest", hours=90)
@@ -213,7 +209,7 @@ def test_explain_and_plan_say_what_is_paused(newsroom: RunningNewsroom) -> None:
     assert notes == ["list digest is paused. Deliveries there wait"]
 
 
-def test_until_ends_it_by_itself_and_a_notice_goes_all_the_same(newsroom: RunningNewsroom) -> None:
+def test_a_pause_ends_at_its_time_and_notices_go_on(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.now = MONDAY - HOUR

@@ -42,7 +42,7 @@ def refuse(question: str) -> None:
     raise RefusedError("no")
 
 
-def test_what_stands_in_it(newsroom: RunningNewsroom) -> None:
+def test_the_members_of_a_backup(newsroom: RunningNewsroom) -> None:
     newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -81,7 +81,7 @@ def test_what_stands_in_it(newsroom: RunningNewsroom) -> None:
     assert any("link.md" in line for line in made.left_out)
 
 
-def test_while_everything_runs(newsroom: RunningNewsroom) -> None:
+def test_a_backup_of_a_running_newsroom_is_consistent(newsroom: RunningNewsroom) -> None:
     """Readers come in pairs: a backup of two moments would hold one of a pair."""
     stop, begun = threading.Event(), threading.Event()
 
@@ -110,7 +110,7 @@ def test_while_everything_runs(newsroom: RunningNewsroom) -> None:
     assert counts["subscribers"] == counts["subscriptions"] >= 2
 
 
-def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: RunningNewsroom) -> None:
+def test_a_backup_replaces_only_a_backup(small: RunningNewsroom) -> None:
     root = small.folder.root
     path = root.parent / "b.tar.gz"
     make_backup(root, path, quiet, small.folder.env)
@@ -128,7 +128,7 @@ def test_one_backup_takes_the_place_of_another_and_of_nothing_else(small: Runnin
     assert "site:" in (root / "tidings.yaml").read_text()
 
 
-def test_an_interrupted_backup_leaves_the_one_before(small: RunningNewsroom) -> None:
+def test_an_interrupted_backup_keeps_the_old_one(small: RunningNewsroom) -> None:
     root = small.folder.root
     path = root.parent / "b.tar.gz"
     make_backup(root, path, quiet, small.folder.env)
@@ -198,7 +198,7 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_archive_writes_nothing(small: RunningNewsroom, what: str) -> None:
+def test_a_hostile_backup_writes_nothing(small: RunningNewsroom, what: str) -> None:
     change, said = HOSTILE[what]
     path = small.folder.root.parent / "b.tar.gz"
     make_backup(small.folder.root, path, quiet, small.folder.env)
@@ -210,7 +210,7 @@ def test_a_hostile_archive_writes_nothing(small: RunningNewsroom, what: str) -> 
     assert not Path("/tmp/evil").exists()
 
 
-def test_a_place_outside_is_refused(small: RunningNewsroom) -> None:
+def test_a_place_outside_the_newsroom_is_refused(small: RunningNewsroom) -> None:
     path = small.folder.root.parent / "b.tar.gz"
     make_backup(small.folder.root, path, quiet, small.folder.env)
 
@@ -249,7 +249,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", DAMAGED)
-def test_a_damaged_archive_is_named(small: RunningNewsroom, what: str) -> None:
+def test_a_damaged_backup_is_refused(small: RunningNewsroom, what: str) -> None:
     harm, said = DAMAGED[what]
     path = small.folder.root.parent / "b.tar.gz"
     make_backup(small.folder.root, path, quiet, small.folder.env)
@@ -259,7 +259,7 @@ def test_a_damaged_archive_is_named(small: RunningNewsroom, what: str) -> None:
     assert not (small.folder.root.parent / "target").exists()
 
 
-def test_a_store_that_cannot_be_named_is_not_guessed(small: RunningNewsroom) -> None:
+def test_an_unknown_store_address_is_not_guessed(small: RunningNewsroom) -> None:
     """`store: {env: NAME}` on a machine that lacks the variable: another database would be a second newsroom."""
     env = {**small.folder.env, "NEWS_STORE": "sqlite:///tidings.db"}
     path = small.folder.root / "tidings.yaml"

@@ -85,7 +85,7 @@ def release(newsroom: RunningNewsroom, name: str) -> None:
     newsroom.runtime.deliver()
 
 
-def test_what_was_sent_since_is_held_and_never_sent_again(newsroom: RunningNewsroom) -> None:
+def test_editions_sent_since_the_backup_are_held(newsroom: RunningNewsroom) -> None:
     """listmonk #1801: a restored copy sent everything once more."""
     ada, grace = newsroom.reader("ada"), newsroom.reader("grace")
     newsroom.item("one")
@@ -119,7 +119,7 @@ def test_what_was_sent_since_is_held_and_never_sent_again(newsroom: RunningNewsr
     assert status(newsroom.runtime, newsroom.now)["restored"] is None
 
 
-def test_what_had_gone_out_is_settled_by_a_word(newsroom: RunningNewsroom) -> None:
+def test_an_edition_that_was_sent_can_be_resolved(newsroom: RunningNewsroom) -> None:
     """The person found it in the mail host's log: nobody gets it again, in no later edition either."""
     ada = newsroom.reader("ada")
     newsroom.item("one")
@@ -140,7 +140,7 @@ def test_what_had_gone_out_is_settled_by_a_word(newsroom: RunningNewsroom) -> No
         restored.settle_as_sent(connection, newsroom.edition("daily/2"), newsroom.now, "ann")
 
 
-def test_what_is_put_back_after_the_restore_waits_too(small: RunningNewsroom) -> None:
+def test_stories_put_back_after_a_restore_are_held(small: RunningNewsroom) -> None:
     ada = small.reader("ada")
     archive = saved(small)
     small.item("one")
@@ -165,7 +165,7 @@ def test_what_is_put_back_after_the_restore_waits_too(small: RunningNewsroom) ->
     assert sorted(small.read(ada)[-1]) == ["one", "three", "two"]
 
 
-def test_nothing_is_held_that_did_not_come_due(small: RunningNewsroom) -> None:
+def test_an_edition_that_was_not_due_is_not_held(small: RunningNewsroom) -> None:
     ada = small.reader("ada")
     small.item("one")
     archive = saved(small)
@@ -175,7 +175,7 @@ def test_nothing_is_held_that_did_not_come_due(small: RunningNewsroom) -> None:
     assert small.read(ada) == [["one"]]
 
 
-def test_restored_in_mid_send(newsroom: RunningNewsroom) -> None:
+def test_a_backup_made_while_sending_is_restored(newsroom: RunningNewsroom) -> None:
     """Part was accepted, part on the wire, part waiting: the rest waits, what was on the wire is in doubt."""
     readers = [newsroom.reader(f"r{number}") for number in range(6)]
     newsroom.item("one")
@@ -208,7 +208,7 @@ def test_restored_in_mid_send(newsroom: RunningNewsroom) -> None:
     assert [reader for reader in readers if len(newsroom.mails(reader)) > 1] == []
 
 
-def test_half_composed_and_waiting_editions_are_held(small: RunningNewsroom) -> None:
+def test_composing_and_held_editions_are_held(small: RunningNewsroom) -> None:
     small.reader("ada")
     small.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 1h, silence: send}\n")
     small.item("one")
@@ -228,7 +228,7 @@ def test_half_composed_and_waiting_editions_are_held(small: RunningNewsroom) -> 
         assert small.mails("ada@example.org") == []
 
 
-def test_other_mail_that_waited_is_dropped(newsroom: RunningNewsroom) -> None:
+def test_waiting_test_mails_are_dropped(newsroom: RunningNewsroom) -> None:
     newsroom.reader("ada")
     with newsroom.runtime.store.write() as connection:
         mailing = ledger.get_or_create_mailing(connection, "test:1", "test", now=newsroom.now, open=True)
@@ -241,7 +241,7 @@ def test_other_mail_that_waited_is_dropped(newsroom: RunningNewsroom) -> None:
     assert newsroom.mails("boss@example.org") == []
 
 
-def test_numbers_given_since_are_not_given_again(newsroom: RunningNewsroom) -> None:
+def test_ids_used_since_the_backup_are_not_reused(newsroom: RunningNewsroom) -> None:
     """A link to leave names its reader by number, a Message-ID its mailing: neither may mean another later."""
     archive = saved(newsroom)
     lost = newsroom.reader("lost")
@@ -268,7 +268,7 @@ def test_the_clock_does_not_go_back(newsroom: RunningNewsroom) -> None:
         assert clock.read_clock(connection) == MONDAY + DAY
 
 
-def test_refused_while_somebody_works_on_it(newsroom: RunningNewsroom) -> None:
+def test_a_restore_is_refused_while_a_newsroom_runs(newsroom: RunningNewsroom) -> None:
     archive = saved(newsroom)
     with pytest.raises(RefusedError, match="Stop `tidings run`"):
         restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
@@ -278,7 +278,7 @@ def test_refused_while_somebody_works_on_it(newsroom: RunningNewsroom) -> None:
     assert newsroom.editions() == ["daily/1 done"]
 
 
-def test_nobody_begins_while_it_is_replaced(newsroom: RunningNewsroom) -> None:
+def test_no_command_starts_during_a_restore(newsroom: RunningNewsroom) -> None:
     archive = saved(newsroom)
     newsroom.runtime.close()
 
@@ -291,7 +291,7 @@ def test_nobody_begins_while_it_is_replaced(newsroom: RunningNewsroom) -> None:
         restore(archive, newsroom.folder.root, agree=ask, progress=quiet, env=newsroom.folder.env)
 
 
-def test_into_an_empty_folder_and_what_stands_there_afterwards(small: RunningNewsroom, tmp_path: Path) -> None:
+def test_an_empty_folder_gets_the_whole_newsroom(small: RunningNewsroom, tmp_path: Path) -> None:
     small.reader("ada")
     small.item("one")
     small.folder.write("content/media/x.bin", "x" * 1000)
@@ -310,7 +310,7 @@ def test_into_an_empty_folder_and_what_stands_there_afterwards(small: RunningNew
         assert schedules.find_schedule(connection, "daily") is not None
 
 
-def test_what_stood_there_is_kept_aside(small: RunningNewsroom) -> None:
+def test_the_old_newsroom_is_kept_aside(small: RunningNewsroom) -> None:
     archive = saved(small)
     small.item("since")
     small.schedule("weekly", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n")
@@ -436,9 +436,7 @@ def test_a_crash_beside_the_tables_leaves_one_newsroom(
     assert newsroom.editions() == ([] if is_committed else ["daily/1 done"])
 
 
-def test_nothing_changes_where_the_work_before_fails(
-    newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_extraction_changes_nothing(newsroom: RunningNewsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = saved(newsroom)
     newsroom.item("since")
     newsroom.tick(MONDAY)
@@ -483,7 +481,7 @@ def test_a_newsroom_moves_to_postgresql(small: RunningNewsroom, tmp_path: Path, 
 
 
 @pytest.mark.needs_postgresql
-def test_tables_of_others_are_left_alone(small: RunningNewsroom, request: pytest.FixtureRequest) -> None:
+def test_tables_of_another_program_are_refused(small: RunningNewsroom, request: pytest.FixtureRequest) -> None:
     from tests.conftest import missing
 
     server = request.getfixturevalue("postgresql")

@@ -66,9 +66,7 @@ def columns(newsroom: RunningNewsroom) -> set[str]:
         return {column["name"] for column in inspect(connection).get_columns("subscribers")}
 
 
-def test_refused_then_brought_up_to_date_behind_a_backup(
-    newsroom: RunningNewsroom, request: pytest.FixtureRequest
-) -> None:
+def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pytest.FixtureRequest) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -108,9 +106,7 @@ def test_refused_then_brought_up_to_date_behind_a_backup(
     assert newsroom.read(ada) == [["one"], ["two"]]
 
 
-def test_an_older_backup_is_brought_up_to_date_as_it_comes_back(
-    newsroom: RunningNewsroom, request: pytest.FixtureRequest
-) -> None:
+def test_a_restore_upgrades_an_older_backup(newsroom: RunningNewsroom, request: pytest.FixtureRequest) -> None:
     newsroom.reader("ada")
     path = newsroom.folder.root.parent / "b.tar.gz"
     make_backup(newsroom.folder.root, path, quiet, newsroom.folder.env)
@@ -121,9 +117,7 @@ def test_an_older_backup_is_brought_up_to_date_as_it_comes_back(
     assert "shoe_size" in columns(newsroom)
 
 
-def test_a_step_that_fails_leaves_the_store_as_it_was(
-    newsroom: RunningNewsroom, request: pytest.FixtureRequest
-) -> None:
+def test_a_failed_migration_changes_nothing(newsroom: RunningNewsroom, request: pytest.FixtureRequest) -> None:
     newsroom.reader("ada")
     newsroom.runtime.close()
     patch: pytest.MonkeyPatch = request.getfixturevalue("newer")

@@ -20,7 +20,7 @@ from tidings.web.inbox import inbox_router
 
 
 @pytest.mark.slow
-def test_the_fortnight_ends_with_ledger_and_catcher_agreeing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ledger_and_catcher_agree_after_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = io.StringIO()
     assert run_demo(Console(file=out, width=140), once=True, port=18200) == 0

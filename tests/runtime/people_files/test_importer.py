@@ -63,7 +63,7 @@ TOLD = {
 }
 
 
-def test_each_odd_line_is_told_and_the_others_go_in(world: ImportWorld) -> None:
+def test_bad_lines_are_reported_and_the_others_imported(world: ImportWorld) -> None:
     world.run("email\nthere@example.org\n")
     suppress(world, "LEFT@example.org", "unsubscribed", "digest")
     suppress(world, "erased@example.org", "erased")
@@ -86,7 +86,7 @@ def test_each_odd_line_is_told_and_the_others_go_in(world: ImportWorld) -> None:
     assert len(state["consents"]) == 3
 
 
-def test_pending_ones_become_confirmed_and_who_left_stays_away(world: ImportWorld) -> None:
+def test_pending_people_are_confirmed_and_leavers_stay_away(world: ImportWorld) -> None:
     world.run("email\na@example.org\nb@example.org\n", confirmed=False)
     assert {row[2] for row in world.rows()["subscriptions"]} == {"pending"}
     with world.store.write() as connection:
@@ -111,7 +111,7 @@ def test_pending_ones_become_confirmed_and_who_left_stays_away(world: ImportWorl
         "email,name,language\ranna@example.org,Anna,ru\r",
     ],
 )
-def test_columns_in_any_order_and_case_by_any_delimiter(world: ImportWorld, text: str) -> None:
+def test_columns_may_have_any_order_case_and_delimiter(world: ImportWorld, text: str) -> None:
     done = world.run(text)
     assert done.counts == {"added": 1}
     assert [row[0:4:2] for row in world.rows()["subscribers"]] == [("anna@example.org", "Anna")]
@@ -138,7 +138,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_that_cannot_be_read_says_so(world: ImportWorld, name: str) -> None:
+def test_an_unreadable_file_is_refused_with_the_reason(world: ImportWorld, name: str) -> None:
     content, said = BAD_FILES[name]
     path = world.write(content)
     with pytest.raises(InputError) as caught:
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_be_read_says_so(world: ImportWorld, name: str) -> No
     assert world.rows()["subscribers"] == []
 
 
-def test_odd_lines_never_take_the_rest_with_them(world: ImportWorld) -> None:
+def test_a_bad_line_does_not_affect_the_next_lines(world: ImportWorld) -> None:
     lines = [
         b"email,name",
         b"a@example.org,nul\0",
@@ -173,7 +173,7 @@ def test_odd_lines_never_take_the_rest_with_them(world: ImportWorld) -> None:
 
 
 @given(st.text())
-def test_a_neutral_cell_is_no_formula_and_comes_back(cell: str) -> None:
+def test_an_escaped_cell_is_no_formula_and_reversible(cell: str) -> None:
     assert unescape_formula(escape_formula(cell)) == cell
     assert not escape_formula(cell).startswith(("=", "+", "-", "@", "\t", "\r"))
 
@@ -184,7 +184,7 @@ LOCALS = st.from_regex(r"['=+\-]?[a-z0-9'=+\-]{1,20}", fullmatch=True)
 
 
 @given(st.lists(st.tuples(LOCALS, NAMES | FORMULAS, st.sampled_from(["en", "ru", ""])), max_size=8))
-def test_what_is_exported_is_taken_in_as_it_was(
+def test_an_export_is_read_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "round.csv"
@@ -197,7 +197,7 @@ def test_what_is_exported_is_taken_in_as_it_was(
     assert found == cells
 
 
-def test_everything_out_and_into_another_store(world: ImportWorld, tmp_path: Path) -> None:
+def test_a_full_export_is_imported_into_another_store(world: ImportWorld, tmp_path: Path) -> None:
     world.run("email,name,language,topics,frequency\n'=a@example.org,\"'=SUM(1)\",ru,water,daily\n")
     world.run("email\np@example.org\n", confirmed=False)
     world.run("email\nq@example.org\n", list_name="press")
@@ -239,6 +239,6 @@ def test_times_of_other_tools(text: str, at: datetime | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["11/10/2018 9:55", "yesterday", "2018-13-01 00:00:00", "0001-01-01T00:00:00+05:00"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_other_texts_are_no_times(text: str) -> None:
     with pytest.raises(InputError, match="is no time"):
         parse_time(text, "OPTIN_TIME")

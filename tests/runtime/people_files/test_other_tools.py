@@ -116,7 +116,7 @@ def test_mailchimp(world: ImportWorld) -> None:
     assert world.run(text, "nonsubscribed_members_export_0e63.csv", tool="mailchimp").counts == {"refused": 1}
 
 
-def test_who_agreed_here_since_they_left_there_stays(world: ImportWorld) -> None:
+def test_a_later_consent_here_outweighs_leaving_there(world: ImportWorld) -> None:
     world.run("email\nsingle@example.org\n")
     done = world.run(UNSUBSCRIBED, "unsubscribed_members_export_0e63.csv", tool="mailchimp")
     assert done.counts == {"since": 1, "away": 1} and "agreed here later" in world.refused[2]
@@ -126,7 +126,7 @@ def test_who_agreed_here_since_they_left_there_stays(world: ImportWorld) -> None
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_within_one_file_leaving_wins(world: ImportWorld, turned: bool, apart: bool, dry_run: bool) -> None:
+def test_in_one_file_leaving_outweighs_joining(world: ImportWorld, turned: bool, apart: bool, dry_run: bool) -> None:
     """In whichever order, and in different chunks too."""
     lines = ["a@example.org,true,2024-01-01T00:00:00.000Z,", "A@example.org,false,,"]
     filler = [f"f{number}@example.org,true,2024-01-01T00:00:00.000Z," for number in range(600 if apart else 1)]

@@ -47,7 +47,7 @@ def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetim
     assert sorted(key for key, _ in slot.stories or ()) == sorted(edition.stories)
 
 
-def test_slots_ahead_with_what_moved_or_skipped_them(newsroom: RunningNewsroom) -> None:
+def test_slots_show_why_they_move_or_are_skipped(newsroom: RunningNewsroom) -> None:
     newsroom.schedule(
         "daily",
         'cadence: {daily: "07:00", window: "08:00-20:00", skip_dates: [2026-03-03]}\n'
@@ -59,7 +59,7 @@ def test_slots_ahead_with_what_moved_or_skipped_them(newsroom: RunningNewsroom) 
     assert slots[1].skipped and not slots[0].skipped
 
 
-def test_counts_stories_and_reasons_agree_with_the_tick_day_after_day(newsroom: RunningNewsroom) -> None:
+def test_the_plan_agrees_with_the_tick_every_day(newsroom: RunningNewsroom) -> None:
     newsroom.schedule(
         "daily",
         'cadence: {daily: "09:00"}\nselect: {max_items: 2, overflow: wait}\n'
@@ -77,7 +77,7 @@ def test_counts_stories_and_reasons_agree_with_the_tick_day_after_day(newsroom: 
             newsroom.change("r1@example.org", topics=["youth"])
 
 
-def test_a_schedule_that_was_never_seen_plans_its_backfill_and_says_so(newsroom: RunningNewsroom) -> None:
+def test_a_new_schedule_plans_its_backfill(newsroom: RunningNewsroom) -> None:
     for number in range(4):
         newsroom.item(f"s{number}", published=f"2026-02-0{number + 1}", kind="story" if number else "event")
     newsroom.tick(MONDAY - 10 * HOUR)
@@ -92,7 +92,7 @@ def test_a_schedule_that_was_never_seen_plans_its_backfill_and_says_so(newsroom:
     assert newsroom.edition("weekly/1").stories == ("s0",)
 
 
-def test_a_renamed_schedule_is_planned_by_what_it_has_used(newsroom: RunningNewsroom) -> None:
+def test_a_renamed_schedule_keeps_its_used_stories(newsroom: RunningNewsroom) -> None:
     newsroom.reader("r")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -102,7 +102,7 @@ def test_a_renamed_schedule_is_planned_by_what_it_has_used(newsroom: RunningNews
     assert stories(planned(newsroom, MONDAY + HOUR)["morning"]) == ["two"]
 
 
-def test_what_an_edition_held_would_hand_over_is_planned(newsroom: RunningNewsroom) -> None:
+def test_stories_of_a_held_edition_are_planned(newsroom: RunningNewsroom) -> None:
     newsroom.reader("r")
     newsroom.item("one", images="[{src: https://example.org/a.png}]")
     newsroom.tick(MONDAY)
@@ -142,7 +142,7 @@ def test_notes_for_schedules_without_slots(newsroom: RunningNewsroom) -> None:
         ('cadence: {daily: "09:00"}\ndeliver: [{channel: thread}]\n', "thread: at most 90 posts in 30 days, $18.00"),
     ],
 )
-def test_the_month_of_what_is_charged_for_has_its_price(newsroom: RunningNewsroom, schedule: str, note: str) -> None:
+def test_a_channel_with_prices_shows_the_monthly_cost(newsroom: RunningNewsroom, schedule: str, note: str) -> None:
     for key in ("api_key", "api_secret", "access_token", "access_secret"):
         newsroom.folder.env[f"X_{key.upper()}"] = "s3cret"
     keys = ", ".join(f"{name.lower()[2:]}: {{env: {name}}}" for name in newsroom.folder.env if name.startswith("X_"))

@@ -61,7 +61,7 @@ def written(found: list[PreviewedMessage], folder: Path) -> dict[str, str]:
     return {name: content.decode() for name, content in pages.items()}
 
 
-def test_each_post_is_shown_with_its_count_and_its_card(newsroom: RunningNewsroom, tmp_path: Path) -> None:
+def test_each_post_shows_its_length_and_card(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     pages = shown(newsroom, tmp_path / "shown")
     names = ["bot-en", "elephant-en", "page-ar", "sky-en", "sky-kk", "sky-ru", "team-en"]
     assert sorted(pages) == [*(f"daily-1-{name}-water.html" for name in names), "posts.html"]
@@ -81,9 +81,7 @@ def test_each_post_is_shown_with_its_count_and_its_card(newsroom: RunningNewsroo
     assert order == ["1", "2"]
 
 
-def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(
-    newsroom: RunningNewsroom, tmp_path: Path
-) -> None:
+def test_the_pages_are_valid_and_load_only_local_pictures(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     folder = tmp_path / "shown"
     pages = shown(newsroom, folder)
     assert html_validate(*(folder / name for name in pages), extends=("recommended",)) == []
@@ -93,7 +91,7 @@ def test_the_pages_are_sound_and_load_nothing_but_pictures_beside_them(
     assert set(re.findall(r'src="([^"]+)"', everything)) == {path.name for path in folder.glob("*.jpg")}
 
 
-def test_what_waits_for_a_translation_is_shown_and_says_so(newsroom: RunningNewsroom, tmp_path: Path) -> None:
+def test_a_post_waiting_for_a_translation_says_so(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     newsroom.configure(
         "languages: [kk, ru, en], translations: thread", "languages: [kk, ru], wait_for_translations: 48h"
     )
@@ -106,7 +104,7 @@ def test_what_waits_for_a_translation_is_shown_and_says_so(newsroom: RunningNews
     assert "waits for" not in pages["daily-1-sky-kk-water.html"]
 
 
-def test_of_an_edition_the_frozen_posts_are_shown(newsroom: RunningNewsroom, tmp_path: Path) -> None:
+def test_an_edition_shows_its_frozen_posts(newsroom: RunningNewsroom, tmp_path: Path) -> None:
     newsroom.schedule(
         "daily", 'cadence: {daily: "09:00"}\napproval: {by: [boss@example.org]}\ndeliver: [{channel: sky}]\n'
     )

@@ -94,7 +94,7 @@ def state_of(folder: NewsroomFolder) -> dict[str, Any]:
     return {"rows": rows, "files": files}
 
 
-def test_what_is_rehearsed_is_what_then_happens(tmp_path: Path, database_url: str) -> None:
+def test_a_rehearsal_foretells_what_happens(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -127,7 +127,7 @@ def test_what_is_rehearsed_is_what_then_happens(tmp_path: Path, database_url: st
         assert (found.rows[2].count, found.rows[2].why) == (2, "nothing new")
 
 
-def test_it_changes_nothing_and_nothing_leaves_the_machine(tmp_path: Path, database_url: str) -> None:
+def test_a_rehearsal_changes_and_sends_nothing(tmp_path: Path, database_url: str) -> None:
     with make_newsroom_folder(tmp_path / "n", database_url) as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -147,7 +147,7 @@ def test_it_changes_nothing_and_nothing_leaves_the_machine(tmp_path: Path, datab
         assert not owners.exists() or list(owners.iterdir()) == []
 
 
-def test_samples_are_one_of_a_language_and_name_nobody(tmp_path: Path) -> None:
+def test_samples_are_anonymous_and_one_for_each_language(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -172,7 +172,7 @@ def test_samples_are_one_of_a_language_and_name_nobody(tmp_path: Path) -> None:
             assert token and runtime.keys.verify(TokenPurpose.UNSUBSCRIBE, token[1]) is None
 
 
-def test_a_second_rehearsal_takes_the_place_of_the_first_and_leaves_other_files(tmp_path: Path) -> None:
+def test_a_second_rehearsal_replaces_only_old_samples(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -187,9 +187,7 @@ def test_a_second_rehearsal_takes_the_place_of_the_first_and_leaves_other_files(
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["letter.eml"]
 
 
-def test_of_a_large_list_a_sample_goes_over_the_wire_and_the_rest_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_mailing_is_sampled_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsing, "MAX_MAILS", 20)
     caught: list[int] = []
     take = rehearsing.MailCatcher.take
@@ -205,7 +203,7 @@ def test_of_a_large_list_a_sample_goes_over_the_wire_and_the_rest_is_counted(
     assert max(caught) == 3 * rehearsing.SAMPLES
 
 
-def test_far_ahead_what_comes_before_is_played_and_not_shown(tmp_path: Path) -> None:
+def test_the_time_before_the_period_is_played_not_shown(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -215,7 +213,7 @@ def test_far_ahead_what_comes_before_is_played_and_not_shown(tmp_path: Path) -> 
     assert any("played first" in note for note in found.notes)
 
 
-def test_before_the_clock_only_the_copy_is_set_back(tmp_path: Path) -> None:
+def test_only_the_copy_has_its_clock_set_back(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -233,7 +231,7 @@ def test_before_the_clock_only_the_copy_is_set_back(tmp_path: Path) -> None:
             assert [one.name for one in editions.list_editions(connection)] == ["weekly/1"]
 
 
-def test_holds_silence_and_what_becomes_of_them(tmp_path: Path) -> None:
+def test_a_held_edition_shows_its_later_state(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder, schedule=WEEKLY + "approval: {by: [boss@example.org], ahead: 3h, silence: send}\n")
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -244,7 +242,7 @@ def test_holds_silence_and_what_becomes_of_them(tmp_path: Path) -> None:
     assert held.outlets[-1].recipients.total() == 9 and held.after == "then done"
 
 
-def test_a_slot_that_is_moved_or_left_out_says_why(tmp_path: Path) -> None:
+def test_moved_and_skipped_slots_have_reasons(tmp_path: Path) -> None:
     schedule = WEEKLY.replace("fri 09:00}", "fri 09:00, window: '10:00-18:00', skip_dates: [2026-12-11]}")
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder, schedule=schedule)
@@ -264,7 +262,7 @@ def test_a_newsroom_that_never_ran_can_be_rehearsed(tmp_path: Path) -> None:
         assert not (folder.root / "tidings.db").exists() and not (folder.root / "keys.json").exists()
 
 
-def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> None:
+def test_a_delivery_in_progress_is_played_on_the_copy(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
@@ -284,7 +282,7 @@ def test_what_is_under_way_just_now_is_played_and_left_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("begins", "ends", "said"), [(5, 5, "after --from"), (5, 1, "after"), (0, 4000, "five years")])
-def test_moments_that_make_no_sense(tmp_path: Path, begins: int, ends: int, said: str) -> None:
+def test_an_impossible_period_is_refused(tmp_path: Path, begins: int, ends: int, said: str) -> None:
     with (
         make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder,
         pytest.raises(RefusedError, match=said),

@@ -58,7 +58,7 @@ def come_back(newsroom: RunningNewsroom, *kinds: str) -> None:
             connection.execute(update(d).where(d.c.target == target).values(returned=kind))
 
 
-def test_accepted_returned_joined_and_left_by_edition_and_language(newsroom: RunningNewsroom) -> None:
+def test_counts_by_edition_and_language(newsroom: RunningNewsroom) -> None:
     come_back(newsroom, "hard", "complaint")
     newsroom.now = MONDAY + 2 * HOUR
     newsroom.reader("dana", language="ru")
@@ -74,7 +74,7 @@ def test_accepted_returned_joined_and_left_by_edition_and_language(newsroom: Run
     ]  # fmt: skip
 
 
-def test_what_keep_has_taken_is_counted_as_before(newsroom: RunningNewsroom) -> None:
+def test_deliveries_deleted_by_keep_are_still_counted(newsroom: RunningNewsroom) -> None:
     come_back(newsroom, "hard")
     before = made(newsroom)
     newsroom.item("two")
@@ -86,7 +86,7 @@ def test_what_keep_has_taken_is_counted_as_before(newsroom: RunningNewsroom) -> 
     assert [row[:6] for row in rows(after)] == [row[:6] for row in rows(before)]
 
 
-def test_what_did_not_go_says_why(newsroom: RunningNewsroom) -> None:
+def test_unsent_editions_and_slots_have_reasons(newsroom: RunningNewsroom) -> None:
     report = made(newsroom)
     skipped = {(row.what, row.reason, row.count) for row in report.skipped}
     assert ("slot of daily", "nothing new", 0) in skipped
@@ -98,7 +98,7 @@ def test_what_did_not_go_says_why(newsroom: RunningNewsroom) -> None:
     assert ("daily/2", "cancelled (boss@example.org)") in {(row.what, row.reason) for row in made(newsroom).skipped}
 
 
-def test_the_period_holds(newsroom: RunningNewsroom) -> None:
+def test_only_editions_of_the_period_are_counted(newsroom: RunningNewsroom) -> None:
     assert made(newsroom, since=MONDAY + HOUR).mail == []
     assert made(newsroom, until=MONDAY).mail == []
     assert len(made(newsroom, since=MONDAY, until=MONDAY + HOUR).mail) == 2
@@ -116,7 +116,7 @@ def test_no_cell_of_the_table_is_a_formula(newsroom: RunningNewsroom) -> None:
     assert evil in {unescape_formula(row["name"]) for row in table}
 
 
-def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(newsroom: RunningNewsroom) -> None:
+def test_the_page_has_tables_and_no_scripts(newsroom: RunningNewsroom) -> None:
     report = made(newsroom)
     report.skipped = [type(report.skipped[0])("<script>", MONDAY, "<b>")]
     page = render_report_page(report, "#0077b6")
@@ -128,7 +128,7 @@ def test_the_page_shows_the_numbers_as_a_table_and_runs_nothing(newsroom: Runnin
     assert all(one.get("aria-label") for one in tree.xpath("//svg[@role='img']"))
 
 
-def test_a_report_of_nothing_is_a_page_too(newsroom: RunningNewsroom) -> None:
+def test_an_empty_report_is_a_valid_page(newsroom: RunningNewsroom) -> None:
     report = made(newsroom, since=MONDAY + 30 * DAY)
     assert "No edition went out by mail" in render_report_page(report, "#0077b6")
     assert as_csv(report).count("\n") == 1
