@@ -1,4 +1,4 @@
-"""A real Postfix bounces, by LMTP or into a mailbox that a real Dovecot serves, and the list cleans itself."""
+"""A real Postfix bounces by LMTP or into a mailbox of a real Dovecot, and the dead addresses leave the list."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
                         confirmed=True,
                     )
             _edition(newsroom, 0)
-            # Refused in the session: at once. The rest comes back.
+            # Some are refused in the session, at once. The others bounce later.
             assert _states(newsroom)["refused"] == UNSUBSCRIBED
             relay.until(lambda: sum(map(bool, _returned(newsroom, 1).values())) == 3)
             assert _returned(newsroom, 1) == {
@@ -107,7 +107,7 @@ def test_bounces_by_lmtp(newsroom: RunningNewsroom) -> None:
 
 
 def _is_strict(port: int, relay: Postfix, newsroom: RunningNewsroom) -> None:
-    """Other addresses are refused; a forged bounce is taken, and moves nobody."""
+    """Mail to other addresses is refused. A forged bounce is accepted and has no effect."""
     with smtplib.LMTP("127.0.0.1", port, local_hostname="x", timeout=20) as session:
         session.ehlo()
         assert session.mail("")[0] == 250

@@ -1,4 +1,4 @@
-"""Nine months of Fridays and arrivals, three schedules, 200 readers: ledger and catcher agree to the last message."""
+"""Nine months of three schedules with 200 readers: ledger and catcher agree on every message."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCHEDULES = {
 
 
 def made_up(rng: random.Random) -> list[tuple[datetime, str, str]]:
-    """Forty stories of our own over nine months, most in three languages, some translations late."""
+    """Write forty stories over nine months, most in three languages, some with late translations."""
     found = []
     for number in range(40):
         moment = START + timedelta(days=3 + number * 6.5, hours=rng.randrange(24))
@@ -48,7 +48,7 @@ def made_up(rng: random.Random) -> list[tuple[datetime, str, str]]:
 
 
 def real(folder: Path) -> list[tuple[datetime, str, str]]:
-    """Real items, each arriving on its published day."""
+    """Write real items, each on the day of its publication."""
     found = []
     for path in sorted((folder / "content").glob("*.md")):
         text = path.read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def enrol(runtime: Runtime, rng: random.Random) -> None:
 
 
 def live(folder: NewsroomFolder, arrivals: list[tuple[datetime, str, str]]) -> None:
-    """Tick through the months; a second tick at each moment does nothing."""
+    """Tick through the months. A second tick at the same time does nothing."""
     waiting = sorted(arrivals)
     with folder.runtime() as runtime:
         enrol(runtime, random.Random(7))
@@ -103,14 +103,14 @@ def check(folder: NewsroomFolder) -> None:
         people = list(subscribers.subscriptions(connection))
     unfinished = {entry.state for entry in entries} - {"accepted", "skipped"}
     assert not unfinished
-    # What the ledger says and what arrived are the same, to the last message.
+    # The ledger and the received messages are the same.
     accepted = Counter(entry.address for entry in entries if entry.state == "accepted" and entry.list)
     assert accepted == Counter(mail.recipient for mail in folder.mails.received)
     ids = [mail.message["Message-ID"] for mail in folder.mails.received]
     assert len(ids) == len(set(ids))
     posts = [entry for entry in entries if entry.state == "accepted" and entry.channel]
     assert len(posts) == len(folder.hook.received)
-    # No story twice, and none never.
+    # Each story arrives exactly once.
     by_url = {found.url: found.story for found in items.values()}
     read: dict[str, Counter[str]] = {}
     for mail in folder.mails.received:

@@ -1,4 +1,4 @@
-"""A real relay, Postfix from Debian: what it delivers, what it refuses, and that nothing was changed on the way."""
+"""A real relay, Postfix from Debian, delivers each mail unchanged, and refuses some addresses."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _use(newsroom: RunningNewsroom, port: int, more: str = "") -> None:
 
 
 def _signed(newsroom: RunningNewsroom) -> tuple[str, dict[str, str]]:
-    """Settings that sign with two keys, and their DNS records."""
+    """Return settings that sign with two keys, and their DNS records."""
     keys = {
         "s1": rsa.generate_private_key(public_exponent=65537, key_size=2048),
         "e1": ed25519.Ed25519PrivateKey.generate(),
@@ -63,7 +63,7 @@ def _signed(newsroom: RunningNewsroom) -> tuple[str, dict[str, str]]:
 
 
 def _as_sent(mail: bytes) -> bytes:
-    """With the ends of lines of the wire; a maildir has those of the system."""
+    """Restore the line endings of SMTP: a maildir has those of the system."""
     return mail.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
@@ -82,7 +82,7 @@ def test_each_reader_has_a_receipt_and_a_signature(relay: Postfix, newsroom: Run
         "ru": ("accepted", ""),
         "kk": ("accepted", ""),
         "en": ("accepted", ""),
-        # The relay takes these and finds out later.
+        # The relay accepts these and bounces them later.
         "full": ("accepted", ""),
         "unknown": ("accepted", ""),
         "refused": ("rejected", "550 5.1.1"),
@@ -94,7 +94,7 @@ def test_each_reader_has_a_receipt_and_a_signature(relay: Postfix, newsroom: Run
         mail = _as_sent(raw)
         assert ReceivedMail("", "", mail).message["Subject"] == word
         assert word in ReceivedMail("", "", mail).text
-        # The queue id in the ledger is the one under which Postfix delivered it.
+        # The ledger has the queue id of Postfix's delivery.
         assert found[name].receipt.rpartition(" ")[2] in message_from_bytes(raw)["Received"]
         assert by_dkimpy(mail, records) == [True, True]
         assert by_opendkim(mail, records, tmp_path) == ""
@@ -148,7 +148,7 @@ def _add(newsroom: RunningNewsroom, address: str) -> str:
 
 
 def _send(newsroom: RunningNewsroom) -> dict[str, tuple[str, str]]:
-    """State and reason by address, of an edition to the odd ones."""
+    """Send an edition to unusual addresses. Returns state and reason by address."""
     for address in ODD.values():
         assert _add(newsroom, address) == "added"
     newsroom.item("one")

@@ -1,4 +1,4 @@
-"""The mails of the newsroom that ships, judged by programs that we did not write."""
+"""The mails of the sample newsroom, checked by html-validate and SpamAssassin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = datetime(2026, 9, 11, 4, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[PreviewedMessage]]:
-    """Every mail of every schedule, in each language."""
+    """Return every mail of every schedule in each language."""
     root = init_newsroom(tmp_path_factory.mktemp("sample") / "newsroom")
     with open_runtime(root, {}) as runtime:
         runtime.set_clock(NOW)
@@ -57,7 +57,7 @@ def test_spamassassin_likes_the_digest(mails: list[PreviewedMessage]) -> None:
 
 @pytest.mark.parametrize("language", ["ru", "kk"])
 def test_spamassassin_accepts_cyrillic_but_look_alikes(mails: list[PreviewedMessage], language: str) -> None:
-    """MIXED_ES takes Cyrillic text beside Latin addresses for an attempt to disguise words; nothing else may count."""
+    """MIXED_ES mistakes Cyrillic text with Latin addresses for disguised words. No other rule may match."""
     digest = next(mail for mail in mails if mail.name.startswith("weekly") and mail.language == language)
     verdict = spamassassin(digest.data)
     others = {rule: points for rule, points in verdict.rules.items() if points > 0.1 and rule != "MIXED_ES"}

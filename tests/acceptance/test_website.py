@@ -1,4 +1,4 @@
-"""The organisation's own website feeds the newsroom: a fortnight of its life, and each reader gets each story once."""
+"""Two weeks of a newsroom that reads a website: each reader gets each story once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def site() -> Iterator[Website]:
 
 @dataclass
 class Editors:
-    """Those who keep the website, with all the habits that feeds have."""
+    """The editors of the website, with all the habits that feeds have."""
 
     site: Website
     rng: random.Random
@@ -54,7 +54,7 @@ class Editors:
             self.stories[language].insert(0, Story("s", title, body, published, f"{number}-{language}", "", link))
 
     def meddle(self, step: int) -> None:
-        """Edits, bumped dates, a deletion; once new ids for all, once new addresses for all."""
+        """Edit stories, change dates, delete a story, give all stories new ids once and new URLs once."""
         for language, told in self.stories.items():
             place = self.rng.randrange(len(told))
             one = told[place]
@@ -92,7 +92,7 @@ def test_two_weeks_of_a_website(site: Website, database_url: str, tmp_path: Path
             runtime.set_clock(START)
             tick(runtime, START)
             enrol(runtime)
-        # The website joins a newsroom that is at work already.
+        # The website is added to a newsroom that is running already.
         main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
         folder.write("tidings.yaml", main + SOURCES.format(base=site.url))
         with folder.runtime() as runtime:

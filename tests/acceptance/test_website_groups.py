@@ -1,4 +1,4 @@
-"""Translations on a website that find one another late: nobody gets the same story twice by that."""
+"""Translations on a website that are linked late: nobody gets a story twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def site() -> Iterator[Website]:
 
 
 def tell(site: Website, **languages: list[str]) -> None:
-    """Each story stands in some languages, and each page names its others."""
+    """Publish each story in some languages. Each page links its translations."""
     for language in ("en", "ru"):
         names = [name for name, spoken in languages.items() if language in spoken]
         links = "".join(f'<a href="/{language}/{name}">x</a>' for name in names)
@@ -58,7 +58,7 @@ def live(runtime: Runtime, days: float, until: float) -> None:
 
 
 def read(folder: NewsroomFolder) -> dict[str, Counter[str]]:
-    """How often each reader was shown each story, in whatever language."""
+    """Count how often each reader got each story, in any language."""
     shown: dict[str, Counter[str]] = {}
     for mail in folder.mails.received:
         found = set(re.findall(r"Story (\w+) \((?:en|ru)\)", mail.text))
@@ -71,7 +71,7 @@ def read(folder: NewsroomFolder) -> dict[str, Counter[str]]:
 def test_a_translation_that_comes_days_later_is_the_same_story(
     site: Website, database_url: str, tmp_path: Path, first: str, begun: float
 ) -> None:
-    """The page that stood alone is read again, and names its translation, before the next digest or after it."""
+    """The first page links its translation later, before or after the next digest."""
     tell(site, old=["en", "ru"])
     with make_newsroom_folder(tmp_path / "newsroom", database_url) as folder:
         folder.write("schedules/daily.yaml", DAILY)

@@ -1,4 +1,4 @@
-"""Pictures of a website in a whole newsroom: in mails and pages they are ours, and nothing is new or late by them."""
+"""Pictures of a website in a newsroom: mails and pages show our copies, and pictures delay nothing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DAILY = 'cadence: {daily: "09:00"}\nselect: {max_items: 9}\ndeliver:\n  - {list:
 
 @dataclass
 class Paper:
-    """A newsroom that is at work, with one reader, and the website that it reads."""
+    """A running newsroom with one reader, and the website that it reads."""
 
     folder: NewsroomFolder
     site: Website
@@ -54,7 +54,7 @@ class Paper:
         self.site.pages["/feed"] = Page(rss(list(stories), self.site.url))
 
     def live(self, now: datetime, *, pictures: bool = True) -> None:
-        """One round of the fetcher, and a beat."""
+        """Fetch once and tick."""
         self.runtime.set_clock(now)
         self.runtime.fetch()
         if pictures:
@@ -73,7 +73,7 @@ class Paper:
         }
 
     def mail(self) -> str:
-        """The HTML of the only one that the reader has got."""
+        """Return the HTML of the reader's only mail."""
         [mail] = [each for each in self.folder.mails.received if each.recipient == "reader@example.org"]
         part = mail.message.get_body(("html",))
         assert part is not None

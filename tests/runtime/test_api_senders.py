@@ -1,4 +1,4 @@
-"""An edition by each provider's API: the same ledger as by SMTP, with the provider's own receipts."""
+"""An edition by each provider's API gives the same ledger as by SMTP, with the provider's receipts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _rows(newsroom: RunningNewsroom) -> dict[str, Any]:
 
 
 def _unsubscribe(kind: str, received: Received) -> str:
-    """List-Unsubscribe as the provider got it."""
+    """Return List-Unsubscribe as the provider received it."""
     body = {} if kind == "mailgun" else json.loads(received.body)
     if kind == "postmark":
         return next(one["Value"] for one in body["Headers"] if one["Name"] == "List-Unsubscribe")

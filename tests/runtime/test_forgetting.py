@@ -1,4 +1,4 @@
-"""A person sees all that is known of them; once erased, no table, file or log knows address or name."""
+"""An access request shows all data of a person. After an erasure no table, file or log has address or name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 
 
 def traces(newsroom: RunningNewsroom) -> list[str]:
-    """Tables and files in which the person is named."""
+    """Return the tables and files that contain the person's address or name."""
     found = []
     with newsroom.runtime.store.read() as connection:
         for table in t.metadata.sorted_tables:
@@ -48,7 +48,7 @@ def traces(newsroom: RunningNewsroom) -> list[str]:
 
 
 def add_person(newsroom: RunningNewsroom) -> int:
-    """Somebody with a mail that was accepted, one that was refused by name, a test, a return, a notice, a limit."""
+    """Add a person with an accepted mail, a refused mail, a test, a bounce, a notice and a rate limit."""
     now = newsroom.now
     with newsroom.runtime.store.write() as connection:
         subscribers.add(
@@ -140,7 +140,7 @@ def test_nothing_names_an_erased_person(newsroom: RunningNewsroom) -> None:
         subscribers.erase(connection, reader, now=newsroom.now)
     assert truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
-    # Counts stay, and the hash, so that nobody adds them by mistake.
+    # The counts stay, and the hash, so that nobody adds them by mistake.
     assert [(entry.id, entry.state) for entry in newsroom.entries()] == [(entry.id, entry.state) for entry in before]
     with newsroom.runtime.store.write() as connection:
         u = t.suppressions.c
@@ -167,14 +167,14 @@ def test_a_late_reply_about_an_erased_person_is_blanked(newsroom: RunningNewsroo
     [only] = newsroom.entries()
     assert only.state == {"2": "accepted", "5": "rejected", "4": "deferred"}[said[0]]
     assert said[0] == "2" or said.partition(" <")[0] in only.reason
-    # By its receipt a mail is found again at the relay: it goes only where it names somebody.
+    # The receipt stays, unless it contains the address: it finds the mail at the relay.
     assert bool(only.receipt) == (said == "250 OK queued")
     truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
 
 
 def test_every_table_with_addresses_is_erased() -> None:
-    """A new one with a column of another name would slip through: name it here once `erase` knows it."""
+    """A new column would be missed: add it here when `erase` handles it."""
     columns = {f"{table.name}.{column.name}" for table in t.metadata.sorted_tables for column in table.c}
     named = {name for name in columns if "address" in name.partition(".")[2] or name.endswith((".email", ".hash"))}
     assert named <= {
@@ -190,7 +190,7 @@ def test_every_table_with_addresses_is_erased() -> None:
 
 
 def test_a_person_on_no_list_may_ask_for_data(newsroom: RunningNewsroom) -> None:
-    """They had a test, or left a tool from which we imported."""
+    """They got a test mail, or left a tool from which we imported."""
     digest = consent.address_hash(ADDRESS)
     with newsroom.runtime.store.write() as connection:
         assert not erase_address(connection, ADDRESS, now=newsroom.now)

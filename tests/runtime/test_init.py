@@ -1,4 +1,4 @@
-"""The systemd unit of a new newsroom: systemd itself finds nothing wrong with it, wherever the folder is."""
+"""systemd accepts the unit of a new newsroom, whatever its path is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidings.runtime.service import _END
 def test_systemd_takes_the_unit(tmp_path: Path, name: str) -> None:
     analyze = require_program("systemd-analyze")
     unit = init_newsroom(tmp_path / name) / "tidings.service"
-    # In a container neither the user nor the manager is there; what it says of the file is what counts.
+    # A container has neither the user nor the manager, so only problems of the file count.
     done = subprocess.run([analyze, "verify", "--man=no", str(unit)], check=False, capture_output=True, text=True)
     wrong = [line for line in done.stderr.splitlines() if "tidings.service" in line]
     assert wrong == []
@@ -30,6 +30,6 @@ def test_the_unit_stops_cleanly_and_writes_one_folder(tmp_path: Path) -> None:
     assert float(keys["TimeoutStopSec"]) > _END + 5
     assert keys["ReadWritePaths"] == str(tmp_path / "news")
     assert (keys["ProtectSystem"], keys["NoNewPrivileges"], keys["Restart"]) == ("strict", "true", "on-failure")
-    # Nothing tells systemd that it is alive, so nothing may wait for that.
+    # The service sends no watchdog signal, so systemd must not wait for one.
     assert "WatchdogSec" not in keys
     assert keys["User"] != "root"

@@ -1,7 +1,7 @@
-"""Fault 13: pause, resume, cancel, edit, restart and time in any order. Nobody is lost and nobody gets a story twice.
+"""Fault 13: pause, resume, cancel, edit, restart and wait in any order. No reader misses a story or gets it twice.
 
-A newsroom lives through one sequence after the other: `TIDINGS_SEEDS=1-41 pytest tests/runtime/test_interleavings.py
--m slow` runs 40 newsrooms, 1,000 sequences. A failure names its seed and all that was done.
+Each newsroom plays one sequence after the other. `TIDINGS_SEEDS=1-41 pytest tests/runtime/test_interleavings.py
+-m slow` plays 1,000 sequences in 40 newsrooms. A failure shows its seed and its steps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROUNDS = 25
 
 @dataclass
 class Sequence:
-    """One seed on a store of its own."""
+    """One seed with its own store."""
 
     newsroom: RunningNewsroom
     chance: random.Random
@@ -57,7 +57,7 @@ class Sequence:
             self.pause()
 
     def step(self) -> None:
-        """Something that a person, or time, does."""
+        """Do one thing that a person or the time does."""
         what = self.chance.choice(("pause", "resume", "item", "item", "edit", "cancel", "restart", *["tick"] * 7))
         self.done.append(what)
         getattr(self, what)()
@@ -95,7 +95,7 @@ class Sequence:
         self.start()
 
     def tick(self, now: datetime | None = None) -> None:
-        """A beat; a pause may come in its midst."""
+        """Tick. A pause may begin in the middle."""
         self.left = self.chance.randrange(1, READERS * 2) if now is None and self.chance.random() < 0.4 else -1
         self.newsroom.now = now or self.newsroom.now + self.chance.choice([HOUR, 5 * HOUR, DAY])
         self.newsroom.runtime.set_clock(self.newsroom.now)
@@ -104,7 +104,7 @@ class Sequence:
         tick(self.newsroom.runtime, self.newsroom.now, deliver=deliver, public=False)
 
     def end(self) -> None:
-        """Everything goes on; these beats are at slots, for what is later than `max_late` waits for a person."""
+        """Resume everything and tick at the slots, because a person must decide on editions later than `max_late`."""
         self.done.append("end")
         self.resume(likely=1)
         days = (self.newsroom.now - MONDAY) // DAY
@@ -113,7 +113,7 @@ class Sequence:
 
 
 def play(root: Path, seed: int, rounds: int) -> None:
-    """Sequences one after the other, and what must hold at the end of each."""
+    """Play sequences one after the other, and check the result after each."""
     with make_newsroom_folder(root, "sqlite:///tidings.db") as folder, ExitStack() as process:
         folder.write("schedules/daily.yaml", SCHEDULE)
         one = Sequence(RunningNewsroom(folder, process.enter_context(folder.runtime())), random.Random(seed), process)

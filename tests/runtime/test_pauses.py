@@ -1,4 +1,4 @@
-"""What is paused stands still, also half sent; what comes due merges into one; nobody is lost or mailed twice."""
+"""A pause stops editions, also half sent ones. Slots that come due merge, and nobody is missed or mailed twice."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_paused_schedule_merges_slots_into_one_edition(newsroom: RunningNewsro
         newsroom.tick(MONDAY + day * DAY)
         newsroom.item(f"day{day}")
     assert newsroom.editions() == []
-    # Half a day after the last slot: a pause is not lateness.
+    # Half a day after the last slot: paused time is not lateness.
     newsroom.now = MONDAY + 2 * DAY + 13 * HOUR
     assert _resume(newsroom, Scope.SCHEDULE, "daily")
     assert not _resume(newsroom, Scope.SCHEDULE, "daily")
@@ -73,7 +73,7 @@ def test_a_pause_stops_a_half_sent_edition(newsroom: RunningNewsroom, scope: Sco
     assert states["pending"] == 30 - states["accepted"]
     newsroom.tick(MONDAY + HOUR)
     assert Counter(entry.state for entry in newsroom.entries()) == states
-    # It survives a new start, and ends.
+    # The pause survives a restart, and ends.
     assert _resume(newsroom, scope, name)
     newsroom.tick(MONDAY + 2 * HOUR)
     assert Counter(entry.state for entry in newsroom.entries()) == {"accepted": 30}
@@ -133,7 +133,7 @@ def test_a_note_moves_to_the_edition_that_takes_over(newsroom: RunningNewsroom) 
     newsroom.tick(MONDAY + DAY)
     _resume(newsroom, Scope.LIST, "digest")
     newsroom.tick(MONDAY + DAY + HOUR)
-    # It has no page, so nothing links it.
+    # A note has no page, so nothing links to it.
     assert [sorted(mail) for mail in newsroom.read(ada)] == [["one", "two"]]
     text = newsroom.mails(ada)[0].text
     assert text.index("Good morning") < min(text.index("one (en)"), text.index("two (en)"))
@@ -177,7 +177,7 @@ def test_a_pause_follows_a_new_name(newsroom: RunningNewsroom, scope: Scope) -> 
 
 @pytest.mark.parametrize(("waited", "state"), [(11, "done"), (13, "held")])
 def test_paused_time_does_not_count_as_lateness(newsroom: RunningNewsroom, waited: int, state: str) -> None:
-    """Due while nothing ran; then a pause of the schedule and one of everything that overlap."""
+    """A slot comes due while nothing runs; then a pause of the schedule and one of everything overlap."""
     newsroom.reader("ada")
     newsroom.item("one")
     newsroom.now = MONDAY + HOUR

@@ -1,4 +1,4 @@
-"""The file of a backup: whole, readable by its owner alone, made while everything runs; and what is refused of one."""
+"""Backup files: complete, private, made while everything runs; damaged and hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_members_of_a_backup(newsroom: RunningNewsroom) -> None:
 
 
 def test_a_backup_of_a_running_newsroom_is_consistent(newsroom: RunningNewsroom) -> None:
-    """Readers come in pairs: a backup of two moments would hold one of a pair."""
+    """Readers are added in pairs. A backup of two moments would hold half a pair."""
     stop, begun = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -147,7 +147,7 @@ def test_an_interrupted_backup_keeps_the_old_one(small: RunningNewsroom) -> None
 
 
 def rewritten(path: Path, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], *, sums: bool = True) -> None:
-    """The same archive with other members; `sums` writes a manifest that fits them."""
+    """Rewrite a backup file with other members. `sums` writes a manifest that fits them."""
     members = []
     with tarfile.open(path) as tar:
         for info in tar:
@@ -260,7 +260,7 @@ def test_a_damaged_backup_is_refused(small: RunningNewsroom, what: str) -> None:
 
 
 def test_an_unknown_store_address_is_not_guessed(small: RunningNewsroom) -> None:
-    """`store: {env: NAME}` on a machine that lacks the variable: another database would be a second newsroom."""
+    """Without the variable of `store: {env: NAME}` another database would become a second newsroom."""
     env = {**small.folder.env, "NEWS_STORE": "sqlite:///tidings.db"}
     path = small.folder.root / "tidings.yaml"
     path.write_text(path.read_text().replace("store: sqlite:///tidings.db", "store: {env: NEWS_STORE}"))

@@ -1,4 +1,4 @@
-"""A backup brought back: the newsroom as it was, and nothing that may have gone out since goes a second time."""
+"""A restored newsroom is as it was, and sends nothing a second time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def refuse(question: str) -> None:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """The files of a newsroom that a backup covers."""
+    """Return the files of a newsroom that a backup covers."""
     places = ("tidings.yaml", "keys.json", "content", "schedules", "templates")
     files = [path for name in places for path in (root / name, *(root / name).rglob("*"))]
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files if path.is_file()}
@@ -72,7 +72,7 @@ def saved(newsroom: RunningNewsroom, name: str = "backup.tar.gz") -> Path:
 
 
 def brought_back(newsroom: RunningNewsroom, archive: Path) -> RestoreResult:
-    """What `tidings restore` does, and the newsroom opened again."""
+    """Restore a backup and open the newsroom again."""
     newsroom.runtime.close()
     found = restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     newsroom.runtime = newsroom.folder.runtime()
@@ -86,7 +86,7 @@ def release(newsroom: RunningNewsroom, name: str) -> None:
 
 
 def test_editions_sent_since_the_backup_are_held(newsroom: RunningNewsroom) -> None:
-    """listmonk #1801: a restored copy sent everything once more."""
+    """listmonk #1801: a restored copy sent everything again."""
     ada, grace = newsroom.reader("ada"), newsroom.reader("grace")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -109,10 +109,10 @@ def test_editions_sent_since_the_backup_are_held(newsroom: RunningNewsroom) -> N
     assert readers == []
     assert any("restored from a backup" in text for text in newsroom.notices())
 
-    # The person looks, and lets it go: only then does it.
+    # It is sent when a person has released it.
     release(newsroom, "daily/2")
     assert newsroom.read(ada) == [["one"], ["two"], ["two"]]
-    # From here on all goes by itself again.
+    # Later editions are sent as usual.
     newsroom.item("three")
     newsroom.tick(MONDAY + 2 * DAY)
     assert newsroom.read(grace)[-1] == ["three"]
@@ -120,7 +120,7 @@ def test_editions_sent_since_the_backup_are_held(newsroom: RunningNewsroom) -> N
 
 
 def test_an_edition_that_was_sent_can_be_resolved(newsroom: RunningNewsroom) -> None:
-    """The person found it in the mail host's log: nobody gets it again, in no later edition either."""
+    """A person saw in the mail host's log that it was sent. Nobody gets it again, also not in later editions."""
     ada = newsroom.reader("ada")
     newsroom.item("one")
     archive = saved(newsroom)
@@ -148,14 +148,14 @@ def test_stories_put_back_after_a_restore_are_held(small: RunningNewsroom) -> No
     brought_back(small, archive)
     small.tick(MONDAY + HOUR)
     assert small.editions() == []
-    # The story is put back, as somebody would who finds it missing. The slot that had come due found nothing to send;
+    # Somebody misses the story and puts it back. The slot that had come due found nothing to send,
     # the next edition is held all the same.
     small.item("one")
     small.item("two")
     small.tick(MONDAY + DAY)
     assert small.read(ada) == [["one"]]
     (held,) = [name for name in small.editions() if "held" in name]
-    # Superseded while it waits: its stories may have gone out, so the newer one waits too.
+    # A newer edition supersedes it. It is held too, because its stories may have been sent.
     small.item("three")
     small.tick(MONDAY + 2 * DAY)
     assert small.editions()[-1] == "daily/2 held"
@@ -176,7 +176,7 @@ def test_an_edition_that_was_not_due_is_not_held(small: RunningNewsroom) -> None
 
 
 def test_a_backup_made_while_sending_is_restored(newsroom: RunningNewsroom) -> None:
-    """Part was accepted, part on the wire, part waiting: the rest waits, what was on the wire is in doubt."""
+    """Some deliveries were accepted, some in progress, some waiting. Those in progress are in doubt; others wait."""
     readers = [newsroom.reader(f"r{number}") for number in range(6)]
     newsroom.item("one")
     newsroom.tick(MONDAY, deliver=False)
@@ -222,7 +222,7 @@ def test_composing_and_held_editions_are_held(small: RunningNewsroom) -> None:
     held = saved(small, "held.tar.gz")
     for archive in (composing, held):
         assert brought_back(small, archive).held == ("daily/1",)
-        # Silence is no answer any more.
+        # `silence: send` no longer releases it.
         small.tick(MONDAY + HOUR)
         assert "restored" in {hold.reason.value for hold in small.edition("daily/1").holds}
         assert small.mails("ada@example.org") == []
@@ -242,7 +242,7 @@ def test_waiting_test_mails_are_dropped(newsroom: RunningNewsroom) -> None:
 
 
 def test_ids_used_since_the_backup_are_not_reused(newsroom: RunningNewsroom) -> None:
-    """A link to leave names its reader by number, a Message-ID its mailing: neither may mean another later."""
+    """Unsubscribe links contain a reader's id, Message-IDs a mailing's. Neither may belong to another one later."""
     archive = saved(newsroom)
     lost = newsroom.reader("lost")
     newsroom.item("one")
@@ -456,7 +456,7 @@ def test_a_failed_extraction_changes_nothing(newsroom: RunningNewsroom, monkeypa
 
 @pytest.mark.needs_postgresql
 def test_a_newsroom_moves_to_postgresql(small: RunningNewsroom, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Backup from SQLite, restore with TIDINGS_STORE: the same newsroom, marks and all."""
+    """Back up from SQLite and restore with TIDINGS_STORE: the newsroom is the same, with its marks."""
     from tests.conftest import missing
 
     server = request.getfixturevalue("postgresql")

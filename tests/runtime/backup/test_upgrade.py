@@ -1,4 +1,4 @@
-"""A store of an older schema: refused by name, brought up to date behind a backup, and the backup still good."""
+"""A store with an older schema is refused, then upgraded after a backup that can be restored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """From here on the program is a version with one more step."""
+    """From here on the program has one more migration."""
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(str(migrations.__file__)).parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "m0002_second.py").write_text(SECOND)
@@ -91,7 +91,7 @@ def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pyt
     newsroom.tick(MONDAY + DAY)
     assert newsroom.read(ada) == [["one"], ["two"]]
 
-    # The version before refuses it, and goes back to the backup.
+    # The older version refuses the store and restores the backup.
     newsroom.runtime.close()
     patch.undo()
     with pytest.raises(StoreVersionError, match="newer than this version"):

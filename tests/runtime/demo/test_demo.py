@@ -1,4 +1,4 @@
-"""`tidings demo --once`: the fortnight that the README promises, for real."""
+"""`tidings demo --once`: the two weeks that the README promises."""
 
 from __future__ import annotations
 

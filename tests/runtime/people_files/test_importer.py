@@ -1,4 +1,4 @@
-"""Imports: each line by its number, odd files in words, dry runs that foretell, nobody brought back."""
+"""Imports: bad lines and files are reported, dry runs are right, and leavers stay away."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_pending_people_are_confirmed_and_leavers_stay_away(world: ImportWorld) 
     done = world.run("email\na@example.org\nb@example.org\n")
     assert done.counts == {"confirmed": 1, "left": 1}
     assert [row[2] for row in world.rows()["subscriptions"]] == ["confirmed", "unsubscribed"]
-    # Another list is another consent.
+    # A consent is for one list.
     assert world.run("email\nb@example.org\n", list_name="press").counts == {"added": 1}
 
 

@@ -27,7 +27,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
 
 
 def people(count: int) -> tuple[str, dict[str, list[int]]]:
-    """A file of so many lines, and the lines of each odd kind."""
+    """Return a file of `count` lines, and the numbers of its bad lines by kind."""
     lines = ["email,name,language,topics,frequency"]
     odd: dict[str, list[int]] = {"bad": [], "topic": [], "twice": [], "left": [], "there": []}
     for number in range(2, count + 2):

@@ -1,4 +1,4 @@
-"""Readers of listmonk, Mailchimp, Mailman 3 and Ghost, by files in the shape of their exports."""
+"""Imports from listmonk, Mailchimp, Mailman 3 and Ghost, with files like their exports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
 
 
 def suppressed(world: ImportWorld) -> dict[str, tuple[str, str]]:
-    """List and reason by hash."""
+    """Return list and reason of each suppressed hash."""
     u = t.suppressions.c
     with world.store.read() as connection:
         return {row.hash: (row.list, row.reason) for row in connection.execute(select(u.hash, u.list, u.reason))}
@@ -54,7 +54,7 @@ def test_listmonk(world: ImportWorld) -> None:
     assert state_of(world, "anna@example.org") == ("confirmed", since, ["water"])
     assert world.rows()["subscribers"][0][2:4] == ("Anna", "ru")
     assert [row[2:] for row in world.rows()["consents"]] == [("confirmed", "fair", "", "", since)]
-    # Nobody who was barred there is known here by address.
+    # The addresses of blocked people are not stored.
     assert [row[0] for row in world.rows()["subscribers"]] == ["anna@example.org"]
     assert suppressed(world) == {consent.address_hash("bad@example.org"): ("", "blocked")}
     assert world.run("email\nbad@example.org\n").counts == {"suppressed": 1}
@@ -103,7 +103,7 @@ def test_mailchimp(world: ImportWorld) -> None:
     assert state_of(world, "anna@example.org") == ("confirmed", at, ["water", "youth"])
     assert world.rows()["subscribers"][0][2:4] == ("Anna Petrova", "ru")
     assert ("192.0.2.2", at) in [row[5:] for row in world.rows()["consents"]]
-    # They left there before they were imported: who leaves afterwards is kept away all the same.
+    # They left there before the import. People who leave later stay away too.
     done = world.run(UNSUBSCRIBED, "unsubscribed_members_export_0e63.csv", tool="mailchimp")
     assert done.counts == {"away": 2}
     assert state_of(world, "single@example.org")[0] == "unsubscribed"
@@ -127,7 +127,7 @@ def test_a_later_consent_here_outweighs_leaving_there(world: ImportWorld) -> Non
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_in_one_file_leaving_outweighs_joining(world: ImportWorld, turned: bool, apart: bool, dry_run: bool) -> None:
-    """In whichever order, and in different chunks too."""
+    """In any order, and also in different chunks."""
     lines = ["a@example.org,true,2024-01-01T00:00:00.000Z,", "A@example.org,false,,"]
     filler = [f"f{number}@example.org,true,2024-01-01T00:00:00.000Z," for number in range(600 if apart else 1)]
     first, last = reversed(lines) if turned else lines

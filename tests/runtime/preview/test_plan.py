@@ -1,4 +1,4 @@
-"""`plan` foretells what `tick` does, by the same functions."""
+"""`plan` uses the functions of `tick`, so it foretells what happens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stories(one: PlannedSchedule) -> list[str]:
 
 
 def foretold(newsroom: RunningNewsroom, name: str, before: datetime, at: datetime) -> None:
-    """What `plan` said an hour before is what `tick` does."""
+    """Check that `tick` does what `plan` said an hour before."""
     slot = planned(newsroom, before)[name].slots[0]
     assert slot.at == at
     (composed,) = newsroom.tick(at).composed

@@ -1,4 +1,4 @@
-"""Posts as a page, for who looks at them before they go."""
+"""Previews of posts as HTML pages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
 
 
 def shown(newsroom: RunningNewsroom, folder: Path) -> dict[str, str]:
-    """What `preview` would write as pages, by name."""
+    """Return the pages that `preview` writes, by name."""
     with open_scratch_runtime(newsroom.runtime) as copy:
         found = preview_schedule(copy, copy.newsroom.schedules["daily"], MONDAY, None)
     return written(found, folder)

@@ -1,4 +1,4 @@
-"""A rehearsal: what it says is what then happens, and nothing of it happens while it is rehearsed."""
+"""A rehearsal foretells what happens, and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ WEEKLY = "cadence: {weekly: fri 09:00}\ndeliver:\n  - {list: digest, frequency: 
 
 
 def friday(number: int) -> datetime:
-    """09:00 in Almaty of the Fridays after START, from 0."""
+    """Return 09:00 in Almaty on a Friday after START. The first is 0."""
     return datetime(2026, 12, 4, 4, tzinfo=UTC) + timedelta(weeks=number)
 
 
 def enrol(folder: NewsroomFolder, count: int = 9, schedule: str = WEEKLY) -> None:
-    """Readers in three languages, and a first tick at START."""
+    """Add readers in three languages and tick at START."""
     folder.write("schedules/weekly.yaml", schedule)
     with folder.runtime() as runtime:
         runtime.set_clock(START)
@@ -72,7 +72,7 @@ def play(
 
 
 def brief(rows: list[RehearsedEvent]) -> list[tuple[str, str, str, dict[str, int]]]:
-    """When, which edition or schedule, what became of it, and how many by list and channel."""
+    """Return time, edition or schedule, outcome, and recipients by list and channel of each row."""
     found = []
     for row in rows:
         reached = {outlet.name: outlet.recipients.total() for outlet in row.outlets}
@@ -81,7 +81,7 @@ def brief(rows: list[RehearsedEvent]) -> list[tuple[str, str, str, dict[str, int
 
 
 def state_of(folder: NewsroomFolder) -> dict[str, Any]:
-    """Every file but what SQLite keeps beside it, and every row of every table."""
+    """Return the hashes of all files and the rows of all tables."""
     with folder.runtime() as runtime, runtime.store.read() as connection:
         rows = {
             table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in t.metadata.sorted_tables
@@ -165,7 +165,7 @@ def test_samples_are_anonymous_and_one_for_each_language(tmp_path: Path) -> None
         for path in out.iterdir():
             text = path.read_bytes()
             assert b"secret.example.net" not in text and b"Aigerim" not in text
-        # Links in a sample let nobody leave: they are signed with other keys.
+        # Unsubscribe links in a sample have no effect: they are signed with other keys.
         with folder.runtime() as runtime:
             way_out = str(message["List-Unsubscribe"])
             token = re.search(r"/unsubscribe/([^>]+)>", way_out)

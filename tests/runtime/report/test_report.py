@@ -1,4 +1,4 @@
-"""The report: mail by edition and language, also once `keep` has taken the deliveries; posts; what did not go."""
+"""The report counts mails, also after `keep` deleted the deliveries, posts, and what was not sent."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rows(report: Report) -> list[tuple[object, ...]]:
 
 
 def come_back(newsroom: RunningNewsroom, *kinds: str) -> None:
-    """As a bounce does: `returned` of the first deliveries."""
+    """Set `returned` of the first deliveries, as a bounce does."""
     d = t.deliveries
     with newsroom.runtime.store.write() as connection:
         for number, kind in enumerate(kinds, 1):
