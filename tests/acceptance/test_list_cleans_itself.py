@@ -28,8 +28,8 @@ READERS = {
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+        yield running
 
 
 def _use(newsroom: RunningNewsroom, relay: Postfix, bounces: str) -> None:
@@ -46,13 +46,13 @@ def _edition(newsroom: RunningNewsroom, number: int) -> None:
 
 def _states(newsroom: RunningNewsroom) -> dict[str, str]:
     with newsroom.runtime.store.read() as connection:
-        found = {one.address: one.state for one in subscribers.subscriptions(connection, list_name="digest")}
-    return {name: found[address] for name, address in READERS.items()}
+        result = {one.address: one.state for one in subscribers.subscriptions(connection, list_name="digest")}
+    return {name: result[address] for name, address in READERS.items()}
 
 
 def _returned(newsroom: RunningNewsroom, edition: int) -> dict[str, str]:
-    found = {entry.address: entry.returned for entry in newsroom.entries(edition=f"daily/{edition}")}
-    return {name: found[address] for name, address in READERS.items() if address in found}
+    result = {entry.address: entry.returned for entry in newsroom.entries(edition=f"daily/{edition}")}
+    return {name: result[address] for name, address in READERS.items() if address in result}
 
 
 def _free_port() -> int:

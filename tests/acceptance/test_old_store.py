@@ -49,9 +49,9 @@ class OldNewsroom:
 
 
 def _recipients(mails: MailServer) -> list[str]:
-    found = sorted(mail.recipient for mail in mails.received)
+    result = sorted(mail.recipient for mail in mails.received)
     mails.received.clear()
-    return found
+    return result
 
 
 def _write_story(root: Path, name: str) -> None:

@@ -28,14 +28,14 @@ SETTINGS = "return_path: bounces@bounce.example"
 
 @pytest.fixture(scope="module")
 def relay() -> Iterator[Postfix]:
-    with postfix() as found:
-        yield found
+    with postfix() as result:
+        yield result
 
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+        yield running
 
 
 def _use(newsroom: RunningNewsroom, port: int, more: str = "") -> None:
@@ -76,8 +76,8 @@ def test_each_reader_has_a_receipt_and_a_signature(relay: Postfix, newsroom: Run
     for name in ("refused", "quota", "later", "full", "unknown"):
         newsroom.reader(name)
     newsroom.tick(MONDAY)
-    found = {entry.address.partition("@")[0]: entry for entry in newsroom.entries()}
-    states = {name: (str(entry.state), entry.reason.partition(" <")[0]) for name, entry in found.items()}
+    result = {entry.address.partition("@")[0]: entry for entry in newsroom.entries()}
+    states = {name: (str(entry.state), entry.reason.partition(" <")[0]) for name, entry in result.items()}
     assert states == {
         "ru": ("accepted", ""),
         "kk": ("accepted", ""),
@@ -95,7 +95,7 @@ def test_each_reader_has_a_receipt_and_a_signature(relay: Postfix, newsroom: Run
         assert ReceivedMail("", "", mail).message["Subject"] == word
         assert word in ReceivedMail("", "", mail).text
         # The ledger has the queue id of Postfix's delivery.
-        assert found[name].receipt.rpartition(" ")[2] in message_from_bytes(raw)["Received"]
+        assert result[name].receipt.rpartition(" ")[2] in message_from_bytes(raw)["Received"]
         assert by_dkimpy(mail, records) == [True, True]
         assert by_opendkim(mail, records, tmp_path) == ""
         assert by_opendkim(mail.replace(b"One-Click", b"One-Clack"), records, tmp_path) != ""

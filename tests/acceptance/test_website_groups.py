@@ -61,8 +61,8 @@ def read(folder: NewsroomFolder) -> dict[str, Counter[str]]:
     """Count how often each reader got each story, in any language."""
     shown: dict[str, Counter[str]] = {}
     for mail in folder.mails.received:
-        found = set(re.findall(r"Story (\w+) \((?:en|ru)\)", mail.text))
-        shown.setdefault(mail.recipient.partition("@")[0], Counter()).update(found)
+        result = set(re.findall(r"Story (\w+) \((?:en|ru)\)", mail.text))
+        shown.setdefault(mail.recipient.partition("@")[0], Counter()).update(result)
     return shown
 
 

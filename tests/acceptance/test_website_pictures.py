@@ -193,9 +193,7 @@ def test_pictures_stay_while_many_items_seem_gone(paper: Paper) -> None:
     assert list((paper.folder.root / ".pictures" / "cms").iterdir()) == []
 
 
-def test_a_missing_alt_text_holds_the_mail_until_added(
-    paper: Paper, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_alt_text_holds_the_mail_until_added(paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in paper.folder.env.items():
         monkeypatch.setenv(name, value)
     paper.tell(well(alt=""))
@@ -212,9 +210,7 @@ def test_a_missing_alt_text_holds_the_mail_until_added(
     assert 'alt="A well in a yard"' in paper.mail()
 
 
-def test_fetching_pictures_ends_in_time(
-    paper: Paper, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetching_pictures_ends_in_time(paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "SECONDS", 0.0)
     former = paper.folder.root / ".pictures" / "former"
     former.mkdir(parents=True)

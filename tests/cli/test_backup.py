@@ -42,9 +42,9 @@ def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> Non
     ticked = run("tick", "--now", SLOT).ok()
     assert "nothing is sent a second time" in ticked.out
     assert len([mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]) == 1
-    found = run("status", "--json").json
-    assert misfits(found, make_schemas()["status --json"]) == []
-    assert found["restored"]["waiting"] == ["daily/1"]
+    result = run("status", "--json").json
+    assert misfits(result, make_schemas()["status --json"]) == []
+    assert result["restored"]["waiting"] == ["daily/1"]
     assert "daily/1" in run("status").ok().out
     assert run("resolve", "daily/1").code == 2
     assert "tidings release" in run("resolve", "daily/1", "--resend").err

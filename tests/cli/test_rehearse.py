@@ -56,7 +56,7 @@ def test_the_json_has_the_shape_that_the_schema_gives(ready: NewsroomFolder, run
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--from", f"{FOURTH}", "--to", f"{FIRST}"), "--to must come after --from"),
         (("--from", "tomorrow", "--to", f"{FIRST}"), "is not a date"),
@@ -64,9 +64,11 @@ def test_the_json_has_the_shape_that_the_schema_gives(ready: NewsroomFolder, run
         (("--from", f"{FIRST}"), "--to"),
     ],
 )
-def test_what_makes_no_sense_is_refused(ready: NewsroomFolder, run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_what_makes_no_sense_is_refused(
+    ready: NewsroomFolder, run: Run, arguments: tuple[str, ...], message: str
+) -> None:
     done = run("rehearse", *arguments)
-    assert done.code == 2 and said in done.err
+    assert done.code == 2 and message in done.err
     assert not (ready.root / "rehearsal").exists()
 
 

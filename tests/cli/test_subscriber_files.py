@@ -64,9 +64,9 @@ def test_another_tool_by_one_command(folder: NewsroomFolder, run: Run, tmp_path:
         encoding="utf-8",
     )
     asked = ("subscribers", "import", str(path), "--list", "digest", "--from", "listmonk")
-    told = run(*asked, "--dry-run").ok().out
-    assert "1 added, 1 left or bounced there (never mailed here)" in told and "VIP (1)" in told
-    assert "does not say who confirmed" in told
+    messages = run(*asked, "--dry-run").ok().out
+    assert "1 added, 1 left or bounced there (never mailed here)" in messages and "VIP (1)" in messages
+    assert "does not say who confirmed" in messages
     run(*asked, "--confirmed").ok()
     out = run("subscribers", "export", "--list", "digest", "--all").ok().out
     assert "a@example.org,A,en,,weekly,digest,confirmed,import subscribers.csv,2021-03-04T05:06:07.100000Z,\n" in out

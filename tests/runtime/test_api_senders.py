@@ -35,9 +35,9 @@ ANSWERS: dict[str, Callable[[Received, str], Step]] = {
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        found.folder.env["PROVIDER_KEY"] = KEY
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+        running.folder.env["PROVIDER_KEY"] = KEY
+        yield running
 
 
 def _use(newsroom: RunningNewsroom, kind: str, url: str) -> None:

@@ -26,25 +26,25 @@ MARKS = ("zuleikha", "almasova")
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+        yield running
 
 
 def traces(newsroom: RunningNewsroom) -> list[str]:
     """Return the tables and files that contain the person's address or name."""
-    found = []
+    result = []
     with newsroom.runtime.store.read() as connection:
         for table in t.metadata.sorted_tables:
             for row in connection.execute(select(table)):
                 text = " ".join(
                     value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in row
                 ).casefold()
-                found += [f"{table.name}: {text[:300]}" for mark in MARKS if mark in text]
+                result += [f"{table.name}: {text[:300]}" for mark in MARKS if mark in text]
     for path in newsroom.folder.root.rglob("*"):
         if path.is_file():
             content = path.read_bytes().decode("utf-8", errors="replace").casefold()
-            found += [str(path) for mark in MARKS if mark in content]
-    return found
+            result += [str(path) for mark in MARKS if mark in content]
+    return result
 
 
 def add_person(newsroom: RunningNewsroom) -> int:
@@ -77,10 +77,10 @@ def add_person(newsroom: RunningNewsroom) -> int:
     digest = consent.address_hash(ADDRESS)
     with newsroom.runtime.store.write() as connection:
         mailing = ledger.get_or_create_mailing(connection, "test:1", "test", now=now, open=False)
-        said = f"550 5.1.1 <{ADDRESS.upper()}>: no such user"
+        message = f"550 5.1.1 <{ADDRESS.upper()}>: no such user"
         details = {"address": ADDRESS, "language": "en"}
         row: dict[str, Any] = {"mailing": mailing, "target": "test:0:0", "purpose": "test", "at": now}
-        ledger.add_deliveries(connection, [row | {"details": details, "state": "rejected", "reason": said}])
+        ledger.add_deliveries(connection, [row | {"details": details, "state": "rejected", "reason": message}])
         connection.execute(
             insert(t.returns).values(
                 key="k",
@@ -94,7 +94,7 @@ def add_person(newsroom: RunningNewsroom) -> int:
             )
         )
         connection.execute(insert(t.limits).values(scope="address", key=digest, since=now, count=1))
-        connection.execute(insert(t.journal).values(owner="o", delivery=1, fence=1, entry=f'["O",1,1,"{said}"]'))
+        connection.execute(insert(t.journal).values(owner="o", delivery=1, fence=1, entry=f'["O",1,1,"{message}"]'))
         consent.record(connection, digest, "digest", "confirmed", f"card of {NAME}", now, ip="192.0.2.1")
         notices.add(connection, "complaint:1", "complaint", f"{ADDRESS} complained of the digest", now)
     notices.send_notices(newsroom.runtime.store, now, to=["boss@example.org"], channel=None, title="N")
@@ -150,13 +150,13 @@ def test_nothing_names_an_erased_person(newsroom: RunningNewsroom) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["250 OK <{}> queued", "250 OK queued", "550 5.1.1 <{}>: no such user", "450 4.2.1 <{}>: later"]
+    "message", ["250 OK <{}> queued", "250 OK queued", "550 5.1.1 <{}>: no such user", "450 4.2.1 <{}>: later"]
 )
-def test_a_late_reply_about_an_erased_person_is_blanked(newsroom: RunningNewsroom, said: str) -> None:
+def test_a_late_reply_about_an_erased_person_is_blanked(newsroom: RunningNewsroom, message: str) -> None:
     async def answer(server: Any, session: Any, envelope: Any) -> str:
         with newsroom.runtime.store.write() as connection:
             assert erase_address(connection, ADDRESS, now=newsroom.now)
-        return said.format(ADDRESS)
+        return message.format(ADDRESS)
 
     chosen: dict[str, Any] = {"language": "en", "frequency": "daily", "confirmed": True, "now": newsroom.now}
     with newsroom.runtime.store.write() as connection:
@@ -165,10 +165,10 @@ def test_a_late_reply_about_an_erased_person_is_blanked(newsroom: RunningNewsroo
     newsroom.item("one")
     newsroom.tick(MONDAY)
     [only] = newsroom.entries()
-    assert only.state == {"2": "accepted", "5": "rejected", "4": "deferred"}[said[0]]
-    assert said[0] == "2" or said.partition(" <")[0] in only.reason
+    assert only.state == {"2": "accepted", "5": "rejected", "4": "deferred"}[message[0]]
+    assert message[0] == "2" or message.partition(" <")[0] in only.reason
     # The receipt stays, unless it contains the address: it finds the mail at the relay.
-    assert bool(only.receipt) == (said == "250 OK queued")
+    assert bool(only.receipt) == (message == "250 OK queued")
     truncate_log(newsroom.runtime.store)
     assert traces(newsroom) == []
 

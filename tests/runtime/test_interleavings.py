@@ -124,13 +124,13 @@ def play(root: Path, seed: int, rounds: int) -> None:
             for _ in range(STEPS):
                 one.step()
             one.end()
-            told = f"seed {seed}: {one.done}"
+            history = f"seed {seed}: {one.done}"
             for reader in readers:
-                assert Counter(flat(one.newsroom.read(reader))) == Counter(one.stories), (reader, told)
+                assert Counter(flat(one.newsroom.read(reader))) == Counter(one.stories), (reader, history)
             posts = [stories_in(received.body.decode()) for received in folder.hook.received]
-            assert Counter(flat(posts)) == Counter(one.stories), ("desk", told)
-            assert {entry.state for entry in one.newsroom.entries()} <= {"accepted", "cancelled", "skipped"}, told
-            assert {name.split()[1] for name in one.newsroom.editions()} <= {"done", "cancelled", "superseded"}, told
+            assert Counter(flat(posts)) == Counter(one.stories), ("desk", history)
+            assert {entry.state for entry in one.newsroom.entries()} <= {"accepted", "cancelled", "skipped"}, history
+            assert {name.split()[1] for name in one.newsroom.editions()} <= {"done", "cancelled", "superseded"}, history
 
 
 def test_any_order_of_operations_loses_nobody(tmp_path: Path) -> None:

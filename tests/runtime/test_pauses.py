@@ -18,8 +18,8 @@ from tidings.store.service.pauses import Scope
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+        yield running
 
 
 def _pause(newsroom: RunningNewsroom, scope: Scope, name: str = "", hours: float | None = None) -> None:
@@ -195,16 +195,16 @@ def test_explain_and_plan_name_the_pause(newsroom: RunningNewsroom) -> None:
     newsroom.item("one")
     _pause(newsroom, Scope.LIST, "digest", hours=90)
 
-    def said() -> list[str]:
+    def explain_reader() -> list[str]:
         with newsroom.runtime.store.read() as connection:
             return explain(connection, newsroom.runtime.newsroom, ada, None, lambda at: f"{at:%d.%m. %H:%M}")[1:]
 
     newsroom.tick(MONDAY)
     waits = "list digest is paused since 01.03. 04:00 by ada, until 04.03. 22:00 (test)."
-    assert [one.partition("; ")[2] for one in said()] == [waits]
+    assert [one.partition("; ")[2] for one in explain_reader()] == [waits]
     newsroom.item("two")
     newsroom.tick(MONDAY + DAY)
-    assert said()[0].endswith(": paused; it joined a later edition.")
+    assert explain_reader()[0].endswith(": paused; it joined a later edition.")
     notes = [slot.note for one in plan(newsroom.runtime, MONDAY + DAY, runs=1) for slot in one.slots]
     assert notes == ["list digest is paused. Deliveries there wait"]
 

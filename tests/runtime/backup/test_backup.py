@@ -24,14 +24,14 @@ from tidings.store.people import subscribers
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+        yield running
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+        yield running
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -53,12 +53,14 @@ def test_the_members_of_a_backup(newsroom: RunningNewsroom) -> None:
     newsroom.folder.env["SMTP_USER"] = "news"
     newsroom.configure("mail: {host", "mail: {username: {env: SMTP_USER}, password: {file: dkim.pem}, host")
     (root / "content" / "link.md").symlink_to("/etc/passwd")
-    told: list[str] = []
-    made = make_backup(root, root.parent / "b.tar.gz", lambda what, done, total: told.append(what), newsroom.folder.env)
+    messages: list[str] = []
+    made = make_backup(
+        root, root.parent / "b.tar.gz", lambda what, done, total: messages.append(what), newsroom.folder.env
+    )
 
     assert made.path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in made.path.parent.glob(".tidings-backup-*")] == []
-    assert set(told) == {"store", "files"}
+    assert set(messages) == {"store", "files"}
     manifest = check_backup_file(made.path)
     assert manifest == made.manifest
     assert manifest.counts["deliveries"] >= 1
@@ -116,14 +118,14 @@ def test_a_backup_replaces_only_a_backup(small: RunningNewsroom) -> None:
     make_backup(root, path, quiet, small.folder.env)
     make_backup(root, path, quiet, small.folder.env)
     check_backup_file(path)
-    for name, said in (
+    for name, message in (
         ("tidings.yaml", "is no backup"),
         ("content/b.tar.gz", "Other people read"),
         ("public/b.tar.gz", "Other people read"),
         ("nowhere/b.tar.gz", "cannot be a backup"),
         ("content", "cannot be a backup"),
     ):
-        with pytest.raises(RefusedError, match=said):
+        with pytest.raises(RefusedError, match=message):
             make_backup(root, root / name, quiet, small.folder.env)
     assert "site:" in (root / "tidings.yaml").read_text()
 
@@ -199,12 +201,12 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_backup_writes_nothing(small: RunningNewsroom, what: str) -> None:
-    change, said = HOSTILE[what]
+    change, message = HOSTILE[what]
     path = small.folder.root.parent / "b.tar.gz"
     make_backup(small.folder.root, path, quiet, small.folder.env)
     rewritten(path, change, sums=what != "no manifest")
     target = small.folder.root.parent / "deep" / "er" / "target"
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         restore(path, target, agree=refuse, progress=quiet, env=small.folder.env)
     assert not target.parent.parent.exists()
     assert not Path("/tmp/evil").exists()
@@ -250,11 +252,11 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("what", DAMAGED)
 def test_a_damaged_backup_is_refused(small: RunningNewsroom, what: str) -> None:
-    harm, said = DAMAGED[what]
+    harm, message = DAMAGED[what]
     path = small.folder.root.parent / "b.tar.gz"
     make_backup(small.folder.root, path, quiet, small.folder.env)
     harm(path)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         restore(path, small.folder.root.parent / "target", agree=refuse, progress=quiet, env=small.folder.env)
     assert not (small.folder.root.parent / "target").exists()
 

@@ -30,16 +30,16 @@ from tidings.store.service import clock, restored
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
-        yield found
-        found.runtime.close()
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+        yield running
+        running.runtime.close()
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        yield found
-        found.runtime.close()
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+        yield running
+        running.runtime.close()
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -74,9 +74,9 @@ def saved(newsroom: RunningNewsroom, name: str = "backup.tar.gz") -> Path:
 def brought_back(newsroom: RunningNewsroom, archive: Path) -> RestoreResult:
     """Restore a backup and open the newsroom again."""
     newsroom.runtime.close()
-    found = restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
+    result = restore(archive, newsroom.folder.root, agree=yes, progress=quiet, env=newsroom.folder.env)
     newsroom.runtime = newsroom.folder.runtime()
-    return found
+    return result
 
 
 def release(newsroom: RunningNewsroom, name: str) -> None:
@@ -190,8 +190,8 @@ def test_a_backup_made_while_sending_is_restored(newsroom: RunningNewsroom) -> N
         connection.execute(update(d).where(d.c.id == ids[3]).values(state="deferred", next_at=MONDAY))
         connection.execute(update(d).where(d.c.id == ids[4]).values(state="in_doubt", doubts=1, next_at=MONDAY))
     archive = saved(newsroom)
-    found = brought_back(newsroom, archive)
-    assert (found.held, found.in_doubt) == (("daily/1",), 1)
+    result = brought_back(newsroom, archive)
+    assert (result.held, result.in_doubt) == (("daily/1",), 1)
     newsroom.tick(MONDAY + HOUR)
     states = [entry.state for entry in newsroom.entries()]
     assert states == ["accepted", "in_doubt", "pending", "deferred", "in_doubt", "pending"]
@@ -235,8 +235,8 @@ def test_waiting_test_mails_are_dropped(newsroom: RunningNewsroom) -> None:
         row = {"mailing": mailing, "target": "test:1", "purpose": "test", "at": newsroom.now}
         details = {"address": "boss@example.org", "subject": "A test", "text": "."}
         ledger.add_deliveries(connection, [{**row, "details": details}])
-    found = brought_back(newsroom, saved(newsroom))
-    assert found.dropped == 1
+    result = brought_back(newsroom, saved(newsroom))
+    assert result.dropped == 1
     newsroom.tick(MONDAY - HOUR)
     assert newsroom.mails("boss@example.org") == []
 
@@ -299,8 +299,8 @@ def test_an_empty_folder_gets_the_whole_newsroom(small: RunningNewsroom, tmp_pat
     (small.folder.root / "keys.json").chmod(0o600)
     archive = saved(small)
     elsewhere = tmp_path / "elsewhere" / "news"
-    found = restore(archive, elsewhere, agree=never, progress=quiet, env=small.folder.env)
-    assert (found.held, found.aside, found.missing) == ((), None, ())
+    result = restore(archive, elsewhere, agree=never, progress=quiet, env=small.folder.env)
+    assert (result.held, result.aside, result.missing) == ((), None, ())
 
     assert tree(elsewhere) == tree(small.folder.root)
     assert (elsewhere / "keys.json").stat().st_mode & 0o777 == 0o600
@@ -316,13 +316,13 @@ def test_the_old_newsroom_is_kept_aside(small: RunningNewsroom) -> None:
     small.schedule("weekly", "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n")
     small.reader("ada")
     small.tick(MONDAY)
-    found = brought_back(small, archive)
+    result = brought_back(small, archive)
     root = small.folder.root
     assert not (root / "content/since.en.md").exists()
     assert not (root / "schedules/weekly.yaml").exists()
-    assert found.aside is not None
-    assert (found.aside / "content/since.en.md").exists()
-    assert (found.aside / "schedules/weekly.yaml").exists()
+    assert result.aside is not None
+    assert (result.aside / "content/since.en.md").exists()
+    assert (result.aside / "schedules/weekly.yaml").exists()
     (kept,) = root.glob("tidings.db.before-restore-*[0-9Z]")
     with closing(Store(f"sqlite:///{kept}", root)) as store, store.read() as connection:
         assert subscribers.find_id(connection, "ada@example.org")

@@ -36,9 +36,9 @@ def upgrade() -> None:
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as found:
-        yield found
-        found.runtime.close()
+    with open_newsroom(tmp_path / "n", database_url, {"daily": DAILY}) as running:
+        yield running
+        running.runtime.close()
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pyt
     newsroom.runtime.close()
     with pytest.raises(StoreVersionError, match=r"has schema 0001, this version .* needs 0002\. Run `tidings upgrade`"):
         newsroom.folder.runtime()
-    found = upgrade(root, quiet, env)
-    assert found is not None
-    assert (found.before, found.after) == ("0001", "0002")
-    assert check_backup_file(found.backup.path).schema_version == "0001"
-    assert found.backup.path.parent == root
-    assert found.backup.path.name.startswith("before-upgrade-0001-")
+    result = upgrade(root, quiet, env)
+    assert result is not None
+    assert (result.before, result.after) == ("0001", "0002")
+    assert check_backup_file(result.backup.path).schema_version == "0001"
+    assert result.backup.path.parent == root
+    assert result.backup.path.name.startswith("before-upgrade-0001-")
     assert upgrade(root, quiet, env) is None
 
     newsroom.runtime = newsroom.folder.runtime()
@@ -98,7 +98,7 @@ def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pyt
         newsroom.folder.runtime()
     with pytest.raises(StoreVersionError, match="newer than this version"):
         upgrade(root, quiet, env)
-    restore(found.backup.path, root, agree=yes, progress=quiet, env=env)
+    restore(result.backup.path, root, agree=yes, progress=quiet, env=env)
     newsroom.runtime = newsroom.folder.runtime()
     assert "shoe_size" not in columns(newsroom)
     newsroom.tick(MONDAY + DAY)

@@ -20,9 +20,9 @@ from tidings.store.people import consent, subscribers
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
-    found = ImportWorld(database_url, tmp_path / "n")
-    yield found
-    found.store.close()
+    world = ImportWorld(database_url, tmp_path / "n")
+    yield world
+    world.store.close()
 
 
 def suppress(world: ImportWorld, address: str, reason: str, list_name: str = "") -> None:
@@ -69,10 +69,10 @@ def test_bad_lines_are_reported_and_the_others_imported(world: ImportWorld) -> N
     suppress(world, "erased@example.org", "erased")
     before = world.rows()
     foreseen = world.run(ODD, dry_run=True)
-    told = world.refused
+    messages = world.refused
     assert world.rows() == before
     done = world.run(ODD)
-    assert (world.refused, done.counts) == (told, foreseen.counts)
+    assert (world.refused, done.counts) == (messages, foreseen.counts)
     assert list(world.refused) == list(TOLD)
     for line, reason in TOLD.items():
         assert reason in world.refused[line], (line, world.refused[line])
@@ -90,9 +90,9 @@ def test_pending_people_are_confirmed_and_leavers_stay_away(world: ImportWorld) 
     world.run("email\na@example.org\nb@example.org\n", confirmed=False)
     assert {row[2] for row in world.rows()["subscriptions"]} == {"pending"}
     with world.store.write() as connection:
-        found = subscribers.find_id(connection, "b@example.org")
-        assert found is not None
-        subscribers.unsubscribe(connection, found, "digest", source="x", now=NOW)
+        subscriber = subscribers.find_id(connection, "b@example.org")
+        assert subscriber is not None
+        subscribers.unsubscribe(connection, subscriber, "digest", source="x", now=NOW)
     done = world.run("email\na@example.org\nb@example.org\n")
     assert done.counts == {"confirmed": 1, "left": 1}
     assert [row[2] for row in world.rows()["subscriptions"]] == ["confirmed", "unsubscribed"]
@@ -139,11 +139,11 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_an_unreadable_file_is_refused_with_the_reason(world: ImportWorld, name: str) -> None:
-    content, said = BAD_FILES[name]
+    content, message = BAD_FILES[name]
     path = world.write(content)
     with pytest.raises(InputError) as caught:
         world.run(path)
-    assert said in str(caught.value) and str(path) in str(caught.value)
+    assert message in str(caught.value) and str(path) in str(caught.value)
     assert world.rows()["subscribers"] == []
 
 
@@ -190,11 +190,11 @@ def test_an_export_is_read_back_unchanged(
     path = tmp_path_factory.getbasetemp() / "round.csv"
     cells = [(f"{local}@example.org", name, language, "water;youth", "daily") for local, name, language in rows]
     path.write_text("".join(format_csv_line(line) for line in [COLUMNS, *cells]), encoding="utf-8", newline="")
-    found = []
+    result = []
     for one in read_table(path, OwnFormat("digest")).people:
         assert isinstance(one, PersonRecord), one
-        found.append((one.email, " ".join(one.name.split()), one.language, ";".join(one.topics), one.frequency))
-    assert found == cells
+        result.append((one.email, " ".join(one.name.split()), one.language, ";".join(one.topics), one.frequency))
+    assert result == cells
 
 
 def test_a_full_export_is_imported_into_another_store(world: ImportWorld, tmp_path: Path) -> None:
@@ -203,9 +203,9 @@ def test_a_full_export_is_imported_into_another_store(world: ImportWorld, tmp_pa
     world.run("email\nq@example.org\n", list_name="press")
     world.run("email\nleft@example.org\n")
     with world.store.write() as connection:
-        found = subscribers.find_id(connection, "left@example.org")
-        assert found is not None
-        subscribers.unsubscribe(connection, found, "digest", source="x", now=NOW)
+        subscriber = subscribers.find_id(connection, "left@example.org")
+        assert subscriber is not None
+        subscribers.unsubscribe(connection, subscriber, "digest", source="x", now=NOW)
     states = ("confirmed", "pending", "unsubscribed")
     text = "".join(export_people(world.store, "digest", states, everything=True))
     assert "\n'=a@example.org,'=SUM(1),ru,water,daily,digest,confirmed,fair,2026-05-04T09:00:00Z,\n" in text

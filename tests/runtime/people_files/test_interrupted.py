@@ -21,9 +21,9 @@ from tidings.store.people import consent
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
-    found = ImportWorld(database_url, tmp_path / "n")
-    yield found
-    found.store.close()
+    world = ImportWorld(database_url, tmp_path / "n")
+    yield world
+    world.store.close()
 
 
 def people(count: int) -> tuple[str, dict[str, list[int]]]:

@@ -16,9 +16,9 @@ from tidings.store.people import consent
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[ImportWorld]:
-    found = ImportWorld(database_url, tmp_path / "n")
-    yield found
-    found.store.close()
+    world = ImportWorld(database_url, tmp_path / "n")
+    yield world
+    world.store.close()
 
 
 def suppressed(world: ImportWorld) -> dict[str, tuple[str, str]]:

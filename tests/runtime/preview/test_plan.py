@@ -15,8 +15,8 @@ from tidings.runtime.preview.plan import PlannedSchedule, open_scratch_runtime, 
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as found:
-        yield found
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db", {"daily": DAILY}) as running:
+        yield running
 
 
 def planned(newsroom: RunningNewsroom, now: datetime, runs: int = 3) -> dict[str, PlannedSchedule]:

@@ -26,37 +26,37 @@ TITLE = 'Water <b>&</b> "rivers"'
 
 @pytest.fixture
 def newsroom(tmp_path: Path) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as found:
-        media = found.folder.root / "content" / "media"
+    with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as running:
+        media = running.folder.root / "content" / "media"
         media.mkdir()
         Image.effect_noise((1600, 900), 60).save(media / "a well.jpg")
-        (found.folder.root / "bot.txt").write_text("123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey\n")
-        found.configure("languages: [en, ru, kk]\n  timezone", "languages: [en, ru, kk, ar]\n  timezone")
-        found.configure("channels:\n", CHANNELS)
-        found.schedule(
+        (running.folder.root / "bot.txt").write_text("123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey\n")
+        running.configure("languages: [en, ru, kk]\n  timezone", "languages: [en, ru, kk, ar]\n  timezone")
+        running.configure("channels:\n", CHANNELS)
+        running.schedule(
             "daily",
             'cadence: {daily: "09:00"}\ndeliver:\n'
             + "".join(f"  - {{channel: {name}, per: item}}\n" for name in ("sky", "page", "elephant", "bot", "team")),
         )
-        found.tick(MONDAY - 2 * HOUR)
+        running.tick(MONDAY - 2 * HOUR)
         picture = '[{src: media/a well.jpg, alt: "A girl <at> a well"}]'
         for language, title in (("en", TITLE), ("ru", "Вода"), ("kk", "Су"), ("ar", "ماء نظيف")):
-            found.item("water", language, title, summary=f"In short ({language}).", images=picture)
-        found.tick(MONDAY - HOUR)
-        yield found
+            running.item("water", language, title, summary=f"In short ({language}).", images=picture)
+        running.tick(MONDAY - HOUR)
+        yield running
 
 
 def shown(newsroom: RunningNewsroom, folder: Path) -> dict[str, str]:
     """Return the pages that `preview` writes, by name."""
     with open_scratch_runtime(newsroom.runtime) as copy:
-        found = preview_schedule(copy, copy.newsroom.schedules["daily"], MONDAY, None)
-    return written(found, folder)
+        result = preview_schedule(copy, copy.newsroom.schedules["daily"], MONDAY, None)
+    return written(result, folder)
 
 
-def written(found: list[PreviewedMessage], folder: Path) -> dict[str, str]:
+def written(result: list[PreviewedMessage], folder: Path) -> dict[str, str]:
     folder.mkdir()
-    pages = dict(make_post_pages(found, "#0077b6"))
-    for name, content in [*(file for one in found for file in one.files()), *pages.items()]:
+    pages = dict(make_post_pages(result, "#0077b6"))
+    for name, content in [*(file for one in result for file in one.files()), *pages.items()]:
         (folder / name).write_bytes(content)
     return {name: content.decode() for name, content in pages.items()}
 
@@ -68,8 +68,8 @@ def test_each_post_shows_its_length_and_card(newsroom: RunningNewsroom, tmp_path
     for name in names[:-1]:
         page, picture = pages[f"daily-1-{name}-water.html"], f"daily-1-{name}-water.jpg"
         assert f'<img src="{picture}"' in page and f'src="{picture}"' in pages["posts.html"]
-        with Image.open(tmp_path / "shown" / picture) as found:
-            assert found.format == "JPEG"
+        with Image.open(tmp_path / "shown" / picture) as result:
+            assert result.format == "JPEG"
         assert re.search(r"In short \(\w\w\)", page)
     assert "A girl &lt;at&gt; a well" in pages["daily-1-page-ar-water.html"]
     for name, limit in (("sky-kk", "300"), ("page-ar", "3,000"), ("elephant-en", "500"), ("bot-en", "4,096")):

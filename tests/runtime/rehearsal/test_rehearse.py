@@ -73,11 +73,11 @@ def play(
 
 def brief(rows: list[RehearsedEvent]) -> list[tuple[str, str, str, dict[str, int]]]:
     """Return time, edition or schedule, outcome, and recipients by list and channel of each row."""
-    found = []
+    result = []
     for row in rows:
         reached = {outlet.name: outlet.recipients.total() for outlet in row.outlets}
-        found.append((f"{row.at:%m-%d %H:%M}", row.edition or row.schedule, row.outcome, reached))
-    return found
+        result.append((f"{row.at:%m-%d %H:%M}", row.edition or row.schedule, row.outcome, reached))
+    return result
 
 
 def state_of(folder: NewsroomFolder) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def test_a_rehearsal_foretells_what_happens(tmp_path: Path, database_url: str) -
         with folder.runtime() as runtime, runtime.store.write() as connection:
             digest = consent.address_hash("aigerim4@secret.example.net")
             consent.suppress(connection, digest, "", "complaint", START)
-        found = play(folder, START, START + timedelta(days=26))
+        result = play(folder, START, START + timedelta(days=26))
         with folder.runtime() as runtime:
             happened: list[tuple[str, str, str, dict[str, int]]] = []
             for number in range(4):
@@ -117,14 +117,14 @@ def test_a_rehearsal_foretells_what_happens(tmp_path: Path, database_url: str) -
                             outlet = f"list {entry.list}" if entry.list else f"channel {entry.channel}"
                             went[outlet] = went.get(outlet, 0) + (entry.state == "accepted")
                     happened.append((f"{now:%m-%d %H:%M}", name, "sent" if composed.edition else "skipped", went))
-        said = brief(found.rows)
+        said = brief(result.rows)
         assert [one for one in happened if one[2] == "sent"] == [one for one in said if one[2] == "sent"]
         assert [one[2] for one in said] == ["sent", "sent", "skipped"]
-        first = found.rows[0]
+        first = result.rows[0]
         outlets = {outlet.name: dict(outlet.recipients) for outlet in first.outlets}
         assert outlets == {"channel desk": {"en": 1}, "list digest": {"en": 3, "kk": 3, "ru": 2}}
         assert [dict(outlet.skipped) for outlet in first.outlets if outlet.skipped] == [{"suppressed": 1}]
-        assert (found.rows[2].count, found.rows[2].why) == (2, "nothing new")
+        assert (result.rows[2].count, result.rows[2].why) == (2, "nothing new")
 
 
 def test_a_rehearsal_changes_and_sends_nothing(tmp_path: Path, database_url: str) -> None:
@@ -135,9 +135,9 @@ def test_a_rehearsal_changes_and_sends_nothing(tmp_path: Path, database_url: str
             "content/bad.en.md", item("Bad", published="2026-12-09", images='[{src: https://e.org/a.png, alt: ""}]')
         )
         before = state_of(folder)
-        found = play(folder, START, START + timedelta(days=91))
+        result = play(folder, START, START + timedelta(days=91))
         assert state_of(folder) == before
-        rows = [row for row in found.rows if row.edition]
+        rows = [row for row in result.rows if row.edition]
         assert [row.outcome for row in rows] == ["sent", *["held"] * 12]
         assert "alt" in rows[1].why and rows[1].after == "then superseded" and rows[-1].after == "still held at the end"
         assert folder.mails.received == [] and folder.hook.received == []
@@ -151,8 +151,8 @@ def test_samples_are_anonymous_and_one_for_each_language(tmp_path: Path) -> None
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(folder, START, START + timedelta(days=7))
-        (row,) = found.rows
+        result = play(folder, START, START + timedelta(days=7))
+        (row,) = result.rows
         mails = [name for name in row.files if name.endswith(".eml")]
         assert sorted(mails) == [f"20261204-0400-weekly-1-digest-{language}.eml" for language in ("en", "kk", "ru")]
         out = tmp_path / "out"
@@ -196,8 +196,8 @@ def test_a_large_mailing_is_sampled_and_counted(tmp_path: Path, monkeypatch: pyt
         enrol(folder, 90)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        found = play(folder, START, START + timedelta(days=20))
-    sent = [row for row in found.rows if row.outcome == "sent"]
+        result = play(folder, START, START + timedelta(days=20))
+    sent = [row for row in result.rows if row.outcome == "sent"]
     counted = [o.recipients for row in sent for o in row.outlets if o.name == "list digest"]
     assert counted == [{"en": 30, "ru": 30, "kk": 30}, {"en": 30, "ru": 30, "kk": 30}]
     assert max(caught) == 3 * rehearsing.SAMPLES
@@ -208,9 +208,9 @@ def test_the_time_before_the_period_is_played_not_shown(tmp_path: Path) -> None:
         enrol(folder)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        found = play(folder, friday(0) + timedelta(hours=1), friday(1) + timedelta(hours=1))
-    assert [(row.edition, row.stories) for row in found.rows] == [("weekly/2", ["two"])]
-    assert any("played first" in note for note in found.notes)
+        result = play(folder, friday(0) + timedelta(hours=1), friday(1) + timedelta(hours=1))
+    assert [(row.edition, row.stories) for row in result.rows] == [("weekly/2", ["two"])]
+    assert any("played first" in note for note in result.notes)
 
 
 def test_only_the_copy_has_its_clock_set_back(tmp_path: Path) -> None:
@@ -222,10 +222,10 @@ def test_only_the_copy_has_its_clock_set_back(tmp_path: Path) -> None:
             tick(runtime, friday(0))
         folder.mails.received.clear()
         folder.write("content/two.en.md", item("Water again", published="2026-12-09"))
-        found = play(folder, START, friday(1), real_now=friday(0) + timedelta(hours=2))
-        assert [row.edition for row in found.rows] == ["weekly/2"], "what has gone out is not played again"
-        assert found.clock_set_back_from == friday(0)
-        assert any("not played again" in note for note in found.notes)
+        result = play(folder, START, friday(1), real_now=friday(0) + timedelta(hours=2))
+        assert [row.edition for row in result.rows] == ["weekly/2"], "what has gone out is not played again"
+        assert result.clock_set_back_from == friday(0)
+        assert any("not played again" in note for note in result.notes)
         with folder.runtime() as runtime, runtime.store.read() as connection:
             assert read_clock(connection) == friday(0)
             assert [one.name for one in editions.list_editions(connection)] == ["weekly/1"]
@@ -235,9 +235,9 @@ def test_a_held_edition_shows_its_later_state(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder, schedule=WEEKLY + "approval: {by: [boss@example.org], ahead: 3h, silence: send}\n")
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(folder, START, START + timedelta(days=6))
-    assert [row.outcome for row in found.rows if row.edition] == ["held", "sent"]
-    held, sent = [row for row in found.rows if row.edition]
+        result = play(folder, START, START + timedelta(days=6))
+    assert [row.outcome for row in result.rows if row.edition] == ["held", "sent"]
+    held, sent = [row for row in result.rows if row.edition]
     assert held.at == friday(0) - timedelta(hours=3) and sent.at == friday(0)
     assert held.outlets[-1].recipients.total() == 9 and held.after == "then done"
 
@@ -247,8 +247,8 @@ def test_moved_and_skipped_slots_have_reasons(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         enrol(folder, schedule=schedule)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(folder, START, START + timedelta(days=13))
-    sent, skipped = found.rows
+        result = play(folder, START, START + timedelta(days=13))
+    sent, skipped = result.rows
     assert sent.at == friday(0) + timedelta(hours=1) and "moved to 2026-12-04 10:00" in sent.moved
     assert skipped.outcome == "skipped" and "2026-12-11" in skipped.why
 
@@ -257,8 +257,8 @@ def test_a_newsroom_that_never_ran_can_be_rehearsed(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
         folder.write("schedules/weekly.yaml", WEEKLY)
         folder.write("content/one.en.md", item("Water for all", published="2026-12-02"))
-        found = play(folder, START, START + timedelta(days=7))
-        assert brief(found.rows) == [("12-04 04:00", "weekly/1", "sent", {"channel desk": 1})]
+        result = play(folder, START, START + timedelta(days=7))
+        assert brief(result.rows) == [("12-04 04:00", "weekly/1", "sent", {"channel desk": 1})]
         assert not (folder.root / "tidings.db").exists() and not (folder.root / "keys.json").exists()
 
 
@@ -275,10 +275,10 @@ def test_a_delivery_in_progress_is_played_on_the_copy(tmp_path: Path) -> None:
                 connection.execute(
                     d.update().where(d.c.id == first).values(state="handed", owner=runtime.owner, fence=1)
                 )
-            found = play(folder, friday(0) + timedelta(hours=1), friday(0) + timedelta(hours=2), real_now=friday(0))
+            result = play(folder, friday(0) + timedelta(hours=1), friday(0) + timedelta(hours=2), real_now=friday(0))
             with runtime.store.read() as connection:
                 assert ledger.count_by_state(connection)["handed"] == 1
-    assert any("1 delivery is being sent" in note for note in found.notes)
+    assert any("1 delivery is being sent" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(("begins", "ends", "said"), [(5, 5, "after --from"), (5, 1, "after"), (0, 4000, "five years")])

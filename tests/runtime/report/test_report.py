@@ -25,18 +25,18 @@ from tidings.store.people import subscribers
 
 @pytest.fixture
 def newsroom(tmp_path: Path, database_url: str) -> Iterator[RunningNewsroom]:
-    with open_newsroom(tmp_path / "n", database_url) as found:
-        found.schedule("daily", DAILY)
+    with open_newsroom(tmp_path / "n", database_url) as running:
+        running.schedule("daily", DAILY)
         for number in range(3):
-            found.reader(f"anna{number}")
-        found.reader("boris", language="ru")
-        found.reader("clara", language="ru", topics=("water",))
-        found.tick(MONDAY - 12 * HOUR)
-        found.item("one", topics="[school]")
-        found.item("one", "ru", topics="[school]")
-        found.tick(MONDAY)
-        found.tick(MONDAY + DAY)
-        yield found
+            running.reader(f"anna{number}")
+        running.reader("boris", language="ru")
+        running.reader("clara", language="ru", topics=("water",))
+        running.tick(MONDAY - 12 * HOUR)
+        running.item("one", topics="[school]")
+        running.item("one", "ru", topics="[school]")
+        running.tick(MONDAY)
+        running.tick(MONDAY + DAY)
+        yield running
 
 
 def made(newsroom: RunningNewsroom, **period: object) -> Report:
