@@ -18,8 +18,8 @@ from tests.render.feeds.feed_rules import problems
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.publish.publish import publish
 from tidings.render.urls import FORMATS
-from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.init import find_sample_newsroom
+from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.store.content.items import visible_items
 
 NOW = datetime(2026, 9, 9, 12, tzinfo=UTC)

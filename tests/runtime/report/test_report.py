@@ -130,7 +130,7 @@ def test_the_page_has_tables_and_no_scripts(newsroom: RunningNewsroom) -> None:
 
 def test_an_empty_report_is_a_valid_page(newsroom: RunningNewsroom) -> None:
     report = made(newsroom, since=MONDAY + 30 * DAY)
-    assert "No edition went out by mail" in render_report_page(report, "#0077b6")
+    assert "No edition was sent by mail" in render_report_page(report, "#0077b6")
     assert as_csv(report).count("\n") == 1
 
 
