@@ -130,7 +130,6 @@ def _address_readers(
     paused: set[int],
 ) -> Iterator[PlannedDelivery]:
     """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
-    suppressed = subscribers.suppression_reasons(connection, part.list)
     own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
     owed = {} if part.per == "item" else history.pending_corrections(connection, edit.corrected)
     for page in _pages(readers):
@@ -146,9 +145,8 @@ def _address_readers(
                     target, "", purpose, part.list, "", reader.subscriber, reader.address_hash, reason=reason
                 )
 
-            if reader.address_hash in suppressed:
-                unsubscribed = suppressed[reader.address_hash] == subscribers.UNSUBSCRIBED
-                yield skip(SkipReason.UNSUBSCRIBED if unsubscribed else SkipReason.SUPPRESSED)
+            if reader.skip_reason is not None:
+                yield skip(reader.skip_reason)
                 continue
             if reader.subscriber in served:
                 yield skip(SkipReason.OTHER_LIST)

@@ -126,7 +126,7 @@ class DeliveryBatch:
                 real_now=real_now,
                 until=real_now + setting.lease,
                 only=setting.only,
-                portion=self._lane.portion,
+                share=self._lane.portion,
             )
         )
         setting.reached("after-claim")

@@ -1,4 +1,4 @@
-"""Taking deliveries to send: lease, permission under the lock of consent, and settling. Every write is fenced."""
+"""Claim deliveries to send: lease those that are due, and skip those that must not be sent. Every write is fenced."""
 
 from __future__ import annotations
 
@@ -25,20 +25,19 @@ from sqlalchemy import (
     update,
 )
 
-from tidings.model.delivery import Delivery, DeliveryState, Purpose, SkipReason
+from tidings.model.delivery import Delivery, DeliveryState, SkipReason
 from tidings.store import schema as t
 from tidings.store.delivery import settling
-from tidings.store.people import consent
+from tidings.store.people import consent, eligibility
 from tidings.store.service import pauses
 
 BLOCKED_STATES = ("composing", "held", "cancelled", "superseded")
-_UNASKED = frozenset({Purpose.TEST, Purpose.NOTICE, Purpose.CONFIRMATION})
-"""Purposes that need no confirmed subscription; what holds for every list binds them too."""
+"""States of an edition in which none of its deliveries is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What `claim` took. `version` is the state of consent for which nothing spoke against `deliveries`."""
+    """What `claim` took. `version` is the consent version at which nothing spoke against `deliveries`."""
 
     deliveries: tuple[Delivery, ...]
     skipped: tuple[tuple[Delivery, SkipReason], ...]
@@ -50,7 +49,7 @@ class Lease:
         return not self.deliveries and not self.skipped
 
 
-def _rows(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
+def _select_deliveries(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
     """Deliveries as the fields of `Delivery`, in their order; then `more`."""
     d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
     return (
@@ -90,74 +89,87 @@ _FIELDS = len(Delivery._fields)
 
 
 def _delivery(row: Row[Any]) -> Delivery:
-    found = Delivery._make(row[:_FIELDS])
-    if found.details == "{}":
-        return found
-    extra = found.parsed_details
-    return found._replace(
-        address=found.address or extra.get("address", ""), language=found.language or extra.get("language", "")
-    )
+    delivery = Delivery._make(row[:_FIELDS])
+    if delivery.details == "{}":
+        return delivery
+    extra = delivery.parsed_details
+    address, language = delivery.address or extra.get("address", ""), delivery.language or extra.get("language", "")
+    return delivery._replace(address=address, language=language)
 
 
 class SendChecks(NamedTuple):
-    """What may speak against sending one: see `refusal` and `may_go`."""
+    """What decides whether a delivery is sent: see `skip_reason` and `may_send_now`."""
 
     owner: str
     is_open: bool
     edition_state: str | None
     everywhere: str | None
-    """Why the address is suppressed on every list, and `here` on the list of the delivery."""
+    """Why the address is suppressed on every list."""
     here: str | None
+    """Why the address is suppressed on the list of the delivery."""
     subscription: str | None
-    """Its state."""
+    """State of the subscription."""
     is_paused: bool = False
 
 
 def load_checks(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, SendChecks]]:
-    """Deliveries with all that may speak against sending them, in the order of ids."""
-    d, p, m, e, u = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
-    everywhere, here = t.suppressions.alias("everywhere"), t.suppressions.alias("here")
-    digest = func.coalesce(p.address_hash, d.address_hash)
+    """Deliveries with all that decides whether they are sent, in the order of ids."""
+    d, p, m, e, s = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
     more = (
         d.owner,
         m.open,
         e.state.label("edition_state"),
-        everywhere.c.reason.label("everywhere"),
-        here.c.reason.label("here"),
-        u.state.label("subscription"),
+        eligibility.EVERYWHERE.c.reason,
+        eligibility.HERE.c.reason,
+        s.state.label("subscription"),
     )
     query = (
-        _rows(more)
-        .outerjoin(t.editions, e.id == m.edition)
-        .outerjoin(everywhere, and_(everywhere.c.hash == digest, everywhere.c.list == ""))
-        .outerjoin(here, and_(here.c.hash == digest, here.c.list == d.list))
-        .outerjoin(t.subscriptions, and_(u.subscriber == d.subscriber, u.list == d.list))
+        eligibility.join_suppressions(
+            _select_deliveries(more).outerjoin(t.editions, e.id == m.edition),
+            func.coalesce(p.address_hash, d.address_hash),
+            d.list,
+        )
+        .outerjoin(t.subscriptions, and_(s.subscriber == d.subscriber, s.list == d.list))
         .where(d.id.in_(list(ids)))
         .order_by(d.id)
     )
-    stopped = pauses.active_pauses(connection)
-    found = []
+    active = pauses.active_pauses(connection)
+    checked = []
     for row in connection.execute(query).all():
-        one, against = _delivery(row), SendChecks(*row[_FIELDS:])
-        if stopped and one.edition is not None:
-            why = pauses.find_pause(stopped, schedule=one.schedule, list_name=one.list, channel=one.channel)
-            against = against._replace(is_paused=why is not None)
-        found.append((one, against))
-    return found
+        delivery, checks = _delivery(row), SendChecks(*row[_FIELDS:])
+        if active and delivery.edition is not None:
+            pause = pauses.find_pause(
+                active, schedule=delivery.schedule, list_name=delivery.list, channel=delivery.channel
+            )
+            checks = checks._replace(is_paused=pause is not None)
+        checked.append((delivery, checks))
+    return checked
+
+
+def skip_reason(delivery: Delivery, checks: SendChecks) -> SkipReason | None:
+    """Return why a delivery must never be sent, or None if it may."""
+    return eligibility.skip_reason(
+        delivery, everywhere=checks.everywhere, here=checks.here, subscription=checks.subscription
+    )
+
+
+def may_send_now(checks: SendChecks) -> bool:
+    """Whether its mailing is open, its edition neither held nor dropped, and nothing of it paused."""
+    return bool(checks.is_open) and checks.edition_state not in BLOCKED_STATES and not checks.is_paused
 
 
 def get_deliveries(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
-    """By id, in the order of ids."""
-    query = _rows().where(t.deliveries.c.id.in_(list(ids))).order_by(t.deliveries.c.id)
+    """Deliveries in the order of ids."""
+    query = _select_deliveries().where(t.deliveries.c.id.in_(list(ids))).order_by(t.deliveries.c.id)
     return [_delivery(row) for row in connection.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
 class SenderShare:
-    """The mail that one of several senders takes: of each list those with `first <= id % of < end`.
+    """The mail that one of several senders takes: of each list the deliveries with `first <= id % of < end`.
 
-    What may have arrived by a sender is that sender's; `senders` are all there are, and the list '' stands for what is
-    of no other in `lists`.
+    A delivery in doubt stays with the sender that tried it. In `lists` and `shares`, the list '' stands for all mail
+    that belongs to no other list.
     """
 
     sender: str
@@ -167,36 +179,36 @@ class SenderShare:
     lists: tuple[str, ...]
 
     def condition(self) -> ColumnElement[bool]:
-        """Of a row of `deliveries`."""
+        """Whether a row of `deliveries` is in the share."""
         d = t.deliveries.c
         mine = []
         for name, (first, end, of) in self.shares.items():
-            here = d.list == name if name else d.list.not_in([one for one in self.lists if one])
-            mine.append(and_(here, d.id % of >= first, d.id % of < end) if of > 1 else here)
+            on_list = d.list == name if name else d.list.not_in([other for other in self.lists if other])
+            mine.append(and_(on_list, d.id % of >= first, d.id % of < end) if of > 1 else on_list)
         free = or_(d.doubts == 0, d.sender.not_in(self.senders))
         return or_(and_(d.doubts > 0, d.sender == self.sender), and_(free, or_(*mine) if mine else false()))
 
 
 def _due(
-    channel: str, now: datetime, real_now: datetime, shaken: bool, portion: SenderShare | None
+    channel: str, now: datetime, real_now: datetime, crashed: bool, share: SenderShare | None
 ) -> list[ColumnElement[bool]]:
-    """For each state in which a row can wait, in the order in which they are served: the condition that it is due."""
+    """For each state in which a delivery can wait, in the order of sending: the condition that it is due."""
     d = t.deliveries.c
-    both = and_(
+    common = and_(
         d.channel == channel,
-        true() if portion is None else portion.condition(),
+        true() if share is None else share.condition(),
         or_(d.not_before.is_(None), d.not_before <= real_now),
-        d.crashes > 0 if shaken else d.crashes == 0,
+        d.crashes > 0 if crashed else d.crashes == 0,
     )
     return [
-        and_(d.state == DeliveryState.PENDING, d.next_at.is_(None), both),
-        and_(d.state == DeliveryState.DEFERRED, d.next_at <= now, both),
-        and_(d.state == DeliveryState.IN_DOUBT, d.next_at <= now, both),
+        and_(d.state == DeliveryState.PENDING, d.next_at.is_(None), common),
+        and_(d.state == DeliveryState.DEFERRED, d.next_at <= now, common),
+        and_(d.state == DeliveryState.IN_DOUBT, d.next_at <= now, common),
     ]
 
 
 def _open_mailings(connection: Connection, now: datetime, only: int | None) -> list[int]:
-    """The urgent ones first (a person waits for a confirmation or a notice; an alert); or `only` one."""
+    """Open mailings, or `only` one. Urgent ones first: a person waits for a confirmation, a notice or an alert."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id)
@@ -211,12 +223,11 @@ def _open_mailings(connection: Connection, now: datetime, only: int | None) -> l
 
 
 def count_due(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
-    """How many deliveries may be claimed now, by channel; e-mail is the empty name. `only` looks at one mailing."""
+    """Deliveries that may be claimed now, by channel; e-mail is the empty name. `only` looks at one mailing."""
     d = t.deliveries.c
-    found: dict[str, int] = {}
     mailings = _open_mailings(connection, now, only)
     if not mailings:
-        return found
+        return {}
     late = and_(d.state.in_((DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)), d.next_at <= now)
     query = (
         select(d.channel, func.count())
@@ -224,18 +235,20 @@ def count_due(connection: Connection, now: datetime, real_now: datetime, only: i
         .where(or_(d.not_before.is_(None), d.not_before <= real_now))
         .group_by(d.channel)
     )
-    going = pauses.is_not_paused(pauses.active_pauses(connection))
-    if going is not None:
-        query = query.join(t.mailings, t.mailings.c.id == d.mailing).where(going)
-    for channel, count in connection.execute(query):
-        found[channel] = count
-    return found
+    not_paused = pauses.is_not_paused(pauses.active_pauses(connection))
+    return {row[0]: row[1] for row in connection.execute(_without_paused(query, not_paused))}
+
+
+def _without_paused(query: Select[Any], not_paused: ColumnElement[bool] | None) -> Select[Any]:
+    if not_paused is None:
+        return query
+    return query.join(t.mailings, t.mailings.c.id == t.deliveries.c.mailing).where(not_paused)
 
 
 def next_send_time(
     connection: Connection, now: datetime, real_now: datetime, only: int | None = None
 ) -> datetime | None:
-    """When, in real time, the first mail may go that waits for nothing but its place in a row."""
+    """The real time at which the first mail may be sent that waits only for the sending rate."""
     d = t.deliveries.c
     query = select(func.min(d.not_before)).where(
         d.mailing.in_(_open_mailings(connection, now, only)),
@@ -257,40 +270,36 @@ def claim(
     real_now: datetime,
     until: datetime,
     only: int | None = None,
-    portion: SenderShare | None = None,
+    share: SenderShare | None = None,
 ) -> Lease:
-    """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real moment `until`.
+    """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real time `until`.
 
-    Of mail only the `portion` of one sender, if given.
-
-    What may no longer be sent is skipped at once. What was being prepared when a process died comes last and alone, so
-    that one poisonous message takes no other with it.
+    `share` limits mail to that of one sender. Deliveries that must not be sent any more are skipped at once. Those
+    that were being prepared when a process died come last and alone: one bad message stops no others.
     """
     version = consent.version(connection)
     mailings = _open_mailings(connection, now, only)
-    going = pauses.is_not_paused(pauses.active_pauses(connection))
+    not_paused = pauses.is_not_paused(pauses.active_pauses(connection))
+    d = t.deliveries
     ids: list[int] = []
-    for shaken in (False, True):
+    for crashed in (False, True):
         for mailing in mailings:
-            for condition in _due(channel, now, real_now, shaken, portion):
-                room = (1 if shaken else limit) - len(ids)
+            for condition in _due(channel, now, real_now, crashed, share):
+                room = (1 if crashed else limit) - len(ids)
                 if room <= 0:
                     break
                 query = (
-                    select(t.deliveries.c.id)
-                    .where(t.deliveries.c.mailing == mailing, condition)
-                    .order_by(t.deliveries.c.next_at, t.deliveries.c.id)
+                    select(d.c.id)
+                    .where(d.c.mailing == mailing, condition)
+                    .order_by(d.c.next_at, d.c.id)
                     .limit(room)
-                    .with_for_update(skip_locked=True, of=t.deliveries)
+                    .with_for_update(skip_locked=True, of=d)
                 )
-                if going is not None:
-                    query = query.join(t.mailings, t.mailings.c.id == t.deliveries.c.mailing).where(going)
-                ids += connection.execute(query).scalars()
+                ids += connection.execute(_without_paused(query, not_paused)).scalars()
         if ids:
             break
     if not ids:
         return Lease((), (), version)
-    d = t.deliveries
     connection.execute(
         update(d)
         .where(d.c.id.in_(ids))
@@ -303,51 +312,33 @@ def claim(
             not_before=None,
         )
     )
-    may, skipped = [], []
+    leased, refused = [], []
     place = {number: place for place, number in enumerate(ids)}
-    for delivery, against in sorted(load_checks(connection, ids), key=lambda one: place[one[0].id]):
-        reason = skip_reason(delivery, against)
+    for delivery, checks in sorted(load_checks(connection, ids), key=lambda pair: place[pair[0].id]):
+        reason = skip_reason(delivery, checks)
         if reason is None:
-            may.append(delivery)
+            leased.append(delivery)
         else:
-            skipped.append((delivery, reason))
-    results = [(delivery, settling.skipped(delivery, reason, now)) for delivery, reason in skipped]
-    settling.settle(connection, owner, results)
-    return Lease(tuple(may), tuple(skipped), version)
+            refused.append((delivery, reason))
+    settling.settle(
+        connection, owner, [(delivery, settling.skipped(delivery, reason, now)) for delivery, reason in refused]
+    )
+    return Lease(tuple(leased), tuple(refused), version)
 
 
-def skip_reason(delivery: Delivery, against: SendChecks) -> SkipReason | None:
-    """Why it may not be sent, if it may not."""
-    if delivery.channel:
-        return None
-    asked = delivery.purpose not in _UNASKED
-    why = against.everywhere or (against.here if asked else None)
-    if why is not None:
-        known = {str(SkipReason.UNSUBSCRIBED): SkipReason.UNSUBSCRIBED, str(SkipReason.ERASED): SkipReason.ERASED}
-        return known.get(why, SkipReason.SUPPRESSED)
-    if not delivery.address:
-        return SkipReason.ERASED
-    if asked and delivery.list and delivery.subscriber is not None and against.subscription != "confirmed":
-        return SkipReason.NOT_CONFIRMED if against.subscription == "pending" else SkipReason.UNSUBSCRIBED
-    return None
-
-
-def may_send_now(against: SendChecks) -> bool:
-    """Whether its mailing is open, its edition not held or dropped, and nothing of it paused."""
-    return bool(against.is_open) and against.edition_state not in BLOCKED_STATES and not against.is_paused
+_CLAIMED = (DeliveryState.LEASED, DeliveryState.HANDED)
 
 
 def list_owners(connection: Connection) -> list[str]:
-    """Every owner that has deliveries in hand."""
+    """Every owner of a claimed delivery."""
     d = t.deliveries.c
-    query = select(d.owner).where(d.state.in_((DeliveryState.LEASED, DeliveryState.HANDED))).distinct()
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(select(d.owner).where(d.state.in_(_CLAIMED)).distinct()).scalars())
 
 
 def get_claimed(connection: Connection, owner: str, expired_at: datetime | None = None) -> list[Delivery]:
-    """What an owner has in hand, locked; only what had expired at the real moment `expired_at`, if given."""
+    """Lock and return what an owner has claimed: all, or only leases that had expired at the real time `expired_at`."""
     d = t.deliveries.c
-    query = _rows().where(d.owner == owner, d.state.in_((DeliveryState.LEASED, DeliveryState.HANDED))).order_by(d.id)
+    query = _select_deliveries().where(d.owner == owner, d.state.in_(_CLAIMED)).order_by(d.id)
     if expired_at is not None:
         query = query.where(d.lease_until < expired_at)
     return [_delivery(row) for row in connection.execute(query.with_for_update(of=t.deliveries))]

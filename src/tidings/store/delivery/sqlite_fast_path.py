@@ -1,8 +1,8 @@
-"""The usual step of a send on SQLite without a detour: what was taken is settled, and what goes next is permitted.
+"""The usual step of a send on SQLite in one transaction: record what was accepted, then claim the next first sends.
 
-By the same rules as in `settling`, `claims` and `permission`, in one transaction of the driver's: what SQLAlchemy adds
-to each statement costs more than the step itself, and a row that is leased and permitted at once is written once less.
-Whatever is not usual is left to those.
+The rules are those of `settling`, `claims` and `permission`. It uses the driver itself, because what SQLAlchemy adds to
+each statement costs more than the step, and it writes a row once where claim and permission write it twice. All other
+cases go to those modules.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from tidings.model.delivery import Delivery, DeliveryState
 from tidings.store.delivery.claims import BLOCKED_STATES
 from tidings.store.delivery.settling import IS_ERASED_READER
 from tidings.store.engine import BUSY_TIMEOUT
+from tidings.store.people import eligibility
 from tidings.store.people.consent import VERSION
 from tidings.store.schema import EPOCH
 
 Taken = tuple[int, int, str, str]
-"""What the other side took: delivery, fence, receipt, via."""
+"""A delivery that the other side accepted: id, fence, receipt, via."""
 _MICROSECOND = timedelta(microseconds=1)
 _ACCEPT = f"""
     UPDATE deliveries SET
@@ -37,26 +38,25 @@ _MAILINGS = f"""
         AND (m.closes IS NULL OR m.closes > :now) AND (:only IS NULL OR m.id = :only)
     ORDER BY m.urgent DESC, m.id
 """  # noqa: S608
-_COUNTER = "SELECT value FROM facts WHERE name = ?"
-_GOES = "channel = '' AND (not_before IS NULL OR not_before <= :real_now)"
+_VERSION = "SELECT value FROM facts WHERE name = ?"
+_IS_ALLOWED = "channel = '' AND (not_before IS NULL OR not_before <= :real_now)"
 _DUE = f"""
     SELECT d.id, d.list, d.channel, d.story, d.purpose, d.part, d.target, d.subscriber, p.address, p.name, p.language,
         d.selection, d.rendition, 'handed', d.attempts, d.doubts, d.crashes, d.fence + 1, p.address_hash, d.handed_at
     FROM deliveries AS d
     JOIN subscribers AS p ON p.id = d.subscriber
-    JOIN subscriptions AS u ON u.subscriber = d.subscriber AND u.list = d.list AND u.state = 'confirmed'
-    LEFT JOIN suppressions AS everywhere ON everywhere.hash = p.address_hash AND everywhere.list = ''
-    LEFT JOIN suppressions AS here ON here.hash = p.address_hash AND here.list = d.list
-    WHERE d.state = 'pending' AND d.mailing = :mailing AND d.next_at IS NULL AND d.id > :after AND {_GOES}
+    JOIN subscriptions AS s ON s.subscriber = d.subscriber AND s.list = d.list AND s.state = '{eligibility.CONFIRMED}'
+    {eligibility.suppression_joins_sql("p.address_hash", "d.list")}
+    WHERE d.state = 'pending' AND d.mailing = :mailing AND d.next_at IS NULL AND d.id > :after AND {_IS_ALLOWED}
         AND d.crashes = 0 AND d.details = '{{}}' AND d.selection IS NOT NULL AND d.rendition IS NOT NULL
-        AND p.address <> '' AND everywhere.hash IS NULL AND here.hash IS NULL
+        AND p.address <> '' AND {eligibility.REASON_SQL} IS NULL
     ORDER BY d.id LIMIT :room
 """  # noqa: S608
-_WAITS = (
-    f"SELECT 1 FROM deliveries WHERE state = 'pending' AND mailing = :mailing AND {_GOES} LIMIT 1",  # noqa: S608
+_OTHER_WAITING = (
+    f"SELECT 1 FROM deliveries WHERE state = 'pending' AND mailing = :mailing AND {_IS_ALLOWED} LIMIT 1",  # noqa: S608
     f"""
     SELECT 1 FROM deliveries
-    WHERE state IN ('deferred', 'in_doubt') AND mailing = :mailing AND next_at <= :now AND {_GOES} LIMIT 1
+    WHERE state IN ('deferred', 'in_doubt') AND mailing = :mailing AND next_at <= :now AND {_IS_ALLOWED} LIMIT 1
     """,  # noqa: S608
 )
 _HAND = """
@@ -69,7 +69,7 @@ _HAND_ONE = f"{_HAND} WHERE id = :id AND coalesce(state, '') = 'pending'"
 
 
 class GrantedBatch(NamedTuple):
-    """What may be sent now, in the order in which it goes, for which state of consent."""
+    """Deliveries that may be sent now, in order, and the consent version at which that holds."""
 
     deliveries: Sequence[Delivery]
     version: int
@@ -78,16 +78,16 @@ class GrantedBatch(NamedTuple):
 
 
 class SqliteFastPath:
-    """A connection of its own. For one thread."""
+    """One connection, for one thread."""
 
     def __init__(self, database: Path) -> None:
         self._connection = sqlite3.connect(
             database, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT
         )
-        # As everywhere: with NORMAL a power loss rolls back commits, and a message would go out twice.
+        # With NORMAL a power loss rolls back commits, and a message would be sent twice.
         self._connection.execute("PRAGMA synchronous=FULL")
         self._after: dict[int, int] = {}
-        """The last delivery taken of each mailing: what stands before it and still waits is not usual."""
+        """The last delivery claimed of each mailing: one before it that still waits is no usual case."""
 
     def step(
         self,
@@ -101,30 +101,27 @@ class SqliteFastPath:
         sender: str = "",
         only: int | None = None,
     ) -> GrantedBatch | None:
-        """Settle what was taken, and lease and permit up to `room` mails of editions until the real moment `until`.
+        """Record `taken` as accepted, then lease and permit up to `room` mails of editions until the real time `until`.
 
-        None, and nothing is changed, if it is not usual: an acceptance is void, something is paused, or what goes next
-        is no mail to a confirmed reader that waits for the first time.
+        Returns None, with nothing changed, in an unusual case: an acceptance is void, something is paused, or the next
+        delivery is not the first try of a mail to a confirmed reader.
         """
         execute = self._connection.execute
         moments = {"now": (now - EPOCH) // _MICROSECOND, "real_now": (real_now - EPOCH) // _MICROSECOND}
         execute("BEGIN IMMEDIATE")
         try:
-            granted = GrantedBatch((), 0, False)
-            if taken:
-                rows = [(*one, owner, moments["now"]) for one in taken]
-                if self._connection.executemany(_ACCEPT, rows).rowcount != len(taken):
-                    execute("ROLLBACK")
-                    return None
-            if room > 0:
-                found = self._due(room, moments, only)
-                if found is None:
-                    execute("ROLLBACK")
-                    return None
-                granted = found
-                if granted.deliveries:
-                    values = {**moments, "owner": owner, "until": (until - EPOCH) // _MICROSECOND, "sender": sender}
-                    self._hand(granted.deliveries, values)
+            granted: GrantedBatch | None = GrantedBatch((), 0, False)
+            rows = [(*one, owner, moments["now"]) for one in taken]
+            if rows and self._connection.executemany(_ACCEPT, rows).rowcount != len(rows):
+                granted = None
+            elif room > 0:
+                granted = self._find_due(room, moments, only)
+            if granted is None:
+                execute("ROLLBACK")
+                return None
+            if granted.deliveries:
+                values = {**moments, "owner": owner, "until": (until - EPOCH) // _MICROSECOND, "sender": sender}
+                self._hand_over(granted.deliveries, values)
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -135,9 +132,9 @@ class SqliteFastPath:
             self._after[last.mailing] = last.id
         return granted
 
-    def _due(self, room: int, moments: dict[str, int], only: int | None) -> GrantedBatch | None:
+    def _find_due(self, room: int, moments: dict[str, int], only: int | None) -> GrantedBatch | None:
         execute = self._connection.execute
-        row = execute(_COUNTER, (VERSION,)).fetchone()
+        row = execute(_VERSION, (VERSION,)).fetchone()
         version = int(row[0]) if row else 0
         if execute(_PAUSES).fetchone():
             return None
@@ -146,22 +143,22 @@ class SqliteFastPath:
             if edition is not None:
                 values |= {"after": self._after.get(mailing, 0), "room": room}
                 make, known = Delivery._make, (mailing, schedule, edition)
-                found = [make((row[0], *known, *row[1:], "{}")) for row in execute(_DUE, values)]
-                if found:
-                    return GrantedBatch(found, version, False)
-            if any(execute(query, values).fetchone() for query in _WAITS):
+                due = [make((row[0], *known, *row[1:], "{}")) for row in execute(_DUE, values)]
+                if due:
+                    return GrantedBatch(due, version, False)
+            if any(execute(query, values).fetchone() for query in _OTHER_WAITING):
                 return None
         return GrantedBatch((), version, True)
 
-    def _hand(self, group: Sequence[Delivery], values: dict[str, Any]) -> None:
-        first, last = group[0].id, group[-1].id
-        if last - first + 1 == len(group):
+    def _hand_over(self, batch: Sequence[Delivery], values: dict[str, Any]) -> None:
+        first, last = batch[0].id, batch[-1].id
+        if last - first + 1 == len(batch):
             done = self._connection.execute(_HAND_RANGE, {**values, "first": first, "last": last}).rowcount
         else:
-            done = self._connection.executemany(_HAND_ONE, [{**values, "id": one.id} for one in group]).rowcount
-        # They were looked at in this very transaction.
-        assert done == len(group), f"{done} of {len(group)} deliveries {DeliveryState.HANDED}"
+            done = self._connection.executemany(_HAND_ONE, [{**values, "id": one.id} for one in batch]).rowcount
+        # They were selected in this very transaction.
+        assert done == len(batch), f"{done} of {len(batch)} deliveries {DeliveryState.HANDED}"
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         self._connection.close()

@@ -14,11 +14,10 @@ from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.store import schema as t
 from tidings.store.engine import hold_sends, insert_once
+from tidings.store.people.eligibility import UNSUBSCRIBED
 
 VERSION = "consent_version"
 """Name in `facts` of the counter that every suppression moves on."""
-UNSUBSCRIBED = "unsubscribed"
-"""The reason that is a person's own word: it stands in the place of what a server had said of their mailbox."""
 
 
 def normal_address(address: str) -> str:

@@ -1,21 +1,23 @@
-"""Readers of a list taken together: those with the same language, topics and mark get the same, or nothing.
+"""Segments: the subscribers of a list with the same language, topics and mark. They get the same mails, or none.
 
-Addressing works out what each crowd gets once, and the database writes their deliveries: a million readers are never
-in memory.
+Addressing decides once for each segment, and the database writes the deliveries: a million readers are never in memory.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, TextClause, bindparam, cast, exists, func, select, text
+from sqlalchemy import Connection, Select, String, TextClause, bindparam, cast, func, select, text
 
+from tidings.model.delivery import SkipReason
 from tidings.store import schema as t
+from tidings.store.people import eligibility
 
 PAGE = 5_000
 """Subscriptions in one transaction: well under 100 ms."""
@@ -23,15 +25,15 @@ PAGE = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Confirmed readers of a list with the same choice, who are on no other's behalf an exception."""
+    """Confirmed readers of a list with the same language, topics and mark."""
 
     language: str
     topics: str
     """As stored: a JSON array."""
     mark: int
     readers: int
-    suppressed: dict[str, int]
-    """How many of them must not be mailed, by reason."""
+    suppressed: dict[SkipReason, int]
+    """How many more must not be mailed, by reason."""
 
     @property
     def interests(self) -> frozenset[str]:
@@ -41,7 +43,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentDelivery:
-    """What one crowd gets: a row for each message, or one row that says why there is none."""
+    """What one segment gets: one for each message, or a single one that says why there is none."""
 
     language: str
     topics: str
@@ -52,16 +54,20 @@ class SegmentDelivery:
     new_mark: int | None
     reason: str
     first: bool
-    """Whether it is the first of the crowd's rows: who is suppressed gets one row, however many messages there are."""
+    """The first of the segment: suppressed readers get one row, however many messages there are."""
 
 
 def load_marks(connection: Connection, list_name: str, frequency: str | None) -> list[int]:
     """Every mark that confirmed readers of a list have."""
     s = t.subscriptions.c
-    query = select(s.mark).where(s.list == list_name, s.state == "confirmed").distinct()
-    if frequency is not None:
-        query = query.where(s.frequency == frequency)
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(_of_list(select(s.mark).distinct(), list_name, frequency)).scalars())
+
+
+def _of_list(query: Select[Any], list_name: str, frequency: str | None) -> Select[Any]:
+    """Only confirmed readers of a list who chose the frequency; None means all."""
+    s = t.subscriptions.c
+    query = query.where(s.list == list_name, s.state == eligibility.CONFIRMED)
+    return query if frequency is None else query.where(s.frequency == frequency)
 
 
 def load_segments(
@@ -72,47 +78,42 @@ def load_segments(
     behind: Collection[int] = (),
     without: Collection[int] = (),
 ) -> list[Segment]:
-    """All but readers whose mark is among `behind`, and the subscribers in `without`."""
+    """The segments of a list, without readers whose mark is in `behind` and without the subscribers in `without`."""
     s, p = t.subscriptions.c, t.subscribers.c
-    everywhere, here = t.suppressions.alias("everywhere"), t.suppressions.alias("here")
     topics = cast(s.topics, String)
-    reason = func.coalesce(everywhere.c.reason, here.c.reason)
-    query: Select[Any] = (
-        select(p.language, topics, s.mark, reason, func.count())
-        .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
-        .outerjoin(everywhere, (everywhere.c.hash == p.address_hash) & (everywhere.c.list == ""))
-        .outerjoin(here, (here.c.hash == p.address_hash) & (here.c.list == list_name))
-        .where(s.list == list_name, s.state == "confirmed", s.mark.not_in(list(behind)))
-        .group_by(p.language, topics, s.mark, reason)
+    query = select(p.language, topics, s.mark, eligibility.REASON, func.count()).join_from(
+        t.subscriptions, t.subscribers, s.subscriber == p.id
+    )
+    query = (
+        _of_list(eligibility.join_suppressions(query, p.address_hash, list_name), list_name, frequency)
+        .where(s.mark.not_in(list(behind)))
+        .group_by(p.language, topics, s.mark, eligibility.REASON)
         .order_by(p.language, topics, s.mark)
     )
     if without:
         query = query.where(s.subscriber.not_in(list(without)))
-    if frequency is not None:
-        query = query.where(s.frequency == frequency)
-    found: dict[tuple[str, str, int], tuple[int, dict[str, int]]] = {}
-    for row in connection.execute(query):
-        language, chosen, mark, why, count = row
-        readers, suppressed = found.get((language, chosen, mark), (0, {}))
-        if why is None:
-            readers += count
-        else:
-            suppressed = {**suppressed, why: count}
-        found[language, chosen, mark] = (readers, suppressed)
-    return [Segment(*key, readers, suppressed) for key, (readers, suppressed) in found.items()]
+    readers: Counter[tuple[str, str, int]] = Counter()
+    suppressed: dict[tuple[str, str, int], Counter[SkipReason]] = {}
+    for language, chosen, mark, reason, count in connection.execute(query):
+        key = (language, chosen, mark)
+        readers[key] += count if reason is None else 0
+        skips = suppressed.setdefault(key, Counter())
+        if reason is not None:
+            skips[eligibility.suppression_skip(reason)] += count
+    return [Segment(*key, readers[key], dict(skips)) for key, skips in suppressed.items()]
 
 
-_SHARES = """
-    CREATE TEMPORARY TABLE IF NOT EXISTS shares (
+_CREATE_MESSAGES = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS segment_messages (
         language TEXT, topics TEXT, mark BIGINT, story TEXT, selection BIGINT, rendition BIGINT, new_mark BIGINT,
-        reason TEXT, foremost INTEGER, PRIMARY KEY (language, topics, mark, story)
+        reason TEXT, is_first INTEGER, PRIMARY KEY (language, topics, mark, story)
     )
 """
-_FILL = text("""
-    INSERT INTO shares (language, topics, mark, story, selection, rendition, new_mark, reason, foremost)
-    VALUES (:language, :topics, :mark, :story, :selection, :rendition, :new_mark, :reason, :foremost)
+_FILL_MESSAGES = text("""
+    INSERT INTO segment_messages (language, topics, mark, story, selection, rendition, new_mark, reason, is_first)
+    VALUES (:language, :topics, :mark, :story, :selection, :rendition, :new_mark, :reason, :is_first)
 """)
-_BARRED = "coalesce(everywhere.reason, here.reason)"
+_MAY = f"{eligibility.REASON_SQL} IS NULL"
 # `|| ''` keeps SQLite from going through the whole list for each page by another index than the ids'.
 _INSERT = f"""
     INSERT INTO deliveries (
@@ -120,23 +121,20 @@ _INSERT = f"""
         state, reason, attempts, doubts, crashes, owner, fence, receipt, via, sender, returned, at, details
     )
     SELECT
-        :mailing, :prefix || CAST(s.subscriber AS text),
-        CASE WHEN {_BARRED} IS NULL THEN share.story ELSE '' END, :purpose, 0, :list, '', s.subscriber,
-        CASE WHEN {_BARRED} IS NULL THEN share.selection END, CASE WHEN {_BARRED} IS NULL THEN share.rendition END,
-        CASE WHEN {_BARRED} IS NULL THEN share.new_mark END, p.address_hash,
-        CASE WHEN {_BARRED} IS NULL AND share.reason = '' THEN 'pending' ELSE 'skipped' END,
-        CASE WHEN {_BARRED} IS NULL THEN share.reason
-            WHEN {_BARRED} = 'unsubscribed' THEN 'unsubscribed' ELSE 'suppressed' END,
+        :mailing, :prefix || CAST(s.subscriber AS text), CASE WHEN {_MAY} THEN message.story ELSE '' END, :purpose, 0,
+        :list, '', s.subscriber, CASE WHEN {_MAY} THEN message.selection END,
+        CASE WHEN {_MAY} THEN message.rendition END, CASE WHEN {_MAY} THEN message.new_mark END, p.address_hash,
+        CASE WHEN {_MAY} AND message.reason = '' THEN 'pending' ELSE 'skipped' END,
+        CASE WHEN {_MAY} THEN message.reason ELSE {eligibility.SKIP_SQL} END,
         0, 0, 0, '', 0, '', '', '', '', :at, '{{}}'
     FROM subscriptions AS s
     JOIN subscribers AS p ON p.id = s.subscriber
-    JOIN shares AS share ON share.language = p.language AND share.topics = CAST(s.topics AS text)
-        AND share.mark = s.mark
-    LEFT JOIN suppressions AS everywhere ON everywhere.hash = p.address_hash AND everywhere.list = ''
-    LEFT JOIN suppressions AS here ON here.hash = p.address_hash AND here.list = :list
-    WHERE s.id > :after AND s.id <= :until AND s.list || '' = :list AND s.state || '' = 'confirmed'
+    JOIN segment_messages AS message ON message.language = p.language AND message.topics = CAST(s.topics AS text)
+        AND message.mark = s.mark
+    {eligibility.suppression_joins_sql("p.address_hash", ":list")}
+    WHERE s.id > :after AND s.id <= :until AND s.list || '' = :list AND s.state || '' = '{eligibility.CONFIRMED}'
         AND (CAST(:frequency AS text) = '' OR s.frequency || '' = :frequency)
-        AND ({_BARRED} IS NULL OR share.foremost = 1)
+        AND ({_MAY} OR message.is_first = 1)
         AND s.subscriber NOT IN (SELECT CAST(one.id AS bigint) FROM ({{numbers}}) AS one)
     ORDER BY s.id
     ON CONFLICT DO NOTHING
@@ -145,18 +143,17 @@ _INSERT = f"""
 
 @lru_cache
 def _insert(dialect: str) -> TextClause:
-    return text(_INSERT.replace("{numbers}", _numbers(dialect))).bindparams(bindparam("at", type_=t.Moment()))
-
-
-def _numbers(dialect: str) -> str:
-    """A table of the numbers in the JSON array `:without`."""
-    if dialect == "sqlite":
-        return "SELECT value AS id FROM json_each(:without)"
-    return "SELECT jsonb_array_elements_text(CAST(:without AS jsonb)) AS id"
+    """The INSERT, with a table of the numbers in the JSON array `:without`."""
+    numbers = (
+        "SELECT value AS id FROM json_each(:without)"
+        if dialect == "sqlite"
+        else "SELECT jsonb_array_elements_text(CAST(:without AS jsonb)) AS id"
+    )
+    return text(_INSERT.replace("{numbers}", numbers)).bindparams(bindparam("at", type_=t.Moment()))
 
 
 def subscription_pages(connection: Connection) -> Iterator[tuple[int, int]]:
-    """Ranges of ids of subscriptions, of any list: beginning after the first and ending with the second of each."""
+    """Ranges of ids of subscriptions of all lists: each begins after the first id and ends with the second."""
     s = t.subscriptions.c
     after = 0
     while True:
@@ -173,19 +170,17 @@ def add_deliveries(
     mailing: int,
     list_name: str,
     frequency: str | None,
-    shares: Sequence[SegmentDelivery],
+    messages: Sequence[SegmentDelivery],
     *,
     purpose: str,
     between: tuple[int, int],
     without: Collection[int],
     at: datetime,
 ) -> int:
-    """One page of deliveries; rows that stand already are left alone. Returns how many were new."""
-    execute = connection.exec_driver_sql
-    execute(_SHARES)
-    execute("DELETE FROM shares")
-    rows = [{**asdict(share), "foremost": int(share.first)} for share in shares]
-    connection.execute(_FILL, rows)
+    """Add one page of deliveries, without changing existing rows. Returns how many were new."""
+    connection.exec_driver_sql(_CREATE_MESSAGES)
+    connection.exec_driver_sql("DELETE FROM segment_messages")
+    connection.execute(_FILL_MESSAGES, [{**asdict(one), "is_first": int(one.first)} for one in messages])
     arguments = {
         "mailing": mailing,
         "prefix": f"list:{list_name}:",
@@ -208,17 +203,12 @@ def find_subscribers(
     *,
     without: Collection[int],
 ) -> set[int]:
-    """Who is in the crowds with these (language, topics, mark), and may be mailed."""
-    s, p, x = t.subscriptions.c, t.subscribers.c, t.suppressions.c
-    topics = cast(s.topics, String)
-    query = (
-        select(s.subscriber, p.language, topics, s.mark)
-        .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
-        .where(s.list == list_name, s.state == "confirmed")
-        .where(~exists().where(x.hash == p.address_hash, x.list.in_(("", list_name))))
+    """Subscribers in the segments with these (language, topics, mark) who may be mailed."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = select(s.subscriber, p.language, cast(s.topics, String), s.mark).join_from(
+        t.subscriptions, t.subscribers, s.subscriber == p.id
     )
-    if frequency is not None:
-        query = query.where(s.frequency == frequency)
-    left = set(without)
-    rows = connection.execution_options(yield_per=5_000).execute(query)
-    return {row[0] for row in rows if tuple(row[1:]) in choices and row[0] not in left}
+    query = _of_list(eligibility.join_suppressions(query, p.address_hash, list_name), list_name, frequency)
+    left_out = set(without)
+    rows = connection.execution_options(yield_per=5_000).execute(query.where(eligibility.REASON.is_(None)))
+    return {row[0] for row in rows if tuple(row[1:]) in choices and row[0] not in left_out}

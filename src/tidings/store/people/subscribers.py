@@ -9,16 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
 
-from tidings.model.delivery import DeliveryState
+from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
 from tidings.store.delivery.history import RECEIVED_STATES
-from tidings.store.people import consent
+from tidings.store.people import consent, eligibility
+from tidings.store.people.eligibility import CONFIRMED as CONFIRMED
+from tidings.store.people.eligibility import PENDING as PENDING
+from tidings.store.people.eligibility import UNSUBSCRIBED as UNSUBSCRIBED
 from tidings.store.people.erasure import erase as erase  # its name to the floors above
-
-CONFIRMED = "confirmed"
-PENDING = "pending"
-UNSUBSCRIBED = consent.UNSUBSCRIBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class Reader:
     language: str
     topics: frozenset[str]
     mark: int
+    skip_reason: SkipReason | None
+    """Why the list must not mail them, if so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,8 +351,13 @@ def readers(
     after = 0
     while True:
         query = (
-            select(s.id, s.subscriber, p.address_hash, p.language, s.topics, s.mark)
-            .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+            eligibility.join_suppressions(
+                select(
+                    s.id, s.subscriber, p.address_hash, p.language, s.topics, s.mark, eligibility.REASON.label("why")
+                ).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id),
+                p.address_hash,
+                list_name,
+            )
             .where(s.list == list_name, s.state == CONFIRMED, s.id > after)
             .order_by(s.id)
             .limit(page)
@@ -362,17 +368,11 @@ def readers(
             query = query.where(or_(s.mark.in_(list(marks)), s.subscriber.in_(list(subscribers))))
         rows = connection.execute(query).all()
         for row in rows:
-            yield Reader(row.id, row.subscriber, row.address_hash, row.language, frozenset(row.topics), row.mark)
+            skip = None if row.why is None else eligibility.suppression_skip(row.why)
+            yield Reader(row.id, row.subscriber, row.address_hash, row.language, frozenset(row.topics), row.mark, skip)
         if len(rows) < page:
             return
         after = rows[-1].id
-
-
-def suppression_reasons(connection: Connection, list_name: str) -> dict[str, str]:
-    """Hashes that this list must not mail, each with the reason."""
-    s = t.suppressions.c
-    rows = connection.execute(select(s.hash, s.reason).where(or_(s.list == "", s.list == list_name)))
-    return {row.hash: row.reason for row in rows}
 
 
 def is_outlet_known(connection: Connection, kind: str, name: str) -> bool:
