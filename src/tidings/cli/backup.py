@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tidings.cli.app import app, console, errors, place
+from tidings.cli.progress import progress_bar
 from tidings.config.references import read_store_address
 from tidings.model.errors import RefusedError
 from tidings.model.plurals import count_noun
 from tidings.runtime.backup.backup import BackupResult, make_backup, upgrade
-from tidings.runtime.backup.backup import Progress as ReportProgress
 from tidings.runtime.backup.restore import RestoreResult, restore
 
 
@@ -29,7 +26,7 @@ def backup_command(
     Keep the file where nobody else can read it.
     """
     _hide_password()
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         result = make_backup(place.root.resolve(), file, progress)
     _print_backup(result)
 
@@ -57,7 +54,7 @@ def restore_command(
 ) -> None:
     """Restore a newsroom from a backup. Editions that came due since are held for a person, and not sent again."""
     _hide_password()
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         result = restore(file, place.root, agree=_print_question if yes else _ask, progress=progress)
     _print_restore(result)
 
@@ -108,7 +105,7 @@ def _print_restore(result: RestoreResult) -> None:
 def upgrade_command() -> None:
     """Make a backup, then bring the store to the schema of this version."""
     _hide_password()
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         result = upgrade(place.root.resolve(), progress)
     if result is None:
         console.print("The store has the schema of this version. There is nothing to do.")
@@ -122,19 +119,3 @@ def _hide_password() -> None:
     if (place.root / "tidings.yaml").is_file():
         address = read_store_address(place.root.resolve()).get_secret_value()
         place.secrets = (address,) if "@" in address else ()
-
-
-@contextmanager
-def _progress_bar() -> Iterator[ReportProgress]:
-    """Show a bar on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("")
-
-        def report(work: str, done: int, total: int) -> None:
-            if done >= total:
-                bar.update(task, visible=False)  # A question may follow and must stay readable.
-            else:
-                bar.update(task, description=work, completed=done, total=total, visible=True)
-
-        yield report

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tidings.cli.app import Json, Now, app, console, opened, place, print_json, show
-from tidings.cli.delivery_progress import deliver
+from tidings.cli.progress import deliver
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError, nearest

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tidings.cli.app import Json, app, console, errors, place, print_json, read_moment
+from tidings.cli.app import Json, app, console, place, print_json, read_moment
+from tidings.cli.progress import progress_bar
 from tidings.model.cadence import load_zone
 from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import load_valid_newsroom
@@ -34,7 +33,7 @@ def rehearse_command(
     zone = newsroom.site.timezone
     first, last = read_moment(begins, zone), read_moment(ends, zone, end_of_day=True)
     folder = out if out != Path() else root / "rehearsal"
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         result = rehearse(newsroom, first, last, folder.resolve(), progress=progress)
     if json:
         print_json(result.as_json())
@@ -43,15 +42,6 @@ def rehearse_command(
     (result.folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for line in lines:
         console.print(line, markup=False)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on a terminal, nothing elsewhere: it takes seconds."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda work, part: bar.update(task, description=work, completed=part)
 
 
 def format_table(result: Rehearsal, zone: str) -> list[str]:

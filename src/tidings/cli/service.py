@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tidings.cli.app import Json, Now, app, console, errors, opened, place, print_json
-from tidings.cli.delivery_progress import FAILED, sending
+from tidings.cli.progress import FAILED, sending
 from tidings.cli.sources import fetched
 from tidings.runtime.tick import TickResult, tick
 

@@ -12,52 +12,8 @@ import tidings
 from tidings.model.errors import RefusedError
 from tidings.model.tokens import TokenKeys
 
-_UNIT = """\
-# Copy this file to /etc/systemd/system/, then run: systemctl enable --now tidings
-[Unit]
-Description=Tidings, the newsroom's outbox ({shown})
-After=network-online.target
-Wants=network-online.target
-# Always start it again: a mail server or a database may be down for hours.
-StartLimitIntervalSec=0
-
-[Service]
-Type=exec
-ExecStart={program} run -C {place}
-User={user}
-# Secrets: a line NAME=value for each. Make this file readable for this user only.
-EnvironmentFile=-{shown}/secrets.env
-Restart=on-failure
-RestartSec=5
-# Before it stops it finishes the messages that are being sent. This takes at most 30 seconds.
-KillMode=mixed
-TimeoutStopSec=40
-# It may write in its own folder only.
-ProtectSystem=strict
-ReadWritePaths={folder}
-ProtectHome=read-only
-PrivateTmp=true
-PrivateDevices=true
-NoNewPrivileges=true
-CapabilityBoundingSet=
-ProtectClock=true
-ProtectControlGroups=true
-ProtectHostname=true
-ProtectKernelLogs=true
-ProtectKernelModules=true
-ProtectKernelTunables=true
-ProtectProc=invisible
-LockPersonality=true
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-RestrictNamespaces=true
-RestrictRealtime=true
-RestrictSUIDSGID=true
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-
-[Install]
-WantedBy=multi-user.target
-"""
+_UNIT = Path(__file__).with_name("newsroom.service")
+"""The systemd unit, with fields in braces."""
 
 _TEMPLATES = """\
 Tidings ships templates for mails and pages. To change one, copy its folder, such as `digest`, from the shipped
@@ -103,7 +59,7 @@ def _make_unit(folder: Path) -> str:
     program = _quote(command or sys.executable).replace("$", "$$") + ("" if command else " -m tidings")
     user = getpass.getuser() if os.geteuid() else "tidings"
     place = _quote(str(folder))
-    return _UNIT.format(
+    return _UNIT.read_text(encoding="utf-8").format(
         folder=place, place=place.replace("$", "$$"), shown=str(folder).replace("%", "%%"), program=program, user=user
     )
 

@@ -33,7 +33,7 @@ _NEVER = ("public", "preview", "rehearsal", PICTURES, "secrets.env")
 _SKIPPED = {*_NEVER, ".git", ".restoring"}
 _SKIPPED_PREFIXES = ("tidings.db", "before-restore-", ".tidings-")
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str, float, float], None]
 """Called with the name of the work, how much is done, and the total."""
 
 

@@ -164,10 +164,7 @@ def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
                     raise InputError(f"{path} is no backup of Tidings: its {MANIFEST} has {info.size:,} bytes.")
                 manifest = _parse_manifest(path, content.read())
                 continue
-            sha256 = hashlib.sha256()
-            while chunk := content.read(_CHUNK):
-                sha256.update(chunk)
-            members[info.name] = BackedUpFile(size=info.size, sha256=sha256.hexdigest())
+            members[info.name] = _copy(info, content, lambda chunk: None)
     if manifest is None:
         raise InputError(f"{path} is no complete backup of Tidings: it has no {MANIFEST}. Take another backup.")
     for name in sorted(members.keys() | manifest.members.keys()):
@@ -192,17 +189,22 @@ def extract_backup_file(path: Path, manifest: Manifest, folder: Path, progress: 
             target.parent.mkdir(parents=True, exist_ok=True)
             mode = 0o600 if info.name in (STORE, FILES + "keys.json") else (info.mode & 0o755) | 0o600
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            sha256 = hashlib.sha256()
             with os.fdopen(descriptor, "wb") as file:
-                while chunk := content.read(_CHUNK):
-                    sha256.update(chunk)
-                    file.write(chunk)
+                written = _copy(info, content, file.write)
                 file.flush()
                 os.fchmod(file.fileno(), mode)
                 os.utime(file.fileno(), (info.mtime, info.mtime))
                 os.fsync(file.fileno())
-            if manifest.members.get(info.name) != BackedUpFile(size=info.size, sha256=sha256.hexdigest()):
+            if manifest.members.get(info.name) != written:
                 raise InputError(f"{path} changed during the restore: {info.name} is different now. Try again.")
+
+
+def _copy(info: tarfile.TarInfo, content: IO[bytes], write: Callable[[bytes], object]) -> BackedUpFile:
+    sha256 = hashlib.sha256()
+    while chunk := content.read(_CHUNK):
+        sha256.update(chunk)
+        write(chunk)
+    return BackedUpFile(size=info.size, sha256=sha256.hexdigest())
 
 
 @contextmanager

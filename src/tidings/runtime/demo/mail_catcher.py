@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import cached_property
-from types import TracebackType
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -72,9 +71,7 @@ class MailCatcher:
         self._controller.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._controller.stop()
 
 

@@ -30,6 +30,11 @@ def read_other_tool(path: Path, tool: str, newsroom: Newsroom) -> PeopleFile:
     return file
 
 
+def _parse_columns(text: str) -> Mapping[str, tuple[str, ...]]:
+    """Parse `name|synonym name|synonym|synonym`, with names as `fold_name` returns them."""
+    return {name: tuple(synonyms) for name, *synonyms in (column.split("|") for column in text.split())}
+
+
 class _ToolFormat:
     """The common part of the tools' formats."""
 
@@ -92,15 +97,9 @@ class Listmonk(_ToolFormat):
     has no `subscription_status` (unconfirmed, confirmed, unsubscribed) unless the export's own query added it.
     """
 
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "email": (),
-        "name": (),
-        "attributes": ("attribs",),
-        "status": ("subscriberstatus",),
-        "createdat": ("subscribedat",),
-        "updatedat": (),
-        "subscriptionstatus": (),
-    }
+    columns = _parse_columns(
+        "email name attributes|attribs status|subscriberstatus createdat|subscribedat updatedat subscriptionstatus"
+    )
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         status = cells.get("status", "").casefold()
@@ -142,20 +141,10 @@ class Mailchimp(_ToolFormat):
     renamed; these are the default names. TAGS are quoted names with commas between. Cleaned addresses have bounced.
     """
 
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "email": ("emailaddress",),
-        "first": ("firstname", "fname"),
-        "last": ("lastname", "lname"),
-        "name": ("fullname",),
-        "language": ("lang", "preferredlanguage"),
-        "optintime": (),
-        "optinip": (),
-        "confirmtime": (),
-        "confirmip": (),
-        "unsubtime": (),
-        "cleantime": (),
-        "tags": (),
-    }
+    columns = _parse_columns(
+        "email|emailaddress first|firstname|fname last|lastname|lname name|fullname "
+        "language|lang|preferredlanguage optintime optinip confirmtime confirmip unsubtime cleantime tags"
+    )
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         """Single opt-in has no OPTIN_TIME; both kinds have a CONFIRM_TIME."""
@@ -180,14 +169,7 @@ class Ghost(_ToolFormat):
     Source: Ghost, members-csv/lib/unparse.js. Members who get no e-mails there have left. Commas separate labels.
     """
 
-    columns: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "email": (),
-        "name": (),
-        "subscribedtoemails": ("subscribed",),
-        "createdat": (),
-        "deletedat": (),
-        "labels": (),
-    }
+    columns = _parse_columns("email name subscribedtoemails|subscribed createdat deletedat labels")
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         wanted = cells.get("subscribedtoemails", "true").casefold()

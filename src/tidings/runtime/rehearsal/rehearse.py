@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def rehearse(
     ends: datetime,
     out: Path,
     *,
-    progress: Progress = lambda what, part: None,
+    progress: Progress = lambda work, done, total: None,
     real_now: datetime | None = None,
 ) -> Rehearsal:
     """Play the time from `begins` to `ends`, and write samples into `out`.
@@ -77,51 +78,43 @@ def rehearse(
             Runtime(diverted, keys=TokenKeys.generate(), divert=lambda channel: KeptChannel(channel, kept.append))
         )
         runtime.sources = {name: FrozenSource(source) for name, source in runtime.sources.items()}
-        return _Play(runtime, catcher, kept, begins, ends, out, progress).play(real_now)
+        return _Play(runtime, catcher, kept, Rehearsal(begins, ends, out), progress).play(real_now)
 
 
+@dataclass
 class _Play:
     """One rehearsal on the opened copy."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        catcher: MailCatcher,
-        kept: list[tuple[str, bytes, str]],
-        begins: datetime,
-        ends: datetime,
-        out: Path,
-        progress: Progress,
-    ) -> None:
-        self._runtime = runtime
-        self._catcher = catcher
-        self._kept = kept
-        self._begins = begins
-        self._ends = ends
-        self._progress = progress
-        self._result = Rehearsal(begins, ends, out)
-        self._paused: set[str] = set()
-        self._swept = False
+    runtime: Runtime
+    catcher: MailCatcher
+    kept: list[tuple[str, bytes, str]]
+    """Name, body and text of the posts since the last mailing."""
+    result: Rehearsal
+    progress: Progress
+    _paused: set[str] = field(default_factory=set)
+    """Editions whose pause is in the result."""
+    _was_collected: bool = False
 
     def play(self, real_now: datetime) -> Rehearsal:
-        rehearsal.skip_syncing(self._runtime.store)
+        rehearsal.skip_syncing(self.runtime.store)
         now = first = self._prepare(real_now)
-        self._result.begin_files()
-        while now <= self._ends:
-            self._progress("playing", (now - first) / (self._ends - first))
-            self._runtime.set_clock(now)
+        whole = (self.result.ends - first).total_seconds()
+        self.result.begin_files()
+        while now <= self.result.ends:
+            self.progress("playing", (now - first).total_seconds(), whole)
+            self.runtime.set_clock(now)
             self._play_moment(now)
             now = self._next_moment(now)
-        self._runtime.set_clock(self._ends)
+        self.runtime.set_clock(self.result.ends)
         self._add_later_states()
-        self._result.write_index()
-        self._progress("playing", 1.0)
-        return self._result
+        self.result.write_index()
+        self.progress("playing", whole, whole)
+        return self.result
 
     def _prepare(self, real_now: datetime) -> datetime:
         """Prepare the copy and return the first moment to play."""
-        begins, notes = self._begins, self._result.notes
-        with self._runtime.store.write() as connection:
+        begins, notes = self.result.begins, self.result.notes
+        with self.runtime.store.write() as connection:
             reached = read_clock(connection)
             past = reached if reached is not None and begins < reached else None
             freed = rehearsal.prepare_copy(connection, begins if past else None)
@@ -140,7 +133,7 @@ class _Play:
                 "was first seen after --from is not out before that time. Until then only open slots and deliveries "
                 "happen."
             )
-            self._result.clock_set_back_from = past
+            self.result.clock_set_back_from = past
         start = max(real_now, reached or real_now)
         if begins > start:
             notes.append(
@@ -150,20 +143,20 @@ class _Play:
         return min(begins, start)
 
     def _next_moment(self, now: datetime) -> datetime:
-        with self._runtime.store.read() as connection:
+        with self.runtime.store.read() as connection:
             retry = rehearsal.next_retry_time(connection, now)
-        moments = [moment for moment in (find_next_moment(self._runtime, now), retry) if moment is not None]
+        moments = [moment for moment in (find_next_moment(self.runtime, now), retry) if moment is not None]
         # The first shown moment is always played, because something may wait for a tick.
-        moments += [self._begins] if now < self._begins else []
-        return min(moments, default=self._ends + timedelta(days=1))
+        moments += [self.result.begins] if now < self.result.begins else []
+        return min(moments, default=self.result.ends + timedelta(days=1))
 
     # -- one moment ---------------------------------------------------------------------------------------------------
 
     def _play_moment(self, now: datetime) -> None:
-        runtime = self._runtime
+        runtime = self.runtime
         done = tick(runtime, now, deliver=False, public=False)
-        if not self._swept:
-            self._swept = True
+        if not self._was_collected:
+            self._was_collected = True
             self._note_content(done.collected.held if done.collected else None)
         with runtime.store.read() as connection:
             for schedule, slot, state, reason in rehearsal.list_skipped_slots(connection, now):
@@ -181,7 +174,7 @@ class _Play:
         sent_editions: set[str] = set()
         for _ in range(_ROUNDS):
             sent = False
-            with self._runtime.store.read() as connection:
+            with self.runtime.store.read() as connection:
                 waiting = rehearsal.pending_mailings(connection)
                 # Real time must not hold anything back, and it may be far behind.
                 real = max(datetime.now(UTC), now)
@@ -195,7 +188,7 @@ class _Play:
                 sent = self._send(now, mailing) or sent
                 sent_editions.add(mailing.edition)
             if sent or made:
-                self._runtime.deliver()
+                self.runtime.deliver()
             made = False
             if not sent:
                 break
@@ -203,7 +196,7 @@ class _Play:
 
     def _send(self, now: datetime, going: rehearsal.PendingMailing) -> bool:
         """Send one mailing and add its row. Returns whether anything was sent."""
-        store = self._runtime.store
+        store = self.runtime.store
         with store.write() as connection:
             counted = rehearsal.keep_samples(connection, going.mailing, MAX_MAILS, SAMPLES)
             had_pending = any(
@@ -213,21 +206,21 @@ class _Play:
                 message_id_local_part(sample.key).decode(): sample
                 for sample in rehearsal.list_samples(connection, going.mailing)
             }
-        self._catcher.take()
-        self._kept.clear()
-        done = self._runtime.deliver(going.mailing)
-        mails = self._catcher.take()
+        self.catcher.take()
+        self.kept.clear()
+        done = self.runtime.deliver(going.mailing)
+        mails = self.catcher.take()
         with store.read() as connection:
             row = self._make_row(connection, now, going.edition, going.mailing, "sent")
         if going.edition == "":
             row.outcome, row.why = going.kind, next((mail.subject for mail in mails), "")
         row.stalled = [f"{lane or 'mail'}: {reason}" for lane, reason in done.stalled.items()]
-        if row.stalled and not counted and not mails and not self._kept:
+        if row.stalled and not counted and not mails and not self.kept:
             row.outcome = "stalled"
-        if now >= self._begins:
+        if now >= self.result.begins:
             self._write_mails(row, mails, samples)
-            for name, body, text in self._kept:
-                row.files += self._result.write_post(row, name, body, text)
+            for name, body, text in self.kept:
+                row.files += self.result.write_post(row, name, body, text)
         self._add(row)
         return had_pending and row.outcome != "stalled"
 
@@ -242,17 +235,17 @@ class _Play:
             key = (sample.list, sample.language, sample.story) if sample else ("", "", "")
             if key not in written:
                 written.add(key)
-                row.files += self._result.write_mail(row, key, mail)
+                row.files += self.result.write_mail(row, key, mail)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
     def _add(self, row: RehearsedEvent) -> None:
-        if row.at >= self._begins:
-            self._result.add(row)
+        if row.at >= self.result.begins:
+            self.result.add(row)
 
     def _make_unsent_row(self, now: datetime, edition: Edition) -> RehearsedEvent:
         """Describe an edition that is held, composed ahead, or has no recipients."""
-        with self._runtime.store.read() as connection:
+        with self.runtime.store.read() as connection:
             edition = editions.get_edition(connection, edition.id)
             mailing = rehearsal.mailing_of(connection, edition.id)
             row = self._make_row(connection, now, edition.name, mailing, "")
@@ -277,14 +270,14 @@ class _Play:
         return row
 
     def _moved(self, edition: Edition) -> str:
-        schedule = self._runtime.newsroom.schedules.get(edition.schedule)
+        schedule = self.runtime.newsroom.schedules.get(edition.schedule)
         if schedule is None or edition.slot is None:
             return ""
         same = list_slots(schedule.cadence, edition.slot - timedelta(microseconds=1), edition.slot)
         return next((slot.move_reason or "" for slot in same), "")
 
     def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.PendingMailing]) -> None:
-        with self._runtime.store.read() as connection:
+        with self.runtime.store.read() as connection:
             held = pauses.active_pauses(connection)
             for going in waiting:
                 schedule = going.edition.rpartition("/")[0]
@@ -296,19 +289,19 @@ class _Play:
                     self._add(row)
 
     def _note_content(self, held: str | None) -> None:
-        with self._runtime.store.read() as connection:
+        with self.runtime.store.read() as connection:
             aside = load_refused(connection)
         if held:
-            self._result.notes.append(held)
+            self.result.notes.append(held)
         if aside:
             names = ", ".join(sorted({item.ref for item in aside})[:5])
             items = count_noun(len(aside), "item is", "items are")
-            self._result.notes.append(f"{items} set aside and not used ({names}). See `tidings check`.")
+            self.result.notes.append(f"{items} set aside and not used ({names}). See `tidings check`.")
 
     def _add_later_states(self) -> None:
         """Add what happened later to the editions that were held or composed."""
-        with self._runtime.store.read() as connection:
-            for row in self._result.rows:
+        with self.runtime.store.read() as connection:
+            for row in self.result.rows:
                 if row.outcome not in ("held", "composed") or not row.edition:
                     continue
                 edition = editions.find_edition_by_name(connection, row.edition)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,11 @@ class RehearsedEvent:
 
     def as_json(self) -> dict[str, Any]:
         """Return one of `rows` in `tidings rehearse --json`."""
-        return {
-            "at": self.at,
-            "until": self.until,
-            "count": self.count,
-            "schedule": self.schedule,
+        return asdict(self) | {
             "edition": self.edition or None,
-            "slot": self.slot,
-            "outcome": self.outcome,
-            "why": self.why,
             "moved": self.moved or None,
             "after": self.after or None,
-            "stories": self.stories,
             "outlets": [outlet.as_json() | {"failed": dict(outlet.failed)} for outlet in self.outlets],
-            "stalled": self.stalled,
-            "files": self.files,
         }
 
 

@@ -24,8 +24,8 @@ from tidings.store.locks import SharedHold
 _SPARE = 200_000_000
 """Bytes that stay free on the disk of the copy."""
 
-Progress = Callable[[str, float], None]
-"""Called with the name of the work and its progress from 0 to 1."""
+Progress = Callable[[str, float, float], None]
+"""Called with the name of the work, how much is done, and the total."""
 
 
 def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
@@ -47,7 +47,7 @@ def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
         occupancy = SharedHold(origin)
         try:
             with closing(Store(f"sqlite:///{target}", folder)) as copy:
-                copying.copy_store(origin, copy, lambda done, of: progress("copying the store", done / max(of, 1)))
+                copying.copy_store(origin, copy, lambda done, total: progress("copying the store", done, total))
         finally:
             occupancy.release()
     return target

@@ -1,9 +1,9 @@
-"""A run of deliveries: a bar while it lasts, then what it did, in words and as an exit code."""
+"""Progress bars on a terminal, and the result of a run of deliveries as text and exit code."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -34,6 +34,20 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Nothing until it is known."""
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, float, float], None]]:
+    """Show a bar on a terminal, nothing elsewhere. Yields a function of work, part done and total."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("")
+
+        def report(work: str, done: float, total: float) -> None:
+            # A finished bar disappears: a question may follow and must stay readable.
+            bar.update(task, description=work, completed=done, total=total, visible=done < total)
+
+        yield report
 
 
 @contextmanager
