@@ -1,6 +1,6 @@
-"""Colours of a mail, derived from the publisher's one colour so that text stays readable in light and dark.
+"""The colours of mails and pages, derived from the publisher's colour: readable in light and dark mode.
 
-Every pair of text and ground reaches a contrast of 4.5:1 (WCAG 2.2, success criterion 1.4.3, level AA).
+Every pair of text and background reaches a contrast of 4.5:1 (WCAG 2.2, success criterion 1.4.3, level AA).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ AA = 4.5
 PAPER = "#ffffff"
 INK = "#1c2430"
 NIGHT = "#1e2329"
-"""The card in dark mode; `NIGHT_GROUND` lies around it."""
+"""The card in dark mode; `NIGHT_GROUND` is the background around it."""
 NIGHT_GROUND = "#12151a"
 _HEX = re.compile(r"#?([0-9a-fA-F]{6}|[0-9a-fA-F]{3})")
 
@@ -22,13 +22,13 @@ Rgb = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """What templates see as `colours`; each value is `#rrggbb`."""
+    """`colours` in templates; each value is `#rrggbb`."""
 
     brand: str
-    """Ground of the band and of buttons; the publisher's colour, darkened only if neither ink nor white reads on it."""
+    """The background of the band and of buttons: the publisher's colour, darkened only if no text is readable on it."""
     on_brand: str
     accent: str
-    """Links and small headings on white and on the ground."""
+    """Links and small headings on white and on the background."""
     accent_dark: str
     """The same on the dark card."""
     ink: str = INK
@@ -47,10 +47,10 @@ class Palette:
 
 @lru_cache(maxsize=64)
 def make_palette(colour: str) -> Palette:
-    """The palette for `#rrggbb` or `#rgb`; ValueError for anything else."""
+    """The palette for `#rrggbb` or `#rgb`. Raises ValueError for anything else."""
     match = _HEX.fullmatch(colour.strip())
     if match is None:
-        raise ValueError(f"{colour!r} is no colour of the form #rrggbb")
+        raise ValueError(f"{colour!r} is not a colour of the form #rrggbb")
     digits = match[1] if len(match[1]) == 6 else "".join(digit * 2 for digit in match[1])
     rgb = (int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16))
     brand = rgb
@@ -66,9 +66,9 @@ def make_palette(colour: str) -> Palette:
     )
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, second: str) -> float:
     """WCAG's contrast ratio of two `#rrggbb` colours, 1 to 21."""
-    return _ratio(_rgb(one), _rgb(other))
+    return _ratio(_rgb(first), _rgb(second))
 
 
 def _readable(rgb: Rgb, grounds: tuple[str, ...], towards: Rgb) -> str:
@@ -78,7 +78,7 @@ def _readable(rgb: Rgb, grounds: tuple[str, ...], towards: Rgb) -> str:
 
 
 def _mix(rgb: Rgb, towards: Rgb) -> Rgb:
-    """A step of a twelfth, at least one level, so that the loops above end."""
+    """Move a twelfth of the way, at least one level, so that the loops above end."""
 
     def step(level: int, goal: int) -> int:
         move = (goal - level) / 12
@@ -95,8 +95,8 @@ def _hex(rgb: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
-def _ratio(one: Rgb, other: Rgb) -> float:
-    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+def _ratio(first: Rgb, second: Rgb) -> float:
+    lighter, darker = sorted((_luminance(first), _luminance(second)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 
 

@@ -16,7 +16,7 @@ from tidings.model.edition import Selection
 from tidings.render.mail.digest import MailLayout, build_layout, encoded_size
 from tidings.render.mail.fragments import FragmentError, MailDocument, inline_fragments
 from tidings.render.mail.gates import LIMIT, check_mail
-from tidings.render.mail.views import ascii_url
+from tidings.render.mail.views import mail_url
 from tidings.render.templates import TemplateError
 
 
@@ -270,7 +270,7 @@ def test_a_mail_of_12_stories_is_far_below_the_limit() -> None:
     ],
 )  # fmt: skip
 def test_urls_are_ascii(given: str, wanted: str) -> None:
-    assert ascii_url(given) == wanted
+    assert mail_url(given) == wanted
 
 
 def test_logo_and_address_are_optional() -> None:

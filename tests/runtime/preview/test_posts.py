@@ -77,7 +77,7 @@ def test_each_post_shows_its_length_and_card(newsroom: RunningNewsroom, tmp_path
     assert 'lang="ar" dir="rtl"' in pages["daily-1-page-ar-water.html"]
     assert "makes this card of our page" in pages["daily-1-elephant-en-water.html"]
     assert "makes this card" not in pages["daily-1-sky-kk-water.html"]
-    order = re.findall(r"answer ([0-9]) to the first post", pages["posts.html"])
+    order = re.findall(r"reply ([0-9]) to the first post", pages["posts.html"])
     assert order == ["1", "2"]
 
 
@@ -113,5 +113,5 @@ def test_an_edition_shows_its_frozen_posts(newsroom: RunningNewsroom, tmp_path: 
     newsroom.tick(MONDAY + HOUR)
     pages = written(preview_edition(newsroom.runtime, newsroom.edition("daily/1"), None), tmp_path / "frozen")
     assert "Another title" not in "".join(pages.values()) and ">Су<" in pages["daily-1-sky-kk.html"]
-    assert re.findall(r"answer ([0-9]) to the first post", pages["posts.html"]) == ["1", "2"]
+    assert re.findall(r"reply ([0-9]) to the first post", pages["posts.html"]) == ["1", "2"]
     assert "the whole edition" in pages["posts.html"]

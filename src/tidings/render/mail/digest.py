@@ -1,4 +1,4 @@
-"""Digests: an edition's items into fragments, once; and what of them one set of readers gets, in which order."""
+"""Digests: render an edition's items into fragments once, then lay out the fragments for each set of readers."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class MailLayout:
-    """What one set of readers gets of a document: fragment keys in order, the subject and the inbox's preview line.
+    """The mail of one set of readers: fragment keys in order, the subject and the inbox's preview line.
 
-    `shortened` and `titled` are ids of items that had to give way to the size limit.
+    `shortened` and `titled` are ids of items that became short, or only titles, because of the size limit.
     """
 
     language: str
@@ -49,15 +49,12 @@ class MailLayout:
     titled: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for the store."""
+        """Plain data for the store; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MailLayout:
-        """The inverse of `to_json`."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in data.items()}
         return cls(**values)
 
 
@@ -75,17 +72,16 @@ def render_mail_document(
     corrections: Sequence[Item] = (),
     topic_labels: Mapping[str, str] | None = None,
 ) -> MailDocument:
-    """Renders everything that a reader of `language` may get, and inlines its CSS in one run.
+    """Render everything that readers of `language` may get, and inline its CSS in one run.
 
     `subject` is the schedule's template for the subject, '' for the mail template's own; `topic_labels` are in
     `language`. Raises TemplateError, InlineError or FragmentError, all InputError.
     """
-    labels = topic_labels or {}
-    day = format_date(edition.date, language, site.zone)
-    edition_view = EditionView(edition.name, edition.title, edition.number, day, edition.url)
-    context = mail_context(site, list, edition_view, language)
+    date = format_date(edition.date, language, site.zone)
+    edition_view = EditionView(edition.name, edition.title, edition.number, date, edition.url)
+    context = _make_context(site, list, edition_view, language)
     views = {
-        item.id: build_mail_item(item, language=language, zone=site.zone, topic_labels=labels)
+        item.id: build_mail_item(item, language=language, zone=site.zone, topic_labels=topic_labels or {})
         for item in (*items, *notes, *corrections)
     }
     calls: dict[str, tuple[str, tuple[Any, ...]]] = {"head": ("head", ())}
@@ -104,11 +100,12 @@ def render_mail_document(
     calls.update({f"note:{item.id}": ("note", (views[item.id],)) for item in notes})
     calls.update({f"correction:{item.id}": ("correction", (views[item.id],)) for item in corrections})
     calls["foot"] = ("foot", ())
-    html = _parts(templates, template, "html", calls, context)
-    text = _parts(templates, template, "txt", calls, context)
+    html = _run_macros(templates, template, "html", calls, context)
+    text = _run_macros(templates, template, "txt", calls, context)
     body = [(key, part) for key, part in html.items() if key not in ("head", "foot")]
     inlined = inline_fragments(html["head"], body, html["foot"])
-    document = MailDocument(
+    templates.subject(template, subject)  # Raises TemplateError if the subject is invalid.
+    return MailDocument(
         template=template,
         subject=subject,
         language=language,
@@ -120,23 +117,21 @@ def render_mail_document(
             "edition": asdict(edition_view),
         },
     )
-    templates.subject(template, subject)
-    return document
 
 
-def mail_context(site: MailSite, list: MailList, edition: EditionView, language: str) -> dict[str, Any]:
-    """The names that every macro sees, but for `personal`, which differs between HTML and text."""
+def _make_context(site: MailSite, list: MailList, edition: EditionView, language: str) -> dict[str, Any]:
+    """The names that every macro sees, except `personal`, which differs between HTML and text."""
     direction = text_direction(language)
     words = load_catalogue(language)
 
     def gettext(message: str, **values: Any) -> str:
-        found = words.gettext(message)
+        text = words.gettext(message)
         if any(isinstance(value, Markup) for value in values.values()):
-            return escape(found) % values
-        return found % values if values else found
+            return escape(text) % values
+        return text % values if values else text
 
-    def ngettext(one: str, many: str, count: int, **values: Any) -> str:
-        return words.ngettext(one, many, count) % {"count": count, **values}
+    def ngettext(singular: str, plural: str, count: int, **values: Any) -> str:
+        return words.ngettext(singular, plural, count) % {"count": count, **values}
 
     return {
         "site": site,
@@ -153,29 +148,29 @@ def mail_context(site: MailSite, list: MailList, edition: EditionView, language:
     }
 
 
-def _parts(
+def _run_macros(
     templates: MailTemplates,
     template: str,
     form: str,
     calls: Mapping[str, tuple[str, tuple[Any, ...]]],
     context: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Each part in one form. Its macros see nothing of each other."""
+    """Render each part in one form, `html` or `txt`. `calls` are macros with their arguments, by fragment key."""
     file = f"{template}/body.{form}.j2"
     body = templates.body(template, form)
     personal = PersonalPlaceholders(Markup if form == "html" else str)
     module = run_template(body.make_module, {**context, "personal": personal}, file=file)
-    found = {}
+    parts = {}
     for key, (name, args) in calls.items():
         macro = getattr(module, name, None)
         if macro is None:
             raise TemplateError(f"templates/{file}: has no macro {name!r}")
-        found[key] = str(run_template(macro, *args, file=file))
-    return found
+        parts[key] = str(run_template(macro, *args, file=file))
+    return parts
 
 
 def _tidy(text: str) -> str:
-    """A text fragment ends its last line and leaves one empty line after it; no more than one anywhere."""
+    """End a text fragment with one empty line, and allow no more than one anywhere."""
     lines = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
     return re.sub(r"\n{3,}", "\n\n", lines) + "\n\n" if lines.strip() else ""
 
@@ -183,10 +178,10 @@ def _tidy(text: str) -> str:
 def build_layout(
     document: MailDocument, selection: Selection, *, templates: MailTemplates, budget: int = BUDGET
 ) -> MailLayout:
-    """What these readers get: notes, the lead, the items by kind, titles, corrections.
+    """Lay out the mail of one set of readers: notes, the lead, the items by kind, titles, corrections.
 
-    Beyond `budget` items become short from the last upwards, then titles, then the lead short. Only the subject and the
-    preheader are rendered here.
+    Beyond `budget` bytes, items become short from the last upwards, then titles, and then the lead becomes short. Only
+    the subject and the preheader are rendered here.
     """
     forms = {item.id: "item" for item in selection.items}
     lead = f"lead:{selection.lead.id}" if selection.lead else ""
@@ -195,17 +190,17 @@ def build_layout(
     shortened: list[str] = []
     titled: list[str] = []
     size = sum(sizes[key] for key in keys)
-    for form, record in (("short", shortened), ("title", titled)):
+    for form, ids in (("short", shortened), ("title", titled)):
         for item in reversed(selection.items):
             if encoded_size(size, len(keys)) <= budget:
                 break
             size += sizes[f"{form}:{item.id}"] - sizes[f"{forms[item.id]}:{item.id}"]
             forms[item.id] = form
-            record.append(item.id)
+            ids.append(item.id)
     if selection.lead and encoded_size(size, len(keys)) > budget:
         lead = f"short:{selection.lead.id}"
         shortened.append(selection.lead.id)
-    subject, preheader = _subject(document, selection, templates)
+    subject, preheader = _render_subject(document, selection, templates)
     return MailLayout(
         language=document.language,
         subject=subject,
@@ -217,7 +212,7 @@ def build_layout(
 
 
 def encoded_size(size: int, joints: int = 0) -> int:
-    """Bytes of base64 in lines of 76 with CRLF, and at most two short lines at each joint."""
+    """Bytes of base64 in lines of 76 characters with CRLF, with at most two short lines at each joint."""
     return -(-size // 57) * 78 + joints * 8
 
 
@@ -228,8 +223,8 @@ def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[st
     by_kind: dict[str, list[str]] = {}
     for item in selection.items:
         by_kind.setdefault(item.kind, []).append(f"{forms[item.id]}:{item.id}")
-    for kind, members in by_kind.items():
-        keys += [f"section:{kind}", *members]
+    for kind, kind_keys in by_kind.items():
+        keys += [f"section:{kind}", *kind_keys]
     if selection.titles:
         keys += ["section:titles", *(f"title:{item.id}" for item in selection.titles)]
     if selection.corrections:
@@ -237,12 +232,12 @@ def _keys(selection: Selection, lead: str, forms: Mapping[str, str]) -> tuple[st
     return (*keys, "foot")
 
 
-def _subject(document: MailDocument, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
-    """The subject and the preheader of these readers. TemplateError if the subject cannot be one."""
+def _render_subject(document: MailDocument, selection: Selection, templates: MailTemplates) -> tuple[str, str]:
+    """The subject and the preheader of these readers. Raises TemplateError if the subject is not valid."""
     if "views" not in document.memo:
         site = document.context["site"]
         document.memo["views"] = {key: MailItem.from_brief(brief) for key, brief in document.briefs.items()}
-        document.memo["names"] = mail_context(
+        document.memo["names"] = _make_context(
             MailSite(**{**site, "languages": tuple(site["languages"])}),
             MailList(**document.context["list"]),
             EditionView(**document.context["edition"]),
@@ -255,18 +250,18 @@ def _subject(document: MailDocument, selection: Selection, templates: MailTempla
     items = [view for view in views if view.story in stories]
     context = dict(document.memo["names"])
     context["items"] = items
-    # A mail of corrections or notes alone has no lead: its first part gives the subject.
+    # A mail with only corrections or notes has no lead: its first part gives the subject.
     context["lead"] = items[0] if items else views[0] if views else None
     file = f"{document.template}/subject.txt.j2"
     subject, preheader = run_template(_run_subject, own, preview, context, file=file)
     subject = _line(subject)
     if not subject:
-        raise TemplateError(f"templates/{file}: the subject is empty for {selection.stories}")
+        raise TemplateError(f"templates/{file}: the subject is empty for the stories {', '.join(selection.stories)}")
     return subject, shorten(_line(preheader), PREHEADER_LENGTH)
 
 
 def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> tuple[str, str]:
-    """What the subject's template says, and the macro `preheader` of the mail template's ('' if there is none)."""
+    """The subject, and the macro `preheader` of the mail template ('' if it has none)."""
     module = preview.make_module(context)
     macro = getattr(module, "preheader", None)
     return str(module) if own is preview else own.render(context), str(macro()) if macro else ""
@@ -275,5 +270,5 @@ def _run_subject(own: Template, preview: Template, context: dict[str, Any]) -> t
 def _line(text: str) -> str:
     line = " ".join(text.split())
     if match := _CONTROL.search(line):
-        raise TemplateError(f"the subject holds the control character {match[0]!r}")
+        raise TemplateError(f"the subject contains the control character {match[0]!r}")
     return line

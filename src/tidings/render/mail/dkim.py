@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376; Ed25519: RFC 8463), relaxed/relaxed, on messages whose body needs no canonicalisation.
 
-Our bodies are base64 in lines that end in CRLF, without white space at their ends and with one CRLF at the very end:
-for those the relaxed form is the body itself (§3.4.4), and it is hashed as it goes out.
+Our bodies are base64 in lines that end in CRLF, without white space before it and with one CRLF at the very end. The
+relaxed form of such a body is the body itself (§3.4.4), so it is hashed unchanged.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SIGNED: Final = (
 )
 """Fields that are signed where they occur. RFC 8058 §4 asks for both of List-Unsubscribe."""
 OVERSIGNED: Final = ("from", "subject", "list-unsubscribe", "list-unsubscribe-post")
-"""Signed once more than they occur: one that somebody adds breaks the signature (RFC 6376 §8.15)."""
-_KNOWN: Final = 512
+"""Fields signed once more than they occur: an added one breaks the signature (RFC 6376 §8.15)."""
+_CACHE_SIZE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class DkimIdentity:
-    """Who signs: SELECTOR._domainkey.DOMAIN holds the public key."""
+    """A signing key and the DNS name of its public key, SELECTOR._domainkey.DOMAIN."""
 
     domain: str
     selector: str
@@ -46,7 +46,7 @@ class DkimIdentity:
 
     @property
     def name(self) -> str:
-        """Where the record stands."""
+        """The DNS name of the record."""
         return f"{self.selector}._domainkey.{self.domain}"
 
     @property
@@ -61,7 +61,7 @@ class DkimIdentity:
 
 
 def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
-    """RSA first, for not everybody verifies Ed25519."""
+    """The keys of a sender; RSA first, because not everybody verifies Ed25519."""
     first = DkimIdentity(settings.domain, settings.selector, load_key(settings.key.get_secret_value()))
     if settings.ed25519 is None:
         return (first,)
@@ -70,15 +70,14 @@ def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
 
 
 class DkimSigner:
-    """Signs messages. For one thread: it remembers the fields that are the same in all messages."""
+    """Signs messages. For one thread: it caches the fields that are the same in all messages."""
 
     def __init__(self, identities: Iterable[DkimIdentity]) -> None:
-        """The first signs first; RSA belongs there, for not everybody verifies Ed25519."""
         self.identities = tuple(identities)
-        self._known: dict[bytes, tuple[str, bytes]] = {}
+        self._cache: dict[bytes, tuple[str, bytes]] = {}
 
     def sign(self, head: bytes, body: Iterable[bytes], moment: int) -> bytes:
-        """The DKIM-Signature fields to put before `head`, each ending in CRLF.
+        """Return the DKIM-Signature fields to put before `head`, each ending in CRLF.
 
         `head` is the header, each field ending in CRLF, without the empty line; `moment` is in seconds since 1970.
         """
@@ -90,17 +89,17 @@ class DkimSigner:
         names: list[str] = []
         canonical: list[bytes] = []
         for name in SIGNED:
-            found = fields.get(name)
-            if found is not None:
+            field = fields.get(name)
+            if field is not None:
                 names.append(name)
-                canonical.append(found)
+                canonical.append(field)
             if name in OVERSIGNED:
                 names.append(name)
         signed = b"".join(canonical)
-        listed = _folded(names)
-        return b"".join(self._one(identity, listed, signed, hashed, moment) for identity in self.identities)
+        listed = _fold_names(names)
+        return b"".join(self._sign_as(identity, listed, signed, hashed, moment) for identity in self.identities)
 
-    def _one(self, identity: DkimIdentity, names: bytes, signed: bytes, hashed: bytes, moment: int) -> bytes:
+    def _sign_as(self, identity: DkimIdentity, names: bytes, signed: bytes, hashed: bytes, moment: int) -> bytes:
         kind = b"rsa-sha256" if isinstance(identity.key, RSAPrivateKey) else b"ed25519-sha256"
         value = b"v=1; a=%s; c=relaxed/relaxed; d=%s;\r\n s=%s; t=%d;\r\n h=%s;\r\n bh=%s;\r\n b=" % (
             kind,
@@ -122,9 +121,9 @@ class DkimSigner:
 
     def _fields(self, head: bytes) -> dict[str, bytes]:
         """Fields by name in their relaxed form (RFC 6376 §3.4.2), each ending in CRLF."""
-        found: dict[str, bytes] = {}
+        fields: dict[str, bytes] = {}
         for raw in head.replace(b"\r\n ", b"\n ").split(b"\r\n"):
-            known = self._known.get(raw)
+            known = self._cache.get(raw)
             if known is None:
                 if not raw:
                     continue
@@ -132,15 +131,15 @@ class DkimSigner:
                 lower = name.decode("ascii").strip().lower()
                 known = (lower, lower.encode() + b":" + b" ".join(value.split()) + b"\r\n")
                 if lower not in ("to", "message-id", "list-unsubscribe"):
-                    if len(self._known) > _KNOWN:
-                        self._known.clear()
-                    self._known[raw] = known
-            found[known[0]] = known[1]
-        return found
+                    if len(self._cache) > _CACHE_SIZE:
+                        self._cache.clear()
+                    self._cache[raw] = known
+            fields[known[0]] = known[1]
+        return fields
 
 
-def _folded(names: list[str]) -> bytes:
-    """The h= tag, in lines of at most 76: white space is allowed around its colons."""
+def _fold_names(names: list[str]) -> bytes:
+    """The h= tag in lines of at most 76 characters: white space is allowed around its colons."""
     lines = [""]
     for name in names:
         part = name if not lines[-1] else f":{name}"
@@ -153,7 +152,7 @@ def _folded(names: list[str]) -> bytes:
 
 
 def verify(message: bytes, identities: Iterable[DkimIdentity]) -> str:
-    """Why a whole message would not verify; empty if every signature does. By dkimpy, not by what signed it."""
+    """Verify all signatures with dkimpy, not with our own code. Returns the reason of a failure, or ""."""
     import dkim
 
     records = {f"{identity.name}.".encode(): identity.record.encode() for identity in identities}
@@ -164,5 +163,5 @@ def verify(message: bytes, identities: Iterable[DkimIdentity]) -> str:
         except dkim.DKIMException as error:
             return f"{identity.name}: {error}"
         if not good:
-            return f"{identity.name}: the signature does not hold"
+            return f"{identity.name}: the signature does not verify"
     return ""

@@ -1,6 +1,6 @@
-"""A rendered edition in one language, as fragments: a reader's digest is a choice of them, in order.
+"""A rendered edition in one language, as fragments: each reader's digest is a selection of them, in order.
 
-All fragments go through premailer in one run, on one page, between marker comments; they are cut apart afterwards.
+premailer inlines all fragments in one run, on one page, between marker comments; then they are cut apart.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _VOID: Final = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "l
 
 
 class FragmentError(InputError):
-    """A part of a template is no whole piece of HTML, so a mail cannot be put together from it."""
+    """A part of a template leaves elements open or closes others, so no mail can be put together from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailFragment:
-    """One part in both forms; either may be empty."""
+    """One part as HTML and as text; either may be empty."""
 
     html: str
     text: str
@@ -36,7 +36,7 @@ class MailFragment:
 
 @dataclass(frozen=True)
 class MailDocument:
-    """Everything that any reader of one edition in one language may get; the same input gives the same bytes.
+    """All parts of one edition in one language that readers may get. The same input gives the same bytes.
 
     Keys: `head`, `foot`, `section:KIND` (also `titles`, `corrections`), and for an item `lead:ID`, `item:ID`,
     `short:ID`, `title:ID`, `note:ID`, `correction:ID`. The subject and the preheader are rendered from `briefs` and
@@ -50,11 +50,11 @@ class MailDocument:
     briefs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What arranging needs for each set of readers and works out once."""
+    """Values that every layout needs and that are computed once."""
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Bytes of each fragment's HTML as it travels (UTF-8, CRLF)."""
+        """Bytes of each fragment's HTML in a mail (UTF-8, CRLF)."""
         return {key: len(encode_text(fragment.html)) for key, fragment in self.fragments.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -71,9 +71,9 @@ class MailDocument:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MailDocument:
-        """ValueError if it was written by another format."""
+        """Raises ValueError for another format."""
         if data.get("format") != FORMAT:
-            raise ValueError(f"a frozen document of format {data.get('format')!r}; this version reads {FORMAT}")
+            raise ValueError(f"a frozen document has format {data.get('format')!r}; this version reads format {FORMAT}")
         return cls(
             template=data["template"],
             subject=data["subject"],
@@ -85,13 +85,13 @@ class MailDocument:
 
 
 def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> dict[str, str]:
-    """The fragments by key, with their CSS inlined in one run. `parts` are keys with HTML; head opens what foot closes.
+    """Inline the CSS of all fragments in one run; returns them by key. `foot` closes the elements that `head` opens.
 
-    FragmentError names a part that does not close what it opens, or closes what it did not open.
+    Raises FragmentError for a part that leaves elements open, or closes others.
     """
     for key, html in (("head", head), *parts, ("foot", foot)):
         if _MARK.search(html):
-            raise FragmentError(f"{key}: holds a marker comment of Tidings' own")
+            raise FragmentError(f"{key}: contains a comment <!--tidings:N-->, which is reserved")
     keys = [key for key, _ in parts]
     page = head + "".join(f"<!--tidings:{number}-->{html}" for number, (_, html) in enumerate(parts))
     page += f"<!--tidings:{len(parts)}-->{foot}"
@@ -99,13 +99,13 @@ def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> 
         _check_whole(key, html)
     cut = _MARK.split(inline(page))
     if cut[1::2] != [str(number) for number in range(len(parts) + 1)]:
-        raise FragmentError("the template's HTML is so broken that its parts cannot be told apart")
+        raise FragmentError("the template's HTML is broken: its parts cannot be separated")
     pieces = [cut[0], *cut[2::2]]
     return {key: _slim(html) for key, html in zip(["head", *keys, "foot"], pieces, strict=True)}
 
 
 class _Balance(HTMLParser):
-    """Which elements a piece of HTML leaves open, and which it closes that it did not open."""
+    """The elements that a piece of HTML leaves open, and those that it closes without opening them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,16 +126,16 @@ class _Balance(HTMLParser):
 
 
 def _check_whole(key: str, html: str) -> None:
-    """A parser mends broken HTML by moving elements, which in a mail of other parts would then be wrong."""
+    """A parser repairs broken HTML by moving elements, which would be wrong in a mail with other parts."""
     balance = _Balance()
     balance.feed(html)
     balance.close()
     if balance.stray:
-        raise FragmentError(f"{key}: closes <{balance.stray[0]}>, which it did not open or not last")
+        raise FragmentError(f"{key}: closes <{balance.stray[0]}>, which is not its last open element")
     if balance.open:
         raise FragmentError(f"{key}: does not close <{balance.open[-1]}>")
 
 
 def _slim(html: str) -> str:
-    """Without indentation, which is a tenth of a mail; kept where it shows."""
+    """Remove indentation, which is a tenth of a mail, except where it is visible."""
     return html if "<pre" in html or "<textarea" in html else _INDENT.sub("\n", html)

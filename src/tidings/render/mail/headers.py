@@ -1,8 +1,8 @@
-"""The header of a mail as bytes, by a writer of our own.
+"""The header of a mail as bytes, and mail addresses, by our own writer.
 
-Python's EmailMessage turns any token of 78 characters or more, such as an unsubscribe URL, into encoded-words, which
-no mail program reads there (3.8 to 3.13); it also takes 0.9 ms. Every value is checked for control characters before
-it is written.
+Python's EmailMessage (3.8 to 3.13) turns any token of 78 characters or more, such as an unsubscribe URL, into
+encoded-words, which no mail program reads there; it also takes 0.9 ms. Every value is checked for control characters
+before it is written.
 """
 
 from __future__ import annotations
@@ -11,39 +11,93 @@ import base64
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
-from tidings.render.mail.addresses import AddressError, Mailbox, NeedsSmtputf8Error, ascii_address
+import idna
 
+ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL: Final = re.compile(rf"{ATOM}(?:\.{ATOM})*")
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _URI: Final = re.compile(r"(?:https?://|mailto:)[!#-;=?-~]+")
 _MESSAGE_ID: Final = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
 _PRINTABLE: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 _LINE: Final = 76
-UNSUBSCRIBE_SUBJECT: Final = "unsubscribe"
-"""The word before the token in the subject of a mail that leaves."""
 _LONGEST: Final = 990
+UNSUBSCRIBE_SUBJECT: Final = "unsubscribe"
+"""The word before the token in the subject of a mail that unsubscribes."""
 
 
 class HeaderError(ValueError):
-    """A value that cannot stand in `header`."""
+    """A value that is not allowed in `header`."""
 
     def __init__(self, header: str, detail: str) -> None:
         super().__init__(f"{header}: {detail}")
         self.header = header
 
 
+class AddressError(ValueError):
+    """A mail address that no header can hold."""
+
+
+class NeedsSmtputf8Error(AddressError):
+    """The part before the @ is not ASCII: only a server that offers SMTPUTF8 can take it (RFC 6531)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A display name, which may be '', and an address."""
+
+    name: str
+    address: str
+
+    @classmethod
+    def parse(cls, text: str) -> Mailbox:
+        """Parse `Name <address>` or `address`. Raises AddressError for anything else, also for several addresses."""
+        match = re.fullmatch(r"\s*(?P<name>[^<>]*?)\s*<\s*(?P<address>[^<>\s]+)\s*>\s*", text)
+        if match is None:
+            return cls("", ascii_address(text.strip()))
+        name = match["name"]
+        if name.startswith('"') and name.endswith('"'):
+            name = parseaddr(f"{name} <x@x>")[0]
+        return cls(name, ascii_address(match["address"]))
+
+
+@lru_cache(maxsize=4096)
+def ascii_address(address: str) -> str:
+    """`address` with its domain as A-labels (IDNA 2008, UTS 46 non-transitional: straße stays straße)."""
+    local, at, domain = address.rpartition("@")
+    if not at or not local or not domain:
+        raise AddressError(f"{address!r} is not a mail address")
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True, transitional=False).decode("ascii")
+        except idna.IDNAError as error:
+            raise AddressError(f"{address!r}: the domain is not valid: {error}") from error
+    if not _DOMAIN.fullmatch(domain):
+        raise AddressError(f"{address!r}: the domain is not valid")
+    if not local.isascii():
+        if any(ord(character) < 32 or character in ' <>()[]\\,;:"\x7f' for character in local):
+            raise AddressError(f"{address!r} is not a mail address")
+        raise NeedsSmtputf8Error(f"{address!r}: needs SMTPUTF8, because the part before the @ is not ASCII")
+    if len(local) > 64 or not _LOCAL.fullmatch(local):
+        raise AddressError(f"{address!r} is not a mail address")
+    return f"{local}@{domain}"
+
+
 @dataclass(frozen=True, slots=True)
 class MailHeaders:
-    """What the header says; '' leaves a header out. `date` is aware, URLs are ASCII.
+    """The values of the header fields; '' leaves a field out. `date` is aware, URLs are ASCII.
 
-    `sender` and `reply_to` are `Name <address>` or an address. `unsubscribe_url` is this reader's,
-    `unsubscribe_mailto` an address or a mailto: URI; an address is given the token that the URL ends with, as subject.
-    `subject` '' takes the arrangement's. `list_id` is `list.example.org`, in angle brackets or not. `cfbl_address`
-    takes complaints. `bulk` is False for mail that one person asked for (a confirmation).
+    `sender` and `reply_to` are `Name <address>` or an address. `unsubscribe_url` is the reader's own.
+    `unsubscribe_mailto` is an address or a mailto: URI; an address gets the token that ends the URL as subject.
+    `subject` '' takes the layout's. `list_id` is `list.example.org`, with or without angle brackets. `cfbl_address`
+    receives complaints. `bulk` is False for mail that one person asked for (a confirmation).
     """
 
     sender: str
@@ -64,34 +118,24 @@ class MailHeaders:
     bulk: bool = True
 
 
+_EDITION_FIELDS: Final = attrgetter(
+    "reply_to", "language", "list_id", "list_title", "archive", "feedback_id", "cfbl_address", "bulk"
+)
+
+
 def header_bytes(headers: MailHeaders, subject: str) -> bytes:
-    """Every header but Content-Type, each ending in CRLF. HeaderError names the header that cannot be."""
-    sender, middle, edition = fixed_headers(headers, subject)
-    return b"".join(
-        (
-            sender,
-            to_header(headers.to_name, headers.to_address),
-            middle,
-            message_id_header(headers.message_id),
-            edition,
-            unsubscribe_headers(headers.unsubscribe_url, headers.unsubscribe_mailto),
-        )
-    )
+    """Every field except Content-Type, each ending in CRLF. HeaderError names the field that is not valid."""
+    before_to, after_to, after_id = fixed_headers(headers, subject)
+    to = to_header(headers.to_name, headers.to_address)
+    message_id = message_id_header(headers.message_id)
+    unsubscribe = unsubscribe_headers(headers.unsubscribe_url, headers.unsubscribe_mailto)
+    return b"".join((before_to, to, after_to, message_id, after_id, unsubscribe))
 
 
 def fixed_headers(headers: MailHeaders, subject: str = "") -> tuple[bytes, bytes, bytes]:
-    """What is the same for every reader: what stands before To, between To and Message-ID, and after that."""
-    edition = _edition_headers(
-        headers.reply_to,
-        headers.language,
-        headers.list_id,
-        headers.list_title,
-        headers.archive,
-        headers.feedback_id,
-        headers.cfbl_address,
-        headers.bulk,
-    )
-    return _parsed("From", headers.sender), _text("Subject", subject or headers.subject) + _date(headers.date), edition
+    """The fields that are the same for every reader: before To, between To and Message-ID, and after Message-ID."""
+    after_to = _text("Subject", subject or headers.subject) + _date(headers.date)
+    return _mailbox("From", headers.sender), after_to, _edition_headers(*_EDITION_FIELDS(headers))
 
 
 @lru_cache(maxsize=64)
@@ -105,8 +149,8 @@ def _edition_headers(
     cfbl_address: str,
     bulk: bool,
 ) -> bytes:
-    """What is the same for every reader of an edition in one language."""
-    lines = [_parsed("Reply-To", reply_to)] if reply_to else []
+    """The fields that are the same for every reader of an edition in one language."""
+    lines = [_mailbox("Reply-To", reply_to)] if reply_to else []
     if language:
         lines.append(_raw("Content-Language", language))
     if list_id:
@@ -120,7 +164,7 @@ def _edition_headers(
         lines.append(_raw("List-Archive", f"<{_uri('List-Archive', archive)}>"))
     if feedback_id:
         if feedback_id.count(":") != 3 or not 5 <= len(feedback_id.rsplit(":", 1)[1]) <= 15:
-            raise HeaderError("Feedback-ID", "wants four parts a:b:c:sender, the last of 5 to 15 characters")
+            raise HeaderError("Feedback-ID", "needs four parts a:b:c:sender, the last with 5 to 15 characters")
         lines.append(_raw("Feedback-ID", feedback_id))
     if cfbl_address:
         # RFC 9477 §5.1.
@@ -132,7 +176,7 @@ def _edition_headers(
 
 
 def unsubscribe_headers(url: str, mailto: str) -> bytes:
-    """RFC 2369 and RFC 8058: raw ASCII, folded only between the URIs, https first."""
+    """The fields of RFC 2369 and RFC 8058: raw ASCII, folded only between the URIs, https first."""
     uris = []
     if url:
         uris.append(f"<{_uri('List-Unsubscribe', url)}>")
@@ -149,9 +193,51 @@ def unsubscribe_headers(url: str, mailto: str) -> bytes:
     return value.encode("ascii")
 
 
+def message_id_header(value: str) -> bytes:
+    """`Message-ID`, of the form <left@domain>."""
+    if not _MESSAGE_ID.fullmatch(value):
+        raise HeaderError("Message-ID", f"{value!r} is not of the form <left@domain>")
+    return f"Message-ID: {value}\r\n".encode("ascii")
+
+
+def to_header(name: str, address: str) -> bytes:
+    """`To`; in UTF-8 if the address is not ASCII (RFC 6532 §3.2): such a mail goes by SMTPUTF8 or not at all."""
+    try:
+        return _named_address("To", name, _header_address("To", address))
+    except NeedsSmtputf8Error:
+        return _named_address("To", name, _clean("To", address), "utf-8")
+
+
+@lru_cache(maxsize=64)
+def _mailbox(header: str, text: str) -> bytes:
+    _clean(header, text)
+    try:
+        mailbox = Mailbox.parse(text)
+    except AddressError as error:
+        raise HeaderError(header, str(error)) from error
+    return _named_address(header, mailbox.name, mailbox.address)
+
+
+def _named_address(header: str, name: str, address: str, encoding: str = "ascii") -> bytes:
+    if not name or not _clean(header, name).strip():
+        return f"{header}: {address}\r\n".encode(encoding)
+    phrase = _phrase(header, name)
+    words = [phrase] if phrase.startswith('"') else phrase.split(" ")
+    return _fold(header, [*words, f"<{address}>"], encoding)
+
+
+def _header_address(header: str, address: str) -> str:
+    try:
+        return ascii_address(address)
+    except NeedsSmtputf8Error:
+        raise
+    except AddressError as error:
+        raise HeaderError(header, str(error)) from error
+
+
 def _uri(header: str, uri: str) -> str:
     if not _URI.fullmatch(uri) or len(uri) > _LONGEST - 30:
-        raise HeaderError(header, f"{uri!r} is no https, http or mailto URI in ASCII")
+        raise HeaderError(header, f"{uri!r} is not an https, http or mailto URI in ASCII")
     return uri
 
 
@@ -164,63 +250,12 @@ def _raw(header: str, value: str) -> bytes:
 @lru_cache(maxsize=64)
 def _date(moment: datetime) -> bytes:
     if moment.tzinfo is None:
-        raise HeaderError("Date", "wants an aware datetime")
+        raise HeaderError("Date", "needs an aware datetime")
     return f"Date: {format_datetime(moment)}\r\n".encode("ascii")
 
 
-def message_id_header(value: str) -> bytes:
-    """`Message-ID`, of the form <left@domain>."""
-    if not _MESSAGE_ID.fullmatch(value):
-        raise HeaderError("Message-ID", f"{value!r} is not of the form <left@domain>")
-    return f"Message-ID: {value}\r\n".encode("ascii")
-
-
-@lru_cache(maxsize=64)
-def _parsed(header: str, text: str) -> bytes:
-    _clean(header, text)
-    try:
-        mailbox = Mailbox.parse(text)
-    except AddressError as error:
-        raise HeaderError(header, str(error)) from error
-    return _mailbox(header, mailbox.name, mailbox.address)
-
-
-def to_header(name: str, address: str) -> bytes:
-    """`To`. Without a name there is nothing to encode or fold: the usual case, and the fast one.
-
-    In UTF-8 where the address cannot do without (RFC 6532 §3.2): it goes by SMTPUTF8 or not at all.
-    """
-    try:
-        return _mailbox("To", name, address) if name else f"To: {_address('To', address)}\r\n".encode("ascii")
-    except NeedsSmtputf8Error:
-        address = _clean("To", address)
-        if not name.strip():
-            return f"To: {address}\r\n".encode()
-        phrase = _phrase("To", name)
-        words = [phrase] if phrase.startswith('"') else phrase.split(" ")
-        return _fold("To", [*words, f"<{address}>"], "utf-8")
-
-
-def _mailbox(header: str, name: str, address: str) -> bytes:
-    address = _address(header, address)
-    if not _clean(header, name).strip():
-        return f"{header}: {address}\r\n".encode("ascii")
-    phrase = _phrase(header, name)
-    words = [phrase] if phrase.startswith('"') else phrase.split(" ")
-    return _fold(header, [*words, f"<{address}>"])
-
-
-def _address(header: str, address: str) -> str:
-    try:
-        return ascii_address(address)
-    except AddressError as error:
-        if type(error) is AddressError:
-            raise HeaderError(header, str(error)) from error
-        raise
-
-
 def _phrase(header: str, name: str) -> str:
-    """A display name: atoms, a quoted string, or encoded-words apart by one space."""
+    """A display name: atoms, a quoted string, or encoded-words separated by one space."""
     name = " ".join(_clean(header, name).split(" ")).strip()
     if _ATOMS.fullmatch(name) and "=?" not in name:
         return name
@@ -240,28 +275,19 @@ def _text(header: str, value: str) -> bytes:
 
 def encoded_words(text: str, first: int) -> list[str]:
     """RFC 2047 §2: words of at most 75 characters, the first of at most `first`, each of whole characters."""
-    words: list[str] = []
-    chunk = b""
-    room = _room(first)
+    chunks = [b""]
+    room = (min(first, 75) - 12) // 4 * 3
     for character in text:
         encoded = character.encode("utf-8")
-        if chunk and len(chunk) + len(encoded) > room:
-            words.append(_word(chunk))
-            chunk, room = b"", _room(75)
-        chunk += encoded
-    return [*words, _word(chunk)]
-
-
-def _room(width: int) -> int:
-    return (min(width, 75) - 12) // 4 * 3
-
-
-def _word(chunk: bytes) -> str:
-    return f"=?utf-8?b?{base64.b64encode(chunk).decode('ascii')}?="
+        if chunks[-1] and len(chunks[-1]) + len(encoded) > room:
+            chunks.append(b"")
+            room = (75 - 12) // 4 * 3
+        chunks[-1] += encoded
+    return [f"=?utf-8?b?{base64.b64encode(chunk).decode('ascii')}?=" for chunk in chunks]
 
 
 def _fold(header: str, words: list[str], encoding: str = "ascii") -> bytes:
-    """Lines of at most 76 where the words allow it; the first line is never empty (filters take that ill)."""
+    """Lines of at most 76 characters if the words allow it; the first line is never empty (spam filters mind that)."""
     lines = [f"{header}: {words[0]}"]
     for word in words[1:]:
         if len(lines[-1]) + 1 + len(word) <= _LINE:
@@ -275,5 +301,5 @@ def _fold(header: str, words: list[str], encoding: str = "ascii") -> bytes:
 
 def _clean(header: str, value: str) -> str:
     if match := _CONTROL.search(value):
-        raise HeaderError(header, f"holds the control character {match[0]!r}")
+        raise HeaderError(header, f"contains the control character {match[0]!r}")
     return value

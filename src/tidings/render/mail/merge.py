@@ -16,6 +16,7 @@ from typing import Final
 from tidings.render.mail.digest import MailLayout
 from tidings.render.mail.fragments import MailDocument
 from tidings.render.mail.headers import (
+    ATOM,
     MailHeaders,
     fixed_headers,
     message_id_header,
@@ -32,8 +33,7 @@ from tidings.render.mail.personal import (
     split_placeholders,
 )
 
-_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_SIMPLE_ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){_ATOM}(?:\.{_ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+_SIMPLE_ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){ATOM}(?:\.{ATOM})*@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _MARKUP: Final = re.compile(r"[&<>\"']")
 _SHORT_NAME: Final = 45
 """Bytes of UTF-8 that fit into one encoded-word behind `To: `."""

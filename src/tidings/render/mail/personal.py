@@ -1,7 +1,7 @@
-"""The personal parts of a mail: places in templates, and what is spliced into them for each reader.
+"""The personal parts of a mail: placeholders in templates, and each reader's values for them.
 
-A place is text that premailer, libxml2 and base64 leave alone (`@@...@@`; braces would be percent-encoded inside an
-href).
+A placeholder is text that premailer, libxml2 and base64 leave unchanged (`@@...@@`; braces would be percent-encoded
+inside an href).
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-TOKEN: Final = "@@tidings."  # noqa: S105
-SLOT: Final = re.compile(r"@@tidings\.((?:if|end)\.)?([a-z_]+)@@")
+_START: Final = "@@tidings."
+_PLACEHOLDER: Final = re.compile(r"@@tidings\.((?:if|end)\.)?([a-z_]+)@@")
 LEFTOVER: Final = re.compile(r"(?:@|%40){2}tidings\.", re.IGNORECASE)
 READER_PARTS: Final = ("name", "unsubscribe_url", "preferences_url", "view_url")
 SELECTION_PARTS: Final = ("subject", "preheader")
 ARCHIVE_PARTS: Final = ("archive_url", "subscribe_url")
-"""What only the page in the archive has, where nothing is any reader's."""
+"""Parts of the archive page, which belongs to no reader."""
 PARTS: Final = READER_PARTS + SELECTION_PARTS + ARCHIVE_PARTS
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class UnknownPartError(ValueError):
-    """A template names a personal part that does not exist."""
+    """A template uses a personal part that does not exist."""
 
 
 class PersonalError(ValueError):
-    """A reader's value cannot stand in a mail: it holds control characters."""
+    """A reader's value contains control characters, which a mail must not."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonalValues:
-    """What differs from reader to reader; '' leaves out what stands in `personal.when(...)`."""
+    """The values of one reader; '' removes the content of `personal.when(...)`."""
 
     name: str = ""
     unsubscribe_url: str = ""
@@ -42,48 +42,48 @@ class PersonalValues:
 
 
 class PersonalPlaceholders:
-    """`personal` in templates: every attribute is a place. `form` is Markup in HTML and str in text."""
+    """`personal` in templates: every attribute is a placeholder. `form` is Markup in HTML and str in text."""
 
     def __init__(self, form: type[str]) -> None:
         self._form = form
 
     def __getattr__(self, name: str) -> str:
         if name not in PARTS:
-            raise AttributeError(f"there is no personal part {name!r}; there are {', '.join(PARTS)}")
-        return self._form(f"{TOKEN}{name}@@")
+            raise AttributeError(f"there is no personal part {name!r}; the parts are {', '.join(PARTS)}")
+        return self._form(f"{_START}{name}@@")
 
     def when(self, name: str, caller: Any) -> str:
         """`{% call personal.when('view_url') %}...{% endcall %}`: only for readers who have that part."""
         if name not in PARTS:
-            raise UnknownPartError(f"personal.when({name!r}): there is no such part; there are {', '.join(PARTS)}")
-        return self._form(f"{TOKEN}if.{name}@@{caller()}{TOKEN}end.{name}@@")
+            raise UnknownPartError(f"personal.when({name!r}): there is no such part; the parts are {', '.join(PARTS)}")
+        return self._form(f"{_START}if.{name}@@{caller()}{_START}end.{name}@@")
 
 
 def escape_placeholders(text: str) -> str:
-    """`text` from outside, in which a place is only text."""
-    return text.replace("@@", "@\u2060@") if TOKEN in text else text
+    """Make text from outside safe: a placeholder in it stays text."""
+    return text.replace("@@", "@\u2060@") if _START in text else text
 
 
 def check_values(values: Mapping[str, str]) -> Mapping[str, str]:
-    """`values` unchanged; PersonalError if one holds a control character."""
+    """Return `values` unchanged. Raises PersonalError if one contains a control character."""
     for name, value in values.items():
         if _CONTROL.search(value):
-            raise PersonalError(f"{name}: control characters are not allowed in a mail")
+            raise PersonalError(f"{name}: a mail must not contain control characters")
     return values
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """The place of one part."""
+    """Where a part goes."""
 
     name: str
 
 
 def split_placeholders(text: str, present: frozenset[str]) -> Iterator[str | Placeholder]:
-    """`text` as literals and slots, without what is only for readers who have a part that is not in `present`."""
+    """Split `text` into literals and placeholders, without the blocks for parts that are not in `present`."""
     start = 0
     hidden = ""
-    for match in SLOT.finditer(text):
+    for match in _PLACEHOLDER.finditer(text):
         mark, name = match[1], match[2]
         if not hidden and match.start() > start:
             yield text[start : match.start()]
@@ -99,18 +99,14 @@ def split_placeholders(text: str, present: frozenset[str]) -> Iterator[str | Pla
 
 
 def find_conditions(text: str) -> frozenset[str]:
-    """The parts whose presence changes `text`."""
-    return frozenset(match[2] for match in SLOT.finditer(text) if match[1] == "if.")
+    """The parts that `text` has blocks for."""
+    return frozenset(match[2] for match in _PLACEHOLDER.finditer(text) if match[1] == "if.")
 
 
 def fill_placeholders(text: str, values: Mapping[str, str], *, escape: bool) -> str:
-    """`text` with its slots filled; `escape` for HTML."""
+    """Fill the placeholders of `text`; `escape` for HTML."""
     present = frozenset(name for name, value in values.items() if value)
-
-    def value(name: str) -> str:
-        found = values.get(name, "")
-        return html.escape(found) if escape else found
-
-    return "".join(
-        piece if isinstance(piece, str) else value(piece.name) for piece in split_placeholders(text, present)
-    )
+    if escape:
+        values = {name: html.escape(value) for name, value in values.items()}
+    pieces = split_placeholders(text, present)
+    return "".join(piece if isinstance(piece, str) else values.get(piece.name, "") for piece in pieces)

@@ -1,8 +1,9 @@
-"""Sanitised HTML as text to read: wrapped paragraphs, lists, and every link beside its words."""
+"""Sanitised HTML as plain text: wrapped paragraphs, lists, and every link beside its words."""
 
 from __future__ import annotations
 
 import re
+from html import escape
 from typing import Final
 
 from lxml import etree
@@ -18,7 +19,7 @@ _SPACE = re.compile(r"[ \t\r\n\f]+")
 
 
 def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = None) -> str:
-    """Lines of at most `width` columns, broken at spaces only: a URL is never cut. `first` indents the first line."""
+    """Wrap at `width` columns, at spaces only: a URL is never cut. `first` indents the first line."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = (first if first is not None and not lines else indent) or ""
@@ -34,7 +35,7 @@ def wrap(text: str, width: int = WIDTH, indent: str = "", first: str | None = No
 
 
 def html_to_text(markup: str, width: int = WIDTH) -> str:
-    """The text of an item's body: paragraphs apart by an empty line, links as `words <URL>`."""
+    """The text of an item's body: empty lines between paragraphs, links as `words <URL>`."""
     if not markup.strip():
         return ""
     root = lxml_html.fragment_fromstring(markup, create_parent="div")
@@ -44,9 +45,9 @@ def html_to_text(markup: str, width: int = WIDTH) -> str:
 
 
 def fit_headings(markup: str, first: int) -> str:
-    """The same HTML with headings that start at level `first` and leave none out, and without ids.
+    """The same HTML without ids, and with headings that start at level `first` and skip no level.
 
-    Two bodies in one mail may carry the same id, and headings must not jump (WCAG 2.2, technique H42).
+    Two bodies in one mail may have the same id, and headings must not skip levels (WCAG 2.2, technique H42).
     """
     if not markup.strip():
         return ""
@@ -56,20 +57,12 @@ def fit_headings(markup: str, first: int) -> str:
         if element.tag in levels:
             element.tag = f"h{min(first + levels.index(element.tag), 6)}"
         element.attrib.pop("id", None)
-    return "".join(
-        [
-            _escaped(root.text or ""),
-            *(etree.tostring(child, method="html", encoding="unicode") for child in root),
-        ]
-    )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    children = (etree.tostring(child, method="html", encoding="unicode") for child in root)
+    return "".join([escape(root.text or "", quote=False), *children])
 
 
 def _walk(element: lxml_html.HtmlElement, blocks: list[str], indent: str, width: int, first: str | None = None) -> None:
-    """Appends the blocks below `element`; inline content between blocks becomes a paragraph of its own."""
+    """Append the blocks below `element`; inline content between blocks becomes its own paragraph."""
     run: list[str] = []
     marker = first
 

@@ -1,4 +1,4 @@
-"""What mail templates see: publisher, list, edition, and each item in the words of the reader's language."""
+"""The objects that mail templates see: publisher, list, edition, and each item in the reader's language."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from lxml import html as lxml_html
 from markupsafe import Markup
 
 from tidings.model.item import Image, Item
-from tidings.render import urls
 from tidings.render.i18n import (
     format_date,
     format_datetime,
@@ -25,9 +24,10 @@ from tidings.render.i18n import (
 )
 from tidings.render.mail.personal import escape_placeholders
 from tidings.render.mail.plaintext import fit_headings, html_to_text
+from tidings.render.urls import ascii_url
 
 _URL_SAFE = "@/:=?;#%&,+-_.!~*'()"
-"""What libxml2 leaves alone when it writes an href: text and HTML must show the same bytes."""
+"""Characters that libxml2 leaves unchanged in an href: text and HTML must show the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class MailList:
 class MailEdition:
     """The edition: `name` is `SCHEDULE/NUMBER`, `title` the schedule's, `date` an aware UTC datetime.
 
-    `url` is its page in the archive, the same for every reader; '' where it has none.
+    `url` is its page in the archive, the same for every reader, or ''.
     """
 
     name: str
@@ -72,7 +72,7 @@ class MailEdition:
 
 @dataclass(frozen=True, slots=True)
 class EditionView:
-    """`edition` in templates; `date` is in the reader's words, `url` its page in the archive or ''."""
+    """`edition` in templates; `date` is text in the reader's language, `url` its page in the archive or ''."""
 
     name: str
     title: str
@@ -83,7 +83,7 @@ class EditionView:
 
 @dataclass(frozen=True, slots=True)
 class PictureView:
-    """A picture; `width` and `height` are 0 where nobody measured them."""
+    """A picture; `width` and `height` are in pixels, 0 if unknown."""
 
     src: str
     alt: str
@@ -93,13 +93,13 @@ class PictureView:
     height: int = 0
 
     def height_at(self, width: int) -> int:
-        """Pixels of height when shown `width` pixels wide, 0 if unknown."""
+        """The height in pixels at a width of `width` pixels, 0 if unknown."""
         return round(self.height * width / self.width) if self.width and self.height else 0
 
 
 @dataclass(frozen=True, slots=True)
 class FileView:
-    """An attachment; `size` is in words ('1.2 MB') or ''."""
+    """An attachment; `size` is text ('1.2 MB') or ''."""
 
     src: str
     title: str
@@ -116,10 +116,10 @@ class SectionView:
 
 @dataclass(frozen=True, slots=True)
 class MailItem:
-    """`item` in templates. Dates and `kind_label` are in the reader's language; text is in the item's own.
+    """`item` in templates. Dates and `kind_label` are in the reader's language, text is in the item's own.
 
-    `attrs` is ` lang="en" dir="ltr"` where the item's language is not the reader's, else empty: it belongs on the
-    elements that hold the item's own words. `body` is HTML whose headings start at h3, `body_text` the same as text.
+    `attrs` is ` lang="en" dir="ltr"` if the item's language is not the reader's, else empty: put it on the elements
+    with the item's own text. `body` is HTML whose headings start at h3, `body_text` the same as text.
     """
 
     id: str
@@ -151,33 +151,20 @@ class MailItem:
     body_text: str = ""
 
     def brief(self) -> dict[str, Any]:
-        """What subjects and preheaders need, as JSON; `from_brief` reads it back."""
-        kept = {}
-        for each in fields(self):
-            if each.name not in ("images", "attachments", "body", "body_text", "image"):
-                value = getattr(self, each.name)
-                kept[each.name] = (
-                    list(value)
-                    if isinstance(value, tuple)
-                    else dict(value)
-                    if isinstance(value, Mapping)
-                    else str(value)
-                    if isinstance(value, Markup)
-                    else value
-                )
-        return kept
+        """The fields that subjects and preheaders need, as JSON; `from_brief` reads it back."""
+        left_out = ("images", "attachments", "body", "body_text", "image")
+        plain: dict[type, type] = {tuple: list, dict: dict, Markup: str}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
+        return {name: plain.get(type(value), type(value))(value) for name, value in values.items()}
 
     @classmethod
     def from_brief(cls, data: Mapping[str, Any]) -> MailItem:
-        """The inverse of `brief`."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
+        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in data.items()}
         return cls(**{**values, "attrs": Markup(values["attrs"])})  # noqa: S704 - our own attributes
 
 
 def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mapping[str, str]) -> MailItem:
-    """`item` for readers of `language`; the first image is the picture."""
+    """Make the view of an item for readers of `language`; the first image is the picture."""
     direction = text_direction(item.language)
     attrs = Markup("")
     if item.language != language:
@@ -194,7 +181,7 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
         kind_label=kind_label(item.kind, language, 1),
         title=escape_placeholders(item.title),
         summary=escape_placeholders(item.summary),
-        url=ascii_url(item.url),
+        url=mail_url(item.url),
         published=format_date(item.published, language, zone),
         updated=format_date(item.updated, language, zone) if item.updated else "",
         when=format_range(item.starts, item.ends, language, zone) if item.starts else "",
@@ -207,7 +194,7 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
         images=pictures,
         attachments=tuple(
             FileView(
-                ascii_url(each.src),
+                mail_url(each.src),
                 escape_placeholders(each.title),
                 format_size(each.length, language) if each.length else "",
             )
@@ -223,9 +210,9 @@ def build_mail_item(item: Item, *, language: str, zone: str, topic_labels: Mappi
 
 
 @lru_cache(maxsize=4096)
-def ascii_url(url: str) -> str:
-    """`url` as ASCII, and as libxml2 would write it."""
-    parts = urlsplit(urls.ascii_url(url))
+def mail_url(url: str) -> str:
+    """`url` as ASCII, as libxml2 would write it."""
+    parts = urlsplit(ascii_url(url))
     return urlunsplit((parts.scheme, parts.netloc, *(quote(part, safe=_URL_SAFE) for part in parts[2:])))
 
 
@@ -236,14 +223,14 @@ def _with_ascii_links(markup: str) -> str:
     for element in root.iter("a", "img"):
         for name in ("href", "src"):
             if name in element.attrib:
-                element.set(name, ascii_url(element.get(name, "")))
+                element.set(name, mail_url(element.get(name, "")))
     inner = etree.tostring(root, method="html", encoding="unicode")
     return inner.removeprefix("<div>").removesuffix("</div>")
 
 
 def _picture(image: Image) -> PictureView:
     return PictureView(
-        ascii_url(image.src),
+        mail_url(image.src),
         escape_placeholders(image.alt),
         escape_placeholders(image.caption),
         escape_placeholders(image.credit),

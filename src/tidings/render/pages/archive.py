@@ -1,4 +1,4 @@
-"""A sent edition as a page of the archive: its frozen fragments, without anything that is one reader's."""
+"""A sent edition as a page of the archive: its frozen fragments without the personal parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidings.render.urls import ascii_url
 
 def render_archived_edition(
     document: MailDocument,
-    arrangement: MailLayout,
+    layout: MailLayout,
     *,
     url: str,
     feed_url: str,
@@ -23,12 +23,12 @@ def render_archived_edition(
     subscribe_url: str,
     withdrawn: Mapping[str, str],
 ) -> bytes:
-    """`withdrawn` gives by item id why it was taken back: what the edition said of it is not shown any more.
+    """Render the page. `withdrawn` are reasons by item id: such an item is replaced by a band with the reason.
 
-    A template of the newsroom's own that names `personal.unsubscribe_url` outright gets the page to subscribe.
+    If a newsroom's template uses `personal.unsubscribe_url` without `when`, the link leads to the subscribe page.
     """
-    gone = find_withdrawn(arrangement, withdrawn)
-    subject, preheader = build_headline(document, arrangement, withdrawn)
+    withdrawn_ids = find_withdrawn(layout, withdrawn)
+    subject, preheader = build_headline(document, layout, withdrawn)
     values = {
         "subject": subject,
         "preheader": preheader,
@@ -38,10 +38,10 @@ def render_archived_edition(
     present = frozenset(name for name, value in values.items() if value)
     values |= {"unsubscribe_url": subscribe_url, "preferences_url": subscribe_url, "view_url": url}
     parts = []
-    for key in arrangement.keys:
+    for key in layout.keys:
         id = key.partition(":")[2]
-        if id in gone:
-            parts.append(_withdrawn(document, withdrawn[id]))
+        if id in withdrawn_ids:
+            parts.append(_withdrawn_band(document, withdrawn[id]))
             continue
         for piece in split_placeholders(document.fragments[key].html, present):
             parts.append(piece if isinstance(piece, str) else html.escape(values.get(piece.name, "")))
@@ -51,33 +51,36 @@ def render_archived_edition(
     return page.replace("</head>", f"{links}</head>", 1).encode()
 
 
-def find_withdrawn(arrangement: MailLayout, withdrawn: Collection[str]) -> set[str]:
-    """Ids of the items that it shows and that are withdrawn by now."""
-    return {key.partition(":")[2] for key in arrangement.keys} & set(withdrawn)
+def find_withdrawn(layout: MailLayout, withdrawn: Collection[str]) -> set[str]:
+    """The ids of shown items that have been withdrawn."""
+    return {key.partition(":")[2] for key in layout.keys} & set(withdrawn)
 
 
-def build_headline(document: MailDocument, arrangement: MailLayout, withdrawn: Collection[str]) -> tuple[str, str]:
-    """Subject and preview line, without what is withdrawn: the preview is made of summaries, the subject of titles."""
-    gone = find_withdrawn(arrangement, withdrawn)
-    if not gone:
-        return arrangement.subject, arrangement.preheader
-    titles = [str(document.briefs[id]["title"]) for id in gone if id in document.briefs]
-    if any(title in arrangement.subject for title in titles):
+def build_headline(document: MailDocument, layout: MailLayout, withdrawn: Collection[str]) -> tuple[str, str]:
+    """The subject and the preview line, without withdrawn items.
+
+    A title in the subject is replaced by the list's title. The preview is made of summaries, so it is left out.
+    """
+    withdrawn_ids = find_withdrawn(layout, withdrawn)
+    if not withdrawn_ids:
+        return layout.subject, layout.preheader
+    titles = [str(document.briefs[id]["title"]) for id in withdrawn_ids if id in document.briefs]
+    if any(title in layout.subject for title in titles):
         return str(document.context["list"]["title"]), ""
-    return arrangement.subject, ""
+    return layout.subject, ""
 
 
-def _withdrawn(document: MailDocument, reason: str) -> str:
-    """A band in the place of an item, in the style of the mail; classes take the colours of dark screens."""
+def _withdrawn_band(document: MailDocument, reason: str) -> str:
+    """The band that replaces an item, in the style of the mail; its classes change the colours in dark mode."""
     colours = make_palette(str(document.context["site"]["colour"]))
     words = load_catalogue(document.language)
-    said = html.escape(" ".join(words.gettext("This publication has been withdrawn.").split()))
+    notice = html.escape(" ".join(words.gettext("This publication has been withdrawn.").split()))
     style = (
         f"background-color:{colours.paper};color:{colours.muted};padding:18px 32px;font-size:16px;line-height:1.5;"
         "font-family:-apple-system,BlinkMacSystemFont,Segoe UI,Roboto,Noto Sans,Tahoma,Arial,sans-serif"
     )
     return (
         '<table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="width:100%"><tr>'
-        f'<td class="cell paper muted" style="{style}"><strong>{said}</strong> {html.escape(reason)}</td></tr>'
+        f'<td class="cell paper muted" style="{style}"><strong>{notice}</strong> {html.escape(reason)}</td></tr>'
         "</table>\n"
     )

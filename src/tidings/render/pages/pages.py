@@ -1,4 +1,4 @@
-"""Pages: a front page for each language, a page for each item, the root and notices; plain HTML without scripts."""
+"""HTML pages without scripts: front pages, item pages, archives, forms and notices, from Jinja templates."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tidings.render.site_views import FeedLink, SiteView, Translation
 from tidings.render.templates import find_shipped_templates, get_template, make_environment, run_template
 from tidings.render.urls import ALL, FORMATS, ascii_url, feed_path, one_line, page_path
 
-LATEST = 10
-PER_KIND = 100
-RESOURCES = 50
+_LATEST = 10
+_PER_KIND = 100
+_RESOURCES = 50
 MAX_TITLE = 70
-"""Characters of `<title>`: what search engines and tabs show, and html-validate allows."""
+"""Characters of `<title>` that search engines and tabs show, and that html-validate allows."""
 STYLESHEET = "style.css"
 _FORMAT_NAMES = {"rss": "RSS", "atom": "Atom", "json": "JSON"}
 
@@ -50,25 +50,28 @@ class PageSection:
     items: tuple[PageItem, ...]
 
 
-class _Compiled(BytecodeCache):
-    """Compiled templates of this process, known by their source: a change publishes without compiling all anew."""
+class _TemplateCache(BytecodeCache):
+    """Compiled templates of this process by their source, so that a publication compiles none again."""
 
     def __init__(self) -> None:
-        self._known: dict[str, bytes] = {}
+        self._bytecode: dict[str, bytes] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._known:
-            bucket.bytecode_from_string(self._known[bucket.key])
+        if bucket.key in self._bytecode:
+            bucket.bytecode_from_string(self._bytecode[bucket.key])
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self._known[bucket.key] = bucket.bytecode_to_string()
+        self._bytecode[bucket.key] = bucket.bytecode_to_string()
 
 
-_COMPILED = _Compiled()
+_CACHE = _TemplateCache()
 
 
 class Pages:
-    """Renders pages with the newsroom's `templates/pages/` over the shipped ones, file by file."""
+    """Renders pages. Files in the newsroom's `templates/pages/` replace the shipped ones of the same name.
+
+    Pages at `root_path` may be served at any depth.
+    """
 
     def __init__(self, overrides: Path | None = None) -> None:
         folders = [*([overrides / "pages"] if overrides is not None else []), find_shipped_templates() / "pages"]
@@ -76,52 +79,57 @@ class Pages:
         self._environment = make_environment(
             ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
             keep_trailing_newline=True,
-            bytecode_cache=_COMPILED,
+            bytecode_cache=_CACHE,
         )
 
     def stylesheet(self, site: SiteView) -> bytes:
-        """The one style sheet of all pages."""
+        """The style sheet of all pages."""
         return self._render("style.css.j2", colours=make_palette(site.colour))
 
-    def language_page(self, frame: PageContext, items: Sequence[Item]) -> bytes:
-        """The front page of the frame's language; `items` are newest first."""
-        shown = [build_page_item(item, frame.site, "../", whole=False) for item in items if item.kind != NOTE]
-        page = frame.page("../", frame.site.title, canonical=page_path(frame.site.language)) | {
-            "latest": shown[:LATEST],
-            "sections": _sections(shown, frame.site.language),
-            "resources": [Resource(file, item.title, item.path) for item in shown for file in item.files][:RESOURCES],
+    def language_page(self, context: PageContext, items: Sequence[Item]) -> bytes:
+        """The front page of a language; `items` are newest first."""
+        views = [build_page_item(item, context.site, "../", whole=False) for item in items if item.kind != NOTE]
+        page = context.page("../", context.site.title, canonical=page_path(context.site.language)) | {
+            "latest": views[:_LATEST],
+            "sections": _sections(views, context.site.language),
+            "resources": [Resource(file, item.title, item.path) for item in views for file in item.files][:_RESOURCES],
         }
-        return self._page("index.html.j2", frame, page)
+        return self._page("index.html.j2", context, page)
 
-    def item_page(self, frame: PageContext, item: Item, translations: Sequence[Translation]) -> bytes:
+    def item_page(self, context: PageContext, item: Item, translations: Sequence[Translation]) -> bytes:
         """The page of an item."""
-        view = build_page_item(item, frame.site, "../../", translations)
+        view = build_page_item(item, context.site, "../../", translations)
         paths = {each.language: page_path(each.language, each.slug) for each in translations}
         paths[item.language] = view.path
-        page = frame.page("../../", view.title, summary=view.summary, paths=paths)
-        page |= {"canonical": ascii_url(item.url), "translations": [_own_and(each) for each in view.translations]}
-        return self._page("item.html.j2", frame, page, item=view)
+        page = context.page("../../", view.title, summary=view.summary, paths=paths)
+        page |= {
+            "canonical": ascii_url(item.url),
+            "translations": [{"language": each.language, "url": each.url} for each in view.translations],
+        }
+        return self._page("item.html.j2", context, page, item=view)
 
-    def withdrawn_page(self, frame: PageContext, item: Item) -> bytes:
-        """What stands where an item stood that was withdrawn: that it was, and why; nothing of it."""
-        words = frame.words
+    def withdrawn_page(self, context: PageContext, item: Item) -> bytes:
+        """The page in place of a withdrawn item: the reason, and nothing of the item."""
+        words = context.words
         texts = [words.gettext("This publication has been withdrawn."), one_line(item.withdrawn)]
-        return self._page("notice.html.j2", frame, frame.page("../../", words.gettext("Withdrawn")) | {"texts": texts})
-
-    def not_found_page(self, frame: PageContext) -> bytes:
-        """What stands where nothing does. It is served at any depth, so its links start at the root of the host."""
-        words = frame.words
-        page = frame.page(urlsplit(frame.site.url).path or "/", words.gettext("Page not found"))
         return self._page(
-            "notice.html.j2", frame, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
+            "notice.html.j2", context, context.page("../../", words.gettext("Withdrawn")) | {"texts": texts}
         )
 
-    def unsubscribe_page(self, frame: PageContext, what: str, name: str = "", choices: str = "") -> bytes:
-        """Leaving the list `name`: `what` is ask, done, test or unknown. Served two levels deep, on any host.
+    def not_found_page(self, context: PageContext) -> bytes:
+        """The page for unknown URLs. It is served at any depth, so its links start at the root of the host."""
+        words = context.words
+        page = context.page(urlsplit(context.site.url).path or "/", words.gettext("Page not found"))
+        return self._page(
+            "notice.html.j2", context, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
+        )
 
-        `choices` is the path of the reader's preferences, where less often and a pause stand.
+    def unsubscribe_page(self, context: PageContext, step: str, name: str = "", preferences: str = "") -> bytes:
+        """The page to unsubscribe from the list `name`; `step` is ask, done, test or unknown.
+
+        `preferences` is the path of the reader's preferences, with fewer mails or a pause as alternatives.
         """
-        words = frame.words
+        words = context.words
         titles = {
             "ask": words.gettext("Unsubscribe from %(list)s?") % {"list": name},
             "done": words.gettext("You have left %(list)s.") % {"list": name},
@@ -134,70 +142,65 @@ class Pages:
             "test": words.gettext("Its link takes nobody off the list."),
             "unknown": words.gettext("Open it from the mail once more, whole, or simply answer the mail."),
         }
-        page = frame.page(frame.root_path, titles[what])
-        page |= {"what": what, "texts": [texts[what]], "choices": choices}
-        return self._page("leave.html.j2", frame, page)
+        page = context.page(context.root_path, titles[step])
+        page |= {"what": step, "texts": [texts[step]], "choices": preferences}
+        return self._page("leave.html.j2", context, page)
 
-    def review_page(self, frame: PageContext, title: str, values: dict[str, Any]) -> bytes:
-        """An edition that waits for a person, or what became of it. Served at any depth."""
-        page = frame.page(frame.root_path, title) | {"shown": []} | values
-        return self._page("review.html.j2", frame, page)
+    def review_page(self, context: PageContext, title: str, values: dict[str, Any]) -> bytes:
+        """The review of an edition: it waits for approval, or the result."""
+        page = context.page(context.root_path, title) | {"shown": []} | values
+        return self._page("review.html.j2", context, page)
 
-    def letter(self, frame: PageContext, subject: str, values: dict[str, Any]) -> bytes:
-        """The HTML of a mail that asks for one thing: `texts`, a `link` with its `label`, and a `last` word."""
-        return self._page("letter.html.j2", frame, frame.page("", subject) | values)
+    def letter(self, context: PageContext, subject: str, values: dict[str, Any]) -> bytes:
+        """The HTML of a mail with one request: `texts`, a `link` with its `label`, and a `last` sentence."""
+        return self._page("letter.html.j2", context, context.page("", subject) | values)
 
-    def subscribe_page(self, frame: PageContext, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
-        """The form that asks to be put on lists. Served at any depth."""
-        page = frame.page(frame.root_path, title, paths=paths)
-        return self._page("subscribe.html.j2", frame, page | {"errors": {}} | values)
+    def subscribe_page(self, context: PageContext, title: str, paths: dict[str, str], values: dict[str, Any]) -> bytes:
+        """The form to subscribe to lists."""
+        page = context.page(context.root_path, title, paths=paths)
+        return self._page("subscribe.html.j2", context, page | {"errors": {}} | values)
 
-    def preferences_page(self, frame: PageContext, title: str, values: dict[str, Any]) -> bytes:
-        """What a reader chose. Served at any depth."""
-        return self._page("preferences.html.j2", frame, frame.page(frame.root_path, title) | values)
+    def preferences_page(self, context: PageContext, title: str, values: dict[str, Any]) -> bytes:
+        """The preferences of a reader."""
+        return self._page("preferences.html.j2", context, context.page(context.root_path, title) | values)
 
     def action_page(
-        self, frame: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = ""
+        self, context: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = ""
     ) -> bytes:
-        """A few words, a button that posts to this very address, and a link to what is near (`more`: its path)."""
-        page = frame.page(frame.root_path, title) | {"texts": list(texts), "button": button, "more": more}
-        return self._page("act.html.j2", frame, page)
+        """Some texts, a button that posts to the same URL, and a link to the path `more`."""
+        page = context.page(context.root_path, title) | {"texts": list(texts), "button": button, "more": more}
+        return self._page("act.html.j2", context, page)
 
-    def archive_page(self, frame: PageContext, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
-        """The sent editions of a list, the mails of one, or `lists`; `paths` are the page's in other languages."""
-        page = frame.page(frame.root_path, title, paths=paths, canonical=paths[frame.site.language])
+    def archive_page(self, context: PageContext, title: str, values: dict[str, Any], paths: dict[str, str]) -> bytes:
+        """The editions of a list, the mails of an edition, or all lists; `paths` are the page's in other languages."""
+        page = context.page(context.root_path, title, paths=paths, canonical=paths[context.site.language])
         return self._page(
-            "archive.html.j2", frame, page | {"feed": "", "up": "", "subscribe": "", "lists": []} | values
+            "archive.html.j2", context, page | {"feed": "", "up": "", "subscribe": "", "lists": []} | values
         )
 
-    def root_page(self, frame: PageContext, titles: Iterable[tuple[str, str]]) -> bytes:
-        """The site's own address: a link for each `(language, title)`."""
+    def root_page(self, context: PageContext, titles: Iterable[tuple[str, str]]) -> bytes:
+        """The root of the site: a link for each `(language, title)`."""
         doors = [
-            {
-                "language": language,
-                "dir": text_direction(language),
-                "name": language_name(language),
-                "path": page_path(language),
-                "title": title,
-            }
+            {"language": language, "dir": text_direction(language), "name": language_name(language)}
+            | {"path": page_path(language), "title": title}
             for language, title in titles
         ]
-        page = frame.page("./", frame.site.title, canonical="") | {"languages": [], "doors": doors}
-        return self._page("root.html.j2", frame, page)
+        page = context.page("./", context.site.title, canonical="") | {"languages": [], "doors": doors}
+        return self._page("root.html.j2", context, page)
 
-    def _page(self, template: str, frame: PageContext, page: dict[str, Any], **values: Any) -> bytes:
-        site = frame.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(frame.site)}"}
+    def _page(self, template: str, context: PageContext, page: dict[str, Any], **values: Any) -> bytes:
+        site = context.for_templates | {"stylesheet": f"{STYLESHEET}?v={self._version(context.site)}"}
         return self._render(
             template,
             site=site,
             page=page,
-            colours=make_palette(frame.site.colour),
-            _=_translator(frame.words.gettext),
+            colours=make_palette(context.site.colour),
+            _=_translator(context.words.gettext),
             **values,
         )
 
     def _version(self, site: SiteView) -> str:
-        """So that no page meets the style sheet of another build in a cache."""
+        """A version in the URL, so that no page gets an old style sheet from a cache."""
         if site.colour not in self._versions:
             self._versions[site.colour] = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
         return self._versions[site.colour]
@@ -210,14 +213,13 @@ class Pages:
 
 @dataclass(frozen=True)
 class PageContext:
-    """What all pages of one language share: the site, its languages' titles, and every feed."""
+    """The data that all pages of one language share: the site and every feed."""
 
     site: SiteView
     feeds: tuple[FeedLink, ...]
 
     @cached_property
     def words(self) -> Any:
-        """The catalogue of the page's language."""
         return load_catalogue(self.site.language)
 
     @cached_property
@@ -235,7 +237,7 @@ class PageContext:
             "address": one_line(site.address),
             "subscribe": f"subscribe/?lang={site.language}" if site.can_subscribe else "",
             "icon": ascii_url(site.logo_url.removeprefix(site.url)) if site.logo_url.startswith(site.url) else "",
-            # The page's own language first: liferea takes the first that it finds.
+            # The page's own language first: Liferea takes the first one.
             "discovery": [
                 {"type": FORMATS[ending], "title": f"{feed.title} ({_FORMAT_NAMES[ending]})", "language": feed.language}
                 | {"path": feed_path(feed.language, feed.name, ending)}
@@ -259,7 +261,7 @@ class PageContext:
         canonical: str | None = None,
         paths: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """`page` in templates; `root` is the way up, `paths` are this page's own in other languages."""
+        """`page` in templates; `root` is the way to the site's root, `paths` are this page's in other languages."""
         paths = paths or {}
         return {
             "root": root,
@@ -283,20 +285,16 @@ class PageContext:
 
 
 def head_title(title: str, site: str) -> str:
-    """`Title – Site` if it is short enough, else as much of the title as is."""
+    """`Title – Site` if it is short enough, else as much of the title as fits."""
     whole = title if title == site else f"{title} – {site}"
     for text in (whole, title):
-        # As it stands in the page: html-validate counts `&amp;` as five.
+        # The escaped length: html-validate counts `&amp;` as five characters.
         if len(escape(text)) <= MAX_TITLE:
             return text
     limit = MAX_TITLE
     while len(escape(title[: limit - 1])) > MAX_TITLE - 1:
         limit -= 1
     return shorten(title, limit, keep=20, strip=" ,;:–-")
-
-
-def _own_and(link: Any) -> dict[str, str]:
-    return {"language": link.language, "url": link.url}
 
 
 def _formats(feed: FeedLink) -> list[dict[str, str]]:
@@ -309,13 +307,13 @@ def _formats(feed: FeedLink) -> list[dict[str, str]]:
 def _sections(items: Sequence[PageItem], language: str) -> list[PageSection]:
     kinds = dict.fromkeys(item.kind for item in items)
     return [
-        PageSection(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:PER_KIND])
+        PageSection(kind, kind_label(kind, language), tuple(item for item in items if item.kind == kind)[:_PER_KIND])
         for kind in kinds
     ]
 
 
 def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
-    """`_("Published on %(date)s", date=...)`: the message is escaped, and so are its values unless they are markup."""
+    """`_("Published on %(date)s", date=...)`: the message and its values are escaped, except Markup values."""
 
     def translate(message: str, **values: Any) -> Markup:
         text = escape(gettext(message))

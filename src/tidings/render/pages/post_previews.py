@@ -1,4 +1,4 @@
-"""Posts as a page of HTML, for who looks at them before they go: text, count, and the card as it will look."""
+"""Posts as an HTML page, to review them before they are sent: text, count, and the card as it will look."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ p { margin: 0; }
 
 @dataclass(frozen=True, slots=True)
 class CardPreview:
-    """What stands below the text. `picture` is the name of a file beside the page; empty where there is none."""
+    """The card below the text. `picture` is the name of a file beside the page, or ''."""
 
     site: str
     title: str = ""
@@ -53,12 +53,12 @@ class CardPreview:
     picture: str = ""
     alt: str = ""
     notes: tuple[str, ...] = ()
-    """What is to be known of it."""
+    """Remarks for the reviewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostPreview:
-    """One post. `length` and `limit` are as the network counts; `part` above 0 answers the first of its thread."""
+    """One post. `length` and `limit` are as the network counts; a `part` above 0 is a reply to the first post."""
 
     channel: str
     kind: str
@@ -70,12 +70,12 @@ class PostPreview:
     card: CardPreview | None = None
     part: int = 0
     waits: str = ""
-    """Why it does not go yet, in words."""
+    """The reason why it is not sent yet."""
     failures: tuple[str, ...] = ()
 
 
 def render_post_previews(title: str, posts: Sequence[PostPreview], colour: str) -> str:
-    """The page, without scripts; it loads nothing but pictures beside it."""
+    """The page, without scripts; it loads only pictures beside it."""
     colours = make_palette(colour)
     return (
         '<!DOCTYPE html>\n<html lang="en" dir="ltr">\n<head>\n<meta charset="utf-8">\n'
@@ -89,16 +89,19 @@ def render_post_previews(title: str, posts: Sequence[PostPreview], colour: str) 
 
 
 def _article(post: PostPreview) -> str:
-    about = [post.kind, _in_its_language(post.language), f"story {post.story}" if post.story else "the whole edition"]
+    about = [
+        escape(post.kind),
+        f"<span{_lang(post.language)}>{escape(language_name(post.language))}</span>",
+        escape(f"story {post.story}" if post.story else "the whole edition"),
+    ]
     if post.part:
-        about.append(f"answer {post.part} to the first post")
+        about.append(f"reply {post.part} to the first post")
     waits = f'<p class="bad">{escape(post.waits)}</p>\n' if post.waits else ""
-    said = " · ".join(escape(one) if number != 1 else one for number, one in enumerate(about))
     kind = ' class="answer"' if post.part else ""
     return (
         f"<article{kind}>\n<h2>{escape(post.channel)}</h2>\n"
-        f'<p class="muted">{said}</p>\n{waits}'
-        f'<p class="text"{_spoken(post.language)}>{_linked(post.text)}</p>\n'
+        f'<p class="muted">{" · ".join(about)}</p>\n{waits}'
+        f'<p class="text"{_lang(post.language)}>{_link_urls(post.text)}</p>\n'
         f"{_card(post.card, post.language) if post.card else ''}{_count(post)}</article>"
     )
 
@@ -107,7 +110,7 @@ def _count(post: PostPreview) -> str:
     length, limit = (format_count(count, "en") for count in (post.length, post.limit))
     kind = ' class="bad"' if post.length > post.limit else ""
     words = f"{length} of {limit}, as the network counts"
-    failures = "".join(f'<p class="bad">{escape(one)}</p>\n' for one in post.failures)
+    failures = "".join(f'<p class="bad">{escape(failure)}</p>\n' for failure in post.failures)
     return (
         f'<div class="count"><meter aria-label="Length" min="0" max="{post.limit}" '
         f'value="{min(post.length, post.limit)}">{length}</meter>'
@@ -121,28 +124,24 @@ def _card(card: CardPreview, language: str) -> str:
         parts.append(f'<img src="{escape(card.picture)}" alt="{escape(card.alt)}">')
     if card.title:
         parts.append(
-            f'<div{_spoken(language)}><p class="muted">{escape(card.site)}</p><strong>{escape(card.title)}</strong>'
+            f'<div{_lang(language)}><p class="muted">{escape(card.site)}</p><strong>{escape(card.title)}</strong>'
             f"{f'<p>{escape(card.description)}</p>' if card.description else ''}</div>"
         )
     notes = (*([f"Alt text: {card.alt}"] if card.alt else []), *card.notes)
-    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    shown = f'<div class="card">{"".join(parts)}</div>\n' if parts else ""
-    return shown + (f'<ul class="about muted">{listed}</ul>\n' if listed else "")
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    card_html = f'<div class="card">{"".join(parts)}</div>\n' if parts else ""
+    return card_html + (f'<ul class="about muted">{items}</ul>\n' if items else "")
 
 
-def _in_its_language(language: str) -> str:
-    return f"<span{_spoken(language)}>{escape(language_name(language))}</span>"
-
-
-def _spoken(language: str) -> str:
+def _lang(language: str) -> str:
     return f' lang="{escape(language)}" dir="{text_direction(language)}"'
 
 
-def _linked(text: str) -> str:
-    """With its addresses as links."""
+def _link_urls(text: str) -> str:
+    """HTML of the text, with its URLs as links."""
     parts, end = [], 0
-    for found in _URL.finditer(text):
-        url = escape(found[0])
-        parts += [escape(text[end : found.start()]), f'<a href="{url}" rel="noreferrer">{url}</a>']
-        end = found.end()
+    for match in _URL.finditer(text):
+        url = escape(match[0])
+        parts += [escape(text[end : match.start()]), f'<a href="{url}" rel="noreferrer">{url}</a>']
+        end = match.end()
     return "".join([*parts, escape(text[end:])])

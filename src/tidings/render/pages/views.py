@@ -1,6 +1,6 @@
-"""What page templates see: items, pictures and files in the words of the page's language.
+"""The objects that page templates see: items, pictures and files in the page's language.
 
-Addresses are relative to the page, so that the same files stand under the site's address, here or behind a proxy.
+URLs are relative to the page, so that the same files work under the site's URL, locally and behind a proxy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
 @dataclass(frozen=True, slots=True)
 class PageDate:
-    """A date: in words, and for machines."""
+    """A date as text, and in ISO 8601."""
 
     text: str
     iso: str
@@ -48,7 +48,7 @@ class PageDate:
 
 @dataclass(frozen=True, slots=True)
 class PagePicture:
-    """`src` is relative to the page; sizes are 0 where unknown; `in_body` if the text shows it already."""
+    """`src` is relative to the page; sizes are 0 if unknown; `in_body` if the text already shows it."""
 
     src: str
     alt: str
@@ -107,19 +107,21 @@ class PageItem:
 
     @property
     def picture(self) -> PagePicture | None:
-        """The first picture."""
         return self.pictures[0] if self.pictures else None
 
     @property
     def gallery(self) -> tuple[PagePicture, ...]:
-        """The pictures after the first that the text does not show."""
+        """The pictures after the first, without those in the text."""
         return tuple(picture for picture in self.pictures[1:] if not picture.in_body)
 
 
 def build_page_item(
     item: Item, site: SiteView, root: str, translations: Sequence[Translation] = (), *, whole: bool = True
 ) -> PageItem:
-    """`item` for a page whose way to the site's root is `root` (`../../`); without its text unless `whole`."""
+    """Make the view of an item. `root` is the way from the page to the site's root (`../../`).
+
+    Unless `whole`, the view has no text.
+    """
     starts = _moment(item.starts, site, time=True)
     return PageItem(
         path=page_path(item.language, item.slug),
@@ -139,7 +141,7 @@ def build_page_item(
         topics=tuple(one_line(site.topics.get(topic, topic)) for topic in item.topics),
         organisations=tuple(map(one_line, item.organisations)),
         pictures=tuple(_picture(image, item, site, root) for image in item.images),
-        files=tuple(build_page_file(each, site, root) for each in item.attachments),
+        files=tuple(_file(each, site, root) for each in item.attachments),
         translations=tuple(
             TranslationLink(each.language, language_name(each.language), page_path(each.language, each.slug), each.url)
             for each in translations
@@ -150,23 +152,22 @@ def build_page_item(
     )
 
 
-def build_page_file(attachment: Attachment, site: SiteView, root: str) -> PageFile:
-    """An attachment as a link."""
+def _file(attachment: Attachment, site: SiteView, root: str) -> PageFile:
     name = urlsplit(ascii_url(attachment.src)).path.rsplit("/", 1)[-1]
     ending = name.rpartition(".")[2].upper() if "." in name else ""
     size = format_size(attachment.length, site.language) if attachment.length else ""
     note = ", ".join(filter(None, (ending if len(ending) <= 5 else "", size)))
-    return PageFile(relative(attachment.src, site, root), one_line(attachment.title) or name, note)
+    return PageFile(_relative(attachment.src, site, root), one_line(attachment.title) or name, note)
 
 
-def relative(url: str, site: SiteView, root: str) -> str:
-    """An address of ours relative to the page, any other as it is; ASCII."""
+def _relative(url: str, site: SiteView, root: str) -> str:
+    """One of our URLs relative to the page, any other unchanged; ASCII."""
     return ascii_url((root or "./") + url.removeprefix(site.url) if url.startswith(site.url) else url)
 
 
 def _body(item: Item, site: SiteView, root: str) -> str:
     def point(match: re.Match[str]) -> str:
-        return f'{match[1]}="{relative(match[2], site, root)}"'
+        return f'{match[1]}="{_relative(match[2], site, root)}"'
 
     markup = fit_headings(xml_text(item.body), 2)
     return re.sub(r"<[a-z][^>]*>", lambda tag: _OWN.sub(point, tag[0]), markup)
@@ -175,7 +176,7 @@ def _body(item: Item, site: SiteView, root: str) -> str:
 def _picture(image: Image, item: Item, site: SiteView, root: str) -> PagePicture:
     sized = bool(image.width and image.height)
     return PagePicture(
-        src=relative(image.src, site, root),
+        src=_relative(image.src, site, root),
         alt=one_line(image.alt),
         caption=one_line(image.caption),
         credit=credit_line(one_line(image.credit), site.language),
@@ -197,7 +198,7 @@ def _moment(moment: datetime | None, site: SiteView, *, time: bool = False) -> P
 
 
 def _json_ld(item: Item, site: SiteView) -> Markup:
-    """schema.org's NewsArticle, or Event for what starts at a moment."""
+    """schema.org's NewsArticle, or Event if the item has a start."""
     publisher = {"@type": "Organization", "name": one_line(site.title), "url": ascii_url(site.url)}
     values: dict[str, Any] = {"@context": "https://schema.org", "inLanguage": item.language, "url": ascii_url(item.url)}
     if item.starts is not None:
@@ -221,7 +222,7 @@ def _json_ld(item: Item, site: SiteView) -> Markup:
     if item.images:
         values["image"] = [ascii_url(image.src) for image in item.images]
     text = json.dumps(values, ensure_ascii=False)
-    # Nothing in a script element is an entity; these escapes are JSON's own.
+    # A script element has no entities; these escapes are JSON's own.
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # noqa: S704
