@@ -1,4 +1,4 @@
-"""Paths, URLs and text of pages and feeds: ASCII URLs, and text that XML can carry."""
+"""Paths and ASCII URLs of pages and feeds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import idna
+
+from tidings.model.text import clean
 
 ALL = "all"
 """The name of the feed that always exists."""
@@ -21,9 +23,6 @@ FORMATS: Mapping[str, str] = {
 
 _SAFE = "@/:=?;#%&,+-_.!~*'()[]"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# XML 1.0 §2.2: C0 except tab and line ends, U+FFFE, U+FFFF, and lone surrogates. One of them makes feed readers such as
-# FreshRSS refuse the whole feed.
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
 def feed_path(language: str, name: str, ending: str) -> str:
@@ -43,20 +42,10 @@ def archive_path(list_name: str, number: int = 0, language: str = "", part: int 
     return f"archive/{list_name}/{number}/{language}" + (f"/{part}" if part else "")
 
 
-def xml_text(text: str) -> str:
-    """`text` without the characters that XML 1.0 does not allow; line ends become line feeds."""
-    return _NOT_XML.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-
-
-def one_line(text: str) -> str:
-    """The same on one line, for titles and names."""
-    return " ".join(xml_text(text).split())
-
-
 @lru_cache(maxsize=8192)
 def ascii_url(url: str) -> str:
     """`url` percent-encoded (RFC 3987 §3.1), its host as A-labels. Parts that are already encoded stay unchanged."""
-    url = "".join(_NOT_XML.sub("", url).split("\n")).strip()
+    url = clean(url).replace("\n", "").strip()
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

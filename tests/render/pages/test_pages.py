@@ -263,7 +263,7 @@ def test_keyboards_and_screen_readers_find_their_way() -> None:
         ("Short", "Short – Site"),
         ("Site", "Site"),
         ("x" * 68, "x" * 68),
-        ("word " * 30, "word " * 12 + "word…"),
+        ("word " * 30, "word " * 13 + "word…"),
         ("x" * 100, "x" * 69 + "…"),
     ],
 )

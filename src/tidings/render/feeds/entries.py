@@ -11,6 +11,7 @@ from html import escape
 from urllib.parse import urlsplit
 
 from tidings.model.item import NOTE, Attachment, Image, Item
+from tidings.model.text import clean, one_line
 from tidings.render.i18n import (
     credit_line,
     format_range,
@@ -21,7 +22,7 @@ from tidings.render.i18n import (
     to_zone,
 )
 from tidings.render.site_views import FeedView, SiteView, Translation
-from tidings.render.urls import ascii_url, one_line, xml_text
+from tidings.render.urls import ascii_url
 
 MAX_ITEMS = 50
 MAX_BYTES = 1_000_000
@@ -83,7 +84,7 @@ def _build_entry(item: Item, site: SiteView, translations: Sequence[Translation]
     categories += [("topic", one_line(key), label) for key, label in topics]
     categories += [("organisation", name, name) for name in map(one_line, item.organisations)]
     return FeedEntry(
-        id=xml_text(item.id),
+        id=clean(item.id),
         url=ascii_url(item.url),
         title=one_line(item.title),
         summary=one_line(item.summary),
@@ -144,7 +145,7 @@ def _content(item: Item, site: SiteView) -> str:
         words.gettext("Where"): one_line(item.place) if item.place else "",
     }
     parts = [f"<p><strong>{label}:</strong> {escape(text)}</p>" for label, text in facts.items() if text]
-    body = _TAG.sub(_with_ascii_targets, xml_text(item.body)).strip()
+    body = _TAG.sub(_with_ascii_targets, clean(item.body)).strip()
     images = [_clean_image(image) for image in item.images if escape(image.src) not in item.body]
     figures = [_figure(image, site.language) for image in images]
     parts += figures[:1]

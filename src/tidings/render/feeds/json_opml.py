@@ -8,10 +8,11 @@ from typing import Any
 
 from lxml import etree
 
+from tidings.model.text import one_line
 from tidings.render.feeds.entries import FeedEntry, build_entries
 from tidings.render.i18n import language_name
 from tidings.render.site_views import FeedLink, FeedView, SiteView
-from tidings.render.urls import ascii_url, feed_path, one_line, page_path
+from tidings.render.urls import ascii_url, feed_path, page_path
 
 
 def render_json(feed: FeedView, site: SiteView) -> bytes:

@@ -20,9 +20,10 @@ import feedgen.feed
 from lxml import etree
 
 from tidings.model.item import Image
+from tidings.model.text import one_line
 from tidings.render.feeds.entries import FeedEntry, build_entries, feed_date
 from tidings.render.site_views import FeedView, SiteView
-from tidings.render.urls import FORMATS, ascii_url, feed_path, one_line, page_path
+from tidings.render.urls import FORMATS, ascii_url, feed_path, page_path
 
 _ATOM: Final = "http://www.w3.org/2005/Atom"
 _DC: Final = "http://purl.org/dc/elements/1.1/"

@@ -91,7 +91,7 @@ def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> 
     """
     for key, html in (("head", head), *parts, ("foot", foot)):
         if _MARK.search(html):
-            raise FragmentError(f"{key}: contains a comment <!--tidings:N-->, which is reserved")
+            raise FragmentError(f"{key}: contains the marker comment <!--tidings:N-->, which is reserved")
     keys = [key for key, _ in parts]
     page = head + "".join(f"<!--tidings:{number}-->{html}" for number, (_, html) in enumerate(parts))
     page += f"<!--tidings:{len(parts)}-->{foot}"

@@ -15,13 +15,13 @@ from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 
 from tidings.model.item import NOTE, Item
-from tidings.model.text import shorten
+from tidings.model.text import one_line, shorten
 from tidings.render.i18n import kind_label, language_name, load_catalogue, text_direction
 from tidings.render.pages.views import PageFile, PageItem, build_page_item
 from tidings.render.palette import make_palette
 from tidings.render.site_views import FeedLink, SiteView, Translation
 from tidings.render.templates import find_shipped_templates, get_template, make_environment, run_template
-from tidings.render.urls import ALL, FORMATS, ascii_url, feed_path, one_line, page_path
+from tidings.render.urls import ALL, FORMATS, ascii_url, feed_path, page_path
 
 _LATEST = 10
 _PER_KIND = 100

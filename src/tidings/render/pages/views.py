@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from markupsafe import Markup
 
 from tidings.model.item import Attachment, Image, Item
+from tidings.model.text import clean, one_line
 from tidings.render.i18n import (
     credit_line,
     format_date,
@@ -28,7 +29,7 @@ from tidings.render.i18n import (
 )
 from tidings.render.mail.plaintext import fit_headings
 from tidings.render.site_views import SiteView, Translation
-from tidings.render.urls import ascii_url, one_line, page_path, xml_text
+from tidings.render.urls import ascii_url, page_path
 
 _OWN = re.compile(r'\b(src|href|poster)="([^"]*)"')
 
@@ -169,7 +170,7 @@ def _body(item: Item, site: SiteView, root: str) -> str:
     def point(match: re.Match[str]) -> str:
         return f'{match[1]}="{_relative(match[2], site, root)}"'
 
-    markup = fit_headings(xml_text(item.body), 2)
+    markup = fit_headings(clean(item.body), 2)
     return re.sub(r"<[a-z][^>]*>", lambda tag: _OWN.sub(point, tag[0]), markup)
 
 
