@@ -27,7 +27,7 @@ CHANNELS = {
     "mattermost": "tidings.channels.chat.mattermost",
     "rocketchat": "tidings.channels.chat.rocketchat",
     "telegram": "tidings.channels.chat.telegram",
-    "mastodon": "tidings.channels.social.mastodon",
+    "mastodon": "tidings.channels.social.mastodon.channel",
     "bluesky": "tidings.channels.social.bluesky",
     "matrix": "tidings.channels.chat.matrix",
     "ntfy": "tidings.channels.chat.ntfy",

@@ -21,8 +21,8 @@ from tests.channels.registry import SAMPLES, room
 from tests.conftest import require_program
 from tests.servers.judges import TOOLS, tool
 from tidings.channels.base import Post
-from tidings.channels.social.bluesky import graphemes
-from tidings.channels.social.x import weighted
+from tidings.channels.social.bluesky import count_graphemes
+from tidings.channels.social.x import weigh
 from tidings.testing.channel_contract import sample_item, sample_post
 
 WORDS = {
@@ -105,7 +105,7 @@ def _bluesky(body: dict[str, Any]) -> int:
         (feature,) = facet["features"]
         seen = text[facet["index"]["byteStart"] : facet["index"]["byteEnd"]].decode()
         assert seen == f"#{feature['tag']}" if "tag" in feature else feature["uri"].startswith("https://")
-    assert sum(not unicodedata.combining(char) for char in text.decode()) >= graphemes(text.decode()) <= 300
+    assert sum(not unicodedata.combining(char) for char in text.decode()) >= count_graphemes(text.decode()) <= 300
     return len(text)
 
 
@@ -154,7 +154,7 @@ def test_twitter_text_finds_every_post_short_enough_and_counts_the_same() -> Non
     assert not verdicts[-1]["valid"]
     counted = [one["weightedLength"] for one in verdicts[len(texts) : -1]]
     assert len(plain) > 300
-    assert [weighted(text) for text in plain] == counted
+    assert [weigh(text) for text in plain] == counted
 
 
 def test_adaptive_cards_own_library_reads_every_card() -> None:

@@ -80,7 +80,7 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
         ("mail: {host: a, domain_rates: {gmail.com: fast}}\n", "16:43: gmail.com: 'fast' is no rate"),
         ("mail: {host: a, domain_rates: 5/s}\n", "16:31: domain_rates: expected a map here"),
         ("mail: {type: ses, region: frankfurt, access_key: A, secret_key: {env: KEY}}\n",
-         "16:27: region: 'frankfurt' is no region. Write it like eu-central-1"),
+         "16:27: region: 'frankfurt' is not a region. Write it like eu-central-1"),
         ("mail: {type: ses, region: us-east-1, secret_key: {env: KEY}}\n", "16:1: 'access_key' is missing"),
         ("mail: {type: postmark, server_token: {env: KEY}, port: 25}\n", "16:50: unknown key 'port'"),
         ("mail: {type: postmark, server_token: hunter2}\n", "16:38: server_token: secrets stand in the environment"),

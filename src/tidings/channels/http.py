@@ -1,105 +1,166 @@
-"""What an HTTP answer means for a delivery: one policy for every channel."""
+"""HTTP channels: their common base, one request, and what its answer means for a delivery."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from pydantic import SecretStr
+
+from tidings.channels.base import Attempt
+from tidings.config.adapters import ChannelSettings
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 
 LONGEST_WAIT = 86_400.0
-_LIKE_A_SECRET = 16
-"""Characters: a shorter piece of an address is a word of the API."""
+INVALID_RECEIPT = Outcome(Verdict.REJECTED, reason="the ledger has no valid id of this post")
+"""For `edit` and `take_down`, before anything is asked."""
+_SHORTEST_SECRET = 16
+"""Characters. A shorter part of an address is a word of the API."""
+_RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
+S = TypeVar("S", bound=ChannelSettings)
 
 
-def send_request(
-    session: GuardedSession,
-    url: str,
-    body: bytes | None,
-    headers: dict[str, str],
-    method: str = "POST",
-    *,
-    hide: tuple[str, ...] = (),
-    also: tuple[int, ...] = (),
-) -> HttpResponse | Outcome:
-    """One request. An HttpResponse means 2xx, or a status of `also`; everything else is an Outcome already.
+class HttpChannel(Generic[S]):
+    """Base of the channels behind an HTTP API: a name, settings and one guarded session."""
 
-    A reason quotes the other side, less what it may have learnt from us: the address, tokens, and `hide`.
+    def __init__(self, name: str, settings: S) -> None:
+        self.name = name
+        self._settings = settings
+        self._session = GuardedSession(allow_private=settings.allow_private)
 
-    A refusal with 4xx was certainly not taken. After 5xx, or a connection lost once the request was on its way, nobody
-    can know: the outcome is unknown and the channel's idempotency decides about a retry.
-    """
+    def request(
+        self,
+        url: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        method: str = "POST",
+        *,
+        hide: tuple[str, ...] = (),
+        also: tuple[int, ...] = (),
+    ) -> HttpResponse | Outcome:
+        """Send one request. Return the response for 2xx and the statuses in `also`, else the Outcome.
+
+        The reason of an Outcome quotes the service, without the address, the token and the strings in `hide`.
+
+        After 4xx the service certainly did not take the post. After 5xx, and after a connection that was lost once the
+        request was on its way, nobody can know: the outcome is UNKNOWN, and the channel's idempotency decides.
+        """
+        try:
+            answer = self._session.request(method, url, body, headers)
+        except NotSentError as error:
+            return Outcome(Verdict.DEFERRED, reason=str(error))
+        except ConnectionLostError as error:
+            return Outcome(Verdict.UNKNOWN, reason=str(error))
+        status = answer.status
+        if 200 <= status < 300 or status in also:
+            return answer
+        if status in (408, 429):
+            return Outcome(Verdict.DEFERRED, reason=f"HTTP {status}", retry_after=requested_wait(answer))
+        if status == 410:
+            reason = "HTTP 410: the address is gone, and the service asks not to be called again"
+            return Outcome(Verdict.REJECTED, reason=reason, disable=True)
+        if 300 <= status < 400:
+            reason = f"HTTP {status}: redirects are not followed; write the new address in tidings.yaml"
+            return Outcome(Verdict.REJECTED, reason=reason)
+        if 400 <= status < 500:
+            return reject(answer, answer.text, url, headers, hide)
+        return Outcome(Verdict.UNKNOWN, reason=f"HTTP {status}", retry_after=requested_wait(answer))
+
+    def accepted(self, receipt: str = "", via: str = "") -> Outcome:
+        """Return ACCEPTED. `via` is the address of the post, if the service has one."""
+        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=via or self.name)
+
+
+def encode_json(value: object) -> bytes:
+    """Encode as JSON in UTF-8. Equal values give equal bytes."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode()
+
+
+def json_headers(token: SecretStr | None = None) -> dict[str, str]:
+    """Return the headers of a JSON request, with a bearer token (RFC 6750) if there is one."""
+    headers = {"Content-Type": "application/json"}
+    return headers if token is None else headers | {"Authorization": f"Bearer {token.get_secret_value()}"}
+
+
+def read_object(answer: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object of a response, or an empty one if there is none."""
     try:
-        answer = session.request(method, url, body, headers)
-    except NotSentError as error:
-        return Outcome(Verdict.DEFERRED, reason=str(error))
-    except ConnectionLostError as error:
-        return Outcome(Verdict.UNKNOWN, reason=str(error))
-    status = answer.status
-    if 200 <= status < 300 or status in also:
-        return answer
-    wait = requested_wait(answer)
-    word = f"HTTP {status}"
-    if status == 429 or status == 408:
-        return Outcome(Verdict.DEFERRED, reason=word, retry_after=wait)
-    if status == 410:
-        return Outcome(Verdict.REJECTED, reason=f"{word}: gone, and asks never to be called again", disable=True)
-    if 300 <= status < 400:
-        return Outcome(Verdict.REJECTED, reason=f"{word}: redirects are not followed; write the new address")
-    if 400 <= status < 500:
-        return Outcome(Verdict.REJECTED, reason=f"{word}: {quote_answer(answer.text, url, headers, hide)}".rstrip(": "))
-    return Outcome(Verdict.UNKNOWN, reason=word, retry_after=wait)
+        value = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def reject(
+    answer: HttpResponse, text: str, url: str = "", headers: dict[str, str] | None = None, hide: tuple[str, ...] = ()
+) -> Outcome:
+    """Return REJECTED with the status and the service's own text, without secrets."""
+    return Outcome(Verdict.REJECTED, reason=describe_refusal(answer, text, url, headers, hide))
+
+
+def describe_refusal(
+    answer: HttpResponse, text: str, url: str = "", headers: dict[str, str] | None = None, hide: tuple[str, ...] = ()
+) -> str:
+    """Return the status and the beginning of `text` on one line, without what only the service and we know."""
+    parts = urlsplit(url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    pieces = [piece for piece in re.split(r"[/?&=:]", target) if len(piece) >= _SHORTEST_SECRET]
+    tokens = [value.split()[-1] for name, value in (headers or {}).items() if name.lower() == "authorization"]
+    secrets = {url, target, parts.path, parts.query, *pieces, *tokens, *hide}
+    secrets |= {unquote(secret) for secret in secrets}
+    line = " ".join(text.split())
+    for secret in sorted(secrets - {"", "/"}, key=len, reverse=True):
+        line = line.replace(secret, "…")
+    return f"HTTP {answer.status}: {line[:120]}".rstrip(": ")
+
+
+def doubt_success(answer: HttpResponse, missing: str) -> Outcome:
+    """Return UNKNOWN for a 2xx that lacks what a success of this service has: it may come from a proxy."""
+    return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without {missing}")
 
 
 def defer_unknown(outcome: Outcome) -> Outcome:
-    """Where nothing was published yet, an unknown outcome is one to try again."""
+    """Turn UNKNOWN into DEFERRED, for requests before anything is published."""
     if outcome.verdict is not Verdict.UNKNOWN:
         return outcome
     return Outcome(Verdict.DEFERRED, reason=outcome.reason, retry_after=outcome.retry_after)
 
 
-def read_object(answer: HttpResponse) -> dict[str, Any]:
-    """The JSON object of an answer; an empty one where it is none."""
-    try:
-        found = json.loads(answer.text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def requested_wait(answer: HttpResponse, now: datetime | None = None) -> float | None:
-    """Seconds that the other side asked us to wait, in whichever form; None where it said nothing usable.
+    """Return the seconds that the service asks us to wait, or None.
 
-    Retry-After; else what the JSON says (Discord, Telegram, Matrix); else the end of the period that a header names, in
-    ISO 8601 (Mastodon) or in seconds since 1970 (X, Bluesky).
+    In this order: Retry-After, the JSON (Discord, Telegram, Matrix), and the end of the rate limit's period in a
+    header: in ISO 8601 (Mastodon) or in seconds since 1970 (X, Bluesky).
     """
     now = now or datetime.now(UTC)
     wait = parse_retry_after(answer.headers.get("retry-after", ""), now, LONGEST_WAIT)
     if wait is None and (answer.status == 429 or answer.status >= 500):
-        names = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
-        reset = next((answer.headers[name] for name in names if answer.headers.get(name)), "")
         wait = _wait_in_json(answer)
-        wait = _wait_until(reset, now) if wait is None else wait
+        if wait is None:
+            reset = next((answer.headers[name] for name in _RESET_HEADERS if answer.headers.get(name)), "")
+            wait = _seconds_until(reset, now)
     return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT)
 
 
 def _wait_in_json(answer: HttpResponse) -> float | None:
-    found = read_object(answer)
-    held = found.get("parameters", found)
-    if not isinstance(held, dict):
+    body = read_object(answer)
+    fields = body.get("parameters", body)
+    if not isinstance(fields, dict):
         return None
     for key, unit in (("retry_after", 1.0), ("retry_after_ms", 1e-3)):
-        value = held.get(key)
+        value = fields.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return value * unit
     return None
 
 
-def _wait_until(text: str, now: datetime) -> float | None:
+def _seconds_until(text: str, now: datetime) -> float | None:
     try:
         moment = datetime.fromisoformat(text) if "-" in text else datetime.fromtimestamp(float(text), UTC)
     except (ValueError, OverflowError, OSError):
@@ -107,15 +168,29 @@ def _wait_until(text: str, now: datetime) -> float | None:
     return ((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)) - now).total_seconds()
 
 
-def quote_answer(text: str, url: str, headers: dict[str, str], hide: tuple[str, ...] = ()) -> str:
-    """The beginning of what was answered, on one line; what only we and the other side know is taken out."""
-    parts = urlsplit(url)
-    behind = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    pieces = [piece for piece in re.split(r"[/?&=:]", behind) if len(piece) >= _LIKE_A_SECRET]
-    told = [value.split()[-1] for name, value in headers.items() if name.lower() == "authorization"]
-    known = {url, behind, parts.path, parts.query, *pieces, *told, *hide}
-    known |= {unquote(one) for one in known}
-    words = " ".join(text.split())
-    for secret in sorted(known - {"", "/"}, key=len, reverse=True):
-        words = words.replace(secret, "…")
-    return words[:120]
+def upload_once(attempt: Attempt, data: bytes, upload: Callable[[], str], *, anew: bool = False) -> str:
+    """Return the service's id of these bytes, uploading them unless an earlier try of the delivery did.
+
+    Empty if the service did not take them. `anew`: the id that is remembered is no longer valid.
+    """
+    remote = "" if anew or attempt.uploads is None else attempt.uploads.get(_upload_key(data))
+    if not remote:
+        remote = upload()
+        if remote or anew:
+            remember_upload(attempt, data, remote)
+    return remote
+
+
+def remember_upload(attempt: Attempt, data: bytes, remote: str) -> None:
+    """Remember the service's id of these bytes, before the post that shows them."""
+    if attempt.uploads is not None:
+        attempt.uploads.put(_upload_key(data), remote)
+
+
+def _upload_key(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def image_type(data: bytes) -> str:
+    """Return the media type of a picture from `Attempt.picture`."""
+    return "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"

@@ -1,19 +1,21 @@
-"""What a post says, made to fit: whole parts are left out in a stated order, never a link and never half a word.
+"""The text of a post, shortened to fit: whole parts are left out in a fixed order, never a link and never half a word.
 
-First the summaries go, then the hashtags, then the last stories of an edition (which are counted, with a link to all);
-only a title, or a text in the editor's own words, that is too long by itself is shortened, at a space if there is one.
+The summaries go first, then the hashtags, then the last stories of an edition (they are counted, with a link to all).
+Only a title, or the editor's own text, that is too long alone is shortened, at a space if there is one.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from tidings.channels.base import Post, PostItem
+from tidings.channels.base import Capabilities, Post, PostItem
 from tidings.model.text import shorten
 
-_MOST_TAGS = 5
+_MAX_TAGS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +26,19 @@ class StoryText:
     summary: str
     url: str
     is_own_text: bool = False
-    """The title is what the editor wrote for this channel: several lines maybe, and no headline."""
+    """The title is the editor's text for this channel: it may have several lines, and is no headline."""
     correction: str = ""
 
     @property
     def link(self) -> str:
-        """The address; empty where the editor's own text has it already."""
+        """The address; empty if the editor's own text already has it."""
         holds = self.is_own_text and re.search(re.escape(self.url) + r"""(?=[.,;:!?)\]»"'…]*(?:\s|$))""", self.title)
         return "" if holds else self.url
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The parts of a post in their order. `more` counts stories left out; they stand at `url`."""
+    """The parts of a post in their order. `more` counts the stories that were left out; `url` leads to them."""
 
     heading: str
     text: str
@@ -45,21 +47,49 @@ class Wording:
     more: int
     url: str
 
+    @property
+    def main_url(self) -> str:
+        """The address of the single story, else of the whole."""
+        return self.stories[0].url if len(self.stories) == 1 else self.url
+
+
+class PlainTextBody:
+    """Base of channels whose prepared body is JSON with the text, without markup, under one key."""
+
+    TEXT_KEY: ClassVar[str] = "text"
+    capabilities: Capabilities
+
+    def count(self, text: str) -> int:
+        """Return the length of a text as the service counts it."""
+        return len(text)
+
+    def fit(self, post: Post) -> Wording:
+        """Return the fullest wording that the service takes."""
+        return fit(post, lambda wording: self.count(plain_text(wording)) <= self.capabilities.max_length)
+
+    def length(self, body: bytes) -> int:
+        """Return the length of a prepared body as the service counts it."""
+        return self.count(self.text(body))
+
+    def text(self, body: bytes) -> str:
+        """Return the text of a prepared body."""
+        return str(json.loads(body)[self.TEXT_KEY])
+
 
 def fit(post: Post, fits: Callable[[Wording], bool]) -> Wording:
-    """The fullest wording of which `fits` says that the network would take it."""
-    tried = _whole(post)
-    for tried in _versions(post):
-        if fits(tried):
-            return tried
-    return _shortened(tried, fits)
+    """Return the fullest wording for which `fits` is true."""
+    wording = _full(post)
+    for wording in _versions(post):
+        if fits(wording):
+            return wording
+    return _shorten(wording, fits)
 
 
-def plain_text(wording: Wording, *, indent: str = "") -> str:
-    """Without markup: paragraphs with a blank line between them, each link on a line of its own."""
+def plain_text(wording: Wording) -> str:
+    """Return the text without markup: a blank line between paragraphs, each link on a line of its own."""
     parts = [wording.heading, wording.text]
     for story in wording.stories:
-        parts.append("\n".join(filter(None, [f"{indent}{story.title}", story.summary, story.correction, story.link])))
+        parts.append("\n".join(filter(None, [story.title, story.summary, story.correction, story.link])))
     if wording.more:
         parts.append(f"+{wording.more}\n{wording.url}")
     parts.append(" ".join(wording.tags))
@@ -67,21 +97,20 @@ def plain_text(wording: Wording, *, indent: str = "") -> str:
 
 
 def make_hashtag(topic: str) -> str:
-    """A topic as a hashtag, each word with a capital so that a screen reader tells them apart: #CleanWater, #SDG6."""
+    """Return a topic as a hashtag with a capital for each word, for screen readers: #CleanWater, #SDG6."""
     words = topic.split("-")
     if len(words) == 2 and len(words[0]) <= 4 and words[1].isdigit():
         return f"#{words[0].upper()}{words[1]}"
     return "#" + "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def _whole(post: Post) -> Wording:
-    single = len(post.items) == 1
+def _full(post: Post) -> Wording:
     topics = dict.fromkeys(topic for item in post.items if not item.text for topic in item.topics)
     return Wording(
-        heading="" if single else post.title,
+        heading="" if len(post.items) == 1 else post.title,
         text=post.text,
         stories=tuple(_story(item) for item in post.items),
-        tags=tuple(make_hashtag(topic) for topic in topics)[:_MOST_TAGS],
+        tags=tuple(make_hashtag(topic) for topic in topics)[:_MAX_TAGS],
         more=0,
         url=post.url,
     )
@@ -94,36 +123,39 @@ def _story(item: PostItem) -> StoryText:
 
 
 def _versions(post: Post) -> Iterator[Wording]:
-    whole = _whole(post)
-    yield whole
-    bare = replace(whole, stories=tuple(replace(story, summary="") for story in whole.stories))
-    yield bare
-    untagged = replace(bare, tags=())
+    full = _full(post)
+    yield full
+    short = replace(full, stories=tuple(replace(story, summary="") for story in full.stories))
+    yield short
+    untagged = replace(short, tags=())
     yield untagged
     if len(post.items) > 1:
         for count in range(len(post.items) - 1, -1, -1):
             yield replace(untagged, stories=untagged.stories[:count], more=len(post.items) - count)
 
 
-def _shortened(wording: Wording, fits: Callable[[Wording], bool]) -> Wording:
-    """With its longest words cut: title and correction of a story alone, the text of a notice, else the heading."""
+def _shorten(wording: Wording, fits: Callable[[Wording], bool]) -> Wording:
+    """Shorten the longest text: title and correction of a single story, the text of a notice, else the heading."""
 
-    def of(length: int) -> Wording:
+    def cut(length: int) -> Wording:
         if wording.text:
-            return replace(
-                wording, heading=shorten(wording.heading, min(length, 200)), text=shorten(wording.text, length)
-            )
+            heading = shorten(wording.heading, min(length, 200))
+            return replace(wording, heading=heading, text=shorten(wording.text, length))
         if wording.stories:
-            shorter = (
-                replace(one, title=shorten(one.title, length), correction=shorten(one.correction, length))
-                for one in wording.stories
+            stories = (
+                replace(story, title=shorten(story.title, length), correction=shorten(story.correction, length))
+                for story in wording.stories
             )
-            return replace(wording, stories=tuple(shorter))
+            return replace(wording, stories=tuple(stories))
         return replace(wording, heading=shorten(wording.heading, length))
 
-    longest = max((len(words) for one in wording.stories for words in (one.title, one.correction)), default=0)
-    low, high = 0, max(len(wording.heading), len(wording.text), longest)
+    texts = [
+        wording.heading,
+        wording.text,
+        *(text for story in wording.stories for text in (story.title, story.correction)),
+    ]
+    low, high = 0, max(map(len, texts))
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(of(middle)) else (low, middle - 1)
-    return of(low)
+        low, high = (middle, high) if fits(cut(middle)) else (low, middle - 1)
+    return cut(low)

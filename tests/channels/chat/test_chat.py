@@ -14,7 +14,7 @@ from tidings import plugins
 from tidings.channels.base import Attempt, Channel, Post
 from tidings.channels.chat import ntfy, telegram
 from tidings.channels.http import requested_wait
-from tidings.channels.social import mastodon
+from tidings.channels.social.mastodon import channel as mastodon
 from tidings.channels.wording import make_hashtag
 from tidings.model.delivery import Verdict
 from tidings.model.text import shorten

@@ -16,7 +16,7 @@ from tidings import plugins
 from tidings.channels.base import Idempotency, MailTransport
 from tidings.channels.mail_api import mailgun, postmark, sendgrid, ses
 from tidings.channels.mail_api.base import ApiTransport, CannotCarryError
-from tidings.channels.mail_api.message_parts import Mailbox, format_mailbox, take_apart
+from tidings.channels.mail_api.message_parts import Mailbox, format_mailbox, split_message
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.http_sink import HttpSink, Received, Step
 from tidings.testing.mail_contract import MESSAGE, SECRET, SENDER, ApiContract
@@ -287,10 +287,10 @@ def test_a_header_that_is_no_text_is_refused() -> None:
 
 def test_a_line_break_in_an_encoded_word_makes_no_second_header() -> None:
     hidden = base64.b64encode(b"Hello\r\nBcc: all@example.org").decode()
-    parts = take_apart(f"From: n@example.org\r\nSubject: =?utf-8?b?{hidden}?=\r\n\r\nx".encode())
+    parts = split_message(f"From: n@example.org\r\nSubject: =?utf-8?b?{hidden}?=\r\n\r\nx".encode())
     assert parts.subject == "Hello Bcc: all@example.org"
     with pytest.raises(CannotCarryError):
-        take_apart(f"From: =?utf-8?b?{hidden}?= <n@example.org>\r\n\r\nx".encode())
+        split_message(f"From: =?utf-8?b?{hidden}?= <n@example.org>\r\n\r\nx".encode())
     assert format_mailbox(Mailbox('A "B" \\C', "a@example.org")) == '"A \\"B\\" \\\\C" <a@example.org>'
 
 
@@ -331,5 +331,5 @@ def test_each_goes_to_its_own_region_over_tls(settings: Any, host: str) -> None:
 
 @pytest.mark.parametrize("region", ["eu", "frankfurt", "eu-central"])
 def test_a_region_that_is_none(region: str) -> None:
-    with pytest.raises(ValidationError, match="is no region; write it like eu-central-1"):
+    with pytest.raises(ValidationError, match="is not a region; write it like eu-central-1"):
         _ses(region=region)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from tests.channels.mail_api.test_providers import CONTRACTS
+from tests.channels.smtp.single_mail import SingleMailTransport
 from tests.fixtures.smtp import SmtpSink
 from tidings import plugins
 from tidings.channels.smtp.login import Login
@@ -38,7 +39,9 @@ class TestSmtp(MailContract):
                 relay = SmtpRelay(Login("127.0.0.1", port), timeouts=Timeouts(5, patience))
             else:
                 relay = make(Settings(type="smtp", host="127.0.0.1", port=port, security="none", **login))
-            yield MailSetup(relay, f"{LOCAL.get(fault, 'reader')}@example.net", lambda: len(sink.taken()))
+            yield MailSetup(
+                SingleMailTransport(relay), f"{LOCAL.get(fault, 'reader')}@example.net", lambda: len(sink.taken())
+            )
             relay.close()
 
 

@@ -20,12 +20,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message as MessageHandler
 from aiosmtpd.smtp import AuthResult
 
+from tests.channels.smtp.single_mail import SingleMailTransport
 from tests.conftest import require_program
 from tests.fixtures.smtp import SmtpSink
 from tidings.channels.smtp.connection import Connection
 from tidings.channels.smtp.login import Login, Session
 from tidings.channels.smtp.port import Timeouts
-from tidings.channels.smtp.relay import SmtpRelay, _Run
+from tidings.channels.smtp.relay import SmtpRelay, _QueueRun
 from tidings.model.delivery import Outcome, Verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
@@ -71,12 +72,12 @@ def transport(sink: SmtpSink) -> SmtpRelay:
     return _relay("127.0.0.1", sink.port, timeouts=Timeouts(5, 1))
 
 
-def _hand(transport: SmtpRelay, local: str) -> Outcome:
-    return transport.send("bounces@example.org", f"{local}@example.org", DATA)
+def _send(transport: SmtpRelay, local: str) -> Outcome:
+    return SingleMailTransport(transport).send("bounces@example.org", f"{local}@example.org", DATA)
 
 
 def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: SmtpSink) -> None:
-    outcome = _hand(transport, "ada")
+    outcome = _send(transport, "ada")
     assert outcome.verdict is Verdict.ACCEPTED
     assert outcome.receipt == f"2.0.0 Ok: queued as {sink.taken()[0]['id']}"
     assert outcome.via == "127.0.0.1"
@@ -105,26 +106,26 @@ def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: SmtpSink) -> 
 def test_only_what_is_lost_after_the_dot_is_in_doubt(
     transport: SmtpRelay, sink: SmtpSink, local: str, verdict: Verdict, taken: int
 ) -> None:
-    outcome = _hand(transport, local)
+    outcome = _send(transport, local)
     assert outcome.verdict is verdict, outcome
     assert len(sink.taken()) == taken
     if verdict is not Verdict.ACCEPTED:
         assert outcome.reason
         assert "\n" not in outcome.reason
     # Whatever happened, the next message goes through.
-    assert _hand(transport, "grace").verdict is Verdict.ACCEPTED
+    assert _send(transport, "grace").verdict is Verdict.ACCEPTED
 
 
 def test_a_big_body_cut_off_before_its_dot_is_not_in_doubt(transport: SmtpRelay) -> None:
     # Bigger than what both sockets hold: the reset comes while it is still being written.
     data = DATA + (b"x" * 70 + b"\r\n") * 400_000
-    outcome = transport.send("b@example.org", "rst-data@example.org", data)
+    outcome = SingleMailTransport(transport).send("b@example.org", "rst-data@example.org", data)
     assert outcome.verdict is Verdict.DEFERRED
 
 
 def test_one_connection_carries_many(transport: SmtpRelay, sink: SmtpSink) -> None:
     for number in range(20):
-        assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
+        assert _send(transport, f"reader{number}").verdict is Verdict.ACCEPTED
     assert sink.opened == 1
     assert len({entry["to"] for entry in sink.taken()}) == 20
 
@@ -132,20 +133,20 @@ def test_one_connection_carries_many(transport: SmtpRelay, sink: SmtpSink) -> No
 def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpRelay, sink: SmtpSink) -> None:
     sink.close_after = 3
     for number in range(10):
-        assert _hand(transport, f"reader{number}").verdict is Verdict.ACCEPTED
+        assert _send(transport, f"reader{number}").verdict is Verdict.ACCEPTED
     assert sink.opened == 4
     assert len(sink.taken()) == 10
 
 
 def test_a_refusal_leaves_the_connection_usable(transport: SmtpRelay, sink: SmtpSink) -> None:
-    assert _hand(transport, "rcpt-550").verdict is Verdict.REJECTED
-    assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
+    assert _send(transport, "rcpt-550").verdict is Verdict.REJECTED
+    assert _send(transport, "ada").verdict is Verdict.ACCEPTED
     assert sink.opened == 1
     assert "RSET" in sink.commands
 
 
 def test_a_refused_sender_is_not_the_readers_fault(transport: SmtpRelay) -> None:
-    outcome = transport.send("refused-sender@example.org", "ada@example.org", DATA)
+    outcome = SingleMailTransport(transport).send("refused-sender@example.org", "ada@example.org", DATA)
     assert outcome.verdict is Verdict.DEFERRED
     assert outcome.reason == "550 5.7.1 not you (MAIL)"
 
@@ -154,14 +155,14 @@ def test_nobody_there_is_not_started() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    outcome = _relay("127.0.0.1", port, timeout=2).send("b@example.org", "ada@example.org", DATA)
+    outcome = SingleMailTransport(_relay("127.0.0.1", port, timeout=2)).send("b@example.org", "ada@example.org", DATA)
     assert outcome.verdict is Verdict.NOT_STARTED
     assert str(port) in outcome.reason
 
 
 def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpRelay, sink: SmtpSink) -> None:
     sink.greeting = "421 4.3.2 too busy"
-    assert _hand(transport, "ada").verdict is Verdict.NOT_STARTED
+    assert _send(transport, "ada").verdict is Verdict.NOT_STARTED
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpR
 )
 def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: SmtpSink, address: str) -> None:
     for envelope in (("b@example.org", address), (address, "b@example.org")):
-        outcome = transport.send(*envelope, DATA)
+        outcome = SingleMailTransport(transport).send(*envelope, DATA)
         assert outcome.verdict is Verdict.REJECTED
         assert "SMTP command" in outcome.reason
     assert sink.taken() == []
@@ -178,7 +179,7 @@ def test_no_command_is_smuggled_in_an_address(transport: SmtpRelay, sink: SmtpSi
 
 def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay, sink: SmtpSink) -> None:
     body = b"Message-ID: <1@x>\n\n.\n.\r.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end"
-    assert transport.send("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
+    assert SingleMailTransport(transport).send("b@example.org", "ada@example.org", body).verdict is Verdict.ACCEPTED
     (entry,) = sink.taken()
     assert (
         entry["text"] == "Message-ID: <1@x>\r\n\r\n.\r\n.\r\n.\r\n..two\r\n.MAIL FROM:<evil@example.org>\r\nno end\r\n"
@@ -187,7 +188,7 @@ def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay
 
 
 def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpRelay, sink: SmtpSink) -> None:
-    outcome = transport.send("b@example.org", "жібек@example.org", DATA)
+    outcome = SingleMailTransport(transport).send("b@example.org", "жібек@example.org", DATA)
     assert outcome.verdict is Verdict.REJECTED
     assert "SMTPUTF8" in outcome.reason
     assert sink.taken() == []
@@ -196,8 +197,10 @@ def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: 
 def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) -> None:
     with SmtpSink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
         transport = _relay("127.0.0.1", sink.port)
-        assert transport.send("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
-        assert transport.send("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
+        assert (
+            SingleMailTransport(transport).send("b@example.org", "жібек@example.org", DATA).verdict is Verdict.ACCEPTED
+        )
+        assert SingleMailTransport(transport).send("b@example.org", "ada@example.org", DATA).verdict is Verdict.ACCEPTED
         assert [entry["to"] for entry in sink.taken()] == ["жібек@example.org", "ada@example.org"]
         mails = [command for command in sink.commands if command.startswith("MAIL")]
         assert [mail.endswith("SMTPUTF8") for mail in mails] == [True, False]
@@ -205,7 +208,7 @@ def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) 
 
 def test_starttls_that_is_not_offered_is_never_done_without(sink: SmtpSink) -> None:
     transport = _relay("127.0.0.1", sink.port, security="starttls")
-    outcome = _hand(transport, "ada")
+    outcome = _send(transport, "ada")
     assert outcome.verdict is Verdict.NOT_STARTED
     assert "STARTTLS" in outcome.reason
     assert sink.taken() == []
@@ -279,32 +282,32 @@ def test_what_several_connections_wait_for_is_announced_at_once_and_nothing_is_t
         closed, out, is_watched_for_writing = "", b"", False
 
         def __init__(self, name: str) -> None:
-            self.coming = SimpleNamespace(recipient=f"{name}@example.org")
+            self.next_mail = SimpleNamespace(recipient=f"{name}@example.org")
             self.is_ready = True
 
-        def look_ahead(self) -> None:
-            said.append("look ahead")
+        def prefetch(self) -> None:
+            said.append("prefetch")
 
-        def go(self, may: bool) -> None:
+        def send_body(self, is_permitted: bool) -> None:
             self.is_ready = False
-            said.append("goes" if may else "taken back")
+            said.append("goes" if is_permitted else "taken back")
 
     queue = _Some([], barred="bob")
     begin = queue.begin
     queue.begin = lambda mails: said.append("announced") or begin(mails)  # type: ignore[func-returns-value, method-assign]
-    run = _Run(_relay("127.0.0.1", 1), queue, 3)
+    run = _QueueRun(_relay("127.0.0.1", 1), queue, 3)
     run._begin([(number, Ready(name)) for number, name in enumerate(("ada", "bob", "cy"))])  # type: ignore[misc]
     assert queue.together == [3]
-    assert said == ["look ahead"] * 3 + ["announced"] + ["goes"] * 2 + ["taken back"]
+    assert said == ["prefetch"] * 3 + ["announced"] + ["goes"] * 2 + ["taken back"]
 
 
 def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgotten(sink: SmtpSink) -> None:
     """The run that asked for them had ended; hours may lie between."""
     relay = _relay("127.0.0.1", sink.port)
-    relay.open_one()
+    relay.open_connection()
     _until(lambda: bool(relay._opened))
     sink.greeting = "421 too many connections"
-    relay.open_one()
+    relay.open_connection()
     _until(lambda: len(relay._opened) == 2)
     sink.greeting = "220 sink.example ESMTP"
     queue = _Some(["ada"])
@@ -316,7 +319,7 @@ def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgo
 def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: SmtpSink) -> None:
     relay = _relay("127.0.0.1", sink.port)
     for _ in range(4):
-        relay.open_one()
+        relay.open_connection()
     _until(lambda: len(relay._opened) == 4)
     sink.hang_up()
     queue = _Some([f"reader{number}" for number in range(8)])
@@ -364,14 +367,14 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
         queue = _Some(["ada", "bob"], data=b"x" * (size - 2) + b"\r\n")
         session = Session(client, {"pipelining": "", "chunking": ""})
         connection = Connection(session, "mx", queue, timeouts=Timeouts(5, 5), reached=lambda point: None)
-        connection.feed()
+        connection.start_next()
         server.recv(1000)
         server.sendall(b"250 ok\r\n250 ok\r\n")
         select.select([client], [], [], 5)
-        connection.readable()
-        connection.look_ahead()
-        connection.go(True)
-        connection.end("broken")
+        connection.on_readable()
+        connection.prefetch()
+        connection.send_body(True)
+        connection.abort("broken")
         server.settimeout(0.2)
         got = b""
         with contextlib.suppress(OSError):
@@ -403,7 +406,7 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None
     )
     sink.delay = 6
     found: list[Outcome] = []
-    thread = threading.Thread(target=lambda: found.append(_hand(transport, "ada")))
+    thread = threading.Thread(target=lambda: found.append(_send(transport, "ada")))
     thread.start()
     assert arrived.wait(20)
     begun = time.monotonic()
@@ -412,7 +415,7 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None
     assert time.monotonic() - begun < 5
     assert found[0].verdict is Verdict.UNKNOWN
     # No new connection after that.
-    assert _hand(transport, "grace").verdict is Verdict.NOT_STARTED
+    assert _send(transport, "grace").verdict is Verdict.NOT_STARTED
 
 
 # -- against a server that we did not write ---------------------------------------------------------------------------
@@ -472,8 +475,8 @@ def test_login_over_tls(secure: tuple[str, int, _Keep], certificate: tuple[Path,
     transport = _relay(
         "localhost", port, security=security, username="news", password="s3cret", context=lambda: trusted
     )
-    assert _hand(transport, "ada").verdict is Verdict.ACCEPTED
-    assert _hand(transport, "grace").verdict is Verdict.ACCEPTED
+    assert _send(transport, "ada").verdict is Verdict.ACCEPTED
+    assert _send(transport, "grace").verdict is Verdict.ACCEPTED
     assert handler.got == ["ada@example.org", "grace@example.org"]
 
 
@@ -485,7 +488,7 @@ def test_a_wrong_password_says_so_and_does_not_show_it(
     transport = _relay(
         "localhost", port, security=security, username="news", password="hunter2", context=lambda: trusted
     )
-    outcome = _hand(transport, "ada")
+    outcome = _send(transport, "ada")
     assert outcome.verdict is Verdict.NOT_STARTED
     assert re.search("refused the login: 535", outcome.reason)
     assert "hunter2" not in outcome.reason
@@ -495,7 +498,7 @@ def test_a_wrong_password_says_so_and_does_not_show_it(
 def test_a_certificate_that_nobody_vouches_for_is_refused(secure: tuple[str, int, _Keep]) -> None:
     security, port, handler = secure
     transport = _relay("localhost", port, security=security, username="news", password="s3cret")
-    outcome = _hand(transport, "ada")
+    outcome = _send(transport, "ada")
     assert outcome.verdict is Verdict.NOT_STARTED
     assert "certificate" in outcome.reason
     assert handler.got == []

@@ -12,7 +12,7 @@ import pytest
 
 from tests.channels.registry import settings_of
 from tidings.channels.base import Attempt
-from tidings.channels.social.mastodon import MastodonChannel, Settings
+from tidings.channels.social.mastodon.channel import MastodonChannel, Settings
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.channel_contract import sample_post
 from tidings.testing.http_sink import HttpSink, Received, Step

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from tests.channels.registry import SAMPLES, room, served
 from tidings.channels.base import Attempt, CanEdit, CanTakeDown
 from tidings.channels.social import facebook, linkedin, x
-from tidings.channels.social.oauth1 import OAuthKeys, authorization
+from tidings.channels.social.x import OAuthKeys, authorization
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.channel_contract import sample_item, sample_post
 from tidings.testing.http_sink import HttpSink, Received, Step
@@ -212,7 +212,12 @@ def test_facebook_gets_the_message_and_the_link_and_no_token_in_the_address() ->
         (400, {"code": 190, "message": "Session has expired"}, Verdict.REJECTED, "make a new one"),
         (400, {"code": 32, "message": "Page request limit reached"}, Verdict.DEFERRED, "limit"),
         (403, {"code": 4, "message": "Application request limit reached"}, Verdict.DEFERRED, "limit"),
-        (400, {"code": 506, "message": "Duplicate status message"}, Verdict.REJECTED, "stands on the page already"),
+        (
+            400,
+            {"code": 506, "message": "Duplicate status message"},
+            Verdict.REJECTED,
+            "already has a post with the same text",
+        ),
         (400, {"code": 2, "message": "Service temporarily unavailable"}, Verdict.UNKNOWN, "unavailable"),
         (400, {"code": 1, "is_transient": True, "message": "Please retry"}, Verdict.UNKNOWN, "retry"),
         (403, {"code": 200, "message": "pages_manage_posts is missing"}, Verdict.REJECTED, "pages_manage_posts"),

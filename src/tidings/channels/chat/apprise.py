@@ -1,7 +1,7 @@
-"""A hundred further services through Apprise (github.com/caronc/apprise), an extra: `pip install "tidings[apprise]"`.
+"""More than a hundred further services through Apprise (github.com/caronc/apprise): pip install "tidings[apprise]".
 
-It tells neither why a service did not take a post nor where it stands, and goes out by itself: what `tidings.net`
-guards is not guarded here. So it is said in `check` for what it is, and whatever did not succeed waits for a person.
+Apprise reports neither why a service refused a post nor where the post is. It opens its own connections, without the
+guards of `tidings.net`. `tidings check` warns about this, and every failure waits for a person.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.wording import fit, plain_text
+from tidings.channels.wording import PlainTextBody, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
 
-_LONGEST = 60.0
+_TIMEOUT = 60.0
 """Seconds for one post."""
 
 
@@ -29,7 +29,7 @@ class Settings(ChannelSettings):
     """`type: apprise`."""
 
     WARNING: ClassVar[tuple[str, str]] = (
-        "Apprise posts at least once, text only, and is not kept from private addresses",
+        "Apprise posts at least once, text only, and may connect to private addresses",
         "use a channel type of its own where there is one",
     )
 
@@ -46,14 +46,14 @@ class Settings(ChannelSettings):
     @field_validator("url")
     @classmethod
     def _is_known(cls, value: SecretStr) -> SecretStr:
-        """Its errors never show it."""
+        """Refuse an address that Apprise does not know. The error must not show it."""
         if importlib.util.find_spec("apprise") is not None and _service(value.get_secret_value()) is None:
-            raise ValueError("Apprise knows no service by this address; see its list of services for how to write it")
+            raise ValueError("Apprise knows no service at this address; its list of services shows how to write one")
         return value
 
 
-class AppriseChannel:
-    """One service. Apprise repeats nothing by itself here: `retry` is 0, whatever the address says."""
+class AppriseChannel(PlainTextBody):
+    """One service. Apprise does not repeat a post: `retry` is 0, whatever the address says."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
@@ -61,25 +61,14 @@ class AppriseChannel:
         self.capabilities = Capabilities(max_length=int(self._service.body_maxlen), idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
-        """The text."""
-        wording = fit(post, lambda tried: len(plain_text(tried)) <= self.capabilities.max_length)
-        return json.dumps({"text": plain_text(wording)}, ensure_ascii=False).encode()
-
-    def length(self, body: bytes) -> int:
-        """Characters."""
-        return len(json.loads(body)["text"])
-
-    def text(self, body: bytes) -> str:
-        """The text."""
-        return str(json.loads(body)["text"])
+        return json.dumps({"text": plain_text(self.fit(post))}, ensure_ascii=False).encode()
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Hand it to Apprise, which says yes or no; a no may come after the service took it."""
+        """Post with Apprise, which only says yes or no. The service may have taken the post before a no."""
         sender = _library().Apprise()
         sender.add(self._service)
-        done = sender.notify(body=self.text(body), body_format="text", interpret_escapes=False, timeout=_LONGEST)
-        if not done:
-            return Outcome(Verdict.UNKNOWN, reason="Apprise did not succeed, and does not say how far it came")
+        if not sender.notify(body=self.text(body), body_format="text", interpret_escapes=False, timeout=_TIMEOUT):
+            return Outcome(Verdict.UNKNOWN, reason="Apprise failed and does not say whether the post was published")
         return Outcome(Verdict.ACCEPTED, via=self.name)
 
 
@@ -90,9 +79,9 @@ def _library() -> Any:
 
 
 def _service(url: str) -> Any:
-    """Apprise's object for one address, or None."""
+    """Return Apprise's object for one address, or None."""
     with warnings.catch_warnings():
-        # Its plugins are all loaded now, some by modules that Python is about to drop.
+        # All its plugins are loaded now, some by modules that Python will drop.
         warnings.simplefilter("ignore", DeprecationWarning)
         library = _library()
         asset = library.AppriseAsset(http_redirects=False, interpret_emojis=False, secure_logging=True)
@@ -105,6 +94,4 @@ def _service(url: str) -> Any:
     return service
 
 
-def make(name: str, settings: Settings) -> AppriseChannel:
-    """The channel of one name."""
-    return AppriseChannel(name, settings)
+make = AppriseChannel

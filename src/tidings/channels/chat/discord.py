@@ -6,108 +6,95 @@ import json
 import re
 from typing import Any
 
-from pydantic import Field
-
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.chat.markdown import strip_markdown
-from tidings.channels.http import read_object, send_request
+from tidings.channels.chat.incoming_webhook import WebhookSettings, escape_outside_links, strip_markdown
+from tidings.channels.http import (
+    INVALID_RECEIPT,
+    HttpChannel,
+    doubt_success,
+    encode_json,
+    json_headers,
+    read_object,
+)
 from tidings.channels.wording import StoryText, Wording, fit
-from tidings.config.adapters import ChannelSettings
-from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome, Verdict
 from tidings.model.text import shorten
-from tidings.net import GuardedSession, HttpResponse
+from tidings.net import HttpResponse
 
 MAX_TEXT = 6_000
 """Characters of all embeds of a message together."""
 _CONTENT, _TITLE, _DESCRIPTION, _EMBEDS = 2_000, 256, 4_096, 10
 _UNKNOWN_MESSAGE = 10008
-_JSON = {"Content-Type": "application/json"}
 _RECEIPT = re.compile(r"[0-9]{1,20}")
-_LINK = re.compile(r"(https?://\S+)")
 _MARKDOWN = re.compile(r"([\\*_~`|>#\[\]()<-])")
 
 
-class Settings(ChannelSettings):
+class Settings(WebhookSettings):
     """`type: discord`."""
 
-    url: SecretUrl = Field(description="The channel's webhook address, which is a secret: {env: NAME} or {file: PATH}.")
 
-
-class DiscordChannel:
-    """Discord has no key for repeats of a webhook: an unknown outcome waits for a person."""
+class DiscordChannel(HttpChannel[Settings]):
+    """A webhook of Discord has no key for repeats: an unknown outcome waits for a person."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, images=1, markup="markdown")
 
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name = name
-        self._settings = settings
-        self._session = GuardedSession(allow_private=settings.allow_private)
-
     def prepare(self, post: Post) -> bytes:
-        """An embed a story, with its picture; nobody is called by name, whatever a headline says."""
+        """Return an embed for each story, with its picture. A mention in a headline calls nobody."""
         wording = fit(post, _fits)
         embeds = _embeds(wording)
         if len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
             embeds = embeds or [{}]
             embeds[0]["image"] = {"url": post.items[0].image, "description": shorten(post.items[0].image_alt, 1024)}
-        message: dict[str, Any] = {"content": _content(wording), "embeds": embeds, "allowed_mentions": {"parse": []}}
-        return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
+        return encode_json({"content": _content(wording), "embeds": embeds, "allowed_mentions": {"parse": []}})
 
     def length(self, body: bytes) -> int:
-        """Characters of the embeds; the text above them has a limit of its own."""
+        """Return the characters of the embeds. The text above them has a limit of its own."""
         return _size(json.loads(body)["embeds"])
 
     def text(self, body: bytes) -> str:
-        """What people read."""
         message = json.loads(body)
         parts = [strip_markdown(message["content"])]
         for embed in message["embeds"]:
-            words = [embed.get("title", ""), strip_markdown(embed.get("description", "")), embed.get("url", "")]
-            parts.append("\n".join(filter(None, words)))
+            lines = [embed.get("title", ""), strip_markdown(embed.get("description", "")), embed.get("url", "")]
+            parts.append("\n".join(filter(None, lines)))
         return "\n\n".join(filter(None, parts))
 
     def card(self, body: bytes) -> Card | None:
-        """The picture; the words of an embed are those of the post."""
+        """Return the picture. The words of an embed are those of the post."""
         image = next((embed["image"] for embed in json.loads(body)["embeds"] if "image" in embed), None)
         return Card(image=image["url"], alt=image["description"]) if image else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it, and wait until it stands: without `wait` a message that is not kept gives no error."""
+        """Post the message with `wait`. Without it Discord reports no error for a message that it does not keep."""
         url = self._settings.url.get_secret_value()
-        waiting = f"{url}{'&' if '?' in url else '?'}wait=true"
-        return self._told(send_request(self._session, waiting, body, _JSON))
+        url = f"{url}{'&' if '?' in url else '?'}wait=true"
+        return self._read_outcome(self.request(url, body, json_headers()))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Put another text in its place."""
         if not _RECEIPT.fullmatch(receipt):
-            return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
-        return self._told(send_request(self._session, self._address(receipt), body, _JSON, "PATCH"))
+            return INVALID_RECEIPT
+        return self._read_outcome(self.request(self._message_url(receipt), body, json_headers(), "PATCH"))
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete it. 404: it is gone, or the webhook is."""
         if not _RECEIPT.fullmatch(receipt):
-            return Outcome(Verdict.REJECTED, reason="there is no id of a message of ours")
-        answer = send_request(self._session, self._address(receipt), None, {}, "DELETE", also=(404,))
+            return INVALID_RECEIPT
+        answer = self.request(self._message_url(receipt), None, {}, "DELETE", also=(404,))
         if isinstance(answer, Outcome):
             return answer
-        # 10015: the webhook itself is unknown; then nothing can be said of the message.
+        # Code 10015 is another 404: the webhook itself is unknown. Then nothing is known about the message.
         if answer.status == 404 and read_object(answer).get("code") != _UNKNOWN_MESSAGE:
-            return Outcome(Verdict.REJECTED, reason="HTTP 404: there is no such webhook any more")
-        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
+            return Outcome(Verdict.REJECTED, reason="HTTP 404: the webhook no longer exists")
+        return self.accepted(receipt)
 
-    def _address(self, receipt: str) -> str:
-        """Of one message, below the webhook's path."""
+    def _message_url(self, receipt: str) -> str:
         path, question, query = self._settings.url.get_secret_value().partition("?")
         return f"{path.rstrip('/')}/messages/{receipt}{question}{query}"
 
-    def _told(self, answer: HttpResponse | Outcome) -> Outcome:
+    def _read_outcome(self, answer: HttpResponse | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
         number = read_object(answer).get("id")
-        if number is None:
-            return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a message")
-        return Outcome(Verdict.ACCEPTED, receipt=str(number), via=self.name)
+        return doubt_success(answer, "the id of a message") if number is None else self.accepted(str(number))
 
 
 def _fits(wording: Wording) -> bool:
@@ -123,25 +110,22 @@ def _fits(wording: Wording) -> bool:
 def _embeds(wording: Wording) -> list[dict[str, Any]]:
     embeds: list[dict[str, Any]] = []
     for story in wording.stories:
-        if story.is_own_text:
-            continue
-        embed: dict[str, Any] = {"title": story.title, "url": story.url}
-        if _description(story):
-            embed["description"] = _description(story)
-        embeds.append(embed)
+        if not story.is_own_text:
+            embed = {"title": story.title, "url": story.url, "description": _description(story)}
+            embeds.append({key: text for key, text in embed.items() if text})
     return embeds
 
 
 def _description(story: StoryText) -> str:
-    return (
-        "" if story.is_own_text else "\n".join(_escape(words) for words in (story.summary, story.correction) if words)
-    )
+    if story.is_own_text:
+        return ""
+    return "\n".join(_escape(text) for text in (story.summary, story.correction) if text)
 
 
 def _content(wording: Wording) -> str:
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
-        # In the editor's own words, with the link in view: Discord makes the card of it.
+        # The editor's own text has the link in view: Discord makes the card of it.
         if story.is_own_text:
             parts += [_escape(story.title), _escape(story.correction), story.link]
     if wording.more:
@@ -155,12 +139,7 @@ def _size(embeds: list[dict[str, Any]]) -> int:
 
 
 def _escape(text: str) -> str:
-    """Every sign of Markdown outside of links."""
-    parts = _LINK.split(text)
-    parts[::2] = [_MARKDOWN.sub(r"\\\1", part) for part in parts[::2]]
-    return "".join(parts)
+    return escape_outside_links(text, lambda part: _MARKDOWN.sub(r"\\\1", part))
 
 
-def make(name: str, settings: Settings) -> DiscordChannel:
-    """The channel of one name."""
-    return DiscordChannel(name, settings)
+make = DiscordChannel

@@ -8,7 +8,7 @@ from tidings.channels.base import Capabilities, Idempotency
 from tidings.channels.chat import mattermost
 
 MAX_TEXT = 5_000
-"""Characters: `Message_MaxAllowedSize`, as a server is set when it is installed."""
+"""Characters: `Message_MaxAllowedSize`, the default of a server."""
 
 
 class Settings(mattermost.Settings):
@@ -20,13 +20,11 @@ class RocketChatChannel(mattermost.MattermostChannel):
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, markup="markdown")
 
-    def _is_success(self, text: str) -> bool:
+    def is_success(self, answer: str) -> bool:
         try:
-            return json.loads(text)["success"] is True
+            return json.loads(answer)["success"] is True
         except (ValueError, TypeError, LookupError):
             return False
 
 
-def make(name: str, settings: Settings) -> RocketChatChannel:
-    """The channel of one name."""
-    return RocketChatChannel(name, settings)
+make = RocketChatChannel

@@ -7,21 +7,17 @@ from typing import Any
 
 from pydantic import Field
 
-from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.chat.markdown import strip_markdown
-from tidings.channels.http import send_request
+from tidings.channels.base import Capabilities, Card, Idempotency, Post
+from tidings.channels.chat.incoming_webhook import IncomingWebhook, WebhookSettings, strip_markdown
 from tidings.channels.wording import Wording, fit
-from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
-from tidings.model.delivery import Outcome, Verdict
-from tidings.net import GuardedSession
 
 MAX_BODY = 27_000
-"""Bytes of a request: Teams takes 28 KB, of which its own envelope has a part."""
+"""Bytes of a request: Teams takes 28 KB, and its own envelope needs a part."""
 Block = dict[str, Any]
 
 
-class Settings(ChannelSettings):
+class Settings(WebhookSettings):
     """`type: teams`."""
 
     url: SecretUrl = Field(
@@ -29,46 +25,39 @@ class Settings(ChannelSettings):
     )
 
 
-class TeamsChannel:
-    """The Workflow answers 202 once it has taken the card, and posts it later; repeats are posted again."""
+class TeamsChannel(IncomingWebhook):
+    """The Workflow answers 202 when it has taken the card, and posts it later. It posts repeats again."""
 
     capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NONE, images=1, markup="adaptive-card")
 
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name = name
-        self._settings = settings
-        self._session = GuardedSession(allow_private=settings.allow_private)
-
     def prepare(self, post: Post) -> bytes:
-        """A message with one card: each title is a link, pictures only with their alt text."""
+        """Return a message with one card. Each title is a link; pictures go only with their alt text."""
         pictures = {item.url: (item.image, item.image_alt) for item in post.items if item.image and item.image_alt}
 
         def message(wording: Wording) -> bytes:
-            return _encode(_card(wording, pictures, post))
+            card = _card(wording, pictures, post)
+            attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
+            value = {"type": "message", "attachments": [attachment]}
+            return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
-        return message(fit(post, lambda tried: len(message(tried)) <= MAX_BODY))
+        return message(fit(post, lambda wording: len(message(wording)) <= MAX_BODY))
 
     def length(self, body: bytes) -> int:
-        """Bytes."""
         return len(body)
 
     def text(self, body: bytes) -> str:
-        """What people read, one block a paragraph."""
         return strip_markdown("\n\n".join(_texts(json.loads(body)["attachments"][0]["content"]["body"])))
 
     def card(self, body: bytes) -> Card | None:
-        """The picture; the words of an Adaptive Card are those of the post."""
+        """Return the picture. The words of an Adaptive Card are those of the post."""
         for container in json.loads(body)["attachments"][0]["content"]["body"]:
             for block in container.get("items", ()):
                 if block["type"] == "Image":
                     return Card(image=block["url"], alt=block["altText"])
         return None
 
-    def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Hand it to the Workflow: taken, which is not yet posted, and there is no id."""
-        headers = {"Content-Type": "application/json"}
-        answer = send_request(self._session, self._settings.url.get_secret_value(), body, headers)
-        return answer if isinstance(answer, Outcome) else Outcome(Verdict.ACCEPTED, via=self.name)
+    def is_success(self, answer: str) -> bool:
+        return True
 
 
 def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) -> Block:
@@ -79,10 +68,10 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
         body.append(_line(_plain(wording.text)))
     for story in wording.stories:
         if story.is_own_text:
-            blocks = [_line(_plain(words)) for words in (story.title, story.correction, story.link) if words]
+            blocks = [_line(_plain(text)) for text in (story.title, story.correction, story.link) if text]
         else:
             blocks = [_line(f"[{_plain(story.title)}]({story.url})", weight="Bolder")]
-            blocks += [_line(_plain(words)) for words in (story.summary, story.correction) if words]
+            blocks += [_line(_plain(text)) for text in (story.summary, story.correction) if text]
         if story.url in pictures and len(wording.stories) == 1:
             image, alt = pictures[story.url]
             blocks.insert(0, {"type": "Image", "url": image, "altText": alt, "size": "Stretch"})
@@ -101,27 +90,19 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
 
 
 def _plain(text: str) -> str:
-    """Without the brackets of a link: what a headline says leads nowhere else."""
+    """Replace the brackets of links, so that a headline leads nowhere else."""
     return text.replace("[", "(").replace("]", ")")
 
 
-def _line(text: str, **look: Any) -> Block:
-    return {"type": "TextBlock", "text": text, "wrap": True, **look}
-
-
-def _encode(card: Block) -> bytes:
-    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
-    message = {"type": "message", "attachments": [attachment]}
-    return json.dumps(message, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+def _line(text: str, **style: Any) -> Block:
+    return {"type": "TextBlock", "text": text, "wrap": True, **style}
 
 
 def _texts(blocks: list[Block]) -> list[str]:
-    found: list[str] = []
+    texts: list[str] = []
     for block in blocks:
-        found += [block["text"]] if "text" in block else _texts(block.get("items", []))
-    return found
+        texts += [block["text"]] if "text" in block else _texts(block.get("items", []))
+    return texts
 
 
-def make(name: str, settings: Settings) -> TeamsChannel:
-    """The channel of one name."""
-    return TeamsChannel(name, settings)
+make = TeamsChannel

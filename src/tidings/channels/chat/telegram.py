@@ -10,12 +10,20 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import quote_answer, read_object, send_request
+from tidings.channels.http import (
+    INVALID_RECEIPT,
+    HttpChannel,
+    describe_refusal,
+    doubt_success,
+    encode_json,
+    json_headers,
+    read_object,
+)
 from tidings.channels.wording import Wording, fit
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
-from tidings.net import GuardedSession, HttpResponse
+from tidings.net import HttpResponse
 
 MAX_TEXT = 4_096
 """UTF-16 units of a message, after its entities are parsed."""
@@ -36,127 +44,109 @@ class Settings(ChannelSettings):
     @classmethod
     def _is_token(cls, value: SecretStr) -> SecretStr:
         if not _TOKEN.fullmatch(value.get_secret_value()):
-            raise ValueError("this is no bot token; @BotFather gives one like 123456789:AAE...")
+            raise ValueError("this is not a bot token; @BotFather gives one like 123456789:AAE...")
         return value
 
     @field_validator("chat")
     @classmethod
     def _is_chat(cls, value: str) -> str:
         if not _CHAT.fullmatch(value):
-            raise ValueError(f'{value!r} is no chat; write "@name" in quotes, or its number, such as "-1001234567890"')
+            raise ValueError(
+                f'{value!r} is not a chat; write "@name" in quotes, or its number, such as "-1001234567890"'
+            )
         return value
 
 
-class TelegramChannel:
+class TelegramChannel(HttpChannel[Settings]):
     """Telegram has no key for repeats: an unknown outcome waits for a person."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True, markup="html")
 
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name = name
-        self._settings = settings
-        self._session = GuardedSession(allow_private=settings.allow_private)
-
     def prepare(self, post: Post) -> bytes:
-        """A message with its first link as a large preview: the card is that of our page."""
-        wording = fit(post, lambda tried: _units(_markup(tried)) <= MAX_TEXT)
+        """Return a message with its first link as a large preview: the card is that of our page."""
+        wording = fit(post, lambda wording: _count_units(_html(wording)) <= MAX_TEXT)
         link = wording.stories[0].url if wording.stories else wording.url
-        message: dict[str, Any] = {
-            "chat_id": self._settings.chat,
-            "text": _markup(wording),
-            "parse_mode": "HTML",
-            "link_preview_options": {"url": link, "prefer_large_media": True}
-            if not post.text
-            else {"is_disabled": True},
-        }
-        return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
+        preview = {"is_disabled": True} if post.text else {"url": link, "prefer_large_media": True}
+        message = {"chat_id": self._settings.chat, "text": _html(wording), "parse_mode": "HTML"}
+        return encode_json(message | {"link_preview_options": preview})
 
     def length(self, body: bytes) -> int:
-        """UTF-16 units of the text that is seen."""
-        return _units(json.loads(body)["text"])
+        """Return the UTF-16 units of the visible text."""
+        return _count_units(json.loads(body)["text"])
 
     def text(self, body: bytes) -> str:
-        """What people read, with the links written out."""
-        shown = re.sub(r'<a href="([^"]*)">(.*?)</a>', r"\2\n\1", json.loads(body)["text"])
-        return html.unescape(_TAG.sub("", shown))
+        linked = re.sub(r'<a href="([^"]*)">(.*?)</a>', r"\2\n\1", json.loads(body)["text"])
+        return html.unescape(_TAG.sub("", linked))
 
     def card(self, body: bytes) -> Card | None:
-        """Made of the page that is its preview."""
         url = json.loads(body)["link_preview_options"].get("url")
         return Card(url) if url else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it. Success is `ok: true` with the number of the message."""
+        """Post the message. Success is `ok: true` with the number of the message."""
         message = json.loads(body)
         if _RECEIPT.fullmatch(attempt.reply_to):
-            # Where ours is gone it stands by itself, rather than nowhere.
+            # If our earlier post is gone, this one is published on its own.
             message["reply_parameters"] = {"message_id": int(attempt.reply_to), "allow_sending_without_reply": True}
         answer = self._call("sendMessage", message)
         if isinstance(answer, Outcome):
             return answer
-        found = read_object(answer)
-        result = found.get("result")
-        number = result.get("message_id") if found.get("ok") is True and isinstance(result, dict) else None
+        value = read_object(answer)
+        result = value.get("result")
+        number = result.get("message_id") if value.get("ok") is True and isinstance(result, dict) else None
         if not isinstance(number, int):
-            return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the number of a message")
-        return self._stands(str(number))
+            return doubt_success(answer, "the number of a message")
+        return self._published(str(number))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
-        """Put another text in its place, at any time: what a bot posted in a channel has no limit of 48 hours."""
-        if not _RECEIPT.fullmatch(receipt):
-            return Outcome(Verdict.REJECTED, reason="there is no number of a message of ours")
-        return self._changed(
-            "editMessageText", json.loads(body) | {"message_id": int(receipt)}, receipt, "is not modified"
-        )
+        """Replace the text, at any time: what a bot posted in a channel has no limit of 48 hours."""
+        return self._change("editMessageText", receipt, json.loads(body), "is not modified")
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete it. A bot may do so within 48 hours, or at any time where it may delete messages."""
-        if not _RECEIPT.fullmatch(receipt):
-            return Outcome(Verdict.REJECTED, reason="there is no number of a message of ours")
-        message = {"chat_id": self._settings.chat, "message_id": int(receipt)}
-        return self._changed("deleteMessage", message, receipt, "message to delete not found")
+        """Delete the post. A bot may do so within 48 hours, or at any time if it may delete messages."""
+        return self._change("deleteMessage", receipt, {"chat_id": self._settings.chat}, "message to delete not found")
 
     def receipt_at(self, url: str) -> str:
-        """Of t.me/NAME/NUMBER, or t.me/c/CHAT/NUMBER where the chat has no name (core.telegram.org/api/links)."""
+        """Read t.me/NAME/NUMBER, or t.me/c/CHAT/NUMBER of a chat without a name (core.telegram.org/api/links)."""
         chat = self._settings.chat
         place = chat[1:] if chat.startswith("@") else f"c/{chat.removeprefix('-100')}"
-        found = re.fullmatch(r"https://t\.me/(.+)/([0-9]{1,18})(?:\?.*)?", url)
-        return found[2] if found and found[1].lower() == place.lower() else ""
+        match = re.fullmatch(r"https://t\.me/(.+)/([0-9]{1,18})(?:\?.*)?", url)
+        return match[2] if match and match[1].lower() == place.lower() else ""
 
-    def _changed(self, method: str, message: dict[str, Any], receipt: str, already: str) -> Outcome:
-        """ACCEPTED, too, where it says that it is so `already`."""
-        answer = self._call(method, message, also=(400,))
+    def _change(self, method: str, receipt: str, message: dict[str, Any], unchanged: str) -> Outcome:
+        """Change a post. ACCEPTED also if the refusal has the words of `unchanged`: it was changed before."""
+        if not _RECEIPT.fullmatch(receipt):
+            return INVALID_RECEIPT
+        answer = self._call(method, message | {"message_id": int(receipt)}, also=(400,))
         if isinstance(answer, Outcome):
             return answer
-        found = read_object(answer)
-        if found.get("ok") is True or already in str(found.get("description")):
-            return self._stands(receipt)
-        words = quote_answer(str(found.get("description", "")), self._url(method), {})
+        value = read_object(answer)
+        description = str(value.get("description", ""))
+        if value.get("ok") is True or unchanged in description:
+            return self._published(receipt)
         verdict = Verdict.REJECTED if answer.status == 400 else Verdict.UNKNOWN
-        return Outcome(verdict, reason=f"HTTP {answer.status}: {words}".rstrip(": "))
+        return Outcome(verdict, reason=describe_refusal(answer, description, self._url(method)))
 
     def _call(self, method: str, message: dict[str, Any], also: tuple[int, ...] = ()) -> HttpResponse | Outcome:
-        sent = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
-        return send_request(self._session, self._url(method), sent, {"Content-Type": "application/json"}, also=also)
+        return self.request(self._url(method), encode_json(message), json_headers(), also=also)
 
     def _url(self, method: str) -> str:
         return f"{self._settings.server}bot{self._settings.token.get_secret_value()}/{method}"
 
-    def _stands(self, receipt: str) -> Outcome:
+    def _published(self, receipt: str) -> Outcome:
         chat = self._settings.chat
-        via = f"https://t.me/{chat[1:]}/{receipt}" if chat.startswith("@") else self.name
-        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=via)
+        return self.accepted(receipt, f"https://t.me/{chat[1:]}/{receipt}" if chat.startswith("@") else "")
 
 
-def _markup(wording: Wording) -> str:
-    """Telegram's HTML: &, < and > are escaped, nothing else need be."""
+def _html(wording: Wording) -> str:
+    """Return Telegram's HTML, in which &, < and > are escaped."""
     parts = [f"<b>{_escape(wording.heading)}</b>" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
         title = f'<b><a href="{html.escape(story.url)}">{_escape(story.title)}</a></b>'
-        words = [title, _escape(story.summary), _escape(story.correction)]
+        lines = [title, _escape(story.summary), _escape(story.correction)]
         if story.is_own_text:
-            words = [_escape(story.title), _escape(story.correction), _escape(story.link)]
-        parts.append("\n".join(filter(None, words)))
+            lines = [_escape(story.title), _escape(story.correction), _escape(story.link)]
+        parts.append("\n".join(filter(None, lines)))
     if wording.more:
         parts.append(f'<a href="{html.escape(wording.url)}">+{wording.more}</a>')
     parts.append(_escape(" ".join(wording.tags)))
@@ -167,10 +157,8 @@ def _escape(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _units(markup: str) -> int:
+def _count_units(markup: str) -> int:
     return len(html.unescape(_TAG.sub("", markup)).encode("utf-16-le")) // 2
 
 
-def make(name: str, settings: Settings) -> TelegramChannel:
-    """The channel of one name."""
-    return TelegramChannel(name, settings)
+make = TelegramChannel

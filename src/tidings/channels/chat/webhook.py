@@ -13,15 +13,16 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import send_request
+from tidings.channels.http import HttpChannel, json_headers
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SecretUrl
-from tidings.model.delivery import Outcome, Verdict
+from tidings.model.delivery import Outcome
 from tidings.model.text import shorten
-from tidings.net import GuardedSession
 
 MAX_BODY = 20_000
-"""Bytes: what the standard asks a receiver to take."""
+"""Bytes: the standard asks receivers to take this much."""
+_VERSIONS = [(2_000, MAX_BODY), (300, MAX_BODY), (100, MAX_BODY), (0, MAX_BODY), (0, 1_000), (0, 200)]
+"""Characters of a summary and of any other text, from the fullest version to the shortest."""
 
 
 class Settings(ChannelSettings):
@@ -47,31 +48,25 @@ def _key(secret: str) -> bytes:
         key = b""
     if not 24 <= len(key) <= 64:
         raise ValueError(
-            'this is no signing secret; make one: python3 -c "import base64,os;'
+            'this is not a signing secret; make one: python3 -c "import base64,os;'
             "print('whsec_'+base64.b64encode(os.urandom(32)).decode())\""
         )
     return key
 
 
-class WebhookChannel:
-    """Posts JSON `{type, timestamp, data}`. `webhook-id` stays the same over retries: that is the idempotency key."""
+class WebhookChannel(HttpChannel[Settings]):
+    """Posts JSON `{type, timestamp, data}`. `webhook-id` is the idempotency key: it is the same for every retry."""
 
     capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NATIVE, images=1)
 
-    def __init__(self, name: str, settings: Settings) -> None:
-        self.name = name
-        self._settings = settings
-        self._session = GuardedSession(allow_private=settings.allow_private)
-
     def prepare(self, post: Post) -> bytes:
-        """The JSON. Summaries are shortened first where it would be too large, then all texts, never a link.
+        """Return the JSON. To save room, summaries are shortened first, then all texts, never a link.
 
-        Stories for which there is no room at all are counted in `more`.
+        Stories that still have no room are counted in `more`.
         """
         count = len(post.items)
-        ways = [(2_000, MAX_BODY), (300, MAX_BODY), (100, MAX_BODY), (0, MAX_BODY), (0, 1_000), (0, 200)]
-        for summary, text in ways:
-            body = _encode(post, summary, text, count)
+        for max_summary, max_text in _VERSIONS:
+            body = _encode(post, max_summary, max_text, count)
             if len(body) <= MAX_BODY:
                 return body
         while len(body) > MAX_BODY and count > 1:
@@ -80,58 +75,48 @@ class WebhookChannel:
         return body
 
     def length(self, body: bytes) -> int:
-        """Bytes."""
         return len(body)
 
     def text(self, body: bytes) -> str:
-        """The JSON, indented."""
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it, signed."""
-        identity = "msg_" + hashlib.sha256(attempt.key.encode()).hexdigest()[:32]
+        """Post the JSON, signed if there is a secret."""
+        message_id = "msg_" + hashlib.sha256(attempt.key.encode()).hexdigest()[:32]
         timestamp = str(int(attempt.at.timestamp()))
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": identity,
-            "webhook-timestamp": timestamp,
-        }
+        headers = json_headers() | {"webhook-id": message_id, "webhook-timestamp": timestamp}
         if self._settings.secret is not None:
-            signed = f"{identity}.{timestamp}.".encode() + body
+            signed = f"{message_id}.{timestamp}.".encode() + body
             digest = hmac.digest(_key(self._settings.secret.get_secret_value()), signed, hashlib.sha256)
             headers["webhook-signature"] = "v1," + base64.b64encode(digest).decode()
-        answer = send_request(self._session, self._settings.url.get_secret_value(), body, headers)
-        if isinstance(answer, Outcome):
-            return answer
-        return Outcome(Verdict.ACCEPTED, receipt=identity, via=self.name)
+        answer = self.request(self._settings.url.get_secret_value(), body, headers)
+        return answer if isinstance(answer, Outcome) else self.accepted(message_id)
 
 
-def _encode(post: Post, longest: int, most: int, count: int) -> bytes:
-    """`longest`: characters of a summary; `most`: of any other text; `count`: stories."""
+def _encode(post: Post, max_summary: int, max_text: int, count: int) -> bytes:
+    """Return the JSON of the first `count` stories; the limits are in characters."""
     items: list[dict[str, Any]] = []
     for item in post.items[:count]:
         values = {key: value for key, value in asdict(item).items() if value not in ("", (), [])}
         values["published"] = item.published.isoformat()
-        if len(item.summary) > longest:
-            values["summary"] = shorten(item.summary, longest)
+        if len(item.summary) > max_summary:
+            values["summary"] = shorten(item.summary, max_summary)
         for key in ("title", "text", "correction", "image_alt"):
             if key in values:
-                values[key] = shorten(values[key], most)
+                values[key] = shorten(values[key], max_text)
         items.append(values)
     kind = "notice" if post.text else ("item.published" if len(items) == 1 else "edition.published")
     data = {
         "site": post.site,
         "edition": post.edition,
-        "title": shorten(post.title, most),
+        "title": shorten(post.title, max_text),
         "url": post.url,
         "language": post.language,
-        **({"text": shorten(post.text, most)} if post.text else {"items": items}),
+        **({"text": shorten(post.text, max_text)} if post.text else {"items": items}),
         **({"more": len(post.items) - count} if count < len(post.items) else {}),
     }
     envelope = {"type": kind, "timestamp": post.at.isoformat(), "data": data}
     return json.dumps(envelope, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
-def make(name: str, settings: Settings) -> WebhookChannel:
-    """The channel of one name."""
-    return WebhookChannel(name, settings)
+make = WebhookChannel

@@ -1,20 +1,20 @@
 """Mailgun by POST /v3/DOMAIN/messages.mime.
 
-It has no key for repeats. The message goes as it is, Message-ID too, and is signed by Mailgun; bounces come back to
-Mailgun. A suppressed address is taken and then fails (documentation.mailgun.com).
+Mailgun has no key for repeats. The message goes as it is, with its Message-ID, and Mailgun signs it; bounces go to
+Mailgun. It accepts mail to a suppressed address, which then fails (documentation.mailgun.com).
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable
 from typing import Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr
 
-from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport, read_object
+from tidings.channels.http import read_object
+from tidings.channels.mail_api.base import ApiRequest, ApiSettings, ApiTransport
 from tidings.config.types import Domain
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -29,23 +29,14 @@ class Settings(ApiSettings):
 
     @property
     def default_endpoint(self) -> str:
-        """The region's."""
         return "https://api.eu.mailgun.net" if self.region == "eu" else "https://api.mailgun.net"
 
 
-class MailgunTransport(ApiTransport):
+class MailgunTransport(ApiTransport[Settings]):
     """documentation.mailgun.com: "Send an email in MIME format"; "API Response Codes"."""
 
-    def __init__(
-        self, settings: Settings, *, reached: Callable[[str], None] = lambda point: None, timeout: float = TIMEOUT
-    ) -> None:
-        super().__init__(settings, reached=reached, timeout=timeout)
-        self._url = f"{settings.base}/v3/{quote(settings.domain, safe='')}/messages.mime"
-        login = f"api:{settings.api_key.get_secret_value()}"
-        self._login = "Basic " + base64.b64encode(login.encode()).decode()
-
     def request(self, sender: str, recipient: str, data: bytes) -> ApiRequest:
-        """Multipart with the message as a file; no link in it is rewritten."""
+        """Return a multipart form with the message as a file; tracking is off, so that no link is rewritten."""
         boundary = secrets.token_hex(24)
         fields = {"to": recipient, "o:tracking": "no", "o:tracking-clicks": "no", "o:tracking-opens": "no"}
         parts = [
@@ -57,26 +48,27 @@ class MailgunTransport(ApiTransport):
             "Content-Type: message/rfc822\r\n\r\n"
         )
         body = "".join(parts).encode() + head.encode() + data + f"\r\n--{boundary}--\r\n".encode()
-        headers = {"Authorization": self._login, "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return ApiRequest(self._url, body, headers)
+        login = base64.b64encode(f"api:{self._settings.api_key.get_secret_value()}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}", "Content-Type": f"multipart/form-data; boundary={boundary}"}
+        url = f"{self._settings.base}/v3/{quote(self._settings.domain, safe='')}/messages.mime"
+        return ApiRequest(url, body, headers)
 
     def receipt(self, answer: HttpResponse) -> str:
-        """`id`: the Message-ID, which events carry without its angles."""
-        found = read_object(answer).get("id")
-        return found.strip("<> ") if isinstance(found, str) else ""
+        """Return `id`, the Message-ID, without its angle brackets as in events."""
+        number = read_object(answer).get("id")
+        return number.strip("<> ") if isinstance(number, str) else ""
 
-    def refused(self, answer: HttpResponse) -> Outcome | None:
-        """A limit of the domain comes as 420, beside what is documented."""
-        about_the_sender = answer.status == 400 and any(
-            words in self.words(answer).casefold() for words in ("not allowed to send", "from parameter", "domain not")
+    def refusal(self, answer: HttpResponse) -> Outcome | None:
+        """Recognise a refusal of the sender. A limit of the domain comes as 420, beside the documented codes."""
+        is_about_the_sender = answer.status == 400 and any(
+            words in self.message(answer).casefold()
+            for words in ("not allowed to send", "from parameter", "domain not")
         )
-        return Outcome(Verdict.NOT_STARTED) if about_the_sender else None
+        return Outcome(Verdict.NOT_STARTED) if is_about_the_sender else None
 
-    def words(self, answer: HttpResponse) -> str:
-        """Its `message`; some refusals are plain text."""
+    def message(self, answer: HttpResponse) -> str:
+        """Return its `message`; some refusals are plain text."""
         return str(read_object(answer).get("message") or answer.text)
 
 
-def make(settings: Settings, *, reached: Callable[[str], None] = lambda point: None) -> MailgunTransport:
-    """The transport; it connects when first needed. `reached` hears of points on the way."""
-    return MailgunTransport(settings, reached=reached)
+make = MailgunTransport

@@ -1,11 +1,12 @@
-"""One SMTP session that never waits: messages one after the other, the next envelope behind the end of the last.
+"""One SMTP session that never blocks: it sends one message after the other.
 
-RFC 5321, with RFC 2920 (PIPELINING) where it is offered: MAIL, RCPT and DATA go in one write, and that write goes with
-the end of the message before, so that a message costs one round trip. With RFC 3030 (CHUNKING) too, BDAT takes the
-place of DATA and its dot. Without PIPELINING each command waits for its reply.
+With PIPELINING (RFC 2920), MAIL, RCPT and DATA (RFC 5321) go in one write, together with the end of the message before.
+So a message costs one round trip. With CHUNKING (RFC 3030) too, BDAT takes the place of DATA and its dot. Without
+PIPELINING each command waits for its reply.
 
-What this is for is to know of each message whether its end had been sent. Lost before it, the message was certainly not
-taken (RFC 5321 §4.1.1.4, RFC 3030 §2); lost after it, nobody can know (RFC 1123 §5.3.3).
+The connection must know of each message whether its end had been sent. If the connection is lost before it, the relay
+certainly did not accept the message (RFC 5321 §4.1.1.4, RFC 3030 §2). If it is lost after it, nobody can know (RFC 1123
+§5.3.3).
 """
 
 from __future__ import annotations
@@ -15,241 +16,234 @@ import ssl
 import time
 from collections.abc import Callable
 
-from tidings.channels.smtp.login import Session, shorten_reply
+from tidings.channels.smtp.login import Session, quit_session, shorten_reply
 from tidings.channels.smtp.port import Mail, MailQueue, Timeouts
 from tidings.channels.smtp.protocol import MAX_REPLY, ReplyReader, WriteBuffer, escape_dots, make_envelope
 from tidings.model.delivery import Outcome, Verdict
 
 _ENVELOPE = {True: ["mail", "rcpt"], False: ["mail", "rcpt", "data"]}
-"""What is asked before a message, with CHUNKING and without."""
-_USUAL = {
+"""The commands before a message, with CHUNKING and without."""
+_USUAL_REPLIES = {
     ("mail", "rcpt"): [b"250 ", b"250 ", b""],
     ("end", "mail", "rcpt"): [b"250 ", b"250 ", b"250 ", b""],
     ("mail", "rcpt", "data"): [b"250 ", b"250 ", b"354 ", b""],
     ("end", "mail", "rcpt", "data"): [b"250 ", b"250 ", b"250 ", b"354 ", b""],
     ("end",): [b"250 ", b""],
 }
-"""How the lines begin when all that is expected comes at once and is good; `end` is the final dot, or BDAT LAST."""
+"""The first octets of each line if all expected replies come at once and are positive.
+
+`end` is the reply to the final dot, or to BDAT LAST.
+"""
 
 
 class Connection:
-    """Give it `feed()` when it `is_idle`, `go()` when it `is_ready`; call `readable`, `writable` as the socket says."""
+    """Call `start_next` if it `is_idle`, `send_body` if it `is_ready`, `on_readable` and `on_writable` on events."""
 
     def __init__(
-        self,
-        session: Session,
-        host: str,
-        queue: MailQueue,
-        *,
-        timeouts: Timeouts,
-        reached: Callable[[str], None],
-        pipelining: bool = True,
+        self, session: Session, host: str, queue: MailQueue, *, timeouts: Timeouts, reached: Callable[[str], None]
     ) -> None:
-        """`reached` hears of points on the way; `pipelining` False does without it though it is offered."""
+        """`reached` is called at points on the way, for tests of crashes."""
         self.socket = session.socket
         self.socket.setblocking(False)
         self.queue = queue
-        self.ended = 0
-        """Messages that were ended on it."""
+        self.finished = 0
+        """Messages that have ended on it."""
         self.closed = ""
-        """Why it is of no more use; empty while it is."""
+        """Why it is closed; empty while it is open."""
         self.is_watched_for_writing = False
         self.is_ready = False
-        """The relay waits for the body of `coming`: begin it, and `go`."""
-        self.coming: Mail | None = None
-        """Its envelope was said."""
+        """The relay waits for the body of `next_mail`: begin it, and call `send_body`."""
+        self.next_mail: Mail | None = None
+        """The message whose envelope was sent."""
         self._host = host
         self._extensions = session.extensions
         self._is_tls = isinstance(session.socket, ssl.SSLSocket)
-        self._pipelining = pipelining and "pipelining" in session.extensions
+        self._pipelining = "pipelining" in session.extensions
         self._chunking = self._pipelining and "chunking" in session.extensions
         self._timeouts = timeouts
         self._reached = reached
         self.out = WriteBuffer(session.socket)
-        """What could not be written yet."""
         self._replies = ReplyReader()
         self._expected: list[str] = []
         """Replies that are still to come."""
-        self._script: list[tuple[str, bytes]] = []
+        self._commands: list[tuple[str, bytes]] = []
         """Commands that wait for the reply to the one before."""
         self._current: Mail | None = None
-        self._ahead: Mail | None = None
-        """Taken already, to be said behind the message that begins."""
-        self._heard = False
+        self._prefetched: Mail | None = None
+        """Taken already. Its envelope follows the body of `next_mail`."""
+        self._has_reply = False
+        """Whether the relay has replied to the envelope of `next_mail`."""
         self._refused: Outcome | None = None
-        self._reset = False
+        self._needs_reset = False
         self._is_breaking = False
         self.deadline = time.monotonic() + timeouts.command
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is on the way."""
+        """Whether nothing is on the way."""
         return not self._expected and not self.is_ready and not self.closed
 
-    # -- what goes out ------------------------------------------------------------------------------------------------
+    # -- writing ------------------------------------------------------------------------------------------------------
 
-    def feed(self) -> bool:
-        """Take up the next message; False if there is none."""
-        if not self._next():
-            return False
-        self.writable()
-        return True
+    def start_next(self) -> None:
+        """Send the envelope of the next message, if there is one."""
+        if self._queue_envelope():
+            self.on_writable()
 
-    def look_ahead(self) -> None:
-        """Take the message after `coming` before that is announced: taking may wait for the ledger."""
-        if self._pipelining and self._ahead is None:
-            self._ahead = self.queue.take()
+    def prefetch(self) -> None:
+        """Take the message after `next_mail` before that is announced: taking may wait for the ledger."""
+        if self._pipelining and self._prefetched is None:
+            self._prefetched = self.queue.take()
 
     def _take(self) -> Mail | None:
-        mail, self._ahead = self._ahead, None
+        mail, self._prefetched = self._prefetched, None
         return mail if mail is not None else self.queue.take()
 
-    def _next(self) -> bool:
-        """Put the envelope of the next message behind what is written."""
+    def _queue_envelope(self) -> bool:
+        """Append the envelope of the next message to what is written. False if there is none."""
         while (mail := self._take()) is not None:
             commands = make_envelope(mail, self._extensions)
             if isinstance(commands, str):
                 self.queue.record_outcome(mail, self._outcome(Verdict.REJECTED, f"{self._host} {commands}"))
                 continue
-            self.coming, self._heard, self._refused = mail, False, None
+            self.next_mail, self._has_reply, self._refused = mail, False, None
             kinds = _ENVELOPE[self._chunking]
             if not self._chunking:
                 commands += b"DATA\r\n"
-            if self._reset:
-                self._reset = False
+            if self._needs_reset:
+                self._needs_reset = False
                 kinds, commands = ["rset", *kinds], b"RSET\r\n" + commands
             if self._pipelining:
                 self.out.put(commands)
                 self._expected += kinds
             else:
-                self._script = list(zip(kinds, commands.splitlines(keepends=True), strict=True))
-                self._say_next()
+                self._commands = list(zip(kinds, commands.splitlines(keepends=True), strict=True))
+                self._send_next_command()
             return True
         return False
 
-    def _say_next(self) -> None:
-        kind, command = self._script.pop(0)
+    def _send_next_command(self) -> None:
+        kind, command = self._commands.pop(0)
         self.out.put(command)
         self._expected.append(kind)
 
-    def go(self, may: bool) -> None:
-        """The relay waits for the body, and it `may` begin; else it was taken back."""
-        mail, self.coming, self.is_ready = self.coming, None, False
+    def send_body(self, is_permitted: bool) -> None:
+        """Send the body, or give the message back because it may not begin."""
+        mail, self.next_mail, self.is_ready = self.next_mail, None, False
         assert mail is not None
-        if not may:
-            self.ended += 1
+        if not is_permitted:
+            self.finished += 1
             self.queue.give_back(mail)
             if self._chunking:
-                self._reset = True
-                self._next()
-                self.writable()
+                self._needs_reset = True
+                self._queue_envelope()
+                self.on_writable()
             else:
-                # DATA cannot be taken back but by hanging up: the dot alone would be an empty message.
-                self._lost("a message was taken back at the last moment")
+                # Only hanging up takes DATA back: the dot alone would be an empty message.
+                self._fail("a message was taken back at the last moment")
             return
         self._current = mail
         wire = mail.wire if self._chunking else escape_dots(mail)
         size = sum(map(len, wire))
         if self._chunking:
-            # The message is its one chunk (RFC 3030 §2), dots and all.
+            # The message is one chunk (RFC 3030 §2), without doubled dots.
             self.out.put(b"BDAT %d LAST\r\n" % size)
             self.out.put_message(wire, size)
         else:
             self.out.put_message(wire, size, b".\r\n")
         self._expected.append("end")
         self._reached("before-dot")
-        if self._ahead is not None:
-            self._next()
-        self.writable()
+        if self._prefetched is not None:
+            self._queue_envelope()
+        self.on_writable()
 
-    def writable(self) -> None:
+    def on_writable(self) -> None:
         """Write as much as the socket takes."""
         out, timeouts = self.out, self._timeouts
         while out:
             try:
-                ends = out.write()
+                is_end = out.write()
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 return
             except OSError as error:
-                # The relay may have said why before it hung up.
+                # The relay may have given the reason before it hung up.
                 self._drain()
                 if not self.closed:
-                    self._lost(error)
+                    self._fail(error)
                 return
-            self.deadline = time.monotonic() + (timeouts.dot if self._end_is_out else timeouts.command)
-            if ends:
+            self.deadline = time.monotonic() + (timeouts.dot if self._is_end_sent else timeouts.command)
+            if is_end:
                 self._reached("after-dot")
 
-    # -- what comes in ------------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------------
 
-    def readable(self) -> None:
-        """Read what is there, and go on by it."""
-        while not self.closed and (data := self._received()):
-            if not self._all_good(data):
-                self._take_in(data)
+    def on_readable(self) -> None:
+        """Read what is there, and handle it."""
+        while not self.closed and (data := self._receive()):
+            if not self._take_usual_replies(data):
+                self._take_replies(data)
             if not self._is_tls:
                 break
         if self.out and not self.closed:
-            self.writable()
+            self.on_writable()
 
-    def _received(self) -> bytes:
-        """Empty if nothing is there, or if the connection is gone."""
+    def _receive(self) -> bytes:
+        """Return what is there; empty if there is nothing, or if the connection is lost."""
         try:
             data = self.socket.recv(MAX_REPLY)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b""
         except OSError as error:
-            self._lost(error)
+            self._fail(error)
             return b""
         if not data:
-            self._lost(ConnectionError("Connection unexpectedly closed"))
+            self._fail(ConnectionError("Connection unexpectedly closed"))
         return data
 
     def _drain(self) -> None:
-        """Take in what was said before the connection went. Nothing more is taken up: it would only go back."""
+        """Read what the relay sent before the connection was lost. No further message is started."""
         self._is_breaking = True
-        while not self.closed and (data := self._received()):
-            self._take_in(data)
+        while not self.closed and (data := self._receive()):
+            self._take_replies(data)
 
-    def _all_good(self, data: bytes) -> bool:
-        """Take in the good replies to all that is expected, at once; False, and nothing is taken in, if that is not it.
+    def _take_usual_replies(self, data: bytes) -> bool:
+        """Take positive replies to all that is expected at once. Return False, unchanged, if the data is not that.
 
-        Nearly all that is ever read is: yes to a message, and yes to the envelope of the next.
+        Nearly all data is this: yes to a message, and yes to the envelope of the next.
         """
         lines = data.split(b"\r\n")
-        # Four octets: no reply of several lines, and no line that is only a code.
-        if _USUAL.get(tuple(self._expected)) != [line[:4] for line in lines] or not self._pipelining:
+        # Four octets exclude multi-line replies, and lines that are only a code.
+        if _USUAL_REPLIES.get(tuple(self._expected)) != [line[:4] for line in lines] or not self._pipelining:
             return False
-        ends = self._expected[0] == "end"
-        if self._replies or self._refused is not None or (ends and not self.out.is_end_written):
+        has_end = self._expected[0] == "end"
+        if self._replies or self._refused is not None or (has_end and not self.out.is_end_written):
             return False
         self._expected = []
         self.deadline = time.monotonic() + self._timeouts.command
-        if self.coming is not None:
-            self._heard = self.is_ready = True
-        if ends:
+        if self.next_mail is not None:
+            self._has_reply = self.is_ready = True
+        if has_end:
             self._accepted(lines[0])
         return True
 
-    def _take_in(self, data: bytes) -> None:
-        """Reply by reply."""
-        self.deadline = time.monotonic() + (self._timeouts.dot if self._end_is_out else self._timeouts.command)
+    def _take_replies(self, data: bytes) -> None:
+        self.deadline = time.monotonic() + (self._timeouts.dot if self._is_end_sent else self._timeouts.command)
         for line in self._replies.feed(data):
-            self._reply(line)
+            self._take_reply(line)
             if self.closed:
                 return
         if self._replies.is_too_long:
-            self._lost("its reply has no end")
+            self._fail("its reply has no end")
 
     @property
-    def _end_is_out(self) -> bool:
+    def _is_end_sent(self) -> bool:
         return self._current is not None and self.out.is_end_written
 
-    def _reply(self, line: bytes) -> None:
-        """One reply on one line."""
+    def _take_reply(self, line: bytes) -> None:
+        """Handle one reply, which is on one line."""
         if not self._expected:
-            # Unasked: 421 as a rule, when it is about to close an idle connection (RFC 5321 §3.8).
-            self._lost(shorten_reply(line))
+            # Unexpected: usually 421, before the relay closes an idle connection (RFC 5321 §3.8).
+            self._fail(shorten_reply(line))
             return
         kind = self._expected.pop(0)
         number = int(line[:3]) if line[:3].isdigit() else 0
@@ -261,137 +255,134 @@ class Connection:
                 self._not_accepted(number, text)
         elif kind == "rset":
             if number != 250:
-                self._lost(f"{number} {text} (RSET)")
-            elif self._script:
-                self._say_next()
+                self._fail(f"{number} {text} (RSET)")
+            elif self._commands:
+                self._send_next_command()
         elif kind == "empty":
-            self._end_refused()
+            self._finish_refused()
         else:
-            self._step(kind, number, text)
+            self._take_envelope_reply(kind, number, text)
 
-    def _step(self, kind: str, code: int, text: str) -> None:
-        """The reply to MAIL, RCPT or DATA of the coming message."""
-        self._heard = True
-        good = {"mail": (250,), "rcpt": (250, 251), "data": (354,)}[kind]
-        if code not in good and self._refused is None:
+    def _take_envelope_reply(self, kind: str, code: int, text: str) -> None:
+        """Handle the reply to MAIL, RCPT or DATA of `next_mail`."""
+        self._has_reply = True
+        positive = {"mail": (250,), "rcpt": (250, 251), "data": (354,)}[kind]
+        if code not in positive and self._refused is None:
             if kind == "mail" and code == 421:
-                # Not this reader's fault: the relay wants no more of us now.
-                mail, self.coming = self.coming, None
+                # Not this recipient's fault: the relay wants no more messages now.
+                mail, self.next_mail = self.next_mail, None
                 assert mail is not None
                 self.queue.give_back(mail)
-                self._lost(f"{self._host} answered 421 {text}")
+                self._fail(f"{self._host} answered 421 {text}")
                 return
-            # A sender that is refused is not this reader's fault, and somebody can mend it. RFC 5321 §4.5.3.1.10:
-            # 552 to RCPT is a passing state.
-            final = kind != "mail" and not (kind == "rcpt" and code == 552)
-            verdict = Verdict.REJECTED if final and 500 <= code < 600 else Verdict.DEFERRED
+            # A refused sender is not this recipient's fault, and a person can correct it. RFC 5321 §4.5.3.1.10: 552 to
+            # RCPT is temporary.
+            is_final = kind != "mail" and not (kind == "rcpt" and code == 552)
+            verdict = Verdict.REJECTED if is_final and 500 <= code < 600 else Verdict.DEFERRED
             self._refused = self._outcome(verdict, f"{code} {text} ({kind.upper()})")
             if code == 421 or not 400 <= code < 600:
-                self._end_refused()
-                self._lost(f"{code} {text}")
+                self._finish_refused()
+                self._fail(f"{code} {text}")
                 return
         if kind == ("rcpt" if self._chunking else "data") or (self._refused is not None and not self._pipelining):
             if self._refused is None:
                 self.is_ready = True
             elif kind == "data" and code == 354:
-                # RFC 2920 §3.1: it waits for a message though it took no recipient.
+                # RFC 2920 §3.1: the relay waits for a message though it accepted no recipient.
                 self.out.put(b".\r\n")
                 self._expected.append("empty")
             else:
-                self._end_refused()
+                self._finish_refused()
         elif not self._pipelining:
-            self._say_next()
+            self._send_next_command()
 
-    def _end_refused(self) -> None:
-        """The coming message does not go; the next one may."""
-        mail, refused = self.coming, self._refused
-        self.coming = self._refused = None
-        self._script = []
-        # Also behind a refused MAIL: a transaction may be open that a failed chunk left (RFC 3030 §2).
-        self._reset = True
-        self.ended += 1
+    def _finish_refused(self) -> None:
+        """End `next_mail` as refused, and go on with the next one."""
+        mail, refused = self.next_mail, self._refused
+        self.next_mail = self._refused = None
+        self._commands = []
+        # Also after a refused MAIL: a failed chunk may have left a transaction open (RFC 3030 §2).
+        self._needs_reset = True
+        self.finished += 1
         if mail is not None and refused is not None:
             self.queue.record_outcome(mail, refused)
-        self._go_on()
+        self._continue()
 
-    def _go_on(self) -> None:
-        if self.coming is None and not self._expected and not self.closed and not self._is_breaking:
-            self._next()
+    def _continue(self) -> None:
+        if self.next_mail is None and not self._expected and not self.closed and not self._is_breaking:
+            self._queue_envelope()
 
     def _accepted(self, line: bytes) -> None:
         mail, self._current = self._current, None
         assert mail is not None
         self._reached("after-reply")
-        self.ended += 1
+        self.finished += 1
         self.queue.record_accepted(mail, shorten_reply(line[4:]), self._host)
-        self._go_on()
+        self._continue()
 
     def _not_accepted(self, code: int, text: str) -> None:
-        early = not self.out.is_end_written
+        is_early = not self.out.is_end_written
         mail, self._current = self._current, None
         assert mail is not None
         self._reached("after-reply")
-        self.ended += 1
+        self.finished += 1
         reason = f"{code} {text} (end of message)" if code else f"{text} (end of message)"
-        known = 400 <= code < 600
-        verdict = (Verdict.REJECTED if code >= 500 else Verdict.DEFERRED) if known else Verdict.UNKNOWN
+        is_known = 400 <= code < 600
+        verdict = (Verdict.REJECTED if code >= 500 else Verdict.DEFERRED) if is_known else Verdict.UNKNOWN
         self.queue.record_outcome(mail, self._outcome(verdict, reason))
-        if early or code == 421 or not known:
-            # Refused in mid-message: what we would still write would be taken for commands.
-            self._lost(reason)
+        if is_early or code == 421 or not is_known:
+            # Refused in the middle of the message: the relay would read the rest as commands.
+            self._fail(reason)
         else:
-            self._go_on()
+            self._continue()
 
-    # -- how it ends --------------------------------------------------------------------------------------------------
+    # -- closing ------------------------------------------------------------------------------------------------------
 
     def _outcome(self, verdict: Verdict, reason: str) -> Outcome:
         return Outcome(verdict, via=self._host, reason=reason)
 
-    def _lost(self, error: object) -> None:
-        """The connection is gone: what was on it ends as far as can be known."""
-        current, coming, refused = self._current, self.coming, self._refused
-        self._current = self.coming = self._refused = None
+    def _fail(self, error: object) -> None:
+        """Close after a failure. Messages on the way end with what can be known of them."""
+        current, following, refused = self._current, self.next_mail, self._refused
+        self._current = self.next_mail = self._refused = None
         self.is_ready = False
-        said = shorten_reply(error)
+        cause = shorten_reply(error)
         if current is not None:
             if self.out.is_end_written:
-                reason = f"the connection to {self._host} was lost after the message, before its reply: {said}"
+                reason = f"the connection to {self._host} was lost after the message, before its reply: {cause}"
                 self.queue.record_outcome(current, self._outcome(Verdict.UNKNOWN, reason))
             else:
-                reason = f"the connection to {self._host} was lost before the end of the message: {said}"
+                reason = f"the connection to {self._host} was lost before the end of the message: {cause}"
                 self.queue.record_outcome(current, self._outcome(Verdict.DEFERRED, reason))
-        if coming is not None:
+        if following is not None:
             if refused is not None:
-                self.queue.record_outcome(coming, refused)
-            elif not self._heard and (self.ended or current is not None):
-                # The relay had closed a connection that we kept: it never looked at this one.
-                self.queue.give_back(coming)
+                self.queue.record_outcome(following, refused)
+            elif not self._has_reply and (self.finished or current is not None):
+                # The relay had closed a kept connection: it never saw this message.
+                self.queue.give_back(following)
             else:
                 step = self._expected[0].upper() if self._expected else "DATA"
-                reason = f"the connection to {self._host} was lost at {step}: {said}"
-                self.queue.record_outcome(coming, self._outcome(Verdict.DEFERRED, reason))
-        ahead, self._ahead = self._ahead, None
+                reason = f"the connection to {self._host} was lost at {step}: {cause}"
+                self.queue.record_outcome(following, self._outcome(Verdict.DEFERRED, reason))
+        ahead, self._prefetched = self._prefetched, None
         if ahead is not None:
             self.queue.give_back(ahead)
-        self._shut(said)
+        self._close(cause)
 
-    def _shut(self, why: str) -> None:
-        self.closed = self.closed or why or "closed"
-        self._expected, self._script = [], []
+    def _close(self, reason: str) -> None:
+        self.closed = self.closed or reason or "closed"
+        self._expected, self._commands = [], []
         self.out.clear()
         with contextlib.suppress(OSError):
             self.socket.close()
 
-    def end(self, why: str) -> None:
-        """End it now, whatever is on it."""
+    def abort(self, reason: str) -> None:
+        """Close at once, whatever is on the way."""
         if not self.closed:
-            self._lost(why)
+            self._fail(reason)
 
     def quit(self) -> None:
-        """Say goodbye and close. Only when idle."""
+        """Send QUIT and close. Only when idle."""
         if not self.closed:
-            with contextlib.suppress(OSError):
-                self.socket.settimeout(2.0)
-                self.socket.sendall(b"QUIT\r\n")
-                self.socket.recv(512)
-            self._shut("we said goodbye")
+            quit_session(self.socket)
+            self._close("closed by us")

@@ -1,7 +1,4 @@
-"""A session with a relay, up to the first message: connection, greeting, TLS, login.
-
-Python's smtplib does this part; what follows is done by `smtp_connection`.
-"""
+"""An SMTP session up to the first message: connection, greeting, TLS and login, by Python's smtplib."""
 
 from __future__ import annotations
 
@@ -17,12 +14,12 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class NotReadyError(Exception):
-    """No session could be had; in words."""
+    """No session could be opened. The text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How a relay is reached. `security`: none, starttls or tls, both with a verified certificate."""
+    """How to reach a relay. `security`: none, or starttls or tls with a verified certificate."""
 
     host: str
     port: int
@@ -48,10 +45,10 @@ class Session:
 
 
 def open_session(login: Login) -> Session:
-    """Open a session; waits for the relay. Raises NotReadyError, which names the host and what it said."""
+    """Open a session; waits for the relay. Raises NotReadyError, which names the host and quotes its reply."""
     session: smtplib.SMTP | None = None
     try:
-        # The name is given, else smtplib asks the DNS for one.
+        # With a name of ours smtplib does not ask the DNS for one.
         if login.security == "tls":
             session = smtplib.SMTP_SSL(
                 login.host, login.port, local_hostname="x", timeout=login.timeout, context=login.context()
@@ -70,33 +67,44 @@ def open_session(login: Login) -> Session:
             _greet(session, login.host)
         if login.username:
             session.login(login.username, login.password)
-    except NotReadyError:
-        _close(session)
-        raise
-    except ssl.SSLCertVerificationError as error:
-        _close(session)
-        raise NotReadyError(f"the certificate of {login.host} is not good: {error.verify_message}") from error
-    except smtplib.SMTPAuthenticationError as error:
-        _close(session)
-        said = shorten_reply(error.smtp_error)
-        raise NotReadyError(f"{login.host} refused the login: {error.smtp_code} {said}") from error
-    except smtplib.SMTPResponseException as error:
-        _close(session)
-        raise NotReadyError(f"{login.host} answered {error.smtp_code} {shorten_reply(error.smtp_error)}") from error
-    except UnicodeError as error:
-        _close(session)
-        raise NotReadyError("mail.username or mail.password has characters that SMTP cannot carry") from error
-    except (smtplib.SMTPException, OSError) as error:
-        _close(session)
-        raise NotReadyError(f"cannot connect to {login.host}:{login.port}: {shorten_reply(error)}") from error
+    except (NotReadyError, smtplib.SMTPException, OSError, UnicodeError) as error:
+        if session is not None:
+            with contextlib.suppress(OSError):
+                session.close()
+        raise NotReadyError(_reason(error, login)) from error
     connection = session.sock
     assert connection is not None
     # One message is several writes: Nagle would hold the last one back for a delayed ACK.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if session.file is not None:
-        # It keeps the socket open. Nothing is lost in it: a relay speaks only when asked.
+        # It keeps the socket open. Nothing is lost in it: a relay sends only when asked.
         session.file.close()
     return Session(connection, dict(session.esmtp_features))
+
+
+def _reason(error: Exception, login: Login) -> str:
+    host = login.host
+    if isinstance(error, NotReadyError):
+        return str(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate of {host} is not valid: {error.verify_message}"
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return f"{host} refused the login: {error.smtp_code} {shorten_reply(error.smtp_error)}"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{host} answered {error.smtp_code} {shorten_reply(error.smtp_error)}"
+    if isinstance(error, UnicodeError):
+        return "mail.username or mail.password has characters that SMTP cannot carry"
+    return f"cannot connect to {host}:{login.port}: {shorten_reply(error)}"
+
+
+def quit_session(connection: socket.socket) -> None:
+    """Send QUIT and close."""
+    with contextlib.suppress(OSError):
+        connection.settimeout(2.0)
+        connection.sendall(b"QUIT\r\n")
+        connection.recv(512)
+    with contextlib.suppress(OSError):
+        connection.close()
 
 
 def _greet(session: smtplib.SMTP, host: str) -> None:
@@ -107,20 +115,14 @@ def _greet(session: smtplib.SMTP, host: str) -> None:
         raise NotReadyError(f"{host} refused the greeting: {code} {shorten_reply(text)}")
 
 
-def _close(session: smtplib.SMTP | None) -> None:
-    if session is not None:
-        with contextlib.suppress(OSError):
-            session.close()
-
-
-def shorten_reply(said: object) -> str:
-    """A reply or an error on one line, at most 300 characters."""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said) or type(said).__name__
+def shorten_reply(reply: object) -> str:
+    """Return a reply or an error on one line, at most 300 characters."""
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else str(reply) or type(reply).__name__
     return (text if text.isprintable() else _UNPRINTABLE.sub(" ", text)).strip()[:300]
 
 
 def _own_name(connection: socket.socket) -> str:
-    """What to say in EHLO (RFC 5321 §4.1.1.1): a full name if there is one, else our address."""
+    """Return our name for EHLO (RFC 5321 §4.1.1.1): the full name if there is one, else our address."""
     name = socket.gethostname()
     if "." in name and name.isascii() and " " not in name:
         return name

@@ -1,28 +1,35 @@
-"""An account on X, by POST /2/tweets (docs.x.com/x-api/posts/create-post). It costs, and that is said before."""
+"""An account on X, by POST /2/tweets (docs.x.com/x-api/posts/create-post). Posts cost money: `confirm_cost` says so.
+
+Requests are signed by OAuth 1.0a, HMAC-SHA1 (RFC 5849 §3.4), with four secrets that do not expire.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import re
 import secrets
 import unicodedata
+from dataclasses import dataclass, field
 from typing import ClassVar
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import read_object, send_request
-from tidings.channels.social.mastodon import LINK, URL_LENGTH
-from tidings.channels.social.oauth1 import OAuthKeys, authorization
-from tidings.channels.wording import fit, plain_text
+from tidings.channels.http import INVALID_RECEIPT, HttpChannel, doubt_success, encode_json, read_object
+from tidings.channels.social.mastodon.channel import LINK, URL_LENGTH
+from tidings.channels.wording import PlainTextBody, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Bool, SiteUrl
-from tidings.model.delivery import Outcome, Verdict
-from tidings.net import GuardedSession, HttpResponse
+from tidings.model.delivery import Outcome
+from tidings.net import HttpResponse
 
 MAX_TEXT = 280
 """Weighted (developer.x.com, "Counting characters"; twitter-text's configuration v3)."""
-PRICE = "X charges $0.015 a post, and $0.200 a post with a link, as each of ours is"
+PRICE = "X charges $0.015 a post, and $0.200 a post with a link, as each of ours has"
 _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
 """Ranges of code points that weigh 1; all others weigh 2."""
 _PICTURE = "[\u2190-\u21ff\u2300-\u27bf\u2900-\u297f\u2b00-\u2bff\U0001f000-\U0001faff]"
@@ -47,54 +54,42 @@ class Settings(ChannelSettings):
     )
     access_secret: SecretStr = Field(description="Its secret: {env: NAME} or {file: PATH}.")
     confirm_cost: Bool = Field(
-        default=False, validate_default=True, description=f"`true`: it is known what it costs. {PRICE}."
+        default=False, validate_default=True, description=f"`true`: you know and accept the price. {PRICE}."
     )
-    server: SiteUrl = Field(default="https://api.x.com/", description="Where the API stands.")
+    server: SiteUrl = Field(default="https://api.x.com/", description="Where the API is.")
 
     @field_validator("confirm_cost")
     @classmethod
-    def _is_known(cls, value: bool) -> bool:
+    def _is_confirmed(cls, value: bool) -> bool:
         if not value:
-            raise ValueError(f"{PRICE}; write `confirm_cost: true` once that is agreed, or take this channel out")
+            raise ValueError(f"{PRICE}; write `confirm_cost: true` if you agree, or remove this channel")
         return value
 
 
-class XChannel:
+class XChannel(PlainTextBody, HttpChannel[Settings]):
     """X has no key for repeats: an unknown outcome waits for a person. It refuses the same text twice."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True)
 
     def __init__(self, name: str, settings: Settings) -> None:
-        self.name = name
-        self._settings = settings
-        self._session = GuardedSession(allow_private=settings.allow_private)
-        self._keys = OAuthKeys(
-            settings.api_key.get_secret_value(),
-            settings.api_secret.get_secret_value(),
-            settings.access_token.get_secret_value(),
-            settings.access_secret.get_secret_value(),
-        )
+        super().__init__(name, settings)
+        values = (settings.api_key, settings.api_secret, settings.access_token, settings.access_secret)
+        self._keys = OAuthKeys(*(value.get_secret_value() for value in values))
+
+    def count(self, text: str) -> int:
+        return weigh(text)
 
     def prepare(self, post: Post) -> bytes:
-        """The text; X makes the card of its link from the page."""
-        message = {"text": plain_text(fit(post, lambda tried: weighted(plain_text(tried)) <= MAX_TEXT))}
-        return json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
-
-    def length(self, body: bytes) -> int:
-        """Weighted; a link counts 23."""
-        return weighted(json.loads(body)["text"])
-
-    def text(self, body: bytes) -> str:
-        """The text."""
-        return str(json.loads(body)["text"])
+        """Return the text. X makes the card from the page of its link."""
+        return encode_json({"text": plain_text(self.fit(post))})
 
     def card(self, body: bytes) -> Card | None:
-        """Made of the page of its last link."""
-        links = LINK.findall(json.loads(body)["text"])
+        """Return the page of the last link."""
+        links = LINK.findall(self.text(body))
         return Card(links[-1]) if links else None
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
-        """Post it. Success is 201 with the id."""
+        """Post the text. Success is 201 with the id."""
         if _RECEIPT.fullmatch(attempt.reply_to):
             reply = {"in_reply_to_tweet_id": attempt.reply_to}
             body = json.dumps(json.loads(body) | {"reply": reply}, ensure_ascii=False).encode()
@@ -104,45 +99,86 @@ class XChannel:
         data = read_object(answer).get("data")
         number = str(data.get("id", "")) if isinstance(data, dict) else ""
         if not _RECEIPT.fullmatch(number):
-            return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without the id of a post")
-        return Outcome(Verdict.ACCEPTED, receipt=number, via=f"https://x.com/i/web/status/{number}")
+            return doubt_success(answer, "the id of a post")
+        return self.accepted(number, f"https://x.com/i/web/status/{number}")
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
-        """Delete it. X says `deleted: true`, too, of what is gone."""
+        """Delete the post. X answers `deleted: true` also if it is gone."""
         if not _RECEIPT.fullmatch(receipt):
-            return Outcome(Verdict.REJECTED, reason="there is no id of a post of ours")
+            return INVALID_RECEIPT
         answer = self._ask("DELETE", f"2/tweets/{receipt}", None, attempt)
         if isinstance(answer, Outcome):
             return answer
         data = read_object(answer).get("data")
         if not isinstance(data, dict) or data.get("deleted") is not True:
-            return Outcome(Verdict.UNKNOWN, reason=f"HTTP {answer.status} without a word of success")
-        return Outcome(Verdict.ACCEPTED, receipt=receipt, via=self.name)
+            return doubt_success(answer, "`deleted: true`")
+        return self.accepted(receipt)
 
     def receipt_at(self, url: str) -> str:
-        """Of /NAME/status/ID, by either name of the network."""
-        found = re.fullmatch(r"https://(?:www\.|mobile\.)?(?:x|twitter)\.com/.+/status/([0-9]{1,25})(?:[/?#].*)?", url)
-        return found[1] if found else ""
+        """Read /NAME/status/ID, at either name of the network."""
+        match = re.fullmatch(r"https://(?:www\.|mobile\.)?(?:x|twitter)\.com/.+/status/([0-9]{1,25})(?:[/?#].*)?", url)
+        return match[1] if match else ""
 
     def _ask(self, method: str, path: str, body: bytes | None, attempt: Attempt) -> HttpResponse | Outcome:
         url = f"{self._settings.server}{path}"
         seconds = int(attempt.at.timestamp())
         header = authorization(method, url, self._keys, nonce=secrets.token_hex(16), seconds=seconds)
         headers = {"Authorization": header} | ({"Content-Type": "application/json"} if body is not None else {})
-        hide = (self._keys.key, self._keys.token)
-        return send_request(self._session, url, body, headers, method, hide=hide)
+        return self.request(url, body, headers, method, hide=(self._keys.key, self._keys.token))
 
 
-def weighted(text: str) -> int:
-    """As X counts, or a little more: what may be a link to it or not counts as both."""
+def weigh(text: str) -> int:
+    """Count characters as X does, or a little more: what may be a link to X or not counts as both."""
     rest = LINK.sub("", unicodedata.normalize("NFC", text))
     links = len(LINK.findall(text))
     emoji = len(_EMOJI.findall(rest))
-    doubtful = rest.count("://") + len(_BARE_DOMAIN.findall(rest))
+    possible_links = rest.count("://") + len(_BARE_DOMAIN.findall(rest))
     weights = sum(1 if any(low <= ord(char) <= high for low, high in _LIGHT) else 2 for char in _EMOJI.sub("", rest))
-    return URL_LENGTH * (links + doubtful) + 2 * emoji + weights
+    return URL_LENGTH * (links + possible_links) + 2 * emoji + weights
 
 
-def make(name: str, settings: Settings) -> XChannel:
-    """The channel of one name."""
-    return XChannel(name, settings)
+@dataclass(frozen=True, slots=True)
+class OAuthKeys:
+    """The keys of the application, and of the account that it posts for."""
+
+    key: str = field(repr=False)
+    key_secret: str = field(repr=False)
+    token: str = field(repr=False)
+    token_secret: str = field(repr=False)
+
+
+def authorization(method: str, url: str, keys: OAuthKeys, *, nonce: str, seconds: int, form: str = "") -> str:
+    """Return the Authorization header. `form`: the body, if it is application/x-www-form-urlencoded."""
+    fields = {
+        "oauth_consumer_key": keys.key,
+        "oauth_nonce": nonce,
+        "oauth_signature_method": "HMAC-SHA1",
+        "oauth_timestamp": str(seconds),
+        "oauth_token": keys.token,
+        "oauth_version": "1.0",
+    }
+    base = signature_base(method, url, fields, form)
+    secret = f"{_encode(keys.key_secret)}&{_encode(keys.token_secret)}".encode()
+    digest = hmac.new(secret, base.encode(), hashlib.sha1).digest()
+    fields["oauth_signature"] = base64.b64encode(digest).decode()
+    return "OAuth " + ", ".join(f'{name}="{_encode(value)}"' for name, value in sorted(fields.items()))
+
+
+def signature_base(method: str, url: str, fields: dict[str, str], form: str = "") -> str:
+    """Return the signature base string (§3.4.1): method, address without query, and all parameters, sorted."""
+    parts = urlsplit(url)
+    port = parts.port if parts.port not in (None, {"http": 80, "https": 443}.get(parts.scheme)) else None
+    host = (parts.hostname or "").lower() + (f":{port}" if port else "")
+    others = parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(form, keep_blank_values=True)
+    pairs = sorted((_encode(name), _encode(value)) for name, value in [*fields.items(), *others])
+    parameters = "&".join(f"{name}={value}" for name, value in pairs)
+    address = f"{parts.scheme.lower()}://{host}{parts.path or '/'}"
+    return "&".join(_encode(part) for part in (method.upper(), address, parameters))
+
+
+def _encode(text: str) -> str:
+    """Encode by RFC 5849 §3.6."""
+    return quote(text, safe="-._~")
+
+
+make = XChannel

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tidings.channels.mail_api.aws_signature import Credentials, signed_headers
+from tidings.channels.mail_api.ses import Credentials, sign_request
 
 SUITE = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 AT = datetime(2015, 8, 30, 12, 36, tzinfo=UTC)
@@ -31,7 +31,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 def test_a_request_of_the_suite_is_signed_as_it_says(
     name: str, method: str, path: str, headers: dict[str, str], body: bytes, names: str, signature: str
 ) -> None:
-    found = signed_headers(
+    found = sign_request(
         SUITE, method=method, url=f"https://example.amazonaws.com{path}", headers=headers, body=body,
         region="us-east-1", service="service", at=AT,
     )  # fmt: skip
@@ -43,7 +43,7 @@ def test_a_request_of_the_suite_is_signed_as_it_says(
 
 def test_a_token_is_signed_too_and_no_secret_is_shown() -> None:
     lent = Credentials("AKIDEXAMPLE", SUITE.secret_key, "t0ken")
-    found = signed_headers(
+    found = sign_request(
         lent, method="POST", url="https://example.amazonaws.com:8443/x", headers={}, body=b"", region="us-east-1",
         service="ses", at=AT,
     )  # fmt: skip
