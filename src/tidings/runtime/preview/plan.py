@@ -103,8 +103,8 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             elif isinstance(schedule.cadence.rule, OnRequest):
                 notes.append(f"on request: tidings send {written.name}")
             elif isinstance(schedule.cadence.rule, OnNew):
-                edit = look_ahead(runtime, connection, schedule, now)
-                notes += ["nothing new", describe_untranslated(connection, runtime.newsroom, edit)]
+                draft = look_ahead(runtime, connection, schedule, now)
+                notes += ["nothing new", describe_untranslated(connection, runtime.newsroom, draft)]
             elif isinstance(schedule.cadence.rule, At):
                 notes.append("its time has passed")
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
@@ -151,13 +151,13 @@ def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slo
         slot.note = f"{paused.what} is paused. Slots that come due meanwhile become one edition"
     elif waiting := [pause.what for pause in holding if pause.what in targets]:
         slot.note = f"{' and '.join(waiting)} {'is' if len(waiting) == 1 else 'are'} paused. Deliveries there wait"
-    edit = look_ahead(runtime, connection, schedule, max(slot.at, now))
-    slot.stories = [(story.key, find_title(edit, story.key, runtime)) for story in edit.stories]
-    reason = runtime.composer.explain_skip(connection, edit)
+    draft = look_ahead(runtime, connection, schedule, max(slot.at, now))
+    slot.stories = [(story.key, find_title(draft, story.key, runtime)) for story in draft.stories]
+    reason = runtime.composer.explain_skip(connection, draft)
     if reason:
         slot.note = slot.note or f"would be skipped: {reason}"
         return
-    slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, edit))
+    slot.outlets = count_planned(plan_deliveries(connection, runtime.newsroom, draft))
 
 
 def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> EditionDraft:
@@ -165,17 +165,17 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     state = schedules.find_schedule(connection, schedule.name)
     held = editions.list_editions(connection, schedule=schedule.name, states=["held"])
     freed = frozenset(key for edition in held for key in edition.stories)
-    edit = runtime.composer.draft(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
+    draft = runtime.composer.draft(connection, schedule, moment, freed=freed).without_embargoed(runtime.now())
     if state is not None or schedule.select.stories:
-        return edit
-    fresh = {story.key for story in edit.stories if story.out_at > runtime.now()}
-    kept = backfill_stories((story for story in edit.stories if story.key not in fresh), schedule)
-    return edit.with_stories(fresh | kept)
+        return draft
+    fresh = {story.key for story in draft.stories if story.out_at > runtime.now()}
+    kept = backfill_stories((story for story in draft.stories if story.key not in fresh), schedule)
+    return draft.with_stories(fresh | kept)
 
 
-def find_title(edit: EditionDraft, key: str, runtime: Runtime) -> str:
+def find_title(draft: EditionDraft, key: str, runtime: Runtime) -> str:
     """Return a story's title in the first language of the site that it has."""
-    item = edit.all_stories[key].in_language([*runtime.newsroom.site.languages, *edit.all_stories[key].items])
+    item = draft.all_stories[key].in_language([*runtime.newsroom.site.languages, *draft.all_stories[key].items])
     return item.title if item else key
 
 

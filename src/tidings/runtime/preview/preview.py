@@ -77,29 +77,24 @@ def preview_schedule(
 ) -> list[PreviewedMessage]:
     """Render what a reader of every topic would get now. If nothing is new, the newest stories are used."""
     with runtime.store.read() as connection:
-        edit = _edit_to_show(runtime, connection, schedule, now)
-        edition = Edition(
-            edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
-        )
+        draft, edition = _make_draft(runtime, connection, schedule, now)
         views = _PostViews(runtime.newsroom, load_items(connection))
     messages: list[PreviewedMessage] = []
-    for rendered in _render(runtime, edit, edition, language):
+    for rendered in _render(runtime, draft, edition, language):
         part = max((group.part for group in rendered.groups.values()), default=0)
-        messages += _preview(runtime, views, rendered, edition, part, _describe_waiting(runtime, edit, rendered))
+        messages += _preview(runtime, views, rendered, edition, part, _describe_waiting(runtime, draft, rendered))
     return messages
 
 
-def _describe_waiting(runtime: Runtime, edit: EditionDraft, rendered: RenderResult) -> str:
+def _describe_waiting(runtime: Runtime, draft: EditionDraft, rendered: RenderResult) -> str:
     """Return a note about the stories of a post that wait for a translation."""
     kind, _, name = rendered.outlet.partition(":")
     if kind != "channel":
         return ""
-    languages, patience = (
-        channel_languages(runtime.newsroom, name),
-        runtime.newsroom.channels[name].wait_for_translations,
-    )
+    languages = channel_languages(runtime.newsroom, name)
+    patience = runtime.newsroom.channels[name].wait_for_translations
     stories = dict.fromkeys(key for group in rendered.groups.values() for key in group.selection.stories)
-    late = {key: missing_translations(edit.all_stories[key], languages, patience, edit.now) for key in stories}
+    late = {key: missing_translations(draft.all_stories[key], languages, patience, draft.now) for key in stories}
     return "; ".join(
         f"{key} waits for its translation in {', '.join(missing)}" for key, missing in late.items() if missing
     )
@@ -169,11 +164,8 @@ def queue_test_mails(
     They are rendered on `scratch`, a copy of the store, so nothing counts as sent or used.
     """
     with scratch.store.read() as connection:
-        edit = _edit_to_show(scratch, connection, schedule, now)
-        edition = Edition(
-            edit.edition, schedule.name, _next_number(connection, schedule), None, now, now, EditionState.HELD
-        )
-    rendered = [mail for mail in _render(scratch, edit, edition, language) if mail.outlet.startswith("list:")]
+        draft, edition = _make_draft(scratch, connection, schedule, now)
+    rendered = [mail for mail in _render(scratch, draft, edition, language) if mail.outlet.startswith("list:")]
     if not rendered:
         raise RefusedError(f"{schedule.name} delivers to no list, so it has no mail to test. See `tidings preview`.")
     with runtime.store.write() as connection:
@@ -202,52 +194,49 @@ def queue_test_mails(
         return mailing, ledger.add_deliveries(connection, rows)
 
 
-def _edit_to_show(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime) -> EditionDraft:
-    edit = look_ahead(runtime, connection, schedule, now)
-    if edit.stories:
-        return edit
-    everything = runtime.composer.draft(connection, schedule, now, every=True)
-    rules = schedule.select
-    stories = [story for story in everything.stories if not is_note(story)]
-    newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
-    if not newest:
-        raise InputError(f"No item that fits {schedule.name} is out yet. Add one to content/.")
-    return everything.with_stories({story.key for story in order_stories(newest, rules)})
+def _make_draft(
+    runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime
+) -> tuple[EditionDraft, Edition]:
+    """Return the draft to show, with the newest stories if nothing is new, and its edition."""
+    draft = look_ahead(runtime, connection, schedule, now)
+    if not draft.stories:
+        draft = runtime.composer.draft(connection, schedule, now, every=True)
+        rules = schedule.select
+        stories = [story for story in draft.stories if not is_note(story)]
+        newest = sorted(stories, key=lambda story: story.published, reverse=True)[: rules.max_items]
+        if not newest:
+            raise InputError(f"No item that fits {schedule.name} is out yet. Add one to content/.")
+        draft = draft.with_stories({story.key for story in order_stories(newest, rules)})
+    known = editions.list_editions(connection, schedule=schedule.name)
+    number = 1 + max((edition.number for edition in known), default=0)
+    return draft, Edition(draft.edition, schedule.name, number, None, now, now, EditionState.HELD)
 
 
-def _next_number(connection: Connection, schedule: Schedule) -> int:
-    return 1 + max(
-        (edition.number for edition in editions.list_editions(connection, schedule=schedule.name)), default=0
-    )
-
-
-def _render(runtime: Runtime, edit: EditionDraft, edition: Edition, language: str | None) -> list[RenderResult]:
+def _render(runtime: Runtime, draft: EditionDraft, edition: Edition, language: str | None) -> list[RenderResult]:
     """Render as for a new reader of every topic, in each language of the site."""
     newsroom = runtime.newsroom
     groups: list[MessageGroup] = []
-    for part in edit.schedule.deliver:
-        per_item, notes = part.per == "item", edit.notes if part.per == "edition" else ()
+    for part in draft.schedule.deliver:
+        per_item, notes = part.per == "item", draft.notes if part.per == "edition" else ()
         if isinstance(part, ListDelivery):
             for code in newsroom.site.languages:
                 if language not in (None, code):
                     continue
                 segment = SegmentFilter(code, tuple(newsroom.lists[part.list].fallback), frozenset(), part.list)
-                selection = select_for_segment(edit.stories, segment, edit.schedule.select, notes=notes).selection
+                selection = select_for_segment(draft.stories, segment, draft.schedule.select, notes=notes).selection
                 if selection.stories:
                     groups += MessageGroup.split(f"list:{part.list}", selection, per_item=per_item)
             continue
-        languages, thread = (
-            channel_languages(newsroom, part.channel),
-            newsroom.channels[part.channel].translations == "thread",
-        )
+        languages = channel_languages(newsroom, part.channel)
+        thread = newsroom.channels[part.channel].translations == "thread"
         segment = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
-        selection = select_for_segment(edit.stories, segment, edit.schedule.select, notes=notes).selection
+        selection = select_for_segment(draft.stories, segment, draft.schedule.select, notes=notes).selection
         if selection.stories:
             post_groups = split_into_posts(
-                f"channel:{part.channel}", selection, edit.all_stories, languages, per_item=per_item, thread=thread
+                f"channel:{part.channel}", selection, draft.all_stories, languages, per_item=per_item, thread=thread
             )
             groups += [group for group in post_groups if language in (None, group.selection.language)]
-    return runtime.composer.render_groups(edit, groups, edition)
+    return runtime.composer.render_groups(draft, groups, edition)
 
 
 def _preview(

@@ -194,26 +194,26 @@ class _Play:
                 break
         return sent_editions
 
-    def _send(self, now: datetime, going: rehearsal.PendingMailing) -> bool:
+    def _send(self, now: datetime, pending: rehearsal.PendingMailing) -> bool:
         """Send one mailing and add its row. Returns whether anything was sent."""
         store = self.runtime.store
         with store.write() as connection:
-            counted = rehearsal.keep_samples(connection, going.mailing, MAX_MAILS, SAMPLES)
+            counted = rehearsal.keep_samples(connection, pending.mailing, MAX_MAILS, SAMPLES)
             had_pending = any(
-                count.state == "pending" for count in rehearsal.count_deliveries(connection, going.mailing)
+                count.state == "pending" for count in rehearsal.count_deliveries(connection, pending.mailing)
             )
             samples = {
                 message_id_local_part(sample.key).decode(): sample
-                for sample in rehearsal.list_samples(connection, going.mailing)
+                for sample in rehearsal.list_samples(connection, pending.mailing)
             }
         self.catcher.take()
         self.kept.clear()
-        done = self.runtime.deliver(going.mailing)
+        done = self.runtime.deliver(pending.mailing)
         mails = self.catcher.take()
         with store.read() as connection:
-            row = self._make_row(connection, now, going.edition, going.mailing, "sent")
-        if going.edition == "":
-            row.outcome, row.why = going.kind, next((mail.subject for mail in mails), "")
+            row = self._make_row(connection, now, pending.edition, pending.mailing, "sent")
+        if pending.edition == "":
+            row.outcome, row.why = pending.kind, next((mail.subject for mail in mails), "")
         row.stalled = [f"{lane or 'mail'}: {reason}" for lane, reason in done.stalled.items()]
         if row.stalled and not counted and not mails and not self.kept:
             row.outcome = "stalled"
@@ -278,25 +278,25 @@ class _Play:
 
     def _note_paused(self, now: datetime, waiting: Sequence[rehearsal.PendingMailing]) -> None:
         with self.runtime.store.read() as connection:
-            held = pauses.active_pauses(connection)
-            for going in waiting:
-                schedule = going.edition.rpartition("/")[0]
-                pause = pauses.find_schedule_pause(held, schedule) if going.edition else None
-                if pause is not None and going.edition not in self._paused:
-                    self._paused.add(going.edition)
-                    row = self._make_row(connection, now, going.edition, going.mailing, "paused")
+            active = pauses.active_pauses(connection)
+            for pending in waiting:
+                schedule = pending.edition.rpartition("/")[0]
+                pause = pauses.find_schedule_pause(active, schedule) if pending.edition else None
+                if pause is not None and pending.edition not in self._paused:
+                    self._paused.add(pending.edition)
+                    row = self._make_row(connection, now, pending.edition, pending.mailing, "paused")
                     row.why = f"{pause.what} is paused"
                     self._add(row)
 
     def _note_content(self, held: str | None) -> None:
         with self.runtime.store.read() as connection:
-            aside = load_refused(connection)
+            refused = load_refused(connection)
         if held:
             self.result.notes.append(held)
-        if aside:
-            names = ", ".join(sorted({item.ref for item in aside})[:5])
-            items = count_noun(len(aside), "item is", "items are")
-            self.result.notes.append(f"{items} set aside and not used ({names}). See `tidings check`.")
+        if refused:
+            names = ", ".join(sorted({item.ref for item in refused})[:5])
+            items = count_noun(len(refused), "item has mistakes and is", "items have mistakes and are")
+            self.result.notes.append(f"{items} not used ({names}). See `tidings check`.")
 
     def _add_later_states(self) -> None:
         """Add what happened later to the editions that were held or composed."""
