@@ -88,7 +88,7 @@ class Sequence:
             live = editions.list_editions(connection, states=[EditionState.SENDING, EditionState.HELD])
         if live:
             self.done[-1] += f" {live[-1].name}"
-            self.newsroom.runtime.composer.cancel(self.chance.choice(live), self.newsroom.now, "ada")
+            self.newsroom.runtime.editions.cancel(self.chance.choice(live), self.newsroom.now, "ada")
 
     def restart(self) -> None:
         self.process.close()

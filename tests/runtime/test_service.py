@@ -281,7 +281,7 @@ def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_t
             until(lambda: "The Daily Outbox" in front(), 15)
             # A template too: the digest goes out as it was.
             shutil.copytree(Path(__file__).parents[2] / "templates" / "digest", folder.root / "templates" / "digest")
-            until(lambda: log.read_text(encoding="utf-8").count("is taken up") == 2)
+            until(lambda: log.read_text(encoding="utf-8").count("is loaded") == 2)
             folder.write("templates/digest/body.html.j2", "{% macro head() %}{{ unheard_of }}")
             until(lambda: len(notices()) == 2)
             folder.write("content/fresh.en.md", item("Fresh water for all"))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
-from tidings.runtime.newsroom import check_clock_override
+from tidings.runtime.check import check_clock_override
 from tidings.runtime.tick import TickResult, tick
 
 

@@ -17,7 +17,7 @@ from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.dates import parse_moment
 from tidings.model.errors import RefusedError
-from tidings.runtime.newsroom import Runtime, check_clock_override, open_runtime
+from tidings.runtime.newsroom import Runtime, open_runtime
 from tidings.store.service.clock import refuse_earlier
 
 app = typer.Typer(
@@ -71,6 +71,8 @@ def opened(now: str = "") -> Iterator[Runtime]:
     with runtime:
         if now:
             moment = read_moment(now, runtime.newsroom.site.timezone)
+            from tidings.runtime.check import check_clock_override  # heavy: only `--now` needs it
+
             check_clock_override(runtime.newsroom, moment, datetime.now(UTC))
             with runtime.store.read() as connection:
                 refuse_earlier(connection, moment)

@@ -183,7 +183,7 @@ def _confirm(total: int) -> None:
 def release(edition: EditionName, now: Now = "") -> None:
     """Let the frozen bytes of a held edition go; not while a gate fails."""
     with opened(now) as runtime:
-        one = runtime.composer.release(_held(runtime, edition), runtime.now(), getpass.getuser())
+        one = runtime.editions.release(_held(runtime, edition), runtime.now(), getpass.getuser())
         console.print(f"{one.name} is released.")
         deliver(runtime)
 
@@ -195,7 +195,7 @@ def cancel(edition: EditionName, now: Now = "") -> None:
         one = _edition(runtime, edition)
         if one.state not in (EditionState.HELD, EditionState.SENDING):
             raise RefusedError(f"{one.name} is {one.state.value}; only what is held or being sent can be cancelled")
-        runtime.composer.cancel(one, runtime.now(), getpass.getuser())
+        runtime.editions.cancel(one, runtime.now(), getpass.getuser())
         console.print(f"{one.name} is cancelled; its stories are new again.")
 
 

@@ -187,6 +187,21 @@ class Newsroom(NewsroomConfig):
         by_name = {sender.name: sender for sender in self.mail}
         return tuple(by_name[name] for name in named if name in by_name) or self.mail
 
+    def former_name(self, kind: str, name: str) -> str | None:
+        """Return the name by which the store may still know a list, channel or schedule (`was`).
+
+        None if it was not renamed, or if its former name is in use again.
+        """
+        by_kind: Mapping[str, Mapping[str, MailingList | ChannelSettings | Schedule]]
+        by_kind = {"list": self.lists, "channel": self.channels, "schedule": self.schedules}
+        outlets = by_kind[kind]
+        was = outlets[name].was if name in outlets else None
+        return was if was and was not in outlets else None
+
+    def current_list_name(self, name: str) -> str:
+        """Return the present name of a list that an old mail names."""
+        return next((new for new in self.lists if self.former_name("list", new) == name), name)
+
     @property
     def public(self) -> Path:
         """Where feeds and pages are written."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
 
 from tidings.channels.base import CanEdit, CanTakeDown
 from tidings.config import problems as placing
@@ -14,7 +17,7 @@ from tidings.config.file_reader import MAIN
 from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
-from tidings.model.errors import Problem, nearest
+from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.item import Image
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
@@ -204,3 +207,31 @@ def _readers(newsroom: Newsroom, store: Store) -> list[Problem]:
                     mend = f"add a schedule with `frequency: {frequency}`, or change their choice"
                     problems.append(Problem("tidings.yaml", 0, 0, said, mend))
     return problems
+
+
+def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:
+    """Allow `--now` more than an hour from real time only if nothing leaves this machine, else raise RefusedError."""
+    if abs(now - real_now) <= timedelta(hours=1):
+        return
+    hosts = {
+        "mail" if len(newsroom.mail) == 1 else f"mail {sender.name}": sender.target_host for sender in newsroom.mail
+    }
+    for name, settings in newsroom.channels.items():
+        url = getattr(settings, "url", None) or getattr(settings, "server", None)
+        text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")
+        hosts[f"channel {name}"] = urlsplit(text).hostname or ""
+    for outlet, host in hosts.items():
+        if not _is_loopback(host):
+            raise RefusedError(
+                f"--now is more than an hour from real time, and {outlet} would send to other machines: people would "
+                "get mail of another day. Set its host to 127.0.0.1, or leave out --now."
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

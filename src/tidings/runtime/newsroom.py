@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
-from urllib.parse import urlsplit
-
-from pydantic import SecretStr
 
 from tidings import plugins
 from tidings.channels.base import CanFind, Channel, Hub
@@ -24,8 +20,9 @@ from tidings.model.errors import InputError, RefusedError
 from tidings.model.throttling import Spacing
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline.collect import fetch
-from tidings.pipeline.collect import websub as listen
+from tidings.pipeline.collect.websub import renew_subscriptions
 from tidings.pipeline.compose.composer import Composer
+from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.pipeline.deliver.deliverer import Deliverer, MailSender, finish_editions
@@ -33,7 +30,7 @@ from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.prepare import MessagePreparer
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.pipeline.members.subscribe import answer_requests, request_reconfirmation
-from tidings.pipeline.publish import websub as ping
+from tidings.pipeline.publish.publish import ping_hubs
 from tidings.render.pages.pages import Pages
 from tidings.render.templates import MailTemplates
 from tidings.sources.base import (
@@ -59,7 +56,7 @@ RESTORING = Path(".restoring/moves.json")
 
 
 def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> LoadResult:
-    """The configuration of a folder, with the adapters that are installed."""
+    """Load the configuration of a folder, with the installed adapters."""
     channels, sources = _adapters()
     channel_settings: dict[str, type[ChannelSettings]] = {name: module.Settings for name, module in channels.items()}
     source_settings: dict[str, type[SourceSettings]] = {name: module.Settings for name, module in sources.items()}
@@ -75,23 +72,26 @@ def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: 
 
 
 def make_channels(newsroom: Newsroom) -> dict[str, Channel]:
-    """The channels of a newsroom that posts go to, by name."""
-    return _made(newsroom, posts=True)
+    """Make the channels that posts go to, by name."""
+    return _make(newsroom, posts=True)
 
 
 def make_hubs(newsroom: Newsroom) -> dict[str, Hub]:
-    """Those that are told of changed feeds, by name."""
-    return _made(newsroom, posts=False)
+    """Make the WebSub hubs that are told of changed feeds, by name."""
+    return _make(newsroom, posts=False)
 
 
-def _made(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
+def _make(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
     modules, _ = _adapters()
-    wanted = {name: settings for name, settings in newsroom.channels.items() if settings.POSTS is posts}
-    return {name: modules[settings.type].make(name, settings) for name, settings in wanted.items()}
+    return {
+        name: modules[settings.type].make(name, settings)
+        for name, settings in newsroom.channels.items()
+        if settings.POSTS is posts
+    }
 
 
 def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, Source]:
-    """The sources of a newsroom, by name. In `store` each keeps what it knows between two fetches."""
+    """Make the sources of a newsroom, by name. In `store` they keep what they know between two fetches."""
     _, modules = _adapters()
     site = newsroom.site
     shelf: Callable[[str], FetchCache] = (
@@ -107,9 +107,14 @@ def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, So
     return found
 
 
+def open_store(newsroom: Newsroom) -> Store:
+    """Open the store of a newsroom without creating or upgrading it."""
+    return Store(store_address(newsroom), newsroom.root)
+
+
 def store_exists(newsroom: Newsroom) -> bool:
-    """Whether there is a store with tables; nothing is made."""
-    store = Store(store_address(newsroom), newsroom.root)
+    """Whether the newsroom has a store with tables. Creates nothing."""
+    store = open_store(newsroom)
     try:
         return (store.path is None or store.path.exists()) and migrate.version(store) is not None
     finally:
@@ -144,14 +149,15 @@ class Runtime:
         reached: Callable[[str], None] | None = None,
         divert: Callable[[Channel], Channel] = lambda channel: channel,
     ) -> None:
-        """Opens the store, and makes its tables if it is fresh. `reached` is for tests that end the process there.
+        """Open the store, and create its tables if it is new.
 
-        `divert` puts another channel in the place of each, for a rehearsal.
+        `reached` is called at named points, where tests end the process. `divert` replaces each channel, for a
+        rehearsal.
         """
         self.root = newsroom.root
         self._divert = divert
         self._reached = reached or (lambda point: None)
-        self.store = Store(store_address(newsroom), newsroom.root)
+        self.store = open_store(newsroom)
         self.occupancy = SharedHold(self.store)
         try:
             migrate.create_or_check(self.store)
@@ -167,7 +173,7 @@ class Runtime:
         self.apply_configuration(newsroom)
 
     def apply_configuration(self, newsroom: Newsroom) -> None:
-        """Take up a configuration; the store and what it holds stay."""
+        """Use another configuration with the same store."""
         self.newsroom = newsroom
         self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
         self.hubs = make_hubs(newsroom)
@@ -175,7 +181,8 @@ class Runtime:
         self.templates = MailTemplates(newsroom.root / "templates")
         self._pages = Pages(newsroom.root / "templates")
         self.mail = MailRenderer(newsroom, self.templates, self.keys)
-        self.composer = Composer(self.store, newsroom, self.channels, self.mail, self.keys, self.owner)
+        self.editions = EditionLifecycle(self.store, newsroom)
+        self.composer = Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
         if self._deliverer is not None:
             self._deliverer.close()
         self._deliverer = self._make_deliverer()
@@ -214,61 +221,61 @@ class Runtime:
         )
 
     def now(self) -> datetime:
-        """The newsroom's clock: the moment given to `at`, else real time."""
+        """Return the newsroom's time: the moment given to `set_clock`, else real time."""
         return self._now or datetime.now(UTC)
 
     def set_clock(self, now: datetime | None) -> None:
-        """Stop the newsroom's clock at a moment, or let it run (None)."""
+        """Stop the newsroom's clock at a moment. None lets it run again."""
         self._now = now
 
     def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, FetchResult]:
-        """Ask the sources on the network that are due, or `only` these; what each brought."""
+        """Fetch the sources on the network that are due, or `only` these. Returns the results by source."""
         return fetch.fetch_sources(self.store, self.sources, now=self.now(), only=only, force=force)
 
     def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
-        """Bring pictures of websites here, for half a minute or so; how many came, by source."""
+        """Download pictures of websites for about half a minute. Returns how many came, by source."""
         return fetch.fetch_pictures(self.store, self.root, self.sources, now=self.now(), only=only, force=force)
 
     def renew_hub_subscriptions(self) -> int:
-        """Ask the hubs that feeds name to tell of changes."""
-        return listen.renew_subscriptions(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
+        """Subscribe to changes at the hubs that the feeds of our sources name."""
+        return renew_subscriptions(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
 
     def ping_hubs(self) -> int:
-        """Tell the hubs of the feeds that changed."""
-        return ping.ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
+        """Tell the hubs about our changed feeds."""
+        return ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
     def deliver(self, only: int | None = None) -> DeliverySummary:
-        """Send all that is due, and end the editions that are complete; or send one mailing, and nothing else."""
+        """Send everything that is due and finish complete editions. With `only`, send just this mailing."""
         assert self._deliverer is not None
         done = self._deliverer.run_until_idle(only)
         if only is not None:
             return done
         finish_editions(self.store, self.now())
         if done.states["accepted"]:
-            # So that a look ahead sees how far readers were served, as composing does.
+            # `plan` and `preview` then see the same marks as composing.
             with self.store.write() as connection:
                 subscribers.update_marks(connection)
         return done
 
     def answer_requests(self) -> int:
-        """Who asked to be put on a list gets a mail that asks for their word; returns how many were looked at."""
+        """Answer sign-ups by mail. Returns how many were handled."""
         return answer_requests(self.store, self.newsroom, self.keys, self._pages, self.now())
 
     def request_reconfirmation(self, list_name: str, until: datetime) -> int:
-        """Ask everybody on a list once more for their word; returns how many are asked. Cut off, it can be repeated."""
+        """Ask all subscribers of a list to confirm again. Returns how many. Can be repeated after an interruption."""
         now = self.now()
         asked = 0
         while True:
             with self.store.write() as connection:
-                more = request_reconfirmation(
+                count = request_reconfirmation(
                     connection, self.newsroom, self.keys, self._pages, list_name, now, until, now
                 )
-            if not more:
+            if not count:
                 return asked
-            asked += more
+            asked += count
 
     def stop(self) -> None:
-        """Begin no further message, and ask no further source."""
+        """Start no further message and no further fetch."""
         for source in self.sources.values():
             if isinstance(source, (FetchingSource, PictureSource)):
                 source.abort()
@@ -276,14 +283,14 @@ class Runtime:
             self._deliverer.stop()
 
     def resend_policies(self) -> ResendPolicies:
-        """What may go out again after an unknown outcome."""
-        never = frozenset(name for name, one in self.newsroom.lists.items() if one.resend_in_doubt == "never")
+        """Return what may be sent again after an unknown outcome."""
+        never = frozenset(name for name, settings in self.newsroom.lists.items() if settings.resend_in_doubt == "never")
         capabilities = {name: channel.capabilities for name, channel in self.channels.items()}
         looks = frozenset(name for name, channel in self.channels.items() if isinstance(channel, CanFind))
         return ResendPolicies(never, capabilities, looks)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release the store, its locks and all connections."""
         if self._deliverer is not None:
             self._deliverer.close()
         self.liveness.release()
@@ -324,8 +331,8 @@ def _keys(root: Path) -> TokenKeys:
     except FileNotFoundError:
         pass
     except ValueError as error:
-        mend = "Restore it from a backup: with another one no link in sent mail works."
-        raise InputError(f"{KEYS}: {error}. {mend}") from None
+        advice = "Restore this file from a backup: with other keys, the links in sent mails do not work."
+        raise InputError(f"{KEYS}: {error}. {advice}") from None
     keys = TokenKeys.generate()
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -334,29 +341,3 @@ def _keys(root: Path) -> TokenKeys:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(keys.to_json())
     return keys
-
-
-def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:
-    """A clock more than an hour off real time sends only to this machine. Raises RefusedError otherwise."""
-    if abs(now - real_now) <= timedelta(hours=1):
-        return
-    hosts = {"mail" if len(newsroom.mail) == 1 else f"mail {one.name}": one.target_host for one in newsroom.mail}
-    for name, settings in newsroom.channels.items():
-        url = getattr(settings, "url", None) or getattr(settings, "server", None)
-        text = url.get_secret_value() if isinstance(url, SecretStr) else str(url or "")
-        hosts[f"channel {name}"] = urlsplit(text).hostname or ""
-    for what, host in hosts.items():
-        if not _is_loopback(host):
-            raise RefusedError(
-                f"--now is more than an hour from real time, and {what} does not stay on this machine: people would "
-                "get mail of another day. Point it to 127.0.0.1, or leave --now out."
-            )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

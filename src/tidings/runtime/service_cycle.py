@@ -1,4 +1,4 @@
-"""One beat of the service: a changed configuration is taken up, then all that is due is done but for deliveries."""
+"""One cycle of the service: load a changed configuration, then do everything that is due except deliveries."""
 
 from __future__ import annotations
 
@@ -8,34 +8,66 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tidings.config.schedule import ListDelivery
-from tidings.model.cadence import OnNew, OnRequest, find_slot_for_new, next_slots
-from tidings.model.edition import EditionState
 from tidings.model.errors import RefusedError
+from tidings.model.plurals import count_noun
 from tidings.pipeline import notices
+from tidings.pipeline.compose.due import find_next_moment
 from tidings.render.template_check import find_template_problems
 from tidings.runtime.check import template_errors
 from tidings.runtime.log import Redactor
-from tidings.runtime.monitoring.heartbeat import CycleHealth
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.runtime.tick import TickResult, first_new_story_at, tick
+from tidings.runtime.tick import TickResult, tick
 from tidings.runtime.watch import Stamp, configuration_stamp
-from tidings.store.content import editions, schedules
-from tidings.store.content.items import next_visible_at
-from tidings.store.service import pauses
 from tidings.store.service.clock import read_clock
 from tidings.store.service.heartbeat import Heartbeat, delete_heartbeat, load_heartbeats, record_heartbeat
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
-"""By so much real time may lie behind the newsroom's clock: another process was a moment ahead, or NTP set it right."""
-_AHEAD = 5
+"""Real time may be this far behind the newsroom's clock: another process was ahead, or NTP corrected this machine."""
+MAX_SILENCE = 120.0
+"""Seconds without a cycle (there is one every 30) after which the ticker counts as dead."""
+MAX_CYCLE = 900.0
+"""Seconds that one cycle may take: composing for a million readers takes a few minutes."""
+MAX_FAILING = 600.0
+"""Seconds without one successful tick."""
 log = logging.getLogger("tidings.service")
 
 
+@dataclass(slots=True)
+class CycleHealth:
+    """When the service last worked, as moments of `time.monotonic`, which nobody can set back."""
+
+    beaten: float = field(default_factory=time.monotonic)
+    """End of the last cycle."""
+    ticked: float = field(default_factory=time.monotonic)
+    """End of the last successful tick."""
+    begun: float | None = None
+    """Start of the running cycle; None between two cycles."""
+
+    def health(self, now: float, *, only_pages: bool) -> dict[str, object]:
+        """Return `ok`, ages in seconds, and a `reason` if the service is not healthy. Nothing secret: it is public."""
+        reason = self._reason(now, only_pages)
+        result: dict[str, object] = {"ok": not reason, "beat_age": round(now - self.beaten, 1)}
+        if not only_pages:
+            result["tick_age"] = round(now - self.ticked, 1)
+        return result | ({"reason": reason} if reason else {})
+
+    def _reason(self, now: float, only_pages: bool) -> str:
+        if self.begun is not None:
+            minutes = (now - self.begun) / 60
+            return f"one cycle has been running for {minutes:.0f} minutes" if now - self.begun > MAX_CYCLE else ""
+        if now - self.beaten > MAX_SILENCE:
+            return f"the ticker stopped: no cycle for {now - self.beaten:.0f} seconds"
+        if not only_pages and now - self.ticked > MAX_FAILING:
+            return f"no tick succeeded for {(now - self.ticked) / 60:.0f} minutes; see the log"
+        return ""
+
+
 class ServiceCycle:
-    """What the ticker calls. `delivering` is held by whoever sends; `stopping` says that the service ends."""
+    """The work of the ticker's thread. Whoever sends holds `delivering`; `stopping` is set when the service ends."""
 
     def __init__(
         self,
@@ -47,7 +79,7 @@ class ServiceCycle:
         stopping: threading.Event,
         only_pages: bool,
     ) -> None:
-        """`taken_up` is the stamp of the configuration that `runtime` was opened with."""
+        """`taken_up`: the stamp of the configuration that `runtime` was opened with."""
         self._runtime = runtime
         self._redactor = redactor
         self._stamp = taken_up
@@ -59,47 +91,47 @@ class ServiceCycle:
         self._faults: dict[str, str] = {}
         self._started = datetime.now(UTC)
         self._beaten = self._started
-        self._signs = CycleHealth()
+        self._health = CycleHealth()
         self.stalled: dict[str, str] = {}
-        """Lanes that cannot go on, as the deliverer finds them."""
+        """Why a lane cannot send, as the deliverer reports it."""
         self.stopped = ""
-        """What of the service has ended though it should not."""
-        self._keep_templates()
+        """The part of the service that ended unexpectedly."""
+        self._preload_templates()
 
     def run(self) -> datetime | None:
-        """Do what is due; returns when something is due again by itself. Never raises."""
+        """Do what is due. Returns the next moment at which something is due. Never raises."""
         if self._stopping.is_set():
             return None
-        self._signs.begun = time.monotonic()
+        self._health.begun = time.monotonic()
         try:
-            return self._do()
+            return self._run()
         finally:
             self._beaten = datetime.now(UTC)
             with self.catch_faults("pulse"):
                 self._note_pulse()
-            self._signs.begun, self._signs.beaten = None, time.monotonic()
+            self._health.begun, self._health.beaten = None, time.monotonic()
 
-    def _do(self) -> datetime | None:
+    def _run(self) -> datetime | None:
         with self.catch_faults("configuration"):
-            self._take_up()
+            self._load_changes()
         if self._only_pages:
             return None
         with self.catch_faults("beat"):
             self._report(self._tick())
-            self._signs.ticked = time.monotonic()
+            self._health.ticked = time.monotonic()
         with self.catch_faults("next"):
-            return find_next_moment(self._runtime, self._runtime.now())
+            return find_next_moment(self._runtime.composer, self._runtime.now())
         return None
 
-    # -- signs of life ------------------------------------------------------------------------------------------------
+    # -- heartbeat ----------------------------------------------------------------------------------------------------
 
     def health(self) -> dict[str, object]:
-        """For /healthz: how old the signs of life are, in seconds, and why that is no life, if so."""
-        found = self._signs.health(time.monotonic(), only_pages=self._only_pages)
-        return found | {"ok": False, "reason": self.stopped} if self.stopped else found
+        """Return the answer of /healthz."""
+        health = self._health.health(time.monotonic(), only_pages=self._only_pages)
+        return health | {"ok": False, "reason": self.stopped} if self.stopped else health
 
     def pulse(self) -> Heartbeat:
-        """How this service fares, as far as it knows itself."""
+        """Return what this service knows about itself."""
         return Heartbeat(
             owner=self._runtime.owner,
             started=self._started,
@@ -111,7 +143,7 @@ class ServiceCycle:
         )
 
     def _note_pulse(self) -> None:
-        """Write it down, and forget services that are dead: their last sign has been seen by who watches."""
+        """Store the heartbeat, and delete those of dead services: monitoring has seen their last one."""
         with self._runtime.store.read() as connection:
             others = [one.owner for one in load_heartbeats(connection) if one.owner != self._runtime.owner]
         dead = [owner for owner in others if not self._runtime.liveness.is_alive(owner)]
@@ -121,7 +153,7 @@ class ServiceCycle:
             record_heartbeat(connection, self.pulse())
 
     def end(self) -> None:
-        """The service ends in order: it leaves no sign of life."""
+        """Delete the heartbeat when the service ends in order."""
         with self.catch_faults("pulse"), self._runtime.store.write() as connection:
             delete_heartbeat(connection, self._runtime.owner)
 
@@ -129,32 +161,32 @@ class ServiceCycle:
 
     @contextmanager
     def catch_faults(self, what: str) -> Iterator[None]:
-        """A fault goes no further: logged if it is of another kind than last time, and told once a day."""
+        """Catch every exception. Log it if it differs from the last one, and send one notice a day."""
         try:
             yield
         except Exception as error:
             self._fault(what, error)
         else:
             if self._faults.pop(what, ""):
-                log.info("%s: works again", what)
+                log.info("%s works again", what)
 
     def _fault(self, what: str, error: Exception) -> None:
-        said = self._redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
+        text = self._redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
         if self._faults.get(what) != type(error).__name__:
             self._faults[what] = type(error).__name__
-            log.error("%s: a fault, the next one tries again: %s", what, said)
+            log.error("%s failed and is tried again in the next cycle: %s", what, text)
         now = self._runtime.now()
         try:
             with self._runtime.store.write() as connection:
                 key = f"fault:{what}:{type(error).__name__}:{now.date()}"
-                notices.add(connection, key, "failed", f"The service met a fault and goes on: {said}", now)
+                notices.add(connection, key, "failed", f"The service had an error and continues: {text}", now)
         except Exception as another:
-            log.error("and it cannot be noted: %s", type(another).__name__)
+            log.error("the notice about it cannot be stored: %s", type(another).__name__)
 
     # -- configuration ------------------------------------------------------------------------------------------------
 
-    def _take_up(self) -> None:
-        """A changed configuration, between two beats; a broken one changes nothing, and somebody is told."""
+    def _load_changes(self) -> None:
+        """Load a changed configuration. One with errors changes nothing and causes a notice."""
         stamp = configuration_stamp(self._runtime.root)
         if stamp == self._stamp:
             return
@@ -169,37 +201,37 @@ class ServiceCycle:
             return
         self._refused = ""
         before = self._runtime.newsroom
-        # The deliverer gives its leases back after the message on the wire, and goes on with the new settings.
+        # The deliverer finishes the current message, returns its leases, and continues with the new settings.
         self._runtime.stop()
         with self._delivering:
             if self._stopping.is_set():
                 return
             self._runtime.apply_configuration(newsroom)
-            self._keep_templates()
+            self._preload_templates()
             self._redactor.secrets = tuple(sorted({*newsroom.secrets, *self._redactor.secrets}, key=len, reverse=True))
-        log.info("the changed configuration is taken up")
+        log.info("the changed configuration is loaded")
         if (newsroom.store, newsroom.web) != (before.store, before.web):
-            log.warning("`store` and `web` hold from the next start on: stop `tidings run` and start it again")
+            log.warning("changes of `store` and `web` need a restart: stop `tidings run` and start it again")
 
-    def _keep_templates(self) -> None:
-        """Read every mail template that is used into memory: one that is broken on disk later changes nothing."""
+    def _preload_templates(self) -> None:
+        """Load every mail template that is used into memory, so that later errors on disk change nothing."""
         templates, newsroom = self._runtime.templates, self._runtime.newsroom
         parts = (part for schedule in newsroom.schedules.values() for part in schedule.deliver)
         for name in sorted({part.template for part in parts if isinstance(part, ListDelivery)}):
-            # Found to be good already; its trial loads whatever it includes.
+            # The templates were checked before. The check loads all that they include.
             find_template_problems(templates, name, languages=newsroom.site.languages)
         templates.environment.auto_reload = False
 
-    def _refuse(self, said: str) -> None:
-        said = self._redactor.text(said)
-        if said == self._refused:
+    def _refuse(self, problems: str) -> None:
+        problems = self._redactor.text(problems)
+        if problems == self._refused:
             return
-        self._refused = said
-        log.warning("the changed configuration is refused, the last good one stays:\n%s", said)
+        self._refused = problems
+        log.warning("the changed configuration has errors, the last good one stays in use:\n%s", problems)
         now = self._runtime.now()
-        key = f"config:{hashlib.sha256(said.encode()).hexdigest()[:16]}:{now.date()}"
+        key = f"config:{hashlib.sha256(problems.encode()).hexdigest()[:16]}:{now.date()}"
         with self._runtime.store.write() as connection:
-            text = f"A changed configuration is refused, and the last good one stays:\n{said}"
+            text = f"The changed configuration has errors. The last good one stays in use. Correct this:\n{problems}"
             notices.add(connection, key, "refused", text, now)
 
     # -- what is due --------------------------------------------------------------------------------------------------
@@ -214,49 +246,29 @@ class ServiceCycle:
             try:
                 return tick(self._runtime, now, deliver=False)
             except RefusedError:
-                # Another process moved the clock on between our two looks at it.
+                # Another process advanced the clock meanwhile.
                 if not left:
                     raise
         raise AssertionError
 
-    def _report(self, done: TickResult) -> None:
-        if done.restored:
-            log.warning("%s", done.restored)
-        if done.collected is not None and done.collected.has_changes:
-            parts = (done.collected.new, done.collected.changed, done.collected.gone)
+    def _report(self, result: TickResult) -> None:
+        collected, published = result.collected, result.published
+        if result.restored:
+            log.warning("%s", result.restored)
+        if collected is not None and collected.has_changes:
+            parts = (collected.new, collected.changed, collected.gone)
             log.info("content: %d new, %d changed, %d gone", *map(len, parts))
-        if done.published is not None and (done.published.written or done.published.removed):
-            log.info("public/: %d written, %d removed", len(done.published.written), len(done.published.removed))
-        if done.unpublished and done.unpublished != self._unpublished:
-            log.warning("pages and feeds stay as they are: %s", done.unpublished)
-        self._unpublished = done.unpublished
-        for one in done.composed:
-            if one.edition is None:
-                log.info("%s: skipped, %s", one.schedule, one.reason)
+        if published is not None and (published.written or published.removed):
+            log.info("public/: %d written, %d removed", len(published.written), len(published.removed))
+        if result.unpublished and result.unpublished != self._unpublished:
+            log.warning("pages and feeds are not updated, because a template has an error: %s", result.unpublished)
+        self._unpublished = result.unpublished
+        for composed in result.composed:
+            edition = composed.edition
+            if edition is None:
+                log.info("%s: skipped, %s", composed.schedule, composed.reason)
                 continue
-            log.info("%s: %s, %d stories", one.edition.name, one.edition.state.value, len(one.edition.stories))
-            for hold in one.edition.holds:
-                log.warning("%s is held: %s", one.edition.name, hold.detail)
-
-
-def find_next_moment(runtime: Runtime, now: datetime) -> datetime | None:
-    """The next moment at which something is due by itself."""
-    moments: list[datetime | None] = []
-    with runtime.store.read() as connection:
-        moments.append(next_visible_at(connection, now))
-        waiting = editions.list_editions(connection, states=[EditionState.HELD, EditionState.SENDING])
-        moments += [edition.starts for edition in waiting]
-        moments += [one.until for one in pauses.active_pauses(connection)]
-        for schedule in runtime.newsroom.schedules.values():
-            rule = schedule.cadence.rule
-            if isinstance(rule, OnRequest):
-                continue
-            if isinstance(rule, OnNew):
-                state = schedules.find_schedule(connection, schedule.name)
-                if state is not None and rule.settle:
-                    first = first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
-                    moments.append(find_slot_for_new(schedule.cadence, first).at if first else None)
-                continue
-            ahead = schedule.approval.ahead if schedule.approval else timedelta(0)
-            moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _AHEAD)]
-    return min((moment for moment in moments if moment is not None and moment > now), default=None)
+            stories = count_noun(len(edition.stories), "story", "stories")
+            log.info("%s: %s, %s", edition.name, edition.state.value, stories)
+            for hold in edition.holds:
+                log.warning("%s is held: %s", edition.name, hold.detail)

@@ -57,7 +57,7 @@ def test_a_failing_gate_holds_tells_and_sends_nothing_until_it_is_mended(on_both
     assert any("daily/1 is held" in text and "tidings recompose" in text for text in newsroom.notices())
     composer, schedule = newsroom.runtime.composer, newsroom.runtime.newsroom.schedules["daily"]
     with pytest.raises(InputError, match="cannot be released"):
-        composer.release(newsroom.edition("daily/1"), newsroom.now, "me")
+        newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "me")
     assert newsroom.mails(reader) == []
     newsroom.item("one", images="[{src: https://example.org/a.png, alt: A well}]")
     newsroom.tick(MONDAY + HOUR)
@@ -86,7 +86,7 @@ def test_a_late_slot_with_something_to_send_waits_and_goes_when_released(on_both
     newsroom.tick(MONDAY + 7 * HOUR)
     assert holds(newsroom, "daily/1") == ["late"]
     assert newsroom.mails(reader) == []
-    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "me")
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "me")
     newsroom.runtime.deliver()
     assert newsroom.read(reader) == [["one"]]
 
@@ -118,7 +118,7 @@ def test_approval_composes_ahead_and_what_is_released_goes_at_its_slot(on_both: 
     newsroom.tick(MONDAY - 3 * HOUR)
     assert newsroom.editions() == ["daily/1 held"] and holds(newsroom, "daily/1") == ["approval"]
     assert any("boss@example.org" in text for text in newsroom.notices())
-    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss")
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss")
     newsroom.tick(MONDAY - HOUR)
     assert newsroom.mails(reader) == []
     newsroom.tick(MONDAY)
@@ -161,7 +161,7 @@ def test_a_withdrawn_story_holds_what_is_not_sent_yet(on_both: RunningNewsroom) 
     newsroom.tick(MONDAY - HOUR)
     assert holds(newsroom, "daily/1") == ["approval", "withdrawn"]
     with pytest.raises(InputError, match="Published in error"):
-        newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss")
+        newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss")
     schedule = newsroom.runtime.newsroom.schedules["daily"]
     again = newsroom.runtime.composer.recompose(newsroom.edition("daily/1"), schedule, newsroom.now, "boss")
     assert again.stories == ("two",)
@@ -202,7 +202,7 @@ def test_withdrawn_in_the_midst_of_sending_what_has_not_gone_stays(on_both: Runn
     schedule = newsroom.runtime.newsroom.schedules["daily"]
     with pytest.raises(RefusedError, match="gone out already"):
         newsroom.runtime.composer.recompose(newsroom.edition("daily/1"), schedule, newsroom.now, "me")
-    newsroom.runtime.composer.cancel(newsroom.edition("daily/1"), newsroom.now, "me")
+    newsroom.runtime.editions.cancel(newsroom.edition("daily/1"), newsroom.now, "me")
     newsroom.item("three")
     newsroom.tick(MONDAY + DAY)
     # Who had `two` does not get it again; who did not gets it now. `one` reaches nobody any more.
@@ -242,7 +242,7 @@ def test_the_stories_of_a_cancelled_edition_are_new_again_and_numbers_go_on(on_b
     (reader,) = begun(newsroom, APPROVED % "")
     newsroom.item("one")
     newsroom.tick(MONDAY - 3 * HOUR)
-    newsroom.runtime.composer.cancel(newsroom.edition("daily/1"), newsroom.now, "boss")
+    newsroom.runtime.editions.cancel(newsroom.edition("daily/1"), newsroom.now, "boss")
     newsroom.tick(MONDAY)
     assert newsroom.mails(reader) == []
     newsroom.tick(MONDAY + DAY - 3 * HOUR)
@@ -278,7 +278,7 @@ def test_what_is_frozen_is_sent_whatever_is_edited_after(newsroom: RunningNewsro
     newsroom.item("one", title="Changed behind the boss")
     late = newsroom.reader("late")
     newsroom.tick(MONDAY - 2 * HOUR)
-    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss")
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss")
     newsroom.tick(MONDAY)
     (mail,) = newsroom.mails(reader)
     assert mail.message["Subject"] == "As it was approved"
@@ -316,7 +316,7 @@ def test_outside_its_window_nothing_starts_and_a_release_waits_for_it(newsroom: 
     newsroom.item("one")
     newsroom.tick(MONDAY + 12 * HOUR)
     assert holds(newsroom, "daily/1") == ["late"]
-    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "me")
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "me")
     newsroom.runtime.deliver()
     newsroom.tick(MONDAY + 13 * HOUR)
     assert newsroom.mails(reader) == []
@@ -362,7 +362,7 @@ def test_who_leaves_between_freezing_and_sending_gets_nothing(newsroom: RunningN
         number = subscribers.find_id(connection, leaves)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="test", now=newsroom.now)
-    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss")
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss")
     newsroom.tick(MONDAY)
     assert newsroom.read(stays) == [["one"]] and newsroom.mails(leaves) == []
     assert [(e.state, e.reason) for e in newsroom.entries() if e.address == leaves] == [("skipped", "unsubscribed")]

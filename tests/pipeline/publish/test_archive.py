@@ -103,7 +103,7 @@ def test_held_and_cancelled_editions_and_private_lists_have_no_page(newsroom: Ru
     newsroom.tick(MONDAY)
     assert newsroom.editions() == ["daily/1 held"]
     assert page(newsroom, "digest/1/en/index.html") == ""
-    newsroom.runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "me")
+    newsroom.runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "me")
     newsroom.tick(MONDAY + HOUR)
     assert page(newsroom, "digest/1/en/index.html")
     with served(newsroom_app(newsroom.runtime)) as url:

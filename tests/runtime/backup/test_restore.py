@@ -81,7 +81,7 @@ def brought_back(newsroom: RunningNewsroom, archive: Path) -> RestoreResult:
 
 def release(newsroom: RunningNewsroom, name: str) -> None:
     newsroom.runtime.set_clock(newsroom.now)
-    newsroom.runtime.composer.release(newsroom.edition(name), newsroom.now, "ann")
+    newsroom.runtime.editions.release(newsroom.edition(name), newsroom.now, "ann")
     newsroom.runtime.deliver()
 
 

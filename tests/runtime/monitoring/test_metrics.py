@@ -17,9 +17,9 @@ from tests.fixtures.newsroom_folder import item, make_newsroom_folder
 from tests.runtime.test_service import free_port, prepared, running, stop, until
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
-from tidings.runtime.monitoring.heartbeat import MAX_CYCLE, MAX_FAILING, MAX_SILENCE, CycleHealth
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
+from tidings.runtime.service_cycle import MAX_CYCLE, MAX_FAILING, MAX_SILENCE, CycleHealth
 from tidings.runtime.tick import tick
 from tidings.store.delivery import ledger
 from tidings.store.service import heartbeat
@@ -212,12 +212,12 @@ def test_when_signs_of_life_are_too_old() -> None:
     signs = CycleHealth(beaten=1000.0, ticked=1000.0)
     assert signs.health(1030.0, only_pages=False) == {"ok": True, "beat_age": 30.0, "tick_age": 30.0}
     late = signs.health(1000.0 + MAX_SILENCE + 1, only_pages=False)
-    assert late["ok"] is False and "ticker stands still" in str(late["reason"])
+    assert late["ok"] is False and "ticker stopped" in str(late["reason"])
     signs.begun = 1050.0
     assert signs.health(1050.0 + MAX_CYCLE - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
     assert signs.health(1050.0 + MAX_CYCLE + 1, only_pages=False)["ok"] is False
     failing = CycleHealth(beaten=2000.0, ticked=1000.0)
-    assert "no tick has ended well" in str(failing.health(1001.0 + MAX_FAILING, only_pages=False)["reason"])
+    assert "no tick succeeded" in str(failing.health(1001.0 + MAX_FAILING, only_pages=False)["reason"])
     assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
 
 
@@ -232,5 +232,5 @@ def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
         "ok": False,
         "beat_age": 1000.0,
         "tick_age": 1000.0,
-        "reason": "the ticker stands still: no beat for 1000 seconds",
+        "reason": "the ticker stopped: no cycle for 1000 seconds",
     }

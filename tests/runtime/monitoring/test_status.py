@@ -110,7 +110,7 @@ def test_what_waits_for_a_person(folder: NewsroomFolder) -> None:
         assert "tidings recompose alert/1" in found[0][1]
         folder.write("content/fresh.en.md", item("Fresh"))
         (folder.root / "content" / "broken.en.md").unlink()
-        runtime.composer.cancel(next(iter(_held(runtime))), datetime.now(UTC), "me")
+        runtime.editions.cancel(next(iter(_held(runtime))), datetime.now(UTC), "me")
         tick(runtime, datetime.now(UTC))
         with runtime.store.write() as connection:
             newest = t.deliveries.c.list == "digest"

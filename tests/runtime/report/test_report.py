@@ -94,7 +94,7 @@ def test_unsent_editions_and_slots_have_reasons(newsroom: RunningNewsroom) -> No
     newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
     newsroom.item("two")
     newsroom.tick(MONDAY + 2 * DAY)
-    newsroom.runtime.composer.cancel(newsroom.edition("daily/2"), newsroom.now, "boss@example.org")
+    newsroom.runtime.editions.cancel(newsroom.edition("daily/2"), newsroom.now, "boss@example.org")
     assert ("daily/2", "cancelled (boss@example.org)") in {(row.what, row.reason) for row in made(newsroom).skipped}
 
 

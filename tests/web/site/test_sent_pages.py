@@ -46,7 +46,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
                 )
 
             found = {"review": read(link.removeprefix(runtime.newsroom.site.url))}
-            runtime.composer.release(newsroom.edition("daily/1"), newsroom.now, "boss@example.org")
+            runtime.editions.release(newsroom.edition("daily/1"), newsroom.now, "boss@example.org")
             newsroom.tick(MONDAY)
             found |= {
                 "decided": read(link.removeprefix(runtime.newsroom.site.url)),

@@ -12,44 +12,44 @@ from tidings.config.schedule import ChannelDelivery
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Purpose, SkipReason, channel_target
 from tidings.pipeline.compose.draft import EditionDraft, PlannedDelivery
-from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, next_mark, stories_after
-from tidings.pipeline.compose.select import SegmentFilter, is_note, pick_first
-from tidings.pipeline.compose.translations import (
+from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, find_stories_after, next_mark
+from tidings.pipeline.compose.posts import (
     channel_languages,
     missing_translations,
     split_into_posts,
     translations_complete_at,
 )
+from tidings.pipeline.compose.select import SegmentFilter, is_note, pick_first
 from tidings.store.content import editions
 from tidings.store.delivery import history
 
 
 def plan_posts(
-    connection: Connection, newsroom: Newsroom, edit: EditionDraft, part: ChannelDelivery
+    connection: Connection, newsroom: Newsroom, draft: EditionDraft, part: ChannelDelivery
 ) -> Iterator[PlannedDelivery]:
     """A channel is a reader whose mark is its first edition of the schedule: what waits never gets lost."""
     settings = newsroom.channels[part.channel]
     languages = channel_languages(newsroom, part.channel)
-    wish = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
+    segment_filter = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
     target = channel_target(part.channel)
     waiting: tuple[str, ...] = ()
     had: frozenset[str] = frozenset()
     earlier: dict[str, int] = {}
     late: dict[str, tuple[str, ...]] = {}
-    if not edit.explicit:
-        first = editions.first_edition_of_channel(connection, edit.schedule.name, part.channel)
+    if not draft.explicit:
+        first = editions.first_edition_of_channel(connection, draft.schedule.name, part.channel)
         if first is not None:
-            earlier = find_earlier_stories(connection, edit)
-            waiting = stories_after(earlier, first - 1)
-        offered = {story.key for story in edit.stories} | set(waiting)
+            earlier = find_earlier_stories(connection, draft)
+            waiting = find_stories_after(earlier, first - 1)
+        offered = {story.key for story in draft.stories} | set(waiting)
         had = frozenset(history.stories_received(connection, offered, channel=part.channel).get(0, ()))
         for key in sorted(offered - had):
-            story = edit.all_stories[key]
+            story = draft.all_stories[key]
             if not is_note(story) and part.channel not in story.not_in:
-                late[key] = missing_translations(story, languages, settings.wait_for_translations, edit.now)
+                late[key] = missing_translations(story, languages, settings.wait_for_translations, draft.now)
         late = {key: missing for key, missing in late.items() if missing}
-    choices = SelectionCache(edit, part)
-    chosen = choices.select(wish, waiting, had | frozenset(late), frozenset())
+    choices = SelectionCache(draft, part)
+    chosen = choices.select(segment_filter, waiting, had | frozenset(late), frozenset())
     if chosen.is_empty and not late:
         yield PlannedDelivery(target, "", Purpose.EDITION, "", part.channel, reason=SkipReason.NOTHING_FOR_READER)
         return
@@ -58,25 +58,27 @@ def plan_posts(
         per_item, thread = part.per == "item", settings.translations == "thread"
         outlet = f"channel:{part.channel}"
         groups = split_into_posts(
-            outlet, chosen.selection, edit.all_stories, languages, per_item=per_item, thread=thread
+            outlet, chosen.selection, draft.all_stories, languages, per_item=per_item, thread=thread
         )
     going = {group.story for group in groups}
     if part.max_posts is not None and len(going) > part.max_posts:
-        going = pick_first((edit.all_stories[key] for key in going), part.max_posts)
+        going = pick_first((draft.all_stories[key] for key in going), part.max_posts)
     over = [group.story for group in groups if group.story not in going and not group.part]
     chosen = replace(chosen, waiting=(*chosen.waiting, *over, *late))
-    mark = None if edit.explicit else next_mark(edit, earlier, chosen)
+    mark = None if draft.explicit else next_mark(draft, earlier, chosen)
     for group in groups:
         if group.story in going:
-            purpose = edit.post_purpose if group.story else Purpose.EDITION
+            purpose = draft.post_purpose if group.story else Purpose.EDITION
             yield PlannedDelivery(target, group.story, purpose, "", part.channel, group=group, mark=mark)
     for key in over:
-        yield PlannedDelivery(target, key, edit.post_purpose, "", part.channel, reason=SkipReason.OVER_LIMIT, mark=mark)
+        yield PlannedDelivery(
+            target, key, draft.post_purpose, "", part.channel, reason=SkipReason.OVER_LIMIT, mark=mark
+        )
     for key, missing in late.items():
         yield PlannedDelivery(
             target,
             key,
-            edit.post_purpose,
+            draft.post_purpose,
             "",
             part.channel,
             reason=SkipReason.UNTRANSLATED,
@@ -85,26 +87,26 @@ def plan_posts(
         )
 
 
-def describe_untranslated(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> str:
+def describe_untranslated(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> str:
     """Which stories wait for a translation before they go to a channel, in words; empty where none does."""
     words = []
-    for part in edit.schedule.deliver:
+    for part in draft.schedule.deliver:
         if isinstance(part, ChannelDelivery) and newsroom.channels[part.channel].wait_for_translations:
-            for one in plan_posts(connection, newsroom, edit, part):
+            for one in plan_posts(connection, newsroom, draft, part):
                 if one.reason is SkipReason.UNTRANSLATED:
                     words.append(f"{one.story} {one.detail} (channel {part.channel})")
     return "; ".join(words)
 
 
-def translation_deadlines(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> list[datetime]:
+def translation_deadlines(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> list[datetime]:
     """When each story that the schedule has used waits no longer for a translation, as far as is known."""
     found = []
-    for part in edit.schedule.deliver:
+    for part in draft.schedule.deliver:
         if not isinstance(part, ChannelDelivery):
             continue
         patience = newsroom.channels[part.channel].wait_for_translations
         if patience:
             languages = channel_languages(newsroom, part.channel)
-            for key in find_earlier_stories(connection, edit):
-                found.append(translations_complete_at(edit.all_stories[key], languages, patience))
+            for key in find_earlier_stories(connection, draft):
+                found.append(translations_complete_at(draft.all_stories[key], languages, patience))
     return found

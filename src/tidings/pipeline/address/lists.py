@@ -17,7 +17,7 @@ from tidings.pipeline.compose.draft import (
     PlannedSegments,
     message_groups,
 )
-from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, next_mark, stories_after
+from tidings.pipeline.compose.eligibility import SelectionCache, find_earlier_stories, find_stories_after, next_mark
 from tidings.pipeline.compose.select import SegmentFilter
 from tidings.store.content import editions
 from tidings.store.delivery import history
@@ -31,36 +31,36 @@ _SINGLE = 20_000
 
 
 def plan_deliveries(
-    connection: Connection, newsroom: Newsroom, edit: EditionDraft
+    connection: Connection, newsroom: Newsroom, draft: EditionDraft
 ) -> Iterator[PlannedDelivery | PlannedSegments]:
     """Every delivery of an edition, most readers in crowds. Who is on two lists of it gets one."""
     served: set[int] = set()
-    for part in edit.schedule.deliver:
+    for part in draft.schedule.deliver:
         if isinstance(part, ListDelivery):
-            yield from _address_list(connection, newsroom, edit, part, served)
+            yield from _address_list(connection, newsroom, draft, part, served)
         else:
-            yield from plan_posts(connection, newsroom, edit, part)
+            yield from plan_posts(connection, newsroom, draft, part)
 
 
-def has_waiting_readers(connection: Connection, newsroom: Newsroom, edit: EditionDraft) -> bool:
+def has_waiting_readers(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> bool:
     """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
-    if edit.explicit or not editions.has_postponed_stories(connection, edit.schedule.name):
+    if draft.explicit or not editions.has_postponed_stories(connection, draft.schedule.name):
         return False
-    groups = (group for one in plan_deliveries(connection, newsroom, edit) for group in message_groups(one))
+    groups = (group for one in plan_deliveries(connection, newsroom, draft) for group in message_groups(one))
     return any(group.selection.stories for group in groups)
 
 
 def _address_list(
-    connection: Connection, newsroom: Newsroom, edit: EditionDraft, part: ListDelivery, served: set[int]
+    connection: Connection, newsroom: Newsroom, draft: EditionDraft, part: ListDelivery, served: set[int]
 ) -> Iterator[PlannedDelivery | PlannedSegments]:
     fallback = tuple(newsroom.lists[part.list].fallback)
     frequency = None if part.everyone or part.frequency == "all" else part.frequency
     purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
-    earlier = {} if edit.explicit else find_earlier_stories(connection, edit)
-    choices = SelectionCache(edit, part)
+    earlier = {} if draft.explicit else find_earlier_stories(connection, draft)
+    choices = SelectionCache(draft, part)
     # A reader's pause holds back what comes meanwhile; what is for everyone goes out all the same.
-    paused = set() if part.everyone else subscribers.paused_subscribers(connection, part.list, edit.now)
-    behind, single = _exceptions(connection, edit, part, frequency, earlier, served | paused)
+    paused = set() if part.everyone else subscribers.paused_subscribers(connection, part.list, draft.now)
+    behind, single = _exceptions(connection, draft, part, frequency, earlier, served | paused)
     found = (
         segments.load_segments(connection, part.list, frequency, behind=behind, without=single)
         if single is not None
@@ -72,12 +72,12 @@ def _address_list(
             chosen = choices.select(
                 SegmentFilter(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
             )
-            mark = None if edit.explicit or chosen.is_empty else next_mark(edit, earlier, chosen)
+            mark = None if draft.explicit or chosen.is_empty else next_mark(draft, earlier, chosen)
             groups = () if chosen.is_empty else tuple(choices.groups(chosen))
             parts.append(PlannedSegment(crowd, groups, mark))
         if parts:
             yield PlannedSegments(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
-        if _more_lists(edit, part):
+        if _more_lists(draft, part):
             going = {(p.segment.language, p.segment.topics, p.segment.mark) for p in parts if p.groups}
             served |= segments.find_subscribers(connection, part.list, frequency, going, without=single)
         if not behind and not single:
@@ -85,41 +85,43 @@ def _address_list(
         some = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
     else:
         some = subscribers.readers(connection, part.list, frequency)
-    yield from _address_readers(connection, edit, part, some, fallback, purpose, earlier, choices, served, paused)
+    yield from _address_readers(connection, draft, part, some, fallback, purpose, earlier, choices, served, paused)
 
 
 def _exceptions(
     connection: Connection,
-    edit: EditionDraft,
+    draft: EditionDraft,
     part: ListDelivery,
     frequency: str | None,
     earlier: Mapping[str, int],
     served: set[int],
 ) -> tuple[list[int], set[int] | None]:
     """Marks of readers who are behind, and single readers who had a part of it; None for those: too many to name."""
-    behind = [mark for mark in segments.load_marks(connection, part.list, frequency) if stories_after(earlier, mark)]
-    own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
-    corrected = {} if part.per == "item" else edit.corrected
-    many = 0 if edit.explicit else history.count_receipts(connection, own, _SINGLE)
+    behind = [
+        mark for mark in segments.load_marks(connection, part.list, frequency) if find_stories_after(earlier, mark)
+    ]
+    own = {story.key for story in draft.stories} | {note.key for note in draft.notes}
+    corrected = {} if part.per == "item" else draft.corrected
+    many = 0 if draft.explicit else history.count_receipts(connection, own, _SINGLE)
     many += history.count_receipts(connection, corrected, _SINGLE)
     if many + len(served) > _SINGLE:
         return behind, None
     single = set(served)
-    if not edit.explicit:
+    if not draft.explicit:
         single |= history.stories_received(connection, own).keys()
     single |= history.pending_corrections(connection, corrected).keys()
     return behind, single
 
 
-def _more_lists(edit: EditionDraft, part: ListDelivery) -> bool:
+def _more_lists(draft: EditionDraft, part: ListDelivery) -> bool:
     """Whether another list of the edition comes after this one."""
-    lists = [one for one in edit.schedule.deliver if isinstance(one, ListDelivery)]
+    lists = [one for one in draft.schedule.deliver if isinstance(one, ListDelivery)]
     return lists.index(part) < len(lists) - 1
 
 
 def _address_readers(
     connection: Connection,
-    edit: EditionDraft,
+    draft: EditionDraft,
     part: ListDelivery,
     readers: Iterable[subscribers.Reader],
     fallback: tuple[str, ...],
@@ -130,13 +132,13 @@ def _address_readers(
     paused: set[int],
 ) -> Iterator[PlannedDelivery]:
     """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
-    own = {story.key for story in edit.stories} | {note.key for note in edit.notes}
-    owed = {} if part.per == "item" else history.pending_corrections(connection, edit.corrected)
+    own = {story.key for story in draft.stories} | {note.key for note in draft.notes}
+    owed = {} if part.per == "item" else history.pending_corrections(connection, draft.corrected)
     for page in _pages(readers):
-        offers = {reader.subscriber: stories_after(earlier, reader.mark) for reader in page}
+        offers = {reader.subscriber: find_stories_after(earlier, reader.mark) for reader in page}
         offered = own | {key for offer in offers.values() for key in offer}
         everybody = [reader.subscriber for reader in page]
-        had_by = {} if edit.explicit else history.stories_received(connection, offered, subscribers=everybody)
+        had_by = {} if draft.explicit else history.stories_received(connection, offered, subscribers=everybody)
         for reader in page:
             target = list_target(part.list, reader.subscriber)
 
@@ -154,14 +156,16 @@ def _address_readers(
             if reader.subscriber in paused:
                 yield skip(SkipReason.PAUSED)
                 continue
-            wish = SegmentFilter(reader.language, fallback, reader.topics, part.list)
+            segment_filter = SegmentFilter(reader.language, fallback, reader.topics, part.list)
             had = frozenset(had_by.get(reader.subscriber, set()))
-            chosen = choices.select(wish, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ())))
+            chosen = choices.select(
+                segment_filter, offers[reader.subscriber], had, frozenset(owed.get(reader.subscriber, ()))
+            )
             if chosen.is_empty:
                 yield skip(SkipReason.NOTHING_FOR_READER)
                 continue
             served.add(reader.subscriber)
-            mark = None if edit.explicit else next_mark(edit, earlier, chosen)
+            mark = None if draft.explicit else next_mark(draft, earlier, chosen)
             for story, group in choices.groups(chosen):
                 yield PlannedDelivery(
                     target, story, purpose, part.list, "", reader.subscriber, reader.address_hash, group, None, mark

@@ -1,4 +1,4 @@
-"""From a slot to a frozen edition: items, bytes and recipients. The gates judge the frozen bytes."""
+"""Compose editions: choose the stories, render them, plan the deliveries, and freeze all of it."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from sqlalchemy import Connection
 
 from tidings.channels.base import Channel
 from tidings.config.schedule import ListDelivery, Schedule
-from tidings.config.settings import Newsroom
-from tidings.model.cadence import Slot, find_window_end, is_in_window
+from tidings.model.cadence import Slot
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
+from tidings.model.plurals import count_noun
 from tidings.model.tokens import TokenKeys
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import has_waiting_readers, plan_deliveries
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
-from tidings.pipeline.compose.freeze import correction_version, write_frozen
+from tidings.pipeline.compose.freeze import RenderResult, correction_version, write_frozen
+from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.compose.posts import make_post
-from tidings.pipeline.compose.rendered import RenderResult
 from tidings.pipeline.compose.select import group_stories, is_note, select_stories
 from tidings.store.content import edition_archive, editions, schedules
 from tidings.store.content.items import items_version, load_items
 from tidings.store.delivery import ledger
-from tidings.store.engine import Store
 from tidings.store.people import subscribers
 from tidings.store.service import restored
 
 
 @dataclass(frozen=True, slots=True)
 class ComposeResult:
-    """What a slot became: an edition, or a visible reason why there is none."""
+    """The edition that a slot became, or the reason why there is none."""
 
     schedule: str
     edition: Edition | None
@@ -45,26 +44,26 @@ class ComposeResult:
 
 
 class Composer:
-    """Makes editions. The very functions of `plan`, `preview` and `send`."""
+    """Compose editions. `plan`, `preview` and `send` use the same methods."""
 
     def __init__(
         self,
-        store: Store,
-        newsroom: Newsroom,
+        lifecycle: EditionLifecycle,
         channels: Mapping[str, Channel],
         mail: MailRenderer,
         keys: TokenKeys,
         owner: str,
     ) -> None:
-        self.store = store
-        self.newsroom = newsroom
+        self.lifecycle = lifecycle
+        self.store = lifecycle.store
+        self.newsroom = lifecycle.newsroom
         self.channels = channels
         self.mail = mail
         self.keys = keys
         self.owner = owner
-        self._read: tuple[int, Sequence[Item]] | None = None
+        self._items_cache: tuple[int, Sequence[Item]] | None = None
 
-    # -- deciding -----------------------------------------------------------------------------------------------------
+    # -- drafting: changes nothing ------------------------------------------------------------------------------------
 
     def draft(
         self,
@@ -77,65 +76,62 @@ class Composer:
         freed: frozenset[str] = frozenset(),
         every: bool = False,
     ) -> EditionDraft:
-        """What an edition of `schedule` would hold at `now`. Changes nothing.
+        """Return what an edition of `schedule` would contain at `now`.
 
-        `stories` are those a person named; `freed` those reserved by a held edition that this one would supersede;
-        `every` takes what was used before too, for a preview when nothing is new.
+        `stories`: keys that a person named. `freed`: stories of held editions that this one would supersede.
+        `every`: include stories that were used before, for a preview when nothing is new.
         """
         if stories:
             schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
-        everything = group_stories(self._items(connection), now)
+        all_stories = group_stories(self._items(connection), now)
         rules = schedule.select
-        unknown = [key for key in rules.stories if key not in everything]
+        unknown = [key for key in rules.stories if key not in all_stories]
         if unknown and stories:
             raise InputError(
-                f"no story {unknown[0]!r} is out. `tidings plan` lists those that are; a story's name is its file's "
-                "name without language."
+                f"There is no published story {unknown[0]!r}. The name of a story is the name of its file without the "
+                "language. `tidings plan` lists the stories."
             )
         used = set[str]() if every else schedules.used_stories(connection, schedule.name) - freed
-        greets = any(isinstance(part, ListDelivery) and part.per == "edition" for part in schedule.deliver)
-        notes = [story for story in everything.values() if is_note(story) and story.key not in used]
+        has_notes = any(isinstance(part, ListDelivery) and part.per == "edition" for part in schedule.deliver)
+        notes = [story for story in all_stories.values() if is_note(story) and story.key not in used]
         corrected = {
-            story.key: found
-            for story in everything.values()
-            if (
-                found := {
-                    language: (item.corrected_at, correction_version(item.correction))
-                    for language, item in story.items.items()
-                    if item.correction and item.corrected_at is not None
-                }
-            )
+            key: {
+                language: (item.corrected_at, correction_version(item.correction))
+                for language, item in story.items.items()
+                if item.correction and item.corrected_at is not None
+            }
+            for key, story in all_stories.items()
         }
         return EditionDraft(
             schedule=schedule,
             edition=edition if edition is not None else editions.newest_edition_id(connection) + 1,
             now=now,
-            stories=tuple(select_stories(everything.values(), rules, used)),
-            notes=tuple(notes) if greets else (),
-            all_stories=everything,
+            stories=tuple(select_stories(all_stories.values(), rules, used)),
+            notes=tuple(notes) if has_notes else (),
+            all_stories=all_stories,
             explicit=bool(rules.stories),
-            corrected=corrected,
+            corrected={key: versions for key, versions in corrected.items() if versions},
         )
 
     def _items(self, connection: Connection) -> Sequence[Item]:
-        """All items, read again only when one has changed."""
+        """Return all items. They are read again only after a change."""
         version = items_version(connection)
-        if self._read is None or self._read[0] != version:
-            self._read = (version, load_items(connection))
-        return self._read[1]
+        if self._items_cache is None or self._items_cache[0] != version:
+            self._items_cache = (version, load_items(connection))
+        return self._items_cache[1]
 
-    def explain_skip(self, connection: Connection, edit: EditionDraft) -> str:
-        """Why there is no edition, in words; empty if there are stories enough, or older ones that were put off."""
-        count, needed = len(edit.stories), edit.schedule.select.min_items
+    def explain_skip(self, connection: Connection, draft: EditionDraft) -> str:
+        """Return why no edition is made, or '' if there are enough stories (new ones, or older ones that waited)."""
+        count, needed = len(draft.stories), draft.schedule.select.min_items
         if count >= max(needed, 1):
             return ""
-        if count == 0 and needed <= 1 and has_waiting_readers(connection, self.newsroom, edit):
+        if count == 0 and needed <= 1 and has_waiting_readers(connection, self.newsroom, draft):
             return ""
         if count == 0:
-            return "; ".join(filter(None, ["nothing new", describe_untranslated(connection, self.newsroom, edit)]))
-        return f"{count} of at least {needed} stories (min_items); they wait"
+            return "; ".join(filter(None, ["nothing new", describe_untranslated(connection, self.newsroom, draft)]))
+        return f"{count} of at least {count_noun(needed, 'story', 'stories')} (min_items); they wait"
 
-    # -- doing --------------------------------------------------------------------------------------------------------
+    # -- composing ----------------------------------------------------------------------------------------------------
 
     def compose(
         self,
@@ -147,32 +143,33 @@ class Composer:
         late: str = "",
         claim: Callable[[Connection], bool] | None = None,
     ) -> ComposeResult | None:
-        """Freeze an edition for a slot, or for a person (`slot` None). `late` says how late, and holds it.
+        """Compose and freeze an edition for a slot, or on a person's request (`slot` None).
 
-        `claim` runs first, in the transaction that numbers the edition; None where another process was first.
+        `late` holds the edition and says how late it is. `claim` runs first, in the transaction that numbers the
+        edition. Returns None if another process was first.
         """
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
                 return None
             subscribers.update_marks(connection)
-            # A story that a person names goes by itself: what is held stays held, with its stories.
+            # An edition with stories that a person named does not supersede held editions.
             held = (
                 []
                 if stories
                 else editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             )
-            reserved = frozenset(key for old in held for key in old.stories)
-            edit = self.draft(connection, schedule, now, stories=stories, freed=reserved)
-            reason = self.explain_skip(connection, edit)
+            freed = frozenset(key for old in held for key in old.stories)
+            draft = self.draft(connection, schedule, now, stories=stories, freed=freed)
+            reason = self.explain_skip(connection, draft)
             if reason:
                 if slot is not None:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
                 return ComposeResult(schedule.name, None, reason)
-            if not edit.explicit:
+            if not draft.explicit:
                 ledger.cancel_paused(connection, schedule.name, now)
-            doubt = restored.inherited_reason(held)
+            restore_hold = restored.inherited_reason(held)
             if slot is not None:
-                doubt = restored.reason_to_hold(connection, schedule.name) or doubt
+                restore_hold = restored.reason_to_hold(connection, schedule.name) or restore_hold
                 restored.release_schedule(connection, schedule.name)
             for old in held:
                 self._supersede(connection, old, now)
@@ -182,9 +179,9 @@ class Composer:
                 slot=slot.key if slot else None,
                 cut=now,
                 starts=max(now, slot.at) if slot else now,
-                stories=[story.key for story in (*edit.stories, *edit.notes)],
+                stories=draft.keys,
                 owner=self.owner,
-                request={"stories": list(stories), "late": late, "restored": doubt},
+                request={"stories": list(stories), "late": late, "restored": restore_hold},
             )
             schedules.reserve_stories(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
@@ -194,35 +191,48 @@ class Composer:
     def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:
         schedules.release_stories(connection, old.id)
         ledger.cancel_edition(connection, old.id, now)
-        editions.set_state(
-            connection, old, EditionState.SUPERSEDED, now=now, what="superseded by a newer slot; its stories join it"
-        )
+        what = "superseded by a newer slot; its stories join it"
+        editions.set_state(connection, old, EditionState.SUPERSEDED, now=now, what=what)
+
+    def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
+        """Compose a held edition again from the present items."""
+        with self.store.write() as connection:
+            if editions.has_begun(connection, edition.id):
+                raise RefusedError(
+                    f"{edition.name} cannot be composed again: part of it was already sent. Cancel the rest with "
+                    f"`tidings cancel {edition.name}`. Its stories join the next edition, and nobody gets one twice."
+                )
+            schedules.release_stories(connection, edition.id)
+            request = editions.get_request(connection, edition.id)
+            draft = self.draft(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
+            if not draft.stories and not has_waiting_readers(connection, self.newsroom, draft):
+                raise InputError(f"{edition.name} has no story left. Cancel it with `tidings cancel {edition.name}`.")
+            schedules.reserve_stories(connection, schedule.name, draft.keys, edition.id)
+            editions.restart_composing(connection, edition.id, now, self.owner)
+            edition = editions.set_state(
+                connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=draft.keys
+            )
+        return self.freeze(edition, schedule, now)
 
     def freeze(self, edition: Edition, schedule: Schedule, now: datetime) -> Edition:
-        """Freeze items, bytes and recipients of an edition that is composing; also after a crash, from the start."""
+        """Freeze the items, bytes and deliveries of an edition. After a crash this starts from the beginning."""
         with self.store.write() as connection:
             editions.delete_frozen(connection, edition.id)
             request = editions.get_request(connection, edition.id)
             numbers = self._archive_numbers(connection, edition, schedule)
+        stories, freed = request.get("stories", ()), frozenset(edition.stories)
         with self.store.read() as connection:
-            edit = self.draft(
-                connection,
-                schedule,
-                now,
-                edition=edition.id,
-                stories=request.get("stories", ()),
-                freed=frozenset(edition.stories),
-            )
-            edit = edit.with_stories(edition.stories)
-            addressed = list(plan_deliveries(connection, self.newsroom, edit))
-        groups = {id(group): group for one in addressed for group in message_groups(one)}
+            draft = self.draft(connection, schedule, now, edition=edition.id, stories=stories, freed=freed)
+            draft = draft.with_stories(edition.stories)
+            planned = list(plan_deliveries(connection, self.newsroom, draft))
+        groups = {id(group): group for plan in planned for group in message_groups(plan)}
         rendered: list[RenderResult] = []
         try:
-            rendered = self.render_groups(edit, groups.values(), edition, numbers)
+            rendered = self.render_groups(draft, groups.values(), edition, numbers)
             holds = self._holds(schedule, rendered, request)
-            write_frozen(self.store, edition, addressed, rendered, now, urgent=schedule.is_urgent)
+            write_frozen(self.store, edition, planned, rendered, now, urgent=schedule.is_urgent)
         except (InputError, ValueError) as error:
-            # A template or a text that cannot be rendered holds the edition; there is nothing to freeze yet.
+            # Nothing can be frozen while a template or a text cannot be rendered.
             holds = [Hold(HoldReason.GATE, f"it cannot be rendered: {error}")]
         with self.store.write() as connection:
             state = EditionState.HELD if holds else EditionState.SENDING
@@ -231,15 +241,15 @@ class Composer:
             if holds:
                 notices.add_held(connection, edition, now)
                 review.queue_review_mails(connection, edition, schedule, self.newsroom, self.keys, now)
-            shortened = sum(one.shortened for one in rendered)
+            shortened = sum(result.shortened for result in rendered)
             if shortened:
                 notices.add_shortened(connection, edition, shortened, now)
             if not holds:
-                self.open_or_close(connection, edition, now)
+                self.lifecycle.open_or_close(connection, edition, now)
         return edition
 
     def _holds(self, schedule: Schedule, rendered: Sequence[RenderResult], request: Mapping[str, Any]) -> list[Hold]:
-        holds = [Hold(HoldReason.GATE, failure) for one in rendered for failure in one.failures]
+        holds = [Hold(HoldReason.GATE, failure) for result in rendered for failure in result.failures]
         for reason in (HoldReason.LATE, HoldReason.RESTORED):
             if request.get(reason.value):
                 holds.append(Hold(reason, request[reason.value]))
@@ -248,124 +258,47 @@ class Composer:
         return holds
 
     def _archive_numbers(self, connection: Connection, edition: Edition, schedule: Schedule) -> dict[str, int]:
-        """The numbers under which public lists archive an edition. Given before it is rendered: its mails name them."""
+        """Return the edition's archive number in each public list. Its mails link to it, so it is given first."""
         lists = dict.fromkeys(part.list for part in schedule.deliver if isinstance(part, ListDelivery))
         public = [name for name in lists if self.newsroom.lists[name].public]
         return {name: edition_archive.assign_number(connection, name, edition.id, edition.number) for name in public}
 
+    # -- rendering ----------------------------------------------------------------------------------------------------
+
     def render_groups(
         self,
-        edit: EditionDraft,
+        draft: EditionDraft,
         groups: Iterable[MessageGroup],
         edition: Edition,
         numbers: Mapping[str, int] | None = None,
     ) -> list[RenderResult]:
-        """Every rendition that these sets of readers need. Pure but for reading templates.
+        """Render every mail and post that these groups need. Reads templates, changes nothing.
 
-        `numbers`: those of the lists that archive it.
+        `numbers`: the edition's number in the archive of each list.
         """
-        found: dict[tuple[str, str, str], dict[str, MessageGroup]] = {}
+        by_rendition: dict[tuple[str, str, str], dict[str, MessageGroup]] = {}
         for group in groups:
             key = (group.outlet, group.selection.language, group.story)
-            found.setdefault(key, {})[group.key] = group
+            by_rendition.setdefault(key, {})[group.key] = group
         rendered = []
-        for (outlet, language, story), members in found.items():
+        for (outlet, language, story), members in by_rendition.items():
             kind, _, name = outlet.partition(":")
             if kind == "channel":
-                rendered.append(self._render_post(edit, edition, name, outlet, language, story, members))
+                rendered.append(self._render_post(draft, edition, name, members))
             else:
-                part = next(p for p in edit.schedule.deliver if isinstance(p, ListDelivery) and p.list == name)
+                part = next(p for p in draft.schedule.deliver if isinstance(p, ListDelivery) and p.list == name)
                 number = (numbers or {}).get(name)
-                rendered.append(self.mail.render(edit, edition, part, outlet, language, story, members, number))
+                rendered.append(self.mail.render(draft, edition, part, language, story, members, number))
         return rendered
 
     def _render_post(
-        self,
-        edit: EditionDraft,
-        edition: Edition,
-        name: str,
-        outlet: str,
-        language: str,
-        story: str,
-        members: Mapping[str, MessageGroup],
+        self, draft: EditionDraft, edition: Edition, name: str, members: Mapping[str, MessageGroup]
     ) -> RenderResult:
         ((key, group),) = members.items()
-        post = make_post(self.newsroom, edit.schedule, edition, group.selection, name)
-        body = self.channels[name].prepare(post)
-        length, limit = self.channels[name].length(body), self.channels[name].capabilities.max_length
-        failures = (f"{outlet}: the post has {length} characters, the network takes {limit}",) if length > limit else ()
-        return RenderResult(outlet, language, story, body, {key: {}}, members, failures)
-
-    def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
-        """Let the deliveries of a released edition be claimed while its moment has come and its window is open.
-
-        What a person sent goes at once: `tidings send` heeds no window.
-        """
-        schedule = self.newsroom.schedules.get(edition.schedule)
-        window = schedule.cadence if schedule is not None and edition.slot is not None else None
-        if edition.starts > now or (window is not None and not is_in_window(window, now)):
-            ledger.close_edition(connection, edition.id)
-        else:
-            ledger.open_edition(connection, edition.id, now, find_window_end(window, now) if window else None)
-
-    # -- what a person decides ----------------------------------------------------------------------------------------
-
-    def release(self, edition: Edition, now: datetime, who: str) -> Edition:
-        """Let the frozen bytes go. Raises InputError while a gate fails or a story in it is withdrawn.
-
-        RefusedError if somebody else decided meanwhile.
-        """
-        with self.store.write() as connection:
-            edition = self._as_it_was(connection, edition)
-            blocking = [hold for hold in edition.holds if hold.reason in review.BLOCKING]
-            if blocking:
-                raise InputError(
-                    f"{edition.name} cannot be released: {blocking[0].detail}. Mend it, then `tidings recompose "
-                    f"{edition.name}`; or drop it with `tidings cancel {edition.name}`."
-                )
-            edition = editions.set_state(
-                connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
-            )
-            self.open_or_close(connection, edition, now)
-        return edition
-
-    def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
-        """Drop it: what was not handed over never goes, and its stories are new again.
-
-        RefusedError if somebody else decided meanwhile.
-        """
-        with self.store.write() as connection:
-            edition = self._as_it_was(connection, edition)
-            ledger.cancel_edition(connection, edition.id, now)
-            schedules.release_stories(connection, edition.id)
-            return editions.set_state(
-                connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
-            )
-
-    def _as_it_was(self, connection: Connection, edition: Edition) -> Edition:
-        """As it stands now, in the transaction that changes it: of two people who decide at once, one does."""
-        current = editions.get_edition(connection, edition.id)
-        if current.state is not edition.state:
-            raise RefusedError(f"{current.name} is {current.state.value} by now: somebody else was faster")
-        return current
-
-    def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
-        """Build a held edition anew after a mend, with the items as they are now."""
-        with self.store.write() as connection:
-            if editions.has_begun(connection, edition.id):
-                raise RefusedError(
-                    f"part of {edition.name} has gone out already, so it cannot be made anew. Drop the rest with "
-                    f"`tidings cancel {edition.name}`: its stories join the next edition; who had them gets none twice."
-                )
-            schedules.release_stories(connection, edition.id)
-            request = editions.get_request(connection, edition.id)
-            edit = self.draft(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
-            if not edit.stories and not has_waiting_readers(connection, self.newsroom, edit):
-                raise InputError(f"{edition.name} has no story left; drop it with `tidings cancel {edition.name}`.")
-            stories = [story.key for story in (*edit.stories, *edit.notes)]
-            schedules.reserve_stories(connection, schedule.name, stories, edition.id)
-            editions.restart_composing(connection, edition.id, now, self.owner)
-            edition = editions.set_state(
-                connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=stories
-            )
-        return self.freeze(edition, schedule, now)
+        channel = self.channels[name]
+        body = channel.prepare(make_post(self.newsroom, draft.schedule, edition, group.selection, name))
+        length, limit = channel.length(body), channel.capabilities.max_length
+        failure = f"{group.outlet}: the post has {length} characters, the network takes {limit}"
+        failures = (failure,) if length > limit else ()
+        language, story = group.selection.language, group.story
+        return RenderResult(group.outlet, language, story, body, {key: {}}, members, failures)

@@ -1,4 +1,4 @@
-"""What an edition is about before anybody is addressed, and the deliveries that it will mean."""
+"""Edition drafts: what an edition contains, and the deliveries that are planned for it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tidings.store.people import segments
 
 @dataclass(frozen=True, slots=True)
 class MessageGroup:
-    """Readers of one outlet and language who get the same. `story` is set where each story is a message of its own."""
+    """Recipients of one outlet and language who get the same message. `story` is set for one message per story."""
 
     outlet: str
     story: str
     selection: Selection
     part: int = 0
-    """Place in a thread of posts; above 0 it answers the first."""
+    """Position in a thread of posts. Above 0 it is a reply to the first post."""
 
     @classmethod
     def split(cls, outlet: str, selection: Selection, *, per_item: bool) -> list[MessageGroup]:
-        """One group for all of a selection, or one for each of its stories."""
+        """Return one group for the whole selection, or one per story."""
         if not per_item:
             return [cls(outlet, "", selection)]
         items = (*selection.lead_items, *selection.items)
@@ -34,24 +34,18 @@ class MessageGroup:
 
     @property
     def key(self) -> str:
-        """Equal for equal content."""
-        parts = (
-            self.selection.lead and self.selection.lead.id,
-            *(item.id for item in self.selection.items),
-            "titles",
-            *(item.id for item in self.selection.titles),
-            "notes",
-            *(item.id for item in self.selection.notes),
-            "corrections",
-            *(item.id for item in self.selection.corrections),
-        )
-        text = "\n".join((self.outlet, self.story, self.selection.language, *map(str, parts)))
+        """A hash of the content: equal groups have equal keys."""
+        selection = self.selection
+        parts: list[object] = [selection.lead and selection.lead.id, *(item.id for item in selection.items)]
+        for name in ("titles", "notes", "corrections"):
+            parts += [name, *(item.id for item in getattr(selection, name))]
+        text = "\n".join((self.outlet, self.story, selection.language, *map(str, parts)))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
-    """One delivery to be: to `group`, or skipped with a reason."""
+    """A delivery to one target: the message of `group`, or skipped for a reason."""
 
     target: str
     story: str
@@ -64,17 +58,17 @@ class PlannedDelivery:
     reason: SkipReason | None = None
     mark: int | None = None
     detail: str = ""
-    """More about the reason, in words."""
+    """More about the reason, for people."""
 
     @property
     def reason_text(self) -> str:
-        """The reason as it is stored and shown."""
+        """The reason as it is stored and shown: `reason: detail`."""
         return ": ".join(filter(None, (self.reason and str(self.reason), self.detail)))
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedSegments:
-    """All readers of a list but those in `without`, by crowds: what each gets is worked out once."""
+    """The readers of a list in segments, without the subscribers in `without`."""
 
     list: str
     frequency: str | None
@@ -85,7 +79,7 @@ class PlannedSegments:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSegment:
-    """One crowd: what it gets, as (story or empty, group); nothing for who has no group."""
+    """What one segment gets: (story or '', group) for each message; empty if there is nothing for it."""
 
     segment: segments.Segment
     groups: tuple[tuple[str, MessageGroup], ...]
@@ -94,10 +88,10 @@ class PlannedSegment:
 
 @dataclass(frozen=True)
 class EditionDraft:
-    """What one edition is about, before anybody is addressed.
+    """The contents of one edition, before its deliveries are planned.
 
-    `stories` are in the edition's order; `explicit` means that a person named them: who had them gets them again.
-    `edition` is the edition's id, or one above the newest while only planning.
+    `stories` are in the edition's order. `explicit`: a person named them, so readers who had them get them again.
+    `edition` is the edition's id, or one above the newest id while only planning.
     """
 
     schedule: Schedule
@@ -108,10 +102,15 @@ class EditionDraft:
     all_stories: Mapping[str, Story]
     explicit: bool = False
     corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
-    """By story and language: the moment of the correction, and its version."""
+    """(moment, version) of each correction, by story and language."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its stories and notes."""
+        return [story.key for story in (*self.stories, *self.notes)]
 
     def with_stories(self, keys: Collection[str]) -> EditionDraft:
-        """The same edition with no stories or notes but these."""
+        """Return the draft limited to these stories and notes."""
         return replace(
             self,
             stories=tuple(story for story in self.stories if story.key in keys),
@@ -119,11 +118,17 @@ class EditionDraft:
         )
 
     def without_embargoed(self, now: datetime) -> EditionDraft:
-        """The same without what is under embargo at `now`: it leaves no trace anywhere, a look ahead included."""
+        """Return the draft without items under embargo at `now`: a look ahead must not reveal them."""
         free = {
             key: Story(key, items)
             for key, story in self.all_stories.items()
-            if (items := {at: one for at, one in story.items.items() if one.embargo is None or one.embargo <= now})
+            if (
+                items := {
+                    language: item
+                    for language, item in story.items.items()
+                    if item.embargo is None or item.embargo <= now
+                }
+            )
         }
         return replace(
             self,
@@ -134,12 +139,12 @@ class EditionDraft:
 
     @property
     def post_purpose(self) -> str:
-        """The purpose of a post: a story that a person names goes out once more, for this edition."""
+        """The purpose of a post. A story that a person named gets a new one, so it is posted once more."""
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
 
 
-def message_groups(one: PlannedDelivery | PlannedSegments) -> list[MessageGroup]:
-    """What goes out."""
-    if isinstance(one, PlannedSegments):
-        return [group for part in one.parts for _, group in part.groups]
-    return [one.group] if one.group is not None else []
+def message_groups(plan: PlannedDelivery | PlannedSegments) -> list[MessageGroup]:
+    """Return the groups whose message is sent."""
+    if isinstance(plan, PlannedSegments):
+        return [group for part in plan.parts for _, group in part.groups]
+    return [plan.group] if plan.group is not None else []

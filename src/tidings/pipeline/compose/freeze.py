@@ -1,16 +1,17 @@
-"""Writing a frozen edition: its bytes, what each crowd or reader gets of them, and a delivery for each recipient."""
+"""Write a frozen edition to the store: rendered bytes, selections, and one delivery per recipient."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from tidings.model.delivery import DeliveryState, SkipReason
 from tidings.model.edition import Edition
 from tidings.pipeline.compose.draft import MessageGroup, PlannedDelivery, PlannedSegment, PlannedSegments
-from tidings.pipeline.compose.rendered import RenderResult
 from tidings.store.content import edition_archive, editions
 from tidings.store.content.editions import ShownStory
 from tidings.store.delivery import ledger
@@ -20,27 +21,58 @@ from tidings.store.people import segments
 
 _PAGE = 1_000
 
+Selections = Mapping[str, tuple[int, int]]
+"""Ids of (rendition, selection) by the key of the message group."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderResult:
+    """A rendered mail or post, its layout for each message group, and the failures of the gates."""
+
+    outlet: str
+    language: str
+    story: str
+    document: Mapping[str, Any] | bytes
+    layouts: Mapping[str, Mapping[str, Any]]
+    """By key of the message group."""
+    groups: Mapping[str, MessageGroup]
+    failures: tuple[str, ...] = ()
+    shortened: int = 0
+    """Number of items that were cut to stay below the size limit."""
+    whole: Mapping[str, Any] | None = None
+    """The layout with all stories of the edition, for the archive. None if it is not archived."""
+
+    def raw(self) -> bytes:
+        """Return the bytes to store."""
+        if isinstance(self.document, bytes):
+            return self.document
+        return json.dumps(self.document, ensure_ascii=False, sort_keys=True).encode()
+
 
 def write_frozen(
     store: Store,
     edition: Edition,
-    addressed: Sequence[PlannedDelivery | PlannedSegments],
+    planned: Sequence[PlannedDelivery | PlannedSegments],
     rendered: Sequence[RenderResult],
     now: datetime,
     *,
     urgent: bool,
 ) -> None:
-    """In transactions of at most a page each; the edition is composing until the last has committed."""
+    """Write in small transactions. The edition stays in the state `composing` until the last one has committed."""
     selections: dict[str, tuple[int, int]] = {}
-    for one in rendered:
+    for result in rendered:
         with store.write() as connection:
-            rendition = editions.freeze_document(connection, edition.id, one.outlet, one.language, one.story, one.raw())
-            for key, arrangement in one.arrangements.items():
-                shown = _shown(one.groups[key])
-                selection = editions.freeze_selection(connection, rendition, key, arrangement, shown)
-                selections[key] = (rendition, selection)
-            if one.whole is not None:
-                editions.freeze_selection(connection, rendition, edition_archive.WHOLE, one.whole, [])
+            rendition = editions.freeze_document(
+                connection, edition.id, result.outlet, result.language, result.story, result.raw()
+            )
+            for key, layout in result.layouts.items():
+                shown = _shown_stories(result.groups[key])
+                selections[key] = (
+                    rendition,
+                    editions.freeze_selection(connection, rendition, key, layout, shown),
+                )
+            if result.whole is not None:
+                editions.freeze_selection(connection, rendition, edition_archive.WHOLE, result.whole, [])
     with store.write() as connection:
         mailing = ledger.get_or_create_mailing(
             connection,
@@ -51,21 +83,19 @@ def write_frozen(
             now=now,
             urgent=urgent,
         )
-    for one_list in addressed:
-        if isinstance(one_list, PlannedSegments):
-            _write_crowds(store, one_list, mailing, selections, now)
-    single = [one for one in addressed if isinstance(one, PlannedDelivery)]
+    for plan in planned:
+        if isinstance(plan, PlannedSegments):
+            _write_segments(store, plan, mailing, selections, now)
+    single = [plan for plan in planned if isinstance(plan, PlannedDelivery)]
     for start in range(0, len(single), _PAGE):
-        rows = [_row(one, mailing, selections, now) for one in single[start : start + _PAGE]]
+        rows = [_delivery_row(plan, mailing, selections, now) for plan in single[start : start + _PAGE]]
         with store.write() as connection:
             ledger.add_deliveries(connection, rows)
 
 
-def _write_crowds(
-    store: Store, readers: PlannedSegments, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
-) -> None:
-    """The database writes them, a page of subscriptions in each transaction."""
-    shares = [share for part in readers.parts for share in _shares(part, selections)]
+def _write_segments(store: Store, plan: PlannedSegments, mailing: int, selections: Selections, now: datetime) -> None:
+    """Let the database write the deliveries, one page of subscriptions per transaction."""
+    shares = [share for part in plan.parts for share in _segment_shares(part, selections)]
     with store.read() as connection:
         pages = list(segments.subscription_pages(connection))
     for page in pages:
@@ -73,22 +103,22 @@ def _write_crowds(
             segments.add_deliveries(
                 connection,
                 mailing,
-                readers.list,
-                readers.frequency,
+                plan.list,
+                plan.frequency,
                 shares,
-                purpose=readers.purpose,
+                purpose=plan.purpose,
                 between=page,
-                without=readers.without,
+                without=plan.without,
                 at=now,
             )
 
 
 def correction_version(correction: str) -> str:
-    """Tells corrections of one story apart."""
+    """Return a hash that tells the corrections of one story apart."""
     return hashlib.sha256(correction.encode()).hexdigest()[:16]
 
 
-def _shown(group: MessageGroup) -> list[ShownStory]:
+def _shown_stories(group: MessageGroup) -> list[ShownStory]:
     selection = group.selection
     return [
         *(ShownStory(story) for story in dict.fromkeys(selection.stories)),
@@ -97,9 +127,8 @@ def _shown(group: MessageGroup) -> list[ShownStory]:
     ]
 
 
-def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> Iterator[segments.SegmentDelivery]:
-    crowd = part.segment
-    choice = (crowd.language, crowd.topics, crowd.mark)
+def _segment_shares(part: PlannedSegment, selections: Selections) -> Iterator[segments.SegmentDelivery]:
+    choice = (part.segment.language, part.segment.topics, part.segment.mark)
     if not part.groups:
         yield segments.SegmentDelivery(*choice, "", None, None, None, str(SkipReason.NOTHING_FOR_READER), True)
     for number, (story, group) in enumerate(part.groups):
@@ -107,26 +136,24 @@ def _shares(part: PlannedSegment, selections: Mapping[str, tuple[int, int]]) -> 
         yield segments.SegmentDelivery(*choice, story, selection, rendition, part.mark, "", number == 0)
 
 
-def _row(
-    one: PlannedDelivery, mailing: int, selections: Mapping[str, tuple[int, int]], now: datetime
-) -> dict[str, Any]:
-    rendition, selection = selections[one.group.key] if one.group else (None, None)
-    state = DeliveryState.PENDING if one.group else DeliveryState.SKIPPED
-    part = one.group.part if one.group else 0
+def _delivery_row(plan: PlannedDelivery, mailing: int, selections: Selections, now: datetime) -> dict[str, Any]:
+    rendition, selection = selections[plan.group.key] if plan.group else (None, None)
+    state = DeliveryState.PENDING if plan.group else DeliveryState.SKIPPED
+    part = plan.group.part if plan.group else 0
     return {
         "mailing": mailing,
-        "target": one.target,
-        "story": one.story,
-        "purpose": str(one.purpose),
+        "target": plan.target,
+        "story": plan.story,
+        "purpose": str(plan.purpose),
         "part": part,
-        "list": one.list,
-        "channel": one.channel,
-        "subscriber": one.subscriber,
+        "list": plan.list,
+        "channel": plan.channel,
+        "subscriber": plan.subscriber,
         "selection": selection,
         "rendition": rendition,
-        "mark": one.mark,
-        "address_hash": one.address_hash,
+        "mark": plan.mark,
+        "address_hash": plan.address_hash,
         "state": str(DeliveryState.DEFERRED if part else state),
-        "reason": WAITS if part else one.reason_text,
+        "reason": WAITS if part else plan.reason_text,
         "at": now,
     }

@@ -1,4 +1,4 @@
-"""Between editions and rendering: which views a template gets, and what one reader's message is."""
+"""Render the mails of an edition for a list, and the message of one reader from frozen bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidings.model.edition import Edition, Selection
 from tidings.model.item import Item, Media
 from tidings.model.tokens import TokenKeys, TokenPurpose
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
-from tidings.pipeline.compose.rendered import RenderResult
+from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.select import SegmentFilter, select_for_segment
 from tidings.render.mail.digest import MailLayout, build_layout, render_mail_document
 from tidings.render.mail.fragments import MailDocument
@@ -30,13 +30,13 @@ from tidings.render.urls import archive_path
 from tidings.store.content.edition_archive import part_of
 
 _NO_BUDGET = 2**40
-"""A page in the archive may be as long as it is."""
+"""Pages of the archive have no size limit."""
 _SAMPLE = 2**40
-"""A subscriber number longer than any real one, for the gates: they judge the largest message."""
+"""A subscriber number longer than any real one: the gates check the largest possible message."""
 
 
 class MailRenderer:
-    """Renders lists' editions, and splices one reader's message from frozen bytes."""
+    """Render editions for lists, and personal messages from frozen documents."""
 
     def __init__(self, newsroom: Newsroom, templates: MailTemplates, keys: TokenKeys) -> None:
         self.newsroom = newsroom
@@ -46,21 +46,20 @@ class MailRenderer:
 
     def render(
         self,
-        edit: EditionDraft,
+        draft: EditionDraft,
         edition: Edition,
         part: ListDelivery,
-        outlet: str,
         language: str,
         story: str,
         members: Mapping[str, MessageGroup],
         number: int | None = None,
     ) -> RenderResult:
-        """Freeze one document for all sets of readers of a list in a language, and judge the largest of them.
+        """Render one document for all message groups of a list in one language, and check the largest mail.
 
-        `number`: under which the list archives the edition, if it does.
+        `number`: the edition's number in the archive of the list, if it is archived.
         """
         selections = [group.selection for group in members.values()]
-        whole = self._whole(edit, part, language, story, selections) if number is not None else None
+        whole = self._whole(draft, part, language, story, selections) if number is not None else None
         shown = [*selections, whole] if whole is not None else selections
         document = render_mail_document(
             templates=self.templates,
@@ -70,7 +69,7 @@ class MailRenderer:
             list=self.list(part.list, language),
             edition=MailEdition(
                 name=edition.name,
-                title=edit.schedule.heading(language, self.newsroom.site.languages[0]),
+                title=draft.schedule.heading(language, self.newsroom.site.languages[0]),
                 number=edition.number,
                 date=edition.starts,
                 url=self._archive_url(part.list, number, edition, language, story) if whole is not None else "",
@@ -81,35 +80,32 @@ class MailRenderer:
             corrections=_distinct(item for s in shown for item in s.corrections),
             topic_labels=self.topic_labels(language),
         )
-        arranged = {
+        layouts = {
             key: build_layout(document, group.selection, templates=self.templates) for key, group in members.items()
         }
-        compiled = MailMerge(document)
-        sizes = {
-            key: len(self._sample(compiled, arrangement, edition, part.list)) for key, arrangement in arranged.items()
-        }
-        largest = arranged[max(sizes, key=lambda key: sizes[key])]
-        failures = check_mail(self._sample(compiled, largest, edition, part.list))
+        merge = MailMerge(document)
+        samples = (self._sample(merge, layout, edition, part.list) for layout in layouts.values())
+        failures = check_mail(max(samples, key=len))
         return RenderResult(
-            outlet,
+            f"list:{part.list}",
             language,
             story,
             document.to_json(),
-            {key: arrangement.to_json() for key, arrangement in arranged.items()},
+            {key: layout.to_json() for key, layout in layouts.items()},
             members,
             tuple(f"{part.list} ({language}): {failure.detail}" for failure in failures),
-            max(len(arrangement.shortened) for arrangement in arranged.values()),
+            max(len(layout.shortened) for layout in layouts.values()),
             build_layout(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json() if whole else None,
         )
 
     def _whole(
-        self, edit: EditionDraft, part: ListDelivery, language: str, story: str, selections: Sequence[Selection]
+        self, draft: EditionDraft, part: ListDelivery, language: str, story: str, selections: Sequence[Selection]
     ) -> Selection | None:
-        """All that the edition itself holds in a language, as for a reader of every topic; None if that is nothing."""
+        """Return everything that the edition has in a language, for the archive, or None if it has nothing."""
         if story:
-            return selections[0] if any(one.key == story for one in edit.stories) else None
-        wish = SegmentFilter(language, tuple(self.newsroom.lists[part.list].fallback), frozenset(), part.list)
-        chosen = select_for_segment(edit.stories, wish, edit.schedule.select, notes=edit.notes).selection
+            return selections[0] if any(new.key == story for new in draft.stories) else None
+        segment_filter = SegmentFilter(language, tuple(self.newsroom.lists[part.list].fallback), frozenset(), part.list)
+        chosen = select_for_segment(draft.stories, segment_filter, draft.schedule.select, notes=draft.notes).selection
         return chosen if chosen.stories else None
 
     def _archive_url(self, list_name: str, number: int | None, edition: Edition, language: str, story: str) -> str:
@@ -117,7 +113,7 @@ class MailRenderer:
         return f"{self.newsroom.site.url}{archive_path(list_name, number or 0, language, part)}"
 
     def site(self, language: str) -> MailSite:
-        """What templates see of the site."""
+        """Return the site as templates see it."""
         site = self.newsroom.site
         return MailSite(
             title=site.title.get(language, site.languages[0]),
@@ -132,7 +128,7 @@ class MailRenderer:
         )
 
     def list(self, name: str, language: str) -> MailList:
-        """What templates see of a list."""
+        """Return a list as templates see it."""
         settings = self.newsroom.lists[name]
         return MailList(
             name=name,
@@ -142,14 +138,14 @@ class MailRenderer:
         )
 
     def topic_labels(self, language: str) -> dict[str, str]:
-        """Names of the topics in a language."""
+        """Return the names of the topics in a language, by key."""
         default = self.newsroom.site.languages[0]
         return {key: label.get(language, default) for key, label in self.newsroom.topics.items()}
 
-    def _sample(self, compiled: MailMerge, arrangement: MailLayout, edition: Edition, list_name: str) -> bytes:
+    def _sample(self, merge: MailMerge, layout: MailLayout, edition: Edition, list_name: str) -> bytes:
         return self.message(
-            compiled,
-            arrangement,
+            merge,
+            layout,
             list_name=list_name,
             schedule=edition.schedule,
             date=edition.starts,
@@ -161,8 +157,8 @@ class MailRenderer:
 
     def message(
         self,
-        compiled: MailMerge,
-        arrangement: MailLayout,
+        merge: MailMerge,
+        layout: MailLayout,
         *,
         list_name: str,
         schedule: str,
@@ -172,18 +168,20 @@ class MailRenderer:
         address: str,
         name: str,
     ) -> bytes:
-        """The bytes for one reader: frozen fragments, and what is theirs alone. Equal arguments, equal bytes."""
-        stencil = self.prepare_merge(
-            compiled, arrangement, list_name=list_name, schedule=schedule, date=date, named=bool(name)
-        )
-        leave, choose = self.link_signers(list_name)
-        head, body = stencil.render_with_tokens(
-            address, name, message_id_local_part(message_key), leave(subscriber), choose(subscriber)
+        """Return the bytes of one reader's mail. Equal arguments give equal bytes."""
+        merged = self.prepare_merge(merge, layout, list_name=list_name, schedule=schedule, date=date, named=bool(name))
+        sign_unsubscribe, sign_preferences = self.link_signers(list_name)
+        head, body = merged.render_with_tokens(
+            address,
+            name,
+            message_id_local_part(message_key),
+            sign_unsubscribe(subscriber),
+            sign_preferences(subscriber),
         )
         return b"".join((head, b"\r\n", *body))
 
     def link_signers(self, list_name: str) -> tuple[Callable[[int], bytes], Callable[[int], bytes]]:
-        """Who signs a reader's link to leave a list, and the one to their preferences."""
+        """Return the functions that sign a subscriber's unsubscribe link and preferences link."""
         return (
             self.keys.make_signer(TokenPurpose.UNSUBSCRIBE, list_name),
             self.keys.make_signer(TokenPurpose.PREFERENCES, list_name),
@@ -191,8 +189,8 @@ class MailRenderer:
 
     def prepare_merge(
         self,
-        compiled: MailMerge,
-        arrangement: MailLayout,
+        merge: MailMerge,
+        layout: MailLayout,
         *,
         list_name: str,
         schedule: str,
@@ -200,9 +198,9 @@ class MailRenderer:
         named: bool,
         sender: SenderSettings | None = None,
     ) -> MergedMail:
-        """What all readers of a selection share, those with a name or those without one.
+        """Prepare what all readers of a selection share, separately for readers with and without a name.
 
-        `sender`: by which it leaves; None: the first of the list's.
+        `sender`: the sender that delivers it; None means the first sender of the list.
         """
         settings = self.newsroom.lists[list_name]
         domain = settings.sender_domain
@@ -210,7 +208,7 @@ class MailRenderer:
             sender=settings.from_,
             to_address="",
             reply_to=settings.reply_to or "",
-            language=arrangement.language,
+            language=layout.language,
             date=date,
             message_id="",
             list_id=f"{list_name}.{domain}",
@@ -220,19 +218,22 @@ class MailRenderer:
             feedback_id=self._feedback_id(schedule, list_name, sender),
             cfbl_address=self._cfbl_address(list_name, sender),
         )
-        some = PersonalValues(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
+        placeholder = PersonalValues(name="x" if named else "", unsubscribe_url="x", preferences_url="x")
         url = self.newsroom.site.url
-        return compiled.prepare(
-            arrangement,
+        return merge.prepare(
+            layout,
             headers,
-            some,
+            placeholder,
             unsubscribe_prefix=f"{url}unsubscribe/",
             preferences_prefix=f"{url}preferences/",
             domain=domain,
         )
 
     def _cfbl_address(self, list_name: str, sender: SenderSettings | None) -> str:
-        """Where complaints are wanted: only where they are heard, and our signature speaks for it (RFC 9477 §3.1)."""
+        """Return the address for complaint reports (RFC 9477 §3.1), or ''.
+
+        It is given only if somebody receives mail there and our DKIM signature covers its domain.
+        """
         sender = sender or next(iter(self.newsroom.find_senders(list_name)), None)
         bounces = self.newsroom.bounces
         key = getattr(sender, "dkim", None)
@@ -251,7 +252,7 @@ def _distinct(items: Iterable[Item]) -> tuple[Item, ...]:
 
 
 def picture_size(picture: Media | None) -> tuple[int | None, int | None]:
-    """Width and height of a picture in pixels."""
+    """Return the width and height of a picture in pixels."""
     if picture is None:
         return None, None
     with Image.open(picture.path) as image:
@@ -259,15 +260,15 @@ def picture_size(picture: Media | None) -> tuple[int | None, int | None]:
 
 
 def make_message_id(key: str, domain: str) -> str:
-    """The Message-ID of one delivery: a resend keeps it, so that the other side can tell."""
+    """Return the Message-ID of a delivery. A resend keeps it, so that mail programs can drop the duplicate."""
     return f"<{message_id_local_part(key).decode()}@{domain}>"
 
 
 def message_id_local_part(key: str) -> bytes:
-    """The part of the Message-ID before the @."""
+    """Return the part of the Message-ID before the @."""
     return hashlib.sha256(key.encode()).hexdigest()[:32].encode()
 
 
 def load_frozen_document(raw: bytes) -> MailMerge:
-    """A frozen document, ready to be spliced."""
+    """Load a frozen document, ready for mail merge."""
     return MailMerge(MailDocument.from_json(json.loads(raw)))

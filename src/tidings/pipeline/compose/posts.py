@@ -1,24 +1,29 @@
-"""From a selection to a post: what channels are asked to carry."""
+"""Turn a selection into posts for a channel: which languages, in which thread, and which translations it waits for."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from tidings.channels.base import Post, PostItem
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.edition import Edition, Selection
 from tidings.model.item import Item
+from tidings.pipeline.compose.draft import MessageGroup
+from tidings.pipeline.compose.select import Story
 
 
 def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selection: Selection, channel: str) -> Post:
-    """A post of one story, or of an edition under the schedule's title, in the words meant for this channel."""
+    """Make a post of one story, or of an edition under the title of its schedule."""
     default = newsroom.site.languages[0]
     items = tuple(
         make_post_item(item, channel) for item in (*selection.lead_items, *selection.items, *selection.titles)
     )
-    one = items[0] if len(items) == 1 else None
+    single = items[0] if len(items) == 1 else None
     return Post(
-        title=one.title if one else schedule.heading(selection.language, default),
-        url=one.url if one else f"{newsroom.site.url}{selection.language}/",
+        title=single.title if single else schedule.heading(selection.language, default),
+        url=single.url if single else f"{newsroom.site.url}{selection.language}/",
         language=selection.language,
         items=items,
         edition=edition.name,
@@ -28,7 +33,10 @@ def make_post(newsroom: Newsroom, schedule: Schedule, edition: Edition, selectio
 
 
 def make_post_item(item: Item, channel: str, *, correction: str = "") -> PostItem:
-    """One story. A picture that nobody put into words is left out; the editor's own words go before the template."""
+    """Make the part of a post about one story. Pictures without alt text are left out.
+
+    The editor's own text for this channel, or for all channels, replaces the template.
+    """
     image = next((image for image in item.images if image.alt), None)
     return PostItem(
         id=item.id,
@@ -45,3 +53,54 @@ def make_post_item(item: Item, channel: str, *, correction: str = "") -> PostIte
         text=item.post.get(channel) or item.post.get("", ""),
         correction=correction,
     )
+
+
+def channel_languages(newsroom: Newsroom, channel: str) -> tuple[str, ...]:
+    """Return the languages of a channel, the preferred one first."""
+    return tuple(newsroom.channels[channel].languages) or newsroom.site.languages[:1]
+
+
+def split_into_posts(
+    outlet: str,
+    selection: Selection,
+    stories: Mapping[str, Story],
+    languages: Sequence[str],
+    *,
+    per_item: bool,
+    thread: bool,
+) -> list[MessageGroup]:
+    """Return one post for the selection, or one per story. With `thread`, translations follow as replies.
+
+    A translation holds the items of its language that no earlier post of the thread shows.
+    """
+    items = (*selection.lead_items, *selection.items)
+    firsts = [(item.story, Selection(item.language, item)) for item in items] if per_item else [("", selection)]
+    posts = []
+    for story, first in firsts:
+        posts.append(MessageGroup(outlet, story, first))
+        shown = {item.id for item in first.all_items}
+        replies: list[MessageGroup] = []
+        for language in languages if thread else ():
+            translated = [stories[key].items.get(language) for key in first.stories]
+            more: list[Item] = [item for item in translated if item is not None and item.id not in shown]
+            if more:
+                reply = Selection(language, more[0], tuple(more[1:]))
+                replies.append(MessageGroup(outlet, story, reply, part=len(replies) + 1))
+        posts += replies
+    return posts
+
+
+def missing_translations(story: Story, languages: Sequence[str], max_wait: timedelta, now: datetime) -> tuple[str, ...]:
+    """Return the languages that a story still waits for; none once `max_wait` is over."""
+    if now >= story.out_at + max_wait:
+        return ()
+    return tuple(language for language in languages if language not in story.items)
+
+
+def translations_complete_at(story: Story, languages: Sequence[str], max_wait: timedelta) -> datetime:
+    """Return when a story stops waiting: its last translation came out, or `max_wait` is over."""
+    end = story.out_at + max_wait
+    if any(language not in story.items for language in languages):
+        return end
+    moments = [story.items[language].out_at or story.items[language].first_seen for language in languages]
+    return min(end, max(moments))

@@ -1,4 +1,4 @@
-"""Deciding what goes to whom: pure, from items and rules to selections. The rules are those of the contract."""
+"""Select the stories of an edition, and each segment's part of them. Pure functions of items and rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidings.model.item import NOTE, Item
 
 
 class SelectRules(Protocol):
-    """`select:` of a schedule."""
+    """The `select:` rules of a schedule."""
 
     @property
     def kinds(self) -> Sequence[str]: ...
@@ -33,48 +33,48 @@ class SelectRules(Protocol):
 
 @dataclass(frozen=True)
 class Story:
-    """A story as schedules see it: its items that are out, by language."""
+    """A story and its published items, by language."""
 
     key: str
     items: Mapping[str, Item]
 
     @cached_property
     def topics(self) -> frozenset[str]:
-        """Of any of its translations."""
+        """The topics of all translations."""
         return frozenset(topic for item in self.items.values() for topic in item.topics)
 
     @cached_property
     def not_in(self) -> frozenset[str]:
-        """Lists and channels that it stays out of, said in any of its translations."""
+        """Lists and channels that any translation excludes (`not_in`)."""
         return frozenset(name for item in self.items.values() for name in item.not_in)
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """Usually one."""
+        """The kinds of all translations; usually one."""
         return frozenset(item.kind for item in self.items.values())
 
     @cached_property
     def out_at(self) -> datetime:
-        """When it was first new: what schedules go by."""
+        """When it first came out. Schedules use this moment, not the date that readers see."""
         return min(item.out_at or item.first_seen for item in self.items.values())
 
     @cached_property
     def published(self) -> datetime:
-        """The date that readers see, for ordering."""
+        """The latest date that readers see, for sorting."""
         return max(item.published for item in self.items.values())
 
     @cached_property
     def lead(self) -> bool:
-        """Whether the editor wants it first."""
+        """Whether the editor wants it first (`lead: true`)."""
         return any(item.lead for item in self.items.values())
 
     def in_language(self, languages: Iterable[str]) -> Item | None:
-        """The first of `languages` that it exists in, else None."""
+        """Return the item in the first of `languages` that exists, else None."""
         return next((self.items[language] for language in languages if language in self.items), None)
 
 
 def group_stories(items: Iterable[Item], now: datetime) -> dict[str, Story]:
-    """Stories from the items that are out and not expired at `now`."""
+    """Group the items that are out and not expired at `now` into stories, by key."""
     groups: dict[str, dict[str, Item]] = {}
     for item in items:
         if item.is_out(now) and not item.is_expired(now) and (item.out_at is None or item.out_at <= now):
@@ -83,26 +83,24 @@ def group_stories(items: Iterable[Item], now: datetime) -> dict[str, Story]:
 
 
 def is_note(story: Story) -> bool:
-    """Whether it opens a digest instead of standing in it."""
+    """Whether the story is a note from the editor, which opens a digest."""
     return NOTE in story.kinds
 
 
 def select_stories(stories: Iterable[Story], rules: SelectRules, used: Collection[str]) -> list[Story]:
-    """The stories of an edition: those that the rules want and that this schedule has not used; notes are apart.
+    """Return the stories of an edition in order, without notes: those that match the rules and were not used before.
 
-    With `rules.stories` these and no others, used or not.
+    If `rules.stories` names stories, return exactly these, used or not.
     """
     if rules.stories:
-        wanted = set(rules.stories)
-        return order_stories([story for story in stories if story.key in wanted and not is_note(story)], rules)
-    return order_stories(
-        [story for story in stories if story.key not in used and not is_note(story) and matches_rules(story, rules)],
-        rules,
-    )
+        selected = [story for story in stories if story.key in set(rules.stories)]
+    else:
+        selected = [story for story in stories if story.key not in used and matches_rules(story, rules)]
+    return order_stories([story for story in selected if not is_note(story)], rules)
 
 
 def matches_rules(story: Story, rules: SelectRules) -> bool:
-    """Whether kind, topics and languages are wanted; an empty rule wants all."""
+    """Whether kind, topics and languages match. An empty rule matches everything."""
     return (
         (not rules.kinds or not story.kinds.isdisjoint(rules.kinds))
         and (not rules.topics or not story.topics.isdisjoint(rules.topics))
@@ -111,7 +109,7 @@ def matches_rules(story: Story, rules: SelectRules) -> bool:
 
 
 def order_stories(stories: Iterable[Story], rules: SelectRules) -> list[Story]:
-    """In the order of the rules: `newest`, `oldest` or `kind`; a lead goes first."""
+    """Sort by the order of the rules (`newest`, `oldest` or `kind`). Lead stories come first."""
     by_date = sorted(
         stories, key=lambda story: (story.published, story.out_at, story.key), reverse=rules.order != "oldest"
     )
@@ -122,13 +120,13 @@ def order_stories(stories: Iterable[Story], rules: SelectRules) -> list[Story]:
 
 
 def pick_first(stories: Iterable[Story], count: int) -> set[str]:
-    """Keys of the stories that go where not all can: a lead, then what waits longest."""
-    return {story.key for story in sorted(stories, key=lambda one: (not one.lead, one.out_at, one.key))[:count]}
+    """Return the keys of the `count` stories to send first: lead stories, then those that wait longest."""
+    return {story.key for story in sorted(stories, key=lambda story: (not story.lead, story.out_at, story.key))[:count]}
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFilter:
-    """What tells one set of readers from another."""
+    """What the readers of a segment (or a channel) want: language, topics, and the outlet they read."""
 
     language: str
     fallback: tuple[str, ...]
@@ -138,42 +136,42 @@ class SegmentFilter:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Tried in this order."""
+        """The languages to try, in this order."""
         return (self.language, *self.fallback)
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentSelection:
-    """What a set of readers gets, and the stories that wait for their next edition."""
+    """What a segment gets, and the keys of the stories that wait for its next edition."""
 
     selection: Selection
     waiting: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Nothing left for this reader: a note alone is no reason to write."""
+        """Whether there is nothing to send. A note alone is not sent."""
         return not (self.selection.stories or self.selection.corrections)
 
 
 def select_items(
-    stories: Iterable[Story], wish: SegmentFilter, had: Collection[str] = (), *, every_topic: bool = False
+    stories: Iterable[Story], segment_filter: SegmentFilter, had: Collection[str] = (), *, every_topic: bool = False
 ) -> list[Item]:
-    """The items of `stories` for one wish, in their order: right topic, a language of theirs, not had."""
-    found = []
+    """Return the items that match a filter, in the order of `stories`, without those already received (`had`)."""
+    items = []
     for story in stories:
-        if story.key in had or wish.outlet in story.not_in:
+        if story.key in had or segment_filter.outlet in story.not_in:
             continue
-        if wish.topics and not every_topic and wish.topics.isdisjoint(story.topics):
+        if segment_filter.topics and not every_topic and segment_filter.topics.isdisjoint(story.topics):
             continue
-        item = story.in_language(wish.languages)
+        item = story.in_language(segment_filter.languages)
         if item is not None:
-            found.append(item)
-    return found
+            items.append(item)
+    return items
 
 
 def select_for_segment(
     offered: Sequence[Story],
-    wish: SegmentFilter,
+    segment_filter: SegmentFilter,
     rules: SelectRules,
     *,
     had: Collection[str] = (),
@@ -181,12 +179,12 @@ def select_for_segment(
     corrections: Sequence[Story] = (),
     every_topic: bool = False,
 ) -> SegmentSelection:
-    """One reader's part of an edition. `offered` is in the edition's order; `had` holds story keys.
+    """Return a segment's part of an edition. `offered` is in the edition's order; `had` holds story keys.
 
-    Beyond `max_items` stories stand as titles, or wait: then the oldest go first, so that none waits for ever, but for
-    a lead, which goes at once.
+    Stories beyond `max_items` become titles, or wait (`overflow: wait`). Then lead stories are sent first, and after
+    them the oldest, so that no story waits for ever.
     """
-    items = select_items(offered, wish, had, every_topic=every_topic)
+    items = select_items(offered, segment_filter, had, every_topic=every_topic)
     full, rest = items[: rules.max_items], items[rules.max_items :]
     waiting: tuple[str, ...] = ()
     if rest and rules.overflow == "wait":
@@ -195,11 +193,15 @@ def select_for_segment(
         full = [item for item in items if item.id in first]
         waiting = tuple(item.story for item in items if item.id not in first)
         rest = []
-    greetings = [story.items[wish.language] for story in notes if wish.language in story.items and story.key not in had]
-    corrected = [item for item in select_items(corrections, wish, every_topic=True) if item.correction]
+    greetings = [
+        story.items[segment_filter.language]
+        for story in notes
+        if segment_filter.language in story.items and story.key not in had
+    ]
+    corrected = [item for item in select_items(corrections, segment_filter, every_topic=True) if item.correction]
     return SegmentSelection(
         Selection(
-            language=wish.language,
+            language=segment_filter.language,
             lead=full[0] if full else None,
             items=tuple(full[1:]),
             titles=tuple(rest),

@@ -121,9 +121,9 @@ class _Archive:
         for mail in self._mails:
             row, content = mail.row, partial(self._render, mail)
             yield SiteFile(f"{mail.path}/index.html", content, basis=self._basis)
-            was = self._newsroom.lists[row.list].was
-            if was and was not in self._newsroom.lists:
-                old = archive_path(was, row.number, row.language, row.part)
+            former = self._newsroom.former_name("list", row.list)
+            if former is not None:
+                old = archive_path(former, row.number, row.language, row.part)
                 yield SiteFile(f"{old}/index.html", content, basis=self._basis)
 
     def wanted(self) -> Iterator[SiteFile]:

@@ -7,21 +7,25 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from weakref import WeakKeyDictionary
 
 from PIL import Image as Picture
 
 import tidings
+from tidings.channels.base import Hub
 from tidings.config.settings import Newsroom
+from tidings.model.delivery import Outcome, Verdict
 from tidings.model.item import Media
+from tidings.pipeline import notices
 from tidings.pipeline.publish.site_files import SiteFile, media_path, plan_site_files
 from tidings.render.templates import find_shipped_templates
-from tidings.store.content import site_files as store_documents
+from tidings.render.urls import FORMATS
+from tidings.store.content import site_files, websub
 from tidings.store.content.items import items_version, load_items, next_visible_at
 from tidings.store.content.site_files import PublishedFile, PublishStamp
 from tidings.store.engine import Store
@@ -31,6 +35,9 @@ GZIP_ENDINGS = frozenset({".html", ".css", ".rss", ".atom", ".json", ".opml"})
 NOT_OURS = ("archive/",)
 """Paths in the table of documents that another step writes and removes."""
 _SECOND = timedelta(seconds=1)
+_MAX_PING_WAIT = timedelta(hours=6)
+_PINGS_BEFORE_NOTICE = 6
+"""Failed pings in a row before the team gets a notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +81,9 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
     public = newsroom.public
     with publish_lock(public):
         with store.read() as connection:
-            known = _ours(store_documents.load_files(connection))
-            identity = store_documents.find_identity(connection)
-            stamp = store_documents.find_stamp(connection)
+            known = _ours(site_files.load_files(connection))
+            identity = site_files.find_identity(connection)
+            stamp = site_files.find_stamp(connection)
             configuration = _key(newsroom)
             current = PublishStamp(f"{configuration}.{items_version(connection)}", next_visible_at(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
@@ -85,7 +92,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             items = load_items(connection, include_gone=True)
         if identity is None:
             with store.write() as connection:
-                identity = store_documents.create_identity(connection, now)
+                identity = site_files.create_identity(connection, now)
         size = _logo_size(newsroom)
         files = plan_site_files(newsroom, items, identity, now, logo_size=size)
         memory = _remembered.get(store)
@@ -93,7 +100,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
             memory = _remembered[store] = EtagCache(configuration)
         published, complete = write_files(store, newsroom, known, files, now, memory)
         with store.write() as connection:
-            store_documents.save_stamp(connection, current if complete else None)
+            site_files.save_stamp(connection, current if complete else None)
         return published
 
 
@@ -136,13 +143,13 @@ def write_files(
         # Also when a template fails half way: what was written has its new ETag.
         if changed:
             with store.write() as connection:
-                store_documents.save_files(connection, changed)
+                site_files.save_files(connection, changed)
     removed = sorted(set(known) - kept)
     for path in removed:
         _remove(public, path)
     if removed:
         with store.write() as connection:
-            store_documents.delete_files(connection, removed)
+            site_files.delete_files(connection, removed)
     return PublishResult(tuple(sorted(written)), tuple(removed), unchanged), complete
 
 
@@ -264,3 +271,39 @@ def _logo_size(newsroom: Newsroom) -> tuple[int, int] | None:
             return picture.size
     except OSError:
         return None
+
+
+def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime) -> int:
+    """Tell each WebSub hub about changed feeds. Returns the number of successful pings. `url`: the site's.
+
+    Runs apart from `publish`, so that a hub that is down delays nothing. After a failure the hub is left alone until
+    the next call, and the feed is tried again later each time.
+    """
+    pings = 0
+    for name, hub in hubs.items():
+        with store.read() as connection:
+            files = site_files.load_files(connection, "feeds/").values()
+            known = websub.load_pings(connection, name)
+        for file in sorted(files, key=lambda each: each.path):
+            before = known.get(file.path, websub.Ping())
+            is_feed = PurePosixPath(file.path).suffix[1:] in FORMATS
+            if not is_feed or before.etag == file.etag or (before.due is not None and before.due > now):
+                continue
+            outcome = hub.ping(f"{url}{file.path}")
+            is_accepted = outcome.verdict is Verdict.ACCEPTED
+            after = websub.Ping(file.etag) if is_accepted else _retry_later(before, outcome, now)
+            with store.write() as connection:
+                websub.save_ping(connection, name, file.path, after)
+                if after.tries == _PINGS_BEFORE_NOTICE:
+                    text = f"The hub {name!r} does not accept news of changed feeds: {outcome.reason}"
+                    notices.add(connection, f"ping:{name}:{now.date()}", "failed", text, now)
+            if not is_accepted:
+                break
+            pings += 1
+    return pings
+
+
+def _retry_later(before: websub.Ping, outcome: Outcome, now: datetime) -> websub.Ping:
+    wait = min(timedelta(minutes=2 ** min(before.tries, 9)), _MAX_PING_WAIT)
+    retry_after = timedelta(seconds=outcome.retry_after or 0)
+    return websub.Ping(before.etag, before.tries + 1, now + max(wait, retry_after))

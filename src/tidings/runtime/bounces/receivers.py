@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.config.bounces import BounceMailbox
-from tidings.config.settings import Newsroom
 from tidings.model.tokens import RETURN_TOKEN_LENGTH
 from tidings.pipeline import notices
 from tidings.pipeline.track import incoming_mail
@@ -21,13 +20,6 @@ from tidings.runtime.newsroom import Runtime
 
 log = logging.getLogger("tidings.bounces")
 _LEAST = 10.0
-
-
-def current_list_name(newsroom: Newsroom, list_name: str) -> str:
-    """What a list that an old mail names is called now."""
-    if list_name in newsroom.lists:
-        return list_name
-    return next((name for name, settings in newsroom.lists.items() if settings.was == list_name), list_name)
 
 
 def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> FeedbackResult:
@@ -41,7 +33,7 @@ def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via
         soft_limit=newsroom.bounces.soft,
         via=via,
         now=runtime.now(),
-        present_name=lambda name: current_list_name(newsroom, name),
+        present_name=newsroom.current_list_name,
     )
     log.info("heard by %s: %s%s", via, heard.kind, f" ({heard.reason})" if heard.reason else "")
     return heard

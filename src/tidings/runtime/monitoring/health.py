@@ -1,4 +1,4 @@
-"""How a newsroom stands, gathered in one look: what `tidings status` puts into words and Prometheus collects."""
+"""Read the health of a newsroom once, for `tidings status` and for the metrics."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection
-
-from tidings.config.schedule import Schedule
-from tidings.model.cadence import OnNew, OnRequest, find_due_slots
 from tidings.model.throttling import SenderHealth as SenderHealth
+from tidings.pipeline.compose.due import find_overdue_slot
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import FetchingSource, SourceHealth
-from tidings.store.content import schedules
 from tidings.store.delivery import claims, senders
 from tidings.store.delivery.journal import open_journal
 from tidings.store.service import clock, heartbeat, restored
@@ -25,7 +21,7 @@ from tidings.store.service.pauses import find_schedule_pause
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes of the disk that a place stands on."""
+    """Free and total bytes of the disk of a folder."""
 
     free: int
     total: int
@@ -33,38 +29,38 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class NewsroomHealth:
-    """One look. `now` is the newsroom's clock, `real_now` the real one."""
+    """The health at one moment. `now` is the newsroom's clock, `real_now` the machine's clock."""
 
     now: datetime
     real_now: datetime
     clock: datetime | None
-    """What the stored clock has reached; None before the first tick."""
+    """The stored clock; None before the first tick."""
     vitals: vitals.StoreMetrics
     tick: heartbeat.LastTick | None
     services: tuple[heartbeat.Heartbeat, ...]
-    """Those that live."""
+    """Heartbeats of running services."""
     died: tuple[heartbeat.Heartbeat, ...]
-    """Services that neither live nor ended in order, since the newest restore."""
+    """Heartbeats of services that crashed since the newest restore."""
     dead_owners: tuple[str, ...]
-    """Processes that died with something in hand, which nobody has taken over yet."""
+    """Processes that died with unfinished deliveries that nobody has taken over yet."""
     senders: Mapping[str, SenderHealth]
-    """Of every sender in the configuration."""
+    """Every configured sender."""
     overdue: Mapping[str, datetime]
-    """Schedules whose slot has come and is not settled, with its moment."""
+    """The moment of the first unsettled slot, by schedule."""
     disks: Mapping[str, Disk]
-    """`newsroom`, and `store` where that is a file."""
+    """By place: `newsroom`, and `store` if that is a file."""
     store_bytes: int
     sources: Mapping[str, SourceHealth]
-    """Of those on the network."""
+    """Sources on the network."""
 
     @property
     def stalled(self) -> dict[str, str]:
-        """Lanes that a living service cannot go on with."""
+        """Why a lane cannot send: {channel, or '' for mail: reason}."""
         return {lane: reason for one in self.services for lane, reason in one.stalled.items()}
 
     @property
     def skew(self) -> timedelta | None:
-        """By how much the stored clock is ahead of real time; below zero it lags behind, as it should."""
+        """How far the stored clock is ahead of real time. Normally below zero."""
         return None if self.clock is None else self.clock - self.real_now
 
 
@@ -105,16 +101,6 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         store_bytes=size,
         sources={name: one.health(now) for name, one in runtime.sources.items() if isinstance(one, FetchingSource)},
     )
-
-
-def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
-    """The moment of the first slot that has come and is not settled; of `on: new` nobody knows it so cheaply."""
-    state = schedules.find_schedule(connection, schedule.name)
-    if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
-        return None
-    after = max(moment for moment in (state.last_slot, state.baseline) if moment is not None)
-    found = find_due_slots(schedule.cadence, after, now)
-    return None if found is None or found.slot is None else min(slot.at for slot in (*found.merged, found.slot))
 
 
 def _disks(root: Path, database: Path | None) -> dict[str, Disk]:

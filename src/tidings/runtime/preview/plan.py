@@ -29,10 +29,11 @@ from tidings.model.plurals import count_noun
 from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.compose.baseline import select_backfill
 from tidings.pipeline.compose.draft import EditionDraft
+from tidings.pipeline.compose.due import find_due_slot, find_first_new
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import Outlet, count_planned
-from tidings.runtime.tick import backfill_stories, find_due_slot, first_new_story_at
 from tidings.store.content import editions, schedules
 from tidings.store.people import subscribers
 from tidings.store.service import pauses
@@ -114,12 +115,11 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
 
 def _find_known_schedule(connection: Connection, runtime: Runtime, schedule: Schedule) -> Schedule:
     """Return the schedule under its old name (`was`) if the next tick will rename it in the store."""
-    if schedule.was is None or schedule.was in runtime.newsroom.schedules:
+    former = runtime.newsroom.former_name("schedule", schedule.name)
+    if former is None or schedules.find_schedule(connection, schedule.name) is not None:
         return schedule
-    if schedules.find_schedule(connection, schedule.name) is not None:
-        return schedule
-    is_known = schedules.find_schedule(connection, schedule.was) is not None
-    return schedule.model_copy(update={"name": schedule.was}) if is_known else schedule
+    is_known = schedules.find_schedule(connection, former) is not None
+    return schedule.model_copy(update={"name": former}) if is_known else schedule
 
 
 def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, now: datetime, runs: int) -> list[Slot]:
@@ -130,9 +130,9 @@ def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, no
     if isinstance(rule, OnNew):
         if state is None:
             return []
-        first = first_new_story_at(runtime, connection, schedule, now, state.last_cut or state.baseline)
+        first = find_first_new(runtime.composer, connection, schedule, now, state)
         return [] if first is None else [find_slot_for_new(schedule.cadence, first)]
-    overdue = None if state is None else find_due_slot(runtime, connection, schedule, now)
+    overdue = None if state is None else find_due_slot(runtime.composer, connection, schedule, now)
     begun = [overdue.slot] if overdue and overdue.slot else []
     after = max([now, *(slot.at for slot in begun)])
     return [*begun, *next_slots(schedule.cadence, after, runs - len(begun))]
@@ -169,7 +169,7 @@ def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, mom
     if state is not None or schedule.select.stories:
         return draft
     fresh = {story.key for story in draft.stories if story.out_at > runtime.now()}
-    kept = backfill_stories((story for story in draft.stories if story.key not in fresh), schedule)
+    kept = select_backfill((story for story in draft.stories if story.key not in fresh), schedule)
     return draft.with_stories(fresh | kept)
 
 

@@ -21,10 +21,10 @@ from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.item import Item
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
+from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.mail import load_frozen_document
-from tidings.pipeline.compose.rendered import RenderResult
+from tidings.pipeline.compose.posts import channel_languages, missing_translations, split_into_posts
 from tidings.pipeline.compose.select import SegmentFilter, is_note, order_stories, select_for_segment
-from tidings.pipeline.compose.translations import channel_languages, missing_translations, split_into_posts
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.mail.digest import MailLayout
 from tidings.render.pages.post_previews import CardPreview, PostPreview, render_post_previews
@@ -175,7 +175,7 @@ def queue_test_mails(
         for number, mail in enumerate(rendered):
             outlet = f"test:{mailing}:{number}"
             rendition = editions.freeze_document(connection, 0, outlet, mail.language, mail.story, mail.raw())
-            (arrangement,) = mail.arrangements.values()
+            (arrangement,) = mail.layouts.values()
             selection = editions.freeze_selection(connection, rendition, "test", arrangement, list[ShownStory]())
             for index, address in enumerate(addresses):
                 rows.append(
@@ -260,7 +260,7 @@ def _preview(
         return
     assert not isinstance(rendered.document, bytes)
     compiled = load_frozen_document(rendered.raw())
-    fullest = max(rendered.arrangements.values(), key=lambda arrangement: len(arrangement["keys"]))
+    fullest = max(rendered.layouts.values(), key=lambda arrangement: len(arrangement["keys"]))
     data = runtime.mail.message(
         compiled,
         MailLayout.from_json(fullest),

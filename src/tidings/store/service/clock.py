@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select, update
 
@@ -11,6 +11,11 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 _NAME = "clock"
+
+
+def real_now() -> datetime:
+    """Return the machine's time, which `--now` does not move."""
+    return datetime.now(UTC)
 
 
 def read_clock(connection: Connection) -> datetime | None:

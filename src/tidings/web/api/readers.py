@@ -18,6 +18,7 @@ from tidings.pipeline.members import preferences as choices
 from tidings.render.pages.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import consent, sign_ups, subscribers
+from tidings.store.service.clock import real_now
 from tidings.web.api.items import Capped, items_router
 from tidings.web.site.forms import client
 from tidings.web.site.preferences import save
@@ -81,11 +82,7 @@ class Problem(_Model):
     detail: str
 
 
-def _real_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> FastAPI:
+def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = real_now) -> FastAPI:
     """To be mounted at /api. Its description stands at /api/openapi.json."""
     app = FastAPI(
         title="Tidings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,7 @@ from tidings.pipeline.track.providers.base import (
     record_provider_events,
 )
 from tidings.store.engine import Store
+from tidings.store.service.clock import real_now
 
 MAX_BODY = 1 << 20
 """Bytes. SendGrid sends at most 768 KB at once."""
@@ -32,10 +33,6 @@ log = logging.getLogger("tidings.bounces")
 
 class _LaterError(Exception):
     """It cannot be said now whether it is to be believed."""
-
-
-def _real_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def fetch(url: str) -> bytes:
@@ -56,7 +53,7 @@ def hooks_router(
     store: Store,
     newsroom: Callable[[], Newsroom],
     *,
-    now: Callable[[], datetime] = _real_now,
+    now: Callable[[], datetime] = real_now,
     clock: Callable[[], float] = time.time,
     fetch: ses.Fetch = fetch,
 ) -> APIRouter:

@@ -141,7 +141,7 @@ class _Review:
                 same = fields.get("frozen") == frozen_digest(connection, edition.id)
             if not same:
                 return self.shown(words.gettext("It was made anew meanwhile. Please look at it once more."), 409)
-            act = runtime.composer.release if what == "release" else runtime.composer.cancel
+            act = runtime.editions.release if what == "release" else runtime.editions.cancel
             act(edition, runtime.now(), reviewer)
             # What goes at once links its page in the archive.
             publish_editions(runtime, TickResult(runtime.now()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,7 @@ from tidings.pipeline.members import preferences, subscribe
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import consent, sign_ups, subscribers
+from tidings.store.service.clock import real_now
 from tidings.web.site.forms import client, form_of, later, page, wished
 
 BY_CLIENT, BY_ADDRESS, BY_DOMAIN = 20, 5, 500
@@ -32,11 +33,7 @@ log = logging.getLogger("tidings.web")
 Fields = dict[str, list[str]]
 
 
-def _real_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def subscribe_router(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = _real_now) -> APIRouter:
+def subscribe_router(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetime] = real_now) -> APIRouter:
     """`/subscribe/`, `/subscribe/{list}` and `/confirm/{token}`. Limits go by real time."""
     router = APIRouter()
 

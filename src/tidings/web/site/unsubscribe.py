@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,15 +22,12 @@ from tidings.pipeline.publish.site_files import feed_links, site_view
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
+from tidings.store.service.clock import real_now
 from tidings.web.site.forms import HEADERS, later, plain, wished
 
 MAX_BODY = 4_096
 """Bytes of a request's body; the one that RFC 8058 asks for has 26."""
 log = logging.getLogger("tidings.web")
-
-
-def _real_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def unsubscribe_router(
@@ -39,7 +36,7 @@ def unsubscribe_router(
     keys: TokenKeys,
     pages: Pages,
     *,
-    now: Callable[[], datetime] = _real_now,
+    now: Callable[[], datetime] = real_now,
 ) -> APIRouter:
     """`/unsubscribe/{token}`. `newsroom` is asked at each request, for it may have changed; `now` is its clock."""
     router = APIRouter()
@@ -110,8 +107,7 @@ class _Leaving:
 
     def _names(self, claim: TokenContents) -> list[str]:
         """The list as old mail names it, and as it is called now: the store may not have heard of the change yet."""
-        renamed = [name for name, settings in self._newsroom.lists.items() if settings.was == claim.list]
-        return [claim.list, *renamed] if claim.list not in self._newsroom.lists else [claim.list]
+        return list(dict.fromkeys([claim.list, self._newsroom.current_list_name(claim.list)]))
 
     def _reader(self, claim: TokenContents) -> tuple[str | None, bool]:
         """The reader's language (None for who was erased), and whether they are on the list."""

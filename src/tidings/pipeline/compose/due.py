@@ -1,0 +1,168 @@
+"""Find the slot that is due, compose its edition, and tell when something is due next."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from tidings.config.schedule import Schedule
+from tidings.model.cadence import DueSlots, OnNew, OnRequest, find_due_slots, find_slot_for_new, next_slots
+from tidings.model.edition import EditionState, HoldReason
+from tidings.pipeline import notices
+from tidings.pipeline.address.channels import translation_deadlines
+from tidings.pipeline.compose.composer import Composer, ComposeResult
+from tidings.store.content import editions, schedules
+from tidings.store.content.items import next_visible_at
+from tidings.store.content.schedules import ScheduleState
+from tidings.store.locks import Liveness
+from tidings.store.service import pauses, restored
+
+_LOOKAHEAD = 5
+"""Slots per schedule to look at: the first ones may be skipped (holidays)."""
+
+
+def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
+    """Return the unsettled slot that is due at `now`, with the slots that merge into it, or None."""
+    rule = schedule.cadence.rule
+    state = schedules.find_schedule(connection, schedule.name)
+    if state is None or isinstance(rule, OnRequest):
+        return None
+    if isinstance(rule, OnNew):
+        first = find_first_new(composer, connection, schedule, now, state)
+        slot = None if first is None else find_slot_for_new(schedule.cadence, first)
+        return None if slot is None or slot.at > now else DueSlots(slot=slot, merged=(), skipped=())
+    return find_due_slots(schedule.cadence, _last_settled(state), now + _approval_time(schedule))
+
+
+def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
+    """Return the moment of the first unsettled slot, or None. Always None for `on: new`: too costly to find out."""
+    state = schedules.find_schedule(connection, schedule.name)
+    if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
+        return None
+    due = find_due_slots(schedule.cadence, _last_settled(state), now)
+    return None if due is None or due.slot is None else min(slot.at for slot in (*due.merged, due.slot))
+
+
+def find_first_new(
+    composer: Composer, connection: Connection, schedule: Schedule, now: datetime, state: ScheduleState
+) -> datetime | None:
+    """Return when the first unsent story of a schedule came out, or stopped waiting for a translation."""
+    since = state.last_cut or state.baseline
+    draft = composer.draft(connection, schedule, now)
+    moments = [story.out_at for story in draft.stories]
+    moments += [moment for moment in translation_deadlines(connection, composer.newsroom, draft) if moment <= now]
+    return min((moment for moment in moments if moment > since), default=None)
+
+
+def find_next_moment(composer: Composer, now: datetime) -> datetime | None:
+    """Return the next moment after `now` at which a story, an edition, a pause or a slot is due."""
+    moments: list[datetime | None] = []
+    with composer.store.read() as connection:
+        moments.append(next_visible_at(connection, now))
+        waiting = editions.list_editions(connection, states=[EditionState.HELD, EditionState.SENDING])
+        moments += [edition.starts for edition in waiting]
+        moments += [pause.until for pause in pauses.active_pauses(connection)]
+        for schedule in composer.newsroom.schedules.values():
+            rule = schedule.cadence.rule
+            if isinstance(rule, OnNew):
+                state = schedules.find_schedule(connection, schedule.name)
+                if state is not None and rule.settle:
+                    first = find_first_new(composer, connection, schedule, now, state)
+                    moments.append(find_slot_for_new(schedule.cadence, first).at if first else None)
+            elif not isinstance(rule, OnRequest):
+                ahead = _approval_time(schedule)
+                moments += [slot.at - ahead for slot in next_slots(schedule.cadence, now, _LOOKAHEAD)]
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def compose_due(composer: Composer, schedule: Schedule, now: datetime) -> ComposeResult | None:
+    """Claim the due slot of a schedule and compose its edition. Returns None when nothing is composed."""
+    store, name = composer.store, schedule.name
+    with store.read() as connection:
+        due = find_due_slot(composer, connection, schedule, now)
+        # Slots that come due during a pause merge into one when the pause ends.
+        if due is None or pauses.find_schedule_pause(pauses.active_pauses(connection), name) is not None:
+            return None
+        ended_pauses = pauses.ended_pauses(connection, name)
+    slot = due.slot
+
+    def claim(connection: Connection) -> bool:
+        """Settle and claim in the transaction that makes the edition: a crash leaves both or neither."""
+        for skipped in due.skipped:
+            schedules.settle_slot(connection, name, skipped.key, "skipped", skipped.skip_reason or "", now)
+        for merged in due.merged:
+            schedules.settle_slot(connection, name, merged.key, "merged", "merged into a later slot", now)
+        is_claimed = slot is not None and schedules.claim_slot(connection, name, slot.key, composer.owner, now)
+        reached = max(passed.key for passed in (*due.skipped, *due.merged, *([slot] if slot else ())))
+        schedules.record_progress(connection, name, slot=reached, cut=now if slot else None)
+        return is_claimed
+
+    if slot is None:
+        with store.write() as connection:
+            claim(connection)
+        return None
+    lateness = now - slot.at - pauses.paused_time(ended_pauses, slot.at, now)
+    late = ""
+    if lateness > schedule.cadence.max_late:
+        late = f"its slot was {lateness / timedelta(hours=1):.0f} hours ago, more than max_late allows"
+    return composer.compose(schedule, now, slot=slot, late=late, claim=claim)
+
+
+def resume_composing(composer: Composer, liveness: Liveness, now: datetime) -> None:
+    """Compose editions again that a crashed process left half frozen. Nothing of them was sent."""
+    store = composer.store
+    with store.read() as connection:
+        unfinished = editions.list_editions(connection, states=[EditionState.COMPOSING])
+        owners = {edition.id: editions.get_owner(connection, edition.id) for edition in unfinished}
+    for edition in unfinished:
+        schedule, owner = composer.newsroom.schedules.get(edition.schedule), owners[edition.id]
+        if schedule is None or (owner != composer.owner and liveness.is_alive(owner)):
+            continue
+        with store.write() as connection:
+            is_taken_over = editions.take_over(connection, edition.id, owner, composer.owner)
+        if is_taken_over:
+            composer.freeze(edition, schedule, now)
+
+
+def hold_after_restore(composer: Composer, now: datetime) -> str:
+    """Hold, once after a restore, all that came due since the backup. Returns the notice for people, or ''."""
+    with composer.store.read() as connection:
+        restore = restored.find_restored(connection)
+        if restore is None or restore.until is not None:
+            return ""
+        came_due = [
+            schedule.name
+            for schedule in composer.newsroom.schedules.values()
+            if isinstance(schedule.cadence.rule, OnNew)
+            or ((due := find_due_slot(composer, connection, schedule, now)) is not None and due.slot is not None)
+        ]
+        held = editions.list_editions(connection, states=[EditionState.HELD])
+    names = [edition.name for edition in held if any(hold.reason is HoldReason.RESTORED for hold in edition.holds)]
+    text = _describe_restore(restore.made, names, came_due)
+    with composer.store.write() as connection:
+        restored.hold_next_editions(connection, came_due, now)
+        notices.add(connection, f"restored:{restore.at.isoformat()}", "restored", text, now)
+    return text
+
+
+def _describe_restore(made: datetime, names: Collection[str], came_due: Collection[str]) -> str:
+    text = f"The newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC. Nothing is sent a second time."
+    if names:
+        text += f" These editions are held, because they may already have gone out: {', '.join(names)}."
+    if came_due:
+        text += f" The next edition of each of these schedules is held too: {', '.join(sorted(came_due))}."
+    if names or came_due:
+        text += " Send each with `tidings release EDITION`."
+        text += " If it already went out, run `tidings resolve EDITION --accepted`."
+    text += " Tidings does not know who unsubscribed after the backup."
+    return f"{text} Remove these people with `tidings subscribers remove`."
+
+
+def _approval_time(schedule: Schedule) -> timedelta:
+    return schedule.approval.ahead if schedule.approval else timedelta(0)
+
+
+def _last_settled(state: ScheduleState) -> datetime:
+    return max(state.last_slot, state.baseline) if state.last_slot else state.baseline

@@ -1,0 +1,119 @@
+"""Hold, release, cancel, open and close editions after they are composed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from tidings.config.settings import Newsroom
+from tidings.model.cadence import find_window_end, is_in_window
+from tidings.model.edition import Edition, EditionState, Hold, HoldReason
+from tidings.model.errors import InputError, RefusedError
+from tidings.pipeline import notices
+from tidings.pipeline.compose import review
+from tidings.store.content import editions, schedules
+from tidings.store.content.items import load_items
+from tidings.store.delivery import ledger
+from tidings.store.engine import Store
+
+
+class EditionLifecycle:
+    """State changes of composed editions."""
+
+    def __init__(self, store: Store, newsroom: Newsroom) -> None:
+        self.store = store
+        self.newsroom = newsroom
+
+    def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
+        """Allow deliveries of a released edition from its start and inside its window, else stop them.
+
+        An edition that a person sends has no window: `tidings send` sends at once.
+        """
+        schedule = self.newsroom.schedules.get(edition.schedule)
+        window = schedule.cadence if schedule is not None and edition.slot is not None else None
+        if edition.starts > now or (window is not None and not is_in_window(window, now)):
+            ledger.close_edition(connection, edition.id)
+        else:
+            ledger.open_edition(connection, edition.id, now, find_window_end(window, now) if window else None)
+
+    def open_due(self, now: datetime) -> None:
+        """Open editions that are due and close those outside their window.
+
+        Editions with `silence: send` are released first when their approval deadline has passed.
+        """
+        with self.store.read() as connection:
+            held = editions.list_editions(connection, states=[EditionState.HELD])
+            sending = editions.list_editions(connection, states=[EditionState.SENDING])
+        for edition in held:
+            schedule = self.newsroom.schedules.get(edition.schedule)
+            if (
+                schedule is not None
+                and edition.holds
+                and review.is_sent_on_silence(edition, schedule)
+                and review.approval_deadline(edition, schedule) <= now
+            ):
+                sending.append(self.release(edition, now, "silence"))
+        with self.store.write() as connection:
+            for edition in sending:
+                self.open_or_close(connection, edition, now)
+
+    def hold_withdrawn(self, now: datetime) -> None:
+        """Hold every unfinished edition that contains a withdrawn story."""
+        with self.store.read() as connection:
+            live = editions.list_editions(connection, states=[EditionState.SENDING, EditionState.HELD])
+            if not live:
+                return
+            withdrawn = {item.story: item.withdrawn for item in load_items(connection) if item.withdrawn}
+            shown = {edition.id: editions.shown_stories(connection, edition.id) for edition in live}
+        for edition in live:
+            stories = sorted((shown[edition.id] | set(edition.stories)) & withdrawn.keys())
+            if not stories or any(hold.reason is HoldReason.WITHDRAWN for hold in edition.holds):
+                continue
+            hold = Hold(HoldReason.WITHDRAWN, f"{stories[0]} was withdrawn: {withdrawn[stories[0]]}")
+            with self.store.write() as connection:
+                if not ledger.has_unfinished(connection, edition.id):
+                    continue
+                ledger.close_edition(connection, edition.id)
+                what, holds = f"held: {hold.detail}", [*edition.holds, hold]
+                changed = editions.set_state(connection, edition, EditionState.HELD, now=now, what=what, holds=holds)
+                notices.add_held(connection, changed, now)
+
+    def release(self, edition: Edition, now: datetime, who: str) -> Edition:
+        """Start sending a held edition.
+
+        Raises InputError while a gate fails or a story is withdrawn, RefusedError if the edition changed meanwhile.
+        """
+        with self.store.write() as connection:
+            edition = self._reload(connection, edition)
+            blocking = [hold for hold in edition.holds if hold.reason in review.BLOCKING]
+            if blocking:
+                raise InputError(
+                    f"{edition.name} cannot be released: {blocking[0].detail}. Correct the story, then run `tidings "
+                    f"recompose {edition.name}`. To drop the edition, run `tidings cancel {edition.name}`."
+                )
+            edition = editions.set_state(
+                connection, edition, EditionState.SENDING, now=now, what="released", who=who, holds=[]
+            )
+            self.open_or_close(connection, edition, now)
+        return edition
+
+    def cancel(self, edition: Edition, now: datetime, who: str) -> Edition:
+        """Cancel the remaining deliveries of an edition and make its stories new again.
+
+        Raises RefusedError if the edition changed meanwhile.
+        """
+        with self.store.write() as connection:
+            edition = self._reload(connection, edition)
+            ledger.cancel_edition(connection, edition.id, now)
+            schedules.release_stories(connection, edition.id)
+            return editions.set_state(
+                connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
+            )
+
+    def _reload(self, connection: Connection, edition: Edition) -> Edition:
+        """Read the edition inside the changing transaction: only one of two simultaneous decisions counts."""
+        current = editions.get_edition(connection, edition.id)
+        if current.state is not edition.state:
+            raise RefusedError(f"{current.name} is already {current.state.value}: somebody else decided first.")
+        return current
