@@ -29,6 +29,7 @@ from tidings.pipeline.deliver.deliverer import Deliverer, MailSender, finish_edi
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.prepare import MessagePreparer
 from tidings.pipeline.deliver.thumbnails import Thumbnails
+from tidings.pipeline.members.mails import MemberMails
 from tidings.pipeline.members.subscribe import answer_requests, request_reconfirmation
 from tidings.pipeline.publish.publish import ping_hubs
 from tidings.render.pages.pages import Pages
@@ -179,7 +180,7 @@ class Runtime:
         self.hubs = make_hubs(newsroom)
         self.sources = make_sources(newsroom, self.store)
         self.templates = MailTemplates(newsroom.root / "templates")
-        self._pages = Pages(newsroom.root / "templates")
+        self.member_mails = MemberMails(newsroom, self.keys, Pages(newsroom.root / "templates"))
         self.mail = MailRenderer(newsroom, self.templates, self.keys)
         self.editions = EditionLifecycle(self.store, newsroom)
         self.composer = Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
@@ -259,7 +260,7 @@ class Runtime:
 
     def answer_requests(self) -> int:
         """Answer sign-ups by mail. Returns how many were handled."""
-        return answer_requests(self.store, self.newsroom, self.keys, self._pages, self.now())
+        return answer_requests(self.store, self.member_mails, self.now())
 
     def request_reconfirmation(self, list_name: str, until: datetime) -> int:
         """Ask all subscribers of a list to confirm again. Returns how many. Can be repeated after an interruption."""
@@ -267,9 +268,7 @@ class Runtime:
         asked = 0
         while True:
             with self.store.write() as connection:
-                count = request_reconfirmation(
-                    connection, self.newsroom, self.keys, self._pages, list_name, now, until, now
-                )
+                count = request_reconfirmation(connection, self.member_mails, list_name, now, until, now)
             if not count:
                 return asked
             asked += count

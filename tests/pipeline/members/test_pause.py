@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.newsroom import DAILY, DAY, HOUR, MONDAY, RunningNewsroom, flat, open_newsroom
-from tidings.pipeline.members import data_requests, preferences, subscribe
+from tidings.pipeline.members import preferences, subscribe
 from tidings.runtime.explain import explain
 from tidings.store.people import subscribers
 
@@ -72,11 +72,11 @@ def test_who_left_in_a_pause_comes_back_without_it(newsroom: RunningNewsroom) ->
         number = subscribers.find_id(connection, ada)
         assert number is not None
         subscribers.unsubscribe(connection, number, "digest", source="link", now=MONDAY)
-        left = data_requests.load_profile(connection, number)
+        left = preferences.load_profile(connection, number)
         assert left is not None and left.subscriptions == () and left.paused_until is None
         subscribers.add(connection, ada, "digest", language="en", frequency="daily", now=MONDAY, bring_back=True)
         subscribers.confirm(connection, number, "digest", now=MONDAY)
-        back = data_requests.load_profile(connection, number)
+        back = preferences.load_profile(connection, number)
     assert back is not None and [one.list for one in back.subscriptions] == ["digest"] and back.paused_until is None
 
 

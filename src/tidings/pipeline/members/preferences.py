@@ -1,14 +1,19 @@
-"""What a reader may choose, in their words: lists, languages, topics, frequencies, a pause."""
+"""The preferences of a subscriber: the profile as stored, and the choices that forms offer."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy import Connection
 
 from tidings.config.cross_checks import served_frequencies
 from tidings.config.settings import Newsroom
 from tidings.render.i18n import format_date, language_name, load_catalogue
+from tidings.store.people import subscribers
+from tidings.store.people.subscribers import Subscriber
 
 FormChoice = dict[str, Any]
 PAUSES = {"0": 0, "14": 14, "30": 30, "90": 90}
@@ -16,25 +21,53 @@ PAUSES = {"0": 0, "14": 14, "30": 30, "90": 90}
 _COMMON = ("immediately", "daily", "weekly", "monthly")
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriberProfile:
+    """A subscriber with their confirmed subscriptions."""
+
+    person: Subscriber
+    subscriptions: tuple[subscribers.Subscription, ...]
+    paused_until: datetime | None
+
+    @property
+    def masked(self) -> str:
+        """The address, shortened: enough for themselves to recognise it, as their link may have been passed on."""
+        local, _, domain = self.person.address.rpartition("@")
+        return f"{local[:1]}…@{domain}"
+
+
+def load_profile(connection: Connection, subscriber: int) -> SubscriberProfile | None:
+    """Load a profile. None if the person was erased."""
+    person = subscribers.find_by_id(connection, subscriber)
+    if person is None:
+        return None
+    confirmed = tuple(
+        subscription
+        for subscription in subscribers.subscriptions(connection, address=person.address)
+        if subscription.state == subscribers.CONFIRMED
+    )
+    return SubscriberProfile(person, confirmed, subscribers.paused_until(connection, subscriber))
+
+
 def list_frequencies(newsroom: Newsroom, names: Sequence[str]) -> list[str]:
-    """What these lists are sent at, the most often first; one choice or none where there is nothing to choose."""
-    found: set[str] = set()
+    """Return the frequencies at which these lists are sent, the most frequent first."""
+    frequencies: set[str] = set()
     for name in names:
         served = served_frequencies(newsroom, name) - {"all"}
-        found |= served | ({newsroom.lists[name].default_frequency} if served else set())
-    return sorted(found, key=lambda one: (_COMMON.index(one) if one in _COMMON else len(_COMMON), one))
+        frequencies |= served | ({newsroom.lists[name].default_frequency} if served else set())
+    return sorted(frequencies, key=lambda name: (_COMMON.index(name) if name in _COMMON else len(_COMMON), name))
 
 
 def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, language: str) -> list[FormChoice]:
-    """For radio buttons."""
+    """Return radio buttons with the frequencies of these lists."""
     return [
-        {"name": one, "label": frequency_label(one, language), "checked": one == chosen}
-        for one in list_frequencies(newsroom, names)
+        {"name": name, "label": frequency_label(name, language), "checked": name == chosen}
+        for name in list_frequencies(newsroom, names)
     ]
 
 
 def frequency_label(name: str, language: str) -> str:
-    """In words; a name of the newsroom's own stands as it is."""
+    """Return the label of a frequency. A frequency that the newsroom named itself keeps its name."""
     gettext = load_catalogue(language).gettext
     labels = {
         "immediately": gettext("At once"),
@@ -46,7 +79,7 @@ def frequency_label(name: str, language: str) -> str:
 
 
 def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) -> list[FormChoice]:
-    """For checkboxes."""
+    """Return checkboxes with the topics."""
     default = newsroom.site.languages[0]
     return [
         {"name": key, "label": label.get(language, default), "checked": key in chosen}
@@ -55,12 +88,15 @@ def topic_choices(newsroom: Newsroom, chosen: Collection[str], language: str) ->
 
 
 def language_choices(newsroom: Newsroom, chosen: str) -> list[FormChoice]:
-    """For radio buttons, each in its own words."""
-    return [{"language": one, "name": language_name(one), "checked": one == chosen} for one in newsroom.site.languages]
+    """Return radio buttons with the languages of the site, each in its own language."""
+    return [
+        {"language": language, "name": language_name(language), "checked": language == chosen}
+        for language in newsroom.site.languages
+    ]
 
 
 def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[FormChoice]:
-    """For radio buttons: none, or until a day, the nearest first; the one that holds stands among them, once."""
+    """Return radio buttons: no pause, or a pause until a day, the present one included."""
     gettext = load_catalogue(language).gettext
     zone = newsroom.site.zone
     ends = {value: now + timedelta(days=days) for value, days in PAUSES.items() if days}
@@ -68,16 +104,16 @@ def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, lan
         same = until.astimezone(zone).date()
         ends = {value: end for value, end in ends.items() if end.astimezone(zone).date() != same}
         ends["keep"] = until
-    found = [{"name": "0", "label": gettext("No pause"), "checked": "keep" not in ends}]
-    for value, end in sorted(ends.items(), key=lambda one: one[1]):
+    choices = [{"name": "0", "label": gettext("No pause"), "checked": "keep" not in ends}]
+    for value, end in sorted(ends.items(), key=lambda item: item[1]):
         label = gettext("Until %(date)s") % {"date": format_date(end, language, newsroom.site.timezone)}
-        found.append({"name": value, "label": label, "checked": value == "keep"})
-    return found
+        choices.append({"name": value, "label": label, "checked": value == "keep"})
+    return choices
 
 
-def parse_pause(value: str, held: datetime | None, now: datetime) -> datetime | None:
-    """The end of the pause that a form asks for."""
+def parse_pause(value: str, present: datetime | None, now: datetime) -> datetime | None:
+    """Return the end of the pause that a form asks for."""
     if value == "keep":
-        return held
+        return present
     days = PAUSES.get(value, 0)
     return now + timedelta(days=days) if days else None

@@ -145,7 +145,7 @@ class _Play:
     def _next_moment(self, now: datetime) -> datetime:
         with self.runtime.store.read() as connection:
             retry = rehearsal.next_retry_time(connection, now)
-        moments = [moment for moment in (find_next_moment(self.runtime, now), retry) if moment is not None]
+        moments = [moment for moment in (find_next_moment(self.runtime.composer, now), retry) if moment is not None]
         # The first shown moment is always played, because something may wait for a tick.
         moments += [self.result.begins] if now < self.result.begins else []
         return min(moments, default=self.result.ends + timedelta(days=1))

@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response
 
 from tidings.model.errors import InputError
 from tidings.model.tokens import TokenContents, TokenPurpose
-from tidings.pipeline.members import data_requests, subscribe
 from tidings.pipeline.members import preferences as choices
+from tidings.pipeline.members import subscribe
+from tidings.pipeline.members.mails import lists_in_token
 from tidings.render.pages.pages import Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import consent, sign_ups, subscribers
@@ -109,9 +110,9 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
             raise HTTPException(404, "This token is not one of ours, or not for this.")
         return found
 
-    def reader(token: str) -> data_requests.SubscriberProfile:
+    def reader(token: str) -> choices.SubscriberProfile:
         with runtime.store.read() as connection:
-            found = data_requests.load_profile(connection, claim(TokenPurpose.PREFERENCES, token).subscriber)
+            found = choices.load_profile(connection, claim(TokenPurpose.PREFERENCES, token).subscriber)
         if found is None:
             raise HTTPException(404, "This person is not known here any more.")
         return found
@@ -164,13 +165,11 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
     def confirm(token: Token, request: Request) -> Said:
         """Their word is given, by the token of the mail that asked for it. Twice is fine."""
         found = claim(TokenPurpose.CONFIRM, token)
-        names = [name for name in subscribe.lists_in_token(found.list) if name in runtime.newsroom.lists]
+        names = [name for name in lists_in_token(found.list) if name in runtime.newsroom.lists]
         with runtime.store.write() as connection:
             on = subscribe.confirm_subscriptions(
                 connection,
-                runtime.newsroom,
-                runtime.keys,
-                pages,
+                runtime.member_mails,
                 found.subscriber,
                 names,
                 now=runtime.now(),
@@ -186,7 +185,7 @@ def create_api(runtime: Runtime, pages: Pages, *, real_now: Callable[[], datetim
         """What a reader chose."""
         found = reader(token)
         return Preferences(
-            language=found.language,
+            language=found.person.language,
             paused_until=found.paused_until,
             lists=[
                 Choice(name=one.list, topics=list(one.topics), frequency=one.frequency) for one in found.subscriptions

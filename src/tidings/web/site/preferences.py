@@ -19,7 +19,8 @@ from starlette.responses import Response
 
 from tidings.config.settings import Newsroom
 from tidings.model.tokens import TokenPurpose
-from tidings.pipeline.members import data_requests, preferences, subscribe
+from tidings.pipeline.members import preferences, subscribe
+from tidings.pipeline.members.mails import page_frame
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import subscribers
@@ -60,7 +61,7 @@ def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
 
 def save(
     runtime: Runtime,
-    reader: data_requests.SubscriberProfile,
+    reader: preferences.SubscriberProfile,
     *,
     language: str,
     frequencies: Mapping[str, str],
@@ -81,8 +82,8 @@ def save(
     with runtime.store.write() as connection:
         subscribe.save_preferences(
             connection,
-            reader.id,
-            language=language if language in newsroom.site.languages else reader.language,
+            reader.person.id,
+            language=language if language in newsroom.site.languages else reader.person.language,
             choices=chosen,
             paused_until=pause(now, reader.paused_until),
         )
@@ -97,7 +98,7 @@ class _Preferences:
         self._pages = pages
         self._wished = wished(request)
         self._claim = runtime.keys.verify(purpose, token)
-        self._reader: data_requests.SubscriberProfile | None = None
+        self._reader: preferences.SubscriberProfile | None = None
 
     def shown(self, saved: str = "") -> Response:
         """What they chose; changes nothing."""
@@ -116,7 +117,7 @@ class _Preferences:
                 "title": newsroom.lists[one.list].name.get(language, default),
                 "frequencies": preferences.frequency_choices(newsroom, [one.list], one.frequency, language),
                 "topics": preferences.topic_choices(newsroom, one.topics, language),
-                "leave": "unsubscribe/" + self._runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, reader.id, one.list),
+                "leave": "unsubscribe/" + self._runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, reader.person.id, one.list),
             }
             for one in reader.subscriptions
             if one.list in newsroom.lists
@@ -125,7 +126,7 @@ class _Preferences:
             "saved": saved,
             "address": Markup("<bdi>{}</bdi>").format(reader.masked),
             "lists": lists,
-            "tongues": preferences.language_choices(newsroom, reader.language),
+            "tongues": preferences.language_choices(newsroom, reader.person.language),
             "pauses": preferences.pause_choices(newsroom, reader.paused_until, self._runtime.now(), language),
         }
         title = frame.words.gettext("Your preferences")
@@ -160,8 +161,9 @@ class _Preferences:
         frame = self._frame()
         gettext = frame.words.gettext
         with self._runtime.store.write() as connection:
-            ask = data_requests.queue_data_mail if what == "data" else data_requests.queue_erasure_mail
-            ask(connection, self._newsroom, self._runtime.keys, self._pages, self._reader, self._runtime.now())
+            mails = self._runtime.member_mails
+            queue = mails.queue_data if what == "data" else mails.queue_erasure
+            queue(connection, self._reader.person, self._runtime.now())
         text = gettext("It goes to the address that we know, once a day at most.")
         return self._act(frame, gettext("Please look into your mailbox"), text)
 
@@ -185,7 +187,7 @@ class _Preferences:
             if self._reader is None:
                 return self._unknown()
             with self._runtime.store.write() as connection:
-                subscribers.erase(connection, self._reader.id, now=self._runtime.now())
+                subscribers.erase(connection, self._reader.person.id, now=self._runtime.now())
         except SQLAlchemyError as error:
             return self._failed(error)
         frame = self._frame()
@@ -196,13 +198,11 @@ class _Preferences:
     def _find(self) -> None:
         if self._claim is not None:
             with self._runtime.store.read() as connection:
-                self._reader = data_requests.load_profile(connection, self._claim.subscriber)
+                self._reader = preferences.load_profile(connection, self._claim.subscriber)
 
     def _frame(self) -> PageContext:
-        wished = (self._reader.language if self._reader else "", *self._wished)
-        return subscribe.page_frame(
-            self._newsroom, next((one for one in wished if one in self._newsroom.site.languages), "")
-        )
+        wished = (self._reader.person.language if self._reader else "", *self._wished)
+        return page_frame(self._newsroom, next((one for one in wished if one in self._newsroom.site.languages), ""))
 
     def _act(self, frame: PageContext, title: str, text: str, *, button: str = "", status: int = 200) -> Response:
         body = rendered(lambda pages: pages.action_page(frame, title, [text], button=button), self._pages)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
 from tidings.model.tokens import TokenPurpose
-from tidings.pipeline.members import preferences, subscribe
+from tidings.pipeline.members import mails, preferences, subscribe
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import consent, sign_ups, subscribers
@@ -106,7 +106,7 @@ class _Joining:
 
     @property
     def _frame(self) -> PageContext:
-        return subscribe.page_frame(self._newsroom, self._language)
+        return mails.page_frame(self._newsroom, self._language)
 
     def shown(self, fields: Fields, errors: dict[str, str], status: int = 200) -> Response:
         """The form, as it was filled in."""
@@ -121,7 +121,7 @@ class _Joining:
         of = named[0]
         frequency = fields.get("frequency", [newsroom.lists[of].default_frequency])[0]
         title = (
-            frame.words.gettext("Subscribe to %(list)s") % {"list": subscribe.list_titles(newsroom, [of], language)}
+            frame.words.gettext("Subscribe to %(list)s") % {"list": mails.list_titles(newsroom, [of], language)}
             if len(named) == 1
             else frame.words.gettext("Subscribe")
         )
@@ -222,7 +222,7 @@ class _Confirming:
         claim, store = self._claim, self._runtime.store
         if claim is None:
             return self._page("", "unknown", [])
-        names = [name for name in subscribe.lists_in_token(claim.list) if name in self._newsroom.lists]
+        names = [name for name in mails.lists_in_token(claim.list) if name in self._newsroom.lists]
         try:
             with store.read() as connection:
                 reader = subscribers.find_by_id(connection, claim.subscriber)
@@ -232,9 +232,7 @@ class _Confirming:
                 with store.write() as connection:
                     names = subscribe.confirm_subscriptions(
                         connection,
-                        self._newsroom,
-                        self._runtime.keys,
-                        self._pages,
+                        self._runtime.member_mails,
                         claim.subscriber,
                         names,
                         now=self._runtime.now(),
@@ -252,11 +250,11 @@ class _Confirming:
 
     def _page(self, language: str, what: str, names: list[str]) -> Response:
         languages = self._newsroom.site.languages
-        frame = subscribe.page_frame(
+        frame = mails.page_frame(
             self._newsroom, next((one for one in (language, *self._wished) if one in languages), "")
         )
         gettext = frame.words.gettext
-        title = subscribe.list_titles(self._newsroom, names, frame.site.language)
+        title = mails.list_titles(self._newsroom, names, frame.site.language)
         said = {
             "ask": (
                 gettext("Confirm: %(list)s") % {"list": title},
