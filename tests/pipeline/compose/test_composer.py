@@ -200,7 +200,7 @@ def test_withdrawn_in_the_midst_of_sending_what_has_not_gone_stays(on_both: Runn
     got = [reader for reader in readers if newsroom.mails(reader)]
     assert len(got) == 3
     schedule = newsroom.runtime.newsroom.schedules["daily"]
-    with pytest.raises(RefusedError, match="gone out already"):
+    with pytest.raises(RefusedError, match="already sent"):
         newsroom.runtime.composer.recompose(newsroom.edition("daily/1"), schedule, newsroom.now, "me")
     newsroom.runtime.editions.cancel(newsroom.edition("daily/1"), newsroom.now, "me")
     newsroom.item("three")

@@ -494,7 +494,7 @@ def test_send_story_goes_to_who_had_it_too_and_leaves_a_held_edition_alone(on_bo
         assert composed is not None and composed.edition is not None
         newsroom.runtime.deliver()
     assert newsroom.read(reader) == [["one"]] * 3
-    with pytest.raises(InputError, match="no story 'oen' is out"):
+    with pytest.raises(InputError, match="no published story 'oen'"):
         composer.compose(settings.schedules["request"], newsroom.now, stories=["oen"])
 
 
