@@ -1,6 +1,6 @@
 """Fault 13: pause, resume, cancel, edit, restart and wait in any order. No reader misses a story or gets it twice.
 
-Each newsroom plays one sequence after the other. `TIDINGS_SEEDS=1-41 pytest tests/runtime/test_interleavings.py
+Each newsroom plays one sequence after the other. `TIDINGS_SEEDS=1-41 pytest tests/acceptance/test_interleavings.py
 -m slow` plays 1,000 sequences in 40 newsrooms. A failure shows its seed and its steps.
 """
 
