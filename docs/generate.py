@@ -7,8 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import click
-import typer
 from pydantic import BaseModel
 
 from tidings import plugins
@@ -227,30 +225,14 @@ def item_files() -> str:
 
 def commands() -> str:
     """Return the page with every command and its arguments."""
-    from tidings.cli import (  # noqa: F401 - they add their commands
-        backup,
-        dkim,
-        editions,
-        ledger,
-        newsroom,
-        pauses,
-        rehearse,
-        report,
-        service,
-        sources,
-        subscriber_files,
-        subscribers,
-    )
-    from tidings.cli.app import app
+    from tidings.cli.commands import root_command
 
     parts = [
         HEAD + "# Commands\n\nEvery command takes `-C DIR`, before or after its name. The default is the current "
         "folder. `tidings --version` prints the version.\n\n| exit code | means |\n|---|---|\n"
         + "".join(f"| {code} | {meaning} |\n" for code, meaning in EXIT_CODES.items())
     ]
-    root = typer.main.get_command(app)
-    assert isinstance(root, click.Group) or hasattr(root, "commands")
-    for name, command in sorted(root.commands.items()):
+    for name, command in sorted(root_command().commands.items()):
         inner = getattr(command, "commands", None)
         for full, one in [(f"{name} {sub}", part) for sub, part in inner.items()] if inner else [(name, command)]:
             parts.append(_command(full, one))

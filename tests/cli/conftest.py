@@ -14,7 +14,7 @@ import pytest
 
 from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tidings.cli import main
-from tidings.cli.app import place
+from tidings.cli.session import session
 
 
 @dataclass
@@ -41,7 +41,7 @@ def run_in(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     """`run_in(folder, *arguments, stdin="")`: no traceback, no exit code but those of the contract."""
 
     def run(folder: Path | None, *arguments: str, stdin: str = "") -> Ran:
-        place.root, place.secrets = Path(), ()
+        session.root, session.secrets = Path(), ()
         given = ["-C", str(folder), *arguments] if folder else list(arguments)
         monkeypatch.setattr(sys, "argv", ["tidings", *given])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))

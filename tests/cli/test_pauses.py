@@ -36,7 +36,7 @@ def test_a_pause_is_shown_by_every_command_and_its_end_lets_all_go(folder: Newsr
     run("tick", "--now", at(2)).ok()
     assert len(folder.mails.received) == 3
     again = run("resume", "digest", "--now", at(2))
-    assert again.code == 2 and "list digest is not paused" in again.err
+    assert again.code == 2 and "List digest is not paused" in again.err
 
 
 def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(folder: NewsroomFolder, run: Run) -> None:
@@ -57,11 +57,11 @@ def test_send_is_refused_while_the_schedule_is_paused_and_test_is_not(folder: Ne
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what"),
-        (["daily", "--all"], "say what"),
+        ([], "name a schedule, list or channel"),
+        (["daily", "--all"], "name a schedule, list or channel"),
         (["digset"], "digest"),
         (["list:daily"], "daily"),
-        (["desk"], "say schedule:desk or channel:desk"),
+        (["desk"], "write schedule:desk or channel:desk"),
         (["daily", "--until", "2026-03-01T00:00"], "has passed"),
         (["daily", "--until", "soon"], "is not a date"),
         (["daily", "--until"], "requires an argument"),

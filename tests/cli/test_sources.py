@@ -40,7 +40,7 @@ def test_try_shows_what_comes_and_keeps_nothing(site: Website, run: Run) -> None
     failed = run("sources", "try", "site")
     assert failed.code == 1 and "500" in failed.err and "Traceback" not in failed.err
     unknown = run("sources", "try", "sitte")
-    assert unknown.code == 2 and "there are" in unknown.err
+    assert unknown.code == 2 and "Did you mean 'site'" in unknown.err
 
 
 def test_try_shows_what_a_drupal_has(folder: NewsroomFolder, run: Run) -> None:
@@ -50,7 +50,7 @@ def test_try_shows_what_a_drupal_has(folder: NewsroomFolder, run: Run) -> None:
         source = f"sources:\n  site: {{type: drupal, url: {drupal.url}, allow_private: true}}\n"
         folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text() + source)
         shown = run("sources", "try", "site").ok().out
-        assert "A story of the Drupal" in shown and "youth" in shown and "1 items." in shown
+        assert "A story of the Drupal" in shown and "youth" in shown and "1 item." in shown
         drupal.status = 404
         failed = run("sources", "try", "site")
         assert failed.code == 1 and "JSON:API" in failed.err
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: Newsroom
     site.pages["/feed"] = Page(b"", 404)
     assert "nothing stands at this address" in run("sources", "sync").err
     (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]
-    assert "cannot be read, asked again" in line and "read last" in line
+    assert "cannot be read, next try" in line and "last read" in line
     main = (folder.root / "tidings.yaml").read_text()
     folder.write("tidings.yaml", main.replace("feed, url", "feed, topics: {News: watr}, language: de, url"))
     said = " ".join(run("check").out.split())

@@ -8,39 +8,29 @@ import sys
 import traceback
 from pathlib import Path
 
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
-
 from tidings.model.errors import TidingsError
 
 
 def main() -> None:
-    """The console script. Exit codes: 0 done, 1 input at fault, 2 wrong usage or refused, 3 some deliveries failed.
+    """Run the console script.
 
-    No traceback reaches a user, unless TIDINGS_DEBUG asks for it.
+    Exit codes: 0 done, 1 the input is at fault, 2 wrong usage or refused, 3 some deliveries failed, 70 a fault of
+    Tidings itself. A traceback is printed only if TIDINGS_DEBUG is set.
     """
-    from tidings.cli import (  # noqa: F401
-        backup,
-        dkim,
-        editions,
-        ledger,
-        newsroom,
-        pauses,
-        rehearse,
-        report,
-        service,
-        sources,
-        subscriber_files,
-        subscribers,
-    )
-    from tidings.cli.app import app, place
-
-    # A terminal of another code page shows what it can, and never stops a command.
+    # A terminal with another code page must never stop a command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _take_folder(sys.argv[1:])
+    if sys.argv[1:] == ["--version"]:
+        from tidings import __version__
+
+        print(f"tidings {__version__}")
+        return
+    from tidings.cli.commands import root_command
+    from tidings.cli.session import session
+
     try:
-        app(args=arguments, prog_name="tidings")
+        root_command()(args=_take_folder(sys.argv[1:]), prog_name="tidings")
     except TidingsError as error:
         print(str(error), file=sys.stderr)
         sys.exit(error.exit_code)
@@ -48,25 +38,34 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(place.redact(f"{where}{error.strerror or error}"), file=sys.stderr)
-        sys.exit(1)
-    except (OperationalError, ArgumentError, NoSuchModuleError) as error:
-        said = place.redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0][:300]
-        print(f"the store cannot be used: {said}. See `store:` in tidings.yaml, or TIDINGS_STORE.", file=sys.stderr)
+        file = f"{error.filename}: " if error.filename else ""
+        print(session.redact(f"{file}{error.strerror or error}"), file=sys.stderr)
         sys.exit(1)
     except Exception as error:
+        if _is_store_error(error):
+            cause = session.redact(str(getattr(error, "orig", None) or error)).strip().splitlines()[0][:300]
+            print(
+                f"The store cannot be used: {cause}. See `store:` in tidings.yaml, or TIDINGS_STORE.", file=sys.stderr
+            )
+            sys.exit(1)
         if os.environ.get("TIDINGS_DEBUG"):
             traceback.print_exc()
-        said = place.redact(f"{type(error).__name__}: {error}").splitlines()[0][:300]
-        print(f"tidings met a fault of its own: {said}", file=sys.stderr)
-        print("Nothing was lost. Set TIDINGS_DEBUG=1 to see where, and tell the authors.", file=sys.stderr)
+        cause = session.redact(f"{type(error).__name__}: {error}").splitlines()[0][:300]
+        print(f"This is a fault of Tidings itself: {cause}", file=sys.stderr)
+        print("Nothing was lost. Set TIDINGS_DEBUG=1 to see where it happened, and report it.", file=sys.stderr)
         sys.exit(70)
 
 
+def _is_store_error(error: Exception) -> bool:
+    """Whether the database cannot be reached or its address is wrong."""
+    # SQLAlchemy is slow to import: if no command has imported it, it has raised nothing.
+    exc = sys.modules.get("sqlalchemy.exc")
+    return exc is not None and isinstance(error, (exc.OperationalError, exc.ArgumentError, exc.NoSuchModuleError))
+
+
 def _take_folder(arguments: list[str]) -> list[str]:
-    """`-C DIR` may stand before or after the command's name."""
-    from tidings.cli.app import place
+    """Take `-C DIR` out of the arguments: it may come before or after the command's name."""
+    from tidings.cli.session import session
 
     rest: list[str] = []
     following = iter(arguments)
@@ -76,11 +75,11 @@ def _take_folder(arguments: list[str]) -> list[str]:
         elif argument == "-C":
             folder = next(following, None)
             if folder is None:
-                print("-C needs the newsroom's folder behind it.", file=sys.stderr)
+                print("-C needs the newsroom's folder after it.", file=sys.stderr)
                 sys.exit(2)
-            place.root = Path(folder)
+            session.root = Path(folder)
         elif argument.startswith("-C") and len(argument) > 2:
-            place.root = Path(argument[2:])
+            session.root = Path(argument[2:])
         else:
             rest.append(argument)
     return rest

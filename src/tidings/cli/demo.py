@@ -1,4 +1,4 @@
-"""`tidings demo`: the sample newsroom through a fortnight, told as it happens, and served at the end."""
+"""`demo`: play two weeks of the sample newsroom, report as it happens, and serve the result."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
+import typer
 import uvicorn
-from rich.console import Console
-from rich.table import Table
 
+from tidings.cli.session import console, format_counts, make_table, say
+from tidings.model.plurals import count_noun
 from tidings.net import GuardedSession
 from tidings.runtime.demo.demo import ZONE, Demo, new_secret
 from tidings.runtime.demo.mail_catcher import MailCatcher
@@ -26,100 +28,94 @@ from tidings.web.app import newsroom_app
 from tidings.web.inbox import inbox_router
 
 FOLDER = Path(".demo") / "newsroom"
+LANGUAGES = ("en", "ru", "kk")
 
 
-def run_demo(console: Console, *, once: bool, port: int) -> int:
-    """Play it, print what went where, and serve the result until Ctrl-C; returns the exit code."""
-    console.print("A fortnight in the sample newsroom. Mail goes to a catcher on this machine, and nowhere else.\n")
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Exit at the end instead of serving the result.")] = False,
+    port: Annotated[int, typer.Option("--port", help="Where to serve. If it is taken, the next free one.")] = 8080,
+) -> None:
+    """Play two weeks of the sample newsroom on this machine.
+
+    Mail and posts are sent for real, to a mail catcher and a receiver.
+    """
+    say("Two weeks in the sample newsroom. All mail goes to a mail catcher on this machine.\n")
     secret = new_secret()
-    listener = _listener(port)
+    listener = _listen(port)
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
-    def say(now: datetime, text: str) -> None:
-        console.print(f"[dim]{now.astimezone(ZONE):%a %d %b %H:%M}[/]  {_escaped(text)}")
+    def report(now: datetime, text: str) -> None:
+        say(f"{now.astimezone(ZONE):%a %d %b %H:%M}  {text}")
 
-    def leave(address: str) -> None:
-        session = GuardedSession(allow_private=True)
+    def unsubscribe(url: str) -> None:
+        http = GuardedSession(allow_private=True)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = session.post(base + urlsplit(address).path, b"List-Unsubscribe=One-Click", form)
+        answer = http.post(base + urlsplit(url).path, b"List-Unsubscribe=One-Click", form)
         if answer.status != 200:
-            raise AssertionError(f"leaving was answered with {answer.status}")
+            raise AssertionError(f"unsubscribing was answered with {answer.status}")
 
     with MailCatcher() as catcher, PostReceiver(secret) as receiver:
-        demo = Demo(FOLDER.resolve(), catcher, receiver, secret, say, leave)
-        with demo.prepare() as runtime:
+        sample = Demo(FOLDER.resolve(), catcher, receiver, secret, report, unsubscribe)
+        with sample.prepare() as runtime:
             app = newsroom_app(runtime, extra=[inbox_router(catcher, receiver, runtime.newsroom.site.url)])
             server = uvicorn.Server(
                 uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
             )
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
             thread.start()
-            demo.play(runtime)
-            _show(console, runtime, demo)
-            wrong = demo.disagreements(runtime)
-            for line in wrong:
-                console.print(f"[bold]The ledger and what arrived differ:[/] {line}")
-            if not wrong:
-                count = len(catcher.mails) + len(receiver.posts)
-                console.print(f"\nThe ledger and what arrived agree to the last of {count} messages.")
-            if not once and not wrong:
-                _serve(console, base)
+            sample.play(runtime)
+            _print_deliveries(runtime)
+            mails, posts = len(catcher.mails), len(receiver.posts)
+            say(f"\n{count_noun(mails, 'mail')} in the catcher, {count_noun(posts, 'post')} at the receiver.")
+            differences = sample.disagreements(runtime)
+            for line in differences:
+                say(f"The ledger and what arrived differ: {line}")
+            if not differences:
+                say(f"\nThe ledger agrees with what arrived, all {count_noun(mails + posts, 'message')}.")
+                if not once:
+                    _serve(base)
             server.should_exit = True
             thread.join(timeout=5)
-    return 1 if wrong else 0
+    raise typer.Exit(1 if differences else 0)
 
 
-def _show(console: Console, runtime: Runtime, demo: Demo) -> None:
-    table = Table(
-        title="\nWhat went where, and why the rest did not", title_justify="left", title_style="bold", box=None
-    )
-    for column in ("edition", "to", "stories", "en", "ru", "kk", "not sent, and why"):
-        table.add_column(column, justify="right" if column in ("stories", "en", "ru", "kk") else "left")
+def _print_deliveries(runtime: Runtime) -> None:
+    columns = ("edition", "to", "stories", *LANGUAGES, "not sent, and why")
+    table = make_table("\nWhat went where, and why the rest did not", *columns)
+    for column in table.columns[2:-1]:
+        column.justify = "right"
     with runtime.store.read() as connection:
-        people = {
-            one.address: one.language
+        language_of = {
+            subscription.address: subscription.language
             for name in runtime.newsroom.lists
-            for one in subscribers.subscriptions(connection, list_name=name)
+            for subscription in subscribers.subscriptions(connection, list_name=name)
         }
         for edition in editions.list_editions(connection):
             entries = list(ledger.entries(connection, edition=edition.name))
             for outlet in dict.fromkeys(entry.list or entry.channel for entry in entries):
                 mine = [entry for entry in entries if (entry.list or entry.channel) == outlet]
-                sent = Counter(people.get(entry.address, "en") for entry in mine if entry.state == "accepted")
-                skipped = Counter(
-                    (entry.reason or entry.state).replace("_", " ") for entry in mine if entry.state != "accepted"
-                )
-                table.add_row(
-                    edition.name,
-                    outlet,
-                    str(len(edition.stories)),
-                    *(str(sent[language] or "") for language in ("en", "ru", "kk")),
-                    ", ".join(f"{count} {reason}" for reason, count in skipped.items()),
-                )
-    console.print(table)
-    mails, posts = len(demo.catcher.mails), len(demo.receiver.posts)
-    console.print(f"\n{mails} mails in the catcher, {posts} posts at the receiver.")
+                sent = Counter(language_of.get(entry.address, "en") for entry in mine if entry.state == "accepted")
+                skipped = Counter(entry.reason or entry.state for entry in mine if entry.state != "accepted")
+                counts = (str(sent[language] or "") for language in LANGUAGES)
+                table.add_row(edition.name, outlet, str(len(edition.stories)), *counts, format_counts(skipped, ""))
+    console().print(table)
 
 
-def _serve(console: Console, base: str) -> None:
-    console.print(f"\nThe newsroom's pages and feeds:  {base}/")
-    console.print(f"The inbox, to read every mail:    {base}/inbox/")
-    console.print("Stop with Ctrl-C.")
+def _serve(base: str) -> None:
+    say(f"\nThe newsroom's pages and feeds:  {base}/")
+    say(f"The inbox, to read every mail:    {base}/inbox/")
+    say("Stop with Ctrl-C.")
     try:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
-        console.print("\nGoodbye.")
+        say("\nGoodbye.")
 
 
-def _listener(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     for candidate in (*range(port, port + 20), 0):
         try:
             return socket.create_server(("127.0.0.1", candidate))
         except OSError:
             continue
     raise AssertionError("no port is free")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

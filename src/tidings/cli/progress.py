@@ -1,4 +1,4 @@
-"""Progress bars on a terminal, and the result of a run of deliveries as text and exit code."""
+"""Progress bars, and the report of a run of deliveries in words and as an exit code."""
 
 from __future__ import annotations
 
@@ -18,50 +18,59 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tidings.cli.app import console, errors
+from tidings.cli.session import console, format_counts, say, warn
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.newsroom import Runtime
-from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.delivery import ledger
 
 FAILED = ("rejected", "in_doubt", "quarantined")
-_LOOK = 0.3
+_INTERVAL = 0.3
+"""Seconds between two looks at the ledger."""
 
 
 class _Rate(ProgressColumn):
-    """Messages a second, lately."""
+    """Messages a second."""
 
     def render(self, task: Task) -> Text:
-        """Nothing until it is known."""
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, float, float], None]]:
-    """Show a bar on a terminal, nothing elsewhere. Yields a function of work, part done and total."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("")
-
-        def report(work: str, done: float, total: float) -> None:
-            # A finished bar disappears: a question may follow and must stay readable.
-            bar.update(task, description=work, completed=done, total=total, visible=done < total)
-
-        yield report
+def show_progress(*columns: ProgressColumn) -> Iterator[Progress]:
+    """Show a bar on a terminal, nothing elsewhere."""
+    terminal = console(stderr=True)
+    columns = columns or (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        yield progress
 
 
 @contextmanager
-def sending(runtime: Runtime) -> Iterator[None]:
-    """A bar on a terminal, nothing elsewhere. It reads the ledger beside the work and never holds it up."""
-    if not errors.is_terminal:
+def show_steps() -> Iterator[Callable[[str, float, float], None]]:
+    """Show a bar for work in several steps. Yields a function that takes a step's name, what is done, and the total."""
+    with show_progress() as progress:
+        task = progress.add_task("")
+
+        def update(step: str, done: float, total: float) -> None:
+            # Hidden at the end of a step: the bar must not be painted over a question.
+            if done >= total:
+                progress.update(task, visible=False)
+            else:
+                progress.update(task, description=step, completed=done, total=total, visible=True)
+
+        yield update
+
+
+@contextmanager
+def show_sending(runtime: Runtime) -> Iterator[None]:
+    """Show a bar while deliveries run. It reads the ledger from a thread and never holds the work up."""
+    if not console(stderr=True).is_terminal:
         yield
         return
     ended = threading.Event()
-    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
 
-    def look(progress: Progress) -> None:
+    def watch(progress: Progress) -> None:
         most, task = 0, None
-        while not ended.wait(_LOOK):
+        while not ended.wait(_INTERVAL):
             with runtime.store.read() as connection:
                 left = ledger.count_waiting(connection)
             most = max(most, left)
@@ -70,31 +79,34 @@ def sending(runtime: Runtime) -> Iterator[None]:
             if task is not None:
                 progress.update(task, total=most, completed=most - left)
 
-    with Progress(*columns, console=errors, transient=True) as progress:
-        looking = threading.Thread(target=look, args=(progress,), daemon=True)
-        looking.start()
+    with show_progress(
+        TextColumn("sending"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()
+    ) as progress:
+        watcher = threading.Thread(target=watch, args=(progress,), daemon=True)
+        watcher.start()
         try:
             yield
         finally:
             ended.set()
-            looking.join()
+            watcher.join()
 
 
 def deliver(runtime: Runtime, only: int | None = None) -> None:
-    """Send what is due, or one mailing alone, and report it."""
+    """Send what is due, or only one mailing, and report it."""
+    from tidings.runtime.tick import TickResult, publish_editions
+
     if only is None:
         publish_editions(runtime, TickResult(runtime.now()))
-    with sending(runtime):
-        done = runtime.deliver(only)
-    report_delivered(done)
+    with show_sending(runtime):
+        delivered = runtime.deliver(only)
+    report_deliveries(delivered)
 
 
-def report_delivered(done: DeliverySummary) -> None:
-    """Print the counts; leaves with exit code 3 if some deliveries failed."""
-    words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(done.states.items()) if count)
-    console.print(f"Deliveries: {words or 'none'}.")
-    for lane, reason in done.stalled.items():
-        errors.print(f"{f'channel {lane}' if lane else 'mail'} cannot go on: {reason}", markup=False)
-    if done.stalled or any(done.states[state] for state in FAILED):
-        errors.print("See what failed: tidings ledger --state rejected (or in_doubt, deferred)")
+def report_deliveries(delivered: DeliverySummary) -> None:
+    """Print the counts. Leaves with exit code 3 if some deliveries failed."""
+    say(f"Deliveries: {format_counts(delivered.states, 'none')}.")
+    for lane, reason in delivered.stalled.items():
+        warn(f"{f'Channel {lane}' if lane else 'Mail'} cannot go on: {reason}")
+    if delivered.stalled or any(delivered.states[state] for state in FAILED):
+        warn("See what failed: tidings ledger --state rejected (or in_doubt, deferred)")
         raise typer.Exit(3)

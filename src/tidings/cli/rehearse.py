@@ -9,39 +9,41 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli.app import Json, app, console, place, print_json, read_moment
-from tidings.cli.progress import progress_bar
+from tidings.cli.progress import show_steps
+from tidings.cli.session import Json, format_counts, print_json, read_moment, say, session
 from tidings.model.cadence import load_zone
 from tidings.model.plurals import count_noun
 from tidings.runtime.newsroom import load_valid_newsroom
 from tidings.runtime.preview.outlets import Outlet
-from tidings.runtime.rehearsal.rehearse import rehearse
+from tidings.runtime.rehearsal.rehearse import rehearse as play
 from tidings.runtime.rehearsal.results import Rehearsal, RehearsedEvent
 
 
-@app.command("rehearse")
-def rehearse_command(
+def rehearse(
     begins: Annotated[str, typer.Option("--from", metavar="T", help="From this moment: 2026-12-01T09:00.")],
     ends: Annotated[str, typer.Option("--to", metavar="T", help="To this moment, or to the end of a date.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="For samples. Default: rehearsal/.")] = Path(),
     json: Json = False,
 ) -> None:
-    """Show what would be sent to whom between two moments. Works on a copy of the store and sends nothing."""
-    root = place.root.resolve()
+    """Show what would go to whom between two moments. Changes nothing.
+
+    It works on a copy of the store, and every message goes into a mail catcher.
+    """
+    root = session.root.resolve()
     newsroom = load_valid_newsroom(root)
-    place.secrets = newsroom.secrets
+    session.secrets = newsroom.secrets
     zone = newsroom.site.timezone
     first, last = read_moment(begins, zone), read_moment(ends, zone, end_of_day=True)
     folder = out if out != Path() else root / "rehearsal"
-    with progress_bar() as progress:
-        result = rehearse(newsroom, first, last, folder.resolve(), progress=progress)
+    with show_steps() as progress:
+        result = play(newsroom, first, last, folder.resolve(), progress=progress)
     if json:
         print_json(result.as_json())
         return
     lines = format_table(result, zone)
     (result.folder / "table.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for line in lines:
-        console.print(line, markup=False)
+        say(line)
 
 
 def format_table(result: Rehearsal, zone: str) -> list[str]:
@@ -81,8 +83,7 @@ def _format_outlet(outlet: Outlet | None) -> tuple[str, str, str]:
     languages = ", ".join(f"{count:,} {language or '-'}" for language, count in sorted(outlet.recipients.items()))
     total = outlet.recipients.total()
     recipients = f"{total:,} ({languages})" if len(outlet.recipients) > 1 else languages or "0"
-    missing = [*outlet.skipped.items(), *outlet.failed.items()]
-    return outlet.name, recipients, ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in missing)
+    return outlet.name, recipients, format_counts(outlet.skipped + outlet.failed, "")
 
 
 def _format_event(row: RehearsedEvent, local: Callable[[datetime], str]) -> str:

@@ -1,39 +1,46 @@
-"""`run`, `tick`, `demo`: the newsroom at work."""
+"""`run`, `tick`, `sweep`, `build`: the newsroom at work."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from tidings.cli.app import Json, Now, app, console, errors, opened, place, print_json
-from tidings.cli.progress import FAILED, sending
-from tidings.cli.sources import fetched
-from tidings.runtime.tick import TickResult, tick
+from tidings.cli.progress import FAILED, show_sending
+from tidings.cli.session import Json, Now, format_counts, open_newsroom, print_json, say, session, warn
+from tidings.cli.sources import fetch, format_sweep, warn_of_problems
+from tidings.model.errors import RefusedError
+from tidings.model.plurals import count_noun
+from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.publish.archive import publish_archive
+from tidings.pipeline.publish.publish import publish
+from tidings.runtime.tick import TickResult
+from tidings.runtime.tick import tick as tick_newsroom
+from tidings.store.service import clock
 
 
-@app.command("tick")
-def tick_command(now: Now = "", json: Json = False) -> None:
-    """Do now what is due, wait for its deliveries, say what happened, exit."""
-    with opened(now) as runtime, sending(runtime):
-        asked = fetched(runtime)
-        done = tick(runtime, runtime.now())
+def tick(now: Now = "", json: Json = False) -> None:
+    """Do what is due now, wait for its deliveries, and exit."""
+    with open_newsroom(now) as runtime, show_sending(runtime):
+        fetched = fetch(runtime)
+        result = tick_newsroom(runtime, runtime.now())
         runtime.ping_hubs()
     if json:
-        print_json(_as_json(done) | {"sources": asked})
+        print_json(_as_json(result) | {"sources": fetched})
     else:
-        _print(done)
-    if done.unpublished:
-        errors.print(f"Pages and feeds stay as they are: {done.unpublished}", markup=False)
+        _print(result)
+    if result.unpublished:
+        warn(f"Pages and feeds were not written: {result.unpublished}")
         raise typer.Exit(1)
-    if done.stalled or any(done.delivered[state] for state in FAILED):
+    if result.stalled or any(result.delivered[state] for state in FAILED):
         raise typer.Exit(3)
 
 
-def _as_json(done: TickResult) -> dict[str, Any]:
-    collected, published = done.collected, done.published
+def _as_json(result: TickResult) -> dict[str, Any]:
+    collected, published = result.collected, result.published
     return {
-        "now": done.now,
+        "now": result.now,
         "items": {
             "new": len(collected.new) if collected else 0,
             "changed": len(collected.changed) if collected else 0,
@@ -46,79 +53,94 @@ def _as_json(done: TickResult) -> dict[str, Any]:
         },
         "editions": [
             {
-                "schedule": one.schedule,
-                "edition": one.edition.name if one.edition else None,
-                "state": one.edition.state.value if one.edition else None,
-                "reason": one.reason,
-                "holds": [hold.detail for hold in one.edition.holds] if one.edition else [],
-                "stories": list(one.edition.stories) if one.edition else [],
+                "schedule": composed.schedule,
+                "edition": composed.edition.name if composed.edition else None,
+                "state": composed.edition.state.value if composed.edition else None,
+                "reason": composed.reason,
+                "holds": [hold.detail for hold in composed.edition.holds] if composed.edition else [],
+                "stories": list(composed.edition.stories) if composed.edition else [],
             }
-            for one in done.composed
+            for composed in result.composed
         ],
-        "deliveries": dict(done.delivered),
-        "stalled": done.stalled,
-        "unpublished": done.unpublished,
-        "told": done.notices,
-        "restored": done.restored,
+        "deliveries": dict(result.delivered),
+        "stalled": result.stalled,
+        "unpublished": result.unpublished,
+        "told": result.notices,
+        "restored": result.restored,
     }
 
 
-def _print(done: TickResult) -> None:
-    if done.restored:
-        console.print(done.restored, markup=False)
-    if done.collected is not None:
-        for problem in done.collected.problems:
-            errors.print(str(problem), markup=False)
-        if done.collected.held:
-            errors.print(done.collected.held, markup=False)
-        collected = done.collected
-        console.print(
-            f"Content: {len(collected.new)} new, {len(collected.changed)} changed, {len(collected.gone)} gone."
-        )
-    if done.published is not None:
-        console.print(f"public/: {len(done.published.written)} written, {len(done.published.removed)} removed.")
-    for one in done.composed:
-        if one.edition is None:
-            console.print(f"{one.schedule}: skipped, {one.reason}.", markup=False)
+def _print(result: TickResult) -> None:
+    if result.restored:
+        say(result.restored)
+    if result.collected is not None:
+        warn_of_problems(result.collected)
+        if result.collected.held:
+            warn(result.collected.held)
+        say(f"Content: {format_sweep(result.collected)}.")
+    if result.published is not None:
+        say(f"public/: {len(result.published.written):,} written, {len(result.published.removed):,} removed.")
+    for composed in result.composed:
+        if composed.edition is None:
+            say(f"{composed.schedule}: skipped, {composed.reason}.")
             continue
-        console.print(f"{one.edition.name}: {one.edition.state.value}, {len(one.edition.stories)} stories.")
-        for hold in one.edition.holds:
-            console.print(f"  held: {hold.detail}", markup=False)
-    words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(done.delivered.items()) if count)
-    console.print(f"Deliveries: {words or 'none'}.")
-    for lane, reason in done.stalled.items():
-        errors.print(f"{f'channel {lane}' if lane else 'mail'} cannot go on: {reason}", markup=False)
+        stories = count_noun(len(composed.edition.stories), "story", "stories")
+        say(f"{composed.edition.name}: {composed.edition.state.value}, {stories}.")
+        for hold in composed.edition.holds:
+            say(f"  held: {hold.detail}")
+    say(f"Deliveries: {format_counts(result.delivered, 'none')}.")
+    for lane, reason in result.stalled.items():
+        warn(f"{f'Channel {lane}' if lane else 'Mail'} cannot go on: {reason}")
 
 
-@app.command("run")
-def run_command(
-    only: Annotated[str, typer.Option("--only", metavar="pages", help="`pages`: serve them, and nothing else.")] = "",
+def build() -> None:
+    """Write feeds and pages into public/."""
+    with open_newsroom() as runtime:
+        now = runtime.now()
+        with runtime.store.read() as connection:
+            reached = clock.read_clock(connection)
+        now = max(now, reached) if reached else now
+        collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url)
+        pages = publish(runtime.store, runtime.newsroom, now=now)
+        archive = publish_archive(runtime.store, runtime.newsroom, now=now, force=True)
+        warn_of_problems(collected)
+        written, removed = len(pages.written + archive.written), len(pages.removed + archive.removed)
+        say(f"public/: {written:,} written, {removed:,} removed, {pages.unchanged + archive.unchanged:,} unchanged.")
+
+
+def sweep(
+    accept: Annotated[bool, typer.Option("--accept", help="Accept that so many items are really gone.")] = False,
 ) -> None:
-    """The service: watches, publishes, sends on cadence, serves the pages."""
-    from tidings.model.errors import RefusedError
+    """Read every source now.
+
+    If many items vanish at once, nothing changes until you add --accept.
+    """
+    with open_newsroom() as runtime:
+        fetch(runtime, force=True)
+        now = datetime.now(UTC)
+        collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
+        warn_of_problems(collected)
+        say(f"{format_sweep(collected)}.")
+        if collected.held:
+            raise RefusedError(collected.held)
+
+
+def run(
+    only: Annotated[str, typer.Option("--only", metavar="pages", help="`pages`: only serve the pages.")] = "",
+) -> None:
+    """Run the service: watch, publish, send on schedule, and serve the pages."""
     from tidings.runtime.service import run_service
     from tidings.web.app import newsroom_app
     from tidings.web.metrics import metrics_app
 
     if only not in ("", "pages"):
-        raise RefusedError(f"--only {only} is not known; `--only pages` is")
+        raise RefusedError(f"--only {only} is not known. Write `--only pages`.")
     raise typer.Exit(
         run_service(
-            place.root.resolve(),
+            session.root.resolve(),
             make_app=newsroom_app,
             make_metrics_app=metrics_app,
             only_pages=only == "pages",
-            say=lambda line: console.print(line, markup=False),
+            say=say,
         )
     )
-
-
-@app.command("demo")
-def demo_command(
-    once: Annotated[bool, typer.Option("--once", help="Exit at the end instead of serving the result.")] = False,
-    port: Annotated[int, typer.Option("--port", help="Where to serve; the next free one if it is taken.")] = 8080,
-) -> None:
-    """The sample newsroom through a fortnight, for real, on this machine alone."""
-    from tidings.cli.demo import run_demo
-
-    raise typer.Exit(run_demo(console, once=once, port=port))

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
-from tidings.cli.app import console, errors, opened
-from tidings.cli.subscribers import Confirmed, List, Source, group, known_list
+from tidings.cli.progress import show_progress
+from tidings.cli.session import console, open_newsroom, say, warn
+from tidings.cli.subscribers import Confirmed, List, Source, check_list
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.text import format_csv_line
 from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile, export_people
@@ -24,7 +25,9 @@ from tidings.runtime.people_files.importer import (
     ImportOptions,
     ImportSummary,
     ImportWatcher,
-    import_people,
+)
+from tidings.runtime.people_files.importer import (
+    import_people as import_file,
 )
 from tidings.runtime.people_files.person_record import RefusedLine
 from tidings.store.people import subscribers
@@ -49,8 +52,7 @@ class State(StrEnum):
     ALL = "all"
 
 
-@group.command("import")
-def import_command(
+def import_people(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV: email,name,language,topics,frequency.")],
     list_name: List,
     confirmed: Confirmed = False,
@@ -61,21 +63,21 @@ def import_command(
     ] = None,
     tool: Annotated[Tool | None, typer.Option("--from", help="FILE is the export of this tool.")] = None,
 ) -> None:
-    """Import the people of a file to a list. Nobody gets a mail, and nobody who left is added again.
+    """Put the people of a file on a list. Sends no mail.
 
-    A refused line is reported with its number and the reason; the other lines are imported. If the import is
-    interrupted, run the same command again.
+    People who left are not added again. A refused line is reported with its number and the reason; the other lines are
+    imported. If the import is interrupted, run the same command again.
     """
-    with opened() as runtime, ExitStack() as stack:
+    with open_newsroom() as runtime, ExitStack() as stack:
         options = ImportOptions(
-            known_list(runtime, list_name),
+            check_list(runtime, list_name),
             confirmed,
             " ".join(source.split()) or f"import {file.name}",
             tool.value if tool else "",
             dry_run,
         )
         watcher = stack.enter_context(_watch_import(file, refused))
-        summary = import_people(runtime.store, runtime.newsroom, file, options, now=datetime.now(UTC), watcher=watcher)
+        summary = import_file(runtime.store, runtime.newsroom, file, options, now=datetime.now(UTC), watcher=watcher)
     _print_summary(summary, options)
     if summary.counts[REFUSED]:
         raise typer.Exit(1)
@@ -88,7 +90,7 @@ def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
     if refused is not None and refused.exists() and file.exists() and refused.samefile(file):
         raise RefusedError(f"{refused} is the file to import. Give --refused another name.")
     with ExitStack() as stack:
-        bar = stack.enter_context(Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal))
+        bar = stack.enter_context(show_progress(*columns))
         task = bar.add_task("", total=None)
         out = stack.enter_context(refused.open("w", encoding="utf-8", newline="")) if refused is not None else None
         size, width, last_shown = 0, 1, time.monotonic()
@@ -98,13 +100,13 @@ def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
             size, width = total, max(len(table.header), 1)
             bar.update(task, total=total)
             if table.ignored:
-                errors.print(f"{file}: columns that are not imported: {', '.join(table.ignored)}", markup=False)
+                warn(f"{file}: columns that are not imported: {', '.join(table.ignored)}")
             if out is not None:
                 out.write(format_csv_line([*(table.header or COLUMNS[:1]), REASON]))
 
         def report(line: RefusedLine) -> None:
             if out is None:
-                errors.print(f"{file}: line {line.line}: {line.reason}", markup=False)
+                warn(f"{file}: line {line.line}: {line.reason}")
             else:
                 cells = [*line.cells, *[""] * (width - len(line.cells))]
                 out.write(format_csv_line([*cells[:width], f"line {line.line}: {line.reason}"]))
@@ -112,9 +114,9 @@ def _watch_import(file: Path, refused: Path | None) -> Iterator[ImportWatcher]:
         def step(position: int) -> None:
             nonlocal last_shown
             bar.update(task, completed=position)
-            if not errors.is_terminal and time.monotonic() - last_shown > 10:
+            if not console(stderr=True).is_terminal and time.monotonic() - last_shown > 10:
                 last_shown = time.monotonic()
-                errors.print(f"{file}: {position * 100 // max(size, 1)} % read", markup=False)
+                warn(f"{file}: {position * 100 // max(size, 1)} % read")
 
         yield ImportWatcher(report, begin, step)
 
@@ -137,33 +139,30 @@ def _print_summary(summary: ImportSummary, options: ImportOptions) -> None:
     if summary.labels:
         names = ", ".join(f"{label} ({count})" for label, count in summary.labels.most_common(20))
         more = f", and {len(summary.labels) - 20} more" if len(summary.labels) > 20 else ""
-        console.print(f"These labels are no topics here and are not imported: {names}{more}", markup=False)
+        say(f"These labels are no topics here and are not imported: {names}{more}")
     results = ", ".join(f"{summary.counts[key]:,} {words}" for key, words in _RESULTS.items() if summary.counts[key])
     start = "Nothing was changed. Would be: " if options.dry_run else ""
-    console.print(f"{start}{results or 'nobody added'}.", markup=False)
+    say(f"{start}{results or 'nobody added'}.")
     if options.tool == "listmonk" and not options.confirmed and summary.counts[str(ImportResult.ADDED)]:
-        console.print(
+        say(
             "listmonk's file does not say who confirmed, so these people are pending. Export only the people with a "
             "confirmed subscription and import them with --confirmed."
         )
 
 
-@group.command()
 def export(
     list_name: Annotated[str, typer.Option("--list", metavar="L", help="Default: every list.")] = "",
     state: Annotated[list[State] | None, typer.Option("--state", help="In this state. Can be repeated.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Add list, state, source and dates.")] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it here. Default: print it.")] = None,
 ) -> None:
-    """Print the subscribers of a list as CSV. Default: the confirmed ones."""
-    wanted = {item.value for item in state or [State.CONFIRMED]}
-    if State.ALL in wanted:
-        wanted = {item.value for item in State}
-    with opened() as runtime:
+    """Write the confirmed subscribers of a list as CSV, or those in another state."""
+    wanted = set(State) if state and State.ALL in state else set(state or [State.CONFIRMED])
+    with open_newsroom() as runtime:
         lines = export_people(
             runtime.store,
-            known_list(runtime, list_name) if list_name else None,
-            sorted(wanted),
+            check_list(runtime, list_name) if list_name else None,
+            sorted(item.value for item in wanted),
             everything=everything,
         )
         if out is None:

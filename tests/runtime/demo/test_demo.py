@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
 import httpx
 import pytest
-from rich.console import Console
+import typer
 
 from tests.web.server import served
-from tidings.cli.demo import run_demo
+from tidings.cli.demo import demo
 from tidings.runtime.demo.demo import new_secret
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
@@ -20,12 +19,16 @@ from tidings.web.inbox import inbox_router
 
 
 @pytest.mark.slow
-def test_ledger_and_catcher_agree_after_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_ends_with_ledger_and_catcher_agreeing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    out = io.StringIO()
-    assert run_demo(Console(file=out, width=140), once=True, port=18200) == 0
-    said = out.getvalue()
-    assert "agree to the last" in said
+    monkeypatch.setenv("COLUMNS", "140")
+    with pytest.raises(typer.Exit) as ended:
+        demo(once=True, port=18200)
+    assert ended.value.exit_code == 0
+    said = capsys.readouterr().out
+    assert "The ledger agrees with what arrived" in said
     assert "HELD" in said
     assert "recomposes daily/5: sending" in said
     assert "clicks 'unsubscribe'" in said

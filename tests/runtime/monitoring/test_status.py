@@ -13,7 +13,7 @@ from sqlalchemy import update
 from tests.cli.shapes import misfits
 from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_folder
 from tests.runtime.test_service import prepared
-from tidings.cli.app import _plain
+from tidings.cli.session import to_json
 from tidings.runtime.monitoring.status import status
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.schemas import make_schemas
@@ -42,7 +42,7 @@ def _through_json(value: object) -> object:
         return {key: _through_json(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_through_json(one) for one in value]
-    return _plain(value) if isinstance(value, datetime) else value
+    return to_json(value) if isinstance(value, datetime) else value
 
 
 @pytest.fixture

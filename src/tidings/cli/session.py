@@ -1,0 +1,127 @@
+"""What the commands share: the newsroom's folder, the terminal, common options, and how values are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tidings.runtime.newsroom import Runtime
+
+
+@dataclass
+class Session:
+    """The folder of the newsroom that the command works on, and its secrets."""
+
+    root: Path = field(default_factory=Path)
+    secrets: tuple[str, ...] = ()
+
+    def redact(self, text: str) -> str:
+        """Remove every secret of the newsroom from a text."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[secret]")
+        return text
+
+
+session = Session()
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON. `tidings schema` describes it.")]
+Now = Annotated[str, typer.Option("--now", metavar="T", help="Set the newsroom's clock: 2026-12-01T09:00.")]
+
+
+@cache
+def console(*, stderr: bool = False) -> Console:
+    """Return the terminal of stdout or stderr."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "", *, end: str = "\n") -> None:
+    """Print plain text to stdout."""
+    console().print(text, markup=False, end=end)
+
+
+def warn(text: str, *, end: str = "\n") -> None:
+    """Print plain text to stderr."""
+    console(stderr=True).print(text, markup=False, end=end)
+
+
+@contextmanager
+def open_newsroom(now: str = "") -> Iterator[Runtime]:
+    """Open the newsroom of this folder.
+
+    `now` sets its clock. A clock far from real time may send to this machine only.
+    """
+    from tidings.runtime.newsroom import open_runtime
+
+    runtime = open_runtime(session.root.resolve())
+    session.secrets = runtime.newsroom.secrets
+    with runtime:
+        if now:
+            from tidings.runtime.check import check_clock_override
+            from tidings.store.service.clock import refuse_earlier
+
+            moment = read_moment(now, runtime.newsroom.site.timezone)
+            check_clock_override(runtime.newsroom, moment, datetime.now(UTC))
+            with runtime.store.read() as connection:
+                refuse_earlier(connection, moment)
+            runtime.set_clock(moment)
+        yield runtime
+
+
+def read_moment(text: str, zone: str, *, end_of_day: bool = False) -> datetime:
+    """Read `2026-12-01T09:00` in a zone, unless it carries an offset. Returns UTC; raises RefusedError."""
+    from tidings.model.cadence import load_zone
+    from tidings.model.dates import parse_moment
+    from tidings.model.errors import RefusedError
+
+    try:
+        return parse_moment(text, load_zone(zone), end_of_day=end_of_day, years=range(1971, 2200))
+    except ValueError as error:
+        raise RefusedError(f"{error}; write it like 2026-12-01T09:00") from None
+
+
+def format_moment(moment: datetime | None, runtime: Runtime) -> str:
+    """Format a moment in the site's zone, `-` for None."""
+    return "-" if moment is None else f"{moment.astimezone(runtime.newsroom.site.zone):%a %Y-%m-%d %H:%M}"
+
+
+def format_counts(counts: Mapping[str, int], empty: str) -> str:
+    """Format counts by state, such as `3 accepted, 1 in doubt`; `empty` where all are 0."""
+    return ", ".join(f"{count:,} {key.replace('_', ' ')}" for key, count in sorted(counts.items()) if count) or empty
+
+
+def make_table(title: str, *columns: str) -> Table:
+    """Make a table without lines."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document to stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=to_json))
+
+
+def to_json(value: Any) -> Any:
+    """Convert a value that JSON does not have: moments become ISO 8601 in UTC."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    return str(value)
