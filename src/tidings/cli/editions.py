@@ -20,7 +20,7 @@ from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
-from tidings.pipeline.deliver.resolve import resolve_in_doubt
+from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import count_planned
 from tidings.runtime.preview.plan import PlannedSlot, find_title, open_scratch_runtime

@@ -25,9 +25,10 @@ from tidings.pipeline.compose.composer import Composer
 from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.compose.mail import MailRenderer
 from tidings.pipeline.deliver.context import DeliverySummary
-from tidings.pipeline.deliver.deliverer import Deliverer, MailSender, finish_editions
+from tidings.pipeline.deliver.deliverer import Deliverer, finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
 from tidings.pipeline.deliver.prepare import MessagePreparer
+from tidings.pipeline.deliver.senders import MailSender
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.pipeline.members.mails import MemberMails
 from tidings.pipeline.members.subscribe import answer_requests, request_reconfirmation

@@ -15,7 +15,7 @@ from tidings.pipeline.compose.composer import ComposeResult
 from tidings.pipeline.compose.due import compose_due, hold_after_restore, resume_composing
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.pipeline.deliver.corrections import apply_corrections
-from tidings.pipeline.deliver.recover import recover
+from tidings.pipeline.deliver.recovery import recover
 from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.pipeline.retention import delete_expired

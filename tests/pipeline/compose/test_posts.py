@@ -120,10 +120,10 @@ def test_the_newsroom_says_what_happens_to_its_posts(
     social.tick(MONDAY + HOUR)
     answers = [one for one in network.statuses.values() if one.get("in_reply_to_id") == "1"]
     assert len(answers) == (way == "reply") and all("66 per cent" in one["status"] for one in answers)
-    assert ("mend it there by hand" in "".join(social.notices())) == (way == "leave")
+    assert ("correct it there by hand" in "".join(social.notices())) == (way == "leave")
     social.item("one", withdrawn="In error.")
     social.tick(MONDAY + 2 * HOUR)
-    told = [text for text in social.notices() if "take it away there by hand" in text]
+    told = [text for text in social.notices() if "delete it there by hand" in text]
     assert len(told) == 1 and "https://social.example/@news/1" in told[0]
 
 
@@ -133,7 +133,7 @@ def test_a_room_that_cannot_take_back_leaves_it_to_a_person(newsroom: RunningNew
     newsroom.item("one", withdrawn="In error.")
     for minute in range(3):
         newsroom.tick(MONDAY + HOUR + timedelta(minutes=minute))
-    assert len([text for text in newsroom.notices() if "still stands" in text]) == 1
+    assert len([text for text in newsroom.notices() if "still online" in text]) == 1
     assert len(said(newsroom)) == 1
 
 

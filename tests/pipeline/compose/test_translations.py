@@ -15,7 +15,7 @@ import pytest
 from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
 from tests.fixtures.newsroom import DAY, HOUR, MONDAY, RunningNewsroom, open_newsroom
 from tidings.model.errors import RefusedError
-from tidings.pipeline.deliver.resolve import resolve_in_doubt
+from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.check import check_newsroom
 from tidings.runtime.preview.plan import plan
 
@@ -160,9 +160,11 @@ def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
     first = threads.entries_of("social")[0].id
     server = str(threads.runtime.newsroom.channels["social"].server)  # type: ignore[attr-defined]
     settled = partial(resolve_in_doubt, threads.runtime.store, threads.runtime.channels, first, "accepted", threads.now)
-    with pytest.raises(RefusedError, match=f"give the address of the post: tidings resolve {first} --accepted URL"):
+    with pytest.raises(
+        RefusedError, match=f"the address of the post is missing: tidings resolve {first} --accepted URL"
+    ):
         settled()
-    with pytest.raises(RefusedError, match=r"https://elsewhere.example/1 leads to no post of channel 'social'"):
+    with pytest.raises(RefusedError, match=r"https://elsewhere.example/1 is not a post of channel 'social'"):
         settled(url="https://elsewhere.example/1")
     assert states(threads)[0][0] == "in_doubt"
     if found:

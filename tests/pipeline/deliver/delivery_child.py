@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.fixtures.ledger import NOW, deliverer
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
-from tidings.pipeline.deliver.recover import recover
+from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
 from tidings.store.engine import Store
 

@@ -18,9 +18,10 @@ from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, pr
 from tests.fixtures.smtp import SmtpSink
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
 from tidings.model.delivery import Delivery, Outcome, Verdict
-from tidings.pipeline.deliver.deliverer import Deliverer, OutgoingMessage, finish_editions
+from tidings.pipeline.deliver.context import OutgoingMessage
+from tidings.pipeline.deliver.deliverer import Deliverer, finish_editions
 from tidings.pipeline.deliver.outcomes import BACKOFF, ResendPolicies
-from tidings.pipeline.deliver.recover import recover
+from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
 from tidings.store import schema as t
 from tidings.store.content import editions
@@ -346,7 +347,7 @@ def test_a_bug_in_a_transport_is_raised_and_leaves_its_message_in_doubt(store: S
     add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
 
     class Broken:
-        def hand(self, sender: str, recipient: str, data: bytes) -> Outcome:
+        def send(self, sender: str, recipient: str, data: bytes) -> Outcome:
             raise RuntimeError("bug")
 
         def close(self) -> None: ...

@@ -16,7 +16,7 @@ from tests.fixtures import smtp
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, open_store, rows
 from tidings.pipeline.deliver.deliverer import finish_editions
 from tidings.pipeline.deliver.outcomes import ResendPolicies
-from tidings.pipeline.deliver.recover import recover
+from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
 from tidings.store.engine import Store
 

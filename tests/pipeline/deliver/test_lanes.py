@@ -19,7 +19,8 @@ from tidings.channels.smtp.login import Login
 from tidings.channels.smtp.port import Timeouts
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.throttling import SLOWEST, Pace, slow_down
-from tidings.pipeline.deliver.deliverer import Deliverer, MailSender
+from tidings.pipeline.deliver.deliverer import Deliverer
+from tidings.pipeline.deliver.senders import MailSender
 from tidings.store import locks
 from tidings.store import schema as t
 from tidings.store.delivery import rates

@@ -17,9 +17,9 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, deliverer, rows
 from tests.fixtures.smtp import SmtpSink
-from tidings.pipeline.deliver.allowance import SendWindow
 from tidings.pipeline.deliver.outcomes import ResendPolicies
-from tidings.pipeline.deliver.recover import recover
+from tidings.pipeline.deliver.pacing import SendWindow
+from tidings.pipeline.deliver.recovery import recover
 from tidings.store import locks
 from tidings.store.delivery.journal import FileWriter, TableWriter, open_journal
 from tidings.store.engine import Store
@@ -104,7 +104,7 @@ def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_c
                 raise OSError(28, "No space left on device")
             cut(self, keys)
 
-        monkeypatch.setattr(writer, "cut", broken)
+        monkeypatch.setattr(writer, "remove_settled", broken)
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING",)) as sink:
         sender = deliverer(store, alive, sink.port, connections=2)
         with pytest.raises(OSError, match="No space"):
@@ -150,9 +150,9 @@ def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
 
 def test_a_relay_that_is_slow_to_answer_keeps_all_its_connections_at_work() -> None:
     """It is not asked for less because each message takes longer than a second."""
-    allowance = SendWindow(400, least=40)
-    allowance.seconds = 2.0
-    assert allowance.room(0, 0, math.inf) == 20
-    assert allowance.room(20, 0, math.inf) == 20
+    window = SendWindow(400, least=40)
+    window.seconds = 2.0
+    assert window.room(0, 0, math.inf) == 20
+    assert window.room(20, 0, math.inf) == 20
     # Where a rate is set, that is what counts.
-    assert allowance.room(0, 0, 0.5) == 1
+    assert window.room(0, 0, 0.5) == 1

@@ -1,8 +1,8 @@
-"""The ledger's side of sending: deliveries are leased, made, permitted under the lock of consent, and settled.
+"""A delivery batch: claim deliveries, make their messages, permit them under the consent lock, and settle the outcomes.
 
-A slice is `handed` in one transaction before its first byte, together with what has ended meanwhile. Each message is
-announced in the journal before it begins and its outcome noted after the reply, so that a crash of the process leaves
-at most one message a connection in doubt.
+A group is permitted in one transaction before its first byte, together with settling what has ended. The journal gets
+each message's intent before it begins and its outcome after the reply. So a crash of the process leaves at most one
+message for each connection in doubt.
 """
 
 from __future__ import annotations
@@ -16,48 +16,51 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
-from tidings.pipeline.deliver.allowance import SendWindow
-from tidings.pipeline.deliver.context import DeliveryContext, DeliverySummary, OutgoingMessage, PermittedDelivery
-from tidings.pipeline.deliver.lanes import Lane
+from tidings.model.delivery import Delivery, DeliveryState, Outcome, SkipReason, Verdict
+from tidings.pipeline.deliver.context import DeliveryContext, DeliverySummary, Lane, OutgoingMessage, PermittedDelivery
 from tidings.pipeline.deliver.outcomes import BACKOFF, values_after_attempt, values_after_crash
+from tidings.pipeline.deliver.pacing import SendWindow
 from tidings.pipeline.deliver.transaction import BatchTransaction, RowResult
 from tidings.store.delivery import claims, permission, settling
 from tidings.store.delivery.journal import JournalWriter, accepted_line, outcome_line
 from tidings.store.delivery.sqlite_fast_path import Taken
 
-_SETTLE = 0.05
-"""Seconds after which what has ended is settled, however little it is."""
-LATER = 60.0
-"""Seconds that `rest` gives where more may come any moment."""
+_SETTLE_AFTER = 0.05
+"""Seconds after which ended messages are settled, however few they are."""
+_IDLE_WAIT = 60.0
+"""Seconds that `seconds_until_next` returns if more may come at any time."""
 
 
 class DeliveryBatch:
-    """One lane of one worker, for one thread: the queue of a relay."""
+    """The deliveries of one lane that one worker has in progress, and the queue of a relay. For one thread."""
 
     def __init__(
-        self, setting: DeliveryContext, lane: Lane, writer: JournalWriter, done: DeliverySummary, allowance: SendWindow
+        self,
+        context: DeliveryContext,
+        lane: Lane,
+        writer: JournalWriter,
+        summary: DeliverySummary,
+        window: SendWindow,
     ) -> None:
-        """`writer` is its own, and closed with it."""
-        self._setting = setting
+        """The batch owns `writer` and closes it."""
+        self._context = context
         self._lane = lane
-        self._key = lane.key
-        self._ledger = BatchTransaction(setting, lane)
+        self._transaction = BatchTransaction(context, lane)
         self._writer = writer
-        self._done = done
-        self._allowance = allowance
+        self._summary = summary
+        self._window = window
         self._leased: deque[Delivery] = deque()
-        self._version = 0
-        self._end = 0.0
-        """Version and end of what is leased."""
+        self._consent_version = 0
+        self._lease_end = 0.0
+        """Of what is leased."""
         self._ready: deque[PermittedDelivery] = deque()
-        self._later: list[tuple[float, int, PermittedDelivery]] = []
-        """Permitted too, by their places: not to begin before."""
-        self._out: dict[int, PermittedDelivery] = {}
-        """Taken, and not ended."""
-        self._taken: list[Taken] = []
+        self._scheduled: list[tuple[float, int, PermittedDelivery]] = []
+        """Permitted, but not before their time. A heap."""
+        self._in_progress: dict[int, PermittedDelivery] = {}
+        self._accepted: list[Taken] = []
         self._results: list[RowResult] = []
-        self._is_over = False
+        """With `_accepted`: ended and not settled."""
+        self._is_exhausted = False
         self._settled_at = time.monotonic()
 
     # -- the ledger's side --------------------------------------------------------------------------------------------
@@ -65,343 +68,348 @@ class DeliveryBatch:
     @property
     def is_stopped(self) -> bool:
         """Whether no further message may begin."""
-        return self._setting.stopping.is_set() or self._key in self._done.stalled
+        return self._context.stopping.is_set() or self._lane.key in self._summary.stalled
 
-    def turn(self) -> bool:
-        """Settle what has ended and permit the next slice, in one transaction; lease more first where needed.
-
-        False if there was nothing to do.
-        """
+    def _advance(self) -> None:
+        """Settle what has ended and permit the next group, in one transaction. Claim more first if needed."""
         if self.is_stopped:
-            return self._settle(())
-        # What has ended is settled with what is permitted: never more than the group is permitted.
+            self._settle(())
+            return
+        # Settled and permitted together, so that never more than the window is permitted.
         room = self._room()
-        if room and not self._leased and not self._is_over:
+        if room and not self._leased and not self._is_exhausted:
             if self._results:
                 self._settle(())
-            if self._usual_turn(room):
-                return True
+            if self._advance_fast(room):
+                return
             self._claim(room)
-        return self._settle([self._leased.popleft() for _ in range(min(room, len(self._leased)))])
+        self._settle([self._leased.popleft() for _ in range(min(room, len(self._leased)))])
 
-    def _usual_turn(self, room: int) -> bool:
-        """The same by the shortest way; False, and nothing was done, where that does not lead there."""
-        setting = self._setting
-        taken, end = self._taken, setting.lease_end()
-        steps = ("claim", "settle", "handed") if taken else ("claim", "handed")
+    def _advance_fast(self, room: int) -> bool:
+        """Settle and claim in one SQLite step. Returns False, unchanged, if the batch is not plain first sends."""
+        context = self._context
+        accepted, lease_end = self._accepted, context.lease_end()
+        steps = ("claim", "settle", "handed") if accepted else ("claim", "handed")
         for step in steps:
-            setting.reached(f"before-{step}")
-        granted = self._ledger.usual_step(taken, room)
+            context.reached(f"before-{step}")
+        granted = self._transaction.run_fast_path(accepted, room)
         if granted is None:
             return False
-        self._taken, self._settled_at = [], time.monotonic()
+        self._accepted, self._settled_at = [], time.monotonic()
         for step in steps:
-            setting.reached(f"after-{step}")
-        self._is_over = granted.is_over
-        made, version = self._made(granted.deliveries), granted.version
+            context.reached(f"after-{step}")
+        self._is_exhausted = granted.is_over
+        messages = self._make_messages(granted.deliveries)
         self._ready.extend(
-            [PermittedDelivery(one, made[one.id], version, end) for one in granted.deliveries if one.id in made]
+            PermittedDelivery(delivery, messages[delivery.id], granted.version, lease_end)
+            for delivery in granted.deliveries
+            if delivery.id in messages
         )
-        if taken:
-            self._count(taken, (), set())
+        if accepted:
+            self._count(accepted, (), set())
         return True
 
-    def _rate(self) -> float:
-        """Messages a second that the sender as a whole may send."""
-        return self._ledger.paces.limits(self._setting.real_clock().timestamp()).get("", math.inf)
+    def _total_rate(self) -> float:
+        """Return the messages a second that the sender as a whole may send."""
+        return self._transaction.rates.limits(self._context.real_clock().timestamp()).get("", math.inf)
 
     def _claim(self, room: int) -> None:
-        setting = self._setting
-        setting.reached("before-claim")
-        limit = self._allowance.to_lease(room, self._rate())
-        end = setting.lease_end()
-        real_now = setting.real_clock()
-        lease = self._ledger.write(
+        context = self._context
+        context.reached("before-claim")
+        limit = self._window.lease_size(room, self._total_rate())
+        lease_end = context.lease_end()
+        real_now = context.real_clock()
+        lease = self._transaction.write(
             lambda connection: claims.claim(
                 connection,
-                owner=setting.owner,
+                owner=context.owner,
                 channel=self._lane.channel,
                 limit=limit,
-                now=setting.clock(),
+                now=context.clock(),
                 real_now=real_now,
-                until=real_now + setting.lease,
-                only=setting.only,
-                share=self._lane.portion,
+                until=real_now + context.lease,
+                only=context.only,
+                share=self._lane.share,
             )
         )
-        setting.reached("after-claim")
-        self._version, self._end = lease.version, end
+        context.reached("after-claim")
+        self._consent_version, self._lease_end = lease.version, lease_end
         self._leased.extend(lease.deliveries)
         self._count_skipped(lease.skipped)
-        self._is_over = lease.is_empty
+        self._is_exhausted = lease.is_empty
 
-    def _settle(self, group: Sequence[Delivery]) -> bool:
-        """Write what has ended, and permit `group`, in one transaction; False if there was neither."""
-        setting = self._setting
-        if group and not self._holds(group):
-            self._results.extend((delivery, settling.requeued(delivery)) for delivery in group)
+    def _settle(self, group: Sequence[Delivery]) -> None:
+        """Write what has ended, and permit `group`, in one transaction."""
+        context = self._context
+        if group and not self._keep_lease(group):
+            self._requeue(group)
             group = ()
-        made = self._made(group)
-        wanted = [delivery for delivery in group if delivery.id in made]
-        taken, self._taken = self._taken, []
+        messages = self._make_messages(group)
+        candidates = [delivery for delivery in group if delivery.id in messages]
+        accepted, self._accepted = self._accepted, []
         results, self._results = self._results, []
-        if not (wanted or taken or results):
-            return False
-        if taken or results:
-            setting.reached("before-settle")
-        if wanted:
-            setting.reached("before-handed")
-        lost, permitted, places = self._ledger.step(taken, results, wanted, self._version)
+        steps = (["settle"] if accepted or results else []) + (["handed"] if candidates else [])
+        if not steps:
+            return
+        for step in steps:
+            context.reached(f"before-{step}")
+        settlement = self._transaction.settle(accepted, results, candidates, self._consent_version)
         self._settled_at = time.monotonic()
-        if taken or results:
-            setting.reached("after-settle")
-        if wanted:
-            setting.reached("after-handed")
-            self._count_skipped(permitted.skipped)
-            for delivery, place in zip(permitted.handed, places, strict=True):
-                self._put(PermittedDelivery(delivery, made[delivery.id], permitted.version, self._end, place))
-        if taken or results:
-            self._count(taken, results, lost)
-        return True
+        for step in steps:
+            context.reached(f"after-{step}")
+        self._count_skipped(settlement.skipped)
+        for delivery, not_before in settlement.permitted:
+            permitted = PermittedDelivery(
+                delivery, messages[delivery.id], settlement.consent_version, self._lease_end, not_before
+            )
+            if not_before:
+                heapq.heappush(self._scheduled, (not_before, delivery.id, permitted))
+            else:
+                self._ready.append(permitted)
+        if accepted or results:
+            self._count(accepted, results, settlement.lost)
 
-    def _made(self, group: Sequence[Delivery]) -> Mapping[int, OutgoingMessage]:
-        """The bytes of each; what they cannot be made of now is among the results."""
+    def _requeue(self, deliveries: Sequence[Delivery]) -> None:
+        self._results.extend((delivery, settling.requeued(delivery)) for delivery in deliveries)
+
+    def _make_messages(self, group: Sequence[Delivery]) -> Mapping[int, OutgoingMessage]:
+        """Make the message of each delivery. Failures are added to the results."""
         if not group:
             return {}
         try:
             self._writer.begin_preparing([(delivery.id, delivery.fence) for delivery in group])
-            made = self._make(group)
+            messages = self._prepare(group)
             self._writer.end_preparing()
         except (OSError, SQLAlchemyError) as error:
             self.stall(f"the journal cannot be written: {error}")
-            self._results.extend((delivery, settling.requeued(delivery)) for delivery in group)
+            self._requeue(group)
             return {}
-        return made
+        return messages
 
-    def _count(self, taken: Sequence[Taken], results: Sequence[RowResult], lost: set[int]) -> None:
-        """What was settled leaves the journal and enters the counts."""
-        self._writer.remove_settled([*[one[:2] for one in taken], *[(one.id, one.fence) for one, _ in results]])
-        done = self._done
-        with self._setting.mutex:
-            void = sum(one[0] in lost for one in taken)
-            done.states["accepted"] += len(taken) - void
-            done.too_late += void
-            for delivery, values in results:
-                if delivery.id not in lost:
-                    done.states[str(values["state"])] += 1
-                elif values["state"] != DeliveryState.PENDING:
-                    done.too_late += 1
-        self._allowance.note_pace()
-
-    def _count_skipped(self, skipped: Sequence[tuple[Delivery, Any]]) -> None:
-        if skipped:
-            now = self._setting.clock()
-            with self._setting.mutex:
-                self._done.states.update(str(settling.skipped(row, why, now)["state"]) for row, why in skipped)
-
-    def _make(self, group: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
-        """The bytes of each. One of which none can be made is set aside for a while, and the others go on."""
-        made: dict[int, OutgoingMessage] = {}
+    def _prepare(self, group: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
+        """Prepare all at once, or one at a time if that fails. A failing delivery is deferred, the others go on."""
+        context = self._context
+        messages: dict[int, OutgoingMessage] = {}
         try:
-            made.update(self._setting.prepare(group))
+            messages.update(context.prepare(group))
         except Exception:
-            # One at a time below: it shows whose fault it is.
-            made.clear()
+            # One at a time below, which finds the delivery that fails.
+            messages.clear()
         for delivery in group:
-            if delivery.id in made:
+            if delivery.id in messages:
                 continue
             try:
-                made[delivery.id] = self._setting.prepare([delivery])[delivery.id]
+                messages[delivery.id] = context.prepare([delivery])[delivery.id]
             except Exception as error:
-                reason = f"no message could be made: {type(error).__name__}: {error}"[:500]
+                reason = f"the message cannot be made: {type(error).__name__}: {error}"[:500]
                 retry = BACKOFF[min(delivery.crashes, len(BACKOFF) - 1)]
-                self._results.append(
-                    (delivery, values_after_crash(delivery, reason, self._setting.clock(), retry=retry))
-                )
-        return made
+                self._results.append((delivery, values_after_crash(delivery, reason, context.clock(), retry=retry)))
+        return messages
 
-    def _holds(self, group: Sequence[Delivery]) -> bool:
-        """Whether the lease still holds; made longer when half of it is over."""
-        setting = self._setting
-        left = self._end - setting.boot_clock()
+    def _count(self, accepted: Sequence[Taken], results: Sequence[RowResult], lost: set[int]) -> None:
+        """Remove what is settled from the journal and add it to the summary."""
+        self._writer.remove_settled(
+            [*[row[:2] for row in accepted], *[(delivery.id, delivery.fence) for delivery, _ in results]]
+        )
+        summary = self._summary
+        with self._context.mutex:
+            lost_accepted = sum(row[0] in lost for row in accepted)
+            summary.states["accepted"] += len(accepted) - lost_accepted
+            summary.too_late += lost_accepted
+            for delivery, values in results:
+                if delivery.id not in lost:
+                    summary.states[str(values["state"])] += 1
+                elif values["state"] != DeliveryState.PENDING:
+                    summary.too_late += 1
+        self._window.measure()
+
+    def _count_skipped(self, skipped: Sequence[tuple[Delivery, SkipReason]]) -> None:
+        if skipped:
+            now = self._context.clock()
+            with self._context.mutex:
+                self._summary.states.update(str(settling.skipped(row, reason, now)["state"]) for row, reason in skipped)
+
+    def _keep_lease(self, group: Sequence[Delivery]) -> bool:
+        """Return whether the lease still holds. It is renewed when more than half of it is over."""
+        context = self._context
+        left = self._lease_end - context.boot_clock()
         if left <= 0:
             return False
-        if left < 0.4 * setting.lease.total_seconds():
-            end = setting.lease_end()
-            permitted = [task for task in self._permitted() if task.end > setting.boot_clock()]
-            held = [*group, *self._leased, *(task.delivery for task in permitted)]
-            with setting.store.write() as connection:
-                settling.renew_leases(connection, setting.owner, held, setting.real_clock() + setting.lease)
-            self._end = end
-            for task in permitted:
-                task.end = end
+        if left < 0.4 * context.lease.total_seconds():
+            lease_end = context.lease_end()
+            permitted = [entry for entry in self._permitted() if entry.lease_end > context.boot_clock()]
+            held = [*group, *self._leased, *(entry.delivery for entry in permitted)]
+            with context.store.write() as connection:
+                settling.renew_leases(connection, context.owner, held, context.real_clock() + context.lease)
+            self._lease_end = lease_end
+            for entry in permitted:
+                entry.lease_end = lease_end
         return True
 
     def _permitted(self) -> list[PermittedDelivery]:
-        return [*self._ready, *(task for _, _, task in self._later), *self._out.values()]
+        return [*self._ready, *(entry for _, _, entry in self._scheduled), *self._in_progress.values()]
 
     def close(self) -> None:
-        """Give back what has not begun and settle the rest. What has begun and not ended may have arrived."""
-        for task in self._permitted():
-            if task.has_begun:
-                self.record_outcome(
-                    task, Outcome(Verdict.UNKNOWN, reason="the sender ended while this was on the wire")
-                )
+        """Give back what has not begun and settle the rest. What has begun and not ended is in doubt."""
+        for permitted in self._permitted():
+            if permitted.has_begun:
+                reason = "the sender ended while this message was being sent"
+                self.record_outcome(permitted, Outcome(Verdict.UNKNOWN, reason=reason))
             else:
-                self._results.append((task.delivery, settling.requeued(task.delivery)))
+                self._requeue([permitted.delivery])
         self._ready.clear()
-        self._later.clear()
-        self._out.clear()
-        self._results.extend((delivery, settling.requeued(delivery)) for delivery in self._leased)
+        self._scheduled.clear()
+        self._in_progress.clear()
+        self._requeue(self._leased)
         self._leased.clear()
         try:
             self.flush_outcomes()
             self._settle(())
         finally:
-            self._ledger.close()
+            self._transaction.close()
             self._writer.close()
 
-    # -- the wire's side ----------------------------------------------------------------------------------------------
-
-    def _put(self, task: PermittedDelivery) -> None:
-        if task.place:
-            heapq.heappush(self._later, (task.place, task.delivery.id, task))
-        else:
-            self._ready.append(task)
+    # -- the sending side: MailQueue ----------------------------------------------------------------------------------
 
     def _room(self) -> int:
-        """How many more may be permitted."""
-        return self._allowance.room(len(self._ready) + len(self._out), len(self._later), self._rate())
+        """Return how many more may be permitted."""
+        permitted = len(self._ready) + len(self._in_progress)
+        return self._window.room(permitted, len(self._scheduled), self._total_rate())
 
     def _next(self) -> PermittedDelivery | None:
-        if self._later and self._later[0][0] <= self._setting.real_clock().timestamp():
-            return heapq.heappop(self._later)[2]
+        if self._scheduled and self._scheduled[0][0] <= self._context.real_clock().timestamp():
+            return heapq.heappop(self._scheduled)[2]
         return self._ready.popleft() if self._ready else None
 
     def take(self) -> PermittedDelivery | None:
-        """The next permitted delivery whose moment has come; permits more once half of the group is free."""
-        task = self._next()
-        while task is None and not self.is_stopped and (self._leased or not self._is_over) and self._room():
-            self.turn()
-            task = self._next()
-        if task is not None and self.is_stopped:
-            self._ready.appendleft(task)
+        """Return the next permitted delivery whose time has come. Permits more once half of the window is free."""
+        permitted = self._next()
+        while permitted is None and not self.is_stopped and (self._leased or not self._is_exhausted) and self._room():
+            self._advance()
+            permitted = self._next()
+        if permitted is not None and self.is_stopped:
+            self._ready.appendleft(permitted)
             return None
-        if task is not None:
-            self._out[task.delivery.id] = task
-        return task
+        if permitted is not None:
+            self._in_progress[permitted.delivery.id] = permitted
+        return permitted
 
     def seconds_until_next(self) -> float | None:
-        """Seconds until `take` may give something by itself; None once nothing more comes. Settles what has waited."""
-        if (self._taken or self._results) and time.monotonic() - self._settled_at > _SETTLE:
+        """Return after how many seconds to call `take` again, or None once nothing more comes.
+
+        Settles what has ended and waited long enough.
+        """
+        if (self._accepted or self._results) and time.monotonic() - self._settled_at > _SETTLE_AFTER:
             self._settle(())
         if self.is_stopped:
             return None
         if self._ready:
             return 0.0
-        if self._leased or not self._is_over:
+        if self._leased or not self._is_exhausted:
             if self._room():
                 return 0.0
-        elif not self._later:
+        elif not self._scheduled:
             return None
-        return max(0.0, self._later[0][0] - self._setting.real_clock().timestamp()) if self._later else LATER
+        if not self._scheduled:
+            return _IDLE_WAIT
+        return max(0.0, self._scheduled[0][0] - self._context.real_clock().timestamp())
 
-    def begin(self, tasks: Sequence[Any]) -> Sequence[bool]:
-        """Announce them in the journal, by one write; False for one that may not begin: nothing stands there then."""
-        setting = self._setting
+    def begin(self, group: Sequence[Any]) -> Sequence[bool]:
+        """Write the intents to the journal at once. Returns False for each that may not begin and has no intent."""
+        context = self._context
         if self.is_stopped:
-            return [False] * len(tasks)
-        now = setting.boot_clock()
-        going: list[PermittedDelivery] = [task for task in tasks if task.end > now]
+            return [False] * len(group)
+        now = context.boot_clock()
+        beginning: list[PermittedDelivery] = [entry for entry in group if entry.lease_end > now]
         try:
-            for _ in going:
-                setting.reached("before-intent")
-            while going and not self._announce(going):
-                # Somebody has left, or something was stopped.
-                going = self._still(going)
+            for _ in beginning:
+                context.reached("before-intent")
+            while beginning and not self._write_intents(beginning):
+                # Somebody unsubscribed, or something was stopped.
+                beginning = self._recheck_consent(beginning)
         except (OSError, SQLAlchemyError) as error:
             self.stall(f"the journal cannot be written: {error}")
-            return [False] * len(tasks)
-        now = setting.boot_clock()
-        for task in going:
-            if task.end > now:
-                task.has_begun = True
-                setting.reached("after-intent")
+            return [False] * len(group)
+        now = context.boot_clock()
+        for permitted in beginning:
+            if permitted.lease_end > now:
+                permitted.has_begun = True
+                context.reached("after-intent")
             else:
-                # Stopped right before the intent stood: somebody else may have found none, and sent it. Who is stopped
-                # after this look is found to be in doubt first.
-                self._writer.queue(outcome_line(*task.key, Outcome(Verdict.NOT_STARTED)))
-        return [task.has_begun for task in tasks]
+                # This process was suspended right before it wrote the intent, so another process may have found none
+                # and sent the message. A process suspended after this check has an intent, which puts it in doubt.
+                self._writer.queue(outcome_line(*permitted.key, Outcome(Verdict.NOT_STARTED)))
+        return [permitted.has_begun for permitted in group]
 
-    def _announce(self, tasks: Sequence[PermittedDelivery]) -> bool:
-        versions = {task.version for task in tasks}
-        return len(versions) == 1 and self._writer.begin([task.key for task in tasks], versions.pop())
+    def _write_intents(self, group: Sequence[PermittedDelivery]) -> bool:
+        versions = {permitted.consent_version for permitted in group}
+        return len(versions) == 1 and self._writer.begin([permitted.key for permitted in group], versions.pop())
 
-    def _still(self, tasks: Sequence[PermittedDelivery]) -> list[PermittedDelivery]:
-        """Those that may begin though the counter of consent has moved on."""
-        found = []
-        for task in tasks:
-            with self._setting.store.read() as connection:
-                version = permission.may_begin(connection, task.delivery, owner=self._setting.owner)
+    def _recheck_consent(self, group: Sequence[PermittedDelivery]) -> list[PermittedDelivery]:
+        """Return those that may begin although the consent version has changed."""
+        allowed = []
+        for permitted in group:
+            with self._context.store.read() as connection:
+                version = permission.may_begin(connection, permitted.delivery, owner=self._context.owner)
             if version is not None:
-                task.version = version
-                found.append(task)
-        return found
+                permitted.consent_version = version
+                allowed.append(permitted)
+        return allowed
 
-    def record_accepted(self, task: Any, receipt: str, via: str) -> None:
-        """Keep it for the journal and the ledger."""
-        delivery = task.delivery
-        self._out.pop(delivery.id, None)
-        task.has_begun = False
-        self._taken.append((delivery.id, delivery.fence, receipt, via))
+    def record_accepted(self, permitted: Any, receipt: str, via: str) -> None:
+        """Queue an acceptance for the journal and the ledger."""
+        delivery = permitted.delivery
+        self._in_progress.pop(delivery.id, None)
+        permitted.has_begun = False
+        self._accepted.append((delivery.id, delivery.fence, receipt, via))
         self._writer.queue(accepted_line(delivery.id, delivery.fence, receipt, via))
-        self._allowance.ended += 1
-        self._setting.reached("after-outcome")
+        self._window.ended += 1
+        self._context.reached("after-outcome")
 
-    def record_outcome(self, task: Any, outcome: Outcome) -> None:
-        """Keep the outcome for the journal and the ledger."""
+    def record_outcome(self, permitted: Any, outcome: Outcome) -> None:
+        """Queue the outcome for the journal and the ledger."""
         if outcome.verdict is Verdict.ACCEPTED and not outcome.disable:
-            self.record_accepted(task, outcome.receipt, outcome.via)
+            self.record_accepted(permitted, outcome.receipt, outcome.via)
             return
-        setting = self._setting
-        delivery = task.delivery
-        self._out.pop(delivery.id, None)
-        real_now, pace = setting.real_clock(), 1.0 / (self._allowance.seconds or 0.1)
-        values = values_after_attempt(delivery, outcome, setting.policies, now=setting.clock(), real_now=real_now)
-        self._results.append((delivery, values))
-        self._ledger.paces.heed(delivery, outcome, pace, real_now.timestamp())
-        self._allowance.ended += 1
+        context = self._context
+        delivery = permitted.delivery
+        real_now, measured = context.real_clock(), 1.0 / (self._window.seconds or 0.1)
+        values = values_after_attempt(delivery, outcome, context.policies, now=context.clock(), real_now=real_now)
+        self.end(permitted, values)
+        self._transaction.rates.learn(delivery, outcome, measured, real_now.timestamp())
+        self._window.ended += 1
         if outcome.verdict is Verdict.NOT_STARTED:
             self.stall(outcome.reason)
         if outcome.disable:
-            self._done.disabled[self._lane.channel] = outcome.reason
-            self.stall(outcome.reason or "the other side asked never to be called again")
-        if task.has_begun:
-            task.has_begun = False
+            self._summary.disabled[self._lane.channel] = outcome.reason
+            self.stall(outcome.reason or "the service asked never to be called again")
+        if permitted.has_begun:
+            permitted.has_begun = False
             self._writer.queue(outcome_line(delivery.id, delivery.fence, outcome))
-        setting.reached("after-outcome")
+        context.reached("after-outcome")
 
     def flush_outcomes(self) -> None:
-        """What has ended stands in the journal."""
+        """Write the queued outcomes to the journal."""
         try:
             self._writer.flush()
         except (OSError, SQLAlchemyError) as error:
-            # The ledger may still learn it; only if the process dies before that the message is in doubt.
+            # The ledger may still get them. A message is in doubt only if the process dies before that.
             self.stall(f"the journal cannot be written: {error}")
 
-    def keep(self, task: PermittedDelivery, values: Mapping[str, Any]) -> None:
-        """It ends without being sent, with these values of its row."""
-        self._out.pop(task.delivery.id, None)
-        self._results.append((task.delivery, values))
+    def end(self, permitted: PermittedDelivery, values: Mapping[str, Any]) -> None:
+        """End a delivery with these new values of its row."""
+        self._in_progress.pop(permitted.delivery.id, None)
+        self._results.append((permitted.delivery, values))
 
-    def give_back(self, task: Any) -> None:
-        """Nothing of it was sent: it is pending again, which costs nothing."""
-        if task.has_begun:
-            task.has_begun = False
-            self._writer.queue(outcome_line(task.delivery.id, task.delivery.fence, Outcome(Verdict.NOT_STARTED)))
-        self.keep(task, settling.requeued(task.delivery))
+    def give_back(self, permitted: Any) -> None:
+        """Make a delivery pending again, because nothing of it was sent. It costs no attempt."""
+        delivery = permitted.delivery
+        if permitted.has_begun:
+            permitted.has_begun = False
+            self._writer.queue(outcome_line(delivery.id, delivery.fence, Outcome(Verdict.NOT_STARTED)))
+        self.end(permitted, settling.requeued(delivery))
 
     def stall(self, reason: str) -> None:
-        """Nothing more goes on this lane in this run."""
-        with self._setting.mutex:
-            self._done.stalled.setdefault(self._key, reason)
+        """Stop this lane for the rest of the run."""
+        with self._context.mutex:
+            self._summary.stalled.setdefault(self._lane.key, reason)

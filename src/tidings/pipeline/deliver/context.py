@@ -1,4 +1,4 @@
-"""What is handed over for a delivery, and what every desk needs for it."""
+"""What is shared while deliveries are sent: the lane, the message, the context of a batch and the summary of a run."""
 
 from __future__ import annotations
 
@@ -7,30 +7,50 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tidings.channels.smtp.protocol import end_lines_with_crlf
 from tidings.model.delivery import Delivery, PostChange
 from tidings.pipeline.deliver.outcomes import ResendPolicies
+from tidings.pipeline.deliver.senders import MailSender
+from tidings.store.delivery.claims import SenderShare
 from tidings.store.engine import Store
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A channel, or a sender of mail. Mail has an empty `channel`."""
+
+    MAIL: ClassVar = "mail"
+    channel: str = ""
+    sender: MailSender | None = None
+    share: SenderShare | None = None
+    """The mail that this sender takes, if there are several senders."""
+
+    @property
+    def key(self) -> str:
+        """In `DeliverySummary.stalled`: the channel; empty for mail, or `mail NAME` for one of several senders."""
+        if self.sender is not None and self.share is not None:
+            return f"{self.MAIL} {self.sender.name}"
+        return self.channel
 
 
 @dataclass(slots=True)
 class OutgoingMessage:
-    """What goes out for one delivery: a message with its envelope, or a post's body with its key."""
+    """What is sent for one delivery: a mail with its envelope, or the body of a post with its idempotency key."""
 
     data: bytes = b""
     sender: str = ""
     recipient: str = ""
     key: str = ""
     wire: Sequence[bytes] = ()
-    """A mail in pieces, ready for SMTP: ASCII, lines end in CRLF, none begins with a dot. `data` is empty then."""
-    amendment: PostChange | None = None
-    """What is done about a post that stands."""
+    """A mail in pieces, ready for SMTP: ASCII, CRLF at line ends, no leading dot. `data` is empty then."""
+    change: PostChange | None = None
+    """What to do with a post that is published."""
     receipt: str = ""
-    """The provider's id of that post, or of the one that this answers."""
+    """The provider's id of that post, or of the post that this one replies to."""
     delivery: int = 0
-    """Of a post: whose uploads are remembered."""
+    """The id of a post's delivery, whose uploads are remembered."""
 
     @property
     def whole(self) -> bytes:
@@ -39,10 +59,9 @@ class OutgoingMessage:
 
 
 class Preparer(Protocol):
-    """Makes the bytes of claimed deliveries. One that is left out counts as impossible to make."""
+    """Makes the messages of claimed deliveries, by delivery id. A delivery that it leaves out counts as failed."""
 
-    def __call__(self, deliveries: Sequence[Delivery]) -> Mapping[int, OutgoingMessage]:
-        """By id of delivery."""
+    def __call__(self, deliveries: Sequence[Delivery]) -> Mapping[int, OutgoingMessage]: ...
 
 
 @dataclass
@@ -50,20 +69,20 @@ class DeliverySummary:
     """What one run did."""
 
     states: Counter[str] = field(default_factory=Counter)
-    """Results by state; what was given back unsent counts as pending."""
+    """Results by state. What was given back unsent counts as pending."""
     stalled: dict[str, str] = field(default_factory=dict)
-    """Lanes that could not go on, with the reason: what was due there still waits. E-mail is the empty name."""
+    """Lanes that could not continue, with the reason. Their deliveries wait. Mail is the empty key."""
     disabled: dict[str, str] = field(default_factory=dict)
-    """Channels whose other side asked never to be called again."""
+    """Channels whose service asked never to be called again, with the reason."""
     failed_senders: dict[str, str] = field(default_factory=dict)
-    """Of several senders of mail those that could not go on, with the reason; others took over, if any was left."""
+    """Of several mail senders those that could not continue, with the reason. Another one took over, if one is left."""
     too_late: int = 0
-    """Results that came too late: somebody else had taken the delivery over."""
+    """Results of deliveries that another process had taken over."""
 
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What every desk needs. `clock` is the newsroom's; leases and Retry-After go by `real_clock`."""
+    """What every batch needs. `clock` is the newsroom's; leases and Retry-After use `real_clock`."""
 
     store: Store
     owner: str
@@ -72,55 +91,55 @@ class DeliveryContext:
     clock: Callable[[], datetime]
     real_clock: Callable[[], datetime]
     boot_clock: Callable[[], float]
-    """Seconds that go on while the machine is suspended, and that nobody sets."""
+    """Seconds. It continues while the machine is suspended, and nobody can set it."""
     lease: timedelta
     reached: Callable[[str], None]
-    """Told of each point on the way; in tests a process ends there."""
+    """Called at each named point of the way. Tests end the process there."""
     stopping: threading.Event
     mutex: threading.Lock
     only: int | None = None
-    """The one mailing to send; None: all that is due."""
+    """The one mailing to send, or None for all that is due."""
 
     def lease_end(self) -> float:
-        """Of a lease that is taken now, by `boot_clock`: a tenth sooner than others may take over."""
+        """Return when a lease taken now ends, by `boot_clock`: a tenth earlier than others may take over."""
         return self.boot_clock() + 0.9 * self.lease.total_seconds()
 
 
 @dataclass(slots=True)
 class PermittedDelivery:
-    """One permitted delivery. Its `wire`, sender and recipient are what a mail relay needs."""
+    """A delivery that may be sent, with its message. It is the `Mail` that a relay needs."""
 
     delivery: Delivery
-    handover: OutgoingMessage
-    version: int
-    end: float
-    """When its lease is over, by the clock that nobody sets."""
-    place: float = 0.0
-    """Not before this moment of real time, in seconds since 1970: its place in the newsroom's one row of mail."""
+    message: OutgoingMessage
+    consent_version: int
+    lease_end: float
+    """By `boot_clock`."""
+    not_before: float = 0.0
+    """The reserved time, in seconds since 1970, if a rate limits the mail."""
     has_begun: bool = False
-    """Its intent stands in the journal, and no outcome yet."""
+    """The journal has its intent and no outcome yet."""
 
     @property
     def sender(self) -> str:
         """The return path."""
-        return self.handover.sender
+        return self.message.sender
 
     @property
     def recipient(self) -> str:
-        """Who gets it."""
-        return self.handover.recipient
+        """The one recipient."""
+        return self.message.recipient
 
     @property
     def wire(self) -> Sequence[bytes]:
         """The message in pieces."""
-        return self.handover.wire or (end_lines_with_crlf(self.handover.data),)
+        return self.message.wire or (end_lines_with_crlf(self.message.data),)
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is known to be ASCII, with no line that begins with a dot."""
-        return bool(self.handover.wire)
+        """Whether it is known to be ASCII without a line that begins with a dot."""
+        return bool(self.message.wire)
 
     @property
     def key(self) -> tuple[int, int]:
-        """In the journal."""
+        """The key in the journal: id and fence."""
         return self.delivery.id, self.delivery.fence

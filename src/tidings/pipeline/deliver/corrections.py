@@ -1,6 +1,6 @@
-"""A story is corrected or withdrawn: its posts are edited, answered or taken down, or a person is told to.
+"""Apply corrections and withdrawals of stories to published posts: edit, reply, take down, or notify a person.
 
-Each channel does what it can and `on_correction`, `on_withdrawal` permit; every step of it is a delivery of its own.
+Each channel does what it can and what `on_correction` and `on_withdrawal` allow. Each step is a delivery of its own.
 """
 
 from __future__ import annotations
@@ -30,55 +30,53 @@ from tidings.store.engine import Store
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One thing to do about one post. `how` None: a person is told."""
+    """One change to one post. `change` is None if a person must do it."""
 
     post: AcceptedPost
     item: Item
     purpose: str
-    how: PostChange | None
+    change: PostChange | None
 
     @property
-    def notice(self) -> str:
-        """The key under which a person is told, once."""
+    def key(self) -> str:
+        """The key of its mailing, or of its notice."""
         return f"amend:{self.post.delivery}:{self.purpose}"
 
 
 def apply_corrections(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now: datetime) -> int:
-    """Undertake what the changes of stories ask for; returns how many steps. Twice does nothing."""
+    """Add deliveries and notices for changed stories. Returns how many. Repeating it adds nothing."""
     if not channels:
         return 0
     with store.read() as connection:
-        standing = list(corrections.find_outdated_posts(connection, list(channels)))
-        if not standing:
+        posts = list(corrections.find_outdated_posts(connection, list(channels)))
+        if not posts:
             return 0
-        known = corrections.find_correction_steps(connection, list(channels))
-        ids = {one.item for one in standing}
-        items = {item.id: item for item in load_items(connection, ids=ids, include_gone=True)}
-        told = notice_keys(connection, "amend:")
+        done = corrections.find_correction_steps(connection, list(channels))
+        items = {item.id: item for item in load_items(connection, ids={post.item for post in posts}, include_gone=True)}
+        notified = notice_keys(connection, "amend:")
     steps = []
-    for one in standing:
-        item = items[one.item]
-        purpose = _purpose(one, item)
-        step = _Step(one, item, purpose, _how(channels[one.channel], newsroom.channels[one.channel], one))
-        if (one.channel, one.story, one.part, purpose) not in known and step.notice not in told:
+    for post in posts:
+        item = items[post.item]
+        purpose: str = Purpose.RETRACTION
+        if not post.is_withdrawn:
+            purpose = f"{Purpose.CORRECTION}-{correction_version(item.correction)}"
+        change = _choose_change(channels[post.channel], newsroom.channels[post.channel], post)
+        step = _Step(post, item, purpose, change)
+        if (post.channel, post.story, post.part, purpose) not in done and step.key not in notified:
             steps.append(step)
     for step in steps:
         with store.write() as connection:
-            _undertake(connection, newsroom, channels[step.post.channel], step, now)
+            _add_step(connection, newsroom, channels[step.post.channel], step, now)
     return len(steps)
 
 
-def _purpose(post: AcceptedPost, item: Item) -> str:
-    return Purpose.RETRACTION if post.is_withdrawn else f"{Purpose.CORRECTION}-{correction_version(item.correction)}"
-
-
-def _how(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> PostChange | None:
-    """What this channel does; None where it cannot, or may not."""
+def _choose_change(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> PostChange | None:
+    """Return what the channel can and may do, or None."""
     if not post.receipt:
         return None
     if post.is_withdrawn:
-        down = settings.on_withdrawal != "leave" and isinstance(channel, CanTakeDown)
-        return PostChange.TAKE_DOWN if down else None
+        can_take_down = settings.on_withdrawal != "leave" and isinstance(channel, CanTakeDown)
+        return PostChange.TAKE_DOWN if can_take_down else None
     if settings.on_correction in (None, "edit") and isinstance(channel, CanEdit):
         return PostChange.EDIT
     if settings.on_correction in (None, "reply") and channel.capabilities.replies:
@@ -86,17 +84,16 @@ def _how(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> Pos
     return None
 
 
-def _undertake(connection: Connection, newsroom: Newsroom, channel: Channel, step: _Step, now: datetime) -> None:
+def _add_step(connection: Connection, newsroom: Newsroom, channel: Channel, step: _Step, now: datetime) -> None:
     post = step.post
-    if step.how is None:
-        notices.add(connection, step.notice, "correction", _words(step), now)
+    if step.change is None:
+        notices.add(connection, step.key, "correction", _notice_text(step), now)
         return
-    details: dict[str, Any] = {"amendment": step.how, "receipt": post.receipt}
-    if step.how is not PostChange.TAKE_DOWN:
-        details["body"] = channel.prepare(_post(newsroom, step, now)).decode()
-    mailing = ledger.get_or_create_mailing(connection, step.notice, "amendment", now=now, open=True)
+    details: dict[str, Any] = {"amendment": step.change, "receipt": post.receipt}
+    if step.change is not PostChange.TAKE_DOWN:
+        details["body"] = channel.prepare(_corrected_post(newsroom, step, now)).decode()
     row = {
-        "mailing": mailing,
+        "mailing": ledger.get_or_create_mailing(connection, step.key, "amendment", now=now, open=True),
         "target": channel_target(post.channel),
         "channel": post.channel,
         "story": post.story,
@@ -108,8 +105,8 @@ def _undertake(connection: Connection, newsroom: Newsroom, channel: Channel, ste
     ledger.add_deliveries(connection, [row])
 
 
-def _post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
-    """The post anew with what was wrong in it; or an answer that says so."""
+def _corrected_post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
+    """Return the post with the correction in it, or a reply with the correction."""
     item = step.item
     site = newsroom.site
     correction = f"{load_catalogue(item.language).gettext('Correction')}: {item.correction}"
@@ -122,19 +119,17 @@ def _post(newsroom: Newsroom, step: _Step, now: datetime) -> Post:
         site=site.title.get(item.language, site.languages[0]),
         at=now,
     )
-    if step.how is PostChange.EDIT:
+    if step.change is PostChange.EDIT:
         return post
     return replace(post, title="", items=(), text=f"{correction}\n\n{item.url}")
 
 
-def _words(step: _Step) -> str:
-    where = f" at {step.post.via}" if step.post.via.startswith("https://") else ""
-    if step.post.is_withdrawn:
-        return (
-            f"The story {step.post.story} ({step.item.language}) was withdrawn, and its post in {step.post.channel}"
-            f" still stands{where}: take it away there by hand."
-        )
+def _notice_text(step: _Step) -> str:
+    post, story = step.post, f"The story {step.post.story} ({step.item.language})"
+    where = f" ({post.via})" if post.via.startswith("https://") else ""
+    if post.is_withdrawn:
+        return f"{story} was withdrawn. Its post in {post.channel}{where} is still online: delete it there by hand."
     return (
-        f"The story {step.post.story} ({step.item.language}) was corrected ({step.item.correction}), and its post in"
-        f" {step.post.channel} says what it said{where}: mend it there by hand, if it was wrong in that."
+        f"{story} was corrected ({step.item.correction}). Its post in {post.channel}{where} is unchanged:"
+        " correct it there by hand if it has the mistake."
     )

@@ -1,6 +1,7 @@
-"""Delivery: lanes that carry what is due until nothing is, and the end of an edition.
+"""Run the lanes of delivery until nothing is due, and end editions.
 
-Mail over SMTP is one thread for all connections; every other lane (a channel, a provider's API) is one for each worker.
+Mail over SMTP is one thread for all connections. Every other lane (a channel, or the API of a mail provider) has one
+thread for each worker.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.model.edition import EditionState
 from tidings.model.throttling import SenderHealth, Spacing
-from tidings.pipeline.deliver.allowance import GROUP, SendWindow
 from tidings.pipeline.deliver.batch import DeliveryBatch
 from tidings.pipeline.deliver.context import (
     DeliveryContext,
     DeliverySummary,
+    Lane,
     OutgoingMessage,
     PermittedDelivery,
     Preparer,
 )
-from tidings.pipeline.deliver.lanes import Lane, MailSender
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_search
-from tidings.pipeline.deliver.senders import plan_senders
+from tidings.pipeline.deliver.pacing import MAX_PERMITTED, SendWindow
+from tidings.pipeline.deliver.senders import MailSender, plan_senders
 from tidings.store.content import editions
 from tidings.store.delivery import claims, corrections, ledger, threads
 from tidings.store.delivery import senders as sender_health
@@ -38,18 +39,16 @@ from tidings.store.delivery.uploads import StoredUploads
 from tidings.store.engine import Store
 from tidings.store.locks import Liveness
 
-__all__ = ["Deliverer", "DeliverySummary", "MailSender", "OutgoingMessage", "Preparer", "finish_editions"]
-
 LEASE = timedelta(minutes=20)
-"""Twice the longest wait for a reply. Only for a process that lives but stands still: a dead one loses it at once."""
-MAIL = ""
-"""The lane of e-mail; a channel's lane is its name."""
-_WORTH_A_WORKER = 200
-"""Messages for which one more connection to a provider's API is opened."""
-_WORKERS = itertools.count(1)
-"""Numbers of journals. Never given twice in a process: one may stand that holds what was not settled."""
-_SOON = timedelta(seconds=30)
-"""What may go so soon is waited for."""
+"""Twice the longest wait for a reply. It is for a process that lives but hangs: a dead one loses its lease at once."""
+_MAIL = ""
+"""The key of the mail lane. A channel's lane is its name."""
+_MAILS_PER_WORKER = 200
+"""Mails for which one more connection to a provider's API is opened."""
+_worker_numbers = itertools.count(1)
+"""Numbers of journals. None is used twice in a process, because a journal may hold what is not settled."""
+_SHORT_WAIT = timedelta(seconds=30)
+"""A run waits this long for the next time at which a rate allows mail."""
 
 
 def _real_clock() -> datetime:
@@ -57,11 +56,11 @@ def _real_clock() -> datetime:
 
 
 _boot_clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""Seconds that go on while the machine is suspended, and that nobody sets."""
+"""Seconds. It continues while the machine is suspended, and nobody can set it."""
 
 
 class Deliverer:
-    """Sends what is due. `clock` is the newsroom's; leases, Retry-After and timestamps of posts go by the real one."""
+    """Sends what is due. `clock` is the newsroom's; leases, Retry-After and times of posts use the real one."""
 
     def __init__(
         self,
@@ -82,6 +81,7 @@ class Deliverer:
         lease: timedelta = LEASE,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
+        """`prepare` may be given by sender. `routes` are the senders of each list, in order of preference."""
         self._liveness = liveness
         self._senders = {sender.name: sender for sender in senders}
         self._routes = dict(routes or {"": [sender.name for sender in senders]})
@@ -92,7 +92,7 @@ class Deliverer:
         self._journal = journal or open_journal(store)
         self._stopping = threading.Event()
         self._mutex = threading.Lock()
-        self._setting = DeliveryContext(
+        self._context = DeliveryContext(
             store=store,
             owner=liveness.owner,
             prepare=self._preparers[""],
@@ -110,97 +110,97 @@ class Deliverer:
         self._timer: threading.Timer | None = None
 
     def run_until_idle(self, only: int | None = None) -> DeliverySummary:
-        """Send all that is due now, or one mailing alone; what is deferred past now stays.
+        """Send all that is due now, or one mailing. What is deferred to later stays.
 
-        What only waits for its place in a row is waited for, if that is soon. What a bug raised is raised, after the
-        rest has been settled.
+        Mail that only waits for its rate is waited for if that is soon. If a bug raises, the rest is settled first.
         """
-        done = DeliverySummary()
-        setting = self._setting = replace(self._setting, only=only)
+        summary = DeliverySummary()
+        context = self._context = replace(self._context, only=only)
         self._liveness.refresh()
         while not self._stopping.is_set():
-            self._follow()
-            with setting.store.read() as connection:
-                due = claims.count_due(connection, setting.clock(), setting.real_clock(), only)
-                allowed = claims.next_send_time(connection, setting.clock(), setting.real_clock(), only)
-            lanes = self._lanes(due, done)
+            self._release_replies()
+            with context.store.read() as connection:
+                due = claims.count_due(connection, context.clock(), context.real_clock(), only)
+                next_time = claims.next_send_time(connection, context.clock(), context.real_clock(), only)
+            lanes = self._find_lanes(due, summary)
             if not lanes:
-                if MAIL in done.stalled or allowed is None or allowed > setting.real_clock() + _SOON:
+                if _MAIL in summary.stalled or next_time is None or next_time > context.real_clock() + _SHORT_WAIT:
                     break
-                self._stopping.wait((allowed - setting.real_clock()).total_seconds())
+                self._stopping.wait((next_time - context.real_clock()).total_seconds())
                 continue
-            before = done.states.total() + done.too_late
-            self._run_lanes(lanes, done)
-            if not self._note_health(lanes, done) and done.states.total() + done.too_late == before:
-                # Somebody else has it in hand.
+            before = summary.states.total() + summary.too_late
+            self._run_lanes(lanes, summary)
+            sender_failed = self._record_health(lanes, summary)
+            if not sender_failed and summary.states.total() + summary.too_late == before:
+                # Another process has these deliveries.
                 break
-        for key in [key for key in done.stalled if key.startswith(f"{Lane.MAIL} ")]:
-            done.failed_senders[key.removeprefix(f"{Lane.MAIL} ")] = done.stalled.pop(key)
-        return done
+        for key in [key for key in summary.stalled if key.startswith(f"{Lane.MAIL} ")]:
+            summary.failed_senders[key.removeprefix(f"{Lane.MAIL} ")] = summary.stalled.pop(key)
+        return summary
 
-    def _follow(self) -> None:
-        """Let go what waited for the post that it answers."""
-        with self._setting.store.read() as connection:
-            found = threads.decided_replies(connection)
-        if found:
-            with self._setting.store.write() as connection:
-                threads.release_replies(connection, self._setting.clock())
+    def _release_replies(self) -> None:
+        """Make posts due that waited for the post to which they reply."""
+        with self._context.store.read() as connection:
+            replies = threads.decided_replies(connection)
+        if replies:
+            with self._context.store.write() as connection:
+                threads.release_replies(connection, self._context.clock())
 
     # -- which lanes --------------------------------------------------------------------------------------------------
 
-    def _lanes(self, due: Mapping[str, int], done: DeliverySummary) -> list[tuple[Lane, int]]:
-        """What can be carried now, each with how much is due."""
-        found: list[tuple[Lane, int]] = []
+    def _find_lanes(self, due: Mapping[str, int], summary: DeliverySummary) -> list[tuple[Lane, int]]:
+        """Return the lanes that can run now, each with how much is due."""
+        lanes: list[tuple[Lane, int]] = []
         for channel, count in due.items():
-            if channel in done.stalled:
+            if channel in summary.stalled:
                 continue
             if channel:
                 if channel in self._channels:
-                    found.append((Lane(channel), count))
+                    lanes.append((Lane(channel), count))
                 else:
-                    done.stalled[channel] = f"there is no channel {channel!r}"
+                    summary.stalled[channel] = f"there is no channel {channel!r}"
             elif not self._senders:
-                done.stalled[MAIL] = "there is no mail host"
+                summary.stalled[_MAIL] = "there is no mail host"
             else:
-                found += [(lane, count) for lane in self._mail_lanes(done)]
-        return found
-
-    def _mail_lanes(self, done: DeliverySummary) -> list[Lane]:
-        """One sender takes all; of several each takes what its health and weight give it."""
-        if len(self._senders) == 1:
-            return [Lane(sender=sender) for sender in self._senders.values()]
-        now = self._setting.real_clock()
-        with self._setting.store.read() as connection:
-            known = {name: sender.fingerprint for name, sender in self._senders.items()}
-            healths = sender_health.load_healths(connection, known)
-        names, lists = tuple(self._senders), tuple(self._routes)
-        shares: dict[str, dict[str, tuple[int, int, int]]] = {}
-        why = ""
-        for list_name, route in self._routes.items():
-            decided = plan_senders([self._senders[name] for name in route], healths, now)
-            why = why or decided.reason
-            for share in decided.shares:
-                shares.setdefault(share.sender, {})[list_name] = (share.first, share.end, decided.of)
-        up = [name for name in names if healths.get(name, SenderHealth()).is_up(now)]
-        lanes = [
-            Lane(sender=self._senders[name], portion=claims.SenderShare(name, names, shares.get(name, {}), lists))
-            for name in up
-        ]
-        for lane in lanes:
-            done.stalled.pop(lane.key, None)
-        if not lanes:
-            done.stalled[MAIL] = why
+                lanes += [(lane, count) for lane in self._find_mail_lanes(summary)]
         return lanes
 
-    def _note_health(self, lanes: Sequence[tuple[Lane, int]], done: DeliverySummary) -> bool:
-        """Keep which of several senders failed, and which have worked; whether one failed just now."""
+    def _find_mail_lanes(self, summary: DeliverySummary) -> list[Lane]:
+        """Return one lane for each sender that is up. Several senders share the mail by health and weight."""
+        if len(self._senders) == 1:
+            return [Lane(sender=sender) for sender in self._senders.values()]
+        now = self._context.real_clock()
+        with self._context.store.read() as connection:
+            fingerprints = {name: sender.fingerprint for name, sender in self._senders.items()}
+            healths = sender_health.load_healths(connection, fingerprints)
+        names, lists = tuple(self._senders), tuple(self._routes)
+        shares: dict[str, dict[str, tuple[int, int, int]]] = {}
+        reason = ""
+        for list_name, route in self._routes.items():
+            plan = plan_senders([self._senders[name] for name in route], healths, now)
+            reason = reason or plan.reason
+            for part in plan.ranges:
+                shares.setdefault(part.sender, {})[list_name] = (part.first, part.end, plan.divisor)
+        lanes = [
+            Lane(sender=sender, share=claims.SenderShare(name, names, shares.get(name, {}), lists))
+            for name, sender in self._senders.items()
+            if healths.get(name, SenderHealth()).is_up(now)
+        ]
+        for lane in lanes:
+            summary.stalled.pop(lane.key, None)
+        if not lanes:
+            summary.stalled[_MAIL] = reason
+        return lanes
+
+    def _record_health(self, lanes: Sequence[tuple[Lane, int]], summary: DeliverySummary) -> bool:
+        """Record which of several senders failed and which worked. Returns whether one failed now."""
         failed = False
-        now = self._setting.real_clock()
+        now = self._context.real_clock()
         for lane, _ in lanes:
-            if lane.sender is None or lane.portion is None:
+            if lane.sender is None or lane.share is None:
                 continue
-            reason = done.stalled.get(lane.key)
-            with self._setting.store.write() as connection:
+            reason = summary.stalled.get(lane.key)
+            with self._context.store.write() as connection:
                 if reason is not None:
                     failed = True
                     sender_health.record_failure(connection, lane.sender.name, lane.sender.fingerprint, reason, now)
@@ -208,8 +208,10 @@ class Deliverer:
                     sender_health.record_success(connection, lane.sender.name)
         return failed
 
+    # -- stopping -----------------------------------------------------------------------------------------------------
+
     def stop(self, grace: float = 25.0) -> None:
-        """Begin no further message; after `grace` seconds end what is still on the wire, which is in doubt then."""
+        """Begin no further message. After `grace` seconds abort what is being sent, which is in doubt then."""
         self._stopping.set()
         with self._mutex:
             for transport in self._busy:
@@ -226,7 +228,7 @@ class Deliverer:
                 transport.abort()
 
     def close(self) -> None:
-        """Close the connections that are kept. After `stop`, once `run_until_idle` has returned."""
+        """Close the kept connections. Call it after `stop`, once `run_until_idle` has returned."""
         if self._timer is not None:
             self._timer.cancel()
         with self._mutex:
@@ -234,166 +236,169 @@ class Deliverer:
         for transport in itertools.chain.from_iterable(idle.values()):
             transport.close()
 
-    # -- lanes --------------------------------------------------------------------------------------------------------
+    # -- running lanes ------------------------------------------------------------------------------------------------
 
-    def _run_lanes(self, lanes: Sequence[tuple[Lane, int]], done: DeliverySummary) -> None:
+    def _run_lanes(self, lanes: Sequence[tuple[Lane, int]], summary: DeliverySummary) -> None:
         errors: list[BaseException] = []
 
-        def guarded(run: Callable[[], None]) -> None:
+        def run_guarded(run: Callable[[], None]) -> None:
             try:
                 run()
             except Exception as error:
                 errors.append(error)
 
-        threads = []
-        for lane, count in lanes:
-            for run in self._workers_of(lane, count, done):
-                threads.append(threading.Thread(target=guarded, args=(run,), name=f"deliver-{lane.key or 'mail'}"))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        workers = [
+            threading.Thread(target=run_guarded, args=(run,), name=f"deliver-{lane.key or 'mail'}")
+            for lane, count in lanes
+            for run in self._make_workers(lane, count, summary)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
         if errors:
             raise errors[0]
 
-    def _workers_of(self, lane: Lane, count: int, done: DeliverySummary) -> list[Callable[[], None]]:
+    def _make_workers(self, lane: Lane, count: int, summary: DeliverySummary) -> list[Callable[[], None]]:
         sender = lane.sender
         if sender is None:
-            return [lambda: self._run_channel(self._channels[lane.channel], self._desk(lane, done, SendWindow(1)))]
-        first = self._transport(sender)
+            return [lambda: self._run_channel(self._channels[lane.channel], self._batch(lane, summary, SendWindow(1)))]
+        first = self._connect(sender)
         if isinstance(first, SmtpRelay):
             connections = min(sender.connections, count)
-            both = 2 * connections
-            allowance = SendWindow(max(GROUP, both), least=both)
-            return [lambda: self._run_relay(sender, first, self._desk(lane, done, allowance), connections)]
-        others = [self._transport(sender) for _ in range(min(sender.connections, -(-count // _WORTH_A_WORKER)) - 1)]
+            least = 2 * connections
+            window = SendWindow(max(MAX_PERMITTED, least), least)
+            return [lambda: self._run_relay(sender, first, self._batch(lane, summary, window), connections)]
+        others = min(sender.connections, -(-count // _MAILS_PER_WORKER)) - 1
         return [
             lambda transport=transport: self._run_mail(  # type: ignore[misc]
-                sender, transport, self._desk(lane, done, SendWindow())
+                sender, transport, self._batch(lane, summary, SendWindow())
             )
-            for transport in (first, *others)
+            for transport in (first, *(self._connect(sender) for _ in range(others)))
         ]
 
-    def _desk(self, lane: Lane, done: DeliverySummary, allowance: SendWindow) -> DeliveryBatch:
-        writer = self._journal.writer(self._liveness.owner, next(_WORKERS))
-        setting = self._setting
+    def _batch(self, lane: Lane, summary: DeliverySummary, window: SendWindow) -> DeliveryBatch:
+        writer = self._journal.writer(self._liveness.owner, next(_worker_numbers))
+        context = self._context
         if lane.sender is not None:
-            setting = replace(setting, prepare=self._preparers[lane.sender.name])
-        return DeliveryBatch(setting, lane, writer, done, allowance)
+            context = replace(context, prepare=self._preparers[lane.sender.name])
+        return DeliveryBatch(context, lane, writer, summary, window)
 
-    def _transport(self, sender: MailSender) -> MailTransport | SmtpRelay:
+    def _connect(self, sender: MailSender) -> MailTransport | SmtpRelay:
         with self._mutex:
             idle = self._idle.get(sender.name)
             transport = idle.pop() if idle else sender.connect()
             self._busy.add(transport)
         return transport
 
-    def _give_back(self, sender: MailSender, transport: MailTransport | SmtpRelay) -> None:
+    def _release(self, sender: MailSender, transport: MailTransport | SmtpRelay) -> None:
         with self._mutex:
             self._busy.discard(transport)
             self._idle.setdefault(sender.name, []).append(transport)
 
-    def _run_relay(self, sender: MailSender, relay: SmtpRelay, desk: DeliveryBatch, connections: int) -> None:
+    def _run_relay(self, sender: MailSender, relay: SmtpRelay, batch: DeliveryBatch, connections: int) -> None:
         try:
-            relay.send_all(desk, connections=connections)
+            relay.send_all(batch, connections=connections)
         finally:
-            self._give_back(sender, relay)
-            desk.close()
+            self._release(sender, relay)
+            batch.close()
 
-    def _run_mail(self, sender: MailSender, transport: MailTransport, desk: DeliveryBatch) -> None:
+    def _run_mail(self, sender: MailSender, transport: MailTransport, batch: DeliveryBatch) -> None:
         try:
-            self._carry(desk, lambda handover: transport.send(handover.sender, handover.recipient, handover.whole))
+            self._send_all(batch, lambda message: transport.send(message.sender, message.recipient, message.whole))
         finally:
-            self._give_back(sender, transport)
-            desk.close()
+            self._release(sender, transport)
+            batch.close()
 
-    def _run_channel(self, channel: Channel, desk: DeliveryBatch) -> None:
-        def post(handover: OutgoingMessage) -> Outcome:
-            attempt = self._attempt(handover, self._setting.real_clock())
-            match handover.amendment:
+    def _run_channel(self, channel: Channel, batch: DeliveryBatch) -> None:
+        def post(message: OutgoingMessage) -> Outcome:
+            attempt = self._attempt(message, self._context.real_clock())
+            match message.change:
                 case PostChange.TAKE_DOWN if isinstance(channel, CanTakeDown):
-                    return channel.take_down(handover.receipt, attempt)
+                    return channel.take_down(message.receipt, attempt)
                 case PostChange.EDIT if isinstance(channel, CanEdit):
-                    return channel.edit(handover.receipt, handover.data, attempt)
+                    return channel.edit(message.receipt, message.data, attempt)
                 case PostChange.EDIT | PostChange.TAKE_DOWN:
-                    return Outcome(Verdict.REJECTED, reason="the channel cannot change what it posted any more")
-            return channel.send(handover.data, attempt)
+                    return Outcome(Verdict.REJECTED, reason="the channel can no longer change its posts")
+            return channel.send(message.data, attempt)
 
         try:
-            self._carry(desk, post, channel if isinstance(channel, CanFind) else None)
+            self._send_all(batch, post, channel if isinstance(channel, CanFind) else None)
         finally:
-            desk.close()
+            batch.close()
 
-    def _carry(
-        self, desk: DeliveryBatch, send: Callable[[OutgoingMessage], Outcome], finder: CanFind | None = None
+    def _send_all(
+        self, batch: DeliveryBatch, send: Callable[[OutgoingMessage], Outcome], finder: CanFind | None = None
     ) -> None:
-        """One message after the other, until nothing is due. `finder` looks whether a doubtful post stands."""
-        setting = self._setting
+        """Send one message after the other, until nothing is due. `finder` looks for posts that are in doubt."""
+        context = self._context
         while True:
-            task = desk.take()
-            if task is None:
-                rest = desk.seconds_until_next()
-                if rest is None:
+            permitted = batch.take()
+            if permitted is None:
+                wait = batch.seconds_until_next()
+                if wait is None:
                     return
-                setting.stopping.wait(rest)
+                context.stopping.wait(wait)
                 continue
-            delivery = task.delivery
-            if delivery.doubts and delivery.channel and not setting.policies.key_holds(delivery, setting.real_clock()):
-                found = self._found(finder, task)
-                if found.verdict is not Verdict.NOT_STARTED:
-                    desk.keep(
-                        task,
-                        values_after_search(delivery, found, setting.policies, setting.clock(), setting.real_clock()),
-                    )
+            delivery = permitted.delivery
+            real_now = context.real_clock()
+            if delivery.doubts and delivery.channel and not context.policies.key_holds(delivery, real_now):
+                outcome = self._find_post(finder, permitted)
+                if outcome.verdict is not Verdict.NOT_STARTED:
+                    now, real_now = context.clock(), context.real_clock()
+                    batch.end(permitted, values_after_search(delivery, outcome, context.policies, now, real_now))
                     continue
-            if (later := self._later(delivery)) is not None:
-                desk.keep(task, {"state": DeliveryState.DEFERRED, "reason": "waits for its turn", "next_at": later})
+            if (next_at := self._next_post_time(delivery)) is not None:
+                batch.end(
+                    permitted, {"state": DeliveryState.DEFERRED, "reason": "waits for its turn", "next_at": next_at}
+                )
                 continue
-            (may,) = desk.begin([task])
-            if may:
-                self._send(desk, task, send)
+            (may_begin,) = batch.begin([permitted])
+            if may_begin:
+                self._send(batch, permitted, send)
             else:
-                desk.give_back(task)
+                batch.give_back(permitted)
 
-    def _later(self, delivery: Delivery) -> datetime | None:
-        """When a post may go that must wait for its turn in its channel; None: now."""
+    def _next_post_time(self, delivery: Delivery) -> datetime | None:
+        """Return until when a post must wait because of its channel's spacing, or None if it may go now."""
         spacing = self._spacings.get(delivery.channel)
         if spacing is None or delivery.rendition is None or delivery.doubts:
             return None
-        now = self._setting.clock()
-        with self._setting.store.read() as connection:
-            before = corrections.posting_times(connection, delivery.channel, now - timedelta(days=1))
-        at = spacing.earliest(now, before)
+        now = self._context.clock()
+        with self._context.store.read() as connection:
+            recent = corrections.posting_times(connection, delivery.channel, now - timedelta(days=1))
+        at = spacing.earliest(now, recent)
         return at if at > now else None
 
-    def _found(self, finder: CanFind | None, task: PermittedDelivery) -> Outcome:
-        """Whether a post of which nobody knows stands; NOT_STARTED: it certainly does not, and may be sent."""
-        handed_at = task.delivery.handed_at
+    def _find_post(self, finder: CanFind | None, permitted: PermittedDelivery) -> Outcome:
+        """Look for a post that is in doubt. NOT_STARTED: it was certainly not published and may be sent."""
+        handed_at = permitted.delivery.handed_at
         if finder is None or handed_at is None:
             return Outcome(Verdict.UNKNOWN, reason="too late to repeat it safely")
-        return finder.find(task.handover.data, self._attempt(task.handover, handed_at))
+        return finder.find(permitted.message.data, self._attempt(permitted.message, handed_at))
 
-    def _attempt(self, handover: OutgoingMessage, at: datetime) -> Attempt:
-        answers = handover.amendment in (None, PostChange.REPLY)
-        uploads = StoredUploads(self._setting.store, handover.delivery, self._setting.clock())
-        return Attempt(handover.key, at, self._picture, handover.receipt if answers else "", uploads)
+    def _attempt(self, message: OutgoingMessage, at: datetime) -> Attempt:
+        is_reply = message.change in (None, PostChange.REPLY)
+        uploads = StoredUploads(self._context.store, message.delivery, self._context.clock())
+        return Attempt(message.key, at, self._picture, message.receipt if is_reply else "", uploads)
 
-    def _send(self, desk: DeliveryBatch, task: PermittedDelivery, send: Callable[[OutgoingMessage], Outcome]) -> None:
+    def _send(
+        self, batch: DeliveryBatch, permitted: PermittedDelivery, send: Callable[[OutgoingMessage], Outcome]
+    ) -> None:
         try:
-            outcome = send(task.handover)
+            outcome = send(permitted.message)
         except Exception as error:
-            desk.record_outcome(
-                task, Outcome(Verdict.UNKNOWN, reason=f"{type(error).__name__} while it was handed over")
-            )
+            reason = f"{type(error).__name__} while the message was sent"
+            batch.record_outcome(permitted, Outcome(Verdict.UNKNOWN, reason=reason))
             raise
         else:
-            desk.record_outcome(task, outcome)
+            batch.record_outcome(permitted, outcome)
         finally:
-            desk.flush_outcomes()
+            batch.flush_outcomes()
 
 
 def finish_editions(store: Store, now: datetime) -> list[int]:
-    """Mark editions done of which nothing goes on by itself; returns their ids. Closes what has ended."""
+    """Mark editions without active deliveries as done and close finished mailings. Returns the editions' ids."""
     finished = []
     with store.write() as connection:
         ledger.cancel_leftovers(connection, now)

@@ -1,4 +1,4 @@
-"""What becomes of a delivery after an attempt. Pure: a delivery and an outcome in, the new values of its row out."""
+"""Compute the new values of a delivery's row after an attempt. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange,
 from tidings.store.delivery.settling import requeued
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
-"""How long to wait after the first, second, ... refusal for now; about two days in all."""
-CRASHES = 3
-"""A delivery that was in hand at so many crashes is set aside: it may be what kills the process."""
-_LONGEST = timedelta(days=1)
+"""How long to wait after the first, second, ... temporary refusal: about two days in all."""
+_MAX_CRASHES = 3
+"""A delivery that was being prepared at so many crashes is quarantined, because it may cause them."""
+_MAX_RETRY_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ResendPolicies:
-    """What goes out again after an unknown outcome: mail once (same Message-ID), a post only by a key."""
+    """What is sent again after an unknown outcome: mail once (same Message-ID), a post only by its key."""
 
     never: frozenset[str] = frozenset()
     """Lists with `resend_in_doubt: never`."""
     channels: Mapping[str, Capabilities] = field(default_factory=dict)
-    looks: frozenset[str] = frozenset()
-    """Channels that can look whether a post of theirs stands."""
+    findable: frozenset[str] = frozenset()
+    """Channels that can look for a post of theirs."""
 
     def resend_at(self, delivery: Delivery, now: datetime, real_now: datetime) -> datetime | None:
-        """When to send again what is in doubt since this attempt; None: a person decides."""
+        """Return when to send again what this attempt left in doubt, or None if a person decides."""
         if not delivery.channel:
             return now if delivery.doubts == 0 and delivery.list not in self.never else None
         if delivery.attempts >= len(BACKOFF):
             return None
-        if delivery.channel not in self.looks and not self.key_holds(delivery, real_now):
+        if delivery.channel not in self.findable and not self.key_holds(delivery, real_now):
             return None
         return now + BACKOFF[delivery.attempts]
 
     def key_holds(self, delivery: Delivery, real_now: datetime) -> bool:
-        """Whether a repeat cannot double anything: the other side still knows it by its key, or it changes a post."""
+        """Whether a repeat cannot double anything: the service still knows the key, or the delivery changes a post."""
         if delivery.post_change in (PostChange.EDIT, PostChange.TAKE_DOWN):
             return True
         capabilities = self.channels.get(delivery.channel)
@@ -53,7 +53,7 @@ class ResendPolicies:
 def values_after_attempt(
     delivery: Delivery, outcome: Outcome, policies: ResendPolicies, *, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
-    """The new values of the row. What may have arrived once is never said to have been refused: it stays in doubt."""
+    """Return the row's values after an attempt. What may have arrived stays in doubt if refused later."""
     values: dict[str, Any] = {
         "attempts": delivery.attempts + 1,
         "reason": outcome.reason,
@@ -81,34 +81,37 @@ def values_after_attempt(
         case Verdict.DEFERRED if delivery.attempts < len(BACKOFF):
             wait: dict[str, Any] = {"next_at": now + BACKOFF[delivery.attempts]}
             if outcome.retry_after is not None:
-                asked = min(timedelta(seconds=max(outcome.retry_after, 0.0)), _LONGEST)
+                asked = min(timedelta(seconds=max(outcome.retry_after, 0.0)), _MAX_RETRY_AFTER)
                 wait = {"next_at": now, "not_before": real_now + asked}
             return values | wait | {"state": DeliveryState.DEFERRED, "via": outcome.via}
     if delivery.doubts:
-        reason = f"may have arrived at the first try; a later one was refused: {outcome.reason}"
+        reason = f"may have arrived at the first attempt; a later one was refused: {outcome.reason}"
         return values | {"state": DeliveryState.IN_DOUBT, "reason": reason}
     state = DeliveryState.REJECTED if outcome.verdict is Verdict.REJECTED else DeliveryState.QUARANTINED
     return values | {"state": state, "via": outcome.via}
 
 
 def values_after_search(
-    delivery: Delivery, found: Outcome, policies: ResendPolicies, now: datetime, real_now: datetime
+    delivery: Delivery, outcome: Outcome, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
-    """The new values of the row of a doubtful post that was looked for, and stands or cannot be told."""
-    values = values_after_attempt(delivery, found, policies, now=now, real_now=real_now)
-    if found.verdict is Verdict.ACCEPTED:
+    """Return the row's values after a doubtful post was looked for, and was found or cannot be told."""
+    values = values_after_attempt(delivery, outcome, policies, now=now, real_now=real_now)
+    if outcome.verdict is Verdict.ACCEPTED:
         return values | {"attempts": delivery.attempts}
-    next_at = values["next_at"] if delivery.channel in policies.looks else None
+    next_at = values["next_at"] if delivery.channel in policies.findable else None
     return values | {"state": DeliveryState.IN_DOUBT, "doubts": delivery.doubts, "next_at": next_at, "not_before": None}
 
 
 def values_after_crash(
     delivery: Delivery, reason: str, now: datetime, *, retry: timedelta | None = None
 ) -> dict[str, Any]:
-    """It was being prepared when the process died, or no message could be made of it; nothing of it was sent."""
+    """Return the row's values if the process died while it prepared the message, or if the message cannot be made.
+
+    Nothing of it was sent.
+    """
     crashes = delivery.crashes + 1
     values: dict[str, Any] = {"crashes": crashes, "next_at": None, "at": now}
-    if crashes >= CRASHES:
+    if crashes >= _MAX_CRASHES:
         state = DeliveryState.IN_DOUBT if delivery.doubts else DeliveryState.QUARANTINED
         return values | {"state": state, "reason": reason}
     if retry is None:

@@ -1,4 +1,4 @@
-"""Pictures of ours, made small enough for the card of a post. What fails costs the card its picture, never the post."""
+"""Make our pictures small enough for the card of a post. If that fails, the post has no picture."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from urllib.parse import unquote
 
 from PIL import Image, ImageOps
 
-SIDE = 1200
-"""Pixels of the longer side: what cards are shown at, twice over for dense screens."""
+_MAX_SIDE = 1200
+"""Pixels of the longer side: twice the size of a card, for dense screens."""
 _QUALITIES = (85, 70, 55)
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 
 
 class Thumbnails:
-    """Callable with an address and the most bytes, as `Attempt.picture` is."""
+    """Callable with a URL and the maximum of bytes, as `Attempt.picture` is."""
 
     def __init__(self, public: Path, site: str) -> None:
-        """`public` is where media stand, `site` the address that ends with a slash."""
+        """`public` is the folder with the media, `site` the base URL with a final slash."""
         self._public = public
         self._media = f"{site}media/"
         self._made = lru_cache(maxsize=8)(self._make)
 
     def __call__(self, url: str, most: int) -> bytes | None:
-        """JPEG without metadata; None for a picture of another site, or one that cannot be made."""
+        """Return a JPEG without metadata, or None for a picture of another site or one that cannot be made."""
         if not url.startswith(self._media):
             return None
         digest, _, name = unquote(url.removeprefix(self._media)).partition("/")
@@ -34,24 +34,24 @@ class Thumbnails:
             return None
         return self._made(self._public / "media" / digest / name, most)
 
-    def of(self, path: Path, most: int) -> bytes | None:
-        """The same of a file, wherever it lies."""
+    def from_file(self, path: Path, most: int) -> bytes | None:
+        """Return the same for any file."""
         return self._made(path, most)
 
     def _make(self, path: Path, most: int) -> bytes | None:
         try:
             with warnings.catch_warnings():
-                # What is too large was refused when the item was taken; Pillow's own limit would only warn.
+                # Pictures that are too large were refused with the item. Pillow's own limit would only warn.
                 warnings.simplefilter("ignore")
                 with Image.open(path, formats=_FORMATS) as picture:
-                    picture.draft("RGB", (SIDE, SIDE))
+                    picture.draft("RGB", (_MAX_SIDE, _MAX_SIDE))
                     return _fitted(_on_white(ImageOps.exif_transpose(picture)), most)
-        except Exception:  # Pillow raises nearly anything for bytes that are no picture
+        except Exception:  # Pillow raises nearly anything for bytes that are not a picture
             return None
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """Without transparency, which a JPEG would show black."""
+    """Replace transparency, which a JPEG would show black, by white."""
     if picture.mode in ("RGB", "L"):
         return picture.convert("RGB")
     clear = picture.convert("RGBA")
@@ -60,7 +60,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _fitted(picture: Image.Image, most: int) -> bytes | None:
-    side = SIDE
+    side = _MAX_SIDE
     while side >= 100:
         smaller = picture.copy()
         smaller.thumbnail((side, side))

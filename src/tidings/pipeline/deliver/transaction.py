@@ -1,4 +1,4 @@
-"""The one transaction of a desk: what has ended is settled, and what goes next is permitted."""
+"""The one transaction of a batch: settle what has ended and permit what comes next."""
 
 from __future__ import annotations
 
@@ -7,109 +7,124 @@ import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from tidings.model.delivery import Delivery
-from tidings.pipeline.deliver.context import DeliveryContext
-from tidings.pipeline.deliver.lanes import Lane, SendRates
+from tidings.model.delivery import Delivery, SkipReason
+from tidings.pipeline.deliver.context import DeliveryContext, Lane
+from tidings.pipeline.deliver.pacing import SendRates
 from tidings.store.delivery import permission, rates, settling
-from tidings.store.delivery.permission import Permission
 from tidings.store.delivery.sqlite_fast_path import GrantedBatch, SqliteFastPath, Taken
 
 T = TypeVar("T")
 RowResult = tuple[Delivery, Mapping[str, Any]]
 """A delivery and the new values of its row."""
-_TRIES = 5
+_MAX_RETRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one transaction did."""
+
+    lost: set[int]
+    """Deliveries whose result is void because another process took them over."""
+    permitted: Sequence[tuple[Delivery, float]]
+    """Each with the time before which it must not begin, in seconds since 1970."""
+    skipped: Sequence[tuple[Delivery, SkipReason]]
+    consent_version: int
 
 
 class BatchTransaction:
-    """What a desk of a lane writes."""
+    """Writes for one batch. For one thread."""
 
-    def __init__(self, setting: DeliveryContext, lane: Lane) -> None:
-        self._setting = setting
+    def __init__(self, context: DeliveryContext, lane: Lane) -> None:
+        self._context = context
         self._sender = lane.sender.name if lane.sender is not None else ""
-        is_shared = lane.sender is None or lane.portion is not None
-        with setting.store.read() as connection:
-            self.paces = SendRates(lane.sender, rates.load_paces(connection, self._sender) if lane.sender else {})
-        path = setting.store.path
-        self._quick = SqliteFastPath(path) if path is not None and not is_shared else None
+        with context.store.read() as connection:
+            self.rates = SendRates(lane.sender, rates.load_paces(connection, self._sender) if lane.sender else {})
+        path = context.store.path
+        is_only_sender = lane.sender is not None and lane.share is None
+        self._fast_path = SqliteFastPath(path) if path is not None and is_only_sender else None
 
     def write(self, work: Callable[[Connection], T]) -> T:
-        """One transaction; asked again a few times where the database is busy or has broken a deadlock."""
+        """Run a transaction. It is retried if the database is busy or has broken a deadlock."""
         for attempt in itertools.count():
             try:
-                with self._setting.store.write() as connection:
+                with self._context.store.write() as connection:
                     return work(connection)
             except OperationalError:
-                if attempt >= _TRIES:
+                if attempt >= _MAX_RETRIES:
                     raise
                 time.sleep(0.1 * 2**attempt)
         raise AssertionError
 
-    def usual_step(self, taken: Sequence[Taken], room: int) -> GrantedBatch | None:
-        """Settle what was taken, lease and permit up to `room`, all by the shortest way; None, and nothing is changed,
-        where that does not lead there.
+    def run_fast_path(self, accepted: Sequence[Taken], room: int) -> GrantedBatch | None:
+        """Settle acceptances, and claim and permit up to `room`, in one SQLite step.
+
+        Returns None, unchanged, if the batch is not plain first sends.
         """
-        setting = self._setting
-        real_now = setting.real_clock()
-        if self._quick is None or self.paces.limits(real_now.timestamp()):
+        context = self._context
+        real_now = context.real_clock()
+        if self._fast_path is None or self.rates.limits(real_now.timestamp()):
             return None
-        # What is out of the ordinary is asked again by `step`, and is an error there if it stays.
+        # `settle` repeats what fails here, and raises if the failure stays.
         with contextlib.suppress(sqlite3.OperationalError):
-            return self._quick.step(
-                setting.owner,
-                taken,
+            return self._fast_path.step(
+                context.owner,
+                accepted,
                 room,
-                now=setting.clock(),
+                now=context.clock(),
                 real_now=real_now,
-                until=real_now + setting.lease,
+                until=real_now + context.lease,
                 sender=self._sender,
-                only=setting.only,
+                only=context.only,
             )
         return None
 
-    def step(
-        self, taken: Sequence[Taken], results: Sequence[RowResult], wanted: Sequence[Delivery], version: int
-    ) -> tuple[set[int], Permission, list[float]]:
-        """The ids whose result is void, what is permitted, and the place of each; `version` is that of the lease."""
-        setting = self._setting
-        now, real_now = setting.clock(), setting.real_clock()
+    def settle(
+        self,
+        accepted: Sequence[Taken],
+        results: Sequence[RowResult],
+        candidates: Sequence[Delivery],
+        consent_version: int,
+    ) -> Settlement:
+        """Settle what has ended and permit `candidates`. `consent_version` is that of their lease."""
+        context = self._context
+        now, real_now = context.clock(), context.real_clock()
         moment = real_now.timestamp()
-        limits = self.paces.limits(moment)
+        limits = self.rates.limits(moment)
 
-        def work(connection: Connection) -> tuple[set[int], Permission, list[float]]:
-            lost = {row[0] for row in taken} - settling.record_accepted(connection, setting.owner, taken, now)
-            lost |= {delivery.id for delivery in settling.settle(connection, setting.owner, results)}
-            permitted = permission.hand_over(
+        def work(connection: Connection) -> Settlement:
+            lost = {row[0] for row in accepted} - settling.record_accepted(connection, context.owner, accepted, now)
+            lost |= {delivery.id for delivery in settling.settle(connection, context.owner, results)}
+            decision = permission.hand_over(
                 connection,
-                wanted,
-                owner=setting.owner,
-                version=version,
+                candidates,
+                owner=context.owner,
+                version=consent_version,
                 now=now,
                 real_now=real_now,
                 sender=self._sender,
             )
-            self.paces.keep(connection)
-            if not limits or not permitted.handed:
-                return lost, permitted, [0.0] * len(permitted.handed)
-            soon, late = self.paces.places(connection, permitted.handed, limits, moment)
-            # What must wait for long goes back until then, and stands in nobody's way.
-            back = [
-                (delivery, settling.requeued(delivery) | {"not_before": datetime.fromtimestamp(place, UTC)})
-                for delivery, place in late
-            ]
-            settling.settle(connection, setting.owner, back)
-            handed = tuple(delivery for delivery, _ in soon)
-            return lost, replace(permitted, handed=handed), [place for _, place in soon]
+            self.rates.save(connection)
+            permitted = [(delivery, 0.0) for delivery in decision.handed]
+            if limits and permitted:
+                permitted, late = self.rates.schedule(connection, decision.handed, limits, moment)
+                # What must wait for long is given back until then, so that it blocks no other.
+                given_back = [
+                    (delivery, settling.requeued(delivery) | {"not_before": datetime.fromtimestamp(earliest, UTC)})
+                    for delivery, earliest in late
+                ]
+                settling.settle(connection, context.owner, given_back)
+            return Settlement(lost, permitted, decision.skipped, decision.version)
 
         return self.write(work)
 
     def close(self) -> None:
-        """Give its connection up."""
-        if self._quick is not None:
-            self._quick.close()
+        """Close the connection of the fast path."""
+        if self._fast_path is not None:
+            self._fast_path.close()

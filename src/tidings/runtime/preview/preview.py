@@ -330,4 +330,6 @@ class _PostViews:
 
     def _picture(self, url: str) -> bytes:
         path = self._media.get(unquote(url))
-        return (self._pictures.of(path, _MAX_PICTURE) if path is not None else self._pictures(url, _MAX_PICTURE)) or b""
+        return (
+            self._pictures.from_file(path, _MAX_PICTURE) if path is not None else self._pictures(url, _MAX_PICTURE)
+        ) or b""

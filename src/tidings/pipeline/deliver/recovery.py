@@ -1,0 +1,116 @@
+"""Recover deliveries: those of crashed processes, and those in doubt that a person decides about."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from tidings.channels.base import Channel, KnowsAddresses
+from tidings.model.delivery import Delivery, DeliveryState, Outcome, Verdict
+from tidings.model.errors import RefusedError
+from tidings.model.plurals import count_noun
+from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_attempt, values_after_crash
+from tidings.store.delivery import claims, ledger, settling, threads
+from tidings.store.delivery.journal import Journal, JournalRecord, open_journal
+from tidings.store.engine import Store
+from tidings.store.locks import Liveness
+
+
+def recover(
+    store: Store,
+    liveness: Liveness,
+    *,
+    now: datetime,
+    policies: ResendPolicies,
+    journal: Journal | None = None,
+    real_now: datetime | None = None,
+) -> Counter[str]:
+    """Take over the deliveries of dead processes, and those that a living one held too long. Returns the new states.
+
+    `now` is the newsroom's clock. Leases go by `real_now`. Call it at each start and every 30 seconds.
+    """
+    journal = journal or open_journal(store)
+    real_now = real_now or datetime.now(UTC)
+    states: Counter[str] = Counter()
+    liveness.refresh()
+    with store.read() as connection:
+        holders = claims.list_owners(connection)
+    for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.list_dead()]):
+        # Before the journal is read: a dead process writes no more, so its journal is complete.
+        is_alive = liveness.is_alive(owner)
+        if is_alive and owner not in holders:
+            continue
+        record = journal.read(owner)
+        boot = journal.boot()
+        with store.write() as connection:
+            held = claims.get_claimed(connection, owner, expired_at=real_now if is_alive else None)
+            results = [(row, _recovered_values(row, record, boot, policies, now, real_now)) for row in held]
+            settling.settle(connection, owner, results)
+        states.update(str(values["state"]) for _, values in results)
+        if not is_alive:
+            journal.forget(owner)
+            liveness.forget(owner)
+    with store.write() as connection:
+        ledger.cancel_leftovers(connection, now)
+    return states
+
+
+def _recovered_values(
+    row: Delivery, record: JournalRecord, boot: str, policies: ResendPolicies, now: datetime, real_now: datetime
+) -> dict[str, Any]:
+    key = (row.id, row.fence)
+    if key in record.prepared and key not in record.intents:
+        return values_after_crash(row, "the process died three times while it prepared this message", now)
+    if row.state == DeliveryState.LEASED:
+        return settling.requeued(row)
+    outcome = record.outcomes.get(key)
+    if outcome is not None:
+        return values_after_attempt(row, outcome, policies, now=now, real_now=real_now)
+    # The last journal lines before the machine went down may be lost. Then nothing proves that it was not sent.
+    may_be_lost = record.boots != {boot}
+    if key in record.intents or may_be_lost:
+        event = "the machine went down" if may_be_lost else "the process died"
+        unknown = Outcome(Verdict.UNKNOWN, reason=f"{event} while this message was being sent")
+        return values_after_attempt(row, unknown, policies, now=now, real_now=real_now) | {"crashes": row.crashes + 1}
+    return settling.requeued(row)
+
+
+def resolve_in_doubt(
+    store: Store,
+    channels: Mapping[str, Channel],
+    delivery: int,
+    how: Literal["accepted", "resend", "cancel"],
+    now: datetime,
+    *,
+    url: str = "",
+    alone: bool = False,
+) -> None:
+    """Record a person's decision about a delivery in doubt.
+
+    `url` is the address of the post. Replies in its thread need the post's id, which the channel reads from it; with
+    `alone` they are left out. Raises InputError for an unknown id, and RefusedError if the delivery is not in doubt or
+    if replies wait and there is no id.
+    """
+    receipt = ""
+    if how == "accepted":
+        with store.read() as connection:
+            name, replies = threads.count_replies(connection, delivery)
+        channel = channels.get(name)
+        reads_urls = isinstance(channel, KnowsAddresses)
+        if isinstance(channel, KnowsAddresses) and url:
+            receipt = channel.receipt_at(url)
+        if replies and not receipt and not alone:
+            if not reads_urls:
+                problem = f"but channel {name!r} cannot identify a post by its address"
+            elif url:
+                problem = f"but {url} is not a post of channel {name!r}. Give the address that a browser shows for it"
+            else:
+                problem = f"and the address of the post is missing: tidings resolve {delivery} --accepted URL"
+            waiting = f"{count_noun(replies, 'post', 'posts')} of its thread {'wait' if replies > 1 else 'waits'}"
+            raise RefusedError(
+                f"{waiting} to reply to delivery {delivery}, {problem}. To leave them out: --accepted --alone"
+            )
+    with store.write() as connection:
+        ledger.resolve(connection, delivery, how, now, url=url, receipt=receipt)
