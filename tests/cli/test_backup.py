@@ -40,7 +40,7 @@ def test_there_and_back(folder: NewsroomFolder, run: Run, tmp_path: Path) -> Non
     assert "before-restore-" in done.out
 
     ticked = run("tick", "--now", SLOT).ok()
-    assert "nothing is sent a second time" in ticked.out
+    assert "Nothing is sent a second time" in ticked.out
     assert len([mail for mail in folder.mails.received if mail.recipient == "r0@example.org"]) == 1
     result = run("status", "--json").json
     assert misfits(result, make_schemas()["status --json"]) == []
@@ -110,21 +110,21 @@ def test_odd_arguments(folder: NewsroomFolder, run_in: Run, run: Run, tmp_path: 
 def test_a_store_of_another_version_is_refused_and_the_command_named(
     folder: NewsroomFolder, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.runtime.backup.test_upgrade import SECOND
+    from tests.runtime.backup.test_upgrade import NEW, NEXT_STEP, OLD
 
     working(folder, run)
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(migrate.__file__).parent / "migrations", scripts)
-    (scripts / "versions" / "m0002_second.py").write_text(SECOND)
+    (scripts / "versions" / f"m{NEW}_next.py").write_text(NEXT_STEP)
     monkeypatch.setattr(migrate, "SCRIPTS", str(scripts))
-    monkeypatch.setattr(migrate, "HEAD", "0002")
+    monkeypatch.setattr(migrate, "HEAD", NEW)
     for command in (["tick", "--now", SLOT], ["run"], ["plan"], ["status"]):
         refused = run(*command)
         assert refused.code == 2
         assert "Run `tidings upgrade`: it makes a backup first." in refused.err
     done = run("upgrade").ok()
-    assert "from schema 0001 to 0002" in done.out
-    assert len(list(folder.root.glob("before-upgrade-0001-*.tar.gz"))) == 1
+    assert f"from schema {OLD} to {NEW}" in done.out
+    assert len(list(folder.root.glob(f"before-upgrade-{OLD}-*.tar.gz"))) == 1
     assert run("upgrade").ok().out.startswith("The store has the schema of this version")
     run("tick", "--now", SLOT).ok()
 

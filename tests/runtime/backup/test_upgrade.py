@@ -16,14 +16,16 @@ from tidings.runtime.backup.backup_file import check_backup_file
 from tidings.runtime.backup.restore import restore
 from tidings.store import migrate, migrations
 
-SECOND = '''\
-"""A step that the product does not have."""
+OLD = migrate.HEAD
+NEW = f"{int(OLD) + 1:04}"
+NEXT_STEP = f'''\
+"""A migration that the product does not have."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEW}"
+down_revision = "{OLD}"
 branch_labels = None
 depends_on = None
 
@@ -46,10 +48,10 @@ def newer(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """From here on the program has one more migration."""
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(str(migrations.__file__)).parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "m0002_second.py").write_text(SECOND)
+    (scripts / "versions" / f"m{NEW}_next.py").write_text(NEXT_STEP)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(migrate, "SCRIPTS", str(scripts))
-        patch.setattr(migrate, "HEAD", "0002")
+        patch.setattr(migrate, "HEAD", NEW)
         yield patch
 
 
@@ -75,14 +77,15 @@ def test_an_upgrade_makes_a_backup_first(newsroom: RunningNewsroom, request: pyt
     with pytest.raises(RefusedError, match="Stop `tidings run`"):
         upgrade(root, quiet, env)
     newsroom.runtime.close()
-    with pytest.raises(StoreVersionError, match=r"has schema 0001, this version .* needs 0002\. Run `tidings upgrade`"):
+    refusal = rf"has schema {OLD}, this version .* needs {NEW}\. Run `tidings upgrade`"
+    with pytest.raises(StoreVersionError, match=refusal):
         newsroom.folder.runtime()
     result = upgrade(root, quiet, env)
     assert result is not None
-    assert (result.before, result.after) == ("0001", "0002")
-    assert check_backup_file(result.backup.path).schema_version == "0001"
+    assert (result.before, result.after) == (OLD, NEW)
+    assert check_backup_file(result.backup.path).schema_version == OLD
     assert result.backup.path.parent == root
-    assert result.backup.path.name.startswith("before-upgrade-0001-")
+    assert result.backup.path.name.startswith(f"before-upgrade-{OLD}-")
     assert upgrade(root, quiet, env) is None
 
     newsroom.runtime = newsroom.folder.runtime()
@@ -121,11 +124,11 @@ def test_a_failed_migration_changes_nothing(newsroom: RunningNewsroom, request: 
     newsroom.reader("ada")
     newsroom.runtime.close()
     patch: pytest.MonkeyPatch = request.getfixturevalue("newer")
-    step = Path(migrate.SCRIPTS) / "versions" / "m0002_second.py"
-    step.write_text(SECOND + "    raise RuntimeError('half way')\n")
+    step = Path(migrate.SCRIPTS) / "versions" / f"m{NEW}_next.py"
+    step.write_text(NEXT_STEP + "    raise RuntimeError('half way')\n")
     with pytest.raises(RuntimeError, match="half way"):
         upgrade(newsroom.folder.root, quiet, newsroom.folder.env)
     patch.undo()
     newsroom.runtime = newsroom.folder.runtime()
     assert "shoe_size" not in columns(newsroom)
-    assert len(list(newsroom.folder.root.glob("before-upgrade-0001-*.tar.gz"))) == 1
+    assert len(list(newsroom.folder.root.glob(f"before-upgrade-{OLD}-*.tar.gz"))) == 1
