@@ -18,10 +18,10 @@ SITE = "https://news.example/desk/"
 
 
 class Disk:
-    def measured(self, path: Path, *, picture: bool) -> LocalFile:
+    def measure(self, path: Path, *, picture: bool) -> LocalFile:
         return measure(path, picture=picture)
 
-    def missed(self, path: Path) -> None: ...
+    def note_missing(self, path: Path) -> None: ...
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_local_files_become_media_with_their_measure(links: FileLinks) -> None:
 def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: FileLinks) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (40, 30)).save(links.place.content / "turned.jpg", exif=exif)
+    Image.new("RGB", (40, 30)).save(links.location.content / "turned.jpg", exif=exif)
     assert 'width="30" height="40"' in html("![A](turned.jpg)", links)
 
 
@@ -138,16 +138,16 @@ def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: FileLi
     ],
 )
 def test_what_is_wrong_with_an_address_is_said(links: FileLinks, text: str, said: str, level: str) -> None:
-    (links.place.content / ".hidden.pdf").write_text("x")
-    (links.place.content / "page.html").write_text("x")
+    (links.location.content / ".hidden.pdf").write_text("x")
+    (links.location.content / "page.html").write_text("x")
     render_body(text, links)
-    assert [(fault.level, said in fault.message) for fault in links.faults] == [(level, True)]
+    assert [(fault.level, said in fault.message) for fault in links.problems] == [(level, True)]
 
 
 def test_a_link_out_of_the_folder_is_refused(links: FileLinks) -> None:
-    (links.place.root / "keys.json").write_text("{}")
+    (links.location.root / "keys.json").write_text("{}")
     render_body("[x](../keys.json)", links)
-    assert links.faults[0].level == "error" and "leads out" in links.faults[0].message and not links.media
+    assert links.problems[0].level == "error" and "leads out" in links.problems[0].message and not links.media
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,39 @@
-"""One item as a website tells it, whatever it runs on; and how that becomes an item of ours."""
+"""One item as a website describes it, and how it becomes an item of the newsroom."""
 
 from __future__ import annotations
 
 import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Protocol
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from tidings.model.errors import Problem
 from tidings.model.item import Attachment, CachedItem, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import SourceContext, SourceItem
-from tidings.sources.body import Body, missing_alt_message, sanitise
-from tidings.sources.body_pictures import list_pictures
+from tidings.sources.body import Body, list_pictures, missing_alt_message, sanitise
 from tidings.sources.links import WebLinks, encode_url
-from tidings.sources.web.fingerprint import add_fingerprint
 from tidings.sources.web.identity import normalise_link, strip_tracking
-from tidings.sources.web.overlay import FOLDER as OVERLAYS
 
-MAX_HTML_LENGTH = 1_000_000
-"""Characters of a body: beyond that it is no story."""
+OVERLAYS = "content/overlay"
+"""The folder of the files in which editors complete what a website says."""
+_MAX_LENGTHS = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": 1_000_000}
+"""Characters; other fields hold 2,000."""
 _KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
+# A picture of one pixel counts who opens it. Readers are not counted here.
 _PIXEL = re.compile(
     r"<img\b(?=[^>]*\bwidth\s*=\s*[\"']?[01][\"'\s/>])(?=[^>]*\bheight\s*=\s*[\"']?[01][\"'\s/>])[^>]*>", re.IGNORECASE
 )
-"""A picture of one pixel counts who opens it; readers here are not counted."""
+# The names of the other fields are part of each stored fingerprint.
+_NOT_IN_FINGERPRINT = (
+    "ref", "name", "fingerprint", "explicit_id", "story", "translations", "backlog", "original_urls",
+)  # fmt: skip
 
 _Line = Annotated[str, Field(max_length=2_000)]
 _Address = Annotated[str, Field(max_length=4_000)]
@@ -39,7 +44,7 @@ class _Model(BaseModel):
 
 
 class ArticlePicture(_Model):
-    """A picture, with what it shows in words."""
+    """A picture and its alt text."""
 
     src: _Address
     alt: _Line = ""
@@ -55,14 +60,14 @@ class ArticleFile(_Model):
 
 
 class Article(_Model):
-    """An item in one language. Texts are plain but for `html`; moments carry an offset from UTC."""
+    """An item in one language. Texts are plain except `html`; times have an offset from UTC."""
 
     title: _Line = ""
-    url: _Address = Field(default="", description="Its page, whole: https://example.org/en/youth.")
+    url: _Address = Field(default="", description="The whole address of its page: https://example.org/en/youth.")
     language: Annotated[str, Field(max_length=40)] = ""
     kind: Annotated[str, Field(max_length=60)] = Field(default="", description="story, press-release, publication, ...")
     summary: Annotated[str, Field(max_length=20_000)] = ""
-    html: Annotated[str, Field(max_length=MAX_HTML_LENGTH)] = ""
+    html: Annotated[str, Field(max_length=1_000_000)] = ""
     published: AwareDatetime | None = None
     embargo: AwareDatetime | None = None
     expires: AwareDatetime | None = None
@@ -78,14 +83,34 @@ class Article(_Model):
         default_factory=dict, description="Pages of the same story in other languages, by language."
     )
     story: Annotated[str, Field(max_length=200)] = Field(
-        default="", description="Groups translations: the same text in each of them."
+        default="", description="Groups translations: all translations of a story have the same text here."
     )
     correction: _Line = ""
     withdrawn: _Line = ""
 
 
+def build_article(fields: Mapping[str, Any]) -> Article | None:
+    """Build an article and cut what exceeds its limits. None if it has neither title nor text, or is not valid."""
+    values = {
+        name: value[: _MAX_LENGTHS.get(name, 2_000)] if isinstance(value, str) else value
+        for name, value in fields.items()
+    }
+    for name in ("topics", "authors"):
+        values[name] = [word[:2_000] for word in fields.get(name, ()) if word][:100]
+    for name in ("images", "attachments"):
+        files = [file for file in fields.get(name, ()) if file["src"] and len(file["src"]) <= 4_000][:100]
+        values[name] = [{key: text if key == "src" else text[:2_000] for key, text in file.items()} for file in files]
+    translations = fields.get("translations", {})
+    values["translations"] = {key: url for key, url in translations.items() if len(key) <= 40 and len(url) <= 4_000}
+    try:
+        article = Article.model_validate(values)
+    except ValidationError:
+        return None
+    return article if article.title or article.html else None
+
+
 class ItemDefaults(Protocol):
-    """What the settings of a source say of all its items."""
+    """Settings of a source that apply to all its items."""
 
     @property
     def language(self) -> str | None: ...
@@ -98,33 +123,32 @@ class ItemDefaults(Protocol):
 
 
 def build_item(
-    article: Article, entry: CachedItem, telling: ItemDefaults, context: SourceContext, story: str | None
+    article: Article, cached: CachedItem, defaults: ItemDefaults, context: SourceContext, story: str | None
 ) -> tuple[SourceItem | None, list[Problem]]:
-    """The item, or what is wrong with it. `story` is the key that groups its translations, None where nobody knows."""
+    """Build the item, or return None and its problems. `story` is the key shared by its translations, if known."""
     problems: list[Problem] = []
     url = encode_url(strip_tracking(article.url)) if article.url else None
     links = WebLinks(url or context.url)
     body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
-    summary = _plain(article.summary, links) or summarise(body.opening)
+    summary = _plain_summary(article.summary, links) or summarise(body.opening)
     title = one_line(article.title) or summarise(summary, 80)
-    language = match_language(article.language, telling.language, context.languages)
+    language = match_language(article.language, defaults.language, context.languages)
     if not title:
-        problems.append(Problem(entry.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
+        problems.append(Problem(cached.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
     if language is None:
-        known = ", ".join(context.languages)
-        mend = f"set the source's `language` to one of {known}, or add it to site.languages"
-        said = article.language or telling.language
-        problems.append(Problem(entry.ref, 1, 1, f"its language, {said!r}, is none of the site's", mend))
+        mend = f"set the source's `language` to one of {', '.join(context.languages)}, or add it to site.languages"
+        message = f"its language, {article.language or defaults.language!r}, is none of the site's"
+        problems.append(Problem(cached.ref, 1, 1, message, mend))
     if problems or language is None:
         return None, problems
-    found = SourceItem(
-        ref=entry.ref,
-        name=_name(url, title, context.name, entry.ref, grouped=story is not None),
+    item = SourceItem(
+        ref=cached.ref,
+        name=_make_name(url, title, context.name, cached.ref, is_grouped=story is not None),
         language=language,
         title=title,
         summary=summary,
         body=body.html,
-        kind=_kind(article.kind or telling.kind),
+        kind=_make_kind(article.kind or defaults.kind),
         fingerprint="",
         story=slugify(story) if story else None,
         translations=tuple(filter(None, map(normalise_link, article.translations.values()))),
@@ -135,79 +159,89 @@ def build_item(
         starts=article.starts,
         ends=article.ends,
         place=one_line(article.place),
-        topics=_topics(article.topics, telling.topics),
+        topics=_map_topics(article.topics, defaults.topics),
         organisations=_distinct(article.organisations),
         authors=_distinct(article.authors),
-        images=_images(article, body, links),
+        images=_build_images(article, body, links),
         attachments=tuple(
-            Attachment(src, one_line(one.title) or unquote(src.rsplit("/", 1)[-1]))
-            for one in article.attachments
-            if (src := links.absolute(one.src)) is not None
+            Attachment(src, one_line(file.title) or unquote(src.rsplit("/", 1)[-1]))
+            for file in article.attachments
+            if (src := links.absolute(file.src)) is not None
         ),
         correction=one_line(article.correction),
         withdrawn=one_line(article.withdrawn),
-        backlog=entry.backlog,
+        backlog=cached.backlog,
     )
-    for fault in links.faults:
-        plain = Problem(entry.ref, 1, 1, fault.message, fault.mend, "warning")
-        problems.append(
-            warn_of_missing_alt(found, fault.value) if fault.message == missing_alt_message(fault.value) else plain
-        )
-    return add_fingerprint(found), problems
+    for link in links.problems:
+        if link.message == missing_alt_message(link.value):
+            problems.append(warn_of_missing_alt(item, link.value))
+        else:
+            problems.append(Problem(cached.ref, 1, 1, link.message, link.mend, "warning"))
+    return add_fingerprint(item), problems
 
 
-def warn_of_missing_alt(found: SourceItem, src: str) -> Problem:
-    """What `tell` says of a picture in a body that nobody put into words; `src` is its address on the site."""
-    return Problem(found.ref, 1, 1, missing_alt_message(src), advise_on_alt(found, src), "warning")
+def add_fingerprint(item: SourceItem) -> SourceItem:
+    """Hash all that readers could see and the places of its media, but not the item's own place, name and keys."""
+    content = {name: value for name, value in asdict(item).items() if name not in _NOT_IN_FINGERPRINT}
+    text = json.dumps(content, ensure_ascii=True, sort_keys=True, default=str)
+    return replace(item, fingerprint=hashlib.sha256(text.encode()).hexdigest())
 
 
-def advise_on_alt(found: SourceItem, src: str) -> str:
-    """How a picture of a website gets its words."""
-    overlay = (OVERLAYS / f"{found.story or found.name}.yaml").as_posix()
-    return f"say on the site in words what it shows, or in {overlay}, under `alt`, after {src}"
+def warn_of_missing_alt(item: SourceItem, src: str) -> Problem:
+    """Return the warning of `build_item` about a picture without alt text. `src` is its address on the site."""
+    return Problem(item.ref, 1, 1, missing_alt_message(src), advise_on_alt(item, src), "warning")
+
+
+def advise_on_alt(item: SourceItem, src: str) -> str:
+    """Tell where an editor can write the alt text of a website's picture."""
+    overlay = f"{OVERLAYS}/{item.story or item.name}.yaml"
+    return f"describe the picture on the site, or in {overlay}, under `alt`, after {src}"
 
 
 def short_hash(text: str) -> str:
-    """Six characters that tell two names apart."""
+    """Return six hex digits that tell two names apart."""
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def _name(url: str | None, title: str, source: str, ref: str, *, grouped: bool) -> str:
-    """The last part of its page's address that is a name. Alone, it would make two pages of one name one story."""
+def _make_name(url: str | None, title: str, source: str, ref: str, *, is_grouped: bool) -> str:
+    """Use the last part of the page's address that has letters, or the title.
+
+    An item without a group gets a hash, else two pages of the same name would become one story.
+    """
     last = unquote(urlsplit(url or "").path.rstrip("/").rpartition("/")[2])
     last = re.sub(r"(^index)?\.(html?|php|aspx?)$", "", last)
     slug = shorten_slug(slugify(last if re.search(r"[^\W\d_]", last) else title))
-    return slug if grouped else f"{slug}-{short_hash(f'{source} {ref}')}"
+    return slug if is_grouped else f"{slug}-{short_hash(f'{source} {ref}')}"
 
 
-def match_language(said: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
-    """What the article says goes before the source's; `ru-KZ` is taken as `ru` where only that is the site's."""
-    for given in (said, fallback or ""):
-        tag = given.strip().replace("_", "-").lower()
+def match_language(written: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
+    """Find the site's language for an article. Its own goes before the source's; `ru-KZ` also matches `ru`."""
+    for tag in (written, fallback or ""):
+        tag = tag.strip().replace("_", "-").lower()
         while tag:
             for language in known:
                 if language.lower() == tag:
                     return language
             tag = tag.rpartition("-")[0]
-    return None if said or fallback else known[0]
+    return None if written or fallback else known[0]
 
 
-def _kind(written: str) -> str:
+def _make_kind(written: str) -> str:
     return written if _KIND.fullmatch(written) else slugify(written) or "story"
 
 
-def _topics(said: tuple[str, ...], ours: Mapping[str, str]) -> tuple[str, ...]:
-    known = {one_line(word).casefold(): topic for word, topic in ours.items()}
-    found = (known.get(one_line(word).casefold()) or slugify(word) for word in said)
-    return tuple(dict.fromkeys(topic for topic in found if topic))
+def _map_topics(words: tuple[str, ...], mapped: Mapping[str, str]) -> tuple[str, ...]:
+    known = {one_line(word).casefold(): topic for word, topic in mapped.items()}
+    topics = (known.get(one_line(word).casefold()) or slugify(word) for word in words)
+    return tuple(dict.fromkeys(topic for topic in topics if topic))
 
 
-def _distinct(said: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for one in said if (text := one_line(one))))
+def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(one_line, texts))))
 
 
-def _plain(text: str, links: WebLinks) -> str:
-    """Feeds give summaries as text or as HTML, and do not say which."""
+def _plain_summary(text: str, links: WebLinks) -> str:
+    """Feeds do not say whether a summary is plain text or HTML."""
     if "<" in text:
         text = sanitise(text, WebLinks(links.absolute("/") or "")).opening
     elif "&" in text:
@@ -215,19 +249,19 @@ def _plain(text: str, links: WebLinks) -> str:
     return summarise(text)
 
 
-def _images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:
-    """Those that it names, and if none the first of its body; an alt text of the body holds for the same picture."""
+def _build_images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:
+    """Take the article's pictures, else the first of its body. Alt texts of the body serve the same pictures."""
     shown: dict[str, dict[str, str]] = {}
-    for values in list_pictures(body.html):
-        shown.setdefault(values.get("src", ""), values)
-    images: list[Image] = []
-    for one in article.images:
-        src = links.absolute(one.src, picture=True)
-        if src is not None and src not in {image.src for image in images}:
-            alt = one_line(one.alt) or one_line(shown.get(src, {}).get("alt", ""))
-            images.append(Image(src, alt, one_line(one.caption), one_line(one.credit)))
+    for attributes in list_pictures(body.html):
+        shown.setdefault(attributes.get("src", ""), attributes)
+    images: dict[str, Image] = {}
+    for picture in article.images:
+        src = links.absolute(picture.src, picture=True)
+        if src is not None and src not in images:
+            alt = one_line(picture.alt) or one_line(shown.get(src, {}).get("alt", ""))
+            images[src] = Image(src, alt, one_line(picture.caption), one_line(picture.credit))
     if not images and shown:
-        src, values = next(iter(shown.items()))
+        src, attributes = next(iter(shown.items()))
         if src:
-            images.append(Image(src, one_line(values.get("alt", ""))))
-    return tuple(images)
+            images[src] = Image(src, one_line(attributes.get("alt", "")))
+    return tuple(images.values())

@@ -1,9 +1,10 @@
-"""An item's body: Markdown or HTML in, HTML out that is safe and whole wherever it is shown."""
+"""The body of an item: Markdown or HTML in, safe HTML with absolute links out."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 from tidings.model.text import clean, one_line
 from tidings.sources.links import LinkProblem, LinkResolver
 
+MAX_DEPTH = 500
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 # No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (facts: W3C validator, nh3).
@@ -44,43 +46,22 @@ ATTRIBUTES: dict[str, set[str]] = {
     "col": {"span"},
     "colgroup": {"span"},
 }
-_ADDRESSES = {"href", "src", "poster", "cite"}
+_URL_ATTRIBUTES = {"href", "src", "poster", "cite"}
+# nh3 checks the scheme only of values that look like an address. Our filter, which knows the newsroom, checks the rest.
 _SCHEMES = {"http", "https", "mailto", "tel"}
-# nh3 judges only what looks like an address; the rest passes through our filter, which knows the newsroom.
-_DROPPED_WHOLE = {
-    "script",
-    "style",
-    "iframe",
-    "object",
-    "embed",
-    "svg",
-    "math",
-    "template",
-    "noscript",
-    "title",
-    "textarea",
-}
-
-
-MAX_DEPTH = 500
+_DROPPED_WITH_CONTENT = set(
+    "script style iframe object embed svg math template noscript title textarea".split()  # noqa: SIM905
+)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*?(/?)>")
-_CLOSED_BY_ITSELF = {
-    "area",
-    "br",
-    "col",
-    "dd",
-    "dt",
-    "hr",
-    "img",
-    "input",
-    "li",
-    "link",
-    "meta",
-    "option",
-    "p",
-    "source",
-}
-_CLOSED_BY_ITSELF |= {"tbody", "td", "tfoot", "th", "thead", "tr", "track", "wbr"}
+_NEEDS_NO_END_TAG = set(
+    "area br col dd dt hr img input li link meta option p source tbody td tfoot th thead tr track wbr".split()  # noqa: SIM905
+)
+
+# These work on sanitised bodies only: `sanitise` escapes attribute values, so that none contains ">".
+_IMG = re.compile(r"<img\b[^>]*>")
+_ATTRIBUTE = re.compile(r'\b([a-z]+)="([^"]*)"')
+_PICTURE = re.compile(r"<picture\b[^>]*>.*?</picture>", re.DOTALL)
+_SOURCE = re.compile(r"<source\b[^>]*>(?:</source>)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +73,22 @@ class Body:
 
 
 def render_body(text: str, links: LinkResolver) -> Body:
-    """Markdown, with HTML in it. Media and faults are gathered in `links`; never raises for any text."""
+    """Render Markdown that may contain HTML. `links` collects media and problems. Never raises."""
     return sanitise(_MARKDOWN.render(clean(text)), links)
 
 
 def sanitise(rendered: str, links: LinkResolver) -> Body:
-    """HTML made safe and whole once, for every use; never raises for any text."""
+    """Make HTML safe and its links absolute, once for every use. Never raises."""
     rendered = clean(rendered)
-    deep = _too_deep(rendered)
-    if deep:
-        links.faults.append(
-            LinkProblem(f"<{deep}", f"<{deep}> is opened {MAX_DEPTH} times and never closed", "close each tag")
-        )
+    if tag := _find_too_deep(rendered):
+        message = f"<{tag}> is opened {MAX_DEPTH} times and never closed"
+        links.problems.append(LinkProblem(f"<{tag}", message, "close each tag"))
         return Body("", "")
 
     def filter_attribute(tag: str, attribute: str, value: str) -> str | None:
         if attribute == "srcset":
-            return _srcset(value, links)
-        if attribute in _ADDRESSES:
+            return _resolve_srcset(value, links)
+        if attribute in _URL_ATTRIBUTES:
             return links.absolute(value, picture=attribute == "poster" or (tag == "img" and attribute == "src"))
         if attribute == "dir" and value.lower() not in ("ltr", "rtl", "auto"):
             return None
@@ -118,37 +97,69 @@ def sanitise(rendered: str, links: LinkResolver) -> Body:
     safe = nh3.clean(
         rendered,
         tags=TAGS,
-        clean_content_tags=_DROPPED_WHOLE,
+        clean_content_tags=_DROPPED_WITH_CONTENT,
         attributes=ATTRIBUTES,
         attribute_filter=filter_attribute,
         link_rel=None,
         url_schemes=_SCHEMES,
     )
-    finisher = _Finisher(links, _heading_shift(safe))
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", safe)]
+    finisher = _Finisher(links, 2 - min(levels, default=2))
     finisher.feed(safe)
     finisher.close()
-    opening = finisher.paragraph if finisher.paragraph else one_line(finisher.text)
-    return Body(clean("".join(finisher.out)).strip(), opening)
+    return Body(clean("".join(finisher.out)).strip(), finisher.paragraph or one_line(finisher.text))
 
 
 def missing_alt_message(src: str) -> str:
-    """What is said of a picture that nobody put into words."""
+    """Return the message about a picture without alt text."""
     return f"the picture {src.rsplit('/', 1)[-1]} has no alt text"
 
 
-def _too_deep(rendered: str) -> str:
-    """The tag that leads too deep: a sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
+def list_pictures(body: str) -> Iterator[dict[str, str]]:
+    """List the attributes of each picture of a sanitised body."""
+    return (_parse_attributes(tag) for tag in _IMG.findall(body))
+
+
+def change_pictures(body: str, change: Callable[[Mapping[str, str]], Mapping[str, str] | None]) -> str:
+    """Replace the attributes of each picture by what `change` returns; None leaves the picture as it is."""
+
+    def replace_tag(match: re.Match[str]) -> str:
+        attributes = change(_parse_attributes(match[0]))
+        return match[0] if attributes is None else _format_img(attributes)
+
+    return _IMG.sub(replace_tag, body)
+
+
+def drop_picture_sources(body: str, matches: Callable[[Mapping[str, str]], bool]) -> str:
+    """Remove the sources of each <picture> whose <img> matches: browsers prefer them to it (HTML 4.8.4.3.5)."""
+
+    def drop(match: re.Match[str]) -> str:
+        return _SOURCE.sub("", match[0]) if any(map(matches, list_pictures(match[0]))) else match[0]
+
+    return _PICTURE.sub(drop, body)
+
+
+def _parse_attributes(tag: str) -> dict[str, str]:
+    return {name: html.unescape(value) for name, value in _ATTRIBUTE.findall(tag)}
+
+
+def _format_img(attributes: Mapping[str, str | None]) -> str:
+    return "<img" + "".join(f' {name}="{html.escape(value or "")}"' for name, value in attributes.items()) + ">"
+
+
+def _find_too_deep(rendered: str) -> str:
+    """Find the tag that leads too deep: a sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
     depth = 0
     for match in _TAG.finditer(rendered):
         name = match[2].lower()
-        if name not in _CLOSED_BY_ITSELF and not match[3]:
+        if name not in _NEEDS_NO_END_TAG and not match[3]:
             depth = max(0, depth - 1) if match[1] else depth + 1
             if depth > MAX_DEPTH:
                 return name
     return ""
 
 
-def _srcset(value: str, links: LinkResolver) -> str | None:
+def _resolve_srcset(value: str, links: LinkResolver) -> str | None:
     candidates = []
     for candidate in re.split(r",\s+|,$", value.strip()):
         address, _, descriptor = candidate.strip().partition(" ")
@@ -159,13 +170,8 @@ def _srcset(value: str, links: LinkResolver) -> str | None:
     return ", ".join(candidates) or None
 
 
-def _heading_shift(safe: str) -> int:
-    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", safe)]
-    return 2 - min(levels) if levels else 0
-
-
 class _Finisher(HTMLParser):
-    """Goes over sanitised HTML once: headings start at h2, pictures get their size, the first paragraph is noted."""
+    """Passes over sanitised HTML once: headings start at h2, pictures get their size, the first paragraph is noted."""
 
     def __init__(self, links: LinkResolver, shift: int) -> None:
         super().__init__(convert_charrefs=False)
@@ -179,54 +185,53 @@ class _Finisher(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         raw = self.get_starttag_text() or ""
         if tag == "img":
-            raw = self._picture(dict(attrs))
+            raw = self._finish_picture(dict(attrs))
         elif re.fullmatch("h[1-6]", tag):
-            raw = f"<{self._level(tag)}{raw[3:]}"
+            raw = f"<{self._shift_heading(tag)}{raw[3:]}"
         elif tag == "p" and not self.paragraph:
             self._words = []
         if tag in ("br", "li", "td", "th"):
-            self._say(" ")
+            self._add_text(" ")
         self.out.append(raw)
 
     def handle_endtag(self, tag: str) -> None:
         if re.fullmatch("h[1-6]", tag):
-            tag = self._level(tag)
+            tag = self._shift_heading(tag)
         elif tag == "p" and self._words is not None:
             self.paragraph = one_line("".join(self._words))
             self._words = None
         self.out.append(f"</{tag}>")
-        self._say(" " if tag in ("p", "div", "li", "h2", "h3", "h4", "h5", "h6", "td", "th") else "")
+        self._add_text(" " if tag in ("p", "div", "li", "h2", "h3", "h4", "h5", "h6", "td", "th") else "")
 
     def handle_data(self, data: str) -> None:
         self.out.append(data)
-        self._say(data)
+        self._add_text(data)
 
     def handle_entityref(self, name: str) -> None:
         self.out.append(f"&{name};")
-        self._say(html.unescape(f"&{name};"))
+        self._add_text(html.unescape(f"&{name};"))
 
     def handle_charref(self, name: str) -> None:
-        self.out.append(f"&#{name};")
-        self._say(html.unescape(f"&#{name};"))
+        self.handle_entityref(f"#{name}")
 
-    def _say(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if len(self.text) < 2000:
             self.text += text
         if self._words is not None:
             self._words.append(text)
 
-    def _level(self, tag: str) -> str:
+    def _shift_heading(self, tag: str) -> str:
         return f"h{min(6, int(tag[1]) + self.shift)}"
 
-    def _picture(self, attributes: dict[str, str | None]) -> str:
+    def _finish_picture(self, attributes: dict[str, str | None]) -> str:
         src = attributes.get("src")
         if not src:
             return ""
         if not (attributes.get("alt") or "").strip():
-            mend = 'say in words what it shows: ![A girl reads in a library](media/a.jpg), or alt="..." in HTML'
-            self.links.faults.append(LinkProblem(src, missing_alt_message(src), mend, "warning"))
+            mend = 'describe the picture: ![A girl reads in a library](media/a.jpg), or alt="..." in HTML'
+            self.links.problems.append(LinkProblem(src, missing_alt_message(src), mend, "warning"))
             attributes["alt"] = ""
         size = self.links.sizes.get(src)
         if size is not None and size.width and not (attributes.get("width") or attributes.get("height")):
             attributes |= {"width": str(size.width), "height": str(size.height)}
-        return "<img" + "".join(f' {name}="{html.escape(value or "")}"' for name, value in attributes.items()) + ">"
+        return _format_img(attributes)

@@ -1,4 +1,4 @@
-"""Reading what others made in a process of its own: hostile bytes can end that process and nothing else."""
+"""Parses foreign data in a child process, so that hostile bytes can end that process and nothing else."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 MEMORY = 1 << 30
 _SLACK = 3
-"""Times its seconds of processor time may pass on the clock."""
+"""Factor between the limit of processor time and that of elapsed time."""
 
 
 class ChildError(Exception):
-    """It takes more than it may; says what of."""
+    """The child exceeded a limit; says which."""
 
 
-def run_in_child(module: str, given: bytes, seconds: int) -> Any:
-    """What `python -m module` answers in JSON. `seconds` are of processor time. Raises ApartError."""
+def run_in_child(module: str, data: bytes, seconds: int) -> Any:
+    """Run `python -m module` on the data and return its JSON. `seconds` limits processor time. Raises ChildError."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", module, str(seconds)],
-            input=given,
+            input=data,
             capture_output=True,
             timeout=_SLACK * seconds,
             check=False,
@@ -32,14 +32,14 @@ def run_in_child(module: str, given: bytes, seconds: int) -> Any:
     except subprocess.TimeoutExpired:
         raise ChildError(f"it takes more than {_SLACK * seconds} seconds to read") from None
     if done.returncode != 0:
-        raise ChildError("it takes more time or memory to read than it may")
+        raise ChildError("it takes too much time or memory to read")
     return json.loads(done.stdout)
 
 
-def run_child(read: Callable[[bytes], Any]) -> None:
-    """The main function of such a module."""
+def serve(parse: Callable[[bytes], Any]) -> None:
+    """Run the main function of such a module: limit this process, parse standard input, print JSON."""
     seconds = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    found = read(sys.stdin.buffer.read())
-    sys.stdout.buffer.write(json.dumps(found).encode("utf-8", "surrogatepass"))
+    result = parse(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(json.dumps(result).encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Local files that items use: read without following symlinks out, hashed, and measured."""
+"""Local files that items use: opened without following symlinks, hashed and measured."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image as Pictures
+from PIL import Image as PillowImage
 
-from tidings.sources.child_process import ChildError, run_child, run_in_child
+from tidings.sources.child_process import ChildError, run_in_child, serve
 
 PICTURE_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-"""What mail programs and browsers show; Pillow's format to media type."""
-
+"""What mail programs and browsers show: media type by Pillow's format."""
 MAX_PIXELS = 60_000_000
 """A picture of more pixels is refused before it is decoded."""
-
 SECONDS = 5
-"""Of processor time for a picture of somebody else's: a JPEG of 10 MB may say that it has 100,000 scans."""
+"""Processor time for a foreign picture: a JPEG of 10 MB may claim to have 100,000 scans."""
 
-# Served from the newsroom's own origin these would run script; the others are no content.
+# Served from the newsroom's own origin most of these would run scripts; the others are no content.
 REFUSED = {".html", ".htm", ".xhtml", ".svg", ".js", ".mjs", ".xml", ".yaml", ".yml", ".db", ".key", ".pem", ".j2"}
 
-_TYPES = mimetypes.MimeTypes()  # the built-in table alone: the machine's own would make bytes differ between machines
+_TYPES = mimetypes.MimeTypes()  # only the built-in table, so that output does not differ between machines
 for _suffix, _type in {
     ".webp": "image/webp",
     ".avif": "image/avif",
@@ -47,7 +45,7 @@ Signature = tuple[int, int, int, int, int]
 
 
 class MediaError(Exception):
-    """A file that cannot be used; `mend` says what to do."""
+    """A file that cannot be used. `mend` tells what to do."""
 
     def __init__(self, message: str, mend: str = "") -> None:
         super().__init__(message)
@@ -56,7 +54,7 @@ class MediaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """What was measured: hex SHA-256, bytes, media type; pixels for pictures."""
+    """A measured file: hex SHA-256, bytes, media type; pixels if it is a picture."""
 
     digest: str
     length: int
@@ -66,12 +64,12 @@ class LocalFile:
 
 
 def signature(status: os.stat_result) -> Signature:
-    """Equal as long as nobody wrote to the file."""
+    """Return a value that changes whenever somebody writes to the file."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def open_plain(path: Path) -> BufferedReader:
-    """Open a regular file for reading; refuses a symlink as its last part, and a pipe or device anywhere. OSError."""
+    """Open a regular file for reading. Raises OSError for a symlink as last part, a pipe or a device."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -83,7 +81,7 @@ def open_plain(path: Path) -> BufferedReader:
 
 
 def measure(path: Path, *, picture: bool) -> LocalFile:
-    """Hash a file, and look into it if it is to be a picture. `path` is real (no symlinks). Raises MediaError."""
+    """Hash a file and, if it is used as a picture, decode it. `path` is real (no symlinks). Raises MediaError."""
     if path.suffix.lower() in REFUSED:
         raise MediaError(f"{path.name} cannot be served to readers", "use a JPEG, PNG, GIF, WebP or PDF file")
     try:
@@ -101,48 +99,48 @@ def measure(path: Path, *, picture: bool) -> LocalFile:
 
 
 def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
-    """Width, height and media type of what really is a picture, whole, and no bomb. Raises MediaError."""
+    """Return width, height and media type of a complete picture. Raises MediaError for anything else."""
     try:
         with warnings.catch_warnings():
-            # Pillow's own limit only warns below twice its size; ours is below both.
+            # Pillow's own limit only warns below twice its size. Ours is lower than both.
             warnings.simplefilter("ignore")
-            with Pictures.open(file, formats=tuple(PICTURE_TYPES)) as picture:
+            with PillowImage.open(file, formats=tuple(PICTURE_TYPES)) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise MediaError(f"{name} has {width} x {height} pixels", "save it with at most 6000 pixels a side")
                 media_type = PICTURE_TYPES[picture.format or ""]
                 if picture.getexif().get(0x0112, 1) >= 5:  # EXIF orientation: shown turned by 90 degrees
                     width, height = height, width
-                picture.draft("RGB", (64, 64))  # JPEG: decodes at an eighth, and still meets a truncated end
+                picture.draft("RGB", (64, 64))  # decodes a JPEG at an eighth, and still notices a truncated end
                 picture.load()
     except MediaError:
         raise
-    except Pictures.DecompressionBombError:
+    except PillowImage.DecompressionBombError:
         raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
     except Exception as error:  # Pillow raises nearly anything for bytes that are no picture
         mend = "save it again as JPEG, PNG, GIF or WebP"
-        raise MediaError(f"{name} is not a picture that can be read ({type(error).__name__})", mend) from None
+        raise MediaError(f"{name} is not a readable picture ({type(error).__name__})", mend) from None
     return width, height, media_type
 
 
 def measure_picture_in_child(body: bytes) -> tuple[int, int, str]:
-    """As `measure_picture`, for what came from elsewhere: in a child with limits of time and memory."""
+    """Measure a picture from elsewhere in a child process with limits of time and memory. Raises MediaError."""
     try:
-        found = run_in_child(__name__, body, SECONDS)
+        result = run_in_child(__name__, body, SECONDS)
     except ChildError as error:
         raise MediaError(str(error)) from None
-    if "problem" in found:
-        raise MediaError(found["problem"])
-    return found["width"], found["height"], found["type"]
+    if "problem" in result:
+        raise MediaError(result["problem"])
+    return result["width"], result["height"], result["type"]
 
 
-def _main(given: bytes) -> dict[str, Any]:
+def _parse(data: bytes) -> dict[str, Any]:
     try:
-        width, height, media_type = measure_picture(io.BytesIO(given), "it")
+        width, height, media_type = measure_picture(io.BytesIO(data), "it")
     except MediaError as error:
         return {"problem": str(error)}
     return {"width": width, "height": height, "type": media_type}
 
 
 if __name__ == "__main__":
-    run_child(_main)
+    serve(_parse)

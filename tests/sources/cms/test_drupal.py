@@ -397,7 +397,7 @@ def test_what_a_listing_hides_but_the_site_shows_stays(site: Drupal, monkeypatch
 def test_what_one_look_misses_is_told_at_once_so_that_a_mass_of_it_is_seen(
     site: Drupal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "CHECKED", 4)
+    monkeypatch.setattr(base, "MAX_CHECKS", 4)
     nodes = [site.node(f"Story {number:02}") for number in range(30)]
     source = source_of(site, newsroom=("en",))
     fetch(source)

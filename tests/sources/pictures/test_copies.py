@@ -157,15 +157,18 @@ def test_a_second_round_asks_nothing_and_changes_nothing(room: Newsroom) -> None
 
 
 WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
-    "truncated": (lambda: drawn(300, 300, "JPEG", quality=95)[:2000], "is not a picture that can be read"),
+    "truncated": (lambda: drawn(300, 300, "JPEG", quality=95)[:2000], "is not a readable picture"),
     "bomb": (lambda: bomb(65_000), "too many pixels"),
     "large": (lambda: bomb(8_000), "8000 x 8000 pixels"),
-    "endless": (endless, "it takes more "),
-    "page": (lambda: b"<!doctype html><html><body><img src=x onerror=x()></body></html>", "is not a picture"),
-    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><circle r="9"/></svg>', "is not a picture"),
-    "bmp": (lambda: drawn(kind="BMP"), "is not a picture"),
-    "tiff": (lambda: drawn(kind="TIFF"), "is not a picture"),
-    "empty": (lambda: b"", "is not a picture"),
+    "endless": (endless, "it takes "),
+    "page": (lambda: b"<!doctype html><html><body><img src=x onerror=x()></body></html>", "is not a readable picture"),
+    "svg": (
+        lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="x()"><circle r="9"/></svg>',
+        "is not a readable picture",
+    ),
+    "bmp": (lambda: drawn(kind="BMP"), "is not a readable picture"),
+    "tiff": (lambda: drawn(kind="TIFF"), "is not a readable picture"),
+    "empty": (lambda: b"", "is not a readable picture"),
     "too big": (lambda: drawn() + bytes(2000), "larger than"),
 }
 

@@ -220,7 +220,7 @@ def test_gone_for_good_is_asked_no_more(site: Website) -> None:
     ("page", "said"),
     [
         (Page(b"", 302, {"Location": "/feed"}), "nowhere"),
-        (Page(b"", 301, {"Location": "ftp://127.0.0.1/feed"}), "nowhere"),
+        (Page(b"", 301, {"Location": "ftp://127.0.0.1/feed"}), "without a usable address"),
         (Page(b"<html><body>A login page</body></html>"), "web page"),
         (Page(b"<html><head><LINK TYPE='application/rss+xml' HREF='/rss?a=1&amp;b'></head></html>"), "/rss?a=1&b"),
         (Page(b"\x00\x01\x02"), "neither RSS"),
@@ -326,7 +326,7 @@ def test_a_rebuilt_site_floods_nobody_and_a_person_is_told(site: Website) -> Non
     old = [Story(f"old-{n}", f"From the archive {n}", published=NOW - 400 * DAY + n * DAY) for n in range(40)]
     site.pages["/feed"] = Page(rss([Story("new", "A new one", published=NOW), *old], site.url))
     done = fetch(source, NOW + timedelta(hours=1))
-    assert "40 items" in done.notice
+    assert "40 new items" in done.notice
     assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["A new one"]
 
 

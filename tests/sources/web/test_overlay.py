@@ -17,7 +17,7 @@ from tests.sources.web.test_feed import MemoryShelf
 from tests.sources.web.test_page import listing, story
 from tidings.sources.base import SourceContext
 from tidings.sources.web.feed import FeedSource, Settings
-from tidings.sources.web.overlay import Overlay, read_overlay
+from tidings.sources.web.overlay import Overlay, parse_overlay
 from tidings.store.content.items import load_items
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -136,6 +136,6 @@ def test_an_overlay_holds_by_the_name_that_a_member_had_alone(site: Website, tmp
     "raw", [b"", b"\xff", b"[1, 2]", b"- a", b"lead: [x]", b"post: {a: [b]}", b"a: &x 1\nb: *x", b"{"]
 )
 def test_what_is_no_overlay_is_said_and_changes_nothing(raw: bytes) -> None:
-    overlay, problems = read_overlay(raw, "o.yaml")
+    overlay, problems = parse_overlay(raw, "o.yaml")
     assert overlay == Overlay() or overlay.post == {}
     assert bool(problems) == (raw not in (b"", b"post: {a: [b]}"))

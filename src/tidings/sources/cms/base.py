@@ -1,8 +1,8 @@
-"""What reading the API of a content system has in common: what changed, what is there at all, what is there no more.
+"""What reading the API of any content system shares: what changed, what exists, what is gone.
 
-Each reading asks for what changed after the last change that it saw, by the clock of the site. A few times a day it
-looks at the ids alone: what was overlooked is read then, and what is missing is asked for by itself an hour later; only
-what the site then refuses is gone. Once a week all is read anew: names of topics and texts of pictures change alone.
+Each reading asks for changes since the last one that it saw, by the site's clock. A few times a day it lists all ids:
+overlooked items are read then, and missing ones are checked singly an hour later; only those that the site then refuses
+are gone. Once a week everything is read again, as names of topics and alt texts change on their own.
 """
 
 from __future__ import annotations
@@ -10,94 +10,103 @@ from __future__ import annotations
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection as Some
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tidings.config.types import Int
-from tidings.sources.article import MAX_HTML_LENGTH, Article
 from tidings.sources.base import SourceContext, Sweep
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import Response, SourceError, fetch_url
-from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
+from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource, parse_moment
 
 MAX_ITEMS = 10_000
-"""Of one type: beyond that nothing is read."""
-LOOK = timedelta(hours=6)
-REREAD = timedelta(days=7)
-APART = timedelta(hours=1)
-"""Between missing an item and believing that it is gone."""
+"""Of one type; more are not read."""
+LIST_INTERVAL = timedelta(hours=6)
+REREAD_INTERVAL = timedelta(days=7)
+CHECK_DELAY = timedelta(hours=1)
+"""Between missing an item and checking whether it is gone."""
 OVERLAP = timedelta(minutes=10)
-"""A change may be committed a while after the moment that it bears."""
-CHECKED = 50
-"""So many missing items are asked for by themselves at once."""
-TRIED = 20
-"""So many of each type a trial shows."""
+"""A change may be committed some time after the moment that it bears."""
+MAX_CHECKS = 50
+"""Missing items that are checked in one reading."""
+MAX_TRIED = 20
+"""Items of each type that a trial shows."""
 MAX_SECONDS = 300
 MAX_BYTES = 300_000_000
+REFUSED = (400, 401, 403, 404)
+"""HTTP statuses of what the site does not have or does not show."""
 _SETTLED = timedelta(days=2)
 
 
 class CmsSettings(WebsiteSettings):
-    """Common to the content systems."""
+    """Settings of all content systems."""
 
     archive: Int = Field(
         default=1_000,
         ge=0,
         le=MAX_ITEMS,
-        description="So many of the newest items of each type are taken at the first reading; the older ones stay on "
-        "the website alone.",
+        description="How many of the newest items of each type are taken at the first reading; older ones stay on the "
+        "website alone.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class CmsItem:
-    """One item of a collection. Moments are those of the site, in UTC; None where it does not say."""
+    """One item of a collection. Times are the site's, in UTC; None where it names none."""
 
-    told: FetchedArticle
+    fetched: FetchedArticle
     created: datetime | None
     changed: datetime | None
-    kin: tuple[str, ...] = ()
-    """Keys of its translations, as far as the site names them by their ids."""
+    translations: tuple[str, ...] = ()
+    """Keys of its translations, if the site names them by id."""
 
 
 class CmsCollection(ABC):
-    """The items of one type, as the API lists them; `name` is for ever. Every method raises SourceError."""
+    """The items of one type, as the API lists them. Every method raises SourceError."""
 
     name: str
+    """Permanent, as it is part of the stored state."""
     prefix: str
-    """What the keys of its items begin with."""
+    """The start of all its items' keys."""
 
     @abstractmethod
-    def newest(self, most: int, after: datetime | None) -> Sequence[CmsItem]:
-        """The newest first, at most so many, and none that was published before `after` or with it."""
+    def list_newest(self, most: int, after: datetime | None) -> Sequence[CmsItem]:
+        """Return at most so many items, newest first, all published later than `after`."""
 
     @abstractmethod
-    def since(self, changed: datetime, created: datetime | None) -> Sequence[CmsItem]:
-        """What was changed after the one moment, or published after the other."""
+    def list_changed(self, changed: datetime, created: datetime | None) -> Sequence[CmsItem]:
+        """Return the items that changed after `changed` or were published after `created`."""
 
     @abstractmethod
-    def keys(self, after: datetime | None) -> Some[str]:
-        """Of all that it holds."""
+    def list_keys(self, after: datetime | None) -> Collection[str]:
+        """Return the keys of all items that were published after `after`."""
 
     @abstractmethod
-    def these(self, keys: Sequence[str]) -> Sequence[CmsItem]:
-        """Some of them; what is not there is left out."""
+    def get_items(self, keys: Sequence[str]) -> Sequence[CmsItem]:
+        """Return these items, without those that do not exist."""
 
     @abstractmethod
-    def stands(self, key: str) -> bool:
-        """Whether readers can still see it."""
+    def check_item(self, key: str) -> bool:
+        """Ask for one item. Returns whether readers can see it; raises SourceError if it is gone."""
+
+    def is_published(self, key: str) -> bool:
+        try:
+            return self.check_item(key)
+        except SourceError as error:
+            if error.status in (401, 403, 404, 410):
+                return False
+            raise
 
 
 class CmsSource(WebSource, ABC):
     """A source that reads the API of a content system; a subclass says which collections it has."""
 
-    by_title = False
+    matches_by_title = False
 
     def __init__(self, settings: CmsSettings, context: SourceContext) -> None:
         super().__init__(settings, context)
@@ -106,243 +115,203 @@ class CmsSource(WebSource, ABC):
         self._bytes = 0
 
     @abstractmethod
-    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Sequence[CmsCollection]:
-        """What there is to read; what it notes in `kept` stands in the next `state`. Raises SourceError."""
+    def list_collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Sequence[CmsCollection]:
+        """Return the collections to read. Notes in `kept` are in the next `state`. Raises SourceError."""
 
-    def touched(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Some[str]:
-        """Keys of items that changed though they do not say so."""
+    def list_silent_changes(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Collection[str]:
+        """Return the keys of items that changed although their own dates do not show it."""
         return ()
 
-    # -- asking -------------------------------------------------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------------------------------------------
 
     def get(self, url: str, accept: str = "application/json") -> tuple[Any, Response]:
-        """JSON, and the answer that it came with. Raises SourceError, never as gone for good: other parts may stand."""
+        """Return JSON and its response. Raises SourceError, but never as gone for good: other parts may exist."""
         if time.monotonic() > self._deadline:
             raise SourceError(f"{self.settings.url} takes more than {MAX_SECONDS // 60} minutes to read")
         try:
-            reply = fetch_url(self.session, url, accept, {}, datetime.now(UTC))
+            response = fetch_url(self.session, url, accept, {}, datetime.now(UTC))
         except SourceError as error:
             raise SourceError(str(error), wait=error.wait, status=error.status) from None
-        body = reply.body or b""
+        body = response.body or b""
         self._bytes += len(body)
         if self._bytes > MAX_BYTES:
             raise SourceError(f"{self.settings.url} sends more than {MAX_BYTES // 1_000_000} MB")
         try:
-            return json.loads(body), reply
+            return json.loads(body), response
         except (ValueError, RecursionError):
             raise SourceError(f"{self.settings.url} answers with something that is no JSON", status=200) from None
 
-    # -- what every reading does --------------------------------------------------------------------------------------
+    def check_types(self, wanted: Collection[str], existing: Collection[str]) -> None:
+        """Raise SourceError if the site lacks a type that the settings name."""
+        for name in wanted:
+            if name not in existing:
+                shown = ", ".join(existing)
+                raise SourceError(f"{self.settings.url} has no type {name!r} in its API; it has {shown}")
+
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def try_fetch(self, now: datetime) -> Sweep:
-        """The newest of each type."""
-        self._most = min(TRIED, self._most)
+        """Show the newest items of each type."""
+        self._most = min(MAX_TRIED, self._most)
         try:
             return super().try_fetch(now)
         finally:
             self._most = self._archive
 
-    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """What changed, what was overlooked, and what is gone."""
+    def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
+        """Read what changed, what was overlooked, and what is gone."""
         self._deadline, self._bytes = time.monotonic() + MAX_SECONDS, 0
-        self.look()
+        self._snapshot.refresh()
         kept: dict[str, Any] = {name: state[name] for name in ("look", "reread", "missing", "refused") if name in state}
-        collections = self.collections(state, kept)
+        collections = self.list_collections(state, kept)
         before: Mapping[str, Any] = state.get("collections", {})
-        looking = "begun" in state and (self._is_due(state, "look") or "failures" in state)
-        rereading = "begun" in state and self._is_due(state, "reread")
-        if "begun" not in state or rereading:
-            kept["reread"] = (self.asked_at + REREAD).isoformat()
-        if "begun" not in state or looking:
-            kept["look"] = (self.asked_at + LOOK).isoformat()
-        known = self._known()
-        found: dict[str, CmsItem] = {}
-        there: set[str] = set()
-        noted = {}
-        again = self.touched(state, kept) if "begun" in state else ()
-        for one in collections:
-            was = before.get(one.name)
-            if was is None:
-                read, horizon = self._first(one, late="begun" in state)
-                if read and all(item.told.key in found for item in read):
+        has_begun = "begun" in state
+        is_listing = has_begun and (self._is_due(state, "look") or "failures" in state)
+        is_rereading = has_begun and self._is_due(state, "reread")
+        if not has_begun or is_rereading:
+            kept["reread"] = (self.now + REREAD_INTERVAL).isoformat()
+        if not has_begun or is_listing:
+            kept["look"] = (self.now + LIST_INTERVAL).isoformat()
+        known = {key: item.gone for item in self.cached.values() for key in keys_of(item.data)}
+        items: dict[str, CmsItem] = {}
+        existing: set[str] = set()
+        notes = {}
+        silent = self.list_silent_changes(state, kept) if has_begun else ()
+        for collection in collections:
+            note = before.get(collection.name)
+            if note is None:
+                read, horizon = self._read_archive(collection, is_late=has_begun)
+                if read and all(item.fetched.key in items for item in read):
                     raise SourceError(
-                        f"{self.settings.url} tells the same whatever language it is asked for; take `languages` out"
+                        f"{self.settings.url} returns the same items for each language; take `languages` out"
                     )
             else:
-                horizon = was.get("horizon")
-                read = self._later(one, was, known, rereading=rereading)
+                horizon = note.get("horizon")
+                read = self._read_changes(collection, note, known, is_rereading=is_rereading)
             for item in read:
-                found.setdefault(item.told.key, item)
-            noted[one.name] = _note(read, was, horizon)
-            wanted = {key for key in again if key.startswith(one.prefix)}
-            if looking and was is not None:
-                keys = set(one.keys(_moment(horizon)))
-                there |= keys
+                items.setdefault(item.fetched.key, item)
+            notes[collection.name] = _make_note(read, note or {}, horizon)
+            wanted = {key for key in silent if key.startswith(collection.prefix)}
+            if is_listing and note is not None:
+                keys = set(collection.list_keys(parse_moment(horizon)))
+                existing |= keys
                 wanted |= {key for key in keys if known.get(key, True)}
-            overlooked = one.these(sorted(wanted - set(found)))
-            found |= {item.told.key: self._overlooked(item) for item in overlooked}
-            found |= {item.told.key: item for item in one.these(self._kin(one, found))}
-        gone = self._gone(collections, there | set(found), kept, looking=looking)
-        kept["collections"] = noted
-        return SiteUpdate([item.told for item in found.values()], kept, gone=gone)
+            overlooked = collection.get_items(sorted(wanted - set(items)))
+            items |= {item.fetched.key: self._mark_if_settled(item) for item in overlooked}
+            regrouped = collection.get_items(self._list_regrouped(collection, items))
+            items |= {item.fetched.key: item for item in regrouped}
+        gone = self._find_gone(collections, existing | set(items), kept, is_listing=is_listing)
+        kept["collections"] = notes
+        return SiteUpdate([item.fetched for item in items.values()], kept, gone=gone)
 
-    def _first(self, one: CmsCollection, *, late: bool) -> tuple[list[CmsItem], str | None]:
-        """The archive; of a type that is read later than the others it is no news."""
-        read = list(one.newest(self._most, None)) if self._most else []
+    def _read_archive(self, collection: CmsCollection, *, is_late: bool) -> tuple[list[CmsItem], str | None]:
+        """Read the newest items. Those of a type that is read later than the others are no news."""
+        read = list(collection.list_newest(self._most, None)) if self._most else []
         horizon = None
         if len(read) >= self._most:
-            horizon = min((item.created for item in read if item.created), default=self.asked_at).isoformat()
-        if late:
-            read = [replace(item, told=replace(item.told, old=True)) for item in read]
+            horizon = min((item.created for item in read if item.created), default=self.now).isoformat()
+        if is_late:
+            read = [replace(item, fetched=replace(item.fetched, is_old=True)) for item in read]
         return read, horizon
 
-    def _later(
-        self, one: CmsCollection, was: Mapping[str, Any], known: Mapping[str, bool], *, rereading: bool
+    def _read_changes(
+        self, collection: CmsCollection, note: Mapping[str, Any], known: Collection[str], *, is_rereading: bool
     ) -> list[CmsItem]:
-        horizon, mark = _moment(was.get("horizon")), _moment(was.get("changed"))
-        if rereading or mark is None:
-            return list(one.newest(MAX_ITEMS, horizon))
-        read = one.since(mark - OVERLAP, _earlier(was.get("created")))
-        # An edit of what was never taken, for it is too old, makes no news of it.
+        horizon, changed = parse_moment(note.get("horizon")), parse_moment(note.get("changed"))
+        if is_rereading or changed is None:
+            return list(collection.list_newest(MAX_ITEMS, horizon))
+        created = parse_moment(note.get("created"))
+        read = collection.list_changed(changed - OVERLAP, created and created - OVERLAP)
+        # An edit does not make news of an item that was too old to be taken.
         return [
             item
             for item in read
-            if item.told.key in known or horizon is None or item.created is None or item.created > horizon
+            if item.fetched.key in known or horizon is None or item.created is None or item.created > horizon
         ]
 
-    def _overlooked(self, item: CmsItem) -> CmsItem:
-        """What neither was published nor changed of late came back or was passed over, and is no news."""
-        early = self.asked_at - _SETTLED
-        settled = all(moment is not None and moment < early for moment in (item.created, item.changed))
-        return replace(item, told=replace(item.told, old=settled))
+    def _mark_if_settled(self, item: CmsItem) -> CmsItem:
+        """Mark an overlooked item as old if it was neither published nor changed recently: it is no news."""
+        limit = self.now - _SETTLED
+        is_settled = all(moment is not None and moment < limit for moment in (item.created, item.changed))
+        return replace(item, fetched=replace(item.fetched, is_old=is_settled))
 
-    def _kin(self, one: CmsCollection, found: Mapping[str, CmsItem]) -> list[str]:
-        """Items that are a translation of what was told now, and do not say so yet: that is no change of theirs."""
+    def _list_regrouped(self, collection: CmsCollection, items: Mapping[str, CmsItem]) -> list[str]:
+        """Return keys of translations of these items that have another story key: the site shows no change of them."""
         stories = {
-            mark[0]: entry.data["article"].get("story")
-            for entry in self.cached.values()
-            for mark in entry.data["marks"]
+            key: item.data["article"].get("story") for item in self.cached.values() for key in keys_of(item.data)
         }
         return sorted(
             key
-            for item in found.values()
-            for key in item.kin
-            if key.startswith(one.prefix)
-            and key not in found
-            and stories.get(key, item.told.article.story) != item.told.article.story
+            for item in items.values()
+            for key in item.translations
+            if key.startswith(collection.prefix)
+            and key not in items
+            and stories.get(key, item.fetched.article.story) != item.fetched.article.story
         )
 
-    def _known(self) -> dict[str, bool]:
-        """Every id that an item ever had here, and whether that item is gone."""
-        return {mark[0]: entry.gone for entry in self.cached.values() for mark in entry.data["marks"]}
-
-    def _gone(
-        self, collections: Sequence[CmsCollection], there: Some[str], kept: dict[str, Any], *, looking: bool
+    def _find_gone(
+        self, collections: Sequence[CmsCollection], existing: Collection[str], kept: dict[str, Any], *, is_listing: bool
     ) -> list[str]:
-        """Refs of what the site has no longer: all that one look missed, once each was asked for.
+        """Return the refs that one listing missed, once all of them were checked.
 
-        Told bit by bit, what vanishes in mass would never seem to do so (`pipeline/changes`).
+        Reported bit by bit, a mass disappearance would never be noticed as one (`pipeline.collect.changes`).
         """
         missing: dict[str, str] = dict(kept.get("missing", {}))
-        mine: dict[str, tuple[CmsCollection, str]] = {}
-        for ref, entry in self.cached.items():
+        own: dict[str, tuple[CmsCollection, str]] = {}
+        for ref, item in self.cached.items():
             keys = [
-                (one, mark[0]) for mark in entry.data["marks"] for one in collections if mark[0].startswith(one.prefix)
+                (collection, key)
+                for key in keys_of(item.data)
+                for collection in collections
+                if key.startswith(collection.prefix)
             ]
-            if keys and not entry.gone:
-                if any(key in there for _, key in keys):
+            if keys and not item.gone:
+                if any(key in existing for _, key in keys):
                     missing.pop(ref, None)
-                elif looking:
-                    missing.setdefault(ref, self.asked_at.isoformat())
-                mine[ref] = keys[-1]
-        missing = {ref: at for ref, at in missing.items() if ref in mine}
-        eldest = min(missing.values(), default=self.asked_at.isoformat())
-        due = [ref for ref, at in missing.items() if at == eldest]
-        if self.asked_at - datetime.fromisoformat(eldest) < APART:
-            due = []
+                elif is_listing:
+                    missing.setdefault(ref, self.now.isoformat())
+                own[ref] = keys[-1]
+        missing = {ref: at for ref, at in missing.items() if ref in own}
+        first = min(missing.values(), default=self.now.isoformat())
+        is_time = self.now - datetime.fromisoformat(first) >= CHECK_DELAY
+        due = [ref for ref, at in missing.items() if at == first and is_time]
         refused = [ref for ref in kept.pop("refused", ()) if ref in due]
-        asked = [ref for ref in due if ref not in refused][:CHECKED]
-        standing = [ref for ref in asked if mine[ref][0].stands(mine[ref][1])]
-        gone = [*refused, *(ref for ref in asked if ref not in standing)]
-        if len(gone) + len(standing) < len(due):
+        checked = [ref for ref in due if ref not in refused][:MAX_CHECKS]
+        published = [ref for ref in checked if own[ref][0].is_published(own[ref][1])]
+        gone = [*refused, *(ref for ref in checked if ref not in published)]
+        if len(gone) + len(published) < len(due):
             kept["refused"], gone = gone, []
-        kept["missing"] = {ref: at for ref, at in missing.items() if ref not in gone + standing}
+        kept["missing"] = {ref: at for ref, at in missing.items() if ref not in gone + published}
         if gone:
-            # If they come back, they are to be missed no longer than needed.
-            kept["look"] = (self.asked_at + APART).isoformat()
+            # If they come back, they are missed no longer than necessary.
+            kept["look"] = (self.now + CHECK_DELAY).isoformat()
         return gone
 
     def _is_due(self, state: Mapping[str, Any], name: str) -> bool:
-        moment = _moment(state.get(name))
-        return moment is None or moment <= self.asked_at
+        moment = parse_moment(state.get(name))
+        return moment is None or moment <= self.now
 
 
-# -- what both systems need -------------------------------------------------------------------------------------------
+def keys_of(data: Mapping[str, Any]) -> Iterator[str]:
+    """Return every id that a cached item ever had on the site."""
+    return (keys[0] for keys in data["marks"])
 
 
-def build_article(fields: Mapping[str, Any]) -> Article | None:
-    """Within the limits of `Article`: what goes beyond them is cut. None where even so it cannot be taken."""
-    most = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": MAX_HTML_LENGTH}
-    made = {name: value[: most.get(name, 2_000)] if isinstance(value, str) else value for name, value in fields.items()}
-    for name in ("topics", "authors"):
-        made[name] = [one[:2_000] for one in fields.get(name, ()) if one][:100]
-    for name in ("images", "attachments"):
-        some = [one for one in fields.get(name, ()) if one["src"] and len(one["src"]) <= 4_000][:100]
-        made[name] = [{key: text if key == "src" else text[:2_000] for key, text in one.items()} for one in some]
-    try:
-        article = Article.model_validate(made)
-    except ValidationError:
-        return None
-    return article if article.title or article.html else None
+def is_overload(error: SourceError) -> bool:
+    """Whether a smaller page may succeed: the answer was too large or too much work for the site."""
+    return error.status is None or error.status >= 500
 
 
 def front_page(url: str) -> str:
-    """The front page of a site, with the slash after which its paths begin."""
+    """Return the address of a site's front page, with the slash after which its paths begin."""
     site = urlsplit(url)
     return urlunsplit((site.scheme, site.netloc, site.path.rstrip("/") + "/", "", ""))
 
 
-def as_text(value: Any) -> str:
-    """A string, or nothing."""
-    return value if isinstance(value, str) else ""
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """An object of JSON, or an empty one: PHP writes an empty one as a list."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_objects(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list, or of a map."""
-    some: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [one for one in some if isinstance(one, dict)]
-
-
-def parse_utc(value: Any) -> datetime | None:
-    """A moment of the API, which is in UTC where it names no offset; None for one that no calendar has."""
-    try:
-        moment = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
-        return None
-    if not 1900 <= moment.year <= 2200:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _moment(written: str | None) -> datetime | None:
-    return datetime.fromisoformat(written) if written else None
-
-
-def _earlier(written: str | None) -> datetime | None:
-    moment = _moment(written)
-    return moment - OVERLAP if moment else None
-
-
-def _note(read: Sequence[CmsItem], was: Mapping[str, Any] | None, horizon: str | None) -> dict[str, Any]:
-    """The latest change and the latest publication that were seen so far."""
-    before = was or {}
-    changed = [moment for moment in (*(one.changed for one in read), _moment(before.get("changed"))) if moment]
-    created = [moment for moment in (*(one.created for one in read), _moment(before.get("created"))) if moment]
+def _make_note(read: Sequence[CmsItem], before: Mapping[str, Any], horizon: str | None) -> dict[str, Any]:
+    """Note the latest change and the latest publication seen so far."""
+    changed = [moment for moment in (*(item.changed for item in read), parse_moment(before.get("changed"))) if moment]
+    created = [moment for moment in (*(item.created for item in read), parse_moment(before.get("created"))) if moment]
     return {
         "changed": max(changed).isoformat() if changed else None,
         "created": max(created).isoformat() if created else None,

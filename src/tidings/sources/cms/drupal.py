@@ -1,13 +1,13 @@
-"""Drupal by JSON:API, a module of its core (drupal.org/docs/core-modules-and-themes/core-modules/jsonapi-module).
+"""Reads Drupal by JSON:API, a module of its core (drupal.org/docs/core-modules-and-themes/core-modules/jsonapi-module).
 
-A translation is asked for below the prefix of its language, `/ru/jsonapi`. Where an item has none Drupal answers with
-another (EntityRepository::getTranslationFromContext), so what comes is taken only if it is in the language asked for.
-All translations of an item have its UUID and its number.
+Translations are requested below the prefix of their language, `/ru/jsonapi`. For an item without that translation
+Drupal returns another (EntityRepository::getTranslationFromContext), so only items in the requested language are used.
+All translations of an item share its UUID and number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -18,28 +18,27 @@ from tidings.config.types import Language, Line, Name, Url
 from tidings.sources.base import SourceContext
 from tidings.sources.cms.base import (
     MAX_ITEMS,
+    REFUSED,
     CmsCollection,
     CmsItem,
     CmsSettings,
     CmsSource,
-    as_mapping,
-    as_text,
     front_page,
-    parse_utc,
+    is_overload,
 )
 from tidings.sources.cms.drupal_documents import MAX_RELATIONS, ArticleBuilder, JsonApiDocument
+from tidings.sources.json_values import as_mapping, as_text, parse_utc
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import SourceError
 
 PAGE = 50
-"""Items of one answer: the most that Drupal gives (OffsetPage::SIZE_MAX)."""
-SMALL = 10
-LATE = timedelta(hours=3)
-"""Scheduler publishes when cron runs, by default every three hours, and notes as the change when it was due."""
+"""Items of one response: Drupal's maximum (OffsetPage::SIZE_MAX)."""
+SMALL_PAGE = 10
+SCHEDULER_DELAY = timedelta(hours=3)
+"""Scheduler publishes when cron runs, by default every three hours, and dates the change to when it was due."""
 _ACCEPT = "application/vnd.api+json"
-_TURNS = 6
-"""So often a page is asked for until all that belongs to its items is with it; three are needed."""
-_REFUSED = (400, 401, 403, 404)
+_TRIES = 6
+"""Requests for a page until all related resources are with its items; three are needed."""
 
 
 class Settings(CmsSettings):
@@ -64,77 +63,72 @@ class Settings(CmsSettings):
 
 
 class DrupalSource(CmsSource):
-    """Asks in each language of the newsroom that the site has, and for what it has in no language or another."""
+    """Reads each language that both newsroom and site have, and then the items in none of them."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
-        self.own = settings
+        self.drupal = settings
         self.front = front_page(settings.url)
         self.pages = front_page(settings.pages) if settings.pages else self.front
         self.relations: dict[str, list[str]] = {}
-        """Of each type, those that lead to its topics, pictures and files: learned by reading."""
+        """For each type, the relations to its topics, pictures and files, learned from what was read."""
 
-    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
-        """One for each type and language."""
+    def list_collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
+        """Return one collection for each type and language."""
         self.relations = {name: list(paths) for name, paths in as_mapping(state.get("relations")).items()}
         kept["relations"] = self.relations
-        there = self._types("")
-        wanted = dict(self.own.types) or {"article": self.own.kind}
-        for name in wanted:
-            if name not in there:
-                shown = ", ".join(there)
-                raise SourceError(f"{self.settings.url} has no type {name!r} in its API; it has {shown}")
-        prefixes = self.own.prefixes or self._languages(state, kept)
-        languages = [one.lower() for one in prefixes]
+        types = dict(self.drupal.types) or {"article": self.drupal.kind}
+        self.check_types(types, self._fetch_types(""))
+        prefixes = self.drupal.prefixes or self._find_prefixes(state, kept)
+        languages = [language.lower() for language in prefixes]
         return [
             NodeCollection(self, name, kind, language, prefix, languages)
-            for name, kind in wanted.items()
+            for name, kind in types.items()
             for language, prefix in [*prefixes.items(), (None, "")]
         ]
 
-    def _languages(self, state: Mapping[str, Any], kept: dict[str, Any]) -> dict[str, str]:
-        """Those whose prefix the site has. One that it had stays: if it fails, that is an outage and no absence."""
+    def _find_prefixes(self, state: Mapping[str, Any], kept: dict[str, Any]) -> dict[str, str]:
+        """Find the languages whose prefix the site has. A known one stays: its failure is an outage, not its end."""
         known: list[str] = list(state.get("languages", ()))
         if "languages" not in state or self._is_due(state, "look"):
-            known += [one for one in self.context.languages if one not in known and self._has(one)]
+            known += [name for name in self.context.languages if name not in known and self._has_language(name)]
         kept["languages"] = known
-        return {one: one.lower() for one in known}
+        return {language: language.lower() for language in known}
 
-    def _has(self, language: str) -> bool:
+    def _has_language(self, language: str) -> bool:
         try:
-            self._types(f"{language.lower()}/")
+            self._fetch_types(f"{language.lower()}/")
         except SourceError as error:
-            if error.status in (200, *_REFUSED):
+            if error.status in (200, *REFUSED):
                 return False
             raise
         return True
 
-    def _types(self, prefix: str) -> list[str]:
-        """Machine names of the types of content."""
+    def _fetch_types(self, prefix: str) -> list[str]:
+        """Return the machine names of the types of content."""
         try:
-            found, _ = self.get(self.at(prefix), _ACCEPT)
+            index, _ = self.get(self.api_url(prefix), _ACCEPT)
         except SourceError as error:
-            if error.status not in (200, *_REFUSED):
+            if error.status not in (200, *REFUSED):
                 raise
             raise SourceError(
-                f"{self.settings.url} shows nobody the JSON:API of a Drupal ({error}); switch the module JSON:API on,"
-                " say in `api` where it is, or read the site's feed (`type: feed`)",
+                f"{self.settings.url} does not show the JSON:API of a Drupal ({error}); switch the module JSON:API on,"
+                " set `api` to its path, or read the site's feed (`type: feed`)",
                 status=error.status,
             ) from None
-        links = as_mapping(as_mapping(found).get("links"))
+        links = as_mapping(as_mapping(index).get("links"))
         return [name.removeprefix("node--") for name in links if name.startswith("node--")]
 
-    def at(self, prefix: str, path: str = "") -> str:
-        """An address of the API."""
-        return f"{self.front}{prefix}{self.own.api.strip('/')}{path}"
+    def api_url(self, prefix: str, path: str = "") -> str:
+        """Return an address of the API."""
+        return f"{self.front}{prefix}{self.drupal.api.strip('/')}{path}"
 
-    def document(self, address: str, parameters: Mapping[str, Any]) -> JsonApiDocument:
-        """What it answers."""
+    def get_document(self, address: str, parameters: Mapping[str, Any]) -> JsonApiDocument:
         return JsonApiDocument(self.get(f"{address}?{urlencode(parameters)}", _ACCEPT)[0])
 
 
 class NodeCollection(CmsCollection):
-    """One type of content in one language; without one, all that is in none of the others."""
+    """One type of content in one language, or, without a language, all items in none of the `others`."""
 
     def __init__(
         self, source: DrupalSource, bundle: str, kind: str, language: str | None, prefix: str, others: Sequence[str]
@@ -143,146 +137,142 @@ class NodeCollection(CmsCollection):
         self.prefix = f"{self.name}/"
         self._source = source
         self._type = f"node--{bundle}"
-        self._before = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._address = source.at(self._before, f"/node/{bundle}")
-        own = source.own
-        self._telling = ArticleBuilder(source.context.name, kind, source.front, source.pages, own.body, own.summary)
+        self._path_prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._address = source.api_url(self._path_prefix, f"/node/{bundle}")
+        settings = source.drupal
+        self._builder = ArticleBuilder(
+            source.context.name, kind, source.front, source.pages, settings.body, settings.summary
+        )
         self._language = language.lower() if language else None
         self._others = others
-        spoken = {"filter[langcode]": language.lower()} if language else _condition("langcode", "NOT IN", *others)
-        # Both are looked for in one row, that is in one translation (Drupal\Core\Entity\Query\Sql\Tables).
-        self._always = {"filter[status]": "1", **spoken}
+        spoken = {"filter[langcode]": language.lower()} if language else _filter("langcode", "NOT IN", *others)
+        # Drupal looks for both in one row, that is in one translation (Drupal\Core\Entity\Query\Sql\Tables).
+        self._filters = {"filter[status]": "1", **spoken}
 
-    def newest(self, most: int, after: datetime | None) -> list[CmsItem]:
-        """By the moment of their creation; equal ones by their ids, for a page is cut between them."""
-        return self._told({"sort": "-created,id", **_after("created", after)}, most)
+    def list_newest(self, most: int, after: datetime | None) -> list[CmsItem]:
+        # Items of the same moment are sorted by id, as a page may end between them.
+        return self._list_items({"sort": "-created,id", **_filter_after("created", after)}, most)
 
-    def since(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
-        """By the moment of their change, and by that of their pictures.
+    def list_changed(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
+        """List by the date of change, and by that of the media.
 
-        The newest first: what changes while it is read goes to the top, so that of the rest something may come twice
-        and nothing is passed over; what went to the top bears a later change, and is read next time.
+        The newest come first. An item that changes meanwhile moves to the top: some may come twice, but none is lost,
+        and the item itself is read next time, as it bears a later change.
         """
-        found = self._told({"sort": "-changed,id", **_after("changed", changed - LATE)})
+        items = self._list_items({"sort": "-changed,id", **_filter_after("changed", changed - SCHEDULER_DELAY)})
         paths = self._source.relations.get(self._type, ())
         for media in sorted({path.partition(".")[0] for path in paths if "." in path}):
             try:
-                found += self._told({"sort": "-changed,id", **_after(f"{media}.changed", changed)})
+                items += self._list_items({"sort": "-changed,id", **_filter_after(f"{media}.changed", changed)})
             except SourceError as error:
-                if error.status not in _REFUSED:
+                if error.status not in REFUSED:
                     raise
-        return found
+        return items
 
-    def keys(self, after: datetime | None) -> set[str]:
-        """Without their texts."""
-        asked = {"sort": "id", f"fields[{self._type}]": "langcode", **_after("created", after)}
-        found = (node for document in self._pages(asked, whole=False) for node in document.nodes)
-        return {f"{self.prefix}{node['id']}" for node in found if self._is_mine(node)}
+    def list_keys(self, after: datetime | None) -> set[str]:
+        parameters = {"sort": "id", f"fields[{self._type}]": "langcode", **_filter_after("created", after)}
+        nodes = (node for document in self._list_pages(parameters, self._get_listing) for node in document.nodes)
+        return {f"{self.prefix}{node['id']}" for node in nodes if self._is_in_language(node)}
 
-    def these(self, keys: Sequence[str]) -> list[CmsItem]:
-        """By their UUIDs."""
-        found: list[CmsItem] = []
+    def get_items(self, keys: Sequence[str]) -> list[CmsItem]:
+        items: list[CmsItem] = []
         for start in range(0, len(keys), PAGE):
-            some = [key.removeprefix(self.prefix) for key in keys[start : start + PAGE]]
-            found += self._told(_condition("id", "IN", *some))
-        return found
+            uuids = [key.removeprefix(self.prefix) for key in keys[start : start + PAGE]]
+            items += self._list_items(_filter("id", "IN", *uuids))
+        return items
 
-    def stands(self, key: str) -> bool:
-        """404 for one that was deleted, 403 for one that is not published; another language for a lost translation."""
-        try:
-            found = self._source.document(
-                f"{self._address}/{key.removeprefix(self.prefix)}", {f"fields[{self._type}]": "langcode"}
-            )
-        except SourceError as error:
-            if error.status in (401, 403, 404, 410):
-                return False
-            raise
-        return any(self._is_mine(node) for node in found.nodes)
+    def check_item(self, key: str) -> bool:
+        """Drupal answers 404 for a deleted item, 403 for a hidden one, another language for a lost translation."""
+        address = f"{self._address}/{key.removeprefix(self.prefix)}"
+        document = self._source.get_document(address, {f"fields[{self._type}]": "langcode"})
+        return any(self._is_in_language(node) for node in document.nodes)
 
-    def _is_mine(self, node: Mapping[str, Any]) -> bool:
-        said = as_text(as_mapping(node.get("attributes")).get("langcode")).lower()
-        return said == self._language if self._language else said not in self._others
+    def _is_in_language(self, node: Mapping[str, Any]) -> bool:
+        language = as_text(as_mapping(node.get("attributes")).get("langcode")).lower()
+        return language == self._language if self._language else language not in self._others
 
-    def _told(self, asked: Mapping[str, str], most: int = MAX_ITEMS) -> list[CmsItem]:
-        found: list[CmsItem] = []
-        for document in self._pages(asked, whole=True):
+    def _list_items(self, parameters: Mapping[str, str], most: int = MAX_ITEMS) -> list[CmsItem]:
+        items: list[CmsItem] = []
+        for document in self._list_pages(parameters, self._get_with_relations):
             for node in document.nodes:
-                item = self._item(document, node) if self._is_mine(node) else None
+                item = self._build_item(document, node) if self._is_in_language(node) else None
                 if item is not None:
-                    found.append(item)
-            if len(found) >= most:
+                    items.append(item)
+            if len(items) >= most:
                 break
-        return found[:most]
+        return items[:most]
 
-    def _item(self, document: JsonApiDocument, node: Mapping[str, Any]) -> CmsItem | None:
-        article, belongs = self._telling.article(document, node, self._before)
+    def _build_item(self, document: JsonApiDocument, node: Mapping[str, Any]) -> CmsItem | None:
+        article, media_changed = self._builder.build(document, node, self._path_prefix)
         if article is None:
             return None
-        said = as_mapping(node.get("attributes"))
-        # With that of its pictures, so that what was described anew is read once.
-        moments = [moment for moment in (parse_utc(said.get("changed")), *belongs.changed) if moment]
-        told = FetchedArticle(f"{self.prefix}{node['id']}", article)
-        return CmsItem(told, parse_utc(said.get("created")), max(moments, default=None))
+        attributes = as_mapping(node.get("attributes"))
+        # A new alt text counts as a change of the item, so that it is read once.
+        moments = [moment for moment in (parse_utc(attributes.get("changed")), *media_changed) if moment]
+        fetched = FetchedArticle(f"{self.prefix}{node['id']}", article)
+        return CmsItem(fetched, parse_utc(attributes.get("created")), max(moments, default=None))
 
-    def _pages(self, asked: Mapping[str, str], *, whole: bool) -> Iterator[JsonApiDocument]:
-        """One document after the other. One may hold fewer items than there were, for some are not for readers."""
+    def _list_pages(
+        self, parameters: Mapping[str, str], get: Callable[[dict[str, str]], JsonApiDocument]
+    ) -> Iterator[JsonApiDocument]:
+        """Return one document after the other. Each may have fewer items than its page, as some are not public."""
         offset: int | None = 0
         size = PAGE
         while offset is not None and offset < MAX_ITEMS:
-            page = {**self._always, **asked, "page[offset]": str(offset), "page[limit]": str(size)}
+            page = {**self._filters, **parameters, "page[offset]": str(offset), "page[limit]": str(size)}
             try:
-                document = self._whole(page) if whole else self._listing(page)
+                document = get(page)
             except SourceError as error:
-                if size == SMALL or not (error.status is None or error.status >= 500):
+                if size == SMALL_PAGE or not is_overload(error):
                     raise
-                size = SMALL  # so many were too much for the site, or too large
+                size = SMALL_PAGE
                 continue
             yield document
-            further = document.next()
-            if further is not None and further <= offset:
-                raise SourceError(f"{self._address} leads from one page to the next as no Drupal does", status=200)
-            offset = further
+            following = document.next_offset()
+            if following is not None and following <= offset:
+                raise SourceError(f"{self._address} links its pages as no Drupal does", status=200)
+            offset = following
 
-    def _whole(self, asked: dict[str, str]) -> JsonApiDocument:
-        """With what belongs to its items; which relations lead there is learned from what comes."""
+    def _get_with_relations(self, parameters: dict[str, str]) -> JsonApiDocument:
+        """Return a listing with all related resources. The relations to them are learned from the responses."""
         known = self._source.relations.setdefault(self._type, [])
-        for _ in range(_TURNS):
+        for _ in range(_TRIES):
             try:
-                document = self._listing(asked | ({"include": ",".join(known)} if known else {}))
+                document = self._get_listing(parameters | ({"include": ",".join(known)} if known else {}))
             except SourceError as error:
                 if error.status != 400 or not known:
                     raise
-                # One of them is a field of this type no longer (FieldResolver::resolveInternalIncludePath).
+                # One of them is no longer a field of this type (FieldResolver::resolveInternalIncludePath).
                 known.clear()
                 continue
             more = sorted(document.relations() - set(known))[: MAX_RELATIONS - len(known)]
             if not more:
                 return document
             known += more
-        raise SourceError(f"{self._address} does not tell what belongs to its items, though it shows them", status=200)
+        raise SourceError(f"{self._address} names, but does not return, what belongs to its items", status=200)
 
-    def _listing(self, asked: Mapping[str, str]) -> JsonApiDocument:
-        document = self._source.document(self._address, asked)
+    def _get_listing(self, parameters: dict[str, str]) -> JsonApiDocument:
+        document = self._source.get_document(self._address, parameters)
         if not document.is_listing:
             raise SourceError(f"{self._address} answers with something that is no listing of JSON:API", status=200)
         return document
 
 
-def _condition(path: str, operator: str, *values: str) -> dict[str, str]:
-    """A filter in its long form (Drupal\\jsonapi\\Query\\Filter); none without values."""
+def _filter(path: str, operator: str, *values: str) -> dict[str, str]:
+    """Return a filter in its long form (Drupal\\jsonapi\\Query\\Filter); none without values."""
     if not values:
         return {}
     name = f"filter[{path.replace('.', '-')}][condition]"
     several = {f"{name}[value][{number}]": value for number, value in enumerate(values)}
-    one = {f"{name}[value]": values[0]}
-    return {f"{name}[path]": path, f"{name}[operator]": operator} | (several if operator.endswith("IN") else one)
+    single = {f"{name}[value]": values[0]}
+    return {f"{name}[path]": path, f"{name}[operator]": operator} | (several if operator.endswith("IN") else single)
 
 
-def _after(path: str, moment: datetime | None) -> dict[str, str]:
-    """Drupal keeps its moments as seconds since 1970, and compares what is asked for with these."""
-    return _condition(path, ">", str(int(moment.timestamp()))) if moment else {}
+def _filter_after(path: str, moment: datetime | None) -> dict[str, str]:
+    """Filter by a date, which Drupal stores and compares as seconds since 1970."""
+    return _filter(path, ">", str(int(moment.timestamp()))) if moment else {}
 
 
 def make(settings: Settings, context: SourceContext) -> DrupalSource:
-    """The source of one name."""
+    """Make the source of one name."""
     return DrupalSource(settings, context)

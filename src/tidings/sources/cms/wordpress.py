@@ -1,6 +1,6 @@
-"""WordPress by its REST API (developer.wordpress.org/rest-api/reference): posts, pages and types of its own.
+"""Reads WordPress by its REST API (developer.wordpress.org/rest-api/reference): posts, pages and custom types.
 
-Translations come with the fields of Polylang Pro (polylang.pro/doc/rest-api), of the plugin `wp-rest-polylang` and of
+Translations come from the fields of Polylang Pro (polylang.pro/doc/rest-api), of the plugin `wp-rest-polylang` and of
 `wpml-rest-api`, whichever the site has.
 """
 
@@ -16,29 +16,29 @@ from urllib.parse import urlencode, urljoin
 from pydantic import Field
 
 from tidings.config.types import Languages, Line, Name
+from tidings.sources.article import build_article
 from tidings.sources.base import SourceContext
 from tidings.sources.cms.base import (
     MAX_ITEMS,
     OVERLAP,
+    REFUSED,
     CmsCollection,
     CmsItem,
     CmsSettings,
     CmsSource,
-    as_mapping,
-    as_objects,
-    as_text,
-    build_article,
     front_page,
-    parse_utc,
+    is_overload,
+    keys_of,
 )
+from tidings.sources.json_values import as_mapping, as_objects, as_text, parse_utc
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import SourceError
 
 PAGE = 100
-"""Items of one answer: the most that WordPress gives."""
-SMALL = 20
-WIDEST = 1_600
-"""Pixels of the picture that is taken where the site has several sizes."""
+"""Items of one response: WordPress's maximum."""
+SMALL_PAGE = 20
+MAX_WIDTH = 1_600
+"""Pixels of the picture that is used if the site has several sizes."""
 _FIELDS = (
     "id,date_gmt,modified_gmt,link,title,excerpt,content,author,featured_media,lang,translations,"
     "polylang_current_lang,polylang_translations,wpml_current_locale,wpml_translations"
@@ -59,8 +59,8 @@ class Settings(CmsSettings):
     )
     languages: Languages = Field(
         default=(),
-        description="Asked for one after the other (`?lang=`), where the API tells one language at a time, as with "
-        "WPML; default: all that it tells at once.",
+        description="Requested one after the other (`?lang=`), if the API returns one language at a time, as with "
+        "WPML; default: all that it returns at once.",
     )
 
 
@@ -69,138 +69,134 @@ class WordPressSource(CmsSource):
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
-        self._own = settings
+        self._wordpress = settings
         self.root = ""
-        self.taxonomies: dict[str, str] = {}
-        """The name of each taxonomy's items in the API, by its name in a type."""
         self.names: dict[tuple[str, int], str] = {}
-        """Of terms and of authors, as far as they were asked for in this reading."""
-        self.links: dict[tuple[str, int], str] = {}
+        """Names of the terms and authors that this reading has asked for, by path and id."""
 
     # -- the API ------------------------------------------------------------------------------------------------------
 
     def call(self, path: str, parameters: Mapping[str, Any] | None = None) -> tuple[Any, Mapping[str, str]]:
-        """What a path of the API answers, and its headers."""
+        """Return what a path of the API answers, and its headers."""
         url = self.root + path
         if parameters:
             url += ("&" if "?" in self.root else "?") + urlencode(parameters)
-        found, reply = self.get(url)
-        return found, reply.headers
+        answer, response = self.get(url)
+        return answer, response.headers
 
-    def listed(self, path: str, parameters: Mapping[str, Any], most: int = MAX_ITEMS) -> Iterator[dict[str, Any]]:
-        """All objects of a listing, page by page."""
+    def list_objects(self, path: str, parameters: Mapping[str, Any], most: int = MAX_ITEMS) -> Iterator[dict[str, Any]]:
+        """Return all objects of a listing, page by page."""
         count, page = min(PAGE, most), 0
         while page * count < most:
             page += 1
             try:
-                found, headers = self.call(path, {**parameters, "per_page": count, "page": page})
+                answer, headers = self.call(path, {**parameters, "per_page": count, "page": page})
             except SourceError as error:
-                if error.status == 400 and page > 1:  # beyond the last, which shrank, or of which no header told
+                if error.status == 400 and page > 1:  # beyond the last page, which shrank or was not announced
                     return
-                if page == 1 and count > SMALL and (error.status is None or error.status >= 500):
-                    count, page = SMALL, 0  # so many were too much for the site, or too large
+                if page == 1 and count > SMALL_PAGE and is_overload(error):
+                    count, page = SMALL_PAGE, 0
                     continue
                 raise
-            yield from as_objects(found)[: most - (page - 1) * count]
+            yield from as_objects(answer)[: most - (page - 1) * count]
             pages = headers.get("x-wp-totalpages", "")
-            if not isinstance(found, list) or len(found) < count or (pages.isdigit() and page >= int(pages)):
+            if not isinstance(answer, list) or len(answer) < count or (pages.isdigit() and page >= int(pages)):
                 return
 
-    def by_ids(self, path: str, ids: Sequence[int], parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """These objects; nothing where the site shows them to nobody."""
+    def get_by_ids(self, path: str, ids: Sequence[int], parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Return these objects; none if the site shows them to nobody."""
         for start in range(0, len(ids), PAGE):
-            some = ids[start : start + PAGE]
-            asked = {**parameters, "include": ",".join(map(str, some)), "per_page": PAGE}
+            include = ",".join(map(str, ids[start : start + PAGE]))
             try:
-                yield from as_objects(self.call(path, asked)[0])
+                yield from as_objects(self.call(path, {**parameters, "include": include, "per_page": PAGE})[0])
             except SourceError as error:
-                if error.status not in (400, 401, 403, 404):
+                if error.status not in REFUSED:
                     raise
 
     # -- the source ---------------------------------------------------------------------------------------------------
 
-    def collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
-        """One for each type, or for each type and language."""
-        self.names, self.links = {}, {}
-        types = self._types(as_text(state.get("api")))
+    def list_collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
+        """Return one collection for each type, or for each type and language."""
+        self.names = {}
+        types = self._fetch_types(as_text(state.get("api")))
         kept["api"] = self.root
-        wanted = dict(self._own.types) or {"posts": self._own.kind}
-        by_base = {as_text(one.get("rest_base")) or name: as_mapping(one) for name, one in types.items()}
-        self.taxonomies = {}
-        if any(one.get("taxonomies") for one in by_base.values()):
-            told = as_mapping(self.call("wp/v2/taxonomies")[0])
-            self.taxonomies = {name: as_text(as_mapping(one).get("rest_base")) or name for name, one in told.items()}
-        found: list[CmsCollection] = []
+        wanted = dict(self._wordpress.types) or {"posts": self._wordpress.kind}
+        by_base = {as_text(entry.get("rest_base")) or name: as_mapping(entry) for name, entry in types.items()}
+        taxonomies: dict[str, str] = {}
+        if any(entry.get("taxonomies") for entry in by_base.values()):
+            answer = as_mapping(self.call("wp/v2/taxonomies")[0])
+            taxonomies = {name: as_text(as_mapping(entry).get("rest_base")) or name for name, entry in answer.items()}
+        bases = {
+            name: name if name in by_base else as_text(as_mapping(types.get(name)).get("rest_base")) for name in wanted
+        }
+        self.check_types([name for name in wanted if bases[name] not in by_base], sorted(by_base))
+        collections: list[CmsCollection] = []
         for name, kind in wanted.items():
-            base = name if name in by_base else as_text(as_mapping(types.get(name)).get("rest_base"))
-            if base not in by_base:
-                shown = ", ".join(sorted(by_base))
-                raise SourceError(f"{self.settings.url} has no type {name!r} in its API; it has {shown}")
+            base = bases[name]
             namespace = as_text(by_base[base].get("rest_namespace")) or "wp/v2"
-            taxonomies = [one for one in by_base[base].get("taxonomies") or () if one not in _NO_TOPICS]
-            bases = [self.taxonomies[one] for one in taxonomies if one in self.taxonomies]
-            for language in self._own.languages or (None,):
-                found.append(PostCollection(self, f"{namespace}/{base}", base, kind, bases, language))
-        return found
+            own = [taxonomy for taxonomy in by_base[base].get("taxonomies") or () if taxonomy not in _NO_TOPICS]
+            topic_bases = [taxonomies[taxonomy] for taxonomy in own if taxonomy in taxonomies]
+            for language in self._wordpress.languages or (None,):
+                collections.append(PostCollection(self, f"{namespace}/{base}", base, kind, topic_bases, language))
+        return collections
 
-    def _types(self, known: str) -> Mapping[str, Any]:
-        """The types of the site. Looks for the API where it was, then where it usually is, then where the site says."""
+    def _fetch_types(self, known: str) -> Mapping[str, Any]:
+        """Return the types. Looks for the API where it was, then at the usual places, then where the site says."""
         front = front_page(self.settings.url)
-        refused: SourceError | None = None
+        refusal: SourceError | None = None
         for root in dict.fromkeys(filter(None, (known, front + "wp-json/", front + "?rest_route=/"))):
             try:
-                return self._types_at(root)
+                return self._fetch_types_at(root)
             except SourceError as error:
-                if error.status is None or error.status == 429 or error.status >= 500:
+                if error.status == 429 or is_overload(error):
                     raise
-                refused = refused or error
-        root = self._discovered(front)
+                refusal = refusal or error
+        root = self._discover(front)
         if root:
-            return self._types_at(root)
+            return self._fetch_types_at(root)
         raise SourceError(
-            f"{self.settings.url} shows nobody the REST API of a WordPress ({refused}); let `wp/v2` be read there, or"
-            " read its feed (`type: feed`)"
+            f"{self.settings.url} does not show the REST API of a WordPress ({refusal}); allow `wp/v2` to be read, or"
+            " read the site's feed (`type: feed`)"
         )
 
-    def _types_at(self, root: str) -> Mapping[str, Any]:
-        found, reply = self.get(root + "wp/v2/types")
-        self.root = reply.moved.removesuffix("wp/v2/types") if reply.moved.endswith("wp/v2/types") else root
-        found = as_mapping(found)
-        types = {name: as_mapping(one) for name, one in found.items() if as_mapping(one).get("slug")}
+    def _fetch_types_at(self, root: str) -> Mapping[str, Any]:
+        answer, response = self.get(root + "wp/v2/types")
+        has_moved = response.moved.endswith("wp/v2/types")
+        self.root = response.moved.removesuffix("wp/v2/types") if has_moved else root
+        types = {name: as_mapping(entry) for name, entry in as_mapping(answer).items() if as_mapping(entry).get("slug")}
         if not types:
             raise SourceError(f"{root} is no REST API of a WordPress", status=404)
         return types
 
-    def _discovered(self, front: str) -> str:
-        """As the front page says in its Link header (developer.wordpress.org/rest-api/using-the-rest-api/discovery)."""
+    def _discover(self, front: str) -> str:
+        """Return what the Link header names (developer.wordpress.org/rest-api/using-the-rest-api/discovery)."""
         try:
-            _, reply = self.get(front, "text/html")
+            _, response = self.get(front, "text/html")
         except SourceError:
             return ""
-        match = re.search(r"<([^<>]+)>;\s*rel=\"https://api\.w\.org/\"", reply.headers.get("link", ""))
+        match = re.search(r"<([^<>]+)>;\s*rel=\"https://api\.w\.org/\"", response.headers.get("link", ""))
         return urljoin(front, match[1]) if match else ""
 
-    def touched(self, state: Mapping[str, Any], kept: dict[str, Any]) -> set[str]:
-        """Items whose picture was described anew: that is a change of the picture, and none of the post."""
-        mark = parse_utc(state.get("media"))
-        asked = {"_fields": "source_url,media_details,modified_gmt", "orderby": "modified", "order": "desc"}
-        if mark is not None:
-            asked["modified_after"] = _written(mark - OVERLAP)
+    def list_silent_changes(self, state: Mapping[str, Any], kept: dict[str, Any]) -> set[str]:
+        """Return the items whose picture has a new alt text: that changes the picture, but not the post."""
+        since = parse_utc(state.get("media"))
+        parameters = {"_fields": "source_url,media_details,modified_gmt", "orderby": "modified", "order": "desc"}
+        if since is not None:
+            parameters["modified_after"] = _format(since - OVERLAP)
         try:
-            found = list(self.listed("wp/v2/media", asked, PAGE if mark else 1))
+            media = list(self.list_objects("wp/v2/media", parameters, PAGE if since else 1))
         except SourceError as error:
-            if error.status not in (400, 401, 403, 404):
+            if error.status not in REFUSED:
                 raise
             return set()
-        moments = [moment for one in found if (moment := parse_utc(one.get("modified_gmt")))]
-        latest = max([*moments, *([mark] if mark else [])], default=None)
+        moments = [moment for entry in media if (moment := parse_utc(entry.get("modified_gmt")))]
+        latest = max([*moments, *([since] if since else [])], default=None)
         kept["media"] = latest.isoformat() if latest else None
-        shown = {src for one in found for src, _ in _sizes(one)} if mark else set()
+        changed = {src for entry in media for src, _ in _list_sizes(entry)} if since else set()
         return {
-            mark[0]
-            for entry in self.cached.values()
-            if shown & {image["src"] for image in entry.data["article"].get("images", ())}
-            for mark in entry.data["marks"][-1:]
+            [*keys_of(item.data)][-1]
+            for item in self.cached.values()
+            if changed & {image["src"] for image in item.data["article"].get("images", ())}
         }
 
 
@@ -217,165 +213,162 @@ class PostCollection(CmsCollection):
         self._kind = kind
         self._taxonomies = taxonomies
         self._language = language
-        self._always = {"lang": language} if language else {}
-        self._fields = {"_fields": ",".join([_FIELDS, *taxonomies])}
+        self._filter = {"lang": language} if language else {}
+        self._parameters = {**self._filter, "_fields": ",".join([_FIELDS, *taxonomies])}
 
-    def newest(self, most: int, after: datetime | None) -> list[CmsItem]:
-        """By date of publication."""
-        asked = {**self._always, **self._fields, "orderby": "date", "order": "desc"}
-        if after is not None:
-            asked["after"] = _written(after)
-        return self._told(list(self._source.listed(self._path, asked, most)))
+    def list_newest(self, most: int, after: datetime | None) -> list[CmsItem]:
+        parameters = {**self._parameters, "orderby": "date", "order": "desc", **_published_after(after)}
+        return self._build_items(list(self._source.list_objects(self._path, parameters, most)))
 
-    def since(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
-        """Two listings: a post that was written before and comes out when its time has come bears no change then."""
-        asked = {**self._always, **self._fields, "orderby": "modified", "order": "asc"}
-        found = list(self._source.listed(self._path, {**asked, "modified_after": _written(changed)}))
+    def list_changed(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
+        """Read two listings: a scheduled post that comes out bears no change of that moment."""
+        parameters = {**self._parameters, "orderby": "modified", "order": "asc", "modified_after": _format(changed)}
+        posts = list(self._source.list_objects(self._path, parameters))
         if created is not None:
-            asked |= {"orderby": "date", "after": _written(created)}
-            seen = {one.get("id") for one in found}
-            found += [one for one in self._source.listed(self._path, asked) if one.get("id") not in seen]
-        return self._told(found)
+            parameters = {**self._parameters, "orderby": "date", "order": "asc", **_published_after(created)}
+            seen = {post.get("id") for post in posts}
+            posts += [post for post in self._source.list_objects(self._path, parameters) if post.get("id") not in seen]
+        return self._build_items(posts)
 
-    def keys(self, after: datetime | None) -> set[str]:
-        """Their ids alone, a hundred in an answer."""
-        asked = {**self._always, "_fields": "id,content.protected", "orderby": "id", "order": "asc"}
-        if after is not None:
-            asked["after"] = _written(after)
-        found = self._source.listed(self._path, asked)
-        return {f"{self.prefix}{one.get('id')}" for one in found if not _is_closed(one)}
+    def list_keys(self, after: datetime | None) -> set[str]:
+        fields = {"_fields": "id,content.protected", "orderby": "id", "order": "asc"}
+        posts = self._source.list_objects(self._path, {**self._filter, **fields, **_published_after(after)})
+        return {f"{self.prefix}{post.get('id')}" for post in posts if not _is_protected(post)}
 
-    def these(self, keys: Sequence[str]) -> list[CmsItem]:
-        """By `include`."""
+    def get_items(self, keys: Sequence[str]) -> list[CmsItem]:
         ids = [int(number) for key in keys if (number := key.removeprefix(self.prefix)).isdigit()]
-        return self._told(list(self._source.by_ids(self._path, ids, {**self._always, **self._fields})))
+        return self._build_items(list(self._source.get_by_ids(self._path, ids, self._parameters)))
 
-    def stands(self, key: str) -> bool:
-        """404 for one that was deleted, 401 or 403 for one that is in the trash or a draft again."""
-        try:
-            found, _ = self._source.call(
-                f"{self._path}/{key.removeprefix(self.prefix)}", {"_fields": "id,content.protected"}
-            )
-        except SourceError as error:
-            if error.status in (401, 403, 404, 410):
-                return False
-            raise
-        return not _is_closed(as_mapping(found))
+    def check_item(self, key: str) -> bool:
+        """WordPress answers 404 for a deleted post, 401 or 403 for a draft or one in the trash."""
+        number = key.removeprefix(self.prefix)
+        post, _ = self._source.call(f"{self._path}/{number}", {"_fields": "id,content.protected"})
+        return not _is_protected(as_mapping(post))
 
-    def _told(self, posts: list[dict[str, Any]]) -> list[CmsItem]:
-        open_ones = [one for one in posts if isinstance(one.get("id"), int) and not _is_closed(one)]
-        pictures = self._pictures(open_ones)
-        authors = self._named("wp/v2/users", [one.get("author") for one in open_ones])
+    def _build_items(self, posts: list[dict[str, Any]]) -> list[CmsItem]:
+        posts = [post for post in posts if isinstance(post.get("id"), int) and not _is_protected(post)]
+        pictures = self._fetch_pictures(posts)
+        authors = self._fetch_names("wp/v2/users", [post.get("author") for post in posts])
         terms = {
-            base: self._named(f"wp/v2/{base}", [term for one in open_ones for term in _numbers(one.get(base))])
+            base: self._fetch_names(f"wp/v2/{base}", [term for post in posts for term in _integers(post.get(base))])
             for base in self._taxonomies
         }
         items = []
-        for one in open_ones:
-            picture = pictures.get(one.get("featured_media", 0))
-            topics = [terms[base].get(term, "") for base in self._taxonomies for term in _numbers(one.get(base))]
-            kin = self._kin(one)
+        for post in posts:
+            picture = pictures.get(post.get("featured_media", 0))
+            group = _translation_group(post)
+            published = parse_utc(post.get("date_gmt"))
             article = build_article(
                 {
-                    "title": plain_text(as_mapping(one.get("title")).get("rendered")),
-                    "url": urljoin(self._source.settings.url, as_text(one.get("link"))),
-                    "language": self._spoken(one),
+                    "title": plain_text(as_mapping(post.get("title")).get("rendered")),
+                    "url": urljoin(self._source.settings.url, as_text(post.get("link"))),
+                    "language": self._find_language(post),
                     "kind": self._kind,
-                    "summary": _excerpt(as_text(as_mapping(one.get("excerpt")).get("rendered"))),
-                    "html": as_text(as_mapping(one.get("content")).get("rendered")),
-                    "published": parse_utc(one.get("date_gmt")),
-                    "topics": topics,
-                    "authors": [authors.get(one.get("author", 0), "")],
+                    "summary": _written_excerpt(as_text(as_mapping(post.get("excerpt")).get("rendered"))),
+                    "html": as_text(as_mapping(post.get("content")).get("rendered")),
+                    "published": published,
+                    "topics": [
+                        terms[base].get(term, "") for base in self._taxonomies for term in _integers(post.get(base))
+                    ],
+                    "authors": [authors.get(post.get("author", 0), "")],
                     "images": [picture] if picture else [],
-                    "translations": _links(one),
-                    "story": f"{self._source.context.name}-{min(kin)}" if kin else "",
+                    "translations": _translation_links(post),
+                    "story": f"{self._source.context.name}-{min(group)}" if group else "",
                 }
             )
             if article is not None:
-                told = FetchedArticle(f"{self.prefix}{one['id']}", article)
-                others = tuple(f"{self.prefix}{number}" for number in sorted(kin - {one["id"]}))
-                items.append(CmsItem(told, parse_utc(one.get("date_gmt")), parse_utc(one.get("modified_gmt")), others))
+                fetched = FetchedArticle(f"{self.prefix}{post['id']}", article)
+                translations = tuple(f"{self.prefix}{number}" for number in sorted(group - {post["id"]}))
+                items.append(CmsItem(fetched, published, parse_utc(post.get("modified_gmt")), translations))
         return items
 
-    def _spoken(self, one: Mapping[str, Any]) -> str:
-        said = (one.get(name) for name in ("lang", "polylang_current_lang", "wpml_current_locale"))
-        return next((word.replace("_", "-") for word in map(as_text, said) if word), self._language or "")
+    def _find_language(self, post: Mapping[str, Any]) -> str:
+        tags = (as_text(post.get(name)) for name in ("lang", "polylang_current_lang", "wpml_current_locale"))
+        return next((tag.replace("_", "-") for tag in tags if tag), self._language or "")
 
-    def _kin(self, one: Mapping[str, Any]) -> set[int]:
-        """The ids of all its translations and its own; empty where the site says nothing of translations."""
-        ids = set(_numbers(list(as_mapping(one.get("translations")).values())))
-        for other in (*as_objects(one.get("polylang_translations")), *as_objects(one.get("wpml_translations"))):
-            ids |= set(_numbers([other.get("id")]))
-        said = ids or "translations" in one or "wpml_translations" in one or "polylang_translations" in one
-        return ids | {one["id"]} if said else set()
-
-    def _named(self, path: str, ids: Sequence[Any]) -> dict[int, str]:
-        """Names by id, each asked for once in a reading. The word for 'no category' is none."""
+    def _fetch_names(self, path: str, ids: Sequence[Any]) -> dict[int, str]:
+        """Return names by id, each requested once in a reading. The term for 'no category' has none."""
         names = self._source.names
-        wanted = sorted({one for one in ids if isinstance(one, int) and one > 0 and (path, one) not in names})
-        names |= {(path, one): "" for one in wanted}
-        for one in self._source.by_ids(path, wanted, {"_fields": "id,name,slug"}):
-            if isinstance(one.get("id"), int) and one.get("slug") != "uncategorized":
-                names[path, one["id"]] = plain_text(one.get("name"))
+        numbers = {number for number in ids if isinstance(number, int) and number > 0}
+        wanted = sorted(number for number in numbers if (path, number) not in names)
+        names |= {(path, number): "" for number in wanted}
+        for entry in self._source.get_by_ids(path, wanted, {"_fields": "id,name,slug"}):
+            if isinstance(entry.get("id"), int) and entry.get("slug") != "uncategorized":
+                names[path, entry["id"]] = plain_text(entry.get("name"))
         return {number: name for (at, number), name in names.items() if at == path}
 
-    def _pictures(self, posts: list[dict[str, Any]]) -> dict[int, dict[str, str]]:
-        wanted = sorted({one["featured_media"] for one in posts if isinstance(one.get("featured_media"), int)} - {0})
-        asked = {"_fields": "id,source_url,alt_text,caption,media_details"}
-        found = {}
-        for one in self._source.by_ids("wp/v2/media", wanted, asked):
-            sizes = _sizes(one)
-            if sizes and isinstance(one.get("id"), int):
-                src = max((size for size in sizes if size[1] <= WIDEST), key=lambda size: size[1], default=sizes[0])[0]
-                caption = plain_text(as_mapping(one.get("caption")).get("rendered"))
-                found[one["id"]] = {"src": src, "alt": plain_text(one.get("alt_text")), "caption": caption}
-        return found
+    def _fetch_pictures(self, posts: list[dict[str, Any]]) -> dict[int, dict[str, str]]:
+        wanted = sorted({post["featured_media"] for post in posts if isinstance(post.get("featured_media"), int)} - {0})
+        fields = {"_fields": "id,source_url,alt_text,caption,media_details"}
+        pictures = {}
+        for media in self._source.get_by_ids("wp/v2/media", wanted, fields):
+            sizes = _list_sizes(media)
+            if sizes and isinstance(media.get("id"), int):
+                src = next((src for src, width in sizes if width <= MAX_WIDTH), sizes[0][0])
+                caption = plain_text(as_mapping(media.get("caption")).get("rendered"))
+                pictures[media["id"]] = {"src": src, "alt": plain_text(media.get("alt_text")), "caption": caption}
+        return pictures
 
 
 def plain_text(rendered: Any) -> str:
-    """Text of what WordPress renders: without tags, its entities as characters."""
+    """Return the text of what WordPress renders, without tags and entities."""
     return html.unescape(_TAG.sub("", as_text(rendered))).strip()
 
 
-def _excerpt(rendered: str) -> str:
-    """What the editor wrote; empty where it is only the beginning of the text, cut by WordPress."""
-    written = plain_text(_MORE.sub("", rendered))
-    return "" if _CUT.search(written) else written
+def _written_excerpt(rendered: str) -> str:
+    """Return the editor's excerpt; empty if WordPress only cut the beginning of the text."""
+    excerpt = plain_text(_MORE.sub("", rendered))
+    return "" if _CUT.search(excerpt) else excerpt
 
 
-def _is_closed(post: Mapping[str, Any]) -> bool:
-    """Only those who know its password can read it."""
+def _is_protected(post: Mapping[str, Any]) -> bool:
+    """Whether only people with a password can read it."""
     return bool(as_mapping(post.get("content")).get("protected"))
 
 
-def _links(post: Mapping[str, Any]) -> dict[str, str]:
-    """The addresses of its translations by language (`wpml_translations`)."""
+def _translation_group(post: Mapping[str, Any]) -> set[int]:
+    """Return the ids of a post and all its translations; empty if the site says nothing about translations."""
+    ids = set(_integers(list(as_mapping(post.get("translations")).values())))
+    plugins = ("polylang_translations", "wpml_translations")
+    ids |= set(_integers([other.get("id") for name in plugins for other in as_objects(post.get(name))]))
+    is_known = ids or any(name in post for name in ("translations", *plugins))
+    return ids | {post["id"]} if is_known else set()
+
+
+def _translation_links(post: Mapping[str, Any]) -> dict[str, str]:
+    """Return the addresses of its translations by language (`wpml_translations`)."""
     links = {
-        as_text(one.get("locale")).replace("_", "-"): as_text(one.get("href"))
-        for one in as_objects(post.get("wpml_translations"))
+        as_text(other.get("locale")).replace("_", "-"): as_text(other.get("href"))
+        for other in as_objects(post.get("wpml_translations"))
     }
     return {language: url for language, url in links.items() if language and url}
 
 
-def _numbers(value: Any) -> list[int]:
-    return [one for one in value if isinstance(one, int)] if isinstance(value, list) else []
+def _integers(value: Any) -> list[int]:
+    return [number for number in value if isinstance(number, int)] if isinstance(value, list) else []
 
 
-def _sizes(media: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The addresses of a picture with their widths, the largest first."""
+def _list_sizes(media: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Return the addresses of a picture with their widths, the largest first."""
     details = as_mapping(media.get("media_details"))
     full = {"source_url": media.get("source_url"), "width": details.get("width")}
-    found = [full, *as_objects(details.get("sizes"))]
-    sizes = {as_text(one.get("source_url")): one["width"] for one in found if isinstance(one.get("width"), int)}
+    entries = [full, *as_objects(details.get("sizes"))]
+    sizes = {
+        as_text(entry.get("source_url")): entry["width"] for entry in entries if isinstance(entry.get("width"), int)
+    }
     if as_text(media.get("source_url")):
-        sizes.setdefault(as_text(media.get("source_url")), WIDEST)
+        sizes.setdefault(as_text(media.get("source_url")), MAX_WIDTH)
     return sorted(((src, width) for src, width in sizes.items() if src), key=lambda size: -size[1])
 
 
-def _written(moment: datetime) -> str:
+def _published_after(moment: datetime | None) -> dict[str, str]:
+    return {"after": _format(moment)} if moment is not None else {}
+
+
+def _format(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def make(settings: Settings, context: SourceContext) -> WordPressSource:
-    """The source of one name."""
+    """Make the source of one name."""
     return WordPressSource(settings, context)

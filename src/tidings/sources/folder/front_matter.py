@@ -1,7 +1,7 @@
-"""Front matter: strict YAML, but for headlines, which are taken as people write them.
+"""Front matter: strict YAML, except for headlines, which are read as people write them.
 
-A `title` or `summary` on one line is text to the end of the line: colons, quotes, @ and #SDG5 belong to it. Only a
-value that is, as a whole, one quoted YAML scalar loses its quotes (`'"Reuse": a start'`, but not `"Reuse" and more`).
+A `title` or `summary` is text to the end of the line, with its colons, quotes, @ and #SDG5. Only a value that is, as a
+whole, one quoted YAML scalar loses its quotes (`'"Reuse": a start'`, but not `"Reuse" and more`).
 """
 
 from __future__ import annotations
@@ -14,32 +14,10 @@ from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_yaml
 from tidings.model.errors import Problem
 
 KEYS = (
-    "title",
-    "summary",
-    "kind",
-    "published",
-    "updated",
-    "correction",
-    "withdrawn",
-    "embargo",
-    "expires",
-    "starts",
-    "ends",
-    "place",
-    "url",
-    "language",
-    "story",
-    "id",
-    "topics",
-    "organisations",
-    "authors",
-    "images",
-    "attachments",
-    "lead",
-    "not_in",
-    "draft",
-    "post",
-)
+    "title", "summary", "kind", "published", "updated", "correction", "withdrawn", "embargo", "expires", "starts",
+    "ends", "place", "url", "language", "story", "id", "topics", "organisations", "authors", "images", "attachments",
+    "lead", "not_in", "draft", "post",
+)  # fmt: skip
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*)[ \t]*:(?:[ \t]+(.*))?$")
 _BLOCK = re.compile(r"[>|][+-]?[1-9]?[+-]?[ \t]*(#.*)?$")
@@ -51,18 +29,16 @@ _SENTENCES = ("correction", "withdrawn", "place", "post")
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """`values` by known key, `extra` as text by any other; `places` has the line and column of each known key's value;
-    `body` begins in line `body_line`."""
+    """Known keys in `values`, others as text in `extra`. `places` has line and column of each known key's value."""
 
     values: dict[str, Node]
     extra: dict[str, str]
     body: str
-    body_line: int
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Problem]]:
-    """`text` has line feeds alone and no byte order mark. None where there is nothing to go on."""
+    """Read a text with line feeds and without a byte order mark. None if there is no usable front matter."""
     lines = text.split("\n")
     if not text.strip():
         return None, [Problem(file, 1, 1, "the file is empty", "write the item, or delete the file")]
@@ -73,13 +49,13 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
     if end is None:
         mend = "put a line --- after the last key; or the file is still being written"
         return None, [Problem(file, len(lines), 1, "the front matter is not closed: there is no second ---", mend)]
-    yaml, headlines = _without_headlines(lines[1:end], file)
+    yaml, headlines = _extract_headlines(lines[1:end], file)
     node, problems = read_yaml("\n".join(yaml), file, first_line=2)
     if node is None and problems:
         return None, problems
     if not isinstance(node, Mapping):
         return None, [*problems, Problem(file, 2, 1, "the front matter has no keys", "write at least title: ...")]
-    front = FrontMatter({}, {}, "\n".join(lines[end + 1 :]), end + 2)
+    front = FrontMatter({}, {}, "\n".join(lines[end + 1 :]))
     for key, value in node.entries:
         name = key.text
         if name in KEYS:
@@ -95,8 +71,8 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
     return front, problems
 
 
-def _without_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str, Scalar]]:
-    """The lines with a stand-in for each headline, and the headlines."""
+def _extract_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str, Scalar]]:
+    """Return the lines with a placeholder for each headline, and the headlines."""
     yaml = list(lines)
     headlines: dict[str, Scalar] = {}
     for number, line in enumerate(lines):
@@ -105,7 +81,7 @@ def _without_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str
             continue
         key, value = match[1], match[2].strip()
         if key in _SENTENCES:
-            yaml[number] = _sentence(key, value, line)
+            yaml[number] = _quote_sentence(key, value, line)
         if _BLOCK.match(value) or not (key in ("title", "summary") or find_similar(key, ("title", "summary"))):
             continue
         following = number + 1
@@ -117,19 +93,19 @@ def _without_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str
             yaml[following] = ""
             following += 1
         yaml[number] = f"{key}: ''"
-        headlines.setdefault(key, Scalar(_unquoted(value, file), number + 2, match.start(2) + 1))
+        headlines.setdefault(key, Scalar(_unquote(value, file), number + 2, match.start(2) + 1))
     return yaml, headlines
 
 
-def _sentence(key: str, value: str, line: str) -> str:
-    """`correction: Correction: 66, not 60` is no YAML; what is meant is plain."""
+def _quote_sentence(key: str, value: str, line: str) -> str:
+    """Quote `correction: Correction: 66, not 60`, which is no YAML, although its meaning is clear."""
     plain = re.split(r"[ \t]#", value)[0].rstrip()
     if ": " not in plain or plain[0] in "'\"[{>|":
         return line
     return f"{key}: '{plain.replace(chr(39), chr(39) * 2)}'"
 
 
-def _unquoted(value: str, file: str) -> str:
+def _unquote(value: str, file: str) -> str:
     if not _QUOTED.fullmatch(value):
         return value
     node, problems = read_yaml(value, file)
@@ -137,7 +113,7 @@ def _unquoted(value: str, file: str) -> str:
 
 
 def node_text(node: Node) -> str:
-    """A scalar's text; lists and maps as JSON."""
+    """Return the text of a scalar, or JSON of a list or map."""
     return node.text if isinstance(node, Scalar) else json.dumps(_plain(node), ensure_ascii=False)
 
 
@@ -150,18 +126,18 @@ def _plain(node: Node) -> object:
 
 
 def find_similar(word: str, known: tuple[str, ...]) -> str | None:
-    """The known word within two letters, if the two share anything at all (`ru` is not a misspelt `id`)."""
+    """Return the known word within two letters, if they share a letter (`ru` is not a misspelt `id`)."""
     best = min(((_distance(word.lower(), other), other) for other in known if word != other), default=(9, ""))
     return best[1] if best[0] <= 2 and best[0] < min(len(word), len(best[1])) else None
 
 
-def _distance(one: str, other: str) -> int:
-    """Levenshtein's, given up on when it must be more than two."""
-    if abs(len(one) - len(other)) > 2:
+def _distance(first: str, second: str) -> int:
+    """Return the Levenshtein distance, or 3 at once if the lengths differ by more than two."""
+    if abs(len(first) - len(second)) > 2:
         return 3
-    row = list(range(len(other) + 1))
-    for number, letter in enumerate(one, 1):
+    row = list(range(len(second) + 1))
+    for number, letter in enumerate(first, 1):
         before, row = row, [number]
-        for column, another in enumerate(other, 1):
-            row.append(min(before[column] + 1, row[-1] + 1, before[column - 1] + (letter != another)))
+        for column, other in enumerate(second, 1):
+            row.append(min(before[column] + 1, row[-1] + 1, before[column - 1] + (letter != other)))
     return row[-1]

@@ -21,14 +21,16 @@ from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_pr
 from tidings.sources.links import ContentLocation
 from tidings.sources.media import LocalFile, MediaError, Signature, measure, open_plain, signature
 
-# Dropbox, Nextcloud and OneDrive, Syncthing, the file managers of Windows, macOS and GNOME.
+# Copies by Dropbox, Nextcloud and OneDrive, Syncthing, and the file managers of Windows, macOS and GNOME.
 _COPY = re.compile(
     r"\(.*conflict.*\)|\[conflict.*\]|\.sync-conflict-|_conflict-"
     r"| -? ?(copy|копия)( \(?\d+\)?)?(?=\.)|\((copy|копия)\)| \(\d+\)(?=\.)",
     re.IGNORECASE,
 )
 _RECENT = 2_000_000_000
-"""Nanoseconds: a file written so lately could change again without its times changing; it is read again."""
+"""Nanoseconds. A file written so recently may change again without new times, so it is read again."""
+_UNKNOWN: Signature = (0, 0, 0, 0, 0)
+_MEND_RIGHTS = "check the permissions of the file"
 
 
 class Settings(SourceSettings):
@@ -39,7 +41,7 @@ class Settings(SourceSettings):
 
 @dataclass(frozen=True, slots=True)
 class _CachedFile:
-    """A file as it was read. `needs` are the files that its outcome hangs on, None where there was none."""
+    """The result of reading a file. `needs` has the files that it depends on, None for one that did not exist."""
 
     signature: Signature
     needs: tuple[tuple[Path, Signature | None], ...]
@@ -48,7 +50,7 @@ class _CachedFile:
 
 
 class _UnreadableFolderError(Exception):
-    """A folder cannot be listed: what is in it is not known, so nothing may count as vanished."""
+    """A folder cannot be listed. Its content is unknown, so nothing may count as absent."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -56,7 +58,7 @@ class _UnreadableFolderError(Exception):
 
 
 class FolderSource:
-    """Sweeps a folder; an unchanged file costs one look at its times. Symlinks that lead out are refused."""
+    """Reads a folder. An unchanged file costs one look at its times. Symlinks that lead out are refused."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         self.settings = settings
@@ -65,62 +67,61 @@ class FolderSource:
         self._measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]] = {}
 
     def watch_paths(self) -> tuple[Path, ...]:
-        """The folder; whoever watches has to see its subfolders too."""
+        """Return the folder. Its subfolders must be watched too."""
         return (self.context.root / self.settings.path,)
 
     def sweep(self, now: datetime) -> Sweep:
-        """Read everything that changed since the last sweep; `now` plays no part in what is read."""
+        """Read all files that changed since the last sweep. The result does not depend on `now`."""
         root = self.context.root.resolve()
         content = (root / self.settings.path).resolve()
         if content == root or not content.is_relative_to(root):
             mend = "set the source's `path` to a folder inside the newsroom, for example content"
             return _unreadable(Problem(self.settings.path, 1, 1, "the folder is not inside the newsroom", mend))
-        found: list[SourceItem] = []
-        problems: list[Problem] = []
-        aside: list[str] = []
-        read: dict[str, _CachedFile] = {}
         try:
-            entries = sorted(_walk(content, root))
+            paths = sorted(_walk(content, root))
         except _UnreadableFolderError as error:
             return _unreadable(error.problem)
-        for ref, path in entries:
-            one = self._one(ref, path, ContentLocation(root, content, path.parent, self.context.url))
-            if one is None:
-                continue
-            read[ref] = one
-            problems.extend(one.problems)
-            if one.item is not None:
-                found.append(one.item)
-            else:
-                aside.append(ref)
+        read: dict[str, _CachedFile] = {}
+        for ref, path in paths:
+            file = self._read_file(ref, path, ContentLocation(root, content, path.parent, self.context.url))
+            if file is not None:
+                read[ref] = file
         self._read = read
-        used = {path for one in read.values() for path, _ in one.needs}
+        used = {path for file in read.values() for path, _ in file.needs}
         self._measured = {key: value for key, value in self._measured.items() if key[0] in used}
-        return Sweep(tuple(found), tuple(problems), tuple(aside))
+        return Sweep(
+            tuple(file.item for file in read.values() if file.item is not None),
+            tuple(problem for file in read.values() for problem in file.problems),
+            tuple(ref for ref, file in read.items() if file.item is None),
+        )
 
-    def _one(self, ref: str, path: Path, place: ContentLocation) -> _CachedFile | None:
-        """None where the file is no longer there."""
+    def _read_file(self, ref: str, path: Path, location: ContentLocation) -> _CachedFile | None:
+        """Read one file, or return None if it no longer exists."""
         try:
             real = path.resolve(strict=True)
-            if not real.is_relative_to(place.content):
+            if not real.is_relative_to(location.content):
                 mend = "copy the file into the content folder in place of the link"
-                return _refused(ref, "it is a link that leads out of the content folder", mend)
+                return _refuse(ref, "it is a link that leads out of the content folder", mend)
             if real.is_dir():
-                return _refused(
-                    ref, "it is a link to a folder, and those are not followed", "put the folder itself here"
+                return _refuse(
+                    ref, "it is a link to a folder; such links are not followed", "put the folder itself here"
                 )
             before = signature(real.stat())
         except FileNotFoundError:
             if path.is_symlink():
-                return _refused(ref, "it is a link that leads nowhere", "delete it, or mend the link")
+                return _refuse(ref, "it is a link to a file that does not exist", "delete it, or correct the link")
             return None
         except (OSError, RuntimeError) as error:
-            return _refused(ref, f"it cannot be read: {_why(error)}", "look at the rights of the file")
+            return _refuse(ref, f"it cannot be read: {_reason(error)}", _MEND_RIGHTS)
         if _COPY.search(PurePosixPath(ref).name):
             mend = "compare it with the original, keep one, and delete or rename the other"
-            return _refused(ref, "by its name it is a copy that a program made of another item", mend)
+            return _refuse(ref, "by its name it is a copy that a program made of another item", mend)
         known = self._read.get(ref)
-        if known is not None and known.signature == before and all(_now(file) == then for file, then in known.needs):
+        if (
+            known is not None
+            and known.signature == before
+            and all(_current(path) == then for path, then in known.needs)
+        ):
             return known
         if before[2] > MAX_BYTES:
             return _CachedFile(before, (), None, (too_big_problem(ref),))
@@ -131,25 +132,25 @@ class FolderSource:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return _refused(ref, f"it cannot be read: {_why(error)}", "look at the rights of the file")
+            return _refuse(ref, f"it cannot be read: {_reason(error)}", _MEND_RIGHTS)
         files = _MeasuredFiles(self._measured)
-        item, problems = read_document(raw, ref, place, self.context, files)
+        item, problems = read_document(raw, ref, location, self.context, files)
         return _CachedFile(_settled(before), tuple(files.needs.items()), item, tuple(problems))
 
 
 class _MeasuredFiles:
-    """Measures for one document, and remembers on what it hangs."""
+    """Measures the files of one document and remembers what it depends on."""
 
     def __init__(self, measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]]) -> None:
         self._measured = measured
         self.needs: dict[Path, Signature | None] = {}
 
-    def measured(self, path: Path, *, picture: bool) -> LocalFile:
+    def measure(self, path: Path, *, picture: bool) -> LocalFile:
         try:
             status = signature(path.stat())
         except OSError as error:
             self.needs[path] = None
-            raise MediaError(f"{path.name} cannot be read: {_why(error)}", "look at the rights of the file") from None
+            raise MediaError(f"{path.name} cannot be read: {_reason(error)}", _MEND_RIGHTS) from None
         self.needs[path] = _settled(status)
         known = self._measured.get((path, picture))
         if known is None or known[0] != status:
@@ -163,19 +164,19 @@ class _MeasuredFiles:
             raise known[1]
         return known[1]
 
-    def missed(self, path: Path) -> None:
+    def note_missing(self, path: Path) -> None:
         self.needs[path] = None
 
 
 def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """Every `*.md` in the folder and below, as (path from the root with slashes, path). Hidden ones are left alone."""
+    """List all `*.md` files below the folder, except hidden ones, as (path from the root with slashes, path)."""
     try:
         with os.scandir(folder) as listing:
             entries = list(listing)
     except OSError as error:
-        ref = folder.relative_to(root).as_posix()
-        mend = "mount or create it, or look at its rights"
-        raise _UnreadableFolderError(Problem(ref, 1, 1, f"the folder cannot be read: {_why(error)}", mend)) from None
+        message = f"the folder cannot be read: {_reason(error)}"
+        mend = "mount or create it, or check its permissions"
+        raise _UnreadableFolderError(Problem(folder.relative_to(root).as_posix(), 1, 1, message, mend)) from None
     for entry in entries:
         path = folder / entry.name
         if entry.name.startswith((".", "~$", "#")):
@@ -183,20 +184,20 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(path, root)
         elif entry.name.lower().endswith(".md") or (entry.is_symlink() and entry.is_dir()):
-            # A name that is no UTF-8 (Latin-1 from an old disk) cannot stand in the store as it is.
+            # The store cannot hold a name that is not UTF-8 (Latin-1 from an old disk).
             ref = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
             yield ref, path
 
 
-def _refused(ref: str, message: str, mend: str) -> _CachedFile:
-    return _CachedFile((0, 0, 0, 0, 0), (), None, (Problem(ref, 1, 1, message, mend),))
+def _refuse(ref: str, message: str, mend: str) -> _CachedFile:
+    return _CachedFile(_UNKNOWN, (), None, (Problem(ref, 1, 1, message, mend),))
 
 
 def _unreadable(problem: Problem) -> Sweep:
     return Sweep((), (problem,), (), is_readable=False)
 
 
-def _now(path: Path) -> Signature | None:
+def _current(path: Path) -> Signature | None:
     try:
         status = path.stat()
     except OSError:
@@ -205,14 +206,14 @@ def _now(path: Path) -> Signature | None:
 
 
 def _settled(taken: Signature) -> Signature:
-    """The signature, or one that nothing equals while the clock of the file system may still stand where it stood."""
-    return taken if time.time_ns() - max(taken[3], taken[4]) > _RECENT else (0, 0, 0, 0, 0)
+    """Return the signature, or one that equals none while the file system's clock may not have moved on yet."""
+    return taken if time.time_ns() - max(taken[3], taken[4]) > _RECENT else _UNKNOWN
 
 
-def _why(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def make(settings: Settings, context: SourceContext) -> FolderSource:
-    """The source of one name."""
+    """Make the source of one name."""
     return FolderSource(settings, context)

@@ -1,6 +1,6 @@
-"""Pictures of a website, measured and kept: mails, pages, posts and feeds show ours, in their true size.
+"""Fetches, measures and keeps copies of a website's pictures. Mails, pages, posts and feeds show them in true size.
 
-Nobody who opens a mail is seen by the website then, and no mail waits for it. What cannot be had stays a link.
+So the website does not see who opens a mail, and no mail waits for it. A picture that cannot be fetched stays a link.
 """
 
 from __future__ import annotations
@@ -20,219 +20,234 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tidings.model.errors import Problem
-from tidings.model.item import CachedItem, Image, Media
+from tidings.model.item import CachedItem, Media
 from tidings.model.text import shorten_slug, slugify
 from tidings.net import GuardedSession
 from tidings.sources.base import SourceContext, SourceItem
-from tidings.sources.body_pictures import change_pictures, drop_picture_sources, list_pictures
+from tidings.sources.body import change_pictures, drop_picture_sources, list_pictures
 from tidings.sources.fetch_cache import CacheSnapshot
 from tidings.sources.media import PICTURE_TYPES, MediaError, measure_picture_in_child
 from tidings.sources.pictures.selection import TRIES, PictureRecord, find_record, picture_ref, plan_pictures
 from tidings.sources.web.polite_fetch import SourceError, fetch_url
 
 FOLDER = ".pictures"
-"""In the newsroom, with a folder for each source; can be had again, so no backup has it."""
+"""In the newsroom, with a folder for each source. Backups omit it, as the pictures can be fetched again."""
 MAX_BYTES = 10_000_000
-"""Of one picture."""
+"""For one picture."""
 MAX_OF_ITEM = 20
 MAX_AT_ONCE = 40
-"""Pictures of one source that are asked for before others get their turn."""
+"""Pictures of one source that are fetched before other sources get their turn."""
 _TIMEOUT = 10.0
 _GRACE = 15.0
-"""Seconds that the last one of a turn may still take, whatever the other side does."""
+"""Seconds that the last picture of a run may still take, whatever the other side does."""
 _CLAIM = timedelta(minutes=2)
-"""Longer than a turn takes: of two processes one asks, and one that died is waited for no longer."""
+"""Longer than a run takes: of two processes one fetches, and nobody waits longer for one that died."""
 _PAUSE = timedelta(hours=1)
-"""For a site that is busy, if it does not say how long."""
-_MEND = "mend it on the site; tidings sources sync tries again"
+"""For a busy site that does not say how long to wait."""
+_MEND = "correct it on the site; `tidings sources sync` tries again"
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _ACCEPT = ", ".join(PICTURE_TYPES.values())
 
 
 class PictureCopies:
-    """Those of one source. Looked at in one thread and brought in another."""
+    """The copies of one source. They are shown in one thread and fetched in another."""
 
     def __init__(self, context: SourceContext, *, allow_private: bool) -> None:
         self._root = context.root
         self._folder = context.root / FOLDER / context.name
         self._site = context.url
-        self._shelf = context.picture_cache
+        self._cache = context.picture_cache
         self._allow_private = allow_private
-        self._view = CacheSnapshot(context.picture_cache)
+        self._snapshot = CacheSnapshot(context.picture_cache)
         self._session: GuardedSession | None = None
         self._stopped = False
-        self._looked: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, PictureRecord]] = {}, set(), {}
+        self._usable: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, PictureRecord]] = {}, set(), {}
 
     # -- showing them -------------------------------------------------------------------------------------------------
 
-    def look(self) -> Mapping[str, PictureRecord]:
-        """What is known of each, by address; another mapping whenever something changed."""
-        entries = self._view.refresh()
-        there = self._there()
-        if self._looked[0] is not entries or self._looked[1] != there:
-            known = {one.data["url"]: one.data for one in entries.values() if not one.gone}
-            here = {url: one for url, one in known.items() if "problem" in one or one["digest"] in there}
-            self._looked = entries, there, here
-        return self._looked[2]
+    def refresh(self) -> Mapping[str, PictureRecord]:
+        """Return the records by address: of copies that exist and of failures. A change makes a new mapping."""
+        cached = self._snapshot.refresh()
+        files = self._list_files()
+        if self._usable[0] is not cached or self._usable[1] != files:
+            records = {item.data["url"]: item.data for item in cached.values() if not item.gone}
+            usable = {
+                url: record for url, record in records.items() if "problem" in record or record["digest"] in files
+            }
+            self._usable = cached, files, usable
+        return self._usable[2]
 
-    def placed(self, found: SourceItem) -> tuple[SourceItem, list[Problem]]:
-        """The item with our copies in the place of links, as far as they are here; and which of them cannot be had."""
-        known = self._looked[2]
-        mine = {url: known[url] for url in picture_urls(found) if url in known} if known else {}
-        ours = {url: (self._address(one), one) for url, one in mine.items() if "digest" in one}
+    def show_copies(self, item: SourceItem) -> tuple[SourceItem, list[Problem]]:
+        """Replace the item's links to pictures by our copies. Returns a warning for each that could not be fetched."""
+        known = self._usable[2]
+        records = {url: known[url] for url in picture_urls(item) if url in known} if known else {}
+        copies = {url: (self._address(record), record) for url, record in records.items() if "digest" in record}
         problems = [
-            Problem(found.ref, 1, 1, f"the picture {url[:200]} stays a link: {one['problem']}", _MEND, "warning")
-            for url, one in mine.items()
-            if "problem" in one
+            Problem(item.ref, 1, 1, f"the picture {url[:200]} stays a link: {record['problem']}", _MEND, "warning")
+            for url, record in records.items()
+            if "problem" in record
         ]
-        if not ours:
-            return found, problems
+        if not copies:
+            return item, problems
 
-        def is_ours(attributes: Mapping[str, str]) -> bool:
-            return attributes.get("src") in ours
+        def has_copy(attributes: Mapping[str, str]) -> bool:
+            return attributes.get("src") in copies
 
         def change(attributes: Mapping[str, str]) -> Mapping[str, str] | None:
-            if not is_ours(attributes):
+            if not has_copy(attributes):
                 return None
-            src, one = ours[attributes["src"]]
-            # Its other sizes would still be fetched from the website.
+            src, record = copies[attributes["src"]]
+            # Readers would still fetch its other sizes from the website.
             kept = {name: value for name, value in attributes.items() if name not in ("srcset", "sizes")}
-            size = {"width": str(one["width"]), "height": str(one["height"])}
+            size = {"width": str(record["width"]), "height": str(record["height"])}
             return kept | {"src": src} | ({} if kept.get("width") or kept.get("height") else size)
 
+        images = []
+        for image in item.images:
+            if image.src in copies:
+                src, record = copies[image.src]
+                image = replace(
+                    image,
+                    src=src,
+                    width=record["width"],
+                    height=record["height"],
+                    media_type=record["type"],
+                    length=record["length"],
+                )
+            images.append(image)
         return replace(
-            found,
-            images=tuple(_with(image, *ours[image.src]) if image.src in ours else image for image in found.images),
-            body=change_pictures(drop_picture_sources(found.body, is_ours), change),
-            media=(*found.media, *dict.fromkeys(self._media(one) for _, one in ours.values())),
-            original_urls={src: url for url, (src, _) in ours.items()},
+            item,
+            images=tuple(images),
+            body=change_pictures(drop_picture_sources(item.body, has_copy), change),
+            media=(*item.media, *dict.fromkeys(self._media(record) for _, record in copies.values())),
+            original_urls={src: url for url, (src, _) in copies.items()},
         ), problems
 
-    def _address(self, one: PictureRecord) -> str:
-        return f"{self._site}media/{one['digest'][:16]}/{one['name']}"
+    def _address(self, record: PictureRecord) -> str:
+        return f"{self._site}media/{record['digest'][:16]}/{record['name']}"
 
-    def _media(self, one: PictureRecord) -> Media:
-        path = (self._folder / one["digest"]).relative_to(self._root).as_posix()
-        return Media(one["digest"][:16], one["name"], path, one["type"], one["length"])
+    def _media(self, record: PictureRecord) -> Media:
+        path = (self._folder / record["digest"]).relative_to(self._root).as_posix()
+        return Media(record["digest"][:16], record["name"], path, record["type"], record["length"])
 
-    # -- bringing them ------------------------------------------------------------------------------------------------
+    # -- fetching them ------------------------------------------------------------------------------------------------
 
-    def bring(
+    def fetch(
         self,
         wanted: Mapping[str, datetime],
         now: datetime,
         seconds: float,
         *,
         force: bool = False,
-        allowed: Callable[[str], bool] = lambda url: True,
+        may_fetch: Callable[[str], bool] = lambda url: True,
     ) -> int:
-        """Ask for those of `wanted` that are due, and take away what is not wanted any more; how many came.
+        """Fetch the pictures that are due and delete the unused ones. Returns the number of new pictures.
 
-        `wanted` has each address, those of the newest items first, with when that item was first met.
+        `wanted` has each address, newest items first, with the time when its item was first seen.
         """
-        version, state = self._shelf.version(), self._shelf.state()
-        entries = self._view.refresh()
-        there = self._there()
-        turn = plan_pictures(wanted, entries, there, now, force=force)
-        rests = not force and _is_before(now, state.get("rest"))
-        stray = there - turn.stay
-        if _is_before(now, state.get("claimed")) or not (turn.unused or stray or (turn.due and not rests)):
+        version, state = self._cache.version(), self._cache.state()
+        records = self._snapshot.refresh()
+        files = self._list_files()
+        plan = plan_pictures(wanted, records, files, now, force=force)
+        is_resting = not force and _is_before(now, state.get("rest"))
+        stray = files - plan.kept
+        has_work = plan.unused or stray or (plan.due and not is_resting)
+        if _is_before(now, state.get("claimed")) or not has_work:
             return 0
-        rest = {"rest": state["rest"]} if rests else {}
-        if not self._shelf.save(version, rest | {"claimed": (now + _CLAIM).isoformat()}):
+        rest = {"rest": state["rest"]} if is_resting else {}
+        if not self._cache.save(version, rest | {"claimed": (now + _CLAIM).isoformat()}):
             return 0
         for digest in stray:
             with suppress(OSError):
                 (self._folder / digest).unlink()
-        changed = [replace(entry, gone=True) for entry in turn.unused]
-        came = 0
-        if not rests:
-            brought, wait = self._ask(turn.due[:MAX_AT_ONCE], entries, there, now, seconds, allowed)
-            came = sum(_is_news(one.data, find_record(entries, one.data["url"]), there) for one in brought)
-            changed += brought
+        changed = [replace(record, gone=True) for record in plan.unused]
+        new = 0
+        if not is_resting:
+            fetched, wait = self._fetch_due(plan.due[:MAX_AT_ONCE], records, files, now, seconds, may_fetch)
+            new = sum(_is_new(item.data, find_record(records, item.data["url"]), files) for item in fetched)
+            changed += fetched
             rest = {"rest": (now + wait).isoformat()} if wait else {}
-        self._shelf.save(version + 1, rest, changed)
-        return came
+        self._cache.save(version + 1, rest, changed)
+        return new
 
     def abort(self) -> None:
-        """From another thread: end what is on the wire, and begin nothing more."""
+        """End running requests and start no more. Called from another thread."""
         self._stopped = True
         if self._session is not None:
             self._session.abort()
 
-    def _ask(
+    def _fetch_due(
         self,
         due: list[str],
-        entries: Mapping[str, CachedItem],
-        there: Collection[str],
+        records: Mapping[str, CachedItem],
+        files: Collection[str],
         now: datetime,
         seconds: float,
-        allowed: Callable[[str], bool],
+        may_fetch: Callable[[str], bool],
     ) -> tuple[list[CachedItem], timedelta | None]:
-        """What is known of each that was asked for; and how long the site is to be left in peace, if it is."""
+        """Return the new record of each fetched picture, and how long to leave the site alone."""
         end = time.monotonic() + seconds
         self._session = session = GuardedSession(allow_private=self._allow_private, timeout=_TIMEOUT)
         watch = threading.Timer(seconds + _GRACE, session.abort)
         watch.daemon = True
         watch.start()
-        found: list[CachedItem] = []
+        fetched: list[CachedItem] = []
         try:
             for url in due:
                 if self._stopped or time.monotonic() >= end:
                     break
-                before = entries.get(picture_ref(url))
+                before = records.get(picture_ref(url))
                 known = {} if before is None or before.gone else dict(before.data)
-                if known.get("digest") not in there:
+                if known.get("digest") not in files:
                     known = {name: known[name] for name in ("tries",) if name in known}
                 wait = None
                 try:
-                    if not allowed(url):
+                    if not may_fetch(url):
                         raise SourceError("robots.txt of the site does not allow it to be read")
-                    one = self._one(session, url, known)
+                    record = self._fetch_one(session, url, known)
                 except (SourceError, MediaError) as error:
                     if self._stopped:
-                        break  # it was cut off by us
-                    wait = _wait(error)
-                    one = _failed(known, error)
+                        break  # we cut it off
+                    wait = _wait_for(error)
+                    record = _failed_record(known, error)
                 except OSError:
-                    return found, _PAUSE  # the disk is full or refuses us, which `status` says in its own words
-                since = before.seen if "digest" in known and before is not None else now
-                found.append(CachedItem(picture_ref(url), {**one, "url": url, "asked": now.isoformat()}, since))
+                    return fetched, _PAUSE  # the disk is full or refuses us; `tidings status` reports that itself
+                copied_at = before.seen if "digest" in known and before is not None else now
+                data = {**record, "url": url, "asked": now.isoformat()}
+                fetched.append(CachedItem(picture_ref(url), data, copied_at))
                 if wait is not None:
-                    return found, wait
+                    return fetched, wait
         finally:
             watch.cancel()
             session.close()
             self._session = None
-        return found, None
+        return fetched, None
 
-    def _one(self, session: GuardedSession, url: str, known: PictureRecord) -> dict[str, Any]:
-        """Raises SourceError, MediaError, OSError."""
-        reply = fetch_url(session, url, _ACCEPT, known, datetime.now(UTC), MAX_BYTES)
-        if reply.body is None:
+    def _fetch_one(self, session: GuardedSession, url: str, known: PictureRecord) -> dict[str, Any]:
+        """Fetch one picture and return its record. Raises SourceError, MediaError or OSError."""
+        response = fetch_url(session, url, _ACCEPT, known, datetime.now(UTC), MAX_BYTES)
+        if response.body is None:
             return dict(known)
-        digest = hashlib.sha256(reply.body).hexdigest()
-        width, height, media_type = measure_picture_in_child(reply.body)
+        digest = hashlib.sha256(response.body).hexdigest()
+        width, height, media_type = measure_picture_in_child(response.body)
         self._folder.mkdir(parents=True, exist_ok=True)
-        coming = self._folder / f"{digest}.{os.getpid()}.new"
+        unfinished = self._folder / f"{digest}.{os.getpid()}.new"
         try:
-            coming.write_bytes(reply.body)
-            coming.replace(self._folder / digest)
+            unfinished.write_bytes(response.body)
+            unfinished.replace(self._folder / digest)
         finally:
-            coming.unlink(missing_ok=True)
-        said = {"etag": reply.headers.get("etag"), "modified": reply.headers.get("last-modified")}
+            unfinished.unlink(missing_ok=True)
         return {
             "digest": digest,
-            "name": f"{_stem(url)}.{_ENDINGS[media_type]}",
+            "name": f"{_file_stem(url)}.{_ENDINGS[media_type]}",
             "type": media_type,
-            "length": len(reply.body),
+            "length": len(response.body),
             "width": width,
             "height": height,
-            **{name: value for name, value in said.items() if value},
+            **response.validators,
         }
 
-    def _there(self) -> set[str]:
-        """Names of the files that are kept."""
+    def _list_files(self) -> set[str]:
         try:
             with os.scandir(self._folder) as listing:
                 return {entry.name for entry in listing if entry.is_file(follow_symlinks=False)}
@@ -240,50 +255,44 @@ class PictureCopies:
             return set()
 
 
-def picture_urls(found: SourceItem) -> tuple[str, ...]:
-    """Of an item's pictures on the web, those that it names before those of its body."""
-    wanted = dict.fromkeys(
-        (*(image.src for image in found.images), *(one.get("src", "") for one in list_pictures(found.body)))
-    )
-    return tuple(islice((url for url in wanted if url.startswith(("http:", "https:"))), MAX_OF_ITEM))
+def picture_urls(item: SourceItem) -> tuple[str, ...]:
+    """Return the web addresses of an item's pictures: first those that it names, then those of its body."""
+    named = (image.src for image in item.images)
+    urls = dict.fromkeys((*named, *(attributes.get("src", "") for attributes in list_pictures(item.body))))
+    return tuple(islice((url for url in urls if url.startswith(("http:", "https:"))), MAX_OF_ITEM))
 
 
 def remove_other_folders(root: Path, names: Collection[str]) -> None:
-    """Take away what was kept for sources that are none of these."""
+    """Delete the copies of sources that no longer exist. `names` are the existing sources."""
     for path in (root / FOLDER).glob("*"):
         if path.name not in names and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _with(image: Image, src: str, one: PictureRecord) -> Image:
-    width, height = one["width"], one["height"]
-    return replace(image, src=src, width=width, height=height, media_type=one["type"], length=one["length"])
-
-
-def _failed(known: PictureRecord, error: SourceError | MediaError) -> dict[str, Any]:
-    """The one that is here is better than none, unless the site says that there is none any more."""
+def _failed_record(known: PictureRecord, error: SourceError | MediaError) -> dict[str, Any]:
+    """Keep an existing copy, unless the site says that the picture is gone."""
     gone = isinstance(error, SourceError) and error.gone
     if "digest" in known and not gone:
         return dict(known)
     return {"problem": str(error), "tries": TRIES if gone else known.get("tries", 0) + 1}
 
 
-def _wait(error: SourceError | MediaError) -> timedelta | None:
+def _wait_for(error: SourceError | MediaError) -> timedelta | None:
     if isinstance(error, SourceError) and (error.wait or error.status in (429, 503)):
         return error.wait or _PAUSE
     return None
 
 
-def _is_news(known: PictureRecord, before: PictureRecord, there: Collection[str]) -> bool:
-    return "digest" in known and (known["digest"] != before.get("digest") or known["digest"] not in there)
+def _is_new(record: PictureRecord, before: PictureRecord, files: Collection[str]) -> bool:
+    return "digest" in record and (record["digest"] != before.get("digest") or record["digest"] not in files)
 
 
 def _is_before(now: datetime, moment: str | None) -> bool:
     return moment is not None and now < datetime.fromisoformat(moment)
 
 
-def _stem(url: str) -> str:
-    """The name that readers save it by."""
+def _file_stem(url: str) -> str:
+    """Return the name under which readers save the picture."""
     last = unquote(urlsplit(url).path.rpartition("/")[2])
     stem, dot, _ = last.rpartition(".")
     return shorten_slug(slugify(stem if dot else last))

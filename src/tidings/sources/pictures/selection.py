@@ -1,4 +1,4 @@
-"""Which pictures of a source are due, which stay and which go. Pure."""
+"""Decides which pictures of a source are due, which stay and which go."""
 
 from __future__ import annotations
 
@@ -11,67 +11,74 @@ from typing import Any
 from tidings.model.item import CachedItem
 
 MAX_KEPT = 500_000_000
-"""Bytes, of one source: those of its newest items."""
+"""Bytes for each source; the pictures of its newest items are kept."""
 TRIES = 3
-_AGAIN = timedelta(days=1)
+_MIN_RECHECK = timedelta(days=1)
 _YOUNG = timedelta(days=14)
 """An item of this age may still get another picture under the same address."""
 
 PictureRecord = Mapping[str, Any]
-"""What is known of one picture: JSON. With a `digest` it is here, with a `problem` it could not be had."""
+"""What is known of one picture, in JSON. With a `digest` we have a copy; with a `problem` it could not be fetched."""
 
 
 @dataclass(slots=True)
 class PicturePlan:
-    """What is to be done: addresses to ask for, digests that stay, refs of what no item shows any more."""
+    """Addresses to fetch, digests of copies to keep, and records that no item shows any more."""
 
     due: list[str]
-    stay: set[str]
+    kept: set[str]
     unused: list[CachedItem]
 
 
 def plan_pictures(
     wanted: Mapping[str, datetime],
-    entries: Mapping[str, CachedItem],
-    there: Collection[str],
+    records: Mapping[str, CachedItem],
+    files: Collection[str],
     now: datetime,
     *,
     force: bool,
 ) -> PicturePlan:
-    """`wanted` has the newest items' first: those stay as far as there is room. `there` are the files that are kept."""
-    turn = PicturePlan([], set(), [])
+    """Plan the work. `wanted` begins with the newest items: theirs are kept while there is room. `files` exist."""
+    unused = [record for record in records.values() if not record.gone and record.data["url"] not in wanted]
+    plan = PicturePlan([], set(), unused)
     room = MAX_KEPT
-    for url, met in wanted.items():
-        known = find_record(entries, url)
-        if known.get("digest") not in turn.stay:
-            room -= known.get("length", 0)
+    for url, item_seen in wanted.items():
+        record = find_record(records, url)
+        if record.get("digest") not in plan.kept:
+            room -= record.get("length", 0)
         if room < 0:
             break
-        if "digest" in known:
-            turn.stay.add(known["digest"])
-        if not known or _is_due(known, entries[picture_ref(url)].seen, there, met, now, force=force):
-            turn.due.append(url)
-    turn.unused = [one for one in entries.values() if not one.gone and one.data["url"] not in wanted]
-    return turn
+        if "digest" in record:
+            plan.kept.add(record["digest"])
+        if not record or _is_due(record, records[picture_ref(url)].seen, files, item_seen, now, force=force):
+            plan.due.append(url)
+    return plan
 
 
 def _is_due(
-    known: PictureRecord, since: datetime, there: Collection[str], met: datetime, now: datetime, *, force: bool
+    record: PictureRecord,
+    copied_at: datetime,
+    files: Collection[str],
+    item_seen: datetime,
+    now: datetime,
+    *,
+    force: bool,
 ) -> bool:
-    """`since` is when this picture came. What is here is asked for again ever more seldom, and in the end no more."""
-    asked = datetime.fromisoformat(known["asked"])
-    if "problem" in known:
-        tries = known["tries"]
+    """Whether to fetch a known picture. An existing copy is checked ever more rarely, and finally no more."""
+    asked = datetime.fromisoformat(record["asked"])
+    if "problem" in record:
+        tries = record["tries"]
         return force or (tries < TRIES and now - asked >= timedelta(hours=1) * 24 ** (tries - 1))
-    return known["digest"] not in there or (now - met < _YOUNG and now - asked >= max(_AGAIN, asked - since))
+    is_recheck = now - item_seen < _YOUNG and now - asked >= max(_MIN_RECHECK, asked - copied_at)
+    return record["digest"] not in files or is_recheck
 
 
-def find_record(entries: Mapping[str, CachedItem], url: str) -> PictureRecord:
-    """Empty where nothing is."""
-    entry = entries.get(picture_ref(url))
-    return {} if entry is None or entry.gone else entry.data
+def find_record(records: Mapping[str, CachedItem], url: str) -> PictureRecord:
+    """Return the record of a picture, empty if there is none."""
+    record = records.get(picture_ref(url))
+    return {} if record is None or record.gone else record.data
 
 
 def picture_ref(url: str) -> str:
-    """An address may be longer than an index takes."""
+    """Hash an address, as it may be longer than a database index allows."""
     return hashlib.sha256(url.encode()).hexdigest()

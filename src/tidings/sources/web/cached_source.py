@@ -1,7 +1,8 @@
-"""What every source that keeps its items on a shelf has in common: how it tells them, and what it keeps of each."""
+"""What all sources with a fetch cache share: what they cache of each item, and how it becomes an item."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,29 +16,32 @@ from tidings.config.adapters import SourceSettings
 from tidings.config.types import Bool, Language, Line, Name
 from tidings.model.errors import Problem
 from tidings.model.item import CachedItem
-from tidings.sources.article import Article, build_item, warn_of_missing_alt
+from tidings.model.text import shorten_slug, slugify
+from tidings.sources.article import (
+    Article,
+    add_fingerprint,
+    build_item,
+    match_language,
+    short_hash,
+    warn_of_missing_alt,
+)
 from tidings.sources.base import SourceContext, SourceItem, StillPublished, Sweep, none_published
 from tidings.sources.fetch_cache import CacheSnapshot
 from tidings.sources.pictures.copies import PictureCopies, picture_urls
 from tidings.sources.pictures.selection import PictureRecord
-from tidings.sources.web.fingerprint import add_fingerprint
 from tidings.sources.web.identity import IdentityKeys, normalise_link
-from tidings.sources.web.overlay import Overlay, Overlays
-from tidings.sources.web.overlay_names import overlay_names
-from tidings.sources.web.story_groups import group_translations
+from tidings.sources.web.overlay import Overlay, Overlays, overlay_names
 
-_NONE = Overlay()
 _Stories = tuple[tuple[str, str, str, str], ...]
-_Basis = tuple[Mapping[str, CachedItem], Mapping[str, Overlay], Mapping[str, PictureRecord], _Stories]
-BuiltItem = tuple[SourceItem | None, list[Problem]]
-"""An entry as an item of ours, or what is wrong with it."""
+_SweepInput = tuple[Mapping[str, CachedItem], Mapping[str, Overlay], Mapping[str, PictureRecord], _Stories]
+_BuiltItem = tuple[SourceItem | None, list[Problem]]
 
 
 class CachedSourceSettings(SourceSettings):
-    """Common to the sources that are told their items, by asking or by being pushed to."""
+    """Settings of all sources with a fetch cache."""
 
-    language: Language | None = Field(default=None, description="Of all its items; default: what each says of itself.")
-    kind: Line = Field(default="story", description="Of all its items that say none themselves.")
+    language: Language | None = Field(default=None, description="Of all its items; default: each item's own.")
+    kind: Line = Field(default="story", description="Of all its items that name none.")
     story: Line | None = Field(
         default=None,
         description="Which items are translations of one another: a regular expression whose first group, found in an "
@@ -52,12 +56,12 @@ class CachedSourceSettings(SourceSettings):
 
     @field_validator("story")
     @classmethod
-    def _has_a_group(cls, value: str | None) -> str | None:
+    def _has_group(cls, value: str | None) -> str | None:
         if value:
             try:
                 groups = regex.compile(value).groups
             except regex.error as error:
-                raise ValueError(f"{value!r} is no regular expression ({error})") from None
+                raise ValueError(f"{value!r} is not a regular expression ({error})") from None
             if not groups:
                 raise ValueError(f"{value!r} has no group; put what all translations share in brackets: /news/(\\d+)-")
         return value
@@ -65,118 +69,114 @@ class CachedSourceSettings(SourceSettings):
 
 @dataclass(frozen=True, slots=True)
 class FetchedArticle:
-    """One item as the website told it, with the id that it gives it."""
+    """One item from the website, with the id that the website gives it."""
 
     key: str
     article: Article
-    old: bool = False
-    """It stood there before anybody looked: no news."""
+    is_old: bool = False
+    """It existed before Tidings first looked, so it is no news."""
 
 
 class CachedSource:
-    """A source whose items stand on its shelf, and their pictures beside it."""
+    """A source that keeps its items in a fetch cache, and copies of their pictures."""
 
     def __init__(self, settings: CachedSourceSettings, context: SourceContext) -> None:
         self.context = context
-        self._telling = settings
-        self._view = CacheSnapshot(context.cache)
+        self._defaults = settings
+        self._snapshot = CacheSnapshot(context.cache)
         self._overlays = Overlays(context.root)
-        self._swept: tuple[_Basis, Sweep] | None = None
-        self._told: dict[str, tuple[CachedItem, str | None, BuiltItem]] = {}
-        self._telling_now = threading.Lock()
+        self._last_sweep: tuple[_SweepInput, Sweep] | None = None
+        self._built: dict[str, tuple[CachedItem, str | None, _BuiltItem]] = {}
+        self._building = threading.Lock()
         self._pictures = PictureCopies(context, allow_private=settings.allow_private)
-        self._shown: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, datetime]] = {}, (), {}
+        self._wanted: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, datetime]] = {}, (), {}
 
     @property
     def cached(self) -> Mapping[str, CachedItem]:
-        """As they stood at the last look; never changed in place, for several threads read them."""
-        return self._view.items
+        """The cached items by ref, as of the last refresh. Never changed in place, as several threads read them."""
+        return self._snapshot.items
 
     def watch_paths(self) -> tuple[()]:
-        """Nothing here tells of changes by itself."""
         return ()
 
     def sweep(self, now: datetime) -> Sweep:
-        """What stands on the shelf; asks nobody."""
-        with self._telling_now:
-            entries = self.look()
+        """Build all items from the cache, without a request."""
+        with self._building:
+            cached = self._snapshot.refresh()
             overlays, problems = self._overlays.read()
             stories = self.context.story_index.rows() if overlays else ()
-            basis = entries, overlays, self._pictures.look(), stories
-            if self._swept is None or self._swept[0] != basis:
-                self._swept = basis, self._finished(self.tell(entries), overlays, stories)
-            swept = self._swept[1]
-        return replace(swept, problems=(*swept.problems, *problems)) if problems else swept
-
-    def look(self) -> Mapping[str, CachedItem]:
-        """Take up what changed on the shelf, also by another process."""
-        return self._view.refresh()
+            current = cached, overlays, self._pictures.refresh(), stories
+            if self._last_sweep is None or self._last_sweep[0] != current:
+                self._last_sweep = current, self._finish(self.build_items(cached), overlays, stories)
+            sweep = self._last_sweep[1]
+        return replace(sweep, problems=(*sweep.problems, *problems)) if problems else sweep
 
     def fetch_pictures(
         self, now: datetime, seconds: float, *, force: bool = False, still_published: StillPublished = none_published
     ) -> int:
-        """Ask for pictures of what stands on the shelf, or in the newsroom (`sources.base.PictureSource`)."""
-        with self._telling_now:
-            entries = self.look()
-            held = still_published([ref for ref, entry in entries.items() if entry.gone])
-            if self._shown[0] is not entries or self._shown[1] != held:
-                there = {**entries, **{ref: replace(entries[ref], gone=False) for ref in held}}
-                self._shown = entries, held, _shown(self.tell(there).items, entries)
-            wanted = self._shown[2]
-        return self._pictures.bring(wanted, now, seconds, force=force, allowed=self.may_ask)
+        with self._building:
+            cached = self._snapshot.refresh()
+            published = still_published([ref for ref, item in cached.items() if item.gone])
+            if self._wanted[0] is not cached or self._wanted[1] != published:
+                shown = {**cached, **{ref: replace(cached[ref], gone=False) for ref in published}}
+                self._wanted = cached, published, _list_wanted(self.build_items(shown).items, cached)
+            wanted = self._wanted[2]
+        return self._pictures.fetch(wanted, now, seconds, force=force, may_fetch=self.may_fetch)
 
-    def may_ask(self, url: str) -> bool:
-        """Whether the website lets a picture be read."""
+    def may_fetch(self, url: str) -> bool:
+        """Whether the website allows a picture to be read."""
         return True
 
     def abort(self) -> None:
-        """End what is on the wire, and begin nothing more."""
         self._pictures.abort()
 
-    def _finished(self, swept: Sweep, overlays: Mapping[str, Overlay], stories: _Stories) -> Sweep:
-        """With the editor's hand over it, and our copies of its pictures."""
-        found: list[SourceItem] = []
-        problems = list(swept.problems)
-        names = overlay_names(swept.items, self.context.name, stories) if overlays else {}
-        for one in swept.items:
-            overlay = next((overlays[name] for name in names.get(one.ref, ()) if name in overlays), _NONE)
-            described = {warn_of_missing_alt(one, src) for src, alt in overlay.alt.items() if alt}
-            problems = [problem for problem in problems if problem not in described] if described else problems
-            finished, missed = self._pictures.placed(one if overlay is _NONE else overlay.over(one))
-            problems += missed
-            found.append(one if finished is one else add_fingerprint(finished))
-        return replace(swept, items=tuple(found), problems=tuple(problems))
+    def _finish(self, sweep: Sweep, overlays: Mapping[str, Overlay], stories: _Stories) -> Sweep:
+        """Apply the overlays and show our copies of pictures."""
+        items: list[SourceItem] = []
+        problems = list(sweep.problems)
+        names = overlay_names(sweep.items, self.context.name, stories) if overlays else {}
+        for item in sweep.items:
+            finished = item
+            overlay = next((overlays[name] for name in names.get(item.ref, ()) if name in overlays), None)
+            if overlay is not None:
+                described = {warn_of_missing_alt(item, src) for src, alt in overlay.alt.items() if alt}
+                problems = [problem for problem in problems if problem not in described]
+                finished = overlay.apply(item)
+            finished, failed = self._pictures.show_copies(finished)
+            problems += failed
+            items.append(item if finished is item else add_fingerprint(finished))
+        return replace(sweep, items=tuple(items), problems=tuple(problems))
 
-    def tell(self, entries: Mapping[str, CachedItem]) -> Sweep:
-        """Each entry that is not gone, as an item of ours, or what is wrong with it; unchanged ones cost nothing."""
-        groups = group_translations(entries, self._telling.language, self.context.languages)
-        told: dict[str, tuple[CachedItem, str | None, BuiltItem]] = {}
-        for ref, entry in sorted(entries.items()):
-            if entry.gone:
+    def build_items(self, cached: Mapping[str, CachedItem]) -> Sweep:
+        """Build each item that is not gone. An unchanged one is taken from the last time."""
+        groups = group_translations(cached, self._defaults.language, self.context.languages)
+        built: dict[str, tuple[CachedItem, str | None, _BuiltItem]] = {}
+        for ref, item in sorted(cached.items()):
+            if item.gone:
                 continue
-            story = self._story(entry.data["article"], groups)
-            before = self._told.get(ref)
-            if before is not None and before[0] is entry and before[1] == story:
-                told[ref] = before
+            story = self._find_story(item.data["article"], groups)
+            before = self._built.get(ref)
+            if before is not None and before[0] is item and before[1] == story:
+                built[ref] = before
             else:
-                article = Article.model_validate(entry.data["article"])
-                told[ref] = entry, story, build_item(article, entry, self._telling, self.context, story)
-        self._told = told
-        ones = {ref: one for ref, (_, _, one) in told.items()}
+                article = Article.model_validate(item.data["article"])
+                built[ref] = item, story, build_item(article, item, self._defaults, self.context, story)
+        self._built = built
+        results = {ref: result for ref, (_, _, result) in built.items()}
         return Sweep(
-            tuple(found for found, _ in ones.values() if found is not None),
-            tuple(problem for _, problems in ones.values() for problem in problems),
-            tuple(ref for ref, (found, _) in ones.items() if found is None),
+            tuple(item for item, _ in results.values() if item is not None),
+            tuple(problem for _, problems in results.values() for problem in problems),
+            tuple(ref for ref, (item, _) in results.items() if item is None),
         )
 
-    def _story(self, article: Mapping[str, Any], groups: Mapping[str, str]) -> str | None:
-        """The key of its story: as it says itself, by the source's rule, or by its links to its translations."""
+    def _find_story(self, article: Mapping[str, Any], groups: Mapping[str, str]) -> str | None:
+        """Find the story key: the article's own, by the source's rule, or by the links to translations."""
         url: str = article.get("url", "")
         if article.get("story"):
             return str(article["story"])
-        if self._telling.story:
+        if self._defaults.story:
             try:
-                match = regex.search(self._telling.story, url, timeout=0.2)
+                match = regex.search(self._defaults.story, url, timeout=0.2)
             except TimeoutError:
                 match = None
             if match and match[1]:
@@ -184,25 +184,71 @@ class CachedSource:
         return groups.get(normalise_link(url))
 
 
-def _shown(found: Iterable[SourceItem], entries: Mapping[str, CachedItem]) -> Mapping[str, datetime]:
-    """The pictures of what readers may come to see, the newest first; and when the item of each was first met."""
+def _list_wanted(items: Iterable[SourceItem], cached: Mapping[str, CachedItem]) -> Mapping[str, datetime]:
+    """Return the pictures that readers may see, newest items first, with the time when the item was first seen."""
     wanted: dict[str, datetime] = {}
-    for one in sorted(found, key=lambda one: one.published or entries[one.ref].seen, reverse=True):
-        for url in () if one.withdrawn else picture_urls(one):
-            wanted.setdefault(url, entries[one.ref].seen)
+    for item in sorted(items, key=lambda item: item.published or cached[item.ref].seen, reverse=True):
+        for url in () if item.withdrawn else picture_urls(item):
+            wanted.setdefault(url, cached[item.ref].seen)
     return wanted
 
 
-def update_cached_item(entry: CachedItem, article: Article, mark: IdentityKeys) -> CachedItem | None:
-    """The entry with what is told of it now; None if nothing is new."""
-    former = [IdentityKeys(*each) for each in entry.data["marks"]]
-    if mark not in former:
-        former = [*former, mark][-10:]
-    data = cache_data(article, former)
-    return None if data == entry.data and not entry.gone else CachedItem(entry.ref, data, entry.seen, entry.backlog)
+def update_cached_item(item: CachedItem, article: Article, keys: IdentityKeys) -> CachedItem | None:
+    """Return the cached item with the new article, or None if nothing changed."""
+    known = [IdentityKeys(*former) for former in item.data["marks"]]
+    if keys not in known:
+        known = [*known, keys][-10:]
+    data = cache_data(article, known)
+    return None if data == item.data and not item.gone else CachedItem(item.ref, data, item.seen, item.backlog)
 
 
 def cache_data(article: Article, known: Sequence[IdentityKeys]) -> dict[str, Any]:
-    """As it stands on the shelf: JSON."""
-    told = article.model_dump(mode="json", exclude_defaults=True)
-    return {"article": told, "marks": [[one.key, one.link, one.title, one.day] for one in known]}
+    """Return the JSON of a cached item: the article and all identity keys that it ever had."""
+    fields = article.model_dump(mode="json", exclude_defaults=True)
+    return {"article": fields, "marks": [[keys.key, keys.link, keys.title, keys.day] for keys in known]}
+
+
+def group_translations(
+    cached: Mapping[str, CachedItem], fallback: str | None, languages: tuple[str, ...]
+) -> dict[str, str]:
+    """Return a story key for each address whose item names its translations; those that name one another share it.
+
+    The key is made of the address in the first of the site's `languages` that exists, so it does not depend on which
+    is seen first, nor in which source. A stored story key stays, whatever this returns later (`collect.changes`).
+    `fallback` is the language of items that name none.
+    """
+    parents: dict[str, str] = {}
+    ranks: dict[str, int] = {}
+
+    def find_root(link: str) -> str:
+        while parents.setdefault(link, link) != link:
+            parents[link] = parents[parents[link]]
+            link = parents[link]
+        return link
+
+    for item in cached.values():
+        article = item.data["article"]
+        pages = [(article.get("language") or fallback or languages[0], article.get("url", ""))]
+        pages += article.get("translations", {}).items()
+        links = [(tag, normalise_link(url)) for tag, url in pages]
+        if len(links) < 2 or not links[0][1]:
+            continue
+        for tag, link in links:
+            language = match_language(tag, None, languages) if tag else None
+            if language is not None:
+                ranks[link] = min(languages.index(language), ranks.get(link, len(languages)))
+            if link:
+                first, second = sorted((find_root(links[0][1]), find_root(link)))
+                parents[second] = first
+    chosen: dict[str, str] = {}
+    for link in sorted(parents, key=lambda link: (ranks.get(link, len(languages)), link)):
+        chosen.setdefault(find_root(link), link)
+    return {link: _story_key(chosen[find_root(link)]) for link in parents}
+
+
+def _story_key(link: str) -> str:
+    """Make a key as short as an item's own name: the last part of the path with letters, what follows, a hash."""
+    path = link.partition("?")[0].partition("/")[2]
+    last = re.search(r"[^/]*[^\W\d_][^/]*(/[\W\d_]*)?$", path)
+    words = re.sub(r"\.(html?|php|aspx?)$", "", last[0]) if last else path
+    return f"{shorten_slug(slugify(words or link))}-{short_hash(link)}"

@@ -1,4 +1,4 @@
-"""RSS, Atom and JSON Feed by address. What leaves its window stays: a feed says nothing of absence."""
+"""Reads RSS, Atom and JSON Feed. Items that leave the feed stay: a feed shows only its newest items."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from pydantic import ValidationError
-
+from tidings.model.plurals import count_noun
 from tidings.net import ConnectionLostError, NotSentError, is_public_host, parse_link_header
-from tidings.sources.article import Article
+from tidings.sources.article import build_article
 from tidings.sources.base import SourceContext
 from tidings.sources.web.cached_source import FetchedArticle
-from tidings.sources.web.feed_parser import FeedError, ParsedFeed, ParsedFeedItem, parse_feed_in_child
+from tidings.sources.web.feed_parser import FeedError, ParsedFeed, parse_feed_in_child
 from tidings.sources.web.polite_fetch import AGENT, Response, SourceError, fetch_url
 from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
 
@@ -21,40 +20,39 @@ _ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, app
 
 
 class Settings(WebsiteSettings):
-    """A feed of the organisation's website, one language each as a rule."""
+    """A feed of the organisation's website; most feeds have one language."""
 
 
 class FeedSource(WebSource):
-    """Asks by the validators of the last answer, so that an unchanged feed costs the site nothing."""
+    """Sends the validators of the last response, so that an unchanged feed costs the site nothing."""
 
-    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """The entries of the feed; None where it has not changed."""
+    def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
         url = state.get("moved") or self.settings.url
-        reply = fetch_url(self.session, url, _ACCEPT, state, datetime.now(UTC))
-        moved = reply.moved or state.get("moved", "")
-        if reply.body is None:
+        response = fetch_url(self.session, url, _ACCEPT, state, datetime.now(UTC))
+        moved = response.moved or state.get("moved", "")
+        if response.body is None:
             kept = {name: state[name] for name in ("etag", "modified", "hub", "topic") if state.get(name)}
-            return SiteUpdate(None, kept | ({"moved": moved} if moved else {}), reply.fresh_for)
+            return SiteUpdate(None, kept | ({"moved": moved} if moved else {}), response.fresh_for)
         try:
-            feed = parse_feed_in_child(reply.body, reply.url, reply.headers)
+            feed = parse_feed_in_child(response.body, response.url, response.headers)
         except FeedError as error:
-            raise SourceError(f"what came from {self.settings.url} cannot be read: {error}") from None
-        found = {
-            "etag": reply.headers.get("etag", ""),
-            "modified": reply.headers.get("last-modified", ""),
-            "moved": moved,
-            **_hub(reply, feed),
-        }
-        items = [told for item in feed.items if (told := _told(item)) is not None]
-        remark = (
-            f"The feed {self.context.name!r} has {feed.more} entries too many; they are left out." if feed.more else ""
-        )
-        return SiteUpdate(items, {name: value for name, value in found.items() if value}, reply.fresh_for, remark)
+            raise SourceError(f"the data from {self.settings.url} cannot be read: {error}") from None
+        notes = response.validators | {"moved": moved} | _find_hub(response, feed)
+        items = [
+            FetchedArticle(item.key[:4_000], article)
+            for item in feed.items
+            if (article := build_article(item.article)) is not None
+        ]
+        notice = ""
+        if feed.more:
+            too_many = count_noun(feed.more, "entry", "entries")
+            notice = f"The feed {self.context.name!r} has {too_many} too many. They are left out."
+        return SiteUpdate(items, {name: note for name, note in notes.items() if note}, response.fresh_for, notice)
 
     # -- WebSub -------------------------------------------------------------------------------------------------------
 
     def hub(self) -> tuple[str, str] | None:
-        """As the feed named it last; None while this newsroom stands where nobody outside can call it."""
+        """Return the hub and topic that the feed last named. None if no hub outside could call this newsroom."""
         state = self.context.cache.state()
         if not state.get("hub") or state.get("gone"):
             return None
@@ -62,43 +60,38 @@ class FeedSource(WebSource):
         return (state["hub"], state["topic"]) if self.settings.allow_private or is_public_host(host) else None
 
     def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
-        """W3C WebSub §5.1. The secret goes to any hub, for it binds what is sent to this subscription."""
-        said = {"mode": "subscribe", "topic": topic, "callback": callback, "secret": secret}
-        said["lease_seconds"] = str(int(lease.total_seconds()))
-        body = urlencode({f"hub.{name}": value for name, value in said.items()}).encode()
+        """Subscribe by W3C WebSub §5.1. Any hub may know the secret, as it signs only this subscription."""
+        fields = {
+            "hub.mode": "subscribe",
+            "hub.topic": topic,
+            "hub.callback": callback,
+            "hub.secret": secret,
+            "hub.lease_seconds": str(int(lease.total_seconds())),
+        }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": AGENT}
         try:
-            answer = self.session.post(hub, body, headers)
+            answer = self.session.post(hub, urlencode(fields).encode(), headers)
         except (NotSentError, ConnectionLostError) as error:
             return str(error)
         return "" if answer.status in (202, 204) else f"the hub answered {answer.status}"
 
 
-def _hub(reply: Response, feed: ParsedFeed) -> dict[str, str]:
-    """What the answer names in its head, or else in the feed (§4). The first of several hubs does."""
+def _find_hub(response: Response, feed: ParsedFeed) -> dict[str, str]:
+    """Find hub and topic in the response's headers, else in the feed (WebSub §4). The first of several hubs is used."""
     links = [
-        *parse_link_header(reply.headers.get("link", "")),
+        *parse_link_header(response.headers.get("link", "")),
         *(("hub", url) for url in feed.hubs),
-        ("self", feed.itself),
+        ("self", feed.topic),
     ]
     hub, topic = (next((url for rel, url in links if rel == wanted and url), "") for wanted in ("hub", "self"))
     try:
-        found = {"hub": urljoin(reply.url, hub), "topic": urljoin(reply.url, topic)}
+        urls = {"hub": urljoin(response.url, hub), "topic": urljoin(response.url, topic)}
     except ValueError:
         return {}
-    fits = hub and topic and all(len(url) <= 2_000 and url.startswith(("http:", "https:")) for url in found.values())
-    return found if fits else {}
-
-
-def _told(item: ParsedFeedItem) -> FetchedArticle | None:
-    """None for an entry that says nothing at all."""
-    try:
-        article = Article.model_validate(item.article)
-    except ValidationError:
-        return None
-    return FetchedArticle(item.key[:4_000], article) if article.title or article.html else None
+    is_valid = all(len(url) <= 2_000 and url.startswith(("http:", "https:")) for url in urls.values())
+    return urls if hub and topic and is_valid else {}
 
 
 def make(settings: Settings, context: SourceContext) -> FeedSource:
-    """The source of one name."""
+    """Make the source of one name."""
     return FeedSource(settings, context)

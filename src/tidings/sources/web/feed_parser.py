@@ -1,7 +1,7 @@
-"""RSS, Atom and JSON Feed read, in a process of its own: a hostile feed can end that process and nothing else.
+"""Parses RSS, Atom and JSON Feed in a child process, so that a hostile feed can end that process and nothing else.
 
-`python -m tidings.sources.web.feed_parser` takes a line of JSON (the address and headers) and the bytes of the feed on
-standard input, and prints what it found as JSON.
+`python -m tidings.sources.web.feed_parser` reads a line of JSON (address and headers) and the bytes of the feed from
+standard input, and prints the entries as JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin
@@ -21,23 +21,24 @@ import feedparser
 from feedparser.urls import resolve_relative_uris
 
 from tidings.model.text import clean
-from tidings.sources.child_process import ChildError, run_child, run_in_child
+from tidings.sources.child_process import ChildError, run_in_child, serve
+from tidings.sources.json_values import as_objects, as_text
 
 MAX_ENTRIES = 2_000
-"""Of one feed; the first of them, for feeds begin with the newest."""
+"""Entries read of one feed: the first ones, as feeds begin with the newest."""
 SECONDS = 20
-"""Of processor time."""
+"""Processor time."""
 _PICTURE = re.compile(r"\.(jpe?g|png|gif|webp|avif)$", re.IGNORECASE)
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 
 
 class FeedError(Exception):
-    """What came is no feed that can be read; says why."""
+    """The data is no readable feed; says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFeedItem:
-    """One entry: the id that the feed gives it, and the fields of an `Article` as JSON."""
+    """One entry: the id that the feed gives it, and the fields of an `Article` as JSON, uncut."""
 
     key: str
     article: dict[str, Any]
@@ -45,257 +46,243 @@ class ParsedFeedItem:
 
 @dataclass(frozen=True, slots=True)
 class ParsedFeed:
-    """`more` says how many entries were left out. `hubs` and `itself` are what it names for WebSub."""
+    """The entries of a feed. `more` counts the omitted ones. `hubs` and `topic` (its own address) are for WebSub."""
 
     items: tuple[ParsedFeedItem, ...]
     more: int = 0
     hubs: tuple[str, ...] = ()
-    itself: str = ""
+    topic: str = ""
 
 
 def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> ParsedFeed:
-    """As `read_feed`, in a child with limits of time and memory. Raises FeedError."""
-    about = {"url": url, "type": headers.get("content-type", ""), "language": headers.get("content-language", "")}
+    """Run `parse_feed` in a child process with limits of time and memory. Raises FeedError."""
+    about = {
+        "url": url,
+        "content_type": headers.get("content-type", ""),
+        "language": headers.get("content-language", ""),
+    }
     try:
-        found = run_in_child(__name__, json.dumps(about).encode() + b"\n" + body, SECONDS)
+        result = run_in_child(__name__, json.dumps(about).encode() + b"\n" + body, SECONDS)
     except ChildError as error:
         raise FeedError(str(error)) from None
-    if "problem" in found:
-        raise FeedError(found["problem"])
-    items = tuple(ParsedFeedItem(one["key"], one["article"]) for one in found["items"])
-    return ParsedFeed(items, found["more"], tuple(found["hubs"]), found["itself"])
+    if "problem" in result:
+        raise FeedError(result["problem"])
+    items = tuple(ParsedFeedItem(**item) for item in result["items"])
+    return ParsedFeed(items, result["more"], tuple(result["hubs"]), result["topic"])
 
 
 def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "") -> ParsedFeed:
-    """The entries as the feed tells them. Raises FeedError for whatever is no feed; never anything else."""
+    """Parse a feed. Raises FeedError, and nothing else, for anything that is no feed."""
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-            return _json_feed(json.loads(body))
+            return _parse_json_feed(json.loads(body))
         if _ENTITY.search(body[:100_000]):
-            raise FeedError("it declares entities, which no feed needs and attacks are made of")
-        return _xml_feed(body, url, content_type, language)
+            raise FeedError("it declares XML entities, which feeds do not need and attacks use")
+        return _parse_xml_feed(body, url, content_type, language)
     except FeedError:
         raise
     except RecursionError:
         raise FeedError("it is nested too deep") from None
-    except Exception as error:  # feedparser and json meet input that nobody has met before
+    except Exception as error:  # feedparser and json may raise anything for unusual input
         raise FeedError(f"it is damaged ({type(error).__name__})") from None
 
 
-def _page_said(body: bytes, url: str) -> str:
-    """What to do where a page of the web stands: it often names its feeds itself."""
+def _describe_page(body: bytes, url: str) -> str:
+    """Advise about a web page at the address of a feed: it often names its feeds itself."""
     for tag in re.findall(r"<link\b[^>]{1,2000}>", body[:200_000].decode("utf-8", "replace"), re.IGNORECASE):
         pairs = re.findall(r"""\b(type|href)\s*=\s*["']([^"']+)""", tag, re.IGNORECASE)
-        told = {name.lower(): value for name, value in pairs}
-        if re.fullmatch(r"application/(rss\+xml|atom\+xml|feed\+json)", told.get("type", "")) and "href" in told:
-            return f"it is a web page and no feed; it names the feed {urljoin(url, html.unescape(told['href']))[:500]}"
+        attributes = {name.lower(): value for name, value in pairs}
+        is_feed = re.fullmatch(r"application/(rss\+xml|atom\+xml|feed\+json)", attributes.get("type", ""))
+        if is_feed and "href" in attributes:
+            feed = urljoin(url, html.unescape(attributes["href"]))[:500]
+            return f"it is a web page and no feed; it names the feed {feed}"
     return "it is a web page and no feed, and names none; `type: page` reads a page of news"
 
 
 # -- RSS and Atom -----------------------------------------------------------------------------------------------------
 
 
-def _xml_feed(body: bytes, url: str, content_type: str, language: str) -> ParsedFeed:
-    headers = {"content-location": url}
-    if content_type:
-        headers["content-type"] = content_type
-    if language:
-        headers["content-language"] = language
+def _parse_xml_feed(body: bytes, url: str, content_type: str, language: str) -> ParsedFeed:
+    headers = {"content-location": url, "content-type": content_type, "content-language": language}
     parsed = feedparser.parse(
-        io.BytesIO(body), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
+        io.BytesIO(body),
+        response_headers={name: value for name, value in headers.items() if value},
+        sanitize_html=False,
+        resolve_relative_uris=False,
     )
     if not parsed.get("version"):
-        page = re.search(rb"<html[\s>]", body[:2_000], re.IGNORECASE)
-        raise FeedError(_page_said(body, url) if page else "it is neither RSS nor Atom nor JSON Feed")
-    said = str(parsed.feed.get("language") or "")
-    items = tuple(_xml_item(entry, said, url) for entry in parsed.entries[:MAX_ENTRIES])
-    links = [one for one in parsed.feed.get("links", ()) if one.get("href")]
-    hubs = tuple(one["href"] for one in links if one.get("rel") == "hub")
-    itself = next((one["href"] for one in links if one.get("rel") == "self"), "")
-    return ParsedFeed(items, max(0, len(parsed.entries) - MAX_ENTRIES), hubs, itself)
+        is_page = re.search(rb"<html[\s>]", body[:2_000], re.IGNORECASE)
+        raise FeedError(_describe_page(body, url) if is_page else "it is neither RSS nor Atom nor JSON Feed")
+    feed_language = str(parsed.feed.get("language") or "")
+    items = tuple(_parse_xml_item(entry, feed_language, url) for entry in parsed.entries[:MAX_ENTRIES])
+    links = [link for link in parsed.feed.get("links", ()) if link.get("href")]
+    hubs = tuple(link["href"] for link in links if link.get("rel") == "hub")
+    topic = next((link["href"] for link in links if link.get("rel") == "self"), "")
+    return ParsedFeed(items, max(0, len(parsed.entries) - MAX_ENTRIES), hubs, topic)
 
 
-def _xml_item(entry: Any, feed_language: str, feed_url: str) -> ParsedFeedItem:
-    contents = [one for one in entry.get("content", ()) if one.get("value")]
-    longest: Any = max(contents, key=lambda one: len(one["value"]), default={})
+def _parse_xml_item(entry: Any, feed_language: str, feed_url: str) -> ParsedFeedItem:
+    contents = [content for content in entry.get("content", ()) if content.get("value")]
+    longest: Any = max(contents, key=lambda content: len(content["value"]), default={})
     full = str(longest.get("value", ""))
     if full and longest.get("base", feed_url) != feed_url:
-        # xml:base holds (RFC 4287 §2); without it, links are those of the item's own page.
+        # xml:base applies (RFC 4287 §2). Without it, links are relative to the item's own page.
         full = resolve_relative_uris(full, longest["base"], "utf-8", longest.get("type", "text/html"))
-    links = [one for one in entry.get("links", ()) if one.get("href")]
-    pages = [one for one in links if one.get("rel") == "alternate"]
-    languages = [entry.get("language"), *(one.get("language") for one in contents), feed_language]
-    own = str(next(filter(None, languages), ""))
+    links = [link for link in entry.get("links", ()) if link.get("href")]
+    pages = [link for link in links if link.get("rel") == "alternate"]
+    languages = [entry.get("language"), *(content.get("language") for content in contents), feed_language]
     url = str(entry.get("link") or "")
-    translations = {one["hreflang"]: one["href"] for one in pages if one.get("hreflang") and one["href"] != url}
-    images, files = _enclosed(entry, links)
+    images, files = _parse_enclosures(entry, links)
     article: dict[str, Any] = {
-        "title": _plain(str(entry.get("title") or "")),
+        "title": _plain_title(str(entry.get("title") or "")),
         "url": url,
-        "language": own,
+        "language": str(next(filter(None, languages), "")),
         "summary": str(entry.get("summary") or "") if full != entry.get("summary") else "",
         "html": full or str(entry.get("summary") or ""),
-        "published": _when(entry.get("published_parsed") or entry.get("updated_parsed")),
+        "published": _format_date(entry.get("published_parsed") or entry.get("updated_parsed")),
         "topics": [str(tag.get("label") or tag.get("term") or "") for tag in entry.get("tags", ())],
-        "authors": _authors(entry),
+        "authors": _list_authors(entry),
         "images": images,
         "attachments": files,
-        "translations": translations,
+        "translations": {
+            page["hreflang"]: page["href"] for page in pages if page.get("hreflang") and page["href"] != url
+        },
     }
-    return ParsedFeedItem(clean(str(entry.get("id") or "")), _cut(article))
+    return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article))
 
 
-def _plain(title: str) -> str:
-    """Feeds escape titles twice, once or not at all; a tag or an entity in one is never meant to be seen."""
+def _plain_title(title: str) -> str:
+    """Feeds escape titles twice, once or not at all; tags and entities in them are never meant to be seen."""
     return html.unescape(re.sub(r"</?[A-Za-z][^<>]{0,200}>", "", title))
 
 
-def _authors(entry: Any) -> list[str]:
-    named = [str(one.get("name") or "") for one in entry.get("authors", ())]
-    return [name for name in named if name] or [str(entry["author"])] if entry.get("author") else []
+def _list_authors(entry: Any) -> list[str]:
+    names = [str(author.get("name") or "") for author in entry.get("authors", ())]
+    return [name for name in names if name] or [str(entry["author"])] if entry.get("author") else []
 
 
-def _enclosed(entry: Any, links: list[Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Pictures, and other files; a thumbnail only where no picture is named."""
+def _parse_enclosures(entry: Any, links: list[Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return pictures and other files. A thumbnail counts only if no picture is named."""
     images: dict[str, dict[str, str]] = {}
     files: dict[str, dict[str, str]] = {}
-    for one in entry.get("media_content", ()):
-        picture = one.get("medium") == "image" or str(one.get("type", "")).startswith("image/")
-        if one.get("url") and (picture or _PICTURE.search(one["url"].partition("?")[0])):
-            images.setdefault(one["url"], {"src": one["url"]})
-    for one in links:
-        if one.get("rel") != "enclosure":
+    for media in entry.get("media_content", ()):
+        is_picture = media.get("medium") == "image" or str(media.get("type", "")).startswith("image/")
+        if media.get("url") and (is_picture or _PICTURE.search(media["url"].partition("?")[0])):
+            images.setdefault(media["url"], {"src": media["url"]})
+    for link in links:
+        if link.get("rel") != "enclosure":
             continue
-        if str(one.get("type", "")).startswith("image/") or _PICTURE.search(one["href"].partition("?")[0]):
-            images.setdefault(one["href"], {"src": one["href"]})
+        if str(link.get("type", "")).startswith("image/") or _PICTURE.search(link["href"].partition("?")[0]):
+            images.setdefault(link["href"], {"src": link["href"]})
         else:
-            files.setdefault(one["href"], {"src": one["href"], "title": str(one.get("title") or "")})
+            files.setdefault(link["href"], {"src": link["href"], "title": str(link.get("title") or "")})
     if not images:
-        for one in entry.get("media_thumbnail", ()):
-            if one.get("url"):
-                images.setdefault(one["url"], {"src": one["url"]})
+        for thumbnail in entry.get("media_thumbnail", ()):
+            if thumbnail.get("url"):
+                images.setdefault(thumbnail["url"], {"src": thumbnail["url"]})
     return list(images.values()), list(files.values())
 
 
-def _when(parsed: Any) -> str | None:
-    """In UTC; None for a date that no calendar has."""
+def _format_date(parsed: Any) -> str | None:
+    """Return ISO 8601 in UTC, or None for a date that does not exist."""
     if not parsed:
         return None
     try:
-        return _sane(datetime.fromtimestamp(calendar.timegm(parsed), UTC))
+        return _format_moment(datetime.fromtimestamp(calendar.timegm(parsed), UTC))
     except (ValueError, OverflowError, OSError, TypeError):
         return None
 
 
-def _sane(moment: datetime) -> str | None:
+def _format_moment(moment: datetime) -> str | None:
     return moment.isoformat() if 1900 <= moment.year <= 2200 else None
 
 
 # -- JSON Feed 1.1 (jsonfeed.org/version/1.1) -------------------------------------------------------------------------
 
 
-def _json_feed(found: Any) -> ParsedFeed:
-    if not isinstance(found, dict) or "jsonfeed.org/version/" not in str(found.get("version", "")):
+def _parse_json_feed(feed: Any) -> ParsedFeed:
+    if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version", "")):
         raise FeedError("it is JSON, but no JSON Feed")
-    entries = found.get("items")
+    entries = feed.get("items")
     if not isinstance(entries, list):
         raise FeedError("it is a JSON Feed without items")
-    said = _text(found, "language")
-    items = tuple(_json_item(one, said) for one in entries[:MAX_ENTRIES] if isinstance(one, dict))
-    hubs = [_text(one, "url") for one in _dicts(found, "hubs") if _text(one, "type").lower() == "websub"]
-    return ParsedFeed(items, max(0, len(entries) - MAX_ENTRIES), tuple(filter(None, hubs)), _text(found, "feed_url"))
+    language = as_text(feed.get("language"))
+    items = tuple(_parse_json_item(entry, language) for entry in as_objects(entries[:MAX_ENTRIES]))
+    hubs = [as_text(hub.get("url")) for hub in _list_objects(feed, "hubs") if _is_websub(hub)]
+    more = max(0, len(entries) - MAX_ENTRIES)
+    return ParsedFeed(items, more, tuple(filter(None, hubs)), as_text(feed.get("feed_url")))
 
 
-def _json_item(entry: dict[str, Any], feed_language: str) -> ParsedFeedItem:
-    text = _text(entry, "content_text")
-    as_html = "".join(f"<p>{_escaped(part)}</p>" for part in text.split("\n\n") if part.strip())
-    images = [{"src": _text(entry, "image")}] if _text(entry, "image") else []
+def _is_websub(hub: Mapping[str, Any]) -> bool:
+    return as_text(hub.get("type")).lower() == "websub"
+
+
+def _parse_json_item(entry: dict[str, Any], feed_language: str) -> ParsedFeedItem:
+    texts = {name: value for name, value in entry.items() if isinstance(value, str)}
+    paragraphs = texts.get("content_text", "").split("\n\n")
+    as_html = "".join(f"<p>{_escape(part)}</p>" for part in paragraphs if part.strip())
+    images = [{"src": texts.get("image", "")}]
     files = []
-    for one in _dicts(entry, "attachments"):
-        if _text(one, "mime_type").startswith("image/"):
-            images.append({"src": _text(one, "url"), "alt": _text(one, "title")})
-        elif _text(one, "url"):
-            files.append({"src": _text(one, "url"), "title": _text(one, "title")})
-    authors = [_text(one, "name") for one in _dicts(entry, "authors")]
+    for file in _list_objects(entry, "attachments"):
+        src, title = as_text(file.get("url")), as_text(file.get("title"))
+        if as_text(file.get("mime_type")).startswith("image/"):
+            images.append({"src": src, "alt": title})
+        else:
+            files.append({"src": src, "title": title})
     tags = entry.get("tags")
     article = {
-        "title": _plain(_text(entry, "title")),
-        "url": _text(entry, "url") or _text(entry, "external_url"),
-        "language": _text(entry, "language") or feed_language,
-        "summary": _text(entry, "summary"),
-        "html": _text(entry, "content_html") or as_html,
-        "published": _iso(_text(entry, "date_published") or _text(entry, "date_modified")),
-        "topics": [one for one in tags if isinstance(one, str)] if isinstance(tags, list) else [],
-        "authors": [name for name in authors if name],
-        "images": [one for one in images if one["src"]],
-        "attachments": files,
+        "title": _plain_title(texts.get("title", "")),
+        "url": texts.get("url") or texts.get("external_url", ""),
+        "language": texts.get("language") or feed_language,
+        "summary": texts.get("summary", ""),
+        "html": texts.get("content_html") or as_html,
+        "published": _parse_iso(texts.get("date_published") or texts.get("date_modified", "")),
+        "topics": [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
+        "authors": [as_text(author.get("name")) for author in _list_objects(entry, "authors")],
+        "images": [image for image in images if image["src"]],
+        "attachments": [file for file in files if file["src"]],
     }
-    return ParsedFeedItem(clean(str(entry.get("id") or "")), _cut(article))
+    return ParsedFeedItem(clean(str(entry.get("id") or "")), _clean_all(article))
 
 
-def _text(found: Any, name: str) -> str:
-    value = found.get(name)
-    return value if isinstance(value, str) else ""
+def _list_objects(value: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    entries = value.get(name)
+    return as_objects(entries) if isinstance(entries, list) else []
 
 
-def _dicts(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    value = found.get(name)
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>")
 
 
-def _iso(text: str) -> str | None:
+def _parse_iso(text: str) -> str | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return _sane(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return _format_moment(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
 
-_MOST = {"title": 2_000, "url": 4_000, "language": 40, "summary": 20_000, "html": 1_000_000}
 
-
-def _cut(article: dict[str, Any]) -> dict[str, Any]:
-    """Within the limits of `Article`: an entry that goes beyond them is cut, and the others are not lost with it."""
-    article = _cleaned(article)
-    for name, most in _MOST.items():
-        article[name] = article[name][:most]
-    for name in ("topics", "authors"):
-        article[name] = [one[:2_000] for one in article[name] if one][:100]
-    for name in ("images", "attachments"):
-        fits = [one for one in article[name] if len(one["src"]) <= 4_000]
-        article[name] = [one | {key: one[key][:2_000] for key in one if key != "src"} for one in fits][:100]
-    translations = article.get("translations", {})
-    article["translations"] = {key: url for key, url in translations.items() if len(key) <= 40 and len(url) <= 4_000}
-    return article
-
-
-def _cleaned(value: Any) -> Any:
-    """Without characters that neither a feed nor a database can hold, lone surrogates among them."""
+def _clean_all(value: Any) -> Any:
+    """Remove characters that neither feeds nor databases can hold, such as lone surrogates."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
-        return [_cleaned(one) for one in value]
+        return [_clean_all(entry) for entry in value]
     if isinstance(value, dict):
-        return {clean(key): _cleaned(one) for key, one in value.items()}
+        return {clean(key): _clean_all(entry) for key, entry in value.items()}
     return value
 
 
-def _main(given: bytes) -> dict[str, Any]:
-    line, _, body = given.partition(b"\n")
-    about = json.loads(line)
+def _parse(data: bytes) -> dict[str, Any]:
+    line, _, body = data.partition(b"\n")
     try:
-        feed = parse_feed(body, about["url"], about["type"], about["language"])
+        return asdict(parse_feed(body, **json.loads(line)))
     except FeedError as error:
         return {"problem": str(error)}
-    items = [{"key": one.key, "article": one.article} for one in feed.items]
-    return {"items": items, "more": feed.more, "hubs": feed.hubs, "itself": feed.itself}
 
 
 if __name__ == "__main__":
-    run_child(_main)
+    serve(_parse)

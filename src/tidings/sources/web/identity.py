@@ -1,7 +1,7 @@
-"""Which of the items that a website tells today is which of those it told before.
+"""Finds which items of a website are already known.
 
-Ids that should never change do: by a move to https, a new system, tracking parameters, or because they were made of the
-title. So an item is known again by any of its marks: its id, its address, or its title and day together.
+Ids that should never change do change: after a move to https, with a new system, by tracking parameters, or as they
+were made of the title. So any of three keys identifies an item: its id, its address, or its title and day together.
 """
 
 from __future__ import annotations
@@ -17,41 +17,39 @@ _TRACKING = re.compile(
     r"utm_\w+|fbclid|gclid|dclid|msclkid|yclid|mc_(cid|eid)|igshid|_openstat|at_(medium|campaign)|cmpid|ref_src"
 )
 _COUNTING = re.compile(r"utm_\w+|fbclid|gclid", re.IGNORECASE)
-"""Those of them that can be nothing else: whoever comes by a mail of ours did not come by the site's feed."""
-_SPELT = 8
-"""Characters of a title below which it says too little to know an item by."""
+"""Those that can have no other use: a reader who follows a link of our mail did not come from the site's feed."""
+_MIN_TITLE = 8
+"""Characters. A shorter title says too little to identify an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityKeys:
-    """By what one item is known."""
+    """The keys that identify one item. Each may be empty."""
 
     key: str
-    """The id that its website gives it; empty where it gives none."""
+    """The id that its website gives it."""
     link: str
-    """Its address as `plain_link` writes it; empty where it has none."""
+    """Its address as `normalise_link` writes it."""
     title: str
     day: str
-    """Of publication, as 2026-03-04; empty where nobody says."""
+    """The day of publication, as 2026-03-04."""
 
     @property
-    def named(self) -> str:
-        """Language apart, title and day; empty where they say too little."""
-        return f"{self.day} {self.title}" if self.day and len(self.title) >= _SPELT else ""
+    def titled_day(self) -> str:
+        """Day and title, the same in every language version; empty if they say too little."""
+        return f"{self.day} {self.title}" if self.day and len(self.title) >= _MIN_TITLE else ""
 
 
 def identity_keys(key: str, url: str, title: str, published: datetime | None) -> IdentityKeys:
-    """Of an item as it is told."""
-    link = normalise_link(url)
-    # An id that is an address is compared as one: http becomes https, parameters come and go.
+    """Make the keys of an item."""
+    # An id that is an address is compared like one: http becomes https, parameters come and go.
     key = normalise_link(key) if re.match(r"https?://", key) else key.strip()
-    return IdentityKeys(
-        key, link, " ".join(title.split()).casefold(), published.date().isoformat() if published else ""
-    )
+    day = published.date().isoformat() if published else ""
+    return IdentityKeys(key, normalise_link(url), " ".join(title.split()).casefold(), day)
 
 
 def normalise_link(url: str) -> str:
-    """An address without what may change though the page is the same: scheme, www, tracking, fragment, last slash."""
+    """Remove what may change though the page stays the same: scheme, www, tracking, fragment, last slash."""
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "").removeprefix("www.")
@@ -65,36 +63,37 @@ def normalise_link(url: str) -> str:
 
 
 def strip_tracking(url: str) -> str:
-    """The address without the parameters that only count readers; all else stays letter by letter."""
+    """Remove the parameters that only count readers, and change nothing else."""
     head, hash_, fragment = url.partition("#")
     page, _, query = head.partition("?")
-    kept = [one for one in query.split("&") if not _COUNTING.fullmatch(one.partition("=")[0])]
-    if len(kept) == len(query.split("&")):
+    pairs = query.split("&")
+    kept = [pair for pair in pairs if not _COUNTING.fullmatch(pair.partition("=")[0])]
+    if len(kept) == len(pairs):
         return url
     return page + ("?" + "&".join(kept) if kept else "") + hash_ + fragment
 
 
-def match_items(told: Sequence[IdentityKeys], known: Mapping[str, Iterable[IdentityKeys]]) -> list[str | None]:
-    """For each item told the ref of the known one that it is, or None. `known` are all marks that each ever had.
+def match_items(items: Sequence[IdentityKeys], known: Mapping[str, Iterable[IdentityKeys]]) -> list[str | None]:
+    """Return for each item the ref of the known item that it is, or None. `known` has all keys that each ever had.
 
-    A mark that two items of one telling share says nothing: some sites give every item the address of their front page.
-    Each known item is found at most once.
+    A key that two items share says nothing: some sites give every item the address of their front page. Each known
+    item is matched at most once.
     """
-    found: list[str | None] = [None] * len(told)
+    matches: list[str | None] = [None] * len(items)
     taken: set[str] = set()
-    for mark in ("key", "link", "named"):
-        counts = Counter(getattr(one, mark) for one in told)
+    for field in ("key", "link", "titled_day"):
+        counts = Counter(getattr(item, field) for item in items)
         refs: dict[str, set[str]] = {}
         for ref, former in known.items():
-            for each in former:
-                refs.setdefault(getattr(each, mark), set()).add(ref)
-        for number, one in enumerate(told):
-            value = getattr(one, mark)
-            if found[number] is not None or not value or counts[value] > 1:
+            for keys in former:
+                refs.setdefault(getattr(keys, field), set()).add(ref)
+        for number, item in enumerate(items):
+            value = getattr(item, field)
+            if matches[number] is not None or not value or counts[value] > 1:
                 continue
-            holders = refs.get(value, set()) - taken
-            if len(holders) == 1:
-                [ref] = holders
-                found[number] = ref
+            candidates = refs.get(value, set()) - taken
+            if len(candidates) == 1:
+                [ref] = candidates
+                matches[number] = ref
                 taken.add(ref)
-    return found
+    return matches

@@ -1,26 +1,27 @@
-"""The editor's hand on what a website tells: `content/overlay/STORY.yaml`, laid over each translation of the story."""
+"""Overlays: what editors add to a website's story in `content/overlay/STORY.yaml`, for each of its translations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tidings.config.yaml_text import MAX_BYTES, Node, Scalar, Sequence, read_text, read_yaml
-from tidings.config.yaml_text import Mapping as Map
+from tidings.config.yaml_text import Mapping as YamlMapping
 from tidings.model.errors import Problem, nearest
 from tidings.model.text import clean, one_line
+from tidings.sources.article import OVERLAYS, short_hash
 from tidings.sources.base import SourceItem
-from tidings.sources.body_pictures import change_pictures
+from tidings.sources.body import change_pictures
+from tidings.sources.web.identity import normalise_link
 
-FOLDER = Path("content") / "overlay"
 _KEYS = ("lead", "not_in", "topics", "post", "alt")
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What goes before the website's own word; None where the editor says nothing. `alt` is by a picture's address."""
+    """Values that replace the website's own; None where the editor says nothing. `alt` is by a picture's address."""
 
     lead: bool | None = None
     not_in: tuple[str, ...] | None = None
@@ -28,103 +29,126 @@ class Overlay:
     post: Mapping[str, str] | None = None
     alt: Mapping[str, str] = field(default_factory=dict)
 
-    def over(self, found: SourceItem) -> SourceItem:
-        """The item with the editor's hand on it."""
-        images = tuple(replace(one, alt=self.alt.get(one.src, one.alt)) for one in found.images)
+    def apply(self, item: SourceItem) -> SourceItem:
+        """Return the item with the editor's values."""
 
-        def described(attributes: Mapping[str, str]) -> Mapping[str, str] | None:
+        def add_alt(attributes: Mapping[str, str]) -> Mapping[str, str] | None:
             alt = self.alt.get(attributes.get("src", ""))
             return None if alt is None else {**attributes, "alt": alt}
 
         return replace(
-            found,
-            lead=found.lead if self.lead is None else self.lead,
-            not_in=found.not_in if self.not_in is None else self.not_in,
-            topics=found.topics if self.topics is None else self.topics,
-            post=found.post if self.post is None else self.post,
-            images=images,
-            body=change_pictures(found.body, described) if self.alt else found.body,
+            item,
+            lead=item.lead if self.lead is None else self.lead,
+            not_in=item.not_in if self.not_in is None else self.not_in,
+            topics=item.topics if self.topics is None else self.topics,
+            post=item.post if self.post is None else self.post,
+            images=tuple(replace(image, alt=self.alt.get(image.src, image.alt)) for image in item.images),
+            body=change_pictures(item.body, add_alt) if self.alt else item.body,
         )
 
 
 class Overlays:
-    """Those of a newsroom, read again when a file changes."""
+    """The overlays of a newsroom. A file is read again when it changes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._read: dict[str, tuple[tuple[int, int], Overlay, tuple[Problem, ...]]] = {}
 
     def read(self) -> tuple[dict[str, Overlay], tuple[Problem, ...]]:
-        """By story, and what is wrong with them; a file that cannot be read is as good as none."""
-        now = {}
-        for path in sorted((self._root / FOLDER).glob("*.yaml")):
+        """Return the overlays by story, and their problems. A file that cannot be read counts as absent."""
+        current = {}
+        for path in sorted((self._root / OVERLAYS).glob("*.yaml")):
             try:
                 stat = path.stat()
                 signature = (stat.st_mtime_ns, stat.st_size)
                 before = self._read.get(path.stem)
                 if before is not None and before[0] == signature:
-                    now[path.stem] = before
+                    current[path.stem] = before
                     continue
                 raw = path.read_bytes()[: MAX_BYTES + 1]
             except OSError:
                 continue
-            overlay, problems = read_overlay(raw, (FOLDER / path.name).as_posix())
-            now[path.stem] = signature, overlay, problems
-        self._read = now
-        return {story: one for story, (_, one, _) in now.items()}, tuple(p for _, _, some in now.values() for p in some)
+            current[path.stem] = signature, *parse_overlay(raw, f"{OVERLAYS}/{path.name}")
+        self._read = current
+        problems = tuple(problem for _, _, problems in current.values() for problem in problems)
+        return {story: overlay for story, (_, overlay, _) in current.items()}, problems
 
 
-def read_overlay(raw: bytes, ref: str) -> tuple[Overlay, tuple[Problem, ...]]:
-    """One file; whatever is wrong in it is a problem at its line, and the rest holds."""
-    text, problem = read_text(raw, ref)
+def parse_overlay(raw: bytes, ref: str) -> tuple[Overlay, tuple[Problem, ...]]:
+    """Parse one file. Each mistake is a problem with its line; the rest of the file counts."""
+    text, unreadable = read_text(raw, ref)
     if text is None:
-        return Overlay(), tuple(problem)
-    node, problems = read_yaml(text, ref)
-    wrong = list(problems)
+        return Overlay(), tuple(unreadable)
+    node, found = read_yaml(text, ref)
+    problems = list(found)
     values: dict[str, Node] = {}
-    if isinstance(node, Map):
+    mend = f"the keys are {', '.join(_KEYS)}"
+    if isinstance(node, YamlMapping):
         for name, value in node.entries:
             if name.text in _KEYS:
                 values[name.text] = value
             else:
-                mend = nearest(name.text, _KEYS) or f"the keys are {', '.join(_KEYS)}"
-                wrong.append(Problem(ref, name.line, name.column, f"there is no key `{name.text}` in an overlay", mend))
+                message = f"there is no key `{name.text}` in an overlay"
+                problems.append(Problem(ref, name.line, name.column, message, nearest(name.text, _KEYS) or mend))
     elif node is not None:
-        wrong.append(Problem(ref, node.line, node.column, "an overlay is a map", f"the keys are {', '.join(_KEYS)}"))
-    made = Overlay(
-        lead=_flag(values.get("lead"), ref, wrong),
-        not_in=_names(values.get("not_in")),
-        topics=_names(values.get("topics")),
-        post=_post(values.get("post")),
-        alt=_texts(values.get("alt")),
+        problems.append(Problem(ref, node.line, node.column, "an overlay must be a map", mend))
+    lead = None
+    if flag := values.get("lead"):
+        lead = _FLAGS.get(flag.text.lower()) if isinstance(flag, Scalar) else None
+        if lead is None:
+            message = "`lead` must be true or false"
+            problems.append(Problem(ref, flag.line, flag.column, message, "write lead: true"))
+    overlay = Overlay(
+        lead=lead,
+        not_in=_read_names(values.get("not_in")),
+        topics=_read_names(values.get("topics")),
+        post=_read_post(values.get("post")),
+        alt=_read_texts(values.get("alt")),
     )
-    return made, tuple(wrong)
+    return overlay, tuple(problems)
 
 
-def _flag(node: Node | None, ref: str, wrong: list[Problem]) -> bool | None:
-    if node is None:
-        return None
-    found = _FLAGS.get(node.text.lower()) if isinstance(node, Scalar) else None
-    if found is None:
-        wrong.append(Problem(ref, node.line, node.column, "`lead` must be true or false", "write lead: true"))
-    return found
-
-
-def _names(node: Node | None) -> tuple[str, ...] | None:
+def _read_names(node: Node | None) -> tuple[str, ...] | None:
     if node is None:
         return None
     nodes = node.items if isinstance(node, Sequence) else (node,)
-    return tuple(one_line(one.text) for one in nodes if isinstance(one, Scalar) and one.text.strip())
+    return tuple(one_line(entry.text) for entry in nodes if isinstance(entry, Scalar) and entry.text.strip())
 
 
-def _texts(node: Node | None) -> dict[str, str]:
-    if not isinstance(node, Map):
+def _read_texts(node: Node | None) -> dict[str, str]:
+    if not isinstance(node, YamlMapping):
         return {}
     return {one_line(key.text): clean(value.text).strip() for key, value in node.entries if isinstance(value, Scalar)}
 
 
-def _post(node: Node | None) -> dict[str, str] | None:
-    """One text for every channel, or a map of them."""
+def _read_post(node: Node | None) -> dict[str, str] | None:
+    """Read one text for all channels, or a map of channels."""
     if isinstance(node, Scalar):
         return {"": clean(node.text).strip()}
-    return None if node is None else _texts(node)
+    return None if node is None else _read_texts(node)
+
+
+def overlay_names(
+    items: Iterable[SourceItem], source: str, stored: Iterable[tuple[str, str, str, str]]
+) -> dict[str, list[str]]:
+    """Return by ref the names that an item's overlay may have, the surest first. `stored`: `StoryIndex.rows`.
+
+    First comes the stored story key, which people see: it stays when a translation is added and the source groups the
+    two under another key. Then follow the source's key, and the names of the item and its translations alone.
+    """
+    by_ref: dict[str, str] = {}
+    by_page: dict[str, str] = {}
+    for holder, ref, url, story in stored:
+        by_page[normalise_link(url)] = story
+        if holder == source:
+            by_ref[ref] = story
+    groups: dict[str, tuple[list[str], list[str]]] = {}
+    for item in items:
+        stored_keys, own_names = groups.setdefault(item.story or item.name, ([], []))
+        stored_keys += [by_ref[item.ref]] if item.ref in by_ref else []
+        stored_keys += [by_page[page] for page in item.translations if page in by_page]
+        # Without a group, a name has a hash, else two pages of the same name would become one story.
+        alone = item.name if item.story is None else f"{item.name}-{short_hash(f'{source} {item.ref}')}"
+        own_names += [item.story or item.name, alone]
+    names = {key: list(dict.fromkeys((*stored_keys, *own))) for key, (stored_keys, own) in groups.items()}
+    return {item.ref: names[item.story or item.name] for item in items}

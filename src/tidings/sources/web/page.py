@@ -1,4 +1,4 @@
-"""A listing page and the pages that it leads to, for sites that offer nothing else; politely, one at a time."""
+"""Reads a listing page and the pages that it links to, one at a time, for sites that offer nothing else."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ from urllib.parse import urljoin, urlsplit
 
 from cssselect import SelectorError
 from lxml.cssselect import CSSSelector
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from tidings import __version__
 from tidings.config.types import Duration, Int, Line
-from tidings.sources.article import Article, short_hash
+from tidings.sources.article import build_article, short_hash
 from tidings.sources.base import SourceContext
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.page_parser import Selectors, find_links, parse_page
-from tidings.sources.web.polite_fetch import AGENT, Response, SourceError, fetch_url
-from tidings.sources.web.robots import Robots
+from tidings.sources.web.polite_fetch import Response, Robots, SourceError, fetch_url
 from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
 
 _ACCEPT = "text/html, application/xhtml+xml;q=0.9"
-_TOKEN = AGENT.partition(" ")[0]
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-_ROBOTS = timedelta(days=1)
-_AGAIN = timedelta(days=1)
-"""A page that is known is read again so often, while the listing leads to it."""
-_CUT = {"title": 2_000, "summary": 20_000, "html": 1_000_000, "url": 4_000, "language": 40}
+_ROBOTS_LIFETIME = timedelta(days=1)
+_REREAD = timedelta(days=1)
+"""How often a known page is read again while the listing links to it."""
 MAX_PAGE = 5_000_000
 
 
 class Settings(WebsiteSettings):
-    """A page of news without a feed. What a page says of itself is enough for most; selectors mend the rest."""
+    """A page of news without a feed. Most pages describe themselves well enough; selectors correct the rest."""
 
     items: Line = Field(
         default="", description="CSS of the links to the stories; default: links in headings, articles."
@@ -44,7 +41,7 @@ class Settings(WebsiteSettings):
     published: Line = Field(default="", description="CSS of the date; default: as the page says itself.")
     image: Line = Field(default="", description="CSS of the picture; default: as the page says itself.")
     tags: Line = Field(default="", description="CSS of the words for topics; default: as the page says itself.")
-    remove: Line = Field(default="", description="CSS of what stands in the text and is no part of it.")
+    remove: Line = Field(default="", description="CSS of what is in the text but does not belong to it.")
     most: Int = Field(default=30, ge=1, le=100, description="Most stories of one listing.")
     pause: Duration = Field(default=timedelta(seconds=1), description="Between two requests.")
 
@@ -60,7 +57,7 @@ class Settings(WebsiteSettings):
 
 
 class PageSource(WebSource):
-    """Pages are read once when they are new, and again once a day while the listing leads to them."""
+    """Reads a page once when it is new, and again once a day while the listing links to it."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
@@ -69,111 +66,99 @@ class PageSource(WebSource):
             settings.items, settings.title, settings.summary, settings.body, settings.published, settings.image,
             settings.tags, settings.remove,
         )  # fmt: skip
-        self._by = short_hash(f"{__version__} {context.zone} {self._selectors}")
-        self._asked = False
+        self._parser_id = short_hash(f"{__version__} {context.zone} {self._selectors}")
+        self._has_asked = False
 
-    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """The stories that the listing leads to and that are due to be read; the others stand as they are."""
-        now = max(self.asked_at, _LONG_AGO)
-        self._asked = False
-        robots, kept = self._robots(state, now)
-        # What was read by other selectors, or by another Tidings, is read anew though the site did not change it.
-        same = state.get("by") == self._by
-        listing = self._get(state.get("moved") or self.settings.url, robots, state if same else {})
+    def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
+        """Read the new and due pages that the listing links to; the others stay as they are."""
+        now = max(self.now, _LONG_AGO)
+        self._has_asked = False
+        robots, kept = self._fetch_robots(state, now)
+        # Pages that other selectors or another Tidings read are read again, even if the site did not change them.
+        is_same_parser = state.get("by") == self._parser_id
+        listing = self._fetch(state.get("moved") or self.settings.url, robots, state if is_same_parser else {})
         moved = listing.moved or state.get("moved", "")
-        if listing.body is None and same:
-            every = list(state.get("links", ()))
+        if listing.body is None and is_same_parser:
+            all_links = list(state.get("links", ()))
             kept |= {name: state[name] for name in ("etag", "modified") if state.get(name)}
         else:
-            every = find_links(listing.body or b"", listing.url, self._selectors)
-            kept |= _validators(listing)
-        links = every[: self._page.most]
+            all_links = find_links(listing.body or b"", listing.url, self._selectors)
+            kept |= listing.validators
+        links = all_links[: self._page.most]
         if not links:
             mend = "set `items` to the CSS of its links"
             if self._page.items:
-                mend = f"by `items: {self._page.items}` no link to a page of this site is found"
-            raise SourceError(f"{self.settings.url} leads to no stories; {mend}")
+                mend = f"`items: {self._page.items}` finds no link to a page of this site"
+            raise SourceError(f"{self.settings.url} links to no stories; {mend}")
         read = {url: moment for url, moment in state.get("read", {}).items() if url in links}
-        stood = [url for url in state.get("stood", links) if url in links]
-        pages = {url: known for url, known in state.get("pages", {}).items() if same and url in links}
-        told: list[FetchedArticle] = []
+        existed = [url for url in state.get("stood", links) if url in links]
+        pages = {url: known for url, known in state.get("pages", {}).items() if is_same_parser and url in links}
+        articles: list[FetchedArticle] = []
         notes: list[str] = []
-        trouble, wait = "", timedelta(0)
+        problem, wait = "", timedelta(0)
         for url in links:
-            if url in read and now - datetime.fromisoformat(read[url]) < _AGAIN:
+            if url in read and now - datetime.fromisoformat(read[url]) < _REREAD:
                 continue
             try:
-                reply = self._get(url, robots, pages.get(url, {}))
+                response = self._fetch(url, robots, pages.get(url, {}))
             except SourceError as error:
-                trouble = trouble or str(error)
+                problem = problem or str(error)
                 if error.status == 429 or error.wait:
                     wait = error.wait or timedelta(0)
-                    break  # it is asked too much, and says for how long as a rule
+                    break  # the site is asked too often, and mostly says for how long to wait
                 continue
             read[url] = now.isoformat()
-            if reply.body is None:
+            if response.body is None:
                 continue
             pages.pop(url, None)
-            page = parse_page(reply.body, reply.url, self._selectors, self.context.zone)
-            cut = {name: page.article[name][:most] for name, most in _CUT.items() if page.article.get(name)}
-            try:
-                article = Article.model_validate(page.article | cut)
-            except ValidationError:
-                trouble = trouble or f"{url} cannot be taken"
-                continue
+            page = parse_page(response.body, response.url, self._selectors, self.context.zone)
             notes.append(f"{url}: " + ", ".join(f"{name} by {by}" for name, by in sorted(page.found_by.items())))
-            if article.title and article.html:
-                told.append(FetchedArticle(url, article, old=url in stood))
-                if known := _validators(reply):
-                    pages[url] = known
+            article = build_article(page.article)
+            if article is not None and article.title and article.html:
+                articles.append(FetchedArticle(url, article, is_old=url in existed))
+                if response.validators:
+                    pages[url] = response.validators
         self.notes = tuple(notes)
-        if trouble and not read:
-            raise SourceError(trouble, wait=wait)
-        # What the first listing led to and could not be read then is no news when it can.
-        kept |= {"read": read, "stood": [url for url in stood if url not in read]} | ({"moved": moved} if moved else {})
-        kept |= {"by": self._by, "links": every, "pages": pages}
-        return SiteUpdate(told, kept, max(listing.fresh_for, wait))
+        if problem and not read:
+            raise SourceError(problem, wait=wait)
+        # Pages of the first listing that could not be read then are no news later.
+        kept |= {"read": read, "stood": [url for url in existed if url not in read]}
+        kept |= {"by": self._parser_id, "links": all_links, "pages": pages} | ({"moved": moved} if moved else {})
+        return SiteUpdate(articles, kept, max(listing.fresh_for, wait))
 
-    def _robots(self, state: Mapping[str, Any], now: datetime) -> tuple[Robots, dict[str, Any]]:
-        """What the site allows (RFC 9309): nothing said is everything allowed, an error of the server is nothing."""
+    def _fetch_robots(self, state: Mapping[str, Any], now: datetime) -> tuple[Robots, dict[str, Any]]:
+        """Read robots.txt once a day (RFC 9309): if there is none, all is allowed; a server error forbids all."""
         known = state.get("robots")
-        if known is None or now - datetime.fromisoformat(known["at"]) > _ROBOTS:
+        if known is None or now - datetime.fromisoformat(known["at"]) > _ROBOTS_LIFETIME:
+            url = urljoin(self.settings.url, "/robots.txt")
             try:
-                reply = fetch_url(
-                    self.session, urljoin(self.settings.url, "/robots.txt"), "text/plain", {}, datetime.now(UTC)
-                )
-                text = (reply.body or b"")[:500_000].decode("utf-8", "replace")
+                response = fetch_url(self.session, url, "text/plain", {}, datetime.now(UTC))
+                text = (response.body or b"")[:500_000].decode("utf-8", "replace")
             except SourceError as error:
                 if error.status is None or error.status >= 500:
                     raise
                 text = ""
             known = {"at": now.isoformat(), "text": text}
-        return Robots(known["text"], _TOKEN), {"robots": known}
+        return Robots(known["text"]), {"robots": known}
 
-    def may_ask(self, url: str) -> bool:
-        """As robots.txt was read last; another site's is not known."""
-        robots = Robots(self.context.cache.state().get("robots", {}).get("text", ""), _TOKEN)
+    def may_fetch(self, url: str) -> bool:
+        """Whether the last robots.txt allows it. That of another site is not known."""
+        robots = Robots(self.context.cache.state().get("robots", {}).get("text", ""))
         return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or robots.allows(url)
 
-    def _get(self, url: str, robots: Robots, known: Mapping[str, Any]) -> Response:
+    def _fetch(self, url: str, robots: Robots, validators: Mapping[str, Any]) -> Response:
         if not robots.allows(url):
-            mend = "whoever keeps the site can let `Tidings` in there, or read its feed (`type: feed`)"
+            mend = "ask the site's administrator to allow `Tidings` there, or read its feed (`type: feed`)"
             raise SourceError(f"robots.txt of the site does not allow {url} to be read; {mend}")
-        if self._asked:
+        if self._has_asked:
             time.sleep(self._page.pause.total_seconds())
-        self._asked = True
-        reply = fetch_url(self.session, url, _ACCEPT, known, datetime.now(UTC))
-        if len(reply.body or b"") > MAX_PAGE:
+        self._has_asked = True
+        response = fetch_url(self.session, url, _ACCEPT, validators, datetime.now(UTC))
+        if len(response.body or b"") > MAX_PAGE:
             raise SourceError(f"{url} is larger than {MAX_PAGE // 1_000_000} MB")
-        return reply
-
-
-def _validators(reply: Response) -> dict[str, str]:
-    """By which an answer is asked for again (RFC 9110 §13.1), as `ask` takes them."""
-    said = {"etag": reply.headers.get("etag", ""), "modified": reply.headers.get("last-modified", "")}
-    return {name: value for name, value in said.items() if value}
+        return response
 
 
 def make(settings: Settings, context: SourceContext) -> PageSource:
-    """The source of one name."""
+    """Make the source of one name."""
     return PageSource(settings, context)

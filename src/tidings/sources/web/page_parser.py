@@ -1,7 +1,7 @@
-"""A page of the web read for the story on it: what it says of itself first, then what selectors of the editor find.
+"""Parses a web page for the story on it: first what the page says of itself, then what general selectors find.
 
-JSON-LD (schema.org/NewsArticle), OpenGraph (ogp.me), `lang` and `hreflang` are what most sites have; a selector in YAML
-goes before all of them.
+Most sites have JSON-LD (schema.org/NewsArticle), OpenGraph (ogp.me), `lang` and `hreflang`. The editor's selectors go
+before all of them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tidings.model.text import clean, one_line
 
 _TYPES = {"article", "newsarticle", "blogposting", "report", "event", "webpage", "pressrelease"}
 _BODIES = ("[itemprop=articleBody]", "article .field--name-body", "article .entry-content", "article", "main")
-_ASIDE = "script, style, nav, aside, form, header, footer, noscript, iframe, button, [hidden], [aria-hidden=true]"
+_NOT_TEXT = "script, style, nav, aside, form, header, footer, noscript, iframe, button, [hidden], [aria-hidden=true]"
 _LINKS = "article a[href], h2 a[href], h3 a[href], h4 a[href]"
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
-_DOTTED = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+_DOTTED_DATE = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
 MAX_LINKS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Selectors:
-    """CSS of the editor; empty where the page speaks for itself."""
+    """The editor's CSS selectors; empty where the page's own data is enough."""
 
     items: str = ""
     title: str = ""
@@ -46,129 +46,127 @@ class Selectors:
 
 @dataclass(slots=True)
 class ParsedPage:
-    """The fields of an `Article` as JSON, and by what each was found."""
+    """The fields of an `Article` as JSON, and how each was found."""
 
     article: dict[str, Any] = field(default_factory=dict)
     found_by: dict[str, str] = field(default_factory=dict)
 
     def put(self, name: str, value: Any, by: str) -> None:
-        """Unless it is known already."""
+        """Set a field, unless it is set already."""
         if value and name not in self.found_by:
             self.article[name], self.found_by[name] = value, by
 
 
 def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
-    """Addresses of the pages that a listing leads to, in its order: of the same site, each once."""
-    root = _parsed(body)
+    """Return the addresses that a listing links to, in its order, each once: only pages of the same site."""
+    root = _parse_html(body)
     if root is None:
         return []
-    found: dict[str, None] = {}
+    links: dict[str, None] = {}
     for element in _select(root, selectors.items or _LINKS):
         anchor = element if element.tag == "a" else next(iter(element.iter("a")), None)
         target = _absolute(url, str(anchor.get("href") or "")) if anchor is not None else ""
-        same = urlsplit(target).netloc == urlsplit(url).netloc
-        if same and target.partition("#")[0].rstrip("/") != url.partition("#")[0].rstrip("/"):
-            found[target.partition("#")[0]] = None
-    return list(found)[:MAX_LINKS]
+        target = target.partition("#")[0]
+        is_same_site = urlsplit(target).netloc == urlsplit(url).netloc
+        if is_same_site and target.rstrip("/") != url.partition("#")[0].rstrip("/"):
+            links[target] = None
+    return list(links)[:MAX_LINKS]
 
 
 def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> ParsedPage:
-    """What stands on one page; an empty article where that is nothing. Dates without an offset are of `zone`."""
+    """Parse one page; without HTML its article is empty. Dates without an offset are in `zone`."""
     page = ParsedPage()
-    root = _parsed(body)
+    root = _parse_html(body)
     if root is None:
         return page
-    _by_selectors(page, root, url, selectors, zone)
-    for one in _linked_data(root):
-        _by_linked_data(page, one, url, zone)
-    _by_open_graph(page, root, url, zone)
-    _by_html(page, root, url, selectors)
-    page.article["url"] = _canonical(root, url)
+    _read_selectors(page, root, url, selectors, zone)
+    for node in _list_linked_data(root):
+        _read_linked_data(page, node, url, zone)
+    _read_open_graph(page, root, url, zone)
+    _read_html(page, root, url, selectors)
+    page.article["url"] = _canonical_url(root, url)
     return page
 
 
-def _parsed(body: bytes) -> Any:
-    """None for what is no HTML. Recovers from whatever is broken, and fetches nothing."""
+def _parse_html(body: bytes) -> Any:
+    """Parse even broken HTML, without fetching anything. None if it is no HTML."""
     try:
-        text = _decoded(body)
+        text = _decode(body)
         return html.document_fromstring(clean(text), parser=html.HTMLParser(no_network=True, huge_tree=False))
     except (etree.LxmlError, ValueError, AssertionError):
         return None
 
 
-def _decoded(body: bytes) -> str:
-    """By the page's own word for its encoding (HTML §13.2.3.2), else UTF-8."""
-    said = re.search(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_-]{1,40})", body[:4_096], re.IGNORECASE)
+def _decode(body: bytes) -> str:
+    """Decode by the encoding that the page names (HTML §13.2.3.2), else as UTF-8."""
+    named = re.search(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_-]{1,40})", body[:4_096], re.IGNORECASE)
     try:
-        return body.decode(said[1].decode() if said else "utf-8", "replace").lstrip("\ufeff")
+        return body.decode(named[1].decode() if named else "utf-8", "replace").lstrip("\ufeff")
     except LookupError:
         return body.decode("utf-8", "replace")
 
 
-def _by_selectors(page: ParsedPage, root: Any, url: str, selectors: Selectors, zone: ZoneInfo) -> None:
+def _read_selectors(page: ParsedPage, root: Any, url: str, selectors: Selectors, zone: ZoneInfo) -> None:
     for name in ("title", "summary"):
         if selector := getattr(selectors, name):
             page.put(name, _text_of(_first(root, selector)), selector)
     if selectors.body:
-        page.put("html", _inside(root, selectors.body, selectors.remove), selectors.body)
+        page.put("html", _inner_html(root, selectors.body, selectors.remove), selectors.body)
     if selectors.published and (element := _first(root, selectors.published)) is not None:
         written = str(element.get("datetime") or element.get("content") or "") or _text_of(element)
-        page.put("published", _moment(written, zone), selectors.published)
+        page.put("published", _parse_date(written, zone), selectors.published)
     if selectors.image and (element := _first(root, selectors.image)) is not None:
         image = element if element.tag == "img" else next(iter(element.iter("img")), None)
         if image is not None:
             page.put("images", _pictures(url, image.get("src"), image.get("alt")), selectors.image)
     if selectors.topics:
-        page.put("topics", [_text_of(one) for one in _select(root, selectors.topics)], selectors.topics)
+        page.put("topics", [_text_of(element) for element in _select(root, selectors.topics)], selectors.topics)
 
 
-def _linked_data(root: Any) -> Iterator[Mapping[str, Any]]:
-    """The JSON-LD nodes that may be the story, the likeliest first."""
+def _list_linked_data(root: Any) -> Iterator[Mapping[str, Any]]:
+    """List the JSON-LD nodes that may be the story, those with a headline first."""
     nodes: list[Mapping[str, Any]] = []
     for script in root.iter("script"):
         if str(script.get("type") or "").lower() == "application/ld+json":
             try:
-                nodes += _nodes(json.loads(script.text or ""))
+                nodes += _flatten(json.loads(script.text or ""))
             except (ValueError, RecursionError):
                 continue
-    wanted = [one for one in nodes if _types(one) & _TYPES]
-    yield from sorted(wanted, key=lambda one: not one.get("headline"))
+    stories = [node for node in nodes if _types_of(node) & _TYPES]
+    yield from sorted(stories, key=lambda node: not node.get("headline"))
 
 
-def _nodes(value: Any) -> list[Mapping[str, Any]]:
+def _flatten(value: Any) -> list[Mapping[str, Any]]:
     if isinstance(value, list):
-        return [node for one in value[:50] for node in _nodes(one)]
+        return [node for entry in value[:50] for node in _flatten(entry)]
     if not isinstance(value, dict):
         return []
     graph = value.get("@graph")
-    return _nodes(graph) if isinstance(graph, list) else [value]
+    return _flatten(graph) if isinstance(graph, list) else [value]
 
 
-def _types(node: Mapping[str, Any]) -> set[str]:
-    kinds = node.get("@type")
-    return {str(one).lower() for one in (kinds if isinstance(kinds, list) else [kinds])}
+def _types_of(node: Mapping[str, Any]) -> set[str]:
+    types = node.get("@type")
+    return {str(name).lower() for name in (types if isinstance(types, list) else [types])}
 
 
-def _by_linked_data(page: ParsedPage, node: Mapping[str, Any], url: str, zone: ZoneInfo) -> None:
+def _read_linked_data(page: ParsedPage, node: Mapping[str, Any], url: str, zone: ZoneInfo) -> None:
     by = "JSON-LD"
-    page.put("title", _said(node.get("headline") or (node.get("name") if "webpage" not in _types(node) else "")), by)
-    page.put("summary", _said(node.get("description")), by)
-    page.put("published", _moment(_said(node.get("datePublished")), zone), by)
-    page.put("language", _said(node.get("inLanguage")), by)
-    authors = node.get("author")
-    people = [one.get("name") for one in _many(authors) if isinstance(one, dict)]
-    page.put("authors", [_said(name) for name in people if _said(name)], by)
+    page.put("title", _line(node.get("headline") or (node.get("name") if "webpage" not in _types_of(node) else "")), by)
+    page.put("summary", _line(node.get("description")), by)
+    page.put("published", _parse_date(_line(node.get("datePublished")), zone), by)
+    page.put("language", _line(node.get("inLanguage")), by)
+    authors = [_line(author.get("name")) for author in _as_list(node.get("author")) if isinstance(author, dict)]
+    page.put("authors", [name for name in authors if name], by)
     keywords = node.get("keywords")
-    words = keywords.split(",") if isinstance(keywords, str) else _many(keywords)
-    page.put("topics", [_said(one) for one in (*_many(node.get("articleSection")), *words) if _said(one)], by)
-    for image in _many(node.get("image")):
-        if isinstance(image, dict):
-            page.put("images", _pictures(url, image.get("url"), image.get("caption")), by)
-        else:
-            page.put("images", _pictures(url, image, ""), by)
+    words = keywords.split(",") if isinstance(keywords, str) else _as_list(keywords)
+    page.put("topics", [_line(word) for word in (*_as_list(node.get("articleSection")), *words) if _line(word)], by)
+    for image in _as_list(node.get("image")):
+        src, caption = (image.get("url"), image.get("caption")) if isinstance(image, dict) else (image, "")
+        page.put("images", _pictures(url, src, caption), by)
 
 
-def _by_open_graph(page: ParsedPage, root: Any, url: str, zone: ZoneInfo) -> None:
+def _read_open_graph(page: ParsedPage, root: Any, url: str, zone: ZoneInfo) -> None:
     by = "OpenGraph"
     meta: dict[str, str] = {}
     tags = []
@@ -180,37 +178,37 @@ def _by_open_graph(page: ParsedPage, root: Any, url: str, zone: ZoneInfo) -> Non
         meta.setdefault(name, content)
     page.put("title", one_line(meta.get("og:title", "")), by)
     page.put("summary", one_line(meta.get("og:description", "") or meta.get("description", "")), by)
-    page.put("published", _moment(meta.get("article:published_time", ""), zone), by)
+    page.put("published", _parse_date(meta.get("article:published_time", ""), zone), by)
     page.put("topics", tags, by)
     page.put("images", _pictures(url, meta.get("og:image"), meta.get("og:image:alt")), by)
     page.put("language", meta.get("og:locale", "").replace("_", "-"), by)
 
 
-def _by_html(page: ParsedPage, root: Any, url: str, selectors: Selectors) -> None:
+def _read_html(page: ParsedPage, root: Any, url: str, selectors: Selectors) -> None:
     # `lang` goes before og:locale, which many sites never translate.
     lang = str(root.get("lang") or "")
     if lang and page.found_by.get("language") != "JSON-LD":
         page.article["language"], page.found_by["language"] = lang, "lang"
     page.put("title", _text_of(_first(root, "h1")) or _text_of(_first(root, "title")), "h1")
     for selector in _BODIES:
-        if inside := _inside(root, selector, selectors.remove):
-            page.put("html", inside, selector)
+        if inner := _inner_html(root, selector, selectors.remove):
+            page.put("html", inner, selector)
             break
-    others = {}
+    translations = {}
     for link in root.iter("link"):
         language, target = str(link.get("hreflang") or ""), _absolute(url, str(link.get("href") or ""))
         if str(link.get("rel") or "").lower() == "alternate" and language not in ("", "x-default") and target:
-            others[language[:40]] = target
-    page.put("translations", others if len(others) > 1 else {}, "hreflang")
+            translations[language[:40]] = target
+    page.put("translations", translations if len(translations) > 1 else {}, "hreflang")
 
 
-def _inside(root: Any, selector: str, remove: str) -> str:
-    """The HTML of an element without what is no part of the text."""
+def _inner_html(root: Any, selector: str, remove: str) -> str:
+    """Return the HTML of an element without the parts that are not its text."""
     element = _first(root, selector)
     if element is None:
         return ""
     copy: Any = html.fromstring(etree.tostring(element, encoding="unicode", with_tail=False))
-    for unwanted in _select(copy, f"{_ASIDE}, h1" + (f", {remove}" if remove else "")):
+    for unwanted in _select(copy, f"{_NOT_TEXT}, h1" + (f", {remove}" if remove else "")):
         if unwanted is not copy:
             unwanted.drop_tree()
     if not one_line(copy.text_content()):
@@ -218,8 +216,8 @@ def _inside(root: Any, selector: str, remove: str) -> str:
     return str(etree.tostring(copy, encoding="unicode", method="html", with_tail=False))
 
 
-def _canonical(root: Any, url: str) -> str:
-    """The page's own word for its address, if it is of the same site."""
+def _canonical_url(root: Any, url: str) -> str:
+    """Return the address that the page names as its own, if it is of the same site."""
     for link in root.iter("link"):
         target = _absolute(url, str(link.get("href") or ""))
         if str(link.get("rel") or "").lower() == "canonical" and urlsplit(target).netloc == urlsplit(url).netloc:
@@ -228,8 +226,8 @@ def _canonical(root: Any, url: str) -> str:
 
 
 def _select(root: Any, selector: str) -> list[Any]:
-    found: Any = CSSSelector(selector)(root)
-    return list(found)
+    elements: Any = CSSSelector(selector)(root)
+    return list(elements)
 
 
 def _first(root: Any, selector: str) -> Any:
@@ -240,30 +238,30 @@ def _text_of(element: Any) -> str:
     return "" if element is None else one_line(str(element.text_content()))
 
 
-def _said(value: Any) -> str:
+def _line(value: Any) -> str:
     return one_line(value) if isinstance(value, str) else ""
 
 
-def _many(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value[:50] if isinstance(value, list) else [] if value is None else [value]
 
 
 def _pictures(url: str, src: Any, alt: Any) -> list[dict[str, str]]:
     target = _absolute(url, src) if isinstance(src, str) and src else ""
-    return [{"src": target, "alt": _said(alt)[:2_000]}] if target and len(target) <= 4_000 else []
+    return [{"src": target, "alt": _line(alt)}] if target and len(target) <= 4_000 else []
 
 
 def _absolute(url: str, target: str) -> str:
     try:
-        whole = urljoin(url, target.strip())
-        return whole if target.strip() and urlsplit(whole).scheme in ("http", "https") else ""
+        absolute = urljoin(url, target.strip())
+        return absolute if target.strip() and urlsplit(absolute).scheme in ("http", "https") else ""
     except ValueError:
         return ""
 
 
-def _moment(written: str, zone: ZoneInfo) -> str | None:
-    """ISO 8601, or 24.11.2026 as people write it; in `zone` unless it carries an offset."""
-    iso, dotted = _DAY.search(written), _DOTTED.search(written)
+def _parse_date(written: str, zone: ZoneInfo) -> str | None:
+    """Find ISO 8601 or 24.11.2026 in a text; in `zone` unless it has an offset. Returns UTC."""
+    iso, dotted = _ISO_DATE.search(written), _DOTTED_DATE.search(written)
     try:
         if iso:
             moment = parse_moment(iso[0], zone).replace(microsecond=0)

@@ -1,6 +1,6 @@
-"""Asking a website politely: only what changed, no more often than it likes, and never where it must not lead.
+"""Asks a website politely: only for changes, as rarely as it wishes, within its robots.txt, and never inside a network.
 
-Redirects are followed by hand, each hop through the guarded session: one that leads inside is refused where it dials.
+Redirects are followed by hand, each hop through the guarded session: a redirect to a private address is refused there.
 """
 
 from __future__ import annotations
@@ -12,27 +12,33 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
+from protego import Protego
+
 from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSentError, parse_retry_after
 from tidings.sources.links import encode_url
 
 AGENT = "Tidings (newsroom outbox; reads feeds at most as often as they allow)"
 MAX_BODY = 15_000_000
-"""Bytes, as other readers of feeds allow."""
+"""Bytes, as other feed readers allow."""
 _HOPS = 5
 _MENDS = {
-    401: ": it wants a password, and only what all may read is read here",
-    403: ": it lets nobody in here, or not us",
-    404: ": nothing stands at this address",
+    401: ": it asks for a password, but Tidings reads only what is public",
+    403: ": it refuses all readers, or only Tidings",
+    404: ": there is nothing at this address",
 }
 _DAY = timedelta(days=1)
 _WEEK = 7 * 86_400.0
 """Seconds: the longest wait that a website can ask of us."""
+_TOKEN = AGENT.partition(" ")[0]
+# Sites write `User-agent: Tidings/2.0`. A product token has no version (RFC 9309 §2.2.1), and Protego takes it whole.
+_VERSIONED_AGENT = re.compile(r"^(\s*user-agent\s*:\s*[a-z_-]+)/[^\s#]*", re.IGNORECASE | re.MULTILINE)
 
 
 class SourceError(Exception):
-    """Why a website could not be read. `wait`: as long as it asked for; `gone`: it asked never to be asked again.
+    """The reason why a website could not be read.
 
-    `status` is what it answered, None where no answer came.
+    `wait`: how long it asked us to stay away. `gone`: it asked never to be asked again. `status`: its HTTP status, None
+    if no response came.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back. `body` is None where nothing has changed. `moved` is the address to ask from now on."""
+    """A website's response. `body` is None if nothing changed. `moved` is the address to ask from now on."""
 
     url: str
     body: bytes | None
@@ -55,7 +61,7 @@ class Response:
 
     @property
     def fresh_for(self) -> timedelta:
-        """How long it says that nothing will change (RFC 9111 §4.2.1), at most a day."""
+        """How long nothing will change according to the headers (RFC 9111 §4.2.1), at most a day."""
         match = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", self.headers.get("cache-control", ""))
         if match:
             return min(timedelta(seconds=int(match[1])), _DAY)
@@ -65,66 +71,82 @@ class Response:
         except (ValueError, TypeError, OverflowError):
             return timedelta(0)
 
+    @property
+    def validators(self) -> dict[str, str]:
+        """What the next conditional request needs (RFC 9110 §13.1), as `fetch_url` takes it."""
+        validators = {"etag": self.headers.get("etag", ""), "modified": self.headers.get("last-modified", "")}
+        return {name: value for name, value in validators.items() if value}
+
 
 def fetch_url(
     session: GuardedSession,
     url: str,
     accept: str,
-    known: Mapping[str, str],
+    validators: Mapping[str, str],
     real_now: datetime,
-    most: int = MAX_BODY,
+    max_bytes: int = MAX_BODY,
 ) -> Response:
-    """GET `url`, at most so many bytes. `known` may hold `etag` and `modified` of the last answer (RFC 9110 §13.1).
-
-    Raises SourceError.
-    """
+    """Get `url`. `validators` may hold `etag` and `modified` of the last response. Raises SourceError."""
     headers = {"Accept": accept, "User-Agent": AGENT, "Accept-Encoding": "gzip, deflate"}
-    if known.get("etag"):
-        headers["If-None-Match"] = known["etag"]
-    if known.get("modified"):
-        headers["If-Modified-Since"] = known["modified"]
-    at, moved, lasting = url, "", True
+    if validators.get("etag"):
+        headers["If-None-Match"] = validators["etag"]
+    if validators.get("modified"):
+        headers["If-Modified-Since"] = validators["modified"]
+    at, moved, is_permanent = url, "", True
     for _ in range(_HOPS + 1):
         try:
-            answer = session.request("GET", at, None, headers, most)
+            answer = session.request("GET", at, None, headers, max_bytes)
         except (NotSentError, ConnectionLostError) as error:
             raise SourceError(f"{_host(at)}: {error}") from None
         if answer.status not in (301, 302, 303, 307, 308):
-            return _reply(answer, at, moved, real_now, most)
-        at = _next(at, answer)
-        # Remembered only as far as every step of the way was for good (RFC 9110 §15.4).
-        lasting = lasting and answer.status in (301, 308)
-        moved = at if lasting else moved
-    raise SourceError(f"{_host(url)} leads on and on: more than {_HOPS} redirects")
+            return _check(answer, at, moved, real_now, max_bytes)
+        at = _next_hop(at, answer)
+        # The new address counts only if every redirect so far was permanent (RFC 9110 §15.4).
+        is_permanent = is_permanent and answer.status in (301, 308)
+        moved = at if is_permanent else moved
+    raise SourceError(f"{_host(url)} redirects too often: more than {_HOPS} redirects")
 
 
-def _next(at: str, answer: HttpResponse) -> str:
+def _next_hop(at: str, answer: HttpResponse) -> str:
     try:
         target = encode_url(urljoin(at, answer.headers.get("location", "")))
     except ValueError:
         target = None
     if target is None or target == at:
-        raise SourceError(f"{_host(at)} answered {answer.status} and leads nowhere")
+        raise SourceError(f"{_host(at)} answered {answer.status} without a usable address")
     if urlsplit(at).scheme == "https" and urlsplit(target).scheme != "https":
-        raise SourceError(f"{_host(at)} leads from https to http, where anybody could change what is read")
+        raise SourceError(f"{_host(at)} redirects from https to http, where anybody could change the content")
     return target
 
 
-def _reply(answer: HttpResponse, at: str, moved: str, real_now: datetime, most: int) -> Response:
+def _check(answer: HttpResponse, at: str, moved: str, real_now: datetime, max_bytes: int) -> Response:
     if answer.status == 304:
         return Response(at, None, answer.headers, moved)
     if answer.status == 410:
-        raise SourceError(f"{_host(at)} says that it is gone for good (410)", gone=True, status=410)
+        raise SourceError(f"{_host(at)} says that this address is gone for good (410)", gone=True, status=410)
     if answer.status != 200:
         seconds = parse_retry_after(answer.headers.get("retry-after", ""), real_now, _WEEK)
         wait = None if seconds is None else timedelta(seconds=seconds)
         mend = _MENDS.get(answer.status, "")
         raise SourceError(f"{_host(at)} answered {answer.status}{mend}", wait=wait, status=answer.status)
     if not answer.is_complete:
-        limit = f"{most // 1_000_000} MB"
-        raise SourceError(f"{_host(at)} sent no whole answer: it broke off, took too long, or is larger than {limit}")
+        limit = f"{max_bytes // 1_000_000} MB"
+        raise SourceError(
+            f"the response of {_host(at)} is incomplete: it broke off, took too long, or is larger than {limit}"
+        )
     return Response(at, answer.body, answer.headers, moved)
 
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc
+
+
+class Robots:
+    """The rules of a robots.txt for Tidings (RFC 9309)."""
+
+    def __init__(self, text: str) -> None:
+        self._rules = Protego.parse(_VERSIONED_AGENT.sub(r"\1", text.removeprefix("\ufeff")))
+
+    def allows(self, url: str) -> bool:
+        """Whether Tidings may read the page."""
+        return self._rules.can_fetch(url, _TOKEN)

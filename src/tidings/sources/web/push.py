@@ -1,4 +1,4 @@
-"""Items that a CMS pushes: `POST /api/items` with a token. What it does not take back stands."""
+"""Items that a CMS pushes with `POST /api/items` and a token. An item stays until the CMS withdraws it."""
 
 from __future__ import annotations
 
@@ -23,47 +23,46 @@ class Settings(CachedSourceSettings):
     """Any system that can send a request pushes its items here."""
 
     token: SecretStr = Field(
-        min_length=16, description="What the system shows to be let in, 16 characters or more: {env: CMS_TOKEN}."
+        min_length=16, description="The secret that the system sends, 16 characters or more: {env: CMS_TOKEN}."
     )
 
 
 class PushSource(CachedSource):
-    """Told by `put` and `withdraw`, in whatever process; each sweep tells what stands."""
+    """Items come by `put` and `withdraw`, in any process. Each sweep builds them from the cache."""
 
 
 def has_token(settings: Settings, token: str) -> bool:
-    """Whether this is the source's token; takes as long for a wrong one."""
+    """Whether this is the source's token. Takes the same time for a wrong one."""
     return hmac.compare_digest(settings.token.get_secret_value().encode(), token.encode())
 
 
-def put(shelf: FetchCache, key: str, article: Article, now: datetime) -> PutStatus:
-    """Take an item in, or what is told anew of it; twice the same changes nothing. `key` is its id, for ever."""
+def put(cache: FetchCache, key: str, article: Article, now: datetime) -> PutStatus:
+    """Store a new or changed item. `key` is its permanent id. The same item twice changes nothing."""
+    keys = identity_keys(key, article.url, article.title, article.published)
     for _ in range(_TRIES):
-        version = shelf.version()
-        entry = shelf.item(key)
-        mark = identity_keys(key, article.url, article.title, article.published)
-        after = (
-            CachedItem(key, cache_data(article, [mark]), now)
-            if entry is None
-            else update_cached_item(entry, article, mark)
-        )
+        version = cache.version()
+        before = cache.item(key)
+        if before is None:
+            after: CachedItem | None = CachedItem(key, cache_data(article, [keys]), now)
+        else:
+            after = update_cached_item(before, article, keys)
         if after is None:
             return "unchanged"
-        if shelf.save(version, {}, [after]):
-            return "created" if entry is None else "changed"
-    raise RuntimeError(f"the items of a source kept changing under {_TRIES} attempts to change one")
+        if cache.save(version, {}, [after]):
+            return "created" if before is None else "changed"
+    raise RuntimeError(f"the cache of a source changed during each of {_TRIES} attempts to store an item")
 
 
-def withdraw(shelf: FetchCache, key: str, reason: str, now: datetime) -> bool:
-    """Take an item down everywhere, with the reason that readers see. False if it is not known."""
-    entry = shelf.item(key)
-    if entry is None:
+def withdraw(cache: FetchCache, key: str, reason: str, now: datetime) -> bool:
+    """Take an item down everywhere. Readers see the reason. Returns False if the item is unknown."""
+    item = cache.item(key)
+    if item is None:
         return False
-    article = Article.model_validate(entry.data["article"])
-    put(shelf, key, article.model_copy(update={"withdrawn": reason}), now)
+    article = Article.model_validate(item.data["article"])
+    put(cache, key, article.model_copy(update={"withdrawn": reason}), now)
     return True
 
 
 def make(settings: Settings, context: SourceContext) -> PushSource:
-    """The source of one name."""
+    """Make the source of one name."""
     return PushSource(settings, context)

@@ -1,4 +1,4 @@
-"""What every source on the network has in common: when it asks, what it keeps, how it tells, and how it fares."""
+"""What all sources that ask a website share: when they ask, what is new, and how healthy they are."""
 
 from __future__ import annotations
 
@@ -29,240 +29,228 @@ from tidings.sources.web.cached_source import (
 from tidings.sources.web.identity import IdentityKeys, identity_keys, match_items
 from tidings.sources.web.polite_fetch import SourceError
 
-_DAY = timedelta(days=1)
 FLOOD = 10
 """More old items than this at once are no news: a site was rebuilt, or opened its archive."""
+_DAY = timedelta(days=1)
 _OLD = timedelta(days=2)
-_SELDOM = timedelta(minutes=1)
-"""The least time between two askings, whoever wishes them."""
+_MIN_INTERVAL = timedelta(minutes=1)
+"""Between two fetches, even if a hub pings more often."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class WebsiteSettings(CachedSourceSettings):
-    """Common to the sources on the network."""
+    """Settings of all sources that ask a website."""
 
-    url: Url = Field(description="Where it is.")
-    every: Duration = Field(default=timedelta(minutes=15), description="How often it is asked; a minute at the least.")
+    url: Url = Field(description="Its address.")
+    every: Duration = Field(default=timedelta(minutes=15), description="How often it is asked; at least 1m.")
     backfill: Int = Field(
         default=0,
         ge=0,
-        description="So many of the newest items of the first reading go out; the others are taken as sent.",
+        description="How many of the newest items of the first reading are sent; the others count as sent.",
     )
 
     @field_validator("every")
     @classmethod
     def _is_polite(cls, value: timedelta) -> timedelta:
-        if value < _SELDOM:
-            raise ValueError("a website is asked once a minute at the most; write 1m or more")
+        if value < _MIN_INTERVAL:
+            raise ValueError("a website is asked at most once a minute; write 1m or more")
         return value
 
 
 @dataclass(slots=True)
 class SiteUpdate:
-    """What one asking brought: items, None where nothing changed; and what to remember for the next."""
+    """The result of one reading: the items, None if nothing changed, and the notes for the next reading."""
 
     items: Sequence[FetchedArticle] | None
     state: dict[str, Any] = field(default_factory=dict)
     fresh_for: timedelta = timedelta(0)
     notice: str = ""
     gone: Collection[str] = ()
-    """Refs of what the website has no longer."""
+    """Refs of items that the website no longer has."""
 
 
 class WebSource(CachedSource, ABC):
     """A source that asks a website; a subclass says how."""
 
-    by_title = True
-    """Whether an item whose id and address are new may be known by its title and day."""
+    matches_by_title = True
+    """Whether title and day identify an item whose id and address are new."""
 
     def __init__(self, settings: WebsiteSettings, context: SourceContext) -> None:
         super().__init__(settings, context)
         self.settings = settings
         self.session = GuardedSession(allow_private=settings.allow_private)
         self.notes: tuple[str, ...] = ()
-        """Of the last asking: what a person who sets the source up should see."""
-        self.asked_at = datetime.min.replace(tzinfo=UTC)
-        """When it is asked, by the newsroom's clock."""
+        """Of the last reading, for a person who sets up the source."""
+        self.now = _LONG_AGO
+        """The newsroom's time of the current reading."""
 
     @abstractmethod
-    def bring(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """Ask the website. `state` is what the last asking remembered. Raises SourceError."""
+    def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
+        """Ask the website. `state` has the notes of the last reading. Raises SourceError."""
 
     # -- the port -----------------------------------------------------------------------------------------------------
 
     def fetch(self, now: datetime, *, force: bool = False, pinged_at: datetime | None = None) -> FetchResult:
-        """Ask if it is due, and put what is new onto the shelf."""
-        shelf = self.context.cache
-        version, state = shelf.version(), dict(shelf.state())
+        cache = self.context.cache
+        version, state = cache.version(), dict(cache.state())
         if state.get("url") != self.settings.url:
-            # Another address is another site as far as anybody knows: what stands there now is no news.
+            # Another address counts as another site: its current items are no news.
             state = {"url": self.settings.url}
-        if not force and not _is_due(state, now) and not _is_called(state, now, pinged_at):
-            return FetchResult(False, _moment(state, "due"))
-        # Said before it is asked: of two processes one asks, and one that dies in asking does not ask at once again.
+        if not force and not _is_due(state, now) and not _is_pinged(state, now, pinged_at):
+            return FetchResult(False, parse_moment(state.get("due")))
+        # Saved before the request: only one of two processes asks, and one that dies does not ask again at once.
         claimed = state | {"due": (now + self.settings.every).isoformat(), "asked": now.isoformat()}
-        if not shelf.save(version, claimed):
-            return FetchResult(False, _moment(claimed, "due"))
+        if not cache.save(version, claimed):
+            return FetchResult(False, parse_moment(claimed["due"]))
         version += 1
-        self.asked_at = now
+        self.now = now
         try:
-            brought = self.bring(state)
+            update = self.read_site(state)
         except SourceError as error:
-            return self._failed(version, state, now, error)
-        self.look()
-        first = "begun" not in state
-        changed, new, remark = self._sorted_in(brought, state, now)
-        due = now + max(self.settings.every, brought.fresh_for)
+            return self._record_failure(version, state, error)
+        self._snapshot.refresh()
+        changed, new, notice = self._merge(update, state)
+        due = now + max(self.settings.every, update.fresh_for)
         kept = {"url": self.settings.url, "begun": state.get("begun") or now.isoformat(), "fetched": now.isoformat()}
-        shelf.save(version, kept | brought.state | {"due": due.isoformat()}, changed)
-        said = brought.notice or ("" if first else remark)
-        return FetchResult(True, due, new=new, changed=len(changed) - new, notice=said)
+        cache.save(version, kept | update.state | {"due": due.isoformat()}, changed)
+        if "begun" not in state:
+            notice = ""
+        return FetchResult(True, due, new=new, changed=len(changed) - new, notice=update.notice or notice)
 
     def try_fetch(self, now: datetime) -> Sweep:
-        """What the website tells at this moment."""
-        self.asked_at = now
+        self.now = now
         try:
-            items = self.bring({}).items or ()
+            items = self.read_site({}).items or ()
         except SourceError as error:
             return Sweep((), (Problem(f"source {self.context.name}", 0, 0, str(error)),), is_readable=False)
-        taken: set[str] = set()
-        entries = {}
-        for one in items:
-            mark = self._marks(one)
-            ref = _ref(one, mark, taken)
-            taken.add(ref)
-            entries[ref] = CachedItem(ref, cache_data(one.article, [mark]), now)
-        return replace(self.tell(entries), notes=self.notes)
+        cached: dict[str, CachedItem] = {}
+        for item in items:
+            keys = self._keys_of(item)
+            ref = _make_ref(item, keys, cached)
+            cached[ref] = CachedItem(ref, cache_data(item.article, [keys]), now)
+        return replace(self.build_items(cached), notes=self.notes)
 
     def health(self, now: datetime) -> SourceHealth:
-        """As the shelf has it."""
-        self.look()
-        state = self.context.cache.state()
-        dates = [one.data["article"].get("published") for one in self.cached.values()]
+        dates = [item.data["article"].get("published") for item in self._snapshot.refresh().values()]
         days = sorted(day for date in dates if date and (day := datetime.fromisoformat(date)) <= now)
         newest = days[-1] if days else None
+        state = self.context.cache.state()
         return SourceHealth(
-            fetched=_moment(state, "fetched"),
+            fetched=parse_moment(state.get("fetched")),
             newest=newest,
-            due=_moment(state, "due"),
+            due=parse_moment(state.get("due")),
             problem=str(state.get("problem", "")),
-            failing_since=_moment(state, "failing_since"),
-            is_silent=newest is not None and now - newest > _habit(days),
+            failing_since=parse_moment(state.get("failing_since")),
+            is_silent=newest is not None and now - newest > _usual_silence(days),
         )
 
     def abort(self) -> None:
-        """End what is on the wire, and begin nothing more."""
         super().abort()
         self.session.abort()
 
-    def _sorted_in(
-        self, brought: SiteUpdate, state: Mapping[str, Any], now: datetime
-    ) -> tuple[list[CachedItem], int, str]:
-        """Entries to keep, how many of them are new, and what a person should hear."""
-        items = brought.items or ()
-        told = [self._marks(one) for one in items]
-        known = {ref: [IdentityKeys(*each) for each in entry.data["marks"]] for ref, entry in self.cached.items()}
-        refs = match_items(told, known)
+    def _merge(self, update: SiteUpdate, state: Mapping[str, Any]) -> tuple[list[CachedItem], int, str]:
+        """Return the cached items to save, how many of them are new, and a notice for people."""
+        items = update.items or ()
+        item_keys = [self._keys_of(item) for item in items]
+        known = {ref: [IdentityKeys(*keys) for keys in cached.data["marks"]] for ref, cached in self.cached.items()}
         changed: list[CachedItem] = []
         new: list[tuple[FetchedArticle, IdentityKeys]] = []
-        for one, mark, ref in zip(items, told, refs, strict=True):
+        for item, keys, ref in zip(items, item_keys, match_items(item_keys, known), strict=True):
             if ref is None:
-                new.append((one, mark))
+                new.append((item, keys))
                 continue
-            entry = update_cached_item(self.cached[ref], _dated(one.article, self.cached[ref]), mark)
-            if entry is not None:
-                changed.append(entry)
-        since = _moment(state, "fetched")
-        stood = {id(one) for one, _ in new if one.old}
-        old = {id(one) for one, _ in new if since and (one.article.published or now) < since - _OLD} - stood
+            cached = self.cached[ref]
+            updated = update_cached_item(cached, _keep_earliest_date(item.article, cached), keys)
+            if updated is not None:
+                changed.append(updated)
+        since = parse_moment(state.get("fetched"))
+        existed = {id(item) for item, _ in new if item.is_old}
+        old = {id(item) for item, _ in new if since and (item.article.published or self.now) < since - _OLD} - existed
         if "begun" not in state:
-            backlog = _backlog(new, now, self.settings.backfill)
-        elif len(old) > FLOOD:
-            backlog = stood | old
+            backlog = _choose_backlog(new, self.now, self.settings.backfill)
         else:
-            backlog = stood
+            backlog = existed | old if len(old) > FLOOD else existed
         taken = set(self.cached)
-        for one, mark in new:
-            ref = _ref(one, mark, taken)
+        for item, keys in new:
+            ref = _make_ref(item, keys, taken)
             taken.add(ref)
-            changed.append(CachedItem(ref, cache_data(one.article, [mark]), now, backlog=id(one) in backlog))
-        still = {entry.ref for entry in changed}
-        lost = (self.cached[ref] for ref in brought.gone if ref in self.cached and ref not in still)
-        changed += [replace(entry, gone=True) for entry in lost if not entry.gone]
-        remark = ""
+            changed.append(CachedItem(ref, cache_data(item.article, [keys]), self.now, backlog=id(item) in backlog))
+        present = {item.ref for item in changed}
+        lost = (self.cached[ref] for ref in update.gone if ref in self.cached and ref not in present)
+        changed += [replace(item, gone=True) for item in lost if not item.gone]
+        notice = ""
         if since and len(old) > FLOOD:
-            remark = (
-                f"The source {self.context.name!r} shows {len(old)} items at once that are older than its last reading."
-                " They are on pages and in feeds, and no edition takes them. A rebuilt site does this."
+            notice = (
+                f"The source {self.context.name!r} shows {len(old)} new items that are older than its last reading, as"
+                " after a rebuild of the site. They appear on pages and in feeds, but no edition takes them."
             )
-        return changed, len(new), remark
+        return changed, len(new), notice
 
-    def _marks(self, one: FetchedArticle) -> IdentityKeys:
-        title = one.article.title if self.by_title or not one.key else ""
-        return identity_keys(one.key, one.article.url, title, one.article.published)
+    def _keys_of(self, item: FetchedArticle) -> IdentityKeys:
+        title = item.article.title if self.matches_by_title or not item.key else ""
+        return identity_keys(item.key, item.article.url, title, item.article.published)
 
-    def _failed(self, version: int, state: dict[str, Any], now: datetime, error: SourceError) -> FetchResult:
-        """Later each time, a day at the most; what stands on the shelf stays."""
+    def _record_failure(self, version: int, state: dict[str, Any], error: SourceError) -> FetchResult:
+        """Wait longer after each failure, at most a day. The cached items stay."""
         failures = int(state.get("failures", 0)) + 1
         wait = min(self.settings.every * 2 ** min(failures - 1, 16), max(_DAY, self.settings.every))
-        due = now + max(wait, error.wait or timedelta(0))
+        due = None if error.gone else self.now + max(wait, error.wait or timedelta(0))
         state |= {
             "failures": failures,
             "problem": str(error),
-            "failing_since": state.get("failing_since") or now.isoformat(),
+            "failing_since": state.get("failing_since") or self.now.isoformat(),
+            "due": due and due.isoformat(),
         }
-        state["due"] = None if error.gone else due.isoformat()
         if error.gone:
             state["gone"] = True
         self.context.cache.save(version, state)
-        return FetchResult(True, None if error.gone else due, problem=str(error))
+        return FetchResult(True, due, problem=str(error))
 
 
-def _dated(article: Article, entry: CachedItem) -> Article:
-    """With the earliest date that it ever had: dates get bumped, and nothing is new by that."""
-    before = Article.model_validate(entry.data["article"])
-    dates = [one for one in (before.published, article.published) if one is not None]
+def _keep_earliest_date(article: Article, cached: CachedItem) -> Article:
+    """Use the earliest date that the item ever had: sites bump dates, and that makes nothing new."""
+    before = Article.model_validate(cached.data["article"])
+    dates = [date for date in (before.published, article.published) if date is not None]
     return article.model_copy(update={"published": min(dates, default=None)})
 
 
 def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
-    if state.get("gone"):
-        return False
-    due = _moment(state, "due")
-    return due is None or due <= now
+    due = parse_moment(state.get("due"))
+    return not state.get("gone") and (due is None or due <= now)
 
 
-def _is_called(state: Mapping[str, Any], now: datetime, pinged_at: datetime | None) -> bool:
-    """Whether a hub has called since; a site that is down, or that is called too often, is left in peace."""
-    asked = _moment(state, "asked") or _moment(state, "fetched")
-    well = not (state.get("gone") or state.get("failures"))
-    return well and pinged_at is not None and asked is not None and pinged_at > asked and now - asked >= _SELDOM
+def _is_pinged(state: Mapping[str, Any], now: datetime, pinged_at: datetime | None) -> bool:
+    """Whether a hub pinged since the last fetch. A failing site, or one that pings too often, has to wait."""
+    asked = parse_moment(state.get("asked") or state.get("fetched"))
+    works = not (state.get("gone") or state.get("failures"))
+    return works and pinged_at is not None and asked is not None and pinged_at > asked and now - asked >= _MIN_INTERVAL
 
 
-def _moment(state: Mapping[str, Any], name: str) -> datetime | None:
-    value = state.get(name)
-    return datetime.fromisoformat(value).astimezone(UTC) if value else None
+def parse_moment(written: str | None) -> datetime | None:
+    """Read a time that a source noted in its state."""
+    return datetime.fromisoformat(written).astimezone(UTC) if written else None
 
 
-def _ref(one: FetchedArticle, mark: IdentityKeys, taken: set[str]) -> str:
-    """Minted once: the item's address as it was first told, for people to recognise."""
-    wanted = one.article.url or one.key or mark.title or short_hash(json.dumps(cache_data(one.article, [mark])))
-    wanted = wanted[:400]
-    if wanted not in taken:
-        return wanted
-    digest = hashlib.sha256(f"{one.key} {mark.named} {one.article.title}".encode()).hexdigest()
-    return next(ref for size in range(6, 65) if (ref := f"{wanted}#{digest[:size]}") not in taken or size == 64)
+def _make_ref(item: FetchedArticle, keys: IdentityKeys, taken: Collection[str]) -> str:
+    """Make the permanent ref: the address that the item had at first, so that people recognise it."""
+    ref = item.article.url or item.key or keys.title or short_hash(json.dumps(cache_data(item.article, [keys])))
+    ref = ref[:400]
+    if ref not in taken:
+        return ref
+    digest = hashlib.sha256(f"{item.key} {keys.titled_day} {item.article.title}".encode()).hexdigest()
+    candidates = (f"{ref}#{digest[:size]}" for size in range(6, 65))
+    return next((candidate for candidate in candidates if candidate not in taken), f"{ref}#{digest}")
 
 
-def _backlog(new: Sequence[tuple[FetchedArticle, IdentityKeys]], now: datetime, backfill: int) -> set[int]:
-    """What stood there already, but for the newest `backfill` and what is yet to come out."""
-    earliest = datetime.min.replace(tzinfo=UTC)
-    out = [one for one, _ in new if (one.article.published or earliest) <= now]
-    out.sort(key=lambda one: one.article.published or earliest, reverse=True)
-    return {id(one) for one in out[backfill:]}
+def _choose_backlog(new: Sequence[tuple[FetchedArticle, IdentityKeys]], now: datetime, backfill: int) -> set[int]:
+    """Return the items that already existed, except the newest `backfill` and those not yet published."""
+    published = [item for item, _ in new if (item.article.published or _LONG_AGO) <= now]
+    published.sort(key=lambda item: item.article.published or _LONG_AGO, reverse=True)
+    return {id(item) for item in published[backfill:]}
 
 
-def _habit(days: Sequence[datetime]) -> timedelta:
-    """How long nothing new is no sign of trouble: thrice the longest of its last usual gaps, two days or more."""
+def _usual_silence(days: Sequence[datetime]) -> timedelta:
+    """Return how long a silence is no sign of trouble: three times the longest usual gap, at least two days."""
     recent = days[-30:]
     gaps = sorted(later - earlier for earlier, later in pairwise(recent))
     if len(gaps) < 5:
