@@ -1,1 +1,1 @@
-"""`tidings report`: what went out, and what came back."""
+"""`tidings report`: counts of mails, posts and readers in a period."""
