@@ -155,7 +155,7 @@ def test_each_readers_frequency_must_be_served(folder: NewsroomFolder, run: Run)
     run("check").ok()
     folder.write("schedules/daily.yaml", daily % "weekly")
     ran = run("check")
-    assert ran.code == 1 and "1 reader(s) of list 'digest' chose 'daily', which no schedule serves" in ran.out
+    assert ran.code == 1 and "1 subscriber of the list 'digest' chose 'daily', but no schedule" in ran.out
 
 
 def test_a_sound_newsroom_is_well(folder: NewsroomFolder, run: Run) -> None:

@@ -114,7 +114,7 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: Newsroom
     folder.write("tidings.yaml", main.replace("feed, url", "feed, topics: {News: watr}, language: de, url"))
     said = " ".join(run("check").out.split())
     assert "topic 'watr' is not declared. Did you mean 'water'?" in said and ":23:" in said
-    assert "source 'site': 'de' is none of the site's languages" in said
+    assert "source 'site': 'de' is not a language of the site" in said
     folder.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
     assert "token: it is shorter than 16 characters" in run("check").out
 

@@ -101,7 +101,7 @@ def test_counts_stay_and_explain_says_so(newsroom: RunningNewsroom) -> None:
             ledger.count_reasons(connection, edition=first.id),
         ) == before
         lines = explain(connection, newsroom.runtime.newsroom, ada, "one", lambda at: str(at.date()))
-        assert any("longer ago than the ledger goes back" in line for line in lines)
+        assert any("no longer in the ledger" in line for line in lines)
 
 
 def test_without_keep_and_before_its_time_nothing_goes(newsroom: RunningNewsroom) -> None:

@@ -1,4 +1,4 @@
-"""`tidings check`: every problem at once, and nothing changed."""
+"""`tidings check`: report every problem at once. Changes nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -19,6 +20,7 @@ from tidings.config.settings import Newsroom
 from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_yaml
 from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.item import Image
+from tidings.model.plurals import count_noun
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
@@ -30,7 +32,10 @@ from tidings.store.people import subscribers
 
 
 def check_newsroom(root: Path) -> list[Problem]:
-    """All problems and warnings of a folder: YAML, then templates, items and readers as far as the YAML can be read."""
+    """Return all errors and warnings of a newsroom: settings, templates, items and subscribers.
+
+    Errors in the settings do not hide the others, as far as the YAML can be read.
+    """
     loaded = load_newsroom(root)
     problems = list(loaded.problems)
     newsroom = loaded.newsroom
@@ -39,72 +44,77 @@ def check_newsroom(root: Path) -> list[Problem]:
     if newsroom is None:
         return problems
     problems += template_errors(newsroom)
-    problems += _remarks(newsroom)
+    problems += _check_settings(newsroom)
     store = Store(store_address(newsroom), newsroom.root) if store_exists(newsroom) else None
     try:
-        problems += _items(newsroom, store)
-        problems += _readers(newsroom, store) if store is not None else ()
+        problems += _check_items(newsroom, store)
+        problems += _check_frequencies(newsroom, store) if store is not None else ()
     finally:
         if store is not None:
             store.close()
     return list(dict.fromkeys(problems))
 
 
-def _items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
-    """Of all that the folders hold, and of what websites have told so far."""
+def _check_items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
+    """Check all items of the folders, and those that websites have delivered so far."""
     for source in make_sources(newsroom, store).values():
-        swept = source.sweep(datetime.now(UTC))
-        # Only where a source is a folder is a ref the name of a file; elsewhere somebody else chose it.
-        of_files = bool(source.watch_paths())
-        wordless = [(one, image) for one in swept.items for image in _wordless(newsroom, one, of_files)]
-        again = {warn_of_missing_alt(one, _origin(one, image)) for one, image in wordless}
-        yield from (problem for problem in swept.problems if problem not in again)
-        for found in swept.items:
-            yield from _item(newsroom, found, newsroom.root / found.ref if of_files else None)
+        sweep = source.sweep(datetime.now(UTC))
+        # Only folders have a file for each ref; the refs of websites are their own.
+        is_folder = bool(source.watch_paths())
+        without_alt = [
+            (item, image) for item in sweep.items for image in _images_without_alt(newsroom, item, is_folder)
+        ]
+        repeated = {warn_of_missing_alt(item, _original_url(item, image)) for item, image in without_alt}
+        yield from (problem for problem in sweep.problems if problem not in repeated)
+        for item in sweep.items:
+            yield from _check_item(newsroom, item, newsroom.root / item.ref if is_folder else None)
 
 
-def _remarks(newsroom: Newsroom) -> Iterator[Problem]:
-    """What is to be known of some types of channels, and what sources name that stands nowhere."""
+def _check_settings(newsroom: Newsroom) -> Iterator[Problem]:
+    """Warn about channel limits and unknown topics."""
     text, _ = read_text((newsroom.root / MAIN).read_bytes(), MAIN)
     node, _ = read_yaml(text or "", MAIN)
+    if node is None:
+        return
+
+    def problem(path: tuple[str, ...], message: str, mend: str, level: Literal["error", "warning"]) -> Problem:
+        return Problem(MAIN, *placing.find_place(node, path), message, mend, level)
+
     for name, source in newsroom.sources.items():
-        if node is None or not isinstance(source, CachedSourceSettings):
+        if not isinstance(source, CachedSourceSettings):
             continue
         for word, topic in source.topics.items():
             if topic not in newsroom.topics:
-                where = placing.find_place(node, ("sources", name, "topics", word))
                 mend = nearest(topic, newsroom.topics) if newsroom.topics else "declare it under `topics:`"
-                yield Problem(MAIN, *where, f"topic {topic!r} is not declared", mend, "warning")
-        if source.language and source.language not in newsroom.site.languages:
-            where = placing.find_place(node, ("sources", name, "language"))
-            said = f"source {name!r}: {source.language!r} is none of the site's languages, so an item may be set aside"
-            yield Problem(MAIN, *where, said, f"site.languages has {', '.join(newsroom.site.languages)}", "warning")
+                path = ("sources", name, "topics", word)
+                yield problem(path, f"topic {topic!r} is not declared", mend, "warning")
+        languages = newsroom.site.languages
+        if source.language and source.language not in languages:
+            message = f"source {name!r}: {source.language!r} is not a language of the site, so items may be refused"
+            mend = f"site.languages has {', '.join(languages)}"
+            yield problem(("sources", name, "language"), message, mend, "warning")
     for name, settings in newsroom.channels.items():
-        warning = getattr(settings, "WARNING", None)
-        if warning is not None and node is not None:
-            where = placing.find_place(node, ("channels", name, "type"))
-            yield Problem(MAIN, *where, f"channel {name!r}: {warning[0]}", warning[1], "warning")
+        if (warning := getattr(settings, "WARNING", None)) is not None:
+            yield problem(("channels", name, "type"), f"channel {name!r}: {warning[0]}", warning[1], "warning")
     for name, channel in make_channels(newsroom).items():
         settings = newsroom.channels[name]
-        for key, value, can in (
-            ("translations", "thread", channel.capabilities.replies),
-            ("on_correction", "edit", isinstance(channel, CanEdit)),
-            ("on_correction", "reply", channel.capabilities.replies),
-            ("on_withdrawal", "take_down", isinstance(channel, CanTakeDown)),
+        for key, value, is_able, other in (
+            ("translations", "thread", channel.capabilities.replies, "first"),
+            ("on_correction", "edit", isinstance(channel, CanEdit), "leave"),
+            ("on_correction", "reply", channel.capabilities.replies, "leave"),
+            ("on_withdrawal", "take_down", isinstance(channel, CanTakeDown), "leave"),
         ):
-            if getattr(settings, key) == value and not can and node is not None:
-                where = placing.find_place(node, ("channels", name, key))
-                said = f"channel {name!r}: {settings.type} cannot do `{key}: {value}`"
-                other = "first" if key == "translations" else "leave"
-                yield Problem(MAIN, *where, said, f"take it out, or write {key}: {other}")
+            if getattr(settings, key) == value and not is_able:
+                message = f"channel {name!r}: {settings.type} cannot do `{key}: {value}`"
+                yield problem(("channels", name, key), message, f"delete the line, or write {key}: {other}", "error")
 
 
 def template_errors(newsroom: Newsroom) -> list[Problem]:
-    """What is wrong with the templates and subjects that the schedules name."""
+    """Return the errors of the templates and subjects that schedules name."""
     templates = MailTemplates(newsroom.root / "templates")
-    found: list[Problem] = []
+    problems: list[Problem] = []
     used: dict[str, tuple[str, int, int]] = {}
-    for file, part in _deliveries(newsroom.root):
+    for file, part in _list_deliveries(newsroom.root):
         template, subject = part.get("template"), part.get("subject")
         if isinstance(template, Scalar):
             used.setdefault(template.text, (file, template.line, template.column))
@@ -112,18 +122,18 @@ def template_errors(newsroom: Newsroom) -> list[Problem]:
             used.setdefault("digest", (file, part.line, part.column))
         if isinstance(subject, Scalar) and subject.text:
             for message in find_subject_problems(templates, subject.text):
-                mend = "mend the text between {{ and }}; items, lead, list, site and edition are known there"
-                found.append(Problem(file, subject.line, subject.column, f"subject: {message}", mend))
+                mend = "correct the text between {{ and }}; you can use items, lead, list, site and edition there"
+                problems.append(Problem(file, subject.line, subject.column, f"subject: {message}", mend))
     for name, place in used.items():
         if name not in templates.names():
-            found.append(Problem(*place, f"there is no template {name!r}", nearest(name, templates.names())))
+            problems.append(Problem(*place, f"there is no template {name!r}", nearest(name, templates.names())))
         else:
-            found += find_template_problems(templates, name, languages=newsroom.site.languages)
-    return found
+            problems += find_template_problems(templates, name, languages=newsroom.site.languages)
+    return problems
 
 
-def _deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
-    """What schedules deliver to lists, as it is written: a mistake elsewhere in a schedule does not hide these."""
+def _list_deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
+    """Yield the `deliver:` entries for lists from the YAML, so that other errors in a schedule do not hide them."""
     folder = root / "schedules"
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         file = path.relative_to(root).as_posix()
@@ -138,52 +148,43 @@ def _deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
                 yield file, part
 
 
-def _item(newsroom: Newsroom, found: SourceItem, file: Path | None) -> list[Problem]:
-    problems = []
-    for topic in found.topics if file is not None else ():  # a website's own words are taken as they are
-        if topic not in newsroom.topics:
-            mend = nearest(topic, newsroom.topics) if newsroom.topics else "declare it under `topics:` in tidings.yaml"
-            line = _line_of(file, "topics", topic)
-            problems.append(Problem(found.ref, line, 0, f"topic {topic!r} is not declared", mend, "warning"))
-    known = {*newsroom.lists, *newsroom.channels}
-    for name in found.not_in:
-        if name not in known:
-            said = f"not_in: there is no list or channel {name!r}"
-            mend = nearest(name, known) if known else "take it out"
-            line = _line_of(file, "not_in", name)
-            problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
-    problems += [_without_alt(found, image, file) for image in _wordless(newsroom, found, file is not None)]
-    for name in found.post:
-        if name and name not in newsroom.channels:
-            said = f"post: there is no channel {name!r}"
-            mend = nearest(name, newsroom.channels) if newsroom.channels else "take it out"
-            line = _line_of(file, "post", name)
-            problems.append(Problem(found.ref, line, 0, said, mend, "warning"))
-    return problems
+def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iterator[Problem]:
+    """Warn about unknown names in an item, and about pictures without alt text. `file` is None for websites."""
+    outlets = {*newsroom.lists, *newsroom.channels}
+    # The topics of a website are its own words.
+    topics = item.topics if file is not None else ()
+    declare = "declare it under `topics:` in tidings.yaml"
+    for key, names, known, message, otherwise in (
+        ("topics", topics, newsroom.topics, "topic {!r} is not declared", declare),
+        ("not_in", item.not_in, outlets, "not_in: there is no list or channel {!r}", "delete it"),
+        ("post", filter(None, item.post), newsroom.channels, "post: there is no channel {!r}", "delete it"),
+    ):
+        for name in names:
+            if name not in known:
+                mend = nearest(name, known) if known else otherwise
+                yield Problem(item.ref, _find_line(file, key, name), 0, message.format(name), mend, "warning")
+    for image in _images_without_alt(newsroom, item, file is not None):
+        url = _original_url(item, image)
+        name = unquote(url.rsplit("/", 1)[-1])
+        mend = 'add alt: "..." with words for what it shows' if file is not None else advise_on_alt(item, url)
+        text = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go out without it"
+        # Items of the backlog are never sent by mail.
+        level: Literal["error", "warning"] = "warning" if item.backlog else "error"
+        yield Problem(item.ref, _find_line(file, "images", name), 0, text, mend, level)
 
 
-def _wordless(newsroom: Newsroom, found: SourceItem, of_files: bool) -> list[Image]:
-    """Pictures that hold a mail back; of a file they are a warning already where nothing is posted."""
-    asked = newsroom.channels or (newsroom.lists and not of_files)
-    return [image for image in found.images if not image.alt] if asked else []
+def _images_without_alt(newsroom: Newsroom, item: SourceItem, is_file: bool) -> list[Image]:
+    """Return the pictures that hold a mail. For files the source itself warns if there is no channel."""
+    is_needed = newsroom.channels or (newsroom.lists and not is_file)
+    return [image for image in item.images if not image.alt] if is_needed else []
 
 
-def _origin(found: SourceItem, image: Image) -> str:
-    return found.original_urls.get(image.src, image.src)
+def _original_url(item: SourceItem, image: Image) -> str:
+    return item.original_urls.get(image.src, image.src)
 
 
-def _without_alt(found: SourceItem, image: Image, file: Path | None) -> Problem:
-    src = _origin(found, image)
-    name = unquote(src.rsplit("/", 1)[-1])
-    mend = 'add alt: "..." that says in words what it shows' if file is not None else advise_on_alt(found, src)
-    said = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go without it"
-    # What schedules took as sent is in no mail.
-    level = "warning" if found.backlog else "error"
-    return Problem(found.ref, _line_of(file, "images", name), 0, said, mend, level)
-
-
-def _line_of(path: Path | None, key: str, word: str) -> int:
-    """The line where `word` stands under a key of the front matter; 0 where it cannot be found."""
+def _find_line(path: Path | None, key: str, word: str) -> int:
+    """Return the line of `word` below a key of the front matter, or 0 if it is not found."""
     if path is None:
         return 0
     try:
@@ -196,17 +197,19 @@ def _line_of(path: Path | None, key: str, word: str) -> int:
     return next((number for number, line in enumerate(lines[begin:], begin + 1) if word in line), begin + 1)
 
 
-def _readers(newsroom: Newsroom, store: Store) -> list[Problem]:
-    problems = []
+def _check_frequencies(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
+    """Report subscribers whose frequency no schedule serves."""
     with store.read() as connection:
         for name in newsroom.lists:
             served = served_frequencies(newsroom, name)
             for frequency, count in subscribers.count_by_frequency(connection, name).items():
                 if "all" not in served and frequency not in served:
-                    said = f"{count} reader(s) of list {name!r} chose {frequency!r}, which no schedule serves"
+                    readers = count_noun(count, "subscriber", "subscribers")
+                    text = (
+                        f"{readers} of the list {name!r} chose {frequency!r}, but no schedule sends at this frequency"
+                    )
                     mend = f"add a schedule with `frequency: {frequency}`, or change their choice"
-                    problems.append(Problem("tidings.yaml", 0, 0, said, mend))
-    return problems
+                    yield Problem(MAIN, 0, 0, text, mend)
 
 
 def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:

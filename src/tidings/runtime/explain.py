@@ -1,8 +1,8 @@
-"""`tidings explain`: why this reader did or did not get it, in words."""
+"""`tidings explain`: why a reader did or did not get a story or an edition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -12,6 +12,7 @@ from tidings.config.settings import Newsroom
 from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.model.item import Item
+from tidings.model.plurals import count_noun
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import load_story
 from tidings.store.delivery import history, ledger, retention
@@ -19,85 +20,81 @@ from tidings.store.people import consent, feedback, subscribers
 from tidings.store.service import pauses
 
 _SKIPPED = {
-    "suppressed": "this address must not be mailed (it bounced or complained)",
-    "unsubscribed": "they had left the list",
-    "not_confirmed": "they had not confirmed the list yet",
+    "suppressed": "this address must not get mail, because of a bounce or a complaint",
+    "unsubscribed": "they had unsubscribed from the list",
+    "not_confirmed": "they had not confirmed their subscription yet",
     "erased": "the person was erased",
     "expired": "the story had expired",
-    "nothing_for_reader": "nothing in it was for this reader: other topics, no translation, or had it all before",
+    "nothing_for_reader": "it had nothing for this reader: other topics, no translation, or they already had all of it",
     "other_list": "they got the same edition through another list",
-    "paused": "they had asked for a pause; what came out meanwhile goes to them with the first edition after it",
+    "paused": "they had asked for a pause; they get it with the first edition after the pause",
     "withdrawn": "a story in it was withdrawn",
 }
 
-_STOPPED: dict[str, str] = {
-    FeedbackKind.HARD: "the address does not exist, or refuses for good",
+_SUPPRESSED: dict[str, str] = {
+    FeedbackKind.HARD: "the address does not exist or refuses all mail",
     FeedbackKind.SOFT: "it bounced on too many days",
-    FeedbackKind.COMPLAINT: "they called a mail spam",
-    "blocked": "it had bounced, or was barred, in the tool from which readers were imported",
+    FeedbackKind.COMPLAINT: "they reported a mail as spam",
+    "blocked": "it was bounced or blocked in the tool from which the subscribers were imported",
 }
 
+Show = Callable[[datetime], str]
+"""Writes a moment in the site's time zone."""
 
-def explain(
-    connection: Connection, newsroom: Newsroom, address: str, story: str | None, show: Callable[[datetime], str]
-) -> list[str]:
-    """Sentences, oldest first. Raises InputError for an address or a story that nobody knows."""
+
+def explain(connection: Connection, newsroom: Newsroom, address: str, story: str | None, show: Show) -> list[str]:
+    """Return sentences, oldest first. Raises InputError if the address or the story is unknown."""
     subscriber = subscribers.find_id(connection, address)
-    digest = consent.address_hash(address)
-    lines = []
+    address_hash = consent.address_hash(address)
     if subscriber is None:
-        reason = consent.suppression(connection, digest, "")
-        if reason == "erased":
-            return [
-                "This address was erased at the person's wish; only its hash is kept, so that nobody mails it again."
-            ]
-        if away := list(_away(connection, digest, _STOPPED | {"unsubscribed": "they left"}, show)):
-            return away
-        raise InputError(f"nobody with the address {address} is known here, and nothing was ever sent to it")
-    for one in subscribers.subscriptions(connection, address=address):
-        lines.append(_subscription(newsroom, one, show))
+        if consent.suppression(connection, address_hash, "") == "erased":
+            return ["The person asked to be erased. Only a hash of the address is kept, so that nobody mails it again."]
+        reasons = _SUPPRESSED | {"unsubscribed": "they unsubscribed"}
+        if suppressions := list(_suppressions(connection, address_hash, reasons, show)):
+            return suppressions
+        raise InputError(f"No subscriber has the address {address}, and nothing was ever sent to it.")
     if story is not None and not load_story(connection, story):
-        raise InputError(f"there is no story {story!r}; a story's name is its file's name without language and ending")
+        raise InputError(
+            f"There is no story {story!r}. The name of a story is the name of its file without language and ending."
+        )
+    subscriptions = list(subscribers.subscriptions(connection, address=address))
     entries = [
         entry
         for entry in ledger.entries(connection, subscriber=subscriber)
         if story is None or history.shows_story(connection, entry.id, story)
     ]
-    stopped = pauses.active_pauses(connection)
-    back = feedback.of_deliveries(connection, [entry.id for entry in entries])
-    lines += [_entry(entry, stopped, back.get(entry.id, []), show) for entry in entries]
-    lines += _away(connection, digest, _STOPPED, show)
+    active = pauses.active_pauses(connection)
+    feedbacks = feedback.of_deliveries(connection, [entry.id for entry in entries])
+    lines = [_describe_subscription(newsroom, subscription, show) for subscription in subscriptions]
+    lines += [_describe_delivery(entry, active, feedbacks.get(entry.id, []), show) for entry in entries]
+    lines += _suppressions(connection, address_hash, _SUPPRESSED, show)
     if story is not None and not entries:
-        lines += _never(connection, newsroom, story, subscriber, address)
+        lines += _explain_absence(connection, newsroom, story, subscriber, subscriptions)
     elif not entries:
         lines.append("Nothing was ever addressed to them.")
     return lines
 
 
-def _away(
-    connection: Connection, digest: str, words: Mapping[str, str], show: Callable[[datetime], str]
-) -> Iterator[str]:
-    for name, (why, when) in consent.suppressions_of(connection, digest).items():
-        if why in words:
-            where = f"The list {name} never writes" if name else "No list writes"
-            yield f"{where} to them again since {show(when)}: {words[why]}."
+def _suppressions(connection: Connection, address_hash: str, reasons: Mapping[str, str], show: Show) -> Iterator[str]:
+    for name, (reason, since) in consent.suppressions_of(connection, address_hash).items():
+        if reason in reasons:
+            lists = f"The list {name} sends" if name else "All lists send"
+            yield f"{lists} them nothing since {show(since)}: {reasons[reason]}."
 
 
-def _subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Callable[[datetime], str]) -> str:
-    what = f"List {one.list}: {one.state}, in {one.language}, {one.frequency}, {', '.join(one.topics) or 'all topics'}"
+def _describe_subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Show) -> str:
+    topics = ", ".join(one.topics) or "all topics"
+    text = f"List {one.list}: {one.state}, in {one.language}, {one.frequency}, {topics}"
     if one.state == subscribers.UNSUBSCRIBED and one.left_at:
-        return f"{what}; left on {show(one.left_at)}."
+        return f"{text}; unsubscribed on {show(one.left_at)}."
     served = served_frequencies(newsroom, one.list)
     if one.state == subscribers.CONFIRMED and "all" not in served and one.frequency not in served:
-        return f"{what}. No schedule serves {one.frequency!r}, so they get nothing."
-    return f"{what}."
+        return f"{text}. No schedule sends with the frequency {one.frequency!r}, so they get nothing."
+    return f"{text}."
 
 
-def _entry(
-    entry: ledger.LedgerEntry,
-    stopped: list[pauses.Pause],
-    back: list[feedback.Feedback],
-    show: Callable[[datetime], str],
+def _describe_delivery(
+    entry: ledger.LedgerEntry, active: list[pauses.Pause], feedbacks: Sequence[feedback.Feedback], show: Show
 ) -> str:
     what = entry.edition or f"a {entry.purpose}"
     if entry.story:
@@ -105,80 +102,87 @@ def _entry(
     at = show(entry.at)
     match entry.state:
         case "accepted":
-            returned = "; ".join(_came_back(one, show) for one in back) or entry.returned or "nothing came back since"
-            words = f"accepted by {entry.via or 'the mail host'} at {at} as {entry.receipt or 'unnamed'}; {returned}"
+            returned = "; ".join(_describe_feedback(one, show) for one in feedbacks) or entry.returned
+            words = f"accepted by {entry.via or 'the mail host'} at {at} as {entry.receipt or 'unnamed'}"
+            words += f"; {returned or 'no bounce and no complaint since'}"
         case "skipped":
             words = f"not sent at {at}: {_SKIPPED.get(entry.reason, entry.reason)}"
         case "rejected":
             words = f"refused at {at}: {entry.reason}"
         case "in_doubt":
-            words = f"in doubt since {at}: {entry.reason}. Settle it with `tidings resolve {entry.id}`"
+            words = f"in doubt since {at}: {entry.reason}. Decide with `tidings resolve {entry.id}`"
         case "deferred":
-            words = f"put off at {at} ({entry.reason}); it is tried again by itself"
+            words = f"postponed at {at} ({entry.reason}); it is tried again automatically"
         case "quarantined":
-            words = f"set aside at {at} after {entry.attempts} attempts: {entry.reason}"
+            words = f"stopped at {at} after {count_noun(entry.attempts, 'attempt', 'attempts')}: {entry.reason}"
         case "cancelled":
             words = f"cancelled at {at}{f': {entry.reason}' if entry.reason else ''}"
         case _:
             words = f"waiting to be sent since {at}"
     if entry.edition and entry.state in ("pending", "deferred", "in_doubt"):
-        why = pauses.find_pause(stopped, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
-        words += f"; {_paused(why, show)}" if why is not None else ""
+        pause = pauses.find_pause(active, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
+        words += f"; {_describe_pause(pause, show)}" if pause is not None else ""
     return f"{what}: {words}."
 
 
-def _came_back(one: feedback.Feedback, show: Callable[[datetime], str]) -> str:
+def _describe_feedback(one: feedback.Feedback, show: Show) -> str:
     code = f" {one.code}" if one.code else ""
-    said = f": {one.text}" if one.text else ""
-    return f"came back: {one.kind}{code}, heard by {one.via} at {show(one.at)}{said}"
+    return f"came back: {one.kind}{code}, reported by {one.via} at {show(one.at)}{f': {one.text}' if one.text else ''}"
 
 
-def _paused(one: pauses.Pause, show: Callable[[datetime], str]) -> str:
+def _describe_pause(one: pauses.Pause, show: Show) -> str:
     end = f"until {show(one.until)}" if one.until else "until `tidings resume`"
     return f"{one.what} is paused since {show(one.since)} by {one.who}, {end}{f' ({one.reason})' if one.reason else ''}"
 
 
-def _never(connection: Connection, newsroom: Newsroom, story: str, subscriber: int, address: str) -> list[str]:
-    people = list(subscribers.subscriptions(connection, address=address))
+def _explain_absence(
+    connection: Connection,
+    newsroom: Newsroom,
+    story: str,
+    subscriber: int,
+    subscriptions: Sequence[subscribers.Subscription],
+) -> list[str]:
+    """Explain why no delivery to this subscriber contains a story."""
     if story in history.stories_received(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
-        return [f"{story} was sent to them, longer ago than the ledger goes back (`keep`)."]
-    lines = [f"{story} was never in anything addressed to them."]
+        return [f"{story} was sent to them. The details are no longer in the ledger (`keep` in tidings.yaml)."]
+    lines = [f"{story} was never part of a mail to them."]
     items = load_story(connection, story)
-    if any(item.withdrawn for item in items):
-        lines.append(f"It was withdrawn: {next(item.withdrawn for item in items if item.withdrawn)}")
+    if withdrawn := next((item.withdrawn for item in items if item.withdrawn), ""):
+        lines.append(f"It was withdrawn: {withdrawn}")
     for schedule in newsroom.schedules:
         used = schedules.used_since(connection, schedule, 0)
         if story in used:
             edition = editions.get_edition(connection, used[story])
-            thinned = bool(retention.count_deleted(connection, edition=edition.id))
-            mine = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
-            lines.append(f"{edition.name} carried it{_why_not(newsroom, items, mine, people, thinned)}.")
+            entries = list(ledger.entries(connection, subscriber=subscriber, edition=edition.name))
+            if entries:
+                reason = _explain_without(newsroom, items, entries[0], subscriptions)
+            elif retention.count_deleted(connection, edition=edition.id):
+                reason = ". The ledger no longer says whether it went to them (`keep` in tidings.yaml)"
+            else:
+                reason = ", but they did not get this edition (another list or frequency)"
+            lines.append(f"{edition.name} contained it{reason}.")
         elif story in schedules.used_stories(connection, schedule):
-            lines.append(f"Schedule {schedule} does not send it: it was out before the schedule first ran.")
+            lines.append(f"The schedule {schedule} does not send it: it was already out when the schedule started.")
     return lines
 
 
-def _why_not(
+def _explain_without(
     newsroom: Newsroom,
-    items: list[Item],
-    mine: list[ledger.LedgerEntry],
-    people: list[subscribers.Subscription],
-    thinned: bool,
+    items: Sequence[Item],
+    entry: ledger.LedgerEntry,
+    subscriptions: Sequence[subscribers.Subscription],
 ) -> str:
-    """Why an edition that carried a story did not bring it to this reader."""
-    if not mine and thinned:
-        return "; whether to them, the ledger no longer says (`keep`)"
-    if not mine:
-        return ", but they were not among those it was for (another list or frequency)"
-    if mine[0].state == "skipped":
-        return f": {_SKIPPED.get(mine[0].reason, mine[0].reason)}"
-    person = next((one for one in people if one.list == mine[0].list), None)
-    if person is None:
+    """Explain why this reader's part of an edition does not contain a story of the edition."""
+    if entry.state == "skipped":
+        return f": {_SKIPPED.get(entry.reason, entry.reason)}"
+    subscription = next((one for one in subscriptions if one.list == entry.list), None)
+    if subscription is None:
         return ""
     topics = {topic for item in items for topic in item.topics}
-    if person.topics and topics.isdisjoint(person.topics):
+    if subscription.topics and topics.isdisjoint(subscription.topics):
         return f", but its topics ({', '.join(sorted(topics)) or 'none'}) are not among those they chose"
-    languages = {person.language, *newsroom.lists[person.list].fallback} if person.list in newsroom.lists else set()
+    settings = newsroom.lists.get(subscription.list)
+    languages = {subscription.language, *settings.fallback} if settings is not None else set()
     if languages.isdisjoint(item.language for item in items):
-        return f", but it exists in none of {', '.join(sorted(languages))}"
-    return ", but their part of it was made without it: they had it before, or it stays out of this list (not_in)"
+        return f", but it does not exist in {', '.join(sorted(languages))}"
+    return ", but not for them: they already had it, or it is not for this list (not_in)"

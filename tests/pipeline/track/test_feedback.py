@@ -188,8 +188,8 @@ def test_it_is_explained(store: Store, ada: int) -> None:
     newsroom = make_newsroom(Path())
     with store.read() as connection:
         lines = explain(connection, newsroom, ADA, None, lambda moment: moment.date().isoformat())
-    assert "came back: hard 5.1.1, heard by lmtp at 2026-11-20: 550 5.1.1 <[address]>" in lines[2]
-    assert lines[3].startswith("No list writes to them again since 2026-11-20: the address does not exist")
+    assert "came back: hard 5.1.1, reported by lmtp at 2026-11-20: 550 5.1.1 <[address]>" in lines[2]
+    assert lines[3].startswith("All lists send them nothing since 2026-11-20: the address does not exist")
 
 
 @ONE

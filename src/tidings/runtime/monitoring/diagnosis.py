@@ -1,4 +1,4 @@
-"""What is wrong with a newsroom, the worst first, each with the command that mends it."""
+"""Diagnose what is wrong with a newsroom, the worst first, each with the command that repairs it."""
 
 from __future__ import annotations
 
@@ -7,171 +7,165 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidings.model.edition import Edition, HoldReason
+from tidings.model.plurals import count_noun
 from tidings.runtime.monitoring.health import NewsroomHealth
 from tidings.store.content.items import RefusedItem
 
 LOW_DISK = 500_000_000
-"""Bytes: less on a disk, and the next large edition may not fit."""
+"""Bytes free on a disk below which the next large edition may not fit."""
 _SILENT = timedelta(minutes=15)
-"""Without a beat of a service that lives."""
+"""Time without a cycle after which a living service counts as stopped."""
 _LATE = timedelta(minutes=10)
-"""What has been due for so long should have happened."""
+"""Time after which something that is due counts as late."""
 _AHEAD = timedelta(seconds=60)
 _FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that is wrong. `what` is a word for programs."""
+    """One thing that is wrong. `what` is a key for programs, `mend` what to do now."""
 
     what: str
     text: str
     mend: str
 
     def as_json(self) -> dict[str, str]:
-        """One of `wrong` in `tidings status --json`."""
+        """Return an entry of `wrong` in `tidings status --json`."""
         return {"what": self.what, "text": self.text, "mend": self.mend}
 
 
-def diagnose(health: NewsroomHealth, aside: Sequence[RefusedItem], show: Callable[[datetime], str]) -> list[Diagnosis]:
-    """Everything. `show` writes a moment on the site's clock."""
+def diagnose(
+    health: NewsroomHealth, refused: Sequence[RefusedItem], show: Callable[[datetime], str]
+) -> list[Diagnosis]:
+    """Return everything that is wrong. `show` writes a moment in the site's time zone."""
     return [
-        *_of_machine(health, show),
-        *_of_services(health, show),
-        *_of_sending(health, show),
-        *(_of_held(one) for one in health.vitals.held),
-        *_of_content(health, aside, show),
+        *_diagnose_machine(health, show),
+        *_diagnose_services(health, show),
+        *_diagnose_sending(health, show),
+        *(_diagnose_held(edition) for edition in health.vitals.held),
+        *_diagnose_content(health, refused, show),
     ]
 
 
-def _of_machine(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
+def _diagnose_machine(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
     for place, disk in health.disks.items():
         if disk.free < LOW_DISK and not (place == "store" and health.disks["newsroom"] == disk):
             yield Diagnosis(
                 "disk",
-                f"{disk.free / 1e6:,.0f} MB are left on the disk of the {place}; without room nothing is sent.",
-                "make room; `keep: {ledger: 400d}` in tidings.yaml lets old deliveries go",
+                f"The disk of the {place} has only {disk.free / 1e6:,.0f} MB left. Without free space nothing is sent.",
+                "free some space; `keep: {ledger: 400d}` in tidings.yaml deletes old deliveries",
             )
     if health.clock is not None and health.skew is not None and health.skew > _AHEAD:
         yield Diagnosis(
             "clock",
-            f"The newsroom's clock has reached {show(health.clock)}, ahead of this machine's: nothing is due yet.",
-            "timedatectl (is this machine's clock right?); if `--now` moved it there, wait, or restore a backup",
+            f"The newsroom's clock ({show(health.clock)}) is ahead of this machine's clock, so nothing is due yet.",
+            "timedatectl (check this machine's clock); if `--now` moved the newsroom's clock, wait or restore a backup",
         )
 
 
-def _of_services(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
-    lives = [one for one in health.services if not one.only_pages]
-    if health.died and not lives:
-        newest = max(health.died, key=lambda one: one.beat)
+def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
+    running = [service for service in health.services if not service.only_pages]
+    overdue = [name for name, moment in health.overdue.items() if health.now - moment > _LATE]
+    if health.died and not running:
+        last = max(service.beat for service in health.died)
         yield Diagnosis(
             "died",
-            f"The service ended without a word after {show(newest.beat)}: killed, out of memory, or the machine.",
-            "systemctl start tidings (or: tidings run); it takes up what was left. `journalctl -u tidings` may say why",
+            f"The service stopped unexpectedly after {show(last)}: killed, out of memory, or a power failure.",
+            "systemctl start tidings (or: tidings run); it continues its work. `journalctl -u tidings` may say why",
         )
-    for one in lives:
-        if health.real_now - one.beat > _SILENT:
+    for service in running:
+        if health.real_now - service.beat > _SILENT:
             yield Diagnosis(
                 "standing_still",
-                f"The service lives, and its last beat ended at {show(one.beat)}.",
-                "systemctl restart tidings; nothing is lost or doubled by that",
+                f"The service is running but has done nothing since {show(service.beat)}.",
+                "systemctl restart tidings; nothing is lost or sent twice",
             )
-        for what, kind in one.faults.items():
-            yield Diagnosis(
-                "fault",
-                f"The service meets the same fault again and again ({what}: {kind}).",
-                "journalctl -u tidings -n 50 names it",
-            )
-        if one.refused:
-            yield Diagnosis(
-                "refused",
-                f"A changed configuration is refused, the last good one stays: {one.refused.splitlines()[0]}",
-                "tidings check",
-            )
-    if not lives and (late := _late(health)):
-        yield Diagnosis("nobody_works", f"{late} and nothing runs.", "tidings run (or once: tidings tick)")
-    elif lives and (overdue := _overdue(health)):
+        for what, kind in service.faults.items():
+            text = f"The service has the same error again and again ({what}: {kind})."
+            yield Diagnosis("fault", text, "journalctl -u tidings -n 50 shows the error")
+        if service.refused:
+            problem = service.refused.splitlines()[0]
+            text = f"The changed configuration has errors, so the last good one stays in use: {problem}"
+            yield Diagnosis("refused", text, "tidings check")
+    if running and overdue:
         yield Diagnosis(
             "overdue",
-            f"Slots that came and were not fired: {', '.join(overdue)}.",
+            f"These schedules are due but made no edition: {', '.join(overdue)}.",
             "journalctl -u tidings -n 50; then systemctl restart tidings",
         )
-    if health.dead_owners and not lives:
-        yield Diagnosis("dead_owner", "A process died with deliveries in hand.", "tidings tick takes them over")
+    if running:
+        return
+    queued_since = health.vitals.queued_since
+    late = ""
+    if overdue:
+        late = f"These schedules are due: {', '.join(overdue)}"
+    elif queued_since is not None and health.now - queued_since > _LATE:
+        late = f"{count_noun(health.vitals.queued, 'delivery', 'deliveries')} can be sent"
+    if late:
+        yield Diagnosis("nobody_works", f"{late}, but no service is running.", "tidings run (or once: tidings tick)")
+    if health.dead_owners:
+        text = "A process died before its deliveries were finished."
+        yield Diagnosis("dead_owner", text, "tidings tick finishes them")
 
 
-def _overdue(health: NewsroomHealth) -> list[str]:
-    return [name for name, moment in health.overdue.items() if health.now - moment > _LATE]
-
-
-def _late(health: NewsroomHealth) -> str:
-    """What should have happened by now, in words that begin a sentence; empty where nothing should."""
-    waits = health.vitals.queued_since
-    if overdue := _overdue(health):
-        return f"Due and not fired: {', '.join(overdue)},"
-    if waits is not None and health.now - waits > _LATE:
-        return f"{health.vitals.queued:,} deliveries may go"
-    return ""
-
-
-def _of_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
+def _diagnose_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
     for lane, reason in health.stalled.items():
-        name = f"channel {lane}" if lane else "mail"
-        mend = "mend what it says; it goes on by itself then"
-        yield Diagnosis("stalled", f"What is due cannot go by {name}: {reason}", mend)
+        name = f"The channel {lane}" if lane else "Mail"
+        mend = "correct what the message says; sending then continues automatically"
+        yield Diagnosis("stalled", f"{name} cannot be sent: {reason}", mend)
     for name, sender in health.senders.items():
         if sender.failures >= _FAILURES and "" not in health.stalled:
-            text = f"The sender {name} has failed {sender.failures} times in a row: {sender.reason}"
-            yield Diagnosis("sender", text, "mend its host, login or quota; a changed `mail:` is tried at once")
+            text = f"The sender {name} failed {sender.failures} times in a row: {sender.reason}"
+            yield Diagnosis("sender", text, "correct its host, login or quota; a changed `mail:` is tried at once")
     vitals = health.vitals
     if vitals.doubtful:
-        many = "1 delivery" if vitals.doubtful == 1 else f"{vitals.doubtful:,} deliveries"
-        since = f" (the first since {show(vitals.doubtful_since)})" if vitals.doubtful_since else ""
+        count = count_noun(vitals.doubtful, "delivery", "deliveries")
+        since = f", the first since {show(vitals.doubtful_since)}" if vitals.doubtful_since else ""
         yield Diagnosis(
             "in_doubt",
-            f"In doubt: {many} may have arrived, and only a person can find out{since}.",
-            "tidings ledger --state in_doubt, then each: tidings resolve DELIVERY --accepted (or --resend, --cancel)",
+            f"In doubt: {count} may have arrived, but only a person can find out{since}.",
+            "tidings ledger --state in_doubt, then for each: tidings resolve DELIVERY --accepted (--resend, --cancel)",
         )
     if vitals.quarantined:
-        yield Diagnosis(
-            "quarantined",
-            f"{vitals.quarantined:,} deliveries were quarantined within a week: refused too often, or fatal to us.",
-            "tidings ledger --state quarantined says why",
-        )
+        count = count_noun(vitals.quarantined, "delivery was", "deliveries were")
+        text = f"{count} stopped in the last week, because sending failed too often."
+        yield Diagnosis("quarantined", text, "tidings ledger --state quarantined shows why")
 
 
-def _of_held(edition: Edition) -> Diagnosis:
+def _diagnose_held(edition: Edition) -> Diagnosis:
     reasons = {hold.reason for hold in edition.holds}
     name = edition.name
     if HoldReason.RESTORED in reasons:
-        mend = f"tidings release {name} (or, if it had gone out: tidings resolve {name} --accepted)"
+        mend = f"tidings release {name} (or, if it already went out: tidings resolve {name} --accepted)"
     elif reasons & {HoldReason.GATE, HoldReason.WITHDRAWN}:
-        mend = f"mend the story, then tidings recompose {name} (or: tidings cancel {name})"
+        mend = f"correct the story, then tidings recompose {name} (or: tidings cancel {name})"
     else:
         mend = f"tidings preview {name}, then tidings release {name} (or: tidings cancel {name})"
     return Diagnosis("held", f"Edition {name} is held: {'; '.join(hold.detail for hold in edition.holds)}", mend)
 
 
-def _of_content(
-    health: NewsroomHealth, aside: Sequence[RefusedItem], show: Callable[[datetime], str]
+def _diagnose_content(
+    health: NewsroomHealth, refused: Sequence[RefusedItem], show: Callable[[datetime], str]
 ) -> Iterator[Diagnosis]:
     tick = health.tick
     if tick is not None:
         for name, reason in tick.unread.items():
-            yield Diagnosis(
-                "source", f"The source {name} is not read: {reason}", "tidings sweep (--accept, if it is meant)"
-            )
+            mend = "tidings sweep (with --accept, if the items were removed on purpose)"
+            yield Diagnosis("source", f"The source {name} is not read: {reason}", mend)
         if tick.unpublished:
-            text = f"Pages and feeds stay as they are: {tick.unpublished.splitlines()[0]}"
-            yield Diagnosis("unpublished", text, "mend the template, then tidings build")
+            text = (
+                f"Pages and feeds are not updated, because a template has an error: {tick.unpublished.splitlines()[0]}"
+            )
+            yield Diagnosis("unpublished", text, "correct the template, then tidings build")
     for name, source in health.sources.items():
         if source.problem:
             since = f" since {show(source.failing_since)}" if source.failing_since else ""
-            again = f"asked again {show(source.due)}" if source.due else "not asked any more"
-            text = f"The source {name} cannot be read{since}, {again}: {source.problem}"
+            again = f"next try {show(source.due)}" if source.due else "it is not tried again"
+            text = f"The source {name} cannot be read{since} ({again}): {source.problem}"
             yield Diagnosis("source", text, f"tidings sources try {name}")
         elif source.is_silent and source.newest is not None:
-            text = f"The source {name} told nothing new since {show(source.newest)}, much longer than its habit."
-            yield Diagnosis("source_silent", text, f"tidings sources try {name} shows what it tells")
-    for one in aside:
-        yield Diagnosis("set_aside", f"An item is set aside: {one.problem}", "mend the file; tidings check looks again")
+            text = f"The source {name} has had nothing new since {show(source.newest)}, much longer than usual."
+            yield Diagnosis("source_silent", text, f"tidings sources try {name} shows what it has")
+    for item in refused:
+        text = f"An item was refused: {item.problem}"
+        yield Diagnosis("set_aside", text, "correct the file; tidings check looks again")

@@ -65,48 +65,47 @@ class NewsroomHealth:
 
 
 def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
-    """Cheap enough for every few seconds: `store.vitals` says why."""
-    now = runtime.now()
-    newsroom = runtime.newsroom
-    known = {sender.name: sender.fingerprint for sender in newsroom.mail}
+    """Read the health from the store. Cheap enough for every few seconds (see `store.service.metrics`)."""
+    now, newsroom, liveness = runtime.now(), runtime.newsroom, runtime.liveness
+    fingerprints = {sender.name: sender.fingerprint for sender in newsroom.mail}
     with runtime.store.read() as connection:
-        found = vitals.load_metrics(connection, now)
-        reached = clock.read_clock(connection)
-        ticked = heartbeat.last_tick(connection)
-        seen = heartbeat.load_heartbeats(connection)
-        holders = claims.list_owners(connection)
-        healths = senders.load_healths(connection, known)
+        metrics = vitals.load_metrics(connection, now)
+        stored_clock = clock.read_clock(connection)
+        tick = heartbeat.last_tick(connection)
+        heartbeats = heartbeat.load_heartbeats(connection)
+        owners = claims.list_owners(connection)
+        sender_healths = senders.load_healths(connection, fingerprints)
         overdue = {
             name: moment
             for name, schedule in newsroom.schedules.items()
-            if find_schedule_pause(found.pauses, name) is None
+            if find_schedule_pause(metrics.pauses, name) is None
             and (moment := find_overdue_slot(connection, schedule, now)) is not None
         }
-        came = restored.find_restored(connection)
-        size = vitals.store_bytes(runtime.store, connection)
-    alive = {one.owner: runtime.liveness.is_alive(one.owner) for one in seen}
-    owners = {*holders, *open_journal(runtime.store).owners(), *runtime.liveness.list_dead()} - {""}
+        restore = restored.find_restored(connection)
+        store_bytes = vitals.store_bytes(runtime.store, connection)
+    running = tuple(service for service in heartbeats if liveness.is_alive(service.owner))
+    stopped = (service for service in heartbeats if service not in running)
+    all_owners = {*owners, *open_journal(runtime.store).owners(), *liveness.list_dead()} - {""}
     return NewsroomHealth(
         now=now,
         real_now=real_now,
-        clock=reached,
-        vitals=found,
-        tick=ticked,
-        services=tuple(one for one in seen if alive[one.owner]),
-        died=tuple(one for one in seen if not alive[one.owner] and (came is None or one.beat > came.at)),
-        dead_owners=tuple(sorted(owner for owner in owners if not runtime.liveness.is_alive(owner))),
-        senders={name: healths.get(name, SenderHealth()) for name in known},
+        clock=stored_clock,
+        vitals=metrics,
+        tick=tick,
+        services=running,
+        died=tuple(service for service in stopped if restore is None or service.beat > restore.at),
+        dead_owners=tuple(sorted(owner for owner in all_owners if not liveness.is_alive(owner))),
+        senders={name: sender_healths.get(name, SenderHealth()) for name in fingerprints},
         overdue=overdue,
-        disks=_disks(newsroom.root, runtime.store.path),
-        store_bytes=size,
-        sources={name: one.health(now) for name, one in runtime.sources.items() if isinstance(one, FetchingSource)},
+        disks=_read_disks(newsroom.root, runtime.store.path),
+        store_bytes=store_bytes,
+        sources={
+            name: source.health(now) for name, source in runtime.sources.items() if isinstance(source, FetchingSource)
+        },
     )
 
 
-def _disks(root: Path, database: Path | None) -> dict[str, Disk]:
+def _read_disks(root: Path, database: Path | None) -> dict[str, Disk]:
     places = {"newsroom": root} | ({"store": database.parent} if database is not None else {})
-    found = {}
-    for name, place in places.items():
-        usage = shutil.disk_usage(place)
-        found[name] = Disk(usage.free, usage.total)
-    return found
+    usages = {name: shutil.disk_usage(place) for name, place in places.items()}
+    return {name: Disk(usage.free, usage.total) for name, usage in usages.items()}

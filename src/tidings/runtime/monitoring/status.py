@@ -1,4 +1,4 @@
-"""`tidings status`: what is wrong and how to mend it, what comes next, and how things stand."""
+"""`tidings status`: what is wrong and how to repair it, what comes next, and the present state."""
 
 from __future__ import annotations
 
@@ -23,58 +23,59 @@ from tidings.store.people import subscribers
 from tidings.store.service import pauses, restored
 
 
-def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | None:
-    """What waits for a person since the store came out of a backup; None where nothing does."""
-    found = restored.find_restored(connection)
-    waiting = [one.name for one in held if any(hold.reason is HoldReason.RESTORED for hold in one.holds)]
-    if found is None or not (waiting or found.open or found.until is None):
-        return None
-    return {"made": found.made, "at": found.at, "waiting": waiting, "schedules": list(found.open)}
-
-
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
-    """The shape of `tidings status --json`. `ok` where nothing is wrong; `wrong` has the worst first."""
+    """Return the answer of `tidings status --json`. `ok` if nothing is wrong; `wrong` lists the worst first."""
     health = read_health(runtime, datetime.now(UTC))
-    zone = load_zone(runtime.newsroom.site.timezone)
+    held, zone = health.vitals.held, load_zone(runtime.newsroom.site.timezone)
     with runtime.store.read() as connection:
-        aside = load_refused(connection)
-        wrong = diagnose(health, aside, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
-        found: dict[str, Any] = {
+        refused = load_refused(connection)
+        wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
+        result: dict[str, Any] = {
             "ok": not wrong,
-            "wrong": [one.as_json() for one in wrong],
+            "wrong": [diagnosis.as_json() for diagnosis in wrong],
             "version": __version__,
             "schema": migrate.HEAD,
             "tzdata": version("tzdata"),
             "clock": health.clock,
             "items": count_items(connection),
-            "set_aside": [{"file": one.ref, "problem": one.problem} for one in aside],
-            "held": [{"edition": one.name, "holds": [hold.detail for hold in one.holds]} for one in health.vitals.held],
-            "restored": _restored(connection, health.vitals.held),
+            "set_aside": [{"file": item.ref, "problem": item.problem} for item in refused],
+            "held": [{"edition": edition.name, "holds": [hold.detail for hold in edition.holds]} for edition in held],
+            "restored": _restored(connection, held),
             "paused": [
                 {"what": one.what, "since": one.since, "until": one.until, "reason": one.reason, "who": one.who}
                 for one in pauses.active_pauses(connection)
             ],
             "lists": {name: subscribers.count_by_state(connection, name) for name in runtime.newsroom.lists},
             "notices": [
-                {"at": one.at, "kind": one.kind, "text": one.text} for one in recent_notices(connection, limit=5)
+                {"at": notice.at, "kind": notice.kind, "text": notice.text}
+                for notice in recent_notices(connection, limit=5)
             ],
         }
-    found["next"] = [
-        {"schedule": one.name, "at": next((slot.at for slot in one.slots if not slot.skipped), None)}
-        for one in plan(runtime, now, 3)
+    result["next"] = [
+        {"schedule": planned.name, "at": next((slot.at for slot in planned.slots if not slot.skipped), None)}
+        for planned in plan(runtime, now, 3)
     ]
-    return found | _of_health(runtime, health)
+    return result | _health_values(runtime, health)
 
 
-def _of_source(health: SourceHealth | None) -> dict[str, Any]:
-    """What a source on the network adds: its own problem, and when it is asked."""
+def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | None:
+    """Return what waits for a person since a restore, or None."""
+    restore = restored.find_restored(connection)
+    waiting = [edition.name for edition in held if any(hold.reason is HoldReason.RESTORED for hold in edition.holds)]
+    if restore is None or not (waiting or restore.open or restore.until is None):
+        return None
+    return {"made": restore.made, "at": restore.at, "waiting": waiting, "schedules": list(restore.open)}
+
+
+def _source_values(health: SourceHealth | None) -> dict[str, Any]:
+    """Return what a source on the network adds: its problem, and when it is fetched next."""
     if health is None:
         return {"fetched": None, "newest": None, "due": None, "silent": False}
-    said = {"problem": health.problem} if health.problem else {}
-    return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.is_silent} | said
+    problem = {"problem": health.problem} if health.problem else {}
+    return {"fetched": health.fetched, "newest": health.newest, "due": health.due, "silent": health.is_silent} | problem
 
 
-def _of_health(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
+def _health_values(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
     vitals, tick = health.vitals, health.tick
     return {
         "deliveries": dict(vitals.deliveries),
@@ -85,13 +86,13 @@ def _of_health(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
         "last_accepted": vitals.accepted_at,
         "services": [
             {
-                "owner": one.owner,
-                "alive": one in health.services,
-                "started": one.started,
-                "beat": one.beat,
-                "only_pages": one.only_pages,
+                "owner": service.owner,
+                "alive": service in health.services,
+                "started": service.started,
+                "beat": service.beat,
+                "only_pages": service.only_pages,
             }
-            for one in (*health.services, *health.died)
+            for service in (*health.services, *health.died)
         ],
         "stalled": health.stalled,
         "senders": [
@@ -110,7 +111,7 @@ def _of_health(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
                 "read": tick.read.get(name) if tick else None,
                 "problem": tick.unread.get(name, "") if tick else "",
             }
-            | _of_source(health.sources.get(name))
+            | _source_values(health.sources.get(name))
             for name in runtime.newsroom.sources
         ],
         "disks": {name: {"free": disk.free, "total": disk.total} for name, disk in health.disks.items()},
