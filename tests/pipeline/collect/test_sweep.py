@@ -16,11 +16,11 @@ from sqlalchemy import event, select
 
 from tidings.model.errors import Problem
 from tidings.pipeline.collect.changes import decide_changes
-from tidings.pipeline.collect.sweep import SweepResult, collect, next_out
+from tidings.pipeline.collect.sweep import SweepResult, collect
 from tidings.sources.base import SourceItem, Sweep
 from tidings.store import schema as t
 from tidings.store.content import items
-from tidings.store.content.items import KnownItem
+from tidings.store.content.items import KnownItem, next_visible_at
 from tidings.store.engine import Store
 
 URL = "https://news.example/"
@@ -141,10 +141,10 @@ def test_an_embargo_or_a_future_date_that_moves_moves_the_out_moment_until_it_ha
     shelf.put(found("a.en", published=NOW - HOUR, embargo=NOW + 2 * HOUR))
     run(store, shelf, NOW + MINUTE)
     with store.read() as connection:
-        assert next_out(connection, NOW) == NOW + 2 * HOUR
+        assert next_visible_at(connection, NOW) == NOW + 2 * HOUR
         assert items.visible_items(connection, NOW + HOUR) == []
         assert [item.ref for item in items.visible_items(connection, NOW + 2 * HOUR)] == ["a.en"]
-        assert next_out(connection, NOW + 2 * HOUR) is None
+        assert next_visible_at(connection, NOW + 2 * HOUR) is None
     assert rows(store)["a.en"].out_at == NOW + 2 * HOUR
 
 

@@ -1,4 +1,4 @@
-"""Sources on the network asked when they are due. Before `collect`, and apart from it: a slow site delays nobody."""
+"""Fetch the sources on the network when they are due. Runs apart from `collect`: a slow site delays nothing."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tidings.store.content.websub import load_subscriptions
 from tidings.store.engine import Store
 
 SECONDS = 20.0
-"""No picture is begun later than this in one round."""
-PATIENCE = timedelta(hours=6)
-"""A source that fails for so long is told of."""
+"""Time of one round in which downloads of pictures may start."""
+FAILING_BEFORE_NOTICE = timedelta(hours=6)
+"""How long a source must fail before the team gets a notice."""
 
 
 def fetch_sources(
@@ -29,18 +29,18 @@ def fetch_sources(
     only: Collection[str] | None = None,
     force: bool = False,
 ) -> dict[str, FetchResult]:
-    """Ask those that are due, or `only` these; what each brought. A person hears of one that fails or falls silent."""
-    done = {}
+    """Fetch the sources that are due, or `only` these. Queues notices about sources that fail or have nothing new."""
+    results = {}
     with store.read() as connection:
-        calls = {name: one.called for name, one in load_subscriptions(connection).items()}
+        hub_calls = {name: subscription.called for name, subscription in load_subscriptions(connection).items()}
     for name, source in sources.items():
         if not isinstance(source, FetchingSource) or (only is not None and name not in only):
             continue
-        brought = source.fetch(now, force=force, pinged_at=calls.get(name))
-        if brought.was_requested:
-            done[name] = brought
-            _tell(store, name, brought, source.health(now), now)
-    return done
+        result = source.fetch(now, force=force, pinged_at=hub_calls.get(name))
+        if result.was_requested:
+            results[name] = result
+            _add_notices(store, name, result, source.health(now), now)
+    return results
 
 
 def fetch_pictures(
@@ -52,47 +52,49 @@ def fetch_pictures(
     only: Collection[str] | None = None,
     force: bool = False,
 ) -> dict[str, int]:
-    """Pictures of websites, by source; how many came of each.
+    """Download pictures of websites, for a limited time. Returns the number of new pictures by source.
 
-    Once its items are here, so that those that go out at once have their pictures as a rule; and never for long.
+    Runs after the items were fetched, so that items that go out at once usually have their pictures.
     """
     remove_other_folders(root, sources)
     end = time.monotonic() + SECONDS
-    done = {}
-    some = [(name, one) for name, one in sources.items() if isinstance(one, PictureSource)]
-    some = [(name, one) for name, one in some if only is None or name in only]
-    for count, (name, source) in enumerate(some):
+    counts = {}
+    picture_sources = {
+        name: source
+        for name, source in sources.items()
+        if isinstance(source, PictureSource) and (only is None or name in only)
+    }
+    for number, (name, source) in enumerate(picture_sources.items()):
         left = end - time.monotonic()
-        standing = partial(_standing, store, name)
-        if left > 0 and (
-            came := source.fetch_pictures(now, left / (len(some) - count), force=force, still_published=standing)
-        ):
-            done[name] = came
-    return done
+        share = left / (len(picture_sources) - number)
+        existing = partial(_find_existing, store, name)
+        if left > 0 and (count := source.fetch_pictures(now, share, force=force, still_published=existing)):
+            counts[name] = count
+    return counts
 
 
-def _standing(store: Store, source: str, refs: Collection[str]) -> Collection[str]:
+def _find_existing(store: Store, source: str, refs: Collection[str]) -> Collection[str]:
     if not refs:
         return ()
     with store.read() as connection:
         return items.existing_refs(connection, source, refs)
 
 
-def _tell(store: Store, name: str, brought: FetchResult, health: SourceHealth, now: datetime) -> None:
-    told = []
+def _add_notices(store: Store, name: str, result: FetchResult, health: SourceHealth, now: datetime) -> None:
+    added = []
     failing = health.failing_since
-    if brought.problem and brought.due is None:
-        text = f"The source {name!r} is not asked any more: {brought.problem}. Set another `url`, or take it out."
-        told.append((f"fetch-gone:{name}:{failing}", "failed", text))
-    elif brought.problem and failing is not None and now - failing >= PATIENCE:
-        text = f"The source {name!r} cannot be read since {failing:%Y-%m-%d %H:%M} UTC: {brought.problem}"
-        told.append((f"fetch-failed:{name}:{failing.isoformat()}", "failed", text))
+    if result.problem and result.due is None:
+        text = f"The source {name!r} is no longer fetched: {result.problem}. Set another `url`, or delete the source."
+        added.append((f"fetch-gone:{name}:{failing}", "failed", text))
+    elif result.problem and failing is not None and now - failing >= FAILING_BEFORE_NOTICE:
+        text = f"The source {name!r} cannot be read since {failing:%Y-%m-%d %H:%M} UTC: {result.problem}"
+        added.append((f"fetch-failed:{name}:{failing.isoformat()}", "failed", text))
     elif health.is_silent and health.newest is not None:
-        text = f"The source {name!r} told nothing new since {health.newest:%Y-%m-%d}, much longer than its habit."
-        told.append((f"silent:{name}:{health.newest.isoformat()}", "silent", text))
-    if brought.notice:
-        told.append((f"fetched:{name}:{now.date()}", "fetched", brought.notice))
-    if told:
+        text = f"The source {name!r} has had nothing new since {health.newest:%Y-%m-%d}, much longer than usual."
+        added.append((f"silent:{name}:{health.newest.isoformat()}", "silent", text))
+    if result.notice:
+        added.append((f"fetched:{name}:{now.date()}", "fetched", result.notice))
+    if added:
         with store.write() as connection:
-            for key, kind, text in told:
+            for key, kind, text in added:
                 notices.add(connection, key, kind, text, now)

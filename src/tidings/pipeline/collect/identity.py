@@ -1,4 +1,4 @@
-"""Which stored item a found one is, though its file was renamed, moved, edited or copied in between. Pure."""
+"""Match swept items with stored items, even if a file was renamed, moved, edited or copied. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class MatchedItems:
-    """Each found item with what is known of it (None: new), in order of refs; the known ones that nobody found; and
-    found ones that claim the id of an item that stands elsewhere, with that item."""
+    """The result of matching.
+
+    `pairs`: each swept item with its stored item (None: new), in order of refs. `unseen`: stored items without a swept
+    item. `impostors`: swept items that claim the id of another item, with that item.
+    """
 
     pairs: list[tuple[SourceItem, KnownItem | None]] = field(default_factory=list)
     unseen: list[KnownItem] = field(default_factory=list)
@@ -25,18 +28,24 @@ class MatchedItems:
 
 
 def match_items(
-    found: Sequence[SourceItem],
+    items: Sequence[SourceItem],
     known: Sequence[KnownItem],
     *,
     source: str,
     adopted: Collection[str],
     aside: Collection[str],
 ) -> MatchedItems:
-    """`known` is everything stored; of it, items of `source` and of the sources in `adopted` (no longer configured) may
-    be recognised. `aside` are refs whose file exists but could not be taken: their items stay as they are.
+    """Match by these rules, in this order.
 
-    In this order: the id that the editor wrote; an unchanged file; the same content elsewhere, where the old place is
-    free; the same place; the same story and language; the same title and date (both where the old place is free).
+    1. The id that the editor wrote.
+    2. An unchanged file at the same place.
+    3. The same content at another place, if the old place is free.
+    4. The same place.
+    5. The same story and language, if the old place is free.
+    6. The same title and date, if the old place is free.
+
+    `known`: all stored items; those of `source` and of `adopted` (sources no longer configured) can match. `aside`:
+    refs whose file exists but was refused; their items stay unchanged.
     """
     result = MatchedItems()
     every_id = {item.id: item for item in known}
@@ -50,82 +59,86 @@ def match_items(
     claimed: dict[str, SourceItem] = {}
     matches: dict[str, KnownItem] = {}
 
-    def take(one: SourceItem, item: KnownItem) -> None:
-        matches[one.ref] = item
-        del left[one.ref]
+    def take(swept: SourceItem, item: KnownItem) -> None:
+        matches[swept.ref] = item
+        del left[swept.ref]
         del pool[item.id]
 
-    for one in sorted(found, key=lambda each: each.ref):
-        if one.explicit_id is None:
-            left[one.ref] = one
-        elif one.explicit_id in claimed:
-            result.impostors.append((one, claimed[one.explicit_id]))
-        elif one.explicit_id in every_id and one.explicit_id not in pool and every_id[one.explicit_id].gone_at is None:
-            result.impostors.append((one, every_id[one.explicit_id]))
+    for swept in sorted(items, key=lambda item: item.ref):
+        if swept.explicit_id is None:
+            left[swept.ref] = swept
+        elif swept.explicit_id in claimed:
+            result.impostors.append((swept, claimed[swept.explicit_id]))
+        elif (
+            swept.explicit_id in every_id
+            and swept.explicit_id not in pool
+            and every_id[swept.explicit_id].gone_at is None
+        ):
+            result.impostors.append((swept, every_id[swept.explicit_id]))
         else:
-            left[one.ref] = claimed[one.explicit_id] = one
-            gone_elsewhere = every_id.get(one.explicit_id)
+            left[swept.ref] = claimed[swept.explicit_id] = swept
+            gone_elsewhere = every_id.get(swept.explicit_id)
             if gone_elsewhere is not None:
                 pool.setdefault(gone_elsewhere.id, gone_elsewhere)
-    found_refs = {one.ref: one for one in found}
+    swept_refs = {swept.ref: swept for swept in items}
 
-    for one in list(left.values()):
-        if one.explicit_id in pool:
-            take(one, pool[one.explicit_id])
+    for swept in list(left.values()):
+        if swept.explicit_id in pool:
+            take(swept, pool[swept.explicit_id])
 
-    for one, item in _pairs(
-        left, pool, lambda one: (one.ref, one.fingerprint), lambda item: (item.ref, item.fingerprint)
+    for swept, item in _pairs(
+        left, pool, lambda swept: (swept.ref, swept.fingerprint), lambda item: (item.ref, item.fingerprint)
     ):
-        take(one, item)
+        take(swept, item)
 
-    elsewhere = _pairs(left, pool, lambda one: one.fingerprint, lambda item: item.fingerprint)
-    leaving = {one.ref for one, _ in elsewhere}  # the content here is another item's, so this place is free
-    for one, item in elsewhere:
-        if item.ref not in found_refs or item.ref in leaving:
-            take(one, item)
+    elsewhere = _pairs(left, pool, lambda swept: swept.fingerprint, lambda item: item.fingerprint)
+    leaving = {swept.ref for swept, _ in elsewhere}  # the content here belongs to another item, so this place is free
+    for swept, item in elsewhere:
+        if item.ref not in swept_refs or item.ref in leaving:
+            take(swept, item)
 
-    for one, item in _pairs(left, pool, lambda one: one.ref, lambda item: item.ref):
-        take(one, item)
+    for swept, item in _pairs(left, pool, lambda swept: swept.ref, lambda item: item.ref):
+        take(swept, item)
 
     def free(item: KnownItem) -> bool:
-        return item.ref not in found_refs and item.ref not in aside
+        return item.ref not in swept_refs and item.ref not in aside
 
-    for one in list(left.values()):  # of two that ask for one story, the first named gets it
-        namesakes = [item for item in pool.values() if (item.story, item.language) == (story_of(one), one.language)]
+    for swept in list(left.values()):  # if two items ask for one story, the first name gets it
+        namesakes = [item for item in pool.values() if (item.story, item.language) == (story_of(swept), swept.language)]
         if namesakes and free(namesakes[0]):
-            take(one, namesakes[0])
-    for one, item in _pairs(left, pool, _headline, lambda item: (item.title, item.published, item.language), free):
-        take(one, item)
+            take(swept, namesakes[0])
+    for swept, item in _pairs(left, pool, _headline, lambda item: (item.title, item.published, item.language), free):
+        take(swept, item)
 
-    refused = {one.ref for one, _ in result.impostors}
-    result.pairs = [(one, matches.get(ref)) for ref, one in sorted(found_refs.items()) if ref not in refused]
-    # Who claims a foreign id leaves the item that stood at its place as it is.
+    refused = {swept.ref for swept, _ in result.impostors}
+    result.pairs = [(swept, matches.get(ref)) for ref, swept in sorted(swept_refs.items()) if ref not in refused]
+    # An item that claims a foreign id leaves the stored item at its place unchanged.
     result.unseen = [item for item in pool.values() if item.ref not in refused]
     return result
 
 
-def story_of(one: SourceItem) -> str:
-    """The story key that a found item asks for: what the editor wrote, else its name."""
-    return one.story or slugify(one.name)
+def story_of(swept: SourceItem) -> str:
+    """Return the story key that an item asks for: the one the editor wrote, else its name."""
+    return swept.story or slugify(swept.name)
 
 
-def _headline(one: SourceItem) -> Hashable:
-    # Without a date of its own a title alone proves nothing ('Weekly briefing').
-    return (one.title, one.published, one.language) if one.published else (one.ref,)
+def _headline(swept: SourceItem) -> Hashable:
+    # A title alone proves nothing without a date ('Weekly briefing').
+    return (swept.title, swept.published, swept.language) if swept.published else (swept.ref,)
 
 
 def _pairs(
     left: dict[str, SourceItem],
     pool: dict[str, KnownItem],
-    key_of_found: Callable[[SourceItem], Hashable],
+    key_of_swept: Callable[[SourceItem], Hashable],
     key_of_known: Callable[[KnownItem], Hashable],
     allowed: Callable[[KnownItem], bool] = lambda item: True,
 ) -> list[tuple[SourceItem, KnownItem]]:
-    """Pairs with equal keys, where the key is one found item's and one known item's alone."""
+    """Return the pairs whose key is equal, and unique among both the swept and the stored items."""
     candidates = [item for item in pool.values() if allowed(item)]
-    once_found = _single(left.values(), key_of_found)
-    once_known = _single(candidates, key_of_known)
-    return [(one, once_known[key]) for key, one in once_found.items() if key in once_known]
+    single_swept = _single(left.values(), key_of_swept)
+    single_known = _single(candidates, key_of_known)
+    return [(swept, single_known[key]) for key, swept in single_swept.items() if key in single_known]
 
 
 def _single(things: Iterable[T], key_of: Callable[[T], Hashable]) -> dict[Hashable, T]:

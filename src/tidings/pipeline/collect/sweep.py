@@ -1,8 +1,8 @@
-"""Sources swept into the store: items minted, recognised, changed, gone, set aside. Run twice, it adds nothing."""
+"""Sweep the sources into the store: new, changed, moved, vanished and refused items. Run twice, it adds nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -21,18 +21,16 @@ from tidings.store.engine import Store
 
 CHUNK = 100
 CHUNK_SIZE = 1_000_000
-"""Characters of bodies. A transaction writes no more than `CHUNK` items and about so much, to stay under 100 ms."""
-
+"""Limits of one transaction, in items and in characters of their bodies, to keep it below 100 ms."""
 ATTEMPTS = 20
 
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a sweep of every source did, as item ids.
+    """What a sweep of all sources did, as item ids.
 
-    `problems` has errors (set aside) and warnings (taken all the same).
-
-    `held` says what waits for a person: a source whose items vanished in mass, or that cannot be read.
+    `problems`: errors (the item was refused) and warnings (it was taken). `held`: why a source was not read and waits
+    for a person.
     """
 
     new: list[str] = field(default_factory=list)
@@ -44,11 +42,11 @@ class SweepResult:
     problems: list[Problem] = field(default_factory=list)
     held: str | None = None
     unread: dict[str, str] = field(default_factory=dict)
-    """The same by source."""
+    """`held` by source."""
 
     @property
     def has_changes(self) -> bool:
-        """Whether anything that readers may see changed."""
+        """Whether anything changed that readers may see."""
         return bool(self.new or self.changed or self.gone or self.back)
 
 
@@ -67,106 +65,100 @@ def collect(
 ) -> SweepResult:
     """Sweep every source and write what changed. `url` is the site's, ending with a slash.
 
-    `accept` takes a mass vanishing at its word, and what is absent is gone at once. `sources` are all that are
-    configured: items of any other source count as vanished, unless one of these holds them now.
+    `sources`: all that are configured. Items of other sources count as vanished, unless one of these has them now.
+    `accept`: delete vanished items at once, even many.
     """
-    collected = SweepResult()
     with store.read() as connection:
         former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
-        former |= {aside.source for aside in stored_items.load_refused(connection)} - set(sources)
+        former |= {refused.source for refused in stored_items.load_refused(connection)} - set(sources)
     sweeps = {name: source.sweep(now) for name, source in sources.items()}
     sweeps |= {name: Sweep(items=()) for name in sorted(former)}
+    result = SweepResult()
     for name, sweep in sweeps.items():
-        collected.problems.extend(sweep.problems)
+        result.problems.extend(sweep.problems)
         adopted = former if name in sources else ()
+        decide = partial(
+            decide_changes, sweep, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint
+        )
         for _ in range(ATTEMPTS):
             try:
-                _collect_one(store, name, sweep, collected, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
+                _collect_source(store, name, sweep, decide, now, result)
                 break
             except _Overtaken:
                 continue
         else:
-            raise RuntimeError(f"source {name}: items kept changing under {ATTEMPTS} attempts to collect")
-    return collected
+            raise RuntimeError(f"source {name}: items kept changing during {ATTEMPTS} attempts to collect")
+    return result
 
 
-def next_out(connection: Connection, now: datetime) -> datetime | None:
-    """When to publish again though nothing changes: the next date or embargo to pass."""
-    return stored_items.next_visible_at(connection, now)
-
-
-def _collect_one(
+def _collect_source(
     store: Store,
     name: str,
     sweep: Sweep,
-    collected: SweepResult,
-    *,
-    adopted: Collection[str],
+    decide: Callable[[Sequence[KnownItem]], Changes],
     now: datetime,
-    url: str,
-    accept: bool,
-    mint: Callable[[], str],
+    result: SweepResult,
 ) -> None:
+    notice_key = f"vanished:{name}"
     with store.read() as connection:
         version = stored_items.items_version(connection)
         known = stored_items.load_known(connection)
-        aside = {each.ref: each for each in stored_items.load_refused(connection) if each.source == name}
-        told = has_notice(connection, _vanished_key(name))
-    changes = decide_changes(sweep, known, source=name, adopted=adopted, now=now, url=url, accept=accept, mint=mint)
+        refused = {item.ref: item for item in stored_items.load_refused(connection) if item.source == name}
+        is_noticed = has_notice(connection, notice_key)
+    changes = decide(known)
     if changes.held is not None:
-        collected.held = f"{collected.held} {changes.held}" if collected.held else changes.held
-        collected.unread[name] = changes.held
-        if not told:
+        result.held = f"{result.held} {changes.held}" if result.held else changes.held
+        result.unread[name] = changes.held
+        if not is_noticed:
             with store.write() as connection:
-                notices.add(connection, _vanished_key(name), "vanished", changes.held, now)
+                notices.add(connection, notice_key, "vanished", changes.held, now)
         return
-    if told:
+    if is_noticed:
         with store.write() as connection:
-            delete_notice(connection, _vanished_key(name))
-    _write_aside(store, name, sweep, changes, aside, now)
+            delete_notice(connection, notice_key)
+    _save_refused(store, name, sweep, changes, refused, now)
     for write in _transactions(changes, known, now):
         with store.write() as connection:
             if not stored_items.advance_version(connection, version):
                 raise _Overtaken
             write(connection)
         version += 1
-    _count(changes, collected)
-    collected.problems.extend(changes.refused)
+    _add_to_result(changes, result)
 
 
 def _transactions(
     changes: Changes, known: Sequence[KnownItem], now: datetime
 ) -> Iterator[Callable[[Connection], None]]:
-    """Small writes, in an order in which no two items ever hold one place."""
+    """Yield small writes, in an order in which no two items ever have the same place."""
     parked = set(changes.parked)
     places = {(item.source, item.ref) for item in known if item.id in parked}
     stories = {(item.story, item.language) for item in known if item.id in parked}
-    together: list[tuple[str, ItemRow]] = []
-    alone: list[tuple[str, ItemRow]] = []
+    swapped: list[tuple[str, ItemRow]] = []
+    others: list[tuple[str, ItemRow]] = []
     for before, after in changes.rewritten:
-        row = after.item
-        swaps = before.id in parked or (row.source, row.ref) in places or (row.story, row.language) in stories
-        (together if swaps else alone).append((before.id, after))
+        item = after.item
+        is_swapped = before.id in parked or (item.source, item.ref) in places or (item.story, item.language) in stories
+        (swapped if is_swapped else others).append((before.id, after))
 
-    if changes.missing or changes.gone or changes.back or changes.evicted or together:
+    if changes.missing or changes.gone or changes.back or changes.evicted or swapped:
 
-        def marks(connection: Connection) -> None:
+        def write_marks(connection: Connection) -> None:
             stored_items.release_refs(connection, changes.evicted)
             stored_items.mark_missing(connection, changes.missing, now)
             stored_items.mark_gone(connection, changes.gone, now)
             stored_items.mark_back(connection, changes.back)
             stored_items.park_items(connection, changes.parked)
-            stored_items.rewrite_items(connection, together)
+            stored_items.rewrite_items(connection, swapped)
 
-        yield marks
-    for chunk in _chunks(alone):
+        yield write_marks
+    for chunk in _chunks(others):
         yield partial(stored_items.rewrite_items, rows=chunk)
     for chunk in _chunks([("", row) for row in changes.new]):
         yield partial(_insert, rows=[row for _, row in chunk])
 
 
 def _insert(connection: Connection, rows: Sequence[ItemRow]) -> None:
-    """New items; in the same transaction those of a backlog become as good as sent."""
+    """Insert new items, and mark those of a backlog as sent in the same transaction."""
     stored_items.insert_items(connection, rows)
     schedules.mark_used_by_all(connection, dict.fromkeys(row.item.story for row in rows if row.backlog))
 
@@ -184,47 +176,40 @@ def _chunks(rows: Sequence[tuple[str, ItemRow]]) -> Iterator[list[tuple[str, Ite
         yield chunk
 
 
-def _write_aside(
+def _save_refused(
     store: Store, source: str, sweep: Sweep, changes: Changes, before: Mapping[str, RefusedItem], now: datetime
 ) -> None:
-    """Note what is set aside now and was not, or for another reason; and that the rest is good again."""
+    """Store which items are refused and why, and forget those that are correct again."""
     errors: dict[str, list[Problem]] = {ref: [] for ref in sweep.set_aside}
     for problem in (*sweep.problems, *changes.refused):
         if problem.level == "error":
             errors.setdefault(problem.file, []).append(problem)
-    texts = {ref: "\n".join(map(str, problems)) or f"{ref} could not be taken" for ref, problems in errors.items()}
-    if {ref: each.problem for ref, each in before.items()} == texts:
+    texts = {ref: "\n".join(map(str, problems)) or f"{ref} could not be read" for ref, problems in errors.items()}
+    if {ref: item.problem for ref, item in before.items()} == texts:
         return
     with store.write() as connection:
         for ref, text in texts.items():
             if ref not in before:
-                notice = f"An item is set aside until it is mended; the others go on.\n{text}"
-                notices.add(connection, _aside_key(source, ref), "set_aside", notice, now)
+                notice = f"An item was refused until it is corrected. All other items were taken.\n{text}"
+                notices.add(connection, f"set-aside:{source}:{ref}", "set_aside", notice, now)
             if ref not in before or before[ref].problem != text:
                 stored_items.save_refused(connection, RefusedItem(source, ref, text, now), again=ref in before)
         for ref in before.keys() - texts.keys():
             stored_items.delete_refused(connection, source, ref)
-            delete_notice(connection, _aside_key(source, ref))
+            delete_notice(connection, f"set-aside:{source}:{ref}")
 
 
-def _vanished_key(source: str) -> str:
-    return f"vanished:{source}"
-
-
-def _aside_key(source: str, ref: str) -> str:
-    return f"set-aside:{source}:{ref}"
-
-
-def _count(changes: Changes, collected: SweepResult) -> None:
-    collected.new.extend(row.item.id for row in changes.new)
-    collected.gone.extend(changes.gone)
-    collected.back.extend(changes.back)
+def _add_to_result(changes: Changes, result: SweepResult) -> None:
+    result.new.extend(row.item.id for row in changes.new)
+    result.gone.extend(changes.gone)
+    result.back.extend(changes.back)
     for before, after in changes.rewritten:
-        collected.changed.append(after.item.id)
+        result.changed.append(after.item.id)
         if before.ref != after.item.ref:
-            collected.moved.append(after.item.id)
+            result.moved.append(after.item.id)
         if before.gone_at is not None:
-            collected.back.append(after.item.id)
+            result.back.append(after.item.id)
         if after.item.withdrawn and not before.withdrawn:
-            collected.withdrawn.append(after.item.id)
-    collected.withdrawn.extend(row.item.id for row in changes.new if row.item.withdrawn)
+            result.withdrawn.append(after.item.id)
+    result.withdrawn.extend(row.item.id for row in changes.new if row.item.withdrawn)
+    result.problems.extend(changes.refused)

@@ -1,6 +1,6 @@
-"""Hubs asked to tell of changes in the feeds that are read (WebSub), and what they tell.
+"""Subscribe to changes of the feeds that we read, at their WebSub hubs, and handle what hubs send.
 
-What a hub sends is only ever a reason to ask the site at once: the feed itself is read where it stands.
+A message from a hub is only a reason to fetch at once: the feed itself is always read from its site.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from tidings.store.content.websub import HubSubscription
 from tidings.store.engine import Store
 
 PATH = "websub/"
-"""Below the site's address; the subscription's token follows."""
+"""Callback path below the site's address, followed by the token of the subscription."""
 LEASE = timedelta(days=10)
-"""What is asked for: the hub decides."""
-_LONGEST = timedelta(days=30)
-_ANSWERED = timedelta(hours=1)
-"""So long after it was asked a hub may ask back."""
-_LATEST = timedelta(days=1)
+"""The lease that we ask for. The hub decides."""
+_MAX_LEASE = timedelta(days=30)
+_VERIFICATION_TIME = timedelta(hours=1)
+"""Time in which a hub may verify our request."""
+_MAX_WAIT = timedelta(days=1)
 METHODS = frozenset({"sha1", "sha256", "sha384", "sha512"})
-"""Of signatures (W3C WebSub §8.1)."""
+"""Hash methods of signatures (W3C WebSub §8.1)."""
 
 
 def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str, now: datetime) -> int:
-    """Ask each hub whose lease is new, ends soon, or came to nothing; returns how many. `url` is the site's."""
-    naming = {name: one for name, one in sources.items() if isinstance(one, WebSubSource)}
-    wanted = {name: named for name, one in naming.items() if (named := one.hub()) is not None}
+    """Subscribe at each hub that is new, whose lease ends soon, or that failed. Returns how many were asked.
+
+    `url`: the site's.
+    """
+    websub_sources = {name: source for name, source in sources.items() if isinstance(source, WebSubSource)}
+    wanted = {name: named for name, source in websub_sources.items() if (named := source.hub()) is not None}
     asked = 0
     with store.read() as connection:
         known = websub.load_subscriptions(connection)
@@ -38,65 +41,76 @@ def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str
         with store.write() as connection:
             websub.delete_subscription(connection, name)
     for name, (hub, topic) in wanted.items():
-        one = known.get(name)
-        if one is None or (one.hub, one.topic) != (hub, topic):
-            one = websub.new_subscription(name, hub, topic)
+        subscription = known.get(name)
+        if subscription is None or (subscription.hub, subscription.topic) != (hub, topic):
+            subscription = websub.new_subscription(name, hub, topic)
             with store.write() as connection:
-                websub.replace_subscription(connection, one)
-        elif one.due is not None and one.due > now:
+                websub.replace_subscription(connection, subscription)
+        elif subscription.due is not None and subscription.due > now:
             continue
-        # Said before it is asked: a hub may ask back before it answers.
-        due = now + min(timedelta(minutes=5) * 2 ** min(one.tries, 12), _LATEST)
+        # Stored before the request: a hub may verify it before it answers.
+        due = now + min(timedelta(minutes=5) * 2 ** min(subscription.tries, 12), _MAX_WAIT)
         with store.write() as connection:
-            websub.update_subscription(connection, one.token, asked=now, tries=one.tries + 1, due=due)
-        problem = naming[name].subscribe(hub, topic, f"{url}{PATH}{one.token}", one.secret, LEASE)
+            websub.update_subscription(connection, subscription.token, asked=now, tries=subscription.tries + 1, due=due)
+        problem = websub_sources[name].subscribe(
+            hub, topic, f"{url}{PATH}{subscription.token}", subscription.secret, LEASE
+        )
         if problem:
             with store.write() as connection:
-                websub.update_subscription(connection, one.token, problem=problem)
+                websub.update_subscription(connection, subscription.token, problem=problem)
         asked += 1
     return asked
 
 
 def confirm_subscription(store: Store, token: str, topic: str, lease: int, now: datetime) -> bool:
-    """A hub asks whether it was asked (§5.3); `lease` in seconds. True if so: from now on it tells of changes."""
+    """Answer a hub that verifies our request (§5.3). `lease` in seconds. Returns whether we made the request."""
     with store.write() as connection:
-        one = websub.find_subscription(connection, token)
-        if one is None or one.topic != topic or one.asked is None or now - one.asked > _ANSWERED:
+        subscription = websub.find_subscription(connection, token)
+        if (
+            subscription is None
+            or subscription.topic != topic
+            or subscription.asked is None
+            or now - subscription.asked > _VERIFICATION_TIME
+        ):
             return False
-        given = min(timedelta(seconds=lease) if lease > 0 else LEASE, _LONGEST)
-        # Renewed well before its end, so that a hub which is down for a while is not lost.
-        websub.update_subscription(connection, token, until=now + given, due=now + given * 0.8, tries=0, problem="")
+        granted = min(timedelta(seconds=lease) if lease > 0 else LEASE, _MAX_LEASE)
+        # Renewed well before its end, in case the hub is down for a while.
+        websub.update_subscription(connection, token, until=now + granted, due=now + granted * 0.8, tries=0, problem="")
     return True
 
 
 def record_denial(store: Store, token: str, topic: str, reason: str, now: datetime) -> bool:
-    """A hub refuses, or ends what it had granted (§5.2). False where it was never asked."""
+    """Record that a hub refuses or ends a subscription (§5.2). Returns False if there is no such subscription."""
     with store.write() as connection:
-        one = websub.find_subscription(connection, token)
-        if one is None or one.topic != topic:
+        subscription = websub.find_subscription(connection, token)
+        if subscription is None or subscription.topic != topic:
             return False
         words = " ".join(reason.split())[:200]
-        said = f"the hub refuses{f': {words}' if words else ''}"
-        websub.update_subscription(connection, token, until=None, due=now + _LATEST, problem=said)
+        problem = f"the hub refuses{f': {words}' if words else ''}"
+        websub.update_subscription(connection, token, until=None, due=now + _MAX_WAIT, problem=problem)
     return True
 
 
 def find_active_subscription(store: Store, token: str, now: datetime) -> HubSubscription | None:
-    """The subscription that a hub calls on, as long as its lease holds."""
+    """Return the subscription of a token while its lease is valid."""
     with store.read() as connection:
-        one = websub.find_subscription(connection, token)
-    return one if one is not None and one.until is not None and one.until > now else None
+        subscription = websub.find_subscription(connection, token)
+    return (
+        subscription
+        if subscription is not None and subscription.until is not None and subscription.until > now
+        else None
+    )
 
 
-def start_signature_check(one: HubSubscription, written: str) -> tuple[hmac.HMAC, str] | None:
-    """What is to be fed with the body, and what it must come to; None for a header that proves nothing."""
-    method, _, digest = written.strip().partition("=")
+def start_signature_check(subscription: HubSubscription, header: str) -> tuple[hmac.HMAC, str] | None:
+    """Return the HMAC to feed with the body, and the expected digest. None if the header is unusable."""
+    method, _, digest = header.strip().partition("=")
     if method not in METHODS:
         return None
-    return hmac.new(one.secret.encode(), digestmod=getattr(hashlib, method)), digest.lower()
+    return hmac.new(subscription.secret.encode(), digestmod=getattr(hashlib, method)), digest.lower()
 
 
-def record_change(store: Store, one: HubSubscription, now: datetime) -> None:
-    """Its feed has changed."""
+def record_change(store: Store, subscription: HubSubscription, now: datetime) -> None:
+    """Record that the feed of a subscription has changed."""
     with store.write() as connection:
-        websub.update_subscription(connection, one.token, called=now)
+        websub.update_subscription(connection, subscription.token, called=now)
