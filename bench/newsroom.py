@@ -53,7 +53,7 @@ _SUMMARY = "Около 2300 человек больше не стоят в оч�
 _COLUMNS = {
     "subscribers": "id, address, address_hash, name, language, created",
     "subscriptions": "subscriber, list, state, topics, frequency, mark, source, created, confirmed_at",
-    "addresses": "hash, version",
+    "consent_locks": "hash, version",
 }
 
 
@@ -120,7 +120,7 @@ def add_readers(
             f"INSERT INTO subscriptions ({_COLUMNS['subscriptions']}) "
             f"SELECT id, '{LIST}', 'confirmed', topics, 'weekly', 0, 'bench', {at}, {at} FROM new"
         )
-        connection.execute(f"INSERT INTO addresses ({_COLUMNS['addresses']}) SELECT hash, 0 FROM new")
+        connection.execute(f"INSERT INTO consent_locks ({_COLUMNS['consent_locks']}) SELECT hash, 0 FROM new")
     connection.close()
 
 

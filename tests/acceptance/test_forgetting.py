@@ -82,7 +82,7 @@ def add_person(newsroom: RunningNewsroom) -> int:
         row: dict[str, Any] = {"mailing": mailing, "target": "test:0:0", "purpose": "test", "at": now}
         ledger.add_deliveries(connection, [row | {"details": details, "state": "rejected", "reason": message}])
         connection.execute(
-            insert(t.returns).values(
+            insert(t.feedback).values(
                 key="k",
                 address_hash=digest,
                 list="digest",
@@ -93,7 +93,7 @@ def add_person(newsroom: RunningNewsroom) -> int:
                 at=now,
             )
         )
-        connection.execute(insert(t.limits).values(scope="address", key=digest, since=now, count=1))
+        connection.execute(insert(t.request_counts).values(scope="address", key=digest, since=now, count=1))
         connection.execute(insert(t.journal).values(owner="o", delivery=1, fence=1, entry=f'["O",1,1,"{message}"]'))
         consent.record(connection, digest, "digest", "confirmed", f"card of {NAME}", now, ip="192.0.2.1")
         notices.add(connection, "complaint:1", "complaint", f"{ADDRESS} complained of the digest", now)

@@ -98,26 +98,25 @@ def add_known(store: Store, name: str) -> int:
         return found
 
 
-def test_addresses_returns_counters_and_cut_imports_go(store: Store) -> None:
+def test_old_ip_addresses_feedback_and_counters_go(store: Store) -> None:
     add(store, "ada", NOW, confirmed=True)
     add(store, "new", NOW + 300 * DAY, confirmed=True)
     with store.write() as connection:
         connection.execute(update(t.consents).values(ip="192.0.2.1"))
         for key, at in (("1", NOW), ("2", NOW + 300 * DAY)):
             connection.execute(
-                insert(t.returns).values(
+                insert(t.feedback).values(
                     key=key, address_hash=key, list="", kind="hard", code="", text="t", via="lmtp", at=at
                 )
             )
-            connection.execute(insert(t.limits).values(scope="ip", key=key, since=at, count=1))
-            connection.execute(insert(t.imports).values(key=key, line=1, counts={}, at=at))
-    assert delete_expired(store, Retention(returns=timedelta(days=200)), NOW + 301 * DAY) == 4
+            connection.execute(insert(t.request_counts).values(scope="ip", key=key, since=at, count=1))
+    assert delete_expired(store, Retention(returns=timedelta(days=200)), NOW + 301 * DAY) == 3
     with store.read() as connection:
         assert connection.execute(select(t.consents.c.ip).order_by(t.consents.c.at)).scalars().all() == [
             "",
             "192.0.2.1",
         ]
-        for table in (t.returns, t.limits, t.imports):
+        for table in (t.feedback, t.request_counts):
             assert connection.execute(select(table.c.key)).scalars().all() == ["2"], table.name
 
 

@@ -187,9 +187,9 @@ def test_once_a_day_in_pages(store: Store) -> None:
         assert ledger.count_by_state(connection, mailing=mailing) == {"accepted": 20_001}
         packed = [
             number
-            for raw in connection.execute(select(t.had.c.subscribers)).scalars()
+            for raw in connection.execute(select(t.past_readers.c.subscribers)).scalars()
             for number in retention.unpack_readers(raw)
         ]
-        size = connection.execute(select(func.sum(func.length(t.had.c.subscribers)))).scalar_one()
+        size = connection.execute(select(func.sum(func.length(t.past_readers.c.subscribers)))).scalar_one()
     assert sorted(packed) == [readers["ada"], *range(10, 20_010)]
     assert size < 20_000  # less than a byte for a delivery

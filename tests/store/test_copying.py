@@ -166,7 +166,7 @@ def test_one_moment_while_others_write(store: Store, target: Store) -> None:
                         address_hash=f"{number}", list="digest", what="x", source="", wording="", ip="", at=NOW
                     )
                 )
-                connection.execute(insert(t.addresses).values(hash=f"{number}", version=number))
+                connection.execute(insert(t.consent_locks).values(hash=f"{number}", version=number))
             wrote.set()
 
     writer = threading.Thread(target=write)
@@ -177,7 +177,7 @@ def test_one_moment_while_others_write(store: Store, target: Store) -> None:
     finally:
         stop.set()
         writer.join()
-    assert counts["consents"] == counts["addresses"] > 0
+    assert counts["consents"] == counts["consent_locks"] > 0
     assert copying.count_rows(store)["consents"] >= counts["consents"]
 
 
@@ -186,7 +186,7 @@ def test_memory_does_not_grow_with_the_store(store: Store, target: Store) -> Non
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     with store.write() as connection:
         rows = [{"hash": f"{number:064}", "version": number} for number in range(20_000)]
-        connection.execute(insert(t.addresses), rows)
+        connection.execute(insert(t.consent_locks), rows)
     del rows
     tracemalloc.start()
     copying.copy_store(store, target)

@@ -20,8 +20,6 @@ BUDGET = 3.0
 """Seconds of one beat: what is left goes on with the next, and no slot waits for it."""
 COUNTERS = timedelta(days=7)
 """Of what was asked for: longer than any limit looks back."""
-IMPORTS = timedelta(days=30)
-"""Of one that was cut and that nobody took up again."""
 _NAME = "kept_on"
 
 
@@ -81,6 +79,5 @@ def _of_people(store: Store, keep: Retention, now: datetime) -> Iterator[Page]:
         people_retention.expired_ip_addresses(now - keep.ip),
         people_retention.expired_feedback(now - keep.returns),
         people_retention.expired_limits(now - COUNTERS),
-        people_retention.expired_imports(now - IMPORTS),
     ):
         yield partial(page_of, old)

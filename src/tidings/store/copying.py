@@ -165,7 +165,7 @@ def _plain(written: TypeEngine[Any]) -> TypeEngine[Any]:
 def _last_numbers(connection: Connection, tables: dict[str, TableClause]) -> dict[str, int]:
     """The last number that each table gave a row, though the row may be gone: no number is ever given twice."""
     if connection.dialect.name == "sqlite":
-        rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
+        rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence WHERE seq > 0"))
         return {row.name: row.seq for row in rows if row.name in tables}
     found = {}
     for name in tables:

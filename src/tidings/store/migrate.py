@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 from tidings.model.errors import StoreVersionError
 from tidings.store.engine import Store
 
-HEAD = "0001"
+HEAD = "0002"
 """The schema of this version of the program; a test compares it with the newest migration."""
 
 SCRIPTS = "tidings.store:migrations"

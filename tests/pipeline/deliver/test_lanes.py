@@ -155,7 +155,7 @@ def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
     assert max(at["s"]) - min(at["s"]) >= 11 / 4 - 0.1
     assert max(at["q"]) < min(at["s"]) + 2
     with store.read() as connection:
-        assert connection.execute(select(t.paces.c.domain)).scalars().all() == ["example.org.slow"]
+        assert connection.execute(select(t.sending_rates.c.domain)).scalars().all() == ["example.org.slow"]
 
 
 def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> None:

@@ -112,7 +112,7 @@ def test_an_import_does_not_bring_back_and_erasure_leaves_the_hash_alone(store: 
         subscribers.erase(connection, ada, now=NOW)
         again = subscribers.add(connection, ADA, "digest", language="en", frequency="weekly", now=NOW, confirmed=True)
         assert again == "suppressed"
-        [row] = connection.execute(select(t.returns)).all()
+        [row] = connection.execute(select(t.feedback)).all()
         assert (row.address_hash, row.text, row.kind) == ("", "", "hard")
 
 
@@ -173,13 +173,13 @@ def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained
 def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> None:
     assert _hear(store, "postfix-full", _path(1)) == FeedbackResult("soft")
     assert _hear(store, "zimbra-quota", _path(1), now=NOW + DAY) == FeedbackResult("known")
-    assert _count(store, t.returns) == 1
+    assert _count(store, t.feedback) == 1
     # Worse news of the same mail counts.
     assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("hard")
     assert _hear(store, "arf-yahoo", _path(1)) == FeedbackResult("complaint")
     assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("known")
     assert rows(store)[0]["returned"] == "complaint"
-    assert _count(store, t.returns) == 3
+    assert _count(store, t.feedback) == 3
 
 
 @ONE
@@ -284,14 +284,14 @@ def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> No
     old = raw.partition(b"/unsubscribe/")[2].partition(b">")[0]
     assert _hear(store, "", raw=raw.replace(old, way_out)).kind == "nothing"
     assert set(_lists(store).values()) == {"confirmed"}
-    assert _count(store, t.suppressions) == _count(store, t.returns) == 0
+    assert _count(store, t.suppressions) == _count(store, t.feedback) == 0
 
 
 @ONE
 @pytest.mark.parametrize("sample", ["office-ru", "office-exchange", "postfix-delayed", "person", "arf-not-spam"])
 def test_what_counts_for_nothing_does_nothing_even_at_a_right_return_path(store: Store, ada: int, sample: str) -> None:
     assert _hear(store, sample, _path(1)).kind == "nothing"
-    assert _count(store, t.suppressions) == _count(store, t.returns) == 0
+    assert _count(store, t.suppressions) == _count(store, t.feedback) == 0
 
 
 @ONE
@@ -328,7 +328,7 @@ def test_a_refusal_in_the_session_says_the_same(store: Store, ada: int, reason: 
     assert record_session_refusals(store, SOFT_LIMIT, NOW + timedelta(hours=2)) == 0
     assert _suppressed(store) == suppressed
     with store.read() as connection:
-        assert connection.execute(select(t.returns.c.kind)).scalars().all() == ([kind] if kind else [])
+        assert connection.execute(select(t.feedback.c.kind)).scalars().all() == ([kind] if kind else [])
     # The ledger says so already: `returned` is for what was taken first.
     assert rows(store)[0]["returned"] == ""
 
@@ -339,7 +339,7 @@ def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
     with store.write() as connection:
         connection.execute(update(t.deliveries).values(state="rejected", reason="550 5.1.1 unknown (RCPT)"))
         connection.execute(
-            insert(t.returns).values(
+            insert(t.feedback).values(
                 key="x", delivery=3, address_hash="", list="", kind="hard", code="", text="", via="", at=NOW
             )
         )

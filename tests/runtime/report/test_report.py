@@ -81,7 +81,7 @@ def test_deliveries_deleted_by_keep_are_still_counted(newsroom: RunningNewsroom)
     newsroom.tick(MONDAY + 2 * DAY)
     delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=400)), MONDAY + timedelta(days=800))
     with newsroom.runtime.store.read() as connection:
-        assert connection.execute(t.tallies.select()).first() is not None
+        assert connection.execute(t.deleted_deliveries.select()).first() is not None
     after = made(newsroom, until=MONDAY + DAY)
     assert [row[:6] for row in rows(after)] == [row[:6] for row in rows(before)]
 

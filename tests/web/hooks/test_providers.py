@@ -307,10 +307,10 @@ def test_what_a_provider_says_is_done_once(
     left = {name for name, state in provider.lists.items() if state == "unsubscribed"}
     assert left == ({"digest", "press"} if "" in suppressed else set(suppressed))
     with provider.store.read() as connection:
-        before = len(connection.execute(select(t.returns)).all())
+        before = len(connection.execute(select(t.feedback)).all())
     assert provider.say(name, what) == 200
     with provider.store.read() as connection:
-        assert len(connection.execute(select(t.returns)).all()) == before <= 1
+        assert len(connection.execute(select(t.feedback)).all()) == before <= 1
 
 
 BOUNCE: dict[str, dict[str, Any]] = {

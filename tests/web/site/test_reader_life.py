@@ -62,7 +62,7 @@ class Reader:
 
     def scanned(self, mail: ReceivedMail) -> None:
         """A scanner fetches every link of a mail, runs its scripts, and changes nothing."""
-        tables = (t.subscribers, t.subscriptions, t.consents, t.suppressions, t.deliveries, t.requests)
+        tables = (t.subscribers, t.subscriptions, t.consents, t.suppressions, t.deliveries, t.sign_up_requests)
 
         def known() -> list[list[tuple[object, ...]]]:
             with self.runtime.store.read() as connection:

@@ -40,7 +40,7 @@ class Outlet:
 
     def _add_segment(self, part: PlannedSegment) -> None:
         for reason, count in part.segment.suppressed.items():
-            self.skipped["unsubscribed" if reason == "unsubscribed" else "suppressed"] += count
+            self.skipped[str(reason)] += count
         if part.segment.readers:
             if not part.groups:
                 self.skipped[str(SkipReason.NOTHING_FOR_READER)] += part.segment.readers

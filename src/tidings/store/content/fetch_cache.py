@@ -22,26 +22,26 @@ class StoredFetchCache:
     def version(self) -> int:
         """0 before the first fetch."""
         with self._store.read() as connection:
-            found = connection.scalar(select(t.shelves.c.version).where(t.shelves.c.source == self._source))
+            found = connection.scalar(select(t.fetch_caches.c.version).where(t.fetch_caches.c.source == self._source))
         return int(found or 0)
 
     def state(self) -> Mapping[str, Any]:
         """Empty before the first fetch."""
         with self._store.read() as connection:
-            found = connection.scalar(select(t.shelves.c.state).where(t.shelves.c.source == self._source))
+            found = connection.scalar(select(t.fetch_caches.c.state).where(t.fetch_caches.c.source == self._source))
         return dict(found or {})
 
     def items(self, since: int = 0) -> tuple[CachedItem, ...]:
         """By ref; only those that changed after version `since`."""
-        e = t.shelf_entries.c
+        e = t.cached_items.c
         return self._select(e.version > since)
 
     def item(self, ref: str) -> CachedItem | None:
         """None where it is not known."""
-        return next(iter(self._select(t.shelf_entries.c.ref == ref)), None)
+        return next(iter(self._select(t.cached_items.c.ref == ref)), None)
 
     def _select(self, wanted: ColumnElement[bool]) -> tuple[CachedItem, ...]:
-        e = t.shelf_entries.c
+        e = t.cached_items.c
         query = select(e.ref, e.data, e.seen, e.backlog, e.gone).where(e.source == self._source, wanted)
         with self._store.read() as connection:
             rows = connection.execute(query.order_by(e.ref))
@@ -49,13 +49,13 @@ class StoredFetchCache:
 
     def save(self, version: int, state: Mapping[str, Any], items: Sequence[CachedItem] = ()) -> bool:
         """In one transaction; of two processes that fetched at once, one keeps what it found."""
-        s, e = t.shelves.c, t.shelf_entries.c
+        s, e = t.fetch_caches.c, t.cached_items.c
         with self._store.write() as connection:
             if version == 0:
                 values = {"source": self._source, "version": 1, "state": dict(state)}
-                done = connection.execute(insert_once(connection, t.shelves).values(**values))
+                done = connection.execute(insert_once(connection, t.fetch_caches).values(**values))
             else:
-                mine = update(t.shelves).where(s.source == self._source, s.version == version)
+                mine = update(t.fetch_caches).where(s.source == self._source, s.version == version)
                 done = connection.execute(mine.values(version=version + 1, state=dict(state)))
             if done.rowcount != 1:
                 return False
@@ -65,7 +65,7 @@ class StoredFetchCache:
                     "data": dict(one.data),
                 }  # fmt: skip
                 key = {"source": self._source, "ref": one.ref}
-                there = update(t.shelf_entries).where(e.source == self._source, e.ref == one.ref).values(**row)
+                there = update(t.cached_items).where(e.source == self._source, e.ref == one.ref).values(**row)
                 if connection.execute(there).rowcount == 0:
-                    connection.execute(insert_once(connection, t.shelf_entries).values(**key, **row))
+                    connection.execute(insert_once(connection, t.cached_items).values(**key, **row))
         return True

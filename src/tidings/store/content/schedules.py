@@ -42,7 +42,7 @@ def begin_schedule(connection: Connection, name: str, now: datetime, used: Itera
 
 def rename_schedule(connection: Connection, was: str, name: str) -> None:
     """Carry everything of a schedule over to its new name."""
-    for table in (t.uses, t.slots, t.editions, t.mailings):
+    for table in (t.used_stories, t.slots, t.editions, t.mailings):
         connection.execute(update(table).where(table.c.schedule == was).values(schedule=name))
     connection.execute(update(t.schedules).where(t.schedules.c.name == was).values(name=name))
 
@@ -95,13 +95,17 @@ def slots_of(connection: Connection, schedule: str, limit: int = 20) -> Sequence
 
 def used_stories(connection: Connection, schedule: str) -> set[str]:
     """Stories that the schedule has used, or that a held edition of it reserves."""
-    return set(connection.execute(select(t.uses.c.story).where(t.uses.c.schedule == schedule)).scalars())
+    return set(
+        connection.execute(select(t.used_stories.c.story).where(t.used_stories.c.schedule == schedule)).scalars()
+    )
 
 
 def used_since(connection: Connection, schedule: str, edition: int) -> dict[str, int]:
     """Stories used in editions after `edition`, each with the id of its edition."""
     rows = connection.execute(
-        select(t.uses.c.story, t.uses.c.edition).where(t.uses.c.schedule == schedule, t.uses.c.edition > edition)
+        select(t.used_stories.c.story, t.used_stories.c.edition).where(
+            t.used_stories.c.schedule == schedule, t.used_stories.c.edition > edition
+        )
     )
     return {row.story: row.edition for row in rows}
 
@@ -111,7 +115,7 @@ def reserve_stories(connection: Connection, schedule: str, stories: Iterable[str
     taken = []
     for story in stories:
         done = connection.execute(
-            insert_once(connection, t.uses).values(schedule=schedule, story=story, edition=edition)
+            insert_once(connection, t.used_stories).values(schedule=schedule, story=story, edition=edition)
         )
         if done.rowcount == 1:
             taken.append(story)
@@ -128,4 +132,4 @@ def mark_used_by_all(connection: Connection, stories: Iterable[str]) -> None:
 
 def release_stories(connection: Connection, edition: int) -> None:
     """The stories of an edition that will not go out are new again."""
-    connection.execute(delete(t.uses).where(t.uses.c.edition == edition))
+    connection.execute(delete(t.used_stories).where(t.used_stories.c.edition == edition))

@@ -44,15 +44,17 @@ class PublishStamp:
 
 def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFile]:
     """All of them by path, or those below one."""
-    query = select(t.documents.c.path, t.documents.c.etag, t.documents.c.modified)
-    rows = connection.execute(query.where(t.documents.c.path.startswith(below, autoescape=True)) if below else query)
+    query = select(t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
+    rows = connection.execute(
+        query.where(t.published_files.c.path.startswith(below, autoescape=True)) if below else query
+    )
     return {row.path: PublishedFile(*row) for row in rows}
 
 
 def find_file(connection: Connection, path: str) -> PublishedFile | None:
     """One, or None."""
-    columns = (t.documents.c.path, t.documents.c.etag, t.documents.c.modified)
-    row = connection.execute(select(*columns).where(t.documents.c.path == path)).first()
+    columns = (t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
+    row = connection.execute(select(*columns).where(t.published_files.c.path == path)).first()
     return None if row is None else PublishedFile(*row)
 
 
@@ -61,14 +63,16 @@ def save_files(connection: Connection, documents: Sequence[PublishedFile]) -> No
     delete_files(connection, [document.path for document in documents])
     if documents:
         rows = [{"path": each.path, "etag": each.etag, "modified": each.modified} for each in documents]
-        connection.execute(insert_once(connection, t.documents), rows)
+        connection.execute(insert_once(connection, t.published_files), rows)
 
 
 def delete_files(connection: Connection, paths: Collection[str]) -> None:
     """They stand in public/ no more."""
     wanted = list(paths)
     for start in range(0, len(wanted), _CHUNK):
-        connection.execute(delete(t.documents).where(t.documents.c.path.in_(wanted[start : start + _CHUNK])))
+        connection.execute(
+            delete(t.published_files).where(t.published_files.c.path.in_(wanted[start : start + _CHUNK]))
+        )
 
 
 def is_page_withdrawn(connection: Connection, language: str, slug: str) -> bool:

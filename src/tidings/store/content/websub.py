@@ -82,15 +82,15 @@ class Ping:
 
 def load_pings(connection: Connection, channel: str) -> dict[str, Ping]:
     """Of one hub, by the feed's path."""
-    p = t.pings.c
+    p = t.websub_pings.c
     rows = connection.execute(select(p.path, p.etag, p.tries, p.due).where(p.channel == channel))
     return {row.path: Ping(row.etag, row.tries, row.due) for row in rows}
 
 
 def save_ping(connection: Connection, channel: str, path: str, ping: Ping) -> None:
     """Note it, in the place of the one before."""
-    p = t.pings.c
+    p = t.websub_pings.c
     values = {"etag": ping.etag, "tries": ping.tries, "due": ping.due}
-    done = connection.execute(update(t.pings).where(p.channel == channel, p.path == path).values(**values))
+    done = connection.execute(update(t.websub_pings).where(p.channel == channel, p.path == path).values(**values))
     if done.rowcount == 0:
-        connection.execute(insert_once(connection, t.pings).values(channel=channel, path=path, **values))
+        connection.execute(insert_once(connection, t.websub_pings).values(channel=channel, path=path, **values))

@@ -29,7 +29,7 @@ class MailCountKey:
 
 def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCountKey]:
     """Deliveries to lists, in the ledger and out of it. `reason` is only that of what was skipped."""
-    d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.tallies.c
+    d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.deleted_deliveries.c
     found: Counter[MailCountKey] = Counter()
     for start in range(0, len(editions), 500):
         some = editions[start : start + 500]
@@ -42,7 +42,7 @@ def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCoun
         )
         taken = (
             select(m.edition, y.list, y.language, y.state, y.reason, y.returned, y.count)
-            .join_from(t.tallies, t.mailings, m.id == y.mailing)
+            .join_from(t.deleted_deliveries, t.mailings, m.id == y.mailing)
             .where(m.edition.in_(some))
         )
         for query in (live, taken):

@@ -40,8 +40,8 @@ def load_past_readers(connection: Connection, stories: Collection[str]) -> list[
     if not stories:
         return []
     query = (
-        select(ss.story, ss.what, ss.version, r.language, e.cut, t.had.c.subscribers)
-        .join_from(t.selection_stories, t.had, t.had.c.selection == ss.selection)
+        select(ss.story, ss.what, ss.version, r.language, e.cut, t.past_readers.c.subscribers)
+        .join_from(t.selection_stories, t.past_readers, t.past_readers.c.selection == ss.selection)
         .join(t.selections, t.selections.c.id == ss.selection)
         .join(t.renditions, r.id == t.selections.c.rendition)
         .join(t.editions, e.id == r.edition)
@@ -130,7 +130,7 @@ def _put_away(connection: Connection, rows: Sequence[Any]) -> None:
         for selection, group in groupby(had, key=lambda pair: pair[0])
     ]
     if packed:
-        connection.execute(insert(t.had), packed)
+        connection.execute(insert(t.past_readers), packed)
 
 
 def _count(connection: Connection, mailing: int, rows: Sequence[Any]) -> None:
@@ -138,12 +138,12 @@ def _count(connection: Connection, mailing: int, rows: Sequence[Any]) -> None:
         (row.list, row.language or "", row.state, row.reason if row.state == "skipped" else "", row.returned)
         for row in rows
     )
-    y = t.tallies.c
+    y = t.deleted_deliveries.c
     for (list_name, language, state, reason, returned), count in tallies.items():
         key = {"list": list_name, "language": language, "state": state, "reason": reason, "returned": returned}
-        connection.execute(insert_once(connection, t.tallies).values(mailing=mailing, count=0, **key))
+        connection.execute(insert_once(connection, t.deleted_deliveries).values(mailing=mailing, count=0, **key))
         mine = and_(y.mailing == mailing, *(y[name] == value for name, value in key.items()))
-        connection.execute(update(t.tallies).where(mine).values(count=y.count + count))
+        connection.execute(update(t.deleted_deliveries).where(mine).values(count=y.count + count))
 
 
 def delete_old_records(connection: Connection, before: datetime) -> int:
@@ -171,7 +171,7 @@ def delete_old_records(connection: Connection, before: datetime) -> int:
 
 def count_deleted(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> Counter[str]:
     """Deliveries that were taken, by state."""
-    y = t.tallies.c
+    y = t.deleted_deliveries.c
     query = select(y.state, func.sum(y.count)).group_by(y.state)
     if edition is not None:
         query = query.where(y.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)))
@@ -182,7 +182,7 @@ def count_deleted(connection: Connection, *, edition: int | None = None, mailing
 
 def count_deleted_reasons(connection: Connection, edition: int) -> Counter[tuple[str, str]]:
     """(state, reason) of those that were skipped and taken."""
-    y = t.tallies.c
+    y = t.deleted_deliveries.c
     mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
     query = select(y.state, y.reason, func.sum(y.count)).where(y.mailing.in_(mine), y.reason != "")
     return Counter({(row[0], row[1]): int(row[2]) for row in connection.execute(query.group_by(y.state, y.reason))})

@@ -78,8 +78,8 @@ def lock(connection: Connection, hashes: Iterable[str]) -> None:
     wanted = sorted({digest for digest in hashes if digest})
     if not wanted:
         return
-    connection.execute(insert_once(connection, t.addresses), [{"hash": digest, "version": 0} for digest in wanted])
-    a = t.addresses.c
+    connection.execute(insert_once(connection, t.consent_locks), [{"hash": digest, "version": 0} for digest in wanted])
+    a = t.consent_locks.c
     connection.execute(select(a.hash).where(a.hash.in_(wanted)).order_by(a.hash).with_for_update()).all()
 
 
@@ -105,7 +105,9 @@ def suppress_all(connection: Connection, hashes: Iterable[str], list_name: str, 
         connection.execute(update(t.suppressions).where(of_servers).values(reason=reason))
     if wanted:
         connection.execute(
-            update(t.addresses).where(t.addresses.c.hash.in_(wanted)).values(version=t.addresses.c.version + 1)
+            update(t.consent_locks)
+            .where(t.consent_locks.c.hash.in_(wanted))
+            .values(version=t.consent_locks.c.version + 1)
         )
         advance_version(connection)
     return added

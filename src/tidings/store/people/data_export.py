@@ -75,7 +75,7 @@ def _rows_of(connection: Connection, subscriber: int | None, digest: str) -> dic
         "older_mails": _older(connection, subscriber),
         "returns": _rows(
             connection,
-            select(t.returns).where(t.returns.c.address_hash == digest).order_by(t.returns.c.id),
+            select(t.feedback).where(t.feedback.c.address_hash == digest).order_by(t.feedback.c.id),
             at="at",
             list="list",
             kind="kind",
@@ -127,8 +127,8 @@ def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any
     r, e, x, s = t.renditions.c, t.editions.c, t.selections.c, t.subscriptions.c
     lists = connection.execute(select(s.list).where(s.subscriber == subscriber)).scalars().all()
     query = (
-        select(t.had.c.selection, t.had.c.subscribers, e.schedule, e.number, e.at, r.outlet)
-        .join_from(t.had, t.selections, x.id == t.had.c.selection)
+        select(t.past_readers.c.selection, t.past_readers.c.subscribers, e.schedule, e.number, e.at, r.outlet)
+        .join_from(t.past_readers, t.selections, x.id == t.past_readers.c.selection)
         .join(t.renditions, r.id == x.rendition)
         .join(t.editions, e.id == r.edition)
         .where(r.outlet.in_([f"list:{name}" for name in lists]))

@@ -48,7 +48,7 @@ def is_known(connection: Connection, digest: str) -> bool:
     """Whether anything is held of the hash of who is no subscriber."""
     d = t.deliveries.c
     tests = exists(select(1).where(d.subscriber.is_(None), d.address_hash == digest))
-    found = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.returns)]
+    found = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.feedback)]
     found.append(exists(select(1).where(t.suppressions.c.hash == digest, t.suppressions.c.reason != ERASED)))
     return any(connection.execute(select(one)).scalar_one() for one in [tests, *found])
 
@@ -80,8 +80,10 @@ def _take_out(connection: Connection, address: str, subscriber: int | None) -> N
     digest = consent.address_hash(address)
     connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
     connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
-    connection.execute(update(t.returns).where(t.returns.c.address_hash == digest).values(address_hash="", text=""))
-    connection.execute(delete(t.limits).where(t.limits.c.key.in_([digest, address, address.casefold()])))
+    connection.execute(update(t.feedback).where(t.feedback.c.address_hash == digest).values(address_hash="", text=""))
+    connection.execute(
+        delete(t.request_counts).where(t.request_counts.c.key.in_([digest, address, address.casefold()]))
+    )
     for table in _WITH_ADDRESS:
         connection.execute(delete(table).where(func.lower(table.c.address) == address.lower()))
     _clear_deliveries(connection, subscriber, digest, _pattern(address))

@@ -121,7 +121,7 @@ def record(
         "via": via,
         "at": now,
     }
-    return bool(connection.execute(insert_once(connection, t.returns).values(**row)).rowcount == 1)
+    return bool(connection.execute(insert_once(connection, t.feedback).values(**row)).rowcount == 1)
 
 
 def mark_delivery(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
@@ -133,7 +133,7 @@ def mark_delivery(connection: Connection, delivery: int | None, returned: Feedba
 
 def count_days(connection: Connection, whom: Recipient, kind: str, since: datetime) -> int:
     """On how many days since then something of this kind came back from an address on a list."""
-    r = t.returns.c
+    r = t.feedback.c
     query = select(r.at).where(r.address_hash == whom.address_hash, r.list == whom.list, r.kind == kind, r.at > since)
     return len({at.date() for at in connection.execute(query).scalars()})
 
@@ -172,7 +172,7 @@ def lift_suppressions(connection: Connection, digest: str, list_name: str, sourc
     consent.lock(connection, [digest])
     since = consent.suppressions_of(connection, digest)
     found = {name: reason for name, (reason, _) in since.items()}
-    r, s, p = t.returns.c, t.subscriptions.c, t.subscribers.c
+    r, s, p = t.feedback.c, t.subscriptions.c, t.subscribers.c
     # Of two reasons for one list the first stands, and the worse is what counts here.
     complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == FeedbackKind.COMPLAINT)
     for name, at in connection.execute(complaints).all():
@@ -209,7 +209,7 @@ def _why_not(stands: Mapping[str, str]) -> str:
 
 def find_refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[RefusedMail]:
     """Mails to readers that were refused since then and have no row here yet, by their ids from `after` on."""
-    d, r = t.deliveries.c, t.returns.c
+    d, r = t.deliveries.c, t.feedback.c
     query = (
         select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason)
         .where(d.state == DeliveryState.REJECTED, d.at > since, d.id > after)
@@ -227,11 +227,11 @@ def find_refused(connection: Connection, since: datetime, after: int, most: int 
 
 def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Feedback]]:
     """What came back for each, oldest first."""
-    r = t.returns.c
+    r = t.feedback.c
     found: dict[int, list[Feedback]] = {}
     wanted = list(deliveries)
     for at in range(0, len(wanted), 500):
-        query = select(t.returns).where(r.delivery.in_(wanted[at : at + 500])).order_by(r.id)
+        query = select(t.feedback).where(r.delivery.in_(wanted[at : at + 500])).order_by(r.id)
         for row in connection.execute(query):
             found.setdefault(row.delivery, []).append(Feedback(row.kind, row.code, row.text, row.via, row.at))
     return found

@@ -66,7 +66,7 @@ def expired_consents(before: datetime) -> ExpiredRows:
 
 def expired_feedback(before: datetime) -> ExpiredRows:
     """Old bounces and complaints: what followed from them stays as a suppression."""
-    return _rows(t.returns, t.returns.c.at < before)
+    return _rows(t.feedback, t.feedback.c.at < before)
 
 
 def expired_ip_addresses(before: datetime) -> ExpiredRows:
@@ -81,22 +81,12 @@ def expired_ip_addresses(before: datetime) -> ExpiredRows:
 
 def expired_limits(before: datetime) -> ExpiredRows:
     """How often something was asked for, once no limit looks at it any more."""
-    c = t.limits.c
+    c = t.request_counts.c
 
     def take(connection: Connection, keys: Sequence[str]) -> int:
-        return connection.execute(delete(t.limits).where(c.key.in_(keys), c.since < before)).rowcount
+        return connection.execute(delete(t.request_counts).where(c.key.in_(keys), c.since < before)).rowcount
 
     return ExpiredRows(select(c.key).where(c.since < before).distinct().limit(ROWS), take)
-
-
-def expired_imports(before: datetime) -> ExpiredRows:
-    """Imports that were cut and that nobody took up again."""
-    c = t.imports.c
-
-    def take(connection: Connection, keys: Sequence[str]) -> int:
-        return connection.execute(delete(t.imports).where(c.key.in_(keys), c.at < before)).rowcount
-
-    return ExpiredRows(select(c.key).where(c.at < before).limit(ROWS), take)
 
 
 def _rows(table: Any, which: ColumnElement[bool]) -> ExpiredRows:

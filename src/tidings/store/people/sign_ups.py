@@ -29,7 +29,7 @@ class SignUpRequest:
 def add_request(connection: Connection, request: SignUpRequest, now: datetime) -> None:
     """Keep it until `taken` gives it."""
     connection.execute(
-        insert(t.requests).values(
+        insert(t.sign_up_requests).values(
             address=request.address,
             lists=list(request.lists),
             language=request.language,
@@ -45,7 +45,7 @@ def add_request(connection: Connection, request: SignUpRequest, now: datetime) -
 
 def open_requests(connection: Connection, most: int = 100) -> list[tuple[int, SignUpRequest]]:
     """(id, request), oldest first."""
-    r = t.requests.c
+    r = t.sign_up_requests.c
     return [
         (
             row.id,
@@ -60,13 +60,13 @@ def open_requests(connection: Connection, most: int = 100) -> list[tuple[int, Si
                 row.ip,
             ),
         )
-        for row in connection.execute(select(t.requests).order_by(r.id).limit(most))
+        for row in connection.execute(select(t.sign_up_requests).order_by(r.id).limit(most))
     ]
 
 
 def delete_requests(connection: Connection, ids: Sequence[int]) -> int:
     """Forget them; returns how many stood there still, so that two processes answer one request once."""
-    return connection.execute(delete(t.requests).where(t.requests.c.id.in_(list(ids)))).rowcount
+    return connection.execute(delete(t.sign_up_requests).where(t.sign_up_requests.c.id.in_(list(ids)))).rowcount
 
 
 def count_request(connection: Connection, scope: str, key: str, window: timedelta, now: datetime) -> int:
@@ -74,8 +74,8 @@ def count_request(connection: Connection, scope: str, key: str, window: timedelt
     seconds = int(window.total_seconds())
     since = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
     insert_ = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
-    row = insert_(t.limits).values(scope=scope, key=key, since=since, count=1)
+    row = insert_(t.request_counts).values(scope=scope, key=key, since=since, count=1)
     more = row.on_conflict_do_update(
-        index_elements=["scope", "key", "since"], set_={"count": t.limits.c.count + 1}
-    ).returning(t.limits.c.count)
+        index_elements=["scope", "key", "since"], set_={"count": t.request_counts.c.count + 1}
+    ).returning(t.request_counts.c.count)
     return int(connection.execute(more).scalar_one())

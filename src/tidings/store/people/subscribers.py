@@ -389,7 +389,7 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
     )
     if kind == "channel":
         return
-    connection.execute(update(t.tallies).where(t.tallies.c.list == was).values(list=name))
+    connection.execute(update(t.deleted_deliveries).where(t.deleted_deliveries.c.list == was).values(list=name))
     there = select(t.subscriptions.c.subscriber).where(t.subscriptions.c.list == name)
     s, u = t.subscriptions.c, t.suppressions.c
     connection.execute(update(t.subscriptions).where(s.list == was, s.subscriber.not_in(there)).values(list=name))

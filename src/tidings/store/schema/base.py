@@ -1,8 +1,13 @@
-"""What all tables share."""
+"""What all tables share: the metadata and the types of columns that both databases keep alike."""
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Dialect, Integer, MetaData, TypeDecorator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 metadata = MetaData(
     naming_convention={
@@ -11,3 +16,24 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as whole microseconds since 1970 so that both databases order and compare alike."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment needs a time zone")
+        return (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=int(value))
+
+
+# SQLite numbers rows only for INTEGER PRIMARY KEY.
+RowId = BigInteger().with_variant(Integer, "sqlite")

@@ -1,4 +1,4 @@
-"""Mailings, their deliveries, and how mail leaves."""
+"""Mailings, their deliveries, and the state of sending."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from sqlalchemy import (
     text,
 )
 
-from tidings.store.schema.base import metadata
-from tidings.store.schema.columns import Moment, RowId
+from tidings.store.schema.base import Moment, RowId, metadata
 
 mailings = Table(
     "mailings",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("key", String, nullable=False, unique=True, comment="edition:17, notice:..., test:..."),
+    Column("key", String, nullable=False, unique=True, doc="edition:17, notice:..., test:..."),
     Column("kind", String, nullable=False),
     Column("edition", RowId, index=True),
     Column("schedule", String, nullable=False),
-    Column("open", Boolean, nullable=False, comment="its deliveries may be claimed"),
-    Column("closes", Moment, comment="none of its deliveries is claimed from then on: the end of the window"),
-    Column("urgent", Boolean, nullable=False, comment="goes before the others"),
-    Column("marked", Boolean, nullable=False, comment="all its readers' marks are set"),
+    Column("open", Boolean, nullable=False, doc="its deliveries may be claimed"),
+    Column("closes", Moment, doc="end of the sending window: no delivery is claimed from then on"),
+    Column("urgent", Boolean, nullable=False, doc="is sent before others"),
+    Column("marked", Boolean, nullable=False, doc="the marks of all its readers are set"),
     Column("at", Moment, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -50,7 +49,7 @@ deliveries = Table(
     Column("subscriber", RowId),
     Column("selection", RowId),
     Column("rendition", RowId),
-    Column("mark", RowId, comment="what the subscription's mark becomes once this is served"),
+    Column("mark", RowId, doc="the mark of the subscription once this is accepted"),
     Column("address_hash", String, nullable=False),
     Column("state", String, nullable=False),
     Column("reason", Text, nullable=False),
@@ -59,16 +58,16 @@ deliveries = Table(
     Column("crashes", Integer, nullable=False),
     Column("owner", String, nullable=False),
     Column("fence", Integer, nullable=False),
-    Column("lease_until", Moment, comment="real time, not the newsroom's"),
-    Column("next_at", Moment, comment="of deferred ones and posts in doubt; pending ones have none"),
-    Column("not_before", Moment, comment="real time: what the other side asked for (Retry-After)"),
-    Column("handed_at", Moment, comment="real time of the first hand-over that may have arrived (idempotency windows)"),
+    Column("lease_until", Moment, doc="real time, not the clock of the newsroom"),
+    Column("next_at", Moment, doc="next try of a deferred delivery or a post in doubt; NULL if pending"),
+    Column("not_before", Moment, doc="real time: a sending rate or a Retry-After"),
+    Column("handed_at", Moment, doc="real time of the first hand-over that may have arrived"),
     Column("receipt", Text, nullable=False),
     Column("via", Text, nullable=False),
-    Column("sender", String, nullable=False, comment="by which it was handed over last; empty for posts"),
+    Column("sender", String, nullable=False, doc="of the last hand-over; empty for posts"),
     Column("returned", String, nullable=False),
     Column("at", Moment, nullable=False),
-    Column("details", JSON, nullable=False, comment="of mailings that are no edition: address, subject, text"),
+    Column("details", JSON, nullable=False, doc="of mailings without an edition: address, subject, text"),
     UniqueConstraint("mailing", "target", "story", "purpose", "part"),
     Index("ix_deliveries_state", "state", "mailing", "next_at", "id"),
     Index("ix_deliveries_subscriber", "subscriber"),
@@ -90,34 +89,39 @@ uploads = Table(
     "uploads",
     metadata,
     Column("delivery", RowId, primary_key=True, autoincrement=False),
-    Column("key", String, primary_key=True, comment="SHA-256 of the bytes"),
-    Column("remote", Text, nullable=False, comment="what the service calls them, and whether it is busy with them"),
+    Column("key", String, primary_key=True, doc="SHA-256 of the bytes"),
+    Column("remote", Text, nullable=False, doc="the id that the service gave, and whether it is still processing"),
     Column("at", Moment, nullable=False),
-    comment="Pictures that a service took before the post that shows them: a later try does not upload them again.",
 )
+"""Pictures that were uploaded for a post: a later try does not upload them again."""
 
-had = Table(
-    "had",
+past_readers = Table(
+    "past_readers",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("selection", RowId, nullable=False, index=True),
-    Column("subscribers", LargeBinary, nullable=False, comment="their ids in order, as zlib over JSON"),
-    comment="Who was served with what, once `keep` has taken the deliveries: no story goes to a reader twice.",
+    Column(
+        "subscribers",
+        LargeBinary,
+        nullable=False,
+        doc="ids in order, as zlib over JSON",
+    ),
     sqlite_autoincrement=True,
 )
+"""Who received a selection, once `keep` has deleted the deliveries: no story is sent to a reader twice."""
 
-tallies = Table(
-    "tallies",
+deleted_deliveries = Table(
+    "deleted_deliveries",
     metadata,
     Column("mailing", RowId, primary_key=True, autoincrement=False),
     Column("list", String, primary_key=True),
     Column("language", String, primary_key=True),
     Column("state", String, primary_key=True),
-    Column("reason", String, primary_key=True, comment="of those that were skipped"),
+    Column("reason", String, primary_key=True, doc="of skipped deliveries, else empty"),
     Column("returned", String, primary_key=True),
     Column("count", Integer, nullable=False),
-    comment="Deliveries that `keep` has taken, counted.",
 )
+"""Counts of the deliveries that `keep` has deleted."""
 
 journal = Table(
     "journal",
@@ -127,39 +131,39 @@ journal = Table(
     Column("delivery", RowId, nullable=False),
     Column("fence", Integer, nullable=False),
     Column("entry", Text, nullable=False),
-    comment="Intents and outcomes on PostgreSQL; SQLite keeps a file beside itself.",
     sqlite_autoincrement=True,
 )
+"""Intents and outcomes on PostgreSQL; with SQLite they are in a file."""
 
-paces = Table(
-    "paces",
+sending_rates = Table(
+    "sending_rates",
     metadata,
     Column("sender", String, primary_key=True),
-    Column("domain", String, primary_key=True, comment="of recipients; empty: the sender as a whole"),
-    Column("free_from", Float, nullable=False, comment="the next free place, in seconds since 1970"),
-    Column("rate", Float, comment="messages a second at the last refusal for now; NULL: there was none"),
-    Column("refused_at", Float, nullable=False, comment="when that was"),
-    comment="How fast mail may go; kept over restarts, and for all processes.",
+    Column("domain", String, primary_key=True, doc="of recipients; empty: all"),
+    Column("free_from", Float, nullable=False, doc="next free time to send, in seconds since 1970"),
+    Column("rate", Float, doc="messages a second at the last temporary refusal; NULL: none yet"),
+    Column("refused_at", Float, nullable=False, doc="time of that refusal"),
 )
+"""How fast mail may be sent, for all processes and across restarts."""
 
 senders = Table(
     "senders",
     metadata,
     Column("name", String, primary_key=True),
-    Column("fingerprint", String, nullable=False, comment="of its settings; others begin afresh"),
-    Column("failures", Integer, nullable=False, comment="in a row"),
+    Column("fingerprint", String, nullable=False, doc="of its settings; new settings start afresh"),
+    Column("failures", Integer, nullable=False, doc="in a row"),
     Column("reason", Text, nullable=False),
-    Column("down_until", Moment, comment="real time"),
-    comment="Senders of mail that failed lately.",
+    Column("down_until", Moment, doc="real time"),
 )
+"""Senders of mail that failed recently."""
 
 notices = Table(
     "notices",
     metadata,
-    Column("key", String, primary_key=True, comment="what it is about: the same thing is told once"),
+    Column("key", String, primary_key=True, doc="what it is about: the same thing is reported once"),
     Column("kind", String, nullable=False),
     Column("text", Text, nullable=False),
     Column("at", Moment, nullable=False),
     Column("told_at", Moment),
-    comment="What a person must hear of.",
 )
+"""What a person must know."""
