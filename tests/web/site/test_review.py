@@ -73,7 +73,7 @@ def test_each_reviewer_gets_the_question_once_and_the_edition_in_every_language(
         question = mails["For your approval: Daily 1"]
         assert "It goes to 2 readers: English 1, Русский 1." in question
         assert "It is due on 2 March 2026, 09:00" in question
-        assert "If nobody answers, it does not go out" in question
+        assert "If nobody answers, it is not sent" in question
     assert asked.link("boss") != asked.link("deputy")
     assert asked.newsroom.mails("anna@example.org") == []
 
@@ -132,7 +132,7 @@ def test_what_was_made_anew_is_asked_anew_and_an_old_page_releases_nothing(asked
     assert len([mail for mail in asked.newsroom.mails("boss@example.org") if "/review/" in mail.text]) == 2
     stale = asked.press("release", page=page)
     assert stale.status_code == 409
-    assert "made anew meanwhile" in stale.text
+    assert "has changed in the meantime" in stale.text
     assert asked.newsroom.editions() == ["daily/1 held"]
     assert asked.press("release").status_code == 200
     assert asked.newsroom.editions() == ["daily/1 sending"]
@@ -168,10 +168,11 @@ def test_silence_is_said_before_and_after(asked: Asked) -> None:
     asked.newsroom.schedule("daily", APPROVED % ", silence: send")
     asked.newsroom.tick(MONDAY + 22 * HOUR)
     assert any(
-        "it goes out by itself on 3 March 2026, 09:00" in one.text for one in asked.newsroom.mails("boss@example.org")
+        "it is sent automatically on 3 March 2026, 09:00" in one.text
+        for one in asked.newsroom.mails("boss@example.org")
     )
     asked.newsroom.tick(MONDAY + 24 * HOUR)
-    assert "Nobody answered, so it was released by itself" in httpx.get(asked.link()).text
+    assert "Nobody answered, so it was released automatically" in httpx.get(asked.link()).text
     assert len(asked.newsroom.mails("anna@example.org")) == 1
 
 

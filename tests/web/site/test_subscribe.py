@@ -251,10 +251,10 @@ def test_data_and_erasure_go_by_the_mailbox(site: Site) -> None:
         assert ADA not in page
     mails = {str(mail.message["Subject"]): mail for mail in site.mails()}
     assert len(mails) == len(site.folder.mails.received) == 2
-    assert f'"address": "{ADA}"' in mails["What we know of you"].text
-    link = site.link(mails["Erase all that we know of you?"], "erase")
+    assert f'"address": "{ADA}"' in mails["The data that we have about you"].text
+    link = site.link(mails["Erase all your data?"], "erase")
     assert httpx.get(link).status_code == 200 and site.states() == {"digest": "confirmed"}
-    assert "forgotten" in httpx.post(link).text
+    assert "Your data is erased" in httpx.post(link).text
     assert site.states() == {}
     assert httpx.post(link).status_code == 404
     assert httpx.get(site.preferences(reader)).status_code == 404

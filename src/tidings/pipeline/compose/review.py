@@ -100,9 +100,9 @@ def describe_review(
         lines.append(words.gettext("It is also held because: %(reason)s.") % {"reason": "; ".join(blocking)})
     if is_sent_on_silence(edition, schedule):
         when = format_datetime(approval_deadline(edition, schedule), language, zone)
-        lines.append(words.gettext("If nobody answers, it goes out by itself on %(when)s.") % {"when": when})
+        lines.append(words.gettext("If nobody answers, it is sent automatically on %(when)s.") % {"when": when})
     else:
-        lines.append(words.gettext("If nobody answers, it does not go out; its stories join the next edition."))
+        lines.append(words.gettext("If nobody answers, it is not sent; its stories join the next edition."))
     return lines
 
 

@@ -66,7 +66,7 @@ class MemberMails:
             ],
             link=self._confirm_link(reader, names),
             label=gettext("Confirm"),
-            last=gettext("It was not you? Then do nothing: without your word nothing happens."),
+            last=gettext("If it was not you, do nothing: nothing happens until you confirm."),
         )
         self._queue(connection, "confirmation", Purpose.CONFIRMATION, reader, names[0], details, now)
 
@@ -80,10 +80,10 @@ class MemberMails:
         details = self._make(
             frame,
             subject=gettext("You already get %(list)s") % {"list": title},
-            texts=[gettext("You are on the list already. Here you change topics, language or frequency.")],
+            texts=[gettext("You are already subscribed. Here you can change topics, language or frequency.")],
             link=self._link("preferences", TokenPurpose.PREFERENCES, reader, names[0]),
             label=gettext("Your preferences"),
-            last=gettext("It was not you? Then do nothing: without your word nothing happens."),
+            last=gettext("If it was not you, do nothing: nothing happens until you confirm."),
         )
         self._queue(connection, "confirmation", Purpose.CONFIRMATION, reader, names[0], details, now)
 
@@ -99,12 +99,12 @@ class MemberMails:
             subject=gettext("Do you still want to get %(list)s?")
             % {"list": list_titles(self.newsroom, [name], language)},
             texts=[
-                gettext("We ask everybody on this list once more. Press the button, and all stays as it is."),
-                gettext("Without your word you get no more of these mails after %(date)s.") % {"date": day},
+                gettext("We ask everybody on this list to confirm again. Press the button to stay subscribed."),
+                gettext("If you do not confirm, you get no more of these mails after %(date)s.") % {"date": day},
             ],
             link=self._confirm_link(reader, [name]),
             label=gettext("Confirm"),
-            last=gettext("You do not want them any more? Then do nothing."),
+            last=gettext("If you do not want them any more, do nothing."),
         )
         key = f"again:{name}:{until:%Y-%m-%d}"
         self._queue(connection, key, Purpose.CONFIRMATION, reader, name, details, now, daily=False)
@@ -123,7 +123,7 @@ class MemberMails:
             texts=[settings.text.get(language, default)],
             link=latest or self._link("preferences", TokenPurpose.PREFERENCES, reader, name),
             label=gettext("The latest edition") if latest else gettext("Your preferences"),
-            last=gettext("In each mail are links to change what you get, and to leave."),
+            last=gettext("Each mail has links to change your preferences and to unsubscribe."),
         )
         self._queue(connection, f"welcome:{name}", Purpose.WELCOME, reader, name, details, now)
 
@@ -132,8 +132,8 @@ class MemberMails:
         gettext = page_frame(self.newsroom, reader.language).words.gettext
         stored = json.dumps(export_subscriber(connection, reader.id), ensure_ascii=False, indent=2)
         details = {
-            "subject": gettext("What we know of you"),
-            "text": f"{gettext('You asked for all that we know of you. It is this:')}\n\n{stored}\n",
+            "subject": gettext("The data that we have about you"),
+            "text": f"{gettext('You asked for all the data that we have about you. Here it is:')}\n\n{stored}\n",
             "language": reader.language,
         }
         self._queue(connection, "data", Purpose.CONFIRMATION, reader, "", details, now)
@@ -144,11 +144,11 @@ class MemberMails:
         gettext = frame.words.gettext
         details = self._make(
             frame,
-            subject=gettext("Erase all that we know of you?"),
-            texts=[gettext("We forget your address, your name and all that you chose. You get no more mail from us.")],
+            subject=gettext("Erase all your data?"),
+            texts=[gettext("We erase your address, your name and your preferences. You get no more mail from us.")],
             link=self._link("erase", TokenPurpose.ERASE, reader, ""),
-            label=gettext("Erase me"),
-            last=gettext("It was not you? Then do nothing: without your word nothing happens."),
+            label=gettext("Erase my data"),
+            last=gettext("If it was not you, do nothing: nothing happens until you confirm."),
         )
         self._queue(connection, "erase", Purpose.CONFIRMATION, reader, "", details, now)
 

@@ -121,7 +121,9 @@ class Pages:
         words = context.words
         page = context.page(urlsplit(context.site.url).path or "/", words.gettext("Page not found"))
         return self._page(
-            "notice.html.j2", context, page | {"texts": [words.gettext("This page is not here, or no longer.")]}
+            "notice.html.j2",
+            context,
+            page | {"texts": [words.gettext("This page does not exist, or no longer exists.")]},
         )
 
     def unsubscribe_page(self, context: PageContext, step: str, name: str = "", preferences: str = "") -> bytes:
@@ -132,15 +134,15 @@ class Pages:
         words = context.words
         titles = {
             "ask": words.gettext("Unsubscribe from %(list)s?") % {"list": name},
-            "done": words.gettext("You have left %(list)s.") % {"list": name},
+            "done": words.gettext("You are unsubscribed from %(list)s.") % {"list": name},
             "test": words.gettext("This was a test mail"),
             "unknown": words.gettext("This link does not work"),
         }
         texts = {
             "ask": words.gettext("You will get no more mail from this list."),
             "done": words.gettext("You will get no more mail from this list."),
-            "test": words.gettext("Its link takes nobody off the list."),
-            "unknown": words.gettext("Open it from the mail once more, whole, or simply answer the mail."),
+            "test": words.gettext("Its link unsubscribes nobody."),
+            "unknown": words.gettext("Open the whole link from the mail again, or answer the mail."),
         }
         page = context.page(context.root_path, titles[step])
         page |= {"what": step, "texts": [texts[step]], "choices": preferences}

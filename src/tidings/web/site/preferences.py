@@ -154,7 +154,7 @@ class _Preferences:
         except SQLAlchemyError as error:
             return self._failed(error)
         self._find()
-        return self.shown(self._frame().words.gettext("Saved. It holds from the next edition on."))
+        return self.shown(self._frame().words.gettext("Saved. It applies from the next edition."))
 
     def _mailed(self, what: str) -> Response:
         assert self._reader is not None
@@ -164,7 +164,7 @@ class _Preferences:
             mails = self._runtime.member_mails
             queue = mails.queue_data if what == "data" else mails.queue_erasure
             queue(connection, self._reader.person, self._runtime.now())
-        text = gettext("It goes to the address that we know, once a day at most.")
+        text = gettext("We send it to your address, at most once a day.")
         return self._act(frame, gettext("Please look into your mailbox"), text)
 
     def erasure(self) -> Response:
@@ -177,8 +177,8 @@ class _Preferences:
             return self._unknown()
         frame = self._frame()
         gettext = frame.words.gettext
-        text = gettext("We forget your address, your name and all that you chose. You get no more mail from us.")
-        return self._act(frame, gettext("Erase all that we know of you?"), text, button=gettext("Erase me"))
+        text = gettext("We erase your address, your name and your preferences. You get no more mail from us.")
+        return self._act(frame, gettext("Erase all your data?"), text, button=gettext("Erase my data"))
 
     def erased(self) -> Response:
         """Done before this answers."""
@@ -192,8 +192,10 @@ class _Preferences:
             return self._failed(error)
         frame = self._frame()
         gettext = frame.words.gettext
-        text = gettext("Only a code stays, from which nobody can read your address: so that nobody mails you again.")
-        return self._act(frame, gettext("You are forgotten"), text)
+        text = gettext(
+            "Only a code remains, which does not reveal your address. With it we make sure that nobody mails you again."
+        )
+        return self._act(frame, gettext("Your data is erased"), text)
 
     def _find(self) -> None:
         if self._claim is not None:
@@ -211,7 +213,7 @@ class _Preferences:
     def _unknown(self) -> Response:
         frame = self._frame()
         gettext = frame.words.gettext
-        text = gettext("Open it from the mail once more, whole, or simply answer the mail.")
+        text = gettext("Open the whole link from the mail again, or answer the mail.")
         return self._act(frame, gettext("This link does not work"), text, status=404)
 
     def _failed(self, error: SQLAlchemyError) -> Response:

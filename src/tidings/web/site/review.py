@@ -140,7 +140,7 @@ class _Review:
             with runtime.store.read() as connection:
                 same = fields.get("frozen") == frozen_digest(connection, edition.id)
             if not same:
-                return self.shown(words.gettext("It was made anew meanwhile. Please look at it once more."), 409)
+                return self.shown(words.gettext("It has changed in the meantime. Please look at it again."), 409)
             act = runtime.editions.release if what == "release" else runtime.editions.cancel
             act(edition, runtime.now(), reviewer)
             # What goes at once links its page in the archive.
@@ -193,11 +193,11 @@ class _Review:
         at, what, who = last
         when = format_datetime(at, self._frame.site.language, site.timezone)
         if what == "released" and who == "silence":
-            text = words.gettext("Nobody answered, so it was released by itself on %(when)s.")
+            text = words.gettext("Nobody answered, so it was released automatically on %(when)s.")
         elif what == "released":
             text = words.gettext("%(who)s released it on %(when)s.")
         elif what == "cancelled":
-            text = words.gettext("%(who)s cancelled it on %(when)s: nothing more of it goes out.")
+            text = words.gettext("%(who)s cancelled it on %(when)s: nothing more of it is sent.")
         else:
             text = words.gettext("A newer edition took its place on %(when)s; its stories joined that one.")
         return str(text % {"who": who, "when": when})

@@ -177,7 +177,7 @@ class _Joining:
         )
         try:
             if not kept(self._runtime, request, real_now, robot=any(fields.get("website", []))):
-                words = gettext("So many have asked from where you are. Please try again in a quarter of an hour.")
+                words = gettext("There were too many requests from your network. Please try again in 15 minutes.")
                 return self._said(gettext("Please wait a little"), [words], 429)
         except SQLAlchemyError as error:
             log.error("a request to join could not be kept: %s", type(error).__name__)
@@ -185,10 +185,8 @@ class _Joining:
         return self._said(
             gettext("Please look into your mailbox"),
             [
-                gettext(
-                    "There is a mail with a link for you. Only once you have confirmed there do you get our mails."
-                ),
-                gettext("Nothing there after some minutes? Look among the spam, or ask again tomorrow."),
+                gettext("We sent you a mail with a link. You get our mails only after you confirm there."),
+                gettext("If there is no mail after some minutes, look in your spam folder, or ask again tomorrow."),
             ],
         )
 
@@ -262,15 +260,15 @@ class _Confirming:
             ),
             "done": (
                 gettext("You are on the list: %(list)s") % {"list": title},
-                gettext("The next edition comes to you. In each mail are links to change what you get, and to leave."),
+                gettext("You get the next edition. Each mail has links to change your preferences and to unsubscribe."),
             ),
             "over": (
-                gettext("This link is over"),
-                gettext("You have left since, or it is too old. Ask for a new one with the form."),
+                gettext("This link has expired"),
+                gettext("You have unsubscribed since, or the link is too old. Ask for a new one with the form."),
             ),
             "unknown": (
                 gettext("This link does not work"),
-                gettext("Open it from the mail once more, whole, or simply answer the mail."),
+                gettext("Open the whole link from the mail again, or answer the mail."),
             ),
         }
         more = ""
