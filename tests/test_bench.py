@@ -42,7 +42,7 @@ def run(module: str, *words: str) -> dict[str, object]:
     if not (shutil.which("cc") or shutil.which("gcc")):
         missing("a C compiler")
     command = [sys.executable, "-m", module, *words, "--json"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert process.returncode == 0, process.stderr
     result: dict[str, object] | list[dict[str, object]] = json.loads(process.stdout)
     return result if isinstance(result, dict) else result[0]

@@ -31,7 +31,7 @@ class Client:
     """An SMTP client that sends raw bytes in given pieces."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._file = self.socket.makefile("rb")
         assert self.reply().startswith("220")
 
@@ -185,12 +185,12 @@ def test_an_unfinished_message_is_not_counted(sink: CSink) -> None:
 
 
 def test_pipelined_commands_share_one_delay(tmp_path: Path) -> None:
-    sink = CSink(tmp_path / "sink", delay_ms=50, every=1)
+    sink = CSink(tmp_path / "sink", delay_ms=1500, every=1)
     with client(sink) as session:
         began = time.monotonic()
         session.send(ENVELOPE % b"r@example.net" + b"x\r\n.\r\nQUIT\r\n")
         assert session.codes(5) == ["250", "250", "354", "250", "221"]
-        assert 0.05 <= time.monotonic() - began < 0.2
+        assert 1.5 <= time.monotonic() - began < 6
         assert session.reply() == ""
     assert sink.stop().messages == 1
 

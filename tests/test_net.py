@@ -120,13 +120,13 @@ def _take(connection: socket.socket) -> None:
 
 def test_a_certificate_that_is_not_good_means_that_nothing_was_sent(pair: tuple[Path, Path]) -> None:
     with Server(_take, pair) as server, pytest.raises(NotSentError, match="certificate"):
-        GuardedSession(allow_private=True, timeout=2).post(f"https://localhost:{server.port}/", b"body", {})
+        GuardedSession(allow_private=True, timeout=20).post(f"https://localhost:{server.port}/", b"body", {})
 
 
 def test_no_tls_at_the_other_side_means_that_nothing_was_sent() -> None:
     greeting = b"220 hello\r\n" * 9
     with Server(lambda connection: connection.sendall(greeting)) as server, pytest.raises(NotSentError, match="TLS"):
-        GuardedSession(allow_private=True, timeout=2).post(f"https://localhost:{server.port}/", b"body", {})
+        GuardedSession(allow_private=True, timeout=20).post(f"https://localhost:{server.port}/", b"body", {})
 
 
 @pytest.mark.parametrize("last", [b"", b"\x15\x03\x03\x00\x02\x02\x50", b"\x17\x03\x03\x00\x20" + b"x" * 32])
@@ -139,7 +139,7 @@ def test_tls_that_breaks_after_the_request_means_that_it_may_have_been_taken(
         _take(connection)
         os.write(connection.fileno(), last)
 
-    session = GuardedSession(allow_private=True, timeout=2)
+    session = GuardedSession(allow_private=True, timeout=20)
     session._session.verify = str(pair[0])
     with Server(talk, pair) as server, pytest.raises(ConnectionLostError):
         session.post(f"https://localhost:{server.port}/", b"body", {})
@@ -156,7 +156,7 @@ def test_who_sends_a_byte_now_and_then_does_not_keep_us() -> None:
     begun = time.monotonic()
     with Server(talk) as server, pytest.raises(ConnectionLostError):
         GuardedSession(allow_private=True, timeout=0.3).post(f"http://127.0.0.1:{server.port}/", b"body", {})
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -164,9 +164,9 @@ def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], s
     def talk(connection: socket.socket) -> None:
         _take(connection)
         threading.Timer(0.1, session.abort).start()
-        time.sleep(30)
+        time.sleep(90)
 
-    session = GuardedSession(allow_private=True, timeout=40)
+    session = GuardedSession(allow_private=True, timeout=120)
     session._session.verify = str(pair[0])
     with Server(talk, pair if secure else None) as server:
         url = f"{'https' if secure else 'http'}://localhost:{server.port}/"
@@ -175,4 +175,4 @@ def test_abort_ends_a_request_and_lets_no_other_begin(pair: tuple[Path, Path], s
             session.post(url, b"body", {})
         with pytest.raises(NotSentError, match="stopping"):
             session.post(url, b"body", {})
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
-from tests.runtime.test_service import free_port, running, stop, until
+from tests.fixtures.waiting import wait_until
+from tests.runtime.test_service import free_port, running, stop
 from tests.sources.pictures.test_copies import drawn
 from tests.sources.site import Page, Story, Website, rss
 from tidings.model.item import Item
@@ -229,7 +230,7 @@ def test_the_service_fetches_pictures(tmp_path: Path) -> None:
         web = f"web: {{port: {free_port()}}}\n"
         folder.write("tidings.yaml", main + web + SOURCES.replace("BASE", site.url))
         with running(folder, tmp_path / "log") as process:
-            until(lambda: any((folder.root / "public").glob("media/*/well.png")))
+            wait_until(lambda: any((folder.root / "public").glob("media/*/well.png")))
             assert stop(process) < 30
     site.close()
     assert "source site: pictures, 1 new" in (tmp_path / "log").read_text(encoding="utf-8")

@@ -178,7 +178,7 @@ def test_send_on_a_terminal(folder: NewsroomFolder, run: Run) -> None:
     with subprocess.Popen(command, stdin=side, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         os.close(side)
         os.write(main, b"1\n")
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=120)
         os.close(main)
     assert process.returncode == 0, out
     assert [mail.recipient for mail in folder.mails.received] == ["r0@example.org"]

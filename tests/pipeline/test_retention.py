@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -111,7 +112,9 @@ def test_without_keep_and_before_its_time_nothing_goes(newsroom: RunningNewsroom
     held = rows(newsroom.runtime.store)
     newsroom.tick(LATER)
     assert rows(newsroom.runtime.store) == held
-    assert delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY) == 0
+    assert (
+        delete_expired(newsroom.runtime.store, Retention(ledger=timedelta(days=501)), LATER + DAY, budget=math.inf) == 0
+    )
     assert rows(newsroom.runtime.store) == held
 
 
@@ -129,7 +132,7 @@ def test_what_is_not_over_stays(store: Store) -> None:
         connection.execute(update(d).where(d.c.id == first).values(state="in_doubt"))
         # Something of this edition waits for its reader: the row says so.
         connection.execute(update(d).where(d.c.id == 2).values(mark=0))
-    assert delete_expired(store, KEEP, NOW + timedelta(days=500)) == 2
+    assert delete_expired(store, KEEP, NOW + timedelta(days=500), budget=math.inf) == 2
     with store.read() as connection:
         left = list(connection.execute(select(d.c.id, d.c.state).order_by(d.c.id)))
     assert [tuple(row) for row in left] == [
@@ -147,7 +150,7 @@ def test_slots_notices_and_old_tests_go_too(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY + 4 * DAY)
     assert rows(newsroom.runtime.store, "mailings") > 4
     slots = rows(newsroom.runtime.store, "slots")
-    delete_expired(newsroom.runtime.store, KEEP, LATER)
+    delete_expired(newsroom.runtime.store, KEEP, LATER, budget=math.inf)
     assert rows(newsroom.runtime.store, "slots") == 1 < slots
     assert rows(newsroom.runtime.store, "notices") == 0
     with newsroom.runtime.store.read() as connection:
@@ -182,7 +185,7 @@ def test_once_a_day_in_pages(store: Store) -> None:
     taken = delete_expired(store, KEEP, now, budget=60)
     assert rows(store) == 0
     assert taken > 0
-    assert delete_expired(store, KEEP, now) == 0
+    assert delete_expired(store, KEEP, now, budget=math.inf) == 0
     with store.read() as connection:
         assert ledger.count_by_state(connection, mailing=mailing) == {"accepted": 20_001}
         packed = [

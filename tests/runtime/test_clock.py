@@ -12,6 +12,7 @@ import pytest
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.jobstores.memory import MemoryJobStore
 
+from tests.fixtures.waiting import wait_until
 from tidings.runtime.clock import Ticker
 
 NEVER = 3_600.0
@@ -28,11 +29,11 @@ class Beats:
 
     def __call__(self) -> None:
         self.at.append(time.monotonic())
-        self.free.wait(10)
+        self.free.wait(120)
         if self.fail:
             raise ValueError("the relay is on fire")
 
-    def reach(self, count: int, seconds: float = 5) -> None:
+    def reach(self, count: int, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while len(self.at) < count:
             assert time.monotonic() < end, f"{len(self.at)} beats, {count} wanted"
@@ -61,10 +62,10 @@ def ticking(beats: Beats) -> Iterator[Callable[[float], Ticker]]:
 
 
 def test_it_beats_at_once_and_then_regularly(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
+    begun = time.monotonic()
     ticking(0.3)
     beats.reach(4)
-    gaps = [after - before for before, after in zip(beats.at, beats.at[1:], strict=False)]
-    assert all(0.15 < gap < 2 for gap in gaps)
+    assert beats.at[3] - begun > 0.8
 
 
 def test_what_wakes_it_while_a_beat_works_is_not_lost(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
@@ -87,12 +88,17 @@ def test_that_a_beat_is_still_at_work_is_logged_once(
     ticker = ticking(NEVER)
     beats.reach(1)
     ticker.wake()
-    time.sleep(1.8)
+
+    def count() -> int:
+        return [record.getMessage() for record in caplog.records].count(
+            "the last beat is still at work; the next one follows it"
+        )
+
+    wait_until(lambda: count() > 0)
+    time.sleep(0.8)
     beats.free.set()
     beats.reach(2)
-    assert [record.getMessage() for record in caplog.records].count(
-        "the last beat is still at work; the next one follows it"
-    ) == 1
+    assert count() == 1
 
 
 def test_it_wakes_at_the_moment_and_not_before(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
@@ -104,7 +110,7 @@ def test_it_wakes_at_the_moment_and_not_before(beats: Beats, ticking: Callable[[
     # A later moment does not put it off.
     ticker.wake(datetime.now(UTC) + timedelta(seconds=60))
     beats.reach(2)
-    assert 0.55 < beats.at[1] - begun < 3
+    assert 0.55 < beats.at[1] - begun < 50
 
 
 def test_misfire_grace_time_a_run_that_is_hours_late_comes_once(
@@ -168,7 +174,7 @@ def test_stop_says_whether_the_last_beat_has_ended(beats: Beats, ticking: Callab
     assert ticker.stop(0.3) is False
     assert time.monotonic() - begun < 20
     beats.free.set()
-    assert ticker._idle.wait(5)
+    assert ticker._idle.wait(60)
     ticker.wake()
     time.sleep(0.3)
     assert len(beats.at) == 1

@@ -17,7 +17,7 @@ from typing import Any
 from tests.conftest import require_program
 from tests.servers.judges import tool
 
-_WAIT = 30.0
+_WAIT = 120.0
 """Seconds for any answer."""
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 _MOST_TABS = 120

@@ -40,7 +40,7 @@ def by_opendkim(message: bytes, records: Mapping[str, str], folder: Path) -> str
         script = 'mount --bind "$0" /etc/resolv.conf && exec "$1" -t "$2"'
         done = subprocess.run(
             [unshare, "-m", "sh", "-c", script, str(resolver), program, str(folder)],
-            input=message, capture_output=True, check=False, timeout=30,
+            input=message, capture_output=True, check=False, timeout=120,
         )  # fmt: skip
     said = (done.stdout + done.stderr).decode(errors="replace").strip()
     return said or ("" if done.returncode == 0 else f"exit code {done.returncode}")

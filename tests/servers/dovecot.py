@@ -97,7 +97,7 @@ class Dovecot:
             self._process = subprocess.Popen(
                 ["dovecot", "-F", "-c", str(self._config)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
-        for _ in range(200):
+        for _ in range(2400):
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                     if connection.recv(100).startswith(b"* OK"):

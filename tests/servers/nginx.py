@@ -38,7 +38,7 @@ def nginx(folder: Path, root: Path, locations: str) -> Iterator[tuple[str, Path]
     config.write_text(_MAIN.format(folder=folder, root=root, port=port, locations=locations, user=user))
     with subprocess.Popen([program, "-p", str(folder), "-c", str(config)], stderr=subprocess.DEVNULL) as process:
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port), 1).close()

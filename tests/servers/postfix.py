@@ -152,7 +152,7 @@ class Postfix:
     def start(self) -> None:
         """Start it, and wait until it takes mail."""
         self._run("postfix", "-c", str(self._config), "start")
-        for _ in range(100):
+        for _ in range(2400):
             try:
                 with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
                     if connection.recv(100).startswith(b"220"):
@@ -180,12 +180,12 @@ class Postfix:
         """What was delivered to a mailbox, as it came but for the lines that Postfix puts on top."""
         return [path.read_bytes() for path in sorted((self.maildir(name) / "new").glob("*"))]
 
-    def wait_for(self, name: str, count: int = 1, seconds: float = 20) -> list[bytes]:
+    def wait_for(self, name: str, count: int = 1, seconds: float = 120) -> list[bytes]:
         """`mails`, once there are so many."""
         self.until(lambda: len(self.mails(name)) >= count, seconds)
         return self.mails(name)
 
-    def until(self, is_so: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, is_so: Callable[[], bool], seconds: float = 120) -> None:
         """Wait for something that Postfix does."""
         end = time.monotonic() + seconds
         while not is_so():

@@ -57,7 +57,7 @@ def test_newsboat_shows_what_the_store_holds(tmp_path: Path, ending: str) -> Non
         ]
         for _ in range(3):
             subprocess.run(
-                command, check=True, capture_output=True, env={"HOME": str(tmp_path), "LANG": "C.UTF-8"}, timeout=60
+                command, check=True, capture_output=True, env={"HOME": str(tmp_path), "LANG": "C.UTF-8"}, timeout=120
             )
     with sqlite3.connect(cache) as database:
         (feed,) = database.execute("SELECT title, url FROM rss_feed").fetchall()

@@ -25,7 +25,9 @@ class Pace:
 
     def rate_at(self, moment: float) -> float | None:
         """The rate at a moment; None: as fast as it goes."""
-        rate = self.rate * 2.0 ** (max(0.0, moment - self.refused_at) / _DOUBLES)
+        # 64 doublings lift even the slowest rate above `_UNLIMITED`, and a float overflows after 1,024.
+        doublings = min(64.0, max(0.0, moment - self.refused_at) / _DOUBLES)
+        rate = self.rate * 2.0**doublings
         return rate if rate < _UNLIMITED else None
 
 

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ from aiosmtpd.smtp import AuthResult
 from tests.channels.smtp.single_mail import SingleMailTransport
 from tests.conftest import require_program
 from tests.fixtures.smtp import SmtpSink
+from tests.fixtures.waiting import wait_until
 from tidings.channels.smtp.connection import Connection
 from tidings.channels.smtp.login import Login, Session
 from tidings.channels.smtp.port import Timeouts
@@ -305,10 +306,10 @@ def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgo
     """The run that asked for them had ended; hours may lie between."""
     relay = _relay("127.0.0.1", sink.port)
     relay.open_connection()
-    _until(lambda: bool(relay._opened))
+    wait_until(lambda: bool(relay._opened))
     sink.greeting = "421 too many connections"
     relay.open_connection()
-    _until(lambda: len(relay._opened) == 2)
+    wait_until(lambda: len(relay._opened) == 2)
     sink.greeting = "220 sink.example ESMTP"
     queue = _Some(["ada"])
     relay.send_all(queue, connections=1)
@@ -320,20 +321,13 @@ def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: SmtpSink)
     relay = _relay("127.0.0.1", sink.port)
     for _ in range(4):
         relay.open_connection()
-    _until(lambda: len(relay._opened) == 4)
+    wait_until(lambda: len(relay._opened) == 4)
     sink.hang_up()
     queue = _Some([f"reader{number}" for number in range(8)])
     relay.send_all(queue, connections=4)
     assert {one.verdict for one in queue.ended.values()} == {Verdict.ACCEPTED}
     assert len(queue.ended) == 8
     assert queue.taken_back == []
-
-
-def _until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_transaction_that_a_failed_chunk_left_open_is_ended(tmp_path: Path) -> None:
@@ -401,18 +395,17 @@ def test_abort_after_the_dot_leaves_the_message_in_doubt(sink: SmtpSink) -> None
     transport = _relay(
         "127.0.0.1",
         sink.port,
-        timeouts=Timeouts(5, 30),
+        timeouts=Timeouts(60, 300),
         reached=lambda point: arrived.set() if point == "after-dot" else None,
     )
-    sink.delay = 6
+    sink.delay = 90
     found: list[Outcome] = []
     thread = threading.Thread(target=lambda: found.append(_send(transport, "ada")))
     thread.start()
-    assert arrived.wait(20)
-    begun = time.monotonic()
+    assert arrived.wait(60)
     transport.abort()
-    thread.join(5)
-    assert time.monotonic() - begun < 5
+    thread.join(60)
+    assert not thread.is_alive()
     assert found[0].verdict is Verdict.UNKNOWN
     # No new connection after that.
     assert _send(transport, "grace").verdict is Verdict.NOT_STARTED

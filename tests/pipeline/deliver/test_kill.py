@@ -81,7 +81,7 @@ def _run_child(url: str, root: Path, port: int, point: str, nth: int) -> int:
         point,
         str(nth),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     print(f"child ended with {done.returncode}: {done.stdout}")
     return done.returncode

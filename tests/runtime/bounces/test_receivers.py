@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
 from tests.fixtures.newsroom import DAILY, MONDAY, RunningNewsroom, open_newsroom
+from tests.fixtures.waiting import wait_until
 from tests.servers.dovecot import dovecot
 from tidings.config.bounces import BounceMailbox
 from tidings.model.errors import RefusedError
@@ -131,7 +132,7 @@ def test_the_service_listens(newsroom: RunningNewsroom) -> None:
     command = [sys.executable, "-m", "tidings", "run", "-C", str(newsroom.folder.root)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as service:
         try:
-            end = time.monotonic() + 60
+            end = time.monotonic() + 120
             while True:
                 try:
                     assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
@@ -142,7 +143,7 @@ def test_the_service_listens(newsroom: RunningNewsroom) -> None:
                     time.sleep(0.2)
         finally:
             service.send_signal(signal.SIGTERM)
-            said = service.communicate(timeout=40)[0].decode()
+            said = service.communicate(timeout=120)[0].decode()
     assert service.returncode == 0
     assert f"Bounces: LMTP at 127.0.0.1:{port}" in said
     with newsroom.runtime.store.read() as connection:
@@ -261,12 +262,9 @@ def test_somebody_hears_of_a_mailbox_that_cannot_be_read(newsroom: RunningNewsro
     ears = FeedbackReceivers(newsroom.runtime, lambda: woken.append(True))
     ears.start()
     try:
-        end = time.monotonic() + 20
-        while not woken:
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        wait_until(lambda: woken)
     finally:
-        assert ears.stop(10)
+        assert ears.stop(60)
     with newsroom.runtime.store.read() as connection:
         [text] = connection.execute(select(t.notices.c.text)).scalars()
     assert "The bounce mailbox cannot be read" in text

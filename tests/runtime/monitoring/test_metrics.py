@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import require_program
 from tests.fixtures.newsroom_folder import item, make_newsroom_folder
-from tests.runtime.test_service import free_port, prepared, running, stop, until
+from tests.fixtures.waiting import wait_until
+from tests.runtime.test_service import free_port, prepared, running, stop
 from tests.sources.site import Page, Story, Website, rss
 from tests.web.server import served
 from tidings.runtime.monitoring.metrics import Metrics
@@ -163,8 +164,8 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
 
         pages, metrics = configure()
         with running(folder, log) as full:
-            until(lambda: (folder.root / "public" / "en" / "index.html").exists())
-            until(lambda: "tidings_last_tick_timestamp_seconds" in httpx.get(metrics).text)
+            wait_until(lambda: (folder.root / "public" / "en" / "index.html").exists())
+            wait_until(lambda: "tidings_last_tick_timestamp_seconds" in httpx.get(metrics).text)
             answer = httpx.get(metrics, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
             assert answer.headers["content-type"].startswith("application/openmetrics-text")
             assert answer.text.endswith("# EOF\n")
@@ -179,13 +180,13 @@ def test_both_kinds_of_service_answer_on_an_address_of_their_own(tmp_path: Path,
             assert health["ok"] is True and health["beat_age"] < 60 and health["tick_age"] < 60
             _, second = configure()
             with running(folder, other, "--only", "pages") as only:
-                until(lambda: other.exists() and "Metrics:" in other.read_text(encoding="utf-8"))
-                until(lambda: scraped(httpx.get(second).text).get("tidings_services{kind=pages}") == 1)
+                wait_until(lambda: other.exists() and "Metrics:" in other.read_text(encoding="utf-8"))
+                wait_until(lambda: scraped(httpx.get(second).text).get("tidings_services{kind=pages}") == 1)
                 assert scraped(httpx.get(second).text)["tidings_services{kind=full}"] == 1
                 # Killed: it cannot say so, the other one can.
                 full.send_signal(signal.SIGKILL)
                 full.wait()
-                until(lambda: scraped(httpx.get(second).text)["tidings_services_died"] == 1)
+                wait_until(lambda: scraped(httpx.get(second).text)["tidings_services_died"] == 1)
                 found = scraped(httpx.get(second).text)
                 assert found["tidings_services{kind=full}"] == 0
                 assert "tidings_last_tick_timestamp_seconds" in found
@@ -204,7 +205,7 @@ def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
             where = f"127.0.0.1:{taken.getsockname()[1]}"
             path.write_text(path.read_text().replace(f"{{port: {port}}}", f"{{port: {port}, metrics: '{where}'}}"))
             with running(folder, tmp_path / "log") as process:
-                assert process.wait(timeout=40) == 2
+                assert process.wait(timeout=120) == 2
         assert where in (tmp_path / "log").read_text() and "metrics" in (tmp_path / "log").read_text()
 
 

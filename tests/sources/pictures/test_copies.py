@@ -215,7 +215,7 @@ def test_a_slow_picture_is_given_up_and_a_round_ends_in_time(room: Newsroom, mon
         room.tell(f'<img src="{slow}" alt="S">{room.img("/a.png")}')
         began = time.monotonic()
         room.bring(seconds=0.5)
-        assert 1.0 < time.monotonic() - began < 5.0
+        assert 1.0 < time.monotonic() - began < 60.0
         stop.set()
     assert [slow in said for said in room.said()] == [True]
     assert room.bring(NOW + timedelta(minutes=5)) == 1  # the other one had no turn
@@ -389,7 +389,7 @@ def test_what_is_on_the_wire_is_cut_off_and_not_held_against_it(room: Newsroom) 
         with connection:
             connection.recv(10)
             room.source.abort()
-            thread.join(timeout=5)
+            thread.join(timeout=60)
             assert not thread.is_alive()
     assert room.said() == []
     assert room.known.items() == ()

@@ -91,7 +91,7 @@ def told(runtime: Runtime) -> HubSubscription | None:
 
 def until(runtime: Runtime, holds: Callable[[HubSubscription], object]) -> HubSubscription:
     """Wait for word of the hub, which works in threads of its own."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         found = told(runtime)
         if found is not None and holds(found):
