@@ -94,7 +94,7 @@ class CSink(BaseSink):
     def stop(self) -> SinkResult:
         """Stop the sink; returns what it received."""
         self._process.send_signal(signal.SIGTERM)
-        output, _ = self._process.communicate(timeout=30)
+        output, _ = self._process.communicate(timeout=120)
         result = json.loads(output)
         return SinkResult(result["messages"], result["cpu"], result["most"], result["bytes"])
 
