@@ -50,7 +50,7 @@ LINE = re.compile(r"^([a-z_]+): (.*)$")
 
 
 def front(path: Path) -> tuple[dict[str, str], str, str]:
-    """The keys that stand on a line of their own, the whole front matter, the body."""
+    """The keys with a line of their own, the whole front matter, and the body."""
     _, head, body = path.read_text(encoding="utf-8").split("---\n", 2)
     return {m[1]: m[2] for line in head.splitlines() if (m := LINE.match(line))}, head, body
 
@@ -59,24 +59,24 @@ def sources_in(head: str) -> list[str]:
     return re.findall(r"^  - src: (\S+)$", head, re.MULTILINE)
 
 
-def named(name: str) -> dict[str, tuple[dict[str, str], str, str]]:
+def versions_of(name: str) -> dict[str, tuple[dict[str, str], str, str]]:
     return {path.suffixes[0][1:]: front(path) for path in FILES if path.name.split(".")[0] == name}
 
 
-def test_the_stories_and_their_translations_are_those_of_the_table() -> None:
-    found: dict[str, list[str]] = {}
+def test_stories_and_translations_match_the_table() -> None:
+    languages_of: dict[str, list[str]] = {}
     for path in FILES:
         name, language, _ = path.name.split(".")
-        found.setdefault(name, []).append(language)
+        languages_of.setdefault(name, []).append(language)
         assert front(path)[0]["kind"] == STORIES[name][0], path.name
-    assert {name: tuple(sorted(languages)) for name, languages in found.items()} == {
+    assert {name: tuple(sorted(languages)) for name, languages in languages_of.items()} == {
         name: languages for name, (_, languages) in STORIES.items()
     }
 
 
 @pytest.mark.parametrize("name", STORIES)
 def test_translations_agree_in_all_but_words(name: str) -> None:
-    versions = list(named(name).values())
+    versions = list(versions_of(name).values())
     first_keys, first_head, first_body = versions[0]
     same = ("published", "updated", "embargo", "starts", "ends", "topics", "lead")
     for keys, head, body in versions[1:]:
@@ -104,7 +104,7 @@ def test_each_language_is_written_in_its_own_letters() -> None:
             assert re.search(r"[a-z][а-яё]|[а-яё][a-z]", text, re.IGNORECASE) is None, path.name
 
 
-def test_pictures_exist_are_light_and_described() -> None:
+def test_pictures_exist_are_small_and_have_alt() -> None:
     used = Counter[str]()
     for path in FILES:
         _, head, _ = front(path)
@@ -136,11 +136,11 @@ def test_attachments_are_pdf_files() -> None:
         assert data[start : start + 4] == b"xref", file.name
 
 
-def test_the_fortnight_has_two_full_weeks() -> None:
-    """For the demo: digests on the Fridays 4 and 11 September at nine, something left for afterwards."""
+def test_the_sample_has_two_full_weeks() -> None:
+    """For the demo: digests at 09:00 on the Fridays 4 and 11 September, and stories after them."""
     weeks = Counter[int]()
     for name, (kind, languages) in STORIES.items():
-        keys = named(name)[languages[0]][0]
+        keys = versions_of(name)[languages[0]][0]
         out = max(datetime.fromisoformat(keys["published"]), datetime.fromisoformat(keys.get("embargo", "2026-01-01")))
         assert datetime(2026, 8, 31) <= out < datetime(2026, 9, 12), name
         if kind != "note":
@@ -148,19 +148,21 @@ def test_the_fortnight_has_two_full_weeks() -> None:
     assert weeks[0] >= 6 and weeks[1] >= 6 and weeks[2] >= 1
 
 
-def test_it_has_what_a_newsroom_meets() -> None:
+def test_the_sample_has_the_usual_difficulties() -> None:
     keys = [front(path)[0] for path in FILES]
-    assert sum("embargo" in one for one in keys) == 3
-    assert sum("correction" in one and "updated" in one for one in keys) == 3
-    assert all({"starts", "ends", "place"} <= one.keys() for one in keys if one["kind"] == "event")
-    titles = [one["title"] for one in keys]
+    assert sum("embargo" in front_matter for front_matter in keys) == 3
+    assert sum("correction" in front_matter and "updated" in front_matter for front_matter in keys) == 3
+    assert all(
+        {"starts", "ends", "place"} <= front_matter.keys() for front_matter in keys if front_matter["kind"] == "event"
+    )
+    titles = [front_matter["title"] for front_matter in keys]
     for trap in ('^"', '[^"]"[^"]+"', ": ", "#", "@", " & "):
         assert any(re.search(trap, title) for title in titles), trap
     galleries = [path for path in FILES if len(re.findall(r"\.jpg$", front(path)[1], re.MULTILINE)) > 1]
     assert len({path.name.split(".")[0] for path in galleries}) >= 3
 
 
-def test_the_newsroom_loads_without_a_complaint_and_without_an_environment() -> None:
+def test_the_newsroom_loads_without_problems() -> None:
     loaded = load_config(
         ROOT, channel_settings={}, source_settings={"folder": Settings}, sender_settings=SENDERS, env={}
     )
@@ -172,18 +174,18 @@ def test_the_newsroom_loads_without_a_complaint_and_without_an_environment() -> 
     sweep = make(Settings(type="folder", path="content"), context).sweep(datetime(2026, 9, 13, tzinfo=UTC))
     assert (sweep.problems, sweep.set_aside) == ((), ())
     assert len(sweep.items) == len(FILES)
-    for found in sweep.items:
-        written, _, _ = front(CONTENT / f"{found.name}.{found.language}.md")
-        assert (found.title, found.summary) == (written["title"], written["summary"])
-        assert found.extra == {}, "a key that the program does not know"
-        assert set(found.topics) <= loaded.newsroom.topics.keys(), found.name
+    for item in sweep.items:
+        written, _, _ = front(CONTENT / f"{item.name}.{item.language}.md")
+        assert (item.title, item.summary) == (written["title"], written["summary"])
+        assert item.extra == {}, "a key that the program does not know"
+        assert set(item.topics) <= loaded.newsroom.topics.keys(), item.name
     for name, topic in loaded.newsroom.topics.items():
         assert set(topic.by_language) == set(ALL), name
-        assert any(name in found.topics for found in sweep.items), f"{name} is used nowhere"
+        assert any(name in item.topics for item in sweep.items), f"{name} is used nowhere"
 
 
-def test_the_channels_that_stand_as_comments_work_once_the_marks_are_taken_away(tmp_path: Path) -> None:
-    """As the comments say: `# ` goes, nothing else changes."""
+def test_commented_channels_work_when_uncommented(tmp_path: Path) -> None:
+    """As the comments say: only `# ` is removed."""
     shutil.copytree(ROOT / "schedules", tmp_path / "schedules")
     shutil.copytree(CONTENT, tmp_path / "content")
     marked = re.compile(r"^# (channels:|  desk:|  team:|  - channel:|    per:|    max_posts:)", re.MULTILINE)

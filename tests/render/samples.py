@@ -1,4 +1,4 @@
-"""Items and views that tests of feeds and pages share."""
+"""Items and views for the tests of feeds and pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SITE = SiteView(
 
 
 def item(number: int = 1, **changes: Any) -> Item:
-    """An item whose dates follow its number; anything can be said otherwise."""
+    """An item whose dates follow its number; `changes` are fields."""
     moment = START + timedelta(days=number)
     language = changes.get("language", "en")
     values: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Words, dates and sizes; and that no catalogue lacks a word."""
+"""Words, dates and sizes; no catalogue lacks a message."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _catalogue_ids(language: str) -> list[str]:
 
 
 def _used() -> set[str]:
-    """Every message of the templates and of the code."""
-    found = {word for pair in i18n.KINDS.values() for word in pair}
+    """Every message in the templates and the code."""
+    messages = {word for pair in i18n.KINDS.values() for word in pair}
     call = re.compile(r"""\b(?:_|gettext|ngettext)\(\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
     for path in [*ROOT.glob("templates/**/*.j2"), *ROOT.glob("src/tidings/**/*.py")]:
-        found |= {ast.literal_eval(text) for text in call.findall(path.read_text("utf-8"))}
-    return found - {""}
+        messages |= {ast.literal_eval(text) for text in call.findall(path.read_text("utf-8"))}
+    return messages - {""}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -62,7 +62,7 @@ def test_plurals(language: str, count: int, text: str) -> None:
     assert form % {"count": count} == f"{count} {text}"
 
 
-def test_dates_are_those_of_the_zone() -> None:
+def test_dates_are_in_the_zone() -> None:
     assert i18n.format_date(NEW_YEAR_IN_ALMATY, "en", "Asia/Almaty") == "1 January 2027"
     assert i18n.format_date(NEW_YEAR_IN_ALMATY, "en-US", "UTC") == "December 31, 2026"
     assert i18n.format_date(NEW_YEAR_IN_ALMATY, "ru", "UTC") == "31 декабря 2026\u00a0г."
@@ -79,7 +79,7 @@ def test_sizes() -> None:
     assert i18n.format_size(12, "en") == "12 byte"
 
 
-def test_an_unknown_language_or_kind_is_no_failure() -> None:
+def test_an_unknown_language_or_kind_is_no_error() -> None:
     assert i18n.load_catalogue("xx").gettext("Latest") == "Latest"
     assert i18n.text_direction("xx") == "ltr"
     assert i18n.text_direction("ar") == i18n.text_direction("ar-EG") == "rtl"

@@ -42,7 +42,7 @@ def test_endless_and_random_templates_are_refused(source: str, reason: str) -> N
         "{{ ('%s' | format).__globals__ }}",
     ],
 )
-def test_the_sandbox_has_no_way_out(source: str) -> None:
+def test_the_sandbox_cannot_be_left(source: str) -> None:
     with pytest.raises(TemplateError):
         render(source, item=item(), items=[1])
 
@@ -65,7 +65,7 @@ def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
     assert "<script>alert(1)</script> & co" in doc.fragments["lead:a"].text
 
 
-def test_a_newsroom_template_goes_before_the_shipped_one(tmp_path: Path) -> None:
+def test_a_newsrooms_template_replaces_the_shipped_one(tmp_path: Path) -> None:
     folder = tmp_path / "digest"
     folder.mkdir()
     for name in ("body.html.j2", "body.txt.j2"):

@@ -1,7 +1,6 @@
-"""What the W3C feed validator says no or 'better not' to, as far as our feeds could break it.
+"""The errors and warnings of the W3C feed validator that our feeds could cause.
 
-The validator is a server of its own; each rule below is one of its errors or warnings. `problems` reads the bytes anew
-and knows nothing of how they were made.
+The validator itself is a separate server. `problems` reads only the bytes of a feed, independent of our code.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ _DANGEROUS = re.compile(
 def problems(document: bytes, url: str, content_type: str) -> list[str]:
     """Every error and warning for a feed that was served at `url` with this Content-Type; empty if it is clean."""
     media_type, _, parameter = content_type.partition(";")
-    found = [] if parameter.strip() == "charset=utf-8" else ["no charset in Content-Type"]
+    faults = [] if parameter.strip() == "charset=utf-8" else ["no charset in Content-Type"]
     if len(document) > 5_000_000:
-        found.append("larger than the validator reads")
+        faults.append("larger than the validator reads")
     if url.endswith(".json"):
-        return found + _expect(media_type, "application/feed+json") + _json(json.loads(document), url)
+        return faults + _expect(media_type, "application/feed+json") + _json(json.loads(document), url)
     root = etree.fromstring(document)
-    found += [f"unknown namespace {uri}" for uri in root.nsmap.values() if uri not in KNOWN_NAMESPACES]
+    faults += [f"unknown namespace {uri}" for uri in root.nsmap.values() if uri not in KNOWN_NAMESPACES]
     if root.tag == "rss":
-        return found + _expect(media_type, "application/rss+xml") + _rss(root, url)
-    return found + _expect(media_type, "application/atom+xml") + _atom(root, url)
+        return faults + _expect(media_type, "application/rss+xml") + _rss(root, url)
+    return faults + _expect(media_type, "application/atom+xml") + _atom(root, url)
 
 
 def _expect(media_type: str, wanted: str) -> list[str]:
@@ -60,11 +59,11 @@ def _expect(media_type: str, wanted: str) -> list[str]:
 
 
 def _rss(root: Any, url: str) -> list[str]:
-    found = [] if root.get("version") == "2.0" else ["not RSS 2.0"]
+    faults = [] if root.get("version") == "2.0" else ["not RSS 2.0"]
     (channel,) = root
     for name in ("title", "link", "description", "language", "lastBuildDate"):
         if not (channel.findtext(name) or "").strip():
-            found.append(f"channel without {name}")
+            faults.append(f"channel without {name}")
     for parent in (channel, *channel.iter("item")):
         single = (
             "title",
@@ -80,97 +79,97 @@ def _rss(root: Any, url: str) -> list[str]:
         )
         for name in (*single, f"{ATOM}updated", f"{DC}language"):
             if len(parent.findall(name)) > 1:
-                found.append(f"{parent.tag}: {name} twice")
-    found += _language(channel.findtext("language"))
-    found += _self([link.get("href") for link in channel.findall(f"{ATOM}link") if link.get("rel") == "self"], url)
-    found += _uri(channel.findtext("link"))
+                faults.append(f"{parent.tag}: {name} twice")
+    faults += _language(channel.findtext("language"))
+    faults += _self([link.get("href") for link in channel.findall(f"{ATOM}link") if link.get("rel") == "self"], url)
+    faults += _uri(channel.findtext("link"))
     image = channel.find("image")
     if image is not None:
         if image.findtext("title") != channel.findtext("title") or image.findtext("link") != channel.findtext("link"):
-            found.append("the image's title or link is not the channel's")
+            faults.append("the image's title or link is not the channel's")
         if int(image.findtext("width", "88")) > 144 or int(image.findtext("height", "31")) > 400:
-            found.append("the image is too large")
+            faults.append("the image is too large")
         if not re.search(r"\.(gif|jpe?g|png)$", image.findtext("url", "")):
-            found.append("the image is no GIF, JPEG or PNG")
+            faults.append("the image is no GIF, JPEG or PNG")
     items = channel.findall("item")
-    found += _unique("guid", [each.findtext("guid") for each in items])
-    found += _unique("atom:updated", [each.findtext(f"{ATOM}updated") for each in items])
+    faults += _unique("guid", [each.findtext("guid") for each in items])
+    faults += _unique("atom:updated", [each.findtext(f"{ATOM}updated") for each in items])
     for date in [channel.findtext("lastBuildDate"), *(each.findtext("pubDate") for each in items)]:
-        found += _rfc822(date)
+        faults += _rfc822(date)
     for each in items:
         if each.find("author") is not None:
-            found.append("author in RSS must be an e-mail address")
+            faults.append("author in RSS must be an e-mail address")
         if each.find("guid").get("isPermaLink") != "false":
-            found.append("a guid that is no address must say isPermaLink=false")
-        found += (
+            faults.append("a guid that is no address must say isPermaLink=false")
+        faults += (
             _rfc3339(each.findtext(f"{ATOM}updated"))
             + _uri(each.findtext("link"))
             + _language(each.findtext(f"{DC}language"))
         )
         for enclosure in each.findall("enclosure"):
-            found += _uri(enclosure.get("url"))
+            faults += _uri(enclosure.get("url"))
             if not (enclosure.get("length") or "").isdigit() or not enclosure.get("type"):
-                found.append("enclosure without length or type")
-        found += (
+                faults.append("enclosure without length or type")
+        faults += (
             _title(each.findtext("title"))
             + _html(each.findtext("description"))
             + _html(each.findtext(CONTENT))
             + _media(each)
         )
-    return found
+    return faults
 
 
 def _atom(root: Any, url: str) -> list[str]:
-    found = _language(root.get(LANG))
+    faults = _language(root.get(LANG))
     if root.find(f"{ATOM}author/{ATOM}name") is None:
-        found.append("no author of the feed")
-    found += _self([link.get("href") for link in root.findall(f"{ATOM}link") if link.get("rel") == "self"], url)
+        faults.append("no author of the feed")
+    faults += _self([link.get("href") for link in root.findall(f"{ATOM}link") if link.get("rel") == "self"], url)
     entries = root.findall(f"{ATOM}entry")
-    found += _unique("id", [root.findtext(f"{ATOM}id"), *(each.findtext(f"{ATOM}id") for each in entries)])
-    found += _unique("updated", [each.findtext(f"{ATOM}updated") for each in entries])
+    faults += _unique("id", [root.findtext(f"{ATOM}id"), *(each.findtext(f"{ATOM}id") for each in entries)])
+    faults += _unique("updated", [each.findtext(f"{ATOM}updated") for each in entries])
     for parent in (root, *entries):
-        found += _rfc3339(parent.findtext(f"{ATOM}updated")) + _uri(parent.findtext(f"{ATOM}id"))
+        faults += _rfc3339(parent.findtext(f"{ATOM}updated")) + _uri(parent.findtext(f"{ATOM}id"))
         links = parent.findall(f"{ATOM}link")
         kinds = [(a.get("type"), a.get("hreflang")) for a in links if a.get("rel", "alternate") == "alternate"]
-        found += _unique("alternate link", kinds)
+        faults += _unique("alternate link", kinds)
         if not kinds:
-            found.append("no alternate link")
+            faults.append("no alternate link")
         for link in links:
-            found += _uri(link.get("href"))
+            faults += _uri(link.get("href"))
             if link.get("hreflang"):
-                found += _language(link.get("hreflang"))
-        found += _title(parent.findtext(f"{ATOM}title"))
+                faults += _language(link.get("hreflang"))
+        faults += _title(parent.findtext(f"{ATOM}title"))
     for each in entries:
-        found += _language(each.get(LANG)) + _rfc3339(each.findtext(f"{ATOM}published")) + _media(each)
+        faults += _language(each.get(LANG)) + _rfc3339(each.findtext(f"{ATOM}published")) + _media(each)
         content, summary = each.find(f"{ATOM}content"), each.find(f"{ATOM}summary")
         if content is None and summary is None:
-            found.append("neither content nor summary")
+            faults.append("neither content nor summary")
         for part in (content, summary):
             if part is not None and part.get("type", "text") not in ("text", "html"):
-                found.append(f"content of type {part.get('type')}")
+                faults.append(f"content of type {part.get('type')}")
         if content is not None:
-            found += _html(content.text)
+            faults += _html(content.text)
         for category in each.findall(f"{ATOM}category"):
-            found += _uri(category.get("scheme")) + ([] if category.get("term") else ["a category without term"])
-    return found
+            faults += _uri(category.get("scheme")) + ([] if category.get("term") else ["a category without term"])
+    return faults
 
 
 def _json(feed: Any, url: str) -> list[str]:
-    found = [] if feed["version"] == "https://jsonfeed.org/version/1.1" else ["not JSON Feed 1.1"]
-    found += _self([feed.get("feed_url")], url) + _language(feed.get("language")) + _uri(feed.get("home_page_url"))
+    faults = [] if feed["version"] == "https://jsonfeed.org/version/1.1" else ["not JSON Feed 1.1"]
+    faults += _self([feed.get("feed_url")], url) + _language(feed.get("language")) + _uri(feed.get("home_page_url"))
     if not feed["title"]:
-        found.append("no title")
-    found += _unique("id", [each["id"] for each in feed["items"]])
+        faults.append("no title")
+    faults += _unique("id", [each["id"] for each in feed["items"]])
     for each in feed["items"]:
         if not isinstance(each["id"], str) or ("content_html" not in each and "content_text" not in each):
-            found.append("an item without id or content")
-        found += _rfc3339(each["date_published"]) + _rfc3339(each["date_modified"]) + _uri(each["url"])
-        found += _html(each.get("content_html")) + _language(each["language"])
+            faults.append("an item without id or content")
+        faults += _rfc3339(each["date_published"]) + _rfc3339(each["date_modified"]) + _uri(each["url"])
+        faults += _html(each.get("content_html")) + _language(each["language"])
         for file in each.get("attachments", []):
-            found += _uri(file["url"]) + ([] if file["mime_type"] else ["an attachment without a type"])
+            faults += _uri(file["url"]) + ([] if file["mime_type"] else ["an attachment without a type"])
         if "authors" in feed and "authors" in each:
-            found.append("authors on the feed and on items")
-    return found
+            faults.append("authors on the feed and on items")
+    return faults
 
 
 def _media(entry: Any) -> list[str]:
@@ -220,11 +219,11 @@ def _title(value: str | None) -> list[str]:
 def _html(value: str | None) -> list[str]:
     if not value:
         return []
-    found = [f"dangerous HTML: {match[0]}" for match in _DANGEROUS.finditer(value)]
+    faults = [f"dangerous HTML: {match[0]}" for match in _DANGEROUS.finditer(value)]
     for element in lxml_html.fragment_fromstring(value, create_parent="div").iter():
         for name in ("href", "src", "poster"):
             target = element.get(name)
             # The validator misses relative images; readers show them broken.
             if target is not None and not target.startswith("#") and not urlsplit(target).scheme:
-                found.append(f"a relative address: {target}")
-    return found
+                faults.append(f"a relative address: {target}")
+    return faults

@@ -1,4 +1,4 @@
-"""Feeds: each trap that others fell into is a test named after it."""
+"""Feeds avoid the known mistakes of other publishers."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ words = st.text(min_size=1, max_size=30).filter(lambda text: any(letter.isalnum(
 
 
 @given(title=words, summary=texts, body=texts, credit=texts, name=texts, topic=words, place=texts, author=texts)
-def test_the_validator_finds_nothing_whatever_is_written(
+def test_the_validator_accepts_any_text(
     title: str, summary: str, body: str, credit: str, name: str, topic: str, place: str, author: str
 ) -> None:
-    # Tags in a title are a warning whoever writes them; here they are only not what is looked for.
+    # Tags in a title are always a warning; this test does not look for them.
     title = title.replace("<", "(").replace("&", "+")
     escaped = body.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    one = item(
+    sample = item(
         title=title,
         summary=summary,
         body=f"<p>{escaped}</p>",
@@ -90,11 +90,11 @@ def test_the_validator_finds_nothing_whatever_is_written(
         images=(Image(SITE_URL + f"media/a/{name}.jpg", credit, credit, name),),
         attachments=(Attachment(f"https://files.example.org/{name}", name),),
     )
-    check(feed(one, item(2)))
+    check(feed(sample, item(2)))
 
 
 def test_entry_links_keep_rel_type_and_length() -> None:
-    # lkiesow/python-feedgen#135: readers took the picture for the article's address.
+    # lkiesow/python-feedgen#135: feed readers took the picture for the article's URL.
     links = [dict(link.attrib) for link in atom(RICH).find(f"{ATOM}entry").findall(f"{ATOM}link")]
     assert links[0] == {"href": RICH.url, "rel": "alternate", "type": "text/html", "hreflang": "en"}
     enclosures = [link for link in links if link["rel"] == "enclosure"]
@@ -104,7 +104,7 @@ def test_entry_links_keep_rel_type_and_length() -> None:
     ]
 
 
-def test_entries_stand_newest_first_and_not_reversed() -> None:
+def test_entries_are_newest_first() -> None:
     expected = [f"Story number {number}" for number in range(5, 0, -1)]
     assert [each.findtext("title") for each in rss(*SAMPLES).findall("item")] == expected
     assert [each.findtext(f"{ATOM}title") for each in atom(*SAMPLES).findall(f"{ATOM}entry")] == expected
@@ -122,13 +122,13 @@ def test_same_input_same_bytes_across_a_clock_jump(ending: str, monkeypatch: pyt
         "import sys; from tests.render.feeds.test_feeds import *; "
         f"sys.stdout.buffer.write(RENDERERS[{ending!r}](feed(*SAMPLES, RICH), SITE))"
     )
-    here = RENDERERS[ending](feed(*SAMPLES, RICH), SITE)
+    expected = RENDERERS[ending](feed(*SAMPLES, RICH), SITE)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 400 * 86_400)
-    assert RENDERERS[ending](feed(*SAMPLES, RICH), SITE) == here
+    assert RENDERERS[ending](feed(*SAMPLES, RICH), SITE) == expected
     # Another process has another hash seed and another clock.
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env={"TZ": "Asia/Tokyo"})
-    assert there.stdout == here
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env={"TZ": "Asia/Tokyo"})
+    assert process.stdout == expected
 
 
 def test_feed_dates_are_those_of_the_content() -> None:
@@ -151,7 +151,7 @@ def test_dates_leave_the_locale_of_the_process_alone() -> None:
         assert "Mon, 09 Mar 2026 09:00:00 +0500" in render_rss(feed(RICH), SITE).decode()
 
 
-def test_weekday_and_month_are_english_whatever_the_language() -> None:
+def test_weekday_and_month_are_english_in_every_language() -> None:
     channel = rss(item(1, language="ru"), site=replace(SITE, language="ru"))
     assert channel.find("item").findtext("pubDate") == "Tue, 03 Mar 2026 09:00:00 +0500"
 
@@ -166,15 +166,15 @@ def test_an_odd_offset_is_written_in_utc() -> None:
 def test_control_characters_do_not_break_the_feed() -> None:
     # One U+000B makes SimplePie refuse the whole feed; feedgen raises.
     bad = "a\x0bb\x00c\ufffed\ud800e"
-    one = item(
+    sample = item(
         1, title=bad, summary=bad, body=f"<p>{bad}</p>", authors=(bad,), correction=bad, topics=(bad,), place=bad
     )
-    check(feed(one))
+    check(feed(sample))
     for render in (render_rss, render_atom):
-        parsed = feedparser.parse(render(feed(one), SITE))
+        parsed = feedparser.parse(render(feed(sample), SITE))
         assert not parsed.bozo
         assert parsed.entries[0].title == "abcde"
-    assert json_feed(one)["items"][0]["title"] == "abcde"
+    assert json_feed(sample)["items"][0]["title"] == "abcde"
 
 
 @pytest.mark.parametrize("title", ["AT&T", "x < 5", "a &amp; b", "«Ёлка» 🌾", 'He said "no"', "  two\n lines "])
@@ -185,7 +185,7 @@ def test_titles_are_escaped_once(title: str) -> None:
     assert json_feed(item(1, title=title))["items"][0]["title"] == plain
 
 
-def test_pictures_stand_directly_in_the_item_with_their_alt() -> None:
+def test_pictures_are_directly_in_the_item_with_alt() -> None:
     for entry in (rss(RICH).find("item"), atom(RICH).find(f"{ATOM}entry")):
         assert entry.find(f"{MEDIA}group") is None
         contents = entry.findall(f"{MEDIA}content")
@@ -195,7 +195,7 @@ def test_pictures_stand_directly_in_the_item_with_their_alt() -> None:
 
 
 def test_namespaces_only_where_they_are_used() -> None:
-    # A declared but unknown namespace is a warning; ours are known, and still none is idle.
+    # A declared but unknown namespace is a warning. Ours are known, and none is unused.
     assert "media" not in atom(*SAMPLES).nsmap
     assert set(rss(*SAMPLES).nsmap) == {"dc", "atom", "content"}
     assert "media" in atom(RICH).nsmap
@@ -218,8 +218,8 @@ def test_authors_are_dc_creators_in_rss() -> None:
     assert [each.text for each in names] == ["A. Author", "B. Writer"]
 
 
-def test_authors_of_json_stand_on_items_alone() -> None:
-    # Miniflux joins those of the feed to those of the item.
+def test_authors_of_json_are_only_on_items() -> None:
+    # Miniflux adds the feed's authors to the item's.
     document = json_feed(RICH, item(1))
     assert "authors" not in document
     assert [each["authors"] for each in document["items"]] == [
@@ -248,35 +248,35 @@ def test_the_guid_is_the_stored_id_in_every_format_and_feed() -> None:
 
 def test_language_of_feed_and_of_each_item() -> None:
     site = replace(SITE, language="kk")
-    one = item(1, language="kk")
-    channel, document = rss(one, site=site), atom(one, site=site)
+    sample = item(1, language="kk")
+    channel, document = rss(sample, site=site), atom(sample, site=site)
     assert channel.findtext("language") == "kk"
     assert channel.find("item").findtext(f"{DC}language") == "kk"
     assert (document.get(LANG), document.find(f"{ATOM}entry").get(LANG)) == ("kk", "kk")
-    assert json_feed(one, site=site)["items"][0]["language"] == "kk"
+    assert json_feed(sample, site=site)["items"][0]["language"] == "kk"
 
 
 def test_categories_have_stable_terms_and_translated_labels() -> None:
-    found = [dict(each.attrib) for each in atom(RICH).find(f"{ATOM}entry").findall(f"{ATOM}category")]
-    assert {"term": "youth", "scheme": "urn:tidings:topic", "label": "Young people"} in found
-    assert {"term": "event", "scheme": "urn:tidings:kind", "label": "Event"} in found
-    assert {"term": "UNICEF", "scheme": "urn:tidings:organisation", "label": "UNICEF"} in found
+    categories = [dict(each.attrib) for each in atom(RICH).find(f"{ATOM}entry").findall(f"{ATOM}category")]
+    assert {"term": "youth", "scheme": "urn:tidings:topic", "label": "Young people"} in categories
+    assert {"term": "event", "scheme": "urn:tidings:kind", "label": "Event"} in categories
+    assert {"term": "UNICEF", "scheme": "urn:tidings:organisation", "label": "UNICEF"} in categories
     in_rss = {(each.get("domain"), each.text) for each in rss(RICH).find("item").findall("category")}
     assert ("urn:tidings:topic", "Water & rivers") in in_rss
 
 
 def test_addresses_are_percent_encoded() -> None:
     # Raw Cyrillic or a space in an RSS link is an error.
-    one = item(1, url="https://пример.example.org/ru/новости и дела/?q=да#там")
-    link = rss(one).find("item").findtext("link")
+    sample = item(1, url="https://пример.example.org/ru/новости и дела/?q=да#там")
+    link = rss(sample).find("item").findtext("link")
     assert link.isascii() and " " not in link
     assert link.startswith("https://xn--e1afmkfd.example.org/ru/%D0%BD")
     again = item(1, url=link)
     assert rss(again).find("item").findtext("link") == link
 
 
-def test_self_is_the_served_address() -> None:
-    # Miniflux takes self for the feed's address: a wrong host there moves subscribers.
+def test_self_is_the_served_url() -> None:
+    # Miniflux takes `self` for the feed's URL: a wrong host there moves subscribers.
     (own,) = [link for link in atom(*SAMPLES, name="press").findall(f"{ATOM}link") if link.get("rel") == "self"]
     assert own.get("href") == SITE_URL + "feeds/en/press.atom"
     assert rss(*SAMPLES).find(f"{ATOM}link").get("type") == "application/rss+xml"
@@ -315,7 +315,7 @@ def test_updated_is_distinct_for_each_entry() -> None:
     assert len(set(dates)) == len(dates)
 
 
-def test_capped_by_count_and_by_bytes() -> None:
+def test_feeds_are_limited_in_items_and_bytes() -> None:
     many = [item(number) for number in range(1, 80)]
     assert [len(rss(*many).findall("item")), len(json_feed(*many)["items"])] == [MAX_ITEMS, MAX_ITEMS]
     large = [item(number, body="<p>" + "Ж" * 60_000 + "</p>") for number in range(1, 30)]
@@ -325,17 +325,17 @@ def test_capped_by_count_and_by_bytes() -> None:
     assert document.count(b"<item>") == render_atom(feed(*large), SITE).count(b"<entry ")
 
 
-def test_a_giant_is_a_summary_and_a_link() -> None:
+def test_a_huge_item_becomes_a_summary_and_a_link() -> None:
     giant = item(1, body="<p>" + "word " * 1_000_000 + "</p>")
     content = rss(giant).find("item").findtext(CONTENT)
     assert len(content) < MAX_CONTENT and giant.url in content and giant.summary in content
 
 
-def test_notes_stand_in_no_feed() -> None:
+def test_notes_are_in_no_feed() -> None:
     assert len(rss(item(1), item(2, kind="note")).findall("item")) == 1
 
 
-def test_translations_are_linked_and_never_pass_for_the_items_own_address() -> None:
+def test_a_translation_is_not_taken_for_the_items_own_link() -> None:
     entry = atom(RICH).find(f"{ATOM}entry")
     links = [
         (link.get("hreflang"), link.get("href"))
@@ -348,23 +348,23 @@ def test_translations_are_linked_and_never_pass_for_the_items_own_address() -> N
     assert feedparser.parse(render_rss(feed(RICH), SITE)).entries[0].link == RICH.url
 
 
-def test_right_to_left_content_says_so() -> None:
-    one = item(1, language="ar", title="أخبار", body="<p>نص</p>")
-    content = rss(one, site=replace(SITE, language="ar")).find("item").findtext(CONTENT)
+def test_right_to_left_content_is_marked() -> None:
+    sample = item(1, language="ar", title="أخبار", body="<p>نص</p>")
+    content = rss(sample, site=replace(SITE, language="ar")).find("item").findtext(CONTENT)
     assert content.startswith('<div dir="rtl" lang="ar">')
 
 
-def test_feedparser_reads_back_what_went_in() -> None:
+def test_feedparser_reads_the_same_values() -> None:
     for render in (render_rss, render_atom):
         parsed = feedparser.parse(render(feed(*SAMPLES, RICH), SITE))
         assert not parsed.bozo
         assert parsed.feed.title == SITE.title
         assert parsed.feed.language == "en"
-        for read, one in zip(parsed.entries, feed(*SAMPLES, RICH).items, strict=True):
-            assert (read.id, read.link, read.title) == (one.id, one.url, one.title)
-            assert datetime(*read.published_parsed[:6], tzinfo=UTC) == one.published
-            assert datetime(*read.updated_parsed[:6], tzinfo=UTC) == one.changed
-            assert one.body[:8] in read.content[0].value
+        for read, sample in zip(parsed.entries, feed(*SAMPLES, RICH).items, strict=True):
+            assert (read.id, read.link, read.title) == (sample.id, sample.url, sample.title)
+            assert datetime(*read.published_parsed[:6], tzinfo=UTC) == sample.published
+            assert datetime(*read.updated_parsed[:6], tzinfo=UTC) == sample.changed
+            assert sample.body[:8] in read.content[0].value
         rich = parsed.entries[0]
         assert [author.name for author in rich.authors] == ["A. Author", "B. Writer"]
         assert rich.enclosures[0].length == "1234567"
@@ -381,6 +381,6 @@ def test_feedgens_own_extensions_are_not_imported() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_pub_dates_parse_as_the_moment_that_was_published() -> None:
+def test_pub_dates_are_the_published_moment() -> None:
     text = rss(RICH).find("item").findtext("pubDate")
     assert parsedate_to_datetime(text) == RICH.published

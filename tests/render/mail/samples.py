@@ -19,10 +19,10 @@ from tidings.render.mail.views import MailEdition, MailList, MailSite
 from tidings.render.templates import MailTemplates
 
 AT = datetime(2026, 11, 20, 4, 0, tzinfo=UTC)
-WAY_OUT = "https://news.example.org/unsubscribe/k1." + "a" * 90
+UNSUBSCRIBE_URL = "https://news.example.org/unsubscribe/k1." + "a" * 90
 READER = PersonalValues(
     "Айгүл <b>",
-    WAY_OUT,
+    UNSUBSCRIBE_URL,
     "https://news.example.org/preferences/k2.bb?a=1&b=2",
     "https://news.example.org/archive/d/7/en?a=1&b=2",
 )
@@ -72,17 +72,17 @@ def many(count: int, **changes: Any) -> list[Item]:
 
 
 def document(items: Sequence[Item], *, template: str = "digest", language: str = "en", **changes: Any) -> MailDocument:
-    """Rendered with the shipped templates unless told otherwise."""
-    given: dict[str, Any] = {
+    """Render with the shipped templates; `changes` are arguments."""
+    arguments: dict[str, Any] = {
         "templates": TEMPLATES, "template": template, "subject": "", "site": SITE, "list": LIST, "edition": EDITION,
         "language": language, "items": items,
     }  # fmt: skip
-    return render_mail_document(**{**given, **changes})
+    return render_mail_document(**{**arguments, **changes})
 
 
 def headers(**changes: Any) -> MailHeaders:
-    """As for a reader of the digest."""
-    given: dict[str, Any] = {
+    """The headers of a reader's digest; `changes` are fields."""
+    arguments: dict[str, Any] = {
         "sender": "Степная редакция <news@example.org>",
         "to_address": "reader@example.net",
         "date": AT,
@@ -90,11 +90,11 @@ def headers(**changes: Any) -> MailHeaders:
         "reply_to": "comms@example.org",
         "language": "en",
         "list_id": "digest.example.org",
-        "unsubscribe_url": WAY_OUT,
+        "unsubscribe_url": UNSUBSCRIBE_URL,
         "unsubscribe_mailto": "leave@example.org",
         "feedback_id": "weekly7:digest:en:example",
     }
-    return MailHeaders(**{**given, **changes})
+    return MailHeaders(**{**arguments, **changes})
 
 
 def message(

@@ -1,4 +1,4 @@
-"""Documents and arrangements: fragments, order, size, subject."""
+"""Documents and layouts: fragments, order, size, subject."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_same_input_gives_the_same_bytes() -> None:
     assert json.dumps(one.to_json()) == json.dumps(other.to_json())
 
 
-def test_a_document_and_an_arrangement_survive_the_store() -> None:
+def test_a_document_and_a_layout_survive_the_store() -> None:
     items = many(3)
     doc = document(items)
     again = MailDocument.from_json(json.loads(json.dumps(doc.to_json())))
@@ -40,7 +40,7 @@ def test_another_format_is_refused() -> None:
         MailDocument.from_json({**document([item()]).to_json(), "format": 99})
 
 
-def test_premailer_runs_once_however_many_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_premailer_runs_once_for_many_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     import tidings.render.mail.fragments as fragments
 
     runs: list[int] = []
@@ -65,7 +65,7 @@ def test_order_is_notes_lead_kinds_titles_corrections() -> None:
     )  # fmt: skip
 
 
-def test_every_arrangement_is_whole_html() -> None:
+def test_every_layout_is_balanced_html() -> None:
     items = many(6)
     doc = document(items, notes=[item("n", kind="note")])
     for selection in (
@@ -97,7 +97,7 @@ class _Balance(HTMLParser):
             self.wrong.append(tag)
 
 
-def test_cut_fragments_hold_no_trace_of_each_other() -> None:
+def test_cut_fragments_have_no_trace_of_each_other() -> None:
     doc = document(many(3))
     assert not any("<!--tidings:" in fragment.html for fragment in doc.fragments.values())
     assert "s1" not in doc.fragments["item:s2"].html
@@ -106,7 +106,7 @@ def test_cut_fragments_hold_no_trace_of_each_other() -> None:
 PAGE, END = "<!doctype html><html><body><div>", "</div></body></html>"
 
 
-def test_a_part_that_is_not_whole_is_named() -> None:
+def test_a_part_with_unbalanced_elements_is_named() -> None:
     with pytest.raises(FragmentError, match="item:b"):
         inline_fragments(PAGE, [("item:a", "<p>x</p>"), ("item:b", "<div>"), ("item:c", "x")], END)
     with pytest.raises(FragmentError, match="item:a: closes <div>"):
@@ -117,7 +117,7 @@ def test_a_part_that_is_not_whole_is_named() -> None:
         inline_fragments(PAGE, [("item:a", "<!--tidings:0-->")], END)
 
 
-def test_items_become_short_from_the_last_upwards_and_then_titles() -> None:
+def test_items_become_short_then_titles_from_the_last_upwards() -> None:
     long = [item(f"s{n}", summary="Слово " * 400) for n in range(30)]
     doc = document(long)
     selection = Selection("en", long[0], tuple(long[1:]))
@@ -141,7 +141,7 @@ def test_a_lead_that_is_too_long_becomes_short() -> None:
     assert check_mail(message(doc, selection)) == []
 
 
-def test_the_estimate_of_the_size_is_never_below_the_truth() -> None:
+def test_the_estimated_size_is_never_too_small() -> None:
     items = many(9)
     doc = document(items)
     selection = Selection("en", items[0], tuple(items[1:]))
@@ -151,13 +151,13 @@ def test_the_estimate_of_the_size_is_never_below_the_truth() -> None:
     assert len(part) - 3000 < encoded_size(sum(doc.sizes[key] for key in keys), len(keys)) < LIMIT
 
 
-def test_the_subject_is_the_readers_own_lead() -> None:
+def test_the_subject_is_the_readers_lead() -> None:
     items = many(3)
     doc = document(items)
     assert build_layout(doc, Selection("en", items[2]), templates=TEMPLATES).subject == items[2].title
 
 
-def test_the_schedules_subject_goes_before_the_templates() -> None:
+def test_a_schedules_subject_overrides_the_templates() -> None:
     items = many(3)
     doc = document(items, subject="{{ list.title }} {{ edition.number }}: {{ lead.title }} +{{ items | length - 1 }}")
     selection = Selection("en", items[0], (items[1],), (items[2],))
@@ -184,7 +184,7 @@ def test_an_empty_subject_is_refused() -> None:
         build_layout(doc, Selection("en", item()), templates=TEMPLATES)
 
 
-def test_the_preheader_says_what_else_is_inside() -> None:
+def test_the_preheader_lists_the_other_stories() -> None:
     items = many(3)
     doc = document(items)
     arrangement = build_layout(doc, Selection("en", items[0], tuple(items[1:])), templates=TEMPLATES)
@@ -210,7 +210,7 @@ def test_a_placeholder_in_a_headline_stays_text() -> None:
         assert "@\u2060@tidings.unsubscribe_url@\u2060@" in text
 
 
-def test_an_item_of_another_language_says_so() -> None:
+def test_an_item_in_another_language_is_marked() -> None:
     doc = document([item("a", language="ar", title="خبر")], language="en")
     assert '<h2 lang="ar" dir="rtl"' in " ".join(doc.fragments["lead:a"].html.split()).replace('class="h2" ', "") or (
         'lang="ar" dir="rtl"' in doc.fragments["lead:a"].html
@@ -259,7 +259,7 @@ def test_a_mail_of_12_stories_is_far_below_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("url", "expected"),
     [
         ("https://example.org/a?b=1&c=2", "https://example.org/a?b=1&c=2"),
         ("https://пример.рф/й", "https://xn--e1afmkfd.xn--p1ai/%D0%B9"),
@@ -269,8 +269,8 @@ def test_a_mail_of_12_stories_is_far_below_the_limit() -> None:
         ("https://straße.example/", "https://xn--strae-oqa.example/"),
     ],
 )  # fmt: skip
-def test_urls_are_ascii(given: str, wanted: str) -> None:
-    assert mail_url(given) == wanted
+def test_urls_are_ascii(url: str, expected: str) -> None:
+    assert mail_url(url) == expected
 
 
 def test_logo_and_address_are_optional() -> None:

@@ -19,5 +19,5 @@ def test_bodies_as_text_keep_links_lists_and_quotes() -> None:
     assert text == "One\ntwo\n\n- a b <https://x/>\n- c\n\n> q\n\n  p\n q\n\nh | d\n\na@b.c\n\n[picture]"
 
 
-def test_headings_of_a_body_never_jump() -> None:
+def test_headings_of_a_body_skip_no_level() -> None:
     assert fit_headings('<h1 id="a">A</h1><h4>B</h4><h1>C</h1>', 3) == "<h3>A</h3><h4>B</h4><h3>C</h3>"

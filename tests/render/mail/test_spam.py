@@ -1,4 +1,4 @@
-"""What SpamAssassin's local rules say of the shipped templates: a judge that we did not write."""
+"""SpamAssassin's local rules accept the shipped templates."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_local_rules_give_at_most_minus_0_9(template: str) -> None:
     assert "MAILING_LIST_MULTI" in rules
 
 
-def test_the_preheader_and_the_base64_cost_nothing_in_russian() -> None:
-    """MIXED_ES (+1.0) is for look-alike letters; it takes Cyrillic beside Latin URLs for them. No other may count."""
+def test_preheader_and_base64_cost_no_spam_points() -> None:
+    """MIXED_ES (+1.0) looks for look-alike letters, and mistakes Cyrillic beside Latin URLs for them."""
     title = "Три села получили чистую воду из нового горного трубопровода"
     items = [item(f"s{n}", language="ru", title=title, summary=f"{title}. " * 3) for n in range(6)]
     doc = document(items, language="ru", subject="{{ lead.title }}")

@@ -1,4 +1,4 @@
-"""Pages: what they say, what they link to, and what judges that we did not write say of them."""
+"""The content and links of pages, also checked by independent tools."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def site(language: str = "en", **changes: Any) -> SiteView:
     return replace(SITE, title=TITLES[language], language=language, languages=tuple(TITLES), **changes)
 
 
-def item_page(one: Item = RICH, language: str = "en", **changes: Any) -> Any:
+def item_page(sample: Item = RICH, language: str = "en", **changes: Any) -> Any:
     return html.document_fromstring(
-        Pages().item_page(PageContext(site(language, **changes), FEEDS), one, TRANSLATIONS).decode()
+        Pages().item_page(PageContext(site(language, **changes), FEEDS), sample, TRANSLATIONS).decode()
     )
 
 
@@ -51,12 +51,12 @@ def text(page: Any, query: str) -> list[str]:
 
 
 def write_all(folder: Path, language: str) -> list[Path]:
-    """One page of each sort."""
+    """Write sample page of each sort."""
     frame, pages = PageContext(site(language), FEEDS), Pages()
     others = [item(number, language=language, kind=kind) for number, kind in enumerate(("story", "speech", "x-ray"), 1)]
     own = replace(RICH, language=language)
     long = item(9, title="A & B: " + "a very long headline of many words, " * 5, language=language, summary="", body="")
-    made = {
+    pages_by_name = {
         "front": pages.language_page(frame, [own, *others, long]),
         "empty": pages.language_page(frame, []),
         "item": pages.item_page(frame, own, TRANSLATIONS),
@@ -66,7 +66,7 @@ def write_all(folder: Path, language: str) -> list[Path]:
         "root": pages.root_page(frame, list(TITLES.items())),
     }
     paths = []
-    for name, content in made.items():
+    for name, content in pages_by_name.items():
         paths.append(folder / f"{name}.{language}.html")
         paths[-1].write_bytes(content)
     (folder / "style.css").write_bytes(pages.stylesheet(frame.site))
@@ -86,14 +86,14 @@ def test_html_validate_finds_no_error(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_language_and_direction_are_said() -> None:
+def test_pages_declare_language_and_direction() -> None:
     for language, direction in {"en": "ltr", "ru": "ltr", "kk": "ltr", "ar": "rtl"}.items():
         page = item_page(replace(RICH, language=language), language)
         assert (page.get("lang"), page.get("dir")) == (language, direction)
 
 
 def test_discovery_links_have_the_pages_language_first() -> None:
-    # liferea takes the first that it finds (getnikola/nikola#3248).
+    # Liferea takes the first sample (getnikola/nikola#3248).
     for language in TITLES:
         links = front_page(language=language).cssselect("link[rel=alternate][type][title]")
         assert links[0].get("hreflang") == language
@@ -120,7 +120,7 @@ def test_the_item_page_shows_everything_of_the_item() -> None:
     assert page.cssselect("link[rel=canonical]")[0].get("href") == RICH.url
 
 
-def test_the_words_are_those_of_the_language() -> None:
+def test_pages_use_the_words_of_their_language() -> None:
     page = item_page(replace(RICH, language="ru", updated=RICH.published), "ru")
     head = text(page, ".item-head")[0]
     assert "Событие" in head and "Опубликовано 9 марта 2026" in head and "Обновлено 9 марта 2026" in head
@@ -145,13 +145,13 @@ def test_translations_are_linked_and_known_to_search_engines() -> None:
     assert switch == {"ru": "../../ru/reka/", "kk": "../../kk/ozen/", "ar": "../../ar/"}
 
 
-def test_own_addresses_are_relative_and_foreign_ones_whole() -> None:
-    one = replace(
+def test_own_urls_are_relative_and_others_absolute() -> None:
+    sample = replace(
         RICH,
         body=f'<p><a href="{SITE_URL}en/story-2/">a</a><a href="https://other.example.org/?a=1&amp;b=2">b</a>'
         f'<img src="{SITE_URL}media/aa/x.png" alt="x"></p>',
     )
-    page = item_page(one)
+    page = item_page(sample)
     assert [link.get("href") for link in page.cssselect(".body a")] == [
         "../../en/story-2/",
         "https://other.example.org/?a=1&b=2",
@@ -167,13 +167,13 @@ def test_a_picture_in_the_text_is_not_shown_twice() -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
-def test_nothing_that_is_written_becomes_markup(title: str, words: str) -> None:
+def test_item_text_never_becomes_markup(title: str, words: str) -> None:
     title = "</script><script>alert(1)</script>" + title
-    one = item(
+    sample = item(
         1, title=title, summary=words + "<b>", place="<i>" + words, starts=RICH.starts, correction=words + "<u>",
         images=(Image(SITE_URL + "x.png", words + '"><s>', words + "<s>", "<em>"),), authors=("<q>",), topics=("<tt>",),
     )  # fmt: skip
-    page = item_page(one)
+    page = item_page(sample)
     assert [script.get("type") for script in page.iter("script")] == ["application/ld+json"]
     assert not list(page.iter("b", "i", "u", "s", "em", "q", "tt"))
     data = json.loads(page.cssselect("script")[0].text)
@@ -214,7 +214,7 @@ def test_notes_are_on_no_page() -> None:
     assert "Dear readers" not in front_page(item(1, kind="note", title="Dear readers")).text_content()
 
 
-def test_a_withdrawn_page_shows_the_reason_and_nothing_else_of_it() -> None:
+def test_a_withdrawn_page_shows_only_the_reason() -> None:
     page = Pages().withdrawn_page(PageContext(site(), FEEDS), replace(RICH, withdrawn="A <mistake>.")).decode()
     assert "A &lt;mistake&gt;." in page
     assert "noindex" in page
@@ -246,7 +246,7 @@ def test_no_scripts_and_no_inline_styles() -> None:
         assert not page.xpath("//*[@style or starts-with(name(@*), 'on')]")
 
 
-def test_keyboards_and_screen_readers_find_their_way() -> None:
+def test_pages_work_with_keyboard_and_screen_reader() -> None:
     page = front_page(RICH, item(1))
     assert page.cssselect("body > a")[0].get("href") == "#content"
     assert page.get_element_by_id("content").tag == "main"
