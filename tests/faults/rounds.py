@@ -22,7 +22,7 @@ from tests.faults.newsrooms import CONNECTIONS, SCHEDULE, SLOT, NewsroomTemplate
 from tests.faults.plan import Plan
 from tests.faults.warm import Process, Warm
 from tidings.store import schema as t
-from tidings.store.content import editions, schedules
+from tidings.store.content import editions
 from tidings.store.delivery import ledger
 from tidings.store.engine import Store
 
@@ -143,7 +143,11 @@ class Round:
         with self.store.read() as connection:
             rows = [one.as_json() | {"address": one.address} for one in ledger.entries(connection)]
             counts = ledger.count_by_state(connection)
-            slots = [(SCHEDULE, str(row.slot), row.state) for row in schedules.slots_of(connection, SCHEDULE)]
+            s = t.slots.c
+            rows_of_slots = connection.execute(
+                select(s.slot, s.state).where(s.schedule == SCHEDULE).order_by(s.slot.desc())
+            )
+            slots = [(SCHEDULE, str(row.slot), row.state) for row in rows_of_slots]
             made = [(one.name, str(one.slot), one.state.value) for one in editions.list_editions(connection)]
         intents = [moment for log in self._logs for moment in Said.read(log).intents]
         verdict = judge(

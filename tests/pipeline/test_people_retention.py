@@ -88,7 +88,7 @@ def test_who_left_is_forgotten_and_stays_away(store: Store) -> None:
     assert names(store) == ["late", "other"]
     with store.read() as connection:
         assert {one.list for one in subscribers.subscriptions(connection) if one.subscriber == other} == {"press"}
-        assert consent.is_suppressed(connection, consent.address_hash("gone@example.org"), "digest")
+        assert consent.suppression(connection, consent.address_hash("gone@example.org"), "digest")
         assert "elsewhere" not in connection.execute(select(t.consents.c.address_hash)).scalars().all()
 
 

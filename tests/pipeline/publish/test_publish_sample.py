@@ -20,7 +20,7 @@ from tidings.pipeline.publish.publish import publish
 from tidings.render.urls import FORMATS
 from tidings.runtime.init import find_sample_newsroom
 from tidings.runtime.newsroom import Runtime, load_newsroom
-from tidings.store.content.items import visible_items
+from tidings.store.content.items import load_items
 
 NOW = datetime(2026, 9, 9, 12, tzinfo=UTC)
 SITE = "https://news.example.org/"
@@ -41,7 +41,11 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
         again = publish(runtime.store, loaded.newsroom, now=NOW, force=True)
         assert again.written == () and again.removed == ()
         with runtime.store.read() as connection:
-            wanted = {item.id: item for item in visible_items(connection, NOW, "ru") if item.kind != "note"}
+            wanted = {
+                item.id: item
+                for item in load_items(connection, language="ru")
+                if item.is_out(NOW) and item.kind != "note"
+            }
     for ending in ("rss", "atom"):
         parsed = feedparser.parse((root / f"public/feeds/ru/all.{ending}").read_bytes())
         read = {

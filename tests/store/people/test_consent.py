@@ -70,7 +70,7 @@ def test_the_first_reason_stays_and_each_change_is_counted(store: Store) -> None
         assert not consent.suppress(connection, digest, "digest", "hard", NOW)
     with store.read() as connection:
         assert consent.suppression(connection, digest, "digest") == "unsubscribed"
-        assert not consent.is_suppressed(connection, digest, "alerts")
+        assert consent.suppression(connection, digest, "alerts") is None
         assert consent.version(connection) == 2
     with store.write() as connection:
         consent.suppress(connection, digest, "", "complaint", NOW)

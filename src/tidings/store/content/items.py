@@ -109,30 +109,6 @@ def load_story(connection: Connection, story: str) -> list[Item]:
     return sorted(load_items(connection, stories=[story]), key=lambda item: item.language)
 
 
-def load_item(connection: Connection, item_id: str) -> Item | None:
-    """One item, also a gone one."""
-    found = load_items(connection, ids=[item_id], include_gone=True)
-    return found[0] if found else None
-
-
-def visible_items(connection: Connection, now: datetime, language: str | None = None) -> list[Item]:
-    """What readers may see at `now`, newest feed date first. Notes are among them: feeds and pages leave them out."""
-    query = (
-        select(t.items)
-        .where(
-            t.items.c.gone_at.is_(None),
-            t.items.c.draft.is_(False),
-            t.items.c.withdrawn == "",
-            t.items.c.published <= now,
-            or_(t.items.c.embargo.is_(None), t.items.c.embargo <= now),
-        )
-        .order_by(t.items.c.changed.desc(), t.items.c.id)
-    )
-    if language is not None:
-        query = query.where(t.items.c.language == language)
-    return [_item(row) for row in connection.execute(query)]
-
-
 def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
     """The next moment at which an item becomes visible by itself (a date or an embargo passes); None if none will."""
     rows = connection.execute(

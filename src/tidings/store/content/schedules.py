@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
@@ -84,13 +83,6 @@ def record_progress(connection: Connection, schedule: str, *, slot: datetime | N
         .where(t.schedules.c.name == schedule)
         .values(last_slot=max(slots, default=None), last_cut=max(cuts, default=None))
     )
-
-
-def slots_of(connection: Connection, schedule: str, limit: int = 20) -> Sequence[Row[Any]]:
-    """The newest slots of a schedule with what became of them."""
-    return connection.execute(
-        select(t.slots).where(t.slots.c.schedule == schedule).order_by(t.slots.c.slot.desc()).limit(limit)
-    ).all()
 
 
 def used_stories(connection: Connection, schedule: str) -> set[str]:

@@ -158,12 +158,6 @@ def may_send_now(checks: SendChecks) -> bool:
     return bool(checks.is_open) and checks.edition_state not in BLOCKED_STATES and not checks.is_paused
 
 
-def get_deliveries(connection: Connection, ids: Iterable[int]) -> list[Delivery]:
-    """Deliveries in the order of ids."""
-    query = _select_deliveries().where(t.deliveries.c.id.in_(list(ids))).order_by(t.deliveries.c.id)
-    return [_delivery(row) for row in connection.execute(query)]
-
-
 @dataclass(frozen=True, slots=True)
 class SenderShare:
     """The mail that one of several senders takes: of each list the deliveries with `first <= id % of < end`.

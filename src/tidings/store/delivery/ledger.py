@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, or_, select, update
 
-from tidings.model.delivery import TERMINAL, DeliveryState
+from tidings.model.delivery import DeliveryState
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t
 from tidings.store.delivery import retention, threads
@@ -331,19 +331,6 @@ def count_by_state(connection: Connection, *, edition: int | None = None, mailin
     return dict(found + retention.count_deleted(connection, edition=edition, mailing=mailing))
 
 
-def count_reasons(connection: Connection, *, edition: int) -> dict[tuple[str, str], int]:
-    """(state, reason) of the deliveries of an edition that were skipped, rejected or quarantined, counted."""
-    d = t.deliveries.c
-    query = (
-        select(d.state, d.reason, func.count())
-        .where(d.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)), d.reason != "")
-        .where(d.state.in_((DeliveryState.SKIPPED, DeliveryState.REJECTED, DeliveryState.QUARANTINED)))
-        .group_by(d.state, d.reason)
-    )
-    found = Counter({(row[0], row[1]): row[2] for row in connection.execute(query)})
-    return dict(found + retention.count_deleted_reasons(connection, edition))
-
-
 def resolve(
     connection: Connection,
     delivery: int,
@@ -373,20 +360,6 @@ def resolve(
         values |= {"state": DeliveryState.PENDING, "reason": "a person had it sent again", "handed_at": None}
         connection.execute(update(t.mailings).where(t.mailings.c.id == row.mailing).values(open=True))
     connection.execute(update(d).where(d.c.id == delivery).values(**values))
-
-
-def set_returned(connection: Connection, delivery: int, returned: str) -> None:
-    """Note what came back after it was accepted."""
-    connection.execute(
-        update(t.deliveries)
-        .where(t.deliveries.c.id == delivery, t.deliveries.c.state == DeliveryState.ACCEPTED)
-        .values(returned=returned)
-    )
-
-
-def is_terminal(state: str) -> bool:
-    """Whether nothing changes any more but `returned`."""
-    return DeliveryState(state) in TERMINAL
 
 
 def close_finished_mailings(connection: Connection) -> None:

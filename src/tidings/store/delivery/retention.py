@@ -178,11 +178,3 @@ def count_deleted(connection: Connection, *, edition: int | None = None, mailing
     if mailing is not None:
         query = query.where(y.mailing == mailing)
     return Counter({row[0]: int(row[1]) for row in connection.execute(query)})
-
-
-def count_deleted_reasons(connection: Connection, edition: int) -> Counter[tuple[str, str]]:
-    """(state, reason) of those that were skipped and taken."""
-    y = t.deleted_deliveries.c
-    mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
-    query = select(y.state, y.reason, func.sum(y.count)).where(y.mailing.in_(mine), y.reason != "")
-    return Counter({(row[0], row[1]): int(row[2]) for row in connection.execute(query.group_by(y.state, y.reason))})
