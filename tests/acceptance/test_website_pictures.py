@@ -160,16 +160,16 @@ def test_a_later_picture_does_not_make_an_item_new(paper: Paper) -> None:
 
 
 def test_only_pictures_of_published_items_are_served(paper: Paper) -> None:
-    shelf = StoredFetchCache(paper.runtime.store, "cms")
+    cache = StoredFetchCache(paper.runtime.store, "cms")
     now = START + 5 * MINUTE
     shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
-    push.put(shelf, "1", Article(title="One", html="<p>Text.</p>", embargo=now + DAY, images=(shown,)), now)
+    push.put(cache, "1", Article(title="One", html="<p>Text.</p>", embargo=now + DAY, images=(shown,)), now)
     paper.live(now)
     assert (paper.folder.root / ".pictures" / "cms").is_dir()
     assert paper.media() == []
     paper.live(now + DAY)
     assert paper.media() == ["well.png"]
-    push.withdraw(shelf, "1", "By mistake.", now + DAY)
+    push.withdraw(cache, "1", "By mistake.", now + DAY)
     paper.live(now + DAY + 5 * MINUTE)
     assert paper.media() == []
     assert list((paper.folder.root / ".pictures" / "cms").iterdir()) == []
@@ -177,13 +177,13 @@ def test_only_pictures_of_published_items_are_served(paper: Paper) -> None:
 
 def test_pictures_stay_while_many_items_seem_gone(paper: Paper) -> None:
     store, now = paper.runtime.store, START + 5 * MINUTE
-    shelf = StoredFetchCache(store, "cms")
+    cache = StoredFetchCache(store, "cms")
     shown = ArticlePicture(src=f"{paper.site.url}/well.png", alt="A well in a yard")
     for number in range(4):
-        push.put(shelf, str(number), Article(title=f"Story {number}", html="<p>Text.</p>", images=(shown,)), now)
+        push.put(cache, str(number), Article(title=f"Story {number}", html="<p>Text.</p>", images=(shown,)), now)
     paper.live(now)
     before = paper.public()
-    shelf.save(shelf.version(), {}, [replace(entry, gone=True) for entry in shelf.items()])
+    cache.save(cache.version(), {}, [replace(entry, gone=True) for entry in cache.items()])
     for minute in range(1, 4):
         paper.live(now + minute * MINUTE)
     assert paper.public() == before

@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: Newsroom
     said = " ".join(failed.err.split())
     assert said.startswith("source site: ") and said.endswith(f"no feed; it names the feed {site.url}/rss")
     site.pages["/feed"] = Page(b"", 404)
-    assert "nothing stands at this address" in run("sources", "sync").err
+    assert "there is nothing at this address" in run("sources", "sync").err
     (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]
     assert "cannot be read, next try" in line and "last read" in line
     main = (folder.root / "tidings.yaml").read_text()

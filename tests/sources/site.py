@@ -1,4 +1,4 @@
-"""A small website for the tests: pages that change, conditional GET, redirects, and a list of what was asked."""
+"""A small website for tests: changing pages, conditional GET, redirects, and a list of all requests."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Page:
-    """What is answered at an address."""
+    """The response at one address."""
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     validated: bool = True
-    """Whether it has an ETag and answers 304."""
+    """Whether it sends an ETag and answers 304."""
 
 
 class Website:
-    """On loopback. `pages` may be changed at any time; `asked` is every request: path, status, headers."""
+    """A site on loopback. Tests may change `pages` at any time. `asked` lists all requests: path, status, headers."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Page] = {}
@@ -75,7 +75,7 @@ class Website:
 
 @dataclass(frozen=True)
 class Story:
-    """An entry of a feed."""
+    """One entry of a feed."""
 
     name: str
     title: str
@@ -86,11 +86,11 @@ class Story:
     link: str = ""
     topics: tuple[str, ...] = ()
     more: str = ""
-    """Elements as they are."""
+    """More XML elements, unescaped."""
 
 
 def rss(stories: list[Story], base: str, language: str = "en") -> bytes:
-    """RSS 2.0 as a common system writes it."""
+    """Write RSS 2.0 as a common system does."""
     parts = []
     for one in stories:
         link = one.link or f"{base}/{one.language or language}/{one.name}"

@@ -1,4 +1,4 @@
-"""Bodies: safe, whole, accessible; read back by a parser that we did not write."""
+"""Bodies are safe, absolute and accessible. A foreign parser reads them back."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def html(text: str, links: FileLinks) -> str:
         "<base href='https://e.example/'><link rel=stylesheet href=x><meta http-equiv=refresh>",
     ],
 )
-def test_nothing_that_runs_gets_through(links: FileLinks, text: str) -> None:
+def test_scripts_are_removed(links: FileLinks, text: str) -> None:
     tree = lxml.html.fragment_fromstring(html(text, links), create_parent=True)
     for element in tree.iter():
         assert element.tag not in {"script", "svg", "math", "iframe", "style", "form", "input", "base", "link", "meta"}
@@ -65,7 +65,7 @@ def test_nothing_that_runs_gets_through(links: FileLinks, text: str) -> None:
             assert "script:" not in value and "data:" not in value
 
 
-def test_what_editors_use_is_kept(links: FileLinks) -> None:
+def test_common_html_is_kept(links: FileLinks) -> None:
     text = (
         '<p lang="kk" dir="rtl">a</p><figure><picture><source srcset="media/при%20вет.jpg 2x" type="image/jpeg">'
         '<img src="media/при%20вет.jpg" alt="A"></picture><figcaption>C</figcaption></figure>'
@@ -108,14 +108,14 @@ def test_srcset_and_poster_are_absolute_too(links: FileLinks) -> None:
     assert img.get("src") == "https://news.example/c.jpg" and 'poster="https://news.example/d.jpg"' in out
 
 
-def test_local_files_become_media_with_their_measure(links: FileLinks) -> None:
+def test_local_files_become_measured_media(links: FileLinks) -> None:
     out = html("![A](<media/при вет.jpg>)", links)
     [media] = links.media.values()
     assert (media.path, media.name, media.media_type) == ("content/media/при вет.jpg", "при вет.jpg", "image/jpeg")
     assert 'width="40" height="30"' in out and media.length > 0 and len(media.digest) == 16
 
 
-def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: FileLinks) -> None:
+def test_a_rotated_picture_has_the_size_that_is_shown(links: FileLinks) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 30)).save(links.location.content / "turned.jpg", exif=exif)
@@ -137,7 +137,7 @@ def test_a_picture_turned_by_its_camera_has_the_size_that_is_shown(links: FileLi
         ("[x](page.html)", "cannot be served", "error"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_said(links: FileLinks, text: str, said: str, level: str) -> None:
+def test_problems_with_addresses_are_reported(links: FileLinks, text: str, said: str, level: str) -> None:
     (links.location.content / ".hidden.pdf").write_text("x")
     (links.location.content / "page.html").write_text("x")
     render_body(text, links)
@@ -172,7 +172,7 @@ def test_the_opening_is_the_text_of_the_first_paragraph(links: FileLinks) -> Non
     assert render_body("", links).opening == ""
 
 
-def test_text_is_summariseed_at_a_word() -> None:
+def test_a_summary_ends_at_a_word() -> None:
     text = "слово " * 100
     short = summarise(text)
     assert len(short) <= 300 and short.endswith("слово…")
@@ -187,9 +187,9 @@ def test_rendering_its_own_output_changes_nothing(links: FileLinks) -> None:
 @pytest.mark.parametrize(
     "address", ["", "x", "http://", "https:///x", "https://e.example:99999/", "http://[::1", "ftp://x/"]
 )
-def test_what_is_no_web_address(address: str) -> None:
+def test_invalid_web_addresses_are_refused(address: str) -> None:
     assert encode_url(address) is None
 
 
-def test_faults_have_a_level() -> None:
+def test_link_problems_have_a_level() -> None:
     assert LinkProblem("x", "y").level == "error"

@@ -62,7 +62,7 @@ class SourceContract(ABC):
     def test_an_empty_source_is_readable(self, case: SourceCase) -> None:
         assert case.source.sweep(NOW) == Sweep(())
 
-    def test_it_tells_what_it_holds(self, case: SourceCase) -> None:
+    def test_a_sweep_returns_all_items(self, case: SourceCase) -> None:
         case.write("youth-forum", "en", 'Youth: "Forum" & more', "<p>One</p>")
         case.write("youth-forum", "ru", "Форум молодёжи", "<p>Два</p>")
         found = {one.language: one for one in case.source.sweep(NOW).items}
@@ -86,7 +86,7 @@ class SourceContract(ABC):
         prints = {one.name: one.fingerprint for one in case.source.sweep(NOW).items}
         assert prints["a"] == first.fingerprint != prints["b"]
 
-    def test_bodies_are_safe_and_their_links_whole(self, case: SourceCase) -> None:
+    def test_bodies_are_safe_and_links_are_absolute(self, case: SourceCase) -> None:
         case.write("a", "en", "A", HOSTILE)
         [one] = case.source.sweep(NOW).items
         seen = _Seen()
@@ -100,14 +100,14 @@ class SourceContract(ABC):
             assert address.isascii()
             assert " " not in address
 
-    def test_texts_hold_nothing_that_breaks_a_feed(self, case: SourceCase) -> None:
+    def test_texts_have_no_characters_that_break_feeds(self, case: SourceCase) -> None:
         case.write("a", "en", "A\x0bB", "<p>C\x0cD&#11;E\ufffe</p>")
         [one] = case.source.sweep(NOW).items
         assert one.title == "AB"
         assert not any(character < " " and character not in "\n\t" for character in one.title + one.body + one.summary)
         assert "\ufffe" not in one.body
 
-    def test_one_bad_item_is_set_aside_with_a_mend_and_the_others_go_on(self, case: SourceCase) -> None:
+    def test_a_bad_item_is_set_aside_and_others_are_read(self, case: SourceCase) -> None:
         case.write("a", "en", "A", "<p>One</p>")
         case.write("b", "en", "B", "<p>Two</p>")
         case.spoil("a", "en")
@@ -123,13 +123,13 @@ class SourceContract(ABC):
         case.write("a", "en", "A", "<p>One</p>")
         assert not case.source.sweep(NOW).set_aside
 
-    def test_what_was_taken_away_is_absent(self, case: SourceCase) -> None:
+    def test_a_removed_item_is_absent(self, case: SourceCase) -> None:
         case.write("a", "en", "A", "<p>One</p>")
         assert case.source.sweep(NOW).items
         case.remove("a", "en")
         assert bool(case.source.sweep(NOW).items) == case.remembers
 
-    def test_an_unreadable_source_says_so_and_nothing_of_absence(self, case: SourceCase) -> None:
+    def test_an_unreadable_source_removes_nothing(self, case: SourceCase) -> None:
         case.write("a", "en", "A", "<p>One</p>")
         before = case.source.sweep(NOW)
         case.break_down()

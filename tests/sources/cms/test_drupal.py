@@ -1,4 +1,4 @@
-"""The Drupal source: what it takes of recorded answers, what it notices, and what an outage cannot lose."""
+"""The Drupal source with recorded answers: items, changes, and outages without loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.sources.cms.drupal.site import Drupal, Refusal
-from tests.sources.web.test_feed import Fresh, MemoryShelf
+from tests.sources.web.test_feed import Fresh, MemoryFetchCache
 from tidings.sources.base import FetchResult, SourceContext
 from tidings.sources.cms import base
 from tidings.sources.cms.drupal import DrupalSource, Settings
@@ -29,10 +29,10 @@ def site() -> Iterator[Drupal]:
     made.close()
 
 
-def source_of(site: Drupal, shelf: MemoryShelf | None = None, **settings: Any) -> DrupalSource:
+def source_of(site: Drupal, cache: MemoryFetchCache | None = None, **settings: Any) -> DrupalSource:
     languages = settings.pop("newsroom", ("en", "ru", "kk"))
     context = SourceContext(
-        "site", Path(), "https://news.example/", languages, ZoneInfo("Asia/Almaty"), shelf or MemoryShelf()
+        "site", Path(), "https://news.example/", languages, ZoneInfo("Asia/Almaty"), cache or MemoryFetchCache()
     )
     given = {"type": "drupal", "url": site.url, "allow_private": True} | settings
     return DrupalSource(Settings.model_validate(given), context)
@@ -80,7 +80,7 @@ class TestDrupalSource(SourceContract):
 # -- what is taken ----------------------------------------------------------------------------------------------------
 
 
-def test_what_a_real_drupal_answered_is_read_in_both_its_languages(site: Drupal) -> None:
+def test_a_real_drupals_answers_are_read_in_two_languages(site: Drupal) -> None:
     for name in ("recipe-en", "recipe-es", "page-en", "page-es"):
         site.take(name)
     types = {"recipe": "recipe", "page": "publication"}
@@ -101,7 +101,7 @@ def test_what_a_real_drupal_answered_is_read_in_both_its_languages(site: Drupal)
     assert 'href="https://www.drupal.org/docs/umami-drupal-demonstration-installation-profile"' in page.body
 
 
-def test_each_part_that_a_reader_sees_arrives(site: Drupal) -> None:
+def test_all_visible_parts_arrive(site: Drupal) -> None:
     scanned = site.medium("document", field_media_document=site.file("r.pdf", "application/pdf", description="Report"))
     photo = site.medium("image", field_media_image=site.file("forum.jpg", alt="Young people & a flag", width=768))
     site.node(
@@ -127,7 +127,7 @@ def test_each_part_that_a_reader_sees_arrives(site: Drupal) -> None:
     assert one.backlog
 
 
-def test_texts_that_stand_in_other_fields(site: Drupal) -> None:
+def test_texts_in_other_fields_are_read(site: Drupal) -> None:
     node = site.node("A story", "<p>The body.</p>", published_at="2026-01-05T10:00:00+05:00")
     site.rows["node--article"][node]["en"]["attributes"] |= {
         "field_text": "Plain & <short>.",
@@ -146,7 +146,7 @@ def test_texts_that_stand_in_other_fields(site: Drupal) -> None:
     assert "The body" not in one.body
 
 
-def test_another_language_that_stands_in_is_no_translation(site: Drupal) -> None:
+def test_a_substitute_language_is_no_translation(site: Drupal) -> None:
     both = site.node("Forum")
     site.node("Форум", language="ru", id=both)
     site.node("English alone")
@@ -163,7 +163,7 @@ def test_another_language_that_stands_in_is_no_translation(site: Drupal) -> None
     assert found["Forum"].story == found["Форум"].story != found["English alone"].story
 
 
-def test_a_site_of_one_language_without_prefixes(site: Drupal) -> None:
+def test_a_monolingual_site_without_prefixes_is_read(site: Drupal) -> None:
     site.prefixes = {}
     site.node("A story", path={"alias": "/a-story"})
     site.node("In no language", language="und")
@@ -174,7 +174,7 @@ def test_a_site_of_one_language_without_prefixes(site: Drupal) -> None:
     assert found["In no language"].language == "en"
 
 
-def test_an_own_language_without_a_prefix_beside_others_with_one(site: Drupal) -> None:
+def test_a_default_language_without_prefix_is_read(site: Drupal) -> None:
     site.prefixes = {"ru": "rus"}
     both = site.node("Forum")
     site.node("Форум", language="ru", id=both)
@@ -186,7 +186,7 @@ def test_an_own_language_without_a_prefix_beside_others_with_one(site: Drupal) -
     }
 
 
-def test_pages_that_another_site_shows(site: Drupal) -> None:
+def test_links_lead_to_the_site_that_shows_the_pages(site: Drupal) -> None:
     site.node("A story", '<p>See <a href="/about">us</a></p><img src="/files/a.png" alt="A">')
     source = source_of(site, pages="https://www.example.org")
     fetch(source)
@@ -199,7 +199,7 @@ def test_pages_that_another_site_shows(site: Drupal) -> None:
 # -- what is noticed --------------------------------------------------------------------------------------------------
 
 
-def test_only_what_changed_is_read(site: Drupal) -> None:
+def test_only_changes_are_read(site: Drupal) -> None:
     first = site.node("Story 0")
     site.node("Story 1")
     source = source_of(site)
@@ -221,7 +221,7 @@ def test_only_what_changed_is_read(site: Drupal) -> None:
     assert bounds and all(site.clock - 2 * 86_400 < one < site.clock for one in bounds)
 
 
-def test_many_are_read_in_pages_though_some_are_not_for_readers(site: Drupal) -> None:
+def test_all_pages_are_read_though_some_items_are_hidden(site: Drupal) -> None:
     for number in range(160):
         site.clock += 60
         node = site.node(f"Story {number}")
@@ -246,9 +246,7 @@ def test_many_are_read_in_pages_though_some_are_not_for_readers(site: Drupal) ->
     assert fetch(small, NOW + timedelta(days=8)).new == 0
 
 
-def test_pages_that_are_too_much_for_the_site_are_asked_for_in_smaller_ones(
-    site: Drupal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_overloaded_site_is_asked_for_smaller_pages(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(25):
         site.node(f"Story {number}")
     listing = site._listing
@@ -262,7 +260,7 @@ def test_pages_that_are_too_much_for_the_site_are_asked_for_in_smaller_ones(
     assert fetch(source_of(site)).new == 25
 
 
-def test_an_edit_of_what_was_never_taken_makes_no_news(site: Drupal) -> None:
+def test_an_edit_of_an_older_item_makes_no_news(site: Drupal) -> None:
     old = site.node("From the archive")
     site.clock += 86_400
     site.node("Recent")
@@ -275,7 +273,7 @@ def test_an_edit_of_what_was_never_taken_makes_no_news(site: Drupal) -> None:
     assert titles(source) == ["Recent"]
 
 
-def test_a_picture_that_is_described_later_is_an_edit(site: Drupal) -> None:
+def test_a_later_alt_text_is_an_edit(site: Drupal) -> None:
     photo = site.medium("image", field_media_image=site.file("a.jpg", alt=""))
     site.node("With a picture", field_media=photo)
     source = source_of(site)
@@ -295,9 +293,7 @@ def test_a_picture_that_is_described_later_is_an_edit(site: Drupal) -> None:
     assert asked and min(asked) > site.clock - 3600  # and not again for ever
 
 
-def test_a_site_that_lets_nobody_ask_for_its_pictures_is_read_all_the_same(
-    site: Drupal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_site_with_hidden_media_is_read(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     site.node("A story", field_media=site.medium("image", field_media_image=site.file("a.jpg", alt="A")))
     source = source_of(site)
     fetch(source)
@@ -316,7 +312,7 @@ def test_a_site_that_lets_nobody_ask_for_its_pictures_is_read_all_the_same(
     assert refused
 
 
-def test_what_was_due_is_noticed_though_cron_was_late(site: Drupal) -> None:
+def test_a_late_scheduled_publication_is_noticed(site: Drupal) -> None:
     draft = site.node("Due at ten", status=False)
     due = site.clock + 3_600
     site.clock += 9_000
@@ -330,7 +326,7 @@ def test_what_was_due_is_noticed_though_cron_was_late(site: Drupal) -> None:
     assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["Due at ten"]
 
 
-def test_a_field_that_the_site_takes_out_or_adds(site: Drupal) -> None:
+def test_added_and_removed_fields_are_noticed(site: Drupal) -> None:
     node = site.node("A story", field_tags=site.term("Youth"))
     source = source_of(site)
     fetch(source)
@@ -343,7 +339,7 @@ def test_a_field_that_the_site_takes_out_or_adds(site: Drupal) -> None:
     assert one.topics == ("health",)
 
 
-def test_a_language_that_the_site_gets_later_is_no_news(site: Drupal) -> None:
+def test_a_language_added_later_is_no_news(site: Drupal) -> None:
     del site.prefixes["ru"]
     node = site.node("Forum")
     source = source_of(site)
@@ -360,7 +356,7 @@ def test_a_language_that_the_site_gets_later_is_no_news(site: Drupal) -> None:
 # -- what is gone, and what an outage cannot lose ---------------------------------------------------------------------
 
 
-def test_absence_is_believed_when_the_site_confirms_it_and_can_be_undone(site: Drupal) -> None:
+def test_an_item_goes_when_confirmed_and_can_return(site: Drupal) -> None:
     deleted, withdrawn, both, _ = (site.node(f"Story {number}") for number in range(4))
     site.node("История 2", language="ru", id=both)
     source = source_of(site)
@@ -381,7 +377,7 @@ def test_absence_is_believed_when_the_site_confirms_it_and_can_be_undone(site: D
     assert titles(source) == ["Story 1", "Story 2", "Story 3"]
 
 
-def test_what_a_listing_hides_but_the_site_shows_stays(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_item_missing_only_in_listings_stays(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     hidden = site.node("Hidden from listings")
     site.node("Another")
     source = source_of(site)
@@ -394,9 +390,7 @@ def test_what_a_listing_hides_but_the_site_shows_stays(site: Drupal, monkeypatch
     assert any(path.endswith(hidden) for path, _ in site.asked)
 
 
-def test_what_one_look_misses_is_told_at_once_so_that_a_mass_of_it_is_seen(
-    site: Drupal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_items_that_one_listing_missed_go_together(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "MAX_CHECKS", 4)
     nodes = [site.node(f"Story {number:02}") for number in range(30)]
     source = source_of(site, newsroom=("en",))
@@ -437,7 +431,7 @@ def test_an_outage_loses_nothing(site: Drupal) -> None:
     assert "Story 1" not in titles(source)
 
 
-def test_a_language_that_fails_is_an_outage_and_no_absence(site: Drupal) -> None:
+def test_a_failing_language_removes_nothing(site: Drupal) -> None:
     site.node("Форум", language="ru")
     source = source_of(site)
     fetch(source)
@@ -447,7 +441,7 @@ def test_a_language_that_fails_is_an_outage_and_no_absence(site: Drupal) -> None
     assert titles(source) == ["Форум"]
 
 
-def test_an_edit_while_its_pages_are_read_passes_nothing_over(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_during_reading_loses_no_item(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     site.node("Before")
     source = source_of(site, newsroom=("en",))
     fetch(source)
@@ -475,21 +469,21 @@ def test_an_edit_while_its_pages_are_read_passes_nothing_over(site: Drupal, monk
     )
 
 
-def test_a_trial_shows_the_newest_and_keeps_nothing(site: Drupal) -> None:
+def test_a_trial_shows_the_newest_and_saves_nothing(site: Drupal) -> None:
     for number in range(30):
         site.clock += 60
         site.node(f"Story {number}", field_tags=[site.term("Youth")])
-    shelf = MemoryShelf()
-    found = source_of(site, shelf).try_fetch(NOW).items
+    cache = MemoryFetchCache()
+    found = source_of(site, cache).try_fetch(NOW).items
     assert {one.title for one in found} == {f"Story {number}" for number in range(10, 30)}
     assert all(one.topics == ("youth",) for one in found)
-    assert shelf.version() == 0
+    assert cache.version() == 0
 
 
 # -- what is said, and what means harm --------------------------------------------------------------------------------
 
 
-def test_what_it_has_not_is_said_with_a_mend(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_type_or_api_is_reported_with_advice(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     done = source_of(site, types={"pres": "press-release"}).fetch(NOW, force=True)
     assert "has no type 'pres'" in done.problem
     assert "article, page, recipe" in done.problem
@@ -511,7 +505,7 @@ def test_what_it_has_not_is_said_with_a_mend(site: Drupal, monkeypatch: pytest.M
         "x" * 100_000,
     ],
 )
-def test_a_listing_without_an_end_ends(site: Drupal, monkeypatch: pytest.MonkeyPatch, href: str) -> None:
+def test_an_endless_listing_is_refused(site: Drupal, monkeypatch: pytest.MonkeyPatch, href: str) -> None:
     site.node("A story")
     listing = site._listing
     monkeypatch.setattr(site, "_listing", lambda *asked: listing(*asked) | {"links": {"next": {"href": href}}})
@@ -520,7 +514,7 @@ def test_a_listing_without_an_end_ends(site: Drupal, monkeypatch: pytest.MonkeyP
     assert len(site.asked) < 10
 
 
-def test_nonsense_harms_nobody(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nonsense_answers_are_survived(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = site.file("a.jpg")
     site.rows["file--file"][nowhere["id"]]["en"]["attributes"]["uri"]["url"] = "http://["
     site.node("A story", field_image=nowhere)
@@ -564,9 +558,7 @@ def test_nonsense_harms_nobody(site: Drupal, monkeypatch: pytest.MonkeyPatch) ->
     assert all("login" not in path for path, _ in site.asked)
 
 
-def test_a_site_that_never_tells_what_belongs_to_its_items_is_named(
-    site: Drupal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_site_without_related_resources_is_reported(site: Drupal, monkeypatch: pytest.MonkeyPatch) -> None:
     site.node("A story", field_tags=site.term("Youth"))
     listing = site._listing
 

@@ -1,4 +1,4 @@
-"""The WordPress source, against a real WordPress: what it takes, what it notices, and what an outage cannot lose."""
+"""The WordPress source with a real WordPress: items, changes, and outages without loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import missing
 from tests.sources.cms.wordpress import WordPress, lacking
-from tests.sources.web.test_feed import Fresh, MemoryShelf
+from tests.sources.web.test_feed import Fresh, MemoryFetchCache
 from tidings.sources.base import FetchResult, SourceContext
 from tidings.sources.cms.wordpress import Settings, WordPressSource
 from tidings.testing.source_contract import SourceCase, SourceContract
@@ -46,9 +46,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def source_of(site: WordPress, shelf: MemoryShelf | None = None, **settings: Any) -> WordPressSource:
+def source_of(site: WordPress, cache: MemoryFetchCache | None = None, **settings: Any) -> WordPressSource:
     context = SourceContext(
-        "site", Path(), "https://news.example/", ("en", "ru", "kk"), ZoneInfo("Asia/Almaty"), shelf or MemoryShelf()
+        "site",
+        Path(),
+        "https://news.example/",
+        ("en", "ru", "kk"),
+        ZoneInfo("Asia/Almaty"),
+        cache or MemoryFetchCache(),
     )
     given = {"type": "wordpress", "url": site.url, "allow_private": True} | settings
     return WordPressSource(Settings.model_validate(given), context)
@@ -100,7 +105,7 @@ class TestWordPressSource(SourceContract):
             site.serve()
 
 
-def test_each_part_that_a_reader_sees_arrives(site: WordPress, tmp_path: Path) -> None:
+def test_all_visible_parts_arrive(site: WordPress, tmp_path: Path) -> None:
     Image.new("RGB", (2_000, 1_000), "navy").save(tmp_path / "forum.png")
     category, picture = site.do(
         ("category", ["Quality education"]),
@@ -137,7 +142,7 @@ def test_each_part_that_a_reader_sees_arrives(site: WordPress, tmp_path: Path) -
     assert press.summary == "To the press."
 
 
-def test_only_what_changed_is_read(site: WordPress) -> None:
+def test_only_changes_are_read(site: WordPress) -> None:
     first, *_ = (site.post(f"Story {number}") for number in range(3))
     site.do(("age", [30]))
     source = source_of(site)
@@ -152,7 +157,7 @@ def test_only_what_changed_is_read(site: WordPress) -> None:
     assert [one.title for one in found.values() if not one.backlog] == ["Brand new"]
 
 
-def test_two_hundred_and_fifty_are_read_in_pages(site: WordPress) -> None:
+def test_250_posts_are_read_in_pages(site: WordPress) -> None:
     site.do(*(("write", [{"post_title": f"Old {n}", "post_status": "publish"}]) for n in range(250)))
     source = source_of(site)
     assert fetch(source).new == 250
@@ -165,7 +170,7 @@ def test_two_hundred_and_fifty_are_read_in_pages(site: WordPress) -> None:
     assert fetch(small, now() + 8 * DAY).new == 0
 
 
-def test_an_edit_of_what_was_never_taken_makes_no_news(site: WordPress) -> None:
+def test_an_edit_of_an_older_item_makes_no_news(site: WordPress) -> None:
     old = site.post("From the archive", post_date="2019-01-01 10:00:00")
     site.post("Recent")
     source = source_of(site, archive="1")
@@ -176,17 +181,17 @@ def test_an_edit_of_what_was_never_taken_makes_no_news(site: WordPress) -> None:
     assert titles(source) == ["Recent"]
 
 
-def test_a_type_that_is_read_later_is_no_news(site: WordPress) -> None:
-    shelf = MemoryShelf()
+def test_a_type_added_later_is_no_news(site: WordPress) -> None:
+    cache = MemoryFetchCache()
     site.post("A story")
     site.post("A press release", post_type="press")
-    fetch(source_of(site, shelf))
-    source = source_of(site, shelf, types={"posts": "story", "press": "press-release"})
+    fetch(source_of(site, cache))
+    source = source_of(site, cache, types={"posts": "story", "press": "press-release"})
     assert fetch(source).new == 1
     assert all(one.backlog for one in source.sweep(now()).items)
 
 
-def test_what_comes_out_at_its_time_is_news_though_it_bears_no_change(site: WordPress) -> None:
+def test_a_scheduled_post_is_news_when_it_comes_out(site: WordPress) -> None:
     source = source_of(site)
     later = site.post("Written before", post_date="2030-01-01 10:00:00", post_status="future")
     site.post("Another")
@@ -202,7 +207,7 @@ def test_what_comes_out_at_its_time_is_news_though_it_bears_no_change(site: Word
     assert [one.title for one in source.sweep(now()).items if not one.backlog] == ["Written before"]
 
 
-def test_a_picture_that_is_described_later_is_an_edit(site: WordPress, tmp_path: Path) -> None:
+def test_a_later_alt_text_is_an_edit(site: WordPress, tmp_path: Path) -> None:
     Image.new("RGB", (400, 200), "navy").save(tmp_path / "a.png")
     [picture] = site.do(("picture", [str(tmp_path / "a.png"), "", ""]))
     site.post("With a picture", meta_input={"_thumbnail_id": picture})
@@ -216,7 +221,7 @@ def test_a_picture_that_is_described_later_is_an_edit(site: WordPress, tmp_path:
     assert [image.alt for image in one.images] == ["A navy field"]
 
 
-def test_trash_is_believed_when_the_site_confirms_it_and_can_be_undone(site: WordPress) -> None:
+def test_a_trashed_post_goes_when_confirmed_and_returns(site: WordPress) -> None:
     first, second, third = (site.post(f"Story {number}") for number in range(3))
     site.do(("age", [30]))
     source = source_of(site)
@@ -239,7 +244,7 @@ def test_trash_is_believed_when_the_site_confirms_it_and_can_be_undone(site: Wor
     assert titles(source) == ["Story 0"]
 
 
-def test_what_a_listing_hides_but_the_site_shows_stays(site: WordPress) -> None:
+def test_an_item_missing_only_in_listings_stays(site: WordPress) -> None:
     hidden = site.post("Hidden from listings")
     site.post("Another")
     source = source_of(site)
@@ -273,7 +278,7 @@ def test_an_outage_loses_nothing(site: WordPress) -> None:
     assert titles(source) == ["Edited in the outage", "Story 2", "Story 3", "Story 4", "Written in the outage"]
 
 
-def test_translations_are_one_story_also_when_they_come_late(site: WordPress) -> None:
+def test_late_translations_join_their_story(site: WordPress) -> None:
     site.do(("update_option", ["polylang", "1"]))
     english = site.post("Forum", meta_input={"lang": "en", "group": "forum"})
     site.do(("age", [30]))
@@ -286,7 +291,7 @@ def test_translations_are_one_story_also_when_they_come_late(site: WordPress) ->
     assert found["en"].story == found["ru"].story == f"site-{english}"
 
 
-def test_wpml_is_asked_for_each_language_and_its_translations_are_one_story(site: WordPress) -> None:
+def test_wpml_translations_are_one_story(site: WordPress) -> None:
     site.do(("update_option", ["polylang", "wpml"]))
     english = site.post("Forum", meta_input={"lang": "en", "group": "forum"})
     site.post("Alone", meta_input={"lang": "en"})
@@ -307,25 +312,25 @@ def test_wpml_is_asked_for_each_language_and_its_translations_are_one_story(site
     assert not any(one.backlog for title, one in found.items() if title.startswith("Форум"))
 
 
-def test_a_site_without_fine_addresses_is_read_too(site: WordPress) -> None:
+def test_a_site_without_permalinks_is_read(site: WordPress) -> None:
     site.post("A story")
     site.do(("permalinks", [""]))
-    shelf = MemoryShelf()
-    source = source_of(site, shelf)
+    cache = MemoryFetchCache()
+    source = source_of(site, cache)
     assert fetch(source).new == 1
-    assert "rest_route" in shelf.state()["api"]
+    assert "rest_route" in cache.state()["api"]
     site.post("Another")
     assert fetch(source).new == 1
 
 
-def test_a_trial_shows_the_newest_and_keeps_nothing(site: WordPress) -> None:
+def test_a_trial_shows_the_newest_and_saves_nothing(site: WordPress) -> None:
     site.do(*(("write", [{"post_title": f"Story {n}", "post_status": "publish"}]) for n in range(30)))
-    shelf = MemoryShelf()
-    assert len(source_of(site, shelf).try_fetch(now()).items) == 20
-    assert shelf.version() == 0
+    cache = MemoryFetchCache()
+    assert len(source_of(site, cache).try_fetch(now()).items) == 20
+    assert cache.version() == 0
 
 
-def test_what_it_has_not_is_said_with_what_it_has(site: WordPress) -> None:
+def test_an_unknown_type_is_reported_with_known_ones(site: WordPress) -> None:
     done = source_of(site, types={"pres": "press-release"}).fetch(now(), force=True)
     assert "has no type 'pres'" in done.problem and "press" in done.problem
     done = source_of(site, languages=["en", "ru"]).fetch(now(), force=True)

@@ -1,4 +1,4 @@
-"""The folder source: what it takes, what it sets aside, and what it does not read twice."""
+"""The folder source: what it reads, sets aside, and does not read twice."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ class TestFolderKeepsTheContract(SourceContract):
         ("a — копия.en.md", GOOD.encode(), "copy"),
     ],
 )
-def test_what_cannot_be_taken_is_set_aside_and_the_others_go_on(
-    content: Path, name: str, raw: bytes, said: str
-) -> None:
+def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, raw: bytes, said: str) -> None:
     (content / name).write_bytes(raw)
     (content / "good.en.md").write_text(GOOD)
     swept = sweep(content)
@@ -104,13 +102,13 @@ def test_what_cannot_be_taken_is_set_aside_and_the_others_go_on(
     assert all(problem.mend for problem in swept.problems)
 
 
-def test_a_name_that_only_sounds_like_a_copy_is_taken(content: Path) -> None:
+def test_a_name_that_only_resembles_a_copy_is_read(content: Path) -> None:
     for name in ("copyright.en.md", "a-copy-of-the-report.en.md", "conflict-and-peace.en.md", "photocopy.en.md"):
         (content / name).write_text(GOOD)
     assert len(sweep(content).items) == 4
 
 
-def test_editors_own_files_are_left_alone(content: Path) -> None:
+def test_temporary_files_of_editors_are_ignored(content: Path) -> None:
     for name in (
         ".a.en.md.swp",
         "a.en.md~",
@@ -146,7 +144,7 @@ def test_bom_and_crlf_are_fine(content: Path) -> None:
         ("a.ru.MD", "", ("a", "ru")),
     ],
 )
-def test_language_comes_from_the_key_then_the_name_then_the_site(
+def test_the_key_then_the_name_then_the_site_set_language(
     content: Path, name: str, language: str, expected: tuple[str, str]
 ) -> None:
     (content / name).write_text(f"---\ntitle: T\nlanguage: {language}\n---\n")
@@ -154,7 +152,7 @@ def test_language_comes_from_the_key_then_the_name_then_the_site(
     assert (one.name, one.language) == expected
 
 
-def test_subfolders_are_read_and_refs_are_paths_from_the_newsroom(content: Path) -> None:
+def test_subfolders_are_read_and_refs_are_paths(content: Path) -> None:
     (content / "2023" / "09").mkdir(parents=True)
     (content / "2023" / "09" / "a.en.md").write_text(GOOD)
     [one] = sweep(content).items
@@ -181,14 +179,12 @@ def test_symlinks_that_lead_out_are_refused(content: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("path", [".", "..", "../elsewhere", "/etc", "nothing"])
-def test_a_folder_outside_of_the_newsroom_or_missing_is_unreadable(tmp_path: Path, path: str) -> None:
+def test_an_outside_or_missing_folder_is_unreadable(tmp_path: Path, path: str) -> None:
     swept = source_of(tmp_path, path).sweep(NOW)
     assert not swept.is_readable and swept.problems[0].mend
 
 
-def test_a_subfolder_that_cannot_be_listed_says_nothing_of_absence(
-    content: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unlistable_subfolder_removes_nothing(content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (content / "sub").mkdir()
     real = os.scandir
 
@@ -207,9 +203,7 @@ def test_a_pipe_is_not_waited_for(content: Path) -> None:
     assert "plain file" in errors(sweep(content))["content/a.en.md"]
 
 
-def test_an_unchanged_file_is_not_read_again_but_its_media_count(
-    content: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_is_read_again_if_it_or_its_media_change(content: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "_RECENT", -1)
     reads: list[str] = []
     real = document.read_document
@@ -235,7 +229,7 @@ def test_an_unchanged_file_is_not_read_again_but_its_media_count(
 
 
 def test_a_file_written_just_now_is_read_again(content: Path) -> None:
-    """Its times stand still for a few milliseconds: two writes of equal length could look like one."""
+    """File times have steps of a few milliseconds: two writes of equal length could look like one."""
     source = source_of(content.parent)
     path = content / "a.en.md"
     path.write_text(GOOD)
@@ -270,9 +264,7 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(content: Path) -> None:
     assert "pixels" in errors(sweep(content))["content/a.en.md"]
 
 
-def test_the_same_file_twice_reads_the_same_on_another_machine(
-    content: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_the_result_is_the_same_on_another_machine(content: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     Image.new("RGB", (4, 3)).save(content / "a.png")
     (content / "a.en.md").write_text("---\ntitle: T\n---\n![A](a.png)\n")
     other = tmp_path_factory.mktemp("other") / "content"
@@ -308,7 +300,7 @@ def test_any_bytes_never_raise(tmp_path_factory: pytest.TempPathFactory, raw: by
 @pytest.mark.parametrize(
     "body", ["<div>" * 400_000, "[" * 20_000, "> " * 5_000, "*a " * 10_000, "![" * 5_000, "<![CDATA[" * 3000]
 )
-def test_bodies_made_to_hurt_are_survived(content: Path, body: str) -> None:
+def test_hostile_bodies_are_survived(content: Path, body: str) -> None:
     (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{body}\n")
     (content / "b.en.md").write_text(GOOD)
     assert "content/b.en.md" in {one.ref for one in sweep(content).items}

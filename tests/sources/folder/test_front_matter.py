@@ -63,12 +63,12 @@ def bad(root: Path, front: str, body: str = "Body") -> list[Problem]:
         ('"Quoted over\n  two lines"', "Quoted over two lines"),
     ],
 )
-def test_a_headline_is_text_as_people_write_it(tmp_path: Path, written: str, title: str) -> None:
+def test_headlines_are_read_as_people_write_them(tmp_path: Path, written: str, title: str) -> None:
     one = good(tmp_path, f"title: {written}\nsummary: {written}\nkind: event")
     assert (one.title, one.summary, one.kind) == (title, title, "event")
 
 
-def test_other_keys_take_yaml_comments_and_keep_their_source_text(tmp_path: Path) -> None:
+def test_other_keys_have_comments_and_keep_their_text(tmp_path: Path) -> None:
     one = good(
         tmp_path, "title: T\nlisted: 2023-09-12   # the date\ngallery: 010 # x\nclock: 12:30\nflag: no\nversion: 1.10"
     )
@@ -91,7 +91,7 @@ def test_a_correction_may_hold_a_colon(tmp_path: Path) -> None:
      ("not-in", "not_in"), ("organizations", "organisations"), ("ids", "id"), ("languge", "language"),
      ("tittle", "title")],
 )  # fmt: skip
-def test_a_key_within_two_letters_of_a_known_one_sets_the_item_aside(tmp_path: Path, key: str, meant: str) -> None:
+def test_a_misspelt_key_sets_the_item_aside(tmp_path: Path, key: str, meant: str) -> None:
     [problem] = bad(
         tmp_path,
         f"title: T\nkind: story\n{key}: Some: thing" if meant == "title" else f"title: T\nkind: story\n{key}: x",
@@ -99,7 +99,7 @@ def test_a_key_within_two_letters_of_a_known_one_sets_the_item_aside(tmp_path: P
     assert (problem.file, problem.line, problem.column) == (REF, 4, 1) and f"`{meant}`" in problem.mend
 
 
-def test_keys_of_ones_own_are_not_taken_for_short_known_ones() -> None:
+def test_custom_keys_do_not_count_as_misspelt() -> None:
     assert [find_similar(key, KEYS) for key in ("ru", "listed", "gallery", "x", "date", "audience")] == [None] * 6
     assert find_similar("embago", KEYS) == "embargo"
 
@@ -113,7 +113,7 @@ def test_keys_of_ones_own_are_not_taken_for_short_known_ones() -> None:
         ("post: ''", {}),
     ],
 )
-def test_the_editors_own_words_for_posts(tmp_path: Path, front: str, post: dict[str, str]) -> None:
+def test_post_texts_are_read_by_channel(tmp_path: Path, front: str, post: dict[str, str]) -> None:
     assert good(tmp_path, f"title: T\n{front}").post == post
 
 
@@ -146,14 +146,14 @@ def test_the_editors_own_words_for_posts(tmp_path: Path, front: str, post: dict[
         ("title: T\n  kind: a", 3, "YAML"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line_and_a_mend(tmp_path: Path, front: str, line: int, said: str) -> None:
+def test_each_mistake_is_reported_with_line_and_advice(tmp_path: Path, front: str, line: int, said: str) -> None:
     problems = bad(tmp_path, front)
     assert any(said in problem.message and problem.line in (line, line + 1) and problem.mend for problem in problems), (
         problems
     )
 
 
-def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
     problems = bad(
         tmp_path, "titel: T\nkind: Press Release\npublished: x\ndraft: y\nembago: 2023-01-01", "[x](b.en.md)"
     )
@@ -173,7 +173,7 @@ def test_every_mistake_of_a_file_is_named_at_once(tmp_path: Path) -> None:
         ("2024-09-26T10:00", datetime(2024, 9, 26, 5, 0, tzinfo=UTC)),
     ],
 )
-def test_dates_are_in_the_sites_zone_unless_they_say_otherwise(written: str, expected: datetime) -> None:
+def test_dates_without_an_offset_are_in_the_sites_zone(written: str, expected: datetime) -> None:
     """Almaty moved from +06 to +05 on 2024-03-01."""
     assert parse_moment(written, ALMATY) == expected
 
@@ -181,12 +181,12 @@ def test_dates_are_in_the_sites_zone_unless_they_say_otherwise(written: str, exp
 @pytest.mark.parametrize(
     "written", ["", "2023", "2023-9-1", "0001-01-01", "9999-12-31", "2023-09-26T25:00", "2023-01-01T10:00+99"]
 )
-def test_what_is_no_date_is_said(written: str) -> None:
+def test_invalid_dates_are_refused(written: str) -> None:
     with pytest.raises(ValueError):
         parse_moment(written, ALMATY)
 
 
-def test_an_event_expires_when_it_ends_and_a_day_ends_at_its_end(tmp_path: Path) -> None:
+def test_an_event_expires_at_the_end_of_its_last_day(tmp_path: Path) -> None:
     one = good(tmp_path, "title: T\nkind: event\nstarts: 2026-03-01\nends: 2026-03-02")
     assert one.ends == one.expires == datetime(2026, 3, 2, 18, 59, 59, tzinfo=UTC)
     one = good(tmp_path, "title: T\nkind: event\nends: 2026-03-02T12:00\nexpires: 2026-03-01T12:00")
@@ -200,7 +200,7 @@ def test_an_id_that_is_no_uri_becomes_one(tmp_path: Path) -> None:
     assert good(tmp_path, "title: T").explicit_id is None
 
 
-def test_lists_flags_and_addresses(tmp_path: Path) -> None:
+def test_lists_flags_and_addresses_are_read(tmp_path: Path) -> None:
     one = good(
         tmp_path,
         "title: T\ntopics: [sdg-4, youth, youth]\norganisations: UNICEF\nauthors:\n- A. Author\n- Б. Автор\nlead: yes\n"
@@ -218,7 +218,7 @@ def test_lists_flags_and_addresses(tmp_path: Path) -> None:
     )
 
 
-def test_control_characters_are_left_out_and_said(tmp_path: Path) -> None:
+def test_control_characters_are_removed_with_a_warning(tmp_path: Path) -> None:
     swept = read(tmp_path, 'title: A\x0bB\nsummary: "x\\u0000\\ud800y"', "C\x0c D&#11;&#xFFFE;E")
     [one] = swept.items
     assert (one.title, one.summary, one.body) == ("AB", "xy", "<p>C D\ufffd\ufffdE</p>")

@@ -1,5 +1,4 @@
-"""Pictures of a website: measured and kept, within limits, asked for no oftener than needed; what cannot be had stays a
-link."""
+"""Copies of a website's pictures: measured, limited, and rarely requested; a failed picture stays a link."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.web.test_feed import MemoryShelf
+from tests.sources.web.test_feed import MemoryFetchCache
 from tests.sources.web.test_page import listing, story
 from tidings import net
 from tidings.sources import media
@@ -43,7 +42,7 @@ def drawn(width: int = 40, height: int = 30, kind: str = "PNG", colour: str = "n
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of a few bytes that says it has so many pixels a side."""
+    """Make a PNG of a few bytes that claims to have so many pixels a side."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -53,7 +52,7 @@ def bomb(side: int) -> bytes:
 
 
 def endless() -> bytes:
-    """A JPEG of 5 MB that says its last scan again and again: an hour of work for whoever reads it to its end."""
+    """Make a JPEG of 5 MB that repeats its last scan: a reader that decodes it all needs an hour."""
     whole = drawn(7000, 7000, "JPEG", progressive=True)
     scan = whole[whole.rindex(b"\xff\xda") : -2]
     return whole[:-2] + scan * (5_000_000 // len(scan)) + whole[-2:]
@@ -61,12 +60,12 @@ def endless() -> bytes:
 
 @dataclass
 class Newsroom:
-    """A source whose feed tells one item for each of its stories, in whatever process."""
+    """A source whose feed has one item for each story, in any process."""
 
     site: Website
     root: Path
-    shelf: MemoryShelf = field(default_factory=MemoryShelf)
-    known: MemoryShelf = field(default_factory=MemoryShelf)
+    cache: MemoryFetchCache = field(default_factory=MemoryFetchCache)
+    known: MemoryFetchCache = field(default_factory=MemoryFetchCache)
     options: dict[str, Any] = field(default_factory=lambda: {"allow_private": True})
 
     def __post_init__(self) -> None:
@@ -75,7 +74,7 @@ class Newsroom:
     def process(self) -> FeedSource:
         """Another one with the same folder and the same store."""
         languages, zone = ("en", "ru"), ZoneInfo("Asia/Almaty")
-        context = SourceContext("site", self.root, "https://n.example/", languages, zone, self.shelf, self.known)
+        context = SourceContext("site", self.root, "https://n.example/", languages, zone, self.cache, self.known)
         given = {"type": "feed", "url": f"{self.site.url}/feed"} | self.options
         return FeedSource(Settings.model_validate(given), context)
 
@@ -114,7 +113,7 @@ def room(tmp_path: Path) -> Iterator[Newsroom]:
     site.close()
 
 
-def test_a_picture_is_measured_kept_and_shown_from_here(room: Newsroom) -> None:
+def test_a_picture_is_measured_copied_and_shown(room: Newsroom) -> None:
     site = room.site.url
     room.site.pages["/b.jpg?s=2"] = Page(drawn(20, 10, "JPEG"))
     room.tell(
@@ -143,7 +142,7 @@ def test_a_picture_is_measured_kept_and_shown_from_here(room: Newsroom) -> None:
     assert (ours.ref, ours.published, ours.updated) == (link.ref, link.published, None)
 
 
-def test_a_second_round_asks_nothing_and_changes_nothing(room: Newsroom) -> None:
+def test_a_second_run_fetches_and_changes_nothing(room: Newsroom) -> None:
     room.tell(room.img("/a.png"), room.img("/a.png"), room.img("/none.png"))
     room.bring()
     before, version = room.source.sweep(NOW), room.known.version()
@@ -174,7 +173,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_is_no_picture_stays_a_link_and_the_next_one_comes(
+def test_an_invalid_picture_stays_a_link_and_others_come(
     room: Newsroom, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if what == "too big":
@@ -194,7 +193,7 @@ def test_what_is_no_picture_stays_a_link_and_the_next_one_comes(
         assert WRONG[what][1] in said
 
 
-def test_a_slow_picture_is_given_up_and_a_round_ends_in_time(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_picture_does_not_delay_the_end_of_a_run(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "_GRACE", 1.0)
     monkeypatch.setattr(copies, "_TIMEOUT", 60.0)
     stop = threading.Event()
@@ -222,7 +221,7 @@ def test_a_slow_picture_is_given_up_and_a_round_ends_in_time(room: Newsroom, mon
     assert [one.name for one in room.found()[0].media] == ["a.png"]
 
 
-def test_it_is_tried_again_after_an_hour_and_after_a_day_and_then_no_more(room: Newsroom) -> None:
+def test_a_failed_picture_is_tried_after_an_hour_and_a_day(room: Newsroom) -> None:
     room.tell(room.img("/later.png"))
     for after, count in ((0 * HOUR, 1), (HOUR * 0.9, 1), (HOUR, 2), (DAY, 2), (HOUR + DAY, 3), (300 * DAY, 3)):
         room.bring(NOW + after)
@@ -232,7 +231,7 @@ def test_it_is_tried_again_after_an_hour_and_after_a_day_and_then_no_more(room: 
     assert room.said() == []
 
 
-def test_another_picture_under_the_same_address_is_found_while_the_item_is_young(room: Newsroom) -> None:
+def test_a_young_items_picture_is_checked_for_changes(room: Newsroom) -> None:
     room.tell(room.img("/a.png"))
     room.bring()
     for day in range(40):
@@ -252,7 +251,7 @@ def test_another_picture_under_the_same_address_is_found_while_the_item_is_young
 
 
 @pytest.mark.parametrize(("status", "stays"), [(404, True), (500, True), (410, False)])
-def test_what_the_site_has_no_longer_stays_unless_it_is_gone_for_good(room: Newsroom, status: int, stays: bool) -> None:
+def test_a_missing_picture_stays_unless_gone_for_good(room: Newsroom, status: int, stays: bool) -> None:
     room.tell(room.img("/a.png"))
     room.bring()
     room.site.pages["/a.png"] = Page(b"", status)
@@ -262,7 +261,7 @@ def test_what_the_site_has_no_longer_stays_unless_it_is_gone_for_good(room: News
     assert bool(room.found()[0].media) == stays == bool(room.kept())
 
 
-def test_a_site_that_is_busy_is_left_in_peace(room: Newsroom) -> None:
+def test_a_busy_site_is_left_alone(room: Newsroom) -> None:
     room.site.pages["/busy.png"] = Page(b"", 429, {"Retry-After": "7200"})
     room.tell(room.img("/busy.png"), room.img("/a.png"))
     room.bring()
@@ -275,7 +274,7 @@ def test_a_site_that_is_busy_is_left_in_peace(room: Newsroom) -> None:
 # -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_of_one_item_and_at_once_only_so_many(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_of_an_item_and_of_a_run_are_limited(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "MAX_OF_ITEM", 3)
     monkeypatch.setattr(copies, "MAX_AT_ONCE", 2)
     names = [f"/{n}.png" for n in range(4)]
@@ -287,9 +286,7 @@ def test_of_one_item_and_at_once_only_so_many(room: Newsroom, monkeypatch: pytes
     assert [len(room.asked(name)) for name in names] == [1, 1, 1, 0]
 
 
-def test_the_newest_items_keep_their_pictures_when_the_room_is_full(
-    room: Newsroom, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_newest_items_keep_pictures_when_space_is_full(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     for n in range(5):
         body = drawn(50, 50, colour=f"#0{n}0000")
@@ -309,7 +306,7 @@ def test_the_newest_items_keep_their_pictures_when_the_room_is_full(
     assert [len(room.asked(f"/{n}.png")) for n in range(5)] == [1, 1, 1, 1, 1]
 
 
-def test_what_no_item_shows_any_more_is_taken_away(room: Newsroom) -> None:
+def test_unused_pictures_are_deleted(room: Newsroom) -> None:
     room.site.pages["/b.png"] = Page(drawn(5, 5))
     room.tell(room.img("/a.png") + room.img("/b.png"))
     room.bring()
@@ -330,7 +327,7 @@ def test_what_no_item_shows_any_more_is_taken_away(room: Newsroom) -> None:
 # -- restart, and more than one process -------------------------------------------------------------------------------
 
 
-def test_a_restart_takes_up_what_is_here_and_asks_for_what_was_lost(room: Newsroom) -> None:
+def test_a_restart_keeps_files_and_fetches_lost_ones(room: Newsroom) -> None:
     room.tell(room.img("/a.png"))
     room.bring()
     before = room.found()
@@ -346,7 +343,7 @@ def test_a_restart_takes_up_what_is_here_and_asks_for_what_was_lost(room: Newsro
     assert room.asked("/a.png") == [200, 200]
 
 
-def test_who_died_in_asking_is_waited_for_two_minutes(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_process_blocks_fetching_for_two_minutes(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -360,7 +357,7 @@ def test_who_died_in_asking_is_waited_for_two_minutes(room: Newsroom, monkeypatc
     assert room.bring(NOW + timedelta(seconds=120)) == 1
 
 
-def test_of_two_processes_one_asks(room: Newsroom) -> None:
+def test_only_one_of_two_processes_fetches(room: Newsroom) -> None:
     names = [f"/{n}.png" for n in range(6)]
     for n, name in enumerate(names):
         room.site.pages[name] = Page(drawn(10 + n))
@@ -379,7 +376,7 @@ def test_of_two_processes_one_asks(room: Newsroom) -> None:
     assert len(room.kept()) == 6
 
 
-def test_what_is_on_the_wire_is_cut_off_and_not_held_against_it(room: Newsroom) -> None:
+def test_an_aborted_request_does_not_count_as_failure(room: Newsroom) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         silent = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
         room.tell(f'<img src="{silent}" alt="S">')
@@ -398,8 +395,8 @@ def test_what_is_on_the_wire_is_cut_off_and_not_held_against_it(room: Newsroom) 
 # -- hostile ----------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_inside_is_ever_connected_to(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine's first address plays the open internet, all others are inside."""
+def test_private_addresses_are_never_connected_to(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here 127.0.0.1 counts as public and all other addresses as private."""
     monkeypatch.setattr(net, "is_public_ip", lambda address: address == "127.0.0.1")
     room.options = {"allow_private": False}
     room.source = room.process()
@@ -435,7 +432,7 @@ def test_nothing_inside_is_ever_connected_to(room: Newsroom, monkeypatch: pytest
         "/?p=%22%3E%3Cscript%3E",
     ],
 )
-def test_a_name_is_safe_whatever_the_address_is(room: Newsroom, path: str) -> None:
+def test_file_names_are_safe_for_any_address(room: Newsroom, path: str) -> None:
     class Any(dict[str, Page]):
         def get(self, key: str, default: Page | None = None) -> Page | None:  # type: ignore[override]
             return super().get(key) or Page(drawn())
@@ -451,7 +448,7 @@ def test_a_name_is_safe_whatever_the_address_is(room: Newsroom, path: str) -> No
     assert {path.parent for path in room.root.rglob("*") if path.is_file()} == {room.root / ".pictures" / "site"}
 
 
-def test_a_disk_that_takes_nothing_is_tried_again_in_an_hour(room: Newsroom) -> None:
+def test_a_full_disk_is_tried_again_in_an_hour(room: Newsroom) -> None:
     room.tell(room.img("/a.png"))
     folder = room.root / copies.FOLDER
     folder.write_text("in the way of the folder")
@@ -466,14 +463,14 @@ def test_a_disk_that_takes_nothing_is_tried_again_in_an_hour(room: Newsroom) -> 
 # -- other sources ----------------------------------------------------------------------------------------------------
 
 
-def test_robots_txt_holds_for_pictures_too(room: Newsroom) -> None:
+def test_robots_txt_applies_to_pictures(room: Newsroom) -> None:
     site = room.site
     site.pages["/robots.txt"] = Page(b"User-agent: *\nDisallow: /closed/\n")
     site.pages["/closed/b.png"] = Page(drawn())
     site.pages["/news"] = listing("/one")
     site.pages["/one"] = story("One", room.img("/closed/b.png") + room.img("/a.png"))
     languages, zone = ("en",), ZoneInfo("Asia/Almaty")
-    context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.shelf, room.known)
+    context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.cache, room.known)
     given = {"type": "page", "url": f"{site.url}/news", "allow_private": True, "pause": "0m"}
     source = page.PageSource(page.Settings.model_validate(given), context)
     assert source.fetch(NOW).problem == ""
@@ -482,21 +479,21 @@ def test_robots_txt_holds_for_pictures_too(room: Newsroom) -> None:
     assert ["robots.txt" in one.message for one in source.sweep(NOW).problems] == [True]
 
 
-def test_pictures_of_what_is_pushed_come_and_go_with_it(room: Newsroom) -> None:
+def test_pictures_of_pushed_items_come_and_go_with_them(room: Newsroom) -> None:
     languages, zone = ("en",), ZoneInfo("Asia/Almaty")
-    context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.shelf, room.known)
+    context = SourceContext("site", room.root, "https://n.example/", languages, zone, room.cache, room.known)
     given = {"type": "push", "token": "a token of sixteen", "allow_private": True}
     source = push.PushSource(push.Settings.model_validate(given), context)
     assert isinstance(source, PictureSource)
-    push.put(room.shelf, "1", Article(title="One", html=room.img("/a.png")), NOW)
+    push.put(room.cache, "1", Article(title="One", html=room.img("/a.png")), NOW)
     assert source.fetch_pictures(NOW, 20.0) == 1
     assert [one.images[0].width for one in source.sweep(NOW).items] == [40]
-    push.withdraw(room.shelf, "1", "By mistake.", NOW)
+    push.withdraw(room.cache, "1", "By mistake.", NOW)
     source.fetch_pictures(NOW, 20.0)
     assert room.kept() == set()
 
 
-def test_an_alt_text_of_the_overlay_reaches_the_body_and_stays_with_our_copy(room: Newsroom) -> None:
+def test_an_overlays_alt_text_reaches_body_and_copy(room: Newsroom) -> None:
     room.tell(f'<p>Text.</p><img src="{room.site.url}/a.png"><img src="/none.png">')
     plain = room.source.sweep(NOW)
     assert [one.message for one in plain.problems] == [f"the picture {x}.png has no alt text" for x in ("a", "none")]
@@ -513,7 +510,7 @@ def test_an_alt_text_of_the_overlay_reaches_the_body_and_stays_with_our_copy(roo
     assert not any("a.png has no alt" in each.message for each in swept.problems)
 
 
-def test_the_limits_are_what_the_documents_say() -> None:
+def test_the_docs_name_the_limits() -> None:
     text = (Path(__file__).parents[3] / "docs" / "howto" / "read-your-website.md").read_text(encoding="utf-8")
     for limit in (
         f"{copies.MAX_BYTES // 1_000_000} MB",

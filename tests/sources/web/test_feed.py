@@ -1,4 +1,4 @@
-"""The feed source: what it takes, keeps and recognises, how politely it asks, and what cannot hurt it."""
+"""The feed source: items, identity, polite requests and failures."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-class MemoryShelf:
-    """A shelf as the store keeps it, without one."""
+class MemoryFetchCache:
+    """A fetch cache in memory."""
 
     def __init__(self) -> None:
         self._version = 0
@@ -58,16 +58,21 @@ def site() -> Iterator[Website]:
     made.close()
 
 
-def source_of(url: str, shelf: MemoryShelf | None = None, **settings: Any) -> FeedSource:
+def source_of(url: str, cache: MemoryFetchCache | None = None, **settings: Any) -> FeedSource:
     context = SourceContext(
-        "site", Path(), "https://news.example/", ("en", "ru", "kk"), ZoneInfo("Asia/Almaty"), shelf or MemoryShelf()
+        "site",
+        Path(),
+        "https://news.example/",
+        ("en", "ru", "kk"),
+        ZoneInfo("Asia/Almaty"),
+        cache or MemoryFetchCache(),
     )
     given = {"type": "feed", "url": url, "allow_private": True} | settings
     return FeedSource(Settings.model_validate(given), context)
 
 
 class Fresh:
-    """Asks before each sweep, as a beat that is due does."""
+    """Fetches before each sweep, as a due run does."""
 
     def __init__(self, source: FeedSource) -> None:
         self._source = source
@@ -144,7 +149,7 @@ def test_an_unchanged_feed_costs_the_site_nothing(site: Website) -> None:
     assert "Tidings" in site.asked[0][2]["user-agent"]
 
 
-def test_it_is_asked_no_more_often_than_told(site: Website) -> None:
+def test_a_feed_is_fetched_no_more_often_than_set(site: Website) -> None:
     site.pages["/feed"] = Page(rss([], site.url))
     source = source_of(f"{site.url}/feed", every="30m")
     assert source.fetch(NOW).was_requested
@@ -153,7 +158,7 @@ def test_it_is_asked_no_more_often_than_told(site: Website) -> None:
     assert len(site.asked) == 2
 
 
-def test_what_the_site_says_of_its_own_freshness_is_obeyed(site: Website) -> None:
+def test_a_sites_freshness_headers_are_obeyed(site: Website) -> None:
     site.pages["/feed"] = Page(rss([], site.url), headers={"Cache-Control": "public, max-age=7200"})
     assert source_of(f"{site.url}/feed").fetch(NOW).due == NOW + timedelta(hours=2)
     headers = {"date": "Wed, 04 Mar 2026 05:00:00 GMT", "expires": "Wed, 04 Mar 2026 06:00:00 GMT"}
@@ -170,10 +175,10 @@ def test_retry_after_is_obeyed_in_both_forms(site: Website, value: str) -> None:
     assert done.due >= NOW + timedelta(hours=1)
 
 
-def test_who_fails_is_asked_later_each_time_and_what_is_known_stays(site: Website) -> None:
+def test_a_failing_site_is_asked_ever_later(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(3), site.url))
-    shelf = MemoryShelf()
-    source = source_of(f"{site.url}/feed", shelf)
+    cache = MemoryFetchCache()
+    source = source_of(f"{site.url}/feed", cache)
     fetch(source)
     site.pages["/feed"] = Page(b"", 500)
     waits = []
@@ -185,13 +190,13 @@ def test_who_fails_is_asked_later_each_time_and_what_is_known_stays(site: Websit
     assert waits[-1] == DAY
     health = source.health(NOW)
     assert "500" in health.problem and health.failing_since == NOW
-    assert len(titles(source_of(f"{site.url}/feed", shelf))) == 3
+    assert len(titles(source_of(f"{site.url}/feed", cache))) == 3
     site.pages["/feed"] = Page(rss(stories(4), site.url))
     assert fetch(source).new == 1
     assert source.health(NOW).problem == ""
 
 
-def test_a_permanent_move_is_remembered_and_a_passing_one_is_not(site: Website) -> None:
+def test_only_permanent_redirects_are_remembered(site: Website) -> None:
     site.pages["/new"] = Page(rss(stories(1), site.url))
     site.pages["/feed"] = Page(b"", 302, {"Location": "/new"})
     source = source_of(f"{site.url}/feed")
@@ -205,15 +210,15 @@ def test_a_permanent_move_is_remembered_and_a_passing_one_is_not(site: Website) 
     assert len(titles(source)) == 1
 
 
-def test_gone_for_good_is_asked_no_more(site: Website) -> None:
+def test_a_feed_gone_for_good_is_not_asked_again(site: Website) -> None:
     site.pages["/feed"] = Page(b"", 410)
-    shelf = MemoryShelf()
-    source = source_of(f"{site.url}/feed", shelf)
+    cache = MemoryFetchCache()
+    source = source_of(f"{site.url}/feed", cache)
     assert source.fetch(NOW).due is None
     assert not source.fetch(NOW + 30 * DAY).was_requested
     assert len(site.asked) == 1
     site.pages["/other"] = Page(rss(stories(1), site.url))
-    assert source_of(f"{site.url}/other", shelf).fetch(NOW + 30 * DAY).new == 1
+    assert source_of(f"{site.url}/other", cache).fetch(NOW + 30 * DAY).new == 1
 
 
 @pytest.mark.parametrize(
@@ -231,7 +236,7 @@ def test_gone_for_good_is_asked_no_more(site: Website) -> None:
         (Page(b"x" * 16_000_000), "15 MB"),
     ],
 )
-def test_what_is_no_feed_is_said_and_changes_nothing(site: Website, page: Page, said: str) -> None:
+def test_an_invalid_feed_is_reported_and_changes_nothing(site: Website, page: Page, said: str) -> None:
     site.pages["/feed"] = Page(rss(stories(2), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
@@ -242,8 +247,8 @@ def test_what_is_no_feed_is_said_and_changes_nothing(site: Website, page: Page, 
     assert len(titles(source)) >= 2
 
 
-def test_a_redirect_that_leads_inside_is_refused_where_it_dials(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SSRF: the site is public, and what it points to is not (here: every address of this machine is private)."""
+def test_a_redirect_to_a_private_address_is_refused(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSRF: the site is public and its target private (here every address of this machine is)."""
     done = source_of(f"{site.url}/feed", allow_private=False).fetch(NOW)
     assert "private address" in done.problem
     assert site.asked == []
@@ -264,7 +269,7 @@ def test_a_redirect_that_leads_inside_is_refused_where_it_dials(site: Website, m
     ],
     ids=["guid", "tracking", "title", "date", "guid and address", "https and slash"],
 )
-def test_the_usual_liars_make_no_story_new(site: Website, change: Any) -> None:
+def test_changed_ids_and_addresses_make_no_story_new(site: Website, change: Any) -> None:
     told = [Story(one.name, one.title, one.body, one.published, f"tag:1:{one.name}") for one in stories(12)]
     site.pages["/feed"] = Page(rss(told, site.url))
     source = source_of(f"{site.url}/feed")
@@ -276,7 +281,7 @@ def test_the_usual_liars_make_no_story_new(site: Website, change: Any) -> None:
     assert {one.ref: one.published for one in source.sweep(NOW).items} == before
 
 
-def test_one_id_or_one_address_for_all_says_nothing(site: Website) -> None:
+def test_an_id_shared_by_all_items_identifies_none(site: Website) -> None:
     told = [Story(one.name, one.title, one.body, one.published, "the-only-id") for one in stories(3)]
     told += [Story(f"x{n}", f"Another title {n}", link=f"{site.url}/", guid=f"g{n}") for n in range(3)]
     site.pages["/feed"] = Page(rss(told, site.url))
@@ -285,7 +290,7 @@ def test_one_id_or_one_address_for_all_says_nothing(site: Website) -> None:
     assert (fetch(source).new, len(titles(source))) == (0, 6)
 
 
-def test_what_leaves_the_window_stays(site: Website) -> None:
+def test_items_that_leave_the_feed_stay(site: Website) -> None:
     told = stories(30)
     site.pages["/feed"] = Page(rss(told[:10], site.url))
     source = source_of(f"{site.url}/feed")
@@ -295,7 +300,7 @@ def test_what_leaves_the_window_stays(site: Website) -> None:
     assert len(titles(source)) == 15
 
 
-def test_an_edit_there_is_an_edit_here(site: Website) -> None:
+def test_an_edit_on_the_site_changes_the_item(site: Website) -> None:
     site.pages["/feed"] = Page(rss([Story("a", "One title", "<p>Before.</p>")], site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
@@ -308,7 +313,7 @@ def test_an_edit_there_is_an_edit_here(site: Website) -> None:
 # -- what is news -----------------------------------------------------------------------------------------------------
 
 
-def test_what_stands_there_at_first_is_no_news(site: Website) -> None:
+def test_items_of_the_first_reading_are_no_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss([*stories(5), Story("later", "To come", published=NOW + DAY)], site.url))
     source = source_of(f"{site.url}/feed", backfill="2")
     fetch(source)
@@ -319,7 +324,7 @@ def test_what_stands_there_at_first_is_no_news(site: Website) -> None:
     assert {one.title for one in source.sweep(NOW).items if not one.backlog} == news | {"A new one"}
 
 
-def test_a_rebuilt_site_floods_nobody_and_a_person_is_told(site: Website) -> None:
+def test_a_rebuilt_sites_old_items_are_no_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(5), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
@@ -330,7 +335,7 @@ def test_a_rebuilt_site_floods_nobody_and_a_person_is_told(site: Website) -> Non
     assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["A new one"]
 
 
-def test_what_came_in_an_outage_is_news_after_it(site: Website) -> None:
+def test_items_published_during_an_outage_are_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(5), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
@@ -340,7 +345,7 @@ def test_what_came_in_an_outage_is_news_after_it(site: Website) -> None:
     assert sum(not one.backlog for one in source.sweep(NOW).items) == 20
 
 
-def test_one_that_was_dated_back_is_news(site: Website) -> None:
+def test_a_single_backdated_item_is_news(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(5), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
@@ -349,7 +354,7 @@ def test_one_that_was_dated_back_is_news(site: Website) -> None:
     assert [one.title for one in source.sweep(NOW).items if not one.backlog] == ["Dated back"]
 
 
-def test_a_source_that_falls_silent_is_noticed_by_its_own_habit(site: Website) -> None:
+def test_unusual_silence_of_a_source_is_noticed(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(40, NOW - 10 * DAY), site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
@@ -385,14 +390,14 @@ def test_topics_languages_and_stories_follow_the_settings(site: Website) -> None
         ("?q=utm_source", "?q=utm_source"),
     ],
 )
-def test_readers_get_the_address_without_what_counts_who_reads_the_feed(site: Website, told: str, linked: str) -> None:
+def test_tracking_parameters_are_removed_from_addresses(site: Website, told: str, linked: str) -> None:
     site.pages["/feed"] = Page(rss([Story("a", "Forum", link=f"{site.url}/en/forum{told}")], site.url))
     source = source_of(f"{site.url}/feed")
     fetch(source)
     assert [one.url for one in source.sweep(NOW).items] == [f"{site.url}/en/forum{linked}"]
 
 
-def test_pictures_come_with_the_words_that_the_site_has_for_them(site: Website) -> None:
+def test_pictures_come_with_their_alt_texts(site: Website) -> None:
     body = '<p>One</p><img src="/a.jpg" alt="A girl reads"><img src="/count.gif" width="1" height="1">'
     more = '<enclosure url="/a.jpg" type="image/jpeg" length="5"/>'.replace("/a.jpg", f"{site.url}/a.jpg")
     more += f'<enclosure url="{site.url}/b.pdf" type="application/pdf" length="9"/>'
@@ -405,7 +410,7 @@ def test_pictures_come_with_the_words_that_the_site_has_for_them(site: Website) 
     assert "count.gif" not in one.body
 
 
-def test_json_feed_is_read_by_its_own_names() -> None:
+def test_a_json_feed_is_read() -> None:
     feed = parse_feed(
         b"""{"version": "https://jsonfeed.org/version/1.1", "title": "T", "language": "kk", "items": [
         {"id": "1", "url": "https://example.org/kk/1", "title": "\\u0410", "content_text": "a < b\\n\\nc",
@@ -420,14 +425,14 @@ def test_json_feed_is_read_by_its_own_names() -> None:
     assert first.article["published"] == "2026-03-04T05:06:00+05:00"
 
 
-def test_a_broken_feed_never_raises_anything_else(site: Website) -> None:
+def test_a_broken_feed_raises_only_feed_error(site: Website) -> None:
     with pytest.raises(FeedError):
         parse_feed(b"", "https://example.org/")
 
 
-def test_a_trial_keeps_nothing(site: Website) -> None:
+def test_a_trial_saves_nothing(site: Website) -> None:
     site.pages["/feed"] = Page(rss(stories(3), site.url))
-    shelf = MemoryShelf()
-    assert len(source_of(f"{site.url}/feed", shelf).try_fetch(NOW).items) == 3
-    assert shelf.version() == 0
-    assert not source_of(f"{site.url}/nowhere", shelf).try_fetch(NOW).is_readable
+    cache = MemoryFetchCache()
+    assert len(source_of(f"{site.url}/feed", cache).try_fetch(NOW).items) == 3
+    assert cache.version() == 0
+    assert not source_of(f"{site.url}/nowhere", cache).try_fetch(NOW).is_readable

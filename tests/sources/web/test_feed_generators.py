@@ -1,4 +1,4 @@
-"""What the generators of websites write is read for what it means: titles, dates, languages, whole links, alt texts."""
+"""Feeds of common website generators: titles, dates, languages, absolute links and alt texts are read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(site: Website, body: bytes, name: str = "feed") -> dict[str, SourceItem
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
-def test_a_generator(site: Website, file: Path) -> None:
+def test_output_of_a_generator_is_read(site: Website, file: Path) -> None:
     found = read(site, file.read_bytes())
     assert set(found) == {"forum", "second"}
     forum, second = found["forum"], found["second"]

@@ -1,4 +1,4 @@
-"""A hostile or broken feed, and its server: survived, said in one line, and nothing inside is ever reached."""
+"""Hostile or broken feeds and servers are survived and reported in one line; no private address is reached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.web.test_feed import MemoryShelf, source_of
+from tests.sources.web.test_feed import MemoryFetchCache, source_of
 from tidings import net
 from tidings.model.item import CachedItem
 from tidings.sources.article import Article, build_item
@@ -39,7 +39,7 @@ def site() -> Iterator[Website]:
 
 
 def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A server that says what it likes, byte by byte."""
+    """A server that sends any bytes, one by one if need be."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -78,7 +78,7 @@ serving = contextmanager(raw_server)
     ],
     ids=["entities", "entities in UTF-16", "external", "depth", "gzip bomb", "broken gzip"],
 )
-def test_what_it_sends_changes_nothing_of_what_is_known(site: Website, page: Page) -> None:
+def test_a_hostile_feed_changes_no_known_item(site: Website, page: Page) -> None:
     site.pages["/feed"] = Page(rss(GOOD, site.url))
     source = source_of(f"{site.url}/feed")
     assert source.fetch(NOW).new == 1
@@ -92,7 +92,7 @@ def test_what_it_sends_changes_nothing_of_what_is_known(site: Website, page: Pag
     assert source.fetch(NOW, force=True).problem == ""
 
 
-def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_body_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = [0]
 
     def flood(one: socket.socket) -> None:
@@ -107,7 +107,7 @@ def test_a_body_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sent[0] < 200_000_000
 
 
-def test_slow_bytes_are_given_up() -> None:
+def test_a_slow_response_is_given_up() -> None:
     def drip(one: socket.socket) -> None:
         one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         stop = threading.Event()
@@ -120,8 +120,8 @@ def test_slow_bytes_are_given_up() -> None:
         assert "took too long" in source.fetch(NOW).problem
 
 
-def test_redirects_without_end_and_one_that_leads_inside(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SSRF (Mautic CVE-2026-9557, Ghost CVE-2026-22597): each hop is judged where it dials."""
+def test_endless_and_private_redirects_are_refused(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSRF (Mautic CVE-2026-9557, Ghost CVE-2026-22597): the dialled address of each hop is checked."""
     for number in range(20):
         site.pages[f"/{number}"] = Page(b"", 302, {"Location": f"/{number + 1}"})
     assert "more than 5 redirects" in source_of(f"{site.url}/0").fetch(NOW).problem
@@ -142,10 +142,8 @@ def test_redirects_without_end_and_one_that_leads_inside(site: Website, monkeypa
         inside.close()
 
 
-def test_a_name_that_changes_its_answer_is_judged_by_the_address_that_is_dialled(
-    site: Website, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """DNS rebinding: there is no second look-up between the judgement and the connection."""
+def test_the_dialled_address_decides_about_a_host_name(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: there is no second look-up between check and connection."""
     answers = iter(["127.0.0.1", "127.0.0.2", "127.0.0.2"])
     asked: list[str] = []
 
@@ -164,11 +162,11 @@ def test_a_name_that_changes_its_answer_is_judged_by_the_address_that_is_dialled
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_entries_are_too_many_and_the_newest_are_taken(site: Website) -> None:
+def test_only_the_newest_2000_entries_are_read(site: Website) -> None:
     items = "".join(f"<item><title>Story number {n}</title></item>" for n in range(100_000))
     site.pages["/feed"] = Page(f"<rss version='2.0'><channel><title>T</title>{items}</channel></rss>".encode())
-    shelf = MemoryShelf()
-    done = source_of(f"{site.url}/feed", shelf).fetch(NOW)
+    cache = MemoryFetchCache()
+    done = source_of(f"{site.url}/feed", cache).fetch(NOW)
     assert done.new == 2_000 and "too many" in done.notice
 
 
@@ -182,7 +180,7 @@ def test_a_hundred_thousand_entries_are_too_many_and_the_newest_are_taken(site: 
         ("utf-16", "", "utf-16"),
     ],
 )
-def test_cyrillic_arrives_whatever_the_encoding_says(site: Website, declared: str, header: str, encoding: str) -> None:
+def test_cyrillic_survives_wrong_encodings(site: Website, declared: str, header: str, encoding: str) -> None:
     told = rss([Story("a", "Форум молодёжи")], site.url).decode().replace('encoding="utf-8"', f'encoding="{declared}"')
     headers = {"Content-Type": header} if header else {}
     site.pages["/feed"] = Page(told.encode(encoding), headers=headers)
@@ -221,7 +219,7 @@ _ODD = (
 
 
 def mutated(rng: random.Random, seed: bytes) -> bytes:
-    """Cut, doubled, overwritten and interspersed."""
+    """Cut, double, overwrite and intersperse the bytes."""
     made = bytearray(seed)
     for _ in range(rng.choice([1, 1, 2, 4, 12])):
         at = rng.randrange(len(made) + 1)
@@ -243,7 +241,7 @@ def mutated(rng: random.Random, seed: bytes) -> bytes:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [rss(GOOD * 2, "https://e.example"), ATOM, JSON], ids=["rss", "atom", "json"])
 def test_twenty_thousand_mutated_feeds_neither_crash_nor_hang(seed: bytes) -> None:
-    """A third for each format. A second is one of processor time, so that a busy machine fails nobody."""
+    """A third of them for each format. Seconds are of processor time, so that a busy machine does not matter."""
     rng = random.Random(20261124)
     context = source_of("https://e.example/feed").context
     settings = source_of("https://e.example/feed").settings

@@ -1,4 +1,4 @@
-"""A real web server before the feed, with every combination of its headers: the second asking is cheap."""
+"""A real web server with every combination of its headers: the second request for a feed is cheap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ location = /closed { return 444; }
 """
 
 
-def test_what_real_headers_lead_to(tmp_path: Path) -> None:
+def test_real_servers_headers_are_obeyed(tmp_path: Path) -> None:
     root = tmp_path / "site"
     root.mkdir()
     with nginx(tmp_path / "nginx", root, LOCATIONS % {"root": root}) as (url, log):
@@ -64,8 +64,8 @@ def test_what_real_headers_lead_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["newer", "older"])
-def test_a_changed_file_is_seen_though_its_clock_went_back(tmp_path: Path, change: str) -> None:
-    """Validators are opaque: a site that is restored from a backup has an older Last-Modified, and another ETag."""
+def test_a_change_with_an_older_date_is_seen(tmp_path: Path, change: str) -> None:
+    """Validators are opaque: a restored site has an older Last-Modified and another ETag."""
     root = tmp_path / "site"
     root.mkdir()
     with nginx(tmp_path / "nginx", root, LOCATIONS % {"root": root}) as (url, _):

@@ -1,4 +1,4 @@
-"""The editor's hand on what a website tells, without a copy of the story."""
+"""Overlays: what editors add to a website's stories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
 from tests.fixtures.newsroom import HOUR, MONDAY
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.web.test_feed import MemoryShelf
+from tests.sources.web.test_feed import MemoryFetchCache
 from tests.sources.web.test_page import listing, story
 from tidings.sources.base import SourceContext
 from tidings.sources.web.feed import FeedSource, Settings
@@ -41,8 +41,8 @@ def site() -> Iterator[Website]:
     made.close()
 
 
-def test_an_overlay_lies_over_every_translation_and_goes_as_it_came(site: Website, tmp_path: Path) -> None:
-    context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryShelf())
+def test_an_overlay_applies_to_every_translation(site: Website, tmp_path: Path) -> None:
+    context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryFetchCache())
     written = {"type": "feed", "url": f"{site.url}/feed", "story": r"/(\d+)-", "allow_private": True}
     source = FeedSource(Settings.model_validate(written), context)
     source.fetch(NOW)
@@ -63,13 +63,11 @@ def test_an_overlay_lies_over_every_translation_and_goes_as_it_came(site: Websit
 
 
 def of_pages(url: str, more: str = "") -> str:
-    """The lines of a page source `site`, for tidings.yaml."""
+    """Write the lines of a page source `site` for tidings.yaml."""
     return f"sources:\n  site: {{type: page, url: {url}/news, pause: 0m, backfill: 9, allow_private: true{more}}}\n"
 
 
-def test_an_overlay_by_the_name_that_people_saw_holds_when_a_translation_comes(
-    site: Website, tmp_path: Path, database_url: str
-) -> None:
+def test_a_stored_storys_overlay_survives_a_new_translation(site: Website, tmp_path: Path, database_url: str) -> None:
     network = MastodonServer()
     both = "".join(f'<link rel="alternate" hreflang="{one}" href="/{one}/forum">' for one in ("en", "ru"))
     site.pages |= {"/news": listing("/en/forum", "/en/well"), "/en/forum": story("Forum")}
@@ -116,9 +114,9 @@ def test_an_overlay_by_the_name_that_people_saw_holds_when_a_translation_comes(
         assert "Well" in told and "Forum" not in told
 
 
-def test_an_overlay_holds_by_the_name_that_a_member_had_alone(site: Website, tmp_path: Path) -> None:
+def test_an_overlay_applies_by_the_name_of_one_translation(site: Website, tmp_path: Path) -> None:
     # Nothing is stored here, as after a store was lost: the file alone tells.
-    context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryShelf())
+    context = SourceContext("site", tmp_path, "https://n.example/", ("en", "ru"), ZoneInfo("UTC"), MemoryFetchCache())
     told = {"type": "feed", "url": f"{site.url}/feed", "allow_private": True}
     lone = FeedSource(Settings.model_validate(told), context)
     lone.fetch(NOW)
@@ -135,7 +133,7 @@ def test_an_overlay_holds_by_the_name_that_a_member_had_alone(site: Website, tmp
 @pytest.mark.parametrize(
     "raw", [b"", b"\xff", b"[1, 2]", b"- a", b"lead: [x]", b"post: {a: [b]}", b"a: &x 1\nb: *x", b"{"]
 )
-def test_what_is_no_overlay_is_said_and_changes_nothing(raw: bytes) -> None:
+def test_an_invalid_overlay_is_reported_and_ignored(raw: bytes) -> None:
     overlay, problems = parse_overlay(raw, "o.yaml")
     assert overlay == Overlay() or overlay.post == {}
     assert bool(problems) == (raw not in (b"", b"post: {a: [b]}"))

@@ -1,4 +1,4 @@
-"""Sites that have no feed: what a page says of itself, what selectors find, and how politely it is all asked."""
+"""Sites without a feed: a page's own data, selectors, and polite requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.sources.site import Page, Website
-from tests.sources.web.test_feed import Fresh, MemoryShelf
+from tests.sources.web.test_feed import Fresh, MemoryFetchCache
 from tidings.sources.base import SourceContext
 from tidings.sources.web import page
 from tidings.sources.web.page import PageSource, Settings
@@ -34,8 +34,10 @@ def site() -> Iterator[Website]:
     made.close()
 
 
-def source_of(url: str, shelf: MemoryShelf | None = None, **settings: Any) -> PageSource:
-    context = SourceContext("site", Path(), "https://n.example/", ("en", "ru", "kk"), ALMATY, shelf or MemoryShelf())
+def source_of(url: str, cache: MemoryFetchCache | None = None, **settings: Any) -> PageSource:
+    context = SourceContext(
+        "site", Path(), "https://n.example/", ("en", "ru", "kk"), ALMATY, cache or MemoryFetchCache()
+    )
     given = {"type": "page", "url": url, "allow_private": True, "pause": "0m", **settings}
     return PageSource(Settings.model_validate(given), context)
 
@@ -83,7 +85,7 @@ class PageCase(SourceCase):
 
 
 class _Every:
-    """Each asking is a day later, so that known pages are read again."""
+    """Each reading is a day later, so that known pages are read again."""
 
     def __init__(self, source: PageSource) -> None:
         self._source, self._days = source, 0
@@ -127,7 +129,7 @@ GRAPH = (
 )
 
 
-def test_a_page_is_taken_at_its_own_word() -> None:
+def test_a_pages_own_data_is_read() -> None:
     head = f'<script type="application/ld+json">{json.dumps(LINKED)}</script>{GRAPH}'
     head += '<link rel="canonical" href="/ru/forum"><link rel="alternate" hreflang="en" href="/en/forum">'
     head += '<link rel="alternate" hreflang="ru" href="/ru/forum"><link rel="alternate" hreflang="x-default" href="/">'
@@ -146,7 +148,7 @@ def test_a_page_is_taken_at_its_own_word() -> None:
     assert page.found_by["title"] == "JSON-LD" and page.found_by["html"] == "article"
 
 
-def test_open_graph_and_plain_html_do_where_there_is_no_more() -> None:
+def test_open_graph_and_plain_html_are_enough() -> None:
     page = parse_page(story("Heading", head=GRAPH, lang="kk").body, "https://e.example/x", Selectors(), ALMATY)
     assert (page.article["title"], page.article["language"]) == ("Forum", "kk")
     assert page.article["images"] == [{"src": "https://e.example/b.jpg", "alt": "A well"}]
@@ -154,7 +156,7 @@ def test_open_graph_and_plain_html_do_where_there_is_no_more() -> None:
     assert (bare.article["title"], bare.found_by["title"]) == ("Heading", "h1")
 
 
-def test_selectors_go_before_what_the_page_says() -> None:
+def test_selectors_go_before_the_pages_own_data() -> None:
     body = '<b class="t">Ours</b><div class="text"><p>Body</p></div><i class="d">24.11.2026</i><u>One</u><u>Two</u>'
     chosen = Selectors(title=".t", body=".text", published=".d", topics="u")
     page = parse_page(story("Heading", body, GRAPH).body, "https://e.example/x", chosen, ALMATY)
@@ -165,11 +167,11 @@ def test_selectors_go_before_what_the_page_says() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff\x00", b"<", b"<html>" + b"<div>" * 50_000, b'<meta charset="nonsense">x'])
-def test_what_is_no_page_is_no_story(raw: bytes) -> None:
+def test_data_that_is_no_page_gives_no_story(raw: bytes) -> None:
     assert not parse_page(raw, "https://e.example/x", Selectors(), ALMATY).article.get("title")
 
 
-def test_new_pages_are_read_once_and_known_ones_again_after_a_day(site: Website) -> None:
+def test_known_pages_are_read_again_after_a_day(site: Website) -> None:
     site.pages |= {"/news": listing("/a", "/b"), "/a": story("Story A"), "/b": story("Story B")}
     source = source_of(f"{site.url}/news")
     assert source.fetch(NOW).new == 2
@@ -183,14 +185,14 @@ def test_new_pages_are_read_once_and_known_ones_again_after_a_day(site: Website)
 
 
 @pytest.mark.parametrize("by", ["etag", "modified"])
-def test_what_has_not_changed_is_not_sent_again(site: Website, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_pages_are_not_sent_again(site: Website, by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     site.pages |= {"/news": listing("/a", "/b"), "/a": story("Story A"), "/b": Page(b"", 500)}
     if by == "modified":
         stamp = "Mon, 02 Mar 2026 10:00:00 GMT"
         old = {"Last-Modified": stamp}
         site.pages |= {path: replace(site.pages[path], headers=old, validated=False) for path in ("/news", "/a")}
-    shelf = MemoryShelf()
-    source = source_of(f"{site.url}/news", shelf)
+    cache = MemoryFetchCache()
+    source = source_of(f"{site.url}/news", cache)
 
     def asked(after: timedelta, one: PageSource) -> list[tuple[str, int, bool]]:
         before = len(site.asked)
@@ -211,16 +213,16 @@ def test_what_has_not_changed_is_not_sent_again(site: Website, by: str, monkeypa
     source.fetch(NOW + timedelta(days=3))
     assert {one.title for one in source.sweep(NOW).items} == {"Story A, edited", "Story B"}
     # Other selectors find other things in what has not changed; so may another version of ours.
-    again = source_of(f"{site.url}/news", shelf, title="p")
+    again = source_of(f"{site.url}/news", cache, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=5), again)} == {(200, False)}
     assert {one.title for one in again.sweep(NOW).items} == {"Text."}
     monkeypatch.setattr(page, "__version__", "99")
-    newer = source_of(f"{site.url}/news", shelf, title="p")
+    newer = source_of(f"{site.url}/news", cache, title="p")
     assert {(status, known) for _, status, known in asked(timedelta(days=7), newer)} == {(200, False)}
 
 
 @pytest.mark.parametrize("first", ["en", "ru", "kk"])
-def test_a_story_in_several_languages_has_a_key_to_read_whichever_is_seen_first(site: Website, first: str) -> None:
+def test_a_story_key_does_not_depend_on_the_order(site: Website, first: str) -> None:
     both = "".join(f'<link rel="alternate" hreflang="{one}-KZ" href="/{one}/news/forum-{one}">' for one in ("ru", "en"))
     other = (
         '<link rel="alternate" hreflang="ru" href="/ru/node/12"><link rel="alternate" hreflang="kk" href="/kk/node/12">'
@@ -244,7 +246,7 @@ def test_a_story_in_several_languages_has_a_key_to_read_whichever_is_seen_first(
     assert re.fullmatch(r"forum-en-[0-9a-f]{6}", str(forum)) and re.fullmatch(r"node-12-[0-9a-f]{6}", str(node))
 
 
-def test_robots_are_obeyed_and_we_say_who_we_are(site: Website) -> None:
+def test_robots_txt_is_obeyed_and_our_agent_is_named(site: Website) -> None:
     site.pages |= {
         "/robots.txt": Page(b"User-agent: tidings\nDisallow: /\nAllow: /news\nAllow: /a$\n"),
         "/news": listing("/a", "/private/b"),
@@ -261,7 +263,7 @@ def test_robots_are_obeyed_and_we_say_who_we_are(site: Website) -> None:
     assert "503" in source_of(f"{site.url}/news").fetch(NOW).problem
 
 
-def test_what_could_not_be_read_at_first_is_no_news_later(site: Website) -> None:
+def test_a_page_that_failed_at_first_is_no_news_later(site: Website) -> None:
     site.pages |= {"/news": listing("/a", "/b"), "/a": story("Story A"), "/b": Page(b"", 500)}
     source = source_of(f"{site.url}/news")
     assert source.fetch(NOW).new == 1
@@ -270,21 +272,21 @@ def test_what_could_not_be_read_at_first_is_no_news_later(site: Website) -> None
     assert all(one.backlog for one in source.sweep(NOW).items)
 
 
-def test_a_trial_says_by_what_each_thing_was_found(site: Website) -> None:
+def test_a_trial_shows_how_each_field_was_found(site: Website) -> None:
     site.pages |= {"/news": listing("/a"), "/a": story("Story A", head=GRAPH)}
-    shelf = MemoryShelf()
-    tried = source_of(f"{site.url}/news", shelf).try_fetch(NOW)
-    assert len(tried.items) == 1 and "title by OpenGraph" in tried.notes[0] and shelf.version() == 0
+    cache = MemoryFetchCache()
+    tried = source_of(f"{site.url}/news", cache).try_fetch(NOW)
+    assert len(tried.items) == 1 and "title by OpenGraph" in tried.notes[0] and cache.version() == 0
     site.pages["/news"] = Page(b"<html><body><p>Nothing</p></body></html>")
     assert "set `items`" in source_of(f"{site.url}/news").try_fetch(NOW).problems[0].message
 
 
-def test_a_wrong_selector_is_told_where_it_stands() -> None:
+def test_an_invalid_selector_is_refused() -> None:
     with pytest.raises(ValidationError, match="no CSS selector"):
         Settings.model_validate({"type": "page", "url": "https://e.example/", "body": "div[["})
 
 
-def test_one_page_is_asked_for_at_a_time_with_a_pause_between(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_are_fetched_one_by_one_with_pauses(site: Website, monkeypatch: pytest.MonkeyPatch) -> None:
     site.pages |= {"/news": listing("/a", "/b", "/c")} | {f"/{one}": story(f"Story {one}") for one in "abc"}
     slept: list[tuple[float, int]] = []
     monkeypatch.setattr(page.time, "sleep", lambda seconds: slept.append((seconds, len(site.asked))))
@@ -294,7 +296,7 @@ def test_one_page_is_asked_for_at_a_time_with_a_pause_between(site: Website, mon
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_site_that_is_busy_is_asked_for_no_further_page_until_it_likes(site: Website, status: int) -> None:
+def test_a_busy_site_gets_no_request_until_it_allows(site: Website, status: int) -> None:
     site.pages |= {"/news": listing("/a", "/b", "/c"), "/a": story("Story a"), "/c": story("Story c")}
     site.pages["/b"] = Page(b"", status, {"Retry-After": "7200"})
     source = source_of(f"{site.url}/news")
@@ -307,7 +309,7 @@ def test_a_site_that_is_busy_is_asked_for_no_further_page_until_it_likes(site: W
     assert all(one.backlog for one in source.sweep(NOW).items)
 
 
-def test_a_listing_that_moved_for_good_or_is_gone_is_obeyed_and_so_is_its_freshness(site: Website) -> None:
+def test_a_listings_move_end_and_freshness_are_obeyed(site: Website) -> None:
     site.pages |= {"/news": Page(b"", 301, {"Location": "/neu"}), "/a": story("Story a")}
     site.pages["/neu"] = replace(listing("/a"), headers={"Cache-Control": "max-age=7200"})
     source = source_of(f"{site.url}/news")

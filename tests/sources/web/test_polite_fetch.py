@@ -14,7 +14,7 @@ def allowed(text: str, *paths: str) -> list[bool]:
     return [robots.allows(f"https://e.example{path}") for path in paths]
 
 
-def test_the_longest_rule_wins_and_of_two_as_long_the_one_that_allows() -> None:
+def test_the_longest_rule_wins_and_allow_wins_a_tie() -> None:
     # RFC 9309 §5.2, and a site that closes a folder but for its news.
     text = "User-Agent: tidings\nAllow: /example/page/\nDisallow: /example/page/disallowed.gif\n"
     assert allowed(text, "/example/page/", "/example/page/disallowed.gif", "/other") == [True, False, True]
@@ -39,11 +39,11 @@ def test_the_longest_rule_wins_and_of_two_as_long_the_one_that_allows() -> None:
         ("/foo/bar%2Fbaz", "/foo/bar%2fbaz", "/foo/bar/baz"),
     ],
 )
-def test_a_star_is_anything_a_dollar_the_end_and_escapes_are_alike(rule: str, fits: str, other: str) -> None:
+def test_wildcards_end_marks_and_escapes_match(rule: str, fits: str, other: str) -> None:
     assert allowed(f"User-agent: *\nDisallow: {rule}\n", fits, other) == [False, True]
 
 
-def test_a_group_is_chosen_by_our_name_and_groups_of_one_name_are_one() -> None:
+def test_the_groups_of_our_name_are_merged() -> None:
     text = (
         "\ufeffDisallow: /nobody\nUser-agent: *\nDisallow: /\n\n# ours\nUSER-AGENT: Other\nSitemap: /s.xml\n"
         "User-agent: TIDINGS/2.0  # so\nCrawl-delay: 5\ndisallow: /a # no\n\nUser-agent: else\nDisallow: /c\n"
@@ -56,11 +56,11 @@ def test_a_group_is_chosen_by_our_name_and_groups_of_one_name_are_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<html><p>Not found</p></html>", "User-agent\nDisallow", ":\n::\n#", "\x00: /"])
-def test_what_says_nothing_forbids_nothing(text: str) -> None:
+def test_a_file_without_rules_forbids_nothing(text: str) -> None:
     assert allowed(text, "/a") == [True]
 
 
-def test_a_hostile_rule_is_decided_at_once() -> None:
+def test_a_hostile_rule_ends() -> None:
     begun = time.process_time()
     assert allowed(f"User-agent: *\nDisallow: /{'*a' * 5_000}b$\n", "/" + "a" * 8_000) == [True]
     assert time.process_time() - begun < 60  # of processor time; backtracking would never end

@@ -1,1 +1,1 @@
-"""A site that answers as Drupal's JSON:API does, with what a real one answered."""
+"""A site that answers like Drupal's JSON:API, with a real one's answers."""

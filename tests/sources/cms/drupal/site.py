@@ -1,4 +1,4 @@
-"""A small site that answers as Drupal's JSON:API does: no Drupal, but the rules of its code over recorded resources.
+"""A small site that answers like Drupal's JSON:API: it follows the rules of its code over recorded resources.
 
 From core/modules/jsonapi/src: `Query/Filter` (short and long form, all conditions hold), `Query/OffsetPage` (50 at the
 most), `Controller/EntityResource` (one more is looked up than a page has, so that `next` is known; access is judged
@@ -32,7 +32,7 @@ Resource = dict[str, Any]
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """A document as a real Drupal sent it."""
+    """Load a document that a real Drupal sent."""
     found: dict[str, Any] = json.loads((_HERE / f"{name}.json").read_text())
     return found
 

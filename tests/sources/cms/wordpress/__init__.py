@@ -1,4 +1,4 @@
-"""A real WordPress, of Debian's packages: its database, files and port are private, and gone after the tests."""
+"""A real WordPress from Debian's packages. Its database, files and port are removed after the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 
 
 def lacking() -> str | None:
-    """What of it is not installed."""
+    """Return what is not installed."""
     programs = [name for name in ("php", "mariadbd", "mariadb") if shutil.which(name) is None]
     if not (CODE / "wp-settings.php").exists():
         programs.append("wordpress")
@@ -30,7 +30,7 @@ def lacking() -> str | None:
 
 
 class WordPress:
-    """One site. `do` is what its editors do."""
+    """One site. `do` performs an editor's action."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tidings-wp-", dir="/tmp"))
