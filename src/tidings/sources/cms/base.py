@@ -22,7 +22,7 @@ from tidings.config.types import Int
 from tidings.sources.base import SourceContext, Sweep
 from tidings.sources.web.cached_source import FetchedArticle
 from tidings.sources.web.polite_fetch import Response, SourceError, fetch_url
-from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource, parse_moment
+from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource, load_moment
 
 MAX_ITEMS = 10_000
 """Of one type; more are not read."""
@@ -193,7 +193,7 @@ class CmsSource(WebSource, ABC):
             notes[collection.name] = _make_note(read, note or {}, horizon)
             wanted = {key for key in silent if key.startswith(collection.prefix)}
             if is_listing and note is not None:
-                keys = set(collection.list_keys(parse_moment(horizon)))
+                keys = set(collection.list_keys(load_moment(horizon)))
                 existing |= keys
                 wanted |= {key for key in keys if known.get(key, True)}
             overlooked = collection.get_items(sorted(wanted - set(items)))
@@ -217,10 +217,10 @@ class CmsSource(WebSource, ABC):
     def _read_changes(
         self, collection: CmsCollection, note: Mapping[str, Any], known: Collection[str], *, is_rereading: bool
     ) -> list[CmsItem]:
-        horizon, changed = parse_moment(note.get("horizon")), parse_moment(note.get("changed"))
+        horizon, changed = load_moment(note.get("horizon")), load_moment(note.get("changed"))
         if is_rereading or changed is None:
             return list(collection.list_newest(MAX_ITEMS, horizon))
-        created = parse_moment(note.get("created"))
+        created = load_moment(note.get("created"))
         read = collection.list_changed(changed - OVERLAP, created and created - OVERLAP)
         # An edit does not make news of an item that was too old to be taken.
         return [
@@ -288,7 +288,7 @@ class CmsSource(WebSource, ABC):
         return gone
 
     def _is_due(self, state: Mapping[str, Any], name: str) -> bool:
-        moment = parse_moment(state.get(name))
+        moment = load_moment(state.get(name))
         return moment is None or moment <= self.now
 
 
@@ -310,8 +310,8 @@ def front_page(url: str) -> str:
 
 def _make_note(read: Sequence[CmsItem], before: Mapping[str, Any], horizon: str | None) -> dict[str, Any]:
     """Note the latest change and the latest publication seen so far."""
-    changed = [moment for moment in (*(item.changed for item in read), parse_moment(before.get("changed"))) if moment]
-    created = [moment for moment in (*(item.created for item in read), parse_moment(before.get("created"))) if moment]
+    changed = [moment for moment in (*(item.changed for item in read), load_moment(before.get("changed"))) if moment]
+    created = [moment for moment in (*(item.created for item in read), load_moment(before.get("created"))) if moment]
     return {
         "changed": max(changed).isoformat() if changed else None,
         "created": max(created).isoformat() if created else None,

@@ -97,11 +97,11 @@ class WebSource(CachedSource, ABC):
             # Another address counts as another site: its current items are no news.
             state = {"url": self.settings.url}
         if not force and not _is_due(state, now) and not _is_pinged(state, now, pinged_at):
-            return FetchResult(False, parse_moment(state.get("due")))
+            return FetchResult(False, load_moment(state.get("due")))
         # Saved before the request: only one of two processes asks, and one that dies does not ask again at once.
         claimed = state | {"due": (now + self.settings.every).isoformat(), "asked": now.isoformat()}
         if not cache.save(version, claimed):
-            return FetchResult(False, parse_moment(claimed["due"]))
+            return FetchResult(False, load_moment(claimed["due"]))
         version += 1
         self.now = now
         try:
@@ -136,11 +136,11 @@ class WebSource(CachedSource, ABC):
         newest = days[-1] if days else None
         state = self.context.cache.state()
         return SourceHealth(
-            fetched=parse_moment(state.get("fetched")),
+            fetched=load_moment(state.get("fetched")),
             newest=newest,
-            due=parse_moment(state.get("due")),
+            due=load_moment(state.get("due")),
             problem=str(state.get("problem", "")),
-            failing_since=parse_moment(state.get("failing_since")),
+            failing_since=load_moment(state.get("failing_since")),
             is_silent=newest is not None and now - newest > _usual_silence(days),
         )
 
@@ -163,7 +163,7 @@ class WebSource(CachedSource, ABC):
             updated = update_cached_item(cached, _keep_earliest_date(item.article, cached), keys)
             if updated is not None:
                 changed.append(updated)
-        since = parse_moment(state.get("fetched"))
+        since = load_moment(state.get("fetched"))
         existed = {id(item) for item, _ in new if item.is_old}
         old = {id(item) for item, _ in new if since and (item.article.published or self.now) < since - _OLD} - existed
         if "begun" not in state:
@@ -215,18 +215,18 @@ def _keep_earliest_date(article: Article, cached: CachedItem) -> Article:
 
 
 def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
-    due = parse_moment(state.get("due"))
+    due = load_moment(state.get("due"))
     return not state.get("gone") and (due is None or due <= now)
 
 
 def _is_pinged(state: Mapping[str, Any], now: datetime, pinged_at: datetime | None) -> bool:
     """Whether a hub pinged since the last fetch. A failing site, or one that pings too often, has to wait."""
-    asked = parse_moment(state.get("asked") or state.get("fetched"))
+    asked = load_moment(state.get("asked") or state.get("fetched"))
     works = not (state.get("gone") or state.get("failures"))
     return works and pinged_at is not None and asked is not None and pinged_at > asked and now - asked >= _MIN_INTERVAL
 
 
-def parse_moment(written: str | None) -> datetime | None:
+def load_moment(written: str | None) -> datetime | None:
     """Read a time that a source noted in its state."""
     return datetime.fromisoformat(written).astimezone(UTC) if written else None
 
