@@ -14,8 +14,8 @@ import pytest
 from tests.fixtures.newsroom_folder import NewsroomFolder, make_newsroom_folder
 from tests.fixtures.waiting import wait_until
 from tests.runtime.test_service import free_port, running, stop
-from tests.sources.pictures.test_copies import drawn
 from tests.sources.site import Page, Story, Website, rss
+from tests.sources.test_pictures import drawn
 from tidings.model.item import Item
 from tidings.pipeline.collect import fetch
 from tidings.pipeline.collect.sweep import collect

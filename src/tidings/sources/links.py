@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,7 @@ from tidings.sources.media import LocalFile, MediaError
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"[A-Za-z0-9.\-_:\[\]@%~!$&'()*+,;=]+")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _MEND_FILE = "put the file beside the item, or correct the name (capital letters count)"
 
 
@@ -75,66 +76,62 @@ def _quote_reference(value: str) -> str:
     return _quote(path).replace("?", "%3F") + mark + _quote(query) + hash_ + _quote(fragment)
 
 
-class LinkResolver(Protocol):
-    """Makes the links of one body absolute. `sizes` has the measured files by address."""
+class LinkResolver(ABC):
+    """Makes the links of one body absolute. Collects `sizes`, the measured files by address, and problems."""
 
-    sizes: dict[str, LocalFile]
-    problems: list[LinkProblem]
-
-    def absolute(self, value: str, *, picture: bool = False) -> str | None:
-        """Return the absolute address, or None if the link must be removed. Never raises."""
-
-
-class WebLinks:
-    """The links of a web page with the address `base`. Invalid ones are dropped silently."""
-
-    def __init__(self, base: str) -> None:
-        self._base = base
+    def __init__(self) -> None:
         self.sizes: dict[str, LocalFile] = {}
         self.problems: list[LinkProblem] = []
 
     def absolute(self, value: str, *, picture: bool = False) -> str | None:
-        value = re.sub(r"[\x00-\x1f]", "", value).strip()
-        if not value or value.startswith("#"):
-            return None
-        scheme = _SCHEME.match(value)
-        if scheme and scheme[1].lower() in ("mailto", "tel") and not picture:
-            return _quote(value)
+        """Return the absolute address, or None if the link must be removed. Never raises."""
+        target = re.sub(r"[\x00-\x1f]", "", value).strip()
+        if not target or target.startswith("#"):
+            return None  # ids are removed from bodies, so it would lead nowhere
+        if target.lower().startswith(("mailto:", "tel:")) and not picture:
+            return _quote(target)
+        return self._resolve(target, value, picture=picture)
+
+    @abstractmethod
+    def _resolve(self, target: str, written: str, *, picture: bool) -> str | None:
+        """Resolve a cleaned target; `written` is its original text."""
+
+
+class WebLinks(LinkResolver):
+    """The links of a web page with the address `base`. Invalid ones are dropped silently."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self._base = base
+
+    def _resolve(self, target: str, written: str, *, picture: bool) -> str | None:
         try:
-            return encode_url(urljoin(self._base, value))
+            return encode_url(urljoin(self._base, target))
         except ValueError:
             return None
 
 
-class FileLinks:
-    """The links of one local document. Collects its media and problems."""
+class FileLinks(LinkResolver):
+    """The links of one local document, and its media by address."""
 
     def __init__(self, location: ContentLocation, files: FileMeasurer) -> None:
+        super().__init__()
         self.location = location
         self.files = files
         self.media: dict[str, Media] = {}
-        self.sizes: dict[str, LocalFile] = {}
-        self.problems: list[LinkProblem] = []
 
-    def absolute(self, value: str, *, picture: bool = False) -> str | None:
-        written = value
-        value = re.sub(r"[\x00-\x1f]", "", value).strip()
-        if value.startswith("#") or not value:
-            return None  # ids are removed from bodies, so it would lead nowhere
-        if value.startswith(("//", "\\\\")):
-            value = "https:" + value.replace("\\", "/")
-        scheme = _SCHEME.match(value)
-        if scheme and scheme[1].lower() in ("mailto", "tel") and not picture:
-            return _quote(value)
-        if scheme:
-            encoded = encode_url(value)
+    def _resolve(self, target: str, written: str, *, picture: bool) -> str | None:
+        if target.startswith(("//", "\\\\")):
+            target = "https:" + target.replace("\\", "/")
+        if _SCHEME.match(target):
+            encoded = encode_url(target)
             if encoded is None:
                 mend = "use an http, https, mailto or tel address"
                 self._report(written, f"the address {written[:80]!r} is left out", mend, "warning")
             return encoded
-        if value.startswith("/"):
-            return encode_url(urljoin(self.location.url, _quote_reference(value)))
-        return self._resolve_relative(value, written, picture)
+        if target.startswith("/"):
+            return encode_url(urljoin(self.location.url, _quote_reference(target)))
+        return self._resolve_relative(target, written, picture)
 
     def _report(self, value: str, message: str, mend: str, level: str = "error") -> None:
         self.problems.append(LinkProblem(value, message, mend, level))

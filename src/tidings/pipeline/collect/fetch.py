@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidings.pipeline import notices
 from tidings.sources.base import FetchingSource, FetchResult, PictureSource, Source, SourceHealth
-from tidings.sources.pictures.copies import remove_other_folders
+from tidings.sources.pictures import remove_other_folders
 from tidings.store.content import items
 from tidings.store.content.websub import load_subscriptions
 from tidings.store.engine import Store

@@ -18,7 +18,7 @@ from tidings.config.references import find_references, read_store_address
 from tidings.model.errors import InputError, RefusedError
 from tidings.runtime.backup.backup_file import STORE, Manifest, is_backup_file, is_inside, write_backup_file
 from tidings.runtime.newsroom import KEYS, load_newsroom, make_sources
-from tidings.sources.pictures.copies import FOLDER as PICTURES
+from tidings.sources.pictures import FOLDER as PICTURES
 from tidings.store import migrate
 from tidings.store.copying import copy_store
 from tidings.store.engine import Store

@@ -274,5 +274,4 @@ def _filter_after(path: str, moment: datetime | None) -> dict[str, str]:
 
 
 def make(settings: Settings, context: SourceContext) -> DrupalSource:
-    """Make the source of one name."""
     return DrupalSource(settings, context)

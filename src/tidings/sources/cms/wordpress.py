@@ -370,5 +370,4 @@ def _format(moment: datetime) -> str:
 
 
 def make(settings: Settings, context: SourceContext) -> WordPressSource:
-    """Make the source of one name."""
     return WordPressSource(settings, context)

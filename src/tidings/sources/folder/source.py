@@ -215,5 +215,4 @@ def _reason(error: BaseException) -> str:
 
 
 def make(settings: Settings, context: SourceContext) -> FolderSource:
-    """Make the source of one name."""
     return FolderSource(settings, context)

@@ -27,8 +27,7 @@ from tidings.sources.article import (
 )
 from tidings.sources.base import SourceContext, SourceItem, StillPublished, Sweep, none_published
 from tidings.sources.fetch_cache import CacheSnapshot
-from tidings.sources.pictures.copies import PictureCopies, picture_urls
-from tidings.sources.pictures.selection import PictureRecord
+from tidings.sources.pictures import PictureCopies, PictureRecord, picture_urls
 from tidings.sources.web.identity import IdentityKeys, normalise_link
 from tidings.sources.web.overlay import Overlay, Overlays, overlay_names
 

@@ -93,5 +93,4 @@ def _find_hub(response: Response, feed: ParsedFeed) -> dict[str, str]:
 
 
 def make(settings: Settings, context: SourceContext) -> FeedSource:
-    """Make the source of one name."""
     return FeedSource(settings, context)

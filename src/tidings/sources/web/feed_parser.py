@@ -208,13 +208,10 @@ def _parse_json_feed(feed: Any) -> ParsedFeed:
         raise FeedError("it is a JSON Feed without items")
     language = as_text(feed.get("language"))
     items = tuple(_parse_json_item(entry, language) for entry in as_objects(entries[:MAX_ENTRIES]))
-    hubs = [as_text(hub.get("url")) for hub in _list_objects(feed, "hubs") if _is_websub(hub)]
+    hubs = [hub for hub in _list_objects(feed, "hubs") if as_text(hub.get("type")).lower() == "websub"]
+    urls = tuple(url for hub in hubs if (url := as_text(hub.get("url"))))
     more = max(0, len(entries) - MAX_ENTRIES)
-    return ParsedFeed(items, more, tuple(filter(None, hubs)), as_text(feed.get("feed_url")))
-
-
-def _is_websub(hub: Mapping[str, Any]) -> bool:
-    return as_text(hub.get("type")).lower() == "websub"
+    return ParsedFeed(items, more, urls, as_text(feed.get("feed_url")))
 
 
 def _parse_json_item(entry: dict[str, Any], feed_language: str) -> ParsedFeedItem:

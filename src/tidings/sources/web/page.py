@@ -160,5 +160,4 @@ class PageSource(WebSource):
 
 
 def make(settings: Settings, context: SourceContext) -> PageSource:
-    """Make the source of one name."""
     return PageSource(settings, context)

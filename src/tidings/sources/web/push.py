@@ -64,5 +64,4 @@ def withdraw(cache: FetchCache, key: str, reason: str, now: datetime) -> bool:
 
 
 def make(settings: Settings, context: SourceContext) -> PushSource:
-    """Make the source of one name."""
     return PushSource(settings, context)

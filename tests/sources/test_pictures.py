@@ -24,10 +24,9 @@ from tests.sources.site import Page, Story, Website, rss
 from tests.sources.web.test_feed import MemoryFetchCache
 from tests.sources.web.test_page import listing, story
 from tidings import net
-from tidings.sources import media
+from tidings.sources import media, pictures
 from tidings.sources.article import Article
 from tidings.sources.base import PictureSource, SourceContext, SourceItem
-from tidings.sources.pictures import copies, selection
 from tidings.sources.web import page, polite_fetch, push
 from tidings.sources.web.feed import FeedSource, Settings
 
@@ -98,7 +97,7 @@ class Newsroom:
         return [status for at, status, _ in self.site.asked if at == path]
 
     def kept(self) -> set[str]:
-        folder = self.root / copies.FOLDER / "site"
+        folder = self.root / pictures.FOLDER / "site"
         return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
     def img(self, path: str) -> str:
@@ -177,7 +176,7 @@ def test_an_invalid_picture_stays_a_link_and_others_come(
     room: Newsroom, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if what == "too big":
-        monkeypatch.setattr(copies, "MAX_BYTES", 1000)
+        monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
     if what == "endless":
         monkeypatch.setattr(media, "SECONDS", 1)
     for name in ("/x.jpg", "/x.svg"):
@@ -194,8 +193,8 @@ def test_an_invalid_picture_stays_a_link_and_others_come(
 
 
 def test_a_slow_picture_does_not_delay_the_end_of_a_run(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "_GRACE", 1.0)
-    monkeypatch.setattr(copies, "_TIMEOUT", 60.0)
+    monkeypatch.setattr(pictures, "_GRACE", 1.0)
+    monkeypatch.setattr(pictures, "_TIMEOUT", 60.0)
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -275,8 +274,8 @@ def test_a_busy_site_is_left_alone(room: Newsroom) -> None:
 
 
 def test_pictures_of_an_item_and_of_a_run_are_limited(room: Newsroom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "MAX_OF_ITEM", 3)
-    monkeypatch.setattr(copies, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(pictures, "MAX_OF_ITEM", 3)
+    monkeypatch.setattr(pictures, "MAX_AT_ONCE", 2)
     names = [f"/{n}.png" for n in range(4)]
     for n, name in enumerate(names):
         room.site.pages[name] = Page(drawn(10 + n))
@@ -292,7 +291,7 @@ def test_newest_items_keep_pictures_when_space_is_full(room: Newsroom, monkeypat
         body = drawn(50, 50, colour=f"#0{n}0000")
         sizes.append(len(body))
         room.site.pages[f"/{n}.png"] = Page(body)
-    monkeypatch.setattr(selection, "MAX_KEPT", sum(sizes[:3]) - 1)
+    monkeypatch.setattr(pictures, "MAX_KEPT", sum(sizes[:3]) - 1)
     room.tell(*(room.img(f"/{n}.png") for n in range(1, 5)))
     for n in range(9):
         room.bring(NOW + n * 2 * MINUTE)
@@ -310,16 +309,16 @@ def test_unused_pictures_are_deleted(room: Newsroom) -> None:
     room.site.pages["/b.png"] = Page(drawn(5, 5))
     room.tell(room.img("/a.png") + room.img("/b.png"))
     room.bring()
-    (room.root / copies.FOLDER / "site" / "half.77.new").write_bytes(b"of a process that died")
+    (room.root / pictures.FOLDER / "site" / "half.77.new").write_bytes(b"of a process that died")
     assert len(room.kept()) == 3
     room.tell(room.img("/b.png"), now=NOW + HOUR)
     room.bring(NOW + HOUR)
     assert room.kept() == {room.found()[0].media[0].path.rpartition("/")[2]}
     room.tell(room.img("/a.png"), now=NOW + 2 * HOUR)
     assert room.bring(NOW + 2 * HOUR) == 1  # known anew
-    other = room.root / copies.FOLDER / "former"
+    other = room.root / pictures.FOLDER / "former"
     other.mkdir()
-    copies.remove_other_folders(room.root, {"site"})
+    pictures.remove_other_folders(room.root, {"site"})
     assert not other.exists()
     assert len(room.kept()) == 1
 
@@ -333,7 +332,7 @@ def test_a_restart_keeps_files_and_fetches_lost_ones(room: Newsroom) -> None:
     before = room.found()
     room.source = room.process()
     assert room.found() == before
-    for path in (room.root / copies.FOLDER / "site").iterdir():
+    for path in (room.root / pictures.FOLDER / "site").iterdir():
         path.unlink()
     [link] = room.found()
     assert not link.media
@@ -349,7 +348,7 @@ def test_a_dead_process_blocks_fetching_for_two_minutes(room: Newsroom, monkeypa
 
     room.tell(room.img("/a.png"))
     with monkeypatch.context() as patched:
-        patched.setattr(copies, "fetch_url", dies)
+        patched.setattr(pictures, "fetch_url", dies)
         with pytest.raises(KeyboardInterrupt):
             room.bring()
     room.source = room.process()
@@ -450,7 +449,7 @@ def test_file_names_are_safe_for_any_address(room: Newsroom, path: str) -> None:
 
 def test_a_full_disk_is_tried_again_in_an_hour(room: Newsroom) -> None:
     room.tell(room.img("/a.png"))
-    folder = room.root / copies.FOLDER
+    folder = room.root / pictures.FOLDER
     folder.write_text("in the way of the folder")
     assert room.bring() == 0
     assert room.bring(NOW + MINUTE) == 0
@@ -513,10 +512,10 @@ def test_an_overlays_alt_text_reaches_body_and_copy(room: Newsroom) -> None:
 def test_the_docs_name_the_limits() -> None:
     text = (Path(__file__).parents[3] / "docs" / "howto" / "read-your-website.md").read_text(encoding="utf-8")
     for limit in (
-        f"{copies.MAX_BYTES // 1_000_000} MB",
-        f"{copies.MAX_OF_ITEM} of one item",
-        f"{copies.MAX_AT_ONCE} at a time",
-        f"{selection.MAX_KEPT // 1_000_000} MB of one source",
+        f"{pictures.MAX_BYTES // 1_000_000} MB",
+        f"{pictures.MAX_OF_ITEM} of one item",
+        f"{pictures.MAX_AT_ONCE} at a time",
+        f"{pictures.MAX_KEPT // 1_000_000} MB of one source",
     ):
         assert limit in text
-    assert copies.MAX_BYTES < polite_fetch.MAX_BODY
+    assert pictures.MAX_BYTES < polite_fetch.MAX_BODY

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,6 @@ from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import change_pictures, drop_picture_sources, list_pictures
 from tidings.sources.fetch_cache import CacheSnapshot
 from tidings.sources.media import PICTURE_TYPES, MediaError, measure_picture_in_child
-from tidings.sources.pictures.selection import TRIES, PictureRecord, find_record, picture_ref, plan_pictures
 from tidings.sources.web.polite_fetch import SourceError, fetch_url
 
 FOLDER = ".pictures"
@@ -37,6 +36,9 @@ MAX_BYTES = 10_000_000
 MAX_OF_ITEM = 20
 MAX_AT_ONCE = 40
 """Pictures of one source that are fetched before other sources get their turn."""
+MAX_KEPT = 500_000_000
+"""Bytes for each source; the pictures of its newest items are kept."""
+TRIES = 3
 _TIMEOUT = 10.0
 _GRACE = 15.0
 """Seconds that the last picture of a run may still take, whatever the other side does."""
@@ -47,6 +49,12 @@ _PAUSE = timedelta(hours=1)
 _MEND = "correct it on the site; `tidings sources sync` tries again"
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _ACCEPT = ", ".join(PICTURE_TYPES.values())
+_MIN_RECHECK = timedelta(days=1)
+_YOUNG = timedelta(days=14)
+"""An item of this age may still get another picture under the same address."""
+
+PictureRecord = Mapping[str, Any]
+"""What is known of one picture, in JSON. With a `digest` we have a copy; with a `problem` it could not be fetched."""
 
 
 class PictureCopies:
@@ -253,6 +261,69 @@ class PictureCopies:
                 return {entry.name for entry in listing if entry.is_file(follow_symlinks=False)}
         except OSError:
             return set()
+
+
+@dataclass(slots=True)
+class PicturePlan:
+    """Addresses to fetch, digests of copies to keep, and records that no item shows any more."""
+
+    due: list[str]
+    kept: set[str]
+    unused: list[CachedItem]
+
+
+def plan_pictures(
+    wanted: Mapping[str, datetime],
+    records: Mapping[str, CachedItem],
+    files: Collection[str],
+    now: datetime,
+    *,
+    force: bool,
+) -> PicturePlan:
+    """Plan the work. `wanted` begins with the newest items: theirs are kept while there is room. `files` exist."""
+    unused = [record for record in records.values() if not record.gone and record.data["url"] not in wanted]
+    plan = PicturePlan([], set(), unused)
+    room = MAX_KEPT
+    for url, item_seen in wanted.items():
+        record = find_record(records, url)
+        if record.get("digest") not in plan.kept:
+            room -= record.get("length", 0)
+        if room < 0:
+            break
+        if "digest" in record:
+            plan.kept.add(record["digest"])
+        if not record or _is_due(record, records[picture_ref(url)].seen, files, item_seen, now, force=force):
+            plan.due.append(url)
+    return plan
+
+
+def _is_due(
+    record: PictureRecord,
+    copied_at: datetime,
+    files: Collection[str],
+    item_seen: datetime,
+    now: datetime,
+    *,
+    force: bool,
+) -> bool:
+    """Whether to fetch a known picture. An existing copy is checked ever more rarely, and finally no more."""
+    asked = datetime.fromisoformat(record["asked"])
+    if "problem" in record:
+        tries = record["tries"]
+        return force or (tries < TRIES and now - asked >= timedelta(hours=1) * 24 ** (tries - 1))
+    is_recheck = now - item_seen < _YOUNG and now - asked >= max(_MIN_RECHECK, asked - copied_at)
+    return record["digest"] not in files or is_recheck
+
+
+def find_record(records: Mapping[str, CachedItem], url: str) -> PictureRecord:
+    """Return the record of a picture, empty if there is none."""
+    record = records.get(picture_ref(url))
+    return {} if record is None or record.gone else record.data
+
+
+def picture_ref(url: str) -> str:
+    """Hash an address, as it may be longer than a database index allows."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def picture_urls(item: SourceItem) -> tuple[str, ...]:

@@ -1,1 +1,0 @@
-"""Copies of a website's pictures."""
