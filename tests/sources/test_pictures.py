@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.web.test_feed import MemoryFetchCache
+from tests.sources.sources import MemoryFetchCache
 from tests.sources.web.test_page import listing, story
 from tidings import net
 from tidings.sources import media, pictures

@@ -1,1 +1,1 @@
-"""Items from outside; `base` is the port, one file a source."""
+"""Sources bring items in. `base` is the port; each source is one module or folder."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.sources.cms.drupal.site import Drupal, Refusal
-from tests.sources.web.test_feed import Fresh, MemoryFetchCache
-from tidings.sources.base import FetchResult, SourceContext
-from tidings.sources.cms import base
-from tidings.sources.cms.drupal import DrupalSource, Settings
+from tests.sources.sources import FreshSource, MemoryFetchCache, make_source
+from tidings.sources.base import FetchResult
+from tidings.sources.cms import base, drupal
+from tidings.sources.cms.drupal import DrupalSource
 from tidings.testing.source_contract import SourceCase, SourceContract
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -29,13 +27,15 @@ def site() -> Iterator[Drupal]:
     made.close()
 
 
-def source_of(site: Drupal, cache: MemoryFetchCache | None = None, **settings: Any) -> DrupalSource:
-    languages = settings.pop("newsroom", ("en", "ru", "kk"))
-    context = SourceContext(
-        "site", Path(), "https://news.example/", languages, ZoneInfo("Asia/Almaty"), cache or MemoryFetchCache()
-    )
-    given = {"type": "drupal", "url": site.url, "allow_private": True} | settings
-    return DrupalSource(Settings.model_validate(given), context)
+def source_of(
+    site: Drupal,
+    cache: MemoryFetchCache | None = None,
+    *,
+    newsroom: tuple[str, ...] = ("en", "ru", "kk"),
+    **settings: Any,
+) -> DrupalSource:
+    source: DrupalSource = make_source(drupal, site.url, cache, languages=newsroom, **settings)
+    return source
 
 
 def fetch(source: DrupalSource, at: datetime = NOW) -> FetchResult:
@@ -54,7 +54,7 @@ class DrupalCase(SourceCase):
     def __init__(self, site: Drupal) -> None:
         self._site = site
         self._ids: dict[str, str] = {}
-        self.source = Fresh(source_of(site))
+        self.source = FreshSource(source_of(site))
 
     def write(self, name: str, language: str, title: str, body: str) -> None:
         path = {"alias": f"/{name}", "pid": 1, "langcode": language}

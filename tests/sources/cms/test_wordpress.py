@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from PIL import Image
 
 from tests.conftest import missing
 from tests.sources.cms.wordpress import WordPress, lacking
-from tests.sources.web.test_feed import Fresh, MemoryFetchCache
-from tidings.sources.base import FetchResult, SourceContext
-from tidings.sources.cms.wordpress import Settings, WordPressSource
+from tests.sources.sources import FreshSource, MemoryFetchCache, make_source
+from tidings.sources.base import FetchResult
+from tidings.sources.cms import wordpress
+from tidings.sources.cms.wordpress import WordPressSource
 from tidings.testing.source_contract import SourceCase, SourceContract
 
 pytestmark = pytest.mark.slow
@@ -47,16 +47,8 @@ def now() -> datetime:
 
 
 def source_of(site: WordPress, cache: MemoryFetchCache | None = None, **settings: Any) -> WordPressSource:
-    context = SourceContext(
-        "site",
-        Path(),
-        "https://news.example/",
-        ("en", "ru", "kk"),
-        ZoneInfo("Asia/Almaty"),
-        cache or MemoryFetchCache(),
-    )
-    given = {"type": "wordpress", "url": site.url, "allow_private": True} | settings
-    return WordPressSource(Settings.model_validate(given), context)
+    source: WordPressSource = make_source(wordpress, site.url, cache, **settings)
+    return source
 
 
 def fetch(source: WordPressSource, at: datetime | None = None) -> FetchResult:
@@ -76,7 +68,7 @@ class WordPressCase(SourceCase):
         self._site = site
         self._ids: dict[tuple[str, str], int] = {}
         site.do(("update_option", ["polylang", "1"]))
-        self.source = Fresh(source_of(site))
+        self.source = FreshSource(source_of(site))
 
     def write(self, name: str, language: str, title: str, body: str) -> None:
         self._save(name, language, language, post_title=title, post_content=body)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.sources.site import Page, Story, Website, rss
-from tidings.model.item import CachedItem
-from tidings.sources.base import FetchResult, SourceContext, Sweep
-from tidings.sources.web.feed import FeedSource, Settings
+from tests.sources.sources import FreshSource, MemoryFetchCache, make_source
+from tidings.sources.base import FetchResult
+from tidings.sources.web import feed
+from tidings.sources.web.feed import FeedSource
 from tidings.sources.web.feed_parser import FeedError, parse_feed
 from tidings.sources.web.polite_fetch import Response
 from tidings.testing.source_contract import SourceCase, SourceContract
@@ -22,67 +21,9 @@ NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-class MemoryFetchCache:
-    """A fetch cache in memory."""
-
-    def __init__(self) -> None:
-        self._version = 0
-        self._state: dict[str, Any] = {}
-        self.kept: dict[str, tuple[int, CachedItem]] = {}
-
-    def version(self) -> int:
-        return self._version
-
-    def state(self) -> Mapping[str, Any]:
-        return dict(self._state)
-
-    def items(self, since: int = 0) -> tuple[CachedItem, ...]:
-        return tuple(entry for _, (version, entry) in sorted(self.kept.items()) if version > since)
-
-    def item(self, ref: str) -> CachedItem | None:
-        return self.kept[ref][1] if ref in self.kept else None
-
-    def save(self, version: int, state: Mapping[str, Any], items: Sequence[CachedItem] = ()) -> bool:
-        if version != self._version:
-            return False
-        self._version += 1
-        self._state = dict(state)
-        self.kept |= {entry.ref: (self._version, entry) for entry in items}
-        return True
-
-
-@pytest.fixture
-def site() -> Iterator[Website]:
-    made = Website()
-    yield made
-    made.close()
-
-
 def source_of(url: str, cache: MemoryFetchCache | None = None, **settings: Any) -> FeedSource:
-    context = SourceContext(
-        "site",
-        Path(),
-        "https://news.example/",
-        ("en", "ru", "kk"),
-        ZoneInfo("Asia/Almaty"),
-        cache or MemoryFetchCache(),
-    )
-    given = {"type": "feed", "url": url, "allow_private": True} | settings
-    return FeedSource(Settings.model_validate(given), context)
-
-
-class Fresh:
-    """Fetches before each sweep, as a due run does."""
-
-    def __init__(self, source: FeedSource) -> None:
-        self._source = source
-
-    def sweep(self, now: datetime) -> Sweep:
-        self._source.fetch(now, force=True)
-        return self._source.sweep(now)
-
-    def watch_paths(self) -> tuple[Path, ...]:
-        return self._source.watch_paths()
+    source: FeedSource = make_source(feed, url, cache, **settings)
+    return source
 
 
 class FeedCase(SourceCase):
@@ -91,7 +32,7 @@ class FeedCase(SourceCase):
     def __init__(self, site: Website) -> None:
         self._site = site
         self._stories: dict[tuple[str, str], Story] = {}
-        self.source = Fresh(source_of(f"{site.url}/feed", story="/([a-z-]+)$"))
+        self.source = FreshSource(source_of(f"{site.url}/feed", story="/([a-z-]+)$"))
         self._serve()
 
     def write(self, name: str, language: str, title: str, body: str) -> None:
@@ -224,7 +165,7 @@ def test_a_feed_gone_for_good_is_not_asked_again(site: Website) -> None:
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        (Page(b"", 302, {"Location": "/feed"}), "nowhere"),
+        (Page(b"", 302, {"Location": "/feed"}), "without a usable address"),
         (Page(b"", 301, {"Location": "ftp://127.0.0.1/feed"}), "without a usable address"),
         (Page(b"<html><body>A login page</body></html>"), "web page"),
         (Page(b"<html><head><LINK TYPE='application/rss+xml' HREF='/rss?a=1&amp;b'></head></html>"), "/rss?a=1&b"),

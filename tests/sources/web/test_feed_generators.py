@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +14,6 @@ from tidings.sources.base import SourceItem
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 FILES = sorted(path for path in (Path(__file__).parent / "generated").iterdir() if path.suffix != ".md")
-
-
-@pytest.fixture
-def site() -> Iterator[Website]:
-    made = Website()
-    yield made
-    made.close()
 
 
 def read(site: Website, body: bytes, name: str = "feed") -> dict[str, SourceItem]:

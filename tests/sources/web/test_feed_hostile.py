@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.web.test_feed import MemoryFetchCache, source_of
+from tests.sources.sources import MemoryFetchCache
+from tests.sources.web.test_feed import source_of
 from tidings import net
 from tidings.model.item import CachedItem
 from tidings.sources.article import Article, build_item
@@ -29,13 +30,6 @@ BOMB = (
     + "".join(f'<!ENTITY a{n} "{f"&a{n - 1 if n else str()};" * 10}">' for n in range(9))
     + "]><rss version='2.0'><channel><item><title>&a8;</title><description>x</description></item></channel></rss>"
 )
-
-
-@pytest.fixture
-def site() -> Iterator[Website]:
-    made = Website()
-    yield made
-    made.close()
 
 
 def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:

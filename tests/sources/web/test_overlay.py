@@ -13,7 +13,7 @@ import pytest
 from tests.fixtures.mastodon import MastodonServer, open_mastodon_newsroom
 from tests.fixtures.newsroom import HOUR, MONDAY
 from tests.sources.site import Page, Story, Website, rss
-from tests.sources.web.test_feed import MemoryFetchCache
+from tests.sources.sources import MemoryFetchCache
 from tests.sources.web.test_page import listing, story
 from tidings.sources.base import SourceContext
 from tidings.sources.web.feed import FeedSource, Settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -16,8 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.sources.site import Page, Website
-from tests.sources.web.test_feed import Fresh, MemoryFetchCache
-from tidings.sources.base import SourceContext
+from tests.sources.sources import FreshSource, MemoryFetchCache, make_source
 from tidings.sources.web import page
 from tidings.sources.web.page import PageSource, Settings
 from tidings.sources.web.page_parser import Selectors, parse_page
@@ -27,19 +25,9 @@ NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 ALMATY = ZoneInfo("Asia/Almaty")
 
 
-@pytest.fixture
-def site() -> Iterator[Website]:
-    made = Website()
-    yield made
-    made.close()
-
-
 def source_of(url: str, cache: MemoryFetchCache | None = None, **settings: Any) -> PageSource:
-    context = SourceContext(
-        "site", Path(), "https://n.example/", ("en", "ru", "kk"), ALMATY, cache or MemoryFetchCache()
-    )
-    given = {"type": "page", "url": url, "allow_private": True, "pause": "0m", **settings}
-    return PageSource(Settings.model_validate(given), context)
+    source: PageSource = make_source(page, url, cache, **({"pause": "0m"} | settings))
+    return source
 
 
 def listing(*paths: str) -> Page:
@@ -60,7 +48,7 @@ class PageCase(SourceCase):
     def __init__(self, site: Website) -> None:
         self._site = site
         self._paths: list[str] = []
-        self.source = Fresh(_Every(source_of(f"{site.url}/news", story="/([a-z-]+)$")))  # type: ignore[arg-type]
+        self.source = FreshSource(_Every(source_of(f"{site.url}/news", story="/([a-z-]+)$")))  # type: ignore[arg-type]
         site.pages["/news"] = Page(b"<html><body><main>Nothing yet</main></body></html>")
 
     def write(self, name: str, language: str, title: str, body: str) -> None:

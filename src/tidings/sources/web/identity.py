@@ -17,7 +17,7 @@ _TRACKING = re.compile(
     r"utm_\w+|fbclid|gclid|dclid|msclkid|yclid|mc_(cid|eid)|igshid|_openstat|at_(medium|campaign)|cmpid|ref_src"
 )
 _COUNTING = re.compile(r"utm_\w+|fbclid|gclid", re.IGNORECASE)
-"""Those that can have no other use: a reader who follows a link of our mail did not come from the site's feed."""
+"""Parameters that only count readers: whoever follows a link of our mail did not come from the site's feed."""
 _MIN_TITLE = 8
 """Characters. A shorter title says too little to identify an item."""
 
