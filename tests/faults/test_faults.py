@@ -45,7 +45,7 @@ def test_a_round_of_every_fault_on_sqlite() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_long_send_killed_again_and_again() -> None:
+def test_a_long_send_killed_repeatedly() -> None:
     seed = random.SystemRandom().randrange(10**6)
     found = million.run(database="sqlite", seed=seed, readers=30_000, kills=8, say=print)
     assert found.kills >= 5, f"seed {seed}"

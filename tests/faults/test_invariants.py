@@ -82,7 +82,7 @@ def _again(evidence: Evidence, *, doubts: int = 1, c: int = 2) -> None:
     evidence.smtp = [*evidence.smtp, *_said(9, "cat", c=c, at=50, doubts=doubts)]
 
 
-def test_a_double_that_was_in_doubt_is_counted_and_allowed(good: Evidence) -> None:
+def test_a_double_that_was_in_doubt_is_allowed(good: Evidence) -> None:
     _again(good)
     _change(good, 3, doubts=1, receipt="queued as Q9")
     verdict = judge(good)
@@ -90,7 +90,7 @@ def test_a_double_that_was_in_doubt_is_counted_and_allowed(good: Evidence) -> No
     assert (verdict.doubled, verdict.in_doubt) == (1, 1)
 
 
-def test_what_is_in_doubt_to_the_end_is_not_lost(good: Evidence) -> None:
+def test_a_delivery_in_doubt_is_not_lost(good: Evidence) -> None:
     _change(good, 3, state="in_doubt", doubts=2, receipt="")
     verdict = judge(good)
     assert verdict.broken == []
@@ -214,7 +214,7 @@ DOCTORED: list[tuple[Callable[[Evidence], None], str, str]] = [
 
 
 @pytest.mark.parametrize(("doctor", "names", "words"), DOCTORED, ids=[f"{n} {words}" for _, n, words in DOCTORED])
-def test_a_doctored_journal_is_found_out(
+def test_a_changed_journal_is_detected(
     good: Evidence, doctor: Callable[[Evidence], None], names: str, words: str
 ) -> None:
     doctor(good)
@@ -223,7 +223,7 @@ def test_a_doctored_journal_is_found_out(
     assert any(words in line for line in verdict.broken), verdict.broken
 
 
-def test_whose_intent_was_written_before_leaving_may_still_get_it(good: Evidence) -> None:
+def test_an_intent_before_unsubscribing_may_be_sent(good: Evidence) -> None:
     good.left = [("ann", 10)]
     assert judge(good).broken == []
     good.intents = [(10, 1), (20, 2), (30, 3)]

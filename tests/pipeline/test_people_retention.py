@@ -48,7 +48,7 @@ def names(store: Store) -> list[str]:
         )
 
 
-def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> None:
+def test_unconfirmed_people_are_deleted_and_may_return(store: Store) -> None:
     add(store, "old", NOW)
     add(store, "both", NOW, confirmed=True)
     add(store, "both", NOW, list_name="press")
@@ -72,7 +72,7 @@ def test_who_never_confirmed_is_forgotten_and_may_come_again(store: Store) -> No
     assert "old" in names(store)
 
 
-def test_who_left_is_forgotten_and_stays_away(store: Store) -> None:
+def test_unsubscribed_people_are_deleted_but_suppressed(store: Store) -> None:
     for name in ("gone", "other", "late"):
         add(store, name, NOW, confirmed=True)
     other = add(store, "other", NOW, list_name="press", confirmed=True)
@@ -121,7 +121,7 @@ def test_old_ip_addresses_feedback_and_counters_go(store: Store) -> None:
             assert connection.execute(select(table.c.key)).scalars().all() == ["2"], table.name
 
 
-def test_many_rows_go_in_pages_within_the_budget(store: Store) -> None:
+def test_many_rows_are_deleted_in_pages_within_the_budget(store: Store) -> None:
     for number in range(230):
         add(store, f"p{number}", NOW)
     assert delete_expired(store, Retention(), NOW + 40 * DAY, budget=-1) == 0

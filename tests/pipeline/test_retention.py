@@ -44,7 +44,7 @@ def rows(store: Store, table: str = "deliveries") -> int:
         return int(connection.execute(select(func.count()).select_from(t.metadata.tables[table])).scalar_one())
 
 
-def test_no_story_goes_twice_because_its_row_is_gone(newsroom: RunningNewsroom) -> None:
+def test_a_deleted_row_makes_no_story_go_twice(newsroom: RunningNewsroom) -> None:
     """A schedule that never used a story finds it years later: `had` alone stands between it and the reader."""
     ada, grace = newsroom.reader("ada"), newsroom.reader("grace", language="ru")
     newsroom.item("one")
@@ -66,7 +66,7 @@ def test_no_story_goes_twice_because_its_row_is_gone(newsroom: RunningNewsroom) 
     assert [len(newsroom.mails(reader)) for reader in (ada, grace)] == [1, 1]
 
 
-def test_a_correction_reaches_those_whose_row_is_gone_and_once(newsroom: RunningNewsroom) -> None:
+def test_a_correction_reaches_readers_of_deleted_rows_once(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -85,7 +85,7 @@ def test_a_correction_reaches_those_whose_row_is_gone_and_once(newsroom: Running
     assert "Six, not sixty." not in newsroom.mails(ada)[-1].text
 
 
-def test_counts_stay_and_explain_says_so(newsroom: RunningNewsroom) -> None:
+def test_counts_stay_after_deletion(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     newsroom.reader("topics", topics=["water"])
     newsroom.item("one", topics="[youth]")
@@ -102,7 +102,7 @@ def test_counts_stay_and_explain_says_so(newsroom: RunningNewsroom) -> None:
         assert any("no longer in the ledger" in line for line in lines)
 
 
-def test_without_keep_and_before_its_time_nothing_goes(newsroom: RunningNewsroom) -> None:
+def test_nothing_is_deleted_without_keep_or_too_early(newsroom: RunningNewsroom) -> None:
     newsroom.reader("ada")
     newsroom.item("one")
     newsroom.tick(MONDAY)
@@ -115,7 +115,7 @@ def test_without_keep_and_before_its_time_nothing_goes(newsroom: RunningNewsroom
     assert rows(newsroom.runtime.store) == held
 
 
-def test_what_is_not_over_stays(store: Store) -> None:
+def test_unfinished_mailings_stay(store: Store) -> None:
     readers = add_readers(store, ["ada", "bob", "eve", "kim"])
     done, open_ = add_edition(store, 1), add_edition(store, 2)
     for edition in (done, open_):
@@ -137,7 +137,7 @@ def test_what_is_not_over_stays(store: Store) -> None:
     ]  # fmt: skip
 
 
-def test_slots_notices_and_old_tests_go_too(newsroom: RunningNewsroom) -> None:
+def test_old_slots_notices_and_tests_are_deleted(newsroom: RunningNewsroom) -> None:
     newsroom.reader("ada")
     for day in range(4):
         newsroom.item(f"story{day}")
@@ -159,7 +159,7 @@ def test_slots_notices_and_old_tests_go_too(newsroom: RunningNewsroom) -> None:
     assert newsroom.editions() == before
 
 
-def test_once_a_day_in_pages(store: Store) -> None:
+def test_deletion_runs_once_a_day_in_pages(store: Store) -> None:
     """Of 20,000 old rows a transaction takes one page: a beat is not held up."""
     readers = add_readers(store, ["ada"])
     edition = add_edition(store)

@@ -1,77 +1,69 @@
-"""What a person must hear of: each thing is told once, by mail and by channel, as `notify` says."""
+"""Notices to the newsroom's people. Each is sent once, by mail and to a channel, as `notify` says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from tidings.model.edition import Edition
+from tidings.model.plurals import count_noun
 from tidings.store.delivery import ledger
 from tidings.store.delivery.notices import Notice, add_notice, mark_sent, unsent_notices
 from tidings.store.engine import Store
 
 
 def add(connection: Connection, key: str, kind: str, text: str, now: datetime) -> bool:
-    """Note something to tell; False if it was noted before."""
+    """Add a notice. Returns False if one with this key was added before."""
     return add_notice(connection, Notice(key, kind, text, now))
 
 
 def add_held(connection: Connection, edition: Edition, now: datetime) -> None:
-    """An edition waits for a person."""
+    """Add a notice that an edition waits for a person."""
     reasons = "; ".join(hold.detail for hold in edition.holds)
     text = (
-        f"Edition {edition.name} is held and nothing of it is sent: {reasons}.\n"
-        f"Look at it: tidings preview {edition.name}\n"
-        f"Then one of: tidings release, tidings recompose or tidings cancel {edition.name}"
+        f"Edition {edition.name} is held and was not sent: {reasons}.\n"
+        f"To see it: tidings preview {edition.name}\n"
+        f"Then run one of: tidings release, tidings recompose or tidings cancel {edition.name}"
     )
     add(connection, f"held:{edition.id}:{now.isoformat()}", "held", text, now)
 
 
 def add_shortened(connection: Connection, edition: Edition, count: int, now: datetime) -> None:
-    """Items were cut to 'read more' so that the mail stays under the size that mail programs clip."""
-    text = f"Edition {edition.name}: {count} item(s) were shortened to 'read more' to stay under 102 KB."
+    """Add a notice that items were cut to 'read more', because mail programs clip longer mails."""
+    items = f"{count_noun(count, 'item')} {'was' if count == 1 else 'were'}"
+    text = f"Edition {edition.name}: {items} shortened to 'read more' to keep the mail under 102 KB."
     add(connection, f"shortened:{edition.id}", "shortened", text, now)
 
 
 def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str) -> int:
-    """Turn what is untold into one mailing to `notify`; returns how many things it tells.
+    """Put all unsent notices into one mailing to `notify`. Returns how many notices.
 
-    Failures to deliver a notice make no notice, else a dead relay would fill the store.
+    A notice that cannot be delivered adds no notice, because a dead relay would fill the store.
     """
     with store.write() as connection:
-        news = unsent_notices(connection)
-        if not news:
+        notices = unsent_notices(connection)
+        if not notices:
             return 0
-        mark_sent(connection, [notice.key for notice in news], now)
+        mark_sent(connection, [notice.key for notice in notices], now)
         if not to and not channel:
             return 0
-        text = "\n\n".join(notice.text for notice in news)
-        first = news[0].text.splitlines()[0]
-        subject = f"[{title}] {first}" if len(news) == 1 else f"[{title}] {len(news)} things need a look"
-        key = f"notice:{news[0].key}:{now.isoformat()}"
-        mailing = ledger.get_or_create_mailing(connection, key, "notice", now=now, open=True)
-        rows = [
-            {
-                "mailing": mailing,
-                "target": f"notify:{number}",
-                "purpose": "notice",
-                "at": now,
-                "details": {"address": address, "subject": subject, "text": text},
-            }
+        first = notices[0].text.splitlines()[0]
+        subject = f"[{title}] {first if len(notices) == 1 else f'{len(notices)} things need a look'}"
+        message = {"subject": subject, "text": "\n\n".join(notice.text for notice in notices)}
+        key = f"notice:{notices[0].key}:{now.isoformat()}"
+        common = {
+            "mailing": ledger.get_or_create_mailing(connection, key, "notice", now=now, open=True),
+            "purpose": "notice",
+            "at": now,
+        }
+        rows: list[dict[str, Any]] = [
+            {**common, "target": f"notify:{number}", "details": {"address": address, **message}}
             for number, address in enumerate(to, 1)
         ]
         if channel:
-            rows.append(
-                {
-                    "mailing": mailing,
-                    "target": f"channel:{channel}",
-                    "channel": channel,
-                    "purpose": "notice",
-                    "at": now,
-                    "details": {"subject": subject, "text": text},
-                }
-            )
+            rows.append({**common, "target": f"channel:{channel}", "channel": channel, "details": message})
         ledger.add_deliveries(connection, rows)
-        return len(news)
+        return len(notices)

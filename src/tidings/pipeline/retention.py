@@ -1,4 +1,4 @@
-"""`keep`: once a day, what is older than the newsroom keeps is taken out, a page at a time."""
+"""`keep`: once a day, delete what is older than the newsroom keeps, a page at a time."""
 
 from __future__ import annotations
 
@@ -17,67 +17,65 @@ from tidings.store.people import retention as people_retention
 from tidings.store.people.retention import ExpiredRows
 
 BUDGET = 3.0
-"""Seconds of one beat: what is left goes on with the next, and no slot waits for it."""
-COUNTERS = timedelta(days=7)
-"""Of what was asked for: longer than any limit looks back."""
-_NAME = "kept_on"
+"""Seconds for each tick, so that no slot waits. The next tick continues."""
+_KEEP_COUNTERS = timedelta(days=7)
+"""Request counters: longer than any limit looks back."""
+_FACT = "kept_on"
+_DeletePage = Callable[[], int]
+"""Deletes one page of something. Returns how many rows: 0 once there are none."""
 
 
 def delete_expired(store: Store, keep: Retention, now: datetime, budget: float = BUDGET) -> int:
-    """Take out what is older than `keep` at `now`; returns how many rows. Does nothing once it is done for the day."""
+    """Delete what is older than `keep` at `now`. Returns how many rows. Does nothing once it is done for the day."""
     today = now.date().isoformat()
     with store.read() as connection:
-        if find_fact(connection, _NAME) == today:
+        if find_fact(connection, _FACT) == today:
             return 0
-    ends = time.monotonic() + budget
-    taken = 0
-    for page_of in [*_of_ledger(store, keep.ledger, now), *_of_people(store, keep, now)]:
-        page = 1
-        while page:
-            if time.monotonic() > ends:
-                return taken
-            page = page_of()
-            taken += page
+    end = time.monotonic() + budget
+    deleted = 0
+    for delete_page in [*_ledger_pages(store, keep.ledger, now), *_people_pages(store, keep, now)]:
+        count = 1
+        while count:
+            if time.monotonic() > end:
+                return deleted
+            count = delete_page()
+            deleted += count
     with store.write() as connection:
-        set_fact(connection, _NAME, today)
-    return taken
+        set_fact(connection, _FACT, today)
+    return deleted
 
 
-Page = Callable[[], int]
-"""Takes a page of something; returns how many rows, 0 once there are none."""
-
-
-def _of_ledger(store: Store, keep: timedelta | None, now: datetime) -> Iterator[Page]:
+def _ledger_pages(store: Store, keep: timedelta | None, now: datetime) -> Iterator[_DeletePage]:
     if keep is None:
         return
     before = now - keep
     with store.read() as connection:
         mailings = retention.old_mailings(connection, before)
 
-    def page_of(take: Callable[[Connection], int]) -> int:
+    def delete_page(delete: Callable[[Connection], int]) -> int:
         with store.write() as connection:
-            return take(connection)
+            return delete(connection)
 
     for mailing in mailings:
-        yield partial(page_of, partial(retention.delete_old_deliveries, mailing=mailing, before=before))
-    yield partial(page_of, partial(retention.delete_old_records, before=before))
+        yield partial(delete_page, partial(retention.delete_old_deliveries, mailing=mailing, before=before))
+    yield partial(delete_page, partial(retention.delete_old_records, before=before))
 
 
-def _of_people(store: Store, keep: Retention, now: datetime) -> Iterator[Page]:
-    def page_of(old: ExpiredRows) -> int:
+def _people_pages(store: Store, keep: Retention, now: datetime) -> Iterator[_DeletePage]:
+    def delete_page(expired: ExpiredRows) -> int:
         with store.read() as connection:
-            keys = connection.execute(old.find).scalars().all()
+            keys = connection.execute(expired.find).scalars().all()
         if not keys:
             return 0
         with store.write() as connection:
-            return old.take(connection, keys)
+            return expired.take(connection, keys)
 
-    for old in (
+    for expired in (
         people_retention.expired_pending(now - keep.pending),
         people_retention.expired_left(now - keep.left),
         people_retention.expired_consents(now - keep.left),
         people_retention.expired_ip_addresses(now - keep.ip),
         people_retention.expired_feedback(now - keep.returns),
-        people_retention.expired_limits(now - COUNTERS),
+        people_retention.expired_limits(now - _KEEP_COUNTERS),
     ):
-        yield partial(page_of, old)
+        yield partial(delete_page, expired)

@@ -116,9 +116,7 @@ def test_resend_in_doubt_never(store: Store, alive: locks.Liveness, sink: SmtpSi
     assert len(sink.taken()) == 1
 
 
-def test_what_is_refused_for_now_is_tried_again_and_given_up_in_the_end(
-    store: Store, alive: locks.Liveness, sink: SmtpSink
-) -> None:
+def test_temporary_refusals_are_retried_and_given_up(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, ["rcpt-450", "once-rcpt-450.x"]), add_edition(store))
     clock = Clock()
     sender = deliverer(store, alive, sink.port, clock=clock, real_clock=clock.real)
@@ -138,7 +136,7 @@ def test_what_is_refused_for_now_is_tried_again_and_given_up_in_the_end(
     assert "450" in rows(store)[0]["reason"]
 
 
-def test_a_relay_that_is_away_costs_nobody_an_attempt(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
+def test_a_relay_that_is_down_costs_no_attempt(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(30)]), add_edition(store))
     sink.greeting = "421 4.3.2 too busy"
     sender = deliverer(store, alive, sink.port)
@@ -179,9 +177,7 @@ def _at(wanted: str, nth: int, act: Callable[[], None]) -> Callable[[str], None]
     return reached
 
 
-def test_nobody_is_mailed_who_left_after_the_group_was_permitted(
-    store: Store, alive: locks.Liveness, sink: SmtpSink
-) -> None:
+def test_unsubscribing_after_permission_stops_the_mail(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     readers = add_readers(store, [f"r{number}" for number in range(8)])
     add_mailing(store, readers, add_edition(store))
 
@@ -198,7 +194,7 @@ def test_nobody_is_mailed_who_left_after_the_group_was_permitted(
     assert done.states["skipped"] == 2
 
 
-def test_who_left_between_freezing_and_sending_is_skipped_with_the_reason(
+def test_unsubscribed_before_sending_is_skipped_with_reason(
     store: Store, alive: locks.Liveness, sink: SmtpSink
 ) -> None:
     readers = add_readers(store, ["ada", "grace", "edsger"])
@@ -214,9 +210,7 @@ def test_who_left_between_freezing_and_sending_is_skipped_with_the_reason(
     ]
 
 
-def test_one_in_doubt_who_leaves_is_not_said_to_have_got_nothing(
-    store: Store, alive: locks.Liveness, sink: SmtpSink
-) -> None:
+def test_in_doubt_stays_after_an_unsubscribe(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     readers = add_readers(store, ["lost"])
     add_mailing(store, readers, add_edition(store))
 
@@ -231,7 +225,9 @@ def test_one_in_doubt_who_leaves_is_not_said_to_have_got_nothing(
 
 
 @pytest.mark.parametrize("then", ["pause", "cancel"])
-def test_closing_stops_also_what_is_half_sent(store: Store, alive: locks.Liveness, sink: SmtpSink, then: str) -> None:
+def test_closing_an_edition_stops_what_is_half_sent(
+    store: Store, alive: locks.Liveness, sink: SmtpSink, then: str
+) -> None:
     edition = add_edition(store)
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(40)]), edition)
 
@@ -257,9 +253,7 @@ def test_closing_stops_also_what_is_half_sent(store: Store, alive: locks.Livenes
         assert len(sink.taken()) == 40
 
 
-def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
-    store: Store, alive: locks.Liveness, sink: SmtpSink
-) -> None:
+def test_stopping_finishes_messages_and_doubles_none(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(60)]), add_edition(store))
     sender: Deliverer = deliverer(
         store, alive, sink.port, connections=2, reached=_at("before-dot", 9, lambda: sender.stop(grace=60))
@@ -275,7 +269,7 @@ def test_stopping_finishes_what_is_on_the_wire_and_doubles_nothing(
     assert Counter(entry["to"] for entry in sink.taken()).total() == 60
 
 
-def test_one_that_stands_still_past_its_lease_writes_nothing_late(store: Store, sink: SmtpSink) -> None:
+def test_a_process_that_hangs_past_its_lease_writes_nothing(store: Store, sink: SmtpSink) -> None:
     """SIGSTOP past the lease: another takes over, and what the sleeper brings afterwards is void."""
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(10)]), add_edition(store))
     sleeper, other = locks.acquire_liveness(store), locks.acquire_liveness(store)
@@ -325,9 +319,7 @@ def test_an_expired_lease_is_noticed_before_a_message_begins(store: Store, sink:
     alive.release()
 
 
-def test_a_poisonous_message_is_set_aside_and_the_others_go(
-    store: Store, alive: locks.Liveness, sink: SmtpSink
-) -> None:
+def test_a_message_that_fails_is_set_aside(store: Store, alive: locks.Liveness, sink: SmtpSink) -> None:
     add_mailing(store, add_readers(store, ["ada", "poison", "grace"]), add_edition(store))
 
     def fragile(deliveries: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
@@ -347,7 +339,7 @@ def test_a_poisonous_message_is_set_aside_and_the_others_go(
     assert len(sink.taken()) == 2
 
 
-def test_a_bug_in_a_transport_is_raised_and_leaves_its_message_in_doubt(store: Store, alive: locks.Liveness) -> None:
+def test_a_transport_bug_raises_and_leaves_doubt(store: Store, alive: locks.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
 
     class Broken:
@@ -407,7 +399,7 @@ def _leave_in_hand(
         ("outcome", "accepted", 0, 0),
     ],
 )
-def test_what_a_dead_process_left_in_hand(
+def test_deliveries_of_a_dead_process_are_recovered(
     store: Store, alive: locks.Liveness, left: str, state: str, doubts: int, crashes: int
 ) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
@@ -431,7 +423,7 @@ def test_what_a_dead_process_left_in_hand(
     assert recover(store, alive, now=NOW, policies=ResendPolicies()) == {}
 
 
-def test_after_a_power_loss_all_that_was_handed_is_in_doubt(
+def test_after_a_power_loss_permitted_mail_is_in_doubt(
     store: Store, alive: locks.Liveness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
@@ -444,7 +436,7 @@ def test_after_a_power_loss_all_that_was_handed_is_in_doubt(
     assert "machine went down" in row["reason"]
 
 
-def test_what_is_prepared_at_three_crashes_is_quarantined(store: Store, alive: locks.Liveness) -> None:
+def test_prepared_at_three_crashes_is_quarantined(store: Store, alive: locks.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     for number in range(3):
         assert [row["state"] for row in rows(store)] == ["pending"]
@@ -453,7 +445,7 @@ def test_what_is_prepared_at_three_crashes_is_quarantined(store: Store, alive: l
     assert [row["state"] for row in rows(store)] == ["quarantined"]
 
 
-def test_a_living_process_keeps_what_it_has_in_hand(store: Store, alive: locks.Liveness) -> None:
+def test_a_living_process_keeps_its_deliveries(store: Store, alive: locks.Liveness) -> None:
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     other = locks.acquire_liveness(store)
     _leave_in_hand(store, other.owner, lambda writer, row: None)
@@ -539,7 +531,7 @@ def _poster(store: Store, alive: locks.Liveness, room: _Room, clock: Clock, **op
         (Idempotency.WINDOW, 1, "in_doubt", 1),
     ],
 )
-def test_a_post_is_repeated_only_by_a_key_that_still_holds(
+def test_a_post_is_repeated_only_with_a_valid_key(
     store: Store, alive: locks.Liveness, idempotency: Idempotency, hours: int, state: str, calls: int
 ) -> None:
     _post(store)
@@ -562,7 +554,7 @@ def test_a_post_is_repeated_only_by_a_key_that_still_holds(
     assert len(room.keys) == calls
 
 
-def test_a_refusal_for_now_heeds_retry_after_by_the_real_clock(store: Store, alive: locks.Liveness) -> None:
+def test_retry_after_counts_by_the_real_clock(store: Store, alive: locks.Liveness) -> None:
     _post(store)
     room, clock = _Room(Idempotency.NONE, [Outcome(Verdict.DEFERRED, reason="429", retry_after=90), TAKEN]), Clock()
     real = [datetime.now(UTC)]
@@ -577,7 +569,7 @@ def test_a_refusal_for_now_heeds_retry_after_by_the_real_clock(store: Store, ali
     assert [row["state"] for row in rows(store)] == ["accepted"]
 
 
-def test_a_channel_that_is_gone_for_good_or_unknown_is_said(store: Store, alive: locks.Liveness) -> None:
+def test_a_gone_or_unknown_channel_is_reported(store: Store, alive: locks.Liveness) -> None:
     _post(store)
     room = _Room(Idempotency.NONE, [Outcome(Verdict.REJECTED, reason="410 Gone", disable=True)])
     done = _poster(store, alive, room, Clock()).run_until_idle()
@@ -590,7 +582,7 @@ def test_a_channel_that_is_gone_for_good_or_unknown_is_said(store: Store, alive:
 
 
 @pytest.mark.parametrize("idempotency", [Idempotency.NONE, Idempotency.NATIVE])
-def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
+def test_a_post_sent_during_a_crash_is_never_doubled(
     store: Store, alive: locks.Liveness, idempotency: Idempotency
 ) -> None:
     _post(store)
@@ -605,9 +597,7 @@ def test_a_post_that_was_on_the_wire_at_a_crash_is_never_doubled(
     assert len(room.keys) == repeated
 
 
-def test_who_is_stopped_between_the_look_at_the_lease_and_the_intent_sends_nothing(
-    store: Store, sink: SmtpSink
-) -> None:
+def test_suspended_before_its_intent_sends_nothing(store: Store, sink: SmtpSink) -> None:
     """SIGSTOP right there: the other process found no intent, gave the row back and sent it."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     sleeper, other = locks.acquire_liveness(store), locks.acquire_liveness(store)

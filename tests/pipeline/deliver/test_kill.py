@@ -139,7 +139,7 @@ def test_kill_9_at_each_point(store: Store, sink: SinkProcess, database_url: str
         assert any(row["doubts"] for row in rows(store))
 
 
-def test_kill_9_again_and_again(store: Store, sink: SinkProcess, database_url: str, tmp_path: Path) -> None:
+def test_kill_9_repeatedly(store: Store, sink: SinkProcess, database_url: str, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"seed {seed}")
     chance = random.Random(seed)

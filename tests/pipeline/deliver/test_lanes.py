@@ -82,7 +82,7 @@ def test_the_first_sender_takes_all_and_the_second_takes_over(
     assert len(sinks[0].taken()) == 1
 
 
-def test_when_none_is_left_the_mail_waits_and_costs_nobody_an_attempt(
+def test_without_senders_mail_waits_at_no_attempt(
     store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, ["ada", "grace"]), add_edition(store))
@@ -107,7 +107,7 @@ def test_weights_share_the_mail_and_a_list_names_its_sender(
     assert {name for name in taken[1] if name.startswith("p")} == {"p1", "p2", "p3"}
 
 
-def test_what_may_have_arrived_goes_again_by_the_same_sender(
+def test_mail_in_doubt_is_repeated_by_the_same_sender(
     store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     add_mailing(store, add_readers(store, ["once-lost.x"]), add_edition(store))
@@ -121,7 +121,7 @@ def test_what_may_have_arrived_goes_again_by_the_same_sender(
     assert _deliverer(store, alive, one, two).run_until_idle().states == {"accepted": 1}
 
 
-def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
+def test_a_busy_domain_slows_only_its_own_mail(
     store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     readers = add_readers(store, [f"rcpt-452.{number}" for number in range(3)])
@@ -139,7 +139,7 @@ def test_a_domain_that_is_busy_slows_its_mail_alone_and_that_is_kept(
     assert _deliverer(store, alive, _sender("one", sinks[0])).run_until_idle().states["accepted"] == 30
 
 
-def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
+def test_a_domain_rate_holds_and_delays_no_other(
     store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink]
 ) -> None:
     slow = add_readers(store, [f"s{number}" for number in range(12)])
@@ -158,7 +158,7 @@ def test_the_rate_of_a_domain_holds_and_nobody_else_waits_for_it(
         assert connection.execute(select(t.sending_rates.c.domain)).scalars().all() == ["example.org.slow"]
 
 
-def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> None:
+def test_a_pace_halves_at_a_refusal_and_doubles_each_minute() -> None:
     first = slow_down(None, 40.0, 1000.0)
     assert first == Pace(20.0, 1000.0)
     assert slow_down(first, 40.0, 1000.5) is first
@@ -174,7 +174,7 @@ def test_a_pace_halves_once_for_one_trouble_and_doubles_with_each_minute() -> No
 
 
 @pytest.mark.parametrize("kind", ["alert", "test", "notice"])
-def test_what_a_person_waits_for_overtakes_an_edition_that_is_being_sent(
+def test_a_confirmation_overtakes_an_edition(
     store: Store, alive: locks.Liveness, sinks: tuple[SmtpSink, SmtpSink], kind: str
 ) -> None:
     add_mailing(store, add_readers(store, [f"r{number}" for number in range(100)]), add_edition(store))

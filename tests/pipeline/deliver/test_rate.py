@@ -9,7 +9,7 @@ from tidings.store.delivery import rates
 from tidings.store.engine import Store
 
 
-def test_places_are_given_out_once_however_many_ask(database_url: str, tmp_path: Path) -> None:
+def test_each_send_time_is_reserved_once(database_url: str, tmp_path: Path) -> None:
     store = Store(database_url, tmp_path)
     migrate.create_or_check(store)
     now = 1_000_000.0

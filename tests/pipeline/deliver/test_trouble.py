@@ -27,7 +27,7 @@ from tidings.store.people import consent
 
 
 @pytest.mark.parametrize("offers", [("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=["pipelined", "chunked"])
-def test_no_body_begins_after_a_leaving_has_committed(
+def test_no_message_begins_after_an_unsubscribe(
     store: Store, alive: locks.Liveness, tmp_path: Path, offers: tuple[str, ...]
 ) -> None:
     """Between announcing and sending, the sender never waits for the ledger: who leaves may be before it there."""
@@ -64,7 +64,7 @@ def test_no_body_begins_after_a_leaving_has_committed(
     assert late == []
 
 
-def test_what_a_desk_left_in_the_journal_survives_a_reload(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
+def test_journal_entries_survive_a_reload(store: Store, alive: locks.Liveness, tmp_path: Path) -> None:
     """A new deliverer of the same process, while another process looks at a lease that has run out."""
     add_mailing(store, add_readers(store, ["ada"]), add_edition(store))
     is_broken, looked = True, False
@@ -95,7 +95,7 @@ def test_what_a_desk_left_in_the_journal_survives_a_reload(store: Store, alive: 
         assert copies[row["address"]] == 1 + row["doubts"], row
 
 
-def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_cut(
+def test_permitted_rows_survive_a_failing_journal(
     store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_mailing(store, add_readers(store, [f"reader{number}" for number in range(40)]), add_edition(store))
@@ -122,7 +122,7 @@ def test_rows_that_were_permitted_are_not_forgotten_when_the_journal_cannot_be_c
 
 
 @pytest.mark.needs_postgresql
-def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
+def test_a_lost_journal_connection_leaves_no_row(
     store: Store, alive: locks.Liveness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if store.is_sqlite:
@@ -151,7 +151,7 @@ def test_a_journal_whose_connection_is_lost_leaves_no_row_behind(
     assert all(states[address] != "pending" for address in taken)
 
 
-def test_a_relay_that_is_slow_to_answer_keeps_all_its_connections_at_work() -> None:
+def test_a_slow_relay_keeps_all_connections_busy() -> None:
     """It is not asked for less because each message takes longer than a second."""
     window = SendWindow(400, least=40)
     window.seconds = 2.0

@@ -72,7 +72,7 @@ def kept(newsroom: RunningNewsroom) -> list[tuple[int, str]]:
 @pytest.mark.parametrize(
     "failure", [Step(429, headers={"Retry-After": "0"}), Step(500), Step(reset="after")], ids=["429", "500", "reset"]
 )
-def test_a_later_try_takes_what_an_earlier_one_uploaded(newsroom: RunningNewsroom, sky: Sky, failure: Step) -> None:
+def test_a_retry_uses_the_earlier_upload(newsroom: RunningNewsroom, sky: Sky, failure: Step) -> None:
     sky.fail = [failure]
     newsroom.tick(MONDAY)
     newsroom.tick(MONDAY + HOUR)
@@ -85,7 +85,7 @@ def test_a_later_try_takes_what_an_earlier_one_uploaded(newsroom: RunningNewsroo
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_the_service_has_thrown_away_since_is_uploaded_anew(newsroom: RunningNewsroom, sky: Sky) -> None:
+def test_an_upload_that_the_service_dropped_is_repeated(newsroom: RunningNewsroom, sky: Sky) -> None:
     sky.fail = [Step(429, headers={"Retry-After": "0"}), Step(400, b'{"error": "BlobNotFound"}')]
     newsroom.tick(MONDAY)
     newsroom.tick(MONDAY + HOUR)
@@ -93,7 +93,7 @@ def test_what_the_service_has_thrown_away_since_is_uploaded_anew(newsroom: Runni
     assert [one.state for one in newsroom.entries_of("sky")] == ["accepted"]
 
 
-def test_linkedin_remembers_its_picture_too(database_url: str, tmp_path: Path) -> None:
+def test_linkedin_reuses_its_picture(database_url: str, tmp_path: Path) -> None:
     calls: list[str] = []
 
     def linkedin(received: Received) -> Step:
@@ -122,7 +122,7 @@ def test_linkedin_remembers_its_picture_too(database_url: str, tmp_path: Path) -
     store.close()
 
 
-def test_a_memory_that_fails_costs_an_upload_and_never_the_post(tmp_path: Path) -> None:
+def test_failing_upload_memory_never_costs_the_post(tmp_path: Path) -> None:
     broken = Store(f"sqlite:///{tmp_path / 'none' / 'tidings.db'}", tmp_path)
     memory = StoredUploads(broken, 1, datetime.now(UTC))
     memory.put("a", "b")

@@ -82,7 +82,7 @@ def _count(store: Store, table: Any) -> int:
         return len(connection.execute(select(table)).all())
 
 
-def test_who_does_not_exist_is_on_no_list_any_more_at_once(store: Store, ada: int) -> None:
+def test_an_unknown_mailbox_leaves_every_list_at_once(store: Store, ada: int) -> None:
     with store.read() as connection:
         before = consent.version(connection)
     assert _hear(store, "postfix-unknown", _path(1).upper()) == FeedbackResult("hard")
@@ -104,7 +104,7 @@ def test_who_does_not_exist_is_on_no_list_any_more_at_once(store: Store, ada: in
 
 
 @ONE
-def test_an_import_does_not_bring_back_and_erasure_leaves_the_hash_alone(store: Store, ada: int) -> None:
+def test_an_import_or_erasure_keeps_the_suppression(store: Store, ada: int) -> None:
     _hear(store, "postfix-unknown", _path(1))
     with store.write() as connection:
         again = subscribers.add(connection, ADA, "digest", language="en", frequency="weekly", now=NOW, confirmed=True)
@@ -121,7 +121,7 @@ def _lift(store: Store, list_name: str = "") -> list[str]:
         return feedback.lift_suppressions(connection, consent.address_hash(ADA), list_name, "she rang (op)", NOW + DAY)
 
 
-def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) -> None:
+def test_a_wrong_hard_bounce_can_be_lifted(store: Store, ada: int) -> None:
     with store.write() as connection:
         subscribers.unsubscribe(connection, ada, "press", source="link", now=NOW)
     _hear(store, "postfix-unknown", _path(1))
@@ -143,7 +143,7 @@ def test_a_hard_bounce_that_was_wrong_can_be_taken_back(store: Store, ada: int) 
 
 @ONE
 @pytest.mark.parametrize("complained", [True, False])
-def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained: bool) -> None:
+def test_other_suppressions_cannot_be_lifted(store: Store, ada: int, complained: bool) -> None:
     with store.write() as connection:
         whom = feedback.Recipient(consent.address_hash(ADA), "digest", ada)
         feedback.suppress_recipient(connection, whom, "digest", "hard", "lmtp", NOW)
@@ -170,7 +170,7 @@ def test_what_is_not_ours_to_take_back_is_not(store: Store, ada: int, complained
         _lift(store)
 
 
-def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> None:
+def test_feedback_that_comes_twice_counts_once(store: Store, ada: int) -> None:
     assert _hear(store, "postfix-full", _path(1)) == FeedbackResult("soft")
     assert _hear(store, "zimbra-quota", _path(1), now=NOW + DAY) == FeedbackResult("known")
     assert _count(store, t.feedback) == 1
@@ -183,7 +183,7 @@ def test_what_comes_twice_or_by_two_ways_counts_once(store: Store, ada: int) -> 
 
 
 @ONE
-def test_it_is_explained(store: Store, ada: int) -> None:
+def test_explain_shows_feedback(store: Store, ada: int) -> None:
     _hear(store, "postfix-unknown", _path(1))
     newsroom = make_newsroom(Path())
     with store.read() as connection:
@@ -193,13 +193,13 @@ def test_it_is_explained(store: Store, ada: int) -> None:
 
 
 @ONE
-def test_a_refusal_for_no_known_reason_is_for_one_list(store: Store, ada: int) -> None:
+def test_an_unexplained_refusal_counts_for_one_list(store: Store, ada: int) -> None:
     assert _hear(store, "opaque", _path(1)) == FeedbackResult("hard")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     assert _suppressed(store) == {"digest": "hard"}
 
 
-def test_soft_bounces_of_one_day_are_one_and_too_many_days_end_it(store: Store, ada: int) -> None:
+def test_soft_bounces_on_too_many_days_suppress(store: Store, ada: int) -> None:
     for number in range(2, 8):
         add_mailing(store, {"ada": ada}, add_edition(store, number))
     _accepted(store)
@@ -214,7 +214,7 @@ def test_soft_bounces_of_one_day_are_one_and_too_many_days_end_it(store: Store, 
 
 
 @ONE
-def test_what_is_our_own_fault_ends_nothing_and_somebody_hears_of_it(store: Store, ada: int) -> None:
+def test_blocked_mail_suppresses_nobody_and_notifies(store: Store, ada: int) -> None:
     for number in range(2, 8):
         add_mailing(store, {"ada": ada}, add_edition(store, number))
     _accepted(store)
@@ -228,7 +228,7 @@ def test_what_is_our_own_fault_ends_nothing_and_somebody_hears_of_it(store: Stor
 
 
 @ONE
-def test_a_complaint_ends_it_and_the_lists_people_hear_of_it(store: Store, ada: int) -> None:
+def test_a_complaint_suppresses_and_notifies(store: Store, ada: int) -> None:
     assert _hear(store, "arf-mailru", _path(1)) == FeedbackResult("complaint")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     with store.read() as connection:
@@ -246,7 +246,7 @@ def _copied(subscriber: int, list_name: str, message_id: str = "") -> bytes:
     return raw.replace(old, token).replace(b"0123456789abcdef0123456789abcdef", message_id.encode() or b"0" * 32)
 
 
-def test_a_complaint_is_known_by_the_way_out_in_the_mail_that_it_brings_back(store: Store, ada: int) -> None:
+def test_the_unsubscribe_link_proves_a_complaint(store: Store, ada: int) -> None:
     with store.read() as connection:
         [sent] = feedback.recent_mails(connection, ada, "digest")
     # The list was called `news` when the mail went out.
@@ -258,7 +258,7 @@ def test_a_complaint_is_known_by_the_way_out_in_the_mail_that_it_brings_back(sto
 
 
 @ONE
-def test_a_complaint_about_a_mail_that_the_ledger_has_forgotten(store: Store, ada: int) -> None:
+def test_a_complaint_about_a_deleted_delivery_counts(store: Store, ada: int) -> None:
     assert _hear(store, "", raw=_copied(ada, "press")) == FeedbackResult("complaint")
     assert _hear(store, "", raw=_copied(ada, "press")) == FeedbackResult("known")
     assert _suppressed(store) == {"press": "complaint"}
@@ -267,7 +267,7 @@ def test_a_complaint_about_a_mail_that_the_ledger_has_forgotten(store: Store, ad
 
 @ONE
 @pytest.mark.parametrize("sample", ["postfix-unknown", "arf-yahoo", "qmail-unknown", "exim-unrouteable"])
-def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> None:
+def test_a_forged_report_changes_nothing(store: Store, ada: int, sample: str) -> None:
     raw = (FOLDER / f"{sample}.eml").read_bytes().replace(b"ada@example.net", ADA.encode())
     other = TokenKeys({1: b"x" * 32})
     token = _path(1).partition("+")[2].partition("@")[0]
@@ -289,13 +289,13 @@ def test_a_forged_report_moves_nobody(store: Store, ada: int, sample: str) -> No
 
 @ONE
 @pytest.mark.parametrize("sample", ["office-ru", "office-exchange", "postfix-delayed", "person", "arf-not-spam"])
-def test_what_counts_for_nothing_does_nothing_even_at_a_right_return_path(store: Store, ada: int, sample: str) -> None:
+def test_other_mail_to_a_return_path_changes_nothing(store: Store, ada: int, sample: str) -> None:
     assert _hear(store, sample, _path(1)).kind == "nothing"
     assert _count(store, t.suppressions) == _count(store, t.feedback) == 0
 
 
 @ONE
-def test_a_bounce_of_a_notice_is_noted_and_nobody_is_suppressed(store: Store, ada: int) -> None:
+def test_a_bounced_notice_suppresses_nobody(store: Store, ada: int) -> None:
     with store.write() as connection:
         connection.execute(update(t.deliveries).values(purpose="notice", list=""))
     assert _hear(store, "postfix-unknown", _path(1)) == FeedbackResult("hard")
@@ -304,7 +304,7 @@ def test_a_bounce_of_a_notice_is_noted_and_nobody_is_suppressed(store: Store, ad
 
 
 @ONE
-def test_a_bounce_of_a_mail_that_is_not_in_the_ledger_any_more_is_no_error(store: Store, ada: int) -> None:
+def test_a_bounce_of_a_deleted_delivery_is_no_error(store: Store, ada: int) -> None:
     assert _hear(store, "postfix-unknown", _path(999)).kind == "nothing"
 
 
@@ -320,7 +320,7 @@ REASONS = {
 
 @ONE
 @pytest.mark.parametrize(("reason", "expected"), REASONS.items(), ids=REASONS)
-def test_a_refusal_in_the_session_says_the_same(store: Store, ada: int, reason: str, expected: Any) -> None:
+def test_a_session_refusal_counts_like_a_bounce(store: Store, ada: int, reason: str, expected: Any) -> None:
     with store.write() as connection:
         connection.execute(update(t.deliveries).values(state="rejected", reason=reason))
     suppressed, kind = expected
@@ -333,7 +333,7 @@ def test_a_refusal_in_the_session_says_the_same(store: Store, ada: int, reason: 
     assert rows(store)[0]["returned"] == ""
 
 
-def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
+def test_session_refusals_are_read_in_pages(store: Store) -> None:
     readers = add_readers(store, [f"r{number}" for number in range(7)])
     add_mailing(store, readers, add_edition(store))
     with store.write() as connection:
@@ -358,7 +358,7 @@ def test_many_refusals_are_looked_at_by_pages(store: Store) -> None:
     ["unsubscribe {}", "Unsubscribe  {}", "Re: unsubscribe {} (sent from my phone)", "=?utf-8?q?unsubscribe_{}?="],
 )
 @ONE
-def test_who_writes_what_the_mail_program_makes_is_off_that_list(store: Store, ada: int, subject: str) -> None:
+def test_unsubscribing_by_mail_works(store: Store, ada: int, subject: str) -> None:
     token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "news")
     raw = f"From: Ada <ada@example.org>\r\nSubject: {subject.format(token)}\r\n\r\n\r\n".encode()
     assert _hear(store, "", "leave@example.org", raw=raw) == FeedbackResult("left")
@@ -367,7 +367,7 @@ def test_who_writes_what_the_mail_program_makes_is_off_that_list(store: Store, a
 
 
 @ONE
-def test_a_forged_or_quoted_leave_moves_nobody(store: Store, ada: int) -> None:
+def test_a_forged_unsubscribe_mail_changes_nothing(store: Store, ada: int) -> None:
     token = KEYS.sign(TokenPurpose.UNSUBSCRIBE, ada, "digest")
     wrong = [
         f"Subject: unsubscribe {token[:-1]}{'A' if token[-1] != 'A' else 'B'}",

@@ -95,18 +95,18 @@ def test_a_complaint_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "why"), NOTHING.items(), ids=NOTHING)
-def test_what_is_neither_counts_for_nothing(name: str, why: str) -> None:
+def test_other_messages_are_no_feedback(name: str, why: str) -> None:
     found = _read(name)
     assert not found.is_feedback
     assert why in found.reason
 
 
-def test_every_sample_is_judged() -> None:
+def test_every_sample_is_tested() -> None:
     assert {path.stem for path in FOLDER.glob("*.eml")} == set(REFUSALS) | COMPLAINTS | set(NOTHING)
 
 
 @pytest.mark.parametrize(("name"), sorted({*REFUSALS, *COMPLAINTS, *NOTHING}))
-def test_the_ends_of_lines_do_not_matter(name: str) -> None:
+def test_line_ends_do_not_matter(name: str) -> None:
     raw = (FOLDER / f"{name}.eml").read_bytes()
     assert parse_report(raw.replace(b"\r\n", b"\n")) == parse_report(raw)
 
@@ -124,7 +124,7 @@ def test_the_ends_of_lines_do_not_matter(name: str) -> None:
         ("banana", "", HARD),
     ],
 )
-def test_codes(code: str, text: str, expected: RefusalMeaning) -> None:
+def test_refusals_are_classified(code: str, text: str, expected: RefusalMeaning) -> None:
     assert classify_refusal(code, text).meaning is expected
 
 
@@ -158,7 +158,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
-def test_what_is_sent_to_harm_ends_soon_and_in_words(raw: bytes) -> None:
+def test_hostile_messages_end_soon_with_a_reason(raw: bytes) -> None:
     begun = time.process_time()
     found = parse_report(raw)
     assert time.process_time() - begun < 20
