@@ -1,7 +1,6 @@
-"""The archive of public lists in public/: each sent edition in each language, an index and a feed for each list, and
-the lists themselves.
+"""Publish the archive of public lists: a page per sent edition and language, and an index and a feed per list.
 
-An edition's page is written as its sending begins and stays as it is, but for what is withdrawn since.
+The page of an edition is written when its sending begins. Later only withdrawn stories change it.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _FACT = "archived"
 
 
 def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
-    """Bring public/archive/ up to date. Cheap where nothing was sent or withdrawn; `force` renders all of it again."""
+    """Bring public/archive/ up to date. Cheap if nothing was sent or withdrawn; `force` renders everything again."""
     with store.read() as connection:
         public = [name for name, settings in newsroom.lists.items() if settings.public]
         rows = edition_archive.sent_mails(connection, public)
@@ -51,15 +50,15 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
         return PublishResult()
     with publish_lock(newsroom.public):
         with store.read() as connection:
-            known = {path: one for path, one in site_files.load_files(connection).items() if path.startswith(ROOT)}
+            known = {path: file for path, file in site_files.load_files(connection).items() if path.startswith(ROOT)}
         archive = _Archive(store, newsroom, public, rows, withdrawn, basis)
-        memory = EtagCache(stamp)
+        cache = EtagCache(stamp)
         if done.partition(" ")[0] == basis and not force:
-            # Editions that stand there are as they were sent: only what is new is rendered.
-            for one in archive.mails():
-                if one.path in known:
-                    memory.keep(one, known[one.path].etag)
-        published, complete = write_files(store, newsroom, known, archive.wanted(), now, memory)
+            # Existing pages stay as they were sent: only new ones are rendered.
+            for file in archive.mails():
+                if file.path in known:
+                    cache.keep(file, known[file.path].etag)
+        published, complete = write_files(store, newsroom, known, archive.wanted(), now, cache)
         with store.write() as connection:
             if complete:
                 set_fact(connection, _FACT, stamp)
@@ -74,7 +73,7 @@ def _hash(parts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Mail:
-    """One mail of the archive."""
+    """One archived mail."""
 
     row: ArchivedMail
     arrangement: MailLayout
@@ -87,7 +86,7 @@ class _Mail:
 
 
 class _Archive:
-    """What public/archive/ should hold."""
+    """The files that public/archive/ should contain."""
 
     def __init__(
         self,
@@ -117,7 +116,7 @@ class _Archive:
         return _Mail(row, arrangement, subject, preheader)
 
     def mails(self) -> Iterator[SiteFile]:
-        """The mails alone, each under its address, and under the one that it had before its list was renamed."""
+        """Yield the mails at their address, and at the address with the former name of a renamed list."""
         for mail in self._mails:
             row, content = mail.row, partial(self._render, mail)
             yield SiteFile(f"{mail.path}/index.html", content, basis=self._basis)
@@ -127,24 +126,28 @@ class _Archive:
                 yield SiteFile(f"{old}/index.html", content, basis=self._basis)
 
     def wanted(self) -> Iterator[SiteFile]:
-        """Every file."""
+        """Yield all files."""
         yield from self.mails()
         if self._public:
             yield SiteFile(f"{ROOT}index.html", self._lists)
         for name in self._public:
-            mine = [page for page in self._mails if page.row.list == name]
-            spoken = list(dict.fromkeys([*self._newsroom.site.languages, *(page.row.language for page in mine)]))
-            yield from self._parts(name, mine, spoken)
-            for language in spoken:
-                index = partial(self._index, name, language, mine, spoken)
+            list_mails = [page for page in self._mails if page.row.list == name]
+            languages = list(
+                dict.fromkeys([*self._newsroom.site.languages, *(page.row.language for page in list_mails)])
+            )
+            yield from self._parts(name, list_mails, languages)
+            for language in languages:
+                index = partial(self._index, name, language, list_mails, languages)
                 yield SiteFile(archive_path(name, language=language) + "index.html", index)
-                own = [page for page in mine if page.row.language == language]
+                own = [page for page in list_mails if page.row.language == language]
                 if own:
                     yield SiteFile(_feed(name, language), partial(self._feed, name, language, own))
-            yield SiteFile(archive_path(name) + "index.html", partial(self._index, name, spoken[0], mine, spoken))
+            yield SiteFile(
+                archive_path(name) + "index.html", partial(self._index, name, languages[0], list_mails, languages)
+            )
 
     def _render(self, mail: _Mail) -> bytes:
-        """A mail as it was frozen."""
+        """Render a mail as it was frozen."""
         row, url = mail.row, self._newsroom.site.url
         with self._store.read() as connection:
             document = _document(connection, row)
@@ -161,50 +164,50 @@ class _Archive:
     def _home(self, name: str, language: str) -> str:
         return archive_path(name, language="" if language == self._newsroom.site.languages[0] else language)
 
-    def _frame(self, language: str, spoken: Sequence[str]) -> PageContext:
+    def _frame(self, language: str, languages: Sequence[str]) -> PageContext:
         links = tuple(link for each in self._newsroom.site.languages for link in feed_links(self._newsroom, each))
-        return PageContext(site_view(self._newsroom, language, spoken), links)
+        return PageContext(site_view(self._newsroom, language, languages), links)
 
     def _title(self, name: str, language: str) -> str:
         title = self._newsroom.lists[name].name.get(language, self._newsroom.site.languages[0])
         return load_catalogue(language).gettext("Archive: %(list)s") % {"list": title}
 
     def _lists(self) -> bytes:
-        """What stands above the lists: their names, in the site's own language alone."""
+        """Render the page with all lists, in the site's first language."""
         language = self._newsroom.site.languages[0]
         names = [(name, self._newsroom.lists[name].name.get(language, language)) for name in self._public]
         values = {"lists": [{"path": archive_path(name), "title": title} for name, title in names], "editions": []}
         title = load_catalogue(language).gettext("All editions")
         return self._pages.archive_page(self._frame(language, [language]), title, values, {language: ROOT})
 
-    def _index(self, name: str, language: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> bytes:
-        """Each edition once: in this language if there is such a mail, else in the first that there is."""
+    def _index(self, name: str, language: str, list_mails: Sequence[_Mail], languages: Sequence[str]) -> bytes:
+        """Render the index of a list: each edition once, in this language if possible, else in its first one."""
         shown = []
-        for _, group in groupby(mine, key=lambda page: page.row.number):
+        for _, group in groupby(list_mails, key=lambda page: page.row.number):
             pages = list(group)
             own = [page for page in pages if page.row.language == language] or pages[:1]
             for first in own:
                 same = [page for page in pages if page.row.part == first.row.part and page is not first]
                 shown.append(self._line(first, same, language))
         values: dict[str, Any] = {"editions": shown, "subscribe": f"subscribe/{name}"}
-        if any(page.row.language == language for page in mine):
+        if any(page.row.language == language for page in list_mails):
             values["feed"] = _feed(name, language)
-        paths = {each: self._home(name, each) for each in spoken}
-        return self._pages.archive_page(self._frame(language, spoken), self._title(name, language), values, paths)
+        paths = {each: self._home(name, each) for each in languages}
+        return self._pages.archive_page(self._frame(language, languages), self._title(name, language), values, paths)
 
-    def _parts(self, name: str, mine: Sequence[_Mail], spoken: Sequence[str]) -> Iterator[SiteFile]:
-        """Where each story was a mail of its own, the edition's address lists them."""
-        single = [page for page in mine if page.row.part]
+    def _parts(self, name: str, list_mails: Sequence[_Mail], languages: Sequence[str]) -> Iterator[SiteFile]:
+        """Yield the pages that list the mails of an edition with one mail per story."""
+        single = [page for page in list_mails if page.row.part]
         for (number, language), group in groupby(single, key=lambda page: (page.row.number, page.row.language)):
             pages = list(group)
             there = {page.row.language for page in single if page.row.number == number}
-            languages = [each for each in spoken if each in there]
-            paths = {each: archive_path(name, number, each) for each in languages}
+            present = [each for each in languages if each in there]
+            paths = {each: archive_path(name, number, each) for each in present}
             values = {
                 "editions": [self._line(page, [], language) for page in pages],
                 "up": self._home(name, language),
             }
-            frame = self._frame(language, languages)
+            frame = self._frame(language, present)
             title = self._title(name, language)
             page = partial(self._pages.archive_page, frame, title, values, paths)
             yield SiteFile(archive_path(name, number, language) + "/index.html", page)

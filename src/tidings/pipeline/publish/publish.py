@@ -1,4 +1,4 @@
-"""Publishing: public/ becomes what readers may see now, file by file, atomically, and only where bytes change."""
+"""Publish feeds and pages to public/: file by file, atomically, and only where bytes changed."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from tidings.store.content.site_files import PublishedFile, PublishStamp
 from tidings.store.engine import Store
 
 GZIP_ENDINGS = frozenset({".html", ".css", ".rss", ".atom", ".json", ".opml"})
-"""Text of ours, which gets a `.gz` beside it."""
+"""Text files that get a `.gz` file beside them."""
 NOT_OURS = ("archive/",)
-"""Paths in the table of documents that another step writes and removes."""
+"""Paths that another step writes and removes (`publish_archive`)."""
 _SECOND = timedelta(seconds=1)
 _MAX_PING_WAIT = timedelta(hours=6)
 _PINGS_BEFORE_NOTICE = 6
@@ -42,7 +42,7 @@ _PINGS_BEFORE_NOTICE = 6
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """Paths below public/ that were written and removed, and how many stood as they should."""
+    """Paths below public/ that were written and removed, and the number of unchanged files."""
 
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -50,58 +50,58 @@ class PublishResult:
 
 
 class EtagCache:
-    """What this process rendered from what, so that one new item does not render thousands of others again."""
+    """ETags of what this process rendered, so that one new item does not render thousands of others again."""
 
     def __init__(self, configuration: str) -> None:
         self.configuration = configuration
         self._kept: dict[str, tuple[object, str]] = {}
 
-    def etag(self, one: SiteFile) -> str | None:
-        """The ETag that it would have, if that is known without rendering it."""
-        if one.media is not None:
-            return _etag_of_media(one.media)
-        basis, etag = self._kept.get(one.path, (None, None))
-        return etag if basis is not None and basis == one.basis else None
+    def etag(self, file: SiteFile) -> str | None:
+        """Return the ETag of a file if it is known without rendering it."""
+        if file.media is not None:
+            return _etag_of_media(file.media)
+        basis, etag = self._kept.get(file.path, (None, None))
+        return etag if basis is not None and basis == file.basis else None
 
-    def keep(self, one: SiteFile, etag: str) -> None:
-        """Remember it."""
-        if one.basis is not None:
-            self._kept[one.path] = (one.basis, etag)
+    def keep(self, file: SiteFile, etag: str) -> None:
+        """Remember the ETag of a rendered file."""
+        if file.basis is not None:
+            self._kept[file.path] = (file.basis, etag)
 
 
-_remembered: WeakKeyDictionary[Store, EtagCache] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Store, EtagCache] = WeakKeyDictionary()
 
 
 def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
-    """Bring public/ up to date. Twice in a row, the second writes nothing; `force` renders even if nothing changed.
+    """Bring public/ up to date. A second call writes nothing; `force` renders even if nothing changed.
 
-    A file is replaced before its row is written: who fetches between the two gets new bytes under the old ETag, and
-    asks again; the other order would leave readers with old bytes for good.
+    A file is replaced before its row is written. A reader who fetches in between gets new bytes with the old ETag, and
+    asks again. In the other order readers would keep old bytes for ever.
     """
     public = newsroom.public
     with publish_lock(public):
         with store.read() as connection:
-            known = _ours(site_files.load_files(connection))
+            files = site_files.load_files(connection)
+            known = {path: file for path, file in files.items() if not path.startswith(NOT_OURS)}
             identity = site_files.find_identity(connection)
             stamp = site_files.find_stamp(connection)
             configuration = _key(newsroom)
             current = PublishStamp(f"{configuration}.{items_version(connection)}", next_visible_at(connection, now))
             fresh = stamp is not None and stamp.key == current.key and (stamp.until is None or now < stamp.until)
-            if fresh and not force and all(is_intact(public, document) for document in known.values()):
+            if fresh and not force and all(is_intact(public, published) for published in known.values()):
                 return PublishResult(unchanged=len(known))
             items = load_items(connection, include_gone=True)
         if identity is None:
             with store.write() as connection:
                 identity = site_files.create_identity(connection, now)
-        size = _logo_size(newsroom)
-        files = plan_site_files(newsroom, items, identity, now, logo_size=size)
-        memory = _remembered.get(store)
-        if memory is None or force or memory.configuration != configuration:
-            memory = _remembered[store] = EtagCache(configuration)
-        published, complete = write_files(store, newsroom, known, files, now, memory)
+        planned = plan_site_files(newsroom, items, identity, now, logo_size=_logo_size(newsroom))
+        cache = _caches.get(store)
+        if cache is None or force or cache.configuration != configuration:
+            cache = _caches[store] = EtagCache(configuration)
+        result, complete = write_files(store, newsroom, known, planned, now, cache)
         with store.write() as connection:
             site_files.save_stamp(connection, current if complete else None)
-        return published
+        return result
 
 
 def write_files(
@@ -110,37 +110,42 @@ def write_files(
     known: dict[str, PublishedFile],
     wanted: Iterable[SiteFile],
     now: datetime,
-    memory: EtagCache,
+    cache: EtagCache,
 ) -> tuple[PublishResult, bool]:
-    """Make files of `known` paths what is wanted, under the lock; returns what was done, and whether all is there."""
+    """Write the wanted files and remove the other `known` ones. The caller holds the lock.
+
+    Returns the result, and whether it is complete.
+    """
     public = newsroom.public
     written: list[str] = []
     changed: list[PublishedFile] = []
     kept: set[str] = set()
     unchanged, complete = 0, True
     try:
-        for one in wanted:
-            before = known.get(one.path)
-            kept.add(one.path)
-            if before is not None and before.etag == memory.etag(one) and is_intact(public, before):
+        for file in wanted:
+            before = known.get(file.path)
+            kept.add(file.path)
+            if before is not None and before.etag == cache.etag(file) and is_intact(public, before):
                 unchanged += 1
                 continue
-            content = b"" if one.media else one.render()
-            etag = _etag_of_media(one.media) if one.media else _etag(content)
-            memory.keep(one, etag)
-            document = before if before and before.etag == etag else PublishedFile(one.path, etag, _moment(now, before))
-            if document is before and is_intact(public, document):
+            content = b"" if file.media else file.render()
+            etag = _etag_of_media(file.media) if file.media else _etag(content)
+            cache.keep(file, etag)
+            published = (
+                before if before and before.etag == etag else PublishedFile(file.path, etag, _moment(now, before))
+            )
+            if published is before and is_intact(public, published):
                 unchanged += 1
-            elif _write(public, document, one, content, newsroom.root):
-                written.append(one.path)
-                if document is not before:
-                    changed.append(document)
+            elif _write(public, published, file, content, newsroom.root):
+                written.append(file.path)
+                if published is not before:
+                    changed.append(published)
             else:
-                # The file changed or went since its item was read; the next call looks again.
+                # The media file changed or vanished after its item was read. The next call tries again.
                 complete = False
-                kept.discard(one.path)
+                kept.discard(file.path)
     finally:
-        # Also when a template fails half way: what was written has its new ETag.
+        # Also after an error in a template: the files written so far have new ETags.
         if changed:
             with store.write() as connection:
                 site_files.save_files(connection, changed)
@@ -155,19 +160,15 @@ def write_files(
 
 @contextmanager
 def publish_lock(public: Path) -> Iterator[None]:
-    """One publisher at a time on this machine: an older view must not overwrite a newer one."""
+    """Allow one publisher at a time on this machine: an older state must not overwrite a newer one."""
     public.mkdir(parents=True, exist_ok=True)
     with (public / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _ours(known: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
-    return {path: document for path, document in known.items() if not path.startswith(NOT_OURS)}
-
-
 def _key(newsroom: Newsroom) -> str:
-    """Everything that pages and feeds are made from beside the items, in one hash."""
+    """Return a hash of everything besides the items from which pages and feeds are made."""
     parts = [tidings.__version__, repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo))]
     for folder in (find_shipped_templates() / "pages", newsroom.root / "templates" / "pages"):
         for path in sorted(folder.glob("*")):
@@ -177,7 +178,7 @@ def _key(newsroom: Newsroom) -> str:
 
 
 def _etag(content: bytes) -> str:
-    """Hash of the bytes and their number, so that a glance at the file tells whether it stands."""
+    """Return a hash of the bytes and their number: the size alone often shows that a file is not intact."""
     return f"{hashlib.sha256(content).hexdigest()[:24]}-{len(content):x}"
 
 
@@ -186,36 +187,36 @@ def _etag_of_media(media: Media) -> str:
 
 
 def _moment(now: datetime, before: PublishedFile | None) -> datetime:
-    """Whole seconds, for HTTP knows no others; later than the last one of this path."""
+    """Return whole seconds, because HTTP has no others, and later than the last version of this path."""
     moment = now.replace(microsecond=0)
     return moment if before is None else max(moment, before.modified + _SECOND)
 
 
-def is_intact(public: Path, document: PublishedFile) -> bool:
-    """Whether the file is there as we wrote it: by size and by the time that we gave it."""
-    path = public / document.path
-    length = int(document.etag.rpartition("-")[2], 16)
-    seconds = int(document.modified.timestamp())
+def is_intact(public: Path, published: PublishedFile) -> bool:
+    """Whether the file is as we wrote it, by its size and its modification time."""
+    path = public / published.path
+    length = int(published.etag.rpartition("-")[2], 16)
+    seconds = int(published.modified.timestamp())
     try:
         stat = path.lstat()
         if stat.st_size != length or stat.st_mtime_ns != seconds * 10**9:
             return False
-        if path.suffix in GZIP_ENDINGS and not document.path.startswith("media/"):
+        if path.suffix in GZIP_ENDINGS and not published.path.startswith("media/"):
             return _beside(path).lstat().st_mtime_ns == seconds * 10**9
     except OSError:
         return False
     return True
 
 
-def _write(public: Path, document: PublishedFile, one: SiteFile, content: bytes, root: Path) -> bool:
-    """Put the file there; False if its source is not what it was."""
-    path = public / one.path
+def _write(public: Path, published: PublishedFile, file: SiteFile, content: bytes, root: Path) -> bool:
+    """Write a file. Returns False if the media file to copy has changed."""
+    path = public / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    if one.media is not None:
-        return _place(path, document.modified, source=media_path(one.media, root), media=one.media)
+    if file.media is not None:
+        return _place(path, published.modified, source=media_path(file.media, root), media=file.media)
     if path.suffix in GZIP_ENDINGS:
-        _place(_beside(path), document.modified, content=gzip.compress(content, 9, mtime=0))
-    return _place(path, document.modified, content=content)
+        _place(_beside(path), published.modified, content=gzip.compress(content, 9, mtime=0))
+    return _place(path, published.modified, content=content)
 
 
 def _place(
@@ -233,7 +234,7 @@ def _place(
                     return False
         else:
             temporary.write_bytes(content)
-        # A web server that serves public/ takes Last-Modified from here.
+        # A web server that serves public/ takes Last-Modified from this time.
         seconds = int(modified.timestamp())
         os.utime(temporary, (seconds, seconds))
         if path.is_dir() and not path.is_symlink():
@@ -249,7 +250,7 @@ def _beside(path: Path) -> Path:
 
 
 def _remove(public: Path, document_path: str) -> None:
-    """Take away the file, its `.gz`, and the folders that are empty now."""
+    """Remove a file, its `.gz`, and the folders that are empty then."""
     path = public / document_path
     for each in (path, _beside(path)):
         if each.is_symlink() or each.is_file():

@@ -1,4 +1,4 @@
-"""What public/ should hold at a moment: decided from items and configuration, without touching a file."""
+"""Plan the files of public/ from items and configuration. Touches no file."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 
 @dataclass(frozen=True, slots=True)
 class SiteFile:
-    """A file that should stand in public/: what renders its bytes, or the file on disk to copy.
+    """A file of public/: the function that renders its bytes, or the media file to copy.
 
-    An equal `basis` gives equal bytes, as long as the configuration is the same; None says nothing.
+    With the same configuration, an equal `basis` gives equal bytes. None: nothing is known.
     """
 
     path: str
@@ -43,7 +43,7 @@ def plan_site_files(
     *,
     logo_size: tuple[int, int] | None = None,
 ) -> Iterator[SiteFile]:
-    """Everything that readers may see at `now`. `items` are all of the store, gone ones too; `logo_size` in pixels."""
+    """Yield all files that readers may see at `now`. `items`: all items of the store, deleted ones too."""
     items = [item for item in items if item.kind != NOTE]
     visible = sorted(
         (item for item in items if item.is_out(now)),
@@ -98,7 +98,7 @@ def plan_site_files(
 def site_view(
     newsroom: Newsroom, language: str, languages: Sequence[str], logo_size: tuple[int, int] | None = None
 ) -> SiteView:
-    """The publisher in one language."""
+    """Return the site in one language, as templates see it."""
     site = newsroom.site
     default = site.languages[0]
     return SiteView(
@@ -119,7 +119,7 @@ def site_view(
 
 
 def feed_links(newsroom: Newsroom, language: str) -> list[FeedLink]:
-    """Every feed of a language, `all` first."""
+    """Return the links to all feeds of a language, `all` first."""
     return [
         FeedLink(name, _feed_title(newsroom, feed, language), language, _feed_label(newsroom, feed, language))
         for name, feed in _feeds(newsroom).items()
@@ -151,7 +151,7 @@ def _selects(feed: FeedSettings | None, item: Item) -> bool:
 def _feed_date(
     feed: FeedSettings | None, language: str, items: Sequence[Item], identity: NewsroomIdentity, now: datetime
 ) -> datetime:
-    """The last significant change of what the feed holds or held, deletions included; never the moment of building."""
+    """Return the last significant change of the feed's items, deletions included; never the time of building."""
     moments = []
     for item in items:
         if item.language != language or not _selects(feed, item):
@@ -159,7 +159,7 @@ def _feed_date(
         if item.is_out(now):
             moments.append(item.changed)
         elif item.gone_at is not None:
-            # What never was out leaves no trace, neither when it comes nor when it goes.
+            # An item that was never out leaves no trace, not even when it is deleted.
             if _was_out(item, item.gone_at):
                 moments.append(item.gone_at.replace(microsecond=0))
         elif _was_withdrawn(item, now):
@@ -176,7 +176,7 @@ def _was_withdrawn(item: Item, now: datetime) -> bool:
 
 
 def _translations(visible: Sequence[Item]) -> dict[str, tuple[Translation, ...]]:
-    """For each visible item the other visible items of its story, by language."""
+    """Return the other visible items of each item's story, by item id."""
     stories: dict[str, list[Item]] = {}
     for item in visible:
         stories.setdefault(item.story, []).append(item)
@@ -191,5 +191,5 @@ def _translations(visible: Sequence[Item]) -> dict[str, tuple[Translation, ...]]
 
 
 def media_path(media: Media, root: Path) -> Path:
-    """Where a media file lies."""
+    """Return the path of a media file."""
     return root / media.path
