@@ -146,11 +146,11 @@ def test_a_person_hears_of_silence_and_of_an_end_once(site: Website, folder: New
             runtime.set_clock(PAST + timedelta(days=day))
             runtime.fetch()
         assert len(heard()) == (day > 6)
-    assert "much longer than its habit" in heard()[0]
+    assert "much longer than usual" in heard()[0]
     site.pages["/feed"] = Page(b"", 410)
     with folder.runtime() as runtime:
         runtime.set_clock(PAST + timedelta(days=40))
         runtime.fetch()
         runtime.fetch()
-    (ended,) = [one for one in heard() if "not asked any more" in one]
+    (ended,) = [one for one in heard() if "no longer fetched" in one]
     assert "410" in ended and "Set another `url`" in ended
