@@ -1,4 +1,4 @@
-"""A door in front of a server: it takes the answer to one request and cuts the line."""
+"""A proxy that loses one connection after the server has answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 
 class Cutting:
-    """A door to the server: it takes the answer to one request and cuts the line; from then on it is open."""
+    """Closes the connection instead of passing the first answer to a request that contains `word`."""
 
     def __init__(self, port: int, word: bytes) -> None:
         self._port, self._word = port, word
@@ -39,7 +39,7 @@ class Cutting:
 
 
 def _message(line: socket.socket) -> bytes | None:
-    """One message of HTTP with a length or in chunks; None at the end."""
+    """Read one HTTP message with a length or in chunks, or None at the end."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = line.recv(65536)

@@ -1,4 +1,4 @@
-"""The providers' APIs as their public pages describe them: what they ask of a request, and what they answer."""
+"""The providers' APIs as their public pages describe them: the checks of a request, and the answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _numbers = itertools.count(1)
 
 
 def said(status: int, body: Any, **headers: str) -> Step:
-    """An answer in JSON."""
+    """Return an answer in JSON."""
     return Step(status, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
 
 
@@ -39,7 +39,7 @@ def ses(received: Received, secret: str) -> Step:
 
 
 def secret_signs(received: Received, secret: str) -> bool:
-    """Whether the signature of a request is right, worked out from what came over the wire."""
+    """Whether the signature of a request is right, computed from the request as it arrived."""
     headers = received.headers
     match = re.fullmatch(
         r"AWS4-HMAC-SHA256 Credential=\w+/(\d{8})/([a-z0-9-]+)/ses/aws4_request, SignedHeaders=([a-z0-9;-]+), "
@@ -74,7 +74,7 @@ def mailgun(received: Received, secret: str) -> Step:
 
 
 def mailgun_form(received: Received) -> dict[str, str | bytes]:
-    """The fields of multipart/form-data; files as bytes."""
+    """Return the fields of multipart/form-data; files as bytes."""
     boundary = re.fullmatch(r"multipart/form-data; boundary=([0-9a-f]+)", received.headers["content-type"])
     assert boundary is not None
     found: dict[str, str | bytes] = {}

@@ -1,4 +1,4 @@
-"""One of each channel that ships, as YAML would set it up: whoever tests all of them walks through here."""
+"""One sample of each channel that ships, with its settings and its service, for the tests of all channels."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from tidings.testing.http_sink import HttpSink, Received, Step
 
 TOKEN = "123456789:AAEhBOweik6ad9r-QXuP2ecExampleKey"
 PATH = "secret-part-of-the-path"
-"""Stands in the address of every sink."""
+"""A part of every sink's address."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """`settings` are written as in YAML, `{url}` being the sink's address. `answer` is the service, all being well."""
+    """`settings` as in YAML, with `{url}` for the sink's address. `answer` is the service's answer to a good post."""
 
     settings: dict[str, str]
     answer: Step | Callable[[Received], Step]
     secrets: tuple[str, ...] = ()
-    """What may be seen nowhere; the sink's address besides, where `url` is a setting."""
+    """Must appear nowhere, like the sink's address if `url` is a setting."""
     posts: Callable[[Received], bool] = field(default=lambda received: received.method in ("POST", "PUT"))
-    """Whether a request is the one that publishes."""
+    """Whether a request publishes the post."""
     key: Callable[[Received], str] = field(default=lambda received: "")
-    """By what the service knows a repeat; empty where it does not."""
+    """How the service recognises a repeat; empty if it does not."""
 
     blind: bool = False
-    """It cannot say why a post was not taken."""
+    """Whether it cannot tell why a post failed."""
 
     @property
     def hidden(self) -> tuple[str, ...]:
-        """Every secret."""
         return (*self.secrets, PATH) if "url" in self.settings else self.secrets
 
 
@@ -137,27 +136,27 @@ SAMPLES["apprise"] = Sample({"url": "{json}"}, Step(200, b"ok"), blind=True)
 
 
 def answer_of(kind: str) -> Step:
-    """What the service says to a post, where it always says the same."""
+    """Return the service's answer to a post, if it is always the same."""
     answer = SAMPLES[kind].answer
     assert isinstance(answer, Step)
     return answer
 
 
 def served(kind: str) -> HttpSink:
-    """The service."""
+    """Start the service."""
     answer = SAMPLES[kind].answer
     return HttpSink([answer]) if isinstance(answer, Step) else HttpSink(answer=answer)
 
 
 def settings_of(kind: str, url: str) -> dict[str, str]:
-    """As YAML has them, for a sink at `url`."""
+    """Return the settings as in YAML, for a sink at `url`."""
     return {"type": kind} | {
         key: value.format(url=url, json=url.replace("http:", "json:")) for key, value in SAMPLES[kind].settings.items()
     }
 
 
 def room(kind: str, url: str = "http://127.0.0.1:9/", *, private: bool = True) -> Channel:
-    """A channel of this kind that talks to `url`."""
+    """Make a channel of this kind for `url`."""
     module: Any = import_module(plugins.CHANNELS[kind])
     written = settings_of(kind, url) | {"allow_private": private}
     made: Channel = module.make("x", module.Settings.model_validate(written))

@@ -1,4 +1,4 @@
-"""What stands already: it is edited, taken down, answered and found again."""
+"""Published posts are edited, deleted, replied to and found again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _take_down(kind: str, sink: HttpSink, receipt: str = "103") -> Outcome:
 # -- Mastodon: docs.joinmastodon.org/methods/statuses -----------------------------------------------------------------
 
 
-def test_mastodon_puts_the_new_text_where_the_old_stood() -> None:
+def test_mastodon_replaces_the_text() -> None:
     with HttpSink([answer_of("mastodon")]) as sink:
         outcome = _edit("mastodon", sink)
     (put,) = sink.received
@@ -47,14 +47,14 @@ def test_mastodon_puts_the_new_text_where_the_old_stood() -> None:
     assert outcome == Outcome(Verdict.ACCEPTED, receipt="103", via="https://social.example/@steppe/103")
 
 
-def test_mastodon_deletes_and_gone_is_gone() -> None:
+def test_mastodon_deletes_a_post_also_if_it_is_gone() -> None:
     with HttpSink([_json(200, {"id": "103", "text": "x"}), _json(404, {"error": "Record not found"})]) as sink:
         outcomes = [_take_down("mastodon", sink) for _ in range(2)]
     assert [one.verdict for one in outcomes] == [Verdict.ACCEPTED] * 2
     assert [(one.method, one.path.rpartition("/")[2]) for one in sink.received] == [("DELETE", "103")] * 2
 
 
-def test_an_answer_names_what_it_answers() -> None:
+def test_a_reply_names_its_post() -> None:
     bodies = {}
     for kind in ("mastodon", "telegram", "x"):
         with served(kind) as sink:
@@ -92,7 +92,7 @@ def test_discord_patches_below_the_webhook_and_keeps_its_thread() -> None:
         (Step(502), Verdict.UNKNOWN),
     ],
 )
-def test_discord_takes_down_what_is_there(answer: Step, verdict: Verdict) -> None:
+def test_discord_deletes_a_post(answer: Step, verdict: Verdict) -> None:
     with HttpSink([answer]) as sink:
         assert _take_down("discord", sink).verdict is verdict
 
@@ -119,7 +119,7 @@ def test_discord_takes_down_what_is_there(answer: Step, verdict: Verdict) -> Non
         (_json(200, ["what?"]), *[Verdict.UNKNOWN] * 2),
     ],
 )
-def test_telegram_says_whether_it_stands_so_already(answer: Step, edited: Verdict, deleted: Verdict) -> None:
+def test_telegram_accepts_a_repeated_edit_or_deletion(answer: Step, edited: Verdict, deleted: Verdict) -> None:
     with HttpSink([answer]) as sink:
         assert _edit("telegram", sink).verdict is edited
         assert _take_down("telegram", sink).verdict is deleted
@@ -136,7 +136,7 @@ BODY = room("mastodon").prepare(sample_post())
 
 
 def _as_html(text: str) -> str:
-    """As Mastodon writes it: escaped, links in three spans, hashtags as links of the server's own."""
+    """Return the text as Mastodon writes it: escaped, links in three spans, hashtags as links of the server."""
     said = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     anchor = (
         f'<a href="{LINK}" target="_blank" rel="nofollow noopener"><span class="invisible">https://</span>'
@@ -191,9 +191,7 @@ OTHER = '<p>Another story <a href="https://news.example.org/kk/other/">x</a></p>
         ([], None),
     ],
 )
-def test_mastodon_is_read_back_and_the_post_found_or_certainly_not_there(
-    statuses: list[dict[str, Any]], receipt: str | None
-) -> None:
+def test_mastodon_is_read_back_to_find_the_post(statuses: list[dict[str, Any]], receipt: str | None) -> None:
     with _account(statuses) as sink:
         outcome = _find(sink)
     if receipt is None:
@@ -215,7 +213,7 @@ def test_mastodon_is_read_back_and_the_post_found_or_certainly_not_there(
         ([_json(200, {"id": "7"}), Step(200, b"[" * 3_000_000)], "cannot be read"),
     ],
 )
-def test_an_account_that_cannot_be_read_leaves_the_doubt(plan: list[Step], words: str) -> None:
+def test_an_unreadable_account_leaves_the_outcome_unknown(plan: list[Step], words: str) -> None:
     with HttpSink(plan) as sink:
         outcome = _find(sink)
     assert outcome.verdict is Verdict.UNKNOWN
@@ -251,7 +249,7 @@ _ROOM, _EVENT = "!QtykxKocfZaZOUrTwp:example.org", "$3y9GZXcW1Xl5vRmXyGAxTaFqUBL
         ("x", "https://example.org/x.com/steppe/status/1845", ""),
     ],
 )
-def test_an_address_that_a_person_found_leads_to_the_post(kind: str, url: str, receipt: str) -> None:
+def test_the_address_of_a_post_gives_its_receipt(kind: str, url: str, receipt: str) -> None:
     def answer(received: Received) -> Step:
         if kind == "matrix":
             return Step(404)
@@ -267,7 +265,7 @@ def test_an_address_that_a_person_found_leads_to_the_post(kind: str, url: str, r
 
 
 @pytest.mark.parametrize("receipt", ["", "../../x", "1/../2", "1?x=y", "rehearsed!", "1\r\nX: y"])
-def test_what_is_no_receipt_reaches_no_server(receipt: str) -> None:
+def test_an_invalid_receipt_reaches_no_server(receipt: str) -> None:
     with HttpSink() as sink:
         for kind in ("mastodon", "discord", "telegram"):
             assert _edit(kind, sink, receipt).verdict is Verdict.REJECTED
@@ -275,7 +273,7 @@ def test_what_is_no_receipt_reaches_no_server(receipt: str) -> None:
         assert sink.received == []
 
 
-def test_the_editors_own_text_stands_instead_and_the_link_is_added_once() -> None:
+def test_the_editors_own_text_gets_the_link_once() -> None:
     own = "Су келді! *Жаңа* құдықтар_мен"
     for text in (own, f"{own} {LINK}", f"{LINK}. {own}", "слово " * 2000, f"{'слово ' * 2000}{LINK}"):
         post = replace(sample_post(), items=(sample_item(text=text, correction="1 300, not 1 200"),))

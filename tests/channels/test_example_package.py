@@ -1,4 +1,4 @@
-"""The example of the author's guide: installed as a third party's package, known to `check`, and passing the suite."""
+"""The example of the guide for authors: an installed package that `check` knows and that passes the suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "example-channel"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the package and its entry point, and nothing else."""
+    """A folder with only the package and its entry point."""
     folder = tmp_path_factory.mktemp("example")
     copy = shutil.copytree(EXAMPLE, folder / "source", ignore=shutil.ignore_patterns("__pycache__", "dist", "build"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -36,7 +36,7 @@ def _run(installed: Path | None, *arguments: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_check_knows_the_channel_of_a_third_party_once_it_is_installed(installed: Path, tmp_path: Path) -> None:
+def test_check_knows_an_installed_third_party_channel(installed: Path, tmp_path: Path) -> None:
     root = tmp_path / "n"
     with make_newsroom_folder(root, "sqlite:///tidings.db"):
         path = root / "tidings.yaml"

@@ -1,4 +1,4 @@
-"""A service that fails in every way, in front of every channel: nothing doubled, nothing lost, no secret told."""
+"""A service that fails in every way, for every channel: nothing is doubled or lost, and no secret is shown."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TAKEN: dict[str, Callable[[], Step]] = {
 
 
 class Services:
-    """Every kind of channel behind one sink; of each, the first post meets the fault."""
+    """Every kind of channel behind one sink. The first post of each meets the fault."""
 
     def __init__(self, fault: Callable[[], Step], *, taken: bool) -> None:
         self._fault = fault
@@ -71,7 +71,7 @@ class Services:
 
 
 def _open(newsroom: RunningNewsroom, base: str) -> None:
-    """Each kind of channel in the newsroom, and a schedule that posts to them all."""
+    """Create a newsroom with every kind of channel, and a schedule that posts to them all."""
     path = newsroom.folder.root / "tidings.yaml"
     lines = []
     for kind in SAMPLES:
@@ -91,7 +91,7 @@ def _variable(kind: str, name: str) -> str:
 def _posted(
     root: Path, services: Callable[[Received], Step], *, dead: bool = False
 ) -> tuple[RunningNewsroom, dict[str, tuple[str, str]]]:
-    """State and reason of each kind, after days of trying."""
+    """Return state and reason of each kind after days of attempts."""
     with HttpSink(answer=services) as sink, open_newsroom(root, "sqlite:///tidings.db") as newsroom:
         _open(newsroom, "http://127.0.0.1:9" if dead else sink.url.removesuffix("/hook/secret-part-of-the-path"))
         newsroom.tick(MONDAY - HOUR)
@@ -110,7 +110,7 @@ def _posted(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_was_not_taken_goes_again_and_stands_once(name: str, tmp_path: Path) -> None:
+def test_a_deferred_post_is_sent_again_and_published_once(name: str, tmp_path: Path) -> None:
     services = Services(REFUSED[name], taken=False)
     _, found = _posted(tmp_path / "n", services)
     seeing = sorted(kind for kind, sample in SAMPLES.items() if not sample.blind)
@@ -122,7 +122,7 @@ def test_what_was_not_taken_goes_again_and_stands_once(name: str, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TAKEN)
-def test_what_may_have_been_taken_is_never_doubled_and_never_lost(
+def test_an_unknown_outcome_is_never_doubled_and_never_lost(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name in ("late", "dripping"):
@@ -161,7 +161,7 @@ SLOWLY = [pytest.param(what, marks=pytest.mark.slow) for what in ("headers", "bo
 
 
 @pytest.mark.parametrize("what", ["path", "failed", *SLOWLY])
-def test_no_secret_is_told_when_every_channel_fails(
+def test_no_secret_is_shown_when_a_channel_fails(
     what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, run_in: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(received: Received) -> Step:

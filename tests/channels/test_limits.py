@@ -1,4 +1,4 @@
-"""500 stories in six scripts for every channel: within the limit by the network's own counter, the link whole."""
+"""500 stories in six scripts for every channel: the network's own counter accepts each, and the link is whole."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WORDS = {
 
 @cache
 def posts() -> tuple[Post, ...]:
-    """The same on every run: 500, each of one story, of lengths from a word to far too much."""
+    """Return the same 500 posts on every run, each of one story, from one word to far too long."""
     dice = random.Random(20261123)
     scripts = [words.split(" ") for words in WORDS.values()]
     made = []
@@ -92,14 +92,14 @@ def _discord(body: dict[str, Any]) -> int:
 
 
 def _slack(body: dict[str, Any]) -> int:
-    """Slack's own library knows what each block may hold, and raises."""
+    """Check with Slack's own library, which raises if a block is too long."""
     for block in Block.parse_all(body["blocks"]):
         block.validate_json()
     return len(body["blocks"])
 
 
 def _bluesky(body: dict[str, Any]) -> int:
-    """Bytes, and by another rule than ours no more characters than graphemes can be."""
+    """Check the bytes, and by another rule than ours that there are no more characters than graphemes."""
     text = body["record"]["text"].encode()
     for facet in body["record"].get("facets", ()):
         (feature,) = facet["features"]
@@ -135,7 +135,7 @@ def test_the_networks_own_counter_says_the_same(kind: str) -> None:
 
 
 def judged(given: dict[str, list[Any]]) -> dict[str, list[dict[str, Any]]]:
-    """By JavaScript libraries of the networks, all in one run."""
+    """Run the networks' JavaScript libraries, all at once."""
     for name in ("twitter-text", "adaptivecards"):
         tool(name)
     done = subprocess.run(
@@ -146,7 +146,7 @@ def judged(given: dict[str, list[Any]]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_twitter_text_finds_every_post_short_enough_and_counts_the_same() -> None:
+def test_twitter_text_counts_every_post_the_same() -> None:
     texts = [json.loads(body)["text"] for body in bodies("x")]
     plain = [text for text in texts if "other.example.org" not in text]
     verdicts = judged({"x": [*texts, *plain, "x" * 281]})["x"]

@@ -1,4 +1,4 @@
-"""axe-core in a real Chromium over the pages of the sample newsroom, light and dark: nothing serious on any."""
+"""axe-core in a real Chromium finds nothing serious on the pages of the sample newsroom, light and dark."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ axe.run().then(found => {
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """HTML by name, its style sheet written into it."""
+    """Return HTML by name, with the style sheet in it."""
     root = init_newsroom(tmp_path_factory.mktemp("sample") / "newsroom")
     with open_runtime(root, {}) as runtime:
         runtime.set_clock(NOW)

@@ -1,4 +1,4 @@
-"""Readers that we did not write fetch the feeds over HTTP: newsboat's own program, and feedparser."""
+"""Third-party readers fetch the feeds over HTTP: newsboat and feedparser."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stored() -> list[Item]:
 
 
 @pytest.mark.parametrize("ending", ["rss", "atom"])
-def test_newsboat_shows_what_the_store_holds(tmp_path: Path, ending: str) -> None:
+def test_newsboat_shows_the_items_of_the_store(tmp_path: Path, ending: str) -> None:
     program = require_program("newsboat")
     store = open_store(f"sqlite:///{tmp_path / 'tidings.db'}", tmp_path)
     put(store, *stored())

@@ -1,4 +1,4 @@
-"""The suite that every channel passes. Run with `pytest` where tidings and this package are installed."""
+"""The suite that every channel passes. Run it with `pytest` where tidings and this package are installed."""
 
 from pydantic import SecretStr
 from tidings_gotify.channel import GotifyChannel, Settings, make

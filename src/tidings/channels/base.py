@@ -33,8 +33,6 @@ class Capabilities:
     """Seconds, for `Idempotency.WINDOW`."""
     replies: bool = False
     """Whether a post may reply to an earlier one (`Attempt.reply_to`)."""
-    images: int = 0
-    markup: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +183,7 @@ class KnowsAddresses(Protocol):
 
 
 class Hub(Protocol):
-    """A WebSub hub. It is told of changed feeds and gets no posts (`ChannelSettings.POSTS` is False)."""
+    """A WebSub hub. It hears of changed feeds and gets no posts (`ChannelSettings.POSTS` is False)."""
 
     url: str
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 
 from tidings.channels.base import Attempt
 from tidings.config.adapters import ChannelSettings
@@ -24,6 +24,18 @@ _SHORTEST_SECRET = 16
 """Characters. A shorter part of an address is a word of the API."""
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
 S = TypeVar("S", bound=ChannelSettings)
+
+
+def matching(pattern: str, hint: str) -> AfterValidator:
+    """Refuse a setting that does not match. The error is the value, if it is no secret, and `hint`."""
+
+    def check(value: Any) -> Any:
+        is_secret = isinstance(value, SecretStr)
+        if not re.fullmatch(pattern, value.get_secret_value() if is_secret else value):
+            raise ValueError(f"this {hint}" if is_secret else f"{value!r} {hint}")
+        return value
+
+    return AfterValidator(check)
 
 
 class HttpChannel(Generic[S]):

@@ -1,4 +1,4 @@
-"""A WebSub hub, told which feeds have changed (W3C Recommendation WebSub; the ping itself is PubSubHubbub 0.4 §7.1)."""
+"""A WebSub hub, which hears of changed feeds (W3C Recommendation WebSub; the ping itself is PubSubHubbub 0.4 §7.1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.model.delivery import Outcome
 
 
 class Settings(ChannelSettings):
-    """`type: websub`. It gets no posts: each feed names the hub, and the hub is told when a feed has changed."""
+    """`type: websub`. It gets no posts: each feed names the hub, and each change of a feed is reported to it."""
 
     POSTS: ClassVar[bool] = False
 

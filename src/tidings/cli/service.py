@@ -130,8 +130,7 @@ def run(
 ) -> None:
     """Run the service: watch, publish, send on schedule, and serve the pages."""
     from tidings.runtime.service import run_service
-    from tidings.web.app import newsroom_app
-    from tidings.web.metrics import metrics_app
+    from tidings.web.app import metrics_app, newsroom_app
 
     if only not in ("", "pages"):
         raise RefusedError(f"--only {only} is not known. Write `--only pages`.")

@@ -1,7 +1,7 @@
 """The suite that every channel passes: ours, and those of third parties.
 
-Subclass `ChannelContract` in a test module and say how a channel of yours is made for an address on loopback, what its
-service answers to a post that it takes, and what of its settings is secret.
+Subclass `ChannelContract` in a test module. Define how to make your channel for an address on loopback, what its
+service answers to a post that it accepts, and which settings are secret.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT = datetime(2026, 11, 20, 4, tzinfo=UTC)
 
 
 def sample_item(number: int = 1, **changes: object) -> PostItem:
-    """A story with the characters that break things."""
+    """A story with difficult characters."""
     item = PostItem(
         id=f"urn:uuid:00000000-0000-0000-0000-{number:012}",
         story=f"story-{number}",
@@ -47,7 +47,7 @@ def sample_item(number: int = 1, **changes: object) -> PostItem:
 
 
 def sample_post(count: int = 1) -> Post:
-    """A post of so many stories."""
+    """A post with so many stories."""
     return Post(
         title="Weekly digest",
         url="https://news.example.org/kk/",
@@ -63,16 +63,16 @@ class ChannelContract:
     """What the ledger relies on."""
 
     success = Step(200, b"ok")
-    """What the service says to a post that it takes."""
+    """The service's answer to a post that it accepts."""
     secrets: tuple[str, ...] = ()
-    """What of the settings may be seen nowhere."""
+    """Settings that must appear nowhere."""
 
     def make(self, url: str) -> Channel:
-        """A channel of yours that talks to `url`, private addresses allowed."""
+        """Make your channel for `url`, with private addresses allowed."""
         raise NotImplementedError
 
     def make_public(self, url: str) -> Channel:
-        """The same without `allow_private`."""
+        """Make it without `allow_private`."""
         raise NotImplementedError
 
     def _attempt(self) -> Attempt:
@@ -88,12 +88,12 @@ class ChannelContract:
             body = channel.prepare(sample_post(count))
             assert channel.length(body) <= channel.capabilities.max_length
             text = channel.text(body)
-            # What has no room stands at the address of the whole.
+            # Stories without room are at the address of the whole.
             if not all(item.url in text for item in sample_post(count).items):
                 assert count > 1
                 assert sample_post(count).url in text
 
-    def test_a_notice_is_told(self) -> None:
+    def test_a_notice_keeps_its_text(self) -> None:
         channel = self.make("http://127.0.0.1:9/")
         notice = replace(sample_post(0), title="Held", text="Look at weekly/7.")
         assert "Look at weekly/7." in channel.text(channel.prepare(notice))
@@ -121,11 +121,11 @@ class ChannelContract:
         assert outcome.verdict is Verdict.ACCEPTED
         assert len(sink.received) == 1
 
-    def test_nobody_listening_is_deferred_for_nothing_was_handed_over(self) -> None:
+    def test_no_connection_is_deferred(self) -> None:
         channel = self.make("http://127.0.0.1:9/")
         assert channel.send(channel.prepare(sample_post()), self._attempt()).verdict is Verdict.DEFERRED
 
-    def test_429_is_deferred_for_as_long_as_it_says(self) -> None:
+    def test_429_is_deferred_for_the_requested_time(self) -> None:
         with HttpSink([Step(429, headers={"Retry-After": "7"})]) as sink:
             channel = self.make(sink.url)
             outcome = channel.send(channel.prepare(sample_post()), self._attempt())
@@ -139,7 +139,7 @@ class ChannelContract:
             assert outcome.verdict is Verdict.REJECTED
             assert str(status) in outcome.reason
 
-    def test_410_asks_never_to_be_called_again(self) -> None:
+    def test_410_disables_the_channel(self) -> None:
         with HttpSink([Step(410)]) as sink:
             channel = self.make(sink.url)
             assert channel.send(channel.prepare(sample_post()), self._attempt()).disable
@@ -151,18 +151,18 @@ class ChannelContract:
         assert outcome.verdict is Verdict.REJECTED
         assert not inner.received
 
-    def test_500_may_have_been_taken(self) -> None:
+    def test_500_is_unknown(self) -> None:
         with HttpSink([Step(500)]) as sink:
             channel = self.make(sink.url)
             assert channel.send(channel.prepare(sample_post()), self._attempt()).verdict is Verdict.UNKNOWN
 
-    def test_a_reset_after_taking_may_have_been_taken(self) -> None:
+    def test_a_reset_after_the_request_is_unknown(self) -> None:
         with HttpSink([Step(reset="after")]) as sink:
             channel = self.make(sink.url)
             assert channel.send(channel.prepare(sample_post()), self._attempt()).verdict is Verdict.UNKNOWN
         assert len(sink.received) == 1
 
-    def test_a_repeat_carries_the_same_key_where_the_channel_claims_one(self) -> None:
+    def test_a_repeat_has_the_same_key_if_the_channel_claims_one(self) -> None:
         with HttpSink([Step(500), self.success]) as sink:
             channel = self.make(sink.url)
             body = channel.prepare(sample_post())
@@ -174,7 +174,7 @@ class ChannelContract:
             same = {k for k in first.headers if first.headers[k] == second.headers.get(k)}
             assert same & {"webhook-id", "idempotency-key"}
 
-    def test_the_address_is_in_no_word_of_an_outcome(self) -> None:
+    def test_no_outcome_shows_the_address(self) -> None:
         for plan in ([Step(500)], [Step(404)], [Step(302)], [Step(reset="before")], [Step(reset="after")]):
             with HttpSink(plan) as sink:
                 channel = self.make(sink.url)
@@ -182,7 +182,7 @@ class ChannelContract:
             assert "secret-part-of-the-path" not in repr(outcome)
             assert "secret-part-of-the-path" not in repr(channel)
 
-    def test_what_a_refusal_says_back_tells_no_secret(self) -> None:
+    def test_a_quoted_refusal_shows_no_secret(self) -> None:
         turns = itertools.count()
 
         def echo(received: Received) -> Step:
@@ -194,7 +194,7 @@ class ChannelContract:
             outcomes = [channel.send(channel.prepare(sample_post()), self._attempt()) for _ in range(10)]
         assert not [secret for secret in self.secrets if secret in repr(outcomes)]
 
-    def test_an_answer_says_what_it_answers(self) -> None:
+    def test_a_reply_differs_from_a_post(self) -> None:
         with HttpSink([self.success]) as sink:
             channel = self.make(sink.url)
             if not channel.capabilities.replies:
@@ -206,7 +206,7 @@ class ChannelContract:
         assert first.receipt
         assert (sink.received[-1].path, sink.received[-1].body) != (own.path, own.body)
 
-    def test_what_is_no_receipt_is_refused_before_anything_is_asked(self) -> None:
+    def test_an_invalid_receipt_is_refused_without_a_request(self) -> None:
         with HttpSink() as sink:
             channel = self.make(sink.url)
             body = channel.prepare(sample_post())
@@ -217,14 +217,14 @@ class ChannelContract:
                     assert channel.take_down(receipt, self._attempt()).verdict is Verdict.REJECTED
         assert not sink.received
 
-    def test_an_address_of_something_else_leads_to_no_post(self) -> None:
+    def test_the_address_of_another_page_has_no_receipt(self) -> None:
         with HttpSink([Step(404)]) as sink:
             channel = self.make(sink.url)
             if isinstance(channel, KnowsAddresses):
                 for url in ("", "x", "https://example.org/1", "http://[::1/1", "https://example.org/%00/$1"):
                     assert channel.receipt_at(url) == ""
 
-    def test_an_account_that_cannot_be_read_leaves_the_doubt(self) -> None:
+    def test_an_unreadable_account_leaves_the_outcome_unknown(self) -> None:
         for plan in ([Step(500)], [Step(reset="after")], [Step(200, b"<html>")]):
             with HttpSink(plan) as sink:
                 channel = self.make(sink.url)
@@ -232,7 +232,7 @@ class ChannelContract:
                     outcome = channel.find(channel.prepare(sample_post()), self._attempt())
                     assert outcome.verdict is Verdict.UNKNOWN
 
-    def test_an_inner_address_is_refused_unless_allowed(self) -> None:
+    def test_a_private_address_is_refused_unless_allowed(self) -> None:
         with HttpSink([self.success]) as sink:
             channel = self.make_public(sink.url)
             outcome = channel.send(channel.prepare(sample_post()), self._attempt())
@@ -240,7 +240,7 @@ class ChannelContract:
         assert "allow_private" in outcome.reason
         assert not sink.received
 
-    def test_a_huge_answer_is_not_swallowed(self) -> None:
+    def test_a_huge_answer_is_cut(self) -> None:
         with HttpSink([Step(404, b"x" * 10_000_000)]) as sink:
             channel = self.make(sink.url)
             outcome = channel.send(channel.prepare(sample_post()), self._attempt())

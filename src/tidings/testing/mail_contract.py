@@ -1,7 +1,7 @@
-"""What every way for mail to leave promises the ledger: ours by SMTP and by API, and those of third parties.
+"""The suite that every mail transport passes: ours by SMTP and by API, and those of third parties.
 
 Subclass `MailContract` in a test module and give it a `world`: a server on loopback that behaves as a fault says, and a
-transport of yours that talks to it. `ApiContract` adds what everything over HTTP must stand.
+transport of yours that connects to it. `ApiContract` adds the tests for HTTP APIs.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ServerFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MailSetup:
-    """A transport, whom to write to, and how many messages the server has taken."""
+    """A transport, the recipient, and the count of messages that the server has accepted."""
 
     transport: MailTransport
     recipient: str
@@ -88,7 +88,7 @@ class MailContract(ABC):
     def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> AbstractContextManager[MailSetup]:
         """A server with a fault that stays, and a transport that waits so many seconds for an answer."""
 
-    def test_what_is_taken_has_a_receipt_and_who_took_it(self, tmp_path: Path) -> None:
+    def test_an_accepted_message_has_receipt_and_host(self, tmp_path: Path) -> None:
         with self.world(ServerFault.NONE, tmp_path) as world:
             first, second = world.send(), world.send()
         assert (first.verdict, second.verdict) == (Verdict.ACCEPTED, Verdict.ACCEPTED), first.reason
@@ -108,9 +108,7 @@ class MailContract(ABC):
             (ServerFault.SILENT, Verdict.UNKNOWN, 1),
         ],
     )
-    def test_a_fault_is_taken_for_what_it_is(
-        self, fault: ServerFault, verdict: Verdict, taken: int, tmp_path: Path
-    ) -> None:
+    def test_each_fault_has_its_verdict(self, fault: ServerFault, verdict: Verdict, taken: int, tmp_path: Path) -> None:
         with self.world(fault, tmp_path) as world:
             outcome = world.send()
             assert (outcome.verdict, world.taken()) == (verdict, taken), outcome.reason
@@ -120,7 +118,7 @@ class MailContract(ABC):
             assert world.send().verdict is verdict
         assert SECRET not in repr(outcome) + repr(world.transport)
 
-    def test_abort_ends_what_is_on_the_wire_and_it_is_in_doubt(self, tmp_path: Path) -> None:
+    def test_abort_ends_the_transfer_which_is_in_doubt(self, tmp_path: Path) -> None:
         with self.world(ServerFault.SILENT, tmp_path, patience=20.0) as world:
             threading.Timer(0.2, world.transport.abort).start()
             begun = time.monotonic()
@@ -130,7 +128,7 @@ class MailContract(ABC):
 
 
 class ApiContract(MailContract):
-    """What everything over HTTP stands."""
+    """The suite for HTTP APIs."""
 
     success: Step
     """What the provider says to a message that it takes, by its published schema."""
@@ -168,7 +166,7 @@ class ApiContract(MailContract):
             transport.close()
         return outcome, sink.received
 
-    def test_both_forms_of_retry_after_are_heeded(self) -> None:
+    def test_both_forms_of_retry_after_are_read(self) -> None:
         outcome, _ = self._hand(Step(429, headers={"Retry-After": "7"}))
         assert (outcome.verdict, outcome.retry_after) == (Verdict.DEFERRED, 7.0)
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
@@ -176,7 +174,7 @@ class ApiContract(MailContract):
         assert outcome.verdict is Verdict.DEFERRED
         assert 80 < (outcome.retry_after or 0) <= 90
 
-    def test_each_documented_refusal_is_taken_for_what_it_is(self) -> None:
+    def test_each_documented_refusal_has_its_verdict(self) -> None:
         for verdict, steps in self.refusals.items():
             for step in steps:
                 outcome, _ = self._hand(step)
@@ -184,7 +182,7 @@ class ApiContract(MailContract):
                 assert "reader@example.net" not in outcome.reason
 
     @pytest.mark.parametrize("status", [500, 502, 504])
-    def test_after_a_fault_of_the_server_it_may_have_been_taken(self, status: int) -> None:
+    def test_a_server_error_is_unknown(self, status: int) -> None:
         assert self._hand(Step(status, b"<h1>Oops</h1>"))[0].verdict is Verdict.UNKNOWN
 
     @pytest.mark.parametrize("status", [301, 307, 308])
@@ -196,15 +194,15 @@ class ApiContract(MailContract):
         assert not inner.received
 
     @pytest.mark.parametrize("body", [b"", b"ok", b"{", b"[]", b"null", b'{"id": 7, "MessageId": null}', b"[" * 60_000])
-    def test_a_success_that_does_not_look_like_one_is_in_doubt(self, body: bytes) -> None:
+    def test_a_2xx_without_the_providers_id_is_unknown(self, body: bytes) -> None:
         assert self._hand(Step(self.success.status, body))[0].verdict is Verdict.UNKNOWN
 
     @pytest.mark.parametrize("status", [400, 422])
-    def test_a_refusal_by_somebody_else_loses_nobody(self, status: int) -> None:
+    def test_a_refusal_by_a_proxy_is_not_started(self, status: int) -> None:
         """A proxy or a wrong endpoint refuses every message alike: that must not end an edition."""
         assert self._hand(Step(status, b"<h1>Bad gateway</h1>"))[0].verdict is Verdict.NOT_STARTED
 
-    def test_a_huge_answer_is_not_swallowed(self) -> None:
+    def test_a_huge_answer_is_cut(self) -> None:
         for status in (self.success.status, 400, 500):
             begun = time.monotonic()
             outcome, _ = self._hand(Step(status, b'{"message": "' + b"x" * 10_000_000))
@@ -212,11 +210,11 @@ class ApiContract(MailContract):
             assert len(outcome.reason) < 400
             assert outcome.verdict in (Verdict.UNKNOWN, Verdict.NOT_STARTED)
 
-    def test_a_reset_while_it_goes_may_have_been_taken(self) -> None:
+    def test_a_reset_during_the_request_is_unknown(self) -> None:
         outcome, received = self._hand(Step(reset="before"))
         assert (outcome.verdict, received) == (Verdict.UNKNOWN, [])
 
-    def test_an_inner_address_is_refused_unless_allowed(self) -> None:
+    def test_a_private_address_is_refused_unless_allowed(self) -> None:
         with HttpSink([self.success]) as sink:
             url = sink.url.replace("http://", "https://")
             outcome = self.make(url, allow_private=False).send(SENDER, "reader@example.net", MESSAGE)
@@ -224,11 +222,11 @@ class ApiContract(MailContract):
         assert "allow_private" in outcome.reason
         assert not sink.received
 
-    def test_an_endpoint_in_the_clear_is_refused_for_the_open_internet(self) -> None:
+    def test_a_public_endpoint_without_tls_is_refused(self) -> None:
         with pytest.raises(ValueError, match="in the clear"):
             self.make("http://api.example.org", allow_private=False)
 
-    def test_neither_key_nor_address_stands_in_an_outcome(self) -> None:
+    def test_no_outcome_shows_key_or_address(self) -> None:
         said = f'{{"message": "no {SECRET} for reader@example.net\\r\\nX: y"}}'.encode()
         for step in (Step(400, said), Step(401, said), Step(500, said), Step(reset="after"), Step(302)):
             outcome, _ = self._hand(step)

@@ -1,4 +1,4 @@
-"""The application that `tidings run` serves: routers of the reader's pages first, then what stands in public/."""
+"""The application that `tidings run` serves: the routers of readers' pages first, then the files of public/."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidings.render.pages.pages import Pages
+from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime
 from tidings.store.engine import Store, ping
 from tidings.web.api.readers import create_api
@@ -31,13 +35,13 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Sent with every answer that does not say otherwise. Pages have no scripts, so none may run."""
+"""Added to every answer that does not set them. Pages have no scripts, so none may run."""
 
 Health = Callable[[], dict[str, object]]
 
 
 class _SecurityHeaders:
-    """Adds what an answer lacks. Plain ASGI: nothing is buffered."""
+    """Adds the headers that an answer lacks. Plain ASGI: nothing is buffered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -63,24 +67,23 @@ def create_app(
     site: str = "",
     hubs: Sequence[str] = (),
 ) -> FastAPI:
-    """`routers` are asked before public/, `readers` answers /api. `health` adds to what /healthz says.
+    """Create the application. `routers` come before public/; `readers` is mounted at /api.
 
-    `site` and `hubs` are named with each feed (`static_endpoint`).
-
-    `ok` False in it makes that a 503.
+    `health` adds to the answer of /healthz; if its `ok` is False, the status is 503. Feeds name `site` and `hubs` (see
+    `static_endpoint`).
     """
     app = FastAPI(title="Tidings", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(_SecurityHeaders)
 
     def healthz() -> Response:
-        found: dict[str, object] = {"ok": True}
+        values: dict[str, object] = {"ok": True}
         try:
             with store.read() as connection:
                 ping(connection)
-            found |= health() if health is not None else {}
+            values |= health() if health is not None else {}
         except SQLAlchemyError:
-            found = {"ok": False, "store": "cannot be read"}
-        return JSONResponse(found, 200 if found["ok"] else 503, headers={"Cache-Control": "no-store"})
+            values = {"ok": False, "store": "cannot be read"}
+        return JSONResponse(values, 200 if values["ok"] else 503, headers={"Cache-Control": "no-store"})
 
     app.add_api_route("/healthz", healthz, methods=["GET", "HEAD"], response_model=None)
     for router in routers:
@@ -92,18 +95,30 @@ def create_app(
 
 
 def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence[APIRouter] = ()) -> FastAPI:
-    """All that a newsroom serves; `extra` routers are asked too."""
+    """Create the application of a newsroom, with `extra` routers."""
     pages = Pages(runtime.newsroom.root / "templates")
-    hooks = hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now)
-    leave = unsubscribe_router(runtime.store, lambda: runtime.newsroom, runtime.keys, pages, now=runtime.now)
-    readers = create_api(runtime, pages)
-    own = [subscribe_router(runtime, pages), preferences_router(runtime, pages), review_router(runtime, pages)]
+    site_routers = (unsubscribe_router, subscribe_router, preferences_router, review_router)
     return create_app(
         runtime.store,
         runtime.newsroom.public,
-        routers=[leave, hooks, websub_router(runtime), *own, *extra],
+        routers=[
+            hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now),
+            websub_router(runtime),
+            *(make_router(runtime, pages) for make_router in site_routers),
+            *extra,
+        ],
         health=health,
-        readers=readers,
+        readers=create_api(runtime),
         site=runtime.newsroom.site.url,
         hubs=[hub.url for hub in runtime.hubs.values()],
     )
+
+
+def metrics_app(metrics: Metrics) -> Starlette:
+    """Create the application that `tidings run` serves at `web.metrics`, an address of its own."""
+
+    def exposition(request: Request) -> Response:
+        content, kind = metrics.exposition(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": kind, "Cache-Control": "no-store"})
+
+    return Starlette(routes=[Route("/metrics", exposition, methods=["GET"])])

@@ -1,4 +1,4 @@
-"""The demo's inbox: every caught mail as HTML, text and source, wide and narrow, light and dark. Without scripts."""
+"""The demo's inbox: every caught mail as HTML, text and source, wide and narrow, light and dark. No scripts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from html import escape
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from tidings.model.plurals import count_noun
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
 
@@ -47,7 +48,7 @@ _VIEWS = ("html", "text", "source")
 
 
 def inbox_router(catcher: MailCatcher, receiver: PostReceiver, site_url: str) -> APIRouter:
-    """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. Pictures of `site_url` come from this server."""
+    """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. This server sends the pictures of `site_url`."""
     router = APIRouter(prefix="/inbox")
 
     @router.get("/")
@@ -60,10 +61,9 @@ def inbox_router(catcher: MailCatcher, receiver: PostReceiver, site_url: str) ->
         )
         head = "<th>No.</th><th>Subject</th><th>To</th><th>List</th><th>Language</th><th>Date</th>"
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        posts = (
-            f'<p><a href="posts">{len(receiver.posts)} posts</a> came to the receiver. <a href="/">The newsroom</a></p>'
-        )
-        return _page(f"Inbox: {len(catcher.mails)} mails", posts + table)
+        count = count_noun(len(receiver.posts), "post")
+        posts = f'<p>The receiver got <a href="posts">{count}</a>. <a href="/">The newsroom</a></p>'
+        return _page(f"Inbox: {count_noun(len(catcher.mails), 'mail')}", posts + table)
 
     @router.get("/posts")
     def posts() -> Response:
@@ -75,18 +75,18 @@ def inbox_router(catcher: MailCatcher, receiver: PostReceiver, site_url: str) ->
         return _page("Posts", '<p><a href="./">Inbox</a></p>' + parts)
 
     @router.get("/{number}")
-    def mail(number: int, view: str = "html", width: str = "wide", light: str = "light") -> Response:
-        found = _find(catcher, number)
-        if found is None or view not in _VIEWS or width not in ("wide", "narrow") or light not in ("light", "dark"):
-            return _page("Not here", '<p>There is no such mail. <a href="./">Inbox</a></p>', 404)
-        return _page(found.subject, _mail(found, view, width, light))
+    def show_mail(number: int, view: str = "html", width: str = "wide", light: str = "light") -> Response:
+        mail = _find(catcher, number)
+        if mail is None or view not in _VIEWS or width not in ("wide", "narrow") or light not in ("light", "dark"):
+            return _page("Not found", '<p>There is no such mail. <a href="./">Inbox</a></p>', 404)
+        return _page(mail.subject, _mail(mail, view, width, light))
 
     @router.get("/{number}/html")
     def html(number: int) -> Response:
-        found = _find(catcher, number)
-        body = found.part("html").replace(site_url, "/") if found else ""
+        mail = _find(catcher, number)
+        body = mail.part("html").replace(site_url, "/") if mail else ""
         headers = {"Content-Security-Policy": _MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"}
-        return Response(body, 200 if found else 404, headers=headers, media_type="text/html; charset=utf-8")
+        return Response(body, 200 if mail else 404, headers=headers, media_type="text/html; charset=utf-8")
 
     return router
 
@@ -102,16 +102,16 @@ def _mail(mail: CaughtMail, view: str, width: str, light: str) -> str:
     if view == "html":
         tools += link("Wide", width="wide") + link("Narrow", width="narrow")
         tools += link("Light", light="light") + link("Dark", light="dark")
-        shown = (
+        content = (
             f'<div class="frame"><iframe class="{width} {light}" title="The mail" sandbox src="{mail.number}/html">'
             "</iframe></div>"
         )
     else:
         text = mail.part("plain") if view == "text" else mail.data.decode("utf-8", "replace")
-        shown = f"<pre>{escape(text)}</pre>"
+        content = f"<pre>{escape(text)}</pre>"
     return (
         f'<p class="muted">To {escape(mail.recipient)}, {escape(_date(mail))}. <a href="./">Inbox</a></p>'
-        f'<ul class="tools">{tools}</ul>{shown}'
+        f'<ul class="tools">{tools}</ul>{content}'
     )
 
 

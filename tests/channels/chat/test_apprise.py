@@ -1,4 +1,4 @@
-"""Apprise, labelled for what it is: it says yes or no, and a no waits for a person."""
+"""Apprise: `check` warns about it, and every failure waits for a person."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_redirect_is_not_followed() -> None:
     assert elsewhere.received == []
 
 
-def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apprise_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValidationError, match=r"pip install 'tidings\[apprise\]'"):
         Settings.model_validate({"type": "apprise", "url": "json://127.0.0.1/"})
@@ -62,7 +62,7 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def checked(tmp_path: Path, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Ran]:
-    """`check` of a newsroom with this address of Apprise."""
+    """Run `check` on a newsroom with this address of Apprise."""
 
     def check(url: str) -> Ran:
         with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder:
@@ -76,7 +76,7 @@ def checked(tmp_path: Path, run_in: Run, monkeypatch: pytest.MonkeyPatch) -> Cal
     return check
 
 
-def test_check_labels_it(checked: Callable[[str], Ran], tmp_path: Path) -> None:
+def test_check_warns_about_apprise(checked: Callable[[str], Ran], tmp_path: Path) -> None:
     ran = checked("json://127.0.0.1:9/s3cret-of-ours").ok()
     lines = (tmp_path / "n" / "tidings.yaml").read_text().splitlines()
     line = next(number for number, text in enumerate(lines, 1) if "VIBER" in text)
@@ -86,7 +86,7 @@ def test_check_labels_it(checked: Callable[[str], Ran], tmp_path: Path) -> None:
     assert "s3cret" not in told
 
 
-def test_an_address_that_apprise_does_not_know_is_refused_and_not_shown(checked: Callable[[str], Ran]) -> None:
+def test_an_unknown_apprise_address_is_refused_and_not_shown(checked: Callable[[str], Ran]) -> None:
     ran = checked("nonsense://s3cret-of-ours")
     assert ran.code == 1
     assert "knows no service" in ran.out + ran.err and "s3cret" not in ran.out + ran.err

@@ -1,4 +1,4 @@
-"""Every other channel: the contract of all, and what is each one's own."""
+"""The other channels: the common contract, and the details of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rooms(ChannelContract):
     def make_public(self, url: str) -> Channel:
         return room(self.kind, url, private=False)
 
-    def test_a_success_that_says_nothing_is_no_success(self) -> None:
+    def test_an_empty_success_is_unknown(self) -> None:
         if self.kind in ("teams", "webhook"):
             return  # their status is all that they say
         with HttpSink([Step(200, b"<html>a login page</html>")]) as sink:
@@ -57,7 +57,7 @@ def test_every_channel_that_ships_is_tested() -> None:
 # -- what fits --------------------------------------------------------------------------------------------------------
 
 
-def test_summaries_go_first_then_hashtags_then_words_of_the_title() -> None:
+def test_summaries_are_cut_first_then_hashtags_then_the_title() -> None:
     channel = room("mastodon")
     link = sample_item().url
 
@@ -95,7 +95,7 @@ def test_a_hashtag_has_a_capital_for_each_word() -> None:
 # -- each one's own ---------------------------------------------------------------------------------------------------
 
 
-def test_a_headline_breaks_no_markup_and_calls_nobody() -> None:
+def test_a_headline_breaks_no_markup_and_mentions_nobody() -> None:
     post = replace(
         sample_post(), items=(sample_item(title="[x](http://evil.example) @channel **b** <i>", summary="a"),)
     )
@@ -109,7 +109,7 @@ def test_a_headline_breaks_no_markup_and_calls_nobody() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mattermost", "rocketchat", "discord", "slack", "teams"])
-def test_a_preview_reads_as_people_see_it(kind: str) -> None:
+def test_a_preview_reads_as_people_see_the_post(kind: str) -> None:
     title, summary = "Su_keldi (1-9) #SDG6!", "A_b (c) <d> ~e~ > f \\ g"
     link = "https://news.example.org/kk/a_b-(c)/"
     own = sample_item(2, text=f"Own_words & more: {link}.", url=link)
@@ -139,7 +139,7 @@ def test_receipts_name_the_post() -> None:
     assert found["discord"][0] == "991" and found["ntfy"][0] == "sPs71M8A2T"
 
 
-def test_discord_is_asked_to_wait_and_ntfy_hears_its_topic_at_the_last_moment() -> None:
+def test_discord_waits_for_the_id_and_ntfy_gets_its_topic_late() -> None:
     with HttpSink([answer_of("discord")]) as sink:
         room("discord", sink.url).send(room("discord").prepare(sample_post()), Attempt("k", AT))
         assert sink.received[0].path.endswith("?wait=true")
@@ -156,7 +156,7 @@ def test_mastodon_gets_one_key_for_one_post_and_the_language() -> None:
         assert json.loads(sink.received[0].body)["language"] == "kk"
 
 
-def test_a_notice_is_told_everywhere() -> None:
+def test_a_notice_keeps_its_text_on_every_channel() -> None:
     notice = Post(
         title="Held", url="https://x.example/", language="en", items=(), edition="", site="S", at=AT, text="Look."
     )
@@ -173,7 +173,7 @@ def test_a_notice_is_told_everywhere() -> None:
         (mastodon.Settings, {"type": "mastodon", "server": "mastodon.social", "token": "t"}),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(model: type[BaseModel], values: dict[str, str]) -> None:
+def test_invalid_settings_are_refused_with_the_reason(model: type[BaseModel], values: dict[str, str]) -> None:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(values)
     assert TOKEN not in str(caught.value)
@@ -194,5 +194,7 @@ def test_what_cannot_be_is_refused_in_words(model: type[BaseModel], values: dict
         (429, {}, '{"retry_after": true}', None),
     ],
 )
-def test_every_way_to_ask_for_patience(status: int, headers: dict[str, str], body: str, wait: float | None) -> None:
+def test_every_form_of_a_requested_wait_is_read(
+    status: int, headers: dict[str, str], body: str, wait: float | None
+) -> None:
     assert requested_wait(HttpResponse(status, headers, body), AT) == wait

@@ -1,4 +1,4 @@
-"""A real homeserver (Synapse) on loopback: what we post is in the room, once."""
+"""A real homeserver (Synapse) on loopback: our posts are in the room, once each."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LOG = "version: 1\nhandlers: {}\nroot: {level: ERROR, handlers: []}\ndisable_exi
 
 @dataclass
 class Room:
-    """A room on the server, read without our code."""
+    """A room on the server, which is read without our code."""
 
     server: str
     token: str
@@ -65,12 +65,12 @@ class Room:
         return found
 
     def messages(self) -> list[dict[str, Any]]:
-        """What was posted, oldest first; edits and what was redacted too."""
+        """Return all posts, oldest first, also edits and redacted ones."""
         chunk = self.ask("GET", f"rooms/{self.id}/messages?dir=f&limit=100")["chunk"]
         return [one for one in chunk if one["type"] == "m.room.message"]
 
     def channel(self, server: str = "", **settings: str) -> MatrixChannel:
-        """Ours, posting here."""
+        """Return our channel for this room."""
         written = {"type": "matrix", "server": server or self.server, "room": self.id, "token": self.token}
         return make("room", Settings.model_validate(written | settings | {"allow_private": True}))
 
@@ -113,7 +113,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
 
 @pytest.fixture
 def room(server: str, request: pytest.FixtureRequest) -> Room:
-    """A new one for each test, with an account of its own (admin API, shared-secret registration)."""
+    """Create a room with its own account for each test (admin API, shared-secret registration)."""
     name = f"t{abs(hash(request.node.nodeid)) % 10**9}"
     register = f"{server}_synapse/admin/v1/register"
     nonce = requests.get(register, timeout=20).json()["nonce"]
@@ -145,7 +145,7 @@ def test_a_post_is_in_the_room_with_its_link(room: Room) -> None:
     assert f'<a href="{ITEM.url}">Ауылға &lt;b&gt;су&lt;/b&gt; келді' in content["formatted_body"]
 
 
-def test_a_repeat_is_the_same_event_and_other_stories_stand_beside_it(room: Room) -> None:
+def test_a_repeat_is_the_same_event_and_other_stories_are_new(room: Room) -> None:
     channel = room.channel(room=room.alias)
     outcomes = [channel.send(channel.prepare(POST), attempt()) for _ in range(3)]
     assert len({one.receipt for one in outcomes}) == 1
@@ -154,7 +154,7 @@ def test_a_repeat_is_the_same_event_and_other_stories_stand_beside_it(room: Room
     assert len(room.messages()) == 5
 
 
-def test_it_is_edited_answered_and_taken_down(room: Room) -> None:
+def test_a_post_is_edited_replied_to_and_deleted(room: Room) -> None:
     channel = room.channel()
     first = channel.send(channel.prepare(POST), attempt())
     mended = replace(POST, items=(replace(ITEM, correction="Correction: 4,180, not 4,810."),))
@@ -178,7 +178,7 @@ def test_it_is_edited_answered_and_taken_down(room: Room) -> None:
     assert channel.take_down("$nothing", attempt()).verdict is Verdict.ACCEPTED
 
 
-def test_a_line_that_is_cut_after_it_was_taken_leads_to_one_post(room: Room) -> None:
+def test_a_connection_lost_after_the_request_leads_to_one_post(room: Room) -> None:
     door = Cutting(int(room.server.rstrip("/").rpartition(":")[2]), b"/send/m.room.message/")
     try:
         channel = room.channel(door.url)
@@ -194,7 +194,7 @@ def test_a_line_that_is_cut_after_it_was_taken_leads_to_one_post(room: Room) -> 
     assert second.receipt == event["event_id"]
 
 
-def test_a_doubt_is_settled_by_a_look_into_the_room(room: Room) -> None:
+def test_an_unknown_outcome_is_resolved_from_the_room(room: Room) -> None:
     channel = room.channel()
     before = datetime.now(UTC)
     body = channel.prepare(POST)
@@ -209,7 +209,7 @@ def test_a_doubt_is_settled_by_a_look_into_the_room(room: Room) -> None:
     )
 
 
-def test_what_cannot_be_is_told_in_words(room: Room) -> None:
+def test_invalid_room_settings_are_refused_with_the_reason(room: Room) -> None:
     body = room.channel().prepare(POST)
     wrong = room.channel(token="syt_wrong-token").send(body, attempt())
     assert wrong.verdict is Verdict.REJECTED and "401" in wrong.reason and "wrong-token" not in wrong.reason

@@ -1,4 +1,4 @@
-"""Slack: the contract of all channels, and Block Kit's own limits."""
+"""Slack: the common contract, and the limits of Block Kit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_blocks_keep_to_the_limits_of_block_kit() -> None:
                 assert 0 < len(block["accessory"]["alt_text"]) <= 2000
 
 
-def test_a_headline_calls_nobody_and_breaks_no_markup() -> None:
+def test_a_headline_mentions_nobody_and_breaks_no_markup() -> None:
     body = channel("http://127.0.0.1:9/").prepare(sample_post())
     text = json.loads(body)["blocks"][0]["text"]["text"]
     assert "&lt;жаңа&gt;" in text
@@ -39,7 +39,7 @@ def test_a_headline_calls_nobody_and_breaks_no_markup() -> None:
     assert read.startswith(f"{sample_item().title.replace('|', '¦')}\n{sample_item().url}\n")
 
 
-def test_200_without_ok_is_no_success() -> None:
+def test_200_without_ok_is_unknown() -> None:
     with HttpSink([Step(200, b"<html>a login page</html>")]) as sink:
         room = channel(sink.url)
         outcome = room.send(room.prepare(sample_post()), Attempt("k", datetime.now(UTC)))

@@ -1,4 +1,4 @@
-"""The webhook: the contract of all channels, and Standard Webhooks by its own library."""
+"""The webhook: the common contract, and Standard Webhooks by its own library."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def send(url: str, key: str = "desk:story-1:story:0") -> Outcome:
     return hook.send(hook.prepare(sample_post()), Attempt(key, datetime.now(UTC)))
 
 
-def test_the_reference_library_of_standard_webhooks_accepts_the_signature() -> None:
+def test_the_reference_library_accepts_the_signature() -> None:
     with HttpSink() as sink:
         send(sink.url)
     (received,) = sink.received
@@ -39,7 +39,7 @@ def test_the_reference_library_of_standard_webhooks_accepts_the_signature() -> N
     assert data["data"]["items"][0]["story"] == "story-1"
 
 
-def test_webhook_id_is_stable_over_retries_and_differs_between_stories() -> None:
+def test_webhook_id_is_the_same_for_retries_only() -> None:
     with HttpSink() as sink:
         for key in ("desk:a:story:0", "desk:a:story:0", "desk:b:story:0"):
             send(sink.url, key)
@@ -47,7 +47,7 @@ def test_webhook_id_is_stable_over_retries_and_differs_between_stories() -> None
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_a_body_stays_under_twenty_kilobytes_and_every_item_in_it() -> None:
+def test_a_body_stays_under_20_kilobytes_with_every_item() -> None:
     hook = channel("http://127.0.0.1:9/")
     body = hook.prepare(sample_post(40))
     assert len(body) <= MAX_BODY
@@ -55,6 +55,6 @@ def test_a_body_stays_under_twenty_kilobytes_and_every_item_in_it() -> None:
 
 
 @pytest.mark.parametrize("secret", ["short", "whsec_", "whsec_!!!", "whsec_" + "A" * 200])
-def test_a_weak_secret_is_refused_with_the_way_to_make_one(secret: str) -> None:
+def test_a_weak_secret_is_refused_with_a_command_to_make_one(secret: str) -> None:
     with pytest.raises(ValidationError, match="urandom"):
         Settings(type="webhook", url=SecretStr("https://example.org"), secret=SecretStr(secret))

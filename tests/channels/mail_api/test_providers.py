@@ -1,4 +1,4 @@
-"""The providers' APIs: the contract of all senders, and what each of them makes of our message."""
+"""The providers' APIs: the common contract of senders, and the request of each for our message."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _handed(case: ApiContract, data: bytes = MESSAGE) -> tuple[Outcome, Received
     return outcome, sink.received[0]
 
 
-def test_ses_gets_the_message_byte_for_byte_and_the_return_path() -> None:
+def test_ses_gets_the_exact_message_and_the_return_path() -> None:
     outcome, received = _handed(TestSes())
     body = json.loads(received.body)
     assert base64.b64decode(body["Content"]["Raw"]["Data"]) == MESSAGE
@@ -191,7 +191,7 @@ def test_ses_gets_the_message_byte_for_byte_and_the_return_path() -> None:
     assert (outcome.via, outcome.receipt.startswith("0107018b")) == ("127.0.0.1", True)
 
 
-def test_mailgun_gets_the_message_byte_for_byte_and_tracks_nothing() -> None:
+def test_mailgun_gets_the_exact_message_without_tracking() -> None:
     outcome, received = _handed(TestMailgun())
     form = providers.mailgun_form(received)
     assert form.pop("message") == MESSAGE
@@ -210,7 +210,7 @@ KEPT = {
 }
 
 
-def test_postmark_gets_parts_and_headers_and_keeps_the_message_id() -> None:
+def test_postmark_gets_the_parts_and_keeps_the_message_id() -> None:
     _, received = _handed(TestPostmark())
     body = json.loads(received.body)
     headers = {one["Name"]: one["Value"] for one in body.pop("Headers")}
@@ -235,7 +235,7 @@ def test_postmark_sends_a_notice_on_the_transactional_stream() -> None:
     assert (body["MessageStream"], body["TextBody"], "HtmlBody" in body) == ("outbound", "hello\n", False)
 
 
-def test_sendgrid_gets_parts_and_headers_and_puts_nothing_in() -> None:
+def test_sendgrid_gets_the_parts_and_adds_nothing() -> None:
     outcome, received = _handed(TestSendgrid())
     body = json.loads(received.body)
     assert body["headers"] == KEPT
@@ -248,14 +248,14 @@ def test_sendgrid_gets_parts_and_headers_and_puts_nothing_in() -> None:
     assert outcome.receipt.startswith("IOqWyq")
 
 
-def test_sendgrid_says_by_a_moment_when_it_takes_more() -> None:
+def test_sendgrids_rate_limit_header_is_read() -> None:
     case = TestSendgrid()
     with HttpSink([Step(429, headers={"X-RateLimit-Reset": str(int(time.time()) + 40)})]) as sink:
         outcome = case.make(sink.url).send(SENDER, TO, MESSAGE)
     assert outcome.verdict is Verdict.DEFERRED and 30 < (outcome.retry_after or 0) <= 40
 
 
-def test_what_an_api_has_no_place_for_is_refused_and_nothing_is_sent() -> None:
+def test_a_part_that_an_api_cannot_carry_is_refused() -> None:
     attached = (
         b"From: news@example.org\r\nTo: reader@example.net\r\nSubject: x\r\nMIME-Version: 1.0\r\n"
         b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n'
@@ -269,7 +269,7 @@ def test_what_an_api_has_no_place_for_is_refused_and_nothing_is_sent() -> None:
 
 
 @pytest.mark.parametrize("contract", CONTRACTS)
-def test_an_address_that_could_be_read_as_several_goes_nowhere(contract: type[ApiContract]) -> None:
+def test_a_recipient_that_could_be_several_is_refused(contract: type[ApiContract]) -> None:
     with HttpSink() as sink:
         transport = contract().make(sink.url)
         for odd in ("a@example.net,b@example.net", '"a, b"@example.net', "a@example.net\r\nx: y", "A <a@example.net>"):
@@ -277,7 +277,7 @@ def test_an_address_that_could_be_read_as_several_goes_nowhere(contract: type[Ap
     assert not sink.received
 
 
-def test_a_header_that_is_no_text_is_refused() -> None:
+def test_a_non_ascii_header_is_refused() -> None:
     broken = MESSAGE.replace(b"Feedback-ID: weekly", b"Feedback-ID: \xff\xfe")
     for contract in (TestPostmark, TestSendgrid):
         with HttpSink() as sink:
@@ -294,8 +294,8 @@ def test_a_line_break_in_an_encoded_word_makes_no_second_header() -> None:
     assert format_mailbox(Mailbox('A "B" \\C', "a@example.org")) == '"A \\"B\\" \\\\C" <a@example.org>'
 
 
-def test_no_provider_claims_to_know_a_repeat() -> None:
-    """None of their pages documents a key for one message: what is in doubt is never safe to repeat."""
+def test_no_provider_claims_idempotency() -> None:
+    """None documents a key for repeats: a message in doubt is never safe to repeat."""
     for contract in CONTRACTS:
         transport = contract().make("http://127.0.0.1:9")
         assert isinstance(transport, ApiTransport) and transport.idempotency is Idempotency.NONE
@@ -330,6 +330,6 @@ def test_each_goes_to_its_own_region_over_tls(settings: Any, host: str) -> None:
 
 
 @pytest.mark.parametrize("region", ["eu", "frankfurt", "eu-central"])
-def test_a_region_that_is_none(region: str) -> None:
+def test_an_unknown_region_is_refused(region: str) -> None:
     with pytest.raises(ValidationError, match="is not a region; write it like eu-central-1"):
         _ses(region=region)

@@ -1,4 +1,4 @@
-"""Signature Version 4 against the values of the test suite that AWS publishes for whoever writes a signer."""
+"""Signature Version 4 with the values of the test suite that AWS publishes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
          "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"),
     ],
 )  # fmt: skip
-def test_a_request_of_the_suite_is_signed_as_it_says(
+def test_requests_of_amazons_test_suite_get_its_signatures(
     name: str, method: str, path: str, headers: dict[str, str], body: bytes, names: str, signature: str
 ) -> None:
     found = sign_request(
@@ -41,7 +41,7 @@ def test_a_request_of_the_suite_is_signed_as_it_says(
     ), name
 
 
-def test_a_token_is_signed_too_and_no_secret_is_shown() -> None:
+def test_a_session_token_is_signed_and_no_secret_is_shown() -> None:
     lent = Credentials("AKIDEXAMPLE", SUITE.secret_key, "t0ken")
     found = sign_request(
         lent, method="POST", url="https://example.amazonaws.com:8443/x", headers={}, body=b"", region="us-east-1",

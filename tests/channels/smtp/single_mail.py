@@ -1,4 +1,4 @@
-"""One message as the queue of a relay: tests send single messages so."""
+"""A queue with one message, and a transport that sends single messages by a relay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one SMTP attempt is taken for: only a reply lost after the final dot is in doubt."""
+"""Outcomes of SMTP: only a reply lost after the final dot is in doubt."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _closed() -> Iterator[None]:
 
 
 def _relay(host: str, port: int, *, timeouts: Timeouts | None = None, **options: Any) -> SmtpRelay:
-    """One that is closed after the test."""
+    """Make a relay that is closed after the test."""
     reached = options.pop("reached", lambda point: None)
     options.setdefault("timeout", 5)
     relays.append(SmtpRelay(Login(host, port, **options), timeouts=timeouts, reached=reached))
@@ -104,7 +104,7 @@ def test_accepted_carries_the_queue_id(transport: SmtpRelay, sink: SmtpSink) -> 
         ("taken-then-rst", Verdict.ACCEPTED, 1),
     ],
 )
-def test_only_what_is_lost_after_the_dot_is_in_doubt(
+def test_only_a_reply_lost_after_the_dot_is_in_doubt(
     transport: SmtpRelay, sink: SmtpSink, local: str, verdict: Verdict, taken: int
 ) -> None:
     outcome = _send(transport, local)
@@ -131,7 +131,7 @@ def test_one_connection_carries_many(transport: SmtpRelay, sink: SmtpSink) -> No
     assert len({entry["to"] for entry in sink.taken()}) == 20
 
 
-def test_a_kept_connection_that_the_relay_closed_costs_nothing(transport: SmtpRelay, sink: SmtpSink) -> None:
+def test_a_kept_connection_that_the_relay_closed_loses_nothing(transport: SmtpRelay, sink: SmtpSink) -> None:
     sink.close_after = 3
     for number in range(10):
         assert _send(transport, f"reader{number}").verdict is Verdict.ACCEPTED
@@ -146,13 +146,13 @@ def test_a_refusal_leaves_the_connection_usable(transport: SmtpRelay, sink: Smtp
     assert "RSET" in sink.commands
 
 
-def test_a_refused_sender_is_not_the_readers_fault(transport: SmtpRelay) -> None:
+def test_a_refused_sender_is_deferred(transport: SmtpRelay) -> None:
     outcome = SingleMailTransport(transport).send("refused-sender@example.org", "ada@example.org", DATA)
     assert outcome.verdict is Verdict.DEFERRED
     assert outcome.reason == "550 5.7.1 not you (MAIL)"
 
 
-def test_nobody_there_is_not_started() -> None:
+def test_no_relay_is_not_started() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -161,7 +161,7 @@ def test_nobody_there_is_not_started() -> None:
     assert str(port) in outcome.reason
 
 
-def test_a_relay_that_is_closing_at_its_greeting_is_not_started(transport: SmtpRelay, sink: SmtpSink) -> None:
+def test_a_relay_that_closes_at_its_greeting_is_not_started(transport: SmtpRelay, sink: SmtpSink) -> None:
     sink.greeting = "421 4.3.2 too busy"
     assert _send(transport, "ada").verdict is Verdict.NOT_STARTED
 
@@ -188,14 +188,14 @@ def test_lone_line_ends_and_dots_cannot_end_a_message_early(transport: SmtpRelay
     assert not [command for command in sink.commands if "evil" in command]
 
 
-def test_an_address_beyond_ascii_is_refused_visibly_without_smtputf8(transport: SmtpRelay, sink: SmtpSink) -> None:
+def test_a_non_ascii_address_is_refused_without_smtputf8(transport: SmtpRelay, sink: SmtpSink) -> None:
     outcome = SingleMailTransport(transport).send("b@example.org", "жібек@example.org", DATA)
     assert outcome.verdict is Verdict.REJECTED
     assert "SMTPUTF8" in outcome.reason
     assert sink.taken() == []
 
 
-def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) -> None:
+def test_a_non_ascii_address_is_sent_with_smtputf8(tmp_path: Path) -> None:
     with SmtpSink(tmp_path / "j", extensions=("8BITMIME", "SMTPUTF8")) as sink:
         transport = _relay("127.0.0.1", sink.port)
         assert (
@@ -207,7 +207,7 @@ def test_an_address_beyond_ascii_goes_where_smtputf8_is_offered(tmp_path: Path) 
         assert [mail.endswith("SMTPUTF8") for mail in mails] == [True, False]
 
 
-def test_starttls_that_is_not_offered_is_never_done_without(sink: SmtpSink) -> None:
+def test_no_mail_is_sent_if_starttls_is_not_offered(sink: SmtpSink) -> None:
     transport = _relay("127.0.0.1", sink.port, security="starttls")
     outcome = _send(transport, "ada")
     assert outcome.verdict is Verdict.NOT_STARTED
@@ -216,7 +216,7 @@ def test_starttls_that_is_not_offered_is_never_done_without(sink: SmtpSink) -> N
 
 
 class _Some:
-    """An queue with a message for each of these; who is `barred` may not begin."""
+    """A queue with a message for each name; the one of `barred` may not begin."""
 
     sender = "bounces@example.org"
 
@@ -264,7 +264,7 @@ class _Some:
         raise AssertionError(reason)
 
 
-def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRelay, sink: SmtpSink) -> None:
+def test_a_message_that_may_not_begin_does_not_stop_the_others(transport: SmtpRelay, sink: SmtpSink) -> None:
     names = [f"reader{number}" for number in range(8)]
     queue = _Some(names, barred="reader3")
     transport.send_all(queue, connections=1)
@@ -275,8 +275,8 @@ def test_who_may_not_begin_gets_nothing_and_the_others_go_on(transport: SmtpRela
     assert sink.opened == (1 if {"PIPELINING", "CHUNKING"} <= set(sink.extensions) else 2)
 
 
-def test_what_several_connections_wait_for_is_announced_at_once_and_nothing_is_taken_after_that() -> None:
-    """Taking may wait for the ledger, and somebody may leave meanwhile; who may go goes before who may not."""
+def test_ready_connections_are_announced_together_after_prefetch() -> None:
+    """Taking may wait for the ledger, and a reader may unsubscribe meanwhile. Permitted messages go first."""
     said: list[str] = []
 
     class Ready:
@@ -302,8 +302,8 @@ def test_what_several_connections_wait_for_is_announced_at_once_and_nothing_is_t
     assert said == ["prefetch"] * 3 + ["announced"] + ["goes"] * 2 + ["taken back"]
 
 
-def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgotten(sink: SmtpSink) -> None:
-    """The run that asked for them had ended; hours may lie between."""
+def test_a_late_session_is_used_and_a_failed_one_forgotten(sink: SmtpSink) -> None:
+    """The run that opened them had ended, perhaps hours before."""
     relay = _relay("127.0.0.1", sink.port)
     relay.open_connection()
     wait_until(lambda: bool(relay._opened))
@@ -317,7 +317,7 @@ def test_a_session_that_came_too_late_is_used_and_one_that_did_not_come_is_forgo
     assert sink.opened == 2
 
 
-def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: SmtpSink) -> None:
+def test_late_sessions_that_were_closed_lose_nothing(sink: SmtpSink) -> None:
     relay = _relay("127.0.0.1", sink.port)
     for _ in range(4):
         relay.open_connection()
@@ -330,8 +330,8 @@ def test_sessions_that_came_too_late_and_were_closed_cost_nobody(sink: SmtpSink)
     assert queue.taken_back == []
 
 
-def test_a_transaction_that_a_failed_chunk_left_open_is_ended(tmp_path: Path) -> None:
-    """RFC 3030 does not say that it ends: the next MAIL is refused then, and would be for ever without RSET."""
+def test_a_transaction_left_open_by_a_failed_chunk_is_reset(tmp_path: Path) -> None:
+    """RFC 3030 does not end it. The relay refuses the next MAIL, and every later one without RSET."""
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
         sink.is_strict = True
         queue = _Some(["dot-451", *(f"reader{number}" for number in range(5))])
@@ -342,7 +342,7 @@ def test_a_transaction_that_a_failed_chunk_left_open_is_ended(tmp_path: Path) ->
 
 
 def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[Path, Path]) -> None:
-    """OpenSSL does not tell of the records that it wrote before it had to wait for room."""
+    """OpenSSL does not report the records that it wrote before it had to wait for room."""
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(*certificate)
     client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -380,8 +380,8 @@ def test_a_message_that_went_out_whole_over_tls_is_in_doubt(certificate: tuple[P
 
 
 @pytest.mark.parametrize("size", [1, 77, 65_536, 3_000_000])
-def test_a_chunk_has_the_size_that_is_said(tmp_path: Path, size: int) -> None:
-    """RFC 3030 §2: octets, with no dot doubled; a server that counts otherwise takes the rest for commands."""
+def test_a_chunk_has_the_announced_size(tmp_path: Path, size: int) -> None:
+    """RFC 3030 §2: octets without doubled dots. A server would read a rest as commands."""
     data = DATA + (b"." * 75 + b"\r\n") * (size // 77) + b"." * (size % 77) + b"\r\n"
     with SmtpSink(tmp_path / "sink.journal", extensions=("PIPELINING", "CHUNKING")) as sink:
         queue = _Some(["ada", "bob"], data=data)
@@ -425,7 +425,7 @@ class _Keep(MessageHandler):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for localhost that nobody signed but we."""
+    """A self-signed certificate for localhost."""
     folder = tmp_path_factory.mktemp("tls")
     command = [require_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     command += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"]
@@ -473,7 +473,7 @@ def test_login_over_tls(secure: tuple[str, int, _Keep], certificate: tuple[Path,
     assert handler.got == ["ada@example.org", "grace@example.org"]
 
 
-def test_a_wrong_password_says_so_and_does_not_show_it(
+def test_a_wrong_smtp_password_is_reported_and_not_shown(
     secure: tuple[str, int, _Keep], certificate: tuple[Path, Path]
 ) -> None:
     security, port, handler = secure
@@ -488,7 +488,7 @@ def test_a_wrong_password_says_so_and_does_not_show_it(
     assert handler.got == []
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(secure: tuple[str, int, _Keep]) -> None:
+def test_an_untrusted_certificate_is_refused(secure: tuple[str, int, _Keep]) -> None:
     security, port, handler = secure
     transport = _relay("localhost", port, security=security, username="news", password="s3cret")
     outcome = _send(transport, "ada")

@@ -1,4 +1,4 @@
-"""Bluesky: a record under a key of ours, facets by bytes, a session that is kept, and a card that may go without."""
+"""Bluesky: a record under our key, facets in bytes, a kept session, and a card with or without a picture."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def calls(sink: HttpSink) -> list[str]:
 
 
 def put(sink: HttpSink) -> dict[str, Any]:
-    """The last record that was put, with its place."""
+    """Return the last record that was put, with its key."""
     found: dict[str, Any] = json.loads([one for one in sink.received if one.path.endswith("putRecord")][-1].body)
     return found
 
 
-def test_a_repeat_is_the_same_record_to_the_byte_and_one_session_does() -> None:
+def test_a_repeat_is_the_same_record_in_one_session() -> None:
     with HttpSink(answer=usual) as sink:
         channel = sky(sink)
         body = channel.prepare(sample_post())
@@ -64,13 +64,13 @@ def test_a_repeat_is_the_same_record_to_the_byte_and_one_session_does() -> None:
     assert outcomes[0].via == f"https://bsky.app/profile/steppe.example.org/post/{put(sink)['rkey']}"
 
 
-def test_posts_of_one_moment_have_keys_of_their_own() -> None:
+def test_posts_of_the_same_moment_have_different_keys() -> None:
     keys = {record_key(f"sky:story-{number}:story:0", "2026-11-23T09:00:00.000Z") for number in range(2_000)}
     assert len(keys) == 2_000 and all(map(TID.fullmatch, keys))
     assert record_key("a", "2026-11-23T09:00:00.000Z") < record_key("a", "2026-11-23T09:00:01.000Z")
 
 
-def test_facets_stand_where_the_bytes_are() -> None:
+def test_facets_have_positions_in_bytes() -> None:
     item = sample_item(
         1, title="Ұлт саулығы 👩🏽\u200d🚒", summary="Read https://other.example.org/ә, now.", topics=("sdg-3",)
     )
@@ -91,7 +91,7 @@ def test_facets_stand_where_the_bytes_are() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["none to be had", "refused", "lost"])
-def test_a_card_whose_picture_fails_goes_without(trouble: str) -> None:
+def test_a_card_whose_picture_fails_has_none(trouble: str) -> None:
     def answer(received: Received) -> Step:
         if received.path.endswith("uploadBlob"):
             return Step(413) if trouble == "refused" else Step(reset="after")
@@ -122,7 +122,7 @@ def test_a_card_has_its_picture() -> None:
     assert put(sink)["record"]["embed"]["external"]["thumb"]["mimeType"] == "image/jpeg"
 
 
-def test_a_session_that_ended_is_begun_anew_once() -> None:
+def test_an_expired_session_is_renewed_once() -> None:
     ended = Step(400, b'{"error": "ExpiredToken", "message": "Token has expired"}')
     plan = iter([ended])
 
@@ -149,7 +149,7 @@ def test_a_session_that_ended_is_begun_anew_once() -> None:
         (Step(429, headers={"ratelimit-reset": "4102444800"}), Verdict.DEFERRED),
     ],
 )
-def test_a_login_that_fails_has_posted_nothing(step: Step, verdict: Verdict) -> None:
+def test_a_failed_login_has_posted_nothing(step: Step, verdict: Verdict) -> None:
     with HttpSink([step]) as sink:
         channel = sky(sink)
         outcome = channel.send(channel.prepare(sample_post()), TRY)
@@ -158,7 +158,7 @@ def test_a_login_that_fails_has_posted_nothing(step: Step, verdict: Verdict) -> 
     assert (outcome.retry_after or 0) > 0 or step.status != 429
 
 
-def test_an_edit_keeps_place_and_date_and_a_post_is_taken_down() -> None:
+def test_an_edit_keeps_the_date_and_a_post_can_be_deleted() -> None:
     first = {"uri": RECEIPT.partition(" ")[0], "cid": "a"}
     kept = {"createdAt": "2026-11-20T09:00:00.000Z", "reply": {"root": first, "parent": first}}
     there = {"uri": RECEIPT.partition(" ")[0], "cid": "b", "value": {"text": "old", **kept}}
@@ -185,7 +185,7 @@ def test_an_edit_keeps_place_and_date_and_a_post_is_taken_down() -> None:
         )
 
 
-def test_an_answer_names_what_it_answers_in_full() -> None:
+def test_a_reply_on_bluesky_names_uri_and_cid() -> None:
     with HttpSink(answer=usual) as sink:
         channel = sky(sink)
         body = channel.prepare(replace(sample_post(), items=(), text="Corrected."))
@@ -196,12 +196,12 @@ def test_an_answer_names_what_it_answers_in_full() -> None:
 
 
 @pytest.mark.parametrize("handle", ["news", "news@example.org", "-a.example.org", "a.example.1", ""])
-def test_what_is_no_handle_is_refused(handle: str) -> None:
+def test_an_invalid_handle_is_refused(handle: str) -> None:
     with pytest.raises(ValueError, match="is not a handle"):
         Settings.model_validate({"type": "bluesky", "handle": handle, "password": "x"})
 
 
-def test_an_edition_links_each_story_the_editors_own_words_too() -> None:
+def test_an_edition_links_each_story_also_with_own_text() -> None:
     items = (sample_item(1), sample_item(2, text="Our own words."))
     channel = room("bluesky")
     said = channel.text(channel.prepare(replace(sample_post(), items=items)))

@@ -1,4 +1,4 @@
-"""Bluesky's own server (the PDS that its makers publish) on loopback: what we post is there, once."""
+"""Bluesky's own server (the published PDS) on loopback: our posts are there, once each."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ PROGRAM = TOOLS / "bluesky" / "start.cjs"
 
 @dataclass
 class Account:
-    """An account on the server, read without our code."""
+    """An account on the server, which is read without our code."""
 
     url: str
     handle: str
     did: str
 
     def records(self) -> list[dict[str, Any]]:
-        """What stands in it, newest first."""
+        """Return its posts, newest first."""
         query = {"repo": self.did, "collection": "app.bsky.feed.post", "limit": "100"}
         answer = requests.get(f"{self.url}xrpc/com.atproto.repo.listRecords", params=query, timeout=20)
         found: list[dict[str, Any]] = answer.json()["records"]
         return found
 
     def channel(self, url: str = "") -> BlueskyChannel:
-        """Ours, with this account."""
+        """Return our channel with this account."""
         written = {"type": "bluesky", "handle": self.handle, "password": PASSWORD, "server": url or self.url}
         return make("sky", Settings.model_validate(written | {"allow_private": True}))
 
@@ -66,7 +66,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def account(server: str, request: pytest.FixtureRequest) -> Account:
-    """A new one for each test."""
+    """Create an account for each test."""
     handle = f"t{abs(hash(request.node.nodeid)) % 10**9}.test"
     wanted = {"handle": handle, "email": f"{handle}@example.org", "password": PASSWORD}
     answer = requests.post(f"{server}xrpc/com.atproto.server.createAccount", json=wanted, timeout=60)
@@ -111,7 +111,7 @@ def test_a_post_is_there_with_facets_language_and_card(account: Account) -> None
     assert links == [(ITEM.title, ITEM.url), ("#SDG6", None)]
 
 
-def test_a_repeat_changes_nothing_and_other_stories_stand_beside_it(account: Account) -> None:
+def test_a_repeat_changes_nothing_and_other_stories_are_new(account: Account) -> None:
     channel = account.channel()
     outcomes = [channel.send(channel.prepare(POST), attempt()) for _ in range(3)]
     assert len({one.receipt for one in outcomes}) == 1
@@ -120,7 +120,7 @@ def test_a_repeat_changes_nothing_and_other_stories_stand_beside_it(account: Acc
     assert len(account.records()) == 6
 
 
-def test_it_is_edited_answered_and_taken_down(account: Account) -> None:
+def test_a_post_is_edited_replied_to_and_deleted(account: Account) -> None:
     channel = account.channel()
     first = channel.send(channel.prepare(POST), attempt())
     mended = replace(POST, items=(replace(ITEM, correction="Correction: 4,180, not 4,810."),), at=datetime.now(UTC))
@@ -139,7 +139,7 @@ def test_it_is_edited_answered_and_taken_down(account: Account) -> None:
     assert len(account.records()) == 1
 
 
-def test_a_translation_answers_the_first_post_and_still_does_once_it_is_edited(account: Account) -> None:
+def test_a_translation_replies_to_the_first_post_even_if_edited(account: Account) -> None:
     channel = account.channel()
     first = channel.send(channel.prepare(POST), attempt())
     english = channel.prepare(replace(POST, language="en", items=(replace(ITEM, language="en", title="Water"),)))
@@ -154,7 +154,7 @@ def test_a_translation_answers_the_first_post_and_still_does_once_it_is_edited(a
     assert records["en"]["value"]["text"].startswith(ITEM.title)
 
 
-def test_a_picture_is_uploaded_once_and_anew_where_the_server_has_it_no_more(account: Account) -> None:
+def test_a_picture_is_uploaded_again_only_if_the_server_lost_it(account: Account) -> None:
     kept: dict[str, str] = {}
 
     class Memory:
@@ -180,7 +180,7 @@ def test_a_picture_is_uploaded_once_and_anew_where_the_server_has_it_no_more(acc
     assert list(kept.values()) == [blob] and len(account.records()) == 2
 
 
-def test_a_line_that_is_cut_after_it_was_taken_leads_to_one_post(account: Account) -> None:
+def test_a_connection_lost_after_the_request_leads_to_one_post(account: Account) -> None:
     door = Cutting(int(account.url.rstrip("/").rpartition(":")[2]), b"putRecord")
     try:
         channel = account.channel(door.url)
@@ -196,7 +196,7 @@ def test_a_line_that_is_cut_after_it_was_taken_leads_to_one_post(account: Accoun
     assert second.receipt == f"{record['uri']} {record['cid']}"
 
 
-def test_a_wrong_password_is_told_and_not_shown(account: Account) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(account: Account) -> None:
     written = {"type": "bluesky", "handle": account.handle, "password": "wrong-word", "server": account.url}
     channel = make("sky", Settings.model_validate(written | {"allow_private": True}))
     outcome = channel.send(channel.prepare(POST), attempt())

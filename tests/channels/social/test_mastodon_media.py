@@ -1,4 +1,4 @@
-"""Pictures of statuses on Mastodon: uploaded once, waited for in steps of their own, and never the end of a post."""
+"""Pictures on Mastodon: uploaded once, waited for, and never a reason to fail the post."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PHOTO = b"\xff\xd8\xff a picture\r\n--of bytes"
 
 
 class Memory:
-    """As the store remembers."""
+    """`Uploads` in memory."""
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
@@ -34,7 +34,7 @@ class Memory:
 
 
 class Server:
-    """docs.joinmastodon.org/methods/media: `upload` is answered first, then `looks` in turn, the last one again."""
+    """docs.joinmastodon.org/methods/media: the answer to the upload, then `looks` in turn; the last one repeats."""
 
     def __init__(self, upload: int = 200, *looks: int, post: int = 200) -> None:
         self.upload, self.looks, self.post = upload, list(looks), post
@@ -71,7 +71,7 @@ def _channel(url: str, pictures: str = "attach") -> MastodonChannel:
 
 
 def _tries(server: Server, memory: Memory, most: int = 10) -> list[Outcome]:
-    """Until it is not put off."""
+    """Send until the outcome is not DEFERRED."""
     found: list[Outcome] = []
     with HttpSink(answer=server) as sink:
         while len(found) < most and (not found or found[-1].verdict is Verdict.DEFERRED):
@@ -89,7 +89,7 @@ def test_a_picture_goes_with_its_alt_text() -> None:
     assert server.sent["media_ids"] == ["22"] and "picture" not in server.sent
 
 
-def test_while_the_server_is_busy_the_post_waits_and_nothing_is_uploaded_again() -> None:
+def test_a_post_waits_for_a_busy_server_without_a_second_upload() -> None:
     server, memory = Server(202, 206, 206, 200), Memory()
     outcomes = _tries(server, memory)
     assert [one.verdict for one in outcomes] == [Verdict.DEFERRED] * 3 + [Verdict.ACCEPTED]
@@ -110,7 +110,7 @@ def test_while_the_server_is_busy_the_post_waits_and_nothing_is_uploaded_again()
         (Server(post=422), 1),
     ],
 )
-def test_a_picture_that_fails_is_left_out_and_the_post_goes(server: Server, tries: int) -> None:
+def test_a_failed_picture_is_left_out(server: Server, tries: int) -> None:
     outcomes = _tries(server, Memory())
     assert len(outcomes) == tries and outcomes[-1].verdict is Verdict.ACCEPTED
     assert "media_ids" not in server.sent and server.calls.count("POST v2/media") == 1
@@ -126,7 +126,7 @@ def test_an_edit_keeps_the_picture() -> None:
     assert server.sent["media_ids"] == ["22"]
 
 
-def test_where_the_card_is_wanted_nothing_is_uploaded() -> None:
+def test_with_cards_nothing_is_uploaded() -> None:
     server = Server()
     with HttpSink(answer=server) as sink:
         channel = _channel(sink.url, "card")

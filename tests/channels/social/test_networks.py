@@ -1,4 +1,4 @@
-"""LinkedIn, Facebook and X: what is each one's own."""
+"""LinkedIn, Facebook and X: the details of each."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ PHOTO = b"\xff\xd8\xff picture"
 
 
 class LinkedIn:
-    """The API as "Images API" and "Posts API" describe it; `refuse` gives calls a status of their own."""
+    """The API as "Images API" and "Posts API" describe it; `refuse` sets the status of single calls."""
 
     def __init__(self, place: str = "", **refuse: int) -> None:
         self.place, self.refuse = place, refuse
@@ -133,7 +133,7 @@ def test_linkedins_card_has_its_picture() -> None:
         (LinkedIn(post=400), ["init", "upload", "post", "post"]),
     ],
 )
-def test_a_picture_that_fails_costs_the_card_its_picture_and_never_the_post(api: LinkedIn, calls: list[str]) -> None:
+def test_a_failed_picture_never_fails_the_post(api: LinkedIn, calls: list[str]) -> None:
     outcome = _posted_with_picture(api)
     assert (outcome.verdict, outcome.receipt) == (Verdict.ACCEPTED, "urn:li:share:7012")
     assert api.calls == calls
@@ -141,7 +141,7 @@ def test_a_picture_that_fails_costs_the_card_its_picture_and_never_the_post(api:
     assert "thumbnail" not in article and "thumbnailAltText" not in article and article["source"] == sample_item().url
 
 
-def test_a_post_with_a_picture_of_which_nobody_knows_is_not_posted_again() -> None:
+def test_an_unknown_outcome_with_a_picture_is_not_posted_again() -> None:
     api = LinkedIn(post=500)
     assert _posted_with_picture(api).verdict is Verdict.UNKNOWN
     assert api.calls == ["init", "upload", "post"]
@@ -152,7 +152,7 @@ def test_no_picture_is_asked_for_where_there_is_none() -> None:
     assert _posted_with_picture(api, None).verdict is Verdict.ACCEPTED and api.calls == ["post"]
 
 
-def test_little_text_is_escaped_and_only_our_hashtags_are_some() -> None:
+def test_little_text_is_escaped_except_our_hashtags() -> None:
     channel = room("linkedin")
     item = sample_item(title="@[Evil](urn:li:person:1) #a_b {c} *d* ~e~ <f> | g\\", summary="")
     body = channel.prepare(replace(sample_post(), items=(item,)))
@@ -163,7 +163,7 @@ def test_little_text_is_escaped_and_only_our_hashtags_are_some() -> None:
     assert channel.text(body).startswith("@[Evil](urn:li:person:1) #a_b {c} *d* ~e~ <f> | g\\\n\n#SDG6")
 
 
-def test_a_duplicate_on_linkedin_is_the_post_that_stands() -> None:
+def test_a_duplicate_on_linkedin_is_the_first_post() -> None:
     said = {"status": 422, "code": "DUPLICATE_POST", "message": "Content is a duplicate of urn:li:share:7009"}
     assert _sent("linkedin", _json(422, said)).receipt == "urn:li:share:7009"
     assert _sent("linkedin", _json(422, said)).verdict is Verdict.ACCEPTED
@@ -171,7 +171,7 @@ def test_a_duplicate_on_linkedin_is_the_post_that_stands() -> None:
     assert other.verdict is Verdict.REJECTED and "INVALID_VALUE" in other.reason
 
 
-def test_a_version_that_linkedin_has_ended_says_how_to_mend_it() -> None:
+def test_an_ended_version_of_linkedin_says_what_to_set() -> None:
     outcome = _sent("linkedin", _json(426, {"code": "NONEXISTENT_VERSION", "message": "not active"}))
     assert outcome.verdict is Verdict.REJECTED
     assert "set `version`" in outcome.reason and "202610" in outcome.reason
@@ -195,7 +195,7 @@ def test_linkedin_edits_and_deletes_by_the_urn() -> None:
 # -- Facebook ---------------------------------------------------------------------------------------------------------
 
 
-def test_facebook_gets_the_message_and_the_link_and_no_token_in_the_address() -> None:
+def test_facebook_gets_message_and_link_and_no_token_in_the_url() -> None:
     with served("facebook") as sink:
         channel = room("facebook", sink.url)
         outcome = channel.send(channel.prepare(sample_post()), TRY)
@@ -225,7 +225,7 @@ def test_facebook_gets_the_message_and_the_link_and_no_token_in_the_address() ->
         (500, {"code": 1}, Verdict.UNKNOWN, "500"),
     ],
 )
-def test_facebooks_codes_say_what_its_status_does_not(status: int, error: Any, verdict: Verdict, words: str) -> None:
+def test_facebooks_own_codes_decide_the_verdict(status: int, error: Any, verdict: Verdict, words: str) -> None:
     outcome = _sent("facebook", _json(status, {"error": error}))
     assert outcome.verdict is verdict and words in outcome.reason
 
@@ -269,7 +269,7 @@ def test_the_signature_is_that_of_twitters_own_example() -> None:
     ["https://api.x.com/2/tweets", "http://127.0.0.1:8099/a/2/tweets", "https://API.x.com:443/2/tweets?b=2&a=%20x&a=1"],
 )
 def test_another_implementation_signs_the_same(url: str) -> None:
-    """oauthlib, which we did not write."""
+    """oauthlib computes the same signature."""
     client = Client(
         KEYS.key, KEYS.key_secret, KEYS.token, KEYS.token_secret, nonce="abc", timestamp="1318622958"
     )  # fmt: skip
@@ -278,7 +278,7 @@ def test_another_implementation_signs_the_same(url: str) -> None:
     assert sorted(ours[6:].split(", ")) == sorted(theirs[6:].split(", "))
 
 
-def test_x_signs_each_request_anew_and_tells_no_key_of_it() -> None:
+def test_x_signs_each_request_and_shows_no_key() -> None:
     with served("x") as sink:
         channel = room("x", sink.url)
         outcomes = [channel.send(channel.prepare(sample_post()), TRY) for _ in range(2)]
@@ -295,7 +295,7 @@ def test_x_deletes() -> None:
     assert twice.verdict is Verdict.REJECTED and "duplicate" in twice.reason
 
 
-def test_x_is_refused_with_its_price_in_view_until_somebody_agrees() -> None:
+def test_x_is_refused_until_its_price_is_accepted() -> None:
     for more in ({}, {"confirm_cost": "false"}):
         keys = dict.fromkeys(("api_key", "api_secret", "access_token", "access_secret"), "s3cret-of-ours")
         with pytest.raises(ValidationError, match=r"\$0\.200 a post with a link") as caught:
@@ -312,6 +312,6 @@ def test_x_is_refused_with_its_price_in_view_until_somebody_agrees() -> None:
         (facebook.Settings, {"type": "facebook", "page": "1", "token": "t", "version": "25"}, r"v25\.0"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_way_to_write_it(model: Any, values: dict[str, str], words: str) -> None:
+def test_invalid_settings_are_refused_with_an_example(model: Any, values: dict[str, str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         model.model_validate(values)

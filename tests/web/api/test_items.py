@@ -1,4 +1,4 @@
-"""A CMS pushes its items: with the right token, once however often it says it, and nothing else can be done with it."""
+"""A CMS pushes items with its token: repeats change nothing, and the token opens nothing else."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def cms(tmp_path: Path, database_url: str) -> Iterator[Cms]:
             yield Cms(folder, runtime, url)
 
 
-def test_a_life_of_an_item(cms: Cms) -> None:
+def test_the_api_from_a_new_item_to_its_withdrawal(cms: Cms) -> None:
     answers = [cms.ask("POST", told=ITEM) for _ in range(2)]
     assert [(one.status_code, one.json()["status"]) for one in answers] == [(201, "created"), (200, "unchanged")]
     [item] = cms.items()
@@ -82,7 +82,7 @@ def test_a_life_of_an_item(cms: Cms) -> None:
     assert cms.ask("DELETE", "/node/13").status_code == 404
 
 
-def test_the_example_of_the_guide_is_taken(cms: Cms) -> None:
+def test_the_example_of_the_guide_is_accepted(cms: Cms) -> None:
     page = (Path(__file__).parents[3] / "docs" / "howto" / "push-items.md").read_text(encoding="utf-8")
     told = re.search(r"-d '(\{.*?\})'$", page, re.DOTALL | re.MULTILINE)
     assert told is not None
@@ -98,7 +98,7 @@ def test_translations_share_a_story(cms: Cms) -> None:
 
 
 @pytest.mark.parametrize("token", ["wrong", TOKEN + "x", TOKEN[:-1], "ж"])
-def test_without_the_token_nothing_is_done(cms: Cms, token: str) -> None:
+def test_without_the_token_nothing_is_changed(cms: Cms, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}".encode()}
     for method, path in (("POST", ""), ("PUT", "/1"), ("DELETE", "/1")):
         answer = httpx.request(method, f"{cms.url}api/items{path}", content=json.dumps(ITEM), headers=headers)
@@ -106,7 +106,7 @@ def test_without_the_token_nothing_is_done(cms: Cms, token: str) -> None:
     assert cms.items() == []
 
 
-def test_what_cannot_be_an_item_is_refused_with_its_reason(cms: Cms) -> None:
+def test_an_invalid_item_is_refused_with_the_reason(cms: Cms) -> None:
     for told, where in (
         (ITEM | {"published": "2026-03-04T05:06:00"}, "published"),
         (ITEM | {"titel": "x"}, "titel"),
@@ -128,7 +128,7 @@ def test_what_cannot_be_an_item_is_refused_with_its_reason(cms: Cms) -> None:
     assert cms.items() == []
 
 
-def test_an_item_of_no_language_of_the_newsroom_is_refused_and_the_languages_are_named(cms: Cms) -> None:
+def test_an_item_in_an_unknown_language_is_refused(cms: Cms) -> None:
     answers = [
         cms.ask("PUT", "/de", {"title": "Nachricht", "language": "de"}),
         cms.ask("POST", told=ITEM | {"language": "x-klingon"}),
@@ -136,7 +136,7 @@ def test_an_item_of_no_language_of_the_newsroom_is_refused_and_the_languages_are
     for answer, said in zip(answers, ("de", "x-klingon"), strict=True):
         [wrong] = answer.json()["detail"]
         assert (answer.status_code, wrong["loc"]) == (422, ["body", "language"])
-        assert wrong["msg"] == f"{said!r} is no language of this newsroom; it has en, ru, kk"
+        assert wrong["msg"] == f"{said!r} is not a language of this newsroom; it has en, ru, kk"
     assert cms.ask("PUT", "/en", {"title": "News", "language": "en-GB"}).status_code == 201
     assert [one.title for one in cms.items()] == ["News"]
     # What stands stays as it was.
@@ -144,20 +144,20 @@ def test_an_item_of_no_language_of_the_newsroom_is_refused_and_the_languages_are
     assert [one.title for one in cms.items()] == ["News"]
 
 
-def test_a_misspelt_field_is_told_with_the_name_that_it_is_near_to(cms: Cms) -> None:
+def test_a_misspelt_field_is_refused_with_the_nearest_name(cms: Cms) -> None:
     unnamed = {key: value for key, value in ITEM.items() if key != "id"}
     for method, path, told, said in (
         ("POST", "", ITEM | {"titel": "x"}, "there is no field 'titel'. Did you mean 'title'?"),
         ("PUT", "/1", unnamed | {"publishd": "x"}, "there is no field 'publishd'. Did you mean 'published'?"),
         ("PUT", "/1", unnamed | {"images": [{"src": "/a", "altt": "A"}]}, "no field 'altt'. Did you mean 'alt'?"),
-        ("PUT", "/1", ITEM, "the id stands in the address already"),
+        ("PUT", "/1", ITEM, "the id is already in the address"),
     ):
         answer = cms.ask(method, path, told)
         assert answer.status_code == 422 and [said in one["msg"] for one in answer.json()["detail"]] == [True], told
 
 
 @pytest.mark.parametrize("said", ["application/x-www-form-urlencoded", "text/plain; charset=utf-8"])
-def test_a_body_that_does_not_say_that_it_is_json_is_told_the_header(cms: Cms, said: str) -> None:
+def test_a_body_without_a_json_header_is_refused_with_the_header(cms: Cms, said: str) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": said}
     for method, path in (("POST", ""), ("PUT", "/1")):
         answer = httpx.request(method, f"{cms.url}api/items{path}", content=json.dumps(ITEM), headers=headers)

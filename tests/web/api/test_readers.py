@@ -1,4 +1,4 @@
-"""The readers' API: what it describes is what it does, and it does no more than the pages."""
+"""The readers' API does what its description says, and no more than the pages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests.web.site.test_subscribe import ADA, Site, site
 from tidings.model.tokens import TokenPurpose
-from tidings.web.site import subscribe
+from tidings.web import reader_actions
 
 __all__ = ["site"]
 
 
-def test_a_life_by_the_api(site: Site) -> None:
+def test_the_api_from_sign_up_to_unsubscription(site: Site) -> None:
     api = site.url + "api/"
     lists = httpx.get(api + "lists", params={"language": "ru"}).json()
     assert [one["name"] for one in lists] == ["digest", "press"]
@@ -46,7 +46,7 @@ def test_a_life_by_the_api(site: Site) -> None:
     assert httpx.post(f"{api}confirmations/{token}").status_code == 410
 
 
-def test_what_is_wrong_is_said_and_private_lists_are_not(site: Site) -> None:
+def test_errors_are_explained_and_private_lists_hidden(site: Site) -> None:
     api = site.url + "api/"
     assert httpx.post(api + "subscriptions", json={"email": ADA, "lists": ["inner"]}).status_code == 404
     assert httpx.post(api + "subscriptions", json={"email": "nobody", "lists": ["digest"]}).status_code == 422
@@ -65,7 +65,7 @@ def test_what_is_wrong_is_said_and_private_lists_are_not(site: Site) -> None:
 
 @pytest.mark.slow
 def test_schemathesis_finds_no_5xx(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscribe, "BY_CLIENT", 10**9)
+    monkeypatch.setattr(reader_actions, "BY_CLIENT", 10**9)
     reader = site.add()
     tokens = [
         site.runtime.keys.sign(purpose, reader, "digest")

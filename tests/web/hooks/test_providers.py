@@ -1,4 +1,4 @@
-"""Providers' reports, in the shapes that they publish: believed only with their proof, and each acts once."""
+"""Providers' reports as they document them: only verified ones have an effect, once each."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Provider:
         return httpx.post(f"{self.address}hooks/{provider}", content=body, headers=headers or {}).status_code
 
     def say(self, provider: str, what: dict[str, Any]) -> int:
-        """As the provider itself would."""
+        """Sign as the provider would."""
         return self.post(
             provider, *{"ses": _ses, "postmark": _postmark, "mailgun": _mailgun, "sendgrid": _sendgrid}[provider](what)
         )
@@ -298,7 +298,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
 @pytest.mark.parametrize(
     ("name", "what", "returned", "suppressed"), CASES, ids=[f"{number}-{case[0]}" for number, case in enumerate(CASES)]
 )
-def test_what_a_provider_says_is_done_once(
+def test_a_providers_report_takes_effect_once(
     provider: Provider, name: str, what: dict[str, Any], returned: str, suppressed: dict[str, str]
 ) -> None:
     assert provider.say(name, what) == 200
@@ -362,14 +362,14 @@ def _forged() -> Iterator[tuple[str, str, bytes, dict[str, str]]]:
 FORGED = list(_forged())
 
 
-def test_what_is_not_proven_is_not_believed(provider: Provider) -> None:
+def test_an_unverified_report_has_no_effect(provider: Provider) -> None:
     for what, name, body, headers in FORGED:
         assert provider.post(name, body, headers) == 403, what
     assert provider.suppressed == {}
     assert set(provider.fetched) <= {CERTIFICATE}
 
 
-def test_a_signature_of_mailgun_is_good_for_one_text(provider: Provider) -> None:
+def test_a_mailgun_signature_is_valid_for_one_text(provider: Provider) -> None:
     body, _ = _mailgun(BOUNCE["mailgun"], token="overheard" * 5)
     replayed = body.replace(ADA.encode(), b"eve@example.org")
     assert provider.post("mailgun", body) == 200
@@ -377,7 +377,7 @@ def test_a_signature_of_mailgun_is_good_for_one_text(provider: Provider) -> None
     assert provider.post("mailgun", replayed) == 403
 
 
-def test_sns_with_the_older_signature_and_its_certificate_is_fetched_once(provider: Provider) -> None:
+def test_older_sns_signatures_fetch_the_certificate_once(provider: Provider) -> None:
     assert provider.post("ses", _sns(_notification(BOUNCE["ses"]), "1")) == 200
     assert provider.post("ses", _sns(_notification(BOUNCE["ses"]), "2")) == 200
     assert provider.suppressed == {"": "hard"}
@@ -403,7 +403,7 @@ def test_a_subscription_to_a_topic_of_ours_is_confirmed(provider: Provider) -> N
     assert provider.fetched == [CERTIFICATE, url]
 
 
-def test_what_is_signed_and_makes_no_sense_is_no_error_of_ours(provider: Provider) -> None:
+def test_a_signed_but_senseless_report_is_no_server_error(provider: Provider) -> None:
     assert provider.post("ses", _sns(_notification({}) | {"Message": "no JSON"})) == 400
     odd: list[Any] = [
         {},
@@ -424,7 +424,7 @@ def test_what_is_signed_and_makes_no_sense_is_no_error_of_ours(provider: Provide
 
 
 def test_an_unknown_reader_is_remembered_by_hash_for_every_list(provider: Provider) -> None:
-    """It was a mail of ours, or the provider would not speak of it to us; `keep` or an erasure took the rest."""
+    """The provider reports our own mail only; `keep` or an erasure removed the rest."""
     assert provider.say("ses", _ses_bounce("Permanent", "NoEmail", address="gone@example.org")) == 200
     with provider.store.write() as connection:
         again = subscribers.add(
@@ -433,7 +433,7 @@ def test_an_unknown_reader_is_remembered_by_hash_for_every_list(provider: Provid
     assert again == "suppressed"
 
 
-def test_the_message_id_of_the_header_names_a_delivery_too(provider: Provider) -> None:
+def test_the_message_id_header_identifies_a_delivery_too(provider: Provider) -> None:
     with provider.store.write() as connection:
         connection.execute(update(t.deliveries).values(receipt="250 2.0.0 Ok: queued"))
         [sent] = feedback.recent_mails(connection, provider.ada)
@@ -443,7 +443,7 @@ def test_the_message_id_of_the_header_names_a_delivery_too(provider: Provider) -
     assert rows(provider.store)[0]["returned"] == "hard"
 
 
-def test_only_what_is_configured_is_there_and_only_so_much_is_read(provider: Provider) -> None:
+def test_only_configured_providers_and_limited_bodies_are_read(provider: Provider) -> None:
     assert provider.post("nobody", b"{}") == 404
     assert provider.post("postmark", b"x" * (MAX_BODY + 1)) == 413
     provider.newsroom = Newsroom.model_construct(bounces=Bounces())
@@ -452,7 +452,7 @@ def test_only_what_is_configured_is_there_and_only_so_much_is_read(provider: Pro
     assert provider.suppressed == {}
 
 
-def test_a_store_that_cannot_be_used_is_tried_again(provider: Provider) -> None:
+def test_a_store_that_cannot_be_used_is_a_503(provider: Provider) -> None:
     with provider.store.write() as connection:
-        connection.exec_driver_sql("DROP TABLE returns")
+        connection.exec_driver_sql("DROP TABLE feedback")
     assert provider.say("postmark", BOUNCE["postmark"]) == 503

@@ -1,4 +1,4 @@
-"""WebSub, from both ends: a hub that we did not write carries word of one newsroom's feed to another."""
+"""WebSub from both ends: a third-party hub between the feed of one newsroom and the source of another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TOPIC = "https://www.example.org/en/feed.xml"
 
 
 class AtOnce:
-    """In the place of Celery, which the hub wants: each task in a thread of its own."""
+    """Replaces Celery, which the hub needs: each task runs in its own thread."""
 
     def task(self, **_: Any) -> Callable[[Callable[..., None]], Any]:
         def made(work: Callable[..., None]) -> Any:
@@ -54,7 +54,7 @@ class AtOnce:
 
 @contextmanager
 def real_hub(path: Path) -> Iterator[str]:
-    """Flask-WebSub's own, behind a real server."""
+    """Run Flask-WebSub's hub behind a real server."""
     tasks = AtOnce()
     hub = flask_websub.hub.Hub(flask_websub.hub.SQLite3HubStorage(str(path)), tasks)
     # Celery would hand the task itself to the one that may try again; none is tried again here.
@@ -75,7 +75,7 @@ def real_hub(path: Path) -> Iterator[str]:
 
 
 class Later:
-    """An application whose address is known before it is made."""
+    """An application whose address is known before it exists."""
 
     app: Any = None
 
@@ -84,13 +84,13 @@ class Later:
 
 
 def told(runtime: Runtime) -> HubSubscription | None:
-    """What is known of the one source's hub."""
+    """Return the subscription of the only source."""
     with runtime.store.read() as connection:
         return next(iter(websub.load_subscriptions(connection).values()), None)
 
 
 def until(runtime: Runtime, holds: Callable[[HubSubscription], object]) -> HubSubscription:
-    """Wait for word of the hub, which works in threads of its own."""
+    """Wait for the hub, which works in its own threads."""
     end = time.monotonic() + 120
     while True:
         found = told(runtime)
@@ -105,7 +105,7 @@ def at(folder: NewsroomFolder, url: str) -> None:
     folder.write("tidings.yaml", main.replace("https://news.example.org/", url))
 
 
-def test_word_of_a_new_story_travels_by_a_hub(tmp_path: Path, database_url: str) -> None:
+def test_a_new_story_is_reported_through_a_hub(tmp_path: Path, database_url: str) -> None:
     here, there = Later(), Later()
     with (
         served(here) as site,
@@ -160,7 +160,7 @@ def site() -> Iterator[Website]:
 
 
 def reads(folder: NewsroomFolder, site: Website, **settings: str) -> None:
-    """The newsroom has the feed of a site for its source."""
+    """Make the feed of a site the newsroom's source."""
     given = {"type": "feed", "url": f"{site.url}/feed", "language": "en", "allow_private": "true"} | settings
     written = ", ".join(f"{name}: {value}" for name, value in given.items())
     main = (folder.root / "tidings.yaml").read_text().partition("sources:")[0]
@@ -168,7 +168,7 @@ def reads(folder: NewsroomFolder, site: Website, **settings: str) -> None:
 
 
 def name_hub(site: Website, *hubs: str, topic: str = TOPIC) -> None:
-    """The site says in the head of its answer who tells of changes."""
+    """Name hubs in the Link header of the site."""
     links = ", ".join([*(f'<{hub}>; rel="hub"' for hub in hubs), f'<{topic}>; rel="self"'])
     story = Story("one", "One", published=MONDAY - timedelta(days=1), body=f"<p>{len(site.asked)}</p>")
     site.pages["/feed"] = Page(rss([story], site.url), headers={"Link": links})
@@ -178,7 +178,7 @@ def asked(hub: HttpSink) -> list[dict[str, str]]:
     return [{name: value[0] for name, value in parse_qs(one.body.decode()).items()} for one in hub.received]
 
 
-def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_ends(
+def test_a_subscription_is_renewed_before_its_lease_ends(
     folder: NewsroomFolder, site: Website, run_in: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in folder.env.items():
@@ -217,7 +217,7 @@ def test_a_hub_is_asked_as_the_specification_says_and_again_before_its_lease_end
         assert asked(hub)[1] == asked(hub)[0]
 
 
-def test_a_hub_that_fails_or_says_nothing_is_asked_later_each_time(folder: NewsroomFolder, site: Website) -> None:
+def test_a_failing_or_silent_hub_is_asked_later_each_time(folder: NewsroomFolder, site: Website) -> None:
     reads(folder, site)
     with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
@@ -256,7 +256,7 @@ def test_another_hub_or_none_ends_the_former_subscription(folder: NewsroomFolder
             assert httpx.post(f"{url}websub/{tokens[0]}", content=b"x").status_code == 410
 
 
-def test_a_source_that_is_taken_out_is_forgotten_at_the_hub(folder: NewsroomFolder, site: Website) -> None:
+def test_a_removed_source_is_unsubscribed_at_the_hub(folder: NewsroomFolder, site: Website) -> None:
     reads(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
@@ -287,7 +287,7 @@ def test_no_hub_is_asked_to_call_where_it_cannot(folder: NewsroomFolder, site: W
         assert not hub.received
 
 
-def test_a_hub_inside_is_never_dialled(folder: NewsroomFolder, site: Website) -> None:
+def test_a_hub_at_a_private_address_is_never_called(folder: NewsroomFolder, site: Website) -> None:
     """A feed may name any address as its hub."""
     reads(folder, site)
     with HttpSink([Step(202)]) as hub:
@@ -308,7 +308,7 @@ def signed(one: HubSubscription, body: bytes, method: str = "sha256", secret: st
     return {"X-Hub-Signature": f"{method}={digest}"}
 
 
-def test_only_the_hub_that_was_asked_is_believed(folder: NewsroomFolder, site: Website) -> None:
+def test_only_signed_calls_of_our_hub_have_an_effect(folder: NewsroomFolder, site: Website) -> None:
     reads(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
@@ -374,9 +374,7 @@ def test_a_hub_may_refuse_and_is_asked_a_day_later(folder: NewsroomFolder, site:
         assert after.due == MONDAY + timedelta(days=1)
 
 
-def test_calls_do_not_make_it_ask_a_site_more_than_once_a_minute_or_one_that_is_down(
-    folder: NewsroomFolder, site: Website
-) -> None:
+def test_calls_never_fetch_a_site_more_than_once_a_minute(folder: NewsroomFolder, site: Website) -> None:
     reads(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)

@@ -1,6 +1,6 @@
-"""The whole life of a reader in a real browser, by keyboard alone and with scripts off; and how each page looks.
+"""All that a reader does, in a real browser, by keyboard alone and with scripts off; and how each page looks.
 
-`TIDINGS_PICTURES=FOLDER` keeps pictures of each page, narrow and wide, light and dark: for a person to look at.
+`TIDINGS_PICTURES=FOLDER` saves pictures of each page, narrow and wide, light and dark, for a person to look at.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ADDRESS = "dana@example.org"
 
 @dataclass
 class Reader:
-    """Somebody with a browser and a mailbox."""
+    """A person with a browser and a mailbox."""
 
     runtime: Runtime
     url: str
@@ -46,7 +46,7 @@ class Reader:
     _seen: int = field(default=0)
 
     def mail(self) -> ReceivedMail:
-        """The one mail that came since the last."""
+        """Return the only mail since the last call."""
         self.runtime.answer_requests()
         self.runtime.deliver()
         mine = [mail for mail in self.mails.received if mail.recipient == ADDRESS]
@@ -55,7 +55,7 @@ class Reader:
         return mine[-1]
 
     def link(self, mail: ReceivedMail, what: str) -> str:
-        """The link of a mail, on the server of the test."""
+        """Return the link of a mail, on the server of the test."""
         found = re.search(rf"https://news\.example\.org/({what}/\S*)", mail.text)
         assert found is not None, mail.text
         return self.url + found[1]
@@ -88,14 +88,14 @@ class Reader:
             return next((one.state for one in subscribers.subscriptions(connection, address=ADDRESS)), None)
 
     def chosen(self) -> tuple[str, tuple[str, ...], bool]:
-        """How often, which topics, and whether there is a pause."""
+        """Return frequency, topics and pause."""
         with self.runtime.store.read() as connection:
             [one] = subscribers.subscriptions(connection, address=ADDRESS)
             paused = connection.exec_driver_sql("SELECT paused_until FROM subscriptions").scalar_one()
         return one.frequency, one.topics, paused is not None
 
     def sees(self, name: str) -> None:
-        """The page as it stands, judged narrow and wide, light and dark."""
+        """Check the page narrow and wide, light and dark."""
         self._seen += 1
         direction = "rtl" if self.language == "ar" else "ltr"
         assert self.tab.look("document.documentElement.dir") == direction
@@ -211,7 +211,7 @@ def _chooses(reader: Reader) -> None:
 
 
 def _reads(reader: Reader) -> ReceivedMail:
-    """An edition comes with a story, and its page of the archive."""
+    """The reader gets an edition with a story, and opens its archive page."""
     news = item("A forum of youth", topics="[youth]", published="2026-09-10T15:00")
     (reader.runtime.newsroom.root / "content" / f"forum-of-youth.{reader.language}.md").write_text(
         news, encoding="utf-8"

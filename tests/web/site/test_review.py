@@ -1,4 +1,4 @@
-"""The boss's page: GET shows the exact mail and changes nothing, a button decides; who and when are kept."""
+"""The reviewer's page: GET shows the exact mail and changes nothing. A button decides; who and when are recorded."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Asked:
     url: str
 
     def link(self, who: str = "boss") -> str:
-        """The link in the newest question to this reviewer, on the test's server."""
+        """Return the link in the newest mail to this reviewer, on the test's server."""
         texts = [mail.text for mail in self.newsroom.mails(f"{who}@example.org") if "/review/" in mail.text]
         found = re.search(r"https://news\.example\.org/(review/\S+)", texts[-1])
         assert found is not None
         return self.url + found[1]
 
     def press(self, what: str, who: str = "boss", page: str = "") -> httpx.Response:
-        """Open the page, and press its button as a browser would."""
+        """Open the page and press its button as a browser would."""
         page = page or httpx.get(self.link(who)).text
         frozen = re.search(r'name="frozen" value="(\w+)"', page)
         assert frozen is not None
@@ -64,7 +64,7 @@ def asked(tmp_path: Path, database_url: str) -> Iterator[Asked]:
         yield Asked(newsroom, url)
 
 
-def test_each_reviewer_gets_the_question_once_and_the_edition_in_every_language(asked: Asked) -> None:
+def test_each_reviewer_gets_one_mail_with_every_language(asked: Asked) -> None:
     asked.newsroom.tick(BEFORE)
     for who in ("boss", "deputy"):
         mails = {_subject(mail): mail.text for mail in asked.newsroom.mails(f"{who}@example.org")}
@@ -78,7 +78,7 @@ def test_each_reviewer_gets_the_question_once_and_the_edition_in_every_language(
     assert asked.newsroom.mails("anna@example.org") == []
 
 
-def test_opening_the_link_and_all_that_is_in_it_decides_nothing(asked: Asked) -> None:
+def test_opening_the_link_and_its_frames_decides_nothing(asked: Asked) -> None:
     page = httpx.get(asked.link())
     assert page.status_code == 200
     assert "A well &amp; a road" in page.text
@@ -96,7 +96,7 @@ def test_opening_the_link_and_all_that_is_in_it_decides_nothing(asked: Asked) ->
     assert asked.newsroom.editions() == ["daily/1 held"]
 
 
-def test_release_sends_the_very_bytes_at_the_slot_and_the_history_keeps_who(asked: Asked) -> None:
+def test_release_sends_the_same_bytes_and_records_who_decided(asked: Asked) -> None:
     after = asked.press("release")
     assert after.status_code == 200
     assert "boss@example.org released it on" in after.text
@@ -111,7 +111,7 @@ def test_release_sends_the_very_bytes_at_the_slot_and_the_history_keeps_who(aske
     assert personal.sub("", mail.text) == personal.sub("", shown.text)
 
 
-def test_cancel_drops_it_and_the_second_reviewer_reads_who_did(asked: Asked) -> None:
+def test_cancel_drops_the_edition_and_the_page_says_who_did(asked: Asked) -> None:
     page = httpx.get(asked.link("deputy")).text
     asked.press("cancel")
     late = asked.press("release", "deputy", page)
@@ -122,7 +122,7 @@ def test_cancel_drops_it_and_the_second_reviewer_reads_who_did(asked: Asked) -> 
     assert asked.newsroom.mails("anna@example.org") == []
 
 
-def test_what_was_made_anew_is_asked_anew_and_an_old_page_releases_nothing(asked: Asked) -> None:
+def test_a_rebuilt_edition_needs_a_new_decision(asked: Asked) -> None:
     page = httpx.get(asked.link()).text
     asked.newsroom.item("two")
     asked.newsroom.tick(BEFORE + timedelta(minutes=1))
@@ -138,7 +138,7 @@ def test_what_was_made_anew_is_asked_anew_and_an_old_page_releases_nothing(asked
     assert asked.newsroom.editions() == ["daily/1 sending"]
 
 
-def test_while_a_gate_fails_there_is_no_way_to_let_it_go(asked: Asked) -> None:
+def test_an_edition_with_a_failing_gate_cannot_be_released(asked: Asked) -> None:
     asked.newsroom.item("one", title="A well & a road", withdrawn="Published in error.")
     asked.newsroom.tick(BEFORE + timedelta(minutes=1))
     page = httpx.get(asked.link()).text
@@ -148,7 +148,7 @@ def test_while_a_gate_fails_there_is_no_way_to_let_it_go(asked: Asked) -> None:
     assert asked.newsroom.editions() == ["daily/1 held"]
 
 
-def test_a_link_of_another_kind_or_of_who_may_decide_no_more_is_a_404(asked: Asked) -> None:
+def test_a_link_of_another_kind_or_of_a_former_reviewer_is_a_404(asked: Asked) -> None:
     keys, link = asked.newsroom.runtime.keys, asked.link("deputy")
     wrong = keys.sign(TokenPurpose.UNSUBSCRIBE, 1, "digest")
     odd = [keys.sign(TokenPurpose.REVIEW, number, "0" * 16) for number in (1, 99, 2**63)]
@@ -163,7 +163,7 @@ def test_a_link_of_another_kind_or_of_who_may_decide_no_more_is_a_404(asked: Ask
     assert asked.newsroom.editions() == ["daily/1 held"]
 
 
-def test_silence_is_said_before_and_after(asked: Asked) -> None:
+def test_the_page_says_what_happens_on_silence(asked: Asked) -> None:
     asked.press("cancel")
     asked.newsroom.schedule("daily", APPROVED % ", silence: send")
     asked.newsroom.tick(MONDAY + 22 * HOUR)

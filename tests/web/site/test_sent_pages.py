@@ -1,4 +1,4 @@
-"""What is seen after an edition is made, in Chromium: the reviewer's page, the archive and the report."""
+"""Pages of an edition in Chromium: the review page, the archive and the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tidings.web.app import newsroom_app
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """HTML by name, its style sheet written into it."""
+    """Return HTML by name, with the style sheet in it."""
     with open_newsroom(tmp_path_factory.mktemp("sent") / "n", "sqlite:///tidings.db") as newsroom:
         newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n")
         for language in ("en", "ru"):
@@ -60,7 +60,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def _seen(page: str, script: str, file: Path, *options: str) -> str:
-    """The page's DOM once `script`, which stands in the place of </body>, has run."""
+    """Return the page's DOM after `script`, which is put before </body>, has run."""
     file.write_text(page.replace("</body>", script), encoding="utf-8")
     done = subprocess.run(
         [
@@ -90,7 +90,7 @@ def test_axe_finds_nothing_serious(pages: dict[str, str], scheme: str, tmp_path:
 
 @pytest.mark.slow
 def test_no_page_is_wider_than_a_phone(pages: dict[str, str], tmp_path: Path) -> None:
-    """In a frame of 360 pixels: Chromium's own window is never narrower than 500."""
+    """Use a frame of 360 pixels: Chromium's own window is never narrower than 500."""
     for name, page in pages.items():
         inner = tmp_path / f"{name}.html"
         inner.write_text(page, encoding="utf-8")

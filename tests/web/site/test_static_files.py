@@ -48,7 +48,7 @@ def test_types_and_ages(client: httpx.Client, path: str, kind: str, age: int) ->
     assert answer.headers["referrer-policy"]
 
 
-def test_what_is_served_is_clean_to_the_validator(client: httpx.Client) -> None:
+def test_served_feeds_pass_the_validator(client: httpx.Client) -> None:
     for language in ("en", "ru", "kk"):
         for name in ("all", "press", "water"):
             for ending in ("rss", "atom", "json"):
@@ -57,7 +57,7 @@ def test_what_is_served_is_clean_to_the_validator(client: httpx.Client) -> None:
                 assert problems(answer.content, url, answer.headers["content-type"]) == []
 
 
-def test_not_modified_under_either_validator_alone_and_under_both(client: httpx.Client) -> None:
+def test_304_for_either_validator_and_for_both(client: httpx.Client) -> None:
     fresh = client.get(FEED)
     etag, modified = fresh.headers["etag"], fresh.headers["last-modified"]
     for headers in (
@@ -83,7 +83,7 @@ def test_if_none_match_wins_over_if_modified_since(client: httpx.Client) -> None
 
 
 @pytest.mark.parametrize("value", ["yesterday", "", "Thu, 99 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"])
-def test_an_old_or_broken_date_gets_the_feed(client: httpx.Client, value: str) -> None:
+def test_an_old_or_invalid_date_gets_the_feed(client: httpx.Client, value: str) -> None:
     assert client.get(FEED, headers={"If-Modified-Since": value}).status_code == 200
 
 
@@ -139,7 +139,7 @@ def client_media(client: httpx.Client) -> str:
     return str(feed["items"][-1]["attachments"][0]["url"]).replace(SITE_URL, "/")
 
 
-def test_media_are_immutable_and_pictures_that_could_run_are_shut_in(client: httpx.Client) -> None:
+def test_media_are_immutable_and_active_pictures_are_sandboxed(client: httpx.Client) -> None:
     feed = client.get("/feeds/en/all.json").json()["items"][-1]
     brief = client.get(feed["attachments"][0]["url"].replace(SITE_URL, "/"))
     assert brief.content == b"%PDF-1.7 brief"
@@ -159,7 +159,7 @@ def test_media_are_immutable_and_pictures_that_could_run_are_shut_in(client: htt
     ["/../tidings.db", "/..%2ftidings.db", "/%2e%2e/tidings.db", "//etc/passwd", "/en/..%5c..%5ctidings.db", "/.lock",
      "/feeds/en/all.rss.gz", "/en/index.html/", "/en/%00", "/media/", "/own.txt", "/feeds/en/none.rss"],
 )  # fmt: skip
-def test_nothing_but_what_was_published_can_be_named(store: Store, newsroom: Newsroom, path: str) -> None:
+def test_only_published_files_can_be_reached(store: Store, newsroom: Newsroom, path: str) -> None:
     (newsroom.public / "own.txt").write_text("not ours")
     with served(create_app(store, newsroom.public)) as address, httpx.Client(base_url=address) as client:
         answer = client.get(httpx.URL(address.rstrip("/") + path))
@@ -167,7 +167,7 @@ def test_nothing_but_what_was_published_can_be_named(store: Store, newsroom: New
         assert b"not ours" not in answer.content and b"SQLite" not in answer.content
 
 
-def test_a_page_without_its_slash_is_sent_on_within_the_host(client: httpx.Client) -> None:
+def test_a_page_without_its_slash_redirects_within_the_host(client: httpx.Client) -> None:
     answer = client.get("/en")
     assert (answer.status_code, answer.headers["location"]) == (301, "./en/")
     assert client.get("/ru/reka").headers["location"] == "./reka/"
@@ -175,14 +175,14 @@ def test_a_page_without_its_slash_is_sent_on_within_the_host(client: httpx.Clien
     assert client.get(f"{client.base_url}/evil.example//en").status_code == 404
 
 
-def test_withdrawn_is_gone_for_good(client: httpx.Client) -> None:
+def test_a_withdrawn_page_is_a_410(client: httpx.Client) -> None:
     answer = client.get("/en/taken-back/")
     assert answer.status_code == 410
     assert "Published in error." in answer.text
     assert client.get("/en/taken-back/", headers={"If-None-Match": answer.headers["etag"]}).status_code == 410
 
 
-def test_not_found_is_a_page_in_our_words(client: httpx.Client) -> None:
+def test_not_found_is_our_own_page(client: httpx.Client) -> None:
     answer = client.get("/en/nowhere/")
     assert answer.status_code == 404
     assert "Page not found" in answer.text

@@ -1,4 +1,4 @@
-"""Joining, choosing, asking for one's data: GET shows, POST acts, and nobody is put on a list but by their own word."""
+"""Subscribing, preferences and data requests: GET shows, POST acts, and only a confirmation subscribes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Site:
         return httpx.post(self.url + path, data={"email": address, **fields})
 
     def mails(self) -> list[ReceivedMail]:
-        """What is sent after all requests are looked at."""
+        """Answer all requests, and return the mails."""
         self.runtime.answer_requests()
         self.runtime.deliver()
         return self.folder.mails.received
@@ -101,7 +101,7 @@ def judged(folder: Path, pages: dict[str, str]) -> list[str]:
     return html_validate(*files, extends=("recommended",), rules=shared)
 
 
-def test_only_their_own_word_puts_a_person_on_a_list(site: Site) -> None:
+def test_only_a_confirmation_subscribes(site: Site) -> None:
     answer = site.ask(language="ru", frequency="daily", topic=["water", "nonsense"])
     assert answer.status_code == 200
     [mail] = site.mails()
@@ -122,7 +122,7 @@ def test_only_their_own_word_puts_a_person_on_a_list(site: Site) -> None:
     assert (rows[1].wording, rows[1].ip) == (subscribe.wording_version(), "127.0.0.1")
 
 
-def test_a_mail_a_day_however_often_somebody_types_it_and_nothing_of_theirs_in_it(site: Site) -> None:
+def test_one_mail_a_day_without_anything_that_was_typed(site: Site) -> None:
     for _ in range(4):
         site.ask(name="<b>Free money</b>", website="")
         site.mails()
@@ -142,7 +142,7 @@ def test_known_and_unknown_get_the_same_answer(site: Site) -> None:
     assert "/confirm/" in mails["nobody@example.org"].text
 
 
-def test_who_left_comes_back_by_their_own_word_alone(site: Site) -> None:
+def test_an_unsubscribed_reader_returns_only_by_confirmation(site: Site) -> None:
     reader = site.add()
     with site.runtime.store.write() as connection:
         subscribers.unsubscribe(connection, reader, "digest", source="link", now=site.runtime.now())
@@ -158,21 +158,21 @@ def test_who_left_comes_back_by_their_own_word_alone(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("name", "reason"), [("digest", "hard"), ("", "complaint"), ("", "erased")])
-def test_a_dead_mailbox_is_not_asked_again(site: Site, name: str, reason: str) -> None:
+def test_a_dead_mailbox_gets_no_confirmation_mail(site: Site, name: str, reason: str) -> None:
     with site.runtime.store.write() as connection:
         consent.suppress(connection, consent.address_hash(ADA), name, reason, site.runtime.now())
     assert site.ask().status_code == 200
     assert site.mails() == []
 
 
-def test_a_robot_and_a_flood_are_let_run_dry(site: Site) -> None:
+def test_requests_of_robots_and_floods_are_dropped(site: Site) -> None:
     assert site.ask("robot@example.org", website="https://spam.example").status_code == 200
     codes = [site.ask(f"reader{number}@example.org").status_code for number in range(40)]
     assert codes.count(200) == 19 and set(codes[19:]) == {429}
     assert "robot@example.org" not in {mail.recipient for mail in site.mails()}
 
 
-def test_what_is_missing_is_said_beside_the_field(site: Site, tmp_path: Path) -> None:
+def test_a_missing_field_has_its_error_beside_it(site: Site, tmp_path: Path) -> None:
     answer = site.ask("not an address", path="subscribe/?lang=ru")
     assert answer.status_code == 422
     assert 'aria-describedby="email-error"' in answer.text and 'value="not an address"' in answer.text
@@ -181,7 +181,7 @@ def test_what_is_missing_is_said_beside_the_field(site: Site, tmp_path: Path) ->
     assert site.ask('"><script>', path="subscribe/digest").text.count("<script>") == 0
 
 
-def test_a_private_list_is_as_if_there_were_none(site: Site) -> None:
+def test_a_private_list_is_a_404(site: Site) -> None:
     for path in ("subscribe/inner", "subscribe/nonsense"):
         assert httpx.get(site.url + path).status_code == 404
         assert site.ask(path=path).status_code == 404
@@ -198,7 +198,7 @@ def test_several_lists_by_one_mail(site: Site) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "ru", "kk", "ar"])
-def test_every_page_is_clean_in_every_language(site: Site, language: str, tmp_path: Path) -> None:
+def test_every_page_is_valid_in_every_language(site: Site, language: str, tmp_path: Path) -> None:
     reader = site.add(language=language)
     site.ask("eve@example.org", language=language)
     [mail] = site.mails()
@@ -222,7 +222,7 @@ def test_every_page_is_clean_in_every_language(site: Site, language: str, tmp_pa
     assert f'lang="{language}"' in str(body.get_content()) and mail.message["Content-Language"] == language
 
 
-def test_preferences_change_what_was_chosen_and_nothing_on_get(site: Site) -> None:
+def test_preferences_change_on_post_and_not_on_get(site: Site) -> None:
     reader = site.add()
     link = site.preferences(reader)
     page = unescape(httpx.get(link).text)
@@ -244,7 +244,7 @@ def test_preferences_change_what_was_chosen_and_nothing_on_get(site: Site) -> No
         assert connection.execute(select(t.subscriptions.c.paused_until)).scalar_one() == until
 
 
-def test_data_and_erasure_go_by_the_mailbox(site: Site) -> None:
+def test_data_and_erasure_go_through_the_mailbox(site: Site) -> None:
     reader = site.add()
     for what in ("data", "data", "erase"):
         page = httpx.post(site.preferences(reader), data={"do": what}).text
@@ -275,18 +275,18 @@ def test_a_token_of_another_purpose_opens_nothing(site: Site) -> None:
     assert site.states() == {"digest": "confirmed"}
 
 
-def test_a_form_that_is_no_form_is_refused_in_words(site: Site) -> None:
+def test_an_invalid_form_is_refused(site: Site) -> None:
     for body, code in ((b"x" * 20_000, 413), ("é".encode(), 400), (b"&".join([b"a=1"] * 600), 400)):
         assert httpx.post(site.url + "subscribe/digest", content=body).status_code == code
 
 
 @pytest.mark.slow
 def test_nobody_can_tell_known_from_unknown_by_the_clock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tidings.web.site import subscribe
+    from tidings.web import reader_actions
 
-    monkeypatch.setattr(subscribe, "BY_CLIENT", 10**9)
-    monkeypatch.setattr(subscribe, "BY_ADDRESS", 10**9)
-    monkeypatch.setattr(subscribe, "BY_DOMAIN", 10**9)
+    monkeypatch.setattr(reader_actions, "BY_CLIENT", 10**9)
+    monkeypatch.setattr(reader_actions, "BY_ADDRESS", 10**9)
+    monkeypatch.setattr(reader_actions, "BY_DOMAIN", 10**9)
     site.add()
     taken: dict[str, list[float]] = {ADA: [], "eve@example.org": []}
     with httpx.Client() as client:

@@ -1,4 +1,4 @@
-"""Leaving: GET shows, POST acts, and nothing wears out."""
+"""Unsubscribing: GET shows, POST acts, and a link never expires."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(runtime, url)
 
 
-def test_a_scanner_that_gets_and_heads_changes_nothing(site: Site) -> None:
+def test_get_and_head_change_nothing(site: Site) -> None:
     for _ in range(3):
         assert httpx.get(site.link()).status_code == 200
         assert httpx.head(site.link()).status_code == 200
     assert site.state() == "confirmed"
 
 
-def test_one_click_of_rfc_8058_leaves_in_one_request_and_twice_is_fine(site: Site) -> None:
+def test_rfc_8058_one_click_unsubscribes_and_a_repeat_is_allowed(site: Site) -> None:
     for body in ({"List-Unsubscribe": "One-Click"}, {"List-Unsubscribe": "One-Click"}):
         answer = httpx.post(site.link(), data=body)
         assert answer.status_code == 200
@@ -66,13 +66,13 @@ def test_one_click_of_rfc_8058_leaves_in_one_request_and_twice_is_fine(site: Sit
     assert outcomes == ["confirmed", "unsubscribed"]
 
 
-def test_a_multipart_body_does_too(site: Site) -> None:
+def test_a_multipart_body_unsubscribes_too(site: Site) -> None:
     answer = httpx.post(site.link(), files={"List-Unsubscribe": (None, "One-Click")})
     assert answer.status_code == 200
     assert site.state() == "unsubscribed"
 
 
-def test_the_page_speaks_the_readers_language_and_shows_no_address(site: Site) -> None:
+def test_the_page_is_in_the_readers_language_without_an_address(site: Site) -> None:
     page = httpx.get(site.link()).text
     assert '<html lang="ru" dir="ltr">' in page
     assert "Отписаться" in page
@@ -82,7 +82,7 @@ def test_the_page_speaks_the_readers_language_and_shows_no_address(site: Site) -
     assert "<form" not in httpx.get(site.link()).text
 
 
-def test_an_altered_token_or_one_for_another_purpose_is_a_plain_404(site: Site) -> None:
+def test_an_altered_token_or_one_for_another_purpose_is_a_404(site: Site) -> None:
     wrong = site.runtime.keys.sign(TokenPurpose.PREFERENCES, 1, "digest")
     for token in (wrong, "x", site.link().rsplit("/", 1)[1][:-2] + "AA"):
         for answer in (httpx.get(f"{site.url}unsubscribe/{token}"), httpx.post(f"{site.url}unsubscribe/{token}")):
@@ -90,21 +90,21 @@ def test_an_altered_token_or_one_for_another_purpose_is_a_plain_404(site: Site) 
     assert site.state() == "confirmed"
 
 
-def test_who_was_erased_is_told_that_they_have_left(site: Site) -> None:
+def test_an_erased_reader_sees_that_they_are_unsubscribed(site: Site) -> None:
     with site.runtime.store.write() as connection:
         subscribers.erase(connection, 1, now=NOW)
     assert httpx.post(site.link()).status_code == 200
 
 
-def test_the_link_of_a_test_mail_takes_nobody_off(site: Site) -> None:
+def test_the_link_of_a_test_mail_unsubscribes_nobody(site: Site) -> None:
     answer = httpx.post(site.link(subscriber=0))
     assert answer.status_code == 200
     assert "test mail" in answer.text
     assert site.state() == "confirmed"
 
 
-def test_who_leaves_with_any_spelling_of_the_body_has_left(site: Site) -> None:
-    """And who presses the button: mail programs and browsers differ, the token says it all."""
+def test_any_spelling_of_the_body_unsubscribes(site: Site) -> None:
+    """Mail programs and browsers send different bodies: only the token counts."""
     for subscriber, body in enumerate(("List-Unsubscribe=One-Click\r\n", "list-unsubscribe=one-click", ""), 2):
         with site.runtime.store.write() as connection:
             address = f"r{subscriber}@example.org"
@@ -115,7 +115,7 @@ def test_who_leaves_with_any_spelling_of_the_body_has_left(site: Site) -> None:
 
 
 def test_the_suppression_is_committed_before_the_answer(site: Site) -> None:
-    """A store that cannot be written gets no 'you have left'; asked again later, it works."""
+    """With a store that cannot be written the page does not say 'done'. A later try works."""
     with site.runtime.store.write() as connection:
         connection.exec_driver_sql("ALTER TABLE suppressions RENAME TO away")
     answer = httpx.post(site.link())
@@ -128,7 +128,7 @@ def test_the_suppression_is_committed_before_the_answer(site: Site) -> None:
     assert site.state() == "unsubscribed"
 
 
-def test_a_link_of_before_the_list_was_renamed_takes_off_both_names(site: Site) -> None:
+def test_a_link_from_before_a_rename_leaves_both_names(site: Site) -> None:
     before = site.runtime.newsroom
     lists = {"news": before.lists["digest"].model_copy(update={"was": "digest"}), "press": before.lists["press"]}
     site.runtime.newsroom = before.model_copy(update={"lists": lists})
@@ -140,7 +140,7 @@ def test_a_link_of_before_the_list_was_renamed_takes_off_both_names(site: Site) 
             assert consent.suppression(connection, consent.address_hash(ADDRESS), name) == "unsubscribed"
 
 
-def test_a_list_that_is_no_more_can_be_left(site: Site) -> None:
+def test_a_removed_list_can_be_left(site: Site) -> None:
     before = site.runtime.newsroom
     site.runtime.newsroom = before.model_copy(update={"lists": {"press": before.lists["press"]}})
     assert "<form" in httpx.get(site.link()).text
@@ -148,7 +148,7 @@ def test_a_list_that_is_no_more_can_be_left(site: Site) -> None:
     assert site.state() == "unsubscribed"
 
 
-def test_a_broken_template_of_the_newsroom_keeps_nobody_on_a_list(site: Site) -> None:
+def test_a_broken_template_does_not_stop_an_unsubscription(site: Site) -> None:
     folder = site.runtime.root / "templates" / "pages"
     folder.mkdir(parents=True)
     (folder / "leave.html.j2").write_text("{{ nobody.knows.this }}")
@@ -157,7 +157,7 @@ def test_a_broken_template_of_the_newsroom_keeps_nobody_on_a_list(site: Site) ->
     assert site.state() == "unsubscribed"
 
 
-def test_who_has_no_language_of_their_own_gets_that_of_the_browser(site: Site) -> None:
+def test_a_reader_without_a_language_gets_the_browsers(site: Site) -> None:
     headers = {"Accept-Language": "fr-CH, kk-KZ;q=0.8, en;q=0.5, *;q=odd"}
     answer = httpx.get(f"{site.url}unsubscribe/x", headers=headers)
     assert answer.headers["content-language"] == "kk"
@@ -165,7 +165,7 @@ def test_who_has_no_language_of_their_own_gets_that_of_the_browser(site: Site) -
     assert httpx.get(site.link(), headers=headers).headers["content-language"] == "ru"
 
 
-def test_nothing_of_the_request_stands_on_the_page(site: Site) -> None:
+def test_the_page_shows_nothing_of_the_request(site: Site) -> None:
     for answer in (
         httpx.get(f"{site.url}unsubscribe/<script>alert(1)</script>?q=<b>quoted"),
         httpx.get(f"{site.url}unsubscribe/ekszotikus-token"),

@@ -1,4 +1,4 @@
-"""A welcome to who is new, and an old list asked once more."""
+"""The welcome mail to new subscribers, and the reconfirmation of an old list."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def with_welcome(site: Site) -> None:
     site.runtime.apply_configuration(newsroom)
 
 
-def test_who_is_new_is_welcomed_once_with_the_latest_edition(site: Site) -> None:
+def test_a_new_subscriber_gets_one_welcome_with_the_last_edition(site: Site) -> None:
     with_welcome(site)
     site.add("old@example.org", language="ru")
     friday = datetime(2026, 11, 20, 4, tzinfo=UTC)
@@ -50,7 +50,7 @@ def test_who_is_new_is_welcomed_once_with_the_latest_edition(site: Site) -> None
     assert "Вода" in httpx.get(site.link(welcome, "archive")).text
 
 
-def test_an_old_list_is_asked_once_more_and_silence_ends_it(site: Site) -> None:
+def test_an_old_list_is_reconfirmed_and_silence_ends_it(site: Site) -> None:
     for name in ("yes", "no", "gone"):
         site.add(f"{name}@example.org")
     with site.runtime.store.write() as connection:

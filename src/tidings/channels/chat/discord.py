@@ -36,7 +36,7 @@ class Settings(WebhookSettings):
 class DiscordChannel(HttpChannel[Settings]):
     """A webhook of Discord has no key for repeats: an unknown outcome waits for a person."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, images=1, markup="markdown")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
         """Return an embed for each story, with its picture. A mention in a headline calls nobody."""

@@ -7,10 +7,10 @@ import html
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import (
@@ -20,6 +20,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
+    matching,
     read_object,
 )
 from tidings.channels.wording import Wording, fit, plain_text
@@ -32,7 +33,7 @@ MAX_BYTES = 60_000
 """Of the content of an event; a whole event may have 65,536 (client-server API, Size limits)."""
 _KEY_WINDOW = 1_500.0
 """Seconds. Servers keep a transaction id for half an hour; less here, for clocks differ and requests take time."""
-_ROOM = re.compile(r"[!#][^\s\x00-\x1f]{1,253}")
+_ROOM = r"[!#][^\s\x00-\x1f]{1,253}"
 _EVENT = re.compile(r"\$[A-Za-z0-9_\-/+.:=]{1,254}")
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 """The server's clock may differ from ours by so much."""
@@ -43,23 +44,16 @@ class Settings(ChannelSettings):
     """`type: matrix`."""
 
     server: SiteUrl = Field(description="The account's server, such as https://matrix.org/.")
-    room: Line = Field(description='The room: "!id:example.org" or "#name:example.org", in quotes. Not encrypted.')
+    room: Annotated[
+        Line, matching(_ROOM, 'is not a room; write "#name:example.org" or "!id:example.org", in quotes')
+    ] = Field(description='The room: "!id:example.org" or "#name:example.org", in quotes. Not encrypted.')
     token: SecretStr = Field(description="Access token of an account that is in the room: {env: NAME} or {file: PATH}.")
-
-    @field_validator("room")
-    @classmethod
-    def _is_room(cls, value: str) -> str:
-        if not _ROOM.fullmatch(value):
-            raise ValueError(f'{value!r} is not a room; write "#name:example.org" or "!id:example.org", in quotes')
-        return value
 
 
 class MatrixChannel(HttpChannel[Settings]):
     """The server remembers our transaction ids for a while: a repeat gives the same event."""
 
-    capabilities = Capabilities(
-        max_length=MAX_BYTES, idempotency=Idempotency.WINDOW, window=_KEY_WINDOW, replies=True, markup="html"
-    )
+    capabilities = Capabilities(max_length=MAX_BYTES, idempotency=Idempotency.WINDOW, window=_KEY_WINDOW, replies=True)
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)

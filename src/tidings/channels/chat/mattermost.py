@@ -27,7 +27,7 @@ class Settings(WebhookSettings):
 class MattermostChannel(IncomingWebhook):
     """Mattermost answers `ok`."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, markup="markdown")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
         wording = fit(post, lambda wording: len(_markdown(wording)) <= self.capabilities.max_length)

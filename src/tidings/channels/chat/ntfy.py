@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import HttpChannel, doubt_success, encode_json, json_headers, read_object
+from tidings.channels.http import HttpChannel, doubt_success, encode_json, json_headers, matching, read_object
 from tidings.channels.wording import PlainTextBody, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SiteUrl
@@ -18,24 +18,16 @@ from tidings.model.text import shorten
 MAX_TEXT = 4_096
 """Bytes of a message; a longer one becomes an attachment."""
 _TITLE = 250
-_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Settings(ChannelSettings):
     """`type: ntfy`."""
 
     server: SiteUrl = Field(default="https://ntfy.sh/", description="The server.")
-    topic: SecretStr = Field(
-        description="The topic. Everyone who knows its name can read it: {env: NAME} or {file: PATH}."
-    )
+    topic: Annotated[
+        SecretStr, matching(r"[A-Za-z0-9_-]{1,64}", "is not a topic; use 1 to 64 letters, digits, _ or -")
+    ] = Field(description="The topic. Everyone who knows its name can read it: {env: NAME} or {file: PATH}.")
     token: SecretStr | None = Field(default=None, description="Access token, if the topic asks for one.")
-
-    @field_validator("topic")
-    @classmethod
-    def _is_topic(cls, value: SecretStr) -> SecretStr:
-        if not _TOPIC.fullmatch(value.get_secret_value()):
-            raise ValueError("this is not a topic; use 1 to 64 letters, digits, _ or -")
-        return value
 
 
 class NtfyChannel(PlainTextBody, HttpChannel[Settings]):

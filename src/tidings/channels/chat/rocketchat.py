@@ -18,7 +18,7 @@ class Settings(mattermost.Settings):
 class RocketChatChannel(mattermost.MattermostChannel):
     """The same Markdown; it answers `success: true`."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, markup="markdown")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
 
     def is_success(self, answer: str) -> bool:
         try:

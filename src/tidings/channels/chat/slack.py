@@ -32,7 +32,7 @@ class Settings(WebhookSettings):
 class SlackChannel(IncomingWebhook):
     """Slack answers `ok`."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, images=1, markup="mrkdwn")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
     CONTENT_TYPE = "application/json; charset=utf-8"
 
     def prepare(self, post: Post) -> bytes:

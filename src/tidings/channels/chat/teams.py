@@ -28,7 +28,7 @@ class Settings(WebhookSettings):
 class TeamsChannel(IncomingWebhook):
     """The Workflow answers 202 when it has taken the card, and posts it later. It posts repeats again."""
 
-    capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NONE, images=1, markup="adaptive-card")
+    capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
         """Return a message with one card. Each title is a link; pictures go only with their alt text."""
@@ -90,7 +90,7 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
 
 
 def _plain(text: str) -> str:
-    """Replace the brackets of links, so that a headline leads nowhere else."""
+    """Replace the brackets of links, so that a headline contains no other link."""
     return text.replace("[", "(").replace("]", ")")
 
 

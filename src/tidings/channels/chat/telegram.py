@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import (
@@ -17,6 +17,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
+    matching,
     read_object,
 )
 from tidings.channels.wording import Wording, fit
@@ -27,8 +28,8 @@ from tidings.net import HttpResponse
 
 MAX_TEXT = 4_096
 """UTF-16 units of a message, after its entities are parsed."""
-_TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_-]{20,}")
-_CHAT = re.compile(r"@[A-Za-z][A-Za-z0-9_]{3,}|-?[0-9]+")
+_BOT_LOGIN = r"[0-9]+:[A-Za-z0-9_-]{20,}"
+_CHAT = r"@[A-Za-z][A-Za-z0-9_]{3,}|-?[0-9]+"
 _RECEIPT = re.compile(r"[0-9]{1,18}")
 _TAG = re.compile(r"<[^>]*>")
 
@@ -36,31 +37,19 @@ _TAG = re.compile(r"<[^>]*>")
 class Settings(ChannelSettings):
     """`type: telegram`."""
 
-    token: SecretStr = Field(description="The bot's token from @BotFather: {env: NAME} or {file: PATH}.")
-    chat: Line = Field(description="Where to post: @name of a public channel, or the number of a chat.")
+    token: Annotated[
+        SecretStr, matching(_BOT_LOGIN, "is not a bot token; @BotFather gives one like 123456789:AAE...")
+    ] = Field(description="The bot's token from @BotFather: {env: NAME} or {file: PATH}.")
+    chat: Annotated[
+        Line, matching(_CHAT, 'is not a chat; write "@name" in quotes, or its number, such as "-1001234567890"')
+    ] = Field(description="Where to post: @name of a public channel, or the number of a chat.")
     server: SiteUrl = Field(default="https://api.telegram.org/", description="Bot API server, if you run one yourself.")
-
-    @field_validator("token")
-    @classmethod
-    def _is_token(cls, value: SecretStr) -> SecretStr:
-        if not _TOKEN.fullmatch(value.get_secret_value()):
-            raise ValueError("this is not a bot token; @BotFather gives one like 123456789:AAE...")
-        return value
-
-    @field_validator("chat")
-    @classmethod
-    def _is_chat(cls, value: str) -> str:
-        if not _CHAT.fullmatch(value):
-            raise ValueError(
-                f'{value!r} is not a chat; write "@name" in quotes, or its number, such as "-1001234567890"'
-            )
-        return value
 
 
 class TelegramChannel(HttpChannel[Settings]):
     """Telegram has no key for repeats: an unknown outcome waits for a person."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True, markup="html")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True)
 
     def prepare(self, post: Post) -> bytes:
         """Return a message with its first link as a large preview: the card is that of our page."""

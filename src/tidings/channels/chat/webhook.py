@@ -1,4 +1,4 @@
-"""A webhook of one's own, signed as Standard Webhooks 1.0 asks (standardwebhooks.com)."""
+"""A webhook of your own, signed as Standard Webhooks 1.0 asks (standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _key(secret: str) -> bytes:
 class WebhookChannel(HttpChannel[Settings]):
     """Posts JSON `{type, timestamp, data}`. `webhook-id` is the idempotency key: it is the same for every retry."""
 
-    capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NATIVE, images=1)
+    capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NATIVE)
 
     def prepare(self, post: Post) -> bytes:
         """Return the JSON. To save room, summaries are shortened first, then all texts, never a link.

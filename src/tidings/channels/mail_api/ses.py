@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
-from tidings.channels.http import encode_json, read_object
+from tidings.channels.http import encode_json, matching, read_object
 from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport
 from tidings.config.types import Line, Name
 from tidings.model.delivery import Outcome, Verdict
@@ -34,7 +34,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 class Settings(ApiSettings):
     """`type: ses`."""
 
-    region: Annotated[Name, AfterValidator(lambda value: _region(value))] = Field(
+    region: Annotated[Name, matching(r".*-.*-.*[0-9]", "is not a region; write it like eu-central-1")] = Field(
         description="Region of the account, like eu-central-1."
     )
     access_key: Line = Field(description="Access key ID of a user that may call ses:SendEmail and ses:SendRawEmail.")
@@ -45,12 +45,6 @@ class Settings(ApiSettings):
     @property
     def default_endpoint(self) -> str:
         return f"https://email.{self.region}.amazonaws.com"
-
-
-def _region(value: str) -> str:
-    if value.count("-") < 2 or not value[-1].isdigit():
-        raise ValueError(f"{value!r} is not a region; write it like eu-central-1")
-    return value
 
 
 class SesTransport(ApiTransport[Settings]):

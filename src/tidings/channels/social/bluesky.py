@@ -76,9 +76,7 @@ class _Login:
 class BlueskyChannel(HttpChannel[Settings]):
     """We choose the key of a record: the same post again is the same record, at any time."""
 
-    capabilities = Capabilities(
-        max_length=MAX_GRAPHEMES, idempotency=Idempotency.NATIVE, replies=True, images=1, markup="facets"
-    )
+    capabilities = Capabilities(max_length=MAX_GRAPHEMES, idempotency=Idempotency.NATIVE, replies=True)
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)

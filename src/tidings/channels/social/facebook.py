@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import (
@@ -16,6 +16,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
+    matching,
     read_object,
     requested_wait,
 )
@@ -37,24 +38,14 @@ _TOKEN, _SAME, _GONE = 190, 506, 100
 class Settings(ChannelSettings):
     """`type: facebook`."""
 
-    page: Line = Field(description="The page's number.")
+    page: Annotated[
+        Line, matching(r"[0-9]{1,25}", "is not a page; write its number (on the page: About, Page transparency)")
+    ] = Field(description="The page's number.")
     token: SecretStr = Field(description="Page access token with pages_manage_posts: {env: NAME} or {file: PATH}.")
-    version: Line = Field(default="v25.0", description="Version of the Graph API; each lives for about two years.")
+    version: Annotated[Line, matching(r"v[0-9]{1,3}\.[0-9]", "is not a version; write it like v25.0")] = Field(
+        default="v25.0", description="Version of the Graph API; each lives for about two years."
+    )
     server: SiteUrl = Field(default="https://graph.facebook.com/", description="Where the API is.")
-
-    @field_validator("page")
-    @classmethod
-    def _is_number(cls, value: str) -> str:
-        if not re.fullmatch(r"[0-9]{1,25}", value):
-            raise ValueError(f"{value!r} is not a page; write its number (on the page: About, Page transparency)")
-        return value
-
-    @field_validator("version")
-    @classmethod
-    def _is_version(cls, value: str) -> str:
-        if not re.fullmatch(r"v[0-9]{1,3}\.[0-9]", value):
-            raise ValueError(f"{value!r} is not a version; write it like v25.0")
-        return value
 
 
 class FacebookChannel(PlainTextBody, HttpChannel[Settings]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -17,6 +17,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
+    matching,
     read_object,
     reject,
     upload_once,
@@ -36,7 +37,6 @@ _THUMBNAIL = 5_000_000
 """Bytes of a card's picture; LinkedIn's only limit is 36,152,320 pixels (learn.microsoft.com, "Images API")."""
 _IMAGE = re.compile(r"urn:li:image:[A-Za-z0-9_-]{1,100}")
 _URN = re.compile(r"urn:li:(?:share|ugcPost|activity):[0-9]{1,25}")
-_VERSION = re.compile(r"20[0-9]{2}(?:0[1-9]|1[0-2])")
 
 
 class Settings(ChannelSettings):
@@ -44,7 +44,9 @@ class Settings(ChannelSettings):
 
     organization: Line = Field(description="The page's number, as in its address when you administer it.")
     token: SecretStr = Field(description="Access token with w_organization_social: {env: NAME} or {file: PATH}.")
-    version: Line = Field(default="202610", description="Version of LinkedIn's API, a month; each lives for a year.")
+    version: Annotated[
+        Line, matching(r"20[0-9]{2}(?:0[1-9]|1[0-2])", "is not a version; write year and month, such as 202610")
+    ] = Field(default="202610", description="Version of LinkedIn's API, a month; each lives for a year.")
     server: SiteUrl = Field(default="https://api.linkedin.com/", description="Where the API is.")
 
     @field_validator("organization")
@@ -55,18 +57,11 @@ class Settings(ChannelSettings):
             raise ValueError(f"{value!r} is not a page; write its number, such as 2414183")
         return number
 
-    @field_validator("version")
-    @classmethod
-    def _is_month(cls, value: str) -> str:
-        if not _VERSION.fullmatch(value):
-            raise ValueError(f"{value!r} is not a version; write year and month, such as 202610")
-        return value
-
 
 class LinkedInChannel(HttpChannel[Settings]):
     """LinkedIn promises no key for repeats. It refuses the same text twice, and names the first post."""
 
-    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, markup="little-text")
+    capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
 
     def prepare(self, post: Post) -> bytes:
         """Return a commentary, and for one story a card in our words. The picture is uploaded later."""

@@ -1,4 +1,4 @@
-"""Items pushed by a CMS: put, put again, withdrawn. Every request shows the token of a source of `type: push`."""
+"""Items that a CMS pushes, changes and withdraws. Every request has the token of a source of `type: push`."""
 
 from __future__ import annotations
 
@@ -21,29 +21,30 @@ from tidings.sources.article import Article, ArticleFile, ArticlePicture, match_
 from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredFetchCache
 
-MOST = 2_000_000
-"""Bytes of a request: an item of the greatest size, in any encoding of JSON."""
+MAX_BODY = 2_000_000
+"""Bytes of a request: the largest item, in any encoding of JSON."""
+_TOO_LARGE = "The request is larger than an item can be."
 
 
-def _whole(key: str) -> str:
+def _check_id(key: str) -> str:
     if clean(key) != key or not key.isprintable():
-        raise ValueError("an id is of characters that can be seen")
+        raise ValueError("an id has printable characters only")
     return key
 
 
-_Id = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_whole)]
+_Id = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_check_id)]
 Key = Annotated[_Id, Path(description="The id of the item in your system.")]
 _bearer = HTTPBearer(auto_error=False, description="The `token` of the source in tidings.yaml.")
 
 
-class Pushed(Article):
-    """An item with the id that it has in the system that pushes it: the same id is the same item, for ever."""
+class PushedItem(Article):
+    """An item with its id in the CMS: the same id is always the same item."""
 
     id: _Id
 
 
-class Taken(BaseModel):
-    """What was done. The item is on pages and in feeds after the next sweep, half a minute later at the most."""
+class PushResult(BaseModel):
+    """What was done. The item is on pages and in feeds after the next sweep, at most half a minute later."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,118 +52,121 @@ class Taken(BaseModel):
     status: Literal["created", "changed", "unchanged", "withdrawn"]
 
 
-class Refusal(BaseModel):
-    """Why it was not done."""
+class ErrorDetail(BaseModel):
+    """Why a request was refused."""
 
     detail: str
 
 
-_REFUSED: dict[int | str, dict[str, object]] = {401: {"model": Refusal}, 413: {"description": "Larger than 2 MB."}}
-_UNTAKEN: dict[int | str, dict[str, object]] = {415: {"model": Refusal}, **_REFUSED}
+_REFUSALS: dict[int | str, dict[str, object]] = {401: {"model": ErrorDetail}, 413: {"description": "Larger than 2 MB."}}
+_PUT_RESPONSES: dict[int | str, dict[str, object]] = {
+    201: {"model": PushResult},
+    415: {"model": ErrorDetail},
+    **_REFUSALS,
+}
 _PARTS: dict[object, type[BaseModel]] = {"images": ArticlePicture, "attachments": ArticleFile}
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """What a token opens."""
+class _PushSource:
+    """The source of a token."""
 
-    shelf: StoredFetchCache
+    cache: StoredFetchCache
     settings: push.Settings
 
 
-class _Explaining(APIRoute):
-    """Says what is wrong with a body so that it can be mended from the answer alone."""
+class _ExplainingRoute(APIRoute):
+    """Explains an invalid body, so that the answer alone shows how to correct it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As FastAPI's own."""
         handle = super().get_route_handler()
 
         async def explaining(request: Request) -> Response:
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if request.method != "DELETE" and said != "application/json" and not said.endswith("+json"):
-                    # RFC 9110 §15.5.16. `curl -d` says that it sends a form unless it is told otherwise.
-                    mend = "Send the header `Content-Type: application/json` with it."
-                    raise HTTPException(415, f"The body of this request does not say that it is JSON. {mend}") from None
-                model = Pushed if request.method == "POST" else Article
-                mended = [_in_words(one, model) for one in error.errors()]
-                raise RequestValidationError(mended, body=error.body) from None
+                kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+                if request.method != "DELETE" and kind != "application/json" and not kind.endswith("+json"):
+                    # RFC 9110 §15.5.16. Without this header `curl -d` announces a form.
+                    text = "The request does not announce JSON. Send the header `Content-Type: application/json`."
+                    raise HTTPException(415, text) from None
+                model = PushedItem if request.method == "POST" else Article
+                explained = [_explain(problem, model) for problem in error.errors()]
+                raise RequestValidationError(explained, body=error.body) from None
 
         return explaining
 
 
-def _in_words(error: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """An unknown field with the name that it is near to."""
+def _explain(error: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Add the nearest valid name to an error about an unknown field."""
     where = error["loc"]
     if error["type"] != "extra_forbidden":
         return error
     name = str(where[-1])
     if model is Article and where == ("body", "id"):
-        return {**error, "msg": "the id stands in the address already; take it out"}
+        return {**error, "msg": "the id is already in the address; remove it here"}
     fields = (_PARTS.get(where[1], model) if len(where) > 2 else model).model_fields
     return {**error, "msg": f"there is no field {name[:80]!r}. {nearest(name, fields)}"}
 
 
 def items_router(runtime: Runtime) -> APIRouter:
-    """Part of the API at /api."""
-    router = APIRouter(tags=["items"], route_class=_Explaining)
+    """The part of the API for a CMS."""
+    router = APIRouter(tags=["items"], route_class=_ExplainingRoute)
 
-    def open_shelf(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> _Opened:
-        found: _Opened | None = None
+    def find_source(login: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> _PushSource:
+        source: _PushSource | None = None
         for name, settings in runtime.newsroom.sources.items():
-            # All are looked at, so that the time tells nothing.
-            if isinstance(settings, push.Settings) and given and push.has_token(settings, given.credentials):
-                found = _Opened(StoredFetchCache(runtime.store, name), settings)
-        if found is None:
+            # All are compared, so that the time reveals nothing.
+            if isinstance(settings, push.Settings) and login and push.has_token(settings, login.credentials):
+                source = _PushSource(StoredFetchCache(runtime.store, name), settings)
+        if source is None:
             headers = {"WWW-Authenticate": "Bearer"}
-            raise HTTPException(401, "This token opens no source of `type: push`.", headers=headers)
-        return found
+            raise HTTPException(401, "No source of `type: push` has this token.", headers=headers)
+        return source
 
-    token = Depends(open_shelf)
+    by_token = Depends(find_source)
 
-    def take(opened: _Opened, key: str, article: Article, response: Response) -> Taken:
+    def store(source: _PushSource, key: str, article: Article, response: Response) -> PushResult:
         if not (article.title.strip() or article.html.strip() or article.summary.strip()):
             raise HTTPException(
                 422, [{"loc": ["body", "title"], "msg": "an item needs a title or a text", "type": "missing"}]
             )
         languages = runtime.newsroom.site.languages
-        if match_language(article.language, opened.settings.language, languages) is None:
-            said = f"{article.language!r} is no language of this newsroom; it has {', '.join(languages)}"
-            raise HTTPException(422, [{"loc": ["body", "language"], "msg": said, "type": "language"}])
-        status = push.put(opened.shelf, key, article, runtime.now())
+        if match_language(article.language, source.settings.language, languages) is None:
+            text = f"{article.language!r} is not a language of this newsroom; it has {', '.join(languages)}"
+            raise HTTPException(422, [{"loc": ["body", "language"], "msg": text, "type": "language"}])
+        status = push.put(source.cache, key, article, runtime.now())
         response.status_code = 201 if status == "created" else 200
-        return Taken(id=key, status=status)
+        return PushResult(id=key, status=status)
 
-    @router.post("/items", responses={201: {"model": Taken}, **_UNTAKEN})
-    def post(item: Pushed, response: Response, opened: _Opened = token) -> Taken:
-        """Take an item in, or what is told anew of it. Twice the same changes nothing."""
+    @router.post("/items", responses=_PUT_RESPONSES)
+    def post(item: PushedItem, response: Response, source: _PushSource = by_token) -> PushResult:
+        """Add an item, or change it. A repeat changes nothing."""
         article = Article.model_validate(item.model_dump(exclude={"id"}))
-        return take(opened, item.id, article, response)
+        return store(source, item.id, article, response)
 
-    @router.put("/items/{key:path}", responses={201: {"model": Taken}, **_UNTAKEN})
-    def put(key: Key, item: Article, response: Response, opened: _Opened = token) -> Taken:
-        """The same, with the id in the address."""
-        return take(opened, key, item, response)
+    @router.put("/items/{key:path}", responses=_PUT_RESPONSES)
+    def put(key: Key, item: Article, response: Response, source: _PushSource = by_token) -> PushResult:
+        """Add an item, or change it, with its id in the address."""
+        return store(source, key, item, response)
 
-    @router.delete("/items/{key:path}", responses={404: {"model": Refusal}, **_REFUSED})
+    @router.delete("/items/{key:path}", responses={404: {"model": ErrorDetail}, **_REFUSALS})
     def delete(
         key: Key,
-        opened: _Opened = token,
+        source: _PushSource = by_token,
         reason: Annotated[str, Query(max_length=2_000, description="Readers see it.")] = "",
-    ) -> Taken:
-        """Withdraw an item: it leaves pages and feeds, and posts of it are taken down where that can be done."""
-        said = " ".join(reason.split()) or "It was withdrawn by its publisher."
-        if not push.withdraw(opened.shelf, key, said, runtime.now()):
+    ) -> PushResult:
+        """Withdraw an item from pages and feeds. Its posts are deleted if the channel can do that."""
+        text = " ".join(reason.split()) or "It was withdrawn by its publisher."
+        if not push.withdraw(source.cache, key, text, runtime.now()):
             raise HTTPException(404, "There is no such item.")
-        return Taken(id=key, status="withdrawn")
+        return PushResult(id=key, status="withdrawn")
 
     return router
 
 
-class Capped:
-    """Refuses requests of more than `MOST` bytes before they are read into memory. Plain ASGI."""
+class SizeLimit:
+    """Refuses requests of more than `MAX_BODY` bytes before they are read into memory. Plain ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -171,18 +175,18 @@ class Capped:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        said = dict(scope["headers"]).get(b"content-length", b"0")
-        if not said.isdigit() or int(said) > MOST:
-            await Response("This is more than an item can hold.", 413)(scope, receive, send)
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            await Response(_TOO_LARGE, 413)(scope, receive, send)
             return
-        taken = 0
+        received = 0
 
-        async def counted() -> Message:
-            nonlocal taken
+        async def receive_within_limit() -> Message:
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > MOST:
-                raise HTTPException(413, "This is more than an item can hold.")
+            received += len(message.get("body", b""))
+            if received > MAX_BODY:
+                raise HTTPException(413, _TOO_LARGE)
             return message
 
-        await self._app(scope, counted, send)
+        await self._app(scope, receive_within_limit, send)

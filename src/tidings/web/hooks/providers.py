@@ -1,4 +1,4 @@
-"""`/hooks/PROVIDER`: what Amazon SES, Postmark, Mailgun and SendGrid report. Only what proves to be theirs acts."""
+"""`/hooks/PROVIDER`: reports of Amazon SES, Postmark, Mailgun and SendGrid. Only verified reports have an effect."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from datetime import datetime
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tidings.config.settings import Newsroom
 from tidings.net import ConnectionLostError, GuardedSession, NotSentError
@@ -23,29 +23,28 @@ from tidings.pipeline.track.providers.base import (
     record_provider_events,
 )
 from tidings.store.engine import Store
-from tidings.store.service.clock import real_now
+from tidings.web.requests import NO_STORE, read_body, text_response
 
 MAX_BODY = 1 << 20
 """Bytes. SendGrid sends at most 768 KB at once."""
-_HEADERS = {"Cache-Control": "no-store"}
 log = logging.getLogger("tidings.bounces")
 
 
-class _LaterError(Exception):
-    """It cannot be said now whether it is to be believed."""
+class _CannotVerifyError(Exception):
+    """The report cannot be verified now. The text is the reason."""
 
 
 def fetch(url: str) -> bytes:
-    """What stands at an address of SNS, by the guarded session."""
+    """Return what is at an address of SNS, by the guarded session."""
     session = GuardedSession(timeout=10)
     try:
         answer = session.get(url)
     except (NotSentError, ConnectionLostError) as error:
-        raise _LaterError(f"SNS cannot be asked: {error}") from None
+        raise _CannotVerifyError(f"SNS cannot be reached: {error}") from None
     finally:
         session.close()
     if answer.status != 200:
-        raise _LaterError(f"SNS answered HTTP {answer.status}")
+        raise _CannotVerifyError(f"SNS answered HTTP {answer.status}")
     return answer.text.encode()
 
 
@@ -53,7 +52,7 @@ def hooks_router(
     store: Store,
     newsroom: Callable[[], Newsroom],
     *,
-    now: Callable[[], datetime] = real_now,
+    now: Callable[[], datetime],
     clock: Callable[[], float] = time.time,
     fetch: ses.Fetch = fetch,
 ) -> APIRouter:
@@ -61,8 +60,8 @@ def hooks_router(
     router = APIRouter()
     sns = ses.SnsVerifier(fetch)
 
-    def said(provider: str, headers: Mapping[str, str], body: bytes) -> list[ProviderEvent] | None:
-        """None where this provider is not configured. Raises UntrustedWebhookError and UnreadableWebhookError."""
+    def verify_and_parse(provider: str, headers: Mapping[str, str], body: bytes) -> list[ProviderEvent] | None:
+        """Return None if the provider is not configured. Raises UntrustedWebhookError and UnreadableWebhookError."""
         bounces = newsroom().bounces
         if provider == "ses" and bounces.ses is not None:
             message = sns.verify(bounces.ses, body)
@@ -81,41 +80,32 @@ def hooks_router(
             return sendgrid.parse_events(body)
         return None
 
-    def answered(provider: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def handle(provider: str, headers: Mapping[str, str], body: bytes) -> Response:
         try:
-            found = said(provider, headers, body)
-            if found is None:
-                return _plain("There is nothing here.", 404)
-            done = record_provider_events(store, found, soft_limit=newsroom().bounces.soft, via=provider, now=now())
+            events = verify_and_parse(provider, headers, body)
+            if events is None:
+                return text_response("There is nothing here.", 404, NO_STORE)
+            counts = record_provider_events(store, events, soft_limit=newsroom().bounces.soft, via=provider, now=now())
         except UntrustedWebhookError as error:
-            log.warning("a report to /hooks/%s is not believed: %s", provider, error)
-            return _plain("This is not believed.", 403)
+            log.warning("a report to /hooks/%s is not verified and has no effect: %s", provider, error)
+            return text_response("This report cannot be verified.", 403, NO_STORE)
         except UnreadableWebhookError as error:
             log.warning("a report to /hooks/%s cannot be read: %s", provider, error)
-            return _plain("This cannot be read.", 400)
-        except (_LaterError, SQLAlchemyError) as error:
-            words = str(error) if isinstance(error, _LaterError) else type(error).__name__
-            log.error("a report to /hooks/%s could not be taken, it comes again: %s", provider, words)
-            return _plain("Please try again in a minute.", 503)
-        if done:
-            log.info("heard by %s: %s", provider, ", ".join(sorted(done)[:20]))
-        return _plain("ok", 200)
+            return text_response("This report cannot be read.", 400, NO_STORE)
+        except (_CannotVerifyError, SQLAlchemyError) as error:
+            reason = str(error) if isinstance(error, _CannotVerifyError) else type(error).__name__
+            log.error("a report to /hooks/%s is refused, the provider will repeat it: %s", provider, reason)
+            return text_response("Please try again in a minute.", 503, NO_STORE)
+        if counts:
+            log.info("%s reported: %s", provider, ", ".join(sorted(counts)[:20]))
+        return text_response("ok", 200, NO_STORE)
 
     @router.post("/hooks/{provider}")
-    async def hear(provider: str, request: Request) -> Response:
-        body = bytearray()
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    return _plain("This is too much at once.", 413)
-        except ClientDisconnect:
-            return _plain("The request was not complete.", 400)
+    async def receive(provider: str, request: Request) -> Response:
+        body = await read_body(request, MAX_BODY, headers=NO_STORE)
+        if isinstance(body, Response):
+            return body
         headers = {name.lower(): value for name, value in request.headers.items()}
-        return await run_in_threadpool(answered, provider, headers, bytes(body))
+        return await run_in_threadpool(handle, provider, headers, body)
 
     return router
-
-
-def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text + "\n", status, headers=_HEADERS)

@@ -1,14 +1,9 @@
-"""A reader's preferences: language, topics, how often, a pause; their data, and its erasure. GET shows, POST acts.
+"""A reader's preferences (language, topics, frequency, a pause), their data and its erasure. GET shows, POST acts.
 
-The link stands in every mail, and mails are passed on: so data goes to the mailbox, and who asks for erasure says so
-once more from there.
+Every mail has the link, and people forward mails. So data goes to the mailbox, and an erasure is confirmed from there.
 """
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 
 from fastapi import APIRouter
 from markupsafe import Markup
@@ -17,110 +12,73 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidings.config.settings import Newsroom
 from tidings.model.tokens import TokenPurpose
-from tidings.pipeline.members import preferences, subscribe
-from tidings.pipeline.members.mails import page_frame
+from tidings.pipeline.members import preferences
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import subscribers
-from tidings.web.site.forms import form_of, later, page, wished
-from tidings.web.site.subscribe import Fields, rendered
-
-log = logging.getLogger("tidings.web")
+from tidings.web import reader_actions
+from tidings.web.requests import Fields, read_form
+from tidings.web.site.reader_page import ReaderPage
 
 
 def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
     """`/preferences/{token}` and `/erase/{token}`."""
     router = APIRouter()
 
+    def page(request: Request, token: str, purpose: TokenPurpose) -> _PreferencesPage:
+        return _PreferencesPage(runtime, pages, request, token, purpose)
+
     @router.get("/preferences/{token}")
     @router.head("/preferences/{token}")
     def show(token: str, request: Request) -> Response:
-        return _Preferences(runtime, pages, request, token, TokenPurpose.PREFERENCES).shown()
+        return page(request, token, TokenPurpose.PREFERENCES).show()
 
     @router.post("/preferences/{token}")
-    async def change(token: str, request: Request) -> Response:
-        fields = await form_of(request)
+    async def save(token: str, request: Request) -> Response:
+        fields = await read_form(request)
         if isinstance(fields, Response):
             return fields
-        chosen = _Preferences(runtime, pages, request, token, TokenPurpose.PREFERENCES)
-        return await run_in_threadpool(chosen.changed, fields)
+        return await run_in_threadpool(page(request, token, TokenPurpose.PREFERENCES).save, fields)
 
     @router.get("/erase/{token}")
     @router.head("/erase/{token}")
-    def look(token: str, request: Request) -> Response:
-        return _Preferences(runtime, pages, request, token, TokenPurpose.ERASE).erasure()
+    def show_erasure(token: str, request: Request) -> Response:
+        return page(request, token, TokenPurpose.ERASE).erase(act=False)
 
     @router.post("/erase/{token}")
     def erase(token: str, request: Request) -> Response:
-        return _Preferences(runtime, pages, request, token, TokenPurpose.ERASE).erased()
+        return page(request, token, TokenPurpose.ERASE).erase(act=True)
 
     return router
 
 
-def save(
-    runtime: Runtime,
-    reader: preferences.SubscriberProfile,
-    *,
-    language: str,
-    frequencies: Mapping[str, str],
-    topics: Mapping[str, Sequence[str]],
-    pause: Callable[[datetime, datetime | None], datetime | None],
-) -> None:
-    """What a reader chose, by list; what is not offered stays. `pause` gives its end for (now, the one held)."""
-    newsroom, now = runtime.newsroom, runtime.now()
-    chosen: dict[str, tuple[tuple[str, ...], str]] = {}
-    for one in reader.subscriptions:
-        if one.list not in newsroom.lists:
-            continue
-        wanted = topics.get(one.list, one.topics)
-        asked = frequencies.get(one.list, "")
-        offered = preferences.list_frequencies(newsroom, [one.list])
-        kept = tuple(topic for topic in newsroom.topics if topic in wanted)
-        chosen[one.list] = (kept, asked if asked in offered else one.frequency)
-    with runtime.store.write() as connection:
-        subscribe.save_preferences(
-            connection,
-            reader.person.id,
-            language=language if language in newsroom.site.languages else reader.person.language,
-            choices=chosen,
-            paused_until=pause(now, reader.paused_until),
-        )
-
-
-class _Preferences:
-    """One request."""
-
+class _PreferencesPage(ReaderPage):
     def __init__(self, runtime: Runtime, pages: Pages, request: Request, token: str, purpose: TokenPurpose) -> None:
-        self._runtime = runtime
-        self._newsroom: Newsroom = runtime.newsroom
-        self._pages = pages
-        self._wished = wished(request)
-        self._claim = runtime.keys.verify(purpose, token)
-        self._reader: preferences.SubscriberProfile | None = None
+        super().__init__(runtime, pages, request)
+        self._contents = runtime.keys.verify(purpose, token)
 
-    def shown(self, saved: str = "") -> Response:
-        """What they chose; changes nothing."""
+    def show(self, saved: str = "") -> Response:
+        """Return the reader's choices; changes nothing."""
         try:
-            self._find()
+            reader = self._find_reader()
         except SQLAlchemyError as error:
-            return self._failed(error)
-        if self._reader is None:
-            return self._unknown()
-        frame, reader, newsroom = self._frame(), self._reader, self._newsroom
-        language = frame.site.language
-        default = newsroom.site.languages[0]
+            return self._unavailable("showing preferences", error)
+        return self._form(reader, saved) if reader is not None else self._unknown_link()
+
+    def _form(self, reader: preferences.SubscriberProfile, saved: str) -> Response:
+        context, newsroom = self._context(reader.person.language), self._newsroom
+        language, default = context.site.language, newsroom.site.languages[0]
         lists = [
             {
-                "name": one.list,
-                "title": newsroom.lists[one.list].name.get(language, default),
-                "frequencies": preferences.frequency_choices(newsroom, [one.list], one.frequency, language),
-                "topics": preferences.topic_choices(newsroom, one.topics, language),
-                "leave": "unsubscribe/" + self._runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, reader.person.id, one.list),
+                "name": name,
+                "title": newsroom.lists[name].name.get(language, default),
+                "frequencies": preferences.frequency_choices(newsroom, [name], subscription.frequency, language),
+                "topics": preferences.topic_choices(newsroom, subscription.topics, language),
+                "leave": "unsubscribe/" + self._runtime.keys.sign(TokenPurpose.UNSUBSCRIBE, reader.person.id, name),
             }
-            for one in reader.subscriptions
-            if one.list in newsroom.lists
+            for subscription in reader.subscriptions
+            if (name := subscription.list) in newsroom.lists
         ]
         values = {
             "saved": saved,
@@ -129,93 +87,67 @@ class _Preferences:
             "tongues": preferences.language_choices(newsroom, reader.person.language),
             "pauses": preferences.pause_choices(newsroom, reader.paused_until, self._runtime.now(), language),
         }
-        title = frame.words.gettext("Your preferences")
-        return page(rendered(lambda pages: pages.preferences_page(frame, title, values), self._pages), language)
+        title = context.words.gettext("Your preferences")
+        return self._respond(context, lambda pages: pages.preferences_page(context, title, values))
 
-    def changed(self, fields: Fields) -> Response:
-        """Keep what was chosen, or send what was asked for to the mailbox."""
+    def save(self, fields: Fields) -> Response:
+        """Save the choices, or send a mail about the reader's data or its erasure."""
         try:
-            self._find()
-            if self._reader is None:
-                return self._unknown()
-            what = fields.get("do", ["save"])[0]
-            if what in ("data", "erase"):
-                return self._mailed(what)
-            save(
+            reader = self._find_reader()
+            if reader is None:
+                return self._unknown_link()
+            context = self._context(reader.person.language)
+            action = fields.get("do", ["save"])[0]
+            if action in ("data", "erase"):
+                return self._queue_mail(context, reader, action)
+            names = [subscription.list for subscription in reader.subscriptions]
+            reader_actions.save_preferences(
                 self._runtime,
-                self._reader,
+                reader,
                 language=fields.get("language", [""])[0],
-                frequencies={
-                    one.list: fields.get(f"frequency.{one.list}", [""])[0] for one in self._reader.subscriptions
-                },
-                topics={one.list: fields.get(f"topic.{one.list}", []) for one in self._reader.subscriptions},
-                pause=lambda now, held: preferences.parse_pause(fields.get("pause", ["0"])[0], held, now),
+                frequencies={name: fields.get(f"frequency.{name}", [""])[0] for name in names},
+                topics={name: fields.get(f"topic.{name}", []) for name in names},
+                pause=lambda now, present: preferences.parse_pause(fields.get("pause", ["0"])[0], present, now),
             )
+            reader = self._find_reader() or reader
         except SQLAlchemyError as error:
-            return self._failed(error)
-        self._find()
-        return self.shown(self._frame().words.gettext("Saved. It applies from the next edition."))
+            return self._unavailable("saving preferences", error)
+        saved = self._context(reader.person.language).words.gettext("Saved. It applies from the next edition.")
+        return self._form(reader, saved)
 
-    def _mailed(self, what: str) -> Response:
-        assert self._reader is not None
-        frame = self._frame()
-        gettext = frame.words.gettext
-        with self._runtime.store.write() as connection:
-            mails = self._runtime.member_mails
-            queue = mails.queue_data if what == "data" else mails.queue_erasure
-            queue(connection, self._reader.person, self._runtime.now())
+    def _queue_mail(self, context: PageContext, reader: preferences.SubscriberProfile, action: str) -> Response:
+        runtime, gettext = self._runtime, context.words.gettext
+        mails = runtime.member_mails
+        with runtime.store.write() as connection:
+            queue = mails.queue_data if action == "data" else mails.queue_erasure
+            queue(connection, reader.person, runtime.now())
         text = gettext("We send it to your address, at most once a day.")
-        return self._act(frame, gettext("Please look into your mailbox"), text)
+        return self._message(context, gettext("Please look into your mailbox"), text)
 
-    def erasure(self) -> Response:
-        """The page with the button; changes nothing."""
+    def erase(self, *, act: bool) -> Response:
+        """Show the button, or erase the reader if `act`. The erasure is committed before this answers."""
         try:
-            self._find()
+            reader = self._find_reader()
+            if reader is None:
+                return self._unknown_link()
+            if act:
+                with self._runtime.store.write() as connection:
+                    subscribers.erase(connection, reader.person.id, now=self._runtime.now())
         except SQLAlchemyError as error:
-            return self._failed(error)
-        if self._reader is None:
-            return self._unknown()
-        frame = self._frame()
-        gettext = frame.words.gettext
-        text = gettext("We erase your address, your name and your preferences. You get no more mail from us.")
-        return self._act(frame, gettext("Erase all your data?"), text, button=gettext("Erase my data"))
-
-    def erased(self) -> Response:
-        """Done before this answers."""
-        try:
-            self._find()
-            if self._reader is None:
-                return self._unknown()
-            with self._runtime.store.write() as connection:
-                subscribers.erase(connection, self._reader.person.id, now=self._runtime.now())
-        except SQLAlchemyError as error:
-            return self._failed(error)
-        frame = self._frame()
-        gettext = frame.words.gettext
+            return self._unavailable("an erasure", error)
+        context = self._context(reader.person.language)
+        gettext = context.words.gettext
+        if not act:
+            text = gettext("We erase your address, your name and your preferences. You get no more mail from us.")
+            heading = gettext("Erase all your data?")
+            return self._message(context, heading, text, button=gettext("Erase my data"))
         text = gettext(
             "Only a code remains, which does not reveal your address. With it we make sure that nobody mails you again."
         )
-        return self._act(frame, gettext("Your data is erased"), text)
+        return self._message(context, gettext("Your data is erased"), text)
 
-    def _find(self) -> None:
-        if self._claim is not None:
-            with self._runtime.store.read() as connection:
-                self._reader = preferences.load_profile(connection, self._claim.subscriber)
-
-    def _frame(self) -> PageContext:
-        wished = (self._reader.person.language if self._reader else "", *self._wished)
-        return page_frame(self._newsroom, next((one for one in wished if one in self._newsroom.site.languages), ""))
-
-    def _act(self, frame: PageContext, title: str, text: str, *, button: str = "", status: int = 200) -> Response:
-        body = rendered(lambda pages: pages.action_page(frame, title, [text], button=button), self._pages)
-        return page(body, frame.site.language, status)
-
-    def _unknown(self) -> Response:
-        frame = self._frame()
-        gettext = frame.words.gettext
-        text = gettext("Open the whole link from the mail again, or answer the mail.")
-        return self._act(frame, gettext("This link does not work"), text, status=404)
-
-    def _failed(self, error: SQLAlchemyError) -> Response:
-        log.error("preferences failed, the store cannot be used: %s", type(error).__name__)
-        return later()
+    def _find_reader(self) -> preferences.SubscriberProfile | None:
+        if self._contents is None:
+            return None
+        with self._runtime.store.read() as connection:
+            return preferences.load_profile(connection, self._contents.subscriber)

@@ -1,6 +1,6 @@
-"""`/review/{token}`: the exact mail in every language, wide and narrow; a button lets it go, another drops it.
+"""`/review/{token}`: the exact mail in every language, wide and narrow, with buttons to release or cancel the edition.
 
-GET shows and never acts. The link stops acting once the edition is no longer held; then the page says who decided.
+GET shows and never acts. Once the edition is no longer held, the link has no effect and the page says who decided.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import email.policy
 import logging
 from dataclasses import dataclass
 from email.message import EmailMessage
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from tidings.model.edition import Edition, EditionState
 from tidings.model.errors import InputError, RefusedError
@@ -29,12 +28,12 @@ from tidings.runtime.preview.preview import PreviewedMessage, preview_edition
 from tidings.runtime.tick import TickResult, publish_editions
 from tidings.store.content import editions
 from tidings.store.content.editions import count_recipients, frozen_digest
+from tidings.web.requests import PRIVATE, Fields, page_response, read_form, text_response, unavailable
+from tidings.web.site.reader_page import render_page
 
 MAX_BODY = 4_096
 _HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex",
+    **PRIVATE,
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 }
@@ -53,34 +52,24 @@ def review_router(runtime: Runtime, pages: Pages) -> APIRouter:
     @router.get("/review/{token}")
     @router.head("/review/{token}")
     def show(token: str) -> Response:
-        return _Review(runtime, pages, token).shown()
+        return _ReviewPage(runtime, pages, token).show()
 
     @router.get("/review/{token}/{number}")
     def mail(token: str, number: int) -> Response:
-        return _Review(runtime, pages, token).mail(number)
+        return _ReviewPage(runtime, pages, token).mail(number)
 
     @router.post("/review/{token}")
-    async def act(token: str, request: Request) -> Response:
-        body = b""
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    return _plain("This is more than a decision needs.", 413)
-        except ClientDisconnect:
-            return _plain("The request was not complete.", 400)
-        fields = {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
-        return await run_in_threadpool(_Review(runtime, pages, token).decided, fields)
+    async def decide(token: str, request: Request) -> Response:
+        fields = await read_form(request, MAX_BODY, _HEADERS)
+        if isinstance(fields, Response):
+            return fields
+        return await run_in_threadpool(_ReviewPage(runtime, pages, token).decide, fields)
 
     return router
 
 
-def _plain(text: str, status: int) -> Response:
-    return PlainTextResponse(text + "\n", status, headers=_HEADERS)
-
-
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ReviewedMessage:
     """One mail or post on the page; `number` names its frame."""
 
     number: int
@@ -93,9 +82,7 @@ class Shown:
     is_mail: bool
 
 
-class _Review:
-    """One request."""
-
+class _ReviewPage:
     def __init__(self, runtime: Runtime, pages: Pages, token: str) -> None:
         self._runtime = runtime
         self._pages = pages
@@ -103,66 +90,66 @@ class _Review:
         newsroom = runtime.newsroom
         language = newsroom.site.languages[0]
         site = site_view(newsroom, language, newsroom.site.languages)
-        self._frame = PageContext(site, tuple(feed_links(newsroom, language)))
+        self._context = PageContext(site, tuple(feed_links(newsroom, language)))
 
-    def shown(self, said: str = "", status: int = 200) -> Response:
-        """The page as things stand; changes nothing."""
+    def show(self, note: str = "", status: int = 200) -> Response:
+        """Return the page as it is now; changes nothing."""
         try:
-            found = self._find()
-            if found is None:
-                return self._page({"what": "unknown"}, self._frame.words.gettext("This link does not work"), 404)
-            edition, _ = found
-            return self._of(edition, said, status)
+            reviewed = self._find()
+            if reviewed is None:
+                return self._page({"what": "unknown"}, self._context.words.gettext("This link does not work"), 404)
+            edition, _ = reviewed
+            return self._edition_page(edition, note, status)
         except SQLAlchemyError as error:
-            log.error("a review cannot be shown, the store cannot be used: %s", type(error).__name__)
-            return _plain("This cannot be shown right now. Please try again in a minute.", 503)
+            log.error("a review page failed because the store cannot be used: %s", type(error).__name__)
+            return unavailable(_HEADERS)
 
     def mail(self, number: int) -> Response:
-        """The HTML of one mail, for a frame: sandboxed, so that nothing of it runs or leads anywhere."""
-        found = self._find()
-        mails = preview_edition(self._runtime, found[0], None) if found is not None else []
+        """Return the HTML of one mail for a frame: sandboxed, so that no script runs and no link works."""
+        reviewed = self._find()
+        mails = preview_edition(self._runtime, reviewed[0], None) if reviewed is not None else []
         if not 0 <= number < len(mails) or not mails[number].is_mail:
-            return _plain("There is no such mail.", 404)
-        return Response(_page_of(mails[number]), headers=_MAIL_HEADERS, media_type="text/html; charset=utf-8")
+            return text_response("There is no such mail.", 404, _HEADERS)
+        return Response(_html(mails[number]), headers=_MAIL_HEADERS, media_type="text/html; charset=utf-8")
 
-    def decided(self, fields: dict[str, str]) -> Response:
-        """Release or cancel what the page showed, as the person whose link it is; then the page."""
-        runtime, words = self._runtime, self._frame.words
-        what = fields.get("decision")
+    def decide(self, fields: Fields) -> Response:
+        """Release or cancel what the page showed, in the name of the link's reviewer. Then return the page."""
+        runtime, words = self._runtime, self._context.words
+        decision, frozen = (fields.get(name, [""])[0] for name in ("decision", "frozen"))
         try:
-            found = self._find()
-            if found is None or what not in ("release", "cancel"):
-                return self.shown("", 400 if found is not None else 404)
-            edition, reviewer = found
+            reviewed = self._find()
+            if reviewed is None or decision not in ("release", "cancel"):
+                return self.show("", 400 if reviewed is not None else 404)
+            edition, reviewer = reviewed
             if edition.state is not EditionState.HELD:
-                # Twice, or after somebody else: it says what happened.
-                return self.shown()
+                # A repeat, or somebody else was first: the page says what happened.
+                return self.show()
             with runtime.store.read() as connection:
-                same = fields.get("frozen") == frozen_digest(connection, edition.id)
-            if not same:
-                return self.shown(words.gettext("It has changed in the meantime. Please look at it again."), 409)
-            act = runtime.editions.release if what == "release" else runtime.editions.cancel
+                is_same = frozen == frozen_digest(connection, edition.id)
+            if not is_same:
+                return self.show(words.gettext("It has changed in the meantime. Please look at it again."), 409)
+            act = runtime.editions.release if decision == "release" else runtime.editions.cancel
             act(edition, runtime.now(), reviewer)
-            # What goes at once links its page in the archive.
+            # A mail that goes at once links to its page in the archive.
             publish_editions(runtime, TickResult(runtime.now()))
         except RefusedError:
-            return self.shown()
+            return self.show()
         except InputError:
-            # A gate fails: the page says which, and has no such button.
-            return self.shown("", 409)
+            # A gate fails: the page names it, and has no release button.
+            return self.show("", 409)
         except SQLAlchemyError as error:
-            log.error("a decision failed, the store cannot be used: %s", type(error).__name__)
-            return _plain("This cannot be done right now. Please try again in a minute.", 503)
-        return self.shown()
+            log.error("a review decision failed because the store cannot be used: %s", type(error).__name__)
+            return unavailable(_HEADERS)
+        return self.show()
 
     def _find(self) -> tuple[Edition, str] | None:
         runtime = self._runtime
         with runtime.store.read() as connection:
-            known = review.verify_review_token(connection, runtime.newsroom, runtime.keys, self._token)
-            return (editions.get_edition(connection, known.edition), known.reviewer) if known else None
+            claim = review.verify_review_token(connection, runtime.newsroom, runtime.keys, self._token)
+            return (editions.get_edition(connection, claim.edition), claim.reviewer) if claim else None
 
-    def _of(self, edition: Edition, said: str, status: int) -> Response:
-        runtime, words = self._runtime, self._frame.words
+    def _edition_page(self, edition: Edition, note: str, status: int) -> Response:
+        runtime, words = self._runtime, self._context.words
         newsroom = runtime.newsroom
         schedule = newsroom.schedules[edition.schedule]
         with runtime.store.read() as connection:
@@ -171,73 +158,67 @@ class _Review:
             history = editions.get_history(connection, edition.id)
         held = edition.state is EditionState.HELD
         name = review.edition_title(edition, schedule, newsroom)
-        page: dict[str, object] = {
+        values: dict[str, object] = {
             "what": "held" if held else "over",
-            "said": said,
+            "said": note,
             "texts": review.describe_review(edition, schedule, newsroom, counts)
             if held
-            else [self._verdict(edition, history)],
+            else [self._describe_decision(edition, history)],
             "may_release": held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
             "frozen": mark,
-            "shown": self._mails(edition),
-            "path": f"{self._frame.root_path}review/{self._token}",
+            "shown": self._messages(edition),
+            "path": f"{self._context.root_path}review/{self._token}",
         }
         title = words.gettext("%(edition)s waits for your approval.") % {"edition": name} if held else name
-        return self._page(page, title.rstrip("."), status)
+        return self._page(values, title.rstrip("."), status)
 
-    def _verdict(self, edition: Edition, history: list[tuple[str, str, str]]) -> str:
-        words, site = self._frame.words, self._runtime.newsroom.site
+    def _describe_decision(self, edition: Edition, history: list[tuple[str, str, str]]) -> str:
+        words, site = self._context.words, self._runtime.newsroom.site
         last = review.find_decision(history, edition.state)
         if last is None:
             return str(words.gettext("It is not held any more."))
-        at, what, who = last
-        when = format_datetime(at, self._frame.site.language, site.timezone)
-        if what == "released" and who == "silence":
+        at, action, who = last
+        when = format_datetime(at, self._context.site.language, site.timezone)
+        if action == "released" and who == "silence":
             text = words.gettext("Nobody answered, so it was released automatically on %(when)s.")
-        elif what == "released":
+        elif action == "released":
             text = words.gettext("%(who)s released it on %(when)s.")
-        elif what == "cancelled":
+        elif action == "cancelled":
             text = words.gettext("%(who)s cancelled it on %(when)s: nothing more of it is sent.")
         else:
             text = words.gettext("A newer edition took its place on %(when)s; its stories joined that one.")
         return str(text % {"who": who, "when": when})
 
-    def _mails(self, edition: Edition) -> list[Shown]:
+    def _messages(self, edition: Edition) -> list[ReviewedMessage]:
         try:
-            found = preview_edition(self._runtime, edition, None)
+            previews = preview_edition(self._runtime, edition, None)
         except InputError as error:
-            log.warning("a review shows no mail: %s", error)
+            log.warning("a review page shows no mail: %s", error)
             return []
-        shown = []
-        for number, one in enumerate(found):
-            shown.append(
-                Shown(
-                    number=number,
-                    outlet=one.outlet.partition(":")[2],
-                    language=one.language,
-                    language_name=language_name(one.language),
-                    dir=text_direction(one.language),
-                    subject=str(_message(one)["Subject"]) if one.is_mail else "",
-                    text="" if one.is_mail else one.note,
-                    is_mail=one.is_mail,
-                )
+        return [
+            ReviewedMessage(
+                number=number,
+                outlet=preview.outlet.partition(":")[2],
+                language=preview.language,
+                language_name=language_name(preview.language),
+                dir=text_direction(preview.language),
+                subject=str(_parse(preview)["Subject"]) if preview.is_mail else "",
+                text="" if preview.is_mail else preview.note,
+                is_mail=preview.is_mail,
             )
-        return shown
+            for number, preview in enumerate(previews)
+        ]
 
-    def _page(self, page: dict[str, object], title: str, status: int) -> Response:
-        try:
-            body = self._pages.review_page(self._frame, title, page)
-        except InputError as error:
-            log.warning("%s; the shipped page is shown instead", error)
-            body = Pages().review_page(self._frame, title, page)
-        headers = {**_HEADERS, "Content-Language": self._frame.site.language}
-        return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
+    def _page(self, values: dict[str, object], title: str, status: int) -> Response:
+        context = self._context
+        body = render_page(lambda pages: pages.review_page(context, title, values), self._pages)
+        return page_response(body, context.site.language, status, _HEADERS)
 
 
-def _message(one: PreviewedMessage) -> EmailMessage:
-    return email.message_from_bytes(one.data, policy=email.policy.default)
+def _parse(preview: PreviewedMessage) -> EmailMessage:
+    return email.message_from_bytes(preview.data, policy=email.policy.default)
 
 
-def _page_of(one: PreviewedMessage) -> bytes:
-    part = _message(one).get_body(("html",))
+def _html(preview: PreviewedMessage) -> bytes:
+    part = _parse(preview).get_body(("html",))
     return part.get_content().encode() if part is not None else b""

@@ -1,4 +1,4 @@
-"""Feeds, pages and media over HTTP, out of public/, with the validators that the store keeps (RFC 9110 §8.8, §13)."""
+"""Feeds, pages and media from public/ over HTTP, with the validators of the store (RFC 9110 §8.8, §13)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _TYPES = {
 }
 _FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml"})
 _ACTIVE = frozenset({"text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"})
-"""Media that a browser would run in our name."""
+"""Media that a browser could run as a page of ours."""
 
 ARCHIVE = "archive/"
 _EDITION_POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' https: http: data:; form-action 'none';"
     " base-uri 'none'; frame-ancestors 'none'"
 )
-"""A mail brings its styles with it."""
+"""A mail has its own styles."""
 
 FEED_AGE = 1800
 PAGE_AGE = 300
@@ -45,13 +45,13 @@ MEDIA_AGE = 31_536_000
 def static_endpoint(
     store: Store, public: Path, *, site: str = "", hubs: Sequence[str] = ()
 ) -> Callable[[Request], Response]:
-    """Answers GET and HEAD for every path that `publish` wrote, and for no other file.
+    """Answer GET and HEAD for every path that `publish` wrote, and for no other file.
 
-    A path is looked up as it is in the table of documents: nothing that stands elsewhere can be named. `hubs` are named
-    in the head of each feed too, where a hub that knows no format looks (W3C WebSub §4); `site` is what the address of
-    a feed begins with.
+    A path is looked up in the store's table as it is, so that no other file can be reached. The Link header of a feed
+    names its `hubs`, for hubs that do not know the format (W3C WebSub §4), and its own address, which begins with
+    `site`.
     """
-    named = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
+    hub_links = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
 
     def serve(request: Request) -> Response:
         path = request.scope["path"].removeprefix("/")
@@ -59,18 +59,18 @@ def static_endpoint(
         with store.read() as connection:
             document = site_files.find_file(connection, name)
             if document is None and name.startswith(ARCHIVE):
-                # An edition's address has no slash at its end, and is in mails.
+                # The address of an edition, as mails have it, has no slash at its end.
                 document = site_files.find_file(connection, f"{name}/index.html")
-            withdrawn = _page(name) and site_files.is_page_withdrawn(connection, *_page(name))
-            onward = document is None and site_files.find_file(connection, f"{name}/index.html") is not None
+            withdrawn = _item_page(name) and site_files.is_page_withdrawn(connection, *_item_page(name))
+            has_page = document is None and site_files.find_file(connection, f"{name}/index.html") is not None
             missing = site_files.find_file(connection, "404.html") if document is None else None
         if document is not None and (public / document.path).is_file():
             answer = _respond(request, public, document, 410 if withdrawn else 200)
-            if named and document.path.startswith("feeds/") and Path(document.path).suffix in _FEED_ENDINGS:
-                answer.headers["Link"] = f'{named}<{site}{quote(document.path)}>; rel="self"'
+            if hub_links and document.path.startswith("feeds/") and Path(document.path).suffix in _FEED_ENDINGS:
+                answer.headers["Link"] = f'{hub_links}<{site}{quote(document.path)}>; rel="self"'
             return answer
-        if onward:
-            # Relative, so that it holds below any prefix that a proxy puts in front, and never leads to another host.
+        if has_page:
+            # Relative, so that it works below any prefix of a proxy, and never leads to another host.
             return Response(status_code=301, headers={"Location": f"./{quote(path.rpartition('/')[2], safe='')}/"})
         if missing is not None and (public / missing.path).is_file():
             return _respond(request, public, missing, 404)
@@ -79,8 +79,8 @@ def static_endpoint(
     return serve
 
 
-def _page(name: str) -> tuple[str, str] | tuple[()]:
-    """Language and slug, where the path is that of an item's page."""
+def _item_page(name: str) -> tuple[str, str] | tuple[()]:
+    """Return language and slug if the path is that of an item's page."""
     parts = name.split("/")
     return (parts[0], parts[1]) if len(parts) == 3 and parts[2] == "index.html" else ()
 
@@ -118,18 +118,18 @@ def _cache_control(path: Path, media: bool, status: int) -> str:
         return "public, max-age=60"
     if media:
         return f"public, max-age={MEDIA_AGE}, immutable"
-    # Never no-cache: FreshRSS would fall to its shortest interval.
+    # Never no-cache: FreshRSS would fall back to its shortest interval.
     age = FEED_AGE if path.suffix in _FEED_ENDINGS else STYLE_AGE if path.suffix == ".css" else PAGE_AGE
     return f"public, max-age={age}"
 
 
 def _is_current(request: Request, document: PublishedFile) -> bool:
-    """Whether the reader has it already. If-None-Match decides alone where it is sent (RFC 9110 §13.2.2)."""
+    """Whether the client has this version already. If-None-Match alone decides if it is sent (RFC 9110 §13.2.2)."""
     tags = ",".join(request.headers.getlist("if-none-match"))
     if tags:
         known = {f'"{document.etag}"', f'"{document.etag}-gzip"'}
-        given = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
-        return "*" in given or bool(known & given)
+        sent = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
+        return "*" in sent or bool(known & sent)
     since = _http_date(request.headers.get("if-modified-since"))
     return since is not None and document.modified <= since
 

@@ -72,7 +72,6 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
             idempotency=Idempotency.WINDOW,
             window=_KEY_WINDOW,
             replies=True,
-            images=int(settings.pictures == "attach"),
         )
         self._api = f"{settings.server}api/v1"
         self._headers = json_headers(settings.token)
@@ -92,8 +91,9 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
             "language": post.language,
             "visibility": self._settings.visibility,
         }
-        if self.capabilities.images and len(post.items) == 1 and post.items[0].image and post.items[0].image_alt:
-            status["picture"] = {"url": post.items[0].image, "alt": post.items[0].image_alt}
+        item = post.items[0] if len(post.items) == 1 and self._settings.pictures == "attach" else None
+        if item is not None and item.image and item.image_alt:
+            status["picture"] = {"url": item.image, "alt": item.image_alt}
         return encode_json(status)
 
     def card(self, body: bytes) -> Card | None:

@@ -75,8 +75,8 @@ def _read(session: GuardedSession, url: str, headers: dict[str, str]) -> Any:
 def _unreadable(answer: Any) -> Outcome:
     reason = answer if isinstance(answer, str) else _INVALID
     if isinstance(answer, HttpResponse):
-        mend = "; the token needs read:accounts and read:statuses" if answer.status in (401, 403) else ""
-        reason = f"HTTP {answer.status}{mend}"
+        hint = "; the token needs read:accounts and read:statuses" if answer.status in (401, 403) else ""
+        reason = f"HTTP {answer.status}{hint}"
     return Outcome(Verdict.UNKNOWN, reason=f"the account could not be read back: {reason}")
 
 

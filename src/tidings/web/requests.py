@@ -1,0 +1,98 @@
+"""What a request brings, within limits (body, form, languages, the client's network), and the private answers to it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from urllib.parse import parse_qs
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+MAX_FORM = 16_384
+"""Bytes of a form: every list, topic and choice fits many times."""
+_MAX_FIELDS = 500
+NO_STORE = {"Cache-Control": "no-store"}
+PRIVATE = {**NO_STORE, "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
+"""Headers of a page that belongs to one reader."""
+Fields = dict[str, list[str]]
+
+
+async def read_body(
+    request: Request,
+    limit: int,
+    consume: Callable[[bytes], None] | None = None,
+    headers: dict[str, str] = PRIVATE,
+) -> bytes | Response:
+    """Return the body, or the response if it is larger than `limit` bytes or incomplete.
+
+    `consume` gets each chunk; nothing is collected then.
+    """
+    body, size = bytearray(), 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                return text_response("The request is too large.", 413, headers)
+            if consume is None:
+                body += chunk
+            else:
+                consume(chunk)
+    except ClientDisconnect:
+        return text_response("The request is not complete.", 400, headers)
+    return bytes(body)
+
+
+async def read_form(request: Request, limit: int = MAX_FORM, headers: dict[str, str] = PRIVATE) -> Fields | Response:
+    """Return the fields of a form (application/x-www-form-urlencoded), or the response if it is not valid."""
+    body = await read_body(request, limit, headers=headers)
+    if isinstance(body, Response):
+        return body
+    try:
+        return parse_qs(body.decode("ascii"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except (ValueError, UnicodeDecodeError):
+        return text_response("This is not a valid form.", 400, headers)
+
+
+def preferred_languages(request: Request) -> list[str]:
+    """Return the browser's languages, best first, each also without its region (RFC 9110 §12.5.4)."""
+    weighted: list[tuple[float, str]] = []
+    for part in request.headers.get("accept-language", "")[:200].split(","):
+        language, _, weight = part.strip().partition(";q=")
+        try:
+            weighted.append((-float(weight or 1), language.strip()))
+        except ValueError:
+            continue
+    weighted.sort(key=lambda pair: pair[0])
+    return [name for _, tag in weighted for name in (tag, tag.partition("-")[0])]
+
+
+def client_network(request: Request) -> str:
+    """Return the client's network for rate limits: an IPv4 address, or the /64 of an IPv6 one."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
+    return str(address)
+
+
+def page_response(body: bytes, language: str, status: int = 200, headers: dict[str, str] = PRIVATE) -> Response:
+    """Return a page that nobody keeps."""
+    headers = {**headers, "Content-Language": language}
+    return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def text_response(text: str, status: int, headers: dict[str, str] = PRIVATE) -> Response:
+    """Return a line of plain text."""
+    return PlainTextResponse(text + "\n", status, headers=headers)
+
+
+def unavailable(headers: dict[str, str] = PRIVATE) -> Response:
+    """Say that the store cannot be used now. The answer is never 'done' before it is: the reader tries again."""
+    text = "This cannot be done right now. Please try again in a minute."
+    return text_response(text, 503, headers | {"Retry-After": "60"})
