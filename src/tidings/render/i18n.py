@@ -7,11 +7,11 @@ code. A language without a catalogue gets its own dates and English words.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from gettext import c2py
+from gettext import GNUTranslations, NullTranslations
+from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date as babel_date
 from babel.dates import format_time as babel_time
 from babel.dates import get_datetime_format
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.units import format_unit
@@ -45,50 +46,18 @@ _DEFAULT_REGION = {"en": "en_GB"}
 """The region whose dates a language without a region uses: 26 September 2023, 14:30."""
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """The words of one language (a BCP 47 tag); missing messages stay English."""
-
-    language: str
-    messages: Mapping[str, str] = field(default_factory=dict)
-    plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    form: Callable[[int], int] = field(default=lambda n: int(n != 1))
-
-    def gettext(self, message: str) -> str:
-        return self.messages.get(message) or message
-
-    def ngettext(self, singular: str, plural: str, count: int) -> str:
-        """The plural form for `count`; the caller fills in the number."""
-        forms = self.plurals.get(singular)
-        index = self.form(abs(count)) if forms else 0
-        if forms and index < len(forms) and forms[index]:
-            return forms[index]
-        return singular if count == 1 else plural
-
-
 @cache
-def load_catalogue(language: str) -> Catalogue:
-    """The catalogue of `language`; `ru-KZ` falls back to `ru`."""
+def load_catalogue(language: str) -> NullTranslations:
+    """The words of a language (a BCP 47 tag); `ru-KZ` falls back to `ru`, and missing messages stay English."""
     for name in (language.replace("-", "_"), language.partition("-")[0].lower()):
         path = LOCALES / name / "LC_MESSAGES" / "tidings.po"
         if re.fullmatch(r"\w+", name) and path.is_file():
-            return _read(path, language)
-    return Catalogue(language)
-
-
-def _read(path: Path, language: str) -> Catalogue:
-    with path.open("rb") as file:
-        content = read_po(file, locale=path.parent.parent.name)
-    messages: dict[str, str] = {}
-    plurals: dict[str, tuple[str, ...]] = {}
-    for message in content:
-        if not message.id:
-            continue
-        if isinstance(message.id, str):
-            messages[message.id] = str(message.string)
-        else:
-            plurals[message.id[0]] = tuple(message.string or ())
-    return Catalogue(language, messages, plurals, c2py(content.plural_expr))
+            compiled = BytesIO()
+            with path.open("rb") as file:
+                write_mo(compiled, read_po(file, locale=name))
+            compiled.seek(0)
+            return GNUTranslations(compiled)
+    return NullTranslations()
 
 
 @cache
