@@ -1,4 +1,4 @@
-"""A whole store copied into a fresh one, of the same kind or the other: one consistent moment, in pages."""
+"""Copy a whole store into a fresh one, between both databases, at one consistent moment and in pages."""
 
 from __future__ import annotations
 
@@ -41,15 +41,14 @@ _PAGES = 1_024
 _OURS = "alembic_version"
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done and of how much: rows, or pages of SQLite."""
+"""Called with the number done and the total: rows, or pages of SQLite."""
 
 
 def copy_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
-    """Copy every table of `source`, as it stands at one moment, into `target`, which must be fresh; rows by table.
+    """Copy every table of `source` into the fresh `target`; returns the rows by table.
 
-    The schema stays at the version of the source, whatever that is. Writers of the source go on meanwhile, and memory
-    does not grow with it. Raises RefusedError where the target holds anything or the source has no tables; then, and
-    on any fault, nothing stays in the target.
+    The schema version stays. Writers of the source go on meanwhile, and memory does not grow with its size. Raises
+    RefusedError if the target holds anything or the source has no tables. On any error nothing stays in the target.
     """
     found = migrate.version(source) if source.path is None or source.path.exists() else None
     if found is None:
@@ -72,14 +71,14 @@ def copy_store(source: Store, target: Store, progress: Progress | None = None) -
 
 
 def is_empty_or_ours(store: Store) -> bool:
-    """Whether a database is empty or holds a store, of whatever version, and not what another program keeps there."""
+    """Whether a database is empty or holds a store of any version, not the tables of another program."""
     with store.read() as connection:
         names = set(inspect(connection).get_table_names())
     return not names or names >= {_OURS, "facts", "deliveries"}
 
 
 def replace_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
-    """Put `source` in the place of all that stands in `target`, a PostgreSQL database, in one transaction."""
+    """Replace everything in the PostgreSQL database `target` by `source`, in one transaction."""
     found = migrate.version(source)
     assert found is not None
     assert target.path is None
@@ -91,7 +90,7 @@ def replace_store(source: Store, target: Store, progress: Progress | None = None
 
 
 def dump_store(source: Store, target: Path) -> None:
-    """The bare rows of every table in a SQLite file, whatever program wrote them: to be looked at, not to run on."""
+    """Write the rows of every table to a SQLite file, to look at; a newsroom cannot run on it."""
     engine = create_engine(f"sqlite:///{target}")
     try:
         with source.read() as reader, engine.begin() as writer:
@@ -106,7 +105,7 @@ def dump_store(source: Store, target: Path) -> None:
 
 
 def count_rows(store: Store) -> dict[str, int]:
-    """Rows of every table, whatever the version of the schema."""
+    """Count the rows of every table, for any schema version."""
     with store.read() as connection:
         query = {name: select(func.count()).select_from(one) for name, one in _tables(connection).items()}
         return {name: connection.execute(one).scalar_one() for name, one in query.items()}
@@ -118,7 +117,7 @@ def _is_fresh(store: Store) -> bool:
 
 
 def _copy_file(source: Path, target: Path, told: Progress) -> None:
-    """By SQLite's own backup. An open read keeps it at one moment: else each commit of others would begin it anew."""
+    """Copy by SQLite's own backup. An open read keeps one moment: else each commit of others would restart it."""
     with closing(sqlite3.connect(source, isolation_level=None)) as origin, closing(sqlite3.connect(target)) as made:
         origin.execute("BEGIN")
         origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -145,7 +144,7 @@ def _copy_tables(reader: Connection, writer: Connection, tables: dict[str, Table
 
 
 def _tables(connection: Connection) -> dict[str, TableClause]:
-    """Every table as the database itself describes it: a store of an older version is copied as it is."""
+    """Every table as the database describes it: a store of an older version is copied as it is."""
     found = inspect(connection)
     return {
         name: table(name, *(column(one["name"], _plain(one["type"])) for one in found.get_columns(name)))
@@ -155,7 +154,7 @@ def _tables(connection: Connection) -> dict[str, TableClause]:
 
 
 def _plain(written: TypeEngine[Any]) -> TypeEngine[Any]:
-    """What both databases give and take in a form of their own; numbers and text need none."""
+    """The types that the databases convert differently; numbers and text need none."""
     for kind in (JSON, Boolean, LargeBinary):
         if isinstance(written, kind):
             return kind()
@@ -163,7 +162,7 @@ def _plain(written: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def _last_numbers(connection: Connection, tables: dict[str, TableClause]) -> dict[str, int]:
-    """The last number that each table gave a row, though the row may be gone: no number is ever given twice."""
+    """The last number that each table gave, also if the row was deleted: no number is given twice."""
     if connection.dialect.name == "sqlite":
         rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence WHERE seq > 0"))
         return {row.name: row.seq for row in rows if row.name in tables}
@@ -198,7 +197,7 @@ def _number_from(connection: Connection, name: str, last: int) -> None:
 
 
 def _drop(store: Store) -> None:
-    """What was begun in a file that had been empty. PostgreSQL takes a transaction back whole, tables too."""
+    """Delete the files of a failed copy. PostgreSQL rolls back the whole transaction, tables too."""
     if store.path is not None:
         store.close()
         for suffix in ("", "-wal", "-shm"):

@@ -1,4 +1,4 @@
-"""Opening a store, and its two kinds of transaction."""
+"""A store: one database, with read and write transactions."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
 BUSY_TIMEOUT = 30.0
-"""Seconds that a writer waits for another one on SQLite."""
+"""Seconds that a writer waits for another writer on SQLite."""
 
 
-_STILL = 60
-"""Seconds that a write transaction on PostgreSQL may stand still; far below a lease."""
+_MAX_IDLE = 60
+"""Seconds that a write transaction on PostgreSQL may be idle; far below a lease."""
 
 
 class Store:
-    """One database. Use `read()` and `write()`; nothing else begins a transaction.
+    """One database. Use `read()` and `write()`: nothing else begins a transaction.
 
-    On SQLite a write takes the lock at its beginning (BEGIN IMMEDIATE): a deferred one fails at the upgrade whatever
-    the timeout, and check-then-act in it is not atomic. Keep each under 100 ms.
+    On SQLite a write takes the lock at its beginning (BEGIN IMMEDIATE): a deferred transaction fails when it upgrades,
+    whatever the timeout, and check-then-act is not atomic in it. Keep each under 100 ms.
     """
 
     def __init__(self, url: str, root: Path) -> None:
-        """`url` as in tidings.yaml (`sqlite:///tidings.db` is relative to `root`); nothing is created or read yet."""
+        """Take `url` as in tidings.yaml (`sqlite:///tidings.db` is relative to `root`). Nothing is opened yet."""
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.path: Path | None = None
@@ -46,7 +46,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view; nothing written in it is kept."""
+        """Begin a transaction with a consistent view; it is rolled back."""
         with self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -56,22 +56,22 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Commits at the end, rolls back on an exception. One writer at a time on SQLite."""
+        """Begin a transaction that commits, or rolls back on an exception. SQLite has one writer at a time."""
         with self.engine.connect() as connection:
             connection = connection.execution_options(tidings_write=True)
             try:
                 with connection.begin():
                     if not self.is_sqlite:
-                        # Who stands still in mid-transaction, or whose machine does, must not hold its rows for ever.
-                        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_STILL}s'")
+                        # A process or machine that hangs in a transaction must not lock its rows for ever.
+                        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{_MAX_IDLE}s'")
                     yield connection
             finally:
-                door = connection.info.pop(_DOOR, None)
-                if door is not None:
-                    os.close(door)
+                lock = connection.info.pop(_CONSENT_LOCK, None)
+                if lock is not None:
+                    os.close(lock)
 
     def close(self) -> None:
-        """Give every connection back."""
+        """Close every connection."""
         self.engine.dispose()
 
 
@@ -102,7 +102,7 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Two processes that find a fresh file: the change to WAL does not wait for the other by itself."""
+    """Switch to WAL. It does not wait for another process that switches the same fresh file, so retry."""
     end = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
@@ -114,19 +114,19 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.02)
 
 
-_DOOR = "tidings_door"
+_CONSENT_LOCK = "tidings_consent_lock"
 
 
 def side_folder(database: Path) -> Path:
-    """Where locks and journals stand: a folder beside the SQLite file."""
+    """The folder for locks and journals beside a SQLite file."""
     return database.with_name(database.name + ".d")
 
 
 def open_consent_lock(database: Path) -> int:
-    """A descriptor of the file whose lock keeps two things apart that SQLite's cannot.
+    """Open the file whose lock orders two things that the locks of SQLite cannot.
 
-    A sender holds it shared while it looks whether somebody has left and notes that a message begins; who commits such
-    a change holds it alone. So no message begins after a leaving has committed.
+    A sender holds it shared while it checks the consent version and notes that a message begins; a transaction that
+    changes consent holds it exclusively. So no message begins after an unsubscribe has committed.
     """
     folder = side_folder(database)
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,11 +134,11 @@ def open_consent_lock(database: Path) -> int:
 
 
 def hold_sends(connection: Connection) -> None:
-    """No message begins from here until this transaction has ended. Nothing to do on PostgreSQL: rows are locked."""
+    """Let no message begin until this transaction ends. PostgreSQL needs nothing: rows are locked."""
     database = connection.engine.url.database
-    if connection.dialect.name == "sqlite" and database and _DOOR not in connection.info:
-        connection.info[_DOOR] = open_consent_lock(Path(database))
-        fcntl.flock(connection.info[_DOOR], fcntl.LOCK_EX)
+    if connection.dialect.name == "sqlite" and database and _CONSENT_LOCK not in connection.info:
+        connection.info[_CONSENT_LOCK] = open_consent_lock(Path(database))
+        fcntl.flock(connection.info[_CONSENT_LOCK], fcntl.LOCK_EX)
 
 
 def ping(connection: Connection) -> None:
@@ -147,14 +147,14 @@ def ping(connection: Connection) -> None:
 
 
 def insert_once(connection: Connection, table: Any) -> Any:
-    """An INSERT that leaves rows alone which stand already (ON CONFLICT DO NOTHING); `rowcount` counts the new."""
+    """An INSERT that skips existing rows (ON CONFLICT DO NOTHING); `rowcount` counts the new ones."""
     made: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
     # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL and says -1.
     return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def json_rows(dialect: str, **fields: str) -> str:
-    """A table of the rows of the JSON array of arrays `:rows`: one statement for a whole group, whatever its size."""
+    """SQL for a table from the JSON array of arrays `:rows`: one statement for a batch of any size."""
     if dialect == "sqlite":
         columns = [f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(fields)]
         return f"SELECT {', '.join(columns)} FROM json_each(:rows)"  # noqa: S608

@@ -1,4 +1,4 @@
-"""Making the tables of a fresh store, and bringing an older one up to date."""
+"""Create the tables of a fresh store, and upgrade an older one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tidings.model.errors import StoreVersionError
 from tidings.store.engine import Store
 
 HEAD = "0002"
-"""The schema of this version of the program; a test compares it with the newest migration."""
+"""The schema version of this program; a test compares it with the newest migration."""
 
 SCRIPTS = "tidings.store:migrations"
-"""Where the steps stand."""
+"""The migrations."""
 _LOCK = 0x7469_6469_6E67
-"""Advisory lock of PostgreSQL: of two processes that find a fresh database, one makes the tables."""
+"""Advisory lock of PostgreSQL: only one of two processes creates the tables of a fresh database."""
 
 
 def version(store: Store) -> str | None:
-    """The schema's version; None for a fresh, empty database. Raises StoreVersionError for a database of others."""
+    """The schema version; None for an empty database. Raises StoreVersionError if another program uses it."""
     with store.read() as connection:
         return _version(connection)
 
@@ -28,12 +28,14 @@ def _version(connection: Connection) -> str | None:
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
         return None if found is None else str(found)
     if "deliveries" in tables:
-        raise StoreVersionError("this database has tables of another program; give tidings one of its own (`store:`).")
+        raise StoreVersionError(
+            "this database has tables of another program. Give tidings a database of its own (`store:`)."
+        )
     return None
 
 
 def create_or_check(store: Store) -> None:
-    """Make the tables of a fresh store. Raises StoreVersionError, naming `tidings upgrade`, for another version."""
+    """Create the tables of a fresh store. Raises StoreVersionError for another version, with the command to run."""
     found = version(store)
     if found is None:
         _run(store, only_if_fresh=True)
@@ -49,12 +51,12 @@ def create_or_check(store: Store) -> None:
 
 
 def create(connection: Connection, revision: str) -> None:
-    """Make the tables of a fresh store as an older version of the schema had them, to copy a store of that version."""
+    """Create the tables of an older schema version, to copy a store of that version."""
     _steps(connection, revision)
 
 
 def upgrade(store: Store) -> bool:
-    """Bring the store to the schema of this version; False if it was there already."""
+    """Upgrade the store to the schema of this version; False if it has it already."""
     before = version(store)
     if before == HEAD:
         return False

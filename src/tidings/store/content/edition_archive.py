@@ -1,4 +1,4 @@
-"""Sent editions of public lists: their numbers, and which frozen bytes the archive shows."""
+"""The archive of public lists: numbers of sent editions, and the frozen mails that it shows."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tidings.model.edition import EditionState
 from tidings.store import schema as t
 
 WHOLE = "whole"
-"""Key of the selection that holds all of an edition's stories, whatever topics anybody chose. Nobody is sent it."""
+"""Key of the selection with all stories of an edition, for the archive. It is never sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedMail:
-    """One frozen document of a sent edition. `part` is 0, or counts the stories of an edition of single stories."""
+    """One frozen mail of a sent edition. `part` is 0, or the number of the story if each story is a mail."""
 
     list: str
     number: int
@@ -31,9 +31,9 @@ class ArchivedMail:
 
 
 def assign_number(connection: Connection, list_name: str, edition: int, number: int) -> int:
-    """The number of an edition on a list, given at the first call: the schedule's own unless that is taken.
+    """Return the number of an edition on a list. The first call assigns it: the number in its schedule, unless taken.
 
-    Where several schedules serve a list, numbers go on counting.
+    If several schedules serve a list, the numbers continue.
     """
     a = t.archives.c
     mine = select(a.number).where(a.list == list_name, a.edition == edition)
@@ -47,7 +47,7 @@ def assign_number(connection: Connection, list_name: str, edition: int, number: 
 
 
 def sent_mails(connection: Connection, lists: Collection[str]) -> list[ArchivedMail]:
-    """Every document of which sending has begun and that is neither held nor cancelled, newest first."""
+    """Mails of editions whose sending has begun and that are neither held nor cancelled, newest first."""
     a, e, r, s, m = t.archives.c, t.editions.c, t.renditions.c, t.selections.c, t.mailings.c
     opened = exists(select(1).where(m.edition == e.id, m.open.is_(True)))
     d = t.deliveries.c
@@ -74,11 +74,11 @@ def sent_mails(connection: Connection, lists: Collection[str]) -> list[ArchivedM
 
 
 def part_of(stories: Collection[str], story: str) -> int:
-    """Where a story that is a mail of its own stands in its edition, from 1; 0 for a digest."""
+    """Position of a story in its edition, from 1; 0 for a digest."""
     return 1 + list(stories).index(story) if story in stories else 0
 
 
 def withdrawal_reasons(connection: Connection) -> dict[str, str]:
-    """Why each withdrawn item was, by its id."""
+    """The reason of each withdrawn item, by its id."""
     i = t.items.c
     return {row[0]: row[1] for row in connection.execute(select(i.id, i.withdrawn).where(i.withdrawn != ""))}

@@ -1,4 +1,4 @@
-"""Schedules, slots and editions: who claimed what, and what was frozen."""
+"""Editions and what they froze: renditions, selections and arrangements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def new_edition(
     owner: str,
     request: Mapping[str, Any],
 ) -> Edition:
-    """Number an edition and begin to compose it."""
+    """Create the next edition of a schedule, in the state `composing`."""
     highest = connection.execute(
         select(func.max(t.editions.c.number)).where(t.editions.c.schedule == schedule)
     ).scalar_one()
@@ -75,7 +75,7 @@ def get_edition(connection: Connection, edition: int) -> Edition:
 
 
 def find_edition_by_id(connection: Connection, edition: int) -> Edition | None:
-    """By id; None where there is none, also for numbers that no store holds."""
+    """Return an edition by id, or None, also for numbers that no database can hold."""
     if not 0 < edition < 2**63:
         return None
     row = connection.execute(select(t.editions).where(t.editions.c.id == edition)).one_or_none()
@@ -83,7 +83,7 @@ def find_edition_by_id(connection: Connection, edition: int) -> Edition | None:
 
 
 def find_edition_by_name(connection: Connection, name: str) -> Edition | None:
-    """By `SCHEDULE/NUMBER`; None where there is none."""
+    """Return an edition by `SCHEDULE/NUMBER`, or None."""
     schedule, _, number = name.rpartition("/")
     if not schedule or not number.isascii() or not number.isdigit() or len(number) > 9:
         return None
@@ -95,7 +95,7 @@ def find_edition_by_name(connection: Connection, name: str) -> Edition | None:
 def list_editions(
     connection: Connection, *, schedule: str | None = None, states: Iterable[str] | None = None
 ) -> list[Edition]:
-    """In the order in which they were made."""
+    """Editions in the order of creation."""
     query: Select[Any] = select(t.editions).order_by(t.editions.c.id)
     if schedule is not None:
         query = query.where(t.editions.c.schedule == schedule)
@@ -105,12 +105,12 @@ def list_editions(
 
 
 def newest_edition_id(connection: Connection) -> int:
-    """Id of the newest edition of all, 0 before the first: the mark of a new subscription."""
+    """Id of the newest edition, 0 before the first: the mark of a new subscription."""
     return connection.execute(select(func.max(t.editions.c.id))).scalar_one() or 0
 
 
 def get_request(connection: Connection, edition: int) -> dict[str, Any]:
-    """What a person asked for with `tidings send`; empty for an edition of a slot."""
+    """The request of `tidings send`; empty for an edition of a slot."""
     return dict(connection.execute(select(t.editions.c.request).where(t.editions.c.id == edition)).scalar_one())
 
 
@@ -125,7 +125,7 @@ def set_state(
     holds: Sequence[Hold] | None = None,
     stories: Sequence[str] | None = None,
 ) -> Edition:
-    """Move an edition on, and note in its history what happened and who did it."""
+    """Change the state of an edition, and add to its history what happened and who did it."""
     history = connection.execute(select(t.editions.c.history).where(t.editions.c.id == edition.id)).scalar_one()
     values: dict[str, Any] = {"state": state, "history": [*history, [now.isoformat(), what, who]], "at": now}
     if holds is not None:
@@ -137,7 +137,7 @@ def set_state(
 
 
 def get_history(connection: Connection, edition: int) -> list[tuple[str, str, str]]:
-    """(moment, what, who) of an edition, oldest first."""
+    """(time, event, person) of an edition, oldest first."""
     rows = connection.execute(select(t.editions.c.history).where(t.editions.c.id == edition)).scalar_one()
     return [(row[0], row[1], row[2]) for row in rows]
 
@@ -186,13 +186,13 @@ def get_rendition(connection: Connection, rendition: int) -> Rendition:
 
 
 def list_renditions(connection: Connection, edition: int) -> list[Rendition]:
-    """All of an edition."""
+    """All renditions of an edition."""
     rows = connection.execute(select(t.renditions).where(t.renditions.c.edition == edition).order_by(t.renditions.c.id))
     return [_rendition(row) for row in rows]
 
 
 def thread_parts(connection: Connection, edition: int) -> dict[int, int]:
-    """By rendition of a post its place in a thread, where that is not the first."""
+    """Positions of posts in threads, by rendition, without the first posts."""
     d, m = t.deliveries.c, t.mailings.c
     query = select(d.rendition, d.part).join_from(t.deliveries, t.mailings, m.id == d.mailing)
     rows = connection.execute(query.where(m.edition == edition, d.channel != "", d.part > 0, d.rendition.is_not(None)))
@@ -201,7 +201,7 @@ def thread_parts(connection: Connection, edition: int) -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class ShownStory:
-    """What a selection shows of a story: `what` is story, note or correction; `version` tells corrections apart."""
+    """How a selection shows a story: `what` is story, note or correction; `version` identifies a correction."""
 
     story: str
     what: str = "story"
@@ -211,7 +211,7 @@ class ShownStory:
 def freeze_selection(
     connection: Connection, rendition: int, key: str, arrangement: Mapping[str, Any], shown: Iterable[ShownStory]
 ) -> int:
-    """Store what one set of readers gets; returns its id."""
+    """Store what one group of readers gets; returns its id."""
     result = connection.execute(
         insert(t.selections).values(rendition=rendition, key=key, arrangement=dict(arrangement))
     )
@@ -233,7 +233,7 @@ def get_arrangements(connection: Connection, selections: Iterable[int]) -> dict[
 
 
 def rendition_arrangements(connection: Connection, rendition: int) -> dict[int, dict[str, Any]]:
-    """Every selection of a rendition with its arrangement."""
+    """The arrangements of a rendition, by selection."""
     rows = connection.execute(
         select(t.selections.c.id, t.selections.c.arrangement).where(t.selections.c.rendition == rendition)
     )
@@ -246,7 +246,7 @@ def newest_rendition_id(connection: Connection) -> int:
 
 
 def shown_stories(connection: Connection, edition: int) -> set[str]:
-    """Every story that some reader of an edition gets, those of earlier editions and corrections included."""
+    """Every story that a reader of an edition gets, with stories of earlier editions and corrections."""
     query = (
         select(t.selection_stories.c.story)
         .join_from(t.selection_stories, t.selections, t.selections.c.id == t.selection_stories.c.selection)
@@ -258,7 +258,7 @@ def shown_stories(connection: Connection, edition: int) -> set[str]:
 
 
 def has_begun(connection: Connection, edition: int) -> bool:
-    """Whether anything of an edition was handed over, or may have been."""
+    """Whether a delivery of an edition was handed over, or may have been."""
     d = t.deliveries.c
     query = (
         select(d.id)
@@ -270,9 +270,9 @@ def has_begun(connection: Connection, edition: int) -> bool:
 
 
 def delete_frozen(connection: Connection, edition: int) -> None:
-    """Take away what was frozen, to compose it anew. Raises RefusedError if anything of it was handed over."""
+    """Delete what was frozen, to compose it again. Raises RefusedError if a delivery was handed over."""
     if has_begun(connection, edition):
-        raise RefusedError("part of this edition has gone out already: what was frozen of it stays")
+        raise RefusedError("part of this edition was sent already, so it cannot be composed again")
     frozen = select(t.renditions.c.id).where(t.renditions.c.edition == edition)
     chosen = select(t.selections.c.id).where(t.selections.c.rendition.in_(frozen))
     mailing = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
@@ -283,7 +283,7 @@ def delete_frozen(connection: Connection, edition: int) -> None:
 
 
 def first_edition_of_channel(connection: Connection, schedule: str, channel: str) -> int | None:
-    """Id of the first edition of a schedule that had anything for a channel."""
+    """Id of the first edition of a schedule with a post for a channel."""
     query = (
         select(func.min(t.mailings.c.edition))
         .join_from(t.mailings, t.deliveries, t.deliveries.c.mailing == t.mailings.c.id)
@@ -293,7 +293,7 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
 
 
 def has_postponed_stories(connection: Connection, schedule: str) -> bool:
-    """Whether a delivery of the schedule left something for later that may still wait: its mark says so."""
+    """Whether readers or channels of the schedule may still wait for stories of an earlier edition."""
     d, m, s, e = t.deliveries.c, t.mailings.c, t.subscriptions.c, t.editions.c
     left = (select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)).where(
         d.mark < m.edition
@@ -309,7 +309,7 @@ def has_postponed_stories(connection: Connection, schedule: str) -> bool:
 
 
 def take_over(connection: Connection, edition: int, was: str, owner: str) -> bool:
-    """Whether `owner` now composes it instead of `was`; of several that try, one does."""
+    """Make `owner` compose the edition instead of `was`. True for only one of several callers."""
     e = t.editions.c
     done = connection.execute(update(t.editions).where(e.id == edition, e.owner == was).values(owner=owner))
     return bool(done.rowcount == 1)
@@ -321,7 +321,7 @@ def restart_composing(connection: Connection, edition: int, cut: datetime, owner
 
 
 def get_owner(connection: Connection, edition: int) -> str:
-    """Which process composes it."""
+    """The process that composes an edition."""
     return str(connection.execute(select(t.editions.c.owner).where(t.editions.c.id == edition)).scalar_one())
 
 
@@ -335,7 +335,7 @@ class RecipientCount:
 
 
 def count_recipients(connection: Connection, edition: int) -> list[RecipientCount]:
-    """Who would get an edition, by outlet and language; those that are skipped are not counted."""
+    """Recipients of an edition by outlet and language, without skipped deliveries."""
     d, r, m = t.deliveries.c, t.renditions.c, t.mailings.c
     query = (
         select(r.outlet, r.language, func.count())
@@ -349,7 +349,7 @@ def count_recipients(connection: Connection, edition: int) -> list[RecipientCoun
 
 
 def frozen_digest(connection: Connection, edition: int) -> str:
-    """Changes whenever the edition's frozen bytes do: 32 hexadecimal digits."""
+    """A digest of the frozen bytes of an edition: 32 hexadecimal digits."""
     r = t.renditions.c
     query = select(r.id, r.digest).where(r.edition == edition).order_by(r.id)
     text = "\n".join(f"{row.id} {row.digest}" for row in connection.execute(query))

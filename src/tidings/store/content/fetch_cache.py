@@ -1,4 +1,4 @@
-"""The shelf of each source on the network: what it told last, and what it noted for itself."""
+"""The fetch cache of each source on the network: its items as last fetched, and its own state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidings.store.engine import Store, insert_once
 
 
 class StoredFetchCache:
-    """Of one source (`sources.base.FetchCache`)."""
+    """The fetch cache of one source (`sources.base.FetchCache`)."""
 
     def __init__(self, store: Store, source: str) -> None:
         self._store = store
@@ -32,12 +32,12 @@ class StoredFetchCache:
         return dict(found or {})
 
     def items(self, since: int = 0) -> tuple[CachedItem, ...]:
-        """By ref; only those that changed after version `since`."""
+        """Items in the order of ref; only those that changed after version `since`."""
         e = t.cached_items.c
         return self._select(e.version > since)
 
     def item(self, ref: str) -> CachedItem | None:
-        """None where it is not known."""
+        """Return one item, or None."""
         return next(iter(self._select(t.cached_items.c.ref == ref)), None)
 
     def _select(self, wanted: ColumnElement[bool]) -> tuple[CachedItem, ...]:
@@ -48,7 +48,7 @@ class StoredFetchCache:
             return tuple(CachedItem(row.ref, row.data, row.seen, row.backlog, row.gone) for row in rows)
 
     def save(self, version: int, state: Mapping[str, Any], items: Sequence[CachedItem] = ()) -> bool:
-        """In one transaction; of two processes that fetched at once, one keeps what it found."""
+        """Save in one transaction. False if another process saved since `version` was read."""
         s, e = t.fetch_caches.c, t.cached_items.c
         with self._store.write() as connection:
             if version == 0:

@@ -1,4 +1,4 @@
-"""Items in the store: rows to `Item` and back, and what `collect` must know of each to decide."""
+"""Items: rows to `Item` and back, and what `collect` must know of each item to decide."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tidings.store import schema as t
 from tidings.store.engine import Store
 
 VERSION = "items_version"
-"""The fact that counts changes of items: who decided on an older one has to decide again."""
+"""The fact that counts changes of items: a decision at an older version must be made again."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownItem:
-    """What is stored of an item but for its text: enough to recognise it and to decide what changed."""
+    """A stored item without its text: enough to recognise it and to decide what changed."""
 
     id: str
     source: str
@@ -49,7 +49,7 @@ class KnownItem:
 
 @dataclass(frozen=True, slots=True)
 class RefusedItem:
-    """Content that could not be taken, and why."""
+    """Content that could not be read, and why."""
 
     source: str
     ref: str
@@ -59,20 +59,20 @@ class RefusedItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """A whole row to write: the item, and what only the store keeps of it."""
+    """A row to write: the item, and what only the store keeps."""
 
     item: Item
     ready_at: datetime | None
     fingerprint: str
     backlog: bool = False
-    """A story that was there before anybody looked: to the schedules that stand it is as good as sent."""
+    """The story existed before the first sweep: existing schedules count it as sent."""
 
 
 _KNOWN_COLUMNS = [t.items.c[name] for name in KnownItem.__slots__]
 
 
 def load_known(connection: Connection) -> list[KnownItem]:
-    """Every item ever taken, gone ones too, ordered by id."""
+    """Every item, also gone ones, ordered by id."""
     return [KnownItem(*row) for row in connection.execute(select(*_KNOWN_COLUMNS).order_by(t.items.c.id))]
 
 
@@ -84,7 +84,7 @@ def load_items(
     stories: Collection[str] | None = None,
     include_gone: bool = False,
 ) -> list[Item]:
-    """Items, newest feed date first; drafts and withdrawn ones too. Empty `ids` or `stories` mean none."""
+    """Items, newest feed date first, with drafts and withdrawn ones. Empty `ids` or `stories` mean none."""
     query = select(t.items).order_by(t.items.c.changed.desc(), t.items.c.id)
     if language is not None:
         query = query.where(t.items.c.language == language)
@@ -98,19 +98,19 @@ def load_items(
 
 
 def existing_refs(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
-    """Of these refs of a source those whose items are not gone."""
+    """Those of these refs of a source whose items are not gone."""
     i = t.items.c
     stand = connection.execute(select(i.ref).where(i.source == source, i.gone_at.is_(None))).scalars()
     return frozenset(stand) & frozenset(refs)
 
 
 def load_story(connection: Connection, story: str) -> list[Item]:
-    """The item and its translations, by language; gone ones are left out."""
+    """The item and its translations, by language, without gone ones."""
     return sorted(load_items(connection, stories=[story]), key=lambda item: item.language)
 
 
 def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
-    """The next moment at which an item becomes visible by itself (a date or an embargo passes); None if none will."""
+    """The next time at which an item becomes visible because a date or an embargo passes, or None."""
     rows = connection.execute(
         select(t.items.c.published, t.items.c.embargo).where(
             t.items.c.gone_at.is_(None),
@@ -123,15 +123,15 @@ def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
 
 
 def items_version(connection: Connection) -> int:
-    """Grows whenever `collect` changed an item."""
+    """The version of all items, which grows with each change of `collect`."""
     value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == VERSION))
     return int(value or 0)
 
 
 def advance_version(connection: Connection, seen: int) -> bool:
-    """Claim the right to change items as decided at version `seen`; False if somebody else changed them since.
+    """Increase the version of items if it still is `seen`. False if another process changed items since.
 
-    Locks the row on PostgreSQL, so of two that decided alike only one writes.
+    PostgreSQL locks the row, so only one of two processes with the same decision writes.
     """
     done = connection.execute(
         update(t.facts).where(t.facts.c.name == VERSION, t.facts.c.value == str(seen)).values(value=str(seen + 1))
@@ -149,13 +149,13 @@ def advance_version(connection: Connection, seen: int) -> bool:
 
 
 def insert_items(connection: Connection, rows: Sequence[ItemRow]) -> None:
-    """Store new items."""
+    """Insert new items."""
     if rows:
         connection.execute(insert(t.items), [_row(row) for row in rows])
 
 
 def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -> None:
-    """Store items anew, each under the id that it had so far. `missing_since` is cleared."""
+    """Update items, each by the id that it had. `missing_since` is cleared."""
     if not rows:
         return
     names = [column.name for column in t.items.columns]
@@ -166,7 +166,7 @@ def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -
 
 
 def park_items(connection: Connection, ids: Iterable[str]) -> None:
-    """Give items refs, stories and slugs that collide with nothing, before `rewrite_items` gives them each other's."""
+    """Give items unique refs and stories for a moment, before `rewrite_items` exchanges them."""
     rows = [{"had": item_id, "parked": f"\x1fmoving:{item_id}"} for item_id in ids]
     if rows:
         place: BindParameter[str] = bindparam("parked")
@@ -175,35 +175,35 @@ def park_items(connection: Connection, ids: Iterable[str]) -> None:
 
 
 def release_refs(connection: Connection, ids: Iterable[str]) -> None:
-    """Another item stands at their place now: they keep a ref that no file has."""
+    """Give items a ref that no file has, because another item has theirs now."""
     rows = [{"had": item_id, "away": f"\x1fgone:{item_id}"} for item_id in ids]
     if rows:
         connection.execute(update(t.items).where(t.items.c.id == bindparam("had")).values(ref=bindparam("away")), rows)
 
 
 def mark_missing(connection: Connection, ids: Iterable[str], now: datetime) -> None:
-    """Absent in one sweep."""
+    """Mark items as missing in one sweep."""
     _set(connection, ids, {"missing_since": now})
 
 
 def mark_gone(connection: Connection, ids: Iterable[str], now: datetime) -> None:
-    """Vanished: out of feeds and of coming editions."""
+    """Mark items as gone: out of feeds and new editions."""
     _set(connection, ids, {"gone_at": now, "missing_since": None})
 
 
 def mark_back(connection: Connection, ids: Iterable[str]) -> None:
-    """It is there again, and as it was."""
+    """Mark items as there again."""
     _set(connection, ids, {"gone_at": None, "missing_since": None})
 
 
 def load_refused(connection: Connection) -> list[RefusedItem]:
-    """Everything that could not be taken, by source and ref."""
+    """Everything that could not be read, by source and ref."""
     rows = connection.execute(select(t.set_aside).order_by(t.set_aside.c.source, t.set_aside.c.ref))
     return [RefusedItem(row.source, row.ref, row.problem, row.since) for row in rows]
 
 
 def save_refused(connection: Connection, aside: RefusedItem, *, again: bool) -> None:
-    """Note it, or its new problem if it stands there `again`; since when is kept."""
+    """Insert it, or update the problem if it is known (`again`); `since` stays."""
     if again:
         where = (t.set_aside.c.source == aside.source, t.set_aside.c.ref == aside.ref)
         connection.execute(update(t.set_aside).where(*where).values(problem=aside.problem))
@@ -212,7 +212,7 @@ def save_refused(connection: Connection, aside: RefusedItem, *, again: bool) -> 
 
 
 def delete_refused(connection: Connection, source: str, ref: str) -> None:
-    """It is good again, or away."""
+    """Delete it once the content is good again, or gone."""
     connection.execute(delete(t.set_aside).where(t.set_aside.c.source == source, t.set_aside.c.ref == ref))
 
 
@@ -275,14 +275,14 @@ def _item(row: Row[Any]) -> Item:
 
 
 class StoredStories:
-    """Of the whole newsroom (`sources.base.StoryIndex`); read anew only when an item has changed."""
+    """The story index of the newsroom (`sources.base.StoryIndex`), read again only if an item has changed."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._read: tuple[int, tuple[tuple[str, str, str, str], ...]] | None = None
 
     def rows(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Source, ref, address and story key of every item, gone ones too."""
+        """Source, ref, URL and story key of every item, also gone ones."""
         i = t.items.c
         with self._store.read() as connection:
             version = items_version(connection)

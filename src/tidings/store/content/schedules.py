@@ -1,4 +1,4 @@
-"""Schedules and slots: who claimed what, how far a schedule has come, and which stories it has used."""
+"""Schedules and slots: claimed slots, the progress of each schedule, and the stories it has used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.store.engine import insert_once
 
 @dataclass(frozen=True, slots=True)
 class ScheduleState:
-    """What the store knows of a schedule."""
+    """The progress of a schedule."""
 
     name: str
     baseline: datetime
@@ -23,13 +23,13 @@ class ScheduleState:
 
 
 def find_schedule(connection: Connection, name: str) -> ScheduleState | None:
-    """None for a schedule that was never seen."""
+    """Return the progress of a schedule, or None before its baseline."""
     row = connection.execute(select(t.schedules).where(t.schedules.c.name == name)).one_or_none()
     return None if row is None else ScheduleState(row.name, row.baseline, row.last_slot, row.last_cut)
 
 
 def begin_schedule(connection: Connection, name: str, now: datetime, used: Iterable[str]) -> bool:
-    """Set the baseline: the stories in `used` were out before and do not go out. False if it was set already."""
+    """Set the baseline: the stories in `used` are old and are not sent. False if it was set already."""
     done = connection.execute(
         insert_once(connection, t.schedules).values(name=name, baseline=now, last_slot=None, last_cut=now)
     )
@@ -40,14 +40,14 @@ def begin_schedule(connection: Connection, name: str, now: datetime, used: Itera
 
 
 def rename_schedule(connection: Connection, was: str, name: str) -> None:
-    """Carry everything of a schedule over to its new name."""
+    """Rename a schedule in all tables."""
     for table in (t.used_stories, t.slots, t.editions, t.mailings):
         connection.execute(update(table).where(table.c.schedule == was).values(schedule=name))
     connection.execute(update(t.schedules).where(t.schedules.c.name == was).values(name=name))
 
 
 def claim_slot(connection: Connection, schedule: str, slot: datetime, owner: str, now: datetime) -> bool:
-    """Whether this process may fire the slot: the row is the claim, so two never fire one."""
+    """Claim a slot. False if another process has claimed it: the row is the claim."""
     done = connection.execute(
         insert_once(connection, t.slots).values(
             schedule=schedule, slot=slot, state="claimed", reason="", edition=None, owner=owner, at=now
@@ -65,14 +65,14 @@ def settle_slot(
     now: datetime,
     edition: int | None = None,
 ) -> None:
-    """Say what became of a slot: fired, skipped or merged; an unclaimed one gets its row here."""
+    """Record the result of a slot: fired, skipped or merged. An unclaimed slot gets its row here."""
     values = {"state": state, "reason": reason, "edition": edition, "at": now}
     connection.execute(insert_once(connection, t.slots).values(schedule=schedule, slot=slot, owner="", **values))
     connection.execute(update(t.slots).where(t.slots.c.schedule == schedule, t.slots.c.slot == slot).values(**values))
 
 
 def record_progress(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime | None) -> None:
-    """Remember how far a schedule has come; never goes back."""
+    """Record the last slot and cut of a schedule; never an earlier one."""
     state = find_schedule(connection, schedule)
     if state is None:
         return
@@ -86,14 +86,14 @@ def record_progress(connection: Connection, schedule: str, *, slot: datetime | N
 
 
 def used_stories(connection: Connection, schedule: str) -> set[str]:
-    """Stories that the schedule has used, or that a held edition of it reserves."""
+    """Stories that the schedule has used or that one of its held editions reserves."""
     return set(
         connection.execute(select(t.used_stories.c.story).where(t.used_stories.c.schedule == schedule)).scalars()
     )
 
 
 def used_since(connection: Connection, schedule: str, edition: int) -> dict[str, int]:
-    """Stories used in editions after `edition`, each with the id of its edition."""
+    """Stories used in editions after `edition`, with the id of the edition."""
     rows = connection.execute(
         select(t.used_stories.c.story, t.used_stories.c.edition).where(
             t.used_stories.c.schedule == schedule, t.used_stories.c.edition > edition
@@ -103,7 +103,7 @@ def used_since(connection: Connection, schedule: str, edition: int) -> dict[str,
 
 
 def reserve_stories(connection: Connection, schedule: str, stories: Iterable[str], edition: int) -> list[str]:
-    """Reserve stories for an edition; returns those that nobody had reserved."""
+    """Reserve stories for an edition; returns those that were free."""
     taken = []
     for story in stories:
         done = connection.execute(
@@ -115,7 +115,7 @@ def reserve_stories(connection: Connection, schedule: str, stories: Iterable[str
 
 
 def mark_used_by_all(connection: Connection, stories: Iterable[str]) -> None:
-    """Every schedule that stands takes these stories as sent."""
+    """Count these stories as sent in every existing schedule."""
     wanted = list(stories)
     if wanted:
         for name in connection.execute(select(t.schedules.c.name)).scalars().all():
@@ -123,5 +123,5 @@ def mark_used_by_all(connection: Connection, stories: Iterable[str]) -> None:
 
 
 def release_stories(connection: Connection, edition: int) -> None:
-    """The stories of an edition that will not go out are new again."""
+    """Release the stories of an edition that is not sent: they are new again."""
     connection.execute(delete(t.used_stories).where(t.used_stories.c.edition == edition))

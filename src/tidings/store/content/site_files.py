@@ -1,4 +1,4 @@
-"""What stands in public/: for each path its ETag and the moment of its last change, which move together."""
+"""The files in public/ with ETag and last change, the identity of the newsroom, and the state of publishing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """`path` is below public/; `etag` stands without quotes; `modified` is in whole seconds."""
+    """A file below public/. `etag` is without quotes; `modified` is in whole seconds."""
 
     path: str
     etag: str
@@ -28,7 +28,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True)
 class NewsroomIdentity:
-    """Minted once for a newsroom: the root of its feeds' ids, which outlive every address; and since when it is."""
+    """Created once for a newsroom: the root of the ids of its feeds, which never change."""
 
     id: uuid.UUID
     since: datetime
@@ -36,14 +36,14 @@ class NewsroomIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PublishStamp:
-    """What public/ was last made from, and the moment from which it is out of date by itself (None: never)."""
+    """What public/ was last made from, and when it becomes out of date without a change (None: never)."""
 
     key: str
     until: datetime | None
 
 
 def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFile]:
-    """All of them by path, or those below one."""
+    """Files by path; all, or those below one path."""
     query = select(t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
     rows = connection.execute(
         query.where(t.published_files.c.path.startswith(below, autoescape=True)) if below else query
@@ -52,14 +52,14 @@ def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFi
 
 
 def find_file(connection: Connection, path: str) -> PublishedFile | None:
-    """One, or None."""
+    """Return one file, or None."""
     columns = (t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
     row = connection.execute(select(*columns).where(t.published_files.c.path == path)).first()
     return None if row is None else PublishedFile(*row)
 
 
 def save_files(connection: Connection, documents: Sequence[PublishedFile]) -> None:
-    """Write them, new or anew."""
+    """Insert or replace files."""
     delete_files(connection, [document.path for document in documents])
     if documents:
         rows = [{"path": each.path, "etag": each.etag, "modified": each.modified} for each in documents]
@@ -67,7 +67,7 @@ def save_files(connection: Connection, documents: Sequence[PublishedFile]) -> No
 
 
 def delete_files(connection: Connection, paths: Collection[str]) -> None:
-    """They stand in public/ no more."""
+    """Delete files that are no longer in public/."""
     wanted = list(paths)
     for start in range(0, len(wanted), _CHUNK):
         connection.execute(
@@ -76,13 +76,13 @@ def delete_files(connection: Connection, paths: Collection[str]) -> None:
 
 
 def is_page_withdrawn(connection: Connection, language: str, slug: str) -> bool:
-    """Whether the item that had this page was withdrawn."""
+    """Whether the item of this page was withdrawn."""
     query = select(t.items.c.withdrawn).where(t.items.c.language == language, t.items.c.slug == slug)
     return bool(connection.scalar(query.where(t.items.c.gone_at.is_(None))))
 
 
 def find_identity(connection: Connection) -> NewsroomIdentity | None:
-    """None until one was minted."""
+    """Return the identity, or None before it was created."""
     value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _IDENTITY))
     if value is None:
         return None
@@ -91,19 +91,19 @@ def find_identity(connection: Connection) -> NewsroomIdentity | None:
 
 
 def create_identity(connection: Connection, now: datetime) -> NewsroomIdentity:
-    """The newsroom's identity, minted if it has none. In a write transaction."""
+    """Return the identity of the newsroom; create it if there is none. Needs a write transaction."""
     known = find_identity(connection)
     if known is None:
         known = NewsroomIdentity(uuid.uuid4(), now.replace(microsecond=0))
         value = f"{known.id} {known.since.isoformat()}"
         connection.execute(insert_once(connection, t.facts).values(name=_IDENTITY, value=value))
-        # Of two processes on a fresh store the first one's holds.
+        # Of two processes on a fresh store, the first one wins.
         known = find_identity(connection) or known
     return known
 
 
 def find_stamp(connection: Connection) -> PublishStamp | None:
-    """None before anything was published."""
+    """Return the stamp of the last publishing, or None before the first."""
     value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _PUBLISHED))
     if value is None:
         return None
@@ -112,7 +112,7 @@ def find_stamp(connection: Connection) -> PublishStamp | None:
 
 
 def save_stamp(connection: Connection, stamp: PublishStamp | None) -> None:
-    """Remember what public/ is made from; None where it is not all there yet."""
+    """Record what public/ was made from; None if publishing is not complete."""
     connection.execute(delete(t.facts).where(t.facts.c.name == _PUBLISHED))
     if stamp is not None:
         value = f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}"

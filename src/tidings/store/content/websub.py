@@ -1,4 +1,4 @@
-"""The subscriptions of sources at the hubs that their feeds name (W3C WebSub §5)."""
+"""WebSub: subscriptions of sources at the hubs of their feeds (W3C WebSub §5), and pings to our own hubs."""
 
 from __future__ import annotations
 
@@ -14,66 +14,66 @@ from tidings.store.engine import insert_once
 
 @dataclass(frozen=True, slots=True)
 class HubSubscription:
-    """Of one source. `token` and `secret` are minted with it; another hub or feed makes another subscription."""
+    """The subscription of one source, with its own `token` and `secret`. Another hub or feed needs a new one."""
 
     source: str
     hub: str
     topic: str
-    """The feed, by the address that it names as its own."""
+    """Address of the feed, as the feed names it."""
     token: str
-    """Ends the address where the hub calls: who does not know it cannot call."""
+    """The end of the address that the hub calls: only the hub knows it."""
     secret: str
-    """With which the hub signs what it sends."""
+    """The hub signs its calls with it."""
     asked: datetime | None = None
     tries: int = 0
-    """That nothing came of."""
+    """Failed requests since the last success."""
     due: datetime | None = None
     until: datetime | None = None
-    """End of the lease; None while the hub has confirmed nothing."""
+    """End of the lease; None before the hub has confirmed it."""
     called: datetime | None = None
-    """When it told of a change last."""
+    """When the hub last reported a change."""
     problem: str = ""
 
 
 def new_subscription(source: str, hub: str, topic: str) -> HubSubscription:
-    """Nobody was asked yet."""
+    """Return a subscription that was not requested yet."""
     return HubSubscription(source, hub, topic, secrets.token_urlsafe(32), secrets.token_urlsafe(32))
 
 
 def load_subscriptions(connection: Connection) -> dict[str, HubSubscription]:
-    """All of them, by source."""
+    """All subscriptions, by source."""
     rows = connection.execute(select(*t.hub_subscriptions.c)).mappings()
     return {row["source"]: HubSubscription(**row) for row in rows}
 
 
 def find_subscription(connection: Connection, token: str) -> HubSubscription | None:
-    """The one that a hub calls."""
+    """Return the subscription with the token of a call, or None."""
     row = connection.execute(select(*t.hub_subscriptions.c).where(t.hub_subscriptions.c.token == token)).mappings()
     found = row.one_or_none()
     return HubSubscription(**found) if found else None
 
 
 def replace_subscription(connection: Connection, one: HubSubscription) -> None:
-    """In the place of that source's former one; of two processes that do so at once one stays."""
+    """Replace the subscription of a source. If two processes do so at once, one of them wins."""
     delete_subscription(connection, one.source)
     values = {column.name: getattr(one, column.name) for column in t.hub_subscriptions.c}
     connection.execute(insert_once(connection, t.hub_subscriptions).values(**values))
 
 
 def delete_subscription(connection: Connection, source: str) -> None:
-    """Its hub is told that it is gone when it calls the next time."""
+    """Delete the subscription; the hub learns it at its next call."""
     connection.execute(delete(t.hub_subscriptions).where(t.hub_subscriptions.c.source == source))
 
 
 def update_subscription(connection: Connection, token: str, **values: object) -> None:
-    """Change columns of one, if it is still there."""
+    """Change columns of a subscription, if it still exists."""
     c = t.hub_subscriptions.c
     connection.execute(update(t.hub_subscriptions).where(c.token == token).values(**values))
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """`etag` is of the bytes that it heard of last; `tries` have failed since, and the next is at `due`."""
+    """The last successful ping had the bytes with `etag`; `tries` failed since; the next try is at `due`."""
 
     etag: str = ""
     tries: int = 0
@@ -81,14 +81,14 @@ class Ping:
 
 
 def load_pings(connection: Connection, channel: str) -> dict[str, Ping]:
-    """Of one hub, by the feed's path."""
+    """Pings of one hub, by the path of the feed."""
     p = t.websub_pings.c
     rows = connection.execute(select(p.path, p.etag, p.tries, p.due).where(p.channel == channel))
     return {row.path: Ping(row.etag, row.tries, row.due) for row in rows}
 
 
 def save_ping(connection: Connection, channel: str, path: str, ping: Ping) -> None:
-    """Note it, in the place of the one before."""
+    """Insert or replace a ping."""
     p = t.websub_pings.c
     values = {"etag": ping.etag, "tries": ping.tries, "due": ping.due}
     done = connection.execute(update(t.websub_pings).where(p.channel == channel, p.path == path).values(**values))

@@ -1,4 +1,4 @@
-"""Posts that stand in channels while their story was corrected or withdrawn, and what was done about each."""
+"""Posts whose story was corrected or withdrawn after they were accepted, and the steps taken for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.store import schema as t
 
 @dataclass(frozen=True, slots=True)
 class AcceptedPost:
-    """An accepted post of one story, and its item as it is now. `part` counts the posts of the story in the channel."""
+    """An accepted post of a story, with its item now. `part` counts the posts of the story in the channel."""
 
     delivery: int
     channel: str
@@ -27,7 +27,7 @@ class AcceptedPost:
 
 
 def find_outdated_posts(connection: Connection, channels: Collection[str]) -> Iterator[AcceptedPost]:
-    """Posts whose item was withdrawn, or corrected after their words were frozen; oldest first in each channel."""
+    """Posts whose item was withdrawn, or corrected after the text was frozen; oldest first in each channel."""
     d, i, r, m, e = t.deliveries.c, t.items.c, t.renditions.c, t.mailings.c, t.editions.c
     changed = or_(i.withdrawn != "", i.corrected_at.is_not(None))
     stories = connection.execute(select(i.story).where(changed).distinct()).scalars().all()
@@ -56,7 +56,7 @@ def find_outdated_posts(connection: Connection, channels: Collection[str]) -> It
 
 
 def posting_times(connection: Connection, channel: str, since: datetime) -> list[datetime]:
-    """When posts of a channel went out, or may have, from that moment on."""
+    """Times at which posts of a channel were sent, or may have been, since then."""
     d = t.deliveries.c
     query = select(d.at).where(
         d.channel == channel,
@@ -68,7 +68,7 @@ def posting_times(connection: Connection, channel: str, since: datetime) -> list
 
 
 def find_correction_steps(connection: Connection, channels: Collection[str]) -> set[tuple[str, str, int, str]]:
-    """(channel, story, part, purpose) of what was undertaken about posts."""
+    """(channel, story, part, purpose) of the corrections and retractions that were started."""
     d = t.deliveries.c
     query = select(d.channel, d.story, d.part, d.purpose).where(
         d.channel.in_(channels),

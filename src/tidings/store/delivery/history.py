@@ -1,4 +1,4 @@
-"""Who had which story: what keeps one from going twice, and what a correction goes by."""
+"""Who received which story: no story is sent twice, and a correction goes to its readers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECEIVED_STATES = (
     DeliveryState.DEFERRED,
     DeliveryState.IN_DOUBT,
 )
-"""States in which a story counts as had: it arrived, or is on its way."""
+"""States in which a story counts as received: accepted, or on its way."""
 
 
 def stories_received(
@@ -30,7 +30,7 @@ def stories_received(
     channel: str | None = None,
     subscribers: Collection[int] | None = None,
 ) -> dict[int, set[str]]:
-    """Which of `stories` each subscriber has had or has on the way; of a channel under the key 0. Notes count too."""
+    """Which of `stories` each subscriber has received or will receive; a channel has the key 0. Notes count too."""
     d, ss = t.deliveries.c, t.selection_stories.c
     found: dict[int, set[str]] = {}
     if not stories or (subscribers is not None and not subscribers):
@@ -61,7 +61,7 @@ def shows_story(connection: Connection, delivery: int, story: str) -> bool:
 
 
 def count_receipts(connection: Connection, stories: Collection[str], most: int) -> int:
-    """How many deliveries show one of these stories, counted up to a little above `most`."""
+    """Deliveries that show one of these stories, counted up to about `most`."""
     d, ss = t.deliveries.c, t.selection_stories.c
     if not stories:
         return 0
@@ -79,10 +79,10 @@ def count_receipts(connection: Connection, stories: Collection[str], most: int) 
 def pending_corrections(
     connection: Connection, corrected: Mapping[str, Mapping[str, tuple[datetime, str]]]
 ) -> dict[int, set[str]]:
-    """Who had a story before it was corrected and was not told: subscriber to story keys.
+    """Story keys by subscriber: stories that they received before a correction that they did not get.
 
-    `corrected` gives by story and language the moment and the version of the correction: translations are corrected
-    in words of their own, and often later.
+    `corrected` gives the time and version of the correction by story and language: a translation has its own
+    correction, often later.
     """
     d, ss, r, e = t.deliveries.c, t.selection_stories.c, t.renditions.c, t.editions.c
     if not corrected:
@@ -100,7 +100,7 @@ def pending_corrections(
     def note(readers: Iterable[int], row: Any) -> None:
         versions = {version for _, version in corrected[row.story].values()}
         moments = {language: moment for language, (moment, _) in corrected[row.story].items()}
-        # In another language than the reader's it was a fallback: then the last correction counts.
+        # The reader got a fallback in another language: the last correction counts.
         moment = moments.get(row.language) or max(moments.values())
         if (row.what == "correction" and row.version in versions) or (row.what == "story" and row.cut >= moment):
             found = told

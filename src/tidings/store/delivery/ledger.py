@@ -1,4 +1,4 @@
-"""The ledger: mailings, their deliveries, and what became of each."""
+"""The ledger: mailings, their deliveries, and the state of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tidings.store.people.consent import address_hash
 from tidings.store.service import pauses
 
 UNFINISHED = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED, DeliveryState.DEFERRED)
-"""States that go on by themselves; `in_doubt` does so only where its `next_at` is set, else it waits for a person."""
+"""States that continue without a person. So does `in_doubt` if its `next_at` is set."""
 
 _PAGE = 1_000
 _EMPTY: Mapping[str, Any] = {
@@ -54,7 +54,7 @@ _EMPTY: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line of `tidings ledger`. `edition` is SCHEDULE/NUMBER or empty; `address` is empty once one is erased."""
+    """One line of `tidings ledger`. `edition` is SCHEDULE/NUMBER or empty; `address` is empty after an erasure."""
 
     id: int
     schedule: str
@@ -74,10 +74,10 @@ class LedgerEntry:
     returned: str
     at: datetime
     language: str
-    """In which it was written; empty where nothing was. Not among the fields of `--json`."""
+    """Language of the text; empty if there is none. Not a field of `--json`."""
 
     def as_json(self) -> dict[str, Any]:
-        """With `at` in RFC 3339."""
+        """Return the fields, with `at` in RFC 3339."""
         fields = {name: value for name, value in asdict(self).items() if name != "language"}
         return {**fields, "at": self.at.isoformat().replace("+00:00", "Z")}
 
@@ -93,9 +93,9 @@ def get_or_create_mailing(
     open: bool = False,
     urgent: bool = False,
 ) -> int:
-    """Id of the mailing with this key, made if there is none. Only deliveries of an open one are claimed.
+    """Return the id of the mailing with this key; create it if there is none. Only open mailings are sent.
 
-    What is no edition is always urgent: a person waits for it.
+    A mailing without an edition is always urgent: a person waits for it.
     """
     connection.execute(
         insert_once(connection, t.mailings).values(
@@ -119,10 +119,10 @@ def mailing_time(connection: Connection, mailing: int) -> datetime:
 
 
 def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Add deliveries that are not there yet; returns how many were new.
+    """Add deliveries, without changing existing ones; returns how many were new.
 
-    Each row has at least `mailing target purpose at`; other columns default to an untried pending one. The hash of an
-    address in `details` is worked out here.
+    Each row has at least `mailing target purpose at`; the rest defaults to a pending delivery. The hash of an
+    address in `details` is computed here.
     """
     if not rows:
         return 0
@@ -138,28 +138,28 @@ def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
 
 
 def is_active() -> ColumnElement[bool]:
-    """Of a row of `deliveries`: it is not over, and needs no person."""
+    """Condition on `deliveries`: not finished, and no person is needed."""
     d = t.deliveries.c
     return or_(d.state.in_(UNFINISHED), and_(d.state == DeliveryState.IN_DOUBT, d.next_at.is_not(None)))
 
 
 def open_edition(connection: Connection, edition: int, now: datetime, closes: datetime | None = None) -> None:
-    """Its deliveries may be claimed from now on, until `closes`. Once all have ended it stays closed."""
+    """Let the deliveries of an edition be claimed until `closes`. It stays closed if all have finished."""
     d = t.deliveries.c
     left = exists(select(1).where(d.mailing == t.mailings.c.id, is_active()))
     connection.execute(update(t.mailings).where(t.mailings.c.edition == edition, left).values(open=True, closes=closes))
 
 
 def close_edition(connection: Connection, edition: int) -> None:
-    """No further message of it begins; what is on the wire ends, the rest goes back to pending."""
+    """Begin no further message of an edition. Messages on the wire end; the rest becomes pending again."""
     connection.execute(update(t.mailings).where(t.mailings.c.edition == edition).values(open=False))
     consent.advance_version(connection)
 
 
 def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
-    """What has not been handed over never goes; returns how many that are. What is on the wire ends first.
+    """Cancel the deliveries of an edition that were not handed over; returns how many. Messages on the wire end first.
 
-    What may have arrived already stays in doubt, for a person.
+    A delivery that may have arrived stays in doubt, for a person.
     """
     mine = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
     count = _cancel(connection, t.deliveries.c.mailing.in_(mine), now)
@@ -168,9 +168,9 @@ def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
 
 
 def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
-    """What a pause kept from going joins the edition that is made now: its readers are offered the stories again.
+    """Cancel deliveries that a pause keeps back: the new edition offers their stories again.
 
-    Returns how many deliveries of earlier editions of the schedule that are. What may have arrived is left alone.
+    Returns how many deliveries of earlier editions of the schedule. Those that may have arrived are not changed.
     """
     d, m, e = t.deliveries, t.mailings.c, t.editions.c
     stopped = [
@@ -192,7 +192,7 @@ def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
             or_(d.c.list.in_(lists), d.c.channel.in_(channels)),
             d.c.state.in_((DeliveryState.PENDING, DeliveryState.DEFERRED)),
             d.c.doubts == 0,
-            # Of a thread only what has not begun; its answers share its lot.
+            # Only threads that have not begun; replies follow their first post.
             d.c.part == 0,
         )
         .values(state=DeliveryState.CANCELLED, reason="paused; it joined a later edition", next_at=None, at=now)
@@ -202,7 +202,7 @@ def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
 
 
 def cancel_leftovers(connection: Connection, now: datetime) -> int:
-    """Cancel what came back from the wire after its edition was cancelled or superseded."""
+    """Cancel deliveries that failed after their edition was cancelled or superseded."""
     e, m = t.editions.c, t.mailings.c
     dead = (
         select(m.id)
@@ -223,7 +223,7 @@ def _cancel(connection: Connection, which: ColumnElement[bool], now: datetime) -
 
 
 def count_waiting(connection: Connection) -> int:
-    """Deliveries of open mailings that have not ended and are not put off."""
+    """Unfinished deliveries of open mailings, without deferred ones."""
     d, m = t.deliveries.c, t.mailings.c
     states = (DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED)
     query = select(func.count()).select_from(t.deliveries.join(t.mailings, m.id == d.mailing))
@@ -231,7 +231,7 @@ def count_waiting(connection: Connection) -> int:
 
 
 def has_unfinished(connection: Connection, edition: int) -> bool:
-    """Whether something of the edition could still go out."""
+    """Whether a delivery of the edition could still be sent."""
     d, m = t.deliveries.c, t.mailings.c
     query = exists(
         select(1)
@@ -251,9 +251,9 @@ def entries(
     state: str | None = None,
     since: datetime | None = None,
 ) -> Iterator[LedgerEntry]:
-    """Deliveries in the order in which they were addressed, read in pages. `since` goes by their last change.
+    """Deliveries in the order of their ids, read in pages. `since` is about their last change.
 
-    Raises InputError for a state or an edition's name that cannot be.
+    Raises InputError for an invalid state or name of an edition.
     """
     d, m, e, p, r = t.deliveries.c, t.mailings.c, t.editions.c, t.subscribers.c, t.renditions.c
     query: Select[Any] = (
@@ -270,10 +270,10 @@ def entries(
     if edition is not None:
         name, _, number = edition.rpartition("/")
         if not name or not (number.isascii() and number.isdigit()) or len(number) > 9:
-            raise InputError(f"{edition!r} names no edition; they are named SCHEDULE/NUMBER.")
+            raise InputError(f"{edition!r} is no name of an edition. Write SCHEDULE/NUMBER.")
         query = query.where(e.schedule == name, e.number == int(number))
     if target is not None:
-        # By the indexes that there are: one for each target would slow every send.
+        # Uses existing indexes: one on targets would slow down every send.
         kind, _, rest = target.partition(":")
         number = rest.rpartition(":")[2]
         if kind == "list" and number.isascii() and number.isdigit() and len(number) < 19:
@@ -283,7 +283,7 @@ def entries(
         query = query.where(d.subscriber == subscriber)
     if state is not None:
         if state not in set(DeliveryState):
-            raise InputError(f"{state!r} is no state; they are: {' '.join(DeliveryState)}.")
+            raise InputError(f"{state!r} is no state. The states are: {' '.join(DeliveryState)}.")
         query = query.where(d.state == state)
     if since is not None:
         query = query.where(d.at >= since)
@@ -320,7 +320,7 @@ def _entry(row: Row[Any]) -> LedgerEntry:
 
 
 def count_by_state(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> dict[str, int]:
-    """Deliveries by state, of everything or of one edition or mailing: rows, and what `keep` took."""
+    """Deliveries by state, of all, of one edition or of one mailing, with those that `keep` has deleted."""
     d = t.deliveries.c
     query = select(d.state, func.count()).group_by(d.state)
     if edition is not None:
@@ -340,7 +340,7 @@ def resolve(
     url: str = "",
     receipt: str = "",
 ) -> None:
-    """What a person says of a delivery in doubt.
+    """Resolve a delivery in doubt as a person decided.
 
     Raises InputError for an unknown id, RefusedError for one that is in no doubt.
     """
@@ -349,7 +349,7 @@ def resolve(
     if row is None:
         raise InputError(f"there is no delivery {delivery}; `tidings ledger --state in_doubt` lists those in doubt.")
     if row.state != DeliveryState.IN_DOUBT:
-        raise RefusedError(f"delivery {delivery} is {row.state}, not in doubt: there is nothing to resolve.")
+        raise RefusedError(f"delivery {delivery} is {row.state}, not in doubt. There is nothing to resolve.")
     values: dict[str, Any] = {"at": now, "next_at": None, "not_before": None}
     if how == "accepted":
         values |= {"state": DeliveryState.ACCEPTED, "reason": "a person found that it arrived"}
@@ -363,14 +363,14 @@ def resolve(
 
 
 def close_finished_mailings(connection: Connection) -> None:
-    """Close mailings of which nothing goes on by itself, so that claiming need not look at them."""
+    """Close mailings without active deliveries, so that claiming does not read them."""
     d, m = t.deliveries.c, t.mailings.c
     left = exists(select(1).where(d.mailing == m.id, is_active()))
     connection.execute(update(t.mailings).where(m.open.is_(True), ~left).values(open=False))
 
 
 def finished_editions(connection: Connection) -> list[int]:
-    """Editions that are sending and of which nothing goes on by itself."""
+    """Editions that are sending and have no active deliveries."""
     d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
     left = exists(select(1).where(d.mailing == m.id, is_active()))
     query = (

@@ -1,4 +1,4 @@
-"""The permission to send: given to a whole group under the lock of consent, and asked again when that has moved on."""
+"""The permission to send a batch, given under the lock of the consent version and checked again after a change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tidings.store.people import consent
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What `hand_over` decided. `version` is the state of consent for which the permission holds."""
+    """What `hand_over` decided. `version` is the consent version at which it holds."""
 
     handed: tuple[Delivery, ...]
     skipped: tuple[tuple[Delivery, SkipReason], ...]
@@ -37,11 +37,11 @@ def hand_over(
     real_now: datetime,
     sender: str = "",
 ) -> Permission:
-    """Make the leased deliveries that may still go `handed`: the permission to send. `version` is that of their lease.
+    """Set the leased deliveries that may still be sent to `handed`. `version` is the consent version of their lease.
 
-    Nobody can leave and nothing can be stopped between this and the commit. One that may no longer be sent is skipped
-    with its reason; one whose mailing has closed or whose address has changed goes back; one that somebody else holds
-    by now is left alone.
+    Nobody can unsubscribe and nothing can be stopped between this and the commit. A delivery that must not be sent
+    any more is skipped with its reason. One whose mailing has closed or whose address has changed becomes pending
+    again. One that another owner holds by now is not changed.
     """
     if not group:
         return Permission((), (), version)
@@ -49,7 +49,7 @@ def hand_over(
     arguments = {"rows": keys, "owner": owner, "real_now": real_now, "sender": sender}
     ours = set(connection.execute(permit_statement(connection.dialect.name), arguments).scalars())
     mine = [delivery for delivery in group if delivery.id in ours]
-    # After the rows, in the order in which whoever cancels takes the same locks.
+    # After the rows: cancelling takes the same locks in this order.
     current = consent.lock_version(connection)
     if current == version:
         return Permission(tuple(mine), (), current)
@@ -70,7 +70,7 @@ def hand_over(
 
 @lru_cache
 def permit_statement(dialect: str) -> TextClause:
-    """Takes `rows` of (delivery, fence), `owner`, `sender` and `real_now`; gives the ids that it changed."""
+    """The UPDATE with `rows` of (delivery, fence), `owner`, `sender` and `real_now`; returns the changed ids."""
     return text(f"""
         UPDATE deliveries SET
             state = 'handed', sender = :sender,
@@ -83,9 +83,9 @@ def permit_statement(dialect: str) -> TextClause:
 
 
 def may_begin(connection: Connection, delivery: Delivery, *, owner: str) -> int | None:
-    """Asked when the counter has moved on: for which state of consent a handed message may begin, if it may.
+    """Check a handed delivery again after a change; returns the consent version if it may begin, else None.
 
-    It is still ours, its mailing is open, and who it is for has not left.
+    It may if it is still ours, its mailing is open, and the person is still subscribed.
     """
     version = consent.version(connection)
     for row, against in load_checks(connection, [delivery.id]):

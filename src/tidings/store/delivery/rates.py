@@ -1,6 +1,6 @@
-"""How fast mail may go: places in a row for each sender and each domain, kept in the store.
+"""Sending rates: the next free time for each sender and domain, and the rates learnt from refusals.
 
-So a rate holds over processes and restarts, and so does what was learnt from refusals.
+They hold for all processes and across restarts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tidings.store.engine import insert_once
 
 
 def reserve_send_time(connection: Connection, now: float, seconds: float, sender: str = "", domain: str = "") -> float:
-    """The next free place in a row, for so many seconds of it; `now` and the answer are seconds since 1970."""
+    """Reserve the next free time, for so many seconds; `now` and the result are seconds since 1970."""
     p = t.sending_rates.c
     connection.execute(
         insert_once(connection, t.sending_rates).values(
@@ -30,14 +30,14 @@ def reserve_send_time(connection: Connection, now: float, seconds: float, sender
 
 
 def load_paces(connection: Connection, sender: str) -> dict[str, Pace]:
-    """What refusals have taught of a sender, by domain of the recipients; the sender as a whole is the empty one."""
+    """Rates learnt from refusals, by domain of the recipients; the empty domain is the whole sender."""
     p = t.sending_rates.c
     query = select(p.domain, p.rate, p.refused_at).where(p.sender == sender, p.rate.is_not(None))
     return {row.domain: Pace(row.rate, row.refused_at) for row in connection.execute(query)}
 
 
 def save_paces(connection: Connection, sender: str, paces: Mapping[str, Pace]) -> None:
-    """Keep what was learnt."""
+    """Save learnt rates."""
     p = t.sending_rates.c
     for domain, pace in sorted(paces.items()):
         row = insert_once(connection, t.sending_rates).values(

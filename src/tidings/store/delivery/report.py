@@ -1,4 +1,4 @@
-"""What a report counts: mail by edition and language (what `keep` took too), posts, slots, who came and went."""
+"""Counts for the report: mails by edition and language, posts, slots, and people who joined or left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEFT = ("unsubscribed",)
 
 @dataclass(frozen=True, slots=True)
 class MailCountKey:
-    """Deliveries of an edition to a list: in a language ('' of what was skipped before one was chosen)."""
+    """What mails are counted by. `language` is '' if a delivery was skipped before a language was chosen."""
 
     edition: int
     list: str
@@ -28,7 +28,7 @@ class MailCountKey:
 
 
 def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCountKey]:
-    """Deliveries to lists, in the ledger and out of it. `reason` is only that of what was skipped."""
+    """Mails to lists, with those that `keep` has deleted. `reason` is only set for skipped ones."""
     d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.deleted_deliveries.c
     found: Counter[MailCountKey] = Counter()
     for start in range(0, len(editions), 500):
@@ -54,7 +54,7 @@ def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCoun
 
 @dataclass(frozen=True, slots=True)
 class ChannelPost:
-    """A post to a channel. `receipt` is what the other side gave for it, often its address."""
+    """A post to a channel. `receipt` is what the service returned, often a URL."""
 
     edition: int
     channel: str
@@ -67,7 +67,7 @@ class ChannelPost:
 
 
 def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]:
-    """Of these editions, oldest first. `keep` takes none of them."""
+    """Posts of these editions, oldest first. `keep` never deletes posts."""
     d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
     found = []
     for start in range(0, len(editions), 500):
@@ -84,7 +84,7 @@ def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]
 
 @dataclass(frozen=True, slots=True)
 class ListMove:
-    """Somebody joined a list or left it. `language` is '' of who was erased since."""
+    """A person joined or left a list. `language` is '' for a person who was erased since."""
 
     list: str
     language: str
@@ -93,7 +93,7 @@ class ListMove:
 
 
 def list_moves(connection: Connection, since: datetime | None, until: datetime | None) -> list[ListMove]:
-    """Who came and went, in order."""
+    """People who joined or left, in the order of time."""
     c, p = t.consents.c, t.subscribers.c
     query = (
         select(c.list, p.language, c.what, c.at)
@@ -109,7 +109,7 @@ def list_moves(connection: Connection, since: datetime | None, until: datetime |
 
 
 def list_skipped_slots(connection: Connection, since: datetime | None, until: datetime | None) -> list[Any]:
-    """(schedule, slot, state, reason) of slots that made no edition of their own, oldest first."""
+    """(schedule, slot, state, reason) of slots without an edition of their own, oldest first."""
     s = t.slots.c
     query = select(s.schedule, s.slot, s.state, s.reason).where(s.state.in_(("skipped", "merged"))).order_by(s.slot)
     if since is not None:

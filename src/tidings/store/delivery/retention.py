@@ -1,4 +1,4 @@
-"""What stays of deliveries once `keep` has taken them: who had which story, and how many there were."""
+"""Delete old deliveries (`keep`). Who received which story stays, and counts stay."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 PAGE = 500
-"""Rows taken in one transaction: well under 100 ms."""
+"""Rows deleted in one transaction: well under 100 ms."""
 _OVER = ("done", "cancelled", "superseded")
 
 
 @dataclass(frozen=True, slots=True)
 class PastReaders:
-    """Readers who were served with a story, in one selection of an old edition."""
+    """Readers who received a story, in one selection of an old edition."""
 
     story: str
     what: str
@@ -35,7 +35,7 @@ class PastReaders:
 
 
 def load_past_readers(connection: Connection, stories: Collection[str]) -> list[PastReaders]:
-    """What `keep` has put away of these stories."""
+    """Readers of these stories whose deliveries `keep` has deleted."""
     ss, r, e = t.selection_stories.c, t.renditions.c, t.editions.c
     if not stories:
         return []
@@ -55,7 +55,7 @@ def load_past_readers(connection: Connection, stories: Collection[str]) -> list[
 
 
 def _pack(numbers: Iterable[int]) -> bytes:
-    """As steps from one to the next: a byte or two for each."""
+    """Pack ids as differences: one or two bytes for each."""
     before, steps = 0, []
     for number in sorted(numbers):
         steps.append(number - before)
@@ -64,7 +64,7 @@ def _pack(numbers: Iterable[int]) -> bytes:
 
 
 def unpack_readers(raw: bytes) -> list[int]:
-    """Numbers of subscribers, as a row of `had` holds them."""
+    """Unpack the ids of subscribers from a row of `past_readers`."""
     found, last = [], 0
     for step in json.loads(zlib.decompress(raw)):
         last += step
@@ -73,7 +73,7 @@ def unpack_readers(raw: bytes) -> list[int]:
 
 
 def old_mailings(connection: Connection, before: datetime) -> list[int]:
-    """Mailings that are over for good since then: their deliveries may be taken."""
+    """Mailings that were finished before then: their deliveries may be deleted."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id)
@@ -86,9 +86,9 @@ def old_mailings(connection: Connection, before: datetime) -> list[int]:
 
 
 def delete_old_deliveries(connection: Connection, mailing: int, before: datetime) -> int:
-    """Take up to a page of a mailing's old deliveries out of the ledger; returns how many.
+    """Delete up to a page of the old deliveries of a mailing; returns how many.
 
-    What is in doubt stays. So do posts, which are few and unique, and what says that a story waits for its reader.
+    Deliveries in doubt stay. So do posts, which are few and unique, and deliveries with a story that was postponed.
     """
     d, r = t.deliveries.c, t.renditions.c
     query = (
@@ -147,9 +147,9 @@ def _count(connection: Connection, mailing: int, rows: Sequence[Any]) -> None:
 
 
 def delete_old_records(connection: Connection, before: datetime) -> int:
-    """Take a page each of old slots, told notices, and mailings of which nothing is left; returns how many."""
+    """Delete a page each of old slots, sent notices, and mailings without deliveries; returns how many."""
     s, k, n, m = t.slots.c, t.schedules.c, t.notices.c, t.mailings.c
-    # A slot before the last settled one never comes due again.
+    # A slot before the last settled one never becomes due again.
     past = (
         select(s.schedule, s.slot)
         .join_from(t.slots, t.schedules, k.name == s.schedule)
@@ -170,7 +170,7 @@ def delete_old_records(connection: Connection, before: datetime) -> int:
 
 
 def count_deleted(connection: Connection, *, edition: int | None = None, mailing: int | None = None) -> Counter[str]:
-    """Deliveries that were taken, by state."""
+    """Deleted deliveries, by state."""
     y = t.deleted_deliveries.c
     query = select(y.state, func.sum(y.count)).group_by(y.state)
     if edition is not None:

@@ -1,4 +1,4 @@
-"""The health of the senders of mail, kept over restarts and shared by processes."""
+"""The health of the senders of mail, for all processes and across restarts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tidings.store.engine import insert_once
 
 
 def load_healths(connection: Connection, known: Mapping[str, str]) -> dict[str, SenderHealth]:
-    """Of senders that failed lately, by name. `known`: the fingerprint of each one's settings.
+    """Health of senders that failed recently, by name. `known` has the fingerprints of their settings.
 
-    Other settings than those that failed (a new password, another host) begin afresh.
+    Changed settings (a new password, another host) start afresh.
     """
     s = t.senders.c
     return {
@@ -33,7 +33,7 @@ def record_failure(
     now: datetime,
     retry_after: float | None = None,
 ) -> SenderHealth:
-    """It could not be reached, or let us in no more. `now` is real time. In a write transaction."""
+    """Record that a sender could not be reached or refused the login. `now` is real time."""
     s = t.senders.c
     empty = {"fingerprint": fingerprint, "failures": 0, "reason": "", "down_until": None}
     connection.execute(insert_once(connection, t.senders).values(name=name, **empty))
@@ -53,5 +53,5 @@ def record_failure(
 
 
 def record_success(connection: Connection, name: str) -> None:
-    """It has taken a message: what was before counts no more."""
+    """Record that a sender accepted a message: earlier failures no longer count."""
     connection.execute(delete(t.senders).where(t.senders.c.name == name))

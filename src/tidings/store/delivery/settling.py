@@ -1,4 +1,4 @@
-"""What became of deliveries, written to the ledger. Every write is fenced: what somebody else holds is left alone."""
+"""Write results to the ledger. Every write is fenced: a delivery that another owner holds is not changed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tidings.store import schema as t
 from tidings.store.engine import json_rows
 
 IS_ERASED_READER = "(deliveries.address_hash = '' AND deliveries.channel = '')"
-"""A mail whose reader was erased since it went out: what the relay says may name them, and nothing would clear it."""
+"""A mail whose reader was erased after it was sent: the reply of the relay may contain their address."""
 _ADDRESS = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
 
 
 def hide_addresses(said: str) -> str:
-    """What a mail server said, fit to outlive the erasure of a person."""
+    """Replace addresses in a reply of a mail server, so that it may stay after an erasure."""
     return _ADDRESS.sub("[address]", said)
 
 
 @lru_cache
 def accept_statement(dialect: str) -> TextClause:
-    """Takes `rows` of (delivery, fence, receipt, via), `owner` and `now`; gives the ids that it changed."""
+    """The UPDATE with `rows` of (delivery, fence, receipt, via), `owner` and `now`; returns the changed ids."""
     return text(f"""
         UPDATE deliveries SET
             state = 'accepted', reason = '', attempts = attempts + 1, via = given.via,
@@ -43,7 +43,7 @@ def accept_statement(dialect: str) -> TextClause:
 def record_accepted(
     connection: Connection, owner: str, taken: Sequence[tuple[int, int, str, str]], now: datetime
 ) -> set[int]:
-    """Write what the other side took: (delivery, fence, receipt, via). Returns the ids; the others' result is void."""
+    """Record accepted deliveries: (delivery, fence, receipt, via). Returns the ids; the other results are void."""
     if not taken:
         return set()
     arguments = {"rows": json.dumps(taken), "owner": owner, "now": now}
@@ -51,7 +51,7 @@ def record_accepted(
 
 
 def renew_leases(connection: Connection, owner: str, group: Iterable[Delivery], until: datetime) -> None:
-    """Hold on to a group for longer; what somebody else took meanwhile stays theirs."""
+    """Extend the leases of a batch, except those that another owner has taken."""
     d = t.deliveries
     for delivery in group:
         connection.execute(
@@ -62,7 +62,7 @@ def renew_leases(connection: Connection, owner: str, group: Iterable[Delivery], 
 
 
 def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery, Mapping[str, Any]]]) -> list[Delivery]:
-    """Write what became of deliveries; returns those that are no longer this owner's, whose result is void."""
+    """Write the results of deliveries. Returns those that another owner has taken: their results are void."""
     d = t.deliveries
     void = []
     for delivery, values in results:
@@ -82,19 +82,19 @@ def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery,
 
 
 def _told(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The reason again, if somebody may be named in it who was erased since."""
+    """The reason without addresses for a reader who was erased since, if it contains any."""
     said = values.get("reason", "")
     clean = hide_addresses(said)
     return {} if clean == said else {"reason": case((text(IS_ERASED_READER), clean), else_=said)}
 
 
 def requeued(delivery: Delivery) -> dict[str, Any]:
-    """Not begun: it may be claimed again at once, and that costs nothing."""
+    """The values of a delivery that was not begun: it may be claimed again at once, without an attempt."""
     return {"state": DeliveryState.PENDING, "next_at": None}
 
 
 def skipped(delivery: Delivery, reason: SkipReason, now: datetime) -> dict[str, Any]:
-    """It does not go; but what may have arrived once already stays in doubt, for a person."""
+    """The values of a skipped delivery. One that may have arrived already stays in doubt, for a person."""
     if delivery.doubts:
         return {"state": DeliveryState.IN_DOUBT, "reason": f"not sent again: {reason}", "next_at": None, "at": now}
     return {"state": DeliveryState.SKIPPED, "reason": str(reason), "at": now}

@@ -1,4 +1,4 @@
-"""Threads of posts: part 0 begins one, the others answer it, and each goes only once that stands."""
+"""Threads of posts: part 0 is the first post, the others reply to it once it was accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OVER = (DeliveryState.REJECTED, DeliveryState.QUARANTINED, DeliveryState.SKIPPE
 
 
 def parent_receipt(connection: Connection, delivery: Delivery) -> str:
-    """The receipt of the post that this one answers; empty for the first of a thread."""
+    """The receipt of the first post of the thread; empty for that post itself."""
     if not delivery.part:
         return ""
     d = t.deliveries.c
@@ -31,7 +31,7 @@ def parent_receipt(connection: Connection, delivery: Delivery) -> str:
 
 
 def count_replies(connection: Connection, delivery: int) -> tuple[str, int]:
-    """The channel of a delivery, and how many posts wait to answer it."""
+    """The channel of a delivery, and how many posts wait to reply to it."""
     reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
     query = (
         select(first.c.channel, func.count(reply.c.id))
@@ -53,7 +53,7 @@ def _waits(reply: FromClause) -> ColumnElement[bool]:
 
 
 def decided_replies(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
-    """Answers of which it is decided what becomes of them, with the new values of their rows."""
+    """Replies whose first post is decided, with the new values of their rows."""
     reply, first = t.deliveries.alias("reply"), t.deliveries.alias("first")
     query = (
         select(reply.c.id, first.c.state, first.c.receipt, first.c.reason)
@@ -61,11 +61,11 @@ def decided_replies(connection: Connection) -> list[tuple[int, dict[str, Any]]]:
         .where(_waits(reply))
         .order_by(reply.c.id)
     )
-    return [(row.id, values) for row in connection.execute(query).all() for values in _fate(*row[1:])]
+    return [(row.id, values) for row in connection.execute(query).all() for values in _decide(*row[1:])]
 
 
-def _fate(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
-    """What becomes of an answer; nothing yet while the first post may still go, or may stand unknown to us."""
+def _decide(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
+    """The new values of a reply; none while the first post may still be sent, or its result is unknown."""
     if state == DeliveryState.ACCEPTED and receipt:
         yield {"state": DeliveryState.PENDING, "reason": ""}
     elif state == DeliveryState.CANCELLED:
@@ -75,7 +75,7 @@ def _fate(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
 
 
 def release_replies(connection: Connection, now: datetime) -> int:
-    """Let the answers go whose first post stands, and end those that have none; returns how many."""
+    """Release replies whose first post was accepted, and end those without one; returns how many."""
     d = t.deliveries
     count = 0
     for delivery, values in decided_replies(connection):

@@ -1,4 +1,4 @@
-"""Pictures that a service took for a delivery, before the post that shows them: none is uploaded twice."""
+"""Pictures that were uploaded for a post: none is uploaded twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidings.store.engine import Store, insert_once
 
 
 class StoredUploads:
-    """The uploads of one delivery. A database that fails costs an upload more, never the post."""
+    """The uploads of one delivery. If the database fails, a picture is uploaded again; the post is not lost."""
 
     def __init__(self, store: Store, delivery: int, now: datetime) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class StoredUploads:
         self._now = now
 
     def get(self, key: str) -> str:
-        """What the service calls it; empty where it was not uploaded."""
+        """The id that the service gave; empty if it was not uploaded."""
         u = t.uploads.c
         with contextlib.suppress(DBAPIError), self._store.read() as connection:
             query = select(u.remote).where(u.delivery == self._delivery, u.key == key)
@@ -29,7 +29,7 @@ class StoredUploads:
         return ""
 
     def put(self, key: str, remote: str) -> None:
-        """Note it; empty forgets it."""
+        """Save the id; an empty one deletes it."""
         u = t.uploads
         same = (u.c.delivery == self._delivery, u.c.key == key)
         with contextlib.suppress(DBAPIError), self._store.write() as connection:

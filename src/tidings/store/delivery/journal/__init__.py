@@ -1,19 +1,18 @@
-"""What each sender is about to do and has just done, so that a crash leaves at most one message a connection in doubt.
+"""The journal of senders: intents and outcomes. After a crash at most one message of a connection is in doubt.
 
 An intent is written before the first byte of a message, an outcome after its reply; neither is synced to disk. A crash
-of the process loses nothing of it. A crash of the machine does: the journal carries the mark of the boot, and what was
-handed over under another boot counts as in doubt.
+of the process loses none of them. A crash of the machine may: the journal has the boot id, and deliveries that were
+handed over under another boot count as in doubt.
 
-An intent is noted only if the counter of `consent` still stands where it stood when the message was permitted, and no
-change of it can commit between the look and the note.
+An intent is written only if the consent version is still that of the permission. No change of the version can commit
+between this check and the write.
 
-A line is a JSON array: `["P", [[delivery, fence], ...]]` for what is about to be prepared and `["M"]` once all of it
-is made, `["I", delivery, fence]`, or `["O", delivery, fence, {outcome}]`: the beginning of a torn line is never valid
-JSON. A row is told by its fence, which every claim moves on, so that a line that stands for longer than needed harms
-nothing.
+A line is a JSON array: `["P", [[delivery, fence], ...]]` before messages are prepared and `["M"]` afterwards,
+`["I", delivery, fence]` for an intent, `["O", delivery, fence, {outcome}]` for an outcome. The beginning of a torn line
+is never valid JSON. Every claim increases the fence of a delivery, so an old line does no harm.
 
-Outcomes and the intents that follow them go out in one write, the outcomes first: whatever of it is lost, of each
-connection at most one intent stands without its outcome.
+Outcomes and the intents after them are one write, outcomes first: whatever is lost, each connection has at most one
+intent without an outcome.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ __all__ = [
 
 
 def open_journal(store: Store) -> Journal:
-    """The journal that belongs to a store."""
+    """Open the journal of a store."""
     if store.path is not None:
         return FileJournal(side_folder(store.path) / "journal", store.path)
     return TableJournal(store)

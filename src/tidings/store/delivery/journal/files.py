@@ -1,4 +1,4 @@
-"""The journal beside SQLite: files, appended to by short writes."""
+"""The journal beside SQLite: files with short appended writes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class FileJournal:
         folder.mkdir(parents=True, exist_ok=True)
 
     def boot(self) -> str:
-        """The kernel's boot id; empty where there is none."""
+        """The boot id of the kernel; empty if there is none."""
         return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
 
     def writer(self, owner: str, worker: int) -> JournalWriter:
-        """Opened with its mark of the boot on disk, so that an empty file tells of a power loss."""
+        """Open a file with the boot id synced to disk: an empty file means a power loss."""
         return FileWriter(self._folder / f"{owner}.{worker}", json_line(["B", self.boot()]), self._database)
 
     def owners(self) -> set[str]:
-        """By the names of the files."""
+        """Owners by the names of the files."""
         return {path.name.rpartition(".")[0] for path in self._folder.iterdir()}
 
     def read(self, owner: str) -> JournalRecord:
-        """Of all its workers."""
+        """Read the journals of all workers of an owner."""
         record = JournalRecord()
         for path in self._files(owner):
             # Only whole lines: the last one may be torn.
@@ -47,7 +47,7 @@ class FileJournal:
         return record
 
     def forget(self, owner: str) -> None:
-        """Remove its files."""
+        """Delete the files of an owner."""
         for path in self._files(owner):
             path.unlink(missing_ok=True)
 
@@ -56,7 +56,7 @@ class FileJournal:
 
 
 class FileWriter:
-    """The file is cut when all in it is settled; else, once large, the other goes on. For one thread."""
+    """Two files: one is truncated once all in it is settled; if it grows large, the other follows. For one thread."""
 
     def __init__(self, path: Path, head: str, database: Path | None = None) -> None:
         self._paths = (path, path.with_name(path.name + "bis"))
@@ -66,7 +66,7 @@ class FileWriter:
         self._now = 0
         self._size = 0
         self._queued: list[str] = []
-        self._gate = ConsentCounter(database) if database is not None else None
+        self._consent = ConsentCounter(database) if database is not None else None
         self._begin(0)
 
     def _begin(self, which: int) -> None:
@@ -88,49 +88,49 @@ class FileWriter:
         written = os.write(fd, lines)
         self._size += written
         if written != len(lines):
-            # The disk is full. End the torn line, so that the next one stands by itself.
+            # The disk is full. End the torn line, so that the next one is separate.
             os.write(fd, b"\n")
-            raise OSError(f"the journal {self._paths[self._now]} took {written} of {len(lines)} bytes")
+            raise OSError(f"disk full: the journal {self._paths[self._now]} took {written} of {len(lines)} bytes")
 
     def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
-        """Messages are about to be made of these."""
+        """Note that these messages are about to be prepared."""
         self._write(json_line(["P", keys]).encode("ascii") + b"\n")
 
     def end_preparing(self) -> None:
-        """They were made, or cannot be."""
+        """Note that they were prepared, or failed."""
         self._write(b'["M"]\n')
 
     def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
-        """These messages are about to begin; what is kept goes before, in the same write."""
+        """Note that these messages are about to begin, after the queued lines, in one write."""
         lines = [*self._queued, *[f'["I",{delivery},{fence}]' for delivery, fence in keys], ""]
         text = "\n".join(lines).encode("ascii")
-        gate = self._gate
-        if gate is None:
+        consent = self._consent
+        if consent is None:
             self._write(text)
         else:
-            gate.close_to_others()
+            consent.hold()
             try:
-                if gate.version() != version:
+                if consent.version() != version:
                     return False
                 self._write(text)
             finally:
-                gate.open_to_others()
+                consent.release()
         self._queued = []
         self._open[self._now].update(keys)
         return True
 
     def queue(self, line: str) -> None:
-        """What the other side said."""
+        """Queue a line for the next write."""
         self._queued.append(line)
 
     def flush(self) -> None:
-        """Note what is kept."""
+        """Write the queued lines."""
         if self._queued:
             self._write(("\n".join(self._queued) + "\n").encode("ascii"))
             self._queued = []
 
     def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
-        """Forget these; back to the mark of the boot where nothing else stands."""
+        """Forget these deliveries; truncate the file to the boot id if it holds nothing else."""
         now, other = self._now, 1 - self._now
         for which in (now, other):
             self._open[which].difference_update(keys)
@@ -149,7 +149,7 @@ class FileWriter:
             os.close(fd)
 
     def close(self) -> None:
-        """Remove what holds nothing that was not settled."""
+        """Close the files, and delete those without unsettled deliveries."""
         for which, unsettled in enumerate(self._open):
             fd = self._fds[which]
             if not unsettled:
@@ -157,16 +157,16 @@ class FileWriter:
             elif fd is not None:
                 os.close(fd)
                 self._fds[which] = None
-        if self._gate is not None:
-            self._gate.close()
-            self._gate = None
+        if self._consent is not None:
+            self._consent.close()
+            self._consent = None
 
 
 class ConsentCounter:
-    """Beside SQLite: the counter of consent, and the door that keeps it still while one looks and notes."""
+    """The consent version beside SQLite, and the lock that keeps it unchanged during a check and a write."""
 
     def __init__(self, database: Path) -> None:
-        self._door = open_consent_lock(database)
+        self._lock = open_consent_lock(database)
         self._connection = sqlite3.connect(
             database, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT
         )
@@ -174,16 +174,16 @@ class ConsentCounter:
         self._data = -1
         self._version = 0
 
-    def close_to_others(self) -> None:
-        """From now on nobody's leaving commits; whoever writes that waits."""
-        fcntl.flock(self._door, fcntl.LOCK_SH)
+    def hold(self) -> None:
+        """Take the lock: no change of consent commits from now on."""
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
 
-    def open_to_others(self) -> None:
-        """It may again."""
-        fcntl.flock(self._door, fcntl.LOCK_UN)
+    def release(self) -> None:
+        """Release the lock."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def version(self) -> int:
-        """The counter as of now; read anew only if something was committed since the last time. Raises OSError."""
+        """The consent version, read again only after another commit. Raises OSError."""
         try:
             data = self._execute("PRAGMA data_version").fetchone()[0]
             if data != self._data:
@@ -191,13 +191,13 @@ class ConsentCounter:
                 self._version = int(row[0]) if row else 0
                 self._data = data
         except sqlite3.Error as error:
-            raise OSError(f"the counter of consent cannot be read: {error}") from error
+            raise OSError(f"the consent version cannot be read: {error}") from error
         return self._version
 
     def close(self) -> None:
-        """Give both up."""
+        """Close the connection and the lock."""
         self._connection.close()
-        os.close(self._door)
+        os.close(self._lock)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What one owner noted, and what a writer of it must do."""
+"""What the journal of one owner holds, and what a writer must do."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DeliveryKey = tuple[int, int]
 
 @dataclass
 class JournalRecord:
-    """All that is known of what one owner did, by (delivery, fence)."""
+    """All that one owner noted, by (delivery, fence)."""
 
     boots: set[str] = field(default_factory=set)
     prepared: set[DeliveryKey] = field(default_factory=set)
-    """Begun to be made, and not yet made."""
+    """Messages that were being prepared."""
     intents: set[DeliveryKey] = field(default_factory=set)
     outcomes: dict[DeliveryKey, Outcome] = field(default_factory=dict)
 
     def add(self, line: str) -> None:
-        """Take one line in; what is torn is ignored."""
+        """Add one line; a torn line is ignored."""
         try:
             entry = json.loads(line)
             kind = entry[0]
@@ -47,63 +47,63 @@ class JournalWriter(Protocol):
     """The journal of one worker."""
 
     def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
-        """Messages are about to be made of these: if the process dies of it, they are shaken."""
+        """Note that these messages are about to be prepared. If the process dies, they are suspects."""
 
     def end_preparing(self) -> None:
-        """They were made, or cannot be."""
+        """Note that they were prepared, or failed."""
 
     def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
-        """These messages are about to begin; what is `kept` goes before.
+        """Note that these messages are about to begin, after the queued lines.
 
-        False, and nothing of these is noted, if the counter stands elsewhere by now. Raises OSError or DBAPIError if
-        it cannot be noted: then they must not begin either.
+        False, with nothing noted, if the consent version has changed. Raises OSError or DBAPIError if it cannot be
+        noted: then they must not begin.
         """
 
     def queue(self, line: str) -> None:
-        """What the other side said (`accepted_line`, `outcome_line`), to be noted by the next `begin` or `note`."""
+        """Queue an outcome (`accepted_line`, `outcome_line`) for the next `begin` or `flush`."""
 
     def flush(self) -> None:
-        """Note what is kept. Raises as `begin` does."""
+        """Write the queued lines. Raises as `begin` does."""
 
     def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
-        """These have been settled in the ledger, and that has committed."""
+        """Forget deliveries whose results are committed in the ledger."""
 
     def close(self) -> None:
-        """Nothing follows; what was settled leaves no trace."""
+        """Close the journal; settled deliveries leave no trace."""
 
 
 class Journal(Protocol):
     """The journals of all owners of one store."""
 
     def writer(self, owner: str, worker: int) -> JournalWriter:
-        """The journal of a worker of this process."""
+        """Open the journal of a worker of this process."""
 
     def owners(self) -> set[str]:
-        """Every owner that left something."""
+        """Every owner with a journal."""
 
     def read(self, owner: str) -> JournalRecord:
-        """What an owner noted."""
+        """Read what an owner noted."""
 
     def boot(self) -> str:
-        """The mark of the running machine (of the server, on PostgreSQL): what was noted under another may be lost."""
+        """The boot id of the machine, or of the PostgreSQL server: what was noted under another may be lost."""
 
     def forget(self, owner: str) -> None:
-        """All of a dead owner has been settled."""
+        """Delete the journal of a dead owner."""
 
 
 def json_line(entry: list[Any]) -> str:
-    """An entry on one line of ASCII."""
+    """Return an entry as one line of ASCII."""
     return json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
 
 
 def accepted_line(delivery: int, fence: int, receipt: str, via: str) -> str:
-    """The other side took it, on one line."""
+    """Return the line of an accepted delivery."""
     said = encode_basestring_ascii(receipt)
     return f'["O",{delivery},{fence},{{"verdict":"accepted","receipt":{said},"via":{encode_basestring_ascii(via)}}}]'
 
 
 def outcome_line(delivery: int, fence: int, outcome: Outcome) -> str:
-    """What the other side said, on one line."""
+    """Return the line of an outcome."""
     found: dict[str, Any] = {"verdict": outcome.verdict.value}
     for name in ("receipt", "via", "reason", "retry_after", "disable"):
         value = getattr(outcome, name)

@@ -15,34 +15,34 @@ from tidings.store.people.consent import VERSION, lock_version
 
 
 class TableJournal:
-    """The table `journal`, written with `synchronous_commit = off` so that any worker can recover another's."""
+    """The table `journal`, written with `synchronous_commit = off`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def boot(self) -> str:
-        """When the server started: what it committed without waiting before that may be lost."""
+        """The start time of the server: commits without waiting before it may be lost."""
         with self._store.read() as connection:
             return str(connection.execute(text("SELECT pg_postmaster_start_time()::text")).scalar_one())
 
     def writer(self, owner: str, worker: int) -> JournalWriter:
-        """On a connection of its own."""
+        """Open a journal on a connection of its own."""
         name = f"{owner}.{worker}"
         head = json_line(["B", self.boot()])
         with self._store.write() as connection:
-            # So that there is a counter to look at.
+            # Create the consent version, which `begin` checks.
             lock_version(connection)
             connection.execute(insert(t.journal).values(owner=name, delivery=_HEAD, fence=0, entry=head))
         return TableWriter(self._store, name)
 
     def owners(self) -> set[str]:
-        """By the rows that carry the mark of the boot."""
+        """Owners by the rows with the boot id."""
         query = select(t.journal.c.owner).where(t.journal.c.delivery == _HEAD).distinct()
         with self._store.read() as connection:
             return {name.rpartition(".")[0] for name in connection.execute(query).scalars()}
 
     def read(self, owner: str) -> JournalRecord:
-        """Of all its workers."""
+        """Read the journals of all workers of an owner."""
         record = JournalRecord()
         with self._store.read() as connection:
             for line in connection.execute(select(t.journal.c.entry).where(_of(owner))).scalars():
@@ -50,15 +50,15 @@ class TableJournal:
         return record
 
     def forget(self, owner: str) -> None:
-        """Remove its rows."""
+        """Delete the rows of an owner."""
         with self._store.write() as connection:
             connection.execute(delete(t.journal).where(_of(owner)))
 
 
 _HEAD = 0
-"""The `delivery` of the row that carries the mark of the boot."""
+"""The `delivery` of the row with the boot id."""
 _PREPARED = -1
-"""The `delivery` of the row that says what is being prepared."""
+"""The `delivery` of the row with the messages that are being prepared."""
 
 
 def _of(owner: str) -> ColumnElement[bool]:
@@ -66,7 +66,7 @@ def _of(owner: str) -> ColumnElement[bool]:
 
 
 class TableWriter:
-    """One row a line, by statements that commit by themselves. For one thread."""
+    """One row for each line, in autocommit. For one thread."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._name = name
@@ -74,7 +74,7 @@ class TableWriter:
         self._queued: list[str] = []
         connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text("SET synchronous_commit = off"))
-        # Out of the pool, which would hand the setting on to others.
+        # Out of the pool: the setting is for this journal alone.
         connection.detach()
         self._connection: Connection | None = connection
 
@@ -83,17 +83,17 @@ class TableWriter:
         return self._connection.execute(statement, values or {}).rowcount
 
     def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
-        """Messages are about to be made of these."""
+        """Note that these messages are about to be prepared."""
         self.end_preparing()
         row = {"owner": self._name, "delivery": _PREPARED, "fence": 0, "entry": json_line(["P", keys])}
         self._execute(insert(t.journal).values(row).inline())
 
     def end_preparing(self) -> None:
-        """They were made, or cannot be."""
+        """Note that they were prepared, or failed."""
         self._execute(delete(t.journal).where(t.journal.c.owner == self._name, t.journal.c.delivery == _PREPARED))
 
     def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
-        """In one statement with the look at the counter, whose row is locked until it has committed."""
+        """Note intents in one statement with the check of the consent version, whose row is locked until the commit."""
         self.flush()
         rows = json.dumps([(delivery, fence, f'["I",{delivery},{fence}]') for delivery, fence in keys])
         given = {"owner": self._name, "rows": rows, "name": VERSION, "version": str(version)}
@@ -103,18 +103,18 @@ class TableWriter:
         return noted
 
     def queue(self, line: str) -> None:
-        """What the other side said."""
+        """Queue a line for the next write."""
         self._queued.append(line)
 
     def flush(self) -> None:
-        """Note what is kept."""
+        """Write the queued lines."""
         if self._queued:
             rows = json.dumps([(*json.loads(line)[1:3], line) for line in self._queued])
             self._execute(_NOTE, {"owner": self._name, "rows": rows})
             self._queued = []
 
     def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
-        """Remove what this worker noted of these; the mark of the boot stays."""
+        """Delete what this worker noted of these deliveries; the boot id stays."""
         j = t.journal.c
         settled = sorted({delivery for delivery, _ in keys})
         self._unsettled.difference_update(keys)
@@ -124,7 +124,7 @@ class TableWriter:
         self._execute(delete(t.journal).where(mine))
 
     def close(self) -> None:
-        """Give the connection up; leave nothing if nothing stands there that was not settled."""
+        """Close the connection, and delete the journal if all is settled."""
         if self._connection is not None:
             if not self._unsettled:
                 self._execute(delete(t.journal).where(t.journal.c.owner == self._name))
