@@ -1,5 +1,5 @@
-// Nodemailer's pool as it is by default, for bench.senders: node pool.mjs PORT COUNT CONTENT.json
-// CONTENT.json: {subject, text: [pieces], html: [pieces]}; a token of the reader's own goes between the pieces.
+// Nodemailer's pool with its defaults, for bench.senders: node pool.mjs PORT COUNT CONTENT.json
+// CONTENT.json: {subject, text: [pieces], html: [pieces]}; the reader's own token goes between the pieces.
 import { readFileSync } from 'node:fs'
 import nodemailer from 'nodemailer'
 
@@ -33,7 +33,7 @@ async function worker() {
     messages++
   }
 }
-// As many on the way as its documentation advises: the pool never starves, memory stays flat.
+// As many messages at once as its documentation advises: the pool is never idle, and memory stays flat.
 await Promise.all(Array.from({ length: 20 }, worker))
 const seconds = Number(process.hrtime.bigint() - began) / 1e9
 const used = process.cpuUsage(cpu)

@@ -32,7 +32,7 @@ from premailer import Premailer
 
 from tidings.model.errors import InputError
 
-KEPT_LIMIT: Final = 16_384
+_KEPT_LIMIT: Final = 16_384
 """Gmail ignores all `<style>` of a mail that has more characters than this."""
 _LOCK: Final = threading.Lock()
 _REASON: Final = "each reader's mail is put together from parts"
@@ -165,8 +165,8 @@ def _find_inlined_problems(css: str) -> Iterator[str]:
 
 
 def _find_kept_problems(css: str) -> Iterator[str]:
-    if len(css) >= KEPT_LIMIT:
-        yield f"the styles that stay have {len(css):,} characters; Gmail ignores all of them from {KEPT_LIMIT:,}"
+    if len(css) >= _KEPT_LIMIT:
+        yield f"the styles that stay have {len(css):,} characters; Gmail ignores all of them from {_KEPT_LIMIT:,}"
     depth = 0
     at_rules: list[int] = []
     for match in re.finditer(r"@[a-z-]+|[{}]", css):

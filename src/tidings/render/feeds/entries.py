@@ -56,11 +56,11 @@ class FeedEntry:
     language: str
     published: datetime
     updated: datetime
-    authors: tuple[str, ...]
-    categories: tuple[FeedCategory, ...]
-    images: tuple[Image, ...]
-    attachments: tuple[Attachment, ...]
-    translations: tuple[Translation, ...]
+    authors: tuple[str, ...] = ()
+    categories: tuple[FeedCategory, ...] = ()
+    images: tuple[Image, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    translations: tuple[Translation, ...] = ()
 
 
 def build_entries(feed: FeedView, site: SiteView) -> tuple[FeedEntry, ...]:

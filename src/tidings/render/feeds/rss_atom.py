@@ -71,17 +71,10 @@ def render_archive_feed(site: SiteView, title: str, path: str, home: str, entrie
     builder.link(href=url, rel="self", type=FORMATS["atom"])
     builder.link(href=ascii_url(site.url + home), rel="alternate", type="text/html", hreflang=site.language)
     for entry in entries[:_ARCHIVE_LENGTH]:
-        node = _RepairedEntry()
-        entry_url = ascii_url(site.url + entry.path)
-        node.language = entry.language
-        node.id(entry_url)
-        node.title(one_line(entry.title) or entry_url)
-        node.published(entry.at)
-        node.updated(entry.at)
-        if entry.summary:
-            node.summary(one_line(entry.summary))
-        node.link(href=entry_url, rel="alternate", type="text/html", hreflang=entry.language)
-        builder.add_entry(node, order="append")
+        own = ascii_url(site.url + entry.path)
+        title, summary = one_line(entry.title), one_line(entry.summary)
+        feed_entry = FeedEntry(own, own, title, summary, "", entry.language, entry.at, entry.at)
+        builder.add_entry(_build_node(feed_entry, "atom"), order="append")
     return bytes(builder.atom_str(pretty=True))
 
 

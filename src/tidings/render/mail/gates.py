@@ -11,7 +11,7 @@ from typing import Final
 
 from lxml import etree
 
-from tidings.render.inline import KEPT_LIMIT
+from tidings.render.inline import find_css_problems
 from tidings.render.mail.personal import LEFTOVER
 
 LIMIT: Final = 102 * 1024
@@ -152,7 +152,8 @@ def _check_html(html: str, text: str, parsed: Message, unsubscribe: bool) -> Ite
             yield GateFailure(
                 "unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot"
             )
-    yield from _check_styles(root)
+    for problem in find_css_problems("", "".join(style.text or "" for style in root.iter("style"))):
+        yield GateFailure("style", problem, "change the styles of the template")
 
 
 def _check_language(root: etree._Element) -> Iterator[GateFailure]:
@@ -165,18 +166,6 @@ def _check_language(root: etree._Element) -> Iterator[GateFailure]:
             if not (element.get(attribute) or "").strip():
                 mend = "add it: screen readers and right-to-left text need it"
                 yield GateFailure("language", f"{name} has no {attribute}", mend)
-
-
-def _check_styles(root: etree._Element) -> Iterator[GateFailure]:
-    css = "".join(style.text or "" for style in root.iter("style"))
-    if len(css) >= KEPT_LIMIT:
-        yield GateFailure(
-            "style", f"<style> has {len(css):,} characters; Gmail ignores it from {KEPT_LIMIT:,}", "shorten it"
-        )
-    if re.search(r"@[a-z-]+[^{}]*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*@", css):
-        yield GateFailure("style", "an @ rule is inside another; Gmail would ignore all styles", "move it out")
-    if re.search(r"@import|url\s*\(", css, re.IGNORECASE):
-        yield GateFailure("style", "a style fetches something", "remove @import and url()")
 
 
 def _is_absolute(url: str, schemes: tuple[str, ...]) -> bool:
