@@ -188,12 +188,12 @@ def tidings_yaml() -> str:
         ("keep", Retention),
     ):
         parts.append(f"## {title}\n\n{fields(model)}")
-    for group, built_in, title in (
-        ("tidings.sources", plugins.SOURCES, "sources.NAME"),
-        ("tidings.channels", plugins.CHANNELS, "channels.NAME"),
-        ("tidings.mail", plugins.MAIL, "mail"),
+    for adapters, title in (
+        (plugins.sources(), "sources.NAME"),
+        (plugins.channels(), "channels.NAME"),
+        (plugins.senders(), "mail"),
     ):
-        for name, module in sorted(plugins.load_adapters(group, built_in).items()):
+        for name, module in sorted(adapters.items()):
             parts.append(f"## {title}, `type: {name}`\n\n{fields(module.Settings)}")
     return "\n".join(parts)
 

@@ -1,15 +1,17 @@
-"""The table of adapters: dotted names only, so that nothing is imported before it is used.
+"""The table of adapters, as dotted names: an adapter is imported when it is used.
 
-A third party adds a source, a channel or a way for mail to leave by an entry point of its own package
-(`tidings.sources`, `tidings.channels`, `tidings.mail`) that names a module with `Settings` and `make`.
+A third party adds a source, a channel or a mail sender with an entry point of its own package (`tidings.sources`,
+`tidings.channels`, `tidings.mail`). It names a module with `Settings` and `make`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import Any
 
 SOURCES = {
     "folder": "tidings.sources.folder.source",
@@ -46,15 +48,58 @@ MAIL = {
 }
 
 
-def load_adapters(group: str, built_in: dict[str, str]) -> dict[str, ModuleType]:
-    """Modules by type: the built-in ones, then those of entry points in `group`; a built-in name is never replaced."""
-    found = {name: import_module(module) for name, module in built_in.items()}
-    for entry in _installed(group):
-        found.setdefault(entry.name, entry.load())
-    return found
+class Adapters(Mapping[str, ModuleType]):
+    """Adapter modules by type. Each is imported when it is looked up."""
+
+    def __init__(self, group: str, built_in: Mapping[str, str]) -> None:
+        self._built_in = built_in
+        self._installed = {entry.name: entry for entry in _entry_points(group)}
+
+    def __getitem__(self, name: str) -> ModuleType:
+        if name in self._built_in:  # an entry point never replaces a built-in adapter
+            return import_module(self._built_in[name])
+        module: ModuleType = self._installed[name].load()
+        return module
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self._built_in, *self._installed)))
+
+    def __len__(self) -> int:
+        return len({*self._built_in, *self._installed})
+
+
+class AdapterSettings(Mapping[str, Any]):
+    """The `Settings` class of each adapter, by type."""
+
+    def __init__(self, adapters: Adapters) -> None:
+        self._adapters = adapters
+
+    def __getitem__(self, name: str) -> Any:
+        return self._adapters[name].Settings
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._adapters)
+
+    def __len__(self) -> int:
+        return len(self._adapters)
+
+
+def sources() -> Adapters:
+    """Return the source adapters: the built-in ones and those of installed packages."""
+    return Adapters("tidings.sources", SOURCES)
+
+
+def channels() -> Adapters:
+    """Return the channel adapters."""
+    return Adapters("tidings.channels", CHANNELS)
+
+
+def senders() -> Adapters:
+    """Return the adapters that send mail."""
+    return Adapters("tidings.mail", MAIL)
 
 
 @cache
-def _installed(group: str) -> tuple[EntryPoint, ...]:
-    """Looked for once: it reads a file of every installed package."""
+def _entry_points(group: str) -> tuple[EntryPoint, ...]:
+    # Cached: this reads a file of every installed package.
     return tuple(entry_points(group=group))

@@ -104,14 +104,11 @@ def write(root: Path, main: str | bytes = MAIN, schedules: Mapping[str, str] | N
 
 def read(root: Path, env: Mapping[str, str] = ENV, *, lenient: bool = False) -> LoadResult:
     """Loaded with the adapters that come with the product."""
-    channels = plugins.load_adapters("tidings.channels", plugins.CHANNELS)
-    senders = plugins.load_adapters("tidings.mail", plugins.MAIL)
-    sources = plugins.load_adapters("tidings.sources", plugins.SOURCES)
     return load_config(
         root,
-        channel_settings={name: module.Settings for name, module in channels.items()},
-        source_settings={name: module.Settings for name, module in sources.items()},
-        sender_settings={name: module.Settings for name, module in senders.items()},
+        channel_settings=plugins.AdapterSettings(plugins.channels()),
+        source_settings=plugins.AdapterSettings(plugins.sources()),
+        sender_settings=plugins.AdapterSettings(plugins.senders()),
         env=env,
         lenient=lenient,
     )

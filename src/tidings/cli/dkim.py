@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tidings.cli.session import say, session
-from tidings.config.dkim import SMALLEST, Key
+from tidings.config.dkim import MIN_RSA_BITS
 from tidings.model.errors import InputError, RefusedError
 from tidings.render.mail.dkim import DkimIdentity, load_identities
 from tidings.runtime.newsroom import load_newsroom
@@ -41,7 +41,7 @@ def dkim(
             domain, selector if selector != "s1" else "e1", "dkim-ed25519.pem", ed25519.Ed25519PrivateKey.generate()
         )
     else:
-        _make_key(domain, selector, file, rsa.generate_private_key(public_exponent=65537, key_size=SMALLEST))
+        _make_key(domain, selector, file, rsa.generate_private_key(public_exponent=65537, key_size=MIN_RSA_BITS))
 
 
 def _find_domain(senders: list[str]) -> str:
@@ -50,7 +50,7 @@ def _find_domain(senders: list[str]) -> str:
     return parseaddr(senders[0])[1].rpartition("@")[2].lower()
 
 
-def _make_key(domain: str, selector: str, file: str, key: Key) -> None:
+def _make_key(domain: str, selector: str, file: str, key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> None:
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
         descriptor = os.open(session.root / file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,13 +50,13 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str = "", *, end: str = "\n") -> None:
-    """Print plain text to stdout."""
-    console().print(text, markup=False, end=end)
+    """Print text to stdout."""
+    print(text, end=end, flush=True)
 
 
 def warn(text: str, *, end: str = "\n") -> None:
-    """Print plain text to stderr."""
-    console(stderr=True).print(text, markup=False, end=end)
+    """Print text to stderr."""
+    print(text, end=end, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def open_newsroom(now: str = "") -> Iterator[Runtime]:
     """
     from tidings.runtime.newsroom import open_runtime
 
-    runtime = open_runtime(session.root.resolve())
+    runtime = open_runtime(session.root.resolve(), lazy=True)
     session.secrets = runtime.newsroom.secrets
     with runtime:
         if now:

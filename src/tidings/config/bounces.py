@@ -6,15 +6,15 @@ import base64
 import binascii
 import re
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from tidings.config.adapters import ConfigModel
 from tidings.config.types import ONE_OR_MANY, Duration, Int, Line, ListenAddress
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}")
 _OFTEN = timedelta(seconds=10)
@@ -27,7 +27,12 @@ def _topic(value: str) -> str:
 
 
 def load_sendgrid_key(text: str) -> EllipticCurvePublicKey:
-    """The verification key as SendGrid shows it: base64 of DER. Raises ValueError."""
+    """Read the verification key as SendGrid shows it, base64 of DER. Raises ValueError."""
+    # Imported late: cryptography is slow to import, and few newsrooms use SendGrid.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
     try:
         key = load_der_public_key(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, UnsupportedAlgorithm):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import AfterValidator, Field, SecretStr
 
 from tidings.config.adapters import ConfigModel
 from tidings.config.types import Domain
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*", re.IGNORECASE)
-SMALLEST = 2048
-Key = RSAPrivateKey | Ed25519PrivateKey
+MIN_RSA_BITS = 2048
 
 
 def _selector(value: str) -> str:
@@ -24,8 +24,13 @@ def _selector(value: str) -> str:
     return value
 
 
-def load_key(pem: str) -> Key:
-    """A private key in PEM that DKIM can sign with. Raises ValueError in words that never show it."""
+def load_key(pem: str) -> RSAPrivateKey | Ed25519PrivateKey:
+    """Read a private key in PEM that DKIM can sign with. Raises ValueError; its message never shows the key."""
+    # Imported late: cryptography is slow to import.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
     try:
         key = serialization.load_pem_private_key(pem.encode(), password=None)
     except TypeError:
@@ -35,23 +40,29 @@ def load_key(pem: str) -> Key:
             "this is no private key in PEM. `tidings dkim` makes one; write it as {file: dkim.pem}"
         ) from None
     if isinstance(key, RSAPrivateKey):
-        if key.key_size < SMALLEST:
-            raise ValueError(f"an RSA key of {key.key_size} bits is too short. `tidings dkim` makes one of {SMALLEST}")
+        if key.key_size < MIN_RSA_BITS:
+            raise ValueError(
+                f"an RSA key of {key.key_size} bits is too short. `tidings dkim` makes one of {MIN_RSA_BITS}"
+            )
         return key
     if isinstance(key, Ed25519PrivateKey):
         return key
     raise ValueError("DKIM signs with RSA or Ed25519 keys only. `tidings dkim` makes one")
 
 
+def _kind(value: SecretStr) -> str:
+    return "rsa" if hasattr(load_key(value.get_secret_value()), "key_size") else "ed25519"
+
+
 def _rsa(value: SecretStr) -> SecretStr:
-    if not isinstance(load_key(value.get_secret_value()), RSAPrivateKey):
-        raise ValueError("this is an Ed25519 key: it belongs under `ed25519`, beside an RSA key here")  # noqa: TRY004
+    if _kind(value) != "rsa":
+        raise ValueError("this is an Ed25519 key: it belongs under `ed25519`, beside an RSA key here")
     return value
 
 
 def _ed25519(value: SecretStr) -> SecretStr:
-    if not isinstance(load_key(value.get_secret_value()), Ed25519PrivateKey):
-        raise ValueError("this is no Ed25519 key. `tidings dkim --ed25519` makes one")  # noqa: TRY004
+    if _kind(value) != "ed25519":
+        raise ValueError("this is no Ed25519 key. `tidings dkim --ed25519` makes one")
     return value
 
 

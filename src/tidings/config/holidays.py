@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date
 from functools import lru_cache
 
-import holidays
-
 
 class Holidays:
     """Says the name of the holiday on a day, or None. `code` is a country, `KZ`, or a part of one, `US-CA`."""
 
     def __init__(self, code: str) -> None:
+        import holidays  # late: slow to import, and few schedules need it
+
         country, _, part = code.partition("-")
         known = holidays.list_supported_countries(include_aliases=False)
         if country not in known:
@@ -27,6 +27,8 @@ class Holidays:
 
 @lru_cache(maxsize=64)
 def _year(country: str, part: str, year: int) -> dict[date, str]:
+    import holidays
+
     try:
         found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
     except NotImplementedError:

@@ -5,36 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from tidings import plugins
 from tidings.channels.base import CanFind, Channel, Hub
-from tidings.config.adapters import ChannelSettings, SenderSettings, SourceSettings
+from tidings.config.adapters import ChannelSettings
 from tidings.config.load import LoadResult, load_config, store_address
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.throttling import Spacing
 from tidings.model.tokens import TokenKeys
-from tidings.pipeline.collect import fetch
-from tidings.pipeline.collect.websub import renew_subscriptions
-from tidings.pipeline.compose.composer import Composer
-from tidings.pipeline.compose.lifecycle import EditionLifecycle
-from tidings.pipeline.compose.mail import MailRenderer
-from tidings.pipeline.deliver.context import DeliverySummary
-from tidings.pipeline.deliver.deliverer import Deliverer, finish_editions
-from tidings.pipeline.deliver.outcomes import ResendPolicies
-from tidings.pipeline.deliver.prepare import MessagePreparer
-from tidings.pipeline.deliver.senders import MailSender
-from tidings.pipeline.deliver.thumbnails import Thumbnails
-from tidings.pipeline.members.mails import MemberMails
-from tidings.pipeline.members.subscribe import answer_requests, request_reconfirmation
-from tidings.pipeline.publish.publish import ping_hubs
-from tidings.render.pages.pages import Pages
-from tidings.render.templates import MailTemplates
 from tidings.sources.base import (
     FetchingSource,
     FetchResult,
@@ -52,6 +36,17 @@ from tidings.store.engine import Store
 from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
 
+if TYPE_CHECKING:
+    # The parts of a runtime import the pipeline and the renderer when they are first used: most commands need few.
+    from tidings.pipeline.compose.composer import Composer
+    from tidings.pipeline.compose.lifecycle import EditionLifecycle
+    from tidings.pipeline.compose.mail import MailRenderer
+    from tidings.pipeline.deliver.context import DeliverySummary
+    from tidings.pipeline.deliver.deliverer import Deliverer
+    from tidings.pipeline.deliver.outcomes import ResendPolicies
+    from tidings.pipeline.members.mails import MemberMails
+    from tidings.render.templates import MailTemplates
+
 KEYS = "keys.json"
 RESTORING = Path(".restoring/moves.json")
 """Exists in a newsroom's folder while `tidings restore` moves files."""
@@ -59,15 +54,11 @@ RESTORING = Path(".restoring/moves.json")
 
 def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> LoadResult:
     """Load the configuration of a folder, with the installed adapters."""
-    channels, sources = _adapters()
-    channel_settings: dict[str, type[ChannelSettings]] = {name: module.Settings for name, module in channels.items()}
-    source_settings: dict[str, type[SourceSettings]] = {name: module.Settings for name, module in sources.items()}
-    sender_settings: dict[str, type[SenderSettings]] = {name: module.Settings for name, module in _senders().items()}
     return load_config(
         root,
-        channel_settings=channel_settings,
-        source_settings=source_settings,
-        sender_settings=sender_settings,
+        channel_settings=plugins.AdapterSettings(plugins.channels()),
+        source_settings=plugins.AdapterSettings(plugins.sources()),
+        sender_settings=plugins.AdapterSettings(plugins.senders()),
         env=env,
         lenient=lenient,
     )
@@ -84,7 +75,7 @@ def make_hubs(newsroom: Newsroom) -> dict[str, Hub]:
 
 
 def _make(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
-    modules, _ = _adapters()
+    modules = plugins.channels()
     return {
         name: modules[settings.type].make(name, settings)
         for name, settings in newsroom.channels.items()
@@ -94,7 +85,7 @@ def _make(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
 
 def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, Source]:
     """Make the sources of a newsroom, by name. In `store` they keep what they know between two fetches."""
-    _, modules = _adapters()
+    modules = plugins.sources()
     site = newsroom.site
     shelf: Callable[[str], FetchCache] = (
         partial(StoredFetchCache, store) if store is not None else lambda name: NoFetchCache()
@@ -123,21 +114,10 @@ def store_exists(newsroom: Newsroom) -> bool:
         store.close()
 
 
-def _adapters() -> tuple[dict[str, ModuleType], dict[str, ModuleType]]:
-    return (
-        plugins.load_adapters("tidings.channels", plugins.CHANNELS),
-        plugins.load_adapters("tidings.sources", plugins.SOURCES),
-    )
-
-
 def _spacing(settings: ChannelSettings, newsroom: Newsroom) -> Spacing:
     quiet = parse_window(settings.quiet_hours) if settings.quiet_hours else None
     zone = settings.timezone or newsroom.site.timezone
     return Spacing(zone, quiet, settings.max_per_hour, settings.max_per_day, settings.spacing)
-
-
-def _senders() -> dict[str, ModuleType]:
-    return plugins.load_adapters("tidings.mail", plugins.MAIL)
 
 
 class Runtime:
@@ -150,11 +130,12 @@ class Runtime:
         keys: TokenKeys | None = None,
         reached: Callable[[str], None] | None = None,
         divert: Callable[[Channel], Channel] = lambda channel: channel,
+        lazy: bool = False,
     ) -> None:
         """Open the store, and create its tables if it is new.
 
         `reached` is called at named points, where tests end the process. `divert` replaces each channel, for a
-        rehearsal.
+        rehearsal. With `lazy`, each part is made when it is first used; this is not for several threads.
         """
         self.root = newsroom.root
         self._divert = divert
@@ -171,27 +152,80 @@ class Runtime:
         self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
         self._now: datetime | None = None
-        self._deliverer: Deliverer | None = None
-        self.apply_configuration(newsroom)
+        self.newsroom = newsroom
+        if not lazy:
+            self.apply_configuration(newsroom)
 
     def apply_configuration(self, newsroom: Newsroom) -> None:
         """Use another configuration with the same store."""
         self.newsroom = newsroom
-        self.channels = {name: self._divert(channel) for name, channel in make_channels(newsroom).items()}
-        self.hubs = make_hubs(newsroom)
-        self.sources = make_sources(newsroom, self.store)
-        self.templates = MailTemplates(newsroom.root / "templates")
-        self.member_mails = MemberMails(newsroom, self.keys, Pages(newsroom.root / "templates"))
-        self.mail = MailRenderer(newsroom, self.templates, self.keys)
-        self.editions = EditionLifecycle(self.store, newsroom)
-        self.composer = Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
-        if self._deliverer is not None:
-            self._deliverer.close()
-        self._deliverer = self._make_deliverer()
+        self._close_deliverer()
+        for part in _PARTS:
+            self.__dict__.pop(part, None)
+        for part in _PARTS:
+            getattr(self, part)
 
-    def _make_deliverer(self) -> Deliverer:
+    @cached_property
+    def channels(self) -> dict[str, Channel]:
+        """The channels that posts go to, by name."""
+        return {name: self._divert(channel) for name, channel in make_channels(self.newsroom).items()}
+
+    @cached_property
+    def hubs(self) -> dict[str, Hub]:
+        """The WebSub hubs, by name."""
+        return make_hubs(self.newsroom)
+
+    @cached_property
+    def sources(self) -> dict[str, Source]:
+        """The sources, by name."""
+        return make_sources(self.newsroom, self.store)
+
+    @cached_property
+    def templates(self) -> MailTemplates:
+        """The mail templates, shipped and own."""
+        from tidings.render.templates import MailTemplates
+
+        return MailTemplates(self.root / "templates")
+
+    @cached_property
+    def member_mails(self) -> MemberMails:
+        """The mails to people who subscribe."""
+        from tidings.pipeline.members.mails import MemberMails
+        from tidings.render.pages.pages import Pages
+
+        return MemberMails(self.newsroom, self.keys, Pages(self.root / "templates"))
+
+    @cached_property
+    def mail(self) -> MailRenderer:
+        """The renderer of digests."""
+        from tidings.pipeline.compose.mail import MailRenderer
+
+        return MailRenderer(self.newsroom, self.templates, self.keys)
+
+    @cached_property
+    def editions(self) -> EditionLifecycle:
+        """What happens to an edition once it is composed."""
+        from tidings.pipeline.compose.lifecycle import EditionLifecycle
+
+        return EditionLifecycle(self.store, self.newsroom)
+
+    @cached_property
+    def composer(self) -> Composer:
+        """The composer of editions."""
+        from tidings.pipeline.compose.composer import Composer
+
+        return Composer(self.editions, self.channels, self.mail, self.keys, self.owner)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """The deliverer of mail and posts."""
+        from tidings.pipeline.deliver.deliverer import Deliverer
+        from tidings.pipeline.deliver.prepare import MessagePreparer
+        from tidings.pipeline.deliver.senders import MailSender
+        from tidings.pipeline.deliver.thumbnails import Thumbnails
+
         newsroom = self.newsroom
-        modules = _senders()
+        modules = plugins.senders()
         prepare = {
             name: MessagePreparer(self.store, newsroom, self.mail, self.channels, sender)
             for name, sender in [("", None), *((sender.name, sender) for sender in newsroom.mail)]
@@ -232,24 +266,33 @@ class Runtime:
 
     def fetch(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, FetchResult]:
         """Fetch the sources on the network that are due, or `only` these. Returns the results by source."""
+        from tidings.pipeline.collect import fetch
+
         return fetch.fetch_sources(self.store, self.sources, now=self.now(), only=only, force=force)
 
     def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
         """Download pictures of websites for about half a minute. Returns how many came, by source."""
+        from tidings.pipeline.collect import fetch
+
         return fetch.fetch_pictures(self.store, self.root, self.sources, now=self.now(), only=only, force=force)
 
     def renew_hub_subscriptions(self) -> int:
         """Subscribe to changes at the hubs that the feeds of our sources name."""
+        from tidings.pipeline.collect.websub import renew_subscriptions
+
         return renew_subscriptions(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
 
     def ping_hubs(self) -> int:
         """Tell the hubs about our changed feeds."""
+        from tidings.pipeline.publish.publish import ping_hubs
+
         return ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
     def deliver(self, only: int | None = None) -> DeliverySummary:
         """Send everything that is due and finish complete editions. With `only`, send just this mailing."""
-        assert self._deliverer is not None
-        done = self._deliverer.run_until_idle(only)
+        from tidings.pipeline.deliver.deliverer import finish_editions
+
+        done = self.deliverer.run_until_idle(only)
         if only is not None:
             return done
         finish_editions(self.store, self.now())
@@ -261,10 +304,14 @@ class Runtime:
 
     def answer_requests(self) -> int:
         """Answer sign-ups by mail. Returns how many were handled."""
+        from tidings.pipeline.members.subscribe import answer_requests
+
         return answer_requests(self.store, self.member_mails, self.now())
 
     def request_reconfirmation(self, list_name: str, until: datetime) -> int:
         """Ask all subscribers of a list to confirm again. Returns how many. Can be repeated after an interruption."""
+        from tidings.pipeline.members.subscribe import request_reconfirmation
+
         now = self.now()
         asked = 0
         while True:
@@ -279,11 +326,13 @@ class Runtime:
         for source in self.sources.values():
             if isinstance(source, (FetchingSource, PictureSource)):
                 source.abort()
-        if self._deliverer is not None:
-            self._deliverer.stop()
+        if "deliverer" in self.__dict__:
+            self.deliverer.stop()
 
     def resend_policies(self) -> ResendPolicies:
         """Return what may be sent again after an unknown outcome."""
+        from tidings.pipeline.deliver.outcomes import ResendPolicies
+
         never = frozenset(name for name, settings in self.newsroom.lists.items() if settings.resend_in_doubt == "never")
         capabilities = {name: channel.capabilities for name, channel in self.channels.items()}
         looks = frozenset(name for name, channel in self.channels.items() if isinstance(channel, CanFind))
@@ -291,11 +340,14 @@ class Runtime:
 
     def close(self) -> None:
         """Release the store, its locks and all connections."""
-        if self._deliverer is not None:
-            self._deliverer.close()
+        self._close_deliverer()
         self.liveness.release()
         self.occupancy.release()
         self.store.close()
+
+    def _close_deliverer(self) -> None:
+        if "deliverer" in self.__dict__:
+            self.deliverer.close()
 
     def __enter__(self) -> Runtime:
         return self
@@ -306,9 +358,13 @@ class Runtime:
         self.close()
 
 
-def open_runtime(root: Path, env: Mapping[str, str] | None = None) -> Runtime:
+_PARTS = ("channels", "hubs", "sources", "templates", "member_mails", "mail", "editions", "composer", "deliverer")
+"""What a runtime makes of its configuration."""
+
+
+def open_runtime(root: Path, env: Mapping[str, str] | None = None, *, lazy: bool = False) -> Runtime:
     """Open the runtime of a folder. Raises InputError with every problem of its configuration."""
-    return Runtime(load_valid_newsroom(root, env))
+    return Runtime(load_valid_newsroom(root, env), lazy=lazy)
 
 
 def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None) -> Newsroom:

@@ -16,13 +16,10 @@ from tidings.config.settings import NewsroomConfig
 def make_schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas by name: tidings.yaml, schedule.yaml, and one for each command with `--json`."""
     main = _make_schema(NewsroomConfig)
-    for group, built_in, key in (
-        ("tidings.channels", plugins.CHANNELS, "channels"),
-        ("tidings.sources", plugins.SOURCES, "sources"),
-    ):
-        adapters = _make_adapter_schemas(main, group, built_in)
-        main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": adapters}}
-    senders = {"anyOf": _make_adapter_schemas(main, "tidings.mail", plugins.MAIL)}
+    for key, adapters in (("channels", plugins.channels()), ("sources", plugins.sources())):
+        options = _make_adapter_schemas(main, adapters)
+        main["properties"][key] = {"type": "object", "additionalProperties": {"anyOf": options}}
+    senders = {"anyOf": _make_adapter_schemas(main, plugins.senders())}
     main["properties"]["mail"] = {"anyOf": [senders, {"type": "array", "items": senders}]}
     schedule = _make_schema(Schedule)
     schedule["properties"].pop("name", None)
@@ -31,9 +28,9 @@ def make_schemas() -> dict[str, dict[str, Any]]:
     return {"tidings.yaml": main, "schedule.yaml": schedule, **{f"{name} --json": _OUTPUT[name] for name in _OUTPUT}}
 
 
-def _make_adapter_schemas(main: dict[str, Any], group: str, built_in: dict[str, str]) -> list[dict[str, Any]]:
+def _make_adapter_schemas(main: dict[str, Any], adapters: plugins.Adapters) -> list[dict[str, Any]]:
     """Return the settings of every adapter of a group. Their definitions are added to those of `main`."""
-    schemas = [_make_schema(module.Settings) for module in plugins.load_adapters(group, built_in).values()]
+    schemas = [_make_schema(module.Settings) for module in adapters.values()]
     for schema in schemas:
         main.setdefault("$defs", {}).update(schema.pop("$defs", {}))
     return schemas

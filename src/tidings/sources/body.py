@@ -6,16 +6,19 @@ import html
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 
 import nh3
-from markdown_it import MarkdownIt
 
 from tidings.model.text import clean, one_line
 from tidings.sources.links import LinkProblem, LinkResolver
 
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
 MAX_DEPTH = 500
-_MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 # No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (facts: W3C validator, nh3).
 TAGS = set(
@@ -72,9 +75,17 @@ class Body:
     opening: str
 
 
+@cache
+def _markdown() -> MarkdownIt:
+    # Imported late: many commands read no item.
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+
+
 def render_body(text: str, links: LinkResolver) -> Body:
     """Render Markdown that may contain HTML. `links` collects media and problems. Never raises."""
-    return sanitise(_MARKDOWN.render(clean(text)), links)
+    return sanitise(_markdown().render(clean(text)), links)
 
 
 def sanitise(rendered: str, links: LinkResolver) -> Body:

@@ -325,7 +325,7 @@ def _mailgun(**settings: Any) -> mailgun.Settings:
 )
 def test_each_goes_to_its_own_region_over_tls(settings: Any, host: str) -> None:
     assert (settings.target_host, settings.base) == (host, f"https://{host}")
-    made: MailTransport = plugins.load_adapters("tidings.mail", plugins.MAIL)[settings.type].make(settings)
+    made: MailTransport = plugins.senders()[settings.type].make(settings)
     made.close()
 
 

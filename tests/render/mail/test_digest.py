@@ -41,11 +41,11 @@ def test_another_format_is_refused() -> None:
 
 
 def test_premailer_runs_once_for_many_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tidings.render.mail.fragments as fragments
+    from tidings.render import inline
 
     runs: list[int] = []
-    real = fragments.inline
-    monkeypatch.setattr(fragments, "inline", lambda html: runs.append(1) or real(html))
+    real = inline.inline
+    monkeypatch.setattr(inline, "inline", lambda html: runs.append(1) or real(html))
     items = many(6)
     doc = document(items)
     for number in range(6):

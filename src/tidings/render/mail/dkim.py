@@ -14,9 +14,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from tidings.config.dkim import Dkim, Key, load_key
+from tidings.config.dkim import Dkim, load_key
 
 SIGNED: Final = (
     *("from", "to", "subject", "date", "message-id", "reply-to", "mime-version", "content-type"),
@@ -42,7 +43,7 @@ class DkimIdentity:
 
     domain: str
     selector: str
-    key: Key
+    key: RSAPrivateKey | Ed25519PrivateKey
 
     @property
     def name(self) -> str:

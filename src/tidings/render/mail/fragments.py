@@ -13,7 +13,6 @@ from html.parser import HTMLParser
 from typing import Any, Final
 
 from tidings.model.errors import InputError
-from tidings.render.inline import inline
 from tidings.render.mail.mime import encode_text
 
 _MARK: Final = re.compile(r"<!--tidings:(\d+)-->")
@@ -97,6 +96,8 @@ def inline_fragments(head: str, parts: Sequence[tuple[str, str]], foot: str) -> 
     page += f"<!--tidings:{len(parts)}-->{foot}"
     for key, html in (("head and foot", head + foot), *parts):
         _check_whole(key, html)
+    from tidings.render.inline import inline  # late: premailer is slow to import, and most commands render nothing
+
     cut = _MARK.split(inline(page))
     if cut[1::2] != [str(number) for number in range(len(parts) + 1)]:
         raise FragmentError("the template's HTML is broken: its parts cannot be separated")

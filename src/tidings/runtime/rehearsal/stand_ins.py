@@ -55,7 +55,7 @@ def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
 
 def divert_sender(sender: SenderSettings, port: int) -> SenderSettings:
     """Return the sender with the same name, signature and return path, which mails to the catcher without a pace."""
-    smtp = plugins.load_adapters("tidings.mail", plugins.MAIL)["smtp"].Settings
+    smtp = plugins.senders()["smtp"].Settings
     settings: SenderSettings = smtp(type="smtp", host="127.0.0.1", port=port, security="none")
     return settings.model_copy(
         update={
