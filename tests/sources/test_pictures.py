@@ -510,7 +510,7 @@ def test_an_overlays_alt_text_reaches_body_and_copy(room: Newsroom) -> None:
 
 
 def test_the_docs_name_the_limits() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "howto" / "read-your-website.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "read-your-website.md").read_text(encoding="utf-8")
     for limit in (
         f"{pictures.MAX_BYTES // 1_000_000} MB",
         f"{pictures.MAX_OF_ITEM} of one item",
