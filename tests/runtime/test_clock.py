@@ -91,7 +91,7 @@ def test_that_a_beat_is_still_at_work_is_logged_once(
 
     def count() -> int:
         return [record.getMessage() for record in caplog.records].count(
-            "the last beat is still at work; the next one follows it"
+            "the last cycle is still running; the next one follows it"
         )
 
     wait_until(lambda: count() > 0)
@@ -144,7 +144,7 @@ def test_a_beat_that_raises_is_one_line_and_the_next_one_comes(
     ticking(0.2)
     beats.reach(3)
     said = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said and all(record.getMessage() == "a beat failed: the relay is on fire" for record in said)
+    assert said and all(record.getMessage() == "a cycle failed: the relay is on fire" for record in said)
     assert not any(record.exc_info for record in said)
 
 
@@ -154,8 +154,8 @@ def test_every_alarm_of_the_library_is_logged(beats: Beats, caplog: pytest.LogCa
         event = JobExecutionEvent(code, "beat", "default", datetime.now(UTC), exception=ValueError("odd"))
         ticker._scheduler._dispatch_event(event)
     assert [record.getMessage() for record in caplog.records] == [
-        "a beat was missed; the next one does its work",
-        "a beat failed: odd",
+        "a cycle was missed; the next one does its work",
+        "a cycle failed: odd",
     ]
 
 

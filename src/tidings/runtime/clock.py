@@ -1,8 +1,8 @@
-"""The ticker, and nothing more of APScheduler: what is due is decided by our own arithmetic and claimed in the store.
+"""The ticker, on APScheduler. Our own cadence arithmetic decides what is due, and slots are claimed in the store.
 
-Its traps, each met here: a job store of pickles is code in the database (so: memory); a run that is a second late falls
-away without a word (so: no misfire limit, late ones merged); a run that comes due while the last one works falls away
-too (so: it is asked for again); it waits by the wall clock, which somebody may set back (so: `keep`).
+Traps of APScheduler, and how they are avoided here: a job store of pickles is code in the database (memory only); a run
+that is a second late is dropped silently (no misfire limit, late runs merge); a run that comes due during the last one
+is dropped too (it is requested again); it waits by the wall clock, which can be set back (`keep`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 _JOB = "beat"
 _AGAIN = timedelta(seconds=0.5)
-"""How soon to ask again for a beat while the last one still works."""
+"""Delay before a cycle is requested again while the last one is still running."""
 log = logging.getLogger("tidings.clock")
 
 
 class Ticker:
-    """Calls `beat` every so many seconds, one call at a time, and sooner when woken."""
+    """Calls `beat` every `seconds` seconds, one call at a time, and sooner when woken."""
 
     def __init__(self, beat: Callable[[], None], seconds: float) -> None:
         self._beat = beat
@@ -37,7 +37,7 @@ class Ticker:
         self._idle.set()
         self._waited = False
         self._last = time.monotonic()
-        # What it has to say comes by the events below, in one line each.
+        # Its messages arrive as events (below), one line each.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
@@ -50,11 +50,11 @@ class Ticker:
         self._scheduler.add_job(self._run, trigger, id=_JOB, next_run_time=datetime.now(UTC))
 
     def start(self) -> None:
-        """The first beat comes at once."""
+        """Start. The first cycle runs at once."""
         self._scheduler.start()
 
     def wake(self, moment: datetime | None = None) -> None:
-        """Beat at `moment`, or at once; never later than the next regular beat. From any thread, also from a beat."""
+        """Run a cycle at `moment` or at once, never later than the next regular one. Callable from any thread."""
         now = datetime.now(UTC)
         soon = max(moment or now, now)
         with self._mutex:
@@ -64,17 +64,17 @@ class Ticker:
             try:
                 self._scheduler.modify_job(_JOB, next_run_time=soon)
             except JobLookupError:
-                # Stopped in between.
+                # Stopped meanwhile.
                 return
 
     def keep(self) -> None:
-        """Called now and then: beats where the wall clock was set back, by which the next beat is hours away."""
+        """Run a cycle if the wall clock was set back, which would delay the next one for hours. Call it regularly."""
         if self._idle.is_set() and time.monotonic() - self._last > 1.5 * self._seconds:
             self._last = time.monotonic()
             self.wake()
 
     def stop(self, seconds: float) -> bool:
-        """No further beat; waits so long for the one that runs. False if that one still does."""
+        """Start no further cycle, and wait for the running one. Returns False if it is still running."""
         self._scheduler.shutdown(wait=False)
         return self._idle.wait(max(seconds, 0.0))
 
@@ -89,12 +89,12 @@ class Ticker:
 
     def _alarm(self, event: JobEvent) -> None:
         if event.code == EVENT_JOB_MAX_INSTANCES:
-            # Dropped by APScheduler: what woke it (a changed file, a slot) would wait for the next regular beat.
+            # APScheduler dropped this run: its reason (a changed file, a slot) would wait for the next regular cycle.
             if not self._waited:
-                log.info("the last beat is still at work; the next one follows it")
+                log.info("the last cycle is still running; the next one follows it")
             self._waited = True
             self.wake(datetime.now(UTC) + _AGAIN)
         elif event.code == EVENT_JOB_MISSED:
-            log.warning("a beat was missed; the next one does its work")
+            log.warning("a cycle was missed; the next one does its work")
         else:
-            log.error("a beat failed: %s", getattr(event, "exception", ""))
+            log.error("a cycle failed: %s", getattr(event, "exception", ""))

@@ -1,4 +1,4 @@
-"""The service's log: calm single lines by the site's clock, with no secret in them."""
+"""The log of the service: single lines in the site's time zone, without secrets."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from zoneinfo import ZoneInfo
 
 
 class Redactor(logging.Filter):
-    """Takes the newsroom's secrets out of log records. `secrets` are replaced when the configuration is."""
+    """Removes the newsroom's secrets from log records. `secrets` is replaced with the configuration."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         super().__init__()
         self.secrets = secrets
 
     def text(self, line: str) -> str:
-        """`line` without them."""
+        """Return `line` without secrets."""
         for secret in self.secrets:
             line = line.replace(secret, "[secret]")
         return line
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrites the record in place; of a traceback the last line stays."""
+        """Rewrite the record in place. Of a traceback only the last line stays."""
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
@@ -32,19 +32,19 @@ class Redactor(logging.Filter):
 
 
 class LocalTime(logging.Formatter):
-    """`2026-12-01 09:00:00 message`, by the clocks of a zone."""
+    """Formats `2026-12-01 09:00:00 message` in a time zone."""
 
     def __init__(self, zone: ZoneInfo) -> None:
         super().__init__("%(asctime)s %(message)s")
         self.zone = zone
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Of the moment of the record, in the zone."""
+        """Format the moment of the record."""
         return f"{datetime.fromtimestamp(record.created, UTC).astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
 
 
 def start_log(redactor: Redactor, zone: ZoneInfo) -> None:
-    """Log to stderr: our own lines from INFO, what libraries say from WARNING."""
+    """Log to stderr: our own lines from INFO, those of libraries from WARNING."""
     handler = logging.StreamHandler()
     handler.setFormatter(LocalTime(zone))
     handler.addFilter(redactor)

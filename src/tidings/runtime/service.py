@@ -1,4 +1,4 @@
-"""`tidings run`: watches, publishes, composes on cadence, delivers, and serves the pages, in one process."""
+"""`tidings run`: watch, publish, compose on cadence, deliver, and serve the pages, in one process."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
 from tidings.store.delivery import claims
 from tidings.store.service.clock import read_clock
 
-BEAT = 30.0
-"""Seconds between two beats at the most."""
+CYCLE = 30.0
+"""Seconds between two cycles at most."""
 _LOOK = 3.0
-"""Seconds between two looks for deliveries that have come due by themselves."""
+"""Seconds between two checks for deliveries that have come due."""
 _ASK = 5.0
-"""Seconds between two looks whether a source on the network is due."""
+"""Seconds between two checks whether a source on the network is due."""
 _END = 29.0
-"""Seconds that ending takes at the most. What is on the wire is given up after 25."""
+"""Seconds that stopping takes at most. Messages on the wire are given up after 25."""
 log = logging.getLogger("tidings.service")
 
 MakeApp = Callable[[Runtime, Callable[[], dict[str, object]]], Any]
-"""Makes the application of the pages; the second argument says how the service fares, for /healthz."""
+"""Makes the web application. The second argument returns the answer of /healthz."""
 
 
 def run_service(
@@ -54,9 +54,9 @@ def run_service(
     only_pages: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code. A second signal ends it at once.
+    """Serve until SIGTERM or SIGINT. Returns the exit code. A second signal stops at once.
 
-    Raises InputError for a broken configuration, RefusedError for a taken port or a store ahead of real time.
+    Raises InputError for an invalid configuration, RefusedError for a used port or a store ahead of real time.
     """
     stamp = configuration_stamp(root)
     with open_runtime(root) as runtime:
@@ -64,8 +64,8 @@ def run_service(
             reached = read_clock(connection)
         if reached is not None and reached > datetime.now(UTC) + CLOCK_TOLERANCE:
             raise RefusedError(
-                f"the store's clock stands at {reached.isoformat()}, ahead of real time: --now moved it there. "
-                "Use a fresh store, or wait until then."
+                f"The store's clock is at {reached.isoformat()}, ahead of real time, because --now was used. "
+                "Wait until then, or use a new store."
             )
         return Service(runtime, make_app, make_metrics_app, say, stamp, only_pages=only_pages).run()
 
@@ -93,7 +93,7 @@ class Service:
         self._due = threading.Event()
         self._delivering = threading.Lock()
         self._signals = 0
-        self._beats = ServiceCycle(
+        self._cycle = ServiceCycle(
             runtime,
             self._redactor,
             taken_up=stamp,
@@ -101,24 +101,24 @@ class Service:
             stopping=self._stopping,
             only_pages=only_pages,
         )
-        self._ticker = Ticker(self._beat, BEAT)
-        self._ears = FeedbackReceivers(runtime, self._due.set)
+        self._ticker = Ticker(self._run_cycle, CYCLE)
+        self._receivers = FeedbackReceivers(runtime, self._due.set)
 
     def run(self) -> int:
-        """Until a signal; what is on the wire ends first."""
+        """Run until a signal. Messages on the wire are finished first."""
         start_log(self._redactor, load_zone(self._runtime.newsroom.site.timezone))
         web = self._runtime.newsroom.web
         listener = _listen(web.host, web.port, "web: {port: ...}")
         server = self._server(web)
         measuring = self._measure(web)
-        hearing = "" if self._only_pages else self._ears.open_port()
+        hearing = "" if self._only_pages else self._receivers.open_port()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._signalled)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
         watcher = Watcher(self._runtime.root, content, self._ticker.wake)
         pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
-        deliverer = threading.Thread(target=self._deliver_on, name="deliver", daemon=True)
-        fetcher = threading.Thread(target=self._fetch_on, name="fetch", daemon=True)
+        deliverer = threading.Thread(target=self._deliver_loop, name="deliver", daemon=True)
+        fetcher = threading.Thread(target=self._fetch_loop, name="fetch", daemon=True)
         pages.start()
         self._say(f"Pages: {_address(web.host, web.port)}/")
         if measuring is not None and web.metrics_address is not None:
@@ -129,27 +129,27 @@ class Service:
         if not self._only_pages:
             deliverer.start()
             fetcher.start()
-            self._ears.start()
+            self._receivers.start()
             if hearing:
                 self._say(f"Bounces: LMTP at {hearing}")
             self._say("Watching, publishing and sending. Stop with Ctrl-C.")
         while not self._stopping.wait(1.0):
             self._ticker.keep()
             if not pages.is_alive():
-                log.error("the pages cannot be served any more; ending, so that whoever watches over us starts anew")
+                log.error("the pages cannot be served any more; stopping, so that systemd starts the service again")
                 self._stopping.set()
                 self._end(server, pages, watcher, deliverer, fetcher)
                 return 1
             if not self._only_pages and not deliverer.is_alive() and not self._stopping.is_set():
-                self._beats.stopped = "the thread that sends has ended"
-        self._say("Stopping: what is on the wire is finished first.")
+                self._cycle.stopped = "the thread that sends stopped"
+        self._say("Stopping. Messages on the wire are finished first.")
         self._end(server, pages, watcher, deliverer, fetcher)
         return 0
 
     def _end(
         self, server: uvicorn.Server, pages: threading.Thread, watcher: Watcher, *others: threading.Thread
     ) -> None:
-        """Give everything back within `_END` seconds. What takes longer is cut off: the next start takes it up."""
+        """Stop all threads within `_END` seconds. The next start continues what was interrupted."""
         end = time.monotonic() + _END
         self._runtime.stop()
         self._due.set()
@@ -158,15 +158,15 @@ class Service:
         for thread in (*others, pages):
             if thread.ident is not None:
                 thread.join(max(end - time.monotonic(), 0.1))
-        quiet = self._ears.stop(end - time.monotonic())
+        quiet = self._receivers.stop(end - time.monotonic())
         idle = self._ticker.stop(end - time.monotonic())
         if idle:
-            self._beats.end()
+            self._cycle.end()
         if not (idle and quiet) or any(thread.is_alive() for thread in others):
-            log.warning("cut off what was not done in time; the next start takes it up")
+            log.warning("some work was not finished in time; the next start continues it")
             sys.stdout.flush()
             sys.stderr.flush()
-            # The store must not be closed under threads that still use it, and Python would wait for them.
+            # Threads still use the store, so it must not be closed, and Python would wait for them.
             os._exit(0)
 
     def _say(self, line: str) -> None:
@@ -174,7 +174,7 @@ class Service:
 
     def _server(self, web: Web) -> uvicorn.Server:
         config = uvicorn.Config(
-            self._make_app(self._runtime, self._beats.health),
+            self._make_app(self._runtime, self._cycle.health),
             log_config=None,
             access_log=False,
             proxy_headers=True,
@@ -186,11 +186,11 @@ class Service:
         return uvicorn.Server(config)
 
     def _measure(self, web: Web) -> threading.Thread | None:
-        """The thread that answers Prometheus on an address of its own, if one is configured."""
+        """Return the thread that serves the metrics at their own address, if one is configured."""
         if web.metrics_address is None:
             return None
         listener = _listen(*web.metrics_address, "web: {metrics: ...}")
-        app = self._make_metrics_app(Metrics(self._runtime, self._beats.pulse))
+        app = self._make_metrics_app(Metrics(self._runtime, self._cycle.pulse))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off", limit_concurrency=20
         )
@@ -205,18 +205,18 @@ class Service:
 
     # -- the ticker's thread ------------------------------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        following = self._beats.run()
+    def _run_cycle(self) -> None:
+        following = self._cycle.run()
         self._due.set()
         if following is not None:
             self._ticker.wake(following)
 
     # -- the fetcher's thread -----------------------------------------------------------------------------------------
 
-    def _fetch_on(self) -> None:
-        """Everything that waits for other people's websites and is no delivery."""
+    def _fetch_loop(self) -> None:
+        """Fetch sources and talk to hubs: everything that waits for other websites, except deliveries."""
         while not self._stopping.wait(_ASK):
-            with self._beats.catch_faults("sources"):
+            with self._cycle.catch_faults("sources"):
                 done = self._runtime.fetch()
                 for name, one in done.items():
                     if one.problem:
@@ -228,21 +228,21 @@ class Service:
                     log.info("source %s: pictures, %d new", name, count)
                 if came or any(one.new or one.changed for one in done.values()):
                     self._ticker.wake()
-            with self._beats.catch_faults("hubs"):
+            with self._cycle.catch_faults("hubs"):
                 self._runtime.ping_hubs()
                 self._runtime.renew_hub_subscriptions()
 
     # -- the deliverer's thread ---------------------------------------------------------------------------------------
 
-    def _deliver_on(self) -> None:
+    def _deliver_loop(self) -> None:
         while not self._stopping.is_set():
             asked = self._due.wait(_LOOK)
             self._due.clear()
-            with self._beats.catch_faults("requests"):
+            with self._cycle.catch_faults("requests"):
                 self._runtime.answer_requests()
-            with self._beats.catch_faults("deliveries"):
-                # After every beat; in between only if something has come due, and not at a relay that is down.
-                if asked or (not self._beats.stalled and self._something_due()):
+            with self._cycle.catch_faults("deliveries"):
+                # After every cycle. In between only if something is due and no relay is down.
+                if asked or (not self._cycle.stalled and self._something_due()):
                     self._deliver()
 
     def _something_due(self) -> bool:
@@ -251,7 +251,7 @@ class Service:
 
     def _deliver(self) -> None:
         with self._delivering:
-            # Looked at under the lock: a beat may have made a new deliverer, which was never told to stop.
+            # Checked under the lock: a cycle may have made a new deliverer, which did not see `stop`.
             if self._stopping.is_set():
                 return
             done = self._runtime.deliver()
@@ -263,13 +263,13 @@ class Service:
 
     def _report(self, done: DeliverySummary) -> None:
         for lane, reason in done.stalled.items():
-            if self._beats.stalled.get(lane) != reason:
-                log.warning("%s cannot go on: %s", f"channel {lane}" if lane else "mail", reason)
+            if self._cycle.stalled.get(lane) != reason:
+                log.warning("%s cannot be sent: %s", f"channel {lane}" if lane else "mail", reason)
         for name, reason in done.failed_senders.items():
-            log.warning("mail cannot go on by %s: %s", name, reason)
-        for lane in self._beats.stalled.keys() - done.stalled.keys():
-            log.info("%s goes on", f"channel {lane}" if lane else "mail")
-        self._beats.stalled = dict(done.stalled)
+            log.warning("the sender %s cannot send: %s", name, reason)
+        for lane in self._cycle.stalled.keys() - done.stalled.keys():
+            log.info("%s can be sent again", f"channel {lane}" if lane else "mail")
+        self._cycle.stalled = dict(done.stalled)
         ended = {state: count for state, count in sorted(done.states.items()) if count and state != "pending"}
         if ended:
             log.info("deliveries: %s", ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in ended.items()))
@@ -285,6 +285,6 @@ def _listen(host: str, port: int, key: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise RefusedError(
-            f"{host}:{port} cannot be served: {error.strerror or error}. Perhaps another program has it, or "
-            f"another `tidings run`: stop that one, or write another `{key}` into tidings.yaml."
+            f"Cannot listen at {host}:{port}: {error.strerror or error}. Perhaps another program or another `tidings "
+            f"run` uses this port. Stop it, or write another `{key}` into tidings.yaml."
         ) from None

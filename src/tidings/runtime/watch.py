@@ -1,4 +1,4 @@
-"""Watching a newsroom's folder: told at once of what a sweep would find half a minute later."""
+"""Watch a newsroom's folder, so that changes are found at once and not in the next cycle."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from watchfiles import Change, watch
 MAIN = "tidings.yaml"
 FOLDERS = ("schedules", "templates")
 _GATHER, _STEP, _LOOK = 400, 50, 500
-"""Milliseconds: how long changes are gathered, looked for, and how soon `stop` is seen."""
+"""Milliseconds: how long changes are collected, how often they are read, and how soon `stop` is noticed."""
 
 Stamp = tuple[tuple[str, int, int], ...]
 
 
 def configuration_stamp(root: Path) -> Stamp:
-    """Equal as long as tidings.yaml, schedules/ and templates/ are: names, times and sizes of their files.
+    """Return the names, times and sizes of tidings.yaml and the files in schedules/ and templates/.
 
-    For where nobody is told of changes: network shares, and machines whose watches are used up.
+    For places without change events: network shares, and machines whose watches are used up.
     """
-    found = []
+    stamp = []
     for path in [root / MAIN, *(each for name in FOLDERS for each in sorted((root / name).rglob("*")))]:
         try:
             stat = path.stat()
         except OSError:
             continue
         if path.is_file():
-            found.append((str(path), stat.st_mtime_ns, stat.st_size))
-    return tuple(found)
+            stamp.append((str(path), stat.st_mtime_ns, stat.st_size))
+    return tuple(stamp)
 
 
 class Watcher:
-    """Calls `told()` after changes below the folders of content, of tidings.yaml, schedules/ and templates/.
+    """Calls `on_change` after changes in the content folders, tidings.yaml, schedules/ and templates/.
 
-    The newsroom's folder itself is watched without its subfolders: public/ alone may have tens of thousands, and a
-    machine has few watches. A folder that comes, goes or is replaced is noticed there.
+    The newsroom's folder is watched without its subfolders: public/ can have tens of thousands, and a machine has few
+    watches. Folders that appear, vanish or are replaced are noticed there.
     """
 
-    def __init__(self, root: Path, content: Iterable[Path], told: Callable[[], None]) -> None:
+    def __init__(self, root: Path, content: Iterable[Path], on_change: Callable[[], None]) -> None:
         self._root = root
         self._folders = [path.resolve() for path in (*content, *(root / name for name in FOLDERS))]
-        self._told = told
+        self._on_change = on_change
         self._stop = threading.Event()
         self._restart = threading.Event()
         self._threads = [
@@ -51,35 +51,35 @@ class Watcher:
         ]
 
     def start(self) -> None:
-        """Begin; what cannot be watched (a network share, no watches left) is left to the sweep."""
+        """Start. Folders that cannot be watched (network shares, no watches left) are left to the regular sweep."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End within a second."""
+        """Stop within a second."""
         self._stop.set()
         self._restart.set()
         for thread in self._threads:
             thread.join(timeout=2)
 
     def _watch_root(self) -> None:
-        known = self._standing()
+        known = self._existing_folders()
         try:
             for changes in watch(
                 self._root,
                 recursive=False,
-                watch_filter=self._matters,
+                watch_filter=self._is_relevant,
                 stop_event=self._stop,
                 raise_interrupt=False,
                 debounce=_GATHER,
                 step=_STEP,
                 rust_timeout=_LOOK,
             ):
-                standing = self._standing()
-                if standing != known or any(Path(path) in known for _, path in changes):
-                    known = standing
+                existing = self._existing_folders()
+                if existing != known or any(Path(path) in known for _, path in changes):
+                    known = existing
                     self._restart.set()
-                self._told()
+                self._on_change()
         except (OSError, RuntimeError):
             return
 
@@ -88,7 +88,7 @@ class Watcher:
             self._restart.clear()
             if self._stop.is_set():
                 return
-            folders = self._standing()
+            folders = self._existing_folders()
             if not folders:
                 self._restart.wait(1.0)
                 continue
@@ -103,15 +103,15 @@ class Watcher:
                     step=_STEP,
                     rust_timeout=_LOOK,
                 ):
-                    self._told()
+                    self._on_change()
             except (OSError, RuntimeError):
-                # The sweep finds it; watching may work again later.
+                # The regular sweep finds changes meanwhile. Watching may work again later.
                 self._stop.wait(60.0)
 
-    def _standing(self) -> dict[Path, int]:
-        """The folders that are there, each with its inode: one that was replaced has to be watched anew."""
+    def _existing_folders(self) -> dict[Path, int]:
+        """Return the existing folders with their inodes: a replaced folder must be watched again."""
         return {path: path.stat().st_ino for path in self._folders if path.is_dir()}
 
-    def _matters(self, change: Change, path: str) -> bool:
+    def _is_relevant(self, change: Change, path: str) -> bool:
         where = Path(path)
         return where.name == MAIN or where in self._folders or where.name in FOLDERS

@@ -1,4 +1,4 @@
-"""From an edition to the posts of a channel: which stories go, in which languages, and what waits and why."""
+"""Plan the posts of a channel: which stories, in which languages, and which of them wait and why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tidings.store.delivery import history
 def plan_posts(
     connection: Connection, newsroom: Newsroom, draft: EditionDraft, part: ChannelDelivery
 ) -> Iterator[PlannedDelivery]:
-    """A channel is a reader whose mark is its first edition of the schedule: what waits never gets lost."""
+    """Plan the posts. A channel works like a reader since its first edition, so that no waiting story is lost."""
     settings = newsroom.channels[part.channel]
     languages = channel_languages(newsroom, part.channel)
     segment_filter = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
@@ -88,7 +88,7 @@ def plan_posts(
 
 
 def describe_untranslated(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> str:
-    """Which stories wait for a translation before they go to a channel, in words; empty where none does."""
+    """Describe the stories that wait for a translation before they go to a channel, or return ''."""
     words = []
     for part in draft.schedule.deliver:
         if isinstance(part, ChannelDelivery) and newsroom.channels[part.channel].wait_for_translations:
@@ -99,7 +99,7 @@ def describe_untranslated(connection: Connection, newsroom: Newsroom, draft: Edi
 
 
 def translation_deadlines(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> list[datetime]:
-    """When each story that the schedule has used waits no longer for a translation, as far as is known."""
+    """Return, for each story of earlier editions, when it stops waiting for a translation."""
     found = []
     for part in draft.schedule.deliver:
         if not isinstance(part, ChannelDelivery):

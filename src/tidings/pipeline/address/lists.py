@@ -1,4 +1,4 @@
-"""From an edition and its readers to deliveries: who gets which selection, and who does not, and why."""
+"""Plan the deliveries of an edition to readers: who gets which selection, and who gets nothing and why."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tidings.store.delivery import history
 from tidings.store.people import segments, subscribers
 
 _PAGE = 5_000
-_CROWDS = 5_000
-"""With more different choices than that readers are looked at one by one."""
-_SINGLE = 20_000
-"""So many exceptions may be named; with more readers are looked at one by one."""
+_MAX_SEGMENTS = 5_000
+"""With more segments than this, readers are planned one by one."""
+_MAX_EXCEPTIONS = 20_000
+"""With more exceptions than this, all readers are planned one by one."""
 
 
 def plan_deliveries(
     connection: Connection, newsroom: Newsroom, draft: EditionDraft
 ) -> Iterator[PlannedDelivery | PlannedSegments]:
-    """Every delivery of an edition, most readers in crowds. Who is on two lists of it gets one."""
+    """Yield the deliveries of an edition, most of them by segment. A reader on two of its lists gets one."""
     served: set[int] = set()
     for part in draft.schedule.deliver:
         if isinstance(part, ListDelivery):
@@ -43,7 +43,7 @@ def plan_deliveries(
 
 
 def has_waiting_readers(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> bool:
-    """Whether stories that earlier editions put off (`overflow: wait`, `max_posts`) would go out now."""
+    """Whether stories that wait since earlier editions (`overflow: wait`, `max_posts`) would go out now."""
     if draft.explicit or not editions.has_postponed_stories(connection, draft.schedule.name):
         return False
     groups = (group for one in plan_deliveries(connection, newsroom, draft) for group in message_groups(one))
@@ -58,7 +58,7 @@ def _address_list(
     purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
     earlier = {} if draft.explicit else find_earlier_stories(connection, draft)
     choices = SelectionCache(draft, part)
-    # A reader's pause holds back what comes meanwhile; what is for everyone goes out all the same.
+    # A reader's pause delays editions, except those for everyone.
     paused = set() if part.everyone else subscribers.paused_subscribers(connection, part.list, draft.now)
     behind, single = _exceptions(connection, draft, part, frequency, earlier, served | paused)
     found = (
@@ -66,15 +66,15 @@ def _address_list(
         if single is not None
         else []
     )
-    if single is not None and len(found) <= _CROWDS:
+    if single is not None and len(found) <= _MAX_SEGMENTS:
         parts = []
-        for crowd in found:
+        for segment in found:
             chosen = choices.select(
-                SegmentFilter(crowd.language, fallback, crowd.interests, part.list), (), frozenset(), frozenset()
+                SegmentFilter(segment.language, fallback, segment.interests, part.list), (), frozenset(), frozenset()
             )
             mark = None if draft.explicit or chosen.is_empty else next_mark(draft, earlier, chosen)
             groups = () if chosen.is_empty else tuple(choices.groups(chosen))
-            parts.append(PlannedSegment(crowd, groups, mark))
+            parts.append(PlannedSegment(segment, groups, mark))
         if parts:
             yield PlannedSegments(part.list, frequency, str(purpose), frozenset(single), tuple(parts))
         if _more_lists(draft, part):
@@ -96,15 +96,18 @@ def _exceptions(
     earlier: Mapping[str, int],
     served: set[int],
 ) -> tuple[list[int], set[int] | None]:
-    """Marks of readers who are behind, and single readers who had a part of it; None for those: too many to name."""
+    """Return the marks of readers who are behind, and single readers who already got a part of the edition.
+
+    None for these: there are too many.
+    """
     behind = [
         mark for mark in segments.load_marks(connection, part.list, frequency) if find_stories_after(earlier, mark)
     ]
     own = {story.key for story in draft.stories} | {note.key for note in draft.notes}
     corrected = {} if part.per == "item" else draft.corrected
-    many = 0 if draft.explicit else history.count_receipts(connection, own, _SINGLE)
-    many += history.count_receipts(connection, corrected, _SINGLE)
-    if many + len(served) > _SINGLE:
+    many = 0 if draft.explicit else history.count_receipts(connection, own, _MAX_EXCEPTIONS)
+    many += history.count_receipts(connection, corrected, _MAX_EXCEPTIONS)
+    if many + len(served) > _MAX_EXCEPTIONS:
         return behind, None
     single = set(served)
     if not draft.explicit:
@@ -114,7 +117,7 @@ def _exceptions(
 
 
 def _more_lists(draft: EditionDraft, part: ListDelivery) -> bool:
-    """Whether another list of the edition comes after this one."""
+    """Whether the edition has another list after this one."""
     lists = [one for one in draft.schedule.deliver if isinstance(one, ListDelivery)]
     return lists.index(part) < len(lists) - 1
 
@@ -131,7 +134,7 @@ def _address_readers(
     served: set[int],
     paused: set[int],
 ) -> Iterator[PlannedDelivery]:
-    """One reader after the other: each may have had something of it, be owed a correction, or be behind."""
+    """Plan readers one by one: some already got a part, must get a correction, or are behind."""
     own = {story.key for story in draft.stories} | {note.key for note in draft.notes}
     owed = {} if part.per == "item" else history.pending_corrections(connection, draft.corrected)
     for page in _pages(readers):

@@ -1,4 +1,4 @@
-"""Asking the people of `approval: {by}`: what waits, to how many it goes, what silence means, a link; and the edition.
+"""Ask the reviewers of `approval: {by}` by mail: what waits, how many get it, what silence means, and a link.
 
 Nothing is decided by opening a link: a person presses a button on `/review/{token}`.
 """
@@ -24,24 +24,24 @@ from tidings.store.people.consent import address_hash
 
 _MARK = 16
 BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN)
-"""While one of these holds an edition, nobody can let it go."""
+"""Holds with which nobody can release an edition."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewClaim:
-    """Whom a token speaks for, and of which edition."""
+    """The reviewer and the edition of a review token."""
 
     edition: int
     reviewer: str
 
 
 def review_url(newsroom: Newsroom, keys: TokenKeys, edition: int, reviewer: str) -> str:
-    """The reviewer's link. It stands for the person, so the token holds a hash of the address, never the address."""
+    """Return the reviewer's personal link. Its token contains a hash of the address, never the address."""
     return f"{newsroom.site.url}review/{keys.sign(TokenPurpose.REVIEW, edition, _mark(reviewer))}"
 
 
 def verify_review_token(connection: Connection, newsroom: Newsroom, keys: TokenKeys, token: str) -> ReviewClaim | None:
-    """What a link is for; None if it is not ours, or its person may no longer decide on that schedule."""
+    """Return the claim of a token, or None if it is invalid or its reviewer may no longer decide."""
     claim = keys.verify(TokenPurpose.REVIEW, token)
     if claim is None:
         return None
@@ -58,13 +58,13 @@ def _mark(address: str) -> str:
 
 
 def approval_deadline(edition: Edition, schedule: Schedule) -> datetime:
-    """When nobody's answer counts as one: at the slot; `ahead` after composing where the slot had come by then."""
+    """Return when silence counts as an answer: at the slot, or `ahead` after composing if the slot had passed."""
     ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
     return edition.starts if edition.starts > edition.cutoff else edition.cutoff + ahead
 
 
 def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
-    """Whether it goes if nobody answers."""
+    """Whether the edition is sent if nobody answers."""
     silence = schedule.approval.silence if schedule.approval is not None else "hold"
     return silence == "send" and {hold.reason for hold in edition.holds} <= {HoldReason.APPROVAL}
 
@@ -72,7 +72,7 @@ def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
 def describe_review(
     edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[RecipientCount]
 ) -> list[str]:
-    """To how many it goes, when, what stands in its way and what silence means; in the site's first language."""
+    """Describe how many get it, when, what blocks it and what silence means, in the site's first language."""
     language, zone = newsroom.site.languages[0], newsroom.site.timezone
     words = load_catalogue(language)
     lines = []
@@ -107,7 +107,7 @@ def describe_review(
 
 
 def edition_title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> str:
-    """`Weekly digest 12`, in the site's first language."""
+    """Return a title like `Weekly digest 12`, in the site's first language."""
     language = newsroom.site.languages[0]
     return f"{schedule.heading(language, language)} {edition.number}"
 
@@ -115,7 +115,7 @@ def edition_title(edition: Edition, schedule: Schedule, newsroom: Newsroom) -> s
 def queue_review_mails(
     connection: Connection, edition: Edition, schedule: Schedule, newsroom: Newsroom, keys: TokenKeys, now: datetime
 ) -> int:
-    """Queue the mails to each `by`: the question with the link, then the edition as it is frozen, in each language.
+    """Queue the mails to each reviewer: the question with the link, then the frozen edition in each language.
 
     In the transaction that holds the edition, so once; what is made anew asks anew. Returns how many mails those are.
     """
@@ -169,7 +169,10 @@ def queue_review_mails(
 
 
 def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tuple[str, str, int, int]]:
-    """(list, language, rendition, selection) of each of its mails, the fullest; copies, which recomposing leaves."""
+    """Copy the fullest mail of each list and language. The copies stay when the edition is composed again.
+
+    Returns (list, language, rendition, selection) of each.
+    """
     found = []
     for number, one in enumerate(editions.list_renditions(connection, edition.id)):
         kind, _, name = one.outlet.partition(":")
@@ -185,7 +188,7 @@ def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tupl
 
 
 def find_decision(history: Sequence[tuple[str, str, str]], state: EditionState) -> tuple[datetime, str, str] | None:
-    """(when, what, who) of the last word on an edition that is held no more; None while it is held."""
+    """Return (when, what, who) of the last decision on an edition, or None while it is held."""
     if state in (EditionState.HELD, EditionState.COMPOSING):
         return None
     for at, what, who in reversed(history):

@@ -1,4 +1,4 @@
-"""A mailbox that bounces come into, looked into by IMAP (RFC 3501) now and then.
+"""Read bounces regularly from a mailbox by IMAP (RFC 3501).
 
 Which messages were read is remembered here, not in the mailbox: a person may open it too. What was about a mail of ours
 is marked as read there; the rest stays unread for a person.
@@ -27,7 +27,7 @@ Receive = Callable[[bytes, Sequence[str]], FeedbackResult]
 
 
 class MailboxError(Exception):
-    """Why the mailbox cannot be read, in words."""
+    """The reason, for people, why the mailbox cannot be read."""
 
 
 def read_mailbox(
@@ -38,12 +38,12 @@ def read_mailbox(
     context: ssl.SSLContext | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Read what has come since the last look; returns how many messages. Raises MailboxError."""
+    """Read the new messages. Returns how many there were. Raises MailboxError."""
     try:
         with _logged_in(settings, context or ssl.create_default_context()) as session:
             return _read(store, session, settings, receive, stopping)
     except ssl.SSLCertVerificationError as error:
-        raise MailboxError(f"the certificate of {settings.host} is not good: {error.verify_message}") from None
+        raise MailboxError(f"the certificate of {settings.host} is not valid: {error.verify_message}") from None
     except (imaplib.IMAP4.error, OSError, UnicodeError) as error:
         said = str(error).removeprefix("b'").removesuffix("'") or type(error).__name__
         raise MailboxError(f"{settings.host}: {said[:200]}") from None
@@ -74,7 +74,7 @@ def _read(
     name = f"bounce_mailbox:{settings.username}@{settings.host}:{settings.port}/{settings.folder}"
     place = _place(store, name, int(validity or 0))
     found = _ok(session.uid("SEARCH", f"UID {place + 1}:*"), "it cannot be searched")
-    # RFC 3501 §6.4.8: `n:*` names the last message even if its number is below n.
+    # RFC 3501 §6.4.8: `n:*` includes the last message even if its number is below n.
     numbers = sorted(int(number) for number in (found[0] or b"").split() if int(number) > place)
     done = 0
     for number in numbers:
@@ -87,13 +87,13 @@ def _read(
             if heard.is_feedback:
                 session.uid("STORE", str(number), "+FLAGS.SILENT", r"(\Seen)")
             else:
-                log.info("a message in the bounce mailbox is left for a person: %s", heard.reason)
+                log.info("a message in the bounce mailbox is no bounce and stays unread for a person: %s", heard.reason)
         _remember(store, name, int(validity or 0), number)
     return done
 
 
 def _message(session: imaplib.IMAP4, number: int) -> bytes:
-    """Its first part: the report stands before the mail that it returns. Empty if it is gone."""
+    """Return the beginning of a message: the report comes before the returned mail. Empty if it was deleted."""
     answer = _ok(session.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MAX_BYTES}>)"), "a message cannot be fetched")
     return next((bytes(part[1]) for part in answer if isinstance(part, tuple)), b"")
 
@@ -106,7 +106,7 @@ def _ok(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
 
 
 def _place(store: Store, name: str, validity: int) -> int:
-    """The last message that was read; 0 where the mailbox numbers anew (RFC 3501 §2.3.1.1)."""
+    """Return the number of the last message read, or 0 if the mailbox was renumbered (RFC 3501 §2.3.1.1)."""
     with store.read() as connection:
         value = find_fact(connection, name)
     known, _, number = (value or "0:0").partition(":")

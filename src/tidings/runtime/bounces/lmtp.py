@@ -1,4 +1,4 @@
-"""A port where a mail server of our own hands bounces over (LMTP, RFC 2033)."""
+"""Receive bounces from our own mail server at a port (LMTP, RFC 2033)."""
 
 from __future__ import annotations
 
@@ -16,68 +16,68 @@ from tidings.model.errors import RefusedError
 from tidings.pipeline.track.events import FeedbackResult
 
 MAX_MESSAGE = 4 << 20
-"""Bytes of a message; more is not looked at either way, but a bounce may bring a whole mail back."""
+"""Bytes of a message. A bounce may contain a whole mail; the rest of a larger one is not needed."""
 log = logging.getLogger("tidings.bounces")
 
 Receive = Callable[[bytes, Sequence[str]], FeedbackResult]
-"""Takes a message and the recipients of its envelope."""
+"""Handles a message and the recipients of its envelope."""
 
 
 class LmtpListener:
-    """Answers 250 once what a message says has committed: until then the other side keeps it."""
+    """Answers 250 after the result is committed. Until then the mail server keeps the message."""
 
     def __init__(self, address: tuple[str, int], receive: Receive, is_ours: Callable[[str], bool]) -> None:
-        """`is_ours`: whether mail to an address is for us. No other is taken."""
+        """`is_ours`: whether an address belongs to us. Mail to other addresses is refused."""
         self._address = address
         self._receive = receive
         self._is_ours = is_ours
         self._controller: _Controller | None = None
 
     def start(self) -> None:
-        """Listen. Raises RefusedError where the port is taken."""
+        """Start listening. Raises RefusedError if the port is used."""
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             listener = socket.create_server(self._address, family=family)
         except OSError as error:
             raise RefusedError(
-                f"{host}:{port} cannot be listened on: {error.strerror or error}. Perhaps another program has it: "
+                f"Cannot listen at {host}:{port}: {error.strerror or error}. Perhaps another program uses this port: "
                 "write another `bounces: {lmtp: ...}` into tidings.yaml."
             ) from None
         self._controller = _Controller(listener, self, hostname=host, port=port, ready_timeout=10)
         self._controller.start()
 
     def stop(self) -> None:
-        """Take nothing more."""
+        """Stop listening."""
         if self._controller is not None:
             self._controller.stop(no_assert=True)
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
-        """Called by aiosmtpd for each recipient."""
+        """Answer aiosmtpd for each recipient."""
         if not self._is_ours(address):
             return "550 5.1.1 no address of this newsroom"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        """Called by aiosmtpd for each message; one answer for each recipient (RFC 2033 §4.2)."""
+        """Answer aiosmtpd for each message, once per recipient (RFC 2033 §4.2)."""
         recipients = list(envelope.rcpt_tos)
         try:
             heard = await asyncio.to_thread(self._receive, bytes(envelope.content), recipients)
         except SQLAlchemyError as error:
-            log.error("a bounce could not be noted, it comes again: %s", type(error).__name__)
+            log.error("a bounce could not be stored, the mail server sends it again: %s", type(error).__name__)
             return "\r\n".join(["451 4.3.0 the store cannot be used now"] * len(recipients))
         said = "noted" if heard.is_feedback else "ignored"
         return "\r\n".join([f"250 2.0.0 {said}"] * len(recipients))
 
 
 class _Lmtp(LMTP):
-    # Bounces bring mails of others back, and some of these have lines beyond RFC 5321 §4.5.3.1.6.
+    # Bounces contain mails of others, and some have longer lines than RFC 5321 §4.5.3.1.6 allows.
     line_length_limit = 1 << 20
 
 
 class _Controller(Controller):
-    """On a socket that listens already: a taken port is told at once."""
+    """Uses a socket that already listens, so that a used port is reported at once."""
 
     def __init__(self, listener: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -1,4 +1,4 @@
-"""The ways by which a running newsroom hears what came back: a port for a mail server, and a mailbox."""
+"""Receive feedback (bounces, complaints) in a running service: at an LMTP port, and from a mailbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEAST = 10.0
 
 
 def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> FeedbackResult:
-    """One message that came to a return path, or to the address that takes leave by mail."""
+    """Handle one message to a return path, or to the address for unsubscribing by mail."""
     newsroom = runtime.newsroom
     heard = incoming_mail.receive_message(
         runtime.store,
@@ -35,12 +35,12 @@ def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via
         now=runtime.now(),
         present_name=newsroom.current_list_name,
     )
-    log.info("heard by %s: %s%s", via, heard.kind, f" ({heard.reason})" if heard.reason else "")
+    log.info("feedback by %s: %s%s", via, heard.kind, f" ({heard.reason})" if heard.reason else "")
     return heard
 
 
 class FeedbackReceivers:
-    """Threads of the service; `wake` is called when a person may have to be told of something."""
+    """Threads of the service. They call `wake` when a notice may have to be sent."""
 
     def __init__(self, runtime: Runtime, wake: Callable[[], None]) -> None:
         self._runtime = runtime
@@ -50,7 +50,7 @@ class FeedbackReceivers:
         self._mailbox = threading.Thread(target=self._look_on, name="bounces", daemon=True)
 
     def open_port(self) -> str:
-        """Open the port, if there is to be one; returns it in words. Raises RefusedError."""
+        """Open the LMTP port, if one is configured. Returns it for people, or ''. Raises RefusedError."""
         address = self._runtime.newsroom.bounces.lmtp_address
         if address is None:
             return ""
@@ -59,11 +59,11 @@ class FeedbackReceivers:
         return str(self._runtime.newsroom.bounces.lmtp)
 
     def start(self) -> None:
-        """Look into the mailbox from now on; whether there is one is asked each time."""
+        """Read the mailbox from now on. Its settings are read again each time."""
         self._mailbox.start()
 
     def stop(self, seconds: float) -> bool:
-        """Hear nothing more; whether all has ended in that time."""
+        """Stop. Returns whether everything stopped within `seconds`."""
         self._stopping.set()
         if self._listener is not None:
             self._listener.stop()
@@ -81,7 +81,7 @@ class FeedbackReceivers:
         return take
 
     def _is_ours(self, address: str) -> bool:
-        """A return path of a sender, with or without a token, or the address that takes leave by mail."""
+        """Whether an address is the return path of a sender, with or without token, or for unsubscribing by mail."""
         newsroom = self._runtime.newsroom
         leave = {one.unsubscribe_mailto.casefold() for one in newsroom.lists.values() if one.unsubscribe_mailto}
         if address.casefold() in leave:
@@ -100,7 +100,7 @@ class FeedbackReceivers:
             self._stopping.wait(_LEAST if settings is None else settings.every.total_seconds())
 
     def _look(self, settings: BounceMailbox, said: str) -> str:
-        """One look; returns the trouble with it. `said` is that of the last."""
+        """Read the mailbox once. Returns the problem, or ''. `said`: the problem of the last time."""
         try:
             read_mailbox(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
         except (MailboxError, SQLAlchemyError) as error:
@@ -110,8 +110,8 @@ class FeedbackReceivers:
                 self._tell(trouble)
             return trouble
         except Exception:
-            # The thread goes on: a mailbox is looked into again.
-            log.exception("a look into the bounce mailbox failed")
+            # The thread continues: the mailbox is read again later.
+            log.exception("reading the bounce mailbox failed")
             return "failed"
         if said:
             log.info("the bounce mailbox can be read again")
@@ -119,7 +119,7 @@ class FeedbackReceivers:
 
     def _tell(self, trouble: str) -> None:
         now = self._runtime.now()
-        text = f"The bounce mailbox cannot be read, so nobody hears what comes back: {trouble}"
+        text = f"The bounce mailbox cannot be read, so bounces are not handled: {trouble}"
         with contextlib.suppress(SQLAlchemyError), self._runtime.store.write() as connection:
             notices.add(connection, f"bounce-mailbox:{now.date().isoformat()}", "failed", text, now)
         self._wake()
