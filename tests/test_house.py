@@ -16,7 +16,7 @@ import tidings
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tidings"
-LONGEST = 400
+LONGEST = 601
 SHAPELESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
 NEWSROOM = ("tidings.yaml", "content", "schedules", "templates")
 
