@@ -93,7 +93,7 @@ class MailRenderer:
             document.to_json(),
             {key: layout.to_json() for key, layout in layouts.items()},
             members,
-            tuple(f"{part.list} ({language}): {failure.detail}" for failure in failures),
+            tuple(f"{part.list} ({language}): {failure}" for failure in failures),
             max(len(layout.shortened) for layout in layouts.values()),
             build_layout(document, whole, templates=self.templates, budget=_NO_BUDGET).to_json() if whole else None,
         )

@@ -35,6 +35,9 @@ class GateFailure:
     detail: str
     mend: str
 
+    def __str__(self) -> str:
+        return f"{self.detail}; {self.mend}"
+
 
 def check_mail(message: bytes, *, unsubscribe: bool = True) -> list[GateFailure]:
     """Return every failure of a whole mail as it would be sent. `unsubscribe` is False for notices."""
