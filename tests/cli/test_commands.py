@@ -395,7 +395,7 @@ def test_a_hard_bounce_that_was_wrong_is_lifted_by_a_person_who_says_why(folder:
     assert run(*lift, "--language", "ru").code == 2
     assert "on digest again" in run(*lift).ok().out
     assert re.search(r"lifted  she rang us \(.+, command line\)", run("subscribers", "show", "ada@example.org").out)
-    assert "nothing stops mail" in run(*lift).err
+    assert "has no suppression" in run(*lift).err
     folder.write("content/two.en.md", item("Two"))
     run("tick", "--now", "2026-03-03T09:00").ok()
     assert [mail.recipient for mail in folder.mails.received] == ["ada@example.org"]

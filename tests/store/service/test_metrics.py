@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_no_question_walks_over_the_deliveries(store: Store) -> None:
     store.close()
 
     def note(conn: object, cursor: object, statement: str, parameters: object, *_: object) -> None:
-        if "deliveries" in statement and not statement.startswith("EXPLAIN"):
+        if re.search(r"\bdeliveries\b", statement) and not statement.startswith("EXPLAIN"):
             asked.append((statement, parameters))
 
     event.listen(store.engine, "before_cursor_execute", note)
@@ -102,7 +103,7 @@ def test_no_question_walks_over_the_deliveries(store: Store) -> None:
             explain = "EXPLAIN QUERY PLAN " if store.is_sqlite else "EXPLAIN "
             plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + statement, parameters))  # type: ignore[arg-type]
             if store.is_sqlite:
-                lines = [line for line in plan.splitlines() if "deliveries" in line]
+                lines = [line for line in plan.splitlines() if re.search(r"\bdeliveries\b", line)]
                 assert lines and all("INDEX" in line or "PRIMARY KEY" in line for line in lines), plan
             else:
                 assert "Seq Scan on deliveries" not in plan, plan

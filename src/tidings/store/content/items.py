@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tidings.model.item import Attachment, Image, Item, Media
 from tidings.store import schema as t
 from tidings.store.engine import Store
+from tidings.store.facts import find_fact
 
 VERSION = "items_version"
 """The fact that counts changes of items: a decision at an older version must be made again."""
@@ -124,8 +125,7 @@ def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
 
 def items_version(connection: Connection) -> int:
     """The version of all items, which grows with each change of `collect`."""
-    value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == VERSION))
-    return int(value or 0)
+    return int(find_fact(connection, VERSION) or 0)
 
 
 def advance_version(connection: Connection, seen: int) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, select
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
+from tidings.store.facts import delete_fact, find_fact, set_fact
 
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
@@ -83,7 +84,7 @@ def is_page_withdrawn(connection: Connection, language: str, slug: str) -> bool:
 
 def find_identity(connection: Connection) -> NewsroomIdentity | None:
     """Return the identity, or None before it was created."""
-    value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _IDENTITY))
+    value = find_fact(connection, _IDENTITY)
     if value is None:
         return None
     minted, _, since = value.partition(" ")
@@ -104,7 +105,7 @@ def create_identity(connection: Connection, now: datetime) -> NewsroomIdentity:
 
 def find_stamp(connection: Connection) -> PublishStamp | None:
     """Return the stamp of the last publishing, or None before the first."""
-    value = connection.scalar(select(t.facts.c.value).where(t.facts.c.name == _PUBLISHED))
+    value = find_fact(connection, _PUBLISHED)
     if value is None:
         return None
     key, _, until = value.partition(" ")
@@ -113,8 +114,7 @@ def find_stamp(connection: Connection) -> PublishStamp | None:
 
 def save_stamp(connection: Connection, stamp: PublishStamp | None) -> None:
     """Record what public/ was made from; None if publishing is not complete."""
-    connection.execute(delete(t.facts).where(t.facts.c.name == _PUBLISHED))
-    if stamp is not None:
-        value = f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}"
-        connection.execute(insert_once(connection, t.facts).values(name=_PUBLISHED, value=value))
-        connection.execute(update(t.facts).where(t.facts.c.name == _PUBLISHED).values(value=value))
+    if stamp is None:
+        delete_fact(connection, _PUBLISHED)
+    else:
+        set_fact(connection, _PUBLISHED, f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}")

@@ -1,4 +1,4 @@
-"""Many people put on a list at once, by statements over all of them. Nobody is mailed, and who left stays away."""
+"""Import many people to a list at once. Nobody is mailed, and people who unsubscribed stay off the list."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tidings.store.people import consent
 from tidings.store.people.subscribers import CONFIRMED, PENDING, UNSUBSCRIBED
 
 BLOCKED = "blocked"
-"""Reason of a suppression that another tool's export brought: it bounced there, or was barred."""
+"""Reason of an imported suppression: the address bounced or was blocked in another tool."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedPerson:
-    """What one line says. `state`: confirmed, pending, unsubscribed or blocked. The address is normal."""
+    """One line of an import. `state`: confirmed, pending, unsubscribed or blocked. The address is normal."""
 
     digest: str
     address: str
@@ -31,47 +31,47 @@ class ImportedPerson:
     frequency: str
     state: str
     at: datetime | None
-    """When they agreed or left; None where nothing says it."""
+    """When they agreed or unsubscribed; None if unknown."""
     source: str
     ip: str
 
 
 class ImportResult(StrEnum):
-    """What becomes of a line."""
+    """The result of one line."""
 
     ADDED = "added"
     CONFIRMED = "confirmed"
-    """Was pending."""
+    """They were pending."""
     EXISTS = "exists"
     LEFT = "left"
     SUPPRESSED = "suppressed"
     AWAY = "away"
-    """Left or bounced elsewhere: never mailed here."""
+    """They unsubscribed or bounced elsewhere: never mail them here."""
     KNOWN_AWAY = "known_away"
     SINCE = "since"
-    """Left elsewhere, and agreed here after that."""
+    """They unsubscribed elsewhere, and agreed here after that."""
 
 
 def plan_import(connection: Connection, list_name: str, entries: Sequence[ImportedPerson]) -> list[ImportResult]:
-    """What would become of each; no address stands in two of them, unless one of the two leaves. Changes nothing."""
-    return _Known(connection, list_name, entries).fates()
+    """Return the result of each line without a change. An address is in two lines only if one of them unsubscribes."""
+    return _Known(connection, list_name, entries).results()
 
 
 def import_people(
     connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime
 ) -> list[ImportResult]:
-    """`judge`, and do it."""
+    """Import people and return the result of each line."""
     known = _Known(connection, list_name, entries)
-    fates = known.fates()
-    pairs = list(zip(entries, fates, strict=True))
-    _add(connection, list_name, [entry for entry, fate in pairs if fate is ImportResult.ADDED], now)
-    _confirm(connection, list_name, [entry for entry, fate in pairs if fate is ImportResult.CONFIRMED], known, now)
-    _keep_away(connection, list_name, [entry for entry, fate in pairs if fate is ImportResult.AWAY], now)
-    return fates
+    results = known.results()
+    pairs = list(zip(entries, results, strict=True))
+    _add(connection, list_name, [entry for entry, result in pairs if result is ImportResult.ADDED], now)
+    _confirm(connection, list_name, [entry for entry, result in pairs if result is ImportResult.CONFIRMED], known, now)
+    _keep_away(connection, list_name, [entry for entry, result in pairs if result is ImportResult.AWAY], now)
+    return results
 
 
 class _Known:
-    """What the store knows of the people of a chunk."""
+    """What the store knows of the people in a chunk."""
 
     def __init__(self, connection: Connection, list_name: str, entries: Sequence[ImportedPerson]) -> None:
         self.entries = entries
@@ -89,8 +89,8 @@ class _Known:
             if not row.list:
                 self.everywhere.add(row.hash)
 
-    def fates(self) -> list[ImportResult]:
-        # Who leaves in this chunk is not added by it, whichever line stands first.
+    def results(self) -> list[ImportResult]:
+        # A person who unsubscribes in this chunk is not added by it, whichever line comes first.
         leaving = {entry.digest for entry in self.entries if self._leaves(entry) is ImportResult.AWAY}
         return [self._leaves(entry) or self._joins(entry, leaving) for entry in self.entries]
 
@@ -119,7 +119,7 @@ class _Known:
 def _add(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
     if not entries:
         return
-    # In the order of the hashes, so that two imports never wait for each other.
+    # In the order of the hashes, so that two imports cause no deadlock.
     entries = sorted(entries, key=lambda entry: entry.digest)
     p = t.subscribers.c
     people = [
@@ -202,7 +202,7 @@ def _keep_away(connection: Connection, list_name: str, entries: Sequence[Importe
                 .values(state=UNSUBSCRIBED, left_at=now)
             )
             _record(connection, list_name, mine, now)
-        # Last: senders lock the deliveries first, then the counter that this moves on.
+        # Last: senders lock the deliveries first, then the consent version, which this increases.
         consent.suppress_all(connection, [entry.digest for entry in mine], scope, reason, now)
 
 

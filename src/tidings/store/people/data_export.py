@@ -1,4 +1,4 @@
-"""All that is known of a person, as they may ask to see it (GDPR, articles 15 and 20)."""
+"""Export all data about a person, as they may request it (GDPR, articles 15 and 20)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tidings.store.people import consent
 
 
 def export_subscriber(connection: Connection, subscriber: int) -> dict[str, Any]:
-    """Every row of theirs, ready for JSON; times are UTC. Raises KeyError for a number that nobody has."""
+    """Return every row about a subscriber, ready for JSON, with times in UTC. Raises KeyError for an unknown id."""
     p = t.subscribers.c
     person = connection.execute(select(t.subscribers).where(p.id == subscriber)).one_or_none()
     if person is None:
@@ -23,13 +23,13 @@ def export_subscriber(connection: Connection, subscriber: int) -> dict[str, Any]
         "name": person.name,
         "language": person.language,
         "number": person.id,
-        "known_since": _said(person.created),
+        "known_since": _as_json(person.created),
     }
     return who | _rows_of(connection, subscriber, person.address_hash)
 
 
 def export_address(connection: Connection, address: str) -> dict[str, Any]:
-    """The same for an address that may be on no list: what is held of its hash. Raises InputError for no address."""
+    """Return every row about an address, also if it is on no list. Raises InputError for an invalid address."""
     p = t.subscribers.c
     digest = consent.address_hash(address)
     found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
@@ -87,7 +87,7 @@ def _rows_of(connection: Connection, subscriber: int | None, digest: str) -> dic
 
 
 def _mails(connection: Connection, subscriber: int | None, digest: str) -> list[dict[str, Any]]:
-    """What was sent to them, oldest first, with the stories in it."""
+    """Mails to the person, oldest first, with their stories."""
     d, m, e, x = t.deliveries.c, t.mailings.c, t.editions.c, t.selections.c
     mine: ColumnElement[bool] = d.subscriber.is_(None) & (d.address_hash == digest)
     if subscriber is not None:
@@ -105,7 +105,7 @@ def _mails(connection: Connection, subscriber: int | None, digest: str) -> list[
     stories = _stories(connection, {row.selection for row in rows if row.selection is not None})
     return [
         {
-            "at": _said(row.at),
+            "at": _as_json(row.at),
             "kind": row.kind,
             "edition": f"{row.schedule}/{row.number}" if row.schedule else "",
             "list": row.list,
@@ -123,7 +123,7 @@ def _mails(connection: Connection, subscriber: int | None, digest: str) -> list[
 
 
 def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any]]:
-    """Editions they had whose deliveries `keep` has taken."""
+    """Editions they received whose deliveries `keep` has deleted."""
     r, e, x, s = t.renditions.c, t.editions.c, t.selections.c, t.subscriptions.c
     lists = connection.execute(select(s.list).where(s.subscriber == subscriber)).scalars().all()
     query = (
@@ -138,7 +138,7 @@ def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any
     stories = _stories(connection, {row.selection for row in rows})
     return [
         {
-            "at": _said(row.at),
+            "at": _as_json(row.at),
             "edition": f"{row.schedule}/{row.number}",
             "list": row.outlet.partition(":")[2],
             "stories": stories.get(row.selection, []),
@@ -159,9 +159,9 @@ def _stories(connection: Connection, selections: set[int]) -> dict[int, list[str
 
 def _rows(connection: Connection, query: Any, **columns: str) -> list[dict[str, Any]]:
     return [
-        {name: _said(getattr(row, column)) for name, column in columns.items()} for row in connection.execute(query)
+        {name: _as_json(getattr(row, column)) for name, column in columns.items()} for row in connection.execute(query)
     ]
 
 
-def _said(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value

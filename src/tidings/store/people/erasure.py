@@ -1,4 +1,4 @@
-"""Forgetting a person (GDPR, article 17): what stays is a hash that is never mailed, and the counts of the ledger."""
+"""Erase a person (GDPR, article 17). A hash that is never mailed stays, and the counts of the ledger."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from tidings.store.engine import Store
 from tidings.store.people import consent
 
 ERASED = "erased"
-"""Reason of the suppression that stays."""
+"""Reason of the suppression that remains."""
 _INSTEAD = "[erased]"
 _WITH_ADDRESS = [table for table in t.metadata.sorted_tables if "address" in table.c and table is not t.subscribers]
-"""What waits under an address in plain, such as a request to subscribe that nobody has answered yet."""
+"""Tables with a plain address, such as requests to subscribe that were not answered yet."""
 
 
 def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
-    """Take out all that names a person, in texts too. Deliveries stay as counts, of nobody.
+    """Delete all that names a person, in texts too. Deliveries stay for the counts, without a person.
 
-    Mail servers like to say the address in a refusal; a notice may have told of it.
+    Refusals of mail servers often contain the address, and notices may.
     """
     _erase(connection, _address(connection, subscriber), subscriber, now)
 
 
 def erase_address(connection: Connection, address: str, *, now: datetime) -> bool:
-    """`erase` for an address, on a list or not: it may have had a test, or left another tool. False: nothing is known.
+    """`erase` an address, also if it is on no list. False if nothing is known about it.
 
-    Raises InputError for what is no address.
+    It may have received a test or been imported as unsubscribed. Raises InputError for an invalid address.
     """
     digest = consent.address_hash(address)
     subscriber = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).scalar()
@@ -45,7 +45,7 @@ def erase_address(connection: Connection, address: str, *, now: datetime) -> boo
 
 
 def is_known(connection: Connection, digest: str) -> bool:
-    """Whether anything is held of the hash of who is no subscriber."""
+    """Whether any row remains for a hash that has no subscriber."""
     d = t.deliveries.c
     tests = exists(select(1).where(d.subscriber.is_(None), d.address_hash == digest))
     found = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.feedback)]
@@ -57,15 +57,15 @@ def _erase(connection: Connection, address: str, subscriber: int | None, now: da
     digest = consent.address_hash(address)
     _take_out(connection, address, subscriber)
     _clear_notices(connection, _pattern(address))
-    # One for every list, in place of those that tell what was. Last: senders lock the deliveries first, then the
-    # counter that this moves on.
+    # One suppression on every list replaces those that tell what happened. Last: senders lock the deliveries first,
+    # then the consent version, which this increases.
     consent.lock(connection, [digest])
     connection.execute(delete(t.suppressions).where(t.suppressions.c.hash == digest))
     consent.suppress(connection, digest, "", ERASED, now)
 
 
 def delete_person(connection: Connection, subscriber: int) -> None:
-    """Take out every row of a person, so that they may come anew. What suppresses them stays."""
+    """Delete every row of a person, so that they may subscribe again. Suppressions stay."""
     _take_out(connection, _address(connection, subscriber), subscriber)
 
 
@@ -75,7 +75,7 @@ def _address(connection: Connection, subscriber: int) -> str:
 
 def _take_out(connection: Connection, address: str, subscriber: int | None) -> None:
     if connection.dialect.name == "sqlite":
-        # Else what is deleted stays legible in the free pages of the file.
+        # Else deleted data stays legible in free pages of the file.
         connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
     digest = consent.address_hash(address)
     connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
@@ -91,7 +91,7 @@ def _take_out(connection: Connection, address: str, subscriber: int | None) -> N
 
 
 def _pattern(address: str) -> re.Pattern[str]:
-    """The address as anybody may have written it: in any case, its domain in either alphabet, escaped in JSON."""
+    """A pattern for the address in any case, with an ASCII or Unicode domain, plain or escaped in JSON."""
     local, _, domain = address.rpartition("@")
     forms = {address}
     with suppress(idna.IDNAError):
@@ -135,9 +135,9 @@ def _clear_notices(connection: Connection, pattern: re.Pattern[str]) -> None:
 
 
 def truncate_log(store: Store) -> bool:
-    """After an erasure: take it out of SQLite's write-ahead log too. False while somebody reads; it goes later then.
+    """Remove erased data from the write-ahead log of SQLite too. False if another process reads: it is removed later.
 
-    PostgreSQL reuses the space of deleted rows by itself (autovacuum).
+    PostgreSQL reuses the space of deleted rows (autovacuum).
     """
     if not store.is_sqlite:
         return True

@@ -1,4 +1,4 @@
-"""What came back: bounces and complaints, each once, and what follows for the address."""
+"""Feedback: bounces and complaints, each recorded once, and the suppressions that follow."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _WEAKER = {
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom something that came back is about."""
+    """The recipient that a bounce or complaint is about."""
 
     address_hash: str
-    """Empty for who was erased."""
+    """Empty for an erased person."""
     list: str
-    """Empty: no list, or nobody knows which."""
+    """Empty: no list, or unknown."""
     subscriber: int | None = None
     delivery: int | None = None
     purpose: str = ""
@@ -38,17 +38,17 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class SentMail:
-    """A delivery as those who report on it may call it."""
+    """A mail that was sent, with the names that a report may use for it."""
 
     recipient: Recipient
     key: str
-    """What its Message-ID is made of."""
+    """The source of its Message-ID."""
     receipt: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedMail:
-    """A delivery that the other side refused at once."""
+    """A mail that the server refused at once."""
 
     recipient: Recipient
     reason: str
@@ -56,7 +56,7 @@ class RefusedMail:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """One row."""
+    """One bounce or complaint."""
 
     kind: str
     code: str
@@ -66,7 +66,7 @@ class Feedback:
 
 
 def find_by_delivery(connection: Connection, delivery: int) -> Recipient | None:
-    """Whom a delivery went to; None where `keep` has taken it."""
+    """The recipient of a delivery; None if `keep` has deleted it."""
     d = t.deliveries.c
     query = select(d.address_hash, d.list, d.subscriber, d.purpose).where(d.id == delivery)
     row = connection.execute(query).one_or_none()
@@ -74,14 +74,14 @@ def find_by_delivery(connection: Connection, delivery: int) -> Recipient | None:
 
 
 def find_by_subscriber(connection: Connection, subscriber: int, list_name: str) -> Recipient | None:
-    """A person on a list; None for who was erased."""
+    """A subscriber on a list; None for an erased person."""
     p = t.subscribers.c
     digest = connection.execute(select(p.address_hash).where(p.id == subscriber)).scalar_one_or_none()
     return None if digest is None else Recipient(digest, list_name, subscriber)
 
 
 def find_by_address(connection: Connection, address: str) -> Recipient:
-    """Whoever has an address. Raises InputError for what is none."""
+    """The recipient with an address. Raises InputError for an invalid address."""
     digest = consent.address_hash(address)
     p = t.subscribers.c
     found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
@@ -109,7 +109,7 @@ def recent_mails(
 def record(
     connection: Connection, key: str, whom: Recipient, kind: str, *, code: str, text: str, via: str, now: datetime
 ) -> bool:
-    """Note what came back; False if this was heard before."""
+    """Record a bounce or complaint; False if it was recorded before."""
     row = {
         "key": key,
         "delivery": whom.delivery,
@@ -125,14 +125,14 @@ def record(
 
 
 def mark_delivery(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
-    """Write it to the ledger; the worst stays. What was refused at once says so already."""
+    """Write it to the delivery; the worst stays. A rejected delivery is not changed."""
     d = t.deliveries.c
     is_it = (d.id == delivery) & d.returned.in_(_WEAKER[returned]) & (d.state != DeliveryState.REJECTED)
     connection.execute(update(t.deliveries).where(is_it).values(returned=returned))
 
 
 def count_days(connection: Connection, whom: Recipient, kind: str, since: datetime) -> int:
-    """On how many days since then something of this kind came back from an address on a list."""
+    """Days since then with feedback of this kind from an address on a list."""
     r = t.feedback.c
     query = select(r.at).where(r.address_hash == whom.address_hash, r.list == whom.list, r.kind == kind, r.at > since)
     return len({at.date() for at in connection.execute(query).scalars()})
@@ -141,10 +141,10 @@ def count_days(connection: Connection, whom: Recipient, kind: str, since: dateti
 def suppress_recipient(
     connection: Connection, whom: Recipient, list_name: str, reason: str, via: str, now: datetime
 ) -> bool:
-    """Never mail an address again on a list (empty: on none), and end its subscriptions. True if that is new."""
+    """Never mail an address again on a list (empty: on any), and end its subscriptions. True if that is new."""
     if not whom.address_hash:
         return False
-    # First, as who leaves by the link does: one of them waits for the other.
+    # First, as an unsubscribe does: one of them waits for the other.
     consent.lock(connection, [whom.address_hash])
     s = t.subscriptions.c
     if whom.subscriber is not None:
@@ -159,21 +159,21 @@ def suppress_recipient(
         )
         for name in on:
             consent.record(connection, whom.address_hash, name, "returned", f"{reason}, heard by {via}", now)
-    # Last: senders lock the deliveries first, then the counter that this moves on.
+    # Last: senders lock the deliveries first, then the consent version, which this increases.
     return consent.suppress(connection, whom.address_hash, list_name, reason, now)
 
 
 def lift_suppressions(connection: Connection, digest: str, list_name: str, source: str, now: datetime) -> list[str]:
-    """A hard bounce, or a bar that came with an import, was wrong: the lists that write to the address again.
+    """Lift a wrong hard bounce or imported block; returns the lists that mail the address again.
 
-    Of `list_name` and of what holds for every list, or of all (empty). Served from the next edition on, as who joins.
-    Raises RefusedError where they left, complained, bounced softly or were erased: that is not ours to take back.
+    Of `list_name` and of every list, or of all (empty). They get the next edition first, as new readers do. Raises
+    RefusedError if they unsubscribed, complained, bounced softly or were erased: only they can take that back.
     """
     consent.lock(connection, [digest])
     since = consent.suppressions_of(connection, digest)
     found = {name: reason for name, (reason, _) in since.items()}
     r, s, p = t.feedback.c, t.subscriptions.c, t.subscribers.c
-    # Of two reasons for one list the first stands, and the worse is what counts here.
+    # A suppression keeps its first reason, but a later complaint counts here.
     complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == FeedbackKind.COMPLAINT)
     for name, at in connection.execute(complaints).all():
         if name in since and at >= since[name][1]:
@@ -198,17 +198,17 @@ def lift_suppressions(connection: Connection, digest: str, list_name: str, sourc
 
 def _why_not(stands: Mapping[str, str]) -> str:
     words = {
-        subscribers.UNSUBSCRIBED: "they left by themselves, and come back by their own word alone",
-        FeedbackKind.COMPLAINT: "they complained, and come back by their own word alone",
-        FeedbackKind.SOFT: "their mailbox was full or away too often; they come back by their own word alone",
-        "erased": "they were erased, and are not to be known here",
+        subscribers.UNSUBSCRIBED: "they unsubscribed, and only they can subscribe again",
+        FeedbackKind.COMPLAINT: "they complained, and only they can subscribe again",
+        FeedbackKind.SOFT: "their mailbox was full or unavailable too often, and only they can subscribe again",
+        "erased": "they were erased, and must stay unknown here",
     }
     said = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in stands.items()]
-    return f"nothing is lifted. {'; '.join(said)}" if said else "nothing stops mail to this address"
+    return f"nothing was lifted. {'; '.join(said)}" if said else "this address has no suppression"
 
 
 def find_refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[RefusedMail]:
-    """Mails to readers that were refused since then and have no row here yet, by their ids from `after` on."""
+    """Rejected mails since then without feedback yet, with ids after `after`."""
     d, r = t.deliveries.c, t.feedback.c
     query = (
         select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason)
@@ -226,7 +226,7 @@ def find_refused(connection: Connection, since: datetime, after: int, most: int 
 
 
 def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Feedback]]:
-    """What came back for each, oldest first."""
+    """Feedback for each delivery, oldest first."""
     r = t.feedback.c
     found: dict[int, list[Feedback]] = {}
     wanted = list(deliveries)

@@ -1,6 +1,6 @@
-"""What `keep` takes out about people. Hashes of who must not be mailed stay for good.
+"""Delete old data about people (`keep`). Hashes of suppressed addresses stay for ever.
 
-What is old is looked for by reading alone, for that may be a walk over a whole table; then it is taken page by page.
+Old rows are found by reads, which may scan a whole table; then they are deleted page by page.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from tidings.store.people.erasure import delete_person
 from tidings.store.people.subscribers import PENDING, UNSUBSCRIBED
 
 PEOPLE = 100
-"""In one transaction."""
+"""People in one transaction."""
 ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiredRows:
-    """Rows to take: `find` gives a page of their keys, `take` takes those that are still old; returns how many."""
+    """Rows to delete: `find` selects a page of keys, `take` deletes those that are still old and returns how many."""
 
     find: Select[Any]
     take: Callable[[Connection, Sequence[Any]], int]
 
 
 def expired_pending(before: datetime) -> ExpiredRows:
-    """Who was asked to confirm and never did. They may subscribe anew at any time."""
+    """People who never confirmed. They may subscribe again at any time."""
     s, p, c = t.subscriptions.c, t.subscribers.c, t.consents.c
     asked_since = exists(select(1).where(c.address_hash == p.address_hash, c.list == s.list, c.at >= before))
     return _people((s.state == PENDING) & (s.created < before) & ~asked_since)
 
 
 def expired_left(before: datetime) -> ExpiredRows:
-    """Who left a list long ago: the suppression alone stays."""
+    """People who unsubscribed long ago: only the suppression stays."""
     return _people(and_(t.subscriptions.c.state == UNSUBSCRIBED, t.subscriptions.c.left_at < before))
 
 
@@ -59,18 +59,18 @@ def _people(which: ColumnElement[bool]) -> ExpiredRows:
 
 
 def expired_consents(before: datetime) -> ExpiredRows:
-    """Consents of a hash that nobody here has any more, such as of who left another tool."""
+    """Consents of a hash without a subscriber, such as an imported unsubscribe."""
     c, p = t.consents.c, t.subscribers.c
     return _rows(t.consents, (c.at < before) & ~exists(select(1).where(p.address_hash == c.address_hash)))
 
 
 def expired_feedback(before: datetime) -> ExpiredRows:
-    """Old bounces and complaints: what followed from them stays as a suppression."""
+    """Old bounces and complaints: suppressions stay."""
     return _rows(t.feedback, t.feedback.c.at < before)
 
 
 def expired_ip_addresses(before: datetime) -> ExpiredRows:
-    """IP addresses of old consents; what was agreed to, and when, stays."""
+    """IP addresses of old consents; the rest of the consent stays."""
     c = t.consents.c
 
     def take(connection: Connection, ids: Sequence[int]) -> int:
@@ -80,7 +80,7 @@ def expired_ip_addresses(before: datetime) -> ExpiredRows:
 
 
 def expired_limits(before: datetime) -> ExpiredRows:
-    """How often something was asked for, once no limit looks at it any more."""
+    """Counts of requests that no limit uses any more."""
     c = t.request_counts.c
 
     def take(connection: Connection, keys: Sequence[str]) -> int:

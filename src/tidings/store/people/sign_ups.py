@@ -1,4 +1,4 @@
-"""Who asked to be put on lists, and how often somebody asks: kept until it is answered, off the page that asked."""
+"""Requests to join lists, which are answered later, and counts of requests for rate limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.store import schema as t
 
 @dataclass(frozen=True, slots=True)
 class SignUpRequest:
-    """One form that was sent. `frequency` is empty where each list's default holds."""
+    """One request. `frequency` is empty for the default of each list."""
 
     address: str
     lists: tuple[str, ...]
@@ -27,7 +27,7 @@ class SignUpRequest:
 
 
 def add_request(connection: Connection, request: SignUpRequest, now: datetime) -> None:
-    """Keep it until `taken` gives it."""
+    """Add a request, to be answered later."""
     connection.execute(
         insert(t.sign_up_requests).values(
             address=request.address,
@@ -44,7 +44,7 @@ def add_request(connection: Connection, request: SignUpRequest, now: datetime) -
 
 
 def open_requests(connection: Connection, most: int = 100) -> list[tuple[int, SignUpRequest]]:
-    """(id, request), oldest first."""
+    """Open requests as (id, request), oldest first."""
     r = t.sign_up_requests.c
     return [
         (
@@ -65,12 +65,12 @@ def open_requests(connection: Connection, most: int = 100) -> list[tuple[int, Si
 
 
 def delete_requests(connection: Connection, ids: Sequence[int]) -> int:
-    """Forget them; returns how many stood there still, so that two processes answer one request once."""
+    """Delete requests; returns how many existed, so that two processes do not answer the same one."""
     return connection.execute(delete(t.sign_up_requests).where(t.sign_up_requests.c.id.in_(list(ids)))).rowcount
 
 
 def count_request(connection: Connection, scope: str, key: str, window: timedelta, now: datetime) -> int:
-    """Count one more of `scope` (ip, address, domain) in the window around the real moment `now`; returns how many."""
+    """Count a request of `scope` (ip, address, domain) in the window of the real time `now`; returns the count."""
     seconds = int(window.total_seconds())
     since = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
     insert_ = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert

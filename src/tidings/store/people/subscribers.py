@@ -1,4 +1,4 @@
-"""Subscribers and their subscriptions, and how far each was served."""
+"""Subscribers and their subscriptions, with the last edition that each received."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Subscription:
 
 
 def find_id(connection: Connection, address: str) -> int | None:
-    """Id of the subscriber with this address."""
+    """The id of the subscriber with this address, or None."""
     query = select(t.subscribers.c.id).where(t.subscribers.c.address_hash == consent.address_hash(address))
     return connection.execute(query).scalar_one_or_none()
 
@@ -105,9 +105,9 @@ def add(
     source: str = "",
     bring_back: bool = False,
 ) -> str:
-    """Put a person on a list. Says what happened: added, exists, left or suppressed.
+    """Add a person to a list. Returns what happened: added, exists, left or suppressed.
 
-    Who left stays away unless `bring_back` (a person's own new consent); nobody is mailed.
+    A person who unsubscribed stays off unless `bring_back` (a new consent of their own). Nobody is mailed.
     """
     digest = consent.address_hash(address)
     reason = consent.suppression(connection, digest, list_name)
@@ -149,7 +149,7 @@ def add(
 
 
 def confirm(connection: Connection, subscriber: int, list_name: str, *, now: datetime) -> bool:
-    """Put who waits on the list: they are served from the next edition on. False if they did not wait."""
+    """Confirm a pending subscription, from the next edition on. False if it was not pending."""
     s = t.subscriptions.c
     done = connection.execute(
         update(t.subscriptions)
@@ -169,7 +169,7 @@ def confirm(connection: Connection, subscriber: int, list_name: str, *, now: dat
 def start_reconfirmation(
     connection: Connection, list_name: str, since: datetime, until: datetime, now: datetime, most: int = 200
 ) -> list[tuple[int, str, str]]:
-    """(id, hash of the address, language) of some who said yes before `since` and were not asked yet: they are now."""
+    """Start a re-confirmation for some who confirmed before `since`; returns (id, address hash, language) of each."""
     s, p = t.subscriptions.c, t.subscribers.c
     query = (
         select(p.id, p.address_hash, p.language)
@@ -188,14 +188,14 @@ def start_reconfirmation(
 
 
 def renew_confirmation(connection: Connection, subscriber: int, list_name: str, now: datetime) -> None:
-    """Who was asked again has said yes."""
+    """Record that a person has confirmed again."""
     s = t.subscriptions.c
     mine = (s.subscriber == subscriber) & (s.list == list_name)
     connection.execute(update(t.subscriptions).where(mine).values(confirm_by=None, confirmed_at=now))
 
 
 def expire_reconfirmations(connection: Connection, now: datetime) -> int:
-    """Who was asked again and has not said yes in time waits for their word from now on; returns how many those are."""
+    """Return expired re-confirmations to `pending`; returns how many."""
     s, p = t.subscriptions.c, t.subscribers.c
     late = (s.state == CONFIRMED) & (s.confirm_by <= now)
     query = select(p.address_hash, s.list).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id).where(late)
@@ -224,7 +224,7 @@ def paused_until(connection: Connection, subscriber: int) -> datetime | None:
 
 
 def paused_subscribers(connection: Connection, list_name: str, now: datetime) -> set[int]:
-    """Who asked for no mail of a list for a while that is not over at `now`."""
+    """Subscribers who have paused a list beyond `now`."""
     s = t.subscriptions.c
     return set(connection.execute(select(s.subscriber).where(s.list == list_name, s.paused_until > now)).scalars())
 
@@ -239,7 +239,7 @@ def change(
     topics: Iterable[str] | None = None,
     frequency: str | None = None,
 ) -> None:
-    """Change what a person chose; the mark stays, so that a change neither repeats nor skips a story."""
+    """Change the preferences of a person. The mark stays, so that no story is repeated or skipped."""
     person = {key: value for key, value in (("name", name), ("language", language)) if value is not None}
     if person:
         connection.execute(update(t.subscribers).where(t.subscribers.c.id == subscriber).values(**person))
@@ -256,7 +256,7 @@ def change(
 
 
 def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, source: str, now: datetime) -> bool:
-    """Take a person off a list for good: the suppression commits with it. True if they were on it."""
+    """Unsubscribe a person from a list, with a suppression in the same transaction. True if they were on it."""
     digest = connection.execute(
         select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
     ).scalar_one_or_none()
@@ -280,7 +280,7 @@ def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, sour
 def subscriptions(
     connection: Connection, *, list_name: str | None = None, address: str | None = None
 ) -> Iterator[Subscription]:
-    """Every subscription, by list and address."""
+    """Subscriptions, ordered by list and address."""
     s, p = t.subscriptions.c, t.subscribers.c
     query = select(
         p.id, p.address, p.name, p.language, s.list, s.state, s.topics, s.frequency, s.source, s.confirmed_at, s.left_at
@@ -289,7 +289,7 @@ def subscriptions(
         query = query.where(s.list == list_name)
     if address is not None:
         query = query.where(p.address_hash == consent.address_hash(address))
-    # A page at a time, for a list may hold a million; and who takes only the first row leaves no cursor open.
+    # In pages, for lists of a million; a caller that stops after the first row leaves no cursor open.
     with connection.execute(query.order_by(s.list, p.address), execution_options={"yield_per": 1_000}) as rows:
         for row in rows:
             yield _subscription(row)
@@ -312,7 +312,7 @@ def _subscription(row: Any) -> Subscription:
 
 
 def consents_of(connection: Connection, address: str) -> list[tuple[datetime, str, str, str]]:
-    """(when, list, what, source) of all that a person agreed to or took back, oldest first."""
+    """(time, list, event, source) of the consents of a person, oldest first."""
     c = t.consents.c
     query = select(c.at, c.list, c.what, c.source).where(c.address_hash == consent.address_hash(address))
     return [(row.at, row.list, row.what, row.source) for row in connection.execute(query.order_by(c.id))]
@@ -326,7 +326,7 @@ def count_by_state(connection: Connection, list_name: str) -> dict[str, int]:
 
 
 def count_by_frequency(connection: Connection, list_name: str) -> dict[str, int]:
-    """Confirmed readers of a list by the frequency that they chose."""
+    """Confirmed readers of a list, by frequency."""
     s = t.subscriptions.c
     rows = connection.execute(
         select(s.frequency, func.count()).where(s.list == list_name, s.state == CONFIRMED).group_by(s.frequency)
@@ -343,9 +343,9 @@ def readers(
     marks: Collection[int] | None = None,
     subscribers: Collection[int] = (),
 ) -> Iterator[Reader]:
-    """Confirmed readers of a list who chose `frequency` (None: all), in the order in which they joined.
+    """Confirmed readers of a list with a `frequency` (None: all), in the order of joining.
 
-    Of them only those with one of these `marks`, and these `subscribers`, where `marks` are given.
+    With `marks`, only readers with one of these marks, and these `subscribers`.
     """
     s, p = t.subscriptions.c, t.subscribers.c
     after = 0
@@ -376,13 +376,13 @@ def readers(
 
 
 def is_outlet_known(connection: Connection, kind: str, name: str) -> bool:
-    """Whether the store holds anything of a list or channel of this name (`kind` is list or channel)."""
+    """Whether the store has rows of a list or channel with this name (`kind` is list or channel)."""
     tables = (t.subscriptions, t.suppressions, t.deliveries) if kind == "list" else (t.deliveries,)
     return any(connection.execute(select(1).where(table.c[kind] == name).limit(1)).first() for table in tables)
 
 
 def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> None:
-    """Carry everything of a list or channel over to its new name; a target in the ledger keeps the old one."""
+    """Rename a list or channel in all tables; targets in the ledger keep the old name."""
     connection.execute(update(t.deliveries).where(t.deliveries.c[kind] == was).values({kind: name}))
     connection.execute(
         update(t.renditions).where(t.renditions.c.outlet == f"{kind}:{was}").values(outlet=f"{kind}:{name}")
@@ -404,10 +404,10 @@ def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> Non
 
 
 def update_marks(connection: Connection) -> None:
-    """Move the marks of readers who were served since the last time. Cheap when nothing was."""
+    """Update the marks of readers who received editions since the last call."""
     d, s, m = t.deliveries.c, t.subscriptions.c, t.mailings.c
     for mailing in connection.execute(select(m.id).where(m.marked.is_(False), m.edition.is_not(None))).scalars().all():
-        # Gathered first: looked up reader by reader, SQLite goes through the whole mailing for each.
+        # As a subquery first: else SQLite scans the whole mailing for each reader.
         accepted = (d.mailing == mailing) & (d.state == DeliveryState.ACCEPTED) & d.mark.is_not(None)
         served = (
             select(d.subscriber, d.list, func.max(d.mark).label("mark"))

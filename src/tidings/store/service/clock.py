@@ -1,14 +1,13 @@
-"""The newsroom's clock: stored, and it never goes back."""
+"""The stored clock of the newsroom, which never goes back."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
 from tidings.model.errors import RefusedError
-from tidings.store import schema as t
-from tidings.store.engine import insert_once
+from tidings.store.facts import find_fact, set_fact
 
 _NAME = "clock"
 
@@ -19,13 +18,13 @@ def real_now() -> datetime:
 
 
 def read_clock(connection: Connection) -> datetime | None:
-    """The moment that the newsroom has reached; None before its first beat."""
-    value = connection.execute(select(t.facts.c.value).where(t.facts.c.name == _NAME)).scalar_one_or_none()
+    """The time that the clock has reached; None before the first cycle."""
+    value = find_fact(connection, _NAME)
     return None if value is None else datetime.fromisoformat(value)
 
 
 def refuse_earlier(connection: Connection, now: datetime) -> None:
-    """Raises RefusedError where `now` lies before what the clock has reached."""
+    """Raise RefusedError if `now` is before the clock."""
     reached = read_clock(connection)
     if reached is not None and now < reached:
         raise RefusedError(
@@ -35,12 +34,11 @@ def refuse_earlier(connection: Connection, now: datetime) -> None:
 
 
 def advance_clock(connection: Connection, now: datetime) -> None:
-    """Move it on. Raises RefusedError where `now` lies before what it has reached."""
+    """Set the clock forward. Raises RefusedError if `now` is before it."""
     refuse_earlier(connection, now)
     set_clock(connection, now)
 
 
 def set_clock(connection: Connection, now: datetime) -> None:
-    """Set it, back as well as on: of a copy that nobody sends from."""
-    connection.execute(insert_once(connection, t.facts).values(name=_NAME, value=now.isoformat()))
-    connection.execute(update(t.facts).where(t.facts.c.name == _NAME).values(value=now.isoformat()))
+    """Set the clock, also back: only in a copy that is never sent from."""
+    set_fact(connection, _NAME, now.isoformat())

@@ -1,6 +1,6 @@
-"""Signs of life, kept where every process can read them: what the last tick saw, and how each service fares.
+"""Heartbeats: what the last tick found, and the state of each service, for every process to read.
 
-All moments are real time. They stand among the facts, for there are only a few of them.
+All times are real times. They are facts, because there are only a few.
 """
 
 from __future__ import annotations
@@ -10,50 +10,50 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select
 
 from tidings.store import schema as t
-from tidings.store.engine import insert_once
+from tidings.store.facts import delete_fact, find_fact, set_fact
 
 _TICKED = "ticked"
 _PULSE = "pulse:"
 _MOST = 500
-"""Characters of a reason: a person reads it, and the whole stands in the log."""
+"""Characters of a reason; the log has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastTick:
-    """What the last tick that ended well found. `read`: when each source was last read and believed."""
+    """The last successful tick. `read`: when each source was last read and accepted."""
 
     at: datetime
     read: Mapping[str, datetime] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
-    """Sources that were not, with the reason."""
+    """Sources that could not be read, with the reason."""
     unpublished: str = ""
-    """Why pages and feeds stay as they are."""
+    """Why pages and feeds were not updated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """How one service fares."""
+    """The state of one service."""
 
     owner: str
     started: datetime
     beat: datetime
-    """When its last beat ended, well or not."""
+    """When its last cycle ended, successful or not."""
     only_pages: bool = False
     refused: str = ""
-    """Why a changed configuration is not taken up."""
+    """Why a changed configuration is not used."""
     faults: Mapping[str, str] = field(default_factory=dict)
-    """What goes wrong again and again, with the kind of fault."""
+    """Repeated faults, with the kind of error."""
     stalled: Mapping[str, str] = field(default_factory=dict)
-    """Lanes that cannot go on, with the reason; e-mail is the empty name."""
+    """Lanes that cannot send, with the reason; e-mail is the empty name."""
 
 
 def record_tick(
     connection: Connection, at: datetime, sources: Iterable[str], unread: Mapping[str, str], unpublished: str
 ) -> None:
-    """A tick has ended well. `sources` are all that are configured, `unread` those that could not be read."""
+    """Record a successful tick. `sources` are all configured ones, `unread` those that could not be read."""
     before = last_tick(connection)
     known = before.read if before else {}
     read = {name: known.get(name) if name in unread else at for name in sources}
@@ -63,12 +63,12 @@ def record_tick(
         "unread": {name: reason[:_MOST] for name, reason in unread.items()},
         "unpublished": unpublished[:_MOST],
     }
-    _set(connection, _TICKED, json.dumps(value))
+    set_fact(connection, _TICKED, json.dumps(value))
 
 
 def last_tick(connection: Connection) -> LastTick | None:
-    """None before the first one."""
-    raw = connection.execute(select(t.facts.c.value).where(t.facts.c.name == _TICKED)).scalar_one_or_none()
+    """The last successful tick; None before the first."""
+    raw = find_fact(connection, _TICKED)
     if raw is None:
         return None
     found = json.loads(raw)
@@ -77,14 +77,14 @@ def last_tick(connection: Connection) -> LastTick | None:
 
 
 def record_heartbeat(connection: Connection, pulse: Heartbeat) -> None:
-    """Write it down, in the place of the one before."""
+    """Save the heartbeat of a service."""
     value = asdict(pulse) | {"started": pulse.started.isoformat(), "beat": pulse.beat.isoformat()}
     value |= {name: {key: reason[:_MOST] for key, reason in value[name].items()} for name in ("faults", "stalled")}
-    _set(connection, _PULSE + pulse.owner, json.dumps(value | {"refused": pulse.refused[:_MOST]}))
+    set_fact(connection, _PULSE + pulse.owner, json.dumps(value | {"refused": pulse.refused[:_MOST]}))
 
 
 def load_heartbeats(connection: Connection) -> list[Heartbeat]:
-    """Of every service that has not ended in order, in no particular order."""
+    """The heartbeats of all services that were not shut down in order."""
     f = t.facts.c
     rows = connection.execute(select(f.name, f.value).where(f.name.startswith(_PULSE, autoescape=True))).all()
     found = []
@@ -96,11 +96,5 @@ def load_heartbeats(connection: Connection) -> list[Heartbeat]:
 
 
 def delete_heartbeat(connection: Connection, owner: str) -> None:
-    """It has ended."""
-    connection.execute(delete(t.facts).where(t.facts.c.name == _PULSE + owner))
-
-
-def _set(connection: Connection, name: str, value: str) -> None:
-    done = connection.execute(insert_once(connection, t.facts).values(name=name, value=value))
-    if done.rowcount == 0:
-        connection.execute(update(t.facts).where(t.facts.c.name == name).values(value=value))
+    """Delete the heartbeat of a service that has ended."""
+    delete_fact(connection, _PULSE + owner)

@@ -1,4 +1,4 @@
-"""How the store stands, in numbers cheap enough to ask for every few seconds: each is read off an index."""
+"""Metrics of the store, cheap enough for every few seconds: each is read from an index."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from tidings.store.service.pauses import Pause
 
 _LATELY = timedelta(days=7)
 _NEWEST = 5
-"""Mailings in which the last acceptance is looked for, the newest with any."""
+"""How many of the newest mailings are searched for the last accepted delivery."""
 _TAIL = 200
-"""Deliveries looked at in each: mail leaves nearly in the order of its numbers, over a few connections."""
+"""Deliveries read in each: mail is sent nearly in the order of ids, over a few connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreMetrics:
-    """What a person must know of a store. Moments are those of the newsroom."""
+    """Metrics of a store. Times are those of the clock of the newsroom."""
 
     deliveries: Mapping[str, int]
-    """By state: rows, and what `keep` took."""
+    """By state, with those that `keep` has deleted."""
     queued: int
-    """May go now: pending, its mailing is open, and nothing of it is paused."""
+    """Pending in an open mailing, and not paused."""
     queued_since: datetime | None
-    """When the oldest mailing of those was to begin."""
+    """When the oldest of those mailings was due."""
     overdue: int
-    """Deferred, its mailing open, and its moment has passed."""
+    """Deferred in an open mailing, and due."""
     doubtful: int
     """In doubt and waiting for a person."""
     doubtful_since: datetime | None
-    """Of all in doubt."""
+    """The oldest change of a delivery in doubt."""
     quarantined: int
-    """Set aside within the last week."""
+    """Quarantined within the last week."""
     accepted_at: datetime | None
-    """About when the last one was accepted."""
+    """The approximate time of the last accepted delivery."""
     open_editions: tuple[Edition, ...]
     """Composing, held or sending, the oldest first."""
     pauses: tuple[Pause, ...]
-    """What a person has stopped for a while."""
+    """Active pauses."""
     set_aside: Mapping[str, int]
-    """Items that could not be taken, by source."""
+    """Items that could not be read, by source."""
     slots: Mapping[tuple[str, str], int]
-    """By schedule and what became of them."""
+    """By schedule and result."""
 
     @property
     def held(self) -> list[Edition]:
@@ -61,13 +61,13 @@ class StoreMetrics:
 
     @property
     def held_by_reason(self) -> dict[HoldReason, int]:
-        """Every reason, also those that hold nothing; an edition may have several."""
+        """Held editions by reason, also reasons with none; an edition may have several."""
         reasons = [hold.reason for one in self.held for hold in one.holds]
         return {reason: reasons.count(reason) for reason in HoldReason}
 
 
 def load_metrics(connection: Connection, now: datetime) -> StoreMetrics:
-    """`now` is the newsroom's clock."""
+    """Read the metrics. `now` is the clock of the newsroom."""
     d, s = t.deliveries.c, t.slots.c
     going = _open_mailings(connection, now)
     numbers = list(going)
@@ -115,7 +115,7 @@ def _counts(connection: Connection, query: Select[str, int]) -> dict[str, int]:
 
 
 def _open_mailings(connection: Connection, now: datetime) -> dict[int, datetime]:
-    """Mailings whose deliveries may be claimed, with the moment from which on."""
+    """Mailings whose deliveries may be claimed, with their start."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id, func.coalesce(e.starts, m.at, type_=t.Moment))
@@ -135,7 +135,7 @@ def _pending(connection: Connection, mailings: Iterable[int], allowed: ColumnEle
 
 
 def _accepted_at(connection: Connection) -> datetime | None:
-    """There is no index over moments, for it would slow every send: the ends of the newest mailings say it."""
+    """Read the ends of the newest mailings: an index over times would slow down every send."""
     d = t.deliveries.c
     found: list[datetime] = []
     below: int | None = None
@@ -158,7 +158,7 @@ def _accepted_at(connection: Connection) -> datetime | None:
 
 
 def store_bytes(store: Store, connection: Connection) -> int:
-    """What the store takes on disk, its write-ahead log included."""
+    """Bytes of the store on disk, with its write-ahead log."""
     if store.path is None:
         return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
     paths = [store.path, store.path.with_name(store.path.name + "-wal")]

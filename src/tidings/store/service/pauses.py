@@ -1,6 +1,6 @@
-"""What a person has stopped for a while: a schedule, a list, a channel or all of it.
+"""Pauses by a person: of a schedule, a list, a channel or everything.
 
-A row stays when it has ended: what came due meanwhile was not late.
+An ended pause stays: slots that were due meanwhile are not late.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One that holds, or held until `ended`."""
+    """A pause that is active, or was until `ended`."""
 
     scope: Scope
     name: str
@@ -41,14 +41,14 @@ class Pause:
 
     @property
     def what(self) -> str:
-        """In words."""
+        """The paused thing in words."""
         return "everything" if self.scope is Scope.ALL else f"{self.scope} {self.name}"
 
 
 def pause(
     connection: Connection, scope: Scope, name: str, now: datetime, *, until: datetime | None, reason: str, who: str
 ) -> None:
-    """Begin it, or change one that holds: it began when it began."""
+    """Start a pause, or change an active one without a new start."""
     p = t.pauses
     values = {"until": until, "reason": reason, "who": who}
     mine = (p.c.scope == scope) & (p.c.name == name)
@@ -59,7 +59,7 @@ def pause(
 
 
 def resume(connection: Connection, scope: Scope, name: str, now: datetime) -> bool:
-    """End it; False if none holds."""
+    """End a pause; False if none is active."""
     p = t.pauses
     mine = (p.c.scope == scope) & (p.c.name == name) & p.c.ended.is_(None)
     done = connection.execute(update(p).where(mine).values(ended=now))
@@ -69,7 +69,7 @@ def resume(connection: Connection, scope: Scope, name: str, now: datetime) -> bo
 
 
 def end_due(connection: Connection, now: datetime) -> list[Pause]:
-    """End those whose `until` has come; returns them."""
+    """End the pauses whose `until` has passed; returns them."""
     due = [one for one in active_pauses(connection) if one.until is not None and one.until <= now]
     for one in due:
         assert one.until is not None
@@ -78,12 +78,12 @@ def end_due(connection: Connection, now: datetime) -> list[Pause]:
 
 
 def is_known(connection: Connection, scope: Scope, name: str) -> bool:
-    """Whether it is paused, or was."""
+    """Whether it is or was paused."""
     return bool(_pauses(connection, _is(scope, name)))
 
 
 def rename(connection: Connection, scope: Scope, was: str, name: str) -> None:
-    """Carry a pause over to the new name of what it stops."""
+    """Rename a pause."""
     p = t.pauses
     if is_known(connection, scope, was):
         connection.execute(delete(p).where(_is(scope, name)))
@@ -92,12 +92,12 @@ def rename(connection: Connection, scope: Scope, was: str, name: str) -> None:
 
 
 def active_pauses(connection: Connection) -> list[Pause]:
-    """Every pause that holds."""
+    """All active pauses."""
     return _pauses(connection, t.pauses.c.ended.is_(None))
 
 
 def ended_pauses(connection: Connection, schedule: str) -> list[Pause]:
-    """Pauses of a schedule, or of everything, that have ended."""
+    """Ended pauses of a schedule or of everything."""
     p = t.pauses.c
     return _pauses(connection, p.ended.is_not(None), or_(p.scope == Scope.ALL, _is(Scope.SCHEDULE, schedule)))
 
@@ -115,7 +115,7 @@ def _pauses(connection: Connection, *which: ColumnElement[bool]) -> list[Pause]:
 
 
 def paused_time(pauses: Iterable[Pause], since: datetime, now: datetime) -> timedelta:
-    """For how long of the time between `since` and `now` one of these pauses held."""
+    """How long any of these pauses was active between `since` and `now`."""
     total, reached = timedelta(0), since
     for one in sorted(pauses, key=lambda one: one.since):
         ended = min(one.ended or now, now)
@@ -126,21 +126,21 @@ def paused_time(pauses: Iterable[Pause], since: datetime, now: datetime) -> time
 
 
 def find_schedule_pause(pauses: Iterable[Pause], schedule: str) -> Pause | None:
-    """Why a schedule makes no edition now."""
+    """The pause that stops a schedule, or None."""
     found = (one for one in pauses if one.scope is Scope.ALL or (one.scope is Scope.SCHEDULE and one.name == schedule))
     return next(found, None)
 
 
 def find_pause(pauses: Iterable[Pause], *, schedule: str, list_name: str, channel: str) -> Pause | None:
-    """Why a delivery of an edition does not go now."""
+    """The pause that stops a delivery of an edition, or None."""
     names = {Scope.SCHEDULE: schedule, Scope.LIST: list_name, Scope.CHANNEL: channel}
     return next((one for one in pauses if one.scope is Scope.ALL or names[one.scope] == one.name), None)
 
 
 def is_not_paused(pauses: Iterable[Pause]) -> ColumnElement[bool] | None:
-    """The same as a condition on rows of `deliveries` joined to their `mailings`; None where nothing is paused.
+    """The same as a condition on `deliveries` joined to `mailings`; None if nothing is paused.
 
-    Notices, tests and confirmations always go: a person waits for them.
+    Notices, tests and confirmations are never paused: a person waits for them.
     """
     d, m = t.deliveries.c, t.mailings.c
     conditions: list[ColumnElement[bool]] = []

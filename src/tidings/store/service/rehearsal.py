@@ -1,4 +1,4 @@
-"""What a rehearsal does to its copy of a store, and asks of it. Never called with the newsroom's own."""
+"""Queries of a rehearsal on its copy of a store. Never use them on the store of a newsroom."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IN_HAND = (DeliveryState.LEASED, DeliveryState.HANDED)
 
 
 def skip_syncing(store: Store) -> None:
-    """Nothing in a copy has to outlive a power loss: it waits for no disk."""
+    """Do not sync the copy to disk: it need not outlive a power loss."""
     store.close()
 
     @event.listens_for(store.engine, "connect")
@@ -26,10 +26,10 @@ def skip_syncing(store: Store) -> None:
 
 
 def prepare_copy(connection: Connection, clock: datetime | None) -> int:
-    """Give back what is under way just now, make every reader nobody, and set the clock back, if given.
+    """Release claimed deliveries, replace the names and addresses of readers, and set the clock, if given.
 
-    Returns how many deliveries were under way. Addresses are replaced, for samples are files that are passed around;
-    their hashes stay, for leave and suppression go by those.
+    Returns how many deliveries were claimed. Sample files may be passed on, so they have no real addresses. The hashes
+    stay, because suppressions use them.
     """
     d, p = t.deliveries, t.subscribers
     free = {"owner": "", "lease_until": None, "state": DeliveryState.PENDING.value}
@@ -44,7 +44,7 @@ def prepare_copy(connection: Connection, clock: datetime | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PendingMailing:
-    """A mailing of which something is pending. `edition` is empty for a notice or a test."""
+    """A mailing with pending deliveries. `edition` is empty for a notice or a test."""
 
     mailing: int
     kind: str
@@ -53,7 +53,7 @@ class PendingMailing:
 
 
 def pending_mailings(connection: Connection) -> list[PendingMailing]:
-    """Mailings with something pending, the urgent ones first."""
+    """Mailings with pending deliveries, urgent ones first."""
     d, m, e = t.deliveries.c, t.mailings.c, t.editions.c
     left = exists(select(1).where(d.state == DeliveryState.PENDING, d.mailing == m.id))
     query = (
@@ -69,14 +69,14 @@ def pending_mailings(connection: Connection) -> list[PendingMailing]:
 
 
 def mailing_of(connection: Connection, edition: int) -> int | None:
-    """The mailing of an edition; None before it has one."""
+    """The mailing of an edition, or None."""
     query = select(t.mailings.c.id).where(t.mailings.c.edition == edition)
     return connection.execute(query).scalar_one_or_none()
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryCount:
-    """Deliveries of a mailing that are alike. One of `list` and `channel` is empty, both for a notice by mail."""
+    """A count of similar deliveries. One of `list` and `channel` is empty; both are for a notice by mail."""
 
     list: str
     channel: str
@@ -87,7 +87,7 @@ class DeliveryCount:
 
 
 def count_deliveries(connection: Connection, mailing: int) -> list[DeliveryCount]:
-    """What becomes of the deliveries of a mailing."""
+    """Deliveries of a mailing, by list, channel, language, state and reason."""
     d, r = t.deliveries.c, t.renditions.c
     language = func.coalesce(r.language, "")
     query = (
@@ -101,7 +101,7 @@ def count_deliveries(connection: Connection, mailing: int) -> list[DeliveryCount
 
 
 def keep_samples(connection: Connection, mailing: int, most: int, each: int) -> int:
-    """Of a mailing to more than `most`, all but `each` of a rendition count as accepted; returns how many that are."""
+    """Accept all but `each` mails of a rendition if a mailing has more than `most`; returns how many."""
     d = t.deliveries
     waiting = and_(d.c.mailing == mailing, d.c.state == DeliveryState.PENDING, d.c.channel == "")
     if connection.execute(select(func.count()).where(waiting)).scalar_one() <= most:
@@ -115,7 +115,7 @@ def keep_samples(connection: Connection, mailing: int, most: int, each: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class SampleMail:
-    """A mail that goes over the wire. `key` is what its Message-ID is made of."""
+    """A mail that is really sent. `key` is the source of its Message-ID."""
 
     key: str
     list: str
@@ -124,7 +124,7 @@ class SampleMail:
 
 
 def list_samples(connection: Connection, mailing: int) -> Iterator[SampleMail]:
-    """Of the mails that are pending."""
+    """The pending mails of a mailing."""
     d, r = t.deliveries.c, t.renditions.c
     query = (
         select(d.target, d.story, d.purpose, d.part, d.list, r.language)
@@ -132,20 +132,20 @@ def list_samples(connection: Connection, mailing: int) -> Iterator[SampleMail]:
         .where(d.mailing == mailing, d.state == DeliveryState.PENDING, d.channel == "")
     )
     for row in connection.execute(query):
-        # As the preparation of a mail makes it: what a delivery is unique in.
+        # The same key as in the preparation of a mail: the unique columns of a delivery.
         key = f"{mailing}|{row.target}|{row.story}|{row.purpose}|{row.part}"
         yield SampleMail(key, row.list, row.language or "", row.story)
 
 
 def list_skipped_slots(connection: Connection, now: datetime) -> list[tuple[str, datetime, str, str]]:
-    """(schedule, slot, state, reason) of those that were settled at `now` and made no edition."""
+    """(schedule, slot, state, reason) of slots that were settled at `now` without an edition."""
     s = t.slots.c
     query = select(s.schedule, s.slot, s.state, s.reason).where(s.at == now, s.state.in_(("skipped", "merged")))
     return [(r.schedule, r.slot, r.state, r.reason) for r in connection.execute(query.order_by(s.slot, s.schedule))]
 
 
 def next_retry_time(connection: Connection, now: datetime) -> datetime | None:
-    """When the next deferred delivery is due."""
+    """When the next deferred delivery is due, or None."""
     d = t.deliveries.c
     states = (DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)
     query = select(func.min(d.next_at)).where(d.state.in_(states), d.next_at > now)

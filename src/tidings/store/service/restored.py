@@ -1,7 +1,7 @@
-"""A store that came out of a backup: what came due since is held for a person, never sent again.
+"""A store restored from a backup: editions that were due since are held for a person, not sent again.
 
-Nobody can know what the newsroom sent between the backup and the restore. So all that was going then is held, and each
-schedule that had a slot in between has its next edition held; a person looks, and releases or cancels.
+Nobody can know what the newsroom sent between the backup and the restore. So all unfinished editions are held, and the
+next edition of each schedule with a slot in between. A person releases or cancels them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 
 from tidings.model.delivery import DeliveryState
 from tidings.model.edition import Edition, EditionState, Hold, HoldReason
@@ -19,35 +19,36 @@ from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
+from tidings.store.facts import find_fact, set_fact
 from tidings.store.people import consent
 from tidings.store.service import clock
 
 _NAME = "restored"
 _APART = 1_000_000
 _APART_DELIVERIES = 1_000_000_000
-"""So far beyond the backup's do new numbers begin. A number that was given since stands in mails that are out: as their
-Message-ID, which mail programs drop the second time, and in links to leave, which name the reader by it."""
+"""New ids begin this far after those of the backup. Ids given after the backup are in mails already: in the Message-ID,
+which mail programs drop the second time, and in unsubscribe links, which identify the reader."""
 _WAITING = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 
 @dataclass
 class RestoredCounts:
-    """What `mark_restored` did."""
+    """The result of `mark_restored`."""
 
     held: list[str] = field(default_factory=list)
-    """Editions, by name."""
+    """Names of held editions."""
     in_doubt: int = 0
-    """Deliveries that were on the wire at the moment of the backup."""
+    """Deliveries that were being sent at the time of the backup."""
     dropped: int = 0
-    """Deliveries of notices, tests and other mails that are no edition."""
+    """Cancelled deliveries of notices, tests and other mails without an edition."""
 
 
 def mark_restored(
     connection: Connection, *, made: datetime, now: datetime, reached: datetime | None = None
 ) -> RestoredCounts:
-    """Make a store that is as it was at `made` safe to go on with at `now`; its clock stands at `reached` at least.
+    """Make a store from a backup of `made` safe to continue at `now`. Its clock becomes `reached` at least.
 
-    No lease of then is believed, what was on the wire is in doubt, all that was going is held or closed.
+    Leases end, deliveries that were being sent are in doubt, and unfinished mailings are held or closed.
     """
     marked = RestoredCounts()
     clocks = [one for one in (clock.read_clock(connection), reached) if one is not None]
@@ -56,13 +57,15 @@ def mark_restored(
     _let_go(connection, marked, said, moment)
     _drop_other_mail(connection, marked, said, moment)
     _hold_editions(connection, marked, said, moment)
-    # What was noted but not told may have been told since.
+    # Unsent notices may have been sent since.
     connection.execute(update(t.notices).where(t.notices.c.told_at.is_(None)).values(told_at=moment))
     connection.execute(delete(t.journal))
     if clocks:
         clock.advance_clock(connection, moment)
     consent.advance_version(connection)
-    _set(connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []}))
+    set_fact(
+        connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []})
+    )
     _number_apart(connection)
     return marked
 
@@ -139,7 +142,7 @@ def _number_apart(connection: Connection) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a store knows of its restore. `open` are the schedules whose next edition is held."""
+    """The last restore of a store. The next edition of the schedules in `open` is held."""
 
     made: datetime
     at: datetime
@@ -148,8 +151,8 @@ class Restored:
 
 
 def find_restored(connection: Connection) -> Restored | None:
-    """None for a store that was never restored."""
-    raw = connection.execute(select(t.facts.c.value).where(t.facts.c.name == _NAME)).scalar_one_or_none()
+    """The last restore, or None."""
+    raw = find_fact(connection, _NAME)
     if raw is None:
         return None
     found = json.loads(raw)
@@ -159,14 +162,14 @@ def find_restored(connection: Connection) -> Restored | None:
 
 
 def hold_next_editions(connection: Connection, schedules: list[str], now: datetime) -> None:
-    """The first beat after a restore: the next edition of each of these schedules is held, for it may have gone."""
+    """After a restore, hold the next edition of each of these schedules: it may have been sent already."""
     found = find_restored(connection)
     if found is not None and found.until is None:
         _write(connection, found, until=now, names=schedules)
 
 
 def reason_to_hold(connection: Connection, schedule: str) -> str:
-    """Why the edition of a slot of `schedule` waits for a person; empty if nothing speaks for it."""
+    """Why the next edition of `schedule` is held for a person; empty if it is not."""
     found = find_restored(connection)
     if found is None or (found.until is not None and schedule not in found.open):
         return ""
@@ -177,22 +180,22 @@ def reason_to_hold(connection: Connection, schedule: str) -> str:
 
 
 def inherited_reason(superseded: list[Edition]) -> str:
-    """What a new edition takes over from those that it supersedes: their stories may have gone out."""
+    """The reason that a new edition inherits from those it supersedes: their stories may have been sent."""
     holds = [hold.detail for old in superseded for hold in old.holds if hold.reason is HoldReason.RESTORED]
     return holds[0] if holds else ""
 
 
 def release_schedule(connection: Connection, schedule: str) -> None:
-    """An edition of it was composed, and is held: later ones go by themselves."""
+    """Note that the next edition of the schedule is held: later ones are not."""
     found = find_restored(connection)
     if found is not None and found.until is not None and schedule in found.open:
         _write(connection, found, until=found.until, names=[name for name in found.open if name != schedule])
 
 
 def settle_as_sent(connection: Connection, edition: Edition, now: datetime, who: str) -> int:
-    """A person found that it had gone out before the restore: nothing of it goes, and its readers had it.
+    """Settle an edition that a person found was sent before the restore: its deliveries count as accepted.
 
-    Returns how many deliveries that settles. Raises RefusedError for an edition that no restore holds.
+    Returns how many deliveries. Raises RefusedError if no restore holds the edition.
     """
     if not any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
         raise RefusedError(
@@ -220,11 +223,4 @@ def _write(connection: Connection, found: Restored, *, until: datetime, names: l
         "until": until.isoformat(),
         "open": sorted(set(names)),
     }
-    _set(connection, _NAME, json.dumps(value))
-
-
-def _set(connection: Connection, name: str, value: str) -> None:
-    f = t.facts
-    done = connection.execute(update(f).where(f.c.name == name).values(value=value))
-    if done.rowcount == 0:
-        connection.execute(insert(f).values(name=name, value=value))
+    set_fact(connection, _NAME, json.dumps(value))
