@@ -17,6 +17,9 @@ import tidings
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "tidings"
 LONGEST = 601
+SHORTEST = 60
+MOST_ENTRIES = 20
+MOST_SHORT_MODULES = 25
 SHAPELESS = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
 NEWSROOM = ("tidings.yaml", "content", "schedules", "templates")
 
@@ -45,6 +48,34 @@ def test_modules_are_of_a_size_to_read() -> None:
         if path.parent.name != "versions" and (n := len(path.read_text().splitlines())) >= LONGEST
     }
     assert not long, f"split these by what they do: {long}"
+
+
+def test_no_folder_has_too_many_entries() -> None:
+    crowded = {}
+    for folder in {path.parent for path in _modules()}:
+        entries = [entry for entry in folder.iterdir() if entry.name not in ("__init__.py", "__pycache__")]
+        if len(entries) > MOST_ENTRIES:
+            crowded[str(folder.relative_to(ROOT))] = len(entries)
+    assert not crowded
+
+
+def test_few_modules_are_short() -> None:
+    short = [
+        str(path.relative_to(ROOT))
+        for path in _modules()
+        if path.name != "__init__.py" and len(path.read_text().splitlines()) < SHORTEST
+    ]
+    assert len(short) <= MOST_SHORT_MODULES, f"{len(short)} modules are short; merge some: {short}"
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """`Settings` is what every adapter calls its settings."""
+    files: dict[str, list[str]] = {}
+    for path in _modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name != "Settings":
+                files.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: places for name, places in files.items() if len(places) > 1}
 
 
 def test_modules_can_be_guessed_by_name() -> None:

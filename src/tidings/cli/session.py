@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Session:
+class CommandSession:
     """The folder of the newsroom that the command works on, and its secrets."""
 
     root: Path = field(default_factory=Path)
@@ -35,7 +35,7 @@ class Session:
         return text
 
 
-session = Session()
+session = CommandSession()
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON. `tidings schema` describes it.")]
 Now = Annotated[str, typer.Option("--now", metavar="T", help="Set the newsroom's clock: 2026-12-01T09:00.")]

@@ -16,7 +16,7 @@ from tidings import plugins
 from tidings.channels.base import Idempotency, MailTransport
 from tidings.channels.mail_api import mailgun, postmark, sendgrid, ses
 from tidings.channels.mail_api.base import ApiTransport, CannotCarryError
-from tidings.channels.mail_api.message_parts import Mailbox, format_mailbox, split_message
+from tidings.channels.mail_api.message_parts import ParsedAddress, format_mailbox, split_message
 from tidings.model.delivery import Outcome, Verdict
 from tidings.testing.http_sink import HttpSink, Received, Step
 from tidings.testing.mail_contract import MESSAGE, SECRET, SENDER, ApiContract
@@ -291,7 +291,7 @@ def test_a_line_break_in_an_encoded_word_makes_no_second_header() -> None:
     assert parts.subject == "Hello Bcc: all@example.org"
     with pytest.raises(CannotCarryError):
         split_message(f"From: =?utf-8?b?{hidden}?= <n@example.org>\r\n\r\nx".encode())
-    assert format_mailbox(Mailbox('A "B" \\C', "a@example.org")) == '"A \\"B\\" \\\\C" <a@example.org>'
+    assert format_mailbox(ParsedAddress('A "B" \\C', "a@example.org")) == '"A \\"B\\" \\\\C" <a@example.org>'
 
 
 def test_no_provider_claims_idempotency() -> None:

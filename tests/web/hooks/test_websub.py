@@ -209,7 +209,7 @@ def test_a_subscription_is_renewed_before_its_lease_ends(
             assert (answer.status_code, answer.text) == (200, "x" * 40)
         assert (
             run_in(folder.root, "sources", "list").out.splitlines()[-1]
-            == f"  told of changes by {hub.url}, until Mon 2026-03-02 09:16"
+            == f"  notified of changes by {hub.url}, until Mon 2026-03-02 09:16"
         )
         for seconds, times in ((799, 0), (801, 1), (802, 0)):
             runtime.set_clock(MONDAY + timedelta(seconds=seconds))

@@ -19,7 +19,7 @@ _BUILT_BY_THE_API = {
 _BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-class Mailbox(NamedTuple):
+class ParsedAddress(NamedTuple):
     """A display name, which may be empty, and an address."""
 
     name: str
@@ -30,9 +30,9 @@ class Mailbox(NamedTuple):
 class MessageParts:
     """One message to one recipient."""
 
-    sender: Mailbox
+    sender: ParsedAddress
     to_name: str
-    reply_to: Mailbox | None
+    reply_to: ParsedAddress | None
     subject: str
     text: str
     html: str
@@ -94,9 +94,9 @@ def _other_headers(data: bytes) -> dict[str, str]:
     return headers
 
 
-def _addresses(message: EmailMessage, name: str) -> tuple[Mailbox, ...]:
+def _addresses(message: EmailMessage, name: str) -> tuple[ParsedAddress, ...]:
     addresses = getattr(message[name], "addresses", ())
-    return tuple(Mailbox(_one_line(address.display_name), address.addr_spec) for address in addresses)
+    return tuple(ParsedAddress(_one_line(address.display_name), address.addr_spec) for address in addresses)
 
 
 def _one_line(text: str) -> str:
@@ -109,6 +109,6 @@ def quote_name(name: str) -> str:
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def format_mailbox(mailbox: Mailbox) -> str:
+def format_mailbox(mailbox: ParsedAddress) -> str:
     """Return `"Name" <address>`, or only the address."""
     return f"{quote_name(mailbox.name)} <{mailbox.address}>" if mailbox.name else mailbox.address

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr
 
 from tidings.channels.http import encode_json, json_headers, read_object
 from tidings.channels.mail_api.base import ApiRequest, ApiSettings, ApiTransport
-from tidings.channels.mail_api.message_parts import Mailbox, format_mailbox, split_message
+from tidings.channels.mail_api.message_parts import ParsedAddress, format_mailbox, split_message
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -45,7 +45,7 @@ class PostmarkTransport(ApiTransport[Settings]):
             own_headers["X-PM-KeepID"] = "true"
         body: dict[str, object] = {
             "From": format_mailbox(parts.sender),
-            "To": format_mailbox(Mailbox(parts.to_name, recipient)),
+            "To": format_mailbox(ParsedAddress(parts.to_name, recipient)),
             "Subject": parts.subject,
             "Headers": [{"Name": name, "Value": value} for name, value in own_headers.items()],
             "TrackOpens": False,

@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr
 
 from tidings.channels.http import encode_json, json_headers, read_object
 from tidings.channels.mail_api.base import ApiRequest, ApiSettings, ApiTransport
-from tidings.channels.mail_api.message_parts import Mailbox, quote_name, split_message
+from tidings.channels.mail_api.message_parts import ParsedAddress, quote_name, split_message
 from tidings.config.types import Line
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
@@ -42,7 +42,7 @@ class SendgridTransport(ApiTransport[Settings]):
         name = quote_name(parts.to_name) if set(parts.to_name) & set(',;"') else parts.to_name
         texts = (("text/plain", parts.text), ("text/html", parts.html))
         body: dict[str, Any] = {
-            "personalizations": [{"to": [_mailbox(Mailbox(name, recipient))]}],
+            "personalizations": [{"to": [_mailbox(ParsedAddress(name, recipient))]}],
             "from": _mailbox(parts.sender),
             "subject": parts.subject,
             # Plain text must come first.
@@ -88,7 +88,7 @@ def _errors(answer: HttpResponse) -> list[dict[str, Any]]:
     return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 
-def _mailbox(mailbox: Mailbox) -> dict[str, str]:
+def _mailbox(mailbox: ParsedAddress) -> dict[str, str]:
     return {"email": mailbox.address, "name": mailbox.name} if mailbox.name else {"email": mailbox.address}
 
 

@@ -55,7 +55,7 @@ class ActionResult(_Model):
     lists: list[str] = Field(default_factory=list)
 
 
-class ListChoices(_Model):
+class SubscriptionChoices(_Model):
     """A reader's choices for one list."""
 
     name: Name
@@ -68,7 +68,7 @@ class Preferences(_Model):
 
     language: Name = ""
     paused_until: datetime | None = None
-    lists: list[ListChoices] = Field(default_factory=list, max_length=_MAX_ENTRIES)
+    lists: list[SubscriptionChoices] = Field(default_factory=list, max_length=_MAX_ENTRIES)
 
 
 def create_api(runtime: Runtime) -> FastAPI:
@@ -165,7 +165,7 @@ def create_api(runtime: Runtime) -> FastAPI:
             language=reader.person.language,
             paused_until=reader.paused_until,
             lists=[
-                ListChoices(name=choices.list, topics=list(choices.topics), frequency=choices.frequency)
+                SubscriptionChoices(name=choices.list, topics=list(choices.topics), frequency=choices.frequency)
                 for choices in reader.subscriptions
             ],
         )
