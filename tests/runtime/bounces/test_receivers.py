@@ -99,13 +99,13 @@ def test_a_bounce_is_kept_by_the_other_side_while_the_store_is_away(newsroom: Ru
     newsroom.tick(MONDAY)
     [mail] = newsroom.mails(address)
     with newsroom.runtime.store.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE returns RENAME TO away")
+        connection.exec_driver_sql("ALTER TABLE feedback RENAME TO away")
     ears = FeedbackReceivers(newsroom.runtime, lambda: None)
     ears.open_port()
     try:
         assert _hand(port, mail.sender)[0] == 451
         with newsroom.runtime.store.write() as connection:
-            connection.exec_driver_sql("ALTER TABLE away RENAME TO returns")
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO feedback")
         assert _hand(port, mail.sender) == (250, b"2.0.0 noted")
     finally:
         assert ears.stop(5)
