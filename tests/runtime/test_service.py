@@ -97,7 +97,7 @@ def prepared(folder: NewsroomFolder, readers: int = 3) -> int:
     return port
 
 
-def test_a_new_file_is_out_and_on_its_way_within_seconds_and_a_broken_schedule_changes_nothing(tmp_path: Path) -> None:
+def test_new_file_is_sent_and_a_broken_schedule_is_ignored(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
@@ -147,7 +147,7 @@ def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path)
             assert ledger.count_by_state(connection)["accepted"] == 300
 
 
-def test_a_store_ahead_of_real_time_and_a_taken_port_are_refused_in_words(tmp_path: Path) -> None:
+def test_store_ahead_of_time_and_used_port_are_refused(tmp_path: Path) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
         with socket.create_server(("127.0.0.1", port)), running(folder, tmp_path / "one") as process:
@@ -247,7 +247,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             assert process.wait(timeout=GENEROUS) == 128 + signal.SIGINT
 
 
-def test_a_changed_configuration_is_taken_up_at_once_and_one_that_is_broken_is_told_once(tmp_path: Path) -> None:
+def test_changed_configuration_is_loaded_or_reported_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         port = prepared(folder)
@@ -331,9 +331,7 @@ def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: py
             assert ahead is not None and (slot - ahead) % timedelta(days=1) == timedelta(hours=3)
 
 
-def test_a_clock_that_went_back_a_little_is_waited_for_and_a_fault_is_told_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_small_clock_setback_and_repeated_faults_are_handled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
         prepared(folder)
         with folder.runtime() as runtime:

@@ -75,7 +75,7 @@ def test_far_from_real_time_only_this_machine_is_written_to(small: RunningNewsro
             check_clock_override(away, MONDAY, MONDAY + distance)
 
 
-def test_a_new_schedule_begins_at_its_first_tick_though_its_slot_is_now(small: RunningNewsroom) -> None:
+def test_new_schedule_begins_at_its_first_tick(small: RunningNewsroom) -> None:
     small.item("one")
     small.tick(MONDAY)
     small.schedule("late", 'cadence: {daily: "09:00"}\ndeliver: [{channel: desk}]\n')
@@ -85,7 +85,7 @@ def test_a_new_schedule_begins_at_its_first_tick_though_its_slot_is_now(small: R
     assert small.edition("late/1").stories == ("two",)
 
 
-def test_on_new_waits_for_things_to_settle_and_takes_what_came_meanwhile(small: RunningNewsroom) -> None:
+def test_on_new_waits_until_stories_settle(small: RunningNewsroom) -> None:
     small.schedule("news", "cadence: {on: new, settle: 10m}\ndeliver: [{channel: desk}]\n")
     small.tick(MONDAY - 10 * HOUR)
     minute = HOUR / 60

@@ -53,7 +53,7 @@ def test_readers_who_get_the_same_share_one_frozen_selection(newsroom: RunningNe
     assert (documents, kinds) == (1, 3)
 
 
-def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(newsroom: RunningNewsroom) -> None:
+def test_planning_changes_nothing_and_matches_sending(newsroom: RunningNewsroom) -> None:
     for number in range(6):
         newsroom.reader(f"r{number}", language=("en", "ru", "kk")[number % 3], topics=["water"] if number % 2 else [])
     newsroom.item("one", topics="[youth]")
@@ -70,7 +70,7 @@ def test_addressing_while_planning_changes_nothing_and_agrees_with_what_is_sent(
     assert states == {("skipped", reason): count for reason, count in planned.skipped.items()}
 
 
-def test_a_mark_moves_to_the_edition_that_was_served_and_only_then(newsroom: RunningNewsroom) -> None:
+def test_mark_moves_only_to_served_editions(newsroom: RunningNewsroom) -> None:
     served, picky = newsroom.reader("served"), newsroom.reader("picky", topics=["youth"])
     newsroom.item("one", topics="[water]")
     newsroom.tick(MONDAY)

@@ -99,7 +99,7 @@ def test_a_new_item_is_minted_once(store: Store) -> None:
     assert item.topics == ("sdg-4",) and item.extra == {"gallery": "5"}
 
 
-def test_a_second_collect_with_nothing_changed_writes_nothing_at_all(store: Store) -> None:
+def test_a_second_collect_writes_nothing(store: Store) -> None:
     shelf = Shelf(
         found("a.en"), found("b.en", draft=True), found("c.en", published=NOW + HOUR), found("d.en", withdrawn="x")
     )
@@ -134,7 +134,7 @@ def test_a_draft_is_new_from_the_moment_it_is_none(store: Store) -> None:
     assert (item.out_at, item.first_seen, item.published) == (NOW + HOUR, NOW, NOW - HOUR)
 
 
-def test_an_embargo_or_a_future_date_that_moves_moves_the_out_moment_until_it_has_passed(store: Store) -> None:
+def test_out_moment_follows_date_and_embargo_until_passed(store: Store) -> None:
     shelf = Shelf(found("a.en", published=NOW - HOUR, embargo=NOW + HOUR))
     run(store, shelf)
     assert rows(store)["a.en"].out_at == rows(store)["a.en"].changed == NOW + HOUR
@@ -209,7 +209,7 @@ def test_feed_dates_are_distinct_in_a_language(store: Store) -> None:
     assert len({item.changed for item in rows(store).values() if item.language == "en"}) == 3
 
 
-def test_ids_story_keys_and_slugs_survive_renames_moves_edits_titles_and_urls(store: Store) -> None:
+def test_ids_keys_and_slugs_survive_renames_and_edits(store: Store) -> None:
     shelf = Shelf(found("first.en", published=NOW), found("other.en"))
     run(store, shelf)
     before = rows(store)["first.en"]
@@ -252,7 +252,7 @@ def test_a_chain_of_renames_and_a_swap_keep_each_items_id(store: Store) -> None:
     assert {item.story for item in rows(store).values()} == {"a", "b"}
 
 
-def test_an_item_moved_over_another_keeps_its_id_and_the_other_vanishes(store: Store) -> None:
+def test_item_moved_over_another_keeps_its_id(store: Store) -> None:
     shelf = Shelf(found("a.en"), found("b.en"))
     run(store, shelf)
     ids = {item.title: item.id for item in rows(store).values()}
@@ -284,7 +284,7 @@ def test_an_id_written_into_a_known_item_keeps_everything_else(store: Store) -> 
     assert after == dataclasses.replace(before, id="tag:x,2")
 
 
-def test_a_translation_joins_its_namesake_though_that_was_renamed(store: Store) -> None:
+def test_translation_joins_its_renamed_namesake(store: Store) -> None:
     shelf = Shelf(found("a.en"))
     run(store, shelf)
     shelf.move("a.en", "b.en")
@@ -296,7 +296,7 @@ def test_a_translation_joins_its_namesake_though_that_was_renamed(store: Store) 
     assert stored["a.en"].story == "a-2" and stored["a.en"].slug == "a-2"
 
 
-def test_story_written_later_joins_translations_under_the_key_that_editions_know(store: Store) -> None:
+def test_later_story_key_joins_under_the_eldest_key(store: Store) -> None:
     shelf = Shelf(found("english.en"))
     run(store, shelf)
     shelf.put(found("russian.ru"))
@@ -307,7 +307,7 @@ def test_story_written_later_joins_translations_under_the_key_that_editions_know
         assert {item.story for item in rows(store).values()} == {"english"}
 
 
-def test_two_files_for_one_story_and_language_the_later_named_is_set_aside(store: Store) -> None:
+def test_second_file_of_a_story_and_language_is_refused(store: Store) -> None:
     shelf = Shelf(found("a/x.en"), found("b/x.en", title="Second"))
     done = run(store, shelf)
     assert list(rows(store)) == ["a/x.en"]
@@ -319,7 +319,7 @@ def test_two_files_for_one_story_and_language_the_later_named_is_set_aside(store
     assert notices(store) == {}
 
 
-def test_a_vanished_file_is_gone_after_two_sweeps_a_minute_apart_and_comes_back_as_itself(store: Store) -> None:
+def test_vanished_file_is_gone_after_two_sweeps_and_comes_back(store: Store) -> None:
     shelf = Shelf(found("a.en"), found("b.en"))
     run(store, shelf)
     before = rows(store)["a.en"]
@@ -380,7 +380,7 @@ def test_an_unreadable_source_changes_nothing_even_if_accepted(store: Store) -> 
     assert list(notices(store)) == ["vanished:newsroom"]
 
 
-def test_a_broken_file_keeps_its_last_good_version_and_is_told_once(store: Store) -> None:
+def test_broken_file_keeps_its_last_good_version(store: Store) -> None:
     shelf = Shelf(found("a.en"), found("b.en"))
     run(store, shelf)
     shelf.broken = {"a.en": "no closing ---"}
@@ -466,7 +466,7 @@ OPERATIONS = st.one_of(
 
 @given(st.lists(OPERATIONS, max_size=30))
 @settings(max_examples=60)
-def test_any_sequence_of_file_operations_keeps_ids_and_slugs_unique_and_stable(
+def test_any_file_operations_keep_ids_and_slugs_unique(
     operations: list[tuple[str, object, object]],
 ) -> None:
     import tempfile

@@ -46,7 +46,7 @@ def holds(newsroom: RunningNewsroom, name: str) -> list[str]:
 # -- by a gate --------------------------------------------------------------------------------------------------------
 
 
-def test_a_failing_gate_holds_tells_and_sends_nothing_until_it_is_mended(on_both: RunningNewsroom) -> None:
+def test_failing_gate_holds_until_corrected(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     (reader,) = begun(newsroom)
     newsroom.item("one", images=BAD)
@@ -79,7 +79,7 @@ def test_a_template_that_cannot_be_rendered_holds(newsroom: RunningNewsroom) -> 
 # -- by lateness ------------------------------------------------------------------------------------------------------
 
 
-def test_a_late_slot_with_something_to_send_waits_and_goes_when_released(on_both: RunningNewsroom) -> None:
+def test_late_slot_is_held_until_released(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     (reader,) = begun(newsroom, DAILY.replace('"09:00"', '"09:00", max_late: 6h'))
     newsroom.item("one")
@@ -98,7 +98,7 @@ def test_a_late_slot_with_nothing_to_send_is_skipped(newsroom: RunningNewsroom) 
     assert newsroom.slots("daily") == [("skipped", "nothing new")]
 
 
-def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_that(newsroom: RunningNewsroom) -> None:
+def test_missed_slots_merge_into_the_latest(newsroom: RunningNewsroom) -> None:
     (reader,) = begun(newsroom)
     newsroom.item("one")
     newsroom.tick(MONDAY + 3 * DAY + HOUR)
@@ -109,7 +109,7 @@ def test_missed_slots_merge_into_the_latest_and_lateness_counts_from_that(newsro
 # -- by approval ------------------------------------------------------------------------------------------------------
 
 
-def test_approval_composes_ahead_and_what_is_released_goes_at_its_slot(on_both: RunningNewsroom) -> None:
+def test_approval_composes_ahead_and_sends_at_the_slot(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     (reader,) = begun(newsroom, APPROVED % "")
     newsroom.item("one")
@@ -185,7 +185,7 @@ def limit(newsroom: RunningNewsroom, count: int) -> None:
     newsroom.folder.mails.limit = count  # type: ignore[attr-defined]
 
 
-def test_withdrawn_in_the_midst_of_sending_what_has_not_gone_stays(on_both: RunningNewsroom) -> None:
+def test_withdrawal_during_sending_stops_the_rest(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     readers = begun(newsroom, readers=8)
     limit(newsroom, 3)
@@ -214,7 +214,7 @@ def test_withdrawn_in_the_midst_of_sending_what_has_not_gone_stays(on_both: Runn
 # -- superseded, cancelled, numbered ----------------------------------------------------------------------------------
 
 
-def test_a_newer_slot_supersedes_a_held_edition_and_its_stories_join(on_both: RunningNewsroom) -> None:
+def test_newer_slot_supersedes_a_held_edition(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     (reader,) = begun(newsroom)
     newsroom.item("bad", images=BAD)
@@ -228,7 +228,7 @@ def test_a_newer_slot_supersedes_a_held_edition_and_its_stories_join(on_both: Ru
     assert {entry.state for entry in newsroom.entries(edition="daily/1")} == {"cancelled"}
 
 
-def test_a_held_edition_goes_on_in_a_newer_slot_though_nothing_is_new(newsroom: RunningNewsroom) -> None:
+def test_newer_slot_takes_held_stories_without_news(newsroom: RunningNewsroom) -> None:
     (reader,) = begun(newsroom)
     newsroom.item("one", images=BAD)
     newsroom.tick(MONDAY)
@@ -237,7 +237,7 @@ def test_a_held_edition_goes_on_in_a_newer_slot_though_nothing_is_new(newsroom: 
     assert newsroom.read(reader) == [["one"]]
 
 
-def test_the_stories_of_a_cancelled_edition_are_new_again_and_numbers_go_on(on_both: RunningNewsroom) -> None:
+def test_stories_of_a_cancelled_edition_are_new_again(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     (reader,) = begun(newsroom, APPROVED % "")
     newsroom.item("one")
@@ -308,7 +308,7 @@ def test_a_crash_while_composing_is_composed_anew(on_both: RunningNewsroom, monk
     assert newsroom.read(reader) == [["one"]]
 
 
-def test_outside_its_window_nothing_starts_and_a_release_waits_for_it(newsroom: RunningNewsroom) -> None:
+def test_nothing_starts_outside_the_window(newsroom: RunningNewsroom) -> None:
     windowed = (
         'cadence: {daily: "09:00", window: "08:00-20:00", max_late: 1h}\ndeliver: [{list: digest, frequency: daily}]\n'
     )

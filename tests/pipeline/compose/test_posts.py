@@ -62,9 +62,7 @@ def social(tmp_path: Path, database_url: str, network: MastodonServer) -> Iterat
         yield newsroom
 
 
-def test_a_correction_edits_the_post_once_and_a_withdrawal_takes_it_down(
-    social: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_correction_edits_and_withdrawal_removes_a_post(social: RunningNewsroom, network: MastodonServer) -> None:
     social.item("one")
     social.item("two")
     social.tick(MONDAY)
@@ -138,7 +136,7 @@ def test_a_room_that_cannot_take_back_leaves_it_to_a_person(newsroom: RunningNew
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_doubt_past_the_hour_is_settled_by_a_look_into_the_account(
+def test_old_doubt_is_settled_by_looking_at_the_account(
     social: RunningNewsroom, network: MastodonServer, taken: bool
 ) -> None:
     network.lose = 1
@@ -159,9 +157,7 @@ def test_a_doubt_past_the_hour_is_settled_by_a_look_into_the_account(
 
 
 @ONE
-def test_a_doubt_that_no_look_settles_waits_for_a_person_in_the_end(
-    social: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_unsettled_doubt_waits_for_a_person(social: RunningNewsroom, network: MastodonServer) -> None:
     network.lose = 1
     social.item("one")
     social.tick(MONDAY)

@@ -75,7 +75,7 @@ def test_what_stood_aside_at_the_baseline_is_not_new_later(newsroom: RunningNews
     assert newsroom.read(anna) == []
 
 
-def test_a_story_is_used_once_by_a_schedule_and_a_late_translation_is_not_sent_again(on_both: RunningNewsroom) -> None:
+def test_late_translation_is_not_sent_again(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY)
     anna, ira = newsroom.reader("anna"), newsroom.reader("ira", language="ru")
@@ -158,7 +158,7 @@ def test_a_change_of_topics_neither_repeats_nor_skips(on_both: RunningNewsroom) 
     assert newsroom.fresh(reader) == [["dry"]]
 
 
-def test_a_reader_who_was_not_served_is_offered_what_was_used_since(newsroom: RunningNewsroom) -> None:
+def test_unserved_reader_gets_earlier_stories(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY)
     reader = newsroom.reader("reader", topics=["health"])
     newsroom.reader("other")
@@ -236,7 +236,7 @@ def test_who_is_on_two_lists_of_one_edition_gets_one(on_both: RunningNewsroom) -
     ]
 
 
-def test_who_left_or_is_suppressed_gets_nothing_and_an_import_does_not_bring_them_back(
+def test_suppressed_readers_get_nothing_even_after_an_import(
     on_both: RunningNewsroom,
 ) -> None:
     newsroom = on_both
@@ -280,7 +280,7 @@ def test_beyond_max_items_stories_are_titles_and_count_as_had(newsroom: RunningN
     assert newsroom.fresh(reader) == [["s5"]]
 
 
-def test_what_waits_goes_next_time_oldest_first_though_newer_come_each_day(on_both: RunningNewsroom) -> None:
+def test_waiting_stories_go_next_oldest_first(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY + "select: {max_items: 2, overflow: wait}\n")
     reader, picky = newsroom.reader("reader"), newsroom.reader("picky", topics=["water"])
@@ -382,7 +382,7 @@ def test_not_in_keeps_a_story_out_of_a_list_or_channel(newsroom: RunningNewsroom
     assert [sorted(post) for post in posts(newsroom)] == [["a", "c"]]
 
 
-def test_expired_drafts_and_what_is_dated_ahead_stay_out_until_their_time(newsroom: RunningNewsroom) -> None:
+def test_expired_draft_and_future_items_stay_out(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY)
     reader = newsroom.reader("reader")
     newsroom.tick(MONDAY - HOUR)
@@ -397,7 +397,7 @@ def test_expired_drafts_and_what_is_dated_ahead_stay_out_until_their_time(newsro
     assert flat(newsroom.fresh(reader)) == ["ahead", "draft"]
 
 
-def test_new_is_from_when_it_was_first_seen_though_dated_long_ago(newsroom: RunningNewsroom) -> None:
+def test_old_dated_items_are_new_when_first_seen(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY)
     reader = newsroom.reader("reader")
     newsroom.tick(MONDAY)
@@ -425,7 +425,7 @@ def test_a_note_opens_the_next_digest_in_its_language_once(on_both: RunningNewsr
     assert newsroom.read(anna) == [["s1"], ["s2"]]
 
 
-def test_a_correction_reaches_those_who_had_the_story_once_in_their_language(on_both: RunningNewsroom) -> None:
+def test_correction_reaches_readers_of_the_story_once(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY)
     anna, ira = newsroom.reader("anna"), newsroom.reader("ira", language="ru")
@@ -447,7 +447,7 @@ def test_a_correction_reaches_those_who_had_the_story_once_in_their_language(on_
     assert "66 процентов" in newsroom.mails(ira)[1].text
 
 
-def test_a_second_correction_is_told_again_and_a_late_reader_of_the_mended_story_is_not_told(
+def test_second_correction_is_sent_but_not_to_late_readers(
     newsroom: RunningNewsroom,
 ) -> None:
     newsroom.schedule("daily", DAILY)
@@ -480,7 +480,7 @@ def test_a_second_correction_is_told_again_and_a_late_reader_of_the_mended_story
 # -- named stories, everyone ------------------------------------------------------------------------------------------
 
 
-def test_send_story_goes_to_who_had_it_too_and_leaves_a_held_edition_alone(on_both: RunningNewsroom) -> None:
+def test_send_story_repeats_it_and_keeps_a_held_edition(on_both: RunningNewsroom) -> None:
     newsroom = on_both
     newsroom.schedule("daily", DAILY)
     newsroom.schedule("request", REQUEST)
@@ -514,7 +514,7 @@ def test_a_named_story_does_not_supersede_what_is_held(newsroom: RunningNewsroom
     assert sorted(newsroom.edition("daily/3").stories) == ["next", "old", "urgent"]
 
 
-def test_select_stories_takes_these_and_no_others_also_to_who_has_had_them(newsroom: RunningNewsroom) -> None:
+def test_select_stories_sends_exactly_these_again(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY)
     newsroom.schedule(
         "special",

@@ -50,9 +50,7 @@ def states(newsroom: RunningNewsroom) -> list[tuple[str, str]]:
 
 
 @ONE
-def test_a_story_goes_in_the_first_language_that_it_has_and_says_so(
-    tmp_path: Path, database_url: str, network: MastodonServer
-) -> None:
+def test_story_goes_in_its_first_available_language(tmp_path: Path, database_url: str, network: MastodonServer) -> None:
     with open_mastodon_newsroom(tmp_path / "n", database_url, network, more="languages: [kk, ru]") as newsroom:
         told(newsroom, "both", "ru", "kk", "en")
         told(newsroom, "late", "ru")
@@ -87,9 +85,7 @@ def test_translations_answer_the_first_post(threads: RunningNewsroom, network: M
     assert len(network.statuses) == 5
 
 
-def test_corrections_and_withdrawals_reach_every_part_of_a_thread(
-    threads: RunningNewsroom, network: MastodonServer
-) -> None:
+def test_corrections_reach_every_part_of_a_thread(threads: RunningNewsroom, network: MastodonServer) -> None:
     told(threads, "one", "en", "ru", "kk")
     threads.tick(MONDAY)
     for language in ("en", "ru", "kk"):
@@ -151,7 +147,7 @@ def test_where_the_first_post_is_refused_none_answers_it(threads: RunningNewsroo
 
 
 @pytest.mark.parametrize("found", [True, False])
-def test_a_person_finds_the_first_post_and_its_address_lets_the_others_answer(
+def test_thread_continues_after_the_first_post_is_found(
     threads: RunningNewsroom, network: MastodonServer, found: bool
 ) -> None:
     network.lose = 1
@@ -268,7 +264,7 @@ def test_nothing_waits_for_ever(patient: RunningNewsroom, network: MastodonServe
 
 @ONE
 @pytest.mark.parametrize("translated", [True, False])
-def test_where_each_new_story_makes_a_slot_the_translation_or_the_end_of_patience_does(
+def test_on_new_waits_for_translations_up_to_a_limit(
     patient: RunningNewsroom, network: MastodonServer, translated: bool
 ) -> None:
     patient.schedule("daily", "cadence: {on: new, settle: 10m}\ndeliver: [{channel: social, per: item}]\n")
@@ -301,7 +297,7 @@ def test_a_story_that_a_person_sends_does_not_wait(patient: RunningNewsroom, net
 # -- what check says --------------------------------------------------------------------------------------------------
 
 
-def test_check_refuses_a_thread_where_posts_cannot_answer_and_where_there_is_one_language(tmp_path: Path) -> None:
+def test_check_refuses_impossible_threads(tmp_path: Path) -> None:
     with open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
         root = newsroom.folder.root
         text = (root / "tidings.yaml").read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ def test_what_comes_out_meanwhile_waits_for_them(newsroom: RunningNewsroom) -> N
     assert flat(newsroom.read(eve)) == ["day-0", "day-1", "day-2"]
 
 
-def test_a_pause_can_be_ended_and_does_not_hold_back_what_is_for_everyone(newsroom: RunningNewsroom) -> None:
+def test_pause_can_end_and_never_delays_mail_for_everyone(newsroom: RunningNewsroom) -> None:
     ada = newsroom.reader("ada")
     everyone = 'cadence: {daily: "12:00"}\nselect: {kinds: [alert]}\ndeliver: [{list: digest, everyone: true}]\n'
     newsroom.schedule("alerts", everyone)

@@ -37,7 +37,7 @@ def page(newsroom: RunningNewsroom, path: str) -> str:
     return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
-def test_nothing_stands_there_before_sending_begins_and_all_of_it_before_the_first_mail(
+def test_archive_page_appears_before_the_first_mail(
     newsroom: RunningNewsroom,
 ) -> None:
     newsroom.tick(MONDAY - HOUR)
@@ -46,7 +46,7 @@ def test_nothing_stands_there_before_sending_begins_and_all_of_it_before_the_fir
     assert "A well &amp; a road" in page(newsroom, "digest/1/en/index.html")
 
 
-def test_a_page_is_the_whole_edition_whatever_topics_anybody_chose_and_nothing_is_personal(
+def test_archive_page_is_complete_and_not_personal(
     newsroom: RunningNewsroom,
 ) -> None:
     newsroom.tick(MONDAY)
@@ -63,7 +63,7 @@ def test_a_page_is_the_whole_edition_whatever_topics_anybody_chose_and_nothing_i
     assert "You get this because" not in page(newsroom, "digest/1/en/index.html")
 
 
-def test_each_mail_links_the_same_page_and_the_header_names_the_archive(newsroom: RunningNewsroom) -> None:
+def test_mails_link_to_the_archive_page(newsroom: RunningNewsroom) -> None:
     newsroom.reader("clara")
     newsroom.tick(MONDAY)
     for reader, language in (("anna", "en"), ("clara", "en"), ("boris", "ru")):
@@ -85,7 +85,7 @@ def test_a_second_schedule_of_a_list_goes_on_counting(newsroom: RunningNewsroom)
     assert "/archive/digest/2/en\r\n" in mail.text
 
 
-def test_what_is_withdrawn_since_is_shown_as_withdrawn_and_named_nowhere(newsroom: RunningNewsroom) -> None:
+def test_withdrawn_stories_are_marked_in_the_archive(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY)
     newsroom.item("one", title="A well & a road", withdrawn="Published in error.")
     newsroom.tick(MONDAY + HOUR)
@@ -98,7 +98,7 @@ def test_what_is_withdrawn_since_is_shown_as_withdrawn_and_named_nowhere(newsroo
     assert "Школа" in page(newsroom, "digest/1/ru/index.html")
 
 
-def test_held_and_cancelled_editions_and_private_lists_have_no_page(newsroom: RunningNewsroom) -> None:
+def test_no_page_for_held_editions_and_private_lists(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY + "approval: {by: [boss@example.org]}\n")
     newsroom.tick(MONDAY)
     assert newsroom.editions() == ["daily/1 held"]
@@ -120,7 +120,7 @@ def test_held_and_cancelled_editions_and_private_lists_have_no_page(newsroom: Ru
     assert mail.message["List-Archive"] is None
 
 
-def test_it_is_served_without_a_redirect_under_the_address_in_the_mails(newsroom: RunningNewsroom) -> None:
+def test_archive_page_is_served_without_a_redirect(newsroom: RunningNewsroom) -> None:
     newsroom.tick(MONDAY)
     with served(newsroom_app(newsroom.runtime)) as url:
         answer = httpx.get(f"{url}archive/digest/1/ru")
@@ -150,7 +150,7 @@ def test_the_index_and_the_feed_name_every_edition(newsroom: RunningNewsroom) ->
     assert len({entry.id for entry in feed.entries}) == 2
 
 
-def test_above_the_lists_stand_the_public_ones_by_name_in_the_sites_own_language(newsroom: RunningNewsroom) -> None:
+def test_archive_root_names_the_public_lists(newsroom: RunningNewsroom) -> None:
     newsroom.configure("languages: [en, ru, kk]", "languages: [ar, en, ru, kk]")
     newsroom.configure("digest: {name: Digest,", "digest: {name: {ar: الملخص, en: Digest},")
     newsroom.configure("  press: {name: Press,", "  press: {name: Press, public: false,")
@@ -185,7 +185,7 @@ def test_twice_writes_nothing_and_an_edition_is_rendered_once(
     assert rendered == ["https://news.example.org/archive/digest/2/en"]
 
 
-def test_stories_that_are_mails_of_their_own_have_pages_of_their_own(newsroom: RunningNewsroom) -> None:
+def test_mails_per_story_have_their_own_pages(newsroom: RunningNewsroom) -> None:
     newsroom.schedule("daily", DAILY.replace("frequency: daily", "frequency: daily, per: item"))
     newsroom.item("three", title="Bridge")
     newsroom.tick(MONDAY)

@@ -133,7 +133,7 @@ def test_an_embargoed_item_leaves_no_trace_before(store: Store, newsroom: Newsro
     assert "hush" in (newsroom.public / "ru/story-2/index.html").read_text("utf-8")
 
 
-def test_what_never_was_out_does_not_move_the_feeds_date_when_it_goes(store: Store, newsroom: Newsroom) -> None:
+def test_unpublished_items_never_move_the_feed_date(store: Store, newsroom: Newsroom) -> None:
     draft = item(5, draft=True, out_at=None)
     put(store, item(1), draft)
     publish(store, newsroom, now=NOW)
@@ -204,9 +204,7 @@ def test_media_stand_once_an_item_that_is_out_uses_them(store: Store, newsroom: 
     assert not (newsroom.public / "media").exists()
 
 
-def test_media_that_changed_since_they_were_read_are_not_published(
-    store: Store, newsroom: Newsroom, tmp_path: Path
-) -> None:
+def test_media_changed_after_reading_are_not_published(store: Store, newsroom: Newsroom, tmp_path: Path) -> None:
     picture = media_file(tmp_path, "a.png", b"first", "image/png")
     (tmp_path / "content/media/a.png").write_bytes(b"other")
     put(store, item(1, media=(picture,)))

@@ -68,7 +68,7 @@ def test_a_hub_hears_of_what_changed_and_finds_itself_in_it(folder: NewsroomFold
             assert {address.split("/")[4] for address in pinged(hub)[first:]} == {"ru"}
 
 
-def test_a_hub_that_is_down_hears_of_it_later_and_holds_up_nothing(folder: NewsroomFolder) -> None:
+def test_hub_that_is_down_delays_nothing(folder: NewsroomFolder) -> None:
     with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub:
         join(folder, hub.url)
         folder.write("content/one.en.md", item("One"))

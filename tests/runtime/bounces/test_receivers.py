@@ -61,7 +61,7 @@ def _hand(port: int, to: str, data: bytes = BOUNCE) -> tuple[int, bytes]:
         return session.data(data) if code == 250 else (code, text)
 
 
-def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there_is_acted_upon(
+def test_bounce_to_the_return_path_is_handled(
     newsroom: RunningNewsroom,
 ) -> None:
     port = _free_port()
@@ -91,7 +91,7 @@ def test_a_mail_goes_out_with_a_return_path_of_its_own_and_what_comes_back_there
     assert (len(newsroom.mails(ada)), len(newsroom.mails(eve))) == (1, 2)
 
 
-def test_a_bounce_is_kept_by_the_other_side_while_the_store_is_away(newsroom: RunningNewsroom) -> None:
+def test_mail_server_keeps_bounces_while_the_store_is_away(newsroom: RunningNewsroom) -> None:
     port = _free_port()
     newsroom.configure("notify:", f"bounces: {{lmtp: '127.0.0.1:{port}'}}\nnotify:")
     address = newsroom.reader("ada")
@@ -183,7 +183,7 @@ def _settings(port: int, **more: str) -> BounceMailbox:
     return BounceMailbox.model_validate(given | more)
 
 
-def test_a_mailbox_is_read_once_and_what_nobody_understands_stays_unread(newsroom: RunningNewsroom, box: Path) -> None:
+def test_mailbox_is_read_once_and_other_mail_stays_unread(newsroom: RunningNewsroom, box: Path) -> None:
     for number, mail in enumerate((b"bounce\n\nx\n", b"spam\n\nx\n", b"bounce\n\n" + LONG)):
         _put(box, number, b"Subject: " + mail)
     heard: list[bytes] = []
