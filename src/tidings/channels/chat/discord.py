@@ -8,14 +8,7 @@ from typing import Any
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.chat.incoming_webhook import WebhookSettings, escape_outside_links, strip_markdown
-from tidings.channels.http import (
-    INVALID_RECEIPT,
-    HttpChannel,
-    doubt_success,
-    encode_json,
-    json_headers,
-    read_object,
-)
+from tidings.channels.http import INVALID_RECEIPT, HttpChannel, doubt_success, encode_json, json_headers, read_object
 from tidings.channels.wording import StoryText, Wording, fit
 from tidings.model.delivery import Outcome, Verdict
 from tidings.model.text import shorten

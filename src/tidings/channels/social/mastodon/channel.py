@@ -11,14 +11,7 @@ from urllib.parse import urljoin
 from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import (
-    INVALID_RECEIPT,
-    HttpChannel,
-    doubt_success,
-    encode_json,
-    json_headers,
-    read_object,
-)
+from tidings.channels.http import INVALID_RECEIPT, HttpChannel, doubt_success, encode_json, json_headers, read_object
 from tidings.channels.social.mastodon.media import MAX_PICTURE, MediaUploads
 from tidings.channels.social.mastodon.statuses import find_status
 from tidings.channels.wording import PlainTextBody, plain_text

@@ -8,14 +8,7 @@ from functools import partial
 from typing import Any
 
 from tidings.channels.base import Attempt
-from tidings.channels.http import (
-    HttpChannel,
-    defer_unknown,
-    image_type,
-    read_object,
-    remember_upload,
-    upload_once,
-)
+from tidings.channels.http import HttpChannel, defer_unknown, image_type, read_object, remember_upload, upload_once
 from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
