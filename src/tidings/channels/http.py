@@ -26,7 +26,7 @@ _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
 S = TypeVar("S", bound=ChannelSettings)
 
 
-def matching(pattern: str, hint: str) -> AfterValidator:
+def must_match(pattern: str, hint: str) -> AfterValidator:
     """Refuse a setting that does not match. The error is the value, if it is no secret, and `hint`."""
 
     def check(value: Any) -> Any:

@@ -38,7 +38,7 @@ __all__ = ["run_in"]
 TOPIC = "https://www.example.org/en/feed.xml"
 
 
-class AtOnce:
+class ThreadedTasks:
     """Replaces Celery, which the hub needs: each task runs in its own thread."""
 
     def task(self, **_: Any) -> Callable[[Callable[..., None]], Any]:
@@ -55,7 +55,7 @@ class AtOnce:
 @contextmanager
 def real_hub(path: Path) -> Iterator[str]:
     """Run Flask-WebSub's hub behind a real server."""
-    tasks = AtOnce()
+    tasks = ThreadedTasks()
     hub = flask_websub.hub.Hub(flask_websub.hub.SQLite3HubStorage(str(path)), tasks)
     # Celery would hand the task itself to the one that may try again; none is tried again here.
     once = hub.make_request_retrying
@@ -74,7 +74,7 @@ def real_hub(path: Path) -> Iterator[str]:
         server.server_close()
 
 
-class Later:
+class LateApplication:
     """An application whose address is known before it exists."""
 
     app: Any = None
@@ -83,17 +83,17 @@ class Later:
         await self.app(scope, receive, send)
 
 
-def told(runtime: Runtime) -> HubSubscription | None:
+def find_subscription(runtime: Runtime) -> HubSubscription | None:
     """Return the subscription of the only source."""
     with runtime.store.read() as connection:
         return next(iter(websub.load_subscriptions(connection).values()), None)
 
 
-def until(runtime: Runtime, holds: Callable[[HubSubscription], object]) -> HubSubscription:
+def wait_for_subscription(runtime: Runtime, holds: Callable[[HubSubscription], object]) -> HubSubscription:
     """Wait for the hub, which works in its own threads."""
     end = time.monotonic() + 120
     while True:
-        found = told(runtime)
+        found = find_subscription(runtime)
         if found is not None and holds(found):
             return found
         assert time.monotonic() < end, found
@@ -106,7 +106,7 @@ def at(folder: NewsroomFolder, url: str) -> None:
 
 
 def test_a_new_story_is_reported_through_a_hub(tmp_path: Path, database_url: str) -> None:
-    here, there = Later(), Later()
+    here, there = LateApplication(), LateApplication()
     with (
         served(here) as site,
         served(there) as ours,
@@ -130,7 +130,7 @@ def test_a_new_story_is_reported_through_a_hub(tmp_path: Path, database_url: str
                 runtime.set_clock(MONDAY)
             assert reading.fetch()["site"].new == 1
             assert reading.renew_hub_subscriptions() == 1
-            until(reading, lambda one: one.until == MONDAY + LEASE)
+            wait_for_subscription(reading, lambda subscription: subscription.until == MONDAY + LEASE)
             writing.ping_hubs()
             publisher.write("content/two.en.md", item("Two"))
             soon = MONDAY + timedelta(minutes=5)
@@ -139,7 +139,7 @@ def test_a_new_story_is_reported_through_a_hub(tmp_path: Path, database_url: str
             assert reading.fetch() == {}  # it is not asked again before the hour is over
             tick(writing, soon)
             writing.ping_hubs()
-            until(reading, lambda one: one.called == soon)
+            wait_for_subscription(reading, lambda subscription: subscription.called == soon)
             reading.set_clock(soon + timedelta(seconds=5))
             assert reading.fetch()["site"].new == 1
             assert reading.fetch() == {}
@@ -159,7 +159,7 @@ def site() -> Iterator[Website]:
     made.close()
 
 
-def reads(folder: NewsroomFolder, site: Website, **settings: str) -> None:
+def use_feed_source(folder: NewsroomFolder, site: Website, **settings: str) -> None:
     """Make the feed of a site the newsroom's source."""
     given = {"type": "feed", "url": f"{site.url}/feed", "language": "en", "allow_private": "true"} | settings
     written = ", ".join(f"{name}: {value}" for name, value in given.items())
@@ -174,7 +174,7 @@ def name_hub(site: Website, *hubs: str, topic: str = TOPIC) -> None:
     site.pages["/feed"] = Page(rss([story], site.url), headers={"Link": links})
 
 
-def asked(hub: HttpSink) -> list[dict[str, str]]:
+def subscription_requests(hub: HttpSink) -> list[dict[str, str]]:
     return [{name: value[0] for name, value in parse_qs(one.body.decode()).items()} for one in hub.received]
 
 
@@ -183,29 +183,29 @@ def test_a_subscription_is_renewed_before_its_lease_ends(
 ) -> None:
     for name, value in folder.env.items():
         monkeypatch.setenv(name, value)
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url, "https://another-hub.example.org/")
         runtime.set_clock(MONDAY)
         runtime.fetch()
         assert runtime.renew_hub_subscriptions() == 1
-        one = told(runtime)
-        assert one is not None
-        assert asked(hub) == [
+        subscription = find_subscription(runtime)
+        assert subscription is not None
+        assert subscription_requests(hub) == [
             {
                 "hub.mode": "subscribe",
                 "hub.topic": TOPIC,
-                "hub.callback": f"https://news.example.org/websub/{one.token}",
-                "hub.secret": one.secret,
+                "hub.callback": f"https://news.example.org/websub/{subscription.token}",
+                "hub.secret": subscription.secret,
                 "hub.lease_seconds": "864000",
             }
         ]
-        assert len(one.token) >= 32
-        assert len(one.secret) < 200  # §5.1
+        assert len(subscription.token) >= 32
+        assert len(subscription.secret) < 200  # §5.1
         assert runtime.renew_hub_subscriptions() == 0
         with served(newsroom_app(runtime)) as url:
             said = {"hub.mode": "subscribe", "hub.topic": TOPIC, "hub.challenge": "x" * 40, "hub.lease_seconds": "1000"}
-            answer = httpx.get(f"{url}websub/{one.token}", params=said)
+            answer = httpx.get(f"{url}websub/{subscription.token}", params=said)
             assert (answer.status_code, answer.text) == (200, "x" * 40)
         assert (
             run_in(folder.root, "sources", "list").out.splitlines()[-1]
@@ -214,11 +214,11 @@ def test_a_subscription_is_renewed_before_its_lease_ends(
         for seconds, times in ((799, 0), (801, 1), (802, 0)):
             runtime.set_clock(MONDAY + timedelta(seconds=seconds))
             assert runtime.renew_hub_subscriptions() == times
-        assert asked(hub)[1] == asked(hub)[0]
+        assert subscription_requests(hub)[1] == subscription_requests(hub)[0]
 
 
 def test_a_failing_or_silent_hub_is_asked_later_each_time(folder: NewsroomFolder, site: Website) -> None:
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(503), Step(reset="after"), Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
         runtime.set_clock(MONDAY)
@@ -227,18 +227,18 @@ def test_a_failing_or_silent_hub_is_asked_later_each_time(folder: NewsroomFolder
         for minutes in (0, 4, 5, 14, 15, 34, 35, 7 * 24 * 60):
             runtime.set_clock(MONDAY + timedelta(minutes=minutes))
             runtime.renew_hub_subscriptions()
-            one = told(runtime)
-            assert one is not None
-            problems.append((len(hub.received), one.problem))
+            subscription = find_subscription(runtime)
+            assert subscription is not None
+            problems.append((len(hub.received), subscription.problem))
         counts = [count for count, _ in problems]
         assert counts == [1, 1, 2, 2, 3, 3, 4, 5]
         assert problems[0][1] == "the hub answered 503"
         assert "lost" in problems[2][1]
-        assert one.due == MONDAY + timedelta(days=7, hours=1, minutes=20)
+        assert subscription.due == MONDAY + timedelta(days=7, hours=1, minutes=20)
 
 
 def test_another_hub_or_none_ends_the_former_subscription(folder: NewsroomFolder, site: Website) -> None:
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub, HttpSink([Step(202)]) as other, folder.runtime() as runtime:
         tokens = []
         named: list[tuple[str, ...]] = [(hub.url,), (other.url,), (), ("ftp://hub.example.org/",), ("http://[",)]
@@ -247,8 +247,8 @@ def test_another_hub_or_none_ends_the_former_subscription(folder: NewsroomFolder
             runtime.set_clock(MONDAY + number * timedelta(hours=1))
             assert not runtime.fetch()["site"].problem
             runtime.renew_hub_subscriptions()
-            one = told(runtime)
-            tokens.append(one.token if one else "")
+            subscription = find_subscription(runtime)
+            tokens.append(subscription.token if subscription else "")
         assert len({*tokens}) == 3
         assert tokens[2:] == ["", "", ""]
         assert (len(hub.received), len(other.received)) == (1, 1)
@@ -257,18 +257,18 @@ def test_another_hub_or_none_ends_the_former_subscription(folder: NewsroomFolder
 
 
 def test_a_removed_source_is_unsubscribed_at_the_hub(folder: NewsroomFolder, site: Website) -> None:
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
         with folder.runtime() as runtime:
             runtime.fetch()
             runtime.renew_hub_subscriptions()
-            assert told(runtime) is not None
+            assert find_subscription(runtime) is not None
         main = (folder.root / "tidings.yaml").read_text().partition("sources:")[0]
         folder.write("tidings.yaml", main)
         with folder.runtime() as runtime:
             runtime.renew_hub_subscriptions()
-            assert told(runtime) is None
+            assert find_subscription(runtime) is None
 
 
 @pytest.mark.parametrize(
@@ -276,12 +276,12 @@ def test_a_removed_source_is_unsubscribed_at_the_hub(folder: NewsroomFolder, sit
 )
 def test_no_hub_is_asked_to_call_where_it_cannot(folder: NewsroomFolder, site: Website, address: str) -> None:
     at(folder, address)
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
         with folder.runtime() as runtime:
             runtime.fetch()
-        reads(folder, site, allow_private="false")
+        use_feed_source(folder, site, allow_private="false")
         with folder.runtime() as runtime:
             assert runtime.renew_hub_subscriptions() == 0
         assert not hub.received
@@ -289,35 +289,35 @@ def test_no_hub_is_asked_to_call_where_it_cannot(folder: NewsroomFolder, site: W
 
 def test_a_hub_at_a_private_address_is_never_called(folder: NewsroomFolder, site: Website) -> None:
     """A feed may name any address as its hub."""
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub:
         name_hub(site, hub.url)
         with folder.runtime() as runtime:
             runtime.fetch()
-        reads(folder, site, allow_private="false")
+        use_feed_source(folder, site, allow_private="false")
         with folder.runtime() as runtime:
             assert runtime.renew_hub_subscriptions() == 1
-            one = told(runtime)
-            assert one is not None
-            assert "private address" in one.problem
+            subscription = find_subscription(runtime)
+            assert subscription is not None
+            assert "private address" in subscription.problem
         assert not hub.received
 
 
-def signed(one: HubSubscription, body: bytes, method: str = "sha256", secret: str = "") -> dict[str, str]:
-    digest = hmac.new((secret or one.secret).encode(), body, getattr(hashlib, method)).hexdigest()
+def signed(subscription: HubSubscription, body: bytes, method: str = "sha256", secret: str = "") -> dict[str, str]:
+    digest = hmac.new((secret or subscription.secret).encode(), body, getattr(hashlib, method)).hexdigest()
     return {"X-Hub-Signature": f"{method}={digest}"}
 
 
 def test_only_signed_calls_of_our_hub_have_an_effect(folder: NewsroomFolder, site: Website) -> None:
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
         runtime.set_clock(MONDAY)
         runtime.fetch()
         runtime.renew_hub_subscriptions()
-        one = told(runtime)
-        assert one is not None
-        address = f"{url}websub/{one.token}"
+        subscription = find_subscription(runtime)
+        assert subscription is not None
+        address = f"{url}websub/{subscription.token}"
 
         def confirm(moment: datetime, to: str = address, **said: str) -> int:
             runtime.set_clock(moment)
@@ -325,7 +325,9 @@ def test_only_signed_calls_of_our_hub_have_an_effect(folder: NewsroomFolder, sit
             return httpx.get(to, params={f"hub.{name}": value for name, value in given.items()}).status_code
 
         body = b"<feed/>"
-        assert httpx.post(address, content=body, headers=signed(one, body)).status_code == 410  # nothing is confirmed
+        assert (
+            httpx.post(address, content=body, headers=signed(subscription, body)).status_code == 410
+        )  # nothing is confirmed
         assert confirm(MONDAY, topic="https://www.example.org/other") == 404
         assert confirm(MONDAY, mode="unsubscribe") == 404
         assert confirm(MONDAY, mode="") == 404
@@ -333,61 +335,61 @@ def test_only_signed_calls_of_our_hub_have_an_effect(folder: NewsroomFolder, sit
         assert confirm(MONDAY + timedelta(hours=1, seconds=1)) == 404
         assert confirm(MONDAY, lease_seconds="-5") == 200
         assert confirm(MONDAY, lease_seconds="9" * 30) == 200
-        assert told(runtime).until == MONDAY + LEASE  # type: ignore[union-attr]
+        assert find_subscription(runtime).until == MONDAY + LEASE  # type: ignore[union-attr]
         assert confirm(MONDAY) == 200
         for headers in (
             {},
             {"X-Hub-Signature": "sha256="},
             {"X-Hub-Signature": "md5=" + hashlib.md5(body, usedforsecurity=False).hexdigest()},
             {"X-Hub-Signature": "sha256=\u0437".encode("latin-1", "ignore").decode("latin-1")},
-            signed(one, body + b" "),
-            signed(one, body, secret="guessed"),
+            signed(subscription, body + b" "),
+            signed(subscription, body, secret="guessed"),
         ):
             assert httpx.post(address, content=body, headers=headers).status_code == 202
-        assert told(runtime).called is None  # type: ignore[union-attr]
+        assert find_subscription(runtime).called is None  # type: ignore[union-attr]
         many = b"x" * (MAX_BODY + 1)
-        assert httpx.post(address, content=many, headers=signed(one, many)).status_code == 413
+        assert httpx.post(address, content=many, headers=signed(subscription, many)).status_code == 413
         assert httpx.post(f"{url}websub/{'a' * 43}", content=body).status_code == 410
         for number, method in enumerate(("sha1", "sha256", "sha384", "sha512")):
             runtime.set_clock(MONDAY + timedelta(seconds=number + 1))
-            assert httpx.post(address, content=body, headers=signed(one, body, method)).status_code == 202
-            assert told(runtime).called == runtime.now()  # type: ignore[union-attr]
+            assert httpx.post(address, content=body, headers=signed(subscription, body, method)).status_code == 202
+            assert find_subscription(runtime).called == runtime.now()  # type: ignore[union-attr]
         runtime.set_clock(MONDAY + timedelta(seconds=3601))
-        assert httpx.post(address, content=body, headers=signed(one, body)).status_code == 410
+        assert httpx.post(address, content=body, headers=signed(subscription, body)).status_code == 410
 
 
 def test_a_hub_may_refuse_and_is_asked_a_day_later(folder: NewsroomFolder, site: Website) -> None:
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime, served(newsroom_app(runtime)) as url:
         name_hub(site, hub.url)
         runtime.set_clock(MONDAY)
         runtime.fetch()
         runtime.renew_hub_subscriptions()
-        one = told(runtime)
-        assert one is not None
+        subscription = find_subscription(runtime)
+        assert subscription is not None
         said = {"hub.mode": "denied", "hub.topic": TOPIC, "hub.reason": "not\r\na customer"}
         assert httpx.get(f"{url}websub/{'a' * 43}", params=said).status_code == 404
-        assert httpx.get(f"{url}websub/{one.token}", params=said).status_code == 200
-        after = told(runtime)
+        assert httpx.get(f"{url}websub/{subscription.token}", params=said).status_code == 200
+        after = find_subscription(runtime)
         assert after is not None
         assert after.problem == "the hub refuses: not a customer"
         assert after.due == MONDAY + timedelta(days=1)
 
 
 def test_calls_never_fetch_a_site_more_than_once_a_minute(folder: NewsroomFolder, site: Website) -> None:
-    reads(folder, site)
+    use_feed_source(folder, site)
     with HttpSink([Step(202)]) as hub, folder.runtime() as runtime:
         name_hub(site, hub.url)
         runtime.set_clock(MONDAY)
         runtime.fetch()
         runtime.renew_hub_subscriptions()
-        one = told(runtime)
-        assert one is not None
+        subscription = find_subscription(runtime)
+        assert subscription is not None
         for second in range(10, 150, 10):
             now = MONDAY + timedelta(seconds=second)
             runtime.set_clock(now)
             with runtime.store.write() as connection:
-                websub.update_subscription(connection, one.token, called=now)
+                websub.update_subscription(connection, subscription.token, called=now)
             runtime.fetch()
         assert len(site.asked) == 3
         site.pages["/feed"] = Page(b"", 503)
@@ -395,6 +397,6 @@ def test_calls_never_fetch_a_site_more_than_once_a_minute(folder: NewsroomFolder
             now = MONDAY + timedelta(seconds=second)
             runtime.set_clock(now)
             with runtime.store.write() as connection:
-                websub.update_subscription(connection, one.token, called=now)
+                websub.update_subscription(connection, subscription.token, called=now)
             runtime.fetch()
         assert len(site.asked) == 4

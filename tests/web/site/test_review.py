@@ -24,7 +24,7 @@ BEFORE = MONDAY - 2 * HOUR
 
 
 @dataclass
-class Asked:
+class ReviewSite:
     newsroom: RunningNewsroom
     url: str
 
@@ -52,7 +52,7 @@ def _subject(mail: ReceivedMail) -> str:
 
 
 @pytest.fixture
-def asked(tmp_path: Path, database_url: str) -> Iterator[Asked]:
+def review_site(tmp_path: Path, database_url: str) -> Iterator[ReviewSite]:
     with open_newsroom(tmp_path / "n", database_url) as newsroom, served(newsroom_app(newsroom.runtime)) as url:
         newsroom.schedule("daily", APPROVED % "")
         newsroom.reader("anna")
@@ -61,25 +61,25 @@ def asked(tmp_path: Path, database_url: str) -> Iterator[Asked]:
         newsroom.item("one", title="A well & a road")
         newsroom.item("one", "ru", title="Колодец и дорога")
         newsroom.tick(BEFORE)
-        yield Asked(newsroom, url)
+        yield ReviewSite(newsroom, url)
 
 
-def test_each_reviewer_gets_one_mail_with_every_language(asked: Asked) -> None:
-    asked.newsroom.tick(BEFORE)
+def test_each_reviewer_gets_one_mail_with_every_language(review_site: ReviewSite) -> None:
+    review_site.newsroom.tick(BEFORE)
     for who in ("boss", "deputy"):
-        mails = {_subject(mail): mail.text for mail in asked.newsroom.mails(f"{who}@example.org")}
-        assert len(asked.newsroom.mails(f"{who}@example.org")) == 3
+        mails = {_subject(mail): mail.text for mail in review_site.newsroom.mails(f"{who}@example.org")}
+        assert len(review_site.newsroom.mails(f"{who}@example.org")) == 3
         assert set(mails) == {"For your approval: Daily 1", "A well & a road", "Колодец и дорога"}
         question = mails["For your approval: Daily 1"]
         assert "It goes to 2 readers: English 1, Русский 1." in question
         assert "It is due on 2 March 2026, 09:00" in question
         assert "If nobody answers, it is not sent" in question
-    assert asked.link("boss") != asked.link("deputy")
-    assert asked.newsroom.mails("anna@example.org") == []
+    assert review_site.link("boss") != review_site.link("deputy")
+    assert review_site.newsroom.mails("anna@example.org") == []
 
 
-def test_opening_the_link_and_its_frames_decides_nothing(asked: Asked) -> None:
-    page = httpx.get(asked.link())
+def test_opening_the_link_and_its_frames_decides_nothing(review_site: ReviewSite) -> None:
+    page = httpx.get(review_site.link())
     assert page.status_code == 200
     assert "A well &amp; a road" in page.text
     assert "Колодец и дорога" in page.text
@@ -87,97 +87,99 @@ def test_opening_the_link_and_its_frames_decides_nothing(asked: Asked) -> None:
     frames = re.findall(r'<iframe[^>]* src="([^"]+)" sandbox', page.text)
     assert len(frames) == 4
     for frame in frames:
-        shown = httpx.get(asked.url + frame.lstrip("/"))
+        shown = httpx.get(review_site.url + frame.lstrip("/"))
         assert shown.status_code == 200
         assert shown.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
         assert "/unsubscribe/" in shown.text
-    assert httpx.head(asked.link()).status_code == 200
-    assert httpx.get(asked.link(), params={"decision": "release"}).status_code == 200
-    assert asked.newsroom.editions() == ["daily/1 held"]
+    assert httpx.head(review_site.link()).status_code == 200
+    assert httpx.get(review_site.link(), params={"decision": "release"}).status_code == 200
+    assert review_site.newsroom.editions() == ["daily/1 held"]
 
 
-def test_release_sends_the_same_bytes_and_records_who_decided(asked: Asked) -> None:
-    after = asked.press("release")
+def test_release_sends_the_same_bytes_and_records_who_decided(review_site: ReviewSite) -> None:
+    after = review_site.press("release")
     assert after.status_code == 200
     assert "boss@example.org released it on" in after.text
     assert "<form" not in after.text
-    assert asked.history()[-1] == ("released", "boss@example.org")
-    asked.newsroom.tick(MONDAY - HOUR)
-    assert asked.newsroom.mails("anna@example.org") == []
-    asked.newsroom.tick(MONDAY)
-    (mail,) = asked.newsroom.mails("anna@example.org")
-    (shown,) = [one for one in asked.newsroom.mails("boss@example.org") if _subject(one) == _subject(mail)]
+    assert review_site.history()[-1] == ("released", "boss@example.org")
+    review_site.newsroom.tick(MONDAY - HOUR)
+    assert review_site.newsroom.mails("anna@example.org") == []
+    review_site.newsroom.tick(MONDAY)
+    (mail,) = review_site.newsroom.mails("anna@example.org")
+    (shown,) = [one for one in review_site.newsroom.mails("boss@example.org") if _subject(one) == _subject(mail)]
     personal = re.compile(r"https://\S*/(?:unsubscribe|preferences)/\S+")
     assert personal.sub("", mail.text) == personal.sub("", shown.text)
 
 
-def test_cancel_drops_the_edition_and_the_page_says_who_did(asked: Asked) -> None:
-    page = httpx.get(asked.link("deputy")).text
-    asked.press("cancel")
-    late = asked.press("release", "deputy", page)
+def test_cancel_drops_the_edition_and_the_page_says_who_did(review_site: ReviewSite) -> None:
+    page = httpx.get(review_site.link("deputy")).text
+    review_site.press("cancel")
+    late = review_site.press("release", "deputy", page)
     assert late.status_code == 200
     assert "boss@example.org cancelled it on" in late.text
-    assert asked.history()[-1] == ("cancelled", "boss@example.org")
-    asked.newsroom.tick(MONDAY)
-    assert asked.newsroom.mails("anna@example.org") == []
+    assert review_site.history()[-1] == ("cancelled", "boss@example.org")
+    review_site.newsroom.tick(MONDAY)
+    assert review_site.newsroom.mails("anna@example.org") == []
 
 
-def test_a_rebuilt_edition_needs_a_new_decision(asked: Asked) -> None:
-    page = httpx.get(asked.link()).text
-    asked.newsroom.item("two")
-    asked.newsroom.tick(BEFORE + timedelta(minutes=1))
-    schedule = asked.newsroom.runtime.newsroom.schedules["daily"]
-    asked.newsroom.runtime.composer.recompose(asked.newsroom.edition("daily/1"), schedule, asked.newsroom.now, "me")
-    asked.newsroom.tick(BEFORE + timedelta(minutes=2))
-    assert len([mail for mail in asked.newsroom.mails("boss@example.org") if "/review/" in mail.text]) == 2
-    stale = asked.press("release", page=page)
+def test_a_rebuilt_edition_needs_a_new_decision(review_site: ReviewSite) -> None:
+    page = httpx.get(review_site.link()).text
+    review_site.newsroom.item("two")
+    review_site.newsroom.tick(BEFORE + timedelta(minutes=1))
+    schedule = review_site.newsroom.runtime.newsroom.schedules["daily"]
+    review_site.newsroom.runtime.composer.recompose(
+        review_site.newsroom.edition("daily/1"), schedule, review_site.newsroom.now, "me"
+    )
+    review_site.newsroom.tick(BEFORE + timedelta(minutes=2))
+    assert len([mail for mail in review_site.newsroom.mails("boss@example.org") if "/review/" in mail.text]) == 2
+    stale = review_site.press("release", page=page)
     assert stale.status_code == 409
     assert "has changed in the meantime" in stale.text
-    assert asked.newsroom.editions() == ["daily/1 held"]
-    assert asked.press("release").status_code == 200
-    assert asked.newsroom.editions() == ["daily/1 sending"]
+    assert review_site.newsroom.editions() == ["daily/1 held"]
+    assert review_site.press("release").status_code == 200
+    assert review_site.newsroom.editions() == ["daily/1 sending"]
 
 
-def test_an_edition_with_a_failing_gate_cannot_be_released(asked: Asked) -> None:
-    asked.newsroom.item("one", title="A well & a road", withdrawn="Published in error.")
-    asked.newsroom.tick(BEFORE + timedelta(minutes=1))
-    page = httpx.get(asked.link()).text
+def test_an_edition_with_a_failing_gate_cannot_be_released(review_site: ReviewSite) -> None:
+    review_site.newsroom.item("one", title="A well & a road", withdrawn="Published in error.")
+    review_site.newsroom.tick(BEFORE + timedelta(minutes=1))
+    page = httpx.get(review_site.link()).text
     assert 'value="release"' not in page
     assert "It cannot go yet" in page
-    assert asked.press("release").status_code == 409
-    assert asked.newsroom.editions() == ["daily/1 held"]
+    assert review_site.press("release").status_code == 409
+    assert review_site.newsroom.editions() == ["daily/1 held"]
 
 
-def test_a_link_of_another_kind_or_of_a_former_reviewer_is_a_404(asked: Asked) -> None:
-    keys, link = asked.newsroom.runtime.keys, asked.link("deputy")
+def test_a_link_of_another_kind_or_of_a_former_reviewer_is_a_404(review_site: ReviewSite) -> None:
+    keys, link = review_site.newsroom.runtime.keys, review_site.link("deputy")
     wrong = keys.sign(TokenPurpose.UNSUBSCRIBE, 1, "digest")
     odd = [keys.sign(TokenPurpose.REVIEW, number, "0" * 16) for number in (1, 99, 2**63)]
     for token in (wrong, *odd, "x"):
-        assert httpx.get(f"{asked.url}review/{token}").status_code == 404
-        assert httpx.post(f"{asked.url}review/{token}", data={"decision": "release"}).status_code == 404
-    asked.newsroom.schedule("daily", (APPROVED % "").replace(", deputy@example.org", ""))
+        assert httpx.get(f"{review_site.url}review/{token}").status_code == 404
+        assert httpx.post(f"{review_site.url}review/{token}", data={"decision": "release"}).status_code == 404
+    review_site.newsroom.schedule("daily", (APPROVED % "").replace(", deputy@example.org", ""))
     assert httpx.get(link).status_code == 404
     assert httpx.post(link, data={"decision": "release"}).status_code == 404
-    assert httpx.post(asked.link(), data={"decision": "dance"}).status_code == 400
-    assert httpx.post(asked.link(), content=b"x" * 5_000).status_code == 413
-    assert asked.newsroom.editions() == ["daily/1 held"]
+    assert httpx.post(review_site.link(), data={"decision": "dance"}).status_code == 400
+    assert httpx.post(review_site.link(), content=b"x" * 5_000).status_code == 413
+    assert review_site.newsroom.editions() == ["daily/1 held"]
 
 
-def test_the_page_says_what_happens_on_silence(asked: Asked) -> None:
-    asked.press("cancel")
-    asked.newsroom.schedule("daily", APPROVED % ", silence: send")
-    asked.newsroom.tick(MONDAY + 22 * HOUR)
+def test_the_page_says_what_happens_on_silence(review_site: ReviewSite) -> None:
+    review_site.press("cancel")
+    review_site.newsroom.schedule("daily", APPROVED % ", silence: send")
+    review_site.newsroom.tick(MONDAY + 22 * HOUR)
     assert any(
         "it is sent automatically on 3 March 2026, 09:00" in one.text
-        for one in asked.newsroom.mails("boss@example.org")
+        for one in review_site.newsroom.mails("boss@example.org")
     )
-    asked.newsroom.tick(MONDAY + 24 * HOUR)
-    assert "Nobody answered, so it was released automatically" in httpx.get(asked.link()).text
-    assert len(asked.newsroom.mails("anna@example.org")) == 1
+    review_site.newsroom.tick(MONDAY + 24 * HOUR)
+    assert "Nobody answered, so it was released automatically" in httpx.get(review_site.link()).text
+    assert len(review_site.newsroom.mails("anna@example.org")) == 1
 
 
 @pytest.mark.slow
-def test_the_page_is_valid_html(asked: Asked, tmp_path: Path) -> None:
+def test_the_page_is_valid_html(review_site: ReviewSite, tmp_path: Path) -> None:
     file = tmp_path / "review.html"
-    file.write_bytes(httpx.get(asked.link()).content)
+    file.write_bytes(httpx.get(review_site.link()).content)
     assert html_validate(file, extends=("recommended",)) == []

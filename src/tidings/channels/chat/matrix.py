@@ -20,7 +20,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
-    matching,
+    must_match,
     read_object,
 )
 from tidings.channels.wording import Wording, fit, plain_text
@@ -45,7 +45,7 @@ class Settings(ChannelSettings):
 
     server: SiteUrl = Field(description="The account's server, such as https://matrix.org/.")
     room: Annotated[
-        Line, matching(_ROOM, 'is not a room; write "#name:example.org" or "!id:example.org", in quotes')
+        Line, must_match(_ROOM, 'is not a room; write "#name:example.org" or "!id:example.org", in quotes')
     ] = Field(description='The room: "!id:example.org" or "#name:example.org", in quotes. Not encrypted.')
     token: SecretStr = Field(description="Access token of an account that is in the room: {env: NAME} or {file: PATH}.")
 

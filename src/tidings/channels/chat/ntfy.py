@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Idempotency, Post
-from tidings.channels.http import HttpChannel, doubt_success, encode_json, json_headers, matching, read_object
+from tidings.channels.http import HttpChannel, doubt_success, encode_json, json_headers, must_match, read_object
 from tidings.channels.wording import PlainTextBody, plain_text
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import SiteUrl
@@ -25,7 +25,7 @@ class Settings(ChannelSettings):
 
     server: SiteUrl = Field(default="https://ntfy.sh/", description="The server.")
     topic: Annotated[
-        SecretStr, matching(r"[A-Za-z0-9_-]{1,64}", "is not a topic; use 1 to 64 letters, digits, _ or -")
+        SecretStr, must_match(r"[A-Za-z0-9_-]{1,64}", "is not a topic; use 1 to 64 letters, digits, _ or -")
     ] = Field(description="The topic. Everyone who knows its name can read it: {env: NAME} or {file: PATH}.")
     token: SecretStr | None = Field(default=None, description="Access token, if the topic asks for one.")
 

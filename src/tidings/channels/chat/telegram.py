@@ -17,7 +17,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
-    matching,
+    must_match,
     read_object,
 )
 from tidings.channels.wording import Wording, fit
@@ -38,10 +38,10 @@ class Settings(ChannelSettings):
     """`type: telegram`."""
 
     token: Annotated[
-        SecretStr, matching(_BOT_LOGIN, "is not a bot token; @BotFather gives one like 123456789:AAE...")
+        SecretStr, must_match(_BOT_LOGIN, "is not a bot token; @BotFather gives one like 123456789:AAE...")
     ] = Field(description="The bot's token from @BotFather: {env: NAME} or {file: PATH}.")
     chat: Annotated[
-        Line, matching(_CHAT, 'is not a chat; write "@name" in quotes, or its number, such as "-1001234567890"')
+        Line, must_match(_CHAT, 'is not a chat; write "@name" in quotes, or its number, such as "-1001234567890"')
     ] = Field(description="Where to post: @name of a public channel, or the number of a chat.")
     server: SiteUrl = Field(default="https://api.telegram.org/", description="Bot API server, if you run one yourself.")
 

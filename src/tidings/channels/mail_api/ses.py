@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import Field, SecretStr
 
-from tidings.channels.http import encode_json, matching, read_object
+from tidings.channels.http import encode_json, must_match, read_object
 from tidings.channels.mail_api.base import TIMEOUT, ApiRequest, ApiSettings, ApiTransport
 from tidings.config.types import Line, Name
 from tidings.model.delivery import Outcome, Verdict
@@ -34,7 +34,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 class Settings(ApiSettings):
     """`type: ses`."""
 
-    region: Annotated[Name, matching(r".*-.*-.*[0-9]", "is not a region; write it like eu-central-1")] = Field(
+    region: Annotated[Name, must_match(r".*-.*-.*[0-9]", "is not a region; write it like eu-central-1")] = Field(
         description="Region of the account, like eu-central-1."
     )
     access_key: Line = Field(description="Access key ID of a user that may call ses:SendEmail and ses:SendRawEmail.")

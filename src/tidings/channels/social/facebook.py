@@ -16,7 +16,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
-    matching,
+    must_match,
     read_object,
     requested_wait,
 )
@@ -39,10 +39,10 @@ class Settings(ChannelSettings):
     """`type: facebook`."""
 
     page: Annotated[
-        Line, matching(r"[0-9]{1,25}", "is not a page; write its number (on the page: About, Page transparency)")
+        Line, must_match(r"[0-9]{1,25}", "is not a page; write its number (on the page: About, Page transparency)")
     ] = Field(description="The page's number.")
     token: SecretStr = Field(description="Page access token with pages_manage_posts: {env: NAME} or {file: PATH}.")
-    version: Annotated[Line, matching(r"v[0-9]{1,3}\.[0-9]", "is not a version; write it like v25.0")] = Field(
+    version: Annotated[Line, must_match(r"v[0-9]{1,3}\.[0-9]", "is not a version; write it like v25.0")] = Field(
         default="v25.0", description="Version of the Graph API; each lives for about two years."
     )
     server: SiteUrl = Field(default="https://graph.facebook.com/", description="Where the API is.")

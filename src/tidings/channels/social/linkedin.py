@@ -17,7 +17,7 @@ from tidings.channels.http import (
     doubt_success,
     encode_json,
     json_headers,
-    matching,
+    must_match,
     read_object,
     reject,
     upload_once,
@@ -45,7 +45,7 @@ class Settings(ChannelSettings):
     organization: Line = Field(description="The page's number, as in its address when you administer it.")
     token: SecretStr = Field(description="Access token with w_organization_social: {env: NAME} or {file: PATH}.")
     version: Annotated[
-        Line, matching(r"20[0-9]{2}(?:0[1-9]|1[0-2])", "is not a version; write year and month, such as 202610")
+        Line, must_match(r"20[0-9]{2}(?:0[1-9]|1[0-2])", "is not a version; write year and month, such as 202610")
     ] = Field(default="202610", description="Version of LinkedIn's API, a month; each lives for a year.")
     server: SiteUrl = Field(default="https://api.linkedin.com/", description="Where the API is.")
 
