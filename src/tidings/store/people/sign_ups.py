@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,40 +29,19 @@ class SignUpRequest:
 
 def add_request(connection: Connection, request: SignUpRequest, now: datetime) -> None:
     """Add a request, to be answered later."""
-    connection.execute(
-        insert(t.sign_up_requests).values(
-            address=request.address,
-            lists=list(request.lists),
-            language=request.language,
-            topics=list(request.topics),
-            frequency=request.frequency,
-            source=request.source,
-            wording=request.wording,
-            ip=request.ip,
-            at=now,
-        )
-    )
+    connection.execute(insert(t.sign_up_requests).values(**asdict(request), at=now))
 
 
 def open_requests(connection: Connection, most: int = 100) -> list[tuple[int, SignUpRequest]]:
     """Open requests as (id, request), oldest first."""
     r = t.sign_up_requests.c
-    return [
-        (
-            row.id,
-            SignUpRequest(
-                row.address,
-                tuple(row.lists),
-                row.language,
-                tuple(row.topics),
-                row.frequency,
-                row.source,
-                row.wording,
-                row.ip,
-            ),
-        )
-        for row in connection.execute(select(t.sign_up_requests).order_by(r.id).limit(most))
-    ]
+    names = [field.name for field in fields(SignUpRequest)]
+    rows = connection.execute(select(r.id, *(r[name] for name in names)).order_by(r.id).limit(most)).mappings()
+    return [(row["id"], SignUpRequest(**{name: _frozen(row[name]) for name in names})) for row in rows]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def delete_requests(connection: Connection, ids: Sequence[int]) -> int:
