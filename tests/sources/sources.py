@@ -62,12 +62,12 @@ def make_source(
     url: str,
     cache: MemoryFetchCache | None = None,
     *,
-    languages: tuple[str, ...] = ("en", "ru", "kk"),
+    newsroom_languages: tuple[str, ...] = ("en", "ru", "kk"),
     **settings: Any,
 ) -> Any:
     """Make a source of a module for the newsroom https://news.example/ in Almaty."""
     cache = cache or MemoryFetchCache()
-    context = SourceContext("site", Path(), "https://news.example/", languages, ZoneInfo("Asia/Almaty"), cache)
+    context = SourceContext("site", Path(), "https://news.example/", newsroom_languages, ZoneInfo("Asia/Almaty"), cache)
     kind = module.__name__.rpartition(".")[2]
     return module.make(
         module.Settings.model_validate({"type": kind, "url": url, "allow_private": True} | settings), context

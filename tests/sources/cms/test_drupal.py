@@ -34,7 +34,7 @@ def source_of(
     newsroom: tuple[str, ...] = ("en", "ru", "kk"),
     **settings: Any,
 ) -> DrupalSource:
-    source: DrupalSource = make_source(drupal, site.url, cache, languages=newsroom, **settings)
+    source: DrupalSource = make_source(drupal, site.url, cache, newsroom_languages=newsroom, **settings)
     return source
 
 
