@@ -20,7 +20,7 @@ from tests.sources.sources import MemoryFetchCache
 from tests.sources.web.test_feed import source_of
 from tidings import net
 from tidings.model.item import CachedItem
-from tidings.sources.article import Article, build_item
+from tidings.sources.article import build_article, build_item
 from tidings.sources.web.feed_parser import FeedError, parse_feed
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -255,7 +255,9 @@ def test_twenty_thousand_mutated_feeds_neither_crash_nor_hang(seed: bytes) -> No
                 continue
             for item in feed.items:
                 read += 1
-                article = Article.model_validate(item.article)
+                article = build_article(item.article)
+                if article is None:
+                    continue
                 found, problems = build_item(article, CachedItem(f"r{number}", {}, NOW), settings, context, None)
                 assert found is not None or problems
     finally:
