@@ -1,8 +1,8 @@
-"""The one guarded HTTP session: what may be dialled, for how long, and how much may come back.
+"""The guarded HTTP session: it limits which addresses are reached, how long a request takes, and how much is read.
 
-The address is checked on the connection that is actually made, so that a name which answers differently the second time
-(DNS rebinding) reaches nothing inside. Proxies of the environment are ignored, redirects are not followed, answers are
-capped in size and time (CVE-2024-47081, CVE-2026-21441).
+The address is checked on the connection itself, so that a name that resolves differently the second time (DNS
+rebinding) reaches nothing inside. Proxies of the environment are ignored, redirects are not followed, answers are
+limited in size and time (CVE-2024-47081, CVE-2026-21441).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from urllib3.exceptions import NewConnectionError
 
 MAX_RESPONSE = 64 * 1024
 """Bytes of an answer that are read."""
-# It would write the path of each request, which may be the secret.
+# urllib3 would log the path of each request, and the path may be a secret.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
 def parse_link_header(written: str) -> list[tuple[str, str]]:
-    """Relation and address of each link in the value of a `Link` header (RFC 8288), as they are written."""
+    """Return relation and address of each link in a `Link` header (RFC 8288), as they are written."""
     found = parse_header_links(written) if written else []
     return [(rel, one.get("url", "")) for one in found for rel in one.get("rel", "").lower().split()]
 
@@ -57,15 +57,15 @@ def parse_retry_after(value: str, now: datetime, longest: float) -> float | None
 
 
 class ForbiddenAddressError(NewConnectionError):
-    """The name leads to an address of this machine or of the inner network."""
+    """The host name resolves to an address of this machine or of a private network."""
 
 
 class NotSentError(Exception):
-    """Nothing was handed over: no connection, or refused by us. Safe to try again."""
+    """Nothing was sent: there was no connection, or we refused it. Safe to try again."""
 
 
 class ConnectionLostError(Exception):
-    """The connection was lost after something may have been handed over."""
+    """The connection was lost after something may have been sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ class HttpResponse:
     text: str
     body: bytes = b""
     is_complete: bool = True
-    """Whether that is all of the body."""
+    """Whether the body was read to its end."""
 
 
 def is_public_ip(address: str) -> bool:
-    """Whether an IP address belongs to the open internet: no loopback, private, link-local, CGNAT, NAT64 of those."""
+    """Whether an IP address is on the open internet: not loopback, private, link-local, CGNAT, or NAT64 of those."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
@@ -92,7 +92,7 @@ def is_public_ip(address: str) -> bool:
 
 
 def is_public_host(host: str) -> bool:
-    """Whether a host can be reached from outside as far as its name tells: no lone word, no address of the inside."""
+    """Whether a host name looks reachable from outside: not a single word, not a private address or domain."""
     try:
         return is_public_ip(host.strip("[]"))
     except ValueError:
@@ -127,29 +127,29 @@ def _dial(connection: Any, *, private: bool) -> socket.socket:
 
 
 class _Wire:
-    """What the one request of a session is at."""
+    """The state of the current request of a session."""
 
     def __init__(self) -> None:
         self.socket: socket.socket | None = None
         self.begun = False
-        """Whether a byte of it may have left."""
+        """Whether a byte of the request may have been sent."""
         self.cut_off = False
 
     def reset(self) -> None:
-        """Before a request."""
+        """Forget the previous request."""
         self.socket, self.begun = None, False
 
     def begin(self, connection: HTTPConnection) -> None:
-        """Connected, and about to send."""
+        """Note that the connection is open and sending starts."""
         if self.cut_off:
             raise NewConnectionError(connection, "stopping")
         self.socket, self.begun = connection.sock, True
 
     def cut(self) -> None:
-        """From another thread: end the connection, whatever it is at."""
+        """End the connection at once. Called from another thread."""
         raw = self.socket
         if raw is not None:
-            # Not the method of SSLSocket, which takes the session away from the thread that is reading.
+            # Not SSLSocket.shutdown: it takes the session away from the thread that is reading.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
@@ -193,7 +193,7 @@ class _Adapter(HTTPAdapter):
 
 
 class GuardedSession:
-    """HTTP requests to one outside service. Not for several threads at once."""
+    """HTTP requests to one service. Not for use by several threads at once."""
 
     def __init__(self, *, allow_private: bool = False, timeout: float = 20.0) -> None:
         self._timeout = timeout
@@ -205,22 +205,22 @@ class GuardedSession:
             self._session.mount(scheme, _Adapter(self._wire, allow_private))
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> HttpResponse:
-        """One POST. Raises NotSentError or LostError, never with the address in its words: the URL is the secret."""
+        """Send a POST. Raises NotSentError or ConnectionLostError. Their messages hide the URL, which may be secret."""
         return self.request("POST", url, body, headers)
 
     def get(self, url: str) -> HttpResponse:
-        """One GET; raises as `post` does."""
+        """Send a GET. Raises as `post` does."""
         return self.request("GET", url, None, {})
 
     def request(
         self, method: str, url: str, body: bytes | None, headers: dict[str, str], most: int = MAX_RESPONSE
     ) -> HttpResponse:
-        """One request of any method, at most so many bytes of its answer; raises as `post` does."""
+        """Send a request and read at most `most` bytes of the answer. Raises as `post` does."""
         if self._wire.cut_off:
             raise NotSentError("stopping")
         deadline = time.monotonic() + self._timeout
         self._wire.reset()
-        # Each read has its own limit; whoever sends a byte now and then would keep us for ever.
+        # Each read has its own time limit, but a server that sends a byte now and then would hold us for ever.
         watch = threading.Timer(2 * self._timeout, self._wire.cut)
         watch.daemon = True
         watch.start()
@@ -241,16 +241,16 @@ class GuardedSession:
         return HttpResponse(response.status_code, headers, body.decode("utf-8", "replace"), body, whole)
 
     def abort(self) -> None:
-        """From another thread: end what is on the wire, and begin nothing more."""
+        """End the current request and start no other. Called from another thread."""
         self._wire.cut_off = True
         self._wire.cut()
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the open connections."""
         self._session.close()
 
     def _sorted_out(self, error: Exception) -> Exception:
-        """Whether anything can have been handed over; in words that hold neither address nor body."""
+        """Return the error to raise. Its message contains neither address nor body."""
         if self._wire.begun:
             slow = isinstance(error, requests.exceptions.Timeout)
             return ConnectionLostError("no answer in time" if slow else "the connection was lost")
@@ -270,7 +270,10 @@ class GuardedSession:
 
 
 def _read(response: requests.Response, deadline: float, most: int) -> tuple[bytes, bool]:
-    """What is needed of the body, and whether that is all; the status has come, so no trouble from here on raises."""
+    """Read the body up to `most` bytes. Returns it, and whether it is complete.
+
+    The status has arrived already, so an error here ends the reading and is not raised.
+    """
     taken = bytearray()
     try:
         for chunk in response.iter_content(4096):

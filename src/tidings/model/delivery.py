@@ -1,4 +1,4 @@
-"""Deliveries: one mailing to one target, and what became of it."""
+"""Deliveries: one mailing to one target, and its result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TERMINAL = frozenset(
 
 
 class SkipReason(StrEnum):
-    """Why a delivery did not go out. Stored, counted, shown, explained."""
+    """Why a delivery was not sent."""
 
     SUPPRESSED = "suppressed"
     UNSUBSCRIBED = "unsubscribed"
@@ -45,16 +45,16 @@ class SkipReason(StrEnum):
     EXPIRED = "expired"
     NOTHING_FOR_READER = "nothing_for_reader"
     OTHER_LIST = "other_list"
-    """Has it through another list of the same edition."""
+    """They get the same edition through another list."""
     PAUSED = "paused"
-    """The reader asked for a pause; it waits for them."""
+    """The reader asked for a pause; the stories wait for them."""
     WITHDRAWN = "withdrawn"
     OVER_LIMIT = "over_limit"
     """Beyond `max_posts`."""
     UNTRANSLATED = "untranslated"
     """It waits for its translations (`wait_for_translations`)."""
     UNANSWERABLE = "unanswerable"
-    """Of a thread: the post that it would answer did not go out, or nobody knows its id."""
+    """Part of a thread: the post to answer was not sent, or its id is unknown."""
 
 
 class Purpose(StrEnum):
@@ -75,7 +75,7 @@ class Purpose(StrEnum):
 
 
 class PostChange(StrEnum):
-    """What is done about a post that stands."""
+    """A change to a published post."""
 
     EDIT = "edit"
     REPLY = "reply"
@@ -83,7 +83,7 @@ class PostChange(StrEnum):
 
 
 class FeedbackKind(StrEnum):
-    """What may come back after `accepted`."""
+    """Feedback that may arrive after `accepted`."""
 
     HARD = "hard"
     SOFT = "soft"
@@ -107,19 +107,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a channel says of one attempt. An exception instead of this means a bug or bad configuration."""
+    """The result of one attempt. An exception instead means a bug or bad configuration."""
 
     verdict: Verdict
     receipt: str = ""
     """The provider's id: the queue id in the 250 reply, the id of a post."""
     via: str = ""
-    """Who took it: host of the relay, URL of the post."""
+    """Where it was accepted: host of the relay, or URL of the post."""
     reason: str = ""
-    """In words, for refusals and doubts; never holds a secret."""
+    """The reason of a refusal or doubt, in words. Never contains a secret."""
     retry_after: float | None = None
     """Seconds the other side asked us to wait."""
     disable: bool = False
-    """The other side asked never to be called again (HTTP 410)."""
+    """The other side asked us never to call again (HTTP 410)."""
 
 
 def list_target(list_name: str, subscriber: int) -> str:
@@ -153,7 +153,7 @@ class Delivery(NamedTuple):
     selection: int | None
     """Which frozen selection this reader gets."""
     rendition: int | None
-    """Where its frozen bytes stand."""
+    """The id of its frozen bytes."""
     state: str
     attempts: int
     doubts: int
@@ -167,13 +167,13 @@ class Delivery(NamedTuple):
 
     @property
     def parsed_details(self) -> dict[str, Any]:
-        """`details`, read."""
+        """`details`, parsed."""
         found: dict[str, Any] = json.loads(self.details)
         return found
 
     @property
     def post_change(self) -> PostChange | None:
-        """What it does about a post that stands; None for a message of its own."""
+        """The change it makes to a published post; None for a new message."""
         found = self.parsed_details.get("amendment") if self.channel and self.rendition is None else None
         return PostChange(found) if found else None
 

@@ -1,4 +1,4 @@
-"""Errors that carry what they are about, and say what to do."""
+"""Errors and problems that people can fix."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from difflib import get_close_matches
 
 
 class TidingsError(Exception):
-    """Something the user can mend. `str()` is what they read: one line, no traceback."""
+    """An error that the user can fix. `str()` is the message they read, without a traceback."""
 
     exit_code = 2
 
 
 class InputError(TidingsError):
-    """The input is at fault (exit 1)."""
+    """The input is wrong (exit 1)."""
 
     exit_code = 1
 
 
 class RefusedError(TidingsError):
-    """Asked for something that is refused as things stand (exit 2)."""
+    """The request is refused in the current state (exit 2)."""
 
 
 class StoreVersionError(RefusedError):

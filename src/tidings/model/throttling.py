@@ -9,22 +9,22 @@ from datetime import datetime, timedelta
 from tidings.model.cadence import Cadence, OnRequest, Window, find_window_end
 
 SLOWEST = 0.05
-"""Messages a second: however often it is refused."""
+"""Messages a second: the rate never falls below this."""
 _UNLIMITED = 1_000.0
 _DOUBLES = 60.0
 _ONE_TROUBLE = 1.0
-"""Refusals within so many seconds tell of one trouble."""
+"""Seconds: refusals within this time count as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A rate found out at a refusal: messages a second, and when that was, in seconds since 1970."""
+    """The rate after a refusal, in messages a second, and its time in seconds since 1970. It doubles each minute."""
 
     rate: float
     refused_at: float
 
     def rate_at(self, moment: float) -> float | None:
-        """The rate at a moment; None: as fast as it goes."""
+        """Return the rate at a moment, None for no limit."""
         # 64 doublings lift even the slowest rate above `_UNLIMITED`, and a float overflows after 1,024.
         doublings = min(64.0, max(0.0, moment - self.refused_at) / _DOUBLES)
         rate = self.rate * 2.0**doublings
@@ -32,7 +32,7 @@ class Pace:
 
 
 def slow_down(pace: Pace | None, measured: float, moment: float) -> Pace:
-    """After one more refusal for now. `measured`: messages a second lately."""
+    """Halve the rate after a temporary refusal. `measured` is the recent rate in messages a second."""
     if pace is not None and moment - pace.refused_at < _ONE_TROUBLE:
         return pace
     known = pace.rate_at(moment) if pace is not None else None
@@ -40,28 +40,28 @@ def slow_down(pace: Pace | None, measured: float, moment: float) -> Pace:
 
 
 REST_TIMES = tuple(timedelta(seconds=seconds) for seconds in (15, 30, 60, 120, 300))
-"""How long a sender rests after the first, second, ... failure in a row: short, for it costs one connection to ask."""
+"""How long a sender rests after the first, second, ... failure in a row. Short: a new try costs one connection."""
 LONGEST_REST = timedelta(hours=1)
-"""However long the other side asks us to stay away."""
+"""The longest rest, even if the other side asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
 class SenderHealth:
-    """Of one sender. Moments are real time. What was never heard of is up."""
+    """The health of one mail sender. Moments are real time. A new sender is up."""
 
     failures: int = 0
-    """In a row."""
+    """Failures in a row."""
     reason: str = ""
     down_until: datetime | None = None
 
     def is_up(self, now: datetime) -> bool:
-        """Whether it may be tried. After its rest it is as good as any other, until it fails once more."""
+        """Whether the sender may be used. After its rest it is like any other, until it fails again."""
         return self.down_until is None or now >= self.down_until
 
     def after_failure(self, reason: str, now: datetime, retry_after: float | None = None) -> SenderHealth:
-        """It could not be reached, or let us in no more. `retry_after`: seconds that it asked for.
+        """Return the health after a failed connection or login. `retry_after`: seconds that the server asked for.
 
-        Several connections find the same outage: while it is down already, that counts once.
+        Several connections meet the same outage: failures while it is down do not count again.
         """
         asked = now + min(timedelta(seconds=retry_after or 0), LONGEST_REST)
         if not self.is_up(now):
@@ -77,8 +77,7 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """What a channel allows: quiet hours by the wall clock of a zone, most posts in any hour and any day, and the least
-    time between two."""
+    """The limits of a channel: quiet hours in a time zone, posts in an hour and in a day, and the gap between posts."""
 
     zone: str
     quiet_hours: Window | None = None
@@ -87,7 +86,7 @@ class Spacing:
     min_gap: timedelta = timedelta(0)
 
     def earliest(self, now: datetime, posted: Sequence[datetime]) -> datetime:
-        """The first moment, `now` or later, for one more post; `posted` are those of the last day, in any order."""
+        """Return the first moment, `now` or later, for one more post. `posted`: posts of the last day, in any order."""
         before = sorted(posted)
         silence = Cadence(OnRequest(), self.zone, window=self.quiet_hours)
         while True:

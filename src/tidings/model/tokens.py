@@ -31,7 +31,7 @@ _TENS = range(8 * 15 - 10, -1, -10)
 
 
 class TokenPurpose(IntEnum):
-    """What a token permits; one of another purpose is refused."""
+    """What a token permits. A token is refused for any other purpose."""
 
     UNSUBSCRIBE = 1
     PREFERENCES = 2
@@ -43,7 +43,7 @@ class TokenPurpose(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenContents:
-    """What a valid token says."""
+    """The contents of a valid token."""
 
     subscriber: int
     list: str
@@ -82,7 +82,7 @@ class TokenKeys:
         return self.make_signer(purpose, list_name)(subscriber).decode()
 
     def make_signer(self, purpose: TokenPurpose, list_name: str) -> Callable[[int], bytes]:
-        """`sign` for many subscribers of a list; gives bytes."""
+        """Return a function that signs for many subscribers of a list and returns bytes."""
         signature = self._begun[self._current]
         head, tail = bytes((self._current, purpose)), list_name.encode()
 
@@ -94,7 +94,7 @@ class TokenKeys:
         return sign
 
     def verify(self, purpose: TokenPurpose, token: str) -> TokenContents | None:
-        """What the token says, or None if it is not ours, was altered or is for something else."""
+        """Return the contents of a token, or None if it is not ours, was changed or has another purpose."""
         if len(token) > 500 or not token.isascii():
             return None
         try:
@@ -132,7 +132,7 @@ class TokenKeys:
         return sign
 
     def read_return_path(self, token: str) -> int | None:
-        """The delivery that the TOKEN of a return path is for; None if it is not ours or was altered."""
+        """Return the delivery of a return path's token, or None if it is not ours or was changed."""
         if len(token) != RETURN_TOKEN_LENGTH or not token.isascii():
             return None
         try:
