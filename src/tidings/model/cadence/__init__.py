@@ -4,6 +4,7 @@ A rule speaks of local time. The gap of spring moves to the first valid minute a
 fires once, the first time. A slot's key is its UTC instant before any shift.
 """
 
+from tidings.model.cadence.monthly import MonthlyDay, MonthlyWeekday
 from tidings.model.cadence.parse import parse_duration, parse_rule, parse_skip_date, parse_window
 from tidings.model.cadence.rules import (
     At,
@@ -13,8 +14,6 @@ from tidings.model.cadence.rules import (
     Daily,
     DateRange,
     Every,
-    MonthlyDay,
-    MonthlyWeekday,
     OnNew,
     OnRequest,
     Rule,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 
+from tidings.model.cadence.monthly import MonthlyDay, MonthlyWeekday
 from tidings.model.cadence.rules import (
     WEEKDAYS,
     At,
@@ -15,8 +16,6 @@ from tidings.model.cadence.rules import (
     Daily,
     DateRange,
     Every,
-    MonthlyDay,
-    MonthlyWeekday,
     OnNew,
     OnRequest,
     Rule,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 
+from tidings.model.cadence.monthly import DAY_NAMES, MonthlyDay, MonthlyWeekday
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"}
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -26,8 +26,8 @@ def _listed(words: list[str]) -> str:
 
 def _weekdays_named(days: Sequence[int]) -> str:
     if len(days) > 2 and days[-1] - days[0] == len(days) - 1:
-        return f"{_NAMES[days[0]]} to {_NAMES[days[-1]]}"
-    return _listed([_NAMES[day] for day in days])
+        return f"{DAY_NAMES[days[0]]} to {DAY_NAMES[days[-1]]}"
+    return _listed([DAY_NAMES[day] for day in days])
 
 
 def _length(span: timedelta) -> str:
@@ -66,41 +66,6 @@ class Weekly:
 
     def __str__(self) -> str:
         return f"every {_weekdays_named(self.days)} at {self.at:%H:%M}"
-
-
-@dataclass(frozen=True, slots=True)
-class MonthlyDay:
-    """On a day of the month at a local time; months without that day are left out. -1 is the last day."""
-
-    day: int
-    at: time
-
-    def times(self, day: date) -> Iterator[time]:
-        """Local times on a local day, ascending."""
-        if day.day == self.day or (self.day == -1 and (day + timedelta(days=1)).day == 1):
-            yield self.at
-
-    def __str__(self) -> str:
-        return f"every month on {'the last day' if self.day == -1 else f'day {self.day}'} at {self.at:%H:%M}"
-
-
-@dataclass(frozen=True, slots=True)
-class MonthlyWeekday:
-    """On the nth weekday of the month (1 to 5, -1 is the last) at a local time."""
-
-    nth: int
-    weekday: int
-    at: time
-
-    def times(self, day: date) -> Iterator[time]:
-        """Local times on a local day, ascending."""
-        if day.weekday() != self.weekday:
-            return
-        if (self.nth == -1 and (day + timedelta(days=7)).month != day.month) or (day.day - 1) // 7 + 1 == self.nth:
-            yield self.at
-
-    def __str__(self) -> str:
-        return f"every month on the {_NTH[self.nth]} {_NAMES[self.weekday]} at {self.at:%H:%M}"
 
 
 @dataclass(frozen=True, slots=True)
