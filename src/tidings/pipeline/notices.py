@@ -39,7 +39,7 @@ def add_shortened(connection: Connection, edition: Edition, count: int, now: dat
 
 
 def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str | None, title: str) -> int:
-    """Put all unsent notices into one mailing to `notify`. Returns how many notices.
+    """Put all unsent notices into one mailing to `notify`. Returns the number of notices.
 
     A notice that cannot be delivered adds no notice, because a dead relay would fill the store.
     """
@@ -51,7 +51,7 @@ def send_notices(store: Store, now: datetime, *, to: Sequence[str], channel: str
         if not to and not channel:
             return 0
         first = notices[0].text.splitlines()[0]
-        subject = f"[{title}] {first if len(notices) == 1 else f'{len(notices)} things need a look'}"
+        subject = f"[{title}] {first if len(notices) == 1 else f'{len(notices)} notices need your attention'}"
         message = {"subject": subject, "text": "\n\n".join(notice.text for notice in notices)}
         key = f"notice:{notices[0].key}:{now.isoformat()}"
         common = {

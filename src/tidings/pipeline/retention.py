@@ -1,4 +1,4 @@
-"""`keep`: once a day, delete what is older than the newsroom keeps, a page at a time."""
+"""Retention (`keep`): once a day, delete old rows, one page at a time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tidings.store.people import retention as people_retention
 from tidings.store.people.retention import ExpiredRows
 
 BUDGET = 3.0
-"""Seconds for each tick, so that no slot waits. The next tick continues."""
+"""Seconds for each tick, so that no slot has to wait. The next tick continues."""
 _KEEP_COUNTERS = timedelta(days=7)
-"""Request counters: longer than any limit looks back."""
+"""How long request counters are kept: longer than the window of any limit."""
 _FACT = "kept_on"
 _DeletePage = Callable[[], int]
-"""Deletes one page of something. Returns how many rows: 0 once there are none."""
+"""Deletes one page of rows. Returns how many rows, or 0 when none are left."""
 
 
 def delete_expired(store: Store, keep: Retention, now: datetime, budget: float = BUDGET) -> int:
-    """Delete what is older than `keep` at `now`. Returns how many rows. Does nothing once it is done for the day."""
+    """Delete rows older than `keep` at `now`. Returns their number. Does nothing if it has finished for the day."""
     today = now.date().isoformat()
     with store.read() as connection:
         if find_fact(connection, _FACT) == today:

@@ -104,7 +104,7 @@ def _describe_delivery(
         case "accepted":
             returned = "; ".join(_describe_feedback(one, show) for one in feedbacks) or entry.returned
             words = f"accepted by {entry.via or 'the mail host'} at {at} as {entry.receipt or 'unnamed'}"
-            words += f"; {returned or 'no bounce and no complaint since'}"
+            words += f"; {returned or 'neither a bounce nor a complaint since'}"
         case "skipped":
             words = f"not sent at {at}: {_SKIPPED.get(entry.reason, entry.reason)}"
         case "rejected":

@@ -1,4 +1,4 @@
-"""One item as a website describes it, and how it becomes an item of the newsroom."""
+"""An article from a website, and its conversion to an item of the newsroom."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.web.identity import normalise_link, strip_tracking
 
 OVERLAYS = "content/overlay"
-"""The folder of the files in which editors complete what a website says."""
+"""The folder of the overlay files, in which editors add to a website's items."""
 _MAX_LENGTHS = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": 1_000_000}
-"""Characters; other fields hold 2,000."""
+"""Limits in characters. Other fields hold 2,000."""
 _KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
-# A picture of one pixel counts who opens it. Readers are not counted here.
+# A one-pixel picture counts the readers who open it. Tidings does not count readers.
 _PIXEL = re.compile(
     r"<img\b(?=[^>]*\bwidth\s*=\s*[\"']?[01][\"'\s/>])(?=[^>]*\bheight\s*=\s*[\"']?[01][\"'\s/>])[^>]*>", re.IGNORECASE
 )
@@ -90,7 +90,7 @@ class Article(_Model):
 
 
 def build_article(fields: Mapping[str, Any]) -> Article | None:
-    """Build an article and cut what exceeds its limits. None if it has neither title nor text, or is not valid."""
+    """Build an article and cut values to their limits. None if it has neither title nor text, or is not valid."""
     values = {
         name: value[: _MAX_LENGTHS.get(name, 2_000)] if isinstance(value, str) else value
         for name, value in fields.items()
@@ -125,7 +125,7 @@ class ItemDefaults(Protocol):
 def build_item(
     article: Article, cached: CachedItem, defaults: ItemDefaults, context: SourceContext, story: str | None
 ) -> tuple[SourceItem | None, list[Problem]]:
-    """Build the item, or return None and its problems. `story` is the key shared by its translations, if known."""
+    """Return the item, None if it is unusable, and its problems. `story` is the key shared by translations."""
     problems: list[Problem] = []
     url = encode_url(strip_tracking(article.url)) if article.url else None
     links = WebLinks(url or context.url)
@@ -137,7 +137,7 @@ def build_item(
         problems.append(Problem(cached.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
     if language is None:
         mend = f"set the source's `language` to one of {', '.join(context.languages)}, or add it to site.languages"
-        message = f"its language, {article.language or defaults.language!r}, is none of the site's"
+        message = f"its language, {article.language or defaults.language!r}, is not one of the site's"
         problems.append(Problem(cached.ref, 1, 1, message, mend))
     if problems or language is None:
         return None, problems
@@ -181,7 +181,7 @@ def build_item(
 
 
 def add_fingerprint(item: SourceItem) -> SourceItem:
-    """Hash all that readers could see and the places of its media, but not the item's own place, name and keys."""
+    """Hash everything that readers could see and the places of media, but not the item's place, name and keys."""
     content = {name: value for name, value in asdict(item).items() if name not in _NOT_IN_FINGERPRINT}
     text = json.dumps(content, ensure_ascii=True, sort_keys=True, default=str)
     return replace(item, fingerprint=hashlib.sha256(text.encode()).hexdigest())
@@ -193,20 +193,20 @@ def warn_of_missing_alt(item: SourceItem, src: str) -> Problem:
 
 
 def advise_on_alt(item: SourceItem, src: str) -> str:
-    """Tell where an editor can write the alt text of a website's picture."""
+    """Return advice on where to write the alt text of a website's picture."""
     overlay = f"{OVERLAYS}/{item.story or item.name}.yaml"
     return f"describe the picture on the site, or in {overlay}, under `alt`, after {src}"
 
 
 def short_hash(text: str) -> str:
-    """Return six hex digits that tell two names apart."""
+    """Return six hex digits that distinguish names."""
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def _make_name(url: str | None, title: str, source: str, ref: str, *, is_grouped: bool) -> str:
-    """Use the last part of the page's address that has letters, or the title.
+    """Make a name from the last part of the page's address that has letters, or from the title.
 
-    An item without a group gets a hash, else two pages of the same name would become one story.
+    An item without a group gets a hash, else two pages with the same name would become one story.
     """
     last = unquote(urlsplit(url or "").path.rstrip("/").rpartition("/")[2])
     last = re.sub(r"(^index)?\.(html?|php|aspx?)$", "", last)
@@ -215,7 +215,7 @@ def _make_name(url: str | None, title: str, source: str, ref: str, *, is_grouped
 
 
 def match_language(written: str, fallback: str | None, known: tuple[str, ...]) -> str | None:
-    """Find the site's language for an article. Its own goes before the source's; `ru-KZ` also matches `ru`."""
+    """Find the site's language for an article: its own language, else the source's. `ru-KZ` also matches `ru`."""
     for tag in (written, fallback or ""):
         tag = tag.strip().replace("_", "-").lower()
         while tag:
@@ -241,7 +241,7 @@ def _distinct(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _plain_summary(text: str, links: WebLinks) -> str:
-    """Feeds do not say whether a summary is plain text or HTML."""
+    """Return plain text. Feeds do not say whether a summary is plain text or HTML."""
     if "<" in text:
         text = sanitise(text, WebLinks(links.absolute("/") or "")).opening
     elif "&" in text:
@@ -250,7 +250,7 @@ def _plain_summary(text: str, links: WebLinks) -> str:
 
 
 def _build_images(article: Article, body: Body, links: WebLinks) -> tuple[Image, ...]:
-    """Take the article's pictures, else the first of its body. Alt texts of the body serve the same pictures."""
+    """Take the article's pictures, else the first picture of its body. Alt texts in the body also apply here."""
     shown: dict[str, dict[str, str]] = {}
     for attributes in list_pictures(body.html):
         shown.setdefault(attributes.get("src", ""), attributes)

@@ -15,7 +15,7 @@ from tidings.sources.fetch_cache import FetchCache, NoFetchCache
 
 
 class StoryIndex(Protocol):
-    """Tells which story each stored item belongs to."""
+    """Gives the story of each stored item."""
 
     def rows(self) -> tuple[tuple[str, str, str, str], ...]:
         """Return source, ref, address and story key of every item; the same tuple while no item changes."""
@@ -30,7 +30,7 @@ class NoStoryIndex:
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What a source may know about the newsroom. `url` ends with a slash."""
+    """The settings of the newsroom that a source needs. `url` ends with a slash."""
 
     name: str
     root: Path
@@ -45,11 +45,11 @@ class SourceContext:
 
 @dataclass(frozen=True, slots=True)
 class SourceItem:
-    """One item as its source holds it, before Tidings gives it an id.
+    """One item from a source, before Tidings gives it an id.
 
-    `ref` is the item's place in the source and may change (a path). `explicit_id` is set only if the editor wrote one.
-    Story key and slug are made of `name`. `body` is sanitised HTML with absolute links. `fingerprint` is a hex SHA-256
-    of all that readers could see: an unchanged file costs one comparison, and a moved file is recognised.
+    `ref` is the item's place in the source and may change (a path). `explicit_id` is the id from the editor, if any.
+    Story key and slug are made from `name`. `body` is sanitised HTML with absolute links. `fingerprint` is a hex
+    SHA-256 of all that readers could see: an unchanged file costs one comparison, and a moved file is recognised.
     """
 
     ref: str
@@ -84,17 +84,17 @@ class SourceItem:
     correction: str = ""
     withdrawn: str = ""
     post: Mapping[str, str] = field(default_factory=dict)
-    """The editor's text for posts, by channel; the key '' serves all other channels."""
+    """The editor's text for posts, by channel. The key '' is for all other channels."""
     extra: Mapping[str, str] = field(default_factory=dict)
     backlog: bool = False
-    """The source held it at its first reading. Existing schedules treat it as sent."""
+    """The item was in the source at its first reading. Existing schedules treat it as sent."""
     original_urls: Mapping[str, str] = field(default_factory=dict)
     """The website's address of each picture that we keep a copy of, by our address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """All that a source holds at one moment.
+    """The content of a source at one moment.
 
     `set_aside` has the refs of items that exist but cannot be used, each with a problem whose `file` is the ref; their
     last good version stays. If the whole source could not be read, `is_readable` is False: no item counts as absent.
@@ -105,7 +105,7 @@ class Sweep:
     set_aside: tuple[str, ...] = ()
     is_readable: bool = True
     notes: tuple[str, ...] = ()
-    """In a trial fetch: how each part of an item was found."""
+    """After a trial fetch: how each part of an item was found."""
 
 
 class Source(Protocol):
@@ -120,7 +120,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FetchResult:
-    """The result of a fetch. `due` is the time of the next one. After a `problem`, the cached items stay."""
+    """The result of a fetch. `due` is the time of the next fetch. After a `problem`, the cached items stay."""
 
     was_requested: bool
     """False if no fetch was due."""
@@ -134,7 +134,7 @@ class FetchResult:
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """The state of a source on the network. Times are by the newsroom's clock; None if there was none yet."""
+    """The state of a source on the network. Times are by the newsroom's clock, or None if nothing happened yet."""
 
     fetched: datetime | None
     """Time of the last successful fetch."""
@@ -144,7 +144,7 @@ class SourceHealth:
     problem: str
     failing_since: datetime | None
     is_silent: bool
-    """No new item came for much longer than usual."""
+    """Whether no new item came for much longer than usual."""
 
 
 @runtime_checkable
@@ -158,7 +158,7 @@ class FetchingSource(Protocol):
         """
 
     def try_fetch(self, now: datetime) -> Sweep:
-        """Ask the website at once and show the result as if the cache were empty. Saves nothing, never raises."""
+        """Fetch at once and return the result as if the cache were empty. Saves nothing and never raises."""
 
     def health(self, now: datetime) -> SourceHealth:
         """Report the state of the source."""
@@ -179,11 +179,11 @@ class WebSubSource(Protocol):
 
 
 StillPublished = Callable[[Collection[str]], Collection[str]]
-"""Takes refs that a source no longer has. Returns those whose items are still published, as absence is not yet sure."""
+"""Takes refs missing from a source. Returns the refs of items that are still published until absence is certain."""
 
 
 def none_published(refs: Collection[str]) -> Collection[str]:
-    """Answer `StillPublished` without a store of items."""
+    """Implement `StillPublished` without a store of items."""
     return ()
 
 

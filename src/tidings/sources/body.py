@@ -1,4 +1,4 @@
-"""The body of an item: Markdown or HTML in, safe HTML with absolute links out."""
+"""Convert the body of an item from Markdown or HTML to safe HTML with absolute links."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 500
 
-# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (facts: W3C validator, nh3).
+# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (W3C validator, nh3).
 TAGS = set(
     """
     a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
@@ -77,7 +77,7 @@ class Body:
 
 @cache
 def _markdown() -> MarkdownIt:
-    # Imported late: many commands read no item.
+    # Imported late, because many commands read no item.
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -127,12 +127,12 @@ def missing_alt_message(src: str) -> str:
 
 
 def list_pictures(body: str) -> Iterator[dict[str, str]]:
-    """List the attributes of each picture of a sanitised body."""
+    """Yield the attributes of each picture in a sanitised body."""
     return (_parse_attributes(tag) for tag in _IMG.findall(body))
 
 
 def change_pictures(body: str, change: Callable[[Mapping[str, str]], Mapping[str, str] | None]) -> str:
-    """Replace the attributes of each picture by what `change` returns; None leaves the picture as it is."""
+    """Replace the attributes of each picture by the result of `change`. None leaves the picture unchanged."""
 
     def replace_tag(match: re.Match[str]) -> str:
         attributes = change(_parse_attributes(match[0]))
@@ -142,7 +142,7 @@ def change_pictures(body: str, change: Callable[[Mapping[str, str]], Mapping[str
 
 
 def drop_picture_sources(body: str, matches: Callable[[Mapping[str, str]], bool]) -> str:
-    """Remove the sources of each <picture> whose <img> matches: browsers prefer them to it (HTML 4.8.4.3.5)."""
+    """Remove the sources of each <picture> whose <img> matches, because browsers prefer sources (HTML 4.8.4.3.5)."""
 
     def drop(match: re.Match[str]) -> str:
         return _SOURCE.sub("", match[0]) if any(map(matches, list_pictures(match[0]))) else match[0]
@@ -159,7 +159,7 @@ def _format_img(attributes: Mapping[str, str | None]) -> str:
 
 
 def _find_too_deep(rendered: str) -> str:
-    """Find the tag that leads too deep: a sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
+    """Find the tag nested too deeply. The sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
     depth = 0
     for match in _TAG.finditer(rendered):
         name = match[2].lower()
@@ -182,7 +182,7 @@ def _resolve_srcset(value: str, links: LinkResolver) -> str | None:
 
 
 class _Finisher(HTMLParser):
-    """Passes over sanitised HTML once: headings start at h2, pictures get their size, the first paragraph is noted."""
+    """Finishes sanitised HTML in one pass: headings start at h2, pictures get sizes, the first paragraph is kept."""
 
     def __init__(self, links: LinkResolver, shift: int) -> None:
         super().__init__(convert_charrefs=False)

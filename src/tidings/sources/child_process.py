@@ -1,4 +1,4 @@
-"""Parses foreign data in a child process, so that hostile bytes can end that process and nothing else."""
+"""Parse foreign data in a child process, so that hostile bytes can crash only that process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 MEMORY = 1 << 30
 _SLACK = 3
-"""Factor between the limit of processor time and that of elapsed time."""
+"""The limit of elapsed time, as a multiple of the limit of processor time."""
 
 
 class ChildError(Exception):
-    """The child exceeded a limit; says which."""
+    """The child exceeded a limit. The text names the limit."""
 
 
 def run_in_child(module: str, data: bytes, seconds: int) -> Any:
@@ -37,7 +37,7 @@ def run_in_child(module: str, data: bytes, seconds: int) -> Any:
 
 
 def serve(parse: Callable[[bytes], Any]) -> None:
-    """Run the main function of such a module: limit this process, parse standard input, print JSON."""
+    """Run as the main function of such a module: limit this process, parse standard input, print JSON."""
     seconds = int(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))

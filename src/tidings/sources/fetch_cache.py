@@ -1,4 +1,4 @@
-"""What a source on the network remembers between two fetches."""
+"""The data that a source on the network keeps between two fetches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tidings.model.item import CachedItem
 
 
 class FetchCache(Protocol):
-    """The cached items and notes of one source. It lies in the store, so that all processes see the same."""
+    """The cached items and notes of one source. They are in the store, so all processes see the same."""
 
     def version(self) -> int:
-        """Return a number that grows with every change; 0 before the first."""
+        """Return a number that grows with every change. It is 0 before the first change."""
 
     def state(self) -> Mapping[str, Any]:
         """Return the source's own notes in JSON: validators, the time of the next request."""
@@ -48,17 +48,17 @@ class NoFetchCache:
 
 
 class CacheSnapshot:
-    """The items of a cache in memory. A refresh reads only what changed. Safe for several threads."""
+    """The items of a cache in memory. A refresh reads only changed items. Safe for several threads."""
 
     def __init__(self, cache: FetchCache) -> None:
         self._cache = cache
         self._version = 0
         self._refreshing = threading.Lock()
         self.items: Mapping[str, CachedItem] = {}
-        """By ref, as of the last refresh. A change makes a new mapping."""
+        """Items by ref at the last refresh. A change makes a new mapping."""
 
     def refresh(self) -> Mapping[str, CachedItem]:
-        """Load what this or another process changed, and return all items by ref."""
+        """Load the changes of all processes, and return all items by ref."""
         with self._refreshing:
             version = self._cache.version()
             if version != self._version:

@@ -1,4 +1,4 @@
-"""Reading JSON of unknown shape: a value of another type counts as empty."""
+"""Read JSON of unknown shape: a value of another type counts as empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def as_text(value: Any) -> str:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object, or an empty one: PHP writes an empty object as a list."""
+    """Return a JSON object, or an empty object for other values: PHP writes an empty object as a list."""
     return value if isinstance(value, dict) else {}
 
 
@@ -23,7 +23,7 @@ def as_objects(value: Any) -> list[dict[str, Any]]:
 
 
 def parse_utc(value: Any) -> datetime | None:
-    """Parse ISO 8601, as UTC if it has no offset. None if it is no date of the years 1900 to 2200."""
+    """Parse ISO 8601, as UTC if it has no offset. None unless it is a date from 1900 to 2200."""
     try:
         moment = datetime.fromisoformat(value)
     except (ValueError, TypeError):

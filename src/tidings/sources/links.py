@@ -1,4 +1,4 @@
-"""Makes every link of an item absolute. Links to local files become media."""
+"""Make every link of an item absolute. Links to local files become media."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LinkProblem:
 
 @dataclass(frozen=True, slots=True)
 class ContentLocation:
-    """The place of a document. Paths are real; `url`, the newsroom's, ends with a slash; `folder` is its own."""
+    """The place of a document. Paths are real. `url`: the newsroom's, with a final slash. `folder`: the document's."""
 
     root: Path
     content: Path
@@ -87,7 +87,7 @@ class LinkResolver(ABC):
         """Return the absolute address, or None if the link must be removed. Never raises."""
         target = re.sub(r"[\x00-\x1f]", "", value).strip()
         if not target or target.startswith("#"):
-            return None  # ids are removed from bodies, so it would lead nowhere
+            return None  # ids are removed from bodies, so the link would lead nowhere
         if target.lower().startswith(("mailto:", "tel:")) and not picture:
             return _quote(target)
         return self._resolve(target, value, picture=picture)
@@ -184,7 +184,9 @@ class FileLinks(LinkResolver):
             message = f"{inside} is the file of an item, which readers cannot open"
             raise MediaError(message, "write the address of its page")
         if not real.name.isprintable():
-            raise MediaError(f"{real.name!r} has characters in its name that no address can carry", "rename the file")
+            raise MediaError(
+                f"{real.name!r} has characters in its name that cannot be in an address", "rename the file"
+            )
         measured = self.files.measure(real, picture=picture)
         digest = measured.digest[:16]
         url = f"{self.location.url}media/{digest}/{quote(real.name, safe='')}"

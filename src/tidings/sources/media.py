@@ -18,13 +18,13 @@ from PIL import Image as PillowImage
 from tidings.sources.child_process import ChildError, run_in_child, serve
 
 PICTURE_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-"""What mail programs and browsers show: media type by Pillow's format."""
+"""Pictures that mail programs and browsers show: media type by Pillow's format name."""
 MAX_PIXELS = 60_000_000
 """A picture of more pixels is refused before it is decoded."""
 SECONDS = 5
 """Processor time for a foreign picture: a JPEG of 10 MB may claim to have 100,000 scans."""
 
-# Served from the newsroom's own origin most of these would run scripts; the others are no content.
+# On the newsroom's own origin most of these files would run scripts; the others are not content.
 REFUSED = {".html", ".htm", ".xhtml", ".svg", ".js", ".mjs", ".xml", ".yaml", ".yml", ".db", ".key", ".pem", ".j2"}
 
 _TYPES = mimetypes.MimeTypes()  # only the built-in table, so that output does not differ between machines
@@ -45,7 +45,7 @@ Signature = tuple[int, int, int, int, int]
 
 
 class MediaError(Exception):
-    """A file that cannot be used. `mend` tells what to do."""
+    """A file that cannot be used. `mend` says what to do."""
 
     def __init__(self, message: str, mend: str = "") -> None:
         super().__init__(message)
@@ -117,7 +117,7 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
         raise
     except PillowImage.DecompressionBombError:
         raise MediaError(f"{name} has too many pixels", "save it with at most 6000 pixels a side") from None
-    except Exception as error:  # Pillow raises nearly anything for bytes that are no picture
+    except Exception as error:  # Pillow raises nearly anything for bytes that are not a picture
         mend = "save it again as JPEG, PNG, GIF or WebP"
         raise MediaError(f"{name} is not a readable picture ({type(error).__name__})", mend) from None
     return width, height, media_type

@@ -1,6 +1,7 @@
-"""Fetches, measures and keeps copies of a website's pictures. Mails, pages, posts and feeds show them in true size.
+"""Fetch, measure and keep copies of a website's pictures. Mails, pages, posts and feeds show them in true size.
 
-So the website does not see who opens a mail, and no mail waits for it. A picture that cannot be fetched stays a link.
+So the website cannot see who opens a mail, and no mail waits for the website. A picture that cannot be fetched stays
+a link.
 """
 
 from __future__ import annotations
@@ -30,35 +31,35 @@ from tidings.sources.media import PICTURE_TYPES, MediaError, measure_picture_in_
 from tidings.sources.web.polite_fetch import SourceError, fetch_url
 
 FOLDER = ".pictures"
-"""In the newsroom, with a folder for each source. Backups omit it, as the pictures can be fetched again."""
+"""Folder in the newsroom, with a subfolder for each source. Backups omit it: pictures can be fetched again."""
 MAX_BYTES = 10_000_000
-"""For one picture."""
+"""Size limit of one picture."""
 MAX_OF_ITEM = 20
 MAX_AT_ONCE = 40
-"""Pictures of one source that are fetched before other sources get their turn."""
+"""Most pictures of one source that are fetched before other sources get their turn."""
 MAX_KEPT = 500_000_000
-"""Bytes for each source; the pictures of its newest items are kept."""
+"""Limit in bytes for each source. The pictures of its newest items are kept."""
 TRIES = 3
 _TIMEOUT = 10.0
 _GRACE = 15.0
 """Seconds that the last picture of a run may still take, whatever the other side does."""
 _CLAIM = timedelta(minutes=2)
-"""Longer than a run takes: of two processes one fetches, and nobody waits longer for one that died."""
+"""How long a process may claim the fetch: longer than a run, but short after a crash."""
 _PAUSE = timedelta(hours=1)
-"""For a busy site that does not say how long to wait."""
+"""Wait for a busy site that does not say how long to wait."""
 _MEND = "correct it on the site; `tidings sources sync` tries again"
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _ACCEPT = ", ".join(PICTURE_TYPES.values())
 _MIN_RECHECK = timedelta(days=1)
 _YOUNG = timedelta(days=14)
-"""An item of this age may still get another picture under the same address."""
+"""An item younger than this may still get another picture at the same address."""
 
 PictureRecord = Mapping[str, Any]
-"""What is known of one picture, in JSON. With a `digest` we have a copy; with a `problem` it could not be fetched."""
+"""The JSON record of one picture. A `digest` means that we have a copy, a `problem` that the fetch failed."""
 
 
 class PictureCopies:
-    """The copies of one source. They are shown in one thread and fetched in another."""
+    """The copies of one source. One thread shows them, another fetches them."""
 
     def __init__(self, context: SourceContext, *, allow_private: bool) -> None:
         self._root = context.root
@@ -74,7 +75,7 @@ class PictureCopies:
     # -- showing them -------------------------------------------------------------------------------------------------
 
     def refresh(self) -> Mapping[str, PictureRecord]:
-        """Return the records by address: of copies that exist and of failures. A change makes a new mapping."""
+        """Return the records of existing copies and of failures, by address. A change makes a new mapping."""
         cached = self._snapshot.refresh()
         files = self._list_files()
         if self._usable[0] is not cached or self._usable[1] != files:
@@ -105,7 +106,7 @@ class PictureCopies:
             if not has_copy(attributes):
                 return None
             src, record = copies[attributes["src"]]
-            # Readers would still fetch its other sizes from the website.
+            # Without this, readers would still fetch other sizes from the website.
             kept = {name: value for name, value in attributes.items() if name not in ("srcset", "sizes")}
             size = {"width": str(record["width"]), "height": str(record["height"])}
             return kept | {"src": src} | ({} if kept.get("width") or kept.get("height") else size)
@@ -151,7 +152,7 @@ class PictureCopies:
     ) -> int:
         """Fetch the pictures that are due and delete the unused ones. Returns the number of new pictures.
 
-        `wanted` has each address, newest items first, with the time when its item was first seen.
+        `wanted` has the addresses, newest items first, each with the time when its item was first seen.
         """
         version, state = self._cache.version(), self._cache.state()
         records = self._snapshot.refresh()
@@ -215,11 +216,11 @@ class PictureCopies:
                     record = self._fetch_one(session, url, known)
                 except (SourceError, MediaError) as error:
                     if self._stopped:
-                        break  # we cut it off
+                        break  # `abort` cut it off
                     wait = _wait_for(error)
                     record = _failed_record(known, error)
                 except OSError:
-                    return fetched, _PAUSE  # the disk is full or refuses us; `tidings status` reports that itself
+                    return fetched, _PAUSE  # the disk is full or not writable; `tidings status` reports that
                 copied_at = before.seen if "digest" in known and before is not None else now
                 data = {**record, "url": url, "asked": now.isoformat()}
                 fetched.append(CachedItem(picture_ref(url), data, copied_at))
@@ -265,7 +266,7 @@ class PictureCopies:
 
 @dataclass(slots=True)
 class PicturePlan:
-    """Addresses to fetch, digests of copies to keep, and records that no item shows any more."""
+    """Addresses to fetch, digests of copies to keep, and records that no item uses any more."""
 
     due: list[str]
     kept: set[str]
@@ -280,7 +281,7 @@ def plan_pictures(
     *,
     force: bool,
 ) -> PicturePlan:
-    """Plan the work. `wanted` begins with the newest items: theirs are kept while there is room. `files` exist."""
+    """Plan the work. `wanted` begins with the newest items, so their pictures are kept first. `files` exist."""
     unused = [record for record in records.values() if not record.gone and record.data["url"] not in wanted]
     plan = PicturePlan([], set(), unused)
     room = MAX_KEPT
@@ -306,7 +307,7 @@ def _is_due(
     *,
     force: bool,
 ) -> bool:
-    """Whether to fetch a known picture. An existing copy is checked ever more rarely, and finally no more."""
+    """Whether to fetch a known picture. An existing copy is checked less and less often, and finally never."""
     asked = datetime.fromisoformat(record["asked"])
     if "problem" in record:
         tries = record["tries"]
@@ -322,12 +323,12 @@ def find_record(records: Mapping[str, CachedItem], url: str) -> PictureRecord:
 
 
 def picture_ref(url: str) -> str:
-    """Hash an address, as it may be longer than a database index allows."""
+    """Hash an address, because it may be longer than a database index allows."""
     return hashlib.sha256(url.encode()).hexdigest()
 
 
 def picture_urls(item: SourceItem) -> tuple[str, ...]:
-    """Return the web addresses of an item's pictures: first those that it names, then those of its body."""
+    """Return the web addresses of an item's pictures: first its own pictures, then those in its body."""
     named = (image.src for image in item.images)
     urls = dict.fromkeys((*named, *(attributes.get("src", "") for attributes in list_pictures(item.body))))
     return tuple(islice((url for url in urls if url.startswith(("http:", "https:"))), MAX_OF_ITEM))

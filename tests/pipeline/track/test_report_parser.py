@@ -60,8 +60,8 @@ NOTHING = {
     "postfix-delayed": "delay",
     "exim-warning": "delay",
     "postfix-success": "success",
-    "arf-not-spam": "no complaint",
-    "arf-auth-failure": "no complaint",
+    "arf-not-spam": "not a complaint",
+    "arf-auth-failure": "not a complaint",
     "office-exchange": "automatic reply",
     "office-vacation": "automatic reply",
     "office-ru": "automatic reply",
@@ -69,8 +69,8 @@ NOTHING = {
     "office-kk": "automatic reply",
     "office-ar": "automatic reply",
     "ticket": "automatic reply",
-    "person": "no bounce",
-    "spam": "no bounce",
+    "person": "neither a bounce",
+    "spam": "neither a bounce",
     "receipt": "receipt",
 }
 

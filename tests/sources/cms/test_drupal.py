@@ -489,7 +489,7 @@ def test_a_missing_type_or_api_is_reported_with_advice(site: Drupal, monkeypatch
     assert "article, page, recipe" in done.problem
     done = source_of(site, api="api").fetch(NOW, force=True)
     assert "404" in done.problem
-    assert "switch the module JSON:API on" in done.problem
+    assert "switch on the module JSON:API" in done.problem
     site.node("A story")
     monkeypatch.setattr(site, "answer", lambda path, asked: "no document")
     assert "has no type" in source_of(site).fetch(NOW, force=True).problem
@@ -510,7 +510,7 @@ def test_an_endless_listing_is_refused(site: Drupal, monkeypatch: pytest.MonkeyP
     listing = site._listing
     monkeypatch.setattr(site, "_listing", lambda *asked: listing(*asked) | {"links": {"next": {"href": href}}})
     done = source_of(site).fetch(NOW, force=True)
-    assert "as no Drupal does" in done.problem
+    assert "in a way that Drupal does not" in done.problem
     assert len(site.asked) < 10
 
 
@@ -569,4 +569,4 @@ def test_a_site_without_related_resources_is_reported(site: Drupal, monkeypatch:
 
     monkeypatch.setattr(site, "_listing", refuses)
     done = source_of(site).fetch(NOW, force=True)
-    assert "what belongs to its items" in done.problem
+    assert "does not return the related resources" in done.problem

@@ -329,4 +329,4 @@ def test_an_unknown_type_is_reported_with_known_ones(site: WordPress) -> None:
     assert not done.problem
     site.post("A story")
     done = source_of(site, languages=["en", "ru"]).fetch(now(), force=True)
-    assert "take `languages` out" in done.problem
+    assert "remove `languages`" in done.problem

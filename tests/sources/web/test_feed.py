@@ -170,7 +170,7 @@ def test_a_feed_gone_for_good_is_not_asked_again(site: Website) -> None:
         (Page(b"<html><body>A login page</body></html>"), "web page"),
         (Page(b"<html><head><LINK TYPE='application/rss+xml' HREF='/rss?a=1&amp;b'></head></html>"), "/rss?a=1&b"),
         (Page(b"\x00\x01\x02"), "neither RSS"),
-        (Page(b'{"hello": "world"}', headers={"Content-Type": "application/json"}), "no JSON Feed"),
+        (Page(b'{"hello": "world"}', headers={"Content-Type": "application/json"}), "not a JSON Feed"),
         (Page(b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "b">]><rss/>'), "entities"),
         (Page(b'{"version": "https://jsonfeed.org/version/1.1", "items": ' + b"[" * 100_000), "nested"),
         (Page(b"<rss><channel>" + b"<item>" * 20_000), ""),

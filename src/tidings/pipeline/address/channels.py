@@ -1,4 +1,4 @@
-"""Plan the posts of a channel: which stories, in which languages, and which of them wait and why."""
+"""Plan the posts of a channel: its stories and languages, and which stories wait and why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tidings.store.delivery import history
 def plan_posts(
     connection: Connection, newsroom: Newsroom, draft: EditionDraft, part: ChannelDelivery
 ) -> Iterator[PlannedDelivery]:
-    """Plan the posts. A channel works like a reader since its first edition, so that no waiting story is lost."""
+    """Plan the posts. A channel counts as a reader since its first edition, so no waiting story is lost."""
     settings = newsroom.channels[part.channel]
     languages = channel_languages(newsroom, part.channel)
     segment_filter = SegmentFilter(languages[0], languages[1:], frozenset(), part.channel)
@@ -92,15 +92,15 @@ def describe_untranslated(connection: Connection, newsroom: Newsroom, draft: Edi
     words = []
     for part in draft.schedule.deliver:
         if isinstance(part, ChannelDelivery) and newsroom.channels[part.channel].wait_for_translations:
-            for one in plan_posts(connection, newsroom, draft, part):
-                if one.reason is SkipReason.UNTRANSLATED:
-                    words.append(f"{one.story} {one.detail} (channel {part.channel})")
+            for post in plan_posts(connection, newsroom, draft, part):
+                if post.reason is SkipReason.UNTRANSLATED:
+                    words.append(f"{post.story} {post.detail} (channel {part.channel})")
     return "; ".join(words)
 
 
 def translation_deadlines(connection: Connection, newsroom: Newsroom, draft: EditionDraft) -> list[datetime]:
     """Return, for each story of earlier editions, when it stops waiting for a translation."""
-    found = []
+    deadlines = []
     for part in draft.schedule.deliver:
         if not isinstance(part, ChannelDelivery):
             continue
@@ -108,5 +108,5 @@ def translation_deadlines(connection: Connection, newsroom: Newsroom, draft: Edi
         if patience:
             languages = channel_languages(newsroom, part.channel)
             for key in find_earlier_stories(connection, draft):
-                found.append(translations_complete_at(draft.all_stories[key], languages, patience))
-    return found
+                deadlines.append(translations_complete_at(draft.all_stories[key], languages, patience))
+    return deadlines

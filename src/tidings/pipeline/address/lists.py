@@ -1,4 +1,4 @@
-"""Plan the deliveries of an edition to readers: who gets which selection, and who gets nothing and why."""
+"""Plan the deliveries of an edition to readers: their selections, and why some readers get nothing."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tidings.store.people import segments, subscribers
 
 _PAGE = 5_000
 _MAX_SEGMENTS = 5_000
-"""With more segments than this, readers are planned one by one."""
+"""Above this number of segments, readers are planned one by one."""
 _MAX_EXCEPTIONS = 20_000
-"""With more exceptions than this, all readers are planned one by one."""
+"""Above this number of exceptions, all readers are planned one by one."""
 
 
 def plan_deliveries(
@@ -46,7 +46,7 @@ def has_waiting_readers(connection: Connection, newsroom: Newsroom, draft: Editi
     """Whether stories that wait since earlier editions (`overflow: wait`, `max_posts`) would go out now."""
     if draft.explicit or not editions.has_postponed_stories(connection, draft.schedule.name):
         return False
-    groups = (group for one in plan_deliveries(connection, newsroom, draft) for group in message_groups(one))
+    groups = (group for plan in plan_deliveries(connection, newsroom, draft) for group in message_groups(plan))
     return any(group.selection.stories for group in groups)
 
 
@@ -58,17 +58,17 @@ def _address_list(
     purpose = Purpose.STORY if part.per == "item" else Purpose.EDITION
     earlier = {} if draft.explicit else find_earlier_stories(connection, draft)
     choices = SelectionCache(draft, part)
-    # A reader's pause delays editions, except those for everyone.
+    # A paused reader gets editions later, except editions for everyone.
     paused = set() if part.everyone else subscribers.paused_subscribers(connection, part.list, draft.now)
     behind, single = _exceptions(connection, draft, part, frequency, earlier, served | paused)
-    found = (
+    loaded = (
         segments.load_segments(connection, part.list, frequency, behind=behind, without=single)
         if single is not None
         else []
     )
-    if single is not None and len(found) <= _MAX_SEGMENTS:
+    if single is not None and len(loaded) <= _MAX_SEGMENTS:
         parts = []
-        for segment in found:
+        for segment in loaded:
             chosen = choices.select(
                 SegmentFilter(segment.language, fallback, segment.interests, part.list), (), frozenset(), frozenset()
             )
@@ -82,10 +82,10 @@ def _address_list(
             served |= segments.find_subscribers(connection, part.list, frequency, going, without=single)
         if not behind and not single:
             return
-        some = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
+        readers = subscribers.readers(connection, part.list, frequency, marks=behind, subscribers=single)
     else:
-        some = subscribers.readers(connection, part.list, frequency)
-    yield from _address_readers(connection, draft, part, some, fallback, purpose, earlier, choices, served, paused)
+        readers = subscribers.readers(connection, part.list, frequency)
+    yield from _address_readers(connection, draft, part, readers, fallback, purpose, earlier, choices, served, paused)
 
 
 def _exceptions(
@@ -96,9 +96,9 @@ def _exceptions(
     earlier: Mapping[str, int],
     served: set[int],
 ) -> tuple[list[int], set[int] | None]:
-    """Return the marks of readers who are behind, and single readers who already got a part of the edition.
+    """Return the marks of readers who are behind, and the readers who already got a part of the edition.
 
-    None for these: there are too many.
+    The readers are None if there are too many.
     """
     behind = [
         mark for mark in segments.load_marks(connection, part.list, frequency) if find_stories_after(earlier, mark)
@@ -118,7 +118,7 @@ def _exceptions(
 
 def _more_lists(draft: EditionDraft, part: ListDelivery) -> bool:
     """Whether the edition has another list after this one."""
-    lists = [one for one in draft.schedule.deliver if isinstance(one, ListDelivery)]
+    lists = [delivery for delivery in draft.schedule.deliver if isinstance(delivery, ListDelivery)]
     return lists.index(part) < len(lists) - 1
 
 

@@ -31,7 +31,7 @@ def mint_id() -> str:
 
 @dataclass(slots=True)
 class Changes:
-    """Rows to write and ids to mark. `held` is the reason why nothing may change.
+    """Rows to write and ids to mark. `held` is the reason if nothing may change.
 
     `parked`: ids that must leave their place before `rewritten` is written. `evicted`: ids whose place another item
     has now.
@@ -133,7 +133,7 @@ def _settle_items(
             holders.pop((item.story, item.language), None)
         else:
             if swept.story and story == swept.story and story not in existing:
-                # A translation of a story that another source had first: editions know the story by that key.
+                # It translates a story that another source had first. Editions know the story by that key.
                 elder = next((pages[page] for page in swept.translations if page in pages), None)
                 if elder is not None and (elder, swept.language) not in holders:
                     groups[swept.story] = story = elder
@@ -190,10 +190,10 @@ def _same(swept: SourceItem, item: KnownItem, item_id: str, source: str, story: 
 
 
 def _groups(pairs: Sequence[tuple[SourceItem, KnownItem | None]], known: Sequence[KnownItem]) -> dict[str, str]:
-    """Map each key that an editor wrote, and `name:NAME`, to the key of the story it means.
+    """Map each key that an editor wrote, and `name:NAME`, to the key of its story.
 
     Editions know a story by its first key. So `story: x` in items that already have keys joins them under the key of
-    the eldest, unless a story `x` exists. A translation joins the story of the item with its name, even if that was
+    the oldest, unless a story `x` exists. A translation joins the story of the item with its name, even if that was
     renamed later.
     """
     existing = {item.story for item in known}

@@ -1,4 +1,4 @@
-"""Fetch the sources on the network when they are due. Runs apart from `collect`: a slow site delays nothing."""
+"""Fetch the sources on the network when they are due. It runs apart from `collect`, so a slow site delays nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidings.store.content.websub import load_subscriptions
 from tidings.store.engine import Store
 
 SECONDS = 20.0
-"""Time of one round in which downloads of pictures may start."""
+"""In one round, downloads of pictures may start during this time."""
 FAILING_BEFORE_NOTICE = timedelta(hours=6)
 """How long a source must fail before the team gets a notice."""
 

@@ -103,7 +103,7 @@ def match_items(
     def free(item: KnownItem) -> bool:
         return item.ref not in swept_refs and item.ref not in aside
 
-    for swept in list(left.values()):  # if two items ask for one story, the first name gets it
+    for swept in list(left.values()):  # if two items ask for the same story, the first name gets it
         namesakes = [item for item in pool.values() if (item.story, item.language) == (story_of(swept), swept.language)]
         if namesakes and free(namesakes[0]):
             take(swept, namesakes[0])
@@ -118,12 +118,12 @@ def match_items(
 
 
 def story_of(swept: SourceItem) -> str:
-    """Return the story key that an item asks for: the one the editor wrote, else its name."""
+    """Return the story key that an item asks for: the key that the editor wrote, else its name."""
     return swept.story or slugify(swept.name)
 
 
 def _headline(swept: SourceItem) -> Hashable:
-    # A title alone proves nothing without a date ('Weekly briefing').
+    # Without a date, a title proves nothing: many items may be called 'Weekly briefing'.
     return (swept.title, swept.published, swept.language) if swept.published else (swept.ref,)
 
 

@@ -14,7 +14,7 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class ItemMoments:
-    """As in `model.item.Item`. `ready_at`: when it first was not a draft."""
+    """Moments as in `model.item.Item`. `ready_at`: when the item first was not a draft."""
 
     published: datetime
     first_seen: datetime
@@ -27,14 +27,17 @@ class ItemMoments:
 def compute_moments(
     swept: SourceItem, known: KnownItem | None, now: datetime, taken: Collection[datetime]
 ) -> ItemMoments:
-    """`taken`: the `changed` of the other items of its language. No two may be equal, because feeds show seconds."""
+    """Compute the moments of an item. `taken`: the `changed` times of other items in its language.
+
+    No two `changed` times may be equal, because feeds show whole seconds.
+    """
     first_seen = known.first_seen if known else now
     published = swept.published or (known.published if known else _whole_seconds(now))
     earliest = max(published, swept.embargo or published)
 
     was_out = known is not None and known.out_at is not None and known.out_at <= now
     if was_out and known is not None:
-        # It never moves again once it has passed, so that a new date does not post the item again.
+        # A moment that has passed never changes, so a new date does not post the item again.
         ready_at, out_at = known.ready_at, known.out_at
     elif swept.draft:
         ready_at = out_at = None

@@ -1,4 +1,4 @@
-"""Sweep the sources into the store: new, changed, moved, vanished and refused items. Run twice, it adds nothing."""
+"""Sweep the sources into the store: new, changed, moved, vanished and refused items. A second run adds nothing."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ATTEMPTS = 20
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a sweep of all sources did, as item ids.
+    """The result of a sweep of all sources, as item ids.
 
-    `problems`: errors (the item was refused) and warnings (it was taken). `held`: why a source was not read and waits
-    for a person.
+    `problems`: errors (the item was refused) and warnings (it was accepted). `held`: why a source was not read
+    and waits for a person.
     """
 
     new: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class SweepResult:
     problems: list[Problem] = field(default_factory=list)
     held: str | None = None
     unread: dict[str, str] = field(default_factory=dict)
-    """`held` by source."""
+    """The reason of `held`, by source."""
 
     @property
     def has_changes(self) -> bool:
@@ -51,7 +51,7 @@ class SweepResult:
 
 
 class _Overtaken(Exception):
-    """Another process changed items since we decided."""
+    """Another process changed items after the decision."""
 
 
 def collect(
@@ -65,8 +65,8 @@ def collect(
 ) -> SweepResult:
     """Sweep every source and write what changed. `url` is the site's, ending with a slash.
 
-    `sources`: all that are configured. Items of other sources count as vanished, unless one of these has them now.
-    `accept`: delete vanished items at once, even many.
+    `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
+    `accept`: delete vanished items at once, even if there are many.
     """
     with store.read() as connection:
         former = {item.source for item in stored_items.load_known(connection) if item.gone_at is None} - set(sources)
@@ -129,7 +129,7 @@ def _collect_source(
 def _transactions(
     changes: Changes, known: Sequence[KnownItem], now: datetime
 ) -> Iterator[Callable[[Connection], None]]:
-    """Yield small writes, in an order in which no two items ever have the same place."""
+    """Yield small transactions, ordered so that no two items ever have the same place."""
     parked = set(changes.parked)
     places = {(item.source, item.ref) for item in known if item.id in parked}
     stories = {(item.story, item.language) for item in known if item.id in parked}
@@ -158,7 +158,7 @@ def _transactions(
 
 
 def _insert(connection: Connection, rows: Sequence[ItemRow]) -> None:
-    """Insert new items, and mark those of a backlog as sent in the same transaction."""
+    """Insert new items, and mark backlog items as sent in the same transaction."""
     stored_items.insert_items(connection, rows)
     schedules.mark_used_by_all(connection, dict.fromkeys(row.item.story for row in rows if row.backlog))
 
@@ -179,7 +179,7 @@ def _chunks(rows: Sequence[tuple[str, ItemRow]]) -> Iterator[list[tuple[str, Ite
 def _save_refused(
     store: Store, source: str, sweep: Sweep, changes: Changes, before: Mapping[str, RefusedItem], now: datetime
 ) -> None:
-    """Store which items are refused and why, and forget those that are correct again."""
+    """Store refused items with reasons, and delete the rows of items that are correct again."""
     errors: dict[str, list[Problem]] = {ref: [] for ref in sweep.set_aside}
     for problem in (*sweep.problems, *changes.refused):
         if problem.level == "error":

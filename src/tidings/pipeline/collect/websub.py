@@ -1,4 +1,4 @@
-"""Subscribe to changes of the feeds that we read, at their WebSub hubs, and handle what hubs send.
+"""Subscribe at WebSub hubs to changes of the feeds that we read, and handle messages from hubs.
 
 A message from a hub is only a reason to fetch at once: the feed itself is always read from its site.
 """
@@ -18,7 +18,7 @@ from tidings.store.engine import Store
 PATH = "websub/"
 """Callback path below the site's address, followed by the token of the subscription."""
 LEASE = timedelta(days=10)
-"""The lease that we ask for. The hub decides."""
+"""The lease that we request. The hub may grant another."""
 _MAX_LEASE = timedelta(days=30)
 _VERIFICATION_TIME = timedelta(hours=1)
 """Time in which a hub may verify our request."""
@@ -28,9 +28,9 @@ METHODS = frozenset({"sha1", "sha256", "sha384", "sha512"})
 
 
 def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str, now: datetime) -> int:
-    """Subscribe at each hub that is new, whose lease ends soon, or that failed. Returns how many were asked.
+    """Subscribe at hubs that are new or failed, or with a lease that ends soon. Returns the number of requests.
 
-    `url`: the site's.
+    `url`: the address of the site.
     """
     websub_sources = {name: source for name, source in sources.items() if isinstance(source, WebSubSource)}
     wanted = {name: named for name, source in websub_sources.items() if (named := source.hub()) is not None}
@@ -48,7 +48,7 @@ def renew_subscriptions(store: Store, sources: Mapping[str, Source], *, url: str
                 websub.replace_subscription(connection, subscription)
         elif subscription.due is not None and subscription.due > now:
             continue
-        # Stored before the request: a hub may verify it before it answers.
+        # Stored before the request, because a hub may verify the subscription before it answers.
         due = now + min(timedelta(minutes=5) * 2 ** min(subscription.tries, 12), _MAX_WAIT)
         with store.write() as connection:
             websub.update_subscription(connection, subscription.token, asked=now, tries=subscription.tries + 1, due=due)
@@ -74,7 +74,7 @@ def confirm_subscription(store: Store, token: str, topic: str, lease: int, now: 
         ):
             return False
         granted = min(timedelta(seconds=lease) if lease > 0 else LEASE, _MAX_LEASE)
-        # Renewed well before its end, in case the hub is down for a while.
+        # Renew well before the end, in case the hub is down for a while.
         websub.update_subscription(connection, token, until=now + granted, due=now + granted * 0.8, tries=0, problem="")
     return True
 

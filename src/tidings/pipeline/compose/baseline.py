@@ -51,7 +51,7 @@ def set_baseline(store: Store, newsroom: Newsroom, schedule: Schedule, now: date
             return
         items = load_items(connection)
         kept = select_backfill(group_stories(items, now).values(), schedule)
-        # Expired and withdrawn stories count as out too, in case they come back.
+        # Expired and withdrawn stories count as published too, in case they come back.
         out = dict.fromkeys(item.story for item in items if item.out_at is not None and item.out_at <= now)
         schedules.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
 

@@ -36,7 +36,7 @@ from tidings.store.service import restored
 
 @dataclass(frozen=True, slots=True)
 class ComposeResult:
-    """The edition that a slot became, or the reason why there is none."""
+    """The edition made for a slot, or the reason why there is none."""
 
     schedule: str
     edition: Edition | None
@@ -44,7 +44,7 @@ class ComposeResult:
 
 
 class Composer:
-    """Compose editions. `plan`, `preview` and `send` use the same methods."""
+    """Composes editions. The commands `plan`, `preview` and `send` use the same methods."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Composer:
         freed: frozenset[str] = frozenset(),
         every: bool = False,
     ) -> EditionDraft:
-        """Return what an edition of `schedule` would contain at `now`.
+        """Return the draft of an edition of `schedule` at `now`.
 
         `stories`: keys that a person named. `freed`: stories of held editions that this one would supersede.
         `every`: include stories that were used before, for a preview when nothing is new.
@@ -114,14 +114,14 @@ class Composer:
         )
 
     def _items(self, connection: Connection) -> Sequence[Item]:
-        """Return all items. They are read again only after a change."""
+        """Return all items. Reads them again only after a change."""
         version = items_version(connection)
         if self._items_cache is None or self._items_cache[0] != version:
             self._items_cache = (version, load_items(connection))
         return self._items_cache[1]
 
     def explain_skip(self, connection: Connection, draft: EditionDraft) -> str:
-        """Return why no edition is made, or '' if there are enough stories (new ones, or older ones that waited)."""
+        """Return why no edition is made, or '' if there are enough stories (new, or waiting since earlier)."""
         count, needed = len(draft.stories), draft.schedule.select.min_items
         if count >= max(needed, 1):
             return ""
@@ -145,7 +145,7 @@ class Composer:
     ) -> ComposeResult | None:
         """Compose and freeze an edition for a slot, or on a person's request (`slot` None).
 
-        `late` holds the edition and says how late it is. `claim` runs first, in the transaction that numbers the
+        `late` says how late the edition is, and holds it. `claim` runs first, in the transaction that numbers the
         edition. Returns None if another process was first.
         """
         with self.store.write() as connection:
@@ -191,8 +191,8 @@ class Composer:
     def _supersede(self, connection: Connection, old: Edition, now: datetime) -> None:
         schedules.release_stories(connection, old.id)
         ledger.cancel_edition(connection, old.id, now)
-        what = "superseded by a newer slot; its stories join it"
-        editions.set_state(connection, old, EditionState.SUPERSEDED, now=now, what=what)
+        event = "superseded by a newer slot; its stories join it"
+        editions.set_state(connection, old, EditionState.SUPERSEDED, now=now, what=event)
 
     def recompose(self, edition: Edition, schedule: Schedule, now: datetime, who: str) -> Edition:
         """Compose a held edition again from the present items."""
@@ -200,7 +200,7 @@ class Composer:
             if editions.has_begun(connection, edition.id):
                 raise RefusedError(
                     f"{edition.name} cannot be composed again: part of it was already sent. Cancel the rest with "
-                    f"`tidings cancel {edition.name}`. Its stories join the next edition, and nobody gets one twice."
+                    f"`tidings cancel {edition.name}`. Its stories join the next edition. Nobody gets a story twice."
                 )
             schedules.release_stories(connection, edition.id)
             request = editions.get_request(connection, edition.id)
@@ -236,8 +236,8 @@ class Composer:
             holds = [Hold(HoldReason.GATE, f"it cannot be rendered: {error}")]
         with self.store.write() as connection:
             state = EditionState.HELD if holds else EditionState.SENDING
-            what = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
-            edition = editions.set_state(connection, edition, state, now=now, what=what, holds=holds)
+            event = f"held: {'; '.join(hold.detail for hold in holds)}" if holds else "composed"
+            edition = editions.set_state(connection, edition, state, now=now, what=event, holds=holds)
             if holds:
                 notices.add_held(connection, edition, now)
                 review.queue_review_mails(connection, edition, schedule, self.newsroom, self.keys, now)
@@ -258,7 +258,7 @@ class Composer:
         return holds
 
     def _archive_numbers(self, connection: Connection, edition: Edition, schedule: Schedule) -> dict[str, int]:
-        """Return the edition's archive number in each public list. Its mails link to it, so it is given first."""
+        """Assign the edition's archive number in each public list, before rendering: its mails link to the archive."""
         lists = dict.fromkeys(part.list for part in schedule.deliver if isinstance(part, ListDelivery))
         public = [name for name in lists if self.newsroom.lists[name].public]
         return {name: edition_archive.assign_number(connection, name, edition.id, edition.number) for name in public}
@@ -272,7 +272,7 @@ class Composer:
         edition: Edition,
         numbers: Mapping[str, int] | None = None,
     ) -> list[RenderResult]:
-        """Render every mail and post that these groups need. Reads templates, changes nothing.
+        """Render every mail and post that these groups need. Reads templates and changes nothing.
 
         `numbers`: the edition's number in the archive of each list.
         """
@@ -298,7 +298,7 @@ class Composer:
         channel = self.channels[name]
         body = channel.prepare(make_post(self.newsroom, draft.schedule, edition, group.selection, name))
         length, limit = channel.length(body), channel.capabilities.max_length
-        failure = f"{group.outlet}: the post has {length} characters, the network takes {limit}"
+        failure = f"{group.outlet}: the post has {length} characters, the network allows {limit}"
         failures = (failure,) if length > limit else ()
         language, story = group.selection.language, group.story
         return RenderResult(group.outlet, language, story, body, {key: {}}, members, failures)

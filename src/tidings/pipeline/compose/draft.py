@@ -34,7 +34,7 @@ class MessageGroup:
 
     @property
     def key(self) -> str:
-        """A hash of the content: equal groups have equal keys."""
+        """A hash of the content. Equal groups have equal keys."""
         selection = self.selection
         parts: list[object] = [selection.lead and selection.lead.id, *(item.id for item in selection.items)]
         for name in ("titles", "notes", "corrections"):
@@ -58,7 +58,7 @@ class PlannedDelivery:
     reason: SkipReason | None = None
     mark: int | None = None
     detail: str = ""
-    """More about the reason, for people."""
+    """Details of the reason, for people."""
 
     @property
     def reason_text(self) -> str:
@@ -68,7 +68,7 @@ class PlannedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSegments:
-    """The readers of a list in segments, without the subscribers in `without`."""
+    """The segments of a list, except the subscribers in `without`."""
 
     list: str
     frequency: str | None
@@ -79,7 +79,7 @@ class PlannedSegments:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSegment:
-    """What one segment gets: (story or '', group) for each message; empty if there is nothing for it."""
+    """The messages of one segment as (story or '', group), or nothing."""
 
     segment: segments.Segment
     groups: tuple[tuple[str, MessageGroup], ...]
@@ -90,7 +90,7 @@ class PlannedSegment:
 class EditionDraft:
     """The contents of one edition, before its deliveries are planned.
 
-    `stories` are in the edition's order. `explicit`: a person named them, so readers who had them get them again.
+    `stories` are in the edition's order. `explicit`: a person named them, so even readers who had them get them.
     `edition` is the edition's id, or one above the newest id while only planning.
     """
 
@@ -106,7 +106,7 @@ class EditionDraft:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of its stories and notes."""
+        """The keys of the stories and notes."""
         return [story.key for story in (*self.stories, *self.notes)]
 
     def with_stories(self, keys: Collection[str]) -> EditionDraft:
@@ -139,7 +139,7 @@ class EditionDraft:
 
     @property
     def post_purpose(self) -> str:
-        """The purpose of a post. A story that a person named gets a new one, so it is posted once more."""
+        """The purpose of a post. A story that a person named gets a new purpose, so it is posted again."""
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
 
 

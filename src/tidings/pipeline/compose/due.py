@@ -1,4 +1,4 @@
-"""Find the slot that is due, compose its edition, and tell when something is due next."""
+"""Find the slot that is due, compose its edition, and compute the next due moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tidings.store.locks import Liveness
 from tidings.store.service import pauses, restored
 
 _LOOKAHEAD = 5
-"""Slots per schedule to look at: the first ones may be skipped (holidays)."""
+"""Slots to check per schedule, because the first slots may be skipped (holidays)."""
 
 
 def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule, now: datetime) -> DueSlots | None:
@@ -37,7 +37,7 @@ def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule
 
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
-    """Return the moment of the first unsettled slot, or None. Always None for `on: new`: too costly to find out."""
+    """Return the moment of the first unsettled slot, or None. For `on: new` it is too costly, so always None."""
     state = schedules.find_schedule(connection, schedule.name)
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
         return None
@@ -89,7 +89,7 @@ def compose_due(composer: Composer, schedule: Schedule, now: datetime) -> Compos
     slot = due.slot
 
     def claim(connection: Connection) -> bool:
-        """Settle and claim in the transaction that makes the edition: a crash leaves both or neither."""
+        """Settle and claim in the transaction that makes the edition, so a crash leaves both or neither."""
         for skipped in due.skipped:
             schedules.settle_slot(connection, name, skipped.key, "skipped", skipped.skip_reason or "", now)
         for merged in due.merged:
@@ -111,7 +111,7 @@ def compose_due(composer: Composer, schedule: Schedule, now: datetime) -> Compos
 
 
 def resume_composing(composer: Composer, liveness: Liveness, now: datetime) -> None:
-    """Compose editions again that a crashed process left half frozen. Nothing of them was sent."""
+    """Compose again the editions that a crashed process left half frozen. Nothing of these was sent."""
     store = composer.store
     with store.read() as connection:
         unfinished = editions.list_editions(connection, states=[EditionState.COMPOSING])
@@ -127,7 +127,7 @@ def resume_composing(composer: Composer, liveness: Liveness, now: datetime) -> N
 
 
 def hold_after_restore(composer: Composer, now: datetime) -> str:
-    """Hold, once after a restore, all that came due since the backup. Returns the notice for people, or ''."""
+    """After a restore, hold once every edition due since the backup. Returns the notice for people, or ''."""
     with composer.store.read() as connection:
         restore = restored.find_restored(connection)
         if restore is None or restore.until is not None:

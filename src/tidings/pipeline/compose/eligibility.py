@@ -1,4 +1,4 @@
-"""Decide which stories of an edition a segment or channel may get, and what it gets of them."""
+"""Decide which stories of an edition a segment or channel may get, and select from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SelectionCache:
     def select(
         self, segment_filter: SegmentFilter, earlier: tuple[str, ...], had: frozenset[str], owed: frozenset[str]
     ) -> SegmentSelection:
-        """Return what these readers get.
+        """Return the selection for these readers.
 
         `earlier`: keys of older stories that still wait for them. `had`: stories they already got. `owed`: stories
         whose correction they must get.
@@ -57,7 +57,7 @@ class SelectionCache:
             every_topic=isinstance(self._part, ListDelivery) and self._part.everyone,
         )
         if per_item and chosen.selection.titles:
-            # Each story is a message of its own, without titles: the stories over the limit wait.
+            # Each story is its own message, without a list of titles, so the stories over the limit wait.
             later = tuple(item.story for item in chosen.selection.titles)
             selection = Selection(segment_filter.language, chosen.selection.lead, chosen.selection.items)
             return SegmentSelection(selection, (*chosen.waiting, *later))

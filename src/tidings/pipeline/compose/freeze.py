@@ -34,7 +34,7 @@ class RenderResult:
     story: str
     document: Mapping[str, Any] | bytes
     layouts: Mapping[str, Mapping[str, Any]]
-    """By key of the message group."""
+    """Layouts by key of the message group."""
     groups: Mapping[str, MessageGroup]
     failures: tuple[str, ...] = ()
     shortened: int = 0
@@ -58,7 +58,7 @@ def write_frozen(
     *,
     urgent: bool,
 ) -> None:
-    """Write in small transactions. The edition stays in the state `composing` until the last one has committed."""
+    """Write in small transactions. The edition stays `composing` until the last transaction has committed."""
     selections: dict[str, tuple[int, int]] = {}
     for result in rendered:
         with store.write() as connection:
@@ -114,7 +114,7 @@ def _write_segments(store: Store, plan: PlannedSegments, mailing: int, selection
 
 
 def correction_version(correction: str) -> str:
-    """Return a hash that tells the corrections of one story apart."""
+    """Return a hash that distinguishes the corrections of one story."""
     return hashlib.sha256(correction.encode()).hexdigest()[:16]
 
 

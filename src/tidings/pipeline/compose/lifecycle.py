@@ -26,9 +26,9 @@ class EditionLifecycle:
         self.newsroom = newsroom
 
     def open_or_close(self, connection: Connection, edition: Edition, now: datetime) -> None:
-        """Allow deliveries of a released edition from its start and inside its window, else stop them.
+        """Allow deliveries of a released edition after its start and inside its window, else stop them.
 
-        An edition that a person sends has no window: `tidings send` sends at once.
+        `tidings send` sends at once, so its editions have no window.
         """
         schedule = self.newsroom.schedules.get(edition.schedule)
         window = schedule.cadence if schedule is not None and edition.slot is not None else None
@@ -75,8 +75,8 @@ class EditionLifecycle:
                 if not ledger.has_unfinished(connection, edition.id):
                     continue
                 ledger.close_edition(connection, edition.id)
-                what, holds = f"held: {hold.detail}", [*edition.holds, hold]
-                changed = editions.set_state(connection, edition, EditionState.HELD, now=now, what=what, holds=holds)
+                event, holds = f"held: {hold.detail}", [*edition.holds, hold]
+                changed = editions.set_state(connection, edition, EditionState.HELD, now=now, what=event, holds=holds)
                 notices.add_held(connection, changed, now)
 
     def release(self, edition: Edition, now: datetime, who: str) -> Edition:
@@ -112,7 +112,7 @@ class EditionLifecycle:
             )
 
     def _reload(self, connection: Connection, edition: Edition) -> Edition:
-        """Read the edition inside the changing transaction: only one of two simultaneous decisions counts."""
+        """Read the edition inside the write transaction, so only one of two simultaneous decisions counts."""
         current = editions.get_edition(connection, edition.id)
         if current.state is not edition.state:
             raise RefusedError(f"{current.name} is already {current.state.value}: somebody else decided first.")

@@ -32,7 +32,7 @@ from tidings.store.content.edition_archive import part_of
 _NO_BUDGET = 2**40
 """Pages of the archive have no size limit."""
 _SAMPLE = 2**40
-"""A subscriber number longer than any real one: the gates check the largest possible message."""
+"""A subscriber id longer than any real id, so the gates check the largest possible message."""
 
 
 class MailRenderer:
@@ -101,7 +101,7 @@ class MailRenderer:
     def _whole(
         self, draft: EditionDraft, part: ListDelivery, language: str, story: str, selections: Sequence[Selection]
     ) -> Selection | None:
-        """Return everything that the edition has in a language, for the archive, or None if it has nothing."""
+        """Return the archive layout with all items of the edition in a language, or None if there are none."""
         if story:
             return selections[0] if any(new.key == story for new in draft.stories) else None
         segment_filter = SegmentFilter(language, tuple(self.newsroom.lists[part.list].fallback), frozenset(), part.list)
@@ -198,7 +198,7 @@ class MailRenderer:
         named: bool,
         sender: SenderSettings | None = None,
     ) -> MergedMail:
-        """Prepare what all readers of a selection share, separately for readers with and without a name.
+        """Prepare the shared mail of a selection, separately for readers with and without a name.
 
         `sender`: the sender that delivers it; None means the first sender of the list.
         """
@@ -232,7 +232,7 @@ class MailRenderer:
     def _cfbl_address(self, list_name: str, sender: SenderSettings | None) -> str:
         """Return the address for complaint reports (RFC 9477 §3.1), or ''.
 
-        It is given only if somebody receives mail there and our DKIM signature covers its domain.
+        There is an address only if somebody receives mail there and our DKIM signature covers its domain.
         """
         sender = sender or next(iter(self.newsroom.find_senders(list_name)), None)
         bounces = self.newsroom.bounces

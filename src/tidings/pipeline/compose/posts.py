@@ -1,4 +1,4 @@
-"""Turn a selection into posts for a channel: which languages, in which thread, and which translations it waits for."""
+"""Turn a selection into posts for a channel: languages, threads, and the translations that it waits for."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def split_into_posts(
 
 
 def missing_translations(story: Story, languages: Sequence[str], max_wait: timedelta, now: datetime) -> tuple[str, ...]:
-    """Return the languages that a story still waits for; none once `max_wait` is over."""
+    """Return the languages that a story still waits for. There are none once `max_wait` is over."""
     if now >= story.out_at + max_wait:
         return ()
     return tuple(language for language in languages if language not in story.items)

@@ -1,6 +1,6 @@
-"""Ask the reviewers of `approval: {by}` by mail: what waits, how many get it, what silence means, and a link.
+"""Mail the reviewers of `approval: {by}`: the edition, its recipients, the effect of no answer, and a link.
 
-Nothing is decided by opening a link: a person presses a button on `/review/{token}`.
+Opening a link decides nothing: a person presses a button on `/review/{token}`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tidings.store.people.consent import address_hash
 
 _MARK = 16
 BLOCKING = (HoldReason.GATE, HoldReason.WITHDRAWN)
-"""Holds with which nobody can release an edition."""
+"""Holds that prevent a release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _mark(address: str) -> str:
 
 
 def approval_deadline(edition: Edition, schedule: Schedule) -> datetime:
-    """Return when silence counts as an answer: at the slot, or `ahead` after composing if the slot had passed."""
+    """Return when no answer counts as an answer: at the slot, or `ahead` after composing if the slot had passed."""
     ahead = schedule.approval.ahead if schedule.approval is not None else timedelta(0)
     return edition.starts if edition.starts > edition.cutoff else edition.cutoff + ahead
 
@@ -72,20 +72,22 @@ def is_sent_on_silence(edition: Edition, schedule: Schedule) -> bool:
 def describe_review(
     edition: Edition, schedule: Schedule, newsroom: Newsroom, counts: Sequence[RecipientCount]
 ) -> list[str]:
-    """Describe how many get it, when, what blocks it and what silence means, in the site's first language."""
+    """Describe recipients, due time, blocking holds and the effect of no answer, in the site's first language."""
     language, zone = newsroom.site.languages[0], newsroom.site.timezone
     words = load_catalogue(language)
     lines = []
-    lists = [one for one in counts if one.outlet.startswith("list:")]
-    total = sum(one.count for one in lists)
+    lists = [count for count in counts if count.outlet.startswith("list:")]
+    total = sum(count.count for count in lists)
     if lists:
-        each: dict[str, int] = {}
-        for one in lists:
-            each[one.language] = each.get(one.language, 0) + one.count
-        parts = ", ".join(f"{language_name(key)} {format_count(count, language)}" for key, count in each.items())
+        by_language: dict[str, int] = {}
+        for count in lists:
+            by_language[count.language] = by_language.get(count.language, 0) + count.count
+        parts = ", ".join(
+            f"{language_name(key)} {format_count(number, language)}" for key, number in by_language.items()
+        )
         text = words.ngettext("It goes to %(count)s reader", "It goes to %(count)s readers", total)
         lines.append(f"{text % {'count': format_count(total, language)}}: {parts}.")
-    channels = list(dict.fromkeys(one.outlet.partition(":")[2] for one in counts if one not in lists))
+    channels = list(dict.fromkeys(count.outlet.partition(":")[2] for count in counts if count not in lists))
     if channels:
         lines.append(words.gettext("It is posted to: %(channels)s.") % {"channels": ", ".join(channels)})
     if edition.starts > edition.cutoff:
@@ -117,7 +119,7 @@ def queue_review_mails(
 ) -> int:
     """Queue the mails to each reviewer: the question with the link, then the frozen edition in each language.
 
-    In the transaction that holds the edition, so once; what is made anew asks anew. Returns how many mails those are.
+    Runs in the transaction that holds the edition, so each composed version asks once. Returns the number of mails.
     """
     if schedule.approval is None or not any(hold.reason is HoldReason.APPROVAL for hold in edition.holds):
         return 0
@@ -171,27 +173,27 @@ def queue_review_mails(
 def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tuple[str, str, int, int]]:
     """Copy the fullest mail of each list and language. The copies stay when the edition is composed again.
 
-    Returns (list, language, rendition, selection) of each.
+    Returns (list, language, rendition, selection) for each copy.
     """
-    found = []
-    for number, one in enumerate(editions.list_renditions(connection, edition.id)):
-        kind, _, name = one.outlet.partition(":")
+    copies = []
+    for number, rendition in enumerate(editions.list_renditions(connection, edition.id)):
+        kind, _, name = rendition.outlet.partition(":")
         if kind != "list":
             continue
-        chosen = editions.rendition_arrangements(connection, one.id)
+        chosen = editions.rendition_arrangements(connection, rendition.id)
         fullest = max(chosen.values(), key=lambda arrangement: len(arrangement["keys"]))
         outlet = f"review:{mailing}:{number}"
-        copy = editions.freeze_document(connection, 0, outlet, one.language, one.story, one.raw)
+        copy = editions.freeze_document(connection, 0, outlet, rendition.language, rendition.story, rendition.raw)
         selection = editions.freeze_selection(connection, copy, "review", fullest, list[ShownStory]())
-        found.append((name, one.language, copy, selection))
-    return found
+        copies.append((name, rendition.language, copy, selection))
+    return copies
 
 
 def find_decision(history: Sequence[tuple[str, str, str]], state: EditionState) -> tuple[datetime, str, str] | None:
-    """Return (when, what, who) of the last decision on an edition, or None while it is held."""
+    """Return (time, decision, person) of the last decision on an edition, or None while it is held."""
     if state in (EditionState.HELD, EditionState.COMPOSING):
         return None
-    for at, what, who in reversed(history):
-        if what in ("released", "cancelled") or what.startswith("superseded"):
-            return datetime.fromisoformat(at), what.partition(" ")[0], who
+    for at, event, person in reversed(history):
+        if event in ("released", "cancelled") or event.startswith("superseded"):
+            return datetime.fromisoformat(at), event.partition(" ")[0], person
     return None

@@ -1,4 +1,4 @@
-"""Select the stories of an edition, and each segment's part of them. Pure functions of items and rules."""
+"""Select the stories of an edition and the part for each segment. Pure functions of items and rules."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ class Story:
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """The kinds of all translations; usually one."""
+        """The kinds of all translations, usually only one."""
         return frozenset(item.kind for item in self.items.values())
 
     @cached_property
     def out_at(self) -> datetime:
-        """When it first came out. Schedules use this moment, not the date that readers see."""
+        """When the story first came out. Schedules use this moment, not the date that readers see."""
         return min(item.out_at or item.first_seen for item in self.items.values())
 
     @cached_property
@@ -65,7 +65,7 @@ class Story:
 
     @cached_property
     def lead(self) -> bool:
-        """Whether the editor wants it first (`lead: true`)."""
+        """Whether the editor wants the story first (`lead: true`)."""
         return any(item.lead for item in self.items.values())
 
     def in_language(self, languages: Iterable[str]) -> Item | None:
@@ -88,7 +88,7 @@ def is_note(story: Story) -> bool:
 
 
 def select_stories(stories: Iterable[Story], rules: SelectRules, used: Collection[str]) -> list[Story]:
-    """Return the stories of an edition in order, without notes: those that match the rules and were not used before.
+    """Return the unused stories that match the rules, in order and without notes.
 
     If `rules.stories` names stories, return exactly these, used or not.
     """
@@ -120,13 +120,13 @@ def order_stories(stories: Iterable[Story], rules: SelectRules) -> list[Story]:
 
 
 def pick_first(stories: Iterable[Story], count: int) -> set[str]:
-    """Return the keys of the `count` stories to send first: lead stories, then those that wait longest."""
+    """Return the keys of the `count` stories to send first: lead stories, then the stories that wait longest."""
     return {story.key for story in sorted(stories, key=lambda story: (not story.lead, story.out_at, story.key))[:count]}
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentFilter:
-    """What the readers of a segment (or a channel) want: language, topics, and the outlet they read."""
+    """The filter of a segment or channel: language, topics, and outlet."""
 
     language: str
     fallback: tuple[str, ...]
@@ -142,7 +142,7 @@ class SegmentFilter:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSelection:
-    """What a segment gets, and the keys of the stories that wait for its next edition."""
+    """The selection for a segment, and the keys of the stories that wait for its next edition."""
 
     selection: Selection
     waiting: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ class SegmentSelection:
 def select_items(
     stories: Iterable[Story], segment_filter: SegmentFilter, had: Collection[str] = (), *, every_topic: bool = False
 ) -> list[Item]:
-    """Return the items that match a filter, in the order of `stories`, without those already received (`had`)."""
+    """Return the items that match a filter, in the order of `stories`, except stories already received (`had`)."""
     items = []
     for story in stories:
         if story.key in had or segment_filter.outlet in story.not_in:
@@ -182,7 +182,7 @@ def select_for_segment(
     """Return a segment's part of an edition. `offered` is in the edition's order; `had` holds story keys.
 
     Stories beyond `max_items` become titles, or wait (`overflow: wait`). Then lead stories are sent first, and after
-    them the oldest, so that no story waits for ever.
+    them the oldest, so that no story waits forever.
     """
     items = select_items(offered, segment_filter, had, every_topic=every_topic)
     full, rest = items[: rules.max_items], items[rules.max_items :]

@@ -1,8 +1,8 @@
 """A delivery batch: claim deliveries, make their messages, permit them under the consent lock, and settle the outcomes.
 
-A group is permitted in one transaction before its first byte, together with settling what has ended. The journal gets
-each message's intent before it begins and its outcome after the reply. So a crash of the process leaves at most one
-message for each connection in doubt.
+One transaction permits a group before its first byte and settles ended messages. The journal gets the intent of each
+message before it begins, and its outcome after the reply. So a crash of the process leaves at most one message for
+each connection in doubt.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class DeliveryBatch:
         self._leased: deque[Delivery] = deque()
         self._consent_version = 0
         self._lease_end = 0.0
-        """Of what is leased."""
+        """End of the lease on `_leased`."""
         self._ready: deque[PermittedDelivery] = deque()
         self._scheduled: list[tuple[float, int, PermittedDelivery]] = []
-        """Permitted, but not before their time. A heap."""
+        """A heap of permitted messages that must not begin before their time."""
         self._in_progress: dict[int, PermittedDelivery] = {}
         self._accepted: list[Taken] = []
         self._results: list[RowResult] = []
-        """With `_accepted`: ended and not settled."""
+        """`_accepted` and `_results` have ended and are not settled."""
         self._is_exhausted = False
         self._settled_at = time.monotonic()
 
@@ -71,11 +71,11 @@ class DeliveryBatch:
         return self._context.stopping.is_set() or self._lane.key in self._summary.stalled
 
     def _advance(self) -> None:
-        """Settle what has ended and permit the next group, in one transaction. Claim more first if needed."""
+        """Settle ended messages and permit the next group, in one transaction. Claims more first if needed."""
         if self.is_stopped:
             self._settle(())
             return
-        # Settled and permitted together, so that never more than the window is permitted.
+        # Settle and permit together, so that the permitted messages never exceed the window.
         room = self._room()
         if room and not self._leased and not self._is_exhausted:
             if self._results:
@@ -110,7 +110,7 @@ class DeliveryBatch:
         return True
 
     def _total_rate(self) -> float:
-        """Return the messages a second that the sender as a whole may send."""
+        """Return how many messages a second the whole sender may send."""
         return self._transaction.rates.limits(self._context.real_clock().timestamp()).get("", math.inf)
 
     def _claim(self, room: int) -> None:
@@ -139,7 +139,7 @@ class DeliveryBatch:
         self._is_exhausted = lease.is_empty
 
     def _settle(self, group: Sequence[Delivery]) -> None:
-        """Write what has ended, and permit `group`, in one transaction."""
+        """Write ended messages and permit `group`, in one transaction."""
         context = self._context
         if group and not self._keep_lease(group):
             self._requeue(group)
@@ -187,13 +187,13 @@ class DeliveryBatch:
         return messages
 
     def _prepare(self, group: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
-        """Prepare all at once, or one at a time if that fails. A failing delivery is deferred, the others go on."""
+        """Prepare all at once, or one at a time if that fails. A failing delivery is deferred; the others continue."""
         context = self._context
         messages: dict[int, OutgoingMessage] = {}
         try:
             messages.update(context.prepare(group))
         except Exception:
-            # One at a time below, which finds the delivery that fails.
+            # The loop below prepares one at a time and finds the delivery that fails.
             messages.clear()
         for delivery in group:
             if delivery.id in messages:
@@ -207,7 +207,7 @@ class DeliveryBatch:
         return messages
 
     def _count(self, accepted: Sequence[Taken], results: Sequence[RowResult], lost: set[int]) -> None:
-        """Remove what is settled from the journal and add it to the summary."""
+        """Remove settled messages from the journal and add them to the summary."""
         self._writer.remove_settled(
             [*[row[:2] for row in accepted], *[(delivery.id, delivery.fence) for delivery, _ in results]]
         )
@@ -230,7 +230,7 @@ class DeliveryBatch:
                 self._summary.states.update(str(settling.skipped(row, reason, now)["state"]) for row, reason in skipped)
 
     def _keep_lease(self, group: Sequence[Delivery]) -> bool:
-        """Return whether the lease still holds. It is renewed when more than half of it is over."""
+        """Return whether the lease is still valid. Renews it when more than half of it is over."""
         context = self._context
         left = self._lease_end - context.boot_clock()
         if left <= 0:
@@ -250,7 +250,7 @@ class DeliveryBatch:
         return [*self._ready, *(entry for _, _, entry in self._scheduled), *self._in_progress.values()]
 
     def close(self) -> None:
-        """Give back what has not begun and settle the rest. What has begun and not ended is in doubt."""
+        """Give back messages that have not begun and settle the rest. Others without an outcome are in doubt."""
         for permitted in self._permitted():
             if permitted.has_begun:
                 reason = "the sender ended while this message was being sent"
@@ -272,7 +272,7 @@ class DeliveryBatch:
     # -- the sending side: MailQueue ----------------------------------------------------------------------------------
 
     def _room(self) -> int:
-        """Return how many more may be permitted."""
+        """Return how many more messages may be permitted."""
         permitted = len(self._ready) + len(self._in_progress)
         return self._window.room(permitted, len(self._scheduled), self._total_rate())
 
@@ -297,7 +297,7 @@ class DeliveryBatch:
     def seconds_until_next(self) -> float | None:
         """Return after how many seconds to call `take` again, or None once nothing more comes.
 
-        Settles what has ended and waited long enough.
+        Settles messages that ended long enough ago.
         """
         if (self._accepted or self._results) and time.monotonic() - self._settled_at > _SETTLE_AFTER:
             self._settle(())
@@ -315,7 +315,7 @@ class DeliveryBatch:
         return max(0.0, self._scheduled[0][0] - self._context.real_clock().timestamp())
 
     def begin(self, group: Sequence[Any]) -> Sequence[bool]:
-        """Write the intents to the journal at once. Returns False for each that may not begin and has no intent."""
+        """Write the intents to the journal at once. Returns False for messages that may not begin."""
         context = self._context
         if self.is_stopped:
             return [False] * len(group)
@@ -336,7 +336,7 @@ class DeliveryBatch:
                 permitted.has_begun = True
                 context.reached("after-intent")
             else:
-                # This process was suspended right before it wrote the intent, so another process may have found none
+                # This process was suspended just before it wrote the intent, so another process may have found none
                 # and sent the message. A process suspended after this check has an intent, which puts it in doubt.
                 self._writer.queue(outcome_line(*permitted.key, Outcome(Verdict.NOT_STARTED)))
         return [permitted.has_begun for permitted in group]
@@ -346,7 +346,7 @@ class DeliveryBatch:
         return len(versions) == 1 and self._writer.begin([permitted.key for permitted in group], versions.pop())
 
     def _recheck_consent(self, group: Sequence[PermittedDelivery]) -> list[PermittedDelivery]:
-        """Return those that may begin although the consent version has changed."""
+        """Return the messages that may begin although the consent version has changed."""
         allowed = []
         for permitted in group:
             with self._context.store.read() as connection:
@@ -393,7 +393,7 @@ class DeliveryBatch:
         try:
             self._writer.flush()
         except (OSError, SQLAlchemyError) as error:
-            # The ledger may still get them. A message is in doubt only if the process dies before that.
+            # The ledger may still get the outcomes. A message is in doubt only if the process dies before that.
             self.stall(f"the journal cannot be written: {error}")
 
     def end(self, permitted: PermittedDelivery, values: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What is shared while deliveries are sent: the lane, the message, the context of a batch and the summary of a run."""
+"""Shared types of sending: the lane, the message, the context of a batch and the summary of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Lane:
     channel: str = ""
     sender: MailSender | None = None
     share: SenderShare | None = None
-    """The mail that this sender takes, if there are several senders."""
+    """This sender's share of the mail, if there are several senders."""
 
     @property
     def key(self) -> str:
@@ -37,7 +37,7 @@ class Lane:
 
 @dataclass(slots=True)
 class OutgoingMessage:
-    """What is sent for one delivery: a mail with its envelope, or the body of a post with its idempotency key."""
+    """The message of one delivery: a mail with its envelope, or the body of a post with its idempotency key."""
 
     data: bytes = b""
     sender: str = ""
@@ -46,11 +46,11 @@ class OutgoingMessage:
     wire: Sequence[bytes] = ()
     """A mail in pieces, ready for SMTP: ASCII, CRLF at line ends, no leading dot. `data` is empty then."""
     change: PostChange | None = None
-    """What to do with a post that is published."""
+    """The change to make to a published post."""
     receipt: str = ""
     """The provider's id of that post, or of the post that this one replies to."""
     delivery: int = 0
-    """The id of a post's delivery, whose uploads are remembered."""
+    """Id of the delivery of a post. Finished uploads are remembered by it."""
 
     @property
     def whole(self) -> bytes:
@@ -66,23 +66,23 @@ class Preparer(Protocol):
 
 @dataclass
 class DeliverySummary:
-    """What one run did."""
+    """The results of one run."""
 
     states: Counter[str] = field(default_factory=Counter)
-    """Results by state. What was given back unsent counts as pending."""
+    """Number of results by state. A delivery given back unsent counts as pending."""
     stalled: dict[str, str] = field(default_factory=dict)
     """Lanes that could not continue, with the reason. Their deliveries wait. Mail is the empty key."""
     disabled: dict[str, str] = field(default_factory=dict)
     """Channels whose service asked never to be called again, with the reason."""
     failed_senders: dict[str, str] = field(default_factory=dict)
-    """Of several mail senders those that could not continue, with the reason. Another one took over, if one is left."""
+    """If there are several mail senders: those that failed, with the reason. Another sender took over if possible."""
     too_late: int = 0
-    """Results of deliveries that another process had taken over."""
+    """Number of results that came after another process had taken over the delivery."""
 
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What every batch needs. `clock` is the newsroom's; leases and Retry-After use `real_clock`."""
+    """The objects that every batch needs. `clock` is the newsroom's; leases and Retry-After use `real_clock`."""
 
     store: Store
     owner: str
@@ -94,14 +94,14 @@ class DeliveryContext:
     """Seconds. It continues while the machine is suspended, and nobody can set it."""
     lease: timedelta
     reached: Callable[[str], None]
-    """Called at each named point of the way. Tests end the process there."""
+    """Called with the name of each step. Tests end the process there."""
     stopping: threading.Event
     mutex: threading.Lock
     only: int | None = None
-    """The one mailing to send, or None for all that is due."""
+    """The only mailing to send, or None for every due delivery."""
 
     def lease_end(self) -> float:
-        """Return when a lease taken now ends, by `boot_clock`: a tenth earlier than others may take over."""
+        """Return the end of a lease taken now, by `boot_clock`. It is a tenth before other processes may take over."""
         return self.boot_clock() + 0.9 * self.lease.total_seconds()
 
 
@@ -113,7 +113,7 @@ class PermittedDelivery:
     message: OutgoingMessage
     consent_version: int
     lease_end: float
-    """By `boot_clock`."""
+    """Time by `boot_clock`."""
     not_before: float = 0.0
     """The reserved time, in seconds since 1970, if a rate limits the mail."""
     has_begun: bool = False
@@ -126,7 +126,7 @@ class PermittedDelivery:
 
     @property
     def recipient(self) -> str:
-        """The one recipient."""
+        """The only recipient."""
         return self.message.recipient
 
     @property
@@ -136,7 +136,7 @@ class PermittedDelivery:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is known to be ASCII without a line that begins with a dot."""
+        """Whether the message is known to be ASCII without a line that begins with a dot."""
         return bool(self.message.wire)
 
     @property

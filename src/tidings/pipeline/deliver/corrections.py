@@ -1,6 +1,7 @@
 """Apply corrections and withdrawals of stories to published posts: edit, reply, take down, or notify a person.
 
-Each channel does what it can and what `on_correction` and `on_withdrawal` allow. Each step is a delivery of its own.
+Each channel makes the changes that it supports and that `on_correction` and `on_withdrawal` allow. Each step is a
+separate delivery.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tidings.store.engine import Store
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One change to one post. `change` is None if a person must do it."""
+    """One change to one post. `change` is None if a person must make the change."""
 
     post: AcceptedPost
     item: Item
@@ -39,12 +40,12 @@ class _Step:
 
     @property
     def key(self) -> str:
-        """The key of its mailing, or of its notice."""
+        """The key of the mailing or notice."""
         return f"amend:{self.post.delivery}:{self.purpose}"
 
 
 def apply_corrections(store: Store, newsroom: Newsroom, channels: Mapping[str, Channel], now: datetime) -> int:
-    """Add deliveries and notices for changed stories. Returns how many. Repeating it adds nothing."""
+    """Add deliveries and notices for changed stories. Returns their number. A second call adds nothing."""
     if not channels:
         return 0
     with store.read() as connection:
@@ -71,7 +72,7 @@ def apply_corrections(store: Store, newsroom: Newsroom, channels: Mapping[str, C
 
 
 def _choose_change(channel: Channel, settings: ChannelSettings, post: AcceptedPost) -> PostChange | None:
-    """Return what the channel can and may do, or None."""
+    """Return the change that the channel supports and may make, or None."""
     if not post.receipt:
         return None
     if post.is_withdrawn:

@@ -40,13 +40,13 @@ from tidings.store.engine import Store
 from tidings.store.locks import Liveness
 
 LEASE = timedelta(minutes=20)
-"""Twice the longest wait for a reply. It is for a process that lives but hangs: a dead one loses its lease at once."""
+"""Twice the longest wait for a reply. It is for a process that hangs; a dead process loses its lease at once."""
 _MAIL = ""
 """The key of the mail lane. A channel's lane is its name."""
 _MAILS_PER_WORKER = 200
-"""Mails for which one more connection to a provider's API is opened."""
+"""One connection to a provider's API is opened for this many mails."""
 _worker_numbers = itertools.count(1)
-"""Numbers of journals. None is used twice in a process, because a journal may hold what is not settled."""
+"""Numbers of journals. A process uses each number once, because a journal may hold unsettled messages."""
 _SHORT_WAIT = timedelta(seconds=30)
 """A run waits this long for the next time at which a rate allows mail."""
 
@@ -60,7 +60,7 @@ _boot_clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.C
 
 
 class Deliverer:
-    """Sends what is due. `clock` is the newsroom's; leases, Retry-After and times of posts use the real one."""
+    """Sends due deliveries. `clock` is the newsroom's; leases, Retry-After and times of posts use the real clock."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Deliverer:
         lease: timedelta = LEASE,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
-        """`prepare` may be given by sender. `routes` are the senders of each list, in order of preference."""
+        """`prepare` may be a mapping by sender. `routes` are the senders of each list, in order of preference."""
         self._liveness = liveness
         self._senders = {sender.name: sender for sender in senders}
         self._routes = dict(routes or {"": [sender.name for sender in senders]})
@@ -110,9 +110,10 @@ class Deliverer:
         self._timer: threading.Timer | None = None
 
     def run_until_idle(self, only: int | None = None) -> DeliverySummary:
-        """Send all that is due now, or one mailing. What is deferred to later stays.
+        """Send every delivery that is due now, or one mailing. Deferred deliveries stay.
 
-        Mail that only waits for its rate is waited for if that is soon. If a bug raises, the rest is settled first.
+        If mail waits only for its rate and the wait is short, the run waits too. After an unexpected error, the other
+        lanes are settled first.
         """
         summary = DeliverySummary()
         context = self._context = replace(self._context, only=only)
@@ -132,14 +133,14 @@ class Deliverer:
             self._run_lanes(lanes, summary)
             sender_failed = self._record_health(lanes, summary)
             if not sender_failed and summary.states.total() + summary.too_late == before:
-                # Another process has these deliveries.
+                # Another process has claimed these deliveries.
                 break
         for key in [key for key in summary.stalled if key.startswith(f"{Lane.MAIL} ")]:
             summary.failed_senders[key.removeprefix(f"{Lane.MAIL} ")] = summary.stalled.pop(key)
         return summary
 
     def _release_replies(self) -> None:
-        """Make posts due that waited for the post to which they reply."""
+        """Make replies due once the post that they answer has an outcome."""
         with self._context.store.read() as connection:
             replies = threads.decided_replies(connection)
         if replies:
@@ -166,7 +167,7 @@ class Deliverer:
         return lanes
 
     def _find_mail_lanes(self, summary: DeliverySummary) -> list[Lane]:
-        """Return one lane for each sender that is up. Several senders share the mail by health and weight."""
+        """Return one lane for each sender that works. Several senders share the mail by health and weight."""
         if len(self._senders) == 1:
             return [Lane(sender=sender) for sender in self._senders.values()]
         now = self._context.real_clock()
@@ -193,7 +194,7 @@ class Deliverer:
         return lanes
 
     def _record_health(self, lanes: Sequence[tuple[Lane, int]], summary: DeliverySummary) -> bool:
-        """Record which of several senders failed and which worked. Returns whether one failed now."""
+        """Record which of several senders failed and which worked. Returns whether a sender failed now."""
         failed = False
         now = self._context.real_clock()
         for lane, _ in lanes:
@@ -211,7 +212,7 @@ class Deliverer:
     # -- stopping -----------------------------------------------------------------------------------------------------
 
     def stop(self, grace: float = 25.0) -> None:
-        """Begin no further message. After `grace` seconds abort what is being sent, which is in doubt then."""
+        """Begin no further message. After `grace` seconds abort the messages in progress, which are then in doubt."""
         self._stopping.set()
         with self._mutex:
             for transport in self._busy:
@@ -330,7 +331,7 @@ class Deliverer:
     def _send_all(
         self, batch: DeliveryBatch, send: Callable[[OutgoingMessage], Outcome], finder: CanFind | None = None
     ) -> None:
-        """Send one message after the other, until nothing is due. `finder` looks for posts that are in doubt."""
+        """Send messages one after the other, until nothing is due. `finder` looks for posts that are in doubt."""
         context = self._context
         while True:
             permitted = batch.take()

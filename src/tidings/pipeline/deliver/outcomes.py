@@ -14,22 +14,22 @@ from tidings.store.delivery.settling import requeued
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440))
 """How long to wait after the first, second, ... temporary refusal: about two days in all."""
 _MAX_CRASHES = 3
-"""A delivery that was being prepared at so many crashes is quarantined, because it may cause them."""
+"""A delivery whose preparation crashed this many times is quarantined, because it may cause the crashes."""
 _MAX_RETRY_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ResendPolicies:
-    """What is sent again after an unknown outcome: mail once (same Message-ID), a post only by its key."""
+    """Rules for resending after an unknown outcome: mail once (same Message-ID), a post only by its key."""
 
     never: frozenset[str] = frozenset()
     """Lists with `resend_in_doubt: never`."""
     channels: Mapping[str, Capabilities] = field(default_factory=dict)
     findable: frozenset[str] = frozenset()
-    """Channels that can look for a post of theirs."""
+    """Channels that can search for their own posts."""
 
     def resend_at(self, delivery: Delivery, now: datetime, real_now: datetime) -> datetime | None:
-        """Return when to send again what this attempt left in doubt, or None if a person decides."""
+        """Return when to send again after an attempt in doubt, or None if a person decides."""
         if not delivery.channel:
             return now if delivery.doubts == 0 and delivery.list not in self.never else None
         if delivery.attempts >= len(BACKOFF):
@@ -39,7 +39,7 @@ class ResendPolicies:
         return now + BACKOFF[delivery.attempts]
 
     def key_holds(self, delivery: Delivery, real_now: datetime) -> bool:
-        """Whether a repeat cannot double anything: the service still knows the key, or the delivery changes a post."""
+        """Whether a resend makes no duplicate: the service still knows the key, or the delivery changes a post."""
         if delivery.post_change in (PostChange.EDIT, PostChange.TAKE_DOWN):
             return True
         capabilities = self.channels.get(delivery.channel)
@@ -53,7 +53,7 @@ class ResendPolicies:
 def values_after_attempt(
     delivery: Delivery, outcome: Outcome, policies: ResendPolicies, *, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
-    """Return the row's values after an attempt. What may have arrived stays in doubt if refused later."""
+    """Return the row's values after an attempt. A message that may have arrived stays in doubt if refused later."""
     values: dict[str, Any] = {
         "attempts": delivery.attempts + 1,
         "reason": outcome.reason,
@@ -94,7 +94,7 @@ def values_after_attempt(
 def values_after_search(
     delivery: Delivery, outcome: Outcome, policies: ResendPolicies, now: datetime, real_now: datetime
 ) -> dict[str, Any]:
-    """Return the row's values after a doubtful post was looked for, and was found or cannot be told."""
+    """Return the row's values after a search for a post in doubt: it was found, or the search proved nothing."""
     values = values_after_attempt(delivery, outcome, policies, now=now, real_now=real_now)
     if outcome.verdict is Verdict.ACCEPTED:
         return values | {"attempts": delivery.attempts}
@@ -105,10 +105,7 @@ def values_after_search(
 def values_after_crash(
     delivery: Delivery, reason: str, now: datetime, *, retry: timedelta | None = None
 ) -> dict[str, Any]:
-    """Return the row's values if the process died while it prepared the message, or if the message cannot be made.
-
-    Nothing of it was sent.
-    """
+    """Return the row's values if preparing the message failed or the process died meanwhile. Nothing was sent."""
     crashes = delivery.crashes + 1
     values: dict[str, Any] = {"crashes": crashes, "next_at": None, "at": now}
     if crashes >= _MAX_CRASHES:

@@ -17,7 +17,7 @@ from tidings.store.delivery import rates
 MAX_PERMITTED = 400
 """Most messages that may be permitted and not settled, because a power loss puts them in doubt.
 
-The limit is also a twentieth of a second of sending. Small groups cost a disk sync each, so 50 are always allowed if
+A second limit is a twentieth of a second of sending. Small groups cost a disk sync each, so 50 are always allowed if
 they are sent within a second.
 """
 _SMALL_GROUP = 50
@@ -40,7 +40,7 @@ class SendWindow:
         self.ended = 0
         """Messages that have ended so far."""
         self.seconds: float | None = None
-        """Recent seconds a message."""
+        """Recent seconds per message."""
         self._last_count = (time.monotonic(), 0)
 
     def measure(self) -> None:
@@ -53,11 +53,11 @@ class SendWindow:
             self._last_count = (now, self.ended)
 
     def _per_second(self, rate: float) -> float:
-        """Return the known messages a second, at most `rate`."""
+        """Return the measured messages a second, at most `rate`."""
         return min(rate, _FIRST_GROUP if self.seconds is None else 1.0 / max(self.seconds, 1e-6))
 
     def room(self, permitted: int, scheduled: int, rate: float) -> int:
-        """Return how many more may be permitted: nothing until half of the window is free.
+        """Return how many more messages may be permitted: none until half of the window is free.
 
         `scheduled` messages are permitted too, but not before their time. `rate` is the limit of the whole sender.
         """
@@ -71,12 +71,12 @@ class SendWindow:
                 window = max(window, self._least)
         if permitted > window // 2:
             return 0
-        # Others may overtake a slow domain, but nobody may overtake the rate of the sender.
+        # Other mail may overtake a slow domain, but nothing may exceed the rate of the sender.
         total = self.limit if rate == math.inf else window
         return max(0, min(max(1, window // 2), total - permitted - scheduled))
 
     def lease_size(self, room: int, rate: float) -> int:
-        """Return how many to lease ahead if `room` may be permitted."""
+        """Return how many deliveries to lease ahead if `room` messages may be permitted."""
         return 1 if self.limit == 1 else max(room, min(_MAX_LEASED, int(self._per_second(rate) / 2)))
 
 
@@ -109,7 +109,7 @@ class SendRates:
             self._learned[domain] = self._unsaved[domain] = after
 
     def save(self, connection: Connection) -> None:
-        """Store what was learned since the last call."""
+        """Store the rates learned since the last call."""
         if self._unsaved and self._sender is not None:
             unsaved, self._unsaved = self._unsaved, {}
             rates.save_paces(connection, self._sender.name, unsaved)
@@ -117,9 +117,9 @@ class SendRates:
     def schedule(
         self, connection: Connection, deliveries: Sequence[Delivery], limits: Mapping[str, float], now: float
     ) -> tuple[list[tuple[Delivery, float]], list[tuple[Delivery, float]]]:
-        """Return when each delivery may begin, in seconds since 1970 (0 is at once): those soon, and the others.
+        """Return start times in seconds since 1970 (0 is at once): of soon deliveries, then of later ones.
 
-        The others have no reserved time yet, because their domain takes no more within `_HORIZON`.
+        Later deliveries have no reserved time yet, because their domain takes no more within `_HORIZON`.
         """
         assert self._sender is not None
         name = self._sender.name

@@ -35,7 +35,7 @@ class MessagePreparer:
         channels: Mapping[str, Channel],
         sender: SenderSettings | None = None,
     ) -> None:
-        """`sender` is the one that sends the mail, or None for the first sender of each list."""
+        """`sender` sends the mail; None means the first sender of each list."""
         self._store = store
         self._newsroom = newsroom
         self._mail = mail
@@ -44,7 +44,7 @@ class MessagePreparer:
         dkim = getattr(sender, "dkim", None)
         self._signer = DkimSigner(load_identities(dkim)) if dkim is not None else None
         self._verified: set[tuple[int, str]] = set()
-        """(mailing, list) whose signature was verified once."""
+        """(mailing, list) pairs with a verified signature."""
         self._document = lru_cache(maxsize=24)(self._load_document)
         self._layout = lru_cache(maxsize=4096)(self._load_layout)
         self._mailing_time = lru_cache(maxsize=256)(self._load_mailing_time)
@@ -54,7 +54,7 @@ class MessagePreparer:
 
     def __call__(self, deliveries: Sequence[Delivery]) -> dict[int, OutgoingMessage]:
         """Return the messages by delivery id."""
-        # A merged mail caches what it joined, so it serves one thread at a time.
+        # A merged mail caches joined parts, so only one thread may use it at a time.
         with self._merging:
             return {delivery.id: self._make(delivery) for delivery in deliveries}
 
@@ -99,7 +99,7 @@ class MessagePreparer:
     def _prepare_shared(
         self, rendition: int, selection: int, mailing: int, list_name: str, schedule: str, named: bool
     ) -> tuple[MergedMail, tuple[Callable[[int], bytes], Callable[[int], bytes]], Callable[[int], str]]:
-        """Return what the subscribers of a selection share: the mail, the signers of links, and the return path."""
+        """Return the shared parts of a selection: the mail, the signers of links, and the return path."""
         merged = self._mail.prepare_merge(
             self._document(rendition),
             self._layout(selection),
@@ -167,7 +167,7 @@ class MessagePreparer:
         return first.from_ if first else self._newsroom.notify.to[0]
 
     def _return_path(self, list_name: str) -> Callable[[int], str]:
-        """Return a function from a delivery's id to its return path, which names it (VERP) unless that is off."""
+        """Return a function that maps a delivery id to its return path, with the id in it (VERP) unless that is off."""
         sender = self._sender or next(iter(self._newsroom.find_senders(list_name)), None)
         if sender is not None and sender.return_path:
             address = sender.return_path
@@ -179,7 +179,7 @@ class MessagePreparer:
         return lambda delivery: address
 
     def _key(self, delivery: Delivery) -> str:
-        """Return what makes the row unique. It is the same for each attempt."""
+        """Return the unique key of the row. It is the same for each attempt."""
         return f"{delivery.mailing}|{delivery.target}|{delivery.story}|{delivery.purpose}|{delivery.part}"
 
     def _load_document(self, rendition: int) -> MailMerge:

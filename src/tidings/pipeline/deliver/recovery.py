@@ -1,4 +1,4 @@
-"""Recover deliveries: those of crashed processes, and those in doubt that a person decides about."""
+"""Recover deliveries of crashed processes, and settle deliveries in doubt by a person's decision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def recover(
     journal: Journal | None = None,
     real_now: datetime | None = None,
 ) -> Counter[str]:
-    """Take over the deliveries of dead processes, and those that a living one held too long. Returns the new states.
+    """Take over the deliveries of dead processes, and deliveries leased for too long. Returns the new states.
 
     `now` is the newsroom's clock. Leases go by `real_now`. Call it at each start and every 30 seconds.
     """
@@ -38,7 +38,7 @@ def recover(
     with store.read() as connection:
         holders = claims.list_owners(connection)
     for owner in dict.fromkeys([*holders, *sorted(journal.owners()), *liveness.list_dead()]):
-        # Before the journal is read: a dead process writes no more, so its journal is complete.
+        # Checked before the journal is read: a dead process writes no more, so its journal is complete.
         is_alive = liveness.is_alive(owner)
         if is_alive and owner not in holders:
             continue
@@ -68,7 +68,7 @@ def _recovered_values(
     outcome = record.outcomes.get(key)
     if outcome is not None:
         return values_after_attempt(row, outcome, policies, now=now, real_now=real_now)
-    # The last journal lines before the machine went down may be lost. Then nothing proves that it was not sent.
+    # The last journal lines before the machine went down may be lost. Then nothing proves that nothing was sent.
     may_be_lost = record.boots != {boot}
     if key in record.intents or may_be_lost:
         event = "the machine went down" if may_be_lost else "the process died"

@@ -1,10 +1,10 @@
-"""Decide which sender takes which mail of a list.
+"""Decide which sender takes which mails of a list.
 
-- With weights, the senders that are up share the mail by weight. A sender without a weight beside weighted ones is a
-  reserve: it is used when none of these is up.
-- Without weights, the first sender that is up takes all mail.
-- Mail that may have arrived waits for the sender that had it: see `claims.SenderShare`. The first sender may know that
-  it has the mail already, and another one would not.
+- With weights, the working senders share the mail by weight. If only some senders have a weight, the others are a
+  reserve, used when no weighted sender works.
+- Without weights, the first working sender takes all mail.
+- Mail that may have arrived waits for its first sender: see `claims.SenderShare`. That sender may know that it has the
+  mail already; another sender cannot know.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MailSender:
     domain_rates: Mapping[str, float] = field(default_factory=dict)
     weight: int | None = None
     fingerprint: str = ""
-    """A hash of its settings. A sender whose settings changed starts with a clean health record."""
+    """A hash of the settings. After a change of settings, a sender starts with a clean health record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,16 @@ class SenderRange:
 
 @dataclass(frozen=True, slots=True)
 class SenderPlan:
-    """Who takes the mail of one list, until a sender's health changes."""
+    """The senders of the mail of one list, until a sender's health changes."""
 
     ranges: tuple[SenderRange, ...]
     divisor: int
     reason: str = ""
-    """Why nobody takes it, if there is no range."""
+    """Why no sender takes the mail, if there is no range."""
 
 
 def plan_senders(senders: Sequence[MailSender], healths: Mapping[str, SenderHealth], now: datetime) -> SenderPlan:
-    """Share out the mail of a list. `senders` are in order of preference; `now` is real time."""
+    """Divide the mail of a list among senders. `senders` are in order of preference; `now` is real time."""
     up = [sender for sender in senders if healths.get(sender.name, SenderHealth()).is_up(now)]
     if not up:
         reasons = "; ".join(f"{sender.name}: {healths[sender.name].reason}" for sender in senders)

@@ -26,7 +26,7 @@ class Thumbnails:
         self._made = lru_cache(maxsize=8)(self._make)
 
     def __call__(self, url: str, most: int) -> bytes | None:
-        """Return a JPEG without metadata, or None for a picture of another site or one that cannot be made."""
+        """Return a JPEG without metadata, or None if the picture is from another site or cannot be converted."""
         if not url.startswith(self._media):
             return None
         digest, _, name = unquote(url.removeprefix(self._media)).partition("/")
@@ -35,13 +35,13 @@ class Thumbnails:
         return self._made(self._public / "media" / digest / name, most)
 
     def from_file(self, path: Path, most: int) -> bytes | None:
-        """Return the same for any file."""
+        """Return the same for a file at any path."""
         return self._made(path, most)
 
     def _make(self, path: Path, most: int) -> bytes | None:
         try:
             with warnings.catch_warnings():
-                # Pictures that are too large were refused with the item. Pillow's own limit would only warn.
+                # Pictures that are too large were refused with their item. Pillow's own limit would only warn.
                 warnings.simplefilter("ignore")
                 with Image.open(path, formats=_FORMATS) as picture:
                     picture.draft("RGB", (_MAX_SIDE, _MAX_SIDE))
@@ -51,7 +51,7 @@ class Thumbnails:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """Replace transparency, which a JPEG would show black, by white."""
+    """Replace transparency by white, because a JPEG would show it black."""
     if picture.mode in ("RGB", "L"):
         return picture.convert("RGB")
     clear = picture.convert("RGBA")

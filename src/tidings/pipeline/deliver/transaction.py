@@ -1,4 +1,4 @@
-"""The one transaction of a batch: settle what has ended and permit what comes next."""
+"""The transaction of a batch: settle ended messages and permit the next ones."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _MAX_RETRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What one transaction did."""
+    """The result of one transaction."""
 
     lost: set[int]
     """Deliveries whose result is void because another process took them over."""
     permitted: Sequence[tuple[Delivery, float]]
-    """Each with the time before which it must not begin, in seconds since 1970."""
+    """Each delivery with its earliest start, in seconds since 1970."""
     skipped: Sequence[tuple[Delivery, SkipReason]]
     consent_version: int
 
@@ -71,7 +71,7 @@ class BatchTransaction:
         real_now = context.real_clock()
         if self._fast_path is None or self.rates.limits(real_now.timestamp()):
             return None
-        # `settle` repeats what fails here, and raises if the failure stays.
+        # If this fails, `settle` repeats the work, and raises if it fails again.
         with contextlib.suppress(sqlite3.OperationalError):
             return self._fast_path.step(
                 context.owner,
@@ -92,7 +92,7 @@ class BatchTransaction:
         candidates: Sequence[Delivery],
         consent_version: int,
     ) -> Settlement:
-        """Settle what has ended and permit `candidates`. `consent_version` is that of their lease."""
+        """Settle ended messages and permit `candidates`. `consent_version` is the version at their lease."""
         context = self._context
         now, real_now = context.clock(), context.real_clock()
         moment = real_now.timestamp()
@@ -114,7 +114,7 @@ class BatchTransaction:
             permitted = [(delivery, 0.0) for delivery in decision.handed]
             if limits and permitted:
                 permitted, late = self.rates.schedule(connection, decision.handed, limits, moment)
-                # What must wait for long is given back until then, so that it blocks no other.
+                # A delivery that must wait long is given back until then, so that it blocks no other.
                 given_back = [
                     (delivery, settling.requeued(delivery) | {"not_before": datetime.fromtimestamp(earliest, UTC)})
                     for delivery, earliest in late

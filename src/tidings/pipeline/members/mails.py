@@ -20,7 +20,7 @@ from tidings.store.people.data_export import export_subscriber
 from tidings.store.people.subscribers import Subscriber
 
 _SEPARATOR = ","
-"""Between the lists in one token. No list name contains it."""
+"""Separates the lists in one token. No list name contains it."""
 
 
 def lists_in_token(claim: str) -> list[str]:
@@ -43,7 +43,7 @@ def list_titles(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
 
 
 class MemberMails:
-    """Make these mails and queue them for delivery. Each kind is sent at most once a day to one address."""
+    """Makes these mails and queues them for delivery. Each kind is sent at most once a day to one address."""
 
     def __init__(self, newsroom: Newsroom, keys: TokenKeys, pages: Pages) -> None:
         self.newsroom = newsroom
@@ -139,7 +139,7 @@ class MemberMails:
         self._queue(connection, "data", Purpose.CONFIRMATION, reader, "", details, now)
 
     def queue_erasure(self, connection: Connection, reader: Subscriber, now: datetime) -> None:
-        """Ask a subscriber to confirm that everything about them shall be erased."""
+        """Ask a subscriber to confirm the erasure of all their data."""
         frame = page_frame(self.newsroom, reader.language)
         gettext = frame.words.gettext
         details = self._make(
@@ -169,7 +169,7 @@ class MemberMails:
     def _make(
         self, frame: PageContext, *, subject: str, texts: Sequence[str], link: str, label: str, last: str
     ) -> dict[str, str]:
-        """Make a mail with one button, as the details of a delivery."""
+        """Return a mail with one button, as the details of a delivery."""
         site = frame.site
         plain = "\n\n".join([*texts, f"{label}:\n{link}", last, f"{site.title}\n{site.address}".strip()])
         page = self._pages.letter(frame, subject, {"texts": list(texts), "link": link, "label": label, "last": last})
@@ -187,7 +187,7 @@ class MemberMails:
         *,
         daily: bool = True,
     ) -> None:
-        """Queue a mail in the mailing `key`. `daily`: in a mailing of its own, which exists once a day."""
+        """Queue a mail in the mailing `key`. `daily`: in a separate mailing that exists once a day."""
         key = f"{key}:{reader.address_hash}:{now.date()}" if daily else key
         row = {
             "mailing": ledger.get_or_create_mailing(connection, key, str(purpose), now=now, open=True),

@@ -31,7 +31,7 @@ class SubscriberProfile:
 
     @property
     def masked(self) -> str:
-        """The address, shortened: enough for themselves to recognise it, as their link may have been passed on."""
+        """The shortened address, because the link may have been passed on. Only its owner recognises it."""
         local, _, domain = self.person.address.rpartition("@")
         return f"{local[:1]}…@{domain}"
 
@@ -96,7 +96,7 @@ def language_choices(newsroom: Newsroom, chosen: str) -> list[FormChoice]:
 
 
 def pause_choices(newsroom: Newsroom, until: datetime | None, now: datetime, language: str) -> list[FormChoice]:
-    """Return radio buttons: no pause, or a pause until a day, the present one included."""
+    """Return radio buttons: no pause, or a pause until a day. The present pause is included."""
     gettext = load_catalogue(language).gettext
     zone = newsroom.site.zone
     ends = {value: now + timedelta(days=days) for value, days in PAUSES.items() if days}

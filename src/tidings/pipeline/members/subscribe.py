@@ -1,6 +1,6 @@
 """Subscribe to lists with double opt-in: a person who asks gets a mail, and confirms by the link in it.
 
-The answer on the page is always the same, whether the address is known or not: requests are handled later. An address
+Requests are handled later, so the page always shows the same answer, for known and unknown addresses. An address
 gets at most one such mail a day, and nothing in it comes from the form.
 """
 
@@ -21,7 +21,7 @@ from tidings.store.people.sign_ups import SignUpRequest
 from tidings.store.people.subscribers import Subscriber
 
 WORDING = "I want to get these mails. I can leave at any time by the link in each of them."
-"""What a reader agrees to. Its version is stored with their consent."""
+"""The text of a reader's consent. Its version is stored with the consent."""
 _PERMANENT = frozenset({"hard", "blocked", "erased"})
 """Suppressions that a new request does not lift: no such mailbox, or a person who must not be known here."""
 
@@ -33,7 +33,7 @@ def wording_version() -> str:
 
 
 def answer_requests(store: Store, mails: MemberMails, now: datetime) -> int:
-    """Handle all waiting sign-ups. Returns how many were handled."""
+    """Handle all waiting sign-ups. Returns their number."""
     handled = 0
     while True:
         with store.read() as connection:
@@ -90,7 +90,7 @@ def confirm_subscriptions(
     ip: str,
     source: str,
 ) -> list[str]:
-    """Confirm pending subscriptions and send the welcome mails. Repeating it is harmless.
+    """Confirm pending subscriptions and send the welcome mails. A second call is harmless.
 
     Returns the lists that the person is on now, including those confirmed earlier.
     """
@@ -121,9 +121,9 @@ def confirm_subscriptions(
 def request_reconfirmation(
     connection: Connection, mails: MemberMails, name: str, since: datetime, until: datetime, now: datetime
 ) -> int:
-    """Ask some subscribers of a list to confirm again until a day; then those who did not get no more mail.
+    """Ask some subscribers of a list to confirm again until a day. Without an answer they then get no more mail.
 
-    Returns how many are asked.
+    Returns how many subscribers are asked.
     """
     asked = subscribers.start_reconfirmation(connection, name, since, until, now)
     for number, address_hash, language in asked:
@@ -140,7 +140,7 @@ def save_preferences(
     choices: dict[str, tuple[tuple[str, ...], str]],
     paused_until: datetime | None,
 ) -> None:
-    """Store what a reader chose: (topics, frequency) for each list, and one pause for all of them."""
+    """Store a reader's preferences: (topics, frequency) for each list, and one pause for all lists."""
     subscribers.change(connection, subscriber, language=language)
     for name, (topics, frequency) in choices.items():
         subscribers.change(connection, subscriber, list_name=name, topics=topics, frequency=frequency)

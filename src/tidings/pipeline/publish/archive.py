@@ -1,6 +1,6 @@
-"""Publish the archive of public lists: a page per sent edition and language, and an index and a feed per list.
+"""Publish the archive of public lists: a page for each sent edition and language, an index and a feed for each list.
 
-The page of an edition is written when its sending begins. Later only withdrawn stories change it.
+The page of an edition is written when sending begins. Later only withdrawn stories change it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FACT = "archived"
 
 
 def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = False) -> PublishResult:
-    """Bring public/archive/ up to date. Cheap if nothing was sent or withdrawn; `force` renders everything again."""
+    """Bring public/archive/ up to date. Fast if nothing was sent or withdrawn; `force` renders everything again."""
     with store.read() as connection:
         public = [name for name, settings in newsroom.lists.items() if settings.public]
         rows = edition_archive.sent_mails(connection, public)
@@ -107,8 +107,8 @@ class _Archive:
             self._mails = [self._mail(connection, row) for row in rows]
 
     def _mail(self, connection: Connection, row: ArchivedMail) -> _Mail:
-        found = editions.get_arrangements(connection, [row.selection])[row.selection]
-        arrangement = MailLayout.from_json(found)
+        stored = editions.get_arrangements(connection, [row.selection])[row.selection]
+        arrangement = MailLayout.from_json(stored)
         subject, preheader = arrangement.subject, arrangement.preheader
         if find_withdrawn(arrangement, self._withdrawn):
             document = _document(connection, row)
@@ -116,7 +116,7 @@ class _Archive:
         return _Mail(row, arrangement, subject, preheader)
 
     def mails(self) -> Iterator[SiteFile]:
-        """Yield the mails at their address, and at the address with the former name of a renamed list."""
+        """Yield the mails at their addresses, and also at the addresses with the former name of a renamed list."""
         for mail in self._mails:
             row, content = mail.row, partial(self._render, mail)
             yield SiteFile(f"{mail.path}/index.html", content, basis=self._basis)
@@ -181,7 +181,7 @@ class _Archive:
         return self._pages.archive_page(self._frame(language, [language]), title, values, {language: ROOT})
 
     def _index(self, name: str, language: str, list_mails: Sequence[_Mail], languages: Sequence[str]) -> bytes:
-        """Render the index of a list: each edition once, in this language if possible, else in its first one."""
+        """Render the index of a list: each edition once, in this language if possible, else in its first language."""
         shown = []
         for _, group in groupby(list_mails, key=lambda page: page.row.number):
             pages = list(group)

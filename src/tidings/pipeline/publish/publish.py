@@ -50,7 +50,7 @@ class PublishResult:
 
 
 class EtagCache:
-    """ETags of what this process rendered, so that one new item does not render thousands of others again."""
+    """ETags of rendered files, so that one new item does not render thousands of other files again."""
 
     def __init__(self, configuration: str) -> None:
         self.configuration = configuration
@@ -76,7 +76,7 @@ def publish(store: Store, newsroom: Newsroom, *, now: datetime, force: bool = Fa
     """Bring public/ up to date. A second call writes nothing; `force` renders even if nothing changed.
 
     A file is replaced before its row is written. A reader who fetches in between gets new bytes with the old ETag, and
-    asks again. In the other order readers would keep old bytes for ever.
+    asks again. In the other order readers would keep old bytes forever.
     """
     public = newsroom.public
     with publish_lock(public):
@@ -145,7 +145,7 @@ def write_files(
                 complete = False
                 kept.discard(file.path)
     finally:
-        # Also after an error in a template: the files written so far have new ETags.
+        # This also runs after an error in a template: the files written so far have new ETags.
         if changed:
             with store.write() as connection:
                 site_files.save_files(connection, changed)
@@ -160,7 +160,7 @@ def write_files(
 
 @contextmanager
 def publish_lock(public: Path) -> Iterator[None]:
-    """Allow one publisher at a time on this machine: an older state must not overwrite a newer one."""
+    """Allow one publisher at a time on this machine, because an older state must not overwrite a newer state."""
     public.mkdir(parents=True, exist_ok=True)
     with (public / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -168,7 +168,7 @@ def publish_lock(public: Path) -> Iterator[None]:
 
 
 def _key(newsroom: Newsroom) -> str:
-    """Return a hash of everything besides the items from which pages and feeds are made."""
+    """Return a hash of all inputs of pages and feeds except the items."""
     parts = [tidings.__version__, repr((newsroom.site, newsroom.topics, newsroom.feeds, newsroom.logo))]
     for folder in (find_shipped_templates() / "pages", newsroom.root / "templates" / "pages"):
         for path in sorted(folder.glob("*")):
@@ -178,7 +178,7 @@ def _key(newsroom: Newsroom) -> str:
 
 
 def _etag(content: bytes) -> str:
-    """Return a hash of the bytes and their number: the size alone often shows that a file is not intact."""
+    """Return a hash of the bytes with their number: the size alone often shows that a file is damaged."""
     return f"{hashlib.sha256(content).hexdigest()[:24]}-{len(content):x}"
 
 
@@ -187,7 +187,7 @@ def _etag_of_media(media: Media) -> str:
 
 
 def _moment(now: datetime, before: PublishedFile | None) -> datetime:
-    """Return whole seconds, because HTTP has no others, and later than the last version of this path."""
+    """Return a time in whole seconds (HTTP has only these), later than the last version of this path."""
     moment = now.replace(microsecond=0)
     return moment if before is None else max(moment, before.modified + _SECOND)
 
@@ -250,7 +250,7 @@ def _beside(path: Path) -> Path:
 
 
 def _remove(public: Path, document_path: str) -> None:
-    """Remove a file, its `.gz`, and the folders that are empty then."""
+    """Remove a file, its `.gz`, and folders that are now empty."""
     path = public / document_path
     for each in (path, _beside(path)):
         if each.is_symlink() or each.is_file():
@@ -275,10 +275,10 @@ def _logo_size(newsroom: Newsroom) -> tuple[int, int] | None:
 
 
 def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime) -> int:
-    """Tell each WebSub hub about changed feeds. Returns the number of successful pings. `url`: the site's.
+    """Tell each WebSub hub about changed feeds. Returns the number of successful pings. `url`: the address of the site.
 
-    Runs apart from `publish`, so that a hub that is down delays nothing. After a failure the hub is left alone until
-    the next call, and the feed is tried again later each time.
+    Runs apart from `publish`, so that a broken hub delays nothing. After a failure the hub gets no more pings in this
+    call, and the wait for the feed grows with each failure.
     """
     pings = 0
     for name, hub in hubs.items():
@@ -296,7 +296,7 @@ def ping_hubs(store: Store, hubs: Mapping[str, Hub], *, url: str, now: datetime)
             with store.write() as connection:
                 websub.save_ping(connection, name, file.path, after)
                 if after.tries == _PINGS_BEFORE_NOTICE:
-                    text = f"The hub {name!r} does not accept news of changed feeds: {outcome.reason}"
+                    text = f"The hub {name!r} does not accept pings about changed feeds: {outcome.reason}"
                     notices.add(connection, f"ping:{name}:{now.date()}", "failed", text, now)
             if not is_accepted:
                 break

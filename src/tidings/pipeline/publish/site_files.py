@@ -26,7 +26,7 @@ RENDERERS = {"rss": render_rss, "atom": render_atom, "json": render_json}
 class SiteFile:
     """A file of public/: the function that renders its bytes, or the media file to copy.
 
-    With the same configuration, an equal `basis` gives equal bytes. None: nothing is known.
+    With the same configuration, an equal `basis` gives equal bytes. With None, the file is always rendered.
     """
 
     path: str
@@ -113,7 +113,7 @@ def site_view(
         logo_height=logo_size[1] if logo_size else None,
         address=site.address.get(language, default),
         topics={key: name.get(language, default) for key, name in newsroom.topics.items()},
-        hubs=tuple(str(getattr(one, "url", "")) for one in newsroom.channels.values() if not one.POSTS),
+        hubs=tuple(str(getattr(settings, "url", "")) for settings in newsroom.channels.values() if not settings.POSTS),
         can_subscribe=bool(newsroom.mail) and any(settings.public for settings in newsroom.lists.values()),
     )
 
@@ -151,7 +151,7 @@ def _selects(feed: FeedSettings | None, item: Item) -> bool:
 def _feed_date(
     feed: FeedSettings | None, language: str, items: Sequence[Item], identity: NewsroomIdentity, now: datetime
 ) -> datetime:
-    """Return the last significant change of the feed's items, deletions included; never the time of building."""
+    """Return the last significant change of the feed's items, deletions included, never the build time."""
     moments = []
     for item in items:
         if item.language != language or not _selects(feed, item):

@@ -1,7 +1,7 @@
-"""Record bounces. This is where a hard bounce, or too many soft bounces, takes an address off a list.
+"""Record bounces. A hard bounce, or too many soft bounces, removes an address from a list.
 
 - Hard: the mailbox does not exist, or refuses for good. The address gets no more mail, at once.
-- Soft: a full mailbox, or a server that is away. The address gets no more mail after too many such days.
+- Soft: a full mailbox, or a server that is down. The address gets no more mail after too many such days.
 - Blocked: refused because of the sender or the content (blocklist, missing signature, size). No subscriber is removed.
 """
 
@@ -98,7 +98,7 @@ def record_session_refusals(store: Store, soft_limit: SoftBounces, now: datetime
                 continue
             refusal = classify_refusal("", delivery.reason)
             if reply["step"] != "RCPT" and refusal.meaning is RefusalMeaning.HARD:
-                # After the message the content is as likely the cause.
+                # A refusal after the message may just as well be about the content.
                 refusal = replace(refusal, meaning=RefusalMeaning.BLOCKED)
             with store.write() as connection:
                 event = FeedbackEvent(delivery.recipient, refusal.code, delivery.reason, "smtp", now)

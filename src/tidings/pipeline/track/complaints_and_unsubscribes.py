@@ -56,7 +56,7 @@ def record_provider_unsubscribe(connection: Connection, event: FeedbackEvent) ->
 
 
 def find_unsubscribe_request(keys: TokenKeys, raw: bytes) -> TokenContents | None:
-    """Return whom a mail asks to unsubscribe (RFC 2369 §3.2). The signed token in its subject counts. Never raises."""
+    """Return the signed token of a mail that asks to unsubscribe (RFC 2369 §3.2), else None. Never raises."""
     try:
         header = str(BytesHeaderParser().parsebytes(raw[:_MAX_HEADER_BYTES]).get("Subject", ""))[:_MAX_SUBJECT]
         subject = str(make_header(decode_header(header)))

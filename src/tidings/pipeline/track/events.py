@@ -1,4 +1,4 @@
-"""One piece of feedback that is proven to be about a mail of ours, and the result of recording it."""
+"""Feedback that is proven to be about a mail of ours, and the result of recording it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tidings.store.people.feedback import Recipient
 KNOWN = "known"
 """The result for feedback that was recorded before."""
 IGNORED = "nothing"
-"""The result for a message or event that is no feedback about our mail."""
+"""The result for a message or event that is not feedback about our mail."""
 _MAX_TEXT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackResult:
-    """`kind` is hard, soft, blocked, complaint, left, known or nothing. `reason` explains `nothing`."""
+    """The result: `kind` is hard, soft, blocked, complaint, left, known or nothing. `reason` explains `nothing`."""
 
     kind: str
     reason: str = ""
@@ -33,7 +33,7 @@ class FeedbackResult:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackEvent:
-    """`text` quotes the other side. `via` names the way it reached us."""
+    """One event. `text` quotes the other side. `via` names the way by which it arrived."""
 
     target: Recipient
     code: str
@@ -42,7 +42,7 @@ class FeedbackEvent:
     at: datetime
 
     def key(self, kind: str) -> str:
-        """A delivery has one event of a kind, however often and in whatever way it is reported."""
+        """Return the unique key. A delivery has one event of each kind, even if it is reported more than once."""
         if self.target.delivery is not None:
             return f"{kind}:{self.target.delivery}"
         return f"{kind}:{self.target.address_hash}:{self.target.list}:{self.at.date().isoformat()}"
@@ -62,11 +62,11 @@ class FeedbackEvent:
 
     @property
     def summary(self) -> str:
-        """`text` on one line and without addresses, because it stays after a person is erased."""
+        """The `text` on one line and without addresses, because it is kept after a person is erased."""
         text = hide_addresses(self.text[:4000])
         return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_MAX_TEXT]
 
     @property
     def is_to_subscriber(self) -> bool:
-        """False for mail to the newsroom's own people; feedback about that is only recorded."""
+        """False for mail to the newsroom's own people. Feedback about such mail is only recorded."""
         return bool(self.target.address_hash) and self.target.purpose not in ("notice", "test", "review")

@@ -45,7 +45,7 @@ def receive_message(
     recipients: Sequence[str] = (),
     present_name: Callable[[str], str] = lambda name: name,
 ) -> FeedbackResult:
-    """Read and record one message in one transaction. Repeating it changes nothing.
+    """Read and record one message in one transaction. A second call changes nothing.
 
     `recipients` are those of the envelope, if known. `present_name` gives today's name of a list.
     """
@@ -71,7 +71,7 @@ def receive_message(
 def _find_target(
     connection: Connection, keys: TokenKeys, raw: bytes, recipients: Sequence[str], present_name: Callable[[str], str]
 ) -> Recipient | None:
-    """Return whom the message is about, or None without proof."""
+    """Return the recipient that the message is about, or None without proof."""
     envelope = " ".join(recipients).encode("utf-8", "replace")
     text = raw[:MAX_BYTES]
     for token in (*_RETURN_PATH.findall(envelope), *_RETURN_PATH.findall(text)[:_MAX_TOKENS]):

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class RefusalMeaning(StrEnum):
-    """What a refusal means for the subscriber, the worst first."""
+    """The meaning of a refusal for the subscriber, the worst first."""
 
     DEAD = "dead"
     """The mailbox does not exist. No list may write to it."""
@@ -17,7 +17,7 @@ class RefusalMeaning(StrEnum):
     SOFT = "soft"
     """A temporary problem. It counts towards the limit of soft bounces."""
     BLOCKED = "blocked"
-    """It is about the sender or the message, not about the subscriber."""
+    """The refusal is about the sender or the message, not about the subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ _MAX_TEXT = 2000
 _DEAD_CODES = {"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.4", "5.4.310"}
 """5.1.10: null MX or, at Microsoft, no such recipient. 5.4.310: Microsoft, no such domain."""
 _SENDER_CODES = {"5.1.7", "5.1.8", "5.2.3", "5.2.4", "5.3.4"}
-"""About the sender's address or the size."""
+"""Codes about the sender's address or the size."""
 _VAGUE_CODE = re.compile(r"5\.(?:[05]\.\d+|\d\.0|4\.1|7\.1)")
-"""Codes that servers use for many things, so that the text decides."""
+"""Servers use these codes for many causes, so the text decides."""
 
 _NO_MAILBOX_TEXT = re.compile(
     r"(?:user|recipient|mailbox|address(?:ee)?|account|alias|local part)s?\b.{0,60}?"
@@ -64,7 +64,7 @@ _POLICY_TEXT = re.compile(
 
 
 def classify_refusal(code: str, text: str) -> SmtpRefusal:
-    """`code` is enhanced or empty, `text` the diagnostic. A better code in the text replaces a vague one."""
+    """Classify a refusal. `code` is enhanced or empty. A code in `text` (the diagnostic) replaces a vague `code`."""
     text = text[:_MAX_TEXT]
     best = code if _ENHANCED_CODE.fullmatch(code) else ""
     for match in _ENHANCED_CODE.finditer(text):
@@ -83,7 +83,7 @@ def _meaning(code: str, severity: str, text: str) -> RefusalMeaning:
         if severity != "4" and _NO_MAILBOX_TEXT.search(text):
             return RefusalMeaning.DEAD
         if code == "5.4.1" and "recipient address rejected" in text.casefold():
-            # Exchange Online answers so for a recipient that its directory does not know.
+            # Exchange Online gives this answer for a recipient that its directory does not know.
             return RefusalMeaning.DEAD
         if _FULL_TEXT.search(text) or "relay" in text.casefold():
             return RefusalMeaning.SOFT

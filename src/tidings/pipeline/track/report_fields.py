@@ -35,7 +35,7 @@ def _bytes(message: Message[Any, Any]) -> bytes:
 
 
 def _decoded(raw: bytes, encoding: str) -> bytes:
-    """RFC 6533 §4: `message/global-delivery-status` may be encoded."""
+    """Decode a part. `message/global-delivery-status` may be encoded (RFC 6533 §4)."""
     try:
         match encoding.strip().casefold():
             case "base64":
@@ -48,7 +48,7 @@ def _decoded(raw: bytes, encoding: str) -> bytes:
 
 
 def blocks(raw: bytes) -> Iterator[dict[str, str]]:
-    """Yield the groups of fields, which empty lines separate. Names are in lower case; the first of a name counts."""
+    """Yield the groups of fields between empty lines. Names are in lower case; the first field of a name counts."""
     text = decoded(raw).replace("\r\n", "\n")
     for number, block in enumerate(re.split(r"\n[ \t]*\n+", text)):
         if number > _MAX_BLOCKS:
@@ -63,7 +63,7 @@ def blocks(raw: bytes) -> Iterator[dict[str, str]]:
 
 
 def decoded(raw: bytes | str, charset: str | None = None) -> str:
-    """Decode any bytes; unknown characters become replacement characters."""
+    """Decode bytes. Unknown characters become replacement characters."""
     if isinstance(raw, str):
         return raw
     try:

@@ -1,7 +1,7 @@
-"""Parse one message that arrived at a return path: a bounce, a complaint, or nothing that counts.
+"""Parse one message that arrived at a return path: a bounce, a complaint, or neither.
 
-Anybody can send us anything, so the parser reads only a part of a message, limits its nesting and never raises. What a
-message says is only a claim: `incoming_mail` proves whether it is about a mail of ours.
+Anybody can send us anything, so the parser reads only a part of a message, limits its nesting and never raises. The
+result is only a claim: `incoming_mail` proves whether it is about a mail of ours.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, cl
 from tidings.pipeline.track.report_fields import address_in, blocks, decoded, raw_of
 
 MAX_BYTES = 1 << 20
-"""Bytes that are read. The report comes before the mail that it returns."""
+"""Number of bytes to read. The report comes before the returned mail."""
 _MAX_BOUNDARIES = 40
 _MAX_PARTS = 200
 _MAX_TEXT = 64 * 1024
 _NESTED = re.compile(rb"boundary\s*=|message/(?:rfc822|global)", re.IGNORECASE)
 _PARSER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What the standard library's parser raises for messages that it does not expect."""
+"""Errors that the standard library's parser raises for unexpected messages."""
 _COMPLAINTS = {"abuse", "fraud", "virus", "other", "opt-out", "miscategorized", ""}
-"""Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are no complaints."""
+"""Feedback-Type (RFC 5965 §7.3, RFC 6430 and the IANA registry): `not-spam` and `auth-failure` are not complaints."""
 
 _SYSTEM_SENDERS = re.compile(
     r"mailer-?daemon|mail-?daemon|postmaster|daemon|mdaemon|mail-?delivery(?:-?\w+)?|microsoftexchange\w*|root|bounces?",
@@ -55,13 +55,13 @@ _COPY = re.compile(
 """Where the copy of the returned mail begins."""
 _DELAYED = "a delay: the mail server is still trying"
 
-# It logs a traceback for a message that it cannot parse.
+# This library logs a traceback for a message that it cannot parse.
 logging.getLogger("flufl.bounce").disabled = True
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedReport:
-    """What a message says. `reason` explains a message that is neither a bounce nor a complaint."""
+    """The parsed message. `reason` explains a message that is neither a bounce nor a complaint."""
 
     refusal: SmtpRefusal | None = None
     complaint: str = ""
@@ -111,7 +111,7 @@ def _parse(message: Message[Any, Any]) -> ParsedReport:
 
 
 def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport | None:
-    """RFC 3464, and RFC 6533 for addresses beyond ASCII. The worst of several recipients counts."""
+    """Parse a bounce (RFC 3464; RFC 6533 for non-ASCII addresses). The worst of several recipients counts."""
     failures: list[tuple[SmtpRefusal, str]] = []
     is_delayed = is_success = False
     for fields in blocks(raw_of(part)):
@@ -140,13 +140,13 @@ def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any
 
 
 def _parse_complaint(part: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport:
-    """ARF (RFC 5965), which CFBL (RFC 9477) uses too."""
+    """Parse a complaint in ARF (RFC 5965), which CFBL (RFC 9477) uses too."""
     fields: dict[str, str] = {}
     for block in blocks(raw_of(part)):
         fields = {**block, **fields}
     kind = fields.get("feedback-type", "").split(" ")[0].casefold()
     if kind not in _COMPLAINTS:
-        return ParsedReport(reason=f"a report that is no complaint ({kind[:40]})")
+        return ParsedReport(reason=f"a report that is not a complaint ({kind[:40]})")
     recipient = address_in(fields.get("original-rcpt-to", ""))
     if not recipient:
         returned = next((part for part in parts if part.get_content_type() == "message/rfc822"), None)
@@ -157,7 +157,7 @@ def _parse_complaint(part: Message[Any, Any], parts: list[Message[Any, Any]]) ->
 
 
 def _parse_microsoft_complaint(message: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport | None:
-    """Microsoft's Junk Mail Reporting Program attaches the mail in a form of its own."""
+    """Parse a complaint from Microsoft's Junk Mail Reporting Program, which attaches the mail in its own format."""
     if address_in(str(message.get("From", ""))).casefold() != "staff@hotmail.com":
         return None
     for part in parts[1:]:
@@ -167,15 +167,15 @@ def _parse_microsoft_complaint(message: Message[Any, Any], parts: list[Message[A
 
 
 def _parse_other_bounce(message: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport:
-    """Bounces without a standard form (qmail, old Exchange, Exim, ...), by the rules that Mailman collected."""
+    """Parse a bounce without a standard format (qmail, old Exchange, Exim, ...), by Mailman's rules."""
     if sum(len(text) for text in _texts(parts)) > _MAX_TEXT:
-        return ParsedReport(reason="too long to be a bounce of no standard form")
+        return ParsedReport(reason="too long to be a bounce without a standard format")
     if not parseaddr(str(message.get("From", "")))[1]:
         return ParsedReport(reason="the message has no sender")
     temporary, permanent = all_failures(message)
     addresses = sorted(permanent or temporary)
     if not addresses and not (message.get("X-Failed-Recipients") and _is_from_mail_system(message)):
-        return ParsedReport(reason="no bounce and no complaint")
+        return ParsedReport(reason="neither a bounce nor a complaint")
     if temporary and not permanent:
         # 'Could not be delivered for 4 hours.'
         return ParsedReport(reason=_DELAYED)
@@ -189,7 +189,7 @@ def _is_from_mail_system(message: Message[Any, Any]) -> bool:
 
 
 def _is_auto_reply(message: Message[Any, Any]) -> bool:
-    """Out of office, vacation and the like: RFC 3834 §5, and other headers in use. The mail arrived.
+    """Whether this is an out-of-office or similar reply (RFC 3834 §5 and other headers): the mail arrived.
 
     Mail systems mark their bounces as automatic replies too.
     """
@@ -208,7 +208,7 @@ def _is_auto_reply(message: Message[Any, Any]) -> bool:
 
 
 def _first_text(parts: list[Message[Any, Any]]) -> str:
-    """Return the text for people, up to the returned mail."""
+    """Return the text for people, without the returned mail."""
     return " ".join(next(_texts(parts), "").split())[:2000]
 
 

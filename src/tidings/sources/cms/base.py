@@ -1,8 +1,8 @@
-"""What reading the API of any content system shares: what changed, what exists, what is gone.
+"""Shared parts of sources that read the API of a content system: find changed, existing and deleted items.
 
-Each reading asks for changes since the last one that it saw, by the site's clock. A few times a day it lists all ids:
-overlooked items are read then, and missing ones are checked singly an hour later; only those that the site then refuses
-are gone. Once a week everything is read again, as names of topics and alt texts change on their own.
+Each reading asks for changes since the last known change, by the site's clock. A few times a day it lists all ids.
+Then it reads overlooked items, and an hour later checks each missing item. An item is gone only if the site then
+refuses it. Once a week everything is read again, because topic names and alt texts change without a sign.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from tidings.sources.web.polite_fetch import Response, SourceError, fetch_url
 from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource, load_moment
 
 MAX_ITEMS = 10_000
-"""Of one type; more are not read."""
+"""Most items of one type. No more are read."""
 LIST_INTERVAL = timedelta(hours=6)
 REREAD_INTERVAL = timedelta(days=7)
 CHECK_DELAY = timedelta(hours=1)
-"""Between missing an item and checking whether it is gone."""
+"""Time between missing an item and checking whether it is gone."""
 OVERLAP = timedelta(minutes=10)
-"""A change may be committed some time after the moment that it bears."""
+"""A change may be committed some time after its own timestamp."""
 MAX_CHECKS = 50
-"""Missing items that are checked in one reading."""
+"""Most missing items that are checked in one reading."""
 MAX_TRIED = 20
-"""Items of each type that a trial shows."""
+"""Most items of each type in a trial fetch."""
 MAX_SECONDS = 300
 MAX_BYTES = 300_000_000
 REFUSED = (400, 401, 403, 404)
-"""HTTP statuses of what the site does not have or does not show."""
+"""HTTP statuses for items that the site does not have or does not show."""
 _SETTLED = timedelta(days=2)
 
 
@@ -57,7 +57,7 @@ class CmsSettings(WebsiteSettings):
 
 @dataclass(frozen=True, slots=True)
 class CmsItem:
-    """One item of a collection. Times are the site's, in UTC; None where it names none."""
+    """One item of a collection. Times are the site's, in UTC, or None if unknown."""
 
     fetched: FetchedArticle
     created: datetime | None
@@ -70,13 +70,13 @@ class CmsCollection(ABC):
     """The items of one type, as the API lists them. Every method raises SourceError."""
 
     name: str
-    """Permanent, as it is part of the stored state."""
+    """Never changes, because it is part of the stored state."""
     prefix: str
     """The start of all its items' keys."""
 
     @abstractmethod
     def list_newest(self, most: int, after: datetime | None) -> Sequence[CmsItem]:
-        """Return at most so many items, newest first, all published later than `after`."""
+        """Return at most `most` items, newest first, all published later than `after`."""
 
     @abstractmethod
     def list_changed(self, changed: datetime, created: datetime | None) -> Sequence[CmsItem]:
@@ -92,7 +92,7 @@ class CmsCollection(ABC):
 
     @abstractmethod
     def check_item(self, key: str) -> bool:
-        """Ask for one item. Returns whether readers can see it; raises SourceError if it is gone."""
+        """Request one item. Returns whether readers can see it. Raises SourceError if it is gone."""
 
     def is_published(self, key: str) -> bool:
         try:
@@ -104,7 +104,7 @@ class CmsCollection(ABC):
 
 
 class CmsSource(WebSource, ABC):
-    """A source that reads the API of a content system; a subclass says which collections it has."""
+    """A source that reads the API of a content system. A subclass lists its collections."""
 
     matches_by_title = False
 
@@ -119,13 +119,13 @@ class CmsSource(WebSource, ABC):
         """Return the collections to read. Notes in `kept` are in the next `state`. Raises SourceError."""
 
     def list_silent_changes(self, state: Mapping[str, Any], kept: dict[str, Any]) -> Collection[str]:
-        """Return the keys of items that changed although their own dates do not show it."""
+        """Return the keys of items that changed without a change of their dates."""
         return ()
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def get(self, url: str, accept: str = "application/json") -> tuple[Any, Response]:
-        """Return JSON and its response. Raises SourceError, but never as gone for good: other parts may exist."""
+        """Return JSON and its response. Raises SourceError, but never with `gone`, because other parts may exist."""
         if time.monotonic() > self._deadline:
             raise SourceError(f"{self.settings.url} takes more than {MAX_SECONDS // 60} minutes to read")
         try:
@@ -139,7 +139,7 @@ class CmsSource(WebSource, ABC):
         try:
             return json.loads(body), response
         except (ValueError, RecursionError):
-            raise SourceError(f"{self.settings.url} answers with something that is no JSON", status=200) from None
+            raise SourceError(f"{self.settings.url} answers with something that is not JSON", status=200) from None
 
     def check_types(self, wanted: Collection[str], existing: Collection[str]) -> None:
         """Raise SourceError if the site lacks a type that the settings name."""
@@ -159,7 +159,7 @@ class CmsSource(WebSource, ABC):
             self._most = self._archive
 
     def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """Read what changed, what was overlooked, and what is gone."""
+        """Read changed and overlooked items, and find deleted ones."""
         self._deadline, self._bytes = time.monotonic() + MAX_SECONDS, 0
         self._snapshot.refresh()
         kept: dict[str, Any] = {name: state[name] for name in ("look", "reread", "missing", "refused") if name in state}
@@ -183,7 +183,7 @@ class CmsSource(WebSource, ABC):
                 read, horizon = self._read_archive(collection, is_late=has_begun)
                 if read and all(item.fetched.key in items for item in read):
                     raise SourceError(
-                        f"{self.settings.url} returns the same items for each language; take `languages` out"
+                        f"{self.settings.url} returns the same items for each language; remove `languages`"
                     )
             else:
                 horizon = note.get("horizon")
@@ -205,7 +205,7 @@ class CmsSource(WebSource, ABC):
         return SiteUpdate([item.fetched for item in items.values()], kept, gone=gone)
 
     def _read_archive(self, collection: CmsCollection, *, is_late: bool) -> tuple[list[CmsItem], str | None]:
-        """Read the newest items. Those of a type that is read later than the others are no news."""
+        """Read the newest items. If this type is added later than the others, its items do not count as new."""
         read = list(collection.list_newest(self._most, None)) if self._most else []
         horizon = None
         if len(read) >= self._most:
@@ -222,7 +222,7 @@ class CmsSource(WebSource, ABC):
             return list(collection.list_newest(MAX_ITEMS, horizon))
         created = load_moment(note.get("created"))
         read = collection.list_changed(changed - OVERLAP, created and created - OVERLAP)
-        # An edit does not make news of an item that was too old to be taken.
+        # An edit does not make an item new that was too old to be taken.
         return [
             item
             for item in read
@@ -230,13 +230,13 @@ class CmsSource(WebSource, ABC):
         ]
 
     def _mark_if_settled(self, item: CmsItem) -> CmsItem:
-        """Mark an overlooked item as old if it was neither published nor changed recently: it is no news."""
+        """Mark an overlooked item as old if it was neither published nor changed recently."""
         limit = self.now - _SETTLED
         is_settled = all(moment is not None and moment < limit for moment in (item.created, item.changed))
         return replace(item, fetched=replace(item.fetched, is_old=is_settled))
 
     def _list_regrouped(self, collection: CmsCollection, items: Mapping[str, CmsItem]) -> list[str]:
-        """Return keys of translations of these items that have another story key: the site shows no change of them."""
+        """Return keys of these items' translations with another story key: the site reports no change of them."""
         stories = {
             key: item.data["article"].get("story") for item in self.cached.values() for key in keys_of(item.data)
         }
@@ -252,9 +252,9 @@ class CmsSource(WebSource, ABC):
     def _find_gone(
         self, collections: Sequence[CmsCollection], existing: Collection[str], kept: dict[str, Any], *, is_listing: bool
     ) -> list[str]:
-        """Return the refs that one listing missed, once all of them were checked.
+        """Return the refs missing from one listing, once all of them are checked.
 
-        Reported bit by bit, a mass disappearance would never be noticed as one (`pipeline.collect.changes`).
+        Partial reports would hide a mass disappearance (`pipeline.collect.changes`).
         """
         missing: dict[str, str] = dict(kept.get("missing", {}))
         own: dict[str, tuple[CmsCollection, str]] = {}
@@ -283,7 +283,7 @@ class CmsSource(WebSource, ABC):
             kept["refused"], gone = gone, []
         kept["missing"] = {ref: at for ref, at in missing.items() if ref not in gone + published}
         if gone:
-            # If they come back, they are missed no longer than necessary.
+            # Check again soon, so that items that come back are not missing longer than necessary.
             kept["look"] = (self.now + CHECK_DELAY).isoformat()
         return gone
 
@@ -293,7 +293,7 @@ class CmsSource(WebSource, ABC):
 
 
 def keys_of(data: Mapping[str, Any]) -> Iterator[str]:
-    """Return every id that a cached item ever had on the site."""
+    """Yield every id that a cached item ever had on the site."""
     return (keys[0] for keys in data["marks"])
 
 
@@ -309,7 +309,7 @@ def front_page(url: str) -> str:
 
 
 def _make_note(read: Sequence[CmsItem], before: Mapping[str, Any], horizon: str | None) -> dict[str, Any]:
-    """Note the latest change and the latest publication seen so far."""
+    """Return a note with the latest change and the latest publication so far."""
     changed = [moment for moment in (*(item.changed for item in read), load_moment(before.get("changed"))) if moment]
     created = [moment for moment in (*(item.created for item in read), load_moment(before.get("created"))) if moment]
     return {

@@ -1,9 +1,9 @@
-"""Reads Drupal by JSON:API, a module of its core (drupal.org/docs/core-modules-and-themes/core-modules/jsonapi-module).
+"""Read Drupal by JSON:API, a module of its core (drupal.org/docs/core-modules-and-themes/core-modules/jsonapi-module).
 
 Translations are requested below the prefix of their language, `/ru/jsonapi`. For an item without that translation
-Drupal returns another (EntityRepository::getTranslationFromContext), so only items in the requested language are used.
-All translations of an item share its UUID and number. The shapes of documents are those of core's module
-(core/modules/jsonapi/src/Normalizer) over the format (jsonapi.org/format/1.0).
+Drupal returns another translation (EntityRepository::getTranslationFromContext), so only
+items in the requested language are used. All translations of an item share its UUID and number. The documents follow
+the core module (core/modules/jsonapi/src/Normalizer) and its format (jsonapi.org/format/1.0).
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ PAGE = 50
 """Items of one response: Drupal's maximum (OffsetPage::SIZE_MAX)."""
 SMALL_PAGE = 10
 SCHEDULER_DELAY = timedelta(hours=3)
-"""Scheduler publishes when cron runs, by default every three hours, and dates the change to when it was due."""
+"""The Scheduler module publishes when cron runs (default: every three hours), but dates the change to the due time."""
 _ACCEPT = "application/vnd.api+json"
 _TRIES = 6
-"""Requests for a page until all related resources are with its items; three are needed."""
+"""Most requests for one page with all its related resources. Three are needed."""
 MAX_RELATIONS = 40
-"""Requested for one type."""
+"""Most relations that are requested for one type."""
 _TERM, _FILE, _MEDIA = "taxonomy_term--", "file--", "media--"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
 _UUID = re.compile(r"[0-9A-Fa-f-]{36}")
 _NO_LANGUAGE = {"und", "zxx"}
-"""Of an item without or with an unknown language (Drupal\\Core\\Language\\LanguageInterface)."""
+"""Codes for no language and for an unknown language (Drupal\\Core\\Language\\LanguageInterface)."""
 _OWN_FILE = re.compile(r"(\bsrc\s*=\s*[\"'])/(?!/)", re.IGNORECASE)
 _OFFSET = re.compile(r"page(?:%5B|\[)offset(?:%5D|\])=(\d{1,9})(?!\d)", re.IGNORECASE)
 
@@ -64,19 +64,21 @@ class Settings(CmsSettings):
     )
     prefixes: Mapping[Language, Line] = Field(
         default_factory=dict,
-        description="What stands first in the path of each language, where that is not the language itself: "
+        description="The first part of the path of each language, if it is not the language itself: "
         "{ru: rus, kk: kaz}; default: the languages of the newsroom that the site has.",
     )
-    api: Line = Field(default="jsonapi", description="Where its API is, if the site has moved it.")
+    api: Line = Field(default="jsonapi", description="The path of the API, if the site has moved it.")
     pages: Url | None = Field(
         default=None, description="Where readers see its pages, if another site shows them; default: `url`."
     )
     body: Line | None = Field(default=None, description="The field of the text; default: body, or else the longest.")
-    summary: Line | None = Field(default=None, description="The field of the summary; default: that of the text.")
+    summary: Line | None = Field(
+        default=None, description="The field of the summary; default: the summary of the text."
+    )
 
 
 class JsonApiDocument:
-    """A listing, or one item."""
+    """A response: a listing, or one item."""
 
     def __init__(self, document: Any) -> None:
         root = as_mapping(document)
@@ -88,7 +90,7 @@ class JsonApiDocument:
         self._included = {_identify(resource): resource for resource in as_objects(root.get("included"))}
 
     def next_offset(self) -> int | None:
-        """Return where the next page begins: None after the last, -1 if the link names no offset.
+        """Return the offset of the next page: None after the last page, -1 if the link names no offset.
 
         Only the offset of the link is used: its host and language may differ from those of the request.
         """
@@ -110,13 +112,13 @@ class JsonApiDocument:
         return {path for path in paths if all(_NAME.fullmatch(part) for part in path.split("."))}
 
     def follow(self, link: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the resource that a relation leads to; empty if it is not included, or not public."""
+        """Return the target of a relation. It is empty if it is not included or not public."""
         return self._included.get(_identify(link), {})
 
 
 @dataclass(slots=True)
 class _Related:
-    """What the relations of one item lead to. `changed`: when its media changed."""
+    """The related resources of one item. `changed`: when its media changed."""
 
     topics: list[str] = field(default_factory=list)
     images: list[dict[str, str]] = field(default_factory=list)
@@ -124,7 +126,7 @@ class _Related:
     changed: list[datetime] = field(default_factory=list)
 
     def add_file(self, attributes: Mapping[str, Any], link: Mapping[str, Any], front: str) -> None:
-        """Add a file. Its alt text belongs to the relation that leads to it, not to the file."""
+        """Add a file. The alt text belongs to the relation, not to the file."""
         src, meta = as_text(as_mapping(attributes.get("uri")).get("url")), as_mapping(link.get("meta"))
         try:
             src = urljoin(front, src) if src else ""
@@ -156,14 +158,14 @@ def _collect_related(document: JsonApiDocument, node: Mapping[str, Any], front: 
 
 
 def _list_files(media: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """List the files of a medium, without its thumbnail, which is made of them or is a symbol."""
+    """Yield the files of a media item, without its thumbnail, which is only a copy or a symbol."""
     for name, link in _list_links(media):
         if name != "thumbnail" and as_text(link.get("type")).startswith(_FILE):
             yield name, link
 
 
 def _list_links(resource: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """List relations and their targets: one, several or none (jsonapi.org/format/1.0 §resource-linkage)."""
+    """Yield relations with each target: one, several or none (jsonapi.org/format/1.0 §resource-linkage)."""
     for name, relation in as_mapping(resource.get("relationships")).items():
         data = as_mapping(relation).get("data")
         for link in [data] if isinstance(data, dict) else as_objects(data):
@@ -175,7 +177,7 @@ def _identify(resource: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _formatted_field(attributes: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
-    """Return a text field, its HTML as `processed`. Without a name: `body`, else the longest formatted one."""
+    """Return a text field with its HTML in `processed`. Without a name: `body`, else the longest formatted field."""
     value = attributes.get(name or "body")
     if isinstance(value, str):
         return {"processed": f"<p>{escape(value)}</p>"}
@@ -186,7 +188,7 @@ def _formatted_field(attributes: Mapping[str, Any], name: str | None) -> Mapping
 
 
 class DrupalSource(CmsSource):
-    """Reads each language that both newsroom and site have, and then the items in none of them."""
+    """Reads each language that the newsroom and the site share, then the items in other languages."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
@@ -194,7 +196,7 @@ class DrupalSource(CmsSource):
         self.front = front_page(settings.url)
         self.pages = front_page(settings.pages) if settings.pages else self.front
         self.relations: dict[str, list[str]] = {}
-        """For each type, the relations to its topics, pictures and files, learned from what was read."""
+        """For each type, the relations to topics, pictures and files, learned from responses."""
 
     def list_collections(self, state: Mapping[str, Any], kept: dict[str, Any]) -> list[CmsCollection]:
         """Return one collection for each type and language."""
@@ -211,7 +213,7 @@ class DrupalSource(CmsSource):
         ]
 
     def _find_prefixes(self, state: Mapping[str, Any], kept: dict[str, Any]) -> dict[str, str]:
-        """Find the languages whose prefix the site has. A known one stays: its failure is an outage, not its end."""
+        """Find the path prefixes that the site has. A known prefix stays: a failure is an outage, not a removal."""
         known: list[str] = list(state.get("languages", ()))
         if "languages" not in state or self._is_due(state, "look"):
             known += [name for name in self.context.languages if name not in known and self._has_language(name)]
@@ -235,8 +237,8 @@ class DrupalSource(CmsSource):
             if error.status not in (200, *REFUSED):
                 raise
             raise SourceError(
-                f"{self.settings.url} does not show the JSON:API of a Drupal ({error}); switch the module JSON:API on,"
-                " set `api` to its path, or read the site's feed (`type: feed`)",
+                f"{self.settings.url} does not show the JSON:API of a Drupal site ({error}); switch on the module "
+                "JSON:API, set `api` to its path, or read the site's feed (`type: feed`)",
                 status=error.status,
             ) from None
         links = as_mapping(as_mapping(index).get("links"))
@@ -251,7 +253,7 @@ class DrupalSource(CmsSource):
 
 
 class NodeCollection(CmsCollection):
-    """One type of content in one language, or, without a language, all items in none of the `others`."""
+    """One type of content in one language. Without a language: all items that are in none of the `others`."""
 
     def __init__(
         self, source: DrupalSource, bundle: str, kind: str, language: str | None, prefix: str, others: Sequence[str]
@@ -265,19 +267,19 @@ class NodeCollection(CmsCollection):
         self._kind = kind
         self._language = language.lower() if language else None
         self._others = others
-        spoken = {"filter[langcode]": language.lower()} if language else _filter("langcode", "NOT IN", *others)
-        # Drupal looks for both in one row, that is in one translation (Drupal\Core\Entity\Query\Sql\Tables).
-        self._filters = {"filter[status]": "1", **spoken}
+        language_filter = {"filter[langcode]": language.lower()} if language else _filter("langcode", "NOT IN", *others)
+        # Drupal applies both filters to the same row, that is to one translation (Drupal\Core\Entity\Query\Sql\Tables).
+        self._filters = {"filter[status]": "1", **language_filter}
 
     def list_newest(self, most: int, after: datetime | None) -> list[CmsItem]:
-        # Items of the same moment are sorted by id, as a page may end between them.
+        # Items of the same moment are sorted by id, because a page may end between them.
         return self._list_items({"sort": "-created,id", **_filter_after("created", after)}, most)
 
     def list_changed(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
-        """List by the date of change, and by that of the media.
+        """List by the date of change of items and of media.
 
-        The newest come first. An item that changes meanwhile moves to the top: some may come twice, but none is lost,
-        and the item itself is read next time, as it bears a later change.
+        The newest come first. An item that changes meanwhile moves to the top: other items may come twice, but none
+        is lost. The changed item is read next time, because it has a later date.
         """
         items = self._list_items({"sort": "-changed,id", **_filter_after("changed", changed - SCHEDULER_DELAY)})
         paths = self._source.relations.get(self._type, ())
@@ -302,7 +304,7 @@ class NodeCollection(CmsCollection):
         return items
 
     def check_item(self, key: str) -> bool:
-        """Drupal answers 404 for a deleted item, 403 for a hidden one, another language for a lost translation."""
+        """Check one item. Drupal answers 404 if deleted, 403 if hidden, another language for a lost translation."""
         address = f"{self._address}/{key.removeprefix(self.prefix)}"
         document = self._source.get_document(address, {f"fields[{self._type}]": "langcode"})
         return any(self._is_in_language(node) for node in document.nodes)
@@ -328,7 +330,7 @@ class NodeCollection(CmsCollection):
         if article is None:
             return None
         attributes = as_mapping(node.get("attributes"))
-        # A new alt text counts as a change of the item, so that it is read once.
+        # A new alt text counts as a change of the item, so the item is read once.
         moments = [moment for moment in (parse_utc(attributes.get("changed")), *related.changed) if moment]
         fetched = FetchedArticle(f"{self.prefix}{node['id']}", article)
         return CmsItem(fetched, parse_utc(attributes.get("created")), max(moments, default=None))
@@ -342,7 +344,7 @@ class NodeCollection(CmsCollection):
             path = f"node/{number}"
         body, language = _formatted_field(attributes, settings.body), as_text(attributes.get("langcode"))
         html = as_text(body.get("processed"))
-        if source.pages != source.front:  # files of the text are on its own site, not where its page is
+        if source.pages != source.front:  # files of the text are on the Drupal site, not on the site of the page
             site = urlsplit(source.front)
             html = _OWN_FILE.sub(lambda match: f"{match[1]}{site.scheme}://{site.netloc}/", html)
         if settings.summary:
@@ -357,7 +359,7 @@ class NodeCollection(CmsCollection):
                 "kind": self._kind,
                 "summary": summary,
                 "html": html,
-                # From the module Publication Date, if the site has it: core knows only when an item was created.
+                # From the module Publication Date, if installed. The core knows only the creation date.
                 "published": parse_utc(attributes.get("published_at")) or parse_utc(attributes.get("created")),
                 "topics": related.topics,
                 "images": related.images,
@@ -369,7 +371,7 @@ class NodeCollection(CmsCollection):
     def _list_pages(
         self, parameters: Mapping[str, str], get: Callable[[dict[str, str]], JsonApiDocument]
     ) -> Iterator[JsonApiDocument]:
-        """Return one document after the other. Each may have fewer items than its page, as some are not public."""
+        """Yield one document after the other. Each may have fewer items than its page, because some are not public."""
         offset: int | None = 0
         size = PAGE
         while offset is not None and offset < MAX_ITEMS:
@@ -384,11 +386,11 @@ class NodeCollection(CmsCollection):
             yield document
             following = document.next_offset()
             if following is not None and following <= offset:
-                raise SourceError(f"{self._address} links its pages as no Drupal does", status=200)
+                raise SourceError(f"{self._address} links its pages in a way that Drupal does not", status=200)
             offset = following
 
     def _get_with_relations(self, parameters: dict[str, str]) -> JsonApiDocument:
-        """Return a listing with all related resources. The relations to them are learned from the responses."""
+        """Return a listing with all related resources. Learns the relations from the responses."""
         known = self._source.relations.setdefault(self._type, [])
         for _ in range(_TRIES):
             try:
@@ -396,24 +398,24 @@ class NodeCollection(CmsCollection):
             except SourceError as error:
                 if error.status != 400 or not known:
                     raise
-                # One of them is no longer a field of this type (FieldResolver::resolveInternalIncludePath).
+                # One relation is no longer a field of this type (FieldResolver::resolveInternalIncludePath).
                 known.clear()
                 continue
             more = sorted(document.relations() - set(known))[: MAX_RELATIONS - len(known)]
             if not more:
                 return document
             known += more
-        raise SourceError(f"{self._address} names, but does not return, what belongs to its items", status=200)
+        raise SourceError(f"{self._address} does not return the related resources that it names", status=200)
 
     def _get_listing(self, parameters: dict[str, str]) -> JsonApiDocument:
         document = self._source.get_document(self._address, parameters)
         if not document.is_listing:
-            raise SourceError(f"{self._address} answers with something that is no listing of JSON:API", status=200)
+            raise SourceError(f"{self._address} answers with something that is not a JSON:API listing", status=200)
         return document
 
 
 def _filter(path: str, operator: str, *values: str) -> dict[str, str]:
-    """Return a filter in its long form (Drupal\\jsonapi\\Query\\Filter); none without values."""
+    """Return a filter in its long form (Drupal\\jsonapi\\Query\\Filter), or nothing without values."""
     if not values:
         return {}
     name = f"filter[{path.replace('.', '-')}][condition]"

@@ -1,4 +1,4 @@
-"""Reads WordPress by its REST API (developer.wordpress.org/rest-api/reference): posts, pages and custom types.
+"""Read WordPress by its REST API (developer.wordpress.org/rest-api/reference): posts, pages and custom types.
 
 Translations come from the fields of Polylang Pro (polylang.pro/doc/rest-api), of the plugin `wp-rest-polylang` and of
 `wpml-rest-api`, whichever the site has.
@@ -38,7 +38,7 @@ PAGE = 100
 """Items of one response: WordPress's maximum."""
 SMALL_PAGE = 20
 MAX_WIDTH = 1_600
-"""Pixels of the picture that is used if the site has several sizes."""
+"""Width limit in pixels if the site has several sizes of a picture."""
 _FIELDS = (
     "id,date_gmt,modified_gmt,link,title,excerpt,content,author,featured_media,lang,translations,"
     "polylang_current_lang,polylang_translations,wpml_current_locale,wpml_translations"
@@ -59,25 +59,25 @@ class Settings(CmsSettings):
     )
     languages: Languages = Field(
         default=(),
-        description="Requested one after the other (`?lang=`), if the API returns one language at a time, as with "
-        "WPML; default: all that it returns at once.",
+        description="Languages that are requested one after the other (`?lang=`), if the API returns one "
+        "language at a time, as with WPML; default: all that it returns at once.",
     )
 
 
 class WordPressSource(CmsSource):
-    """Finds the API below the address, or where the site's front page says that it is."""
+    """Finds the API below the address, or at the address that the site's front page names."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         super().__init__(settings, context)
         self._wordpress = settings
         self.root = ""
         self.names: dict[tuple[str, int], str] = {}
-        """Names of the terms and authors that this reading has asked for, by path and id."""
+        """Names of terms and authors that this reading requested, by path and id."""
 
     # -- the API ------------------------------------------------------------------------------------------------------
 
     def call(self, path: str, parameters: Mapping[str, Any] | None = None) -> tuple[Any, Mapping[str, str]]:
-        """Return what a path of the API answers, and its headers."""
+        """Return the JSON and the headers of a path of the API."""
         url = self.root + path
         if parameters:
             url += ("&" if "?" in self.root else "?") + urlencode(parameters)
@@ -85,7 +85,7 @@ class WordPressSource(CmsSource):
         return answer, response.headers
 
     def list_objects(self, path: str, parameters: Mapping[str, Any], most: int = MAX_ITEMS) -> Iterator[dict[str, Any]]:
-        """Return all objects of a listing, page by page."""
+        """Yield all objects of a listing, page by page."""
         count, page = min(PAGE, most), 0
         while page * count < most:
             page += 1
@@ -104,7 +104,7 @@ class WordPressSource(CmsSource):
                 return
 
     def get_by_ids(self, path: str, ids: Sequence[int], parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Return these objects; none if the site shows them to nobody."""
+        """Yield these objects, or nothing if they are not public."""
         for start in range(0, len(ids), PAGE):
             include = ",".join(map(str, ids[start : start + PAGE]))
             try:
@@ -141,7 +141,7 @@ class WordPressSource(CmsSource):
         return collections
 
     def _fetch_types(self, known: str) -> Mapping[str, Any]:
-        """Return the types. Looks for the API where it was, then at the usual places, then where the site says."""
+        """Return the types. Tries the known address of the API, the usual ones, then the one that the site names."""
         front = front_page(self.settings.url)
         refusal: SourceError | None = None
         for root in dict.fromkeys(filter(None, (known, front + "wp-json/", front + "?rest_route=/"))):
@@ -155,8 +155,8 @@ class WordPressSource(CmsSource):
         if root:
             return self._fetch_types_at(root)
         raise SourceError(
-            f"{self.settings.url} does not show the REST API of a WordPress ({refusal}); allow `wp/v2` to be read, or"
-            " read the site's feed (`type: feed`)"
+            f"{self.settings.url} does not show the REST API of a WordPress site ({refusal}); allow `wp/v2` to be "
+            "read, or read the site's feed (`type: feed`)"
         )
 
     def _fetch_types_at(self, root: str) -> Mapping[str, Any]:
@@ -165,11 +165,11 @@ class WordPressSource(CmsSource):
         self.root = response.moved.removesuffix("wp/v2/types") if has_moved else root
         types = {name: as_mapping(entry) for name, entry in as_mapping(answer).items() if as_mapping(entry).get("slug")}
         if not types:
-            raise SourceError(f"{root} is no REST API of a WordPress", status=404)
+            raise SourceError(f"{root} is not the REST API of a WordPress site", status=404)
         return types
 
     def _discover(self, front: str) -> str:
-        """Return what the Link header names (developer.wordpress.org/rest-api/using-the-rest-api/discovery)."""
+        """Return the API address in the Link header (developer.wordpress.org/rest-api/using-the-rest-api/discovery)."""
         try:
             _, response = self.get(front, "text/html")
         except SourceError:
@@ -178,7 +178,7 @@ class WordPressSource(CmsSource):
         return urljoin(front, match[1]) if match else ""
 
     def list_silent_changes(self, state: Mapping[str, Any], kept: dict[str, Any]) -> set[str]:
-        """Return the items whose picture has a new alt text: that changes the picture, but not the post."""
+        """Return the items with a new alt text of a picture: it changes the picture, but not the post."""
         since = parse_utc(state.get("media"))
         parameters = {"_fields": "source_url,media_details,modified_gmt", "orderby": "modified", "order": "desc"}
         if since is not None:
@@ -221,7 +221,7 @@ class PostCollection(CmsCollection):
         return self._build_items(list(self._source.list_objects(self._path, parameters, most)))
 
     def list_changed(self, changed: datetime, created: datetime | None) -> list[CmsItem]:
-        """Read two listings: a scheduled post that comes out bears no change of that moment."""
+        """Read two listings, because publishing a scheduled post does not change its modification date."""
         parameters = {**self._parameters, "orderby": "modified", "order": "asc", "modified_after": _format(changed)}
         posts = list(self._source.list_objects(self._path, parameters))
         if created is not None:
@@ -240,7 +240,7 @@ class PostCollection(CmsCollection):
         return self._build_items(list(self._source.get_by_ids(self._path, ids, self._parameters)))
 
     def check_item(self, key: str) -> bool:
-        """WordPress answers 404 for a deleted post, 401 or 403 for a draft or one in the trash."""
+        """Check one post. WordPress answers 404 if deleted, 401 or 403 for a draft or a post in the trash."""
         number = key.removeprefix(self.prefix)
         post, _ = self._source.call(f"{self._path}/{number}", {"_fields": "id,content.protected"})
         return not _is_protected(as_mapping(post))
@@ -287,7 +287,7 @@ class PostCollection(CmsCollection):
         return next((tag.replace("_", "-") for tag in tags if tag), self._language or "")
 
     def _fetch_names(self, path: str, ids: Sequence[Any]) -> dict[int, str]:
-        """Return names by id, each requested once in a reading. The term for 'no category' has none."""
+        """Return names by id. Requests each name once in a reading. The term for 'no category' has no name."""
         names = self._source.names
         numbers = {number for number in ids if isinstance(number, int) and number > 0}
         wanted = sorted(number for number in numbers if (path, number) not in names)
@@ -311,23 +311,23 @@ class PostCollection(CmsCollection):
 
 
 def plain_text(rendered: Any) -> str:
-    """Return the text of what WordPress renders, without tags and entities."""
+    """Return rendered HTML as text, without tags and entities."""
     return html.unescape(_TAG.sub("", as_text(rendered))).strip()
 
 
 def _written_excerpt(rendered: str) -> str:
-    """Return the editor's excerpt; empty if WordPress only cut the beginning of the text."""
+    """Return the editor's excerpt, or '' if WordPress only cut off the beginning of the text."""
     excerpt = plain_text(_MORE.sub("", rendered))
     return "" if _CUT.search(excerpt) else excerpt
 
 
 def _is_protected(post: Mapping[str, Any]) -> bool:
-    """Whether only people with a password can read it."""
+    """Whether only people with a password can read the post."""
     return bool(as_mapping(post.get("content")).get("protected"))
 
 
 def _translation_group(post: Mapping[str, Any]) -> set[int]:
-    """Return the ids of a post and all its translations; empty if the site says nothing about translations."""
+    """Return the ids of a post and all its translations. Empty if the site names no translations."""
     ids = set(_integers(list(as_mapping(post.get("translations")).values())))
     plugins = ("polylang_translations", "wpml_translations")
     ids |= set(_integers([other.get("id") for name in plugins for other in as_objects(post.get(name))]))

@@ -1,4 +1,4 @@
-"""Reads one content file: bytes become an item, or a list of problems."""
+"""Read one content file: convert its bytes to an item, or to a list of problems."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ class _FileReader:
         text = self.text(key).lower()
         if text and text not in (*_TRUE, *_FALSE):
             message = f"`{key}` must be true or false, not {text[:40]!r}"
-            self.report(key, message, f"write {key}: true, or take it out")
+            self.report(key, message, f"write {key}: true, or delete the line")
         return text in _TRUE
 
     def _nodes(self, key: str) -> Sequence[Node]:
-        """Read a list; a single value counts as a list of one."""
+        """Read a list. A single value counts as a list with one entry."""
         node = self.front.values.get(key)
         return node.items if isinstance(node, YamlSequence) else () if node is None else (node,)
 
@@ -98,13 +98,13 @@ class _FileReader:
                 continue
             name = one_line(node.text)
             if slugs and name and not _SLUG.fullmatch(name):
-                self.report_at(node, f"{name[:40]!r} in `{key}` is no plain name", f"write {slugify(name)}")
+                self.report_at(node, f"{name[:40]!r} in `{key}` is not a plain name", f"write {slugify(name)}")
             if name:
                 names[name] = None
         return tuple(names)
 
     def maps(self, key: str, known: tuple[str, ...]) -> list[tuple[Node, dict[str, str]]]:
-        """Read a list of maps with the keys `known`; a text alone is the value of the first key."""
+        """Read a list of maps with the keys `known`. A plain text is the value of the first key."""
         maps: list[tuple[Node, dict[str, str]]] = []
         example = f"{{{known[0]}: media/NAME}}"
         for node in self._nodes(key):
@@ -149,7 +149,7 @@ def read_document(
     warnings = []
     if has_forbidden(text):
         line = next(number for number, each in enumerate(text.split("\n"), 1) if has_forbidden(each))
-        message = "control characters, which break feeds, were left out"
+        message = "control characters, which break feeds, were removed"
         mend = "delete them; they often come with text pasted from a PDF"
         warnings = [Problem(ref, line, 1, message, mend, "warning")]
     text = clean(text)
@@ -165,7 +165,7 @@ def read_document(
 
 
 def too_big_problem(ref: str) -> Problem:
-    """Return the problem of a file over the limit: such a body would be cut in every mail and break feed readers."""
+    """Return the problem for a file over the limit. Mails would cut such a body, and it would break feed readers."""
     message = f"the file is larger than {MAX_BYTES // 1_000_000} MB"
     return Problem(ref, 1, 1, message, "put pictures and documents into files beside it")
 
@@ -177,7 +177,7 @@ def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
         reader.report("title", "there is no title", "write title: ... between the two ---")
     kind = reader.text("kind") or "story"
     if not _SLUG.fullmatch(kind):
-        reader.report("kind", f"{kind[:40]!r} is no kind", f"write kind: {slugify(kind)}")
+        reader.report("kind", f"{kind[:40]!r} is not a valid kind", f"write kind: {slugify(kind)}")
     ends = reader.moment("ends", end_of_day=True)
     starts = reader.moment("starts")
     if starts and ends and ends < starts:
@@ -226,7 +226,7 @@ def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
 
 
 def _read_name_and_language(reader: _FileReader) -> tuple[str, str]:
-    """Read `NAME.LANG.md`. `language:` goes before LANG; without either it is the site's first language."""
+    """Read `NAME.LANG.md`. `language:` has priority over LANG. The default is the site's first language."""
     languages = {language.lower(): language for language in reader.context.languages}
     known = ", ".join(reader.context.languages)
     stem = PurePosixPath(reader.ref).stem
@@ -238,16 +238,16 @@ def _read_name_and_language(reader: _FileReader) -> tuple[str, str]:
     if written:
         if written.lower() not in languages:
             mend = f"write one of {known}, or add it to site.languages"
-            reader.report("language", f"{written[:40]!r} is none of the site's languages", mend)
+            reader.report("language", f"{written[:40]!r} is not one of the site's languages", mend)
         return name, languages.get(written.lower(), reader.context.languages[0])
     if named is None and dot and _LANGUAGE.fullmatch(suffix):
         mend = f"end the name in one of {known} before .md, or write language: in the file, or add it to site.languages"
-        reader.report("language", f"{suffix!r} in the file's name is none of the site's languages", mend)
+        reader.report("language", f"{suffix!r} in the file's name is not one of the site's languages", mend)
     return name, named or reader.context.languages[0]
 
 
 def _as_uri(written: str) -> str:
-    """Make an id a URI (RFC 4287 §4.2.6), always the same one: it may be a number of a former system."""
+    """Convert an id to a URI (RFC 4287 §4.2.6), always the same. The id may be a number from a former system."""
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+:[!-~]+", written):
         return written
     return f"urn:tidings:{quote(written, safe='')}"
@@ -260,7 +260,7 @@ def _read_url(reader: _FileReader) -> str | None:
     url = encode_url(written)
     if url is None:
         mend = "write the whole address, as https://example.org/en/page"
-        reader.report("url", f"{written[:80]!r} is no web address", mend)
+        reader.report("url", f"{written[:80]!r} is not a web address", mend)
     return url
 
 
@@ -299,19 +299,19 @@ def _read_attachments(reader: _FileReader, links: FileLinks) -> tuple[Attachment
 
 
 def _read_address(reader: _FileReader, links: FileLinks, node: Node, value: str, *, picture: bool) -> str | None:
-    """Read an address that must be valid: each problem is an error, in its own line."""
+    """Read an address that must be valid. Each problem is an error with its own line."""
     before = len(links.problems)
     address = links.absolute(value, picture=picture)
     problems, links.problems[before:] = links.problems[before:], []
     if address is None:
         mend = "write the name of a file beside the item, or a whole web address"
-        problem = problems[0] if problems else LinkProblem(value, f"{value[:80]!r} is no address", mend)
+        problem = problems[0] if problems else LinkProblem(value, f"{value[:80]!r} is not an address", mend)
         reader.report_at(node, problem.message, problem.mend)
     return address
 
 
 def _locate(problem: LinkProblem, text: str, ref: str) -> Problem:
-    """Find the line of the address, as it was written or without its encoding."""
+    """Find the line with the address, as written or decoded."""
     line = column = 1
     for needle in (problem.value, unquote(problem.value), unquote(problem.value.rsplit("/", 1)[-1])):
         at = text.find(needle) if needle else -1

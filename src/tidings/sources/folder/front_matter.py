@@ -1,7 +1,7 @@
-"""Front matter: strict YAML, except for headlines, which are read as people write them.
+"""Front matter: strict YAML, except for headlines, which need no quotes.
 
-A `title` or `summary` is text to the end of the line, with its colons, quotes, @ and #SDG5. Only a value that is, as a
-whole, one quoted YAML scalar loses its quotes (`'"Reuse": a start'`, but not `"Reuse" and more`).
+A `title` or `summary` is text to the end of the line, with its colons, quotes, @ and #SDG5. Quotes are removed only
+if the whole value is one quoted YAML scalar (`'"Reuse": a start'`, but not `"Reuse" and more`).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _extract_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str
         while following < len(lines) and re.match(r"[ \t]+\S", lines[following]):
             inner = _KEY.match(lines[following].strip())
             if inner is not None and inner[1] in KEYS:
-                break  # an indented key, which YAML will refuse by line; never a part of the headline
+                break  # an indented key: YAML reports it with its line; it is never a part of the headline
             value += " " + lines[following].strip()
             yaml[following] = ""
             following += 1
@@ -98,7 +98,7 @@ def _extract_headlines(lines: list[str], file: str) -> tuple[list[str], dict[str
 
 
 def _quote_sentence(key: str, value: str, line: str) -> str:
-    """Quote `correction: Correction: 66, not 60`, which is no YAML, although its meaning is clear."""
+    """Quote values like `correction: Correction: 66, not 60`: the meaning is clear, but it is not valid YAML."""
     plain = re.split(r"[ \t]#", value)[0].rstrip()
     if ": " not in plain or plain[0] in "'\"[{>|":
         return line
@@ -113,7 +113,7 @@ def _unquote(value: str, file: str) -> str:
 
 
 def node_text(node: Node) -> str:
-    """Return the text of a scalar, or JSON of a list or map."""
+    """Return the text of a scalar, or a list or map as JSON."""
     return node.text if isinstance(node, Scalar) else json.dumps(_plain(node), ensure_ascii=False)
 
 
@@ -126,7 +126,7 @@ def _plain(node: Node) -> object:
 
 
 def find_similar(word: str, known: tuple[str, ...]) -> str | None:
-    """Return the known word within two letters, if they share a letter (`ru` is not a misspelt `id`)."""
+    """Return a known word that differs by at most two letters and shares a letter (`ru` is not a misspelt `id`)."""
     best = min(((_distance(word.lower(), other), other) for other in known if word != other), default=(9, ""))
     return best[1] if best[0] <= 2 and best[0] < min(len(word), len(best[1])) else None
 

@@ -28,7 +28,7 @@ _COPY = re.compile(
     re.IGNORECASE,
 )
 _RECENT = 2_000_000_000
-"""Nanoseconds. A file written so recently may change again without new times, so it is read again."""
+"""In nanoseconds. A file written this recently may change again without new times, so it is read again."""
 _UNKNOWN: Signature = (0, 0, 0, 0, 0)
 _MEND_RIGHTS = "check the permissions of the file"
 
@@ -41,7 +41,7 @@ class Settings(SourceSettings):
 
 @dataclass(frozen=True, slots=True)
 class _CachedFile:
-    """The result of reading a file. `needs` has the files that it depends on, None for one that did not exist."""
+    """The result of reading a file. `needs` has the files that it depends on, with None for a missing file."""
 
     signature: Signature
     needs: tuple[tuple[Path, Signature | None], ...]
@@ -58,7 +58,7 @@ class _UnreadableFolderError(Exception):
 
 
 class FolderSource:
-    """Reads a folder. An unchanged file costs one look at its times. Symlinks that lead out are refused."""
+    """Reads a folder. An unchanged file needs only a check of its times. Symlinks out of the folder are refused."""
 
     def __init__(self, settings: Settings, context: SourceContext) -> None:
         self.settings = settings
@@ -115,7 +115,7 @@ class FolderSource:
             return _refuse(ref, f"it cannot be read: {_reason(error)}", _MEND_RIGHTS)
         if _COPY.search(PurePosixPath(ref).name):
             mend = "compare it with the original, keep one, and delete or rename the other"
-            return _refuse(ref, "by its name it is a copy that a program made of another item", mend)
+            return _refuse(ref, "its name shows that a program made it as a copy of another item", mend)
         known = self._read.get(ref)
         if (
             known is not None
@@ -169,7 +169,7 @@ class _MeasuredFiles:
 
 
 def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """List all `*.md` files below the folder, except hidden ones, as (path from the root with slashes, path)."""
+    """Yield all `*.md` files below the folder, except hidden files, as (path from the root with slashes, path)."""
     try:
         with os.scandir(folder) as listing:
             entries = list(listing)
@@ -206,7 +206,7 @@ def _current(path: Path) -> Signature | None:
 
 
 def _settled(taken: Signature) -> Signature:
-    """Return the signature, or one that equals none while the file system's clock may not have moved on yet."""
+    """Return the signature, or one that matches no other if the file was written too recently."""
     return taken if time.time_ns() - max(taken[3], taken[4]) > _RECENT else _UNKNOWN
 
 

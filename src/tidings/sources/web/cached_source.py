@@ -1,4 +1,4 @@
-"""What all sources with a fetch cache share: what they cache of each item, and how it becomes an item."""
+"""Shared parts of sources with a fetch cache: the cached data, and building items from it."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ _BuiltItem = tuple[SourceItem | None, list[Problem]]
 class CachedSourceSettings(SourceSettings):
     """Settings of all sources with a fetch cache."""
 
-    language: Language | None = Field(default=None, description="Of all its items; default: each item's own.")
-    kind: Line = Field(default="story", description="Of all its items that name none.")
+    language: Language | None = Field(
+        default=None, description="The language of all its items; default: each item's own."
+    )
+    kind: Line = Field(default="story", description="The kind of all its items that name none.")
     story: Line | None = Field(
         default=None,
         description="Which items are translations of one another: a regular expression whose first group, found in an "
         "item's address, is the same in each of them, such as `/news/(\\d+)-`.",
     )
     topics: Mapping[str, Name] = Field(
-        default_factory=dict, description="Its words for topics, and ours: {Education: sdg-4}."
+        default_factory=dict, description="The source's words for topics, and ours: {Education: sdg-4}."
     )
     allow_private: Bool = Field(
         default=False, description="Permits an address of the intranet or of this machine; others are refused."
@@ -73,7 +75,7 @@ class FetchedArticle:
     key: str
     article: Article
     is_old: bool = False
-    """It existed before Tidings first looked, so it is no news."""
+    """The item existed before the first fetch, so it does not count as new."""
 
 
 class CachedSource:
@@ -92,7 +94,7 @@ class CachedSource:
 
     @property
     def cached(self) -> Mapping[str, CachedItem]:
-        """The cached items by ref, as of the last refresh. Never changed in place, as several threads read them."""
+        """The cached items by ref at the last refresh. Never changed in place, because several threads read them."""
         return self._snapshot.items
 
     def watch_paths(self) -> tuple[()]:
@@ -147,7 +149,7 @@ class CachedSource:
         return replace(sweep, items=tuple(items), problems=tuple(problems))
 
     def build_items(self, cached: Mapping[str, CachedItem]) -> Sweep:
-        """Build each item that is not gone. An unchanged one is taken from the last time."""
+        """Build each item that is not gone. Unchanged items are reused."""
         groups = group_translations(cached, self._defaults.language, self.context.languages)
         built: dict[str, tuple[CachedItem, str | None, _BuiltItem]] = {}
         for ref, item in sorted(cached.items()):
@@ -169,7 +171,7 @@ class CachedSource:
         )
 
     def _find_story(self, article: Mapping[str, Any], groups: Mapping[str, str]) -> str | None:
-        """Find the story key: the article's own, by the source's rule, or by the links to translations."""
+        """Find the story key: the article's own, or by the source's rule, or by links to translations."""
         url: str = article.get("url", "")
         if article.get("story"):
             return str(article["story"])
@@ -210,11 +212,11 @@ def cache_data(article: Article, known: Sequence[IdentityKeys]) -> dict[str, Any
 def group_translations(
     cached: Mapping[str, CachedItem], fallback: str | None, languages: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return a story key for each address whose item names its translations; those that name one another share it.
+    """Return a story key for each address with named translations. Translations that name one another share a key.
 
-    The key is made of the address in the first of the site's `languages` that exists, so it does not depend on which
-    is seen first, nor in which source. A stored story key stays, whatever this returns later (`collect.changes`).
-    `fallback` is the language of items that name none.
+    The key is made from the address in the first existing language of `languages`, so it does not depend on the order
+    of reading or on the source. A stored story key never changes later (`collect.changes`). `fallback` is the language
+    of items that name none.
     """
     parents: dict[str, str] = {}
     ranks: dict[str, int] = {}
@@ -246,7 +248,7 @@ def group_translations(
 
 
 def _story_key(link: str) -> str:
-    """Make a key as short as an item's own name: the last part of the path with letters, what follows, a hash."""
+    """Make a key as short as an item's name: the path from its last part with letters, and a hash."""
     path = link.partition("?")[0].partition("/")[2]
     last = re.search(r"[^/]*[^\W\d_][^/]*(/[\W\d_]*)?$", path)
     words = re.sub(r"\.(html?|php|aspx?)$", "", last[0]) if last else path

@@ -1,4 +1,4 @@
-"""Reads RSS, Atom and JSON Feed. Items that leave the feed stay: a feed shows only its newest items."""
+"""Read RSS, Atom and JSON Feed. Items that leave the feed stay, because a feed shows only its newest items."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Settings(WebsiteSettings):
 
 
 class FeedSource(WebSource):
-    """Sends the validators of the last response, so that an unchanged feed costs the site nothing."""
+    """Reads a feed. Sends the validators of the last response, so that an unchanged feed costs the site nothing."""
 
     def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
         url = state.get("moved") or self.settings.url
@@ -52,7 +52,7 @@ class FeedSource(WebSource):
     # -- WebSub -------------------------------------------------------------------------------------------------------
 
     def hub(self) -> tuple[str, str] | None:
-        """Return the hub and topic that the feed last named. None if no hub outside could call this newsroom."""
+        """Return the hub and topic that the feed last named. None if no hub can reach this newsroom."""
         state = self.context.cache.state()
         if not state.get("hub") or state.get("gone"):
             return None
@@ -60,7 +60,7 @@ class FeedSource(WebSource):
         return (state["hub"], state["topic"]) if self.settings.allow_private or is_public_host(host) else None
 
     def subscribe(self, hub: str, topic: str, callback: str, secret: str, lease: timedelta) -> str:
-        """Subscribe by W3C WebSub §5.1. Any hub may know the secret, as it signs only this subscription."""
+        """Subscribe (W3C WebSub §5.1). The secret is safe with any hub: it signs only this subscription."""
         fields = {
             "hub.mode": "subscribe",
             "hub.topic": topic,

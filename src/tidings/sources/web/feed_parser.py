@@ -1,4 +1,4 @@
-"""Parses RSS, Atom and JSON Feed in a child process, so that a hostile feed can end that process and nothing else.
+"""Parse RSS, Atom and JSON Feed in a child process, so that a hostile feed can crash only that process.
 
 `python -m tidings.sources.web.feed_parser` reads a line of JSON (address and headers) and the bytes of the feed from
 standard input, and prints the entries as JSON.
@@ -25,20 +25,20 @@ from tidings.sources.child_process import ChildError, run_in_child, serve
 from tidings.sources.json_values import as_objects, as_text
 
 MAX_ENTRIES = 2_000
-"""Entries read of one feed: the first ones, as feeds begin with the newest."""
+"""Most entries read from one feed: the first ones, because feeds begin with the newest."""
 SECONDS = 20
-"""Processor time."""
+"""Limit of processor time."""
 _PICTURE = re.compile(r"\.(jpe?g|png|gif|webp|avif)$", re.IGNORECASE)
 _ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 
 
 class FeedError(Exception):
-    """The data is no readable feed; says why."""
+    """The data is not a readable feed. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFeedItem:
-    """One entry: the id that the feed gives it, and the fields of an `Article` as JSON, uncut."""
+    """One entry: its id in the feed, and the fields of an `Article` as JSON, not yet cut to limits."""
 
     key: str
     article: dict[str, Any]
@@ -72,7 +72,7 @@ def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> Pa
 
 
 def parse_feed(body: bytes, url: str, content_type: str = "", language: str = "") -> ParsedFeed:
-    """Parse a feed. Raises FeedError, and nothing else, for anything that is no feed."""
+    """Parse a feed. Raises only FeedError for data that is not a feed."""
     try:
         if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
             return _parse_json_feed(json.loads(body))
@@ -88,15 +88,15 @@ def parse_feed(body: bytes, url: str, content_type: str = "", language: str = ""
 
 
 def _describe_page(body: bytes, url: str) -> str:
-    """Advise about a web page at the address of a feed: it often names its feeds itself."""
+    """Describe a web page at the address of a feed. Such a page often names its feeds."""
     for tag in re.findall(r"<link\b[^>]{1,2000}>", body[:200_000].decode("utf-8", "replace"), re.IGNORECASE):
         pairs = re.findall(r"""\b(type|href)\s*=\s*["']([^"']+)""", tag, re.IGNORECASE)
         attributes = {name.lower(): value for name, value in pairs}
         is_feed = re.fullmatch(r"application/(rss\+xml|atom\+xml|feed\+json)", attributes.get("type", ""))
         if is_feed and "href" in attributes:
             feed = urljoin(url, html.unescape(attributes["href"]))[:500]
-            return f"it is a web page and no feed; it names the feed {feed}"
-    return "it is a web page and no feed, and names none; `type: page` reads a page of news"
+            return f"it is a web page, not a feed; it names the feed {feed}"
+    return "it is a web page, not a feed, and names no feed; use `type: page` to read a page of news"
 
 
 # -- RSS and Atom -----------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def _parse_xml_item(entry: Any, feed_language: str, feed_url: str) -> ParsedFeed
 
 
 def _plain_title(title: str) -> str:
-    """Feeds escape titles twice, once or not at all; tags and entities in them are never meant to be seen."""
+    """Remove tags and entities, which are never meant to be seen. Feeds escape titles twice, once or never."""
     return html.unescape(re.sub(r"</?[A-Za-z][^<>]{0,200}>", "", title))
 
 
@@ -162,7 +162,7 @@ def _list_authors(entry: Any) -> list[str]:
 
 
 def _parse_enclosures(entry: Any, links: list[Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Return pictures and other files. A thumbnail counts only if no picture is named."""
+    """Return pictures and other files. A thumbnail counts only if there is no picture."""
     images: dict[str, dict[str, str]] = {}
     files: dict[str, dict[str, str]] = {}
     for media in entry.get("media_content", ()):
@@ -202,7 +202,7 @@ def _format_moment(moment: datetime) -> str | None:
 
 def _parse_json_feed(feed: Any) -> ParsedFeed:
     if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version", "")):
-        raise FeedError("it is JSON, but no JSON Feed")
+        raise FeedError("it is JSON, but not a JSON Feed")
     entries = feed.get("items")
     if not isinstance(entries, list):
         raise FeedError("it is a JSON Feed without items")

@@ -1,7 +1,7 @@
-"""Finds which items of a website are already known.
+"""Find which items of a website are already known.
 
-Ids that should never change do change: after a move to https, with a new system, by tracking parameters, or as they
-were made of the title. So any of three keys identifies an item: its id, its address, or its title and day together.
+Ids that should never change do change: after a move to https, with a new system, by tracking parameters, or with the
+title. So any of three keys identifies an item: its id, its address, or its title and day together.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _TRACKING = re.compile(
     r"utm_\w+|fbclid|gclid|dclid|msclkid|yclid|mc_(cid|eid)|igshid|_openstat|at_(medium|campaign)|cmpid|ref_src"
 )
 _COUNTING = re.compile(r"utm_\w+|fbclid|gclid", re.IGNORECASE)
-"""Parameters that only count readers: whoever follows a link of our mail did not come from the site's feed."""
+"""Tracking parameters. They would be wrong here: a reader who follows a link in our mail did not come from the feed."""
 _MIN_TITLE = 8
-"""Characters. A shorter title says too little to identify an item."""
+"""In characters. A shorter title cannot identify an item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +27,29 @@ class IdentityKeys:
     """The keys that identify one item. Each may be empty."""
 
     key: str
-    """The id that its website gives it."""
+    """The id of the item on its website."""
     link: str
-    """Its address as `normalise_link` writes it."""
+    """The address, normalised by `normalise_link`."""
     title: str
     day: str
     """The day of publication, as 2026-03-04."""
 
     @property
     def titled_day(self) -> str:
-        """Day and title, the same in every language version; empty if they say too little."""
+        """Day and title, the same in every language version; empty if they cannot identify an item."""
         return f"{self.day} {self.title}" if self.day and len(self.title) >= _MIN_TITLE else ""
 
 
 def identity_keys(key: str, url: str, title: str, published: datetime | None) -> IdentityKeys:
     """Make the keys of an item."""
-    # An id that is an address is compared like one: http becomes https, parameters come and go.
+    # An id that is an address is normalised like one: http becomes https, and parameters change.
     key = normalise_link(key) if re.match(r"https?://", key) else key.strip()
     day = published.date().isoformat() if published else ""
     return IdentityKeys(key, normalise_link(url), " ".join(title.split()).casefold(), day)
 
 
 def normalise_link(url: str) -> str:
-    """Remove what may change though the page stays the same: scheme, www, tracking, fragment, last slash."""
+    """Remove parts that may change although the page stays the same: scheme, www, tracking, fragment, last slash."""
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "").removeprefix("www.")
@@ -63,7 +63,7 @@ def normalise_link(url: str) -> str:
 
 
 def strip_tracking(url: str) -> str:
-    """Remove the parameters that only count readers, and change nothing else."""
+    """Remove only tracking parameters."""
     head, hash_, fragment = url.partition("#")
     page, _, query = head.partition("?")
     pairs = query.split("&")
@@ -74,9 +74,9 @@ def strip_tracking(url: str) -> str:
 
 
 def match_items(items: Sequence[IdentityKeys], known: Mapping[str, Iterable[IdentityKeys]]) -> list[str | None]:
-    """Return for each item the ref of the known item that it is, or None. `known` has all keys that each ever had.
+    """Return for each item the ref of the same known item, or None. `known` has all keys that each item ever had.
 
-    A key that two items share says nothing: some sites give every item the address of their front page. Each known
+    A key that two items share is ignored: some sites give every item the address of their front page. Each known
     item is matched at most once.
     """
     matches: list[str | None] = [None] * len(items)

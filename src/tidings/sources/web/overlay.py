@@ -1,4 +1,4 @@
-"""Overlays: what editors add to a website's story in `content/overlay/STORY.yaml`, for each of its translations."""
+"""Overlays: values that editors add to a website's story and its translations, in `content/overlay/STORY.yaml`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """Values that replace the website's own; None where the editor says nothing. `alt` is by a picture's address."""
+    """Values that replace the website's own; None means no replacement. `alt` is by a picture's address."""
 
     lead: bool | None = None
     not_in: tuple[str, ...] | None = None
@@ -75,12 +75,12 @@ class Overlays:
 
 
 def parse_overlay(raw: bytes, ref: str) -> tuple[Overlay, tuple[Problem, ...]]:
-    """Parse one file. Each mistake is a problem with its line; the rest of the file counts."""
+    """Parse one file. Each mistake is a problem with its line; the rest of the file is used."""
     text, unreadable = read_text(raw, ref)
     if text is None:
         return Overlay(), tuple(unreadable)
-    node, found = read_yaml(text, ref)
-    problems = list(found)
+    node, yaml_problems = read_yaml(text, ref)
+    problems = list(yaml_problems)
     values: dict[str, Node] = {}
     mend = f"the keys are {', '.join(_KEYS)}"
     if isinstance(node, YamlMapping):
@@ -131,10 +131,10 @@ def _read_post(node: Node | None) -> dict[str, str] | None:
 def overlay_names(
     items: Iterable[SourceItem], source: str, stored: Iterable[tuple[str, str, str, str]]
 ) -> dict[str, list[str]]:
-    """Return by ref the names that an item's overlay may have, the surest first. `stored`: `StoryIndex.rows`.
+    """Return the possible overlay names of each item, by ref, the most certain first. `stored`: `StoryIndex.rows`.
 
-    First comes the stored story key, which people see: it stays when a translation is added and the source groups the
-    two under another key. Then follow the source's key, and the names of the item and its translations alone.
+    First comes the stored story key, which people see. It stays when a new translation makes the source group both
+    under another key. Then follow the source's key, and the names of the item and of its translations.
     """
     by_ref: dict[str, str] = {}
     by_page: dict[str, str] = {}
@@ -147,7 +147,7 @@ def overlay_names(
         stored_keys, own_names = groups.setdefault(item.story or item.name, ([], []))
         stored_keys += [by_ref[item.ref]] if item.ref in by_ref else []
         stored_keys += [by_page[page] for page in item.translations if page in by_page]
-        # Without a group, a name has a hash, else two pages of the same name would become one story.
+        # Without a group, a name has a hash, else two pages with the same name would become one story.
         alone = item.name if item.story is None else f"{item.name}-{short_hash(f'{source} {item.ref}')}"
         own_names += [item.story or item.name, alone]
     names = {key: list(dict.fromkeys((*stored_keys, *own))) for key, (stored_keys, own) in groups.items()}

@@ -1,4 +1,4 @@
-"""Reads a listing page and the pages that it links to, one at a time, for sites that offer nothing else."""
+"""Read a listing page and its linked pages, one at a time, for sites without a feed or an API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACCEPT = "text/html, application/xhtml+xml;q=0.9"
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _ROBOTS_LIFETIME = timedelta(days=1)
 _REREAD = timedelta(days=1)
-"""How often a known page is read again while the listing links to it."""
+"""A known page is read again after this time while the listing links to it."""
 MAX_PAGE = 5_000_000
 
 
@@ -43,7 +43,7 @@ class Settings(WebsiteSettings):
     tags: Line = Field(default="", description="CSS of the words for topics; default: as the page says itself.")
     remove: Line = Field(default="", description="CSS of what is in the text but does not belong to it.")
     most: Int = Field(default=30, ge=1, le=100, description="Most stories of one listing.")
-    pause: Duration = Field(default=timedelta(seconds=1), description="Between two requests.")
+    pause: Duration = Field(default=timedelta(seconds=1), description="The time between two requests.")
 
     @field_validator("items", "title", "summary", "body", "published", "image", "tags", "remove")
     @classmethod
@@ -52,7 +52,7 @@ class Settings(WebsiteSettings):
             try:
                 CSSSelector(value)
             except SelectorError as error:
-                raise ValueError(f"{value!r} is no CSS selector ({error})") from None
+                raise ValueError(f"{value!r} is not a CSS selector ({error})") from None
         return value
 
 
@@ -70,11 +70,11 @@ class PageSource(WebSource):
         self._has_asked = False
 
     def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """Read the new and due pages that the listing links to; the others stay as they are."""
+        """Read the new and due pages that the listing links to. Other pages stay unchanged."""
         now = max(self.now, _LONG_AGO)
         self._has_asked = False
         robots, kept = self._fetch_robots(state, now)
-        # Pages that other selectors or another Tidings read are read again, even if the site did not change them.
+        # New selectors or a new version of Tidings read all pages again, even if the site did not change them.
         is_same_parser = state.get("by") == self._parser_id
         listing = self._fetch(state.get("moved") or self.settings.url, robots, state if is_same_parser else {})
         moved = listing.moved or state.get("moved", "")
@@ -105,7 +105,7 @@ class PageSource(WebSource):
                 problem = problem or str(error)
                 if error.status == 429 or error.wait:
                     wait = error.wait or timedelta(0)
-                    break  # the site is asked too often, and mostly says for how long to wait
+                    break  # too many requests; most sites say how long to wait
                 continue
             read[url] = now.isoformat()
             if response.body is None:
@@ -121,13 +121,13 @@ class PageSource(WebSource):
         self.notes = tuple(notes)
         if problem and not read:
             raise SourceError(problem, wait=wait)
-        # Pages of the first listing that could not be read then are no news later.
+        # Pages of the first listing that could not be read at once do not count as new later.
         kept |= {"read": read, "stood": [url for url in existed if url not in read]}
         kept |= {"by": self._parser_id, "links": all_links, "pages": pages} | ({"moved": moved} if moved else {})
         return SiteUpdate(articles, kept, max(listing.fresh_for, wait))
 
     def _fetch_robots(self, state: Mapping[str, Any], now: datetime) -> tuple[Robots, dict[str, Any]]:
-        """Read robots.txt once a day (RFC 9309): if there is none, all is allowed; a server error forbids all."""
+        """Read robots.txt once a day (RFC 9309). A missing file allows everything; a server error, nothing."""
         known = state.get("robots")
         if known is None or now - datetime.fromisoformat(known["at"]) > _ROBOTS_LIFETIME:
             url = urljoin(self.settings.url, "/robots.txt")
@@ -142,7 +142,7 @@ class PageSource(WebSource):
         return Robots(known["text"]), {"robots": known}
 
     def may_fetch(self, url: str) -> bool:
-        """Whether the last robots.txt allows it. That of another site is not known."""
+        """Whether the last robots.txt allows it. Another site's robots.txt is not known."""
         robots = Robots(self.context.cache.state().get("robots", {}).get("text", ""))
         return urlsplit(url).netloc != urlsplit(self.settings.url).netloc or robots.allows(url)
 

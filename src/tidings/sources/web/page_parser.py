@@ -1,7 +1,7 @@
-"""Parses a web page for the story on it: first what the page says of itself, then what general selectors find.
+"""Parse a web page for its story: first by the metadata of the page, then by general selectors.
 
-Most sites have JSON-LD (schema.org/NewsArticle), OpenGraph (ogp.me), `lang` and `hreflang`. The editor's selectors go
-before all of them.
+Most sites have JSON-LD (schema.org/NewsArticle), OpenGraph (ogp.me), `lang` and `hreflang`. The editor's selectors have
+priority over all of these.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_LINKS = 100
 
 @dataclass(frozen=True, slots=True)
 class Selectors:
-    """The editor's CSS selectors; empty where the page's own data is enough."""
+    """The editor's CSS selectors. Empty if the page's own data is enough."""
 
     items: str = ""
     title: str = ""
@@ -46,7 +46,7 @@ class Selectors:
 
 @dataclass(slots=True)
 class ParsedPage:
-    """The fields of an `Article` as JSON, and how each was found."""
+    """The fields of an `Article` as JSON, and the method that found each field."""
 
     article: dict[str, Any] = field(default_factory=dict)
     found_by: dict[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class ParsedPage:
 
 
 def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
-    """Return the addresses that a listing links to, in its order, each once: only pages of the same site."""
+    """Return the linked addresses of a listing, in order, each once: only pages of the same site."""
     root = _parse_html(body)
     if root is None:
         return []
@@ -74,7 +74,7 @@ def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
 
 
 def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> ParsedPage:
-    """Parse one page; without HTML its article is empty. Dates without an offset are in `zone`."""
+    """Parse one page. Its article is empty if there is no HTML. Dates without an offset are in `zone`."""
     page = ParsedPage()
     root = _parse_html(body)
     if root is None:
@@ -89,7 +89,7 @@ def parse_page(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> P
 
 
 def _parse_html(body: bytes) -> Any:
-    """Parse even broken HTML, without fetching anything. None if it is no HTML."""
+    """Parse even broken HTML, without fetching anything. None if it is not HTML."""
     try:
         text = _decode(body)
         return html.document_fromstring(clean(text), parser=html.HTMLParser(no_network=True, huge_tree=False))
@@ -124,7 +124,7 @@ def _read_selectors(page: ParsedPage, root: Any, url: str, selectors: Selectors,
 
 
 def _list_linked_data(root: Any) -> Iterator[Mapping[str, Any]]:
-    """List the JSON-LD nodes that may be the story, those with a headline first."""
+    """Return the JSON-LD nodes that may be the story, nodes with a headline first."""
     nodes: list[Mapping[str, Any]] = []
     for script in root.iter("script"):
         if str(script.get("type") or "").lower() == "application/ld+json":
@@ -185,7 +185,7 @@ def _read_open_graph(page: ParsedPage, root: Any, url: str, zone: ZoneInfo) -> N
 
 
 def _read_html(page: ParsedPage, root: Any, url: str, selectors: Selectors) -> None:
-    # `lang` goes before og:locale, which many sites never translate.
+    # `lang` has priority over og:locale, which many sites never translate.
     lang = str(root.get("lang") or "")
     if lang and page.found_by.get("language") != "JSON-LD":
         page.article["language"], page.found_by["language"] = lang, "lang"
@@ -203,7 +203,7 @@ def _read_html(page: ParsedPage, root: Any, url: str, selectors: Selectors) -> N
 
 
 def _inner_html(root: Any, selector: str, remove: str) -> str:
-    """Return the HTML of an element without the parts that are not its text."""
+    """Return the HTML of an element, without parts that are not article text."""
     element = _first(root, selector)
     if element is None:
         return ""
@@ -217,7 +217,7 @@ def _inner_html(root: Any, selector: str, remove: str) -> str:
 
 
 def _canonical_url(root: Any, url: str) -> str:
-    """Return the address that the page names as its own, if it is of the same site."""
+    """Return the canonical address that the page names, if it is on the same site."""
     for link in root.iter("link"):
         target = _absolute(url, str(link.get("href") or ""))
         if str(link.get("rel") or "").lower() == "canonical" and urlsplit(target).netloc == urlsplit(url).netloc:
@@ -260,7 +260,7 @@ def _absolute(url: str, target: str) -> str:
 
 
 def _parse_date(written: str, zone: ZoneInfo) -> str | None:
-    """Find ISO 8601 or 24.11.2026 in a text; in `zone` unless it has an offset. Returns UTC."""
+    """Find a date like ISO 8601 or 24.11.2026 in a text, in `zone` unless it has an offset. Returns UTC."""
     iso, dotted = _ISO_DATE.search(written), _DOTTED_DATE.search(written)
     try:
         if iso:

@@ -1,6 +1,6 @@
-"""Asks a website politely: only for changes, as rarely as it wishes, within its robots.txt, and never inside a network.
+"""Request pages politely: only changes, as rarely as the site wishes, by its robots.txt, never in a private network.
 
-Redirects are followed by hand, each hop through the guarded session: a redirect to a private address is refused there.
+This module follows redirects itself. Each request uses the guarded session, which refuses a private address.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tidings.sources.links import encode_url
 
 AGENT = "Tidings (newsroom outbox; reads feeds at most as often as they allow)"
 MAX_BODY = 15_000_000
-"""Bytes, as other feed readers allow."""
+"""Limit in bytes, as in other feed readers."""
 _HOPS = 5
 _MENDS = {
     401: ": it asks for a password, but Tidings reads only what is public",
@@ -28,17 +28,17 @@ _MENDS = {
 }
 _DAY = timedelta(days=1)
 _WEEK = 7 * 86_400.0
-"""Seconds: the longest wait that a website can ask of us."""
+"""In seconds: the longest wait that a website can request."""
 _TOKEN = AGENT.partition(" ")[0]
-# Sites write `User-agent: Tidings/2.0`. A product token has no version (RFC 9309 §2.2.1), and Protego takes it whole.
+# Sites write `User-agent: Tidings/2.0`. A product token has no version (RFC 9309 §2.2.1); Protego compares it whole.
 _VERSIONED_AGENT = re.compile(r"^(\s*user-agent\s*:\s*[a-z_-]+)/[^\s#]*", re.IGNORECASE | re.MULTILINE)
 
 
 class SourceError(Exception):
     """The reason why a website could not be read.
 
-    `wait`: how long it asked us to stay away. `gone`: it asked never to be asked again. `status`: its HTTP status, None
-    if no response came.
+    `wait`: how long the site asked us to wait. `gone`: the address is gone for good. `status`: the HTTP status, None if
+    no response came.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A website's response. `body` is None if nothing changed. `moved` is the address to ask from now on."""
+    """A website's response. `body` is None if nothing changed. `moved` is the address for future requests."""
 
     url: str
     body: bytes | None
@@ -61,7 +61,7 @@ class Response:
 
     @property
     def fresh_for(self) -> timedelta:
-        """How long nothing will change according to the headers (RFC 9111 §4.2.1), at most a day."""
+        """How long the response stays fresh by its headers (RFC 9111 §4.2.1), at most a day."""
         match = re.search(r"(?:^|[\s,])max-age=\"?(\d{1,9})", self.headers.get("cache-control", ""))
         if match:
             return min(timedelta(seconds=int(match[1])), _DAY)
@@ -73,7 +73,7 @@ class Response:
 
     @property
     def validators(self) -> dict[str, str]:
-        """What the next conditional request needs (RFC 9110 §13.1), as `fetch_url` takes it."""
+        """The validators for the next conditional request (RFC 9110 §13.1), as `fetch_url` takes them."""
         validators = {"etag": self.headers.get("etag", ""), "modified": self.headers.get("last-modified", "")}
         return {name: value for name, value in validators.items() if value}
 

@@ -28,11 +28,11 @@ class Settings(CachedSourceSettings):
 
 
 class PushSource(CachedSource):
-    """Items come by `put` and `withdraw`, in any process. Each sweep builds them from the cache."""
+    """Items arrive by `put` and `withdraw` in any process. Each sweep builds them from the cache."""
 
 
 def has_token(settings: Settings, token: str) -> bool:
-    """Whether this is the source's token. Takes the same time for a wrong one."""
+    """Whether this is the source's token. The comparison takes constant time."""
     return hmac.compare_digest(settings.token.get_secret_value().encode(), token.encode())
 
 

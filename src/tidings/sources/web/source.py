@@ -1,4 +1,4 @@
-"""What all sources that ask a website share: when they ask, what is new, and how healthy they are."""
+"""Shared parts of sources that read a website: times of requests, new items, and health."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from tidings.sources.web.identity import IdentityKeys, identity_keys, match_item
 from tidings.sources.web.polite_fetch import SourceError
 
 FLOOD = 10
-"""More old items than this at once are no news: a site was rebuilt, or opened its archive."""
+"""More old items than this at once do not count as new: the site was rebuilt, or opened its archive."""
 _DAY = timedelta(days=1)
 _OLD = timedelta(days=2)
 _MIN_INTERVAL = timedelta(minutes=1)
-"""Between two fetches, even if a hub pings more often."""
+"""Shortest time between two fetches, even if a hub pings more often."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class WebsiteSettings(CachedSourceSettings):
-    """Settings of all sources that ask a website."""
+    """Settings of all sources that read a website."""
 
     url: Url = Field(description="Its address.")
-    every: Duration = Field(default=timedelta(minutes=15), description="How often it is asked; at least 1m.")
+    every: Duration = Field(default=timedelta(minutes=15), description="How often the website is asked; at least 1m.")
     backfill: Int = Field(
         default=0,
         ge=0,
@@ -59,7 +59,7 @@ class WebsiteSettings(CachedSourceSettings):
 
 @dataclass(slots=True)
 class SiteUpdate:
-    """The result of one reading: the items, None if nothing changed, and the notes for the next reading."""
+    """The result of one reading: the items (None if nothing changed), and the notes for the next reading."""
 
     items: Sequence[FetchedArticle] | None
     state: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class SiteUpdate:
 
 
 class WebSource(CachedSource, ABC):
-    """A source that asks a website; a subclass says how."""
+    """A source that reads a website. A subclass implements `read_site`."""
 
     matches_by_title = True
     """Whether title and day identify an item whose id and address are new."""
@@ -80,13 +80,13 @@ class WebSource(CachedSource, ABC):
         self.settings = settings
         self.session = GuardedSession(allow_private=settings.allow_private)
         self.notes: tuple[str, ...] = ()
-        """Of the last reading, for a person who sets up the source."""
+        """Notes on the last reading, for a person who sets up the source."""
         self.now = _LONG_AGO
         """The newsroom's time of the current reading."""
 
     @abstractmethod
     def read_site(self, state: Mapping[str, Any]) -> SiteUpdate:
-        """Ask the website. `state` has the notes of the last reading. Raises SourceError."""
+        """Read the website. `state` has the notes of the last reading. Raises SourceError."""
 
     # -- the port -----------------------------------------------------------------------------------------------------
 
@@ -94,11 +94,11 @@ class WebSource(CachedSource, ABC):
         cache = self.context.cache
         version, state = cache.version(), dict(cache.state())
         if state.get("url") != self.settings.url:
-            # Another address counts as another site: its current items are no news.
+            # Another address counts as another site: its current items do not count as new.
             state = {"url": self.settings.url}
         if not force and not _is_due(state, now) and not _is_pinged(state, now, pinged_at):
             return FetchResult(False, load_moment(state.get("due")))
-        # Saved before the request: only one of two processes asks, and one that dies does not ask again at once.
+        # Saved before the request: only one of two processes asks, and after a crash the next request waits.
         claimed = state | {"due": (now + self.settings.every).isoformat(), "asked": now.isoformat()}
         if not cache.save(version, claimed):
             return FetchResult(False, load_moment(claimed["due"]))
@@ -208,7 +208,7 @@ class WebSource(CachedSource, ABC):
 
 
 def _keep_earliest_date(article: Article, cached: CachedItem) -> Article:
-    """Use the earliest date that the item ever had: sites bump dates, and that makes nothing new."""
+    """Use the earliest date that the item ever had: a newer date does not make the item new."""
     before = Article.model_validate(cached.data["article"])
     dates = [date for date in (before.published, article.published) if date is not None]
     return article.model_copy(update={"published": min(dates, default=None)})
@@ -220,7 +220,7 @@ def _is_due(state: Mapping[str, Any], now: datetime) -> bool:
 
 
 def _is_pinged(state: Mapping[str, Any], now: datetime, pinged_at: datetime | None) -> bool:
-    """Whether a hub pinged since the last fetch. A failing site, or one that pings too often, has to wait."""
+    """Whether a hub pinged since the last fetch. Failing sites and too frequent pings have to wait."""
     asked = load_moment(state.get("asked") or state.get("fetched"))
     works = not (state.get("gone") or state.get("failures"))
     return works and pinged_at is not None and asked is not None and pinged_at > asked and now - asked >= _MIN_INTERVAL
@@ -232,7 +232,7 @@ def load_moment(written: str | None) -> datetime | None:
 
 
 def _make_ref(item: FetchedArticle, keys: IdentityKeys, taken: Collection[str]) -> str:
-    """Make the permanent ref: the address that the item had at first, so that people recognise it."""
+    """Make the permanent ref from the first address of the item, so that people recognise it."""
     ref = item.article.url or item.key or keys.title or short_hash(json.dumps(cache_data(item.article, [keys])))
     ref = ref[:400]
     if ref not in taken:
@@ -250,7 +250,7 @@ def _choose_backlog(new: Sequence[tuple[FetchedArticle, IdentityKeys]], now: dat
 
 
 def _usual_silence(days: Sequence[datetime]) -> timedelta:
-    """Return how long a silence is no sign of trouble: three times the longest usual gap, at least two days."""
+    """Return the longest normal silence: three times the longest usual gap, at least two days."""
     recent = days[-30:]
     gaps = sorted(later - earlier for earlier, later in pairwise(recent))
     if len(gaps) < 5:

@@ -1,4 +1,4 @@
-"""What the webhooks of all mail providers share: the event, and recording it after its sender was verified."""
+"""Shared parts of all provider webhooks: the event, and recording it after its sender was verified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UnreadableWebhookError(Exception):
 
 
 class EventKind(StrEnum):
-    """What a provider reports."""
+    """The kinds of events that a provider reports."""
 
     REFUSED = "refused"
     COMPLAINT = "complaint"
@@ -41,7 +41,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """`message_id` is the provider's own id (the receipt in the ledger) or the Message-ID header."""
+    """One event. `message_id` is the provider's own id (the receipt in the ledger) or the Message-ID header."""
 
     kind: EventKind
     recipient: str

@@ -1,7 +1,7 @@
 """Mailgun's webhooks: documentation.mailgun.com, "Securing Webhooks" and "Event Structure".
 
-The signature covers a timestamp and a token, not the body. So a token is valid for one body only: whoever overhears a
-token cannot use it for another one.
+The signature covers a timestamp and a token, not the body. So a token is valid for one body only: a stolen
+token does not work with another body.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, cl
 _MAX_FIELD = 200
 _MAX_TOKENS = 10_000
 _MAX_AGE = 2 * 86400
-"""Seconds. Mailgun retries for eight hours."""
+"""In seconds. Mailgun retries for eight hours."""
 
 
 class UsedTokens:
@@ -38,7 +38,7 @@ class UsedTokens:
         self._mutex = threading.Lock()
 
     def accepts(self, token: str, body: bytes) -> bool:
-        """False if the token came with another body before."""
+        """Return False if the token came with another body before."""
         digest = hashlib.sha256(body).digest()
         with self._mutex:
             first = self._digests.setdefault(token, digest)
@@ -82,7 +82,7 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
         case "failed" if event.get("severity") == "permanent":
             return [_parse_failure(event, recipient, message_id)]
         case _:
-            # Mailgun itself retries after a temporary failure.
+            # Mailgun retries on its own after a temporary failure.
             return []
 
 

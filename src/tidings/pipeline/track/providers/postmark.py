@@ -44,7 +44,7 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
         case "SpamComplaint":
             return [ProviderEvent(EventKind.COMPLAINT, text(event.get("Email")), message_id, text="abuse")]
         case "SubscriptionChange":
-            # ManualSuppression by the recipient: they left by Postmark's own link.
+            # ManualSuppression by the recipient: the person used Postmark's own unsubscribe link.
             if event.get("SuppressSending") is True and event.get("SuppressionReason") == "ManualSuppression":
                 return [ProviderEvent(EventKind.LEFT, text(event.get("Recipient")), message_id)]
             return []

@@ -27,7 +27,7 @@ from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, cl
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
 _MAX_AGE = 2 * 86400
-"""Seconds. SendGrid retries for 24 hours."""
+"""In seconds. SendGrid retries for 24 hours."""
 _MAX_EVENTS = 5000
 
 
@@ -67,7 +67,7 @@ def _parse_event(event: Mapping[str, Any]) -> ProviderEvent | None:
         case "bounce", _:
             refusal = classify_refusal(text(event.get("status")), reason)
             if event.get("type") == "blocked":
-                # SendGrid's word for temporary refusals, and for those about the sender.
+                # SendGrid uses this type for temporary refusals and for refusals because of the sender.
                 refusal = at_most(refusal, RefusalMeaning.SOFT)
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, reason)
         case "dropped", "bounced address" | "invalid":
