@@ -96,8 +96,8 @@ class SourceItem:
 class Sweep:
     """The content of a source at one moment.
 
-    `set_aside` has the refs of items that exist but cannot be used, each with a problem whose `file` is the ref; their
-    last good version stays. If the whole source could not be read, `is_readable` is False: no item counts as absent.
+    `set_aside` has the refs of items that exist but cannot be used. Each has a problem with the ref as its `file`, and
+    its last good version stays. If the source could not be read, `is_readable` is False: no item counts as absent.
     """
 
     items: tuple[SourceItem, ...]
@@ -154,7 +154,7 @@ class FetchingSource(Protocol):
     def fetch(self, now: datetime, *, force: bool = False, pinged_at: datetime | None = None) -> FetchResult:
         """Ask the website if a fetch is due, forced, or a hub pinged since the last one.
 
-        Never raises for what the other side does. Not for two threads at once.
+        Never raises for errors of the website. Not thread-safe.
         """
 
     def try_fetch(self, now: datetime) -> Sweep:
@@ -169,7 +169,7 @@ class FetchingSource(Protocol):
 
 @runtime_checkable
 class WebSubSource(Protocol):
-    """A source whose feed may name a hub (W3C WebSub §4). Not for two threads at once."""
+    """A source with a feed that may name a hub (W3C WebSub §4). Not thread-safe."""
 
     def hub(self) -> tuple[str, str] | None:
         """Return the hub and the feed's own address (its topic). None without a hub, or if no hub can reach us."""
@@ -189,15 +189,15 @@ def none_published(refs: Collection[str]) -> Collection[str]:
 
 @runtime_checkable
 class PictureSource(Protocol):
-    """A source whose items show pictures of a website, which Tidings copies."""
+    """A source of items with pictures from a website, which Tidings copies."""
 
     def fetch_pictures(
         self, now: datetime, seconds: float, *, force: bool = False, still_published: StillPublished = none_published
     ) -> int:
         """Fetch the pictures that are due, starting none after `seconds`. Returns the number of new pictures.
 
-        `force` retries failed pictures. Pictures of items that are still published stay. Never raises for what the
-        other side does. Not for two threads at once.
+        `force` retries failed pictures. Pictures of items that are still published stay. Never raises for
+        errors of the website. Not thread-safe.
         """
 
     def abort(self) -> None:

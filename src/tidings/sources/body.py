@@ -89,7 +89,7 @@ def render_body(text: str, links: LinkResolver) -> Body:
 
 
 def sanitise(rendered: str, links: LinkResolver) -> Body:
-    """Make HTML safe and its links absolute, once for every use. Never raises."""
+    """Make HTML safe and its links absolute. Never raises."""
     rendered = clean(rendered)
     if tag := _find_too_deep(rendered):
         message = f"<{tag}> is opened {MAX_DEPTH} times and never closed"

@@ -33,8 +33,8 @@ def mint_id() -> str:
 class Changes:
     """Rows to write and ids to mark. `held` is the reason if nothing may change.
 
-    `parked`: ids that must leave their place before `rewritten` is written. `evicted`: ids whose place another item
-    has now.
+    `parked`: ids that must leave their place before `rewritten` is written. `evicted`: ids that lost their place to
+    another item.
     """
 
     new: list[ItemRow] = field(default_factory=list)
@@ -59,7 +59,7 @@ def decide_changes(
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
 ) -> Changes:
-    """Compare a sweep of `source` with all stored items. `url` is the site's, ending with a slash.
+    """Compare a sweep of `source` with all stored items. `url` is the address of the site, with a final slash.
 
     `adopted`: sources that are no longer configured; their items may now be in `source`.
     """

@@ -134,7 +134,7 @@ def _pairs(
     key_of_known: Callable[[KnownItem], Hashable],
     allowed: Callable[[KnownItem], bool] = lambda item: True,
 ) -> list[tuple[SourceItem, KnownItem]]:
-    """Return the pairs whose key is equal, and unique among both the swept and the stored items."""
+    """Return the pairs with an equal key that is unique among both the swept and the stored items."""
     candidates = [item for item in pool.values() if allowed(item)]
     single_swept = _single(left.values(), key_of_swept)
     single_known = _single(candidates, key_of_known)

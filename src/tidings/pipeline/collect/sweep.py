@@ -63,7 +63,7 @@ def collect(
     accept: bool = False,
     mint: Callable[[], str] = mint_id,
 ) -> SweepResult:
-    """Sweep every source and write what changed. `url` is the site's, ending with a slash.
+    """Sweep every source and write the changes. `url` is the address of the site, with a final slash.
 
     `sources`: all configured sources. Items of other sources count as vanished, unless one of these has them now.
     `accept`: delete vanished items at once, even if there are many.

@@ -1,6 +1,6 @@
 """Subscribe at WebSub hubs to changes of the feeds that we read, and handle messages from hubs.
 
-A message from a hub is only a reason to fetch at once: the feed itself is always read from its site.
+A message from a hub only starts a fetch: the feed is always read from its site.
 """
 
 from __future__ import annotations

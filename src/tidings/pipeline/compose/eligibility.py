@@ -30,7 +30,7 @@ class SelectionCache:
         """Return the selection for these readers.
 
         `earlier`: keys of older stories that still wait for them. `had`: stories they already got. `owed`: stories
-        whose correction they must get.
+        with a correction that they must get.
         """
         key = (segment_filter, earlier, had, owed)
         if key not in self._chosen:

@@ -282,7 +282,7 @@ class DeliveryBatch:
         return self._ready.popleft() if self._ready else None
 
     def take(self) -> PermittedDelivery | None:
-        """Return the next permitted delivery whose time has come. Permits more once half of the window is free."""
+        """Return the next permitted delivery that may begin now. Permits more once half of the window is free."""
         permitted = self._next()
         while permitted is None and not self.is_stopped and (self._leased or not self._is_exhausted) and self._room():
             self._advance()

@@ -29,7 +29,7 @@ class Lane:
 
     @property
     def key(self) -> str:
-        """In `DeliverySummary.stalled`: the channel; empty for mail, or `mail NAME` for one of several senders."""
+        """Key in `DeliverySummary.stalled`: the channel, empty for mail, or `mail NAME` for one of several senders."""
         if self.sender is not None and self.share is not None:
             return f"{self.MAIL} {self.sender.name}"
         return self.channel
@@ -91,7 +91,7 @@ class DeliveryContext:
     clock: Callable[[], datetime]
     real_clock: Callable[[], datetime]
     boot_clock: Callable[[], float]
-    """Seconds. It continues while the machine is suspended, and nobody can set it."""
+    """A clock in seconds. It continues while the machine is suspended and cannot be set."""
     lease: timedelta
     reached: Callable[[str], None]
     """Called with the name of each step. Tests end the process there."""

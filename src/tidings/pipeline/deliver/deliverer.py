@@ -56,7 +56,7 @@ def _real_clock() -> datetime:
 
 
 _boot_clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""Seconds. It continues while the machine is suspended, and nobody can set it."""
+"""A clock in seconds. It continues while the machine is suspended and cannot be set."""
 
 
 class Deliverer:

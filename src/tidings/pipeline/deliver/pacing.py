@@ -25,7 +25,7 @@ _FIRST_GROUP = 10
 _MAX_LEASED = 500
 """Most messages that are leased ahead, and at most half a second of sending, so that urgent mail need not wait long."""
 _HORIZON = 2.0
-"""Seconds. A delivery that must wait longer is given back, so that it blocks no other."""
+"""In seconds. A delivery that must wait longer is given back, so that it blocks no other."""
 _TOO_FAST_REPLY = re.compile(r"4(21|50|51|52) ")
 """Replies of a relay that gets too much mail (RFC 5321 §4.2.3)."""
 
@@ -34,7 +34,7 @@ class SendWindow:
     """How many messages of one batch may be permitted and not settled, by the measured speed. For one thread."""
 
     def __init__(self, limit: int = MAX_PERMITTED, least: int = 1) -> None:
-        """`limit` is the most that may be permitted at once, `least` what keeps all connections busy."""
+        """`limit`: most messages permitted at once. `least`: number of messages that keeps all connections busy."""
         self.limit = limit
         self._least = least
         self.ended = 0

@@ -31,7 +31,7 @@ class Settlement:
     """The result of one transaction."""
 
     lost: set[int]
-    """Deliveries whose result is void because another process took them over."""
+    """Deliveries taken over by another process, so that their results do not count."""
     permitted: Sequence[tuple[Delivery, float]]
     """Each delivery with its earliest start, in seconds since 1970."""
     skipped: Sequence[tuple[Delivery, SkipReason]]

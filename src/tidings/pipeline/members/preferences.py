@@ -67,7 +67,7 @@ def frequency_choices(newsroom: Newsroom, names: Sequence[str], chosen: str, lan
 
 
 def frequency_label(name: str, language: str) -> str:
-    """Return the label of a frequency. A frequency that the newsroom named itself keeps its name."""
+    """Return the label of a frequency. A frequency with a name from the newsroom keeps that name."""
     gettext = load_catalogue(language).gettext
     labels = {
         "immediately": gettext("At once"),

@@ -68,5 +68,5 @@ class FeedbackEvent:
 
     @property
     def is_to_subscriber(self) -> bool:
-        """False for mail to the newsroom's own people. Feedback about such mail is only recorded."""
+        """Whether the mail went to a subscriber. Feedback about mail to the newsroom's own people is only recorded."""
         return bool(self.target.address_hash) and self.target.purpose not in ("notice", "test", "review")

@@ -139,7 +139,7 @@ class FolderSource:
 
 
 class _MeasuredFiles:
-    """Measures the files of one document and remembers what it depends on."""
+    """Measures the files of one document and remembers the paths that it depends on."""
 
     def __init__(self, measured: dict[tuple[Path, bool], tuple[Signature, LocalFile | MediaError]]) -> None:
         self._measured = measured

@@ -35,13 +35,13 @@ class Settings(WebsiteSettings):
     items: Line = Field(
         default="", description="CSS of the links to the stories; default: links in headings, articles."
     )
-    title: Line = Field(default="", description="CSS of the headline; default: as the page says itself, else `h1`.")
+    title: Line = Field(default="", description="CSS of the headline; default: the page's metadata, else `h1`.")
     summary: Line = Field(default="", description="CSS of the summary; default: the page's description.")
     body: Line = Field(default="", description="CSS of the text; default: `article`, else `main`.")
-    published: Line = Field(default="", description="CSS of the date; default: as the page says itself.")
-    image: Line = Field(default="", description="CSS of the picture; default: as the page says itself.")
-    tags: Line = Field(default="", description="CSS of the words for topics; default: as the page says itself.")
-    remove: Line = Field(default="", description="CSS of what is in the text but does not belong to it.")
+    published: Line = Field(default="", description="CSS of the date; default: the page's metadata.")
+    image: Line = Field(default="", description="CSS of the picture; default: the page's metadata.")
+    tags: Line = Field(default="", description="CSS of the words for topics; default: the page's metadata.")
+    remove: Line = Field(default="", description="CSS of parts inside the text that do not belong to it.")
     most: Int = Field(default=30, ge=1, le=100, description="Most stories of one listing.")
     pause: Duration = Field(default=timedelta(seconds=1), description="The time between two requests.")
 

@@ -22,7 +22,7 @@ MAX_BODY = 15_000_000
 """Limit in bytes, as in other feed readers."""
 _HOPS = 5
 _MENDS = {
-    401: ": it asks for a password, but Tidings reads only what is public",
+    401: ": it asks for a password, but Tidings reads only public pages",
     403: ": it refuses all readers, or only Tidings",
     404: ": there is nothing at this address",
 }

@@ -73,7 +73,7 @@ class WebSource(CachedSource, ABC):
     """A source that reads a website. A subclass implements `read_site`."""
 
     matches_by_title = True
-    """Whether title and day identify an item whose id and address are new."""
+    """Whether title and day identify an item with a new id and a new address."""
 
     def __init__(self, settings: WebsiteSettings, context: SourceContext) -> None:
         super().__init__(settings, context)

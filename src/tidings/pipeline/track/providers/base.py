@@ -53,7 +53,7 @@ class ProviderEvent:
 def record_provider_events(
     store: Store, events: Iterable[ProviderEvent], *, soft_limit: SoftBounces, via: str, now: datetime
 ) -> list[str]:
-    """Record each event in a transaction of its own. Returns the kind of each result."""
+    """Record each event in a separate transaction. Returns the kind of each result."""
     kinds = []
     for event in events:
         with store.write() as connection:
@@ -106,10 +106,10 @@ def load_json(body: bytes | str) -> Any:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """A JSON object; empty for anything else."""
+    """Return a JSON object, or an empty mapping for other values."""
     return value if isinstance(value, dict) else {}
 
 
 def text(value: Any) -> str:
-    """A JSON string; empty for anything else."""
+    """Return a JSON string, or '' for other values."""
     return value if isinstance(value, str) else ""
