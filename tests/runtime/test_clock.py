@@ -119,7 +119,7 @@ def test_misfire_grace_time_a_run_that_is_hours_late_comes_once(
     """APScheduler's default lets a run fall away that is more than a second late (its issue 292)."""
     ticker = ticking(NEVER)
     beats.reach(1)
-    ticker._scheduler.modify_job("beat", next_run_time=datetime.now(UTC) - timedelta(hours=5))
+    ticker._scheduler.modify_job("cycle", next_run_time=datetime.now(UTC) - timedelta(hours=5))
     beats.reach(2)
     time.sleep(0.5)
     assert len(beats.at) == 2
@@ -129,7 +129,7 @@ def test_a_wall_clock_that_is_set_back_stops_nothing(beats: Beats, ticking: Call
     ticker = ticking(0.5)
     beats.reach(1)
     # As it stands after somebody sets the clock back by an hour.
-    ticker._scheduler.modify_job("beat", next_run_time=datetime.now(UTC) + timedelta(hours=1))
+    ticker._scheduler.modify_job("cycle", next_run_time=datetime.now(UTC) + timedelta(hours=1))
     count = len(beats.at)
     time.sleep(1)
     assert len(beats.at) == count
@@ -151,7 +151,7 @@ def test_a_beat_that_raises_is_one_line_and_the_next_one_comes(
 def test_every_alarm_of_the_library_is_logged(beats: Beats, caplog: pytest.LogCaptureFixture) -> None:
     ticker = Ticker(beats, NEVER)
     for code in (EVENT_JOB_MISSED, EVENT_JOB_ERROR):
-        event = JobExecutionEvent(code, "beat", "default", datetime.now(UTC), exception=ValueError("odd"))
+        event = JobExecutionEvent(code, "cycle", "default", datetime.now(UTC), exception=ValueError("odd"))
         ticker._scheduler._dispatch_event(event)
     assert [record.getMessage() for record in caplog.records] == [
         "a cycle was missed; the next one does its work",
@@ -161,7 +161,7 @@ def test_every_alarm_of_the_library_is_logged(beats: Beats, caplog: pytest.LogCa
 
 def test_the_job_stands_in_memory_and_is_merged_when_late(beats: Beats, ticking: Callable[[float], Ticker]) -> None:
     ticker = ticking(NEVER)
-    job = ticker._scheduler.get_job("beat")
+    job = ticker._scheduler.get_job("cycle")
     assert (job.coalesce, job.misfire_grace_time, job.max_instances) == (True, None, 1)
     assert [type(store) for store in ticker._scheduler._jobstores.values()] == [MemoryJobStore]
 

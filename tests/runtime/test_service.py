@@ -310,7 +310,7 @@ def test_a_beat_says_when_something_is_due_again(tmp_path: Path, monkeypatch: py
             beats = ServiceCycle(
                 runtime,
                 Redactor(()),
-                taken_up=configuration_stamp(folder.root),
+                stamp=configuration_stamp(folder.root),
                 delivering=threading.Lock(),
                 stopping=threading.Event(),
                 only_pages=False,
@@ -338,7 +338,7 @@ def test_small_clock_setback_and_repeated_faults_are_handled(tmp_path: Path, cap
             beats = ServiceCycle(
                 runtime,
                 Redactor(()),
-                taken_up=configuration_stamp(folder.root),
+                stamp=configuration_stamp(folder.root),
                 delivering=threading.Lock(),
                 stopping=threading.Event(),
                 only_pages=False,

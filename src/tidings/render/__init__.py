@@ -1,1 +1,1 @@
-"""Pure: an edition in; a feed, a digest or a post out."""
+"""Pure functions that turn items and editions into feeds, pages and mails."""

@@ -1,6 +1,6 @@
 """Words, dates and sizes in the reader's language.
 
-Catalogues are gettext `.po` files under `locale/`, read directly: nothing needs compiling. English is written in the
+Catalogues are gettext `.po` files under `locale/`, read directly without compiling. English is written in the
 code. A language without a catalogue gets its own dates and English words.
 """
 

@@ -1,12 +1,12 @@
-"""CSS into style attributes, by premailer, and the check for CSS that would be lost. Only this module uses premailer.
+"""Move CSS into style attributes by premailer, and find CSS that would be lost. Only this module uses premailer.
 
-premailer has traps, which are closed here:
+It avoids these traps of premailer:
 
-- Its three functions share one cache of 128 entries. A normal stylesheet overflows it, and then every run parses all
-  CSS again: the size is read from the environment at import. The shared cache also mixes up keys: `style="p"` beside
-  a rule `p {}` is a TypeError, so style attributes without a declaration are removed first.
+- Its three functions share one cache of 128 entries. A normal style sheet overflows it, and then every run parses all
+  CSS again: a larger size is set before the import. The shared cache also mixes up keys: `style="p"` beside a rule
+  `p {}` is a TypeError, so style attributes without a declaration are removed first.
 - `@import` makes cssutils open URLs and local files, whatever `allow_network` says. Its fetcher is replaced by one that
-  refuses, and `find_css_problems` refuses such CSS to begin with.
+  refuses, and `find_css_problems` refuses such CSS before that.
 - `strip_important=True` would remove `!important` from media rules, which then never win over inline styles.
 - Width and height become attributes (`width="100%"`) that override an image's own: switched off.
 - cssutils is not thread-safe: one run at a time.
@@ -45,11 +45,11 @@ _STYLE = re.compile(r"<style([^>]*)>(.*?)</style>", re.DOTALL | re.IGNORECASE)
 
 
 class InlineError(InputError):
-    """The CSS or the HTML of a template cannot be inlined faithfully."""
+    """The CSS or the HTML of a template cannot be inlined without loss."""
 
 
 class RemoteStyleError(InlineError):
-    """CSS that wants to fetch something."""
+    """CSS that would fetch something."""
 
 
 def _refuse(url: str, *_: Any, **__: Any) -> Any:
@@ -123,13 +123,17 @@ def _split_styles(html: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=64)
 def find_css_problems(inlined: str, kept: str) -> tuple[str, ...]:
-    """CSS that premailer would drop silently, or that breaks once a mail is cut into parts.
+    """Find CSS that premailer would drop silently, or that breaks after a mail is cut into parts.
 
     `inlined` is the CSS that goes into style attributes, `kept` the CSS that stays in `<style>`.
     """
     inlined, kept = (_COMMENT.sub("", css) for css in (inlined, kept))
-    problems = (_find_common_problems(inlined), _find_common_problems(kept))
-    return tuple(p for found in (*problems, _find_inlined_problems(inlined), _find_kept_problems(kept)) for p in found)
+    return (
+        *_find_common_problems(inlined),
+        *_find_common_problems(kept),
+        *_find_inlined_problems(inlined),
+        *_find_kept_problems(kept),
+    )
 
 
 def _find_common_problems(css: str) -> Iterator[str]:
@@ -156,10 +160,10 @@ def _find_inlined_problems(css: str) -> Iterator[str]:
             yield f'the selector {selector!r} cannot be inlined; put it into <style data-premailer="ignore">'
         if "[" in selector:
             yield f"premailer drops the selector {selector!r} or gives it a wrong rank; use a class"
-        wanted = {part.split(":", 1)[0].strip().lower() for part in body.split(";") if part.strip()}
+        declared = {part.split(":", 1)[0].strip().lower() for part in body.split(";") if part.strip()}
         with _collect_errors() as errors:
             known = {prop.name for prop in cssutils.parseStyle(body, validate=False).getProperties(all=True)}
-        for name in sorted(wanted - known):
+        for name in sorted(declared - known):
             reason = f" ({errors[0]})" if errors else ""
             yield f"{selector} {{ {name} }}: not understood; premailer would drop it{reason}"
 

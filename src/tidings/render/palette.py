@@ -30,7 +30,7 @@ class Palette:
     accent: str
     """Links and small headings on white and on the background."""
     accent_dark: str
-    """The same on the dark card."""
+    """Links and small headings on the dark card."""
     ink: str = INK
     muted: str = "#566070"
     line: str = "#dde2e9"
@@ -78,7 +78,7 @@ def _readable(rgb: Rgb, grounds: tuple[str, ...], towards: Rgb) -> str:
 
 
 def _mix(rgb: Rgb, towards: Rgb) -> Rgb:
-    """Move a twelfth of the way, at least one level, so that the loops above end."""
+    """Move a twelfth of the way, at least one level, so that the loops that call it end."""
 
     def step(level: int, goal: int) -> int:
         move = (goal - level) / 12

@@ -45,7 +45,7 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class FeedLink:
-    """A feed as pages and OPML name it; `label` is its title without the site's."""
+    """A feed in the lists of pages and OPML; `label` is its title without the site's."""
 
     name: str
     title: str
@@ -57,8 +57,8 @@ class FeedLink:
 class FeedView:
     """A feed in one language.
 
-    `id` is a URI that never changes; `changed` the moment of the last significant change, deletions included; `items`
-    are newest first, and may be more than a feed carries; `translations` are by item id.
+    `id` is a URI that never changes; `changed` is the time of the last significant change, deletions included; `items`
+    are newest first, and may be more than a feed shows; `translations` are by item id.
     """
 
     id: str

@@ -19,7 +19,7 @@ _TRIAL_AT = datetime(2026, 1, 2, 9, 30, tzinfo=UTC)
 
 
 def find_template_problems(templates: MailTemplates, name: str, *, languages: Sequence[str] = ("en",)) -> list[Problem]:
-    """Missing files, syntax errors, unknown names and filters, missing macros; if there are none, a trial rendering.
+    """Find missing files, syntax errors, unknown names and filters, and missing macros. If none, render a trial.
 
     The trial finds unknown attributes, CSS that would be lost or break, and parts with unclosed elements.
     """
@@ -62,7 +62,7 @@ def _find_file_problems(
     except TemplateNotFound as error:
         yield _problem(path, 0, "is missing" if error.message in (None, path) else str(error.message))
         return
-    # Jinja's search for names compiles, and so stops at an unknown filter.
+    # Jinja's search for names compiles the template, so it stops at an unknown filter.
     filters = _unknown_filters(templates, tree)
     for filter_name, line in filters:
         yield _problem(path, line, f"there is no filter {filter_name!r}")
@@ -83,7 +83,7 @@ def _problem(file: str, line: int, message: str) -> Problem:
 
 
 def _unknown_names(templates: MailTemplates, tree: nodes.Template, names: frozenset[str]) -> list[str]:
-    # Jinja counts a name that is set inside `if` as one that may come from outside.
+    # Jinja treats a name that is set inside `if` as a name that may come from outside.
     own = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     return sorted(meta.find_undeclared_variables(tree) - names - own - set(templates.environment.globals))
 

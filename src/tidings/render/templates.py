@@ -1,4 +1,4 @@
-"""Mail templates: folders of three files over `_base/`. A newsroom's folder replaces the shipped one of that name."""
+"""Mail templates: folders of three files that use `_base/`. A newsroom's folder replaces a shipped one by its name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGES: Final = "pages"
 """The only folder in `templates/` that is not a mail template."""
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _ERRORS: Final = (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
-"""What a mistake in a template raises while it runs."""
+"""Exceptions that a mistake in a template raises while it runs."""
 T = TypeVar("T")
 
 
@@ -46,8 +46,8 @@ def find_shipped_templates() -> Path:
 def make_environment(loader: BaseLoader, **options: Any) -> ImmutableSandboxedEnvironment:
     """Jinja's sandbox with strict names, for mails and pages. HTML is escaped in `*.html.j2`.
 
-    Nothing leads to files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). The random helpers
-    are removed: the same input must give the same bytes.
+    Templates cannot reach files, the network or the environment, and Jinja limits `range()` (MAX_RANGE). The random
+    helpers are removed: the same input must give the same bytes.
     """
     environment = ImmutableSandboxedEnvironment(
         loader=loader,
@@ -120,7 +120,7 @@ class MailTemplates:
         return sorted(name for name in folders if NAME.fullmatch(name) and name != _PAGES)
 
     def body(self, name: str, part: str) -> Template:
-        """`part` is `html` or `txt`. Raises TemplateError."""
+        """Load a template's body. `part` is `html` or `txt`. Raises TemplateError."""
         return get_template(self.environment, f"{name}/body.{part}.j2")
 
     def subject(self, name: str, source: str) -> tuple[Template, Template]:
@@ -157,7 +157,7 @@ def run_template(call: Callable[..., T], *args: Any, file: str) -> T:
     except RecursionError as error:
         raise TemplateError(f"templates/{file}: a macro calls itself without end") from error
     except _ERRORS as error:
-        # Jinja itself does this only in `render`; a macro's frames are still those of the generated code.
+        # Jinja does this only in `render`; a macro's frames still name the generated code.
         rewrite_traceback_stack()
         raise TemplateError(f"templates/{_error_place(error, file)}: {error}") from error
 
@@ -172,7 +172,7 @@ def _error_place(error: BaseException, file: str) -> str:
 
 
 def _check_printable(value: Any) -> Any:
-    """`value` of a `{{ }}` as it is. A list, an object or None printed in a mail is a mistake."""
+    """Return the value of a `{{ }}` unchanged. Printing a list, an object or None in a mail is a mistake."""
     if value is None:
         raise TemplateRuntimeError("a value that is empty (None) is printed; test it with `if` first")
     if not isinstance(value, str | int | float | Undefined):

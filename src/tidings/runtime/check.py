@@ -34,7 +34,7 @@ from tidings.store.people import subscribers
 def check_newsroom(root: Path) -> list[Problem]:
     """Return all errors and warnings of a newsroom: settings, templates, items and subscribers.
 
-    Errors in the settings do not hide the others, as far as the YAML can be read.
+    Errors in the settings do not hide other problems, unless the YAML cannot be read.
     """
     loaded = load_newsroom(root)
     problems = list(loaded.problems)
@@ -59,7 +59,7 @@ def _check_items(newsroom: Newsroom, store: Store | None) -> Iterator[Problem]:
     """Check all items of the folders, and those that websites have delivered so far."""
     for source in make_sources(newsroom, store).values():
         sweep = source.sweep(datetime.now(UTC))
-        # Only folders have a file for each ref; the refs of websites are their own.
+        # Only in folders is a ref the name of a file.
         is_folder = bool(source.watch_paths())
         without_alt = [
             (item, image) for item in sweep.items for image in _images_without_alt(newsroom, item, is_folder)
@@ -151,7 +151,7 @@ def _list_deliveries(root: Path) -> Iterator[tuple[str, Mapping]]:
 def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iterator[Problem]:
     """Warn about unknown names in an item, and about pictures without alt text. `file` is None for websites."""
     outlets = {*newsroom.lists, *newsroom.channels}
-    # The topics of a website are its own words.
+    # A website has its own words for topics.
     topics = item.topics if file is not None else ()
     declare = "declare it under `topics:` in tidings.yaml"
     for key, names, known, message, otherwise in (
@@ -166,7 +166,7 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
     for image in _images_without_alt(newsroom, item, file is not None):
         url = _original_url(item, image)
         name = unquote(url.rsplit("/", 1)[-1])
-        mend = 'add alt: "..." with words for what it shows' if file is not None else advise_on_alt(item, url)
+        mend = 'add alt: "..." and describe the picture' if file is not None else advise_on_alt(item, url)
         text = f"the picture {name[:80]} has no alt text: mail with it is held, and posts go out without it"
         # Items of the backlog are never sent by mail.
         level: Literal["error", "warning"] = "warning" if item.backlog else "error"
@@ -227,7 +227,7 @@ def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) 
         if not _is_loopback(host):
             raise RefusedError(
                 f"--now is more than an hour from real time, and {outlet} would send to other machines: people would "
-                "get mail of another day. Set its host to 127.0.0.1, or leave out --now."
+                "get mail for another day. Set its host to 127.0.0.1, or leave out --now."
             )
 
 

@@ -1,8 +1,8 @@
-"""The ticker, on APScheduler. Our own cadence arithmetic decides what is due, and slots are claimed in the store.
+"""The ticker, on APScheduler. Our own code decides what is due, and slots are claimed in the store.
 
-Traps of APScheduler, and how they are avoided here: a job store of pickles is code in the database (memory only); a run
-that is a second late is dropped silently (no misfire limit, late runs merge); a run that comes due during the last one
-is dropped too (it is requested again); it waits by the wall clock, which can be set back (`keep`).
+This module avoids four traps of APScheduler. Stored jobs are pickles, so a database could run code: jobs stay in
+memory. A run that is a second late is dropped silently: there is no misfire limit, and late runs merge. A run that
+comes due during the previous one is dropped too: it is requested again. The wall clock can be set back: see `keep`.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-_JOB = "beat"
+_JOB = "cycle"
 _AGAIN = timedelta(seconds=0.5)
 """Delay before a cycle is requested again while the last one is still running."""
 log = logging.getLogger("tidings.clock")
 
 
 class Ticker:
-    """Calls `beat` every `seconds` seconds, one call at a time, and sooner when woken."""
+    """Calls `run_cycle` every `seconds` seconds, one call at a time, and sooner when woken."""
 
-    def __init__(self, beat: Callable[[], None], seconds: float) -> None:
-        self._beat = beat
+    def __init__(self, run_cycle: Callable[[], None], seconds: float) -> None:
+        self._run_cycle = run_cycle
         self._seconds = seconds
         self._mutex = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
-        self._waited = False
+        self._is_reported = False
         self._last = time.monotonic()
-        # Its messages arrive as events (below), one line each.
+        # APScheduler's messages arrive as events (`_alarm`), one line each.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
@@ -64,7 +64,7 @@ class Ticker:
             try:
                 self._scheduler.modify_job(_JOB, next_run_time=soon)
             except JobLookupError:
-                # Stopped meanwhile.
+                # The ticker was stopped meanwhile.
                 return
 
     def keep(self) -> None:
@@ -81,18 +81,18 @@ class Ticker:
     def _run(self) -> None:
         self._idle.clear()
         try:
-            self._beat()
+            self._run_cycle()
         finally:
-            self._waited = False
+            self._is_reported = False
             self._last = time.monotonic()
             self._idle.set()
 
     def _alarm(self, event: JobEvent) -> None:
         if event.code == EVENT_JOB_MAX_INSTANCES:
-            # APScheduler dropped this run: its reason (a changed file, a slot) would wait for the next regular cycle.
-            if not self._waited:
+            # APScheduler dropped this run. Request it again: a changed file or a slot must not wait a whole cycle.
+            if not self._is_reported:
                 log.info("the last cycle is still running; the next one follows it")
-            self._waited = True
+            self._is_reported = True
             self.wake(datetime.now(UTC) + _AGAIN)
         elif event.code == EVENT_JOB_MISSED:
             log.warning("a cycle was missed; the next one does its work")

@@ -39,7 +39,7 @@ _SUPPRESSED: dict[str, str] = {
 }
 
 Show = Callable[[datetime], str]
-"""Writes a moment in the site's time zone."""
+"""Formats a moment in the site's time zone."""
 
 
 def explain(connection: Connection, newsroom: Newsroom, address: str, story: str | None, show: Show) -> list[str]:
@@ -71,38 +71,39 @@ def explain(connection: Connection, newsroom: Newsroom, address: str, story: str
     if story is not None and not entries:
         lines += _explain_absence(connection, newsroom, story, subscriber, subscriptions)
     elif not entries:
-        lines.append("Nothing was ever addressed to them.")
+        lines.append("No mail was ever prepared for them.")
     return lines
 
 
 def _suppressions(connection: Connection, address_hash: str, reasons: Mapping[str, str], show: Show) -> Iterator[str]:
     for name, (reason, since) in consent.suppressions_of(connection, address_hash).items():
         if reason in reasons:
-            lists = f"The list {name} sends" if name else "All lists send"
-            yield f"{lists} them nothing since {show(since)}: {reasons[reason]}."
+            lists = f"The list {name} has" if name else "All lists have"
+            yield f"{lists} sent them nothing since {show(since)}: {reasons[reason]}."
 
 
-def _describe_subscription(newsroom: Newsroom, one: subscribers.Subscription, show: Show) -> str:
-    topics = ", ".join(one.topics) or "all topics"
-    text = f"List {one.list}: {one.state}, in {one.language}, {one.frequency}, {topics}"
-    if one.state == subscribers.UNSUBSCRIBED and one.left_at:
-        return f"{text}; unsubscribed on {show(one.left_at)}."
-    served = served_frequencies(newsroom, one.list)
-    if one.state == subscribers.CONFIRMED and "all" not in served and one.frequency not in served:
-        return f"{text}. No schedule sends with the frequency {one.frequency!r}, so they get nothing."
+def _describe_subscription(newsroom: Newsroom, subscription: subscribers.Subscription, show: Show) -> str:
+    topics = ", ".join(subscription.topics) or "all topics"
+    frequency = subscription.frequency
+    text = f"List {subscription.list}: {subscription.state}, in {subscription.language}, {frequency}, {topics}"
+    if subscription.state == subscribers.UNSUBSCRIBED and subscription.left_at:
+        return f"{text}; unsubscribed on {show(subscription.left_at)}."
+    served = served_frequencies(newsroom, subscription.list)
+    if subscription.state == subscribers.CONFIRMED and "all" not in served and frequency not in served:
+        return f"{text}. No schedule sends with the frequency {frequency!r}, so they get nothing."
     return f"{text}."
 
 
 def _describe_delivery(
     entry: ledger.LedgerEntry, active: list[pauses.Pause], feedbacks: Sequence[feedback.Feedback], show: Show
 ) -> str:
-    what = entry.edition or f"a {entry.purpose}"
+    name = entry.edition or f"a {entry.purpose}"
     if entry.story:
-        what += f" ({entry.story})"
+        name += f" ({entry.story})"
     at = show(entry.at)
     match entry.state:
         case "accepted":
-            returned = "; ".join(_describe_feedback(one, show) for one in feedbacks) or entry.returned
+            returned = "; ".join(_describe_feedback(event, show) for event in feedbacks) or entry.returned
             words = f"accepted by {entry.via or 'the mail host'} at {at} as {entry.receipt or 'unnamed'}"
             words += f"; {returned or 'neither a bounce nor a complaint since'}"
         case "skipped":
@@ -122,17 +123,19 @@ def _describe_delivery(
     if entry.edition and entry.state in ("pending", "deferred", "in_doubt"):
         pause = pauses.find_pause(active, schedule=entry.schedule, list_name=entry.list, channel=entry.channel)
         words += f"; {_describe_pause(pause, show)}" if pause is not None else ""
-    return f"{what}: {words}."
+    return f"{name}: {words}."
 
 
-def _describe_feedback(one: feedback.Feedback, show: Show) -> str:
-    code = f" {one.code}" if one.code else ""
-    return f"came back: {one.kind}{code}, reported by {one.via} at {show(one.at)}{f': {one.text}' if one.text else ''}"
+def _describe_feedback(event: feedback.Feedback, show: Show) -> str:
+    code = f" {event.code}" if event.code else ""
+    text = f": {event.text}" if event.text else ""
+    return f"came back: {event.kind}{code}, reported by {event.via} at {show(event.at)}{text}"
 
 
-def _describe_pause(one: pauses.Pause, show: Show) -> str:
-    end = f"until {show(one.until)}" if one.until else "until `tidings resume`"
-    return f"{one.what} is paused since {show(one.since)} by {one.who}, {end}{f' ({one.reason})' if one.reason else ''}"
+def _describe_pause(pause: pauses.Pause, show: Show) -> str:
+    end = f"until {show(pause.until)}" if pause.until else "until `tidings resume`"
+    reason = f" ({pause.reason})" if pause.reason else ""
+    return f"{pause.what} is paused since {show(pause.since)} by {pause.who}, {end}{reason}"
 
 
 def _explain_absence(
@@ -175,7 +178,7 @@ def _explain_without(
     """Explain why this reader's part of an edition does not contain a story of the edition."""
     if entry.state == "skipped":
         return f": {_SKIPPED.get(entry.reason, entry.reason)}"
-    subscription = next((one for one in subscriptions if one.list == entry.list), None)
+    subscription = next((choices for choices in subscriptions if choices.list == entry.list), None)
     if subscription is None:
         return ""
     topics = {topic for item in items for topic in item.topics}

@@ -1,4 +1,4 @@
-"""`tidings init`: creates a newsroom from the sample that is part of Tidings."""
+"""`tidings init`: create a newsroom from the sample that is part of Tidings."""
 
 from __future__ import annotations
 

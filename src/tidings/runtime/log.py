@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 
 class Redactor(logging.Filter):
-    """Removes the newsroom's secrets from log records. `secrets` is replaced with the configuration."""
+    """Removes the newsroom's secrets from log records. A new configuration replaces `secrets`."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Redactor(logging.Filter):
         return line
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place. Of a traceback only the last line stays."""
+        """Rewrite the record in place. Keep only the last line of a traceback."""
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]

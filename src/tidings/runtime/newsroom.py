@@ -37,7 +37,7 @@ from tidings.store.locks import Liveness, SharedHold, acquire_liveness
 from tidings.store.people import subscribers
 
 if TYPE_CHECKING:
-    # The parts of a runtime import the pipeline and the renderer when they are first used: most commands need few.
+    # The parts of a runtime import the pipeline and the renderer on first use: most commands need only a few.
     from tidings.pipeline.compose.composer import Composer
     from tidings.pipeline.compose.lifecycle import EditionLifecycle
     from tidings.pipeline.compose.mail import MailRenderer
@@ -70,7 +70,7 @@ def make_channels(newsroom: Newsroom) -> dict[str, Channel]:
 
 
 def make_hubs(newsroom: Newsroom) -> dict[str, Hub]:
-    """Make the WebSub hubs that are told of changed feeds, by name."""
+    """Make the WebSub hubs that are notified of changed feeds, by name."""
     return _make(newsroom, posts=False)
 
 
@@ -84,20 +84,21 @@ def _make(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
 
 
 def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, Source]:
-    """Make the sources of a newsroom, by name. In `store` they keep what they know between two fetches."""
+    """Make the sources of a newsroom, by name. They keep their state between fetches in `store`."""
     modules = plugins.sources()
     site = newsroom.site
-    shelf: Callable[[str], FetchCache] = (
+    make_cache: Callable[[str], FetchCache] = (
         partial(StoredFetchCache, store) if store is not None else lambda name: NoFetchCache()
     )
     stories: StoryIndex = StoredStories(store) if store is not None else NoStoryIndex()
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for name, settings in newsroom.sources.items():
         zone = load_zone(site.timezone)
-        pictures = shelf(f"{name}/pictures")  # a name that no source has
-        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, shelf(name), pictures, stories)
-        found[name] = modules[settings.type].make(settings, context)
-    return found
+        pictures = make_cache(f"{name}/pictures")  # a name that no source has
+        cache = make_cache(name)
+        context = SourceContext(name, newsroom.root, site.url, site.languages, zone, cache, pictures, stories)
+        sources[name] = modules[settings.type].make(settings, context)
+    return sources
 
 
 def open_store(newsroom: Newsroom) -> Store:
@@ -204,7 +205,7 @@ class Runtime:
 
     @cached_property
     def editions(self) -> EditionLifecycle:
-        """What happens to an edition once it is composed."""
+        """The life cycle of editions after composing."""
         from tidings.pipeline.compose.lifecycle import EditionLifecycle
 
         return EditionLifecycle(self.store, self.newsroom)
@@ -252,7 +253,7 @@ class Runtime:
             routes={name: [sender.name for sender in newsroom.find_senders(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
             picture=Thumbnails(newsroom.public, newsroom.site.url),
-            spacings={name: _spacing(one, newsroom) for name, one in newsroom.channels.items()},
+            spacings={name: _spacing(settings, newsroom) for name, settings in newsroom.channels.items()},
             reached=self._reached,
         )
 
@@ -271,7 +272,7 @@ class Runtime:
         return fetch.fetch_sources(self.store, self.sources, now=self.now(), only=only, force=force)
 
     def fetch_pictures(self, *, only: Collection[str] | None = None, force: bool = False) -> dict[str, int]:
-        """Download pictures of websites for about half a minute. Returns how many came, by source."""
+        """Download pictures of websites for about half a minute. Returns the number of new pictures, by source."""
         from tidings.pipeline.collect import fetch
 
         return fetch.fetch_pictures(self.store, self.root, self.sources, now=self.now(), only=only, force=force)
@@ -303,23 +304,23 @@ class Runtime:
         return done
 
     def answer_requests(self) -> int:
-        """Answer sign-ups by mail. Returns how many were handled."""
+        """Answer sign-ups by mail. Returns the number of handled sign-ups."""
         from tidings.pipeline.members.subscribe import answer_requests
 
         return answer_requests(self.store, self.member_mails, self.now())
 
     def request_reconfirmation(self, list_name: str, until: datetime) -> int:
-        """Ask all subscribers of a list to confirm again. Returns how many. Can be repeated after an interruption."""
+        """Ask all subscribers of a list to confirm again. Returns their number. Can be run again if interrupted."""
         from tidings.pipeline.members.subscribe import request_reconfirmation
 
         now = self.now()
-        asked = 0
+        total = 0
         while True:
             with self.store.write() as connection:
                 count = request_reconfirmation(connection, self.member_mails, list_name, now, until, now)
             if not count:
-                return asked
-            asked += count
+                return total
+            total += count
 
     def stop(self) -> None:
         """Start no further message and no further fetch."""
@@ -330,13 +331,13 @@ class Runtime:
             self.deliverer.stop()
 
     def resend_policies(self) -> ResendPolicies:
-        """Return what may be sent again after an unknown outcome."""
+        """Return the rules for sending again after an unknown outcome."""
         from tidings.pipeline.deliver.outcomes import ResendPolicies
 
         never = frozenset(name for name, settings in self.newsroom.lists.items() if settings.resend_in_doubt == "never")
         capabilities = {name: channel.capabilities for name, channel in self.channels.items()}
-        looks = frozenset(name for name, channel in self.channels.items() if isinstance(channel, CanFind))
-        return ResendPolicies(never, capabilities, looks)
+        searchable = frozenset(name for name, channel in self.channels.items() if isinstance(channel, CanFind))
+        return ResendPolicies(never, capabilities, searchable)
 
     def close(self) -> None:
         """Release the store, its locks and all connections."""
@@ -359,20 +360,20 @@ class Runtime:
 
 
 _PARTS = ("channels", "hubs", "sources", "templates", "member_mails", "mail", "editions", "composer", "deliverer")
-"""What a runtime makes of its configuration."""
+"""The parts of a runtime that depend on the configuration."""
 
 
 def open_runtime(root: Path, env: Mapping[str, str] | None = None, *, lazy: bool = False) -> Runtime:
-    """Open the runtime of a folder. Raises InputError with every problem of its configuration."""
+    """Open the runtime of a folder. Raises InputError that lists every problem of the configuration."""
     return Runtime(load_valid_newsroom(root, env), lazy=lazy)
 
 
 def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None) -> Newsroom:
-    """Load the configuration of a folder. Raises InputError with every problem of it."""
+    """Load the configuration of a folder. Raises InputError that lists every problem."""
     if (root / RESTORING).exists():
         raise RefusedError(
             "A restore of this newsroom was interrupted. Run `tidings restore FILE` again: it puts the old files back "
-            "and begins anew."
+            "and starts again."
         )
     loaded = load_newsroom(root, env)
     if loaded.newsroom is None:

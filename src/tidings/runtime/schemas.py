@@ -47,7 +47,7 @@ class _LenientSchema(GenerateJsonSchema):
         return {}
 
 
-# -- the output of commands: keys may be added, and never change -------------------------------------------------------
+# -- the output of commands: keys may be added, but must never change --------------------------------------------------
 
 _KINDS: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
@@ -64,7 +64,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 
 def _row(keys: str, **nested: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of an object: `keys` as "name:kind" with a kind of `_KINDS`, text if it has none."""
+    """Return the schema of an object. `keys` are words "name:kind" with a kind of `_KINDS`; the default is text."""
     properties = {}
     for name, _, kind in (key.partition(":") for key in keys.split()):
         properties[name] = _KINDS[kind or "text"]

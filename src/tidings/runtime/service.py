@@ -37,9 +37,9 @@ CYCLE = 30.0
 _LOOK = 3.0
 """Seconds between two checks for deliveries that have come due."""
 _ASK = 5.0
-"""Seconds between two checks whether a source on the network is due."""
+"""Seconds between two checks for sources on the network that are due."""
 _END = 29.0
-"""Seconds that stopping takes at most. Messages on the wire are given up after 25."""
+"""Seconds that stopping takes at most. After 25, the messages that are being sent are abandoned."""
 log = logging.getLogger("tidings.service")
 
 MakeApp = Callable[[Runtime, Callable[[], dict[str, object]]], Any]
@@ -96,7 +96,7 @@ class Service:
         self._cycle = ServiceCycle(
             runtime,
             self._redactor,
-            taken_up=stamp,
+            stamp=stamp,
             delivering=self._delivering,
             stopping=self._stopping,
             only_pages=only_pages,
@@ -105,15 +105,15 @@ class Service:
         self._receivers = FeedbackReceivers(runtime, self._due.set)
 
     def run(self) -> int:
-        """Run until a signal. Messages on the wire are finished first."""
+        """Run until a signal. Then finish the messages that are being sent."""
         start_log(self._redactor, load_zone(self._runtime.newsroom.site.timezone))
         web = self._runtime.newsroom.web
         listener = _listen(web.host, web.port, "web: {port: ...}")
-        server = self._server(web)
-        measuring = self._measure(web)
-        hearing = "" if self._only_pages else self._receivers.open_port()
+        server = self._make_server(web)
+        metrics_thread = self._make_metrics_thread(web)
+        lmtp_address = "" if self._only_pages else self._receivers.open_port()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
+            signal.signal(number, self._handle_signal)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
         watcher = Watcher(self._runtime.root, content, self._ticker.wake)
         pages = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
@@ -121,8 +121,8 @@ class Service:
         fetcher = threading.Thread(target=self._fetch_loop, name="fetch", daemon=True)
         pages.start()
         self._say(f"Pages: {_address(web.host, web.port)}/")
-        if measuring is not None and web.metrics_address is not None:
-            measuring.start()
+        if metrics_thread is not None and web.metrics_address is not None:
+            metrics_thread.start()
             self._say(f"Metrics: {_address(*web.metrics_address)}/metrics")
         watcher.start()
         self._ticker.start()
@@ -130,19 +130,19 @@ class Service:
             deliverer.start()
             fetcher.start()
             self._receivers.start()
-            if hearing:
-                self._say(f"Bounces: LMTP at {hearing}")
+            if lmtp_address:
+                self._say(f"Bounces: LMTP at {lmtp_address}")
             self._say("Watching, publishing and sending. Stop with Ctrl-C.")
         while not self._stopping.wait(1.0):
             self._ticker.keep()
             if not pages.is_alive():
-                log.error("the pages cannot be served any more; stopping, so that systemd starts the service again")
+                log.error("the pages cannot be served any more; the service stops, so that systemd starts it again")
                 self._stopping.set()
                 self._end(server, pages, watcher, deliverer, fetcher)
                 return 1
             if not self._only_pages and not deliverer.is_alive() and not self._stopping.is_set():
-                self._cycle.stopped = "the thread that sends stopped"
-        self._say("Stopping. Messages on the wire are finished first.")
+                self._cycle.stopped = "the thread that sends messages has stopped"
+        self._say("Stopping. Messages that are being sent are finished first.")
         self._end(server, pages, watcher, deliverer, fetcher)
         return 0
 
@@ -172,7 +172,7 @@ class Service:
     def _say(self, line: str) -> None:
         self._say_to(self._redactor.text(line))
 
-    def _server(self, web: Web) -> uvicorn.Server:
+    def _make_server(self, web: Web) -> uvicorn.Server:
         config = uvicorn.Config(
             self._make_app(self._runtime, self._cycle.health),
             log_config=None,
@@ -185,19 +185,19 @@ class Service:
         )
         return uvicorn.Server(config)
 
-    def _measure(self, web: Web) -> threading.Thread | None:
+    def _make_metrics_thread(self, web: Web) -> threading.Thread | None:
         """Return the thread that serves the metrics at their own address, if one is configured."""
         if web.metrics_address is None:
             return None
         listener = _listen(*web.metrics_address, "web: {metrics: ...}")
-        app = self._make_metrics_app(Metrics(self._runtime, self._cycle.pulse))
+        app = self._make_metrics_app(Metrics(self._runtime, self._cycle.make_heartbeat))
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off", limit_concurrency=20
         )
         server = uvicorn.Server(config)
         return threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics", daemon=True)
 
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals > 1:
             os._exit(128 + number)
@@ -206,10 +206,10 @@ class Service:
     # -- the ticker's thread ------------------------------------------------------------------------------------------
 
     def _run_cycle(self) -> None:
-        following = self._cycle.run()
+        next_moment = self._cycle.run()
         self._due.set()
-        if following is not None:
-            self._ticker.wake(following)
+        if next_moment is not None:
+            self._ticker.wake(next_moment)
 
     # -- the fetcher's thread -----------------------------------------------------------------------------------------
 
@@ -217,16 +217,16 @@ class Service:
         """Fetch sources and talk to hubs: everything that waits for other websites, except deliveries."""
         while not self._stopping.wait(_ASK):
             with self._cycle.catch_faults("sources"):
-                done = self._runtime.fetch()
-                for name, one in done.items():
-                    if one.problem:
-                        log.warning("source %s: %s", name, one.problem)
-                    elif one.new or one.changed:
-                        log.info("source %s: %d new, %d changed", name, one.new, one.changed)
-                came = self._runtime.fetch_pictures()
-                for name, count in came.items():
+                results = self._runtime.fetch()
+                for name, result in results.items():
+                    if result.problem:
+                        log.warning("source %s: %s", name, result.problem)
+                    elif result.new or result.changed:
+                        log.info("source %s: %d new, %d changed", name, result.new, result.changed)
+                pictures = self._runtime.fetch_pictures()
+                for name, count in pictures.items():
                     log.info("source %s: pictures, %d new", name, count)
-                if came or any(one.new or one.changed for one in done.values()):
+                if pictures or any(result.new or result.changed for result in results.values()):
                     self._ticker.wake()
             with self._cycle.catch_faults("hubs"):
                 self._runtime.ping_hubs()
@@ -236,16 +236,16 @@ class Service:
 
     def _deliver_loop(self) -> None:
         while not self._stopping.is_set():
-            asked = self._due.wait(_LOOK)
+            is_woken = self._due.wait(_LOOK)
             self._due.clear()
             with self._cycle.catch_faults("requests"):
                 self._runtime.answer_requests()
             with self._cycle.catch_faults("deliveries"):
-                # After every cycle. In between only if something is due and no relay is down.
-                if asked or (not self._cycle.stalled and self._something_due()):
+                # After every cycle; between cycles only if a delivery is due and no relay is down.
+                if is_woken or (not self._cycle.stalled and self._is_delivery_due()):
                     self._deliver()
 
-    def _something_due(self) -> bool:
+    def _is_delivery_due(self) -> bool:
         with self._runtime.store.read() as connection:
             return bool(claims.count_due(connection, self._runtime.now(), datetime.now(UTC)))
 

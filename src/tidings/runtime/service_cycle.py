@@ -33,56 +33,58 @@ MAX_CYCLE = 900.0
 """Seconds that one cycle may take: composing for a million readers takes a few minutes."""
 MAX_FAILING = 600.0
 """Seconds without one successful tick."""
+_TASKS = {"beat": "cycle", "next": "search for the next due moment", "pulse": "heartbeat"}
+"""Names in the log of tasks that have another key in the store and the metrics."""
 log = logging.getLogger("tidings.service")
 
 
 @dataclass(slots=True)
 class CycleHealth:
-    """When the service last worked, as moments of `time.monotonic`, which nobody can set back."""
+    """Times of the last work of the service, by `time.monotonic`, which cannot be set back."""
 
-    beaten: float = field(default_factory=time.monotonic)
+    cycle_ended: float = field(default_factory=time.monotonic)
     """End of the last cycle."""
-    ticked: float = field(default_factory=time.monotonic)
+    tick_ended: float = field(default_factory=time.monotonic)
     """End of the last successful tick."""
-    begun: float | None = None
+    cycle_began: float | None = None
     """Start of the running cycle; None between two cycles."""
 
     def health(self, now: float, *, only_pages: bool) -> dict[str, object]:
         """Return `ok`, ages in seconds, and a `reason` if the service is not healthy. Nothing secret: it is public."""
         reason = self._reason(now, only_pages)
-        result: dict[str, object] = {"ok": not reason, "beat_age": round(now - self.beaten, 1)}
+        result: dict[str, object] = {"ok": not reason, "beat_age": round(now - self.cycle_ended, 1)}
         if not only_pages:
-            result["tick_age"] = round(now - self.ticked, 1)
+            result["tick_age"] = round(now - self.tick_ended, 1)
         return result | ({"reason": reason} if reason else {})
 
     def _reason(self, now: float, only_pages: bool) -> str:
-        if self.begun is not None:
-            minutes = (now - self.begun) / 60
-            return f"one cycle has been running for {minutes:.0f} minutes" if now - self.begun > MAX_CYCLE else ""
-        if now - self.beaten > MAX_SILENCE:
-            return f"the ticker stopped: no cycle for {now - self.beaten:.0f} seconds"
-        if not only_pages and now - self.ticked > MAX_FAILING:
-            return f"no tick succeeded for {(now - self.ticked) / 60:.0f} minutes; see the log"
+        if self.cycle_began is not None:
+            minutes = (now - self.cycle_began) / 60
+            return f"one cycle has been running for {minutes:.0f} minutes" if now - self.cycle_began > MAX_CYCLE else ""
+        if now - self.cycle_ended > MAX_SILENCE:
+            return f"the ticker stopped: no cycle for {now - self.cycle_ended:.0f} seconds"
+        if not only_pages and now - self.tick_ended > MAX_FAILING:
+            return f"no tick succeeded for {(now - self.tick_ended) / 60:.0f} minutes; see the log"
         return ""
 
 
 class ServiceCycle:
-    """The work of the ticker's thread. Whoever sends holds `delivering`; `stopping` is set when the service ends."""
+    """The work of the ticker's thread. The sending thread holds `delivering`. `stopping` is set at the end."""
 
     def __init__(
         self,
         runtime: Runtime,
         redactor: Redactor,
         *,
-        taken_up: Stamp,
+        stamp: Stamp,
         delivering: threading.Lock,
         stopping: threading.Event,
         only_pages: bool,
     ) -> None:
-        """`taken_up`: the stamp of the configuration that `runtime` was opened with."""
+        """`stamp`: that of the configuration with which `runtime` was opened."""
         self._runtime = runtime
         self._redactor = redactor
-        self._stamp = taken_up
+        self._stamp = stamp
         self._delivering = delivering
         self._stopping = stopping
         self._only_pages = only_pages
@@ -90,7 +92,7 @@ class ServiceCycle:
         self._unpublished = ""
         self._faults: dict[str, str] = {}
         self._started = datetime.now(UTC)
-        self._beaten = self._started
+        self._last_cycle = self._started
         self._health = CycleHealth()
         self.stalled: dict[str, str] = {}
         """Why a lane cannot send, as the deliverer reports it."""
@@ -102,14 +104,14 @@ class ServiceCycle:
         """Do what is due. Returns the next moment at which something is due. Never raises."""
         if self._stopping.is_set():
             return None
-        self._health.begun = time.monotonic()
+        self._health.cycle_began = time.monotonic()
         try:
             return self._run()
         finally:
-            self._beaten = datetime.now(UTC)
+            self._last_cycle = datetime.now(UTC)
             with self.catch_faults("pulse"):
-                self._note_pulse()
-            self._health.begun, self._health.beaten = None, time.monotonic()
+                self._store_heartbeat()
+            self._health.cycle_began, self._health.cycle_ended = None, time.monotonic()
 
     def _run(self) -> datetime | None:
         with self.catch_faults("configuration"):
@@ -118,7 +120,7 @@ class ServiceCycle:
             return None
         with self.catch_faults("beat"):
             self._report(self._tick())
-            self._health.ticked = time.monotonic()
+            self._health.tick_ended = time.monotonic()
         with self.catch_faults("next"):
             return find_next_moment(self._runtime.composer, self._runtime.now())
         return None
@@ -130,63 +132,64 @@ class ServiceCycle:
         health = self._health.health(time.monotonic(), only_pages=self._only_pages)
         return health | {"ok": False, "reason": self.stopped} if self.stopped else health
 
-    def pulse(self) -> Heartbeat:
-        """Return what this service knows about itself."""
+    def make_heartbeat(self) -> Heartbeat:
+        """Return the present state of this service."""
         return Heartbeat(
             owner=self._runtime.owner,
             started=self._started,
-            beat=self._beaten,
+            beat=self._last_cycle,
             only_pages=self._only_pages,
             refused=self._refused,
             faults=dict(self._faults),
             stalled={lane: self._redactor.text(reason) for lane, reason in self.stalled.items()},
         )
 
-    def _note_pulse(self) -> None:
+    def _store_heartbeat(self) -> None:
         """Store the heartbeat, and delete those of dead services: monitoring has seen their last one."""
         with self._runtime.store.read() as connection:
-            others = [one.owner for one in load_heartbeats(connection) if one.owner != self._runtime.owner]
-        dead = [owner for owner in others if not self._runtime.liveness.is_alive(owner)]
+            owners = [heartbeat.owner for heartbeat in load_heartbeats(connection)]
+        own, liveness = self._runtime.owner, self._runtime.liveness
+        dead = [owner for owner in owners if owner != own and not liveness.is_alive(owner)]
         with self._runtime.store.write() as connection:
             for owner in dead:
                 delete_heartbeat(connection, owner)
-            record_heartbeat(connection, self.pulse())
+            record_heartbeat(connection, self.make_heartbeat())
 
     def end(self) -> None:
-        """Delete the heartbeat when the service ends in order."""
+        """Delete the heartbeat when the service ends normally."""
         with self.catch_faults("pulse"), self._runtime.store.write() as connection:
             delete_heartbeat(connection, self._runtime.owner)
 
     # -- faults -------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def catch_faults(self, what: str) -> Iterator[None]:
-        """Catch every exception. Log it if it differs from the last one, and send one notice a day."""
+    def catch_faults(self, task: str) -> Iterator[None]:
+        """Catch every exception. Log it if its type differs from the last one, and send one notice a day."""
         try:
             yield
         except Exception as error:
-            self._fault(what, error)
+            self._record_fault(task, error)
         else:
-            if self._faults.pop(what, ""):
-                log.info("%s works again", what)
+            if self._faults.pop(task, ""):
+                log.info("no more errors in: %s", _TASKS.get(task, task))
 
-    def _fault(self, what: str, error: Exception) -> None:
+    def _record_fault(self, task: str, error: Exception) -> None:
         text = self._redactor.text(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
-        if self._faults.get(what) != type(error).__name__:
-            self._faults[what] = type(error).__name__
-            log.error("%s failed and is tried again in the next cycle: %s", what, text)
+        if self._faults.get(task) != type(error).__name__:
+            self._faults[task] = type(error).__name__
+            log.error("error in %s, tried again in the next cycle: %s", _TASKS.get(task, task), text)
         now = self._runtime.now()
         try:
             with self._runtime.store.write() as connection:
-                key = f"fault:{what}:{type(error).__name__}:{now.date()}"
+                key = f"fault:{task}:{type(error).__name__}:{now.date()}"
                 notices.add(connection, key, "failed", f"The service had an error and continues: {text}", now)
         except Exception as another:
-            log.error("the notice about it cannot be stored: %s", type(another).__name__)
+            log.error("the notice about this error cannot be stored: %s", type(another).__name__)
 
     # -- configuration ------------------------------------------------------------------------------------------------
 
     def _load_changes(self) -> None:
-        """Load a changed configuration. One with errors changes nothing and causes a notice."""
+        """Load a changed configuration. A configuration with errors changes nothing and causes a notice."""
         stamp = configuration_stamp(self._runtime.root)
         if stamp == self._stamp:
             return
@@ -214,7 +217,7 @@ class ServiceCycle:
             log.warning("changes of `store` and `web` need a restart: stop `tidings run` and start it again")
 
     def _preload_templates(self) -> None:
-        """Load every mail template that is used into memory, so that later errors on disk change nothing."""
+        """Load every used mail template into memory, so that later errors on disk change nothing."""
         templates, newsroom = self._runtime.templates, self._runtime.newsroom
         parts = (part for schedule in newsroom.schedules.values() for part in schedule.deliver)
         for name in sorted({part.template for part in parts if isinstance(part, ListDelivery)}):
@@ -227,7 +230,7 @@ class ServiceCycle:
         if problems == self._refused:
             return
         self._refused = problems
-        log.warning("the changed configuration has errors, the last good one stays in use:\n%s", problems)
+        log.warning("the changed configuration has errors; the last good one stays in use:\n%s", problems)
         now = self._runtime.now()
         key = f"config:{hashlib.sha256(problems.encode()).hexdigest()[:16]}:{now.date()}"
         with self._runtime.store.write() as connection:

@@ -40,7 +40,7 @@ class TickResult:
     stalled: dict[str, str] = field(default_factory=dict)
     notices: int = 0
     restored: str = ""
-    """Set once, by the first cycle after a restore: what a person must decide."""
+    """The decision that a person must make. Set only by the first cycle after a restore."""
 
 
 def tick(
@@ -52,7 +52,7 @@ def tick(
     2. Collect items; hold editions with withdrawn stories; correct posts that are already out.
     3. Publish feeds and pages (unless `public` is False).
     4. Compose: apply renames, resume unfinished editions, set baselines, compose due slots, open due editions.
-    5. Publish the edition archive, delete what `keep` says, and queue notices.
+    5. Publish the edition archive, delete old data as `keep` says, and queue notices.
     6. Answer sign-ups and deliver (unless `deliver` is False).
 
     `accept`: believe a source that lost many items at once.

@@ -22,7 +22,7 @@ def configuration_stamp(root: Path) -> Stamp:
     For places without change events: network shares, and machines whose watches are used up.
     """
     stamp = []
-    for path in [root / MAIN, *(each for name in FOLDERS for each in sorted((root / name).rglob("*")))]:
+    for path in [root / MAIN, *(file for name in FOLDERS for file in sorted((root / name).rglob("*")))]:
         try:
             stat = path.stat()
         except OSError:
@@ -36,7 +36,7 @@ class Watcher:
     """Calls `on_change` after changes in the content folders, tidings.yaml, schedules/ and templates/.
 
     The newsroom's folder is watched without its subfolders: public/ can have tens of thousands, and a machine has few
-    watches. Folders that appear, vanish or are replaced are noticed there.
+    watches. It shows which folders appear, vanish or are replaced.
     """
 
     def __init__(self, root: Path, content: Iterable[Path], on_change: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class Watcher:
         ]
 
     def start(self) -> None:
-        """Start. Folders that cannot be watched (network shares, no watches left) are left to the regular sweep."""
+        """Start. The regular sweep covers folders that cannot be watched (network shares, no watches left)."""
         for thread in self._threads:
             thread.start()
 

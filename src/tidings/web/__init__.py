@@ -1,1 +1,1 @@
-"""What answers over HTTP: pages and feeds, and what readers and providers call."""
+"""The HTTP side: pages, feeds and the API, and the addresses that mail providers and hubs call."""

@@ -1,4 +1,4 @@
-"""The application that `tidings run` serves: the routers of readers' pages first, then the files of public/."""
+"""The application that `tidings run` serves: first the routers of readers' pages, then the files of public/."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
 
 
 def metrics_app(metrics: Metrics) -> Starlette:
-    """Create the application that `tidings run` serves at `web.metrics`, an address of its own."""
+    """Create the application that `tidings run` serves at the separate address `web.metrics`."""
 
     def exposition(request: Request) -> Response:
         content, kind = metrics.exposition(request.headers.get("accept", ""))

@@ -1,4 +1,4 @@
-"""What readers do, by a page or by the API: ask for a subscription, confirm it, choose, unsubscribe."""
+"""Actions of readers by pages and the API: ask for a subscription, confirm it, change choices, unsubscribe."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def request_subscription(
     client: str,
     is_robot: bool = False,
 ) -> bool:
-    """Store a request; the first language and frequency that exist count. False if its network asks too often.
+    """Store a request with the first language and frequency that exist. Returns False if its network asks too often.
 
-    A request beyond the other limits, or by a robot, is dropped: its answer is the same.
+    Requests beyond the other limits, or by a robot, are dropped silently.
     """
     newsroom = runtime.newsroom
     offered = preferences.list_frequencies(newsroom, lists)
@@ -47,7 +47,7 @@ def request_subscription(
         wording=subscribe.wording_version(),
         ip=client,
     )
-    # Limits go by real time: the newsroom's clock may be set otherwise.
+    # Limits use real time: the newsroom's clock may be set to another time.
     now = real_now()
     with runtime.store.write() as connection:
 
@@ -57,7 +57,7 @@ def request_subscription(
 
         if count("ip", request.ip) > BY_CLIENT:
             return False
-        # Both are counted, whatever the first one says.
+        # Count both, even if the first is over its limit.
         counts = (
             count("address", address.casefold()) > BY_ADDRESS,
             count("domain", address.rpartition("@")[2]) > BY_DOMAIN,
@@ -73,7 +73,7 @@ def lists_to_confirm(newsroom: Newsroom, contents: TokenContents) -> list[str]:
 
 
 def confirm(runtime: Runtime, contents: TokenContents, *, client: str, source: str) -> list[str]:
-    """Confirm the subscriptions of a token. Return the lists that the reader gets now. A repeat is allowed."""
+    """Confirm the subscriptions of a token. Returns the lists that the reader gets now. Can be repeated."""
     with runtime.store.write() as connection:
         return subscribe.confirm_subscriptions(
             connection,
@@ -97,7 +97,7 @@ def save_preferences(
 ) -> None:
     """Save a reader's choices for each list. A choice that is not offered changes nothing.
 
-    `pause` returns the end of the pause from now and the end of the present one.
+    `pause` gets the present time and the end of the present pause, and returns the new end.
     """
     newsroom, now = runtime.newsroom, runtime.now()
     choices: dict[str, tuple[tuple[str, ...], str]] = {}
@@ -105,10 +105,10 @@ def save_preferences(
         name = subscription.list
         if name not in newsroom.lists:
             continue
-        wanted = topics.get(name, subscription.topics)
+        chosen = topics.get(name, subscription.topics)
         frequency = frequencies.get(name, "")
         is_offered = frequency in preferences.list_frequencies(newsroom, [name])
-        kept = tuple(topic for topic in newsroom.topics if topic in wanted)
+        kept = tuple(topic for topic in newsroom.topics if topic in chosen)
         choices[name] = (kept, frequency if is_offered else subscription.frequency)
     with runtime.store.write() as connection:
         subscribe.save_preferences(
@@ -121,12 +121,12 @@ def save_preferences(
 
 
 def lists_to_leave(newsroom: Newsroom, name: str) -> list[str]:
-    """Return the list as an old mail names it, and under its new name: the store may not know of the change yet."""
+    """Return a list's name in an old mail and its present name: the store may not know the new one yet."""
     return list(dict.fromkeys([name, newsroom.current_list_name(name)]))
 
 
 def unsubscribe(runtime: Runtime, contents: TokenContents, *, source: str) -> None:
-    """Unsubscribe from the list of a token. The suppression is committed when this returns. A repeat is allowed."""
+    """Unsubscribe from the list of a token. The suppression is committed when this returns. Can be repeated."""
     with runtime.store.write() as connection:
         for name in lists_to_leave(runtime.newsroom, contents.list):
             subscribers.unsubscribe(connection, contents.subscriber, name, source=source, now=runtime.now())

@@ -1,4 +1,4 @@
-"""What a request brings, within limits (body, form, languages, the client's network), and the private answers to it."""
+"""Read parts of a request within limits (body, form, languages, the client's network), and make private answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 MAX_FORM = 16_384
-"""Bytes of a form: every list, topic and choice fits many times."""
+"""Bytes of a form. All lists, topics and choices need much less."""
 _MAX_FIELDS = 500
 NO_STORE = {"Cache-Control": "no-store"}
 PRIVATE = {**NO_STORE, "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
@@ -26,7 +26,7 @@ async def read_body(
 ) -> bytes | Response:
     """Return the body, or the response if it is larger than `limit` bytes or incomplete.
 
-    `consume` gets each chunk; nothing is collected then.
+    With `consume`, each chunk goes there, and nothing is collected.
     """
     body, size = bytearray(), 0
     try:
@@ -82,7 +82,7 @@ def client_network(request: Request) -> str:
 
 
 def page_response(body: bytes, language: str, status: int = 200, headers: dict[str, str] = PRIVATE) -> Response:
-    """Return a page that nobody keeps."""
+    """Return a page that no cache keeps."""
     headers = {**headers, "Content-Language": language}
     return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
 
@@ -93,6 +93,6 @@ def text_response(text: str, status: int, headers: dict[str, str] = PRIVATE) -> 
 
 
 def unavailable(headers: dict[str, str] = PRIVATE) -> Response:
-    """Say that the store cannot be used now. The answer is never 'done' before it is: the reader tries again."""
+    """Answer that the store cannot be used now: the reader must not believe that the action is done."""
     text = "This cannot be done right now. Please try again in a minute."
     return text_response(text, 503, headers | {"Retry-After": "60"})

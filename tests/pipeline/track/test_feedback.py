@@ -189,7 +189,7 @@ def test_explain_shows_feedback(store: Store, ada: int) -> None:
     with store.read() as connection:
         lines = explain(connection, newsroom, ADA, None, lambda moment: moment.date().isoformat())
     assert "came back: hard 5.1.1, reported by lmtp at 2026-11-20: 550 5.1.1 <[address]>" in lines[2]
-    assert lines[3].startswith("All lists send them nothing since 2026-11-20: the address does not exist")
+    assert lines[3].startswith("All lists have sent them nothing since 2026-11-20: the address does not exist")
 
 
 @ONE

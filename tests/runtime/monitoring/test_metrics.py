@@ -210,20 +210,20 @@ def test_a_taken_address_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_when_signs_of_life_are_too_old() -> None:
-    signs = CycleHealth(beaten=1000.0, ticked=1000.0)
+    signs = CycleHealth(cycle_ended=1000.0, tick_ended=1000.0)
     assert signs.health(1030.0, only_pages=False) == {"ok": True, "beat_age": 30.0, "tick_age": 30.0}
     late = signs.health(1000.0 + MAX_SILENCE + 1, only_pages=False)
     assert late["ok"] is False and "ticker stopped" in str(late["reason"])
-    signs.begun = 1050.0
+    signs.cycle_began = 1050.0
     assert signs.health(1050.0 + MAX_CYCLE - 1, only_pages=False)["ok"] is True, "a long beat is no standing still"
     assert signs.health(1050.0 + MAX_CYCLE + 1, only_pages=False)["ok"] is False
-    failing = CycleHealth(beaten=2000.0, ticked=1000.0)
+    failing = CycleHealth(cycle_ended=2000.0, tick_ended=1000.0)
     assert "no tick succeeded" in str(failing.health(1001.0 + MAX_FAILING, only_pages=False)["reason"])
     assert failing.health(2001.0, only_pages=True)["ok"] is True, "who only serves pages never ticks"
 
 
 def test_a_service_that_stands_still_says_so_at_healthz(tmp_path: Path) -> None:
-    signs = CycleHealth(beaten=0.0, ticked=0.0)
+    signs = CycleHealth(cycle_ended=0.0, tick_ended=0.0)
     with make_newsroom_folder(tmp_path / "n", "sqlite:///tidings.db") as folder, folder.runtime() as runtime:
         app = newsroom_app(runtime, lambda: signs.health(1_000.0, only_pages=False))
         with served(app) as url:

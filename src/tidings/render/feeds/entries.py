@@ -64,7 +64,7 @@ class FeedEntry:
 
 
 def build_entries(feed: FeedView, site: SiteView) -> tuple[FeedEntry, ...]:
-    """The entries of `feed`, in its order, limited in number and bytes; always the first one."""
+    """The entries of `feed`, in its order, limited in number and bytes. The first entry is always included."""
     entries: list[FeedEntry] = []
     size = 0
     for item in feed.items:
@@ -101,7 +101,7 @@ def _build_entry(item: Item, site: SiteView, translations: Sequence[Translation]
 
 
 def feed_date(moment: datetime, zone: str) -> datetime:
-    """`moment` with the zone's offset, in whole seconds; in UTC if the offset is odd.
+    """`moment` with the zone's offset, in whole seconds; in UTC if the offset is unusual.
 
     The W3C validator warns of offsets such as +0545.
     """

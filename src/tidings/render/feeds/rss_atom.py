@@ -1,6 +1,6 @@
 """RSS 2.0 and Atom through feedgen 1.0.0. Only this module handles feedgen's traps.
 
-No default of feedgen is used: order, links, dates, types and namespaces are given. Otherwise links of entries lose rel,
+All defaults of feedgen are replaced: order, links, dates, types and namespaces. Otherwise links of entries lose rel,
 type and length (lkiesow/python-feedgen#135), entries come reversed, dates are the current time, and dates of RSS switch
 the locale of the whole process.
 """
@@ -159,7 +159,7 @@ def _build(feed: FeedView, site: SiteView, ending: _Format) -> Any:
     builder.link(href=url, rel="self", type=FORMATS[ending])
     for hub in site.hubs if ending == "atom" else ():
         builder.link(href=ascii_url(hub), rel="hub")
-    # Last: feedgen's RSS takes the last link of any rel for the channel's.
+    # Added last: in RSS, feedgen uses the last link of any rel as the channel's link.
     builder.link(href=home, rel="alternate", type="text/html", hreflang=site.language)
     if site.logo_url and ending == "atom":
         builder.logo(ascii_url(site.logo_url))
@@ -171,7 +171,7 @@ def _build(feed: FeedView, site: SiteView, ending: _Format) -> Any:
         namespaces["dc"] = _DC
     builder.register_extension("tidings", lambda: _FeedExtension(namespaces, site.hubs))
     for entry in entries:
-        # Prepending is feedgen's default, and has mailed out old newsletters elsewhere.
+        # feedgen prepends by default. Elsewhere this caused old newsletters to be mailed again.
         builder.add_entry(_build_node(entry, ending), order="append")
     return builder
 
@@ -201,7 +201,7 @@ def _build_node(entry: FeedEntry, ending: _Format) -> _RepairedEntry:
 
 
 def _links(entry: FeedEntry, ending: _Format) -> list[dict[str, str]]:
-    """Fresh dictionaries: feedgen changes the ones that it gets."""
+    """Make new dictionaries each time: feedgen changes them."""
     files = [
         {
             "href": file.src,

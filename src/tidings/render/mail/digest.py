@@ -29,14 +29,14 @@ from tidings.render.palette import make_palette
 from tidings.render.templates import MailTemplates, TemplateError, run_template
 
 BUDGET: Final = 100_000
-"""Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say of which form."""
+"""Bytes of the HTML part, encoded, before personal parts. Gmail cuts at 102 KB, and does not say in which form."""
 PREHEADER_LENGTH: Final = 150
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
 class MailLayout:
-    """The mail of one set of readers: fragment keys in order, the subject and the inbox's preview line.
+    """The mail of one set of readers: fragment keys in order, the subject and the preview line of the inbox.
 
     `shortened` and `titled` are ids of items that became short, or only titles, because of the size limit.
     """
@@ -250,7 +250,7 @@ def _render_subject(document: MailDocument, selection: Selection, templates: Mai
     items = [view for view in views if view.story in stories]
     context = dict(document.memo["names"])
     context["items"] = items
-    # A mail with only corrections or notes has no lead: its first part gives the subject.
+    # A mail with only corrections or notes has no lead, so its first part is used for the subject.
     context["lead"] = items[0] if items else views[0] if views else None
     file = f"{document.template}/subject.txt.j2"
     subject, preheader = run_template(_run_subject, own, preview, context, file=file)

@@ -31,9 +31,9 @@ SIGNED: Final = (
         "cfbl-address",
     ),
 )
-"""Fields that are signed where they occur. RFC 8058 §4 asks for both of List-Unsubscribe."""
+"""Fields that are signed where they occur. RFC 8058 §4 requires both List-Unsubscribe fields."""
 OVERSIGNED: Final = ("from", "subject", "list-unsubscribe", "list-unsubscribe-post")
-"""Fields signed once more than they occur: an added one breaks the signature (RFC 6376 §8.15)."""
+"""Fields signed once more than they occur: an added field breaks the signature (RFC 6376 §8.15)."""
 _CACHE_SIZE: Final = 512
 
 
@@ -62,7 +62,7 @@ class DkimIdentity:
 
 
 def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
-    """The keys of a sender; RSA first, because not everybody verifies Ed25519."""
+    """The keys of a sender; RSA first, because not all receivers verify Ed25519."""
     first = DkimIdentity(settings.domain, settings.selector, load_key(settings.key.get_secret_value()))
     if settings.ed25519 is None:
         return (first,)
@@ -71,7 +71,7 @@ def load_identities(settings: Dkim) -> tuple[DkimIdentity, ...]:
 
 
 class DkimSigner:
-    """Signs messages. For one thread: it caches the fields that are the same in all messages."""
+    """Signs messages. Not for several threads: it caches the fields that are the same in all messages."""
 
     def __init__(self, identities: Iterable[DkimIdentity]) -> None:
         self.identities = tuple(identities)
@@ -114,7 +114,7 @@ class DkimSigner:
         if isinstance(identity.key, RSAPrivateKey):
             raw = identity.key.sign(data, padding.PKCS1v15(), hashes.SHA256())
         else:
-            # RFC 8463 §3: the hash of the data is what is signed.
+            # RFC 8463 §3: the hash of the data is signed.
             raw = identity.key.sign(hashlib.sha256(data).digest())
         signature = base64.b64encode(raw)
         lines = [signature[at : at + 72] for at in range(0, len(signature), 72)]

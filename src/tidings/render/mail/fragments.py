@@ -1,6 +1,6 @@
 """A rendered edition in one language, as fragments: each reader's digest is a selection of them, in order.
 
-premailer inlines all fragments in one run, on one page, between marker comments; then they are cut apart.
+premailer inlines all fragments in one run, on one page with marker comments between them; then the page is cut there.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class MailDocument:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MailDocument:
-        """Raises ValueError for another format."""
+        """Read a stored document. Raises ValueError for another format."""
         if data.get("format") != FORMAT:
             raise ValueError(f"a frozen document has format {data.get('format')!r}; this version reads format {FORMAT}")
         return cls(
@@ -127,7 +127,7 @@ class _Balance(HTMLParser):
 
 
 def _check_whole(key: str, html: str) -> None:
-    """A parser repairs broken HTML by moving elements, which would be wrong in a mail with other parts."""
+    """Refuse unbalanced HTML: a parser would repair it by moving elements, wrongly in a mail with other parts."""
     balance = _Balance()
     balance.feed(html)
     balance.close()

@@ -15,8 +15,8 @@ from tidings.render.inline import find_css_problems
 from tidings.render.mail.personal import LEFTOVER
 
 LIMIT: Final = 102 * 1024
-"""Gmail shows this much of a mail and hides the rest, the unsubscribe link included. It does not say whether encoded
-or decoded, so both are checked."""
+"""Gmail shows this much of a mail and hides the rest, the unsubscribe link included. Google does not say whether
+the encoded or the decoded size counts, so both are checked."""
 _C1: Final = re.compile(r"[\x80-\x9f]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _URL_IN_TEXT: Final = re.compile(r"(?:https?://|mailto:)[^\s<>\"]+")
@@ -109,7 +109,7 @@ def _check_text(kind: str, text: str) -> Iterator[GateFailure]:
     if match := _CONTROL.search(text):
         yield GateFailure("characters", f"{kind} contains the control character U+{ord(match[0]):04X}", "remove it")
     if not text.strip():
-        yield GateFailure("mime", f"{kind} is empty", "say the same in both bodies of the template")
+        yield GateFailure("mime", f"{kind} is empty", "write the same content into both bodies of the template")
 
 
 def _check_size(html: str, part: Message) -> Iterator[GateFailure]:

@@ -96,8 +96,8 @@ class MailHeaders:
 
     `sender` and `reply_to` are `Name <address>` or an address. `unsubscribe_url` is the reader's own.
     `unsubscribe_mailto` is an address or a mailto: URI; an address gets the token that ends the URL as subject.
-    `subject` '' takes the layout's. `list_id` is `list.example.org`, with or without angle brackets. `cfbl_address`
-    receives complaints. `bulk` is False for mail that one person asked for (a confirmation).
+    If `subject` is '', the layout's is used. `list_id` is `list.example.org`, with or without angle brackets.
+    `cfbl_address` receives complaints. `bulk` is False for mail that one person asked for (a confirmation).
     """
 
     sender: str
@@ -201,7 +201,7 @@ def message_id_header(value: str) -> bytes:
 
 
 def to_header(name: str, address: str) -> bytes:
-    """`To`; in UTF-8 if the address is not ASCII (RFC 6532 §3.2): such a mail goes by SMTPUTF8 or not at all."""
+    """`To`; in UTF-8 if the address is not ASCII (RFC 6532 §3.2): such a mail needs SMTPUTF8."""
     try:
         return _named_address("To", name, _header_address("To", address))
     except NeedsSmtputf8Error:
@@ -287,7 +287,7 @@ def encoded_words(text: str, first: int) -> list[str]:
 
 
 def _fold(header: str, words: list[str], encoding: str = "ascii") -> bytes:
-    """Lines of at most 76 characters if the words allow it; the first line is never empty (spam filters mind that)."""
+    """Lines of at most 76 characters if the words allow it; the first line is never empty (spam filters dislike it)."""
     lines = [f"{header}: {words[0]}"]
     for word in words[1:]:
         if len(lines[-1]) + 1 + len(word) <= _LINE:

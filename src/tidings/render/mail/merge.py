@@ -1,7 +1,7 @@
 """Mail merge: a digest is encoded once for all its readers, and each reader's own parts are filled into the gaps.
 
-Nothing here looks twice at what is the same for everybody. The header fields that differ from reader to reader are To,
-Message-ID and List-Unsubscribe; in the body, the placeholders differ.
+Parts that are the same for all readers are processed only once. Only the header fields To, Message-ID and
+List-Unsubscribe differ from reader to reader, and the placeholders in the body.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _MARKUP: Final = re.compile(r"[&<>\"']")
 _SHORT_NAME: Final = 45
 """Bytes of UTF-8 that fit into one encoded-word behind `To: `."""
 _GAP: Final = "-gap-"
-"""Takes the place of a reader's token while the fields around it are made."""
+"""Placeholder for a reader's token while the fields around it are made."""
 
 
 class MergedMail:
-    """One mail for all readers with the same layout: `render` it for each. For one thread: it remembers its gaps."""
+    """One mail for all readers with the same layout: `render` it for each. Not for several threads: it caches gaps."""
 
     def __init__(
         self, text: BodyParts, page: BodyParts, headers: MailHeaders, *, unsubscribe_prefix: str = "", domain: str = ""
@@ -59,7 +59,7 @@ class MergedMail:
         self._parts = ((multipart.text_head, text), (multipart.html_head, page))
         self._layouts: dict[tuple[int, ...], BodyLayout | None] = {}
         if unsubscribe_prefix:
-            # The fields around a reader's token are the same for all, whatever the token is.
+            # The fields around a reader's token are the same for all tokens.
             message_id_header(f"<x@{domain}>")
             self._before_id = self._after_to + b"Message-ID: <"
             leave = unsubscribe_headers(f"{unsubscribe_prefix}{_GAP}", self._mailto).split(_GAP.encode())
@@ -113,7 +113,7 @@ class MergedMail:
                 layout.pieces.append(head)
                 layout.add(parts, remainders)
             layout.pieces.append(self._multipart.end)
-            # Kept from the second reader on: a layout holds on to its pieces, and many mails have only one reader.
+            # Kept from the second reader on: a layout keeps its pieces in memory, and many mails have one reader.
             self._layouts[remainders] = layout if remainders in self._layouts else None
         return layout.fill(values)
 
@@ -207,7 +207,7 @@ def _join_literals(
 
 
 def _format_to(name: str, address: str) -> bytes:
-    """`To`, with a short way for the usual names and addresses."""
+    """Format `To`, with a fast path for the usual names and addresses."""
     if not _SIMPLE_ADDRESS.fullmatch(address):
         return to_header(name, address)
     if not name:

@@ -1,7 +1,7 @@
 """MIME bodies in base64, in pieces that are joined without encoding them again.
 
 Base64 encodes three bytes at a time. Each literal is therefore encoded once for each of the three places in a triple
-where it may begin, and bytes that do not fill a triple are carried over to what follows. Lines at the joints are
+where it may begin, and bytes that do not fill a triple are carried over to the next part. Lines at the joints are
 short, which RFC 2045 §6.8 allows (at most 76 characters).
 """
 
@@ -62,7 +62,7 @@ class LiteralRun:
     __slots__ = ("_forms", "_used", "literals")
 
     def __init__(self, literals: Sequence[Literal]) -> None:
-        """The first literal must complete any open triple: two short ones at the start become one."""
+        """Join short literals at the start: the first one must complete any open triple."""
         while len(literals) > 1 and len(literals[0].raw) < 2:
             literals = [Literal(literals[0].raw + literals[1].raw), *literals[2:]]
         self.literals = literals
@@ -109,7 +109,7 @@ class BodyLayout(NamedTuple):
     """Gaps where values stand side by side: the place in `pieces`, and bytes and numbers of values in order."""
 
     def add(self, parts: BodyParts, remainders: Sequence[int]) -> None:
-        """Append a part. Bytes that do not fill a triple are carried on to what follows."""
+        """Append a part. Bytes that do not fill a triple are carried over to the next one."""
         open_: list[bytes | int] = []
         size = 0
         for part in parts:

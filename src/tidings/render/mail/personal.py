@@ -18,7 +18,7 @@ LEFTOVER: Final = re.compile(r"(?:@|%40){2}tidings\.", re.IGNORECASE)
 READER_PARTS: Final = ("name", "unsubscribe_url", "preferences_url", "view_url")
 SELECTION_PARTS: Final = ("subject", "preheader")
 ARCHIVE_PARTS: Final = ("archive_url", "subscribe_url")
-"""Parts of the archive page, which belongs to no reader."""
+"""Parts of the archive page, which has no single reader."""
 PARTS: Final = READER_PARTS + SELECTION_PARTS + ARCHIVE_PARTS
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -28,7 +28,7 @@ class UnknownPartError(ValueError):
 
 
 class PersonalError(ValueError):
-    """A reader's value contains control characters, which a mail must not."""
+    """A reader's value contains control characters, which a mail must not contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def check_values(values: Mapping[str, str]) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """Where a part goes."""
+    """The place of a personal part in a text."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Sanitised HTML as plain text: wrapped paragraphs, lists, and every link beside its words."""
+"""Sanitised HTML as plain text: wrapped paragraphs, lists, and every URL after the words of its link."""
 
 from __future__ import annotations
 

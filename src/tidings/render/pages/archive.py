@@ -23,7 +23,7 @@ def render_archived_edition(
     subscribe_url: str,
     withdrawn: Mapping[str, str],
 ) -> bytes:
-    """Render the page. `withdrawn` are reasons by item id: such an item is replaced by a band with the reason.
+    """Render the page. `withdrawn` holds reasons by item id: a band with the reason replaces such an item.
 
     If a newsroom's template uses `personal.unsubscribe_url` without `when`, the link leads to the subscribe page.
     """

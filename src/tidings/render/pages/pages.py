@@ -51,7 +51,7 @@ class PageSection:
 
 
 class _TemplateCache(BytecodeCache):
-    """Compiled templates of this process by their source, so that a publication compiles none again."""
+    """Keeps compiled templates by their source, so that each is compiled once in a process."""
 
     def __init__(self) -> None:
         self._bytecode: dict[str, bytes] = {}
@@ -149,7 +149,7 @@ class Pages:
         return self._page("leave.html.j2", context, page)
 
     def review_page(self, context: PageContext, title: str, values: dict[str, Any]) -> bytes:
-        """The review of an edition: it waits for approval, or the result."""
+        """The review page of an edition that waits for approval, or the result."""
         page = context.page(context.root_path, title) | {"shown": []} | values
         return self._page("review.html.j2", context, page)
 

@@ -1,4 +1,4 @@
-"""Posts as an HTML page, to review them before they are sent: text, count, and the card as it will look."""
+"""Posts as an HTML page, to review them before they are sent: text, length, and the expected card."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class CardPreview:
 
 @dataclass(frozen=True, slots=True)
 class PostPreview:
-    """One post. `length` and `limit` are as the network counts; a `part` above 0 is a reply to the first post."""
+    """One post. `length` and `limit` use the network's own counting; a `part` above 0 is a reply to the first post."""
 
     channel: str
     kind: str

@@ -39,7 +39,7 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """A finished backup. `left_out`: files that the newsroom uses and the backup lacks, each with the reason."""
+    """A finished backup. `left_out`: files that the newsroom uses but the backup lacks, each with the reason."""
 
     path: Path
     size: int
@@ -154,7 +154,7 @@ class _Contents:
             self.left_out.append(f"{path}: it is outside the newsroom's folder")
             return
         if path.resolve() == self._root:
-            # A source reads the newsroom's folder itself: take everything in it but our own files.
+            # A source reads the newsroom's folder itself: take everything in it except our own files.
             for entry in sorted(self._root.iterdir()):
                 if entry.name not in _SKIPPED and not entry.name.startswith(_SKIPPED_PREFIXES):
                     self._add_place(entry)

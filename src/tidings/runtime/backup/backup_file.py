@@ -139,7 +139,7 @@ class _HashingReader:
 
 
 def is_backup_file(path: Path) -> bool:
-    """Whether a file begins as a backup does."""
+    """Whether a file begins like a backup."""
     try:
         with tarfile.open(path, "r|gz") as tar:
             first = tar.next()
@@ -149,7 +149,7 @@ def is_backup_file(path: Path) -> bool:
 
 
 def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
-    """Read the whole file without writing: names are safe, checksums right, and no member missing or unexpected.
+    """Check names and checksums in the whole file, and that no member is missing or unexpected. Writes nothing.
 
     Raises InputError with the first problem.
     """
@@ -173,7 +173,7 @@ def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
     for name in members:
         inside = name.removeprefix(FILES)
         if inside != name and not any(inside == place or inside.startswith(f"{place}/") for place in manifest.places):
-            raise InputError(f"{path} is refused: {name} is in no place that its {MANIFEST} names.")
+            raise InputError(f"{path} is refused: its {MANIFEST} does not list the place of {name}.")
     if STORE not in members:
         raise InputError(f"{path} is no complete backup of Tidings: it has no {STORE}.")
     return manifest

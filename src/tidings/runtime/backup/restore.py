@@ -38,7 +38,7 @@ from tidings.store.service.clock import read_clock
 from tidings.store.service.restored import find_restored, mark_restored
 
 Moves = list[tuple[Path, Path]]
-"""Renames in their order, from and to. Each can be undone without a note of how far they came."""
+"""Renames in order, as (from, to). They can be undone without a record of the progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ def restore(
     env: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> RestoreResult:
-    """Restore a backup into `root`. Where something exists, `agree` gets the question and raises to stop.
+    """Restore a backup into `root`. If data would be replaced, `agree` gets the question; it raises to stop.
 
-    Raises InputError for a damaged or strange backup file, RefusedError while any process uses the newsroom.
+    Raises InputError for a damaged or invalid backup file, RefusedError while any process uses the newsroom.
     """
     env = os.environ if env is None else env
     root = root.resolve()
@@ -104,7 +104,7 @@ def _refuse_folder(root: Path, manifest: Manifest) -> None:
     for place in manifest.places:
         path = root / place
         if path.is_mount() or path.is_symlink():
-            raise RefusedError(f"{path} is a link or a disk of its own and cannot be moved. Restore elsewhere.")
+            raise RefusedError(f"{path} is a link or a separate disk and cannot be moved. Restore elsewhere.")
     existing = next(path for path in (root, *root.parents) if path.exists())
     needed = sum(member.size for member in manifest.members.values())
     if needed > shutil.disk_usage(existing).free:
@@ -214,7 +214,7 @@ class _Restore:
         )
 
     def _stage_store(self) -> Path:
-        """Put the new store on the disk of the place where it belongs, so that a rename brings it there."""
+        """Put the new store on the disk of its final place, so that a rename can move it there."""
         store = self._work / STORE
         _sync_file(store)
         path = self._target.path
@@ -227,7 +227,7 @@ class _Restore:
 
     def _plan_moves(self, staged: Path) -> Moves:
         moves: Moves = []
-        # The next tick writes `public` again; it may be a disk of its own.
+        # The next tick writes `public` again. It may be a separate disk.
         for place in dict.fromkeys((*self._manifest.places, "public")):
             present, new = self._root / place, self._work / FILES / place
             if os.path.lexists(present) and not present.is_mount():
@@ -261,14 +261,14 @@ class _Restore:
 
     def _replace_tables(self, progress: Progress) -> None:
         if _find_version(self._target):
-            # Bare rows: a newer version may have written them, and its migrations are unknown here.
+            # Dump the rows alone: a newer version may have written them, and its migrations are unknown here.
             dump_store(self._target, self._aside / "tables.db")
         with closing(Store(f"sqlite:///{self._work / STORE}", self._work)) as stage:
             replace_store(stage, self._target, lambda done, total: progress("store", done, total))
 
 
 def _read_clock(store: Store) -> datetime | None:
-    """Return how far the newsroom's clock has come: it never goes back."""
+    """Return the time that the newsroom's clock has reached: it never goes back."""
     if store.path is None or store.path.exists():
         with suppress(SQLAlchemyError, ValueError), store.read() as connection:
             return read_clock(connection)

@@ -1,7 +1,7 @@
 """Read bounces regularly from a mailbox by IMAP (RFC 3501).
 
-Which messages were read is remembered here, not in the mailbox: a person may open it too. What was about a mail of ours
-is marked as read there; the rest stays unread for a person.
+The store remembers the last message that was read, because a person may open the mailbox too. Reports about our mails
+are marked as read there; other messages stay unread for a person.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def read_mailbox(
     except ssl.SSLCertVerificationError as error:
         raise MailboxError(f"the certificate of {settings.host} is not valid: {error.verify_message}") from None
     except (imaplib.IMAP4.error, OSError, UnicodeError) as error:
-        said = str(error).removeprefix("b'").removesuffix("'") or type(error).__name__
-        raise MailboxError(f"{settings.host}: {said[:200]}") from None
+        reason = str(error).removeprefix("b'").removesuffix("'") or type(error).__name__
+        raise MailboxError(f"{settings.host}: {reason[:200]}") from None
 
 
 @contextlib.contextmanager
@@ -69,43 +69,47 @@ def _read(
     store: Store, session: imaplib.IMAP4, settings: BounceMailbox, receive: Receive, stopping: Callable[[], bool]
 ) -> int:
     folder = '"' + settings.folder.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    _ok(session.select(folder), f"the folder {settings.folder} cannot be opened")
+    _check_answer(session.select(folder), f"the folder {settings.folder} cannot be opened")
     [validity] = session.response("UIDVALIDITY")[1]
     name = f"bounce_mailbox:{settings.username}@{settings.host}:{settings.port}/{settings.folder}"
-    place = _place(store, name, int(validity or 0))
-    found = _ok(session.uid("SEARCH", f"UID {place + 1}:*"), "it cannot be searched")
+    last = _find_last_read(store, name, int(validity or 0))
+    numbers_found = _check_answer(session.uid("SEARCH", f"UID {last + 1}:*"), "the folder cannot be searched")
     # RFC 3501 §6.4.8: `n:*` includes the last message even if its number is below n.
-    numbers = sorted(int(number) for number in (found[0] or b"").split() if int(number) > place)
+    numbers = sorted(int(number) for number in (numbers_found[0] or b"").split() if int(number) > last)
     done = 0
     for number in numbers:
         if stopping():
             break
-        raw = _message(session, number)
+        raw = _fetch_message(session, number)
         if raw:
-            heard = receive(raw, ())
+            result = receive(raw, ())
             done += 1
-            if heard.is_feedback:
+            if result.is_feedback:
                 session.uid("STORE", str(number), "+FLAGS.SILENT", r"(\Seen)")
             else:
-                log.info("a message in the bounce mailbox is no bounce and stays unread for a person: %s", heard.reason)
-        _remember(store, name, int(validity or 0), number)
+                log.info(
+                    "a message in the bounce mailbox is no bounce and stays unread for a person: %s", result.reason
+                )
+        _save_last_read(store, name, int(validity or 0), number)
     return done
 
 
-def _message(session: imaplib.IMAP4, number: int) -> bytes:
+def _fetch_message(session: imaplib.IMAP4, number: int) -> bytes:
     """Return the beginning of a message: the report comes before the returned mail. Empty if it was deleted."""
-    answer = _ok(session.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MAX_BYTES}>)"), "a message cannot be fetched")
+    answer = _check_answer(
+        session.uid("FETCH", str(number), f"(BODY.PEEK[]<0.{MAX_BYTES}>)"), "a message cannot be fetched"
+    )
     return next((bytes(part[1]) for part in answer if isinstance(part, tuple)), b"")
 
 
-def _ok(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
-    status, found = answer
+def _check_answer(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
+    status, data = answer
     if status != "OK":
         raise MailboxError(otherwise)
-    return found
+    return data
 
 
-def _place(store: Store, name: str, validity: int) -> int:
+def _find_last_read(store: Store, name: str, validity: int) -> int:
     """Return the number of the last message read, or 0 if the mailbox was renumbered (RFC 3501 §2.3.1.1)."""
     with store.read() as connection:
         value = find_fact(connection, name)
@@ -113,6 +117,6 @@ def _place(store: Store, name: str, validity: int) -> int:
     return int(number) if int(known) == validity else 0
 
 
-def _remember(store: Store, name: str, validity: int, number: int) -> None:
+def _save_last_read(store: Store, name: str, validity: int, number: int) -> None:
     with store.write() as connection:
         set_fact(connection, name, f"{validity}:{number}")

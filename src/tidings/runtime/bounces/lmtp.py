@@ -63,16 +63,16 @@ class LmtpListener:
         """Answer aiosmtpd for each message, once per recipient (RFC 2033 §4.2)."""
         recipients = list(envelope.rcpt_tos)
         try:
-            heard = await asyncio.to_thread(self._receive, bytes(envelope.content), recipients)
+            result = await asyncio.to_thread(self._receive, bytes(envelope.content), recipients)
         except SQLAlchemyError as error:
-            log.error("a bounce could not be stored, the mail server sends it again: %s", type(error).__name__)
+            log.error("a bounce could not be stored; the mail server will send it again: %s", type(error).__name__)
             return "\r\n".join(["451 4.3.0 the store cannot be used now"] * len(recipients))
-        said = "noted" if heard.is_feedback else "ignored"
-        return "\r\n".join([f"250 2.0.0 {said}"] * len(recipients))
+        text = "noted" if result.is_feedback else "ignored"
+        return "\r\n".join([f"250 2.0.0 {text}"] * len(recipients))
 
 
 class _Lmtp(LMTP):
-    # Bounces contain mails of others, and some have longer lines than RFC 5321 §4.5.3.1.6 allows.
+    # Bounces contain mails from other programs, and some have longer lines than RFC 5321 §4.5.3.1.6 allows.
     line_length_limit = 1 << 20
 
 
@@ -87,7 +87,7 @@ class _Controller(Controller):
         return self.loop.create_server(self._factory_invoker, sock=self._listener)
 
     def factory(self) -> LMTP:
-        """Speaks LMTP instead of SMTP."""
+        """Speak LMTP instead of SMTP."""
         return _Lmtp(
             self.handler, data_size_limit=MAX_MESSAGE, enable_SMTPUTF8=True, ident="Tidings", hostname="tidings"
         )

@@ -19,13 +19,14 @@ from tidings.runtime.bounces.lmtp import LmtpListener
 from tidings.runtime.newsroom import Runtime
 
 log = logging.getLogger("tidings.bounces")
-_LEAST = 10.0
+_RECHECK = 10.0
+"""Seconds between two checks for a mailbox in the settings, while there is none."""
 
 
 def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via: str) -> FeedbackResult:
     """Handle one message to a return path, or to the address for unsubscribing by mail."""
     newsroom = runtime.newsroom
-    heard = incoming_mail.receive_message(
+    result = incoming_mail.receive_message(
         runtime.store,
         runtime.keys,
         raw,
@@ -35,8 +36,8 @@ def receive_message(runtime: Runtime, raw: bytes, recipients: Sequence[str], via
         now=runtime.now(),
         present_name=newsroom.current_list_name,
     )
-    log.info("feedback by %s: %s%s", via, heard.kind, f" ({heard.reason})" if heard.reason else "")
-    return heard
+    log.info("feedback by %s: %s%s", via, result.kind, f" ({result.reason})" if result.reason else "")
+    return result
 
 
 class FeedbackReceivers:
@@ -47,10 +48,10 @@ class FeedbackReceivers:
         self._wake = wake
         self._stopping = threading.Event()
         self._listener: LmtpListener | None = None
-        self._mailbox = threading.Thread(target=self._look_on, name="bounces", daemon=True)
+        self._mailbox = threading.Thread(target=self._read_regularly, name="bounces", daemon=True)
 
     def open_port(self) -> str:
-        """Open the LMTP port, if one is configured. Returns it for people, or ''. Raises RefusedError."""
+        """Open the LMTP port, if one is configured. Returns its address as text, or ''. Raises RefusedError."""
         address = self._runtime.newsroom.bounces.lmtp_address
         if address is None:
             return ""
@@ -72,54 +73,54 @@ class FeedbackReceivers:
         return not self._mailbox.is_alive()
 
     def _receiver(self, via: str) -> Callable[[bytes, Sequence[str]], FeedbackResult]:
-        def take(raw: bytes, recipients: Sequence[str]) -> FeedbackResult:
-            heard = receive_message(self._runtime, raw, recipients, via)
-            if heard.kind in ("complaint", "blocked"):
+        def receive(raw: bytes, recipients: Sequence[str]) -> FeedbackResult:
+            result = receive_message(self._runtime, raw, recipients, via)
+            if result.kind in ("complaint", "blocked"):
                 self._wake()
-            return heard
+            return result
 
-        return take
+        return receive
 
     def _is_ours(self, address: str) -> bool:
         """Whether an address is the return path of a sender, with or without token, or for unsubscribing by mail."""
         newsroom = self._runtime.newsroom
-        leave = {one.unsubscribe_mailto.casefold() for one in newsroom.lists.values() if one.unsubscribe_mailto}
-        if address.casefold() in leave:
+        settings = newsroom.lists.values()
+        if address.casefold() in {each.unsubscribe_mailto.casefold() for each in settings if each.unsubscribe_mailto}:
             return True
         local, _, domain = address.rpartition("@")
         before, plus, token = local.rpartition("+")
         bare = f"{before if plus and len(token) == RETURN_TOKEN_LENGTH else local}@{domain}".casefold()
         return bare in {sender.return_path.casefold() for sender in newsroom.mail if sender.return_path}
 
-    def _look_on(self) -> None:
-        said = ""
+    def _read_regularly(self) -> None:
+        problem = ""
         while not self._stopping.is_set():
             settings = self._runtime.newsroom.bounces.mailbox
             if settings is not None:
-                said = self._look(settings, said)
-            self._stopping.wait(_LEAST if settings is None else settings.every.total_seconds())
+                problem = self._read_once(settings, problem)
+            self._stopping.wait(_RECHECK if settings is None else settings.every.total_seconds())
 
-    def _look(self, settings: BounceMailbox, said: str) -> str:
-        """Read the mailbox once. Returns the problem, or ''. `said`: the problem of the last time."""
+    def _read_once(self, settings: BounceMailbox, last_problem: str) -> str:
+        """Read the mailbox. Returns the problem, or ''."""
         try:
             read_mailbox(self._runtime.store, settings, self._receiver("mailbox"), stopping=self._stopping.is_set)
         except (MailboxError, SQLAlchemyError) as error:
-            trouble = str(error) if isinstance(error, MailboxError) else type(error).__name__
-            if trouble != said:
-                log.warning("the bounce mailbox cannot be read: %s", trouble)
-                self._tell(trouble)
-            return trouble
+            problem = str(error) if isinstance(error, MailboxError) else type(error).__name__
+            if problem != last_problem:
+                log.warning("the bounce mailbox cannot be read: %s", problem)
+                self._add_notice(problem)
+            return problem
         except Exception:
             # The thread continues: the mailbox is read again later.
             log.exception("reading the bounce mailbox failed")
             return "failed"
-        if said:
+        if last_problem:
             log.info("the bounce mailbox can be read again")
         return ""
 
-    def _tell(self, trouble: str) -> None:
+    def _add_notice(self, problem: str) -> None:
         now = self._runtime.now()
-        text = f"The bounce mailbox cannot be read, so bounces are not handled: {trouble}"
+        text = f"The bounce mailbox cannot be read, so bounces are not handled: {problem}"
         with contextlib.suppress(SQLAlchemyError), self._runtime.store.write() as connection:
             notices.add(connection, f"bounce-mailbox:{now.date().isoformat()}", "failed", text, now)
         self._wake()

@@ -1,4 +1,4 @@
-"""Plays two weeks of the sample newsroom: SMTP to the catcher, HTTP to the receiver, and a clock of its own."""
+"""Play two weeks of the sample newsroom on its own clock: mail goes to the catcher, posts to the receiver."""
 
 from __future__ import annotations
 

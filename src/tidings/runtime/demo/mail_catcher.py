@@ -60,7 +60,7 @@ class MailCatcher:
         return mails
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        """Keep a message. aiosmtpd calls this."""
+        """Keep a message (called by aiosmtpd)."""
         with self._lock:
             for recipient in envelope.rcpt_tos:
                 number = len(self._mails) + 1

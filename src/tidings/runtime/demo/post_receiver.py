@@ -84,9 +84,9 @@ class PostReceiver:
         if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > _TOLERANCE:
             return False
         digest = hmac.digest(self._key, f"{identity}.{timestamp}.".encode() + body, hashlib.sha256)
-        wanted = "v1," + base64.b64encode(digest).decode()
+        expected = "v1," + base64.b64encode(digest).decode()
         return any(
-            hmac.compare_digest(wanted, signature) for signature in headers.get("webhook-signature", "").split(" ")
+            hmac.compare_digest(expected, signature) for signature in headers.get("webhook-signature", "").split(" ")
         )
 
     def __enter__(self) -> PostReceiver:

@@ -14,7 +14,7 @@ from tidings.store.content.items import RefusedItem
 LOW_DISK = 500_000_000
 """Bytes free on a disk below which the next large edition may not fit."""
 _SILENT = timedelta(minutes=15)
-"""Time without a cycle after which a living service counts as stopped."""
+"""Time without a cycle after which a running service counts as stuck."""
 _LATE = timedelta(minutes=10)
 """Time after which something that is due counts as late."""
 _AHEAD = timedelta(seconds=60)
@@ -42,7 +42,7 @@ def diagnose(
         *_diagnose_machine(health, show),
         *_diagnose_services(health, show),
         *_diagnose_sending(health, show),
-        *(_diagnose_held(edition) for edition in health.vitals.held),
+        *(_diagnose_held(edition) for edition in health.metrics.held),
         *_diagnose_content(health, refused, show),
     ]
 
@@ -80,8 +80,8 @@ def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) 
                 f"The service is running but has done nothing since {show(service.beat)}.",
                 "systemctl restart tidings; nothing is lost or sent twice",
             )
-        for what, kind in service.faults.items():
-            text = f"The service has the same error again and again ({what}: {kind})."
+        for task, error in service.faults.items():
+            text = f"The service has the same error again and again ({task}: {error})."
             yield Diagnosis("fault", text, "journalctl -u tidings -n 50 shows the error")
         if service.refused:
             problem = service.refused.splitlines()[0]
@@ -95,12 +95,12 @@ def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) 
         )
     if running:
         return
-    queued_since = health.vitals.queued_since
+    queued_since = health.metrics.queued_since
     late = ""
     if overdue:
         late = f"These schedules are due: {', '.join(overdue)}"
     elif queued_since is not None and health.now - queued_since > _LATE:
-        late = f"{count_noun(health.vitals.queued, 'delivery', 'deliveries')} can be sent"
+        late = f"{count_noun(health.metrics.queued, 'delivery', 'deliveries')} can be sent"
     if late:
         yield Diagnosis("nobody_works", f"{late}, but no service is running.", "tidings run (or once: tidings tick)")
     if health.dead_owners:
@@ -117,17 +117,17 @@ def _diagnose_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -
         if sender.failures >= _FAILURES and "" not in health.stalled:
             text = f"The sender {name} failed {sender.failures} times in a row: {sender.reason}"
             yield Diagnosis("sender", text, "correct its host, login or quota; a changed `mail:` is tried at once")
-    vitals = health.vitals
-    if vitals.doubtful:
-        count = count_noun(vitals.doubtful, "delivery", "deliveries")
-        since = f", the first since {show(vitals.doubtful_since)}" if vitals.doubtful_since else ""
+    metrics = health.metrics
+    if metrics.doubtful:
+        count = count_noun(metrics.doubtful, "delivery", "deliveries")
+        since = f", the first since {show(metrics.doubtful_since)}" if metrics.doubtful_since else ""
         yield Diagnosis(
             "in_doubt",
             f"In doubt: {count} may have arrived, but only a person can find out{since}.",
             "tidings ledger --state in_doubt, then for each: tidings resolve DELIVERY --accepted (--resend, --cancel)",
         )
-    if vitals.quarantined:
-        count = count_noun(vitals.quarantined, "delivery was", "deliveries were")
+    if metrics.quarantined:
+        count = count_noun(metrics.quarantined, "delivery was", "deliveries were")
         text = f"{count} stopped in the last week, because sending failed too often."
         yield Diagnosis("quarantined", text, "tidings ledger --state quarantined shows why")
 

@@ -15,7 +15,7 @@ from tidings.sources.base import FetchingSource, SourceHealth
 from tidings.store.delivery import claims, senders
 from tidings.store.delivery.journal import open_journal
 from tidings.store.service import clock, heartbeat, restored
-from tidings.store.service import metrics as vitals
+from tidings.store.service import metrics as store_metrics
 from tidings.store.service.pauses import find_schedule_pause
 
 
@@ -35,7 +35,7 @@ class NewsroomHealth:
     real_now: datetime
     clock: datetime | None
     """The stored clock; None before the first tick."""
-    vitals: vitals.StoreMetrics
+    metrics: store_metrics.StoreMetrics
     tick: heartbeat.LastTick | None
     services: tuple[heartbeat.Heartbeat, ...]
     """Heartbeats of running services."""
@@ -46,7 +46,7 @@ class NewsroomHealth:
     senders: Mapping[str, SenderHealth]
     """Every configured sender."""
     overdue: Mapping[str, datetime]
-    """The moment of the first unsettled slot, by schedule."""
+    """The time of the first unsettled slot, by schedule."""
     disks: Mapping[str, Disk]
     """By place: `newsroom`, and `store` if that is a file."""
     store_bytes: int
@@ -56,7 +56,7 @@ class NewsroomHealth:
     @property
     def stalled(self) -> dict[str, str]:
         """Why a lane cannot send: {channel, or '' for mail: reason}."""
-        return {lane: reason for one in self.services for lane, reason in one.stalled.items()}
+        return {lane: reason for service in self.services for lane, reason in service.stalled.items()}
 
     @property
     def skew(self) -> timedelta | None:
@@ -65,11 +65,11 @@ class NewsroomHealth:
 
 
 def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
-    """Read the health from the store. Cheap enough for every few seconds (see `store.service.metrics`)."""
+    """Read the health from the store. It can be repeated every few seconds (see `store.service.metrics`)."""
     now, newsroom, liveness = runtime.now(), runtime.newsroom, runtime.liveness
     fingerprints = {sender.name: sender.fingerprint for sender in newsroom.mail}
     with runtime.store.read() as connection:
-        metrics = vitals.load_metrics(connection, now)
+        metrics = store_metrics.load_metrics(connection, now)
         stored_clock = clock.read_clock(connection)
         tick = heartbeat.last_tick(connection)
         heartbeats = heartbeat.load_heartbeats(connection)
@@ -82,7 +82,7 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
             and (moment := find_overdue_slot(connection, schedule, now)) is not None
         }
         restore = restored.find_restored(connection)
-        store_bytes = vitals.store_bytes(runtime.store, connection)
+        store_bytes = store_metrics.store_bytes(runtime.store, connection)
     running = tuple(service for service in heartbeats if liveness.is_alive(service.owner))
     stopped = (service for service in heartbeats if service not in running)
     all_owners = {*owners, *open_journal(runtime.store).owners(), *liveness.list_dead()} - {""}
@@ -90,7 +90,7 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         now=now,
         real_now=real_now,
         clock=stored_clock,
-        vitals=metrics,
+        metrics=metrics,
         tick=tick,
         services=running,
         died=tuple(service for service in stopped if restore is None or service.beat > restore.at),

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, read from the store on request: any process can answer, and none has to count.
+"""Metrics for Prometheus, read from the store on request: any process can answer, without counters of its own.
 
-Labels are names from the configuration and our own words: there are few, and none holds an address. `docs/alerts.yaml`
-has an alert for each failure.
+Labels are names from the configuration and our own words: there are few, and none contains an address.
+`docs/alerts.yaml` has an alert for each failure.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Newsroom(Collector):
         self._runtime = runtime
         self._own = own
         self._mutex = threading.Lock()
-        self._found: NewsroomHealth | None = None
+        self._health: NewsroomHealth | None = None
         self._took = 0.0
         self._at = -REUSED
 
@@ -71,33 +71,35 @@ class _Newsroom(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
-        found = self._look()
-        yield _one("store_up", "1 if the store can be read.", found is not None)
-        yield _one("time_seconds", "The time of this machine.", datetime.now(UTC))
-        yield _one("collect_seconds", "Duration of the last read of the store.", self._took)
+        health = self._read_health()
+        yield _gauge("store_up", "1 if the store can be read.", health is not None)
+        yield _gauge("time_seconds", "The time of this machine.", datetime.now(UTC))
+        yield _gauge("collect_seconds", "Duration of the last read of the store.", self._took)
         yield InfoMetricFamily("tidings", "Versions.", value=self._versions())
         own = self._own() if self._own is not None else None
-        services = [one for one in (found.services if found else ()) if own is None or one.owner != own.owner]
+        services = [
+            service for service in (health.services if health else ()) if own is None or service.owner != own.owner
+        ]
         yield from _service_metrics([*services, *([own] if own else [])], self._runtime)
-        if found is not None:
-            yield from _delivery_metrics(found)
-            yield from _edition_metrics(found, self._runtime)
-            yield from _source_metrics(found, self._runtime)
-            yield from _disk_metrics(found)
+        if health is not None:
+            yield from _delivery_metrics(health)
+            yield from _edition_metrics(health, self._runtime)
+            yield from _source_metrics(health, self._runtime)
+            yield from _disk_metrics(health)
 
-    def _look(self) -> NewsroomHealth | None:
+    def _read_health(self) -> NewsroomHealth | None:
         with self._mutex:
             if time.monotonic() - self._at < REUSED:
-                return self._found
-            begun = time.monotonic()
+                return self._health
+            start = time.monotonic()
             try:
-                self._found = read_health(self._runtime, datetime.now(UTC))
+                self._health = read_health(self._runtime, datetime.now(UTC))
             except (SQLAlchemyError, OSError) as error:
                 log.warning("the store cannot be read for metrics: %s", type(error).__name__)
-                self._found = None
+                self._health = None
             self._at = time.monotonic()
-            self._took = self._at - begun
-            return self._found
+            self._took = self._at - start
+            return self._health
 
     def _versions(self) -> dict[str, str]:
         return {
@@ -108,7 +110,7 @@ class _Newsroom(Collector):
         }
 
 
-def _one(name: str, about: str, value: float | datetime | None) -> GaugeMetricFamily:
+def _gauge(name: str, about: str, value: float | datetime | None) -> GaugeMetricFamily:
     """Make a gauge without labels. A moment becomes seconds since 1970; an unknown value is left out."""
     family = GaugeMetricFamily(f"tidings_{name}", about)
     if value is not None:
@@ -116,7 +118,7 @@ def _one(name: str, about: str, value: float | datetime | None) -> GaugeMetricFa
     return family
 
 
-def _many(name: str, about: str, label: str, values: Mapping[str, float | datetime]) -> GaugeMetricFamily:
+def _gauges(name: str, about: str, label: str, values: Mapping[str, float | datetime]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(f"tidings_{name}", about, labels=[label])
     for key, value in values.items():
         family.add_metric([key], _number(value))
@@ -128,90 +130,104 @@ def _number(value: float | datetime) -> float:
 
 
 def _service_metrics(services: list[Heartbeat], runtime: Runtime) -> Iterator[Metric]:
-    kinds = {kind: [one for one in services if one.only_pages == (kind == "pages")] for kind in ("full", "pages")}
-    yield _many("services", "Running services.", "kind", {kind: len(those) for kind, those in kinds.items()})
-    beats = {kind: max(one.beat for one in those) for kind, those in kinds.items() if those}
-    yield _many("last_beat_timestamp_seconds", "When the last cycle ended, successful or not.", "kind", beats)
-    refused = any(one.refused for one in services)
-    yield _one("configuration_refused", "1 if a changed configuration has errors and is not used.", refused)
-    faults = {what: any(what in one.faults for one in services) for what in _FAULTS}
-    yield _many("service_fault", "1 if this fails again and again; see the log.", "what", faults)
+    kinds = {
+        "full": [service for service in services if not service.only_pages],
+        "pages": [service for service in services if service.only_pages],
+    }
+    yield _gauges("services", "Running services.", "kind", {kind: len(running) for kind, running in kinds.items()})
+    last_cycles = {kind: max(service.beat for service in running) for kind, running in kinds.items() if running}
+    yield _gauges("last_beat_timestamp_seconds", "When the last cycle ended, successful or not.", "kind", last_cycles)
+    refused = any(service.refused for service in services)
+    yield _gauge("configuration_refused", "1 if a changed configuration has errors and is not used.", refused)
+    faults = {task: any(task in service.faults for service in services) for task in _FAULTS}
+    yield _gauges("service_fault", "1 if this fails again and again; see the log.", "what", faults)
     lanes = {"mail": "", **{f"channel:{name}": name for name in runtime.newsroom.channels}}
-    stalled = {label: any(lane in one.stalled for one in services) for label, lane in lanes.items()}
-    yield _many("lane_stalled", "1 if this outlet cannot send.", "lane", stalled)
+    stalled = {label: any(lane in service.stalled for service in services) for label, lane in lanes.items()}
+    yield _gauges("lane_stalled", "1 if this outlet cannot send.", "lane", stalled)
 
 
-def _delivery_metrics(found: NewsroomHealth) -> Iterator[Metric]:
-    vitals = found.vitals
-    counts = {state.value: vitals.deliveries.get(state, 0) for state in DeliveryState}
-    yield _many("deliveries", "Deliveries by state.", "state", counts)
+def _delivery_metrics(health: NewsroomHealth) -> Iterator[Metric]:
+    metrics = health.metrics
+    counts = {state.value: metrics.deliveries.get(state, 0) for state in DeliveryState}
+    yield _gauges("deliveries", "Deliveries by state.", "state", counts)
     for state in _FINAL:
         about = f"Deliveries that ended as {state.value}."
         yield CounterMetricFamily(f"tidings_deliveries_{state.value}", about, value=counts[state.value])
-    yield _one("last_accepted_timestamp_seconds", "About when the last delivery was accepted.", vitals.accepted_at)
-    yield _one("queue_pending", "Deliveries that can be sent now.", vitals.queued)
-    yield _one("queue_since_timestamp_seconds", "Start time of the oldest mailing in the queue.", vitals.queued_since)
-    yield _one("deferred_overdue", "Deferred deliveries that are due again.", vitals.overdue)
-    yield _one("in_doubt_for_a_person", "Deliveries in doubt that need `tidings resolve`.", vitals.doubtful)
-    yield _one("in_doubt_since_timestamp_seconds", "When the oldest of them became doubtful.", vitals.doubtful_since)
-    yield _one("quarantined_lately", "Deliveries quarantined in the last week.", vitals.quarantined)
-    down = {name: not health.is_up(found.real_now) for name, health in found.senders.items()}
-    yield _many("sender_down", "1 while a mail sender pauses after a failure.", "sender", down)
-    failures = {name: health.failures for name, health in found.senders.items()}
-    yield _many("sender_failures", "Failures of a mail sender in a row.", "sender", failures)
-    yield _one("dead_owners", "Dead processes with unfinished deliveries.", len(found.dead_owners))
-    yield _one("services_died", "Services that stopped unexpectedly.", len(found.died))
+    yield _gauge("last_accepted_timestamp_seconds", "About when the last delivery was accepted.", metrics.accepted_at)
+    yield _gauge("queue_pending", "Deliveries that can be sent now.", metrics.queued)
+    yield _gauge(
+        "queue_since_timestamp_seconds", "Start time of the oldest mailing in the queue.", metrics.queued_since
+    )
+    yield _gauge("deferred_overdue", "Deferred deliveries that are due again.", metrics.overdue)
+    yield _gauge("in_doubt_for_a_person", "Deliveries in doubt that need `tidings resolve`.", metrics.doubtful)
+    yield _gauge(
+        "in_doubt_since_timestamp_seconds", "Since when the oldest delivery is in doubt.", metrics.doubtful_since
+    )
+    yield _gauge("quarantined_lately", "Deliveries quarantined in the last week.", metrics.quarantined)
+    down = {name: not sender.is_up(health.real_now) for name, sender in health.senders.items()}
+    yield _gauges("sender_down", "1 while a mail sender pauses after a failure.", "sender", down)
+    failures = {name: sender.failures for name, sender in health.senders.items()}
+    yield _gauges("sender_failures", "Failures of a mail sender in a row.", "sender", failures)
+    yield _gauge("dead_owners", "Dead processes with unfinished deliveries.", len(health.dead_owners))
+    yield _gauge("services_died", "Services that stopped unexpectedly.", len(health.died))
 
 
-def _edition_metrics(found: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
-    vitals, names = found.vitals, runtime.newsroom.schedules
+def _edition_metrics(health: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
+    metrics, names = health.metrics, runtime.newsroom.schedules
     states = {
-        state.value: sum(one.state is state for one in vitals.open_editions)
+        state.value: sum(edition.state is state for edition in metrics.open_editions)
         for state in (EditionState.COMPOSING, EditionState.HELD, EditionState.SENDING)
     }
-    yield _many("editions", "Unfinished editions, by state.", "state", states)
-    held = {reason.value: count for reason, count in vitals.held_by_reason.items()}
-    yield _many("editions_held", "Editions that wait for a person, by reason.", "reason", held)
-    yield _one(
+    yield _gauges("editions", "Unfinished editions, by state.", "state", states)
+    held = {reason.value: count for reason, count in metrics.held_by_reason.items()}
+    yield _gauges("editions_held", "Editions that wait for a person, by reason.", "reason", held)
+    yield _gauge(
         "edition_composing_since_timestamp_seconds",
         "When composing of the oldest unfinished edition began.",
-        min((one.cutoff for one in vitals.open_editions if one.state is EditionState.COMPOSING), default=None),
+        min(
+            (edition.cutoff for edition in metrics.open_editions if edition.state is EditionState.COMPOSING),
+            default=None,
+        ),
     )
-    paused = {scope.value: sum(one.scope is scope for one in vitals.pauses) for scope in Scope}
-    yield _many("paused", "Active pauses, by scope.", "scope", paused)
-    since = min((one.since for one in vitals.pauses), default=None)
-    yield _one("paused_since_timestamp_seconds", "Start of the oldest active pause.", since)
+    paused = {scope.value: sum(pause.scope is scope for pause in metrics.pauses) for scope in Scope}
+    yield _gauges("paused", "Active pauses, by scope.", "scope", paused)
+    since = min((pause.since for pause in metrics.pauses), default=None)
+    yield _gauge("paused_since_timestamp_seconds", "Start of the oldest active pause.", since)
     slots = CounterMetricFamily("tidings_slots", "Settled slots, by schedule and result.", labels=["schedule", "state"])
     for name in names:
         for state in _SLOTS:
-            slots.add_metric([name, state], vitals.slots.get((name, state), 0))
+            slots.add_metric([name, state], metrics.slots.get((name, state), 0))
     yield slots
-    late = {name: (found.now - found.overdue[name]).total_seconds() if name in found.overdue else 0 for name in names}
-    yield _many("schedule_overdue_seconds", "Age of the first due slot that is not settled.", "schedule", late)
+    late = {
+        name: (health.now - health.overdue[name]).total_seconds() if name in health.overdue else 0 for name in names
+    }
+    yield _gauges("schedule_overdue_seconds", "Age of the first due slot that is not settled.", "schedule", late)
 
 
-def _source_metrics(found: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
+def _source_metrics(health: NewsroomHealth, runtime: Runtime) -> Iterator[Metric]:
     names = runtime.newsroom.sources
-    aside = {name: found.vitals.set_aside.get(name, 0) for name in names}
-    yield _many("items_set_aside", "Refused items, by source.", "source", aside)
-    tick = found.tick
-    yield _one("last_tick_timestamp_seconds", "When the last tick succeeded.", tick.at if tick else None)
+    aside = {name: health.metrics.set_aside.get(name, 0) for name in names}
+    yield _gauges("items_set_aside", "Refused items, by source.", "source", aside)
+    tick = health.tick
+    yield _gauge("last_tick_timestamp_seconds", "When the last tick succeeded.", tick.at if tick else None)
     read = {name: tick.read[name] for name in names if tick and name in tick.read}
-    yield _many("source_read_timestamp_seconds", "When a source was last read successfully.", "source", read)
-    asked = {name: one.fetched for name, one in found.sources.items() if one.fetched}
-    yield _many("source_fetched_timestamp_seconds", "When a website was last fetched successfully.", "source", asked)
-    failing = {name: bool(one.problem) for name, one in found.sources.items()}
-    yield _many("source_failing", "1 if a website cannot be read.", "source", failing)
-    silent = {name: one.is_silent for name, one in found.sources.items()}
-    yield _many("source_silent", "1 if a website has had nothing new for unusually long.", "source", silent)
-    yield _one("pages_refused", "1 if pages and feeds cannot be updated.", bool(tick and tick.unpublished))
+    yield _gauges("source_read_timestamp_seconds", "When a source was last read successfully.", "source", read)
+    fetched = {name: source.fetched for name, source in health.sources.items() if source.fetched}
+    yield _gauges(
+        "source_fetched_timestamp_seconds", "When a website was last fetched successfully.", "source", fetched
+    )
+    failing = {name: bool(source.problem) for name, source in health.sources.items()}
+    yield _gauges("source_failing", "1 if a website cannot be read.", "source", failing)
+    silent = {name: source.is_silent for name, source in health.sources.items()}
+    yield _gauges("source_silent", "1 if a website has had nothing new for unusually long.", "source", silent)
+    yield _gauge("pages_refused", "1 if pages and feeds cannot be updated.", bool(tick and tick.unpublished))
 
 
-def _disk_metrics(found: NewsroomHealth) -> Iterator[Metric]:
-    free = {name: disk.free for name, disk in found.disks.items()}
-    yield _many("disk_free_bytes", "Free bytes on the disk of this place.", "place", free)
-    total = {name: disk.total for name, disk in found.disks.items()}
-    yield _many("disk_size_bytes", "Size of the disk of this place.", "place", total)
-    yield _one("store_size_bytes", "Size of the store.", found.store_bytes)
-    skew = found.skew.total_seconds() if found.skew is not None else None
-    yield _one("clock_ahead_seconds", "How far the newsroom's clock is ahead of real time.", skew)
+def _disk_metrics(health: NewsroomHealth) -> Iterator[Metric]:
+    free = {name: disk.free for name, disk in health.disks.items()}
+    yield _gauges("disk_free_bytes", "Free bytes on the disk of this place.", "place", free)
+    total = {name: disk.total for name, disk in health.disks.items()}
+    yield _gauges("disk_size_bytes", "Size of the disk of this place.", "place", total)
+    yield _gauge("store_size_bytes", "Size of the store.", health.store_bytes)
+    skew = health.skew.total_seconds() if health.skew is not None else None
+    yield _gauge("clock_ahead_seconds", "How far the newsroom's clock is ahead of real time.", skew)

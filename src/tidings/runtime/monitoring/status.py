@@ -26,7 +26,7 @@ from tidings.store.service import pauses, restored
 def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Return the answer of `tidings status --json`. `ok` if nothing is wrong; `wrong` lists the worst first."""
     health = read_health(runtime, datetime.now(UTC))
-    held, zone = health.vitals.held, load_zone(runtime.newsroom.site.timezone)
+    held, zone = health.metrics.held, load_zone(runtime.newsroom.site.timezone)
     with runtime.store.read() as connection:
         refused = load_refused(connection)
         wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
@@ -42,8 +42,14 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "held": [{"edition": edition.name, "holds": [hold.detail for hold in edition.holds]} for edition in held],
             "restored": _restored(connection, held),
             "paused": [
-                {"what": one.what, "since": one.since, "until": one.until, "reason": one.reason, "who": one.who}
-                for one in pauses.active_pauses(connection)
+                {
+                    "what": pause.what,
+                    "since": pause.since,
+                    "until": pause.until,
+                    "reason": pause.reason,
+                    "who": pause.who,
+                }
+                for pause in pauses.active_pauses(connection)
             ],
             "lists": {name: subscribers.count_by_state(connection, name) for name in runtime.newsroom.lists},
             "notices": [
@@ -59,7 +65,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
 
 
 def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | None:
-    """Return what waits for a person since a restore, or None."""
+    """Return the decisions that wait for a person since a restore, or None."""
     restore = restored.find_restored(connection)
     waiting = [edition.name for edition in held if any(hold.reason is HoldReason.RESTORED for hold in edition.holds)]
     if restore is None or not (waiting or restore.open or restore.until is None):
@@ -68,7 +74,7 @@ def _restored(connection: Connection, held: list[Edition]) -> dict[str, Any] | N
 
 
 def _source_values(health: SourceHealth | None) -> dict[str, Any]:
-    """Return what a source on the network adds: its problem, and when it is fetched next."""
+    """Return the extra values of a source on the network: its problem, and when it is fetched next."""
     if health is None:
         return {"fetched": None, "newest": None, "due": None, "silent": False}
     problem = {"problem": health.problem} if health.problem else {}
@@ -76,14 +82,14 @@ def _source_values(health: SourceHealth | None) -> dict[str, Any]:
 
 
 def _health_values(runtime: Runtime, health: NewsroomHealth) -> dict[str, Any]:
-    vitals, tick = health.vitals, health.tick
+    metrics, tick = health.metrics, health.tick
     return {
-        "deliveries": dict(vitals.deliveries),
-        "in_doubt": vitals.deliveries.get("in_doubt", 0),
-        "queued": vitals.queued,
-        "deferred": vitals.deliveries.get("deferred", 0),
+        "deliveries": dict(metrics.deliveries),
+        "in_doubt": metrics.deliveries.get("in_doubt", 0),
+        "queued": metrics.queued,
+        "deferred": metrics.deliveries.get("deferred", 0),
         "last_tick": tick.at if tick else None,
-        "last_accepted": vitals.accepted_at,
+        "last_accepted": metrics.accepted_at,
         "services": [
             {
                 "owner": service.owner,

@@ -1,4 +1,4 @@
-"""CSV files of people: columns in any order, by name. Reads our own format and other tools', writes our own."""
+"""Read and write CSV files of people. Columns are found by name, in any order; other tools' formats can be read."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class OwnFormat:
     columns: ClassVar[Mapping[str, tuple[str, ...]]] = _SYNONYMS | {fold_name(name): () for name in _MORE_COLUMNS}
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
-        """Use `state` only beside `confirmed_at`, as `export --all` writes it: it may be a state of a country."""
+        """Use `state` only if there is `confirmed_at`, as in `export --all`: else it may be a state of a country."""
         list_name, is_export = cells.get("list", ""), "confirmedat" in cells
         if list_name not in ("", self.list_name):
             raise InputError(f"this line is for the list {list_name!r}. Import it with --list {list_name}")
@@ -205,7 +205,7 @@ def parse_time(text: str, column: str) -> datetime | None:
         return parse_moment(_ZONE_NAME.sub("", text), UTC, years=range(1, 10_000))
     except ValueError:
         raise InputError(
-            f"{column} {text!r} is no time like 2024-03-01 09:30:00. Did a spreadsheet change the file?"
+            f"{column} {text!r} is not a time like 2024-03-01 09:30:00. Did a spreadsheet change the file?"
         ) from None
 
 

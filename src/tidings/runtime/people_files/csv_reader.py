@@ -1,6 +1,6 @@
-"""Reads a text file of people: checks its encoding, and yields its lines or CSV rows with their line numbers.
+"""Read a text file of people: check its encoding, and yield its lines or CSV rows with their line numbers.
 
-A bad row never takes other rows with it: an open quote or an endless line is reported, and the next line is read.
+A bad row does not affect other rows: an open quote or an endless line is reported, and the next line is read.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class LineReader:
         self.taken = []
 
     def read_again(self, skip: int) -> None:
-        """Give back the taken lines but the first `skip`."""
+        """Read the lines of this row again, except the first `skip`."""
         self._again.extendleft(reversed(self.taken[skip:]))
 
 

@@ -1,6 +1,6 @@
-"""Imports a file of people to a list, 500 at a time.
+"""Import a file of people to a list, 500 at a time.
 
-One transaction for a whole file would keep every sender waiting on SQLite. An import that was interrupted can be run
+With SQLite, one transaction for a whole file would block all senders. An import that was interrupted can be run
 again: people who are on the list already are reported and not changed.
 """
 
@@ -23,7 +23,7 @@ from tidings.store.people import bulk_import, consent
 from tidings.store.people.bulk_import import ImportedPerson, ImportResult
 
 CHUNK = 500
-"""People of one transaction, which takes well under 100 ms."""
+"""People per transaction. It takes well under 100 ms."""
 DUPLICATE = "duplicate"
 REFUSED = "refused"
 _REPORTED = {
@@ -98,7 +98,7 @@ class _Import:
         self._first_lines: dict[int, int] = {}
         """The first line of each person who joins."""
         self._leaving: set[int] = set()
-        """In a dry run: people whom an earlier chunk takes off the list."""
+        """In a dry run: people who leave the list in an earlier chunk."""
         self._refused: list[RefusedLine] = []
         watcher.begun(self._file, size)
 
@@ -127,7 +127,7 @@ class _Import:
                 continue
             entry = self._make_entry(person, digest)
             if person.state in (RecordState.LEFT, RecordState.BLOCKED):
-                # Within one file a line of leaving is stronger than one of joining, whatever the dates.
+                # Within one file, a line that leaves overrides a line that joins, whatever the dates.
                 yield person, replace(entry, at=None) if _short_hash(digest) in self._first_lines else entry
                 continue
             first = self._first_lines.setdefault(_short_hash(digest), person.line)
@@ -160,36 +160,36 @@ class _Import:
     def _import_chunk(self, chunk: list[tuple[PersonRecord, ImportedPerson]]) -> None:
         entries = [entry for _, entry in chunk]
         if self._options.dry_run:
-            fates = self._foresee(entries)
+            results = self._predict(entries)
         else:
             with self._store.write() as connection:
-                fates = bulk_import.import_people(connection, self._options.list_name, entries, self._now)
-        for (person, _), fate in zip(chunk, fates, strict=True):
-            if fate in _REPORTED:
-                self._refuse(str(fate), RefusedLine(person.line, _REPORTED[fate], person.cells))
+                results = bulk_import.import_people(connection, self._options.list_name, entries, self._now)
+        for (person, _), result in zip(chunk, results, strict=True):
+            if result in _REPORTED:
+                self._refuse(str(result), RefusedLine(person.line, _REPORTED[result], person.cells))
             else:
-                self._summary.counts[str(fate)] += 1
+                self._summary.counts[str(result)] += 1
         for line in sorted(self._refused, key=lambda refused: refused.line):
             self._watcher.refused(line)
         self._refused = []
 
-    def _foresee(self, entries: list[ImportedPerson]) -> list[ImportResult]:
-        """Return the results of a real import, with the people whom earlier chunks would have taken off the list."""
+    def _predict(self, entries: list[ImportedPerson]) -> list[ImportResult]:
+        """Return the results of a real import, in which earlier chunks have already removed people from the list."""
         with self._store.read() as connection:
-            fates = bulk_import.plan_import(connection, self._options.list_name, entries)
-        for index, (entry, fate) in enumerate(zip(entries, fates, strict=True)):
+            results = bulk_import.plan_import(connection, self._options.list_name, entries)
+        for index, (entry, result) in enumerate(zip(entries, results, strict=True)):
             if _short_hash(entry.digest) in self._leaving:
-                fates[index] = ImportResult.KNOWN_AWAY if fate is ImportResult.AWAY else ImportResult.LEFT
-            elif fate is ImportResult.AWAY:
+                results[index] = ImportResult.KNOWN_AWAY if result is ImportResult.AWAY else ImportResult.LEFT
+            elif result is ImportResult.AWAY:
                 self._leaving.add(_short_hash(entry.digest))
-        return fates
+        return results
 
     def _refuse(self, result: str, line: RefusedLine) -> None:
-        """Count a line, and report it with its chunk, so that the lines come in their order."""
+        """Count a line, and report it with its chunk, so that the lines are reported in order."""
         self._summary.counts[result] += 1
         self._refused.append(line)
 
 
 def _short_hash(digest: str) -> int:
-    """Return 64 bits of a hash: enough to tell the people of a file apart, in some 100 bytes a line."""
+    """Return 64 bits of a hash. They distinguish the people of a file in about 100 bytes per line."""
     return int(digest[:16], 16)

@@ -104,7 +104,7 @@ class Listmonk(_ToolFormat):
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         status = cells.get("status", "").casefold()
         if status not in ("", "enabled", "disabled", "blocklisted"):
-            raise InputError(f"unknown status {status!r}. Known of listmonk: enabled, disabled, blocklisted")
+            raise InputError(f"unknown status {status!r}. listmonk has: enabled, disabled, blocklisted")
         if status == "disabled":
             raise InputError("is disabled in listmonk: no list mailed this address")
         states = {
@@ -172,10 +172,10 @@ class Ghost(_ToolFormat):
     columns = _parse_columns("email name subscribedtoemails|subscribed createdat deletedat labels")
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
-        wanted = cells.get("subscribedtoemails", "true").casefold()
-        if wanted not in ("true", "false", "1", "0"):
-            raise InputError(f"subscribed_to_emails is {wanted!r}. It must be true or false")
-        has_left = wanted in ("false", "0") or bool(cells.get("deletedat"))
+        subscribed = cells.get("subscribedtoemails", "true").casefold()
+        if subscribed not in ("true", "false", "1", "0"):
+            raise InputError(f"subscribed_to_emails is {subscribed!r}. It must be true or false")
+        has_left = subscribed in ("false", "0") or bool(cells.get("deletedat"))
         state = RecordState.LEFT if has_left else RecordState.CONFIRMED
         time_column = "deleted_at" if has_left else "created_at"
         return self._person(row, cells, state, time_column, labels=cells.get("labels", "").split(","))

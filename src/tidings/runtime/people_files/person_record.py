@@ -43,7 +43,7 @@ class PersonRecord:
     """When the person agreed or left."""
     ip: str = ""
     source: str = ""
-    """Where the consent comes from. Empty: as the command says."""
+    """Where the consent comes from. Empty: use the source that the command names."""
     cells: tuple[str, ...] = ()
     """The values as written in the file."""
 
@@ -78,9 +78,9 @@ class ListChoices:
         )
 
     def validate(self, person: PersonRecord) -> PersonRecord:
-        """Return the person with defaults and a normal address. Raises InputError for a choice that nobody serves.
+        """Return the person with defaults and a normal address. Raises InputError for a choice that is not offered.
 
-        The list's default frequency is not checked here: `tidings check` names one that nobody serves.
+        The list's default frequency is not checked here: `tidings check` reports one that no schedule serves.
         """
         if person.language and person.language not in self.languages:
             raise InputError(f"unknown language {person.language!r}. {nearest(person.language, self.languages)}")

@@ -1,4 +1,4 @@
-"""What one list or channel gets: the shared result of `tidings plan` and `tidings rehearse`."""
+"""Deliveries of one list or channel: the shared result of `tidings plan` and `tidings rehearse`."""
 
 from __future__ import annotations
 

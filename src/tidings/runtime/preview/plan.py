@@ -1,4 +1,4 @@
-"""`tidings plan`: the next slots and their recipients, worked out on a copy by the functions that send."""
+"""`tidings plan`: the next slots and their recipients, computed on a copy by the functions that send."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
 
 @dataclass
 class PlannedSlot:
-    """One slot ahead. Only the next slot of a schedule has `stories` and `outlets`; the others are not known yet."""
+    """One future slot. Only the next slot of a schedule has `stories` and `outlets`; the others are not known yet."""
 
     key: datetime
     at: datetime
@@ -161,7 +161,7 @@ def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slo
 
 
 def look_ahead(runtime: Runtime, connection: Connection, schedule: Schedule, moment: datetime) -> EditionDraft:
-    """Draft the edition of `moment`, with the stories that a held edition would hand over to it."""
+    """Draft the edition of `moment`, with the stories that a held edition would pass on to it."""
     state = schedules.find_schedule(connection, schedule.name)
     held = editions.list_editions(connection, schedule=schedule.name, states=["held"])
     freed = frozenset(key for edition in held for key in edition.stories)

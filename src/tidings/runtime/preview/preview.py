@@ -101,7 +101,7 @@ def _describe_waiting(runtime: Runtime, draft: EditionDraft, rendered: RenderRes
 
 
 def preview_edition(runtime: Runtime, edition: Edition, language: str | None) -> list[PreviewedMessage]:
-    """Return the frozen messages of an edition: for each outlet and language the one with most stories."""
+    """Return the frozen messages of an edition: for each outlet and language, the message with most stories."""
     messages: list[PreviewedMessage] = []
     with runtime.store.read() as connection:
         views = _PostViews(runtime.newsroom, load_items(connection))
@@ -254,7 +254,7 @@ def _preview(
         lines = [channel.text(rendered.document), "", *([f"[{waits}]"] if waits else [])]
         note = "\n".join([*lines, f"[{length} of {limit} characters]"])
         body, language, failures = rendered.document, rendered.language, rendered.failures
-        post, picture = views.of(channel, body, name=base, language=language, story=rendered.story)
+        post, picture = views.make(channel, body, name=base, language=language, story=rendered.story)
         post = replace(post, part=part, waits=waits, failures=failures)
         yield PreviewedMessage(base, rendered.outlet, language, body, False, note, failures, post, picture)
         return
@@ -276,7 +276,7 @@ def _preview(
 
 
 class _PostViews:
-    """Shows posts as their network will. `items` are the pages that a card may be made of."""
+    """Shows posts as their network will show them. The network may make a card from the page of one of `items`."""
 
     def __init__(self, newsroom: Newsroom, items: Sequence[Item]) -> None:
         self._newsroom = newsroom
@@ -287,7 +287,7 @@ class _PostViews:
         }
         self._pictures = Thumbnails(newsroom.public, site)
 
-    def of(self, channel: Channel, body: bytes, *, name: str, language: str, story: str) -> tuple[PostPreview, bytes]:
+    def make(self, channel: Channel, body: bytes, *, name: str, language: str, story: str) -> tuple[PostPreview, bytes]:
         """Return a post and the picture of its card, which is written as `name`.jpg, or b"" if it has none."""
         text = channel.text(body)
         card = channel.card(body) if isinstance(channel, HasCard) else None
@@ -323,9 +323,11 @@ class _PostViews:
                 image, alt = (item.images[0].src, item.images[0].alt) if item.images else ("", "")
         picture = self._picture(image) if image else b""
         if picture and not alt:
-            notes.append("The network shows no alt text for it" if card.title else "Its picture has no alt text")
+            notes.append(
+                "The network shows no alt text for this picture" if card.title else "The picture has no alt text"
+            )
         if image and not picture:
-            notes.append("Its picture is on another site and is not shown here")
+            notes.append("The picture is on another site and is not shown here")
         return CardPreview(site, title, description, file if picture else "", alt, tuple(notes)), picture
 
     def _picture(self, url: str) -> bytes:

@@ -1,7 +1,7 @@
-"""`tidings rehearse`: plays the time between two moments on a copy of the store. Nothing leaves the machine.
+"""`tidings rehearse`: play the time between two moments on a copy of the store. Nothing leaves the machine.
 
-It goes from each moment at which something is due to the next. Mail goes by SMTP to the built-in catcher. Posts are
-prepared and kept. Of a large mailing only a sample in each language is sent, and the rest is counted.
+It jumps from each moment at which something is due to the next. Mail goes by SMTP to the built-in catcher. Posts are
+prepared and kept. For large mailings, only a few mails in each language are sent, and the others are counted.
 """
 
 from __future__ import annotations

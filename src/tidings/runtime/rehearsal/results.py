@@ -16,7 +16,7 @@ from tidings.runtime.preview.outlets import Outlet
 from tidings.runtime.preview.preview import PreviewedMessage
 
 _INDEX = "rehearsal.json"
-"""A folder with this file is a rehearsal's: the next one deletes the old samples in it."""
+"""Marks the folder of a rehearsal. The next rehearsal deletes the old samples in it."""
 _SAMPLE = re.compile(r"[0-9]{8}-[0-9]{4}-.+\.(eml|html|txt|json)")
 
 

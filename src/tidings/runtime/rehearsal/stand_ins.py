@@ -1,4 +1,4 @@
-"""Replaces the outside world in a rehearsal: a copy of the store, a mail catcher, channels that keep their posts."""
+"""Stand-ins for the outside world in a rehearsal: a copy of the store, a mail catcher, channels that keep posts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def copy_store_to(newsroom: Newsroom, folder: Path, progress: Progress) -> Path:
 
 
 def divert_sender(sender: SenderSettings, port: int) -> SenderSettings:
-    """Return the sender with the same name, signature and return path, which mails to the catcher without a pace."""
+    """Return a sender with the same name, signature and return path that mails to the catcher without a rate limit."""
     smtp = plugins.senders()["smtp"].Settings
     settings: SenderSettings = smtp(type="smtp", host="127.0.0.1", port=port, security="none")
     return settings.model_copy(
@@ -85,7 +85,7 @@ class FrozenSource:
 
 
 class KeptChannel:
-    """A channel that keeps its posts instead of sending them. Everything else is the real channel's."""
+    """A channel that keeps its posts instead of sending them. Everything else comes from the real channel."""
 
     def __init__(self, channel: Channel, keep: Callable[[tuple[str, bytes, str]], None]) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""Renders a report as one HTML page without scripts: bar charts as SVG, and tables with the same numbers."""
+"""Render a report as one HTML page without scripts: bar charts as SVG, and tables with the same numbers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tidings.sources.web import push
 from tidings.store.content.fetch_cache import StoredFetchCache
 
 MAX_BODY = 2_000_000
-"""Bytes of a request: the largest item, in any encoding of JSON."""
+"""Bytes of a request: enough for the largest item, in any encoding of JSON."""
 _TOO_LARGE = "The request is larger than an item can be."
 
 
@@ -76,7 +76,7 @@ class _PushSource:
 
 
 class _ExplainingRoute(APIRoute):
-    """Explains an invalid body, so that the answer alone shows how to correct it."""
+    """Explains an invalid body, so that the answer shows how to correct it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -88,7 +88,7 @@ class _ExplainingRoute(APIRoute):
                 kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if request.method != "DELETE" and kind != "application/json" and not kind.endswith("+json"):
                     # RFC 9110 §15.5.16. Without this header `curl -d` announces a form.
-                    text = "The request does not announce JSON. Send the header `Content-Type: application/json`."
+                    text = "The request is not marked as JSON. Send the header `Content-Type: application/json`."
                     raise HTTPException(415, text) from None
                 model = PushedItem if request.method == "POST" else Article
                 explained = [_explain(problem, model) for problem in error.errors()]
@@ -116,7 +116,7 @@ def items_router(runtime: Runtime) -> APIRouter:
     def find_source(login: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> _PushSource:
         source: _PushSource | None = None
         for name, settings in runtime.newsroom.sources.items():
-            # All are compared, so that the time reveals nothing.
+            # Compare with every token, so that the response time reveals nothing.
             if isinstance(settings, push.Settings) and login and push.has_token(settings, login.credentials):
                 source = _PushSource(StoredFetchCache(runtime.store, name), settings)
         if source is None:

@@ -35,7 +35,7 @@ class _CannotVerifyError(Exception):
 
 
 def fetch(url: str) -> bytes:
-    """Return what is at an address of SNS, by the guarded session."""
+    """Fetch a URL of SNS with the guarded session."""
     session = GuardedSession(timeout=10)
     try:
         answer = session.get(url)
@@ -94,7 +94,7 @@ def hooks_router(
             return text_response("This report cannot be read.", 400, NO_STORE)
         except (_CannotVerifyError, SQLAlchemyError) as error:
             reason = str(error) if isinstance(error, _CannotVerifyError) else type(error).__name__
-            log.error("a report to /hooks/%s is refused, the provider will repeat it: %s", provider, reason)
+            log.error("a report to /hooks/%s is refused; the provider will send it again: %s", provider, reason)
             return text_response("Please try again in a minute.", 503, NO_STORE)
         if counts:
             log.info("%s reported: %s", provider, ", ".join(sorted(counts)[:20]))

@@ -14,11 +14,11 @@ from tidings.runtime.newsroom import Runtime
 from tidings.web.requests import NO_STORE, read_body
 
 MAX_BODY = 15_000_000
-"""Bytes: a hub sends the feed itself. Nothing of it is kept."""
+"""Bytes: a hub sends the whole feed. Its content is not kept."""
 
 
 def websub_router(runtime: Runtime) -> APIRouter:
-    """The address that ends with the token of a subscription."""
+    """Make the router of the address that ends with the token of a subscription."""
     router = APIRouter()
     store = runtime.store
 
@@ -55,5 +55,5 @@ def websub_router(runtime: Runtime) -> APIRouter:
 
 
 def _answer(text: str, status: int) -> Response:
-    # Without a line end: the challenge must come back as it is.
+    # No line end: the challenge must be returned unchanged.
     return PlainTextResponse(text, status, NO_STORE)

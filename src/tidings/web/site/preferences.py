@@ -1,6 +1,6 @@
 """A reader's preferences (language, topics, frequency, a pause), their data and its erasure. GET shows, POST acts.
 
-Every mail has the link, and people forward mails. So data goes to the mailbox, and an erasure is confirmed from there.
+Every mail has the link, and people forward mails. So the data is sent by mail, and an erasure is confirmed by mail.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _PreferencesPage(ReaderPage):
         self._contents = runtime.keys.verify(purpose, token)
 
     def show(self, saved: str = "") -> Response:
-        """Return the reader's choices; changes nothing."""
+        """Return the page with the reader's choices. Changes nothing."""
         try:
             reader = self._find_reader()
         except SQLAlchemyError as error:

@@ -1,4 +1,4 @@
-"""What the pages for one reader share: the language, the shipped template as a fallback, and pages with one message."""
+"""The common parts of pages for one reader: language, the shipped template as a fallback, pages with one message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("tidings.web")
 
 
 def render_page(make: Callable[[Pages], bytes], pages: Pages) -> bytes:
-    """Render a page. If the newsroom's own template fails, use the shipped one: no reader is kept out for that."""
+    """Render a page. If the newsroom's own template fails, use the shipped one, so that every reader gets a page."""
     try:
         return make(pages)
     except InputError as error:
@@ -29,7 +29,7 @@ def render_page(make: Callable[[Pages], bytes], pages: Pages) -> bytes:
 
 
 class ReaderPage:
-    """One request."""
+    """The answer to one request."""
 
     def __init__(self, runtime: Runtime, pages: Pages, request: Request) -> None:
         self._runtime = runtime

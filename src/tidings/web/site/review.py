@@ -93,7 +93,7 @@ class _ReviewPage:
         self._context = PageContext(site, tuple(feed_links(newsroom, language)))
 
     def show(self, note: str = "", status: int = 200) -> Response:
-        """Return the page as it is now; changes nothing."""
+        """Return the page with the present state. Changes nothing."""
         try:
             reviewed = self._find()
             if reviewed is None:
@@ -122,7 +122,7 @@ class _ReviewPage:
                 return self.show("", 400 if reviewed is not None else 404)
             edition, reviewer = reviewed
             if edition.state is not EditionState.HELD:
-                # A repeat, or somebody else was first: the page says what happened.
+                # A repeated request, or another reviewer was first: the page shows the result.
                 return self.show()
             with runtime.store.read() as connection:
                 is_same = frozen == frozen_digest(connection, edition.id)
@@ -130,12 +130,12 @@ class _ReviewPage:
                 return self.show(words.gettext("It has changed in the meantime. Please look at it again."), 409)
             act = runtime.editions.release if decision == "release" else runtime.editions.cancel
             act(edition, runtime.now(), reviewer)
-            # A mail that goes at once links to its page in the archive.
+            # A mail that is sent at once links to its page in the archive.
             publish_editions(runtime, TickResult(runtime.now()))
         except RefusedError:
             return self.show()
         except InputError:
-            # A gate fails: the page names it, and has no release button.
+            # A gate fails: the page names the gate, and has no release button.
             return self.show("", 409)
         except SQLAlchemyError as error:
             log.error("a review decision failed because the store cannot be used: %s", type(error).__name__)
@@ -177,9 +177,9 @@ class _ReviewPage:
         last = review.find_decision(history, edition.state)
         if last is None:
             return str(words.gettext("It is not held any more."))
-        at, action, who = last
+        at, action, person = last
         when = format_datetime(at, self._context.site.language, site.timezone)
-        if action == "released" and who == "silence":
+        if action == "released" and person == "silence":
             text = words.gettext("Nobody answered, so it was released automatically on %(when)s.")
         elif action == "released":
             text = words.gettext("%(who)s released it on %(when)s.")
@@ -187,7 +187,7 @@ class _ReviewPage:
             text = words.gettext("%(who)s cancelled it on %(when)s: nothing more of it is sent.")
         else:
             text = words.gettext("A newer edition took its place on %(when)s; its stories joined that one.")
-        return str(text % {"who": who, "when": when})
+        return str(text % {"who": person, "when": when})
 
     def _messages(self, edition: Edition) -> list[ReviewedMessage]:
         try:

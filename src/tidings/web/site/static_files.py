@@ -27,14 +27,14 @@ _TYPES = {
 }
 _FEED_ENDINGS = frozenset({".rss", ".atom", ".json", ".opml"})
 _ACTIVE = frozenset({"text/html", "image/svg+xml", "application/xhtml+xml", "text/xml", "application/xml"})
-"""Media that a browser could run as a page of ours."""
+"""Media types that a browser could run as one of our pages."""
 
 ARCHIVE = "archive/"
 _EDITION_POLICY = (
     "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' https: http: data:; form-action 'none';"
     " base-uri 'none'; frame-ancestors 'none'"
 )
-"""A mail has its own styles."""
+"""Policy for archived mails, which have their own styles."""
 
 FEED_AGE = 1800
 PAGE_AGE = 300
@@ -47,9 +47,8 @@ def static_endpoint(
 ) -> Callable[[Request], Response]:
     """Answer GET and HEAD for every path that `publish` wrote, and for no other file.
 
-    A path is looked up in the store's table as it is, so that no other file can be reached. The Link header of a feed
-    names its `hubs`, for hubs that do not know the format (W3C WebSub §4), and its own address, which begins with
-    `site`.
+    The unchanged path is looked up in the store's table, so that no other file can be reached. The Link header of a
+    feed names its `hubs`, for hubs that do not know the format (W3C WebSub §4), and its own address below `site`.
     """
     hub_links = "".join(f'<{hub}>; rel="hub", ' for hub in hubs)
 
@@ -59,7 +58,7 @@ def static_endpoint(
         with store.read() as connection:
             document = site_files.find_file(connection, name)
             if document is None and name.startswith(ARCHIVE):
-                # The address of an edition, as mails have it, has no slash at its end.
+                # In mails, the address of an edition has no slash at its end.
                 document = site_files.find_file(connection, f"{name}/index.html")
             withdrawn = _item_page(name) and site_files.is_page_withdrawn(connection, *_item_page(name))
             has_page = document is None and site_files.find_file(connection, f"{name}/index.html") is not None
@@ -80,7 +79,7 @@ def static_endpoint(
 
 
 def _item_page(name: str) -> tuple[str, str] | tuple[()]:
-    """Return language and slug if the path is that of an item's page."""
+    """Return language and slug if this is the path of an item's page."""
     parts = name.split("/")
     return (parts[0], parts[1]) if len(parts) == 3 and parts[2] == "index.html" else ()
 
@@ -118,7 +117,7 @@ def _cache_control(path: Path, media: bool, status: int) -> str:
         return "public, max-age=60"
     if media:
         return f"public, max-age={MEDIA_AGE}, immutable"
-    # Never no-cache: FreshRSS would fall back to its shortest interval.
+    # Never send no-cache: FreshRSS would then use its shortest interval.
     age = FEED_AGE if path.suffix in _FEED_ENDINGS else STYLE_AGE if path.suffix == ".css" else PAGE_AGE
     return f"public, max-age={age}"
 

@@ -1,6 +1,6 @@
 """Subscribing: the form, and the link that confirms it. GET shows, POST acts.
 
-The answer is the same, after the same work, for known and unknown addresses. What follows is done outside the request.
+Known and unknown addresses get the same answer, after the same work. Everything else is done outside the request.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def subscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
 
 
 class _SubscribePage(ReaderPage):
-    """The form for all public lists, or for the one of the address."""
+    """The form for all public lists, or for the list that the URL names."""
 
     def __init__(self, runtime: Runtime, pages: Pages, request: Request, name: str) -> None:
         super().__init__(runtime, pages, request)
@@ -66,7 +66,7 @@ class _SubscribePage(ReaderPage):
         self._offered = public if not name or name in public else []
 
     def show(self, fields: Fields, errors: dict[str, str], status: int = 200) -> Response:
-        """Return the form with what was entered; 404 if there is no such public list."""
+        """Return the form with the entered values; 404 if there is no such public list."""
         context, newsroom = self._page_context, self._newsroom
         language, default, gettext = context.site.language, newsroom.site.languages[0], context.words.gettext
         if not self._offered:
@@ -105,8 +105,8 @@ class _SubscribePage(ReaderPage):
         except InputError:
             address = ""
             errors["email"] = gettext("Write your address like name@example.org.")
-        wanted = fields.get("list") or ([self._name] if self._name else self._offered[:1])
-        lists = tuple(name for name in self._offered if name in wanted)
+        chosen = fields.get("list") or ([self._name] if self._name else self._offered[:1])
+        lists = tuple(name for name in self._offered if name in chosen)
         if not lists or (len(self._offered) > 1 and not self._name and "list" not in fields):
             errors["lists"] = gettext("Choose at least one.")
         if errors:

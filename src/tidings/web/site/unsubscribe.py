@@ -1,6 +1,6 @@
 """Unsubscribing: GET shows, POST acts (RFC 8058). No cookie, no login, no redirect; a repeat is allowed.
 
-The link works whatever has happened to the list, its templates or the reader's address since.
+The link still works after changes of the list, its templates or the reader's address.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def unsubscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
 
     @router.post("/unsubscribe/{token}")
     async def unsubscribe(token: str, request: Request) -> Response:
-        # Mail programs spell the body differently. Whatever it says, a POST with this token means one thing.
+        # Mail programs write the body differently. A POST with this token always unsubscribes, with any body.
         body = await read_body(request, MAX_BODY)
         if isinstance(body, Response):
             return body
@@ -73,7 +73,7 @@ class _UnsubscribePage(ReaderPage):
             settings = self._newsroom.lists.get(reader_actions.lists_to_leave(self._newsroom, contents.list)[-1])
             title = settings.name if settings else title
             if step == "ask":
-                # A reader who may unsubscribe may prefer fewer mails.
+                # Offer fewer mails to a reader who is about to unsubscribe.
                 token = self._runtime.keys.sign(TokenPurpose.PREFERENCES, contents.subscriber, contents.list)
                 choices = f"preferences/{token}"
         name = title.get(context.site.language, site.languages[0])
