@@ -43,7 +43,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 """Singular, and plural as a heading. Two messages: Russian uses other cases for counts than for headings."""
 
 _DEFAULT_REGION = {"en": "en_GB"}
-"""The region whose dates a language without a region uses: 26 September 2023, 14:30."""
+"""The region for the dates of a language without a region: 26 September 2023, 14:30."""
 
 
 @cache

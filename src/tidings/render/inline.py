@@ -80,7 +80,7 @@ _log_to(logging.NullHandler())
 
 
 def inline(html: str) -> str:
-    """Move the CSS of a page into style attributes; `<style data-premailer="ignore">` stays as it is.
+    """Move the CSS of a page into style attributes; `<style data-premailer="ignore">` stays unchanged.
 
     Doctype, comments (also Outlook's conditional ones) and placeholders like `@@X@@` stay unchanged; entities become
     characters, and hrefs ASCII. Raises InlineError with everything that would be lost.

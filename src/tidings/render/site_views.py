@@ -13,7 +13,7 @@ from tidings.model.item import Item
 class SiteView:
     """The publisher in one language. `url` ends with a slash, `zone` is an IANA name, the logo's size is in pixels.
 
-    `topics` maps a topic's key to its name; a key without a name is shown as it is.
+    `topics` maps a topic's key to its name; a key without a name is shown unchanged.
     """
 
     title: str

@@ -38,7 +38,7 @@ class TemplateError(InputError):
 
 
 def find_shipped_templates() -> Path:
-    """The templates that come with Tidings: in the wheel beside the code, in a checkout at its root."""
+    """The templates that come with Tidings: next to the code in the wheel, at the root in a checkout."""
     inside = Path(__file__).parent.parent / "_newsroom" / "templates"
     return inside if inside.is_dir() else Path(__file__).parents[3] / "templates"
 

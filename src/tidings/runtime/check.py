@@ -174,7 +174,7 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
 
 
 def _images_without_alt(newsroom: Newsroom, item: SourceItem, is_file: bool) -> list[Image]:
-    """Return the pictures that hold a mail. For files the source itself warns if there is no channel."""
+    """Return the pictures that hold a mail. Without channels, the source already warns about files."""
     is_needed = newsroom.channels or (newsroom.lists and not is_file)
     return [image for image in item.images if not image.alt] if is_needed else []
 

@@ -147,7 +147,7 @@ def _explain_absence(
 ) -> list[str]:
     """Explain why no delivery to this subscriber contains a story."""
     if story in history.stories_received(connection, [story], subscribers=[subscriber]).get(subscriber, ()):
-        return [f"{story} was sent to them. The details are no longer in the ledger (`keep` in tidings.yaml)."]
+        return [f"{story} was sent to them. The ledger no longer has the details (`keep` in tidings.yaml)."]
     lines = [f"{story} was never part of a mail to them."]
     items = load_story(connection, story)
     if withdrawn := next((item.withdrawn for item in items if item.withdrawn), ""):

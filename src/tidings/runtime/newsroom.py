@@ -84,7 +84,7 @@ def _make(newsroom: Newsroom, *, posts: bool) -> dict[str, Any]:
 
 
 def make_sources(newsroom: Newsroom, store: Store | None = None) -> dict[str, Source]:
-    """Make the sources of a newsroom, by name. They keep their state between fetches in `store`."""
+    """Make the sources of a newsroom, by name. Their state between fetches is in `store`."""
     modules = plugins.sources()
     site = newsroom.site
     make_cache: Callable[[str], FetchCache] = (
@@ -107,7 +107,7 @@ def open_store(newsroom: Newsroom) -> Store:
 
 
 def store_exists(newsroom: Newsroom) -> bool:
-    """Whether the newsroom has a store with tables. Creates nothing."""
+    """Return whether the newsroom has a store with tables. Creates nothing."""
     store = open_store(newsroom)
     try:
         return (store.path is None or store.path.exists()) and migrate.version(store) is not None

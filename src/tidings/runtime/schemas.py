@@ -41,7 +41,7 @@ def _make_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 class _LenientSchema(GenerateJsonSchema):
-    """Allows anything for a value with a parser of its own, such as a cadence or a text in several languages."""
+    """Allows anything for a value with its own parser, such as a cadence or a text in several languages."""
 
     def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
         return {}

@@ -95,7 +95,7 @@ class ServiceCycle:
         self._last_cycle = self._started
         self._health = CycleHealth()
         self.stalled: dict[str, str] = {}
-        """Why a lane cannot send, as the deliverer reports it."""
+        """The reason why a lane cannot send, by lane, as the deliverer reports it."""
         self.stopped = ""
         """The part of the service that ended unexpectedly."""
         self._preload_templates()

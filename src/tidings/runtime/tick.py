@@ -28,13 +28,13 @@ from tidings.store.service.clock import advance_clock
 
 @dataclass
 class TickResult:
-    """What one cycle did."""
+    """The results of one cycle."""
 
     now: datetime
     collected: SweepResult | None = None
     published: PublishResult | None = None
     unpublished: str = ""
-    """Why pages and feeds were not updated: a template of the newsroom has an error."""
+    """The template error that stopped pages and feeds, or ''."""
     composed: list[ComposeResult] = field(default_factory=list)
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)

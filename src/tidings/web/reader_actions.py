@@ -121,7 +121,7 @@ def save_preferences(
 
 
 def lists_to_leave(newsroom: Newsroom, name: str) -> list[str]:
-    """Return a list's name in an old mail and its present name: the store may not know the new one yet."""
+    """Return a list's name in an old mail and its present name: the store may not have the new one yet."""
     return list(dict.fromkeys([name, newsroom.current_list_name(name)]))
 
 

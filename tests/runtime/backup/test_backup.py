@@ -119,7 +119,7 @@ def test_a_backup_replaces_only_a_backup(small: RunningNewsroom) -> None:
     make_backup(root, path, quiet, small.folder.env)
     check_backup_file(path)
     for name, message in (
-        ("tidings.yaml", "is no backup"),
+        ("tidings.yaml", "is not a backup"),
         ("content/b.tar.gz", "Other people read"),
         ("public/b.tar.gz", "Other people read"),
         ("nowhere/b.tar.gz", "cannot be a backup"),
@@ -187,11 +187,14 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
     "beside": (added("evil"), "outside"),
     "its own workshop": (added("newsroom/.restoring/ready"), "outside"),
     "backslash": (added("newsroom/content\\..\\evil"), "outside"),
-    "symbolic link": (added("newsroom/content/x", type=tarfile.SYMTYPE, linkname="/etc"), "no regular file"),
-    "hard link": (added("newsroom/content/x", type=tarfile.LNKTYPE, linkname="newsroom/keys.json"), "no regular file"),
-    "device": (added("newsroom/content/x", type=tarfile.CHRTYPE), "no regular file"),
-    "pipe": (added("newsroom/content/x", type=tarfile.FIFOTYPE), "no regular file"),
-    "folder": (added("newsroom/content/x", type=tarfile.DIRTYPE), "no regular file"),
+    "symbolic link": (added("newsroom/content/x", type=tarfile.SYMTYPE, linkname="/etc"), "not a regular file"),
+    "hard link": (
+        added("newsroom/content/x", type=tarfile.LNKTYPE, linkname="newsroom/keys.json"),
+        "not a regular file",
+    ),
+    "device": (added("newsroom/content/x", type=tarfile.CHRTYPE), "not a regular file"),
+    "pipe": (added("newsroom/content/x", type=tarfile.FIFOTYPE), "not a regular file"),
+    "folder": (added("newsroom/content/x", type=tarfile.DIRTYPE), "not a regular file"),
     "no place of it": (added("newsroom/elsewhere/x"), "no place"),
     "twice": (lambda members: members.insert(2, members[1]), "twice"),
     "no manifest": (lambda members: members.__delitem__(-1) or members.append(members[0]), "twice"),  # type: ignore[func-returns-value]
@@ -241,7 +244,7 @@ def _of_a_newer_form(path: Path) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "no complete backup"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "not a complete backup"),
     "empty": (lambda path: path.write_bytes(b""), "no (complete )?backup"),
     "text": (lambda path: path.write_text("site:\n"), "no (complete )?backup"),
     "other gzip": (lambda path: path.write_bytes(gzip.compress(b"hello" * 1000)), "no (complete )?backup"),

@@ -16,7 +16,7 @@ from tidings.render.urls import ascii_url, feed_path, page_path
 
 
 def render_json(feed: FeedView, site: SiteView) -> bytes:
-    """UTF-8. The same views give the same bytes; this format has no date of the feed itself."""
+    """UTF-8. The same views give the same bytes; this format has no date for the whole feed."""
     document: dict[str, Any] = {
         "version": "https://jsonfeed.org/version/1.1",
         "title": one_line(feed.title),

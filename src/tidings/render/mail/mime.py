@@ -99,14 +99,14 @@ BodyParts = Sequence[LiteralRun | int]
 
 
 class BodyLayout(NamedTuple):
-    """An encoded body with gaps, for all values whose lengths leave the same remainders by three."""
+    """An encoded body with gaps, for all values with the same remainders of their lengths by three."""
 
     pieces: list[bytes]
     """Empty where a gap is."""
     gaps: list[tuple[int, bytes, int, bytes]]
     """Gaps with one value: the place in `pieces`, the bytes before the value, its number, the bytes after it."""
     joint_gaps: list[tuple[int, list[bytes | int]]]
-    """Gaps where values stand side by side: the place in `pieces`, and bytes and numbers of values in order."""
+    """Gaps with several values side by side: the place in `pieces`, and bytes and numbers of values in order."""
 
     def add(self, parts: BodyParts, remainders: Sequence[int]) -> None:
         """Append a part. Bytes that do not fill a triple are carried over to the next one."""

@@ -45,7 +45,7 @@ p { margin: 0; }
 
 @dataclass(frozen=True, slots=True)
 class CardPreview:
-    """The card below the text. `picture` is the name of a file beside the page, or ''."""
+    """The card below the text. `picture` is the name of a file in the page's folder, or ''."""
 
     site: str
     title: str = ""
@@ -75,7 +75,7 @@ class PostPreview:
 
 
 def render_post_previews(title: str, posts: Sequence[PostPreview], colour: str) -> str:
-    """The page, without scripts; it loads only pictures beside it."""
+    """Render the page, without scripts. It loads only pictures from its folder."""
     colours = make_palette(colour)
     return (
         '<!DOCTYPE html>\n<html lang="en" dir="ltr">\n<head>\n<meta charset="utf-8">\n'

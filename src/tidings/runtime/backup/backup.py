@@ -113,7 +113,7 @@ def _refuse_path(path: Path, root: Path, places: list[str]) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise RefusedError(f"{path} cannot be a backup file. Name a file, such as ~/news-2026-12-01.tar.gz.")
     if path.exists() and not is_backup_file(path):
-        raise RefusedError(f"{path} exists and is no backup, so it is not replaced. Name another file.")
+        raise RefusedError(f"{path} exists and is not a backup, so it is not replaced. Name another file.")
     for place in (*places, "public"):
         if path.resolve().is_relative_to((root / place).resolve()):
             raise RefusedError(f"Other people read {place}/, and a backup holds keys and addresses. Name another file.")
@@ -176,7 +176,7 @@ class _Contents:
         elif path.is_file():
             self.files.append((name, path))
         elif path.exists():
-            self.left_out.append(f"{name}: it is no regular file")
+            self.left_out.append(f"{name}: it is not a regular file")
 
 
 def sync_folder(folder: Path) -> None:

@@ -139,7 +139,7 @@ class _HashingReader:
 
 
 def is_backup_file(path: Path) -> bool:
-    """Whether a file begins like a backup."""
+    """Return whether a file begins like a backup."""
     try:
         with tarfile.open(path, "r|gz") as tar:
             first = tar.next()
@@ -158,15 +158,15 @@ def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
     with _plain_errors(path):
         for info, content in _iterate_members(path, progress):
             if manifest is not None:
-                raise InputError(f"{path} is no backup of Tidings: it has files after its {MANIFEST}.")
+                raise InputError(f"{path} is not a backup of Tidings: it has files after its {MANIFEST}.")
             if info.name == MANIFEST:
                 if info.size > _MAX_MANIFEST:
-                    raise InputError(f"{path} is no backup of Tidings: its {MANIFEST} has {info.size:,} bytes.")
+                    raise InputError(f"{path} is not a backup of Tidings: its {MANIFEST} has {info.size:,} bytes.")
                 manifest = _parse_manifest(path, content.read())
                 continue
             members[info.name] = _copy(info, content, lambda chunk: None)
     if manifest is None:
-        raise InputError(f"{path} is no complete backup of Tidings: it has no {MANIFEST}. Take another backup.")
+        raise InputError(f"{path} is not a complete backup of Tidings: it has no {MANIFEST}. Take another backup.")
     for name in sorted(members.keys() | manifest.members.keys()):
         if members.get(name) != manifest.members.get(name):
             raise InputError(f"{path} is damaged: {name} differs from its checksum. Take another backup.")
@@ -175,7 +175,7 @@ def check_backup_file(path: Path, progress: Progress | None = None) -> Manifest:
         if inside != name and not any(inside == place or inside.startswith(f"{place}/") for place in manifest.places):
             raise InputError(f"{path} is refused: its {MANIFEST} does not list the place of {name}.")
     if STORE not in members:
-        raise InputError(f"{path} is no complete backup of Tidings: it has no {STORE}.")
+        raise InputError(f"{path} is not a complete backup of Tidings: it has no {STORE}.")
     return manifest
 
 
@@ -215,10 +215,10 @@ def _plain_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
     except (EOFError, tarfile.TarError, zlib.error) as error:
-        raise InputError(f"{path} is no complete backup of Tidings: {error or 'it is cut off'}.") from None
+        raise InputError(f"{path} is not a complete backup of Tidings: {error or 'it is cut off'}.") from None
     except OSError as error:
         if error.errno is None:  # gzip raises this for a file of another format
-            raise InputError(f"{path} is no backup of Tidings: {error}.") from None
+            raise InputError(f"{path} is not a backup of Tidings: {error}.") from None
         raise
 
 
@@ -229,9 +229,9 @@ def _iterate_members(path: Path, progress: Progress | None) -> Iterator[tuple[ta
     with tarfile.open(path, "r|gz") as tar:
         for info in tar:
             if not seen and info.name != LABEL:
-                raise InputError(f"{path} is no backup of Tidings: it does not begin with {LABEL}.")
+                raise InputError(f"{path} is not a backup of Tidings: it does not begin with {LABEL}.")
             if not info.isreg() or info.sparse is not None:
-                raise InputError(f"{path} is refused: {info.name} is no regular file.")
+                raise InputError(f"{path} is refused: {info.name} is not a regular file.")
             inside = info.name.removeprefix(FILES)
             if not (is_inside(inside) if inside != info.name else info.name in (LABEL, STORE, MANIFEST)):
                 raise InputError(f"{path} is refused: {info.name!r} would be outside the newsroom.")
@@ -247,7 +247,7 @@ def _iterate_members(path: Path, progress: Progress | None) -> Iterator[tuple[ta
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path stays in its folder, and out of the working folders of a restore."""
+    """Return whether a relative path stays in its folder, and out of the working folders of a restore."""
     parts = name.split("/")
     is_plain = all(part not in ("", ".", "..") for part in parts) and "\0" not in name and "\\" not in name
     return is_plain and len(name) <= _MAX_NAME and not parts[0].startswith((".restoring", "before-restore-"))
@@ -262,7 +262,7 @@ def _parse_manifest(path: Path, raw: bytes) -> Manifest:
         raise InputError(f"{path}: its {MANIFEST} cannot be read: {where}: {first['msg']}.") from None
     if manifest.format != 1:
         raise InputError(
-            f"Tidings {manifest.version} made {path} in a format that this version does not know. Use a newer version."
+            f"Tidings {manifest.version} made {path} in a format that this version cannot read. Use a newer version."
         )
     if manifest.made.tzinfo is None or not all(is_inside(place) for place in manifest.places):
         raise InputError(f"{path}: Tidings did not write its {MANIFEST}.")

@@ -1,1 +1,1 @@
-"""How the service receives bounces: LMTP and IMAP."""
+"""Receivers of bounces: LMTP and IMAP."""

@@ -88,7 +88,7 @@ def _read(
                 session.uid("STORE", str(number), "+FLAGS.SILENT", r"(\Seen)")
             else:
                 log.info(
-                    "a message in the bounce mailbox is no bounce and stays unread for a person: %s", result.reason
+                    "a message in the bounce mailbox is not a bounce and stays unread for a person: %s", result.reason
                 )
         _save_last_read(store, name, int(validity or 0), number)
     return done

@@ -82,7 +82,7 @@ class FeedbackReceivers:
         return receive
 
     def _is_ours(self, address: str) -> bool:
-        """Whether an address is the return path of a sender, with or without token, or for unsubscribing by mail."""
+        """Return whether an address is a sender's return path, with or without token, or for unsubscribing by mail."""
         newsroom = self._runtime.newsroom
         settings = newsroom.lists.values()
         if address.casefold() in {each.unsubscribe_mailto.casefold() for each in settings if each.unsubscribe_mailto}:

@@ -23,7 +23,7 @@ _FAILURES = 3
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One thing that is wrong. `what` is a key for programs, `mend` what to do now."""
+    """One thing that is wrong. `what` is a key for programs; `mend` says what to do now."""
 
     what: str
     text: str

@@ -47,7 +47,7 @@ class FileFormat(Protocol):
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
     """Names and their synonyms, all as `fold_name` returns them. `email` is always one of the names."""
     ignores: ClassVar[bool]
-    """Whether an unknown column may resemble a known one: other tools have many columns."""
+    """Whether unknown columns may resemble known ones, because other tools have many columns."""
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         """Return the person of a row. Raises InputError."""
@@ -65,7 +65,7 @@ class PeopleFile:
     position: int = 0
     """Bytes read so far."""
     labels: Counter[str] = field(default_factory=Counter)
-    """Labels of another tool that are no topics here, with their counts."""
+    """Counts of another tool's labels that do not match a topic."""
 
 
 def read_table(path: Path, form: FileFormat) -> PeopleFile:

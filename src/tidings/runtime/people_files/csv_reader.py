@@ -21,15 +21,15 @@ from tidings.model.text import unescape_formula
 MAX_LENGTH = 1 << 16
 """Characters of a line, and of a row of several lines."""
 _MAX_LINES = 200
-"""Lines of a row. A quote that is open for longer is a mistake."""
+"""Lines of a row. A quote that stays open for more lines is a mistake."""
 _BLOCK = 1 << 20
 _SIGNATURES = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16 (Excel's 'Unicode Text')",
     codecs.BOM_UTF16_BE: "UTF-16",
-    b"PK\x03\x04": "a workbook or a ZIP archive, and no CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook, and no CSV",
+    b"PK\x03\x04": "a workbook or a ZIP archive, not a CSV file",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook, not a CSV file",
     b"\x1f\x8b": "a compressed file. Unpack it first",
 }
 _HOW_TO_SAVE = (
@@ -47,7 +47,7 @@ class CsvRow:
 
 
 def check_encoding(path: Path) -> int:
-    """Return the size of a file in bytes. Raises InputError if it is no UTF-8 text."""
+    """Return the size of a file in bytes. Raises InputError if it is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, size = 1, 0
     with open_file(path) as file:
@@ -78,7 +78,7 @@ def open_file(path: Path) -> BinaryIO:
     if not path.exists():
         raise InputError(f"{path} cannot be read: there is no such file.")
     if not path.is_file():
-        raise InputError(f"{path} is no file. Name the CSV file itself.")
+        raise InputError(f"{path} is not a file. Name the CSV file itself.")
     try:
         return path.open("rb")
     except OSError as error:

@@ -73,7 +73,7 @@ def import_people(
     now: datetime,
     watcher: ImportWatcher | None = None,
 ) -> ImportSummary:
-    """Add the people of a file to a list. Mails nobody, and adds nobody who has left. Raises InputError."""
+    """Add the people of a file to a list. Sends no mail, and adds nobody who has left. Raises InputError."""
     return _Import(store, newsroom, path, options, now, watcher or ImportWatcher()).run()
 
 

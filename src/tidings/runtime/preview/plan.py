@@ -45,7 +45,7 @@ _MONTH = timedelta(days=30)
 def open_scratch_runtime(runtime: Runtime) -> Iterator[Runtime]:
     """Open a runtime on a copy of the store, with the content that is on the disk now.
 
-    PostgreSQL has no cheap copy, so there the runtime itself is yielded: only read with it.
+    On PostgreSQL a copy is expensive, so the given runtime is yielded: only read with it.
     """
     path = runtime.store.path
     if path is None:

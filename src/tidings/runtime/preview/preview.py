@@ -38,7 +38,7 @@ from tidings.store.delivery import ledger
 _PREVIEW_READER = 2**40
 """The subscriber's number in previews: no subscriber has it."""
 _MAX_PICTURE = 400_000
-"""Bytes of a picture beside the page."""
+"""Bytes of a picture file for the page."""
 
 
 @dataclass(frozen=True, slots=True)

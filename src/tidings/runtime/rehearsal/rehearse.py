@@ -92,7 +92,7 @@ class _Play:
     result: Rehearsal
     progress: Progress
     _paused: set[str] = field(default_factory=set)
-    """Editions whose pause is in the result."""
+    """Editions that already have a row about their pause."""
     _was_collected: bool = False
 
     def play(self, real_now: datetime) -> Rehearsal:

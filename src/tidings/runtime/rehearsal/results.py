@@ -37,7 +37,7 @@ class RehearsedEvent:
     stalled: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     after: str = ""
-    """What happened to a held or composed edition later."""
+    """The later state of a held or composed edition."""
     count: int = 1
     """Slots in a row that were skipped for the same reason."""
     until: datetime | None = None
@@ -61,7 +61,7 @@ class Rehearsal:
     ends: datetime
     folder: Path
     notes: list[str] = field(default_factory=list)
-    """What a person should know before reading the rows."""
+    """Notes to read before the rows."""
     rows: list[RehearsedEvent] = field(default_factory=list)
     clock_set_back_from: datetime | None = None
 

@@ -37,7 +37,7 @@ def websub_router(runtime: Runtime) -> APIRouter:
 
     @router.post(f"/{websub.PATH}{{token}}")
     async def receive(token: str, request: Request) -> Response:
-        """Check the signature and drop the content: the feed itself is fetched."""
+        """Check the signature and drop the content: Tidings fetches the feed from its site."""
         subscription = await run_in_threadpool(websub.find_active_subscription, store, token, runtime.now())
         if subscription is None:
             return _answer("There is no such subscription.", 410)

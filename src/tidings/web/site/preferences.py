@@ -125,7 +125,7 @@ class _PreferencesPage(ReaderPage):
         return self._message(context, gettext("Please look into your mailbox"), text)
 
     def erase(self, *, act: bool) -> Response:
-        """Show the button, or erase the reader if `act`. The erasure is committed before this answers."""
+        """Show the button, or erase the reader if `act`. The erasure is committed before this returns."""
         try:
             reader = self._find_reader()
             if reader is None:

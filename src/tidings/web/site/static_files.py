@@ -1,4 +1,4 @@
-"""Feeds, pages and media from public/ over HTTP, with the validators of the store (RFC 9110 §8.8, §13)."""
+"""Feeds, pages and media from public/ over HTTP, with ETag and date from the store (RFC 9110 §8.8, §13)."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _cache_control(path: Path, media: bool, status: int) -> str:
 
 
 def _is_current(request: Request, document: PublishedFile) -> bool:
-    """Whether the client has this version already. If-None-Match alone decides if it is sent (RFC 9110 §13.2.2)."""
+    """Return whether the client has this version. If-None-Match, if sent, decides alone (RFC 9110 §13.2.2)."""
     tags = ",".join(request.headers.getlist("if-none-match"))
     if tags:
         known = {f'"{document.etag}"', f'"{document.etag}-gzip"'}
@@ -144,7 +144,7 @@ def _http_date(text: str | None) -> datetime | None:
 
 
 def _accepts_gzip(header: str) -> bool:
-    """Whether gzip is named with a weight above zero (RFC 9110 §12.5.3)."""
+    """Return whether gzip is named with a weight above zero (RFC 9110 §12.5.3)."""
     for part in header.lower().split(","):
         coding, _, parameter = part.partition(";")
         if coding.strip() in ("gzip", "x-gzip", "*"):

@@ -145,7 +145,7 @@ class _ConfirmPage(ReaderPage):
         self._contents = runtime.keys.verify(TokenPurpose.CONFIRM, token)
 
     def answer(self, *, act: bool) -> Response:
-        """Show the button, or confirm if `act`. The confirmation is committed before this answers."""
+        """Show the button, or confirm if `act`. The confirmation is committed before this returns."""
         contents, runtime = self._contents, self._runtime
         if contents is None:
             return self._unknown_link()

@@ -1,4 +1,4 @@
-"""Unsubscribing: GET shows, POST acts (RFC 8058). No cookie, no login, no redirect; a repeat is allowed.
+"""Unsubscribing: GET shows, POST acts (RFC 8058). No cookie, no login, no redirect; it can be repeated.
 
 The link still works after changes of the list, its templates or the reader's address.
 """
@@ -49,7 +49,7 @@ class _UnsubscribePage(ReaderPage):
         self._contents = runtime.keys.verify(TokenPurpose.UNSUBSCRIBE, token)
 
     def answer(self, *, act: bool) -> Response:
-        """Show the button, or unsubscribe if `act`. The suppression is committed before this answers."""
+        """Show the button, or unsubscribe if `act`. The suppression is committed before this returns."""
         contents = self._contents
         if contents is None:
             return self._page("", "unknown", 404)
