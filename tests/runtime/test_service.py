@@ -283,7 +283,7 @@ def test_changed_configuration_is_loaded_or_reported_once(tmp_path: Path) -> Non
             stop(process)
         text = log.read_text(encoding="utf-8")
         assert "lsits" in text and "Traceback" not in text
-        assert text.count("is refused") == 2
+        assert text.count("the changed configuration has errors") == 2
 
 
 def test_a_broken_page_template_stops_no_mail(tmp_path: Path) -> None:

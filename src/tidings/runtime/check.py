@@ -174,7 +174,7 @@ def _check_item(newsroom: Newsroom, item: SourceItem, file: Path | None) -> Iter
 
 
 def _images_without_alt(newsroom: Newsroom, item: SourceItem, is_file: bool) -> list[Image]:
-    """Return the pictures that hold a mail. Without channels, the source already warns about files."""
+    """Return the pictures that cause a mail to be held. Without channels, the source already warns about files."""
     is_needed = newsroom.channels or (newsroom.lists and not is_file)
     return [image for image in item.images if not image.alt] if is_needed else []
 

@@ -323,7 +323,7 @@ class Runtime:
             total += count
 
     def stop(self) -> None:
-        """Start no further message and no further fetch."""
+        """Start no more messages and no more fetches."""
         for source in self.sources.values():
             if isinstance(source, (FetchingSource, PictureSource)):
                 source.abort()

@@ -195,7 +195,7 @@ HOSTILE: dict[str, tuple[Callable[[list[tuple[tarfile.TarInfo, bytes]]], None], 
     "device": (added("newsroom/content/x", type=tarfile.CHRTYPE), "not a regular file"),
     "pipe": (added("newsroom/content/x", type=tarfile.FIFOTYPE), "not a regular file"),
     "folder": (added("newsroom/content/x", type=tarfile.DIRTYPE), "not a regular file"),
-    "no place of it": (added("newsroom/elsewhere/x"), "no place"),
+    "no place of it": (added("newsroom/elsewhere/x"), "does not list the place"),
     "twice": (lambda members: members.insert(2, members[1]), "twice"),
     "no manifest": (lambda members: members.__delitem__(-1) or members.append(members[0]), "twice"),  # type: ignore[func-returns-value]
     "without its store": (lambda members: members.__delitem__(1), "no store.db"),
@@ -245,9 +245,9 @@ def _of_a_newer_form(path: Path) -> None:
 
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "not a complete backup"),
-    "empty": (lambda path: path.write_bytes(b""), "no (complete )?backup"),
-    "text": (lambda path: path.write_text("site:\n"), "no (complete )?backup"),
-    "other gzip": (lambda path: path.write_bytes(gzip.compress(b"hello" * 1000)), "no (complete )?backup"),
+    "empty": (lambda path: path.write_bytes(b""), "not a (complete )?backup"),
+    "text": (lambda path: path.write_text("site:\n"), "not a (complete )?backup"),
+    "other gzip": (lambda path: path.write_bytes(gzip.compress(b"hello" * 1000)), "not a (complete )?backup"),
     "a bit turned": (_damaged, "store.db differs from its checksum"),
     "newer form": (_of_a_newer_form, "Use a newer version"),
 }

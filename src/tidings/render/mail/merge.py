@@ -163,8 +163,8 @@ class MailMerge:
         def parts(is_html: bool) -> BodyParts:
             pieces = (piece for key in layout.keys for piece in self._split(key, is_html, present))
             escape: Callable[[str], str] = html.escape if is_html else str
-            fixed, begun = ({n: encode_text(escape(value)) for n, value in v.items()} for v in (shared, prefixes))
-            return tuple(_join_literals(pieces, fixed, begun, len(READER_PARTS) if is_html else 0))
+            fixed, beginnings = ({n: encode_text(escape(value)) for n, value in v.items()} for v in (shared, prefixes))
+            return tuple(_join_literals(pieces, fixed, beginnings, len(READER_PARTS) if is_html else 0))
 
         return MergedMail(parts(False), parts(True), headers, unsubscribe_prefix=unsubscribe_prefix, domain=domain)
 

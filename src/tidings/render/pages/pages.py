@@ -169,7 +169,7 @@ class Pages:
     def action_page(
         self, context: PageContext, title: str, texts: Sequence[str], *, button: str = "", more: str = ""
     ) -> bytes:
-        """Some texts, a button that posts to the same URL, and a link to the path `more`."""
+        """A page with texts, a button that posts to the same URL, and a link to the path `more`."""
         page = context.page(context.root_path, title) | {"texts": list(texts), "button": button, "more": more}
         return self._page("act.html.j2", context, page)
 
@@ -226,7 +226,7 @@ class PageContext:
 
     @cached_property
     def for_templates(self) -> dict[str, Any]:
-        """`site` in templates."""
+        """The value of `site` in templates."""
         site = self.site
         own = [feed for feed in self.feeds if feed.language == site.language]
         others = [feed for feed in self.feeds if feed.language != site.language and feed.name == ALL]
@@ -263,7 +263,7 @@ class PageContext:
         canonical: str | None = None,
         paths: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """`page` in templates; `root` is the way to the site's root, `paths` are this page's in other languages."""
+        """Make `page` for templates; `root` is the way to the site's root, `paths` are this page's in other languages."""
         paths = paths or {}
         return {
             "root": root,

@@ -70,7 +70,7 @@ class PostPreview:
     card: CardPreview | None = None
     part: int = 0
     waits: str = ""
-    """The reason why it is not sent yet."""
+    """The reason why the post is not sent yet."""
     failures: tuple[str, ...] = ()
 
 

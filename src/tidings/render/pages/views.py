@@ -162,7 +162,7 @@ def _file(attachment: Attachment, site: SiteView, root: str) -> PageFile:
 
 
 def _relative(url: str, site: SiteView, root: str) -> str:
-    """One of our URLs relative to the page, any other unchanged; ASCII."""
+    """Return our own URLs relative to the page, and others unchanged, in ASCII."""
     return ascii_url((root or "./") + url.removeprefix(site.url) if url.startswith(site.url) else url)
 
 

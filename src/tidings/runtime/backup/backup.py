@@ -137,12 +137,12 @@ class _Contents:
 
     def collect(self, env: Mapping[str, str] | None) -> None:
         newsroom = load_newsroom(self._root, env, lenient=True).newsroom
-        wanted = [self._root / name for name in _IF_PRESENT]
+        paths = [self._root / name for name in _IF_PRESENT]
         if newsroom is not None:
-            wanted += [path for source in make_sources(newsroom).values() for path in source.watch_paths()]
-            wanted += [Path(newsroom.logo.path)] if newsroom.logo else []
-        wanted += [self._root / name for name in find_references(self._root).files]
-        for path in wanted:
+            paths += [path for source in make_sources(newsroom).values() for path in source.watch_paths()]
+            paths += [Path(newsroom.logo.path)] if newsroom.logo else []
+        paths += [self._root / name for name in find_references(self._root).files]
+        for path in paths:
             self._add_place(path)
         for place in self.places:
             self._add_files(self._root / place)

@@ -38,7 +38,7 @@ def read_mailbox(
     context: ssl.SSLContext | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Read the new messages. Returns how many there were. Raises MailboxError."""
+    """Read the new messages. Returns their number. Raises MailboxError."""
     try:
         with _logged_in(settings, context or ssl.create_default_context()) as session:
             return _read(store, session, settings, receive, stopping)

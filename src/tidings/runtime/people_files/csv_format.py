@@ -21,7 +21,7 @@ from tidings.store.people import subscribers
 
 COLUMNS = ("email", "name", "language", "topics", "frequency")
 _MORE_COLUMNS = ("list", "state", "source", "confirmed_at", "left_at")
-"""Added by `export --all`."""
+"""Columns that `export --all` adds."""
 REASON = "reason"
 """Column of a file of refused lines."""
 
@@ -189,12 +189,12 @@ class OwnFormat:
 
 
 def join_names(cells: Mapping[str, str]) -> str:
-    """Return first and last name as one."""
+    """Return first and last name as one text."""
     return " ".join(filter(None, (cells.get("first"), cells.get("last"))))
 
 
 _ZONE_NAME = re.compile(r"(?:\s+[A-Z]{1,5}|(?<=[+-]\d{4})\s+[+0-9]{1,5})$")
-"""After the time, or after its offset: Go writes `+0500 +05`."""
+"""The name of a zone after the time or its offset: Go writes `+0500 +05`."""
 
 
 def parse_time(text: str, column: str) -> datetime | None:

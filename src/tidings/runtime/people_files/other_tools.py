@@ -147,7 +147,7 @@ class Mailchimp(_ToolFormat):
     )
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
-        """Single opt-in has no OPTIN_TIME; both kinds have a CONFIRM_TIME."""
+        """Parse a row. With single opt-in it has only a CONFIRM_TIME, with double opt-in also an OPTIN_TIME."""
         if self._file_name.startswith("nonsubscribed_"):
             raise InputError("never agreed to anything: Mailchimp calls them non-subscribed")
         state, time_column = RecordState.CONFIRMED, "CONFIRM_TIME" if cells.get("confirmtime") else "OPTIN_TIME"
@@ -191,7 +191,7 @@ _FORMATS: Mapping[str, type[Ghost] | type[Listmonk] | type[Mailchimp]] = {
 def _read_mailman3(path: Path) -> PeopleFile:
     """Read the output of `mailman members LIST`: `Anne Person <anne@example.com>` or an address on each line.
 
-    Source: Mailman Core, commands/docs/members.rst. Postorius exports the same without names. There are no dates.
+    Source: Mailman Core, commands/docs/members.rst. Postorius exports the same without names. Neither has dates.
     """
     file = PeopleFile((), ())
 

@@ -20,12 +20,12 @@ class RecordState(StrEnum):
     """The state of a subscription in a file."""
 
     UNKNOWN = ""
-    """The file does not say: the command decides."""
+    """The file has no state: the command decides."""
     CONFIRMED = "confirmed"
     PENDING = "pending"
     LEFT = "left"
     BLOCKED = "blocked"
-    """The address bounced or was blocked there: no list may mail it."""
+    """The address bounced or was blocked in the other tool: no list may mail it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ListChoices:
     languages: tuple[str, ...]
     topics: Mapping[str, object] = field(repr=False)
     frequencies: frozenset[str]
-    """Empty: any frequency is served."""
+    """Empty if schedules serve every frequency."""
     default_frequency: str
 
     @classmethod

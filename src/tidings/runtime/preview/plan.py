@@ -133,9 +133,9 @@ def _find_slots(runtime: Runtime, connection: Connection, schedule: Schedule, no
         first = find_first_new(runtime.composer, connection, schedule, now, state)
         return [] if first is None else [find_slot_for_new(schedule.cadence, first)]
     overdue = None if state is None else find_due_slot(runtime.composer, connection, schedule, now)
-    begun = [overdue.slot] if overdue and overdue.slot else []
-    after = max([now, *(slot.at for slot in begun)])
-    return [*begun, *next_slots(schedule.cadence, after, runs - len(begun))]
+    started = [overdue.slot] if overdue and overdue.slot else []
+    after = max([now, *(slot.at for slot in started)])
+    return [*started, *next_slots(schedule.cadence, after, runs - len(started))]
 
 
 def _fill_slot(runtime: Runtime, connection: Connection, schedule: Schedule, slot: PlannedSlot, now: datetime) -> None:
