@@ -263,7 +263,7 @@ class PageContext:
         canonical: str | None = None,
         paths: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Make `page` for templates; `root` is the way to the site's root, `paths` are this page's in other languages."""
+        """Make `page` for templates; `root` is the way to the site's root, `paths` are the page's other languages."""
         paths = paths or {}
         return {
             "root": root,
