@@ -240,5 +240,5 @@ def test_times_of_other_tools(text: str, at: datetime | None) -> None:
 
 @pytest.mark.parametrize("text", ["11/10/2018 9:55", "yesterday", "2018-13-01 00:00:00", "0001-01-01T00:00:00+05:00"])
 def test_other_texts_are_no_times(text: str) -> None:
-    with pytest.raises(InputError, match="is no time"):
+    with pytest.raises(InputError, match="is not a time"):
         parse_time(text, "OPTIN_TIME")
