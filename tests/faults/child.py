@@ -83,8 +83,13 @@ class Said:
 
 
 def _serve() -> None:
-    # All that a beat needs, so that a fork has it.
+    # Import everything that a cycle needs once, so that each fork has it.
+    import tidings.channels.chat.webhook
+    import tidings.channels.smtp.relay
     import tidings.cli
+    import tidings.pipeline.compose.composer
+    import tidings.pipeline.deliver.deliverer
+    import tidings.pipeline.deliver.prepare
     import tidings.runtime.tick  # noqa: F401
 
     for line in sys.stdin:
@@ -210,6 +215,7 @@ def _beat(spec: Spec) -> int:
     from sqlalchemy.engine import Engine
     from sqlalchemy.engine.default import DefaultDialect
 
+    from tidings.pipeline.deliver import deliverer
     from tidings.runtime import newsroom, tick
     from tidings.store import engine
 
@@ -241,8 +247,7 @@ def _beat(spec: Spec) -> int:
         wrong = timedelta(seconds=spec.clock_error)
         options["real_clock"] = lambda: datetime.now(UTC) + wrong
         tick.recover = partial(tick.recover, real_now=datetime.now(UTC) + wrong)  # type: ignore[attr-defined]
-    deliverer: Any = newsroom.__dict__["Deliverer"]
-    newsroom.__dict__["Deliverer"] = partial(deliverer, **options)
+    deliverer.Deliverer = partial(deliverer.Deliverer, **options)  # type: ignore[assignment, misc]
 
     loaded = newsroom.load_newsroom(Path(spec.root), spec.env)
     assert loaded.newsroom is not None, [str(problem) for problem in loaded.problems]

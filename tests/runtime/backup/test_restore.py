@@ -412,12 +412,13 @@ def test_a_failed_move_is_undone(newsroom: RunningNewsroom, step: int, monkeypat
 
 
 @pytest.mark.parametrize("is_committed", [False, True])
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", marks=pytest.mark.needs_postgresql)], indirect=True
+)
 def test_a_crash_beside_the_tables_leaves_one_newsroom(
     newsroom: RunningNewsroom, is_committed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On PostgreSQL files and tables belong together: both are old, or both are new."""
-    if newsroom.runtime.store.is_sqlite:
-        pytest.skip("SQLite has no tables to replace")
     archive = saved(newsroom)
     newsroom.item("since")
     newsroom.tick(MONDAY)
