@@ -72,7 +72,7 @@ def test_another_tool_by_one_command(folder: NewsroomFolder, run: Run, tmp_path:
     assert "a@example.org,A,en,,weekly,digest,confirmed,import subscribers.csv,2021-03-04T05:06:07.100000Z,\n" in out
     assert "b@example.org" not in out
     assert run("subscribers", "add", "b@example.org", "--list", "digest").code == 2
-    assert "All lists send them nothing" in run("explain", "b@example.org").ok().out
+    assert "All lists have sent them nothing" in run("explain", "b@example.org").ok().out
     assert "never mailed by every list: blocked" in run("subscribers", "show", "b@example.org").ok().out
 
 

@@ -99,7 +99,7 @@ def test_counts_stay_after_deletion(newsroom: RunningNewsroom) -> None:
     with newsroom.runtime.store.read() as connection:
         assert ledger.count_by_state(connection, edition=first.id) == before
         lines = explain(connection, newsroom.runtime.newsroom, ada, "one", lambda at: str(at.date()))
-        assert any("no longer in the ledger" in line for line in lines)
+        assert any("no longer has the details" in line for line in lines)
 
 
 def test_nothing_is_deleted_without_keep_or_too_early(newsroom: RunningNewsroom) -> None:
