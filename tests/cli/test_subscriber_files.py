@@ -25,7 +25,7 @@ def test_refused_lines_are_mended_and_imported(folder: NewsroomFolder, run: Run,
     path.write_text(ODD, encoding="utf-8")
     foreseen = run("subscribers", "import", str(path), "--list", "digest", "--dry-run")
     assert foreseen.code == 1 and "Nothing was changed. Would be: 2 added, 2 refused." in foreseen.out
-    assert f"{path}: line 3: 'not an address' is no e-mail address" in foreseen.err
+    assert f"{path}: line 3: 'not an address' is not an e-mail address" in foreseen.err
     assert "columns that are not imported: Phone" in foreseen.err
     assert run("subscribers", "export", "--state", "all").ok().out.count("\n") == 1
 

@@ -1,4 +1,4 @@
-"""Copy a whole store into a fresh one, between both databases, at one consistent moment and in pages."""
+"""Copy a whole store into an empty database of either kind: one consistent snapshot, page by page."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ Progress = Callable[[int, int], None]
 def copy_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
     """Copy every table of `source` into the fresh `target`; returns the rows by table.
 
-    The schema version stays. Writers of the source go on meanwhile, and memory does not grow with its size. Raises
-    RefusedError if the target holds anything or the source has no tables. On any error nothing stays in the target.
+    The copy has the same schema version. Others may write to the source meanwhile, and memory use does not grow with
+    its size. Raises RefusedError if the target has tables or the source has none. An error leaves the target empty.
     """
-    found = migrate.version(source) if source.path is None or source.path.exists() else None
-    if found is None:
+    revision = migrate.version(source) if source.path is None or source.path.exists() else None
+    if revision is None:
         raise RefusedError("there is nothing to copy: the store has no tables yet")
     if (target.path is None or target.path.exists()) and not _is_fresh(target):
-        raise RefusedError("a store is copied only into a fresh database, and this one holds tables already")
-    told = progress or (lambda done, total: None)
+        raise RefusedError("the target database has tables already. Name an empty database.")
+    report = progress or (lambda done, total: None)
     try:
         if source.path is not None and target.path is not None:
             target.close()
-            _copy_file(source.path, target.path, told)
+            _copy_file(source.path, target.path, report)
         else:
             with source.read() as reader, target.write() as writer:
-                migrate.create(writer, found)
-                _copy_rows(reader, writer, told)
+                migrate.create(writer, revision)
+                _copy_rows(reader, writer, report)
     except BaseException:
         _drop(target)
         raise
@@ -79,25 +79,25 @@ def is_empty_or_ours(store: Store) -> bool:
 
 def replace_store(source: Store, target: Store, progress: Progress | None = None) -> dict[str, int]:
     """Replace everything in the PostgreSQL database `target` by `source`, in one transaction."""
-    found = migrate.version(source)
-    assert found is not None
+    revision = migrate.version(source)
+    assert revision is not None
     assert target.path is None
     with source.read() as reader, target.write() as writer:
         _drop_tables(writer)
-        migrate.create(writer, found)
+        migrate.create(writer, revision)
         _copy_rows(reader, writer, progress or (lambda done, total: None))
     return count_rows(target)
 
 
 def dump_store(source: Store, target: Path) -> None:
-    """Write the rows of every table to a SQLite file, to look at; a newsroom cannot run on it."""
+    """Write the rows of every table to a SQLite file, for inspection; a newsroom cannot run on it."""
     engine = create_engine(f"sqlite:///{target}")
     try:
         with source.read() as reader, engine.begin() as writer:
             tables = _tables(reader)
-            for name, one in tables.items():
+            for name, original in tables.items():
                 # BLOB leaves numbers and text as they are.
-                columns = [Column(c.name, BLOB() if isinstance(c.type, NullType) else c.type) for c in one.c]
+                columns = [Column(c.name, BLOB() if isinstance(c.type, NullType) else c.type) for c in original.c]
                 Table(name, MetaData(), *columns).create(writer)
             _copy_tables(reader, writer, tables, lambda done, total: None)
     finally:
@@ -107,8 +107,8 @@ def dump_store(source: Store, target: Path) -> None:
 def count_rows(store: Store) -> dict[str, int]:
     """Count the rows of every table, for any schema version."""
     with store.read() as connection:
-        query = {name: select(func.count()).select_from(one) for name, one in _tables(connection).items()}
-        return {name: connection.execute(one).scalar_one() for name, one in query.items()}
+        queries = {name: select(func.count()).select_from(rows) for name, rows in _tables(connection).items()}
+        return {name: connection.execute(query).scalar_one() for name, query in queries.items()}
 
 
 def _is_fresh(store: Store) -> bool:
@@ -116,45 +116,47 @@ def _is_fresh(store: Store) -> bool:
         return not inspect(connection).get_table_names()
 
 
-def _copy_file(source: Path, target: Path, told: Progress) -> None:
-    """Copy by SQLite's own backup. An open read keeps one moment: else each commit of others would restart it."""
+def _copy_file(source: Path, target: Path, report: Progress) -> None:
+    """Copy with SQLite's backup. An open read fixes the snapshot: else each commit of others restarts the copy."""
     with closing(sqlite3.connect(source, isolation_level=None)) as origin, closing(sqlite3.connect(target)) as made:
         origin.execute("BEGIN")
         origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        origin.backup(made, pages=_PAGES, progress=lambda _, left, total: told(total - left, total))
+        origin.backup(made, pages=_PAGES, progress=lambda _, left, total: report(total - left, total))
 
 
-def _copy_rows(reader: Connection, writer: Connection, told: Progress) -> None:
+def _copy_rows(reader: Connection, writer: Connection, report: Progress) -> None:
     tables = _tables(reader)
-    _copy_tables(reader, writer, tables, told)
+    _copy_tables(reader, writer, tables, report)
     numbered = _last_numbers(reader, tables)
     for name, last in numbered.items():
         _number_from(writer, name, last)
 
 
-def _copy_tables(reader: Connection, writer: Connection, tables: dict[str, TableClause], told: Progress) -> None:
-    total = sum(reader.execute(select(func.count()).select_from(one)).scalar_one() for one in tables.values())
+def _copy_tables(reader: Connection, writer: Connection, tables: dict[str, TableClause], report: Progress) -> None:
+    total = sum(reader.execute(select(func.count()).select_from(original)).scalar_one() for original in tables.values())
     done = 0
-    for one in tables.values():
-        query = select(*one.c).execution_options(yield_per=_PAGE)
+    for original in tables.values():
+        query = select(*original.c).execution_options(yield_per=_PAGE)
         for page in reader.execute(query).partitions():
-            writer.execute(insert(one), [dict(row._mapping) for row in page])
+            writer.execute(insert(original), [dict(row._mapping) for row in page])
             done += len(page)
-            told(done, total)
+            report(done, total)
 
 
 def _tables(connection: Connection) -> dict[str, TableClause]:
-    """Every table as the database describes it: a store of an older version is copied as it is."""
-    found = inspect(connection)
+    """Every table as the database describes it, so that an older schema version is copied unchanged."""
+    inspector = inspect(connection)
     return {
-        name: table(name, *(column(one["name"], _plain(one["type"])) for one in found.get_columns(name)))
-        for name in sorted(found.get_table_names())
+        name: table(
+            name, *(column(described["name"], _plain(described["type"])) for described in inspector.get_columns(name))
+        )
+        for name in sorted(inspector.get_table_names())
         if name != _OURS
     }
 
 
 def _plain(written: TypeEngine[Any]) -> TypeEngine[Any]:
-    """The types that the databases convert differently; numbers and text need none."""
+    """Keep only types that the databases convert differently; numbers and text need no conversion."""
     for kind in (JSON, Boolean, LargeBinary):
         if isinstance(written, kind):
             return kind()
@@ -162,18 +164,18 @@ def _plain(written: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def _last_numbers(connection: Connection, tables: dict[str, TableClause]) -> dict[str, int]:
-    """The last number that each table gave, also if the row was deleted: no number is given twice."""
+    """The last id that each table assigned, even to a deleted row, so that no id is used twice."""
     if connection.dialect.name == "sqlite":
         rows = connection.execute(text("SELECT name, seq FROM sqlite_sequence WHERE seq > 0"))
         return {row.name: row.seq for row in rows if row.name in tables}
-    found = {}
+    numbers = {}
     for name in tables:
         if (sequence := _sequence(connection, name)) is not None:
-            # The name comes from the server, quoted where it must be.
+            # The server returns the name, quoted if necessary.
             row = connection.execute(text(f"SELECT last_value, is_called FROM {sequence}")).one()  # noqa: S608
             if row.is_called:
-                found[name] = int(row.last_value)
-    return found
+                numbers[name] = int(row.last_value)
+    return numbers
 
 
 def _sequence(connection: Connection, name: str) -> str | None:
@@ -181,8 +183,8 @@ def _sequence(connection: Connection, name: str) -> str | None:
     if len(keys) != 1:
         return None
     query = text("SELECT pg_get_serial_sequence(:name, :key)")
-    found = connection.execute(query, {"name": f'"{name}"', "key": keys[0]}).scalar_one()
-    return None if found is None else str(found)
+    sequence = connection.execute(query, {"name": f'"{name}"', "key": keys[0]}).scalar_one()
+    return None if sequence is None else str(sequence)
 
 
 def _number_from(connection: Connection, name: str, last: int) -> None:

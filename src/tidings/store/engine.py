@@ -28,7 +28,7 @@ class Store:
     """One database. Use `read()` and `write()`: nothing else begins a transaction.
 
     On SQLite a write takes the lock at its beginning (BEGIN IMMEDIATE): a deferred transaction fails when it upgrades,
-    whatever the timeout, and check-then-act is not atomic in it. Keep each under 100 ms.
+    whatever the timeout, and check-then-act is not atomic in it. Keep each write under 100 ms.
     """
 
     def __init__(self, url: str, root: Path) -> None:
@@ -46,7 +46,7 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Begin a transaction with a consistent view; it is rolled back."""
+        """Begin a transaction with a consistent view. It ends with a rollback."""
         with self.engine.connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -102,7 +102,7 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
-    """Switch to WAL. It does not wait for another process that switches the same fresh file, so retry."""
+    """Switch to WAL. SQLite does not wait if another process switches the same new file, so retry."""
     end = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
@@ -123,7 +123,7 @@ def side_folder(database: Path) -> Path:
 
 
 def open_consent_lock(database: Path) -> int:
-    """Open the file whose lock orders two things that the locks of SQLite cannot.
+    """Open the lock file that orders sending and consent changes; the locks of SQLite cannot.
 
     A sender holds it shared while it checks the consent version and notes that a message begins; a transaction that
     changes consent holds it exclusively. So no message begins after an unsubscribe has committed.
@@ -142,14 +142,14 @@ def hold_sends(connection: Connection) -> None:
 
 
 def ping(connection: Connection) -> None:
-    """Ask the database for an answer. Raises SQLAlchemyError if it gives none."""
+    """Check that the database answers. Raises SQLAlchemyError if it does not."""
     connection.exec_driver_sql("SELECT 1")
 
 
 def insert_once(connection: Connection, table: Any) -> Any:
     """An INSERT that skips existing rows (ON CONFLICT DO NOTHING); `rowcount` counts the new ones."""
     made: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-    # Without the option SQLAlchemy forgets the count of an INSERT on PostgreSQL and says -1.
+    # Without the option SQLAlchemy reports -1 for an INSERT on PostgreSQL.
     return made.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 

@@ -1,4 +1,4 @@
-"""Single values that the store keeps by name: the newsroom's clock, counters, how far something has come."""
+"""Single values that the store keeps by name: the newsroom's clock, counters, progress."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tidings.store.engine import insert_once
 
 
 def find_fact(connection: Connection, name: str) -> str | None:
-    """None if it was never set."""
+    """Return the value, or None if it was never set."""
     return connection.execute(select(t.facts.c.value).where(t.facts.c.name == name)).scalar_one_or_none()
 
 
 def set_fact(connection: Connection, name: str, value: str) -> None:
-    """Insert the value, or replace the one before."""
+    """Insert or replace the value."""
     done = connection.execute(insert_once(connection, t.facts).values(name=name, value=value))
     if done.rowcount == 0:
         connection.execute(update(t.facts).where(t.facts.c.name == name).values(value=value))

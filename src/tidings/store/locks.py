@@ -1,10 +1,10 @@
-"""Two locks that the system releases the moment a process dies, however it dies.
+"""Two locks that the system releases as soon as a process ends, even after a crash.
 
-Liveness tells which processes live, so that others take over the deliveries of a dead one at once. The expiry of a
+Liveness shows which processes are alive, so that others take over the deliveries of a dead one at once. The expiry of a
 lease is only for a process that lives but hangs. Beside SQLite it is flock on a file of each process; on PostgreSQL a
 session advisory lock on a connection of its own.
 
-A hold tells who has the store open: every process that works on it, or one that replaces or migrates it. Beside
+A hold shows who has the store open: the processes that work on it, or one that replaces or migrates it. Beside
 SQLite it is flock on `<database>.d/occupied`, on PostgreSQL an advisory lock of the database.
 """
 
@@ -49,7 +49,7 @@ class Liveness(Protocol):
         """Whether the process of that name still holds its lock."""
 
     def refresh(self) -> None:
-        """Take the lock again if the connection that held it was lost. Call it now and then."""
+        """Take the lock again if the connection that held it was lost. Call it regularly."""
 
     def list_dead(self) -> list[str]:
         """Names of dead processes that left a lock file."""
@@ -58,7 +58,7 @@ class Liveness(Protocol):
         """Remove the lock file of a dead process."""
 
     def release(self) -> None:
-        """Release the lock: from here on this owner counts as dead."""
+        """Release the lock: from now on this owner counts as dead."""
 
 
 def acquire_liveness(store: Store) -> Liveness:
@@ -71,7 +71,7 @@ def acquire_liveness(store: Store) -> Liveness:
 
 
 class _LockedFile:
-    """An open file with flock. A forked child closes its copy, else it would keep the lock after its parent."""
+    """An open file with flock. A forked child closes its copy, else it would keep the lock after its parent ends."""
 
     def __init__(self) -> None:
         self._fd = -1
@@ -107,7 +107,7 @@ class FileLiveness(_LockedFile):
         while self._fd < 0:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(fd, fcntl.LOCK_EX)
-            # Another process may have found it unlocked and removed it: a lock on a removed file is worth nothing.
+            # Another process may have found it unlocked and removed it: a lock on a removed file has no effect.
             if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):
                 self._fd = fd
             else:
@@ -125,7 +125,7 @@ class FileLiveness(_LockedFile):
         except FileNotFoundError:
             return False
         try:
-            # Shared: two processes that look at the same time do not take each other for the owner.
+            # Shared, so that two processes that check at once do not mistake each other for the owner.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -173,12 +173,12 @@ class SessionLiveness:
         if owner == self.owner:
             return self._connection is not None
         with self._store.write() as connection:
-            # Shared, and only until this transaction ends: two that look do not take each other for the owner.
+            # Shared, until this transaction ends, so that two checkers do not mistake each other for the owner.
             is_free = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
             return not connection.execute(is_free, {"key": _owner_key(owner)}).scalar_one()
 
     def refresh(self) -> None:
-        """Take the lock again if the server lost the connection. Fences tell which deliveries others took meanwhile."""
+        """Take the lock again if the server lost the connection. Fences show which deliveries others took."""
         with self._mutex:
             if self._connection is None:
                 return
@@ -190,7 +190,7 @@ class SessionLiveness:
                 self._take()
 
     def list_dead(self) -> list[str]:
-        """Return nothing: a dead session leaves nothing."""
+        """Return an empty list: the server keeps nothing of a dead session."""
         return []
 
     def forget(self, owner: str) -> None:

@@ -11,7 +11,7 @@ HEAD = "0002"
 """The schema version of this program; a test compares it with the newest migration."""
 
 SCRIPTS = "tidings.store:migrations"
-"""The migrations."""
+"""The package where Alembic finds the migrations."""
 _LOCK = 0x7469_6469_6E67
 """Advisory lock of PostgreSQL: only one of two processes creates the tables of a fresh database."""
 
@@ -25,8 +25,8 @@ def version(store: Store) -> str | None:
 def _version(connection: Connection) -> str | None:
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" in tables:
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-        return None if found is None else str(found)
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return None if revision is None else str(revision)
     if "deliveries" in tables:
         raise StoreVersionError(
             "this database has tables of another program. Give tidings a database of its own (`store:`)."
@@ -36,16 +36,16 @@ def _version(connection: Connection) -> str | None:
 
 def create_or_check(store: Store) -> None:
     """Create the tables of a fresh store. Raises StoreVersionError for another version, with the command to run."""
-    found = version(store)
-    if found is None:
+    revision = version(store)
+    if revision is None:
         _run(store, only_if_fresh=True)
-        found = version(store)
-    if found != HEAD:
+        revision = version(store)
+    if revision != HEAD:
         raise StoreVersionError(
-            f"the store has schema {found}, this version of tidings needs {HEAD}. "
+            f"the store has schema {revision}, this version of tidings needs {HEAD}. "
             "Run `tidings upgrade`: it makes a backup first."
-            if found is not None and found < HEAD
-            else f"the store has schema {found}, which is newer than this version of tidings ({HEAD}). "
+            if revision is not None and revision < HEAD
+            else f"the store has schema {revision}, which is newer than this version of tidings ({HEAD}). "
             "Use the version that wrote it, or a newer one; `tidings upgrade` cannot go back."
         )
 
@@ -56,7 +56,7 @@ def create(connection: Connection, revision: str) -> None:
 
 
 def upgrade(store: Store) -> bool:
-    """Upgrade the store to the schema of this version; False if it has it already."""
+    """Upgrade the store to the schema of this version. False if it is up to date."""
     before = version(store)
     if before == HEAD:
         return False
@@ -76,7 +76,7 @@ def _run(store: Store, *, only_if_fresh: bool) -> None:
 
 
 def _steps(connection: Connection, revision: str) -> None:
-    # Imported here: every other start of the program does without.
+    # Imported here, because every other start of the program does not need Alembic.
     from alembic import command
     from alembic.config import Config
 

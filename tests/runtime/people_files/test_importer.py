@@ -49,7 +49,7 @@ ok@example.org,"Two
 lines of a name",,,
 """
 TOLD = {
-    3: "'not-an-address' is no e-mail address",
+    3: "'not-an-address' is not an e-mail address",
     4: "unknown topic 'watter'. Did you mean 'water'?",
     5: "unknown language 'xx'. Known here: en, kk, ru",
     6: "no schedule serves the frequency 'hourly'",
@@ -58,7 +58,7 @@ TOLD = {
     9: "must not be mailed",
     10: "6 values, but 5 columns",
     11: "is on the list already",
-    13: "is no e-mail address",
+    13: "is not an e-mail address",
     15: "a quote is opened here and never closed",
 }
 

@@ -142,7 +142,7 @@ def test_a_hundred_thousand_lines_in_one_go(world: ImportWorld) -> None:
     path, odd = prepare(world, 100_000)
     done = world.run(path)
     assert list(world.refused) == sorted(number for numbers in odd.values() for number in numbers)
-    expected = {"bad": "is no e-mail address", "topic": "unknown topic", "twice": "is in line"}
+    expected = {"bad": "is not an e-mail address", "topic": "unknown topic", "twice": "is in line"}
     expected |= {"left": "has left this list", "there": "is on the list already"}
     for kind, numbers in odd.items():
         assert numbers and all(expected[kind] in world.refused[number] for number in numbers), kind

@@ -41,9 +41,9 @@ def assign_number(connection: Connection, list_name: str, edition: int, number: 
     if known is not None:
         return int(known)
     highest = connection.execute(select(func.max(a.number)).where(a.list == list_name)).scalar_one() or 0
-    given = max(number, highest + 1)
-    connection.execute(insert(t.archives).values(list=list_name, number=given, edition=edition))
-    return given
+    assigned = max(number, highest + 1)
+    connection.execute(insert(t.archives).values(list=list_name, number=assigned, edition=edition))
+    return assigned
 
 
 def sent_mails(connection: Connection, lists: Collection[str]) -> list[ArchivedMail]:

@@ -70,12 +70,12 @@ def _edition(row: Row[Any]) -> Edition:
 
 
 def get_edition(connection: Connection, edition: int) -> Edition:
-    """By id."""
+    """Return the row with this id, which must exist."""
     return _edition(connection.execute(select(t.editions).where(t.editions.c.id == edition)).one())
 
 
 def find_edition_by_id(connection: Connection, edition: int) -> Edition | None:
-    """Return an edition by id, or None, also for numbers that no database can hold."""
+    """Return an edition by id. None if it does not exist or the number is too large for the database."""
     if not 0 < edition < 2**63:
         return None
     row = connection.execute(select(t.editions).where(t.editions.c.id == edition)).one_or_none()
@@ -181,7 +181,7 @@ def _rendition(row: Row[Any]) -> Rendition:
 
 
 def get_rendition(connection: Connection, rendition: int) -> Rendition:
-    """By id."""
+    """Return the row with this id, which must exist."""
     return _rendition(connection.execute(select(t.renditions).where(t.renditions.c.id == rendition)).one())
 
 
@@ -211,7 +211,7 @@ class ShownStory:
 def freeze_selection(
     connection: Connection, rendition: int, key: str, arrangement: Mapping[str, Any], shown: Iterable[ShownStory]
 ) -> int:
-    """Store what one group of readers gets; returns its id."""
+    """Store the content for one group of readers; returns its id."""
     result = connection.execute(
         insert(t.selections).values(rendition=rendition, key=key, arrangement=dict(arrangement))
     )
@@ -270,7 +270,7 @@ def has_begun(connection: Connection, edition: int) -> bool:
 
 
 def delete_frozen(connection: Connection, edition: int) -> None:
-    """Delete what was frozen, to compose it again. Raises RefusedError if a delivery was handed over."""
+    """Delete frozen content, to compose the edition again. Raises RefusedError if a delivery was handed over."""
     if has_begun(connection, edition):
         raise RefusedError("part of this edition was sent already, so it cannot be composed again")
     frozen = select(t.renditions.c.id).where(t.renditions.c.edition == edition)
@@ -316,7 +316,7 @@ def take_over(connection: Connection, edition: int, was: str, owner: str) -> boo
 
 
 def restart_composing(connection: Connection, edition: int, cut: datetime, owner: str) -> None:
-    """Let `owner` compose it again, with the items as they are at `cut`."""
+    """Let `owner` compose an edition again, with the items as they are at `cut`."""
     connection.execute(update(t.editions).where(t.editions.c.id == edition).values(cut=cut, owner=owner))
 
 

@@ -20,16 +20,16 @@ class StoredFetchCache:
         self._source = source
 
     def version(self) -> int:
-        """0 before the first fetch."""
+        """The version of the cache, 0 before the first fetch."""
         with self._store.read() as connection:
-            found = connection.scalar(select(t.fetch_caches.c.version).where(t.fetch_caches.c.source == self._source))
-        return int(found or 0)
+            version = connection.scalar(select(t.fetch_caches.c.version).where(t.fetch_caches.c.source == self._source))
+        return int(version or 0)
 
     def state(self) -> Mapping[str, Any]:
-        """Empty before the first fetch."""
+        """The state of the source, empty before the first fetch."""
         with self._store.read() as connection:
-            found = connection.scalar(select(t.fetch_caches.c.state).where(t.fetch_caches.c.source == self._source))
-        return dict(found or {})
+            state = connection.scalar(select(t.fetch_caches.c.state).where(t.fetch_caches.c.source == self._source))
+        return dict(state or {})
 
     def items(self, since: int = 0) -> tuple[CachedItem, ...]:
         """Items in the order of ref; only those that changed after version `since`."""
@@ -59,13 +59,13 @@ class StoredFetchCache:
                 done = connection.execute(mine.values(version=version + 1, state=dict(state)))
             if done.rowcount != 1:
                 return False
-            for one in items:
+            for item in items:
                 row = {
-                    "version": version + 1, "seen": one.seen, "backlog": one.backlog, "gone": one.gone,
-                    "data": dict(one.data),
+                    "version": version + 1, "seen": item.seen, "backlog": item.backlog, "gone": item.gone,
+                    "data": dict(item.data),
                 }  # fmt: skip
-                key = {"source": self._source, "ref": one.ref}
-                there = update(t.cached_items).where(e.source == self._source, e.ref == one.ref).values(**row)
+                key = {"source": self._source, "ref": item.ref}
+                there = update(t.cached_items).where(e.source == self._source, e.ref == item.ref).values(**row)
                 if connection.execute(there).rowcount == 0:
                     connection.execute(insert_once(connection, t.cached_items).values(**key, **row))
         return True

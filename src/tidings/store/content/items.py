@@ -1,4 +1,4 @@
-"""Items: rows to `Item` and back, and what `collect` must know of each item to decide."""
+"""Items: conversion between rows and `Item`, and the data with which `collect` decides."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RefusedItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """A row to write: the item, and what only the store keeps."""
+    """A row to write: the item, and the fields that only the store keeps."""
 
     item: Item
     ready_at: datetime | None
@@ -99,7 +99,7 @@ def load_items(
 
 
 def existing_refs(connection: Connection, source: str, refs: Collection[str]) -> frozenset[str]:
-    """Those of these refs of a source whose items are not gone."""
+    """Return the refs among `refs` whose items in the source are not gone."""
     i = t.items.c
     stand = connection.execute(select(i.ref).where(i.source == source, i.gone_at.is_(None))).scalars()
     return frozenset(stand) & frozenset(refs)
@@ -155,7 +155,7 @@ def insert_items(connection: Connection, rows: Sequence[ItemRow]) -> None:
 
 
 def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -> None:
-    """Update items, each by the id that it had. `missing_since` is cleared."""
+    """Update items, each by its previous id. `missing_since` is cleared."""
     if not rows:
         return
     names = [column.name for column in t.items.columns]
@@ -166,7 +166,7 @@ def rewrite_items(connection: Connection, rows: Sequence[tuple[str, ItemRow]]) -
 
 
 def park_items(connection: Connection, ids: Iterable[str]) -> None:
-    """Give items unique refs and stories for a moment, before `rewrite_items` exchanges them."""
+    """Give items unique refs and stories temporarily, before `rewrite_items` exchanges them."""
     rows = [{"had": item_id, "parked": f"\x1fmoving:{item_id}"} for item_id in ids]
     if rows:
         place: BindParameter[str] = bindparam("parked")
@@ -175,7 +175,7 @@ def park_items(connection: Connection, ids: Iterable[str]) -> None:
 
 
 def release_refs(connection: Connection, ids: Iterable[str]) -> None:
-    """Give items a ref that no file has, because another item has theirs now."""
+    """Give items a ref that no file has, because another item now uses their ref."""
     rows = [{"had": item_id, "away": f"\x1fgone:{item_id}"} for item_id in ids]
     if rows:
         connection.execute(update(t.items).where(t.items.c.id == bindparam("had")).values(ref=bindparam("away")), rows)
@@ -192,7 +192,7 @@ def mark_gone(connection: Connection, ids: Iterable[str], now: datetime) -> None
 
 
 def mark_back(connection: Connection, ids: Iterable[str]) -> None:
-    """Mark items as there again."""
+    """Mark items as present again."""
     _set(connection, ids, {"gone_at": None, "missing_since": None})
 
 
@@ -203,7 +203,7 @@ def load_refused(connection: Connection) -> list[RefusedItem]:
 
 
 def save_refused(connection: Connection, aside: RefusedItem, *, again: bool) -> None:
-    """Insert it, or update the problem if it is known (`again`); `since` stays."""
+    """Insert unreadable content, or update its problem if it is known (`again`); `since` stays."""
     if again:
         where = (t.set_aside.c.source == aside.source, t.set_aside.c.ref == aside.ref)
         connection.execute(update(t.set_aside).where(*where).values(problem=aside.problem))
@@ -212,7 +212,7 @@ def save_refused(connection: Connection, aside: RefusedItem, *, again: bool) -> 
 
 
 def delete_refused(connection: Connection, source: str, ref: str) -> None:
-    """Delete it once the content is good again, or gone."""
+    """Delete the record of content that is readable again, or gone."""
     connection.execute(delete(t.set_aside).where(t.set_aside.c.source == source, t.set_aside.c.ref == ref))
 
 

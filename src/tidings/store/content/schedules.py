@@ -72,7 +72,7 @@ def settle_slot(
 
 
 def record_progress(connection: Connection, schedule: str, *, slot: datetime | None, cut: datetime | None) -> None:
-    """Record the last slot and cut of a schedule; never an earlier one."""
+    """Record the last slot and cut of a schedule. Earlier values are ignored."""
     state = find_schedule(connection, schedule)
     if state is None:
         return

@@ -37,14 +37,14 @@ class NewsroomIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PublishStamp:
-    """What public/ was last made from, and when it becomes out of date without a change (None: never)."""
+    """The inputs of the last publishing, and when public/ becomes out of date without a change (None: never)."""
 
     key: str
     until: datetime | None
 
 
 def load_files(connection: Connection, below: str = "") -> dict[str, PublishedFile]:
-    """Files by path; all, or those below one path."""
+    """All files by path, or those below one path."""
     query = select(t.published_files.c.path, t.published_files.c.etag, t.published_files.c.modified)
     rows = connection.execute(
         query.where(t.published_files.c.path.startswith(below, autoescape=True)) if below else query
@@ -113,7 +113,7 @@ def find_stamp(connection: Connection) -> PublishStamp | None:
 
 
 def save_stamp(connection: Connection, stamp: PublishStamp | None) -> None:
-    """Record what public/ was made from; None if publishing is not complete."""
+    """Save the stamp of the last publishing; None if publishing is not complete."""
     if stamp is None:
         delete_fact(connection, _PUBLISHED)
     else:

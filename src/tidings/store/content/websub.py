@@ -49,14 +49,14 @@ def load_subscriptions(connection: Connection) -> dict[str, HubSubscription]:
 def find_subscription(connection: Connection, token: str) -> HubSubscription | None:
     """Return the subscription with the token of a call, or None."""
     row = connection.execute(select(*t.hub_subscriptions.c).where(t.hub_subscriptions.c.token == token)).mappings()
-    found = row.one_or_none()
-    return HubSubscription(**found) if found else None
+    values = row.one_or_none()
+    return HubSubscription(**values) if values else None
 
 
-def replace_subscription(connection: Connection, one: HubSubscription) -> None:
-    """Replace the subscription of a source. If two processes do so at once, one of them wins."""
-    delete_subscription(connection, one.source)
-    values = {column.name: getattr(one, column.name) for column in t.hub_subscriptions.c}
+def replace_subscription(connection: Connection, subscription: HubSubscription) -> None:
+    """Replace the subscription of a source. If two processes do this at once, one of them wins."""
+    delete_subscription(connection, subscription.source)
+    values = {column.name: getattr(subscription, column.name) for column in t.hub_subscriptions.c}
     connection.execute(insert_once(connection, t.hub_subscriptions).values(**values))
 
 
@@ -73,7 +73,7 @@ def update_subscription(connection: Connection, token: str, **values: object) ->
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The last successful ping had the bytes with `etag`; `tries` failed since; the next try is at `due`."""
+    """Pings for a feed: `etag` of the bytes at the last success, failed `tries` since, and when the next is `due`."""
 
     etag: str = ""
     tries: int = 0

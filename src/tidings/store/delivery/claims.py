@@ -37,7 +37,7 @@ BLOCKED_STATES = ("composing", "held", "cancelled", "superseded")
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What `claim` took. `version` is the consent version at which nothing spoke against `deliveries`."""
+    """The result of `claim`. `version` is the consent version at which all `deliveries` were allowed."""
 
     deliveries: tuple[Delivery, ...]
     skipped: tuple[tuple[Delivery, SkipReason], ...]
@@ -50,7 +50,7 @@ class Lease:
 
 
 def _select_deliveries(more: Sequence[ColumnElement[Any]] = ()) -> Select[Any]:
-    """Deliveries as the fields of `Delivery`, in their order; then `more`."""
+    """Select the fields of `Delivery` in their order, then `more`."""
     d, m, p = t.deliveries.c, t.mailings.c, t.subscribers.c
     return (
         select(
@@ -98,7 +98,7 @@ def _delivery(row: Row[Any]) -> Delivery:
 
 
 class SendChecks(NamedTuple):
-    """What decides whether a delivery is sent: see `skip_reason` and `may_send_now`."""
+    """The data that decides whether a delivery is sent: see `skip_reason` and `may_send_now`."""
 
     owner: str
     is_open: bool
@@ -113,7 +113,7 @@ class SendChecks(NamedTuple):
 
 
 def load_checks(connection: Connection, ids: Iterable[int]) -> list[tuple[Delivery, SendChecks]]:
-    """Deliveries with all that decides whether they are sent, in the order of ids."""
+    """Deliveries with their checks, in the order of ids."""
     d, p, m, e, s = t.deliveries.c, t.subscribers.c, t.mailings.c, t.editions.c, t.subscriptions.c
     more = (
         d.owner,
@@ -186,7 +186,7 @@ class SenderShare:
 def _due(
     channel: str, now: datetime, real_now: datetime, crashed: bool, share: SenderShare | None
 ) -> list[ColumnElement[bool]]:
-    """For each state in which a delivery can wait, in the order of sending: the condition that it is due."""
+    """The condition of a due delivery for each state in which it can wait, in the order of sending."""
     d = t.deliveries.c
     common = and_(
         d.channel == channel,
@@ -217,7 +217,7 @@ def _open_mailings(connection: Connection, now: datetime, only: int | None) -> l
 
 
 def count_due(connection: Connection, now: datetime, real_now: datetime, only: int | None = None) -> dict[str, int]:
-    """Deliveries that may be claimed now, by channel; e-mail is the empty name. `only` looks at one mailing."""
+    """Deliveries that may be claimed now, by channel; e-mail is the empty name. `only` limits this to one mailing."""
     d = t.deliveries.c
     mailings = _open_mailings(connection, now, only)
     if not mailings:
@@ -242,7 +242,7 @@ def _without_paused(query: Select[Any], not_paused: ColumnElement[bool] | None) 
 def next_send_time(
     connection: Connection, now: datetime, real_now: datetime, only: int | None = None
 ) -> datetime | None:
-    """The real time at which the first mail may be sent that waits only for the sending rate."""
+    """The real time of the next possible send among mails that wait only for the sending rate."""
     d = t.deliveries.c
     query = select(func.min(d.not_before)).where(
         d.mailing.in_(_open_mailings(connection, now, only)),
@@ -269,7 +269,7 @@ def claim(
     """Lease up to `limit` due deliveries of a channel (empty: e-mail) until the real time `until`.
 
     `share` limits mail to that of one sender. Deliveries that must not be sent any more are skipped at once. Those
-    that were being prepared when a process died come last and alone: one bad message stops no others.
+    that were being prepared when a process died come last and alone, so that a bad message stops no others.
     """
     version = consent.version(connection)
     mailings = _open_mailings(connection, now, only)

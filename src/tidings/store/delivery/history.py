@@ -30,11 +30,11 @@ def stories_received(
     channel: str | None = None,
     subscribers: Collection[int] | None = None,
 ) -> dict[int, set[str]]:
-    """Which of `stories` each subscriber has received or will receive; a channel has the key 0. Notes count too."""
+    """The `stories` that each subscriber has received or will receive; a channel has the key 0. Notes count too."""
     d, ss = t.deliveries.c, t.selection_stories.c
-    found: dict[int, set[str]] = {}
+    received: dict[int, set[str]] = {}
     if not stories or (subscribers is not None and not subscribers):
-        return found
+        return received
     query = (
         select(d.subscriber, ss.story)
         .join_from(t.selection_stories, t.deliveries, d.selection == ss.selection)
@@ -44,13 +44,13 @@ def stories_received(
     if subscribers is not None:
         query = query.where(d.subscriber.in_(list(subscribers)))
     for row in connection.execute(query):
-        found.setdefault(row.subscriber or 0, set()).add(row.story)
+        received.setdefault(row.subscriber or 0, set()).add(row.story)
     if channel is None:
         for old in retention.load_past_readers(connection, stories):
             if old.what != "correction":
                 for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
-                    found.setdefault(reader, set()).add(old.story)
-    return found
+                    received.setdefault(reader, set()).add(old.story)
+    return received
 
 
 def shows_story(connection: Connection, delivery: int, story: str) -> bool:
@@ -72,14 +72,14 @@ def count_receipts(connection: Connection, stories: Collection[str], most: int) 
         .limit(most + 1)
         .subquery()
     )
-    found = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
-    return found + sum(len(old.subscribers) for old in retention.load_past_readers(connection, stories))
+    count = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return count + sum(len(old.subscribers) for old in retention.load_past_readers(connection, stories))
 
 
 def pending_corrections(
     connection: Connection, corrected: Mapping[str, Mapping[str, tuple[datetime, str]]]
 ) -> dict[int, set[str]]:
-    """Story keys by subscriber: stories that they received before a correction that they did not get.
+    """Story keys by subscriber: stories that they received without the later correction.
 
     `corrected` gives the time and version of the correction by story and language: a translation has its own
     correction, often later.
@@ -95,7 +95,7 @@ def pending_corrections(
         .where(ss.story.in_(list(corrected)), d.state.in_(RECEIVED_STATES), d.subscriber.is_not(None))
     )
     stale: dict[int, set[str]] = {}
-    told: dict[int, set[str]] = {}
+    informed: dict[int, set[str]] = {}
 
     def note(readers: Iterable[int], row: Any) -> None:
         versions = {version for _, version in corrected[row.story].values()}
@@ -103,16 +103,16 @@ def pending_corrections(
         # The reader got a fallback in another language: the last correction counts.
         moment = moments.get(row.language) or max(moments.values())
         if (row.what == "correction" and row.version in versions) or (row.what == "story" and row.cut >= moment):
-            found = told
+            group = informed
         elif row.what == "story":
-            found = stale
+            group = stale
         else:
             return
         for reader in readers:
-            found.setdefault(reader, set()).add(row.story)
+            group.setdefault(reader, set()).add(row.story)
 
     for row in connection.execute(query):
         note([row.subscriber], row)
     for old in retention.load_past_readers(connection, corrected):
         note(old.subscribers, old)
-    return {reader: left for reader, keys in stale.items() if (left := keys - told.get(reader, set()))}
+    return {reader: left for reader, keys in stale.items() if (left := keys - informed.get(reader, set()))}

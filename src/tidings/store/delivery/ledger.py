@@ -151,7 +151,7 @@ def open_edition(connection: Connection, edition: int, now: datetime, closes: da
 
 
 def close_edition(connection: Connection, edition: int) -> None:
-    """Begin no further message of an edition. Messages on the wire end; the rest becomes pending again."""
+    """Stop an edition: no further message begins, messages on the wire end, and the rest becomes pending again."""
     connection.execute(update(t.mailings).where(t.mailings.c.edition == edition).values(open=False))
     consent.advance_version(connection)
 
@@ -168,18 +168,18 @@ def cancel_edition(connection: Connection, edition: int, now: datetime) -> int:
 
 
 def cancel_paused(connection: Connection, schedule: str, now: datetime) -> int:
-    """Cancel deliveries that a pause keeps back: the new edition offers their stories again.
+    """Cancel deliveries that a pause blocks: the new edition offers their stories again.
 
     Returns how many deliveries of earlier editions of the schedule. Those that may have arrived are not changed.
     """
     d, m, e = t.deliveries, t.mailings.c, t.editions.c
     stopped = [
-        one for one in pauses.active_pauses(connection) if one.scope in (pauses.Scope.LIST, pauses.Scope.CHANNEL)
+        pause for pause in pauses.active_pauses(connection) if pause.scope in (pauses.Scope.LIST, pauses.Scope.CHANNEL)
     ]
     if not stopped:
         return 0
-    lists = [one.name for one in stopped if one.scope is pauses.Scope.LIST]
-    channels = [one.name for one in stopped if one.scope is pauses.Scope.CHANNEL]
+    lists = [pause.name for pause in stopped if pause.scope is pauses.Scope.LIST]
+    channels = [pause.name for pause in stopped if pause.scope is pauses.Scope.CHANNEL]
     mine = (
         select(m.id)
         .join_from(t.mailings, t.editions, e.id == m.edition)
@@ -251,7 +251,7 @@ def entries(
     state: str | None = None,
     since: datetime | None = None,
 ) -> Iterator[LedgerEntry]:
-    """Deliveries in the order of their ids, read in pages. `since` is about their last change.
+    """Deliveries in the order of their ids, read in pages. `since` filters by their last change.
 
     Raises InputError for an invalid state or name of an edition.
     """
@@ -270,7 +270,7 @@ def entries(
     if edition is not None:
         name, _, number = edition.rpartition("/")
         if not name or not (number.isascii() and number.isdigit()) or len(number) > 9:
-            raise InputError(f"{edition!r} is no name of an edition. Write SCHEDULE/NUMBER.")
+            raise InputError(f"{edition!r} is not the name of an edition. Write SCHEDULE/NUMBER.")
         query = query.where(e.schedule == name, e.number == int(number))
     if target is not None:
         # Uses existing indexes: one on targets would slow down every send.
@@ -283,7 +283,7 @@ def entries(
         query = query.where(d.subscriber == subscriber)
     if state is not None:
         if state not in set(DeliveryState):
-            raise InputError(f"{state!r} is no state. The states are: {' '.join(DeliveryState)}.")
+            raise InputError(f"{state!r} is not a state. The states are: {' '.join(DeliveryState)}.")
         query = query.where(d.state == state)
     if since is not None:
         query = query.where(d.at >= since)
@@ -327,8 +327,8 @@ def count_by_state(connection: Connection, *, edition: int | None = None, mailin
         query = query.where(d.mailing.in_(select(t.mailings.c.id).where(t.mailings.c.edition == edition)))
     if mailing is not None:
         query = query.where(d.mailing == mailing)
-    found = Counter({row[0]: row[1] for row in connection.execute(query)})
-    return dict(found + retention.count_deleted(connection, edition=edition, mailing=mailing))
+    counts = Counter({row[0]: row[1] for row in connection.execute(query)})
+    return dict(counts + retention.count_deleted(connection, edition=edition, mailing=mailing))
 
 
 def resolve(
@@ -342,7 +342,7 @@ def resolve(
 ) -> None:
     """Resolve a delivery in doubt as a person decided.
 
-    Raises InputError for an unknown id, RefusedError for one that is in no doubt.
+    Raises InputError for an unknown id, RefusedError for a delivery that is not in doubt.
     """
     d = t.deliveries
     row = connection.execute(select(d.c.state, d.c.mailing).where(d.c.id == delivery).with_for_update()).one_or_none()
@@ -353,11 +353,11 @@ def resolve(
     values: dict[str, Any] = {"at": now, "next_at": None, "not_before": None}
     if how == "accepted":
         values |= {"state": DeliveryState.ACCEPTED, "reason": "a person found that it arrived"}
-        values |= {name: said for name, said in (("via", url), ("receipt", receipt)) if said}
+        values |= {name: value for name, value in (("via", url), ("receipt", receipt)) if value}
     elif how == "cancel":
         values |= {"state": DeliveryState.CANCELLED, "reason": "a person dropped it"}
     else:
-        values |= {"state": DeliveryState.PENDING, "reason": "a person had it sent again", "handed_at": None}
+        values |= {"state": DeliveryState.PENDING, "reason": "a person decided to send it again", "handed_at": None}
         connection.execute(update(t.mailings).where(t.mailings.c.id == row.mailing).values(open=True))
     connection.execute(update(d).where(d.c.id == delivery).values(**values))
 

@@ -1,4 +1,4 @@
-"""Notices: what a person must know. Each is kept by a key, so that the same thing is reported once."""
+"""Notices: messages to a person. Each has a key, so that the same thing is reported once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tidings.store.engine import insert_once
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to report. `key` says what it is about."""
+    """One thing to report. `key` identifies its subject."""
 
     key: str
     kind: str
@@ -34,18 +34,18 @@ def has_notice(connection: Connection, key: str) -> bool:
 
 
 def notice_keys(connection: Connection, prefix: str) -> set[str]:
-    """Keys that begin so."""
+    """Keys that begin with `prefix`."""
     key = t.notices.c.key
     return set(connection.execute(select(key).where(key.startswith(prefix, autoescape=True))).scalars())
 
 
 def delete_notice(connection: Connection, key: str) -> None:
-    """Delete it once the cause is gone: if it happens again, it is reported again."""
+    """Delete a notice once its cause is gone, so that the next case is reported again."""
     connection.execute(delete(t.notices).where(t.notices.c.key == key))
 
 
 def unsent_notices(connection: Connection) -> list[Notice]:
-    """Notices that nobody was sent yet, oldest first."""
+    """Notices that were not sent yet, oldest first."""
     n = t.notices.c
     rows = connection.execute(select(n.key, n.kind, n.text, n.at).where(n.told_at.is_(None)).order_by(n.at))
     return [Notice(*row) for row in rows]

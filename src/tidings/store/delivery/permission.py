@@ -20,7 +20,7 @@ from tidings.store.people import consent
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What `hand_over` decided. `version` is the consent version at which it holds."""
+    """The decision of `hand_over`. `version` is the consent version at which it is valid."""
 
     handed: tuple[Delivery, ...]
     skipped: tuple[tuple[Delivery, SkipReason], ...]
@@ -39,7 +39,7 @@ def hand_over(
 ) -> Permission:
     """Set the leased deliveries that may still be sent to `handed`. `version` is the consent version of their lease.
 
-    Nobody can unsubscribe and nothing can be stopped between this and the commit. A delivery that must not be sent
+    Until the commit, nobody can unsubscribe and nothing can be stopped. A delivery that must not be sent
     any more is skipped with its reason. One whose mailing has closed or whose address has changed becomes pending
     again. One that another owner holds by now is not changed.
     """
@@ -49,7 +49,7 @@ def hand_over(
     arguments = {"rows": keys, "owner": owner, "real_now": real_now, "sender": sender}
     ours = set(connection.execute(permit_statement(connection.dialect.name), arguments).scalars())
     mine = [delivery for delivery in group if delivery.id in ours]
-    # After the rows: cancelling takes the same locks in this order.
+    # Locked after the rows, because cancelling takes the same locks in this order.
     current = consent.lock_version(connection)
     if current == version:
         return Permission(tuple(mine), (), current)
@@ -85,7 +85,7 @@ def permit_statement(dialect: str) -> TextClause:
 def may_begin(connection: Connection, delivery: Delivery, *, owner: str) -> int | None:
     """Check a handed delivery again after a change; returns the consent version if it may begin, else None.
 
-    It may if it is still ours, its mailing is open, and the person is still subscribed.
+    It may begin if this owner still holds it, its mailing is open, and the person is still subscribed.
     """
     version = consent.version(connection)
     for row, against in load_checks(connection, [delivery.id]):

@@ -17,7 +17,7 @@ LEFT = ("unsubscribed",)
 
 @dataclass(frozen=True, slots=True)
 class MailCountKey:
-    """What mails are counted by. `language` is '' if a delivery was skipped before a language was chosen."""
+    """Mails are counted by these fields. `language` is '' if a delivery was skipped before a language was chosen."""
 
     edition: int
     list: str
@@ -30,7 +30,7 @@ class MailCountKey:
 def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCountKey]:
     """Mails to lists, with those that `keep` has deleted. `reason` is only set for skipped ones."""
     d, m, r, y = t.deliveries.c, t.mailings.c, t.renditions.c, t.deleted_deliveries.c
-    found: Counter[MailCountKey] = Counter()
+    counts: Counter[MailCountKey] = Counter()
     for start in range(0, len(editions), 500):
         some = editions[start : start + 500]
         live = (
@@ -48,8 +48,8 @@ def count_mails(connection: Connection, editions: list[int]) -> Counter[MailCoun
         for query in (live, taken):
             for edition, list_name, language, state, reason, returned, count in connection.execute(query):
                 why = reason if state == "skipped" else ""
-                found[MailCountKey(edition, list_name, language or "", state, why, returned)] += count
-    return found
+                counts[MailCountKey(edition, list_name, language or "", state, why, returned)] += count
+    return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ChannelPost:
 def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]:
     """Posts of these editions, oldest first. `keep` never deletes posts."""
     d, m, r = t.deliveries.c, t.mailings.c, t.renditions.c
-    found = []
+    posts = []
     for start in range(0, len(editions), 500):
         query = (
             select(m.edition, d.channel, r.language, d.story, d.state, d.reason, d.receipt, d.at)
@@ -78,8 +78,8 @@ def list_posts(connection: Connection, editions: list[int]) -> list[ChannelPost]
             .where(m.edition.in_(editions[start : start + 500]), d.channel != "")
             .order_by(d.id)
         )
-        found += [ChannelPost(row[0], row[1], row[2] or "", *row[3:]) for row in connection.execute(query)]
-    return found
+        posts += [ChannelPost(row[0], row[1], row[2] or "", *row[3:]) for row in connection.execute(query)]
+    return posts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Delete old deliveries (`keep`). Who received which story stays, and counts stay."""
+"""Delete old deliveries (`keep`). Counts stay, and so does the record of who received which story."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def _pack(numbers: Iterable[int]) -> bytes:
 
 def unpack_readers(raw: bytes) -> list[int]:
     """Unpack the ids of subscribers from a row of `past_readers`."""
-    found, last = [], 0
+    ids, last = [], 0
     for step in json.loads(zlib.decompress(raw)):
         last += step
-        found.append(last)
-    return found
+        ids.append(last)
+    return ids
 
 
 def old_mailings(connection: Connection, before: datetime) -> list[int]:
-    """Mailings that were finished before then: their deliveries may be deleted."""
+    """Mailings that were finished `before` this time: their deliveries may be deleted."""
     m, e = t.mailings.c, t.editions.c
     query = (
         select(m.id)
@@ -161,8 +161,8 @@ def delete_old_records(connection: Connection, before: datetime) -> int:
     if gone:
         pairs = [(row.schedule, row.slot) for row in gone]
         done += connection.execute(delete(t.slots).where(tuple_(s.schedule, s.slot).in_(pairs))).rowcount
-    told = select(n.key).where(n.told_at < before).limit(PAGE)
-    done += connection.execute(delete(t.notices).where(n.key.in_(told))).rowcount
+    sent = select(n.key).where(n.told_at < before).limit(PAGE)
+    done += connection.execute(delete(t.notices).where(n.key.in_(sent))).rowcount
     left = exists(select(1).where(t.deliveries.c.mailing == m.id))
     empty = select(m.id).where(m.edition.is_(None), m.open.is_(False), m.at < before, ~left).limit(PAGE)
     done += connection.execute(delete(t.mailings).where(m.id.in_(empty))).rowcount

@@ -15,7 +15,7 @@ from tidings.store.engine import insert_once
 def load_healths(connection: Connection, known: Mapping[str, str]) -> dict[str, SenderHealth]:
     """Health of senders that failed recently, by name. `known` has the fingerprints of their settings.
 
-    Changed settings (a new password, another host) start afresh.
+    Changed settings (a new password, another host) clear earlier failures.
     """
     s = t.senders.c
     return {

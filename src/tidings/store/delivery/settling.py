@@ -20,9 +20,9 @@ IS_ERASED_READER = "(deliveries.address_hash = '' AND deliveries.channel = '')"
 _ADDRESS = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
 
 
-def hide_addresses(said: str) -> str:
-    """Replace addresses in a reply of a mail server, so that it may stay after an erasure."""
-    return _ADDRESS.sub("[address]", said)
+def hide_addresses(reply: str) -> str:
+    """Replace addresses in a reply of a mail server, so that the reply may stay after an erasure."""
+    return _ADDRESS.sub("[address]", reply)
 
 
 @lru_cache
@@ -74,18 +74,18 @@ def settle(connection: Connection, owner: str, results: Iterable[tuple[Delivery,
                 d.c.fence == delivery.fence,
                 d.c.state.in_((DeliveryState.LEASED, DeliveryState.HANDED)),
             )
-            .values(owner="", lease_until=None, **{**values, **_told(values)})
+            .values(owner="", lease_until=None, **{**values, **_cleaned_reason(values)})
         )
         if done.rowcount != 1:
             void.append(delivery)
     return void
 
 
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+def _cleaned_reason(values: Mapping[str, Any]) -> dict[str, Any]:
     """The reason without addresses for a reader who was erased since, if it contains any."""
-    said = values.get("reason", "")
-    clean = hide_addresses(said)
-    return {} if clean == said else {"reason": case((text(IS_ERASED_READER), clean), else_=said)}
+    reason = values.get("reason", "")
+    clean = hide_addresses(reason)
+    return {} if clean == reason else {"reason": case((text(IS_ERASED_READER), clean), else_=reason)}
 
 
 def requeued(delivery: Delivery) -> dict[str, Any]:

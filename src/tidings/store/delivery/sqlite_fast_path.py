@@ -1,8 +1,8 @@
-"""The usual step of a send on SQLite in one transaction: record what was accepted, then claim the next first sends.
+"""The usual step of sending on SQLite in one transaction: record accepted mails, then claim the next first sends.
 
-The rules are those of `settling`, `claims` and `permission`. It uses the driver itself, because what SQLAlchemy adds to
-each statement costs more than the step, and it writes a row once where claim and permission write it twice. All other
-cases go to those modules.
+The rules are those of `settling`, `claims` and `permission`. It uses the driver directly, because the overhead of
+SQLAlchemy for each statement costs more than the step. It writes a row once; claim and permission write it twice. Those
+modules handle all other cases.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tidings.store.people.consent import VERSION
 from tidings.store.schema import EPOCH
 
 Taken = tuple[int, int, str, str]
-"""A delivery that the other side accepted: id, fence, receipt, via."""
+"""A delivery that the server accepted: id, fence, receipt, via."""
 _MICROSECOND = timedelta(microseconds=1)
 _ACCEPT = f"""
     UPDATE deliveries SET
@@ -69,7 +69,7 @@ _HAND_ONE = f"{_HAND} WHERE id = :id AND coalesce(state, '') = 'pending'"
 
 
 class GrantedBatch(NamedTuple):
-    """Deliveries that may be sent now, in order, and the consent version at which that holds."""
+    """Deliveries that may be sent now, in order, and the consent version at which this is valid."""
 
     deliveries: Sequence[Delivery]
     version: int
@@ -87,7 +87,7 @@ class SqliteFastPath:
         # With NORMAL a power loss rolls back commits, and a message would be sent twice.
         self._connection.execute("PRAGMA synchronous=FULL")
         self._after: dict[int, int] = {}
-        """The last delivery claimed of each mailing: one before it that still waits is no usual case."""
+        """The last claimed delivery of each mailing. An earlier delivery that still waits is an unusual case."""
 
     def step(
         self,
@@ -111,7 +111,7 @@ class SqliteFastPath:
         execute("BEGIN IMMEDIATE")
         try:
             granted: GrantedBatch | None = GrantedBatch((), 0, False)
-            rows = [(*one, owner, moments["now"]) for one in taken]
+            rows = [(*result, owner, moments["now"]) for result in taken]
             if rows and self._connection.executemany(_ACCEPT, rows).rowcount != len(rows):
                 granted = None
             elif room > 0:
@@ -155,8 +155,10 @@ class SqliteFastPath:
         if last - first + 1 == len(batch):
             done = self._connection.execute(_HAND_RANGE, {**values, "first": first, "last": last}).rowcount
         else:
-            done = self._connection.executemany(_HAND_ONE, [{**values, "id": one.id} for one in batch]).rowcount
-        # They were selected in this very transaction.
+            done = self._connection.executemany(
+                _HAND_ONE, [{**values, "id": delivery.id} for delivery in batch]
+            ).rowcount
+        # This transaction selected them, so each row must match.
         assert done == len(batch), f"{done} of {len(batch)} deliveries {DeliveryState.HANDED}"
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ def _decide(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
 
 
 def release_replies(connection: Connection, now: datetime) -> int:
-    """Release replies whose first post was accepted, and end those without one; returns how many."""
+    """Release replies whose first post was accepted, and end those that cannot be sent; returns how many."""
     d = t.deliveries
     count = 0
     for delivery, values in decided_replies(connection):

@@ -29,7 +29,7 @@ class StoredUploads:
         return ""
 
     def put(self, key: str, remote: str) -> None:
-        """Save the id; an empty one deletes it."""
+        """Save the id of a picture; an empty id deletes it."""
         u = t.uploads
         same = (u.c.delivery == self._delivery, u.c.key == key)
         with contextlib.suppress(DBAPIError), self._store.write() as connection:

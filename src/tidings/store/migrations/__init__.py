@@ -1,1 +1,1 @@
-"""How the tables came to be: one file a step, written out, never importing live code."""
+"""Migrations of the tables: one file for each step. They never import live code."""

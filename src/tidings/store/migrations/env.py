@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the steps on the connection that `tidings.store.migrate` gives, inside its transaction."""
+"""Alembic's entry point: runs the migrations on the connection of `tidings.store.migrate`, inside its transaction."""
 
 from alembic import context
 

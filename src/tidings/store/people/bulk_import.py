@@ -21,7 +21,7 @@ BLOCKED = "blocked"
 
 @dataclass(frozen=True, slots=True)
 class ImportedPerson:
-    """One line of an import. `state`: confirmed, pending, unsubscribed or blocked. The address is normal."""
+    """One line of an import. `state`: confirmed, pending, unsubscribed or blocked. The address is normalised."""
 
     digest: str
     address: str
@@ -53,7 +53,7 @@ class ImportResult(StrEnum):
 
 
 def plan_import(connection: Connection, list_name: str, entries: Sequence[ImportedPerson]) -> list[ImportResult]:
-    """Return the result of each line without a change. An address is in two lines only if one of them unsubscribes."""
+    """Return the result of each line without a change. Only an address that unsubscribes may be in two lines."""
     return _Known(connection, list_name, entries).results()
 
 
@@ -71,7 +71,7 @@ def import_people(
 
 
 class _Known:
-    """What the store knows of the people in a chunk."""
+    """The stored data about the people in a chunk."""
 
     def __init__(self, connection: Connection, list_name: str, entries: Sequence[ImportedPerson]) -> None:
         self.entries = entries
@@ -133,8 +133,8 @@ def _add(connection: Connection, list_name: str, entries: Sequence[ImportedPerso
         for entry in entries
     ]
     connection.execute(insert_once(connection, t.subscribers), people)
-    found = connection.execute(select(p.address_hash, p.id).where(p.address_hash.in_([e.digest for e in entries])))
-    ids = {row[0]: row[1] for row in found}
+    known = connection.execute(select(p.address_hash, p.id).where(p.address_hash.in_([e.digest for e in entries])))
+    ids = {row[0]: row[1] for row in known}
     mark = newest_edition_id(connection)
     rows = [
         {
@@ -207,12 +207,12 @@ def _keep_away(connection: Connection, list_name: str, entries: Sequence[Importe
 
 
 def _record(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
-    what = {CONFIRMED: "confirmed", PENDING: "joined", UNSUBSCRIBED: UNSUBSCRIBED}
+    events = {CONFIRMED: "confirmed", PENDING: "joined", UNSUBSCRIBED: UNSUBSCRIBED}
     rows = [
         {
             "address_hash": entry.digest,
             "list": list_name,
-            "what": what[entry.state],
+            "what": events[entry.state],
             "source": entry.source,
             "wording": "",
             "ip": entry.ip,

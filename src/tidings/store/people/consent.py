@@ -21,7 +21,7 @@ VERSION = "consent_version"
 """Name in `facts` of the consent version, which every suppression increases."""
 
 
-# RFC 5321 §4.5.3.1.1, and §4.5.3.1.3 without the angle brackets: bytes, where the library counts characters.
+# RFC 5321 §4.5.3.1.1, and §4.5.3.1.3 without the angle brackets: in bytes. The library counts characters.
 _LONGEST_LOCAL = 64
 _LONGEST = 254
 # Organisations use names such as `.local` inside their own network.
@@ -41,12 +41,12 @@ def normal_address(address: str) -> str:
     try:
         checked = email_validator.validate_email(text, check_deliverability=False, globally_deliverable=False)
     except email_validator.EmailNotValidError as error:
-        raise InputError(f"{address!r} is no e-mail address: {error}") from None
+        raise InputError(f"{address!r} is not an e-mail address: {error}") from None
     if len(local.encode()) > _LONGEST_LOCAL:
-        raise InputError(f"{address!r} is no e-mail address: it has more than {_LONGEST_LOCAL} bytes before the @.")
+        raise InputError(f"{address!r} is not an e-mail address: it has more than {_LONGEST_LOCAL} bytes before the @.")
     normal = f"{local}@{checked.ascii_domain}"
     if len(normal.encode()) > _LONGEST:
-        raise InputError(f"{address!r} is no e-mail address: it has more than {_LONGEST} bytes.")
+        raise InputError(f"{address!r} is not an e-mail address: it has more than {_LONGEST} bytes.")
     return normal
 
 
@@ -56,14 +56,14 @@ def address_hash(address: str) -> str:
 
 
 def hash_normal_address(address: str) -> str:
-    """Return the `address_hash` of an address that is normal already."""
+    """Return the `address_hash` of a normalised address."""
     return hashlib.sha256(address.casefold().encode()).hexdigest()
 
 
 def lock(connection: Connection, hashes: Iterable[str]) -> None:
     """Lock the row of each hash until the transaction ends, and insert missing rows.
 
-    The order of the hashes keeps two processes that lock many from a deadlock. SQLite has one writer anyway.
+    Hashes are locked in their order, so that two processes do not deadlock. SQLite has one writer anyway.
     """
     wanted = sorted({digest for digest in hashes if digest})
     if not wanted:
@@ -112,7 +112,7 @@ def lift(connection: Connection, digest: str, list_name: str) -> bool:
 
 
 def suppression(connection: Connection, digest: str, list_name: str) -> str | None:
-    """Why this address is not mailed on `list_name`, or None. A suppression on every list comes first."""
+    """Why this address is not mailed on `list_name`, or None. A suppression on every list takes precedence."""
     s = t.suppressions.c
     query = select(s.reason).where(s.hash == digest, or_(s.list == "", s.list == list_name)).order_by(s.list)
     return connection.execute(query).scalars().first()

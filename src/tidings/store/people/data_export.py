@@ -18,25 +18,25 @@ def export_subscriber(connection: Connection, subscriber: int) -> dict[str, Any]
     person = connection.execute(select(t.subscribers).where(p.id == subscriber)).one_or_none()
     if person is None:
         raise KeyError(subscriber)
-    who = {
+    identity = {
         "address": person.address,
         "name": person.name,
         "language": person.language,
         "number": person.id,
         "known_since": _as_json(person.created),
     }
-    return who | _rows_of(connection, subscriber, person.address_hash)
+    return identity | _rows_of(connection, subscriber, person.address_hash)
 
 
 def export_address(connection: Connection, address: str) -> dict[str, Any]:
     """Return every row about an address, also if it is on no list. Raises InputError for an invalid address."""
     p = t.subscribers.c
     digest = consent.address_hash(address)
-    found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
-    if found is not None:
-        return export_subscriber(connection, found)
-    who = {"address": address, "name": "", "language": "", "number": None, "known_since": None}
-    return who | _rows_of(connection, None, digest)
+    subscriber = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
+    if subscriber is not None:
+        return export_subscriber(connection, subscriber)
+    identity = {"address": address, "name": "", "language": "", "number": None, "known_since": None}
+    return identity | _rows_of(connection, None, digest)
 
 
 def _rows_of(connection: Connection, subscriber: int | None, digest: str) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _mails(connection: Connection, subscriber: int | None, digest: str) -> list[
 
 
 def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any]]:
-    """Editions they received whose deliveries `keep` has deleted."""
+    """Editions that the person received and whose deliveries `keep` has deleted."""
     r, e, x, s = t.renditions.c, t.editions.c, t.selections.c, t.subscriptions.c
     lists = connection.execute(select(s.list).where(s.subscriber == subscriber)).scalars().all()
     query = (
@@ -149,12 +149,12 @@ def _older(connection: Connection, subscriber: int | None) -> list[dict[str, Any
 
 def _stories(connection: Connection, selections: set[int]) -> dict[int, list[str]]:
     c = t.selection_stories.c
-    found: dict[int, list[str]] = {}
+    stories: dict[int, list[str]] = {}
     for row in connection.execute(
         select(c.selection, c.story).where(c.selection.in_(selections)).order_by(c.selection, c.story)
     ):
-        found.setdefault(row.selection, []).append(row.story)
-    return found
+        stories.setdefault(row.selection, []).append(row.story)
+    return stories
 
 
 def _rows(connection: Connection, query: Any, **columns: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""May this person be mailed? The one rule, used to address an edition, to claim deliveries and to permit them.
+"""The rule for mailing a person. Addressing an edition, claiming deliveries and permitting them all use it.
 
 An address is not mailed while it has a suppression on every list (list '') or on the list of the mail. A list mails
 only people whose subscription is confirmed. Tests, notices and confirmations need no subscription, and only a

@@ -1,4 +1,4 @@
-"""Erase a person (GDPR, article 17). A hash that is never mailed stays, and the counts of the ledger."""
+"""Erase a person (GDPR, article 17). Only a suppressed hash and the counts of the ledger stay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WITH_ADDRESS = [table for table in t.metadata.sorted_tables if "address" in tab
 
 
 def erase(connection: Connection, subscriber: int, *, now: datetime) -> None:
-    """Delete all that names a person, in texts too. Deliveries stay for the counts, without a person.
+    """Delete all data that names a person, also inside texts. Deliveries stay for the counts, without a person.
 
     Refusals of mail servers often contain the address, and notices may.
     """
@@ -48,17 +48,17 @@ def is_known(connection: Connection, digest: str) -> bool:
     """Whether any row remains for a hash that has no subscriber."""
     d = t.deliveries.c
     tests = exists(select(1).where(d.subscriber.is_(None), d.address_hash == digest))
-    found = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.feedback)]
-    found.append(exists(select(1).where(t.suppressions.c.hash == digest, t.suppressions.c.reason != ERASED)))
-    return any(connection.execute(select(one)).scalar_one() for one in [tests, *found])
+    checks = [exists(select(1).where(table.c.address_hash == digest)) for table in (t.consents, t.feedback)]
+    checks.append(exists(select(1).where(t.suppressions.c.hash == digest, t.suppressions.c.reason != ERASED)))
+    return any(connection.execute(select(check)).scalar_one() for check in [tests, *checks])
 
 
 def _erase(connection: Connection, address: str, subscriber: int | None, now: datetime) -> None:
     digest = consent.address_hash(address)
     _take_out(connection, address, subscriber)
     _clear_notices(connection, _pattern(address))
-    # One suppression on every list replaces those that tell what happened. Last: senders lock the deliveries first,
-    # then the consent version, which this increases.
+    # One suppression on every list replaces all others: their reasons show what happened. This is last: senders lock
+    # the deliveries first, then the consent version, which this increases.
     consent.lock(connection, [digest])
     connection.execute(delete(t.suppressions).where(t.suppressions.c.hash == digest))
     consent.suppress(connection, digest, "", ERASED, now)
@@ -102,7 +102,7 @@ def _pattern(address: str) -> re.Pattern[str]:
 
 def _clear_deliveries(connection: Connection, subscriber: int | None, digest: str, pattern: re.Pattern[str]) -> None:
     d, j = t.deliveries.c, t.journal.c
-    # Tests and confirmations belong to no subscriber, and carry the address with them.
+    # Tests and confirmations belong to no subscriber, but contain the address.
     mine: ColumnElement[bool] = d.subscriber.is_(None) & (d.address_hash == digest)
     if subscriber is not None:
         mine = or_(d.subscriber == subscriber, mine)
@@ -111,8 +111,8 @@ def _clear_deliveries(connection: Connection, subscriber: int | None, digest: st
         changed = {name: new for name, text in texts.items() if (new := pattern.sub(_INSTEAD, text)) != text}
         if changed:
             connection.execute(update(t.deliveries).where(d.id == row.id).values(**changed))
-    told = select(j.id, j.entry).where(j.delivery.in_(select(d.id).where(mine)))
-    for entry in connection.execute(told).all():
+    query = select(j.id, j.entry).where(j.delivery.in_(select(d.id).where(mine)))
+    for entry in connection.execute(query).all():
         if pattern.search(entry.entry):
             new = pattern.sub(_INSTEAD, entry.entry)
             connection.execute(update(t.journal).where(j.id == entry.id).values(entry=new))
@@ -125,13 +125,13 @@ def _clear_notices(connection: Connection, pattern: re.Pattern[str]) -> None:
     for row in connection.execute(select(n.key, n.text)).all():
         if pattern.search(row.text):
             connection.execute(update(t.notices).where(n.key == row.key).values(text=pattern.sub(_INSTEAD, row.text)))
-    told = select(d.id, d.details).where(d.mailing.in_(select(m.id).where(m.kind == "notice")))
-    for one in connection.execute(told).all():
-        text = one.details.get("text", "")
+    query = select(d.id, d.details).where(d.mailing.in_(select(m.id).where(m.kind == "notice")))
+    for mail in connection.execute(query).all():
+        text = mail.details.get("text", "")
         if pattern.search(text):
-            details = {**one.details, "text": pattern.sub(_INSTEAD, text)}
+            details = {**mail.details, "text": pattern.sub(_INSTEAD, text)}
             details["subject"] = pattern.sub(_INSTEAD, details.get("subject", ""))
-            connection.execute(update(t.deliveries).where(d.id == one.id).values(details=details))
+            connection.execute(update(t.deliveries).where(d.id == mail.id).values(details=details))
 
 
 def truncate_log(store: Store) -> bool:

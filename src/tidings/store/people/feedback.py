@@ -38,7 +38,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class SentMail:
-    """A mail that was sent, with the names that a report may use for it."""
+    """A mail that was sent, with the identifiers that a report may use."""
 
     recipient: Recipient
     key: str
@@ -84,8 +84,8 @@ def find_by_address(connection: Connection, address: str) -> Recipient:
     """The recipient with an address. Raises InputError for an invalid address."""
     digest = consent.address_hash(address)
     p = t.subscribers.c
-    found = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
-    return Recipient(digest, "", found)
+    subscriber = connection.execute(select(p.id).where(p.address_hash == digest)).scalar_one_or_none()
+    return Recipient(digest, "", subscriber)
 
 
 def recent_mails(
@@ -107,14 +107,14 @@ def recent_mails(
 
 
 def record(
-    connection: Connection, key: str, whom: Recipient, kind: str, *, code: str, text: str, via: str, now: datetime
+    connection: Connection, key: str, recipient: Recipient, kind: str, *, code: str, text: str, via: str, now: datetime
 ) -> bool:
     """Record a bounce or complaint; False if it was recorded before."""
     row = {
         "key": key,
-        "delivery": whom.delivery,
-        "address_hash": whom.address_hash,
-        "list": whom.list,
+        "delivery": recipient.delivery,
+        "address_hash": recipient.address_hash,
+        "list": recipient.list,
         "kind": kind,
         "code": code,
         "text": text,
@@ -125,30 +125,32 @@ def record(
 
 
 def mark_delivery(connection: Connection, delivery: int | None, returned: FeedbackKind) -> None:
-    """Write it to the delivery; the worst stays. A rejected delivery is not changed."""
+    """Write feedback to its delivery; the worst kind stays. A rejected delivery is not changed."""
     d = t.deliveries.c
     is_it = (d.id == delivery) & d.returned.in_(_WEAKER[returned]) & (d.state != DeliveryState.REJECTED)
     connection.execute(update(t.deliveries).where(is_it).values(returned=returned))
 
 
-def count_days(connection: Connection, whom: Recipient, kind: str, since: datetime) -> int:
-    """Days since then with feedback of this kind from an address on a list."""
+def count_days(connection: Connection, recipient: Recipient, kind: str, since: datetime) -> int:
+    """Count the days after `since` with feedback of this kind from an address on a list."""
     r = t.feedback.c
-    query = select(r.at).where(r.address_hash == whom.address_hash, r.list == whom.list, r.kind == kind, r.at > since)
+    query = select(r.at).where(
+        r.address_hash == recipient.address_hash, r.list == recipient.list, r.kind == kind, r.at > since
+    )
     return len({at.date() for at in connection.execute(query).scalars()})
 
 
 def suppress_recipient(
-    connection: Connection, whom: Recipient, list_name: str, reason: str, via: str, now: datetime
+    connection: Connection, recipient: Recipient, list_name: str, reason: str, via: str, now: datetime
 ) -> bool:
     """Never mail an address again on a list (empty: on any), and end its subscriptions. True if that is new."""
-    if not whom.address_hash:
+    if not recipient.address_hash:
         return False
     # First, as an unsubscribe does: one of them waits for the other.
-    consent.lock(connection, [whom.address_hash])
+    consent.lock(connection, [recipient.address_hash])
     s = t.subscriptions.c
-    if whom.subscriber is not None:
-        mine = s.subscriber == whom.subscriber
+    if recipient.subscriber is not None:
+        mine = s.subscriber == recipient.subscriber
         if list_name:
             mine &= s.list == list_name
         on = connection.execute(select(s.list).where(mine, s.state != subscribers.UNSUBSCRIBED)).scalars().all()
@@ -158,34 +160,34 @@ def suppress_recipient(
             .values(state=subscribers.UNSUBSCRIBED, left_at=now)
         )
         for name in on:
-            consent.record(connection, whom.address_hash, name, "returned", f"{reason}, heard by {via}", now)
+            consent.record(connection, recipient.address_hash, name, "returned", f"{reason}, heard by {via}", now)
     # Last: senders lock the deliveries first, then the consent version, which this increases.
-    return consent.suppress(connection, whom.address_hash, list_name, reason, now)
+    return consent.suppress(connection, recipient.address_hash, list_name, reason, now)
 
 
 def lift_suppressions(connection: Connection, digest: str, list_name: str, source: str, now: datetime) -> list[str]:
     """Lift a wrong hard bounce or imported block; returns the lists that mail the address again.
 
-    Of `list_name` and of every list, or of all (empty). They get the next edition first, as new readers do. Raises
+    It lifts those on `list_name` and on every list, or all (empty). Readers start with the next edition. Raises
     RefusedError if they unsubscribed, complained, bounced softly or were erased: only they can take that back.
     """
     consent.lock(connection, [digest])
     since = consent.suppressions_of(connection, digest)
-    found = {name: reason for name, (reason, _) in since.items()}
+    reasons = {name: reason for name, (reason, _) in since.items()}
     r, s, p = t.feedback.c, t.subscriptions.c, t.subscribers.c
     # A suppression keeps its first reason, but a later complaint counts here.
     complaints = select(r.list, r.at).where(r.address_hash == digest, r.kind == FeedbackKind.COMPLAINT)
     for name, at in connection.execute(complaints).all():
         if name in since and at >= since[name][1]:
-            found[name] = FeedbackKind.COMPLAINT
-    asked = {name: reason for name, reason in found.items() if not list_name or name in ("", list_name)}
+            reasons[name] = FeedbackKind.COMPLAINT
+    asked = {name: reason for name, reason in reasons.items() if not list_name or name in ("", list_name)}
     wrong = [name for name, reason in asked.items() if reason in (FeedbackKind.HARD, BLOCKED)]
     if not wrong:
         raise RefusedError(_why_not(asked))
     for name in wrong:
         consent.lift(connection, digest, name)
         consent.record(connection, digest, name, "lifted", source, now)
-    stays = found.keys() - set(wrong)
+    stays = reasons.keys() - set(wrong)
     mine = (p.address_hash == digest) & (s.state == subscribers.UNSUBSCRIBED) & s.list.not_in(stays)
     query = select(s.id, s.list, s.confirmed_at).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
     back = [row for row in connection.execute(query.where(mine)) if not list_name or row.list == list_name]
@@ -196,19 +198,19 @@ def lift_suppressions(connection: Connection, digest: str, list_name: str, sourc
     return sorted(row.list for row in back)
 
 
-def _why_not(stands: Mapping[str, str]) -> str:
+def _why_not(reasons: Mapping[str, str]) -> str:
     words = {
         subscribers.UNSUBSCRIBED: "they unsubscribed, and only they can subscribe again",
         FeedbackKind.COMPLAINT: "they complained, and only they can subscribe again",
         FeedbackKind.SOFT: "their mailbox was full or unavailable too often, and only they can subscribe again",
-        "erased": "they were erased, and must stay unknown here",
+        "erased": "they were erased, and must not be stored again",
     }
-    said = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in stands.items()]
-    return f"nothing was lifted. {'; '.join(said)}" if said else "this address has no suppression"
+    parts = [f"{f'list {name}' if name else 'every list'}: {words.get(why, why)}" for name, why in reasons.items()]
+    return f"nothing was lifted. {'; '.join(parts)}" if parts else "this address has no suppression"
 
 
 def find_refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[RefusedMail]:
-    """Rejected mails since then without feedback yet, with ids after `after`."""
+    """Rejected mails after `since` without feedback, with ids after `after`."""
     d, r = t.deliveries.c, t.feedback.c
     query = (
         select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason)
@@ -228,10 +230,10 @@ def find_refused(connection: Connection, since: datetime, after: int, most: int 
 def of_deliveries(connection: Connection, deliveries: Iterable[int]) -> dict[int, list[Feedback]]:
     """Feedback for each delivery, oldest first."""
     r = t.feedback.c
-    found: dict[int, list[Feedback]] = {}
+    feedback: dict[int, list[Feedback]] = {}
     wanted = list(deliveries)
     for at in range(0, len(wanted), 500):
         query = select(t.feedback).where(r.delivery.in_(wanted[at : at + 500])).order_by(r.id)
         for row in connection.execute(query):
-            found.setdefault(row.delivery, []).append(Feedback(row.kind, row.code, row.text, row.via, row.at))
-    return found
+            feedback.setdefault(row.delivery, []).append(Feedback(row.kind, row.code, row.text, row.via, row.at))
+    return feedback

@@ -33,7 +33,7 @@ class Segment:
     mark: int
     readers: int
     suppressed: dict[SkipReason, int]
-    """How many more must not be mailed, by reason."""
+    """The number of other readers who must not be mailed, by reason."""
 
     @property
     def interests(self) -> frozenset[str]:
@@ -43,7 +43,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SegmentDelivery:
-    """What one segment gets: one for each message, or a single one that says why there is none."""
+    """A message for one segment, or the reason why the segment gets none."""
 
     language: str
     topics: str
@@ -54,7 +54,7 @@ class SegmentDelivery:
     new_mark: int | None
     reason: str
     first: bool
-    """The first of the segment: suppressed readers get one row, however many messages there are."""
+    """The first message of the segment. Suppressed readers get one row, for this message only."""
 
 
 def load_marks(connection: Connection, list_name: str, frequency: str | None) -> list[int]:
@@ -114,7 +114,7 @@ _FILL_MESSAGES = text("""
     VALUES (:language, :topics, :mark, :story, :selection, :rendition, :new_mark, :reason, :is_first)
 """)
 _MAY = f"{eligibility.REASON_SQL} IS NULL"
-# `|| ''` keeps SQLite from going through the whole list for each page by another index than the ids'.
+# `|| ''` makes SQLite use the index of ids. Another index would read the whole list for each page.
 _INSERT = f"""
     INSERT INTO deliveries (
         mailing, target, story, purpose, part, list, channel, subscriber, selection, rendition, mark, address_hash,
@@ -180,7 +180,7 @@ def add_deliveries(
     """Add one page of deliveries, without changing existing rows. Returns how many were new."""
     connection.exec_driver_sql(_CREATE_MESSAGES)
     connection.exec_driver_sql("DELETE FROM segment_messages")
-    connection.execute(_FILL_MESSAGES, [{**asdict(one), "is_first": int(one.first)} for one in messages])
+    connection.execute(_FILL_MESSAGES, [{**asdict(message), "is_first": int(message.first)} for message in messages])
     arguments = {
         "mailing": mailing,
         "prefix": f"list:{list_name}:",

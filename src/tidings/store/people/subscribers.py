@@ -17,7 +17,7 @@ from tidings.store.people import consent, eligibility
 from tidings.store.people.eligibility import CONFIRMED as CONFIRMED
 from tidings.store.people.eligibility import PENDING as PENDING
 from tidings.store.people.eligibility import UNSUBSCRIBED as UNSUBSCRIBED
-from tidings.store.people.erasure import erase as erase  # its name to the floors above
+from tidings.store.people.erasure import erase as erase  # callers import it from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def find_id(connection: Connection, address: str) -> int | None:
 
 
 def find_by_id(connection: Connection, subscriber: int) -> Subscriber | None:
-    """None for a person who was erased."""
+    """Return a subscriber, or None for a person who was erased."""
     p = t.subscribers.c
     row = connection.execute(
         select(p.id, p.address, p.address_hash, p.name, p.language).where(p.id == subscriber)
@@ -169,7 +169,7 @@ def confirm(connection: Connection, subscriber: int, list_name: str, *, now: dat
 def start_reconfirmation(
     connection: Connection, list_name: str, since: datetime, until: datetime, now: datetime, most: int = 200
 ) -> list[tuple[int, str, str]]:
-    """Start a re-confirmation for some who confirmed before `since`; returns (id, address hash, language) of each."""
+    """Start up to `most` re-confirmations of consents before `since`; returns (id, address hash, language) of each."""
     s, p = t.subscriptions.c, t.subscribers.c
     query = (
         select(p.id, p.address_hash, p.language)
@@ -178,13 +178,13 @@ def start_reconfirmation(
         .order_by(p.id)
         .limit(most)
     )
-    found = [(row.id, row.address_hash, row.language) for row in connection.execute(query)]
-    ids = [number for number, _, _ in found]
+    people = [(row.id, row.address_hash, row.language) for row in connection.execute(query)]
+    ids = [number for number, _, _ in people]
     mine = (s.list == list_name) & s.subscriber.in_(ids)
     connection.execute(update(t.subscriptions).where(mine).values(confirm_by=until))
-    for _, digest, _ in found:
+    for _, digest, _ in people:
         consent.record(connection, digest, list_name, "asked again", f"re-confirmation until {until:%Y-%m-%d}", now)
-    return found
+    return people
 
 
 def renew_confirmation(connection: Connection, subscriber: int, list_name: str, now: datetime) -> None:
@@ -199,13 +199,13 @@ def expire_reconfirmations(connection: Connection, now: datetime) -> int:
     s, p = t.subscriptions.c, t.subscribers.c
     late = (s.state == CONFIRMED) & (s.confirm_by <= now)
     query = select(p.address_hash, s.list).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id).where(late)
-    found = connection.execute(query).all()
-    if found:
+    expired = connection.execute(query).all()
+    if expired:
         connection.execute(update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None))
-        for digest, name in found:
+        for digest, name in expired:
             consent.record(connection, digest, name, "lapsed", "no word by the end of a re-confirmation", now)
         consent.advance_version(connection)
-    return len(found)
+    return len(expired)
 
 
 def pause_mail(connection: Connection, subscriber: int, lists: Collection[str], until: datetime | None) -> None:

@@ -1,4 +1,4 @@
-"""What all tables share: the metadata and the types of columns that both databases keep alike."""
+"""The metadata of all tables, and column types that are the same in both databases."""
 
 from __future__ import annotations
 

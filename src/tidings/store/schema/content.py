@@ -70,7 +70,7 @@ fetch_caches = Table(
     Column("version", Integer, nullable=False, doc="grows with every change"),
     Column("state", JSON, nullable=False, doc="HTTP validators, next fetch, last error"),
 )
-"""What a source on the network keeps between two fetches."""
+"""The state of a source on the network between two fetches."""
 
 cached_items = Table(
     "cached_items",
@@ -104,7 +104,7 @@ websub_pings = Table(
     Column("tries", Integer, nullable=False, doc="failed pings since then"),
     Column("due", Moment, doc="when to try again"),
 )
-"""What each WebSub hub knows of each feed."""
+"""The last pings to each WebSub hub, by feed."""
 
 hub_subscriptions = Table(
     "hub_subscriptions",

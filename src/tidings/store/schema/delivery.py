@@ -108,7 +108,7 @@ past_readers = Table(
     ),
     sqlite_autoincrement=True,
 )
-"""Who received a selection, once `keep` has deleted the deliveries: no story is sent to a reader twice."""
+"""The readers of a selection after `keep` has deleted the deliveries: no story is sent to a reader twice."""
 
 deleted_deliveries = Table(
     "deleted_deliveries",
@@ -150,7 +150,7 @@ senders = Table(
     "senders",
     metadata,
     Column("name", String, primary_key=True),
-    Column("fingerprint", String, nullable=False, doc="of its settings; new settings start afresh"),
+    Column("fingerprint", String, nullable=False, doc="of its settings; new settings clear earlier failures"),
     Column("failures", Integer, nullable=False, doc="in a row"),
     Column("reason", Text, nullable=False),
     Column("down_until", Moment, doc="real time"),
@@ -166,4 +166,4 @@ notices = Table(
     Column("at", Moment, nullable=False),
     Column("told_at", Moment),
 )
-"""What a person must know."""
+"""Messages to a person."""

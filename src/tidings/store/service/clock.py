@@ -28,8 +28,8 @@ def refuse_earlier(connection: Connection, now: datetime) -> None:
     reached = read_clock(connection)
     if reached is not None and now < reached:
         raise RefusedError(
-            f"the newsroom's clock has reached {reached.isoformat()} and never goes back to {now.isoformat()}: what "
-            "was sent since would go out again. Use a later time, or a fresh store."
+            f"the newsroom's clock has reached {reached.isoformat()} and never goes back to {now.isoformat()}. "
+            "Messages sent since then would go out again. Use a later time, or a fresh store."
         )
 
 
@@ -40,5 +40,5 @@ def advance_clock(connection: Connection, now: datetime) -> None:
 
 
 def set_clock(connection: Connection, now: datetime) -> None:
-    """Set the clock, also back: only in a copy that is never sent from."""
+    """Set the clock, also back: only in a copy that never sends."""
     set_fact(connection, _NAME, now.isoformat())

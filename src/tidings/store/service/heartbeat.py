@@ -1,6 +1,6 @@
-"""Heartbeats: what the last tick found, and the state of each service, for every process to read.
+"""Heartbeats: the result of the last tick and the state of each service. Every process can read them.
 
-All times are real times. They are facts, because there are only a few.
+All times are real times. They are stored as facts, because there are few.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidings.store.facts import delete_fact, find_fact, set_fact
 _TICKED = "ticked"
 _PULSE = "pulse:"
 _MOST = 500
-"""Characters of a reason; the log has all of it."""
+"""Most characters of a reason; the log has the full text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +71,28 @@ def last_tick(connection: Connection) -> LastTick | None:
     raw = find_fact(connection, _TICKED)
     if raw is None:
         return None
-    found = json.loads(raw)
-    read = {name: datetime.fromisoformat(moment) for name, moment in found["read"].items()}
-    return LastTick(datetime.fromisoformat(found["at"]), read, found["unread"], found["unpublished"])
+    values = json.loads(raw)
+    read = {name: datetime.fromisoformat(moment) for name, moment in values["read"].items()}
+    return LastTick(datetime.fromisoformat(values["at"]), read, values["unread"], values["unpublished"])
 
 
-def record_heartbeat(connection: Connection, pulse: Heartbeat) -> None:
+def record_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
     """Save the heartbeat of a service."""
-    value = asdict(pulse) | {"started": pulse.started.isoformat(), "beat": pulse.beat.isoformat()}
+    value = asdict(heartbeat) | {"started": heartbeat.started.isoformat(), "beat": heartbeat.beat.isoformat()}
     value |= {name: {key: reason[:_MOST] for key, reason in value[name].items()} for name in ("faults", "stalled")}
-    set_fact(connection, _PULSE + pulse.owner, json.dumps(value | {"refused": pulse.refused[:_MOST]}))
+    set_fact(connection, _PULSE + heartbeat.owner, json.dumps(value | {"refused": heartbeat.refused[:_MOST]}))
 
 
 def load_heartbeats(connection: Connection) -> list[Heartbeat]:
-    """The heartbeats of all services that were not shut down in order."""
+    """The heartbeats of all services that did not shut down properly."""
     f = t.facts.c
     rows = connection.execute(select(f.name, f.value).where(f.name.startswith(_PULSE, autoescape=True))).all()
-    found = []
+    heartbeats = []
     for row in rows:
         value = json.loads(row.value)
         value |= {name: datetime.fromisoformat(value[name]) for name in ("started", "beat")}
-        found.append(Heartbeat(**value))
-    return found
+        heartbeats.append(Heartbeat(**value))
+    return heartbeats
 
 
 def delete_heartbeat(connection: Connection, owner: str) -> None:

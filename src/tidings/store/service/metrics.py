@@ -1,4 +1,4 @@
-"""Metrics of the store, cheap enough for every few seconds: each is read from an index."""
+"""Metrics of the store, cheap enough to read every few seconds: each comes from an index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LATELY = timedelta(days=7)
 _NEWEST = 5
 """How many of the newest mailings are searched for the last accepted delivery."""
 _TAIL = 200
-"""Deliveries read in each: mail is sent nearly in the order of ids, over a few connections."""
+"""Deliveries read in each mailing: mail is sent nearly in the order of ids, over a few connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class StoreMetrics:
     @property
     def held(self) -> list[Edition]:
         """Editions that wait for a person."""
-        return [one for one in self.open_editions if one.state is EditionState.HELD]
+        return [edition for edition in self.open_editions if edition.state is EditionState.HELD]
 
     @property
     def held_by_reason(self) -> dict[HoldReason, int]:
         """Held editions by reason, also reasons with none; an edition may have several."""
-        reasons = [hold.reason for one in self.held for hold in one.holds]
+        reasons = [hold.reason for edition in self.held for hold in edition.holds]
         return {reason: reasons.count(reason) for reason in HoldReason}
 
 
@@ -98,16 +98,16 @@ def load_metrics(connection: Connection, now: datetime) -> StoreMetrics:
 
 
 def _by_state(connection: Connection) -> dict[str, int]:
-    """The same as `ledger.count_by_state`, without a look at each accepted delivery; most are accepted.
+    """The same as `ledger.count_by_state`, without reading each accepted delivery; most are accepted.
 
     SQLite knows how many entries an index has. `accepted` is the first state in the alphabet.
     """
     d = t.deliveries.c
     others = select(d.state, func.count()).where(d.state > DeliveryState.ACCEPTED.value).group_by(d.state)
-    found = Counter(_counts(connection, others))
+    counts = Counter(_counts(connection, others))
     total = connection.execute(select(func.count()).select_from(t.deliveries)).scalar_one()
-    found[DeliveryState.ACCEPTED.value] = total - found.total()
-    return dict(found + retention.count_deleted(connection))
+    counts[DeliveryState.ACCEPTED.value] = total - counts.total()
+    return dict(counts + retention.count_deleted(connection))
 
 
 def _counts(connection: Connection, query: Select[str, int]) -> dict[str, int]:
@@ -137,7 +137,7 @@ def _pending(connection: Connection, mailings: Iterable[int], allowed: ColumnEle
 def _accepted_at(connection: Connection) -> datetime | None:
     """Read the ends of the newest mailings: an index over times would slow down every send."""
     d = t.deliveries.c
-    found: list[datetime] = []
+    moments: list[datetime] = []
     below: int | None = None
     for _ in range(_NEWEST):
         # The newest mailing below the last one that has an accepted delivery: one step down the index.
@@ -153,8 +153,8 @@ def _accepted_at(connection: Connection) -> datetime | None:
             .limit(_TAIL)
         )
         moment = connection.execute(select(func.max(d.at)).where(d.id.in_(tail))).scalar_one()
-        found += [moment] if moment is not None else []
-    return max(found, default=None)
+        moments += [moment] if moment is not None else []
+    return max(moments, default=None)
 
 
 def store_bytes(store: Store, connection: Connection) -> int:

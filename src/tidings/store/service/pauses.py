@@ -1,6 +1,6 @@
 """Pauses by a person: of a schedule, a list, a channel or everything.
 
-An ended pause stays: slots that were due meanwhile are not late.
+An ended pause stays in the store, so that slots that were due during it do not count as late.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tidings.store.people import consent
 
 
 class Scope(StrEnum):
-    """What is paused."""
+    """The kind of thing that is paused."""
 
     SCHEDULE = "schedule"
     LIST = "list"
@@ -32,7 +32,7 @@ class Pause:
 
     scope: Scope
     name: str
-    """Empty for all."""
+    """Empty for `Scope.ALL`."""
     since: datetime
     until: datetime | None
     reason: str
@@ -70,15 +70,15 @@ def resume(connection: Connection, scope: Scope, name: str, now: datetime) -> bo
 
 def end_due(connection: Connection, now: datetime) -> list[Pause]:
     """End the pauses whose `until` has passed; returns them."""
-    due = [one for one in active_pauses(connection) if one.until is not None and one.until <= now]
-    for one in due:
-        assert one.until is not None
-        resume(connection, one.scope, one.name, one.until)
+    due = [pause for pause in active_pauses(connection) if pause.until is not None and pause.until <= now]
+    for pause in due:
+        assert pause.until is not None
+        resume(connection, pause.scope, pause.name, pause.until)
     return due
 
 
 def is_known(connection: Connection, scope: Scope, name: str) -> bool:
-    """Whether it is or was paused."""
+    """Whether this schedule, list or channel is or was paused."""
     return bool(_pauses(connection, _is(scope, name)))
 
 
@@ -117,9 +117,9 @@ def _pauses(connection: Connection, *which: ColumnElement[bool]) -> list[Pause]:
 def paused_time(pauses: Iterable[Pause], since: datetime, now: datetime) -> timedelta:
     """How long any of these pauses was active between `since` and `now`."""
     total, reached = timedelta(0), since
-    for one in sorted(pauses, key=lambda one: one.since):
-        ended = min(one.ended or now, now)
-        begun = max(one.since, reached)
+    for pause in sorted(pauses, key=lambda pause: pause.since):
+        ended = min(pause.ended or now, now)
+        begun = max(pause.since, reached)
         if ended > begun:
             total, reached = total + (ended - begun), ended
     return total
@@ -127,31 +127,35 @@ def paused_time(pauses: Iterable[Pause], since: datetime, now: datetime) -> time
 
 def find_schedule_pause(pauses: Iterable[Pause], schedule: str) -> Pause | None:
     """The pause that stops a schedule, or None."""
-    found = (one for one in pauses if one.scope is Scope.ALL or (one.scope is Scope.SCHEDULE and one.name == schedule))
-    return next(found, None)
+    matching = (
+        pause
+        for pause in pauses
+        if pause.scope is Scope.ALL or (pause.scope is Scope.SCHEDULE and pause.name == schedule)
+    )
+    return next(matching, None)
 
 
 def find_pause(pauses: Iterable[Pause], *, schedule: str, list_name: str, channel: str) -> Pause | None:
     """The pause that stops a delivery of an edition, or None."""
     names = {Scope.SCHEDULE: schedule, Scope.LIST: list_name, Scope.CHANNEL: channel}
-    return next((one for one in pauses if one.scope is Scope.ALL or names[one.scope] == one.name), None)
+    return next((pause for pause in pauses if pause.scope is Scope.ALL or names[pause.scope] == pause.name), None)
 
 
 def is_not_paused(pauses: Iterable[Pause]) -> ColumnElement[bool] | None:
-    """The same as a condition on `deliveries` joined to `mailings`; None if nothing is paused.
+    """The condition that no pause stops a delivery, for `deliveries` joined to `mailings`; None if nothing is paused.
 
     Notices, tests and confirmations are never paused: a person waits for them.
     """
     d, m = t.deliveries.c, t.mailings.c
     conditions: list[ColumnElement[bool]] = []
-    for one in pauses:
-        match one.scope:
+    for pause in pauses:
+        match pause.scope:
             case Scope.ALL:
                 return m.edition.is_(None)
             case Scope.SCHEDULE:
-                conditions.append(m.schedule == one.name)
+                conditions.append(m.schedule == pause.name)
             case Scope.LIST:
-                conditions.append(d.list == one.name)
+                conditions.append(d.list == pause.name)
             case Scope.CHANNEL:
-                conditions.append(d.channel == one.name)
+                conditions.append(d.channel == pause.name)
     return or_(m.edition.is_(None), not_(or_(*conditions))) if conditions else None

@@ -13,11 +13,11 @@ from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.service.clock import set_clock
 
-_IN_HAND = (DeliveryState.LEASED, DeliveryState.HANDED)
+_CLAIMED = (DeliveryState.LEASED, DeliveryState.HANDED)
 
 
 def skip_syncing(store: Store) -> None:
-    """Do not sync the copy to disk: it need not outlive a power loss."""
+    """Do not sync the copy to disk: it need not survive a power loss."""
     store.close()
 
     @event.listens_for(store.engine, "connect")
@@ -26,14 +26,14 @@ def skip_syncing(store: Store) -> None:
 
 
 def prepare_copy(connection: Connection, clock: datetime | None) -> int:
-    """Release claimed deliveries, replace the names and addresses of readers, and set the clock, if given.
+    """Release claimed deliveries, replace the names and addresses of readers, and set the clock unless it is None.
 
     Returns how many deliveries were claimed. Sample files may be passed on, so they have no real addresses. The hashes
     stay, because suppressions use them.
     """
     d, p = t.deliveries, t.subscribers
     free = {"owner": "", "lease_until": None, "state": DeliveryState.PENDING.value}
-    freed = connection.execute(update(d).where(d.c.state.in_(_IN_HAND)).values(**free))
+    freed = connection.execute(update(d).where(d.c.state.in_(_CLAIMED)).values(**free))
     nobody = literal("reader") + cast(p.c.id, Text) + literal("@example.org")
     connection.execute(update(p).values(address=nobody))
     connection.execute(update(p).where(p.c.name != "").values(name="A. Reader"))
@@ -149,5 +149,5 @@ def next_retry_time(connection: Connection, now: datetime) -> datetime | None:
     d = t.deliveries.c
     states = (DeliveryState.DEFERRED, DeliveryState.IN_DOUBT)
     query = select(func.min(d.next_at)).where(d.state.in_(states), d.next_at > now)
-    found: datetime | None = connection.execute(query).scalar_one()
-    return found
+    due: datetime | None = connection.execute(query).scalar_one()
+    return due

@@ -1,7 +1,7 @@
-"""A store restored from a backup: editions that were due since are held for a person, not sent again.
+"""A store restored from a backup: editions that were due after the backup are held for a person, not sent again.
 
-Nobody can know what the newsroom sent between the backup and the restore. So all unfinished editions are held, and the
-next edition of each schedule with a slot in between. A person releases or cancels them.
+The store does not show what was sent between the backup and the restore. So all unfinished editions are held, and the
+next edition of each schedule with a slot in that time. A person releases or cancels them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from tidings.store.service import clock
 _NAME = "restored"
 _APART = 1_000_000
 _APART_DELIVERIES = 1_000_000_000
-"""New ids begin this far after those of the backup. Ids given after the backup are in mails already: in the Message-ID,
-which mail programs drop the second time, and in unsubscribe links, which identify the reader."""
+"""New ids begin this far after those of the backup. Ids assigned after the backup are in sent mails: in the
+Message-ID (mail programs drop repeated ones), and in unsubscribe links, which identify the reader."""
 _WAITING = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 
 
@@ -51,12 +51,12 @@ def mark_restored(
     Leases end, deliveries that were being sent are in doubt, and unfinished mailings are held or closed.
     """
     marked = RestoredCounts()
-    clocks = [one for one in (clock.read_clock(connection), reached) if one is not None]
+    clocks = [value for value in (clock.read_clock(connection), reached) if value is not None]
     moment = max(clocks, default=now)
-    said = f"the newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC"
-    _let_go(connection, marked, said, moment)
-    _drop_other_mail(connection, marked, said, moment)
-    _hold_editions(connection, marked, said, moment)
+    cause = f"the newsroom was restored from a backup of {made:%Y-%m-%d %H:%M} UTC"
+    _release_deliveries(connection, marked, cause, moment)
+    _drop_other_mail(connection, marked, cause, moment)
+    _hold_editions(connection, marked, cause, moment)
     # Unsent notices may have been sent since.
     connection.execute(update(t.notices).where(t.notices.c.told_at.is_(None)).values(told_at=moment))
     connection.execute(delete(t.journal))
@@ -66,21 +66,21 @@ def mark_restored(
     set_fact(
         connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []})
     )
-    _number_apart(connection)
+    _raise_next_ids(connection)
     return marked
 
 
-def _let_go(connection: Connection, marked: RestoredCounts, said: str, now: datetime) -> None:
+def _release_deliveries(connection: Connection, marked: RestoredCounts, cause: str, now: datetime) -> None:
     d = t.deliveries
     free: dict[str, Any] = {"owner": "", "lease_until": None, "next_at": None, "not_before": None}
-    reason = f"{said}, and this was on its way then: it may have arrived"
+    reason = f"{cause}; this was being sent at that time and may have arrived"
     done = connection.execute(
         update(d)
         .where(d.c.state == DeliveryState.HANDED)
         .values(state=DeliveryState.IN_DOUBT, doubts=d.c.doubts + 1, reason=reason, at=now, **free)
     )
     marked.in_doubt = done.rowcount
-    waits = f"{said}: whether it went once more since, a person must find out"
+    waits = f"{cause}; a person must find out if it was sent again since"
     connection.execute(
         update(d).where(d.c.state == DeliveryState.IN_DOUBT, d.c.next_at.is_not(None)).values(reason=waits, **free)
     )
@@ -88,21 +88,21 @@ def _let_go(connection: Connection, marked: RestoredCounts, said: str, now: date
     connection.execute(update(d).where(leased).values(state=DeliveryState.PENDING, fence=d.c.fence + 1, **free))
 
 
-def _drop_other_mail(connection: Connection, marked: RestoredCounts, said: str, now: datetime) -> None:
+def _drop_other_mail(connection: Connection, marked: RestoredCounts, cause: str, now: datetime) -> None:
     d, m = t.deliveries, t.mailings.c
     others = select(m.id).where(m.edition.is_(None))
     waiting = d.c.state.in_(_WAITING)
     done = connection.execute(
         update(d)
         .where(d.c.mailing.in_(others), waiting)
-        .values(state=DeliveryState.CANCELLED, reason=said, next_at=None, not_before=None, at=now)
+        .values(state=DeliveryState.CANCELLED, reason=cause, next_at=None, not_before=None, at=now)
     )
     marked.dropped = done.rowcount
     connection.execute(update(t.mailings).where(m.edition.is_(None)).values(open=False))
 
 
-def _hold_editions(connection: Connection, marked: RestoredCounts, said: str, now: datetime) -> None:
-    detail = f"{said}, and it may have gone out since"
+def _hold_editions(connection: Connection, marked: RestoredCounts, cause: str, now: datetime) -> None:
+    detail = f"{cause}, and it may have been sent since"
     hold = Hold(HoldReason.RESTORED, detail)
     d, m = t.deliveries.c, t.mailings.c
     left = select(m.edition).join_from(t.mailings, t.deliveries, d.mailing == m.id)
@@ -114,26 +114,26 @@ def _hold_editions(connection: Connection, marked: RestoredCounts, said: str, no
         connection.execute(update(t.editions).where(t.editions.c.id == edition.id).values(request=request, owner=""))
         ledger.close_edition(connection, edition.id)
         if edition.state is not EditionState.COMPOSING:
-            holds = [*(one for one in edition.holds if one.reason is not HoldReason.RESTORED), hold]
+            holds = [*(old for old in edition.holds if old.reason is not HoldReason.RESTORED), hold]
             what = f"held: {detail}"
             editions.set_state(connection, edition, EditionState.HELD, now=now, what=what, holds=holds)
         marked.held.append(edition.name)
 
 
-def _number_apart(connection: Connection) -> None:
+def _raise_next_ids(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":
-        raise NotImplementedError("a backup holds its store as SQLite, and is marked there")
+        raise NotImplementedError("only the SQLite store of a backup can be marked")
     for table in t.metadata.sorted_tables:
         if table.autoincrement_column is None:
             continue
         apart = _APART_DELIVERIES if table is t.deliveries else _APART
         highest = connection.execute(select(func.max(table.c.id))).scalar_one() or 0
         query = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
-        given = connection.execute(query, {"name": table.name}).scalar_one_or_none() or 0
+        issued = connection.execute(query, {"name": table.name}).scalar_one_or_none() or 0
         connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
         connection.execute(
             text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :last)"),
-            {"name": table.name, "last": max(highest, given) + apart},
+            {"name": table.name, "last": max(highest, issued) + apart},
         )
 
 
@@ -155,27 +155,27 @@ def find_restored(connection: Connection) -> Restored | None:
     raw = find_fact(connection, _NAME)
     if raw is None:
         return None
-    found = json.loads(raw)
-    until = datetime.fromisoformat(found["until"]) if found["until"] else None
-    made, at = datetime.fromisoformat(found["made"]), datetime.fromisoformat(found["at"])
-    return Restored(made, at, until, tuple(found["open"]))
+    values = json.loads(raw)
+    until = datetime.fromisoformat(values["until"]) if values["until"] else None
+    made, at = datetime.fromisoformat(values["made"]), datetime.fromisoformat(values["at"])
+    return Restored(made, at, until, tuple(values["open"]))
 
 
 def hold_next_editions(connection: Connection, schedules: list[str], now: datetime) -> None:
     """After a restore, hold the next edition of each of these schedules: it may have been sent already."""
-    found = find_restored(connection)
-    if found is not None and found.until is None:
-        _write(connection, found, until=now, names=schedules)
+    restored = find_restored(connection)
+    if restored is not None and restored.until is None:
+        _write(connection, restored, until=now, names=schedules)
 
 
 def reason_to_hold(connection: Connection, schedule: str) -> str:
     """Why the next edition of `schedule` is held for a person; empty if it is not."""
-    found = find_restored(connection)
-    if found is None or (found.until is not None and schedule not in found.open):
+    restored = find_restored(connection)
+    if restored is None or (restored.until is not None and schedule not in restored.open):
         return ""
     return (
-        f"the newsroom was restored from a backup of {found.made:%Y-%m-%d %H:%M} UTC, and this schedule came due "
-        "since: it may have gone out already"
+        f"the newsroom was restored from a backup of {restored.made:%Y-%m-%d %H:%M} UTC, and this schedule was "
+        "due since then: the edition may have been sent already"
     )
 
 
@@ -186,10 +186,10 @@ def inherited_reason(superseded: list[Edition]) -> str:
 
 
 def release_schedule(connection: Connection, schedule: str) -> None:
-    """Note that the next edition of the schedule is held: later ones are not."""
-    found = find_restored(connection)
-    if found is not None and found.until is not None and schedule in found.open:
-        _write(connection, found, until=found.until, names=[name for name in found.open if name != schedule])
+    """Record that the next edition of the schedule was held, so that later ones are not."""
+    restored = find_restored(connection)
+    if restored is not None and restored.until is not None and schedule in restored.open:
+        _write(connection, restored, until=restored.until, names=[name for name in restored.open if name != schedule])
 
 
 def settle_as_sent(connection: Connection, edition: Edition, now: datetime, who: str) -> int:
@@ -207,19 +207,19 @@ def settle_as_sent(connection: Connection, edition: Edition, now: datetime, who:
     done = connection.execute(
         update(d)
         .where(mine, d.c.state.in_((*_WAITING, DeliveryState.IN_DOUBT)))
-        .values(state=DeliveryState.ACCEPTED, reason="a person found that it had gone out before the restore", at=now)
+        .values(state=DeliveryState.ACCEPTED, reason="a person found that it was sent before the restore", at=now)
         .values(**free)
     )
     ledger.close_edition(connection, edition.id)
-    what = "settled: it had gone out before the restore"
+    what = "settled: it was sent before the restore"
     editions.set_state(connection, edition, EditionState.DONE, now=now, what=what, who=who, holds=[])
     return done.rowcount
 
 
-def _write(connection: Connection, found: Restored, *, until: datetime, names: list[str]) -> None:
+def _write(connection: Connection, restored: Restored, *, until: datetime, names: list[str]) -> None:
     value = {
-        "made": found.made.isoformat(),
-        "at": found.at.isoformat(),
+        "made": restored.made.isoformat(),
+        "at": restored.at.isoformat(),
         "until": until.isoformat(),
         "open": sorted(set(names)),
     }

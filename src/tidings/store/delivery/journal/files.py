@@ -14,11 +14,11 @@ from tidings.store.people.consent import VERSION
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LARGE = 1 << 18
-"""Bytes after which a file that cannot be cut is followed by the other."""
+"""Size in bytes at which writing moves to the other file, if this one cannot be truncated."""
 
 
 class FileJournal:
-    """Files `<database>.d/journal/OWNER.WORKER`, and `OWNER.WORKERbis` while one of them cannot be cut."""
+    """Files `<database>.d/journal/OWNER.WORKER`, and `OWNER.WORKERbis` while one of them cannot be truncated."""
 
     def __init__(self, folder: Path, database: Path | None = None) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class FileJournal:
         return FileWriter(self._folder / f"{owner}.{worker}", json_line(["B", self.boot()]), self._database)
 
     def owners(self) -> set[str]:
-        """Owners by the names of the files."""
+        """Owners, from the names of the files."""
         return {path.name.rpartition(".")[0] for path in self._folder.iterdir()}
 
     def read(self, owner: str) -> JournalRecord:
@@ -56,7 +56,7 @@ class FileJournal:
 
 
 class FileWriter:
-    """Two files: one is truncated once all in it is settled; if it grows large, the other follows. For one thread."""
+    """Two files: one is truncated once all in it is settled; if it grows large, the other is used. For one thread."""
 
     def __init__(self, path: Path, head: str, database: Path | None = None) -> None:
         self._paths = (path, path.with_name(path.name + "bis"))
@@ -90,7 +90,9 @@ class FileWriter:
         if written != len(lines):
             # The disk is full. End the torn line, so that the next one is separate.
             os.write(fd, b"\n")
-            raise OSError(f"disk full: the journal {self._paths[self._now]} took {written} of {len(lines)} bytes")
+            raise OSError(
+                f"disk full: the journal {self._paths[self._now]} has room for {written} of {len(lines)} bytes"
+            )
 
     def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
         """Note that these messages are about to be prepared."""
@@ -183,7 +185,7 @@ class ConsentCounter:
         fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def version(self) -> int:
-        """The consent version, read again only after another commit. Raises OSError."""
+        """The consent version, read again only after a commit of another connection. Raises OSError."""
         try:
             data = self._execute("PRAGMA data_version").fetchone()[0]
             if data != self._data:

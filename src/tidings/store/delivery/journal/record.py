@@ -1,4 +1,4 @@
-"""What the journal of one owner holds, and what a writer must do."""
+"""The content of the journal of one owner, and the interface of a writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DeliveryKey = tuple[int, int]
 
 @dataclass
 class JournalRecord:
-    """All that one owner noted, by (delivery, fence)."""
+    """The notes of one owner, by (delivery, fence)."""
 
     boots: set[str] = field(default_factory=set)
     prepared: set[DeliveryKey] = field(default_factory=set)
@@ -47,7 +47,7 @@ class JournalWriter(Protocol):
     """The journal of one worker."""
 
     def begin_preparing(self, keys: Sequence[DeliveryKey]) -> None:
-        """Note that these messages are about to be prepared. If the process dies, they are suspects."""
+        """Note that these messages are about to be prepared. If the process dies, they are crash suspects."""
 
     def end_preparing(self) -> None:
         """Note that they were prepared, or failed."""
@@ -55,8 +55,8 @@ class JournalWriter(Protocol):
     def begin(self, keys: Sequence[DeliveryKey], version: int) -> bool:
         """Note that these messages are about to begin, after the queued lines.
 
-        False, with nothing noted, if the consent version has changed. Raises OSError or DBAPIError if it cannot be
-        noted: then they must not begin.
+        False, with nothing noted, if the consent version has changed. Raises OSError or DBAPIError if the
+        note fails: then they must not begin.
         """
 
     def queue(self, line: str) -> None:
@@ -85,7 +85,7 @@ class Journal(Protocol):
         """Read what an owner noted."""
 
     def boot(self) -> str:
-        """The boot id of the machine, or of the PostgreSQL server: what was noted under another may be lost."""
+        """The boot id of the machine, or of the PostgreSQL server: entries of an earlier boot may be lost."""
 
     def forget(self, owner: str) -> None:
         """Delete the journal of a dead owner."""
@@ -98,18 +98,18 @@ def json_line(entry: list[Any]) -> str:
 
 def accepted_line(delivery: int, fence: int, receipt: str, via: str) -> str:
     """Return the line of an accepted delivery."""
-    said = encode_basestring_ascii(receipt)
-    return f'["O",{delivery},{fence},{{"verdict":"accepted","receipt":{said},"via":{encode_basestring_ascii(via)}}}]'
+    text = encode_basestring_ascii(receipt)
+    return f'["O",{delivery},{fence},{{"verdict":"accepted","receipt":{text},"via":{encode_basestring_ascii(via)}}}]'
 
 
 def outcome_line(delivery: int, fence: int, outcome: Outcome) -> str:
     """Return the line of an outcome."""
-    found: dict[str, Any] = {"verdict": outcome.verdict.value}
+    fields: dict[str, Any] = {"verdict": outcome.verdict.value}
     for name in ("receipt", "via", "reason", "retry_after", "disable"):
         value = getattr(outcome, name)
         if value not in ("", None, False):
-            found[name] = value
-    return json_line(["O", delivery, fence, found])
+            fields[name] = value
+    return json_line(["O", delivery, fence, fields])
 
 
 def _outcome(details: dict[str, Any]) -> Outcome:

@@ -21,7 +21,7 @@ class TableJournal:
         self._store = store
 
     def boot(self) -> str:
-        """The start time of the server: commits without waiting before it may be lost."""
+        """The start time of the server: asynchronous commits before it may be lost."""
         with self._store.read() as connection:
             return str(connection.execute(text("SELECT pg_postmaster_start_time()::text")).scalar_one())
 
@@ -36,7 +36,7 @@ class TableJournal:
         return TableWriter(self._store, name)
 
     def owners(self) -> set[str]:
-        """Owners by the rows with the boot id."""
+        """Owners, from the rows with the boot id."""
         query = select(t.journal.c.owner).where(t.journal.c.delivery == _HEAD).distinct()
         with self._store.read() as connection:
             return {name.rpartition(".")[0] for name in connection.execute(query).scalars()}
@@ -74,7 +74,7 @@ class TableWriter:
         self._queued: list[str] = []
         connection = store.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text("SET synchronous_commit = off"))
-        # Out of the pool: the setting is for this journal alone.
+        # Detach it from the pool: the setting is only for this journal.
         connection.detach()
         self._connection: Connection | None = connection
 
@@ -96,8 +96,8 @@ class TableWriter:
         """Note intents in one statement with the check of the consent version, whose row is locked until the commit."""
         self.flush()
         rows = json.dumps([(delivery, fence, f'["I",{delivery},{fence}]') for delivery, fence in keys])
-        given = {"owner": self._name, "rows": rows, "name": VERSION, "version": str(version)}
-        noted = self._execute(_BEGIN, given) == len(keys)
+        arguments = {"owner": self._name, "rows": rows, "name": VERSION, "version": str(version)}
+        noted = self._execute(_BEGIN, arguments) == len(keys)
         if noted:
             self._unsettled.update(keys)
         return noted
@@ -114,7 +114,7 @@ class TableWriter:
             self._queued = []
 
     def remove_settled(self, keys: Sequence[DeliveryKey]) -> None:
-        """Delete what this worker noted of these deliveries; the boot id stays."""
+        """Delete the lines of this worker about these deliveries; the boot id stays."""
         j = t.journal.c
         settled = sorted({delivery for delivery, _ in keys})
         self._unsettled.difference_update(keys)
