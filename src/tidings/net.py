@@ -35,8 +35,8 @@ _NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1:
 
 def parse_link_header(written: str) -> list[tuple[str, str]]:
     """Return relation and address of each link in a `Link` header (RFC 8288), as they are written."""
-    found = parse_header_links(written) if written else []
-    return [(rel, one.get("url", "")) for one in found for rel in one.get("rel", "").lower().split()]
+    links = parse_header_links(written) if written else []
+    return [(rel, link.get("url", "")) for link in links for rel in link.get("rel", "").lower().split()]
 
 
 def parse_retry_after(value: str, now: datetime, longest: float) -> float | None:
@@ -61,7 +61,7 @@ class ForbiddenAddressError(NewConnectionError):
 
 
 class NotSentError(Exception):
-    """Nothing was sent: there was no connection, or we refused it. Safe to try again."""
+    """Nothing was sent: there was no connection, or its address is forbidden. Safe to try again."""
 
 
 class ConnectionLostError(Exception):
@@ -81,7 +81,7 @@ class HttpResponse:
 
 
 def is_public_ip(address: str) -> bool:
-    """Whether an IP address is on the open internet: not loopback, private, link-local, CGNAT, or NAT64 of those."""
+    """Whether an IP address is on the open internet: not loopback, private, link-local, CGNAT, or NAT64."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
@@ -92,7 +92,7 @@ def is_public_ip(address: str) -> bool:
 
 
 def is_public_host(host: str) -> bool:
-    """Whether a host name looks reachable from outside: not a single word, not a private address or domain."""
+    """Whether a host name looks public: not a single word, not a private address or domain."""
     try:
         return is_public_ip(host.strip("[]"))
     except ValueError:
@@ -102,11 +102,11 @@ def is_public_host(host: str) -> bool:
 def _dial(connection: Any, *, private: bool) -> socket.socket:
     host, port = connection._dns_host, connection.port
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise NewConnectionError(connection, f"the name does not resolve: {error}") from error
     failure: Exception = NewConnectionError(connection, "the name has no address")
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in addresses:
         if not private and not is_public_ip(str(address[0])):
             failure = ForbiddenAddressError(
                 connection, "the name leads to a private address; `allow_private: true` would permit it"
@@ -220,7 +220,7 @@ class GuardedSession:
             raise NotSentError("stopping")
         deadline = time.monotonic() + self._timeout
         self._wire.reset()
-        # Each read has its own time limit, but a server that sends a byte now and then would hold us for ever.
+        # Each read has its own time limit, but a server that sends single bytes slowly would never reach it.
         watch = threading.Timer(2 * self._timeout, self._wire.cut)
         watch.daemon = True
         watch.start()

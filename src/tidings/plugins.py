@@ -1,7 +1,7 @@
 """The table of adapters, as dotted names: an adapter is imported when it is used.
 
 A third party adds a source, a channel or a mail sender with an entry point of its own package (`tidings.sources`,
-`tidings.channels`, `tidings.mail`). It names a module with `Settings` and `make`.
+`tidings.channels`, `tidings.mail`). The entry point names a module with `Settings` and `make`.
 """
 
 from __future__ import annotations

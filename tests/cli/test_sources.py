@@ -116,7 +116,7 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: Newsroom
     assert "topic 'watr' is not declared. Did you mean 'water'?" in said and ":23:" in said
     assert "source 'site': 'de' is not a language of the site" in said
     folder.write("tidings.yaml", main + "  cms: {type: push, token: abcdef}\n")
-    assert "token: it is shorter than 16 characters" in run("check").out
+    assert "token: this is shorter than 16 characters" in run("check").out
 
 
 def test_a_picture_without_words_is_an_error_where_mail_alone_is_sent(

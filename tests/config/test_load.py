@@ -153,20 +153,20 @@ _TIDINGS = [
     ("port: 8080", "port: [1]", "9:24: port: expected one value here, not a list or a map"),
     ("public: true", "public: yes", "32:13: public: 'yes' is neither true nor false. Write `true` or `false`"),
     ("[en, ru, kk]", "[en, ru, kz]", "4:23: languages: 'kz' is a country. The language is written 'kk'"),
-    ("[en, ru, kk]", "[en, ru, kk, en]", "4:27: languages: 'en' stands twice. Keep one"),
+    ("[en, ru, kk]", "[en, ru, kk, en]", "4:27: languages: 'en' is here twice. Keep one"),
     ("{en: Digest, ", "{en: Digest, de: D, ",
      "28:24: 'de' is not among site.languages (en, ru, kk). Add it there, or take this text out"),
     ("{en: Digest, ", "{en: [x], ", "28:12: en: expected one value here, not a list or a map"),
     ("timezone: Asia/Almaty", "timezone: Almaty",
      "5:13: timezone: 'Almaty' is no time zone. Write it like Asia/Almaty or Europe/Geneva or UTC"),
     ('colour: "#0077b6"', "colour: #0077b6",
-     "7:3: colour: a # begins a comment, so nothing stands here. Write six digits in quotes, like \"#0077b6\""),
+     "7:3: colour: a # begins a comment, so the value is empty. Write six digits in quotes, like \"#0077b6\""),
     ('"#0077b6"', "blue", "7:11: colour: 'blue' is no colour. Write six digits in quotes, like \"#0077b6\""),
     ("https://steppe.example.org/", "steppe.example.org",
      "3:8: url: 'steppe.example.org' is no web address. Write it like https://news.example.org/"),
     ("address: 7", "adress: 7", "6:3: unknown key 'adress'. Did you mean 'address'?"),
     ("  address: 7 Orchard Lane, Almaty\n", "", "1:1: 'address' is missing. Add `address: ...` here"),
-    ("sqlite:///tidings.db", "mysql://x/y", "8:8: store: this is no address of a database that is known here. "
+    ("sqlite:///tidings.db", "mysql://x/y", "8:8: store: this kind of database is not supported. "
      "Write sqlite:///tidings.db or postgresql://host/database"),
     ("trust: [127.0.0.1]", "trust: [proxy]",
      "9:44: trust: 'proxy' is no IP address. Write it like 127.0.0.1 or 10.0.0.0/8"),
@@ -180,9 +180,9 @@ _TIDINGS = [
     ("from: Steppe Office <", "from: Steppe, Office <",
      "29:11: from: a name with a comma needs quotes. Write '\"Steppe, Office\" <news@example.org>'"),
     ("from: Steppe Office <news@example.org>", 'from: "a\\r\\nBcc: b@example.net <news@example.org>"',
-     "29:11: from: this has a line break or a character that cannot be seen. Keep it on one line"),
+     "29:11: from: this has a line break or an invisible character. Keep it on one line"),
     ("leave@example.org", "L <leave@example.org>",
-     "31:25: unsubscribe_mailto: only the address stands here. Write leave@example.org"),
+     "31:25: unsubscribe_mailto: this takes an address without a name. Write leave@example.org"),
     ("fallback: [en]", "fallback: [ru, de]", "33:20: 'de' is not among site.languages. Known here: en, kk, ru"),
     ("resend_in_doubt: once", "resend_in_doubt: always", "35:22: resend_in_doubt: must be 'once' or 'never'"),
     ("  digest:\n", "  Digest:\n", "27:3: 'Digest' is no name. Use lower-case letters, digits and single hyphens"),
@@ -193,11 +193,11 @@ _TIDINGS = [
     ("type: folder", "type: foldr", "11:20: sources.newsroom: 'foldr' is no type. Did you mean 'folder'?"),
     ("channel: team}", "channel: teem}", "39:44: there is no channel 'teem'. Did you mean 'team'?"),
     ("topics: [sdg-4]}}", "topics: [sdg4]}}", "15:67: there is no topic 'sdg4'. Did you mean 'sdg-4'?"),
-    ("  press: {", "  all: {", "15:3: the feed `all` exists by itself. Give this one another name"),
+    ("  press: {", "  all: {", "15:3: the feed `all` always exists. Give this one another name"),
     ("select: {kinds", "select: {kind", "15:34: unknown key 'kind'. Did you mean 'kinds'?"),
     ("notify:", "chanels:\nnotify:", "39:1: unknown key 'chanels'. Did you mean 'channels'?"),
     ("    resend_in_doubt: once\n", "    was: digest\n",
-     "35:10: `was: digest`, but 'digest' still stands beside it. Take one of the two out"),
+     "35:10: `was: digest`, but 'digest' still exists. Take one of the two out"),
     ("  sdg-4: {en: Education, ru: Образование, kk: Білім}", "  sdg-4:",
      "13:3: sdg-4: write one text, or a map of languages: {en: News, ru: Новости}"),
     ("trust: [127.0.0.1]", "metrics: here",
@@ -209,7 +209,7 @@ _TIDINGS = [
      "9:45: metrics: '::1:9464' is no address to listen on. "
      "Write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"),
     ("trust: [127.0.0.1]", "metrics: 0.0.0.0:8080",
-     "9:45: metrics: readers come to port 8080. Give metrics one of its own, like 127.0.0.1:9464"),
+     "9:45: metrics: port 8080 serves the public pages. Give metrics another port, like 127.0.0.1:9464"),
 ]  # fmt: skip
 
 
@@ -231,11 +231,11 @@ def test_metrics_have_an_address_of_their_own(tmp_path: Path) -> None:
 _SCHEDULE = [
     ("weekly: fri", "wekly: fri", "3:3: unknown key 'wekly'. Did you mean 'weekly'?"),
     ("weekly: fri", "weekly: 5", "3:11: weekly: weekdays are written by name, not '5' "
-     "(0 and 1 mean other days elsewhere): mon to sun"),
-    ("weekly: fri 09:00", "daily: 09:00\n  weekly: fri 09:00", "2:1: cadence: daily and weekly stand together. "
+     "(programs number days differently): mon to sun"),
+    ("weekly: fri 09:00", "daily: 09:00\n  weekly: fri 09:00", "2:1: cadence: daily and weekly cannot be combined. "
      "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
     ("weekly: fri 09:00", "settle: 5m\n  daily: 09:00",
-     "2:1: cadence: `settle` goes with `on: new` alone. Take it out"),
+     "2:1: cadence: `settle` works only with `on: new`. Take it out"),
     ("  weekly: fri 09:00\n", "", "2:1: cadence: there is no rule. "
      "Write exactly one of daily, weekly, monthly, cron, every, at, on"),
     ("2026-12-24..2027-01-08", "2028-12-24..2027-01-08",
@@ -254,22 +254,22 @@ _SCHEDULE = [
     ("list: digest", "list: digst", "20:11: there is no list 'digst'. Did you mean 'digest'?"),
     ("list: digest", "lst: digest", "20:5: unknown key 'lst'. Did you mean 'list'?"),
     ("  - list: digest\n", "  - to: digest\n",
-     "20:5: neither `list` nor `channel` stands here. Say where it goes: `list: NAME` or `channel: NAME`"),
+     "20:5: this entry has neither `list` nor `channel`. Say where it goes: `list: NAME` or `channel: NAME`"),
     ("    frequency: weekly\n", "", "20:5: list 'digest' needs `frequency` in a schedule that repeats. "
      "Write `frequency: weekly`, or another name, or `frequency: all` for everyone"),
-    ("channel: team", "channel: team\n    list: digest", "25:5: list and channel stand together. "
+    ("channel: team", "channel: team\n    list: digest", "25:5: this entry has both `list` and `channel`. "
      "Begin another entry: `- channel: ...`"),
     ("channel: team", "channel: team\n    frequency: all", "26:5: unknown key 'frequency'. "
      "Known here: channel, max_posts, per"),
-    ("channel: team", "channel: team\n  - channel: team", "26:14: channel 'team' stands twice in `deliver`. Keep one"),
-    ("was: friday", "was: weekly", "28:6: `was: weekly`, but schedules/weekly.yaml still stands. "
+    ("channel: team", "channel: team\n  - channel: team", "26:14: channel 'team' is in `deliver` twice. Keep one"),
+    ("was: friday", "was: weekly", "28:6: `was: weekly`, but schedules/weekly.yaml still exists. "
      "Take one of the two out"),
-    ("was: friday", "name: x", "28:1: unknown key 'name'. The file's name is its name"),
+    ("was: friday", "name: x", "28:1: unknown key 'name'. The schedule is named after its file"),
     (WEEKLY[WEEKLY.index("deliver:"):], "deliver: {list: digest}",
      "19:1: deliver: expected a list here. Begin each line below it with `- `"),
     (WEEKLY[WEEKLY.index("deliver:"):], "deliver: []",
-     "19:1: deliver: nothing stands here. Write at least one: `- ...` on a line of its own"),
-    (WEEKLY, "", "1: the file is empty. Write at least what the reference asks"),
+     "19:1: deliver: the list is empty. Write at least one: `- ...` on a line of its own"),
+    (WEEKLY, "", "1: the file is empty. See the reference for the required keys"),
     (WEEKLY, "- a\n", "1:1: expected `key: value` lines. See the reference"),
 ]  # fmt: skip
 
@@ -333,7 +333,7 @@ def test_which_files_are_schedules(tmp_path: Path) -> None:
         assert f"schedules/{name}:1:1: name: {stem!r} is no name. {mend}" in said(read(tmp_path))
         (tmp_path / "schedules" / name).unlink()
     twice = said(read(write(tmp_path, schedules={"weekly.yml": WEEKLY.replace("was: friday\n", "")})))
-    assert twice == ["schedules/weekly.yml: schedules/weekly stands here twice. Keep one of the files"]
+    assert twice == ["schedules/weekly.yml: schedules/weekly exists twice. Keep one of the files"]
 
 
 def test_twenty_mistakes_are_all_named_in_one_run(tmp_path: Path) -> None:

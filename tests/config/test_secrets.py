@@ -28,7 +28,7 @@ def test_a_newsroom_shows_none_of_them(tmp_path: Path) -> None:
 def test_in_plain_yaml_it_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
     name = key.partition(":")[0]
     [line] = said(read(write(tmp_path, spoilt(MAIN, key, f"{name}: {ENV['DESK_SECRET']}"))))
-    assert f"{name}: secrets stand in the environment or in a file, never in YAML" in line
+    assert f"{name}: secrets belong in the environment or in a file, never in YAML" in line
     assert line.endswith(f"Write {name}: {{env: NAME}} or {{file: PATH}}")
     assert ENV["DESK_SECRET"] not in line
 

@@ -49,7 +49,7 @@ def test_a_fingerprint_tells_every_change_and_no_secret(tmp_path: Path) -> None:
 
 def test_no_sender_at_all_is_falsy(tmp_path: Path) -> None:
     loaded = read(write(tmp_path, with_mail("mail: []\n")), lenient=True)
-    assert said(loaded)[0] == "tidings.yaml:17:1: there are lists but no `mail`. Say under `mail:` how mail leaves"
+    assert said(loaded)[0] == "tidings.yaml:17:1: there are lists but no `mail`. Add a sender under `mail:`"
     assert loaded.newsroom is not None and not loaded.newsroom.mail
 
 
@@ -106,7 +106,7 @@ def test_a_list_with_a_sender_that_is_not_there(tmp_path: Path) -> None:
         "tidings.yaml:26:21: there is no sender 'b.exmaple' under `mail`. Did you mean 'b.example'?"
     ]
     twice = spoilt(with_mail(TWO), "    public: true", "    sender: [first, first]")
-    assert said(read(write(tmp_path, twice))) == ["tidings.yaml:26:21: sender: 'first' stands twice. Keep one"]
+    assert said(read(write(tmp_path, twice))) == ["tidings.yaml:26:21: sender: 'first' is here twice. Keep one"]
 
 
 @pytest.mark.parametrize(

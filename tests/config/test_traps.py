@@ -66,7 +66,7 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
         ("a: !!python/object/apply:os.system [true]\n", "is a tag"),
         ("%YAML 1.1\n---\na: 1\n", "directives"),
         ("a: 1\n---\nb: 2\n", "a second document"),
-        ("a: 1\nb: 2\na: 3\n", "'a' stands twice, first in line"),
+        ("a: 1\nb: 2\na: 3\n", "'a' is here twice, first in line"),
         ("a:\n\t- 1\n", "spaces"),
         ("a: [1, 2\n", "not valid YAML"),
         ("? [a, b]\n: 1\n", "a key must be one word"),

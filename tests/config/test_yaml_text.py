@@ -74,8 +74,8 @@ def test_places_count_from_one_and_from_the_first_line() -> None:
         ("%ELSE x\n---\na: 1\n", "f:1:1: directives (%YAML, %TAG) are not used here. Take the line out"),
         ("a: 1\n---\nb: 2\n", "f:2:1: a second document begins here. Keep one document in a file; take out '---'"),
         ("a: 1\n...\nb: 2\n", "f:3:1: a second document begins here. Keep one document in a file; take out '---'"),
-        ("a: 1\nb: 2\n'a': 3\n", "f:3:1: the key 'a' stands twice, first in line 1. Keep one of them"),
-        ("a: {b: 1, b: 2}\n", "f:1:11: the key 'b' stands twice, first in line 1. Keep one of them"),
+        ("a: 1\nb: 2\n'a': 3\n", "f:3:1: the key 'a' is here twice, first in line 1. Keep one of them"),
+        ("a: {b: 1, b: 2}\n", "f:1:11: the key 'b' is here twice, first in line 1. Keep one of them"),
         ("? [a]\n: b\n", "f:1:3: a key must be one word. Write `key: value`"),
         ("a:\n\tb: 1\n", "f:2:1: not valid YAML: found character '\\t' that cannot start any token. "
          "Write spaces instead of the tab"),
@@ -87,8 +87,8 @@ def test_places_count_from_one_and_from_the_first_line() -> None:
          "Close the bracket that is opened here"),
         ("a: 1\nb: 'c\n\nd\n", "f:2:4: not valid YAML: found unexpected end of stream. "
          "Close the quotes that are opened here"),
-        ("a: x\nb: y\x07z\n", "f:2:5: a character that cannot be seen stands here (U+0007). "
-         "Take it out; typing the line anew helps"),
+        ("a: x\nb: y\x07z\n", "f:2:5: there is an invisible character here (U+0007). "
+         "Take it out, or type the line again"),
     ],
 )  # fmt: skip
 def test_refused_with_its_place(text: str, first: str) -> None:

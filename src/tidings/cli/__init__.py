@@ -1,4 +1,4 @@
-"""The commands: they parse arguments, call the floors below and print. Nothing is decided here."""
+"""The commands: they parse arguments, call the layers below and print. They contain no rules."""
 
 from __future__ import annotations
 

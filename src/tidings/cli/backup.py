@@ -24,7 +24,7 @@ def backup(
 ) -> None:
     """Write store, keys, YAML, content and templates into one file.
 
-    The newsroom may go on running. Keep the file where nobody else can read it.
+    The newsroom may keep running. Keep the file where nobody else can read it.
     """
     _hide_password()
     with show_steps() as progress:
@@ -64,10 +64,10 @@ def restore(
 
 def _ask(question: str) -> None:
     warn(question)
-    warn("Type restore to go on, anything else to stop: ", end="")
+    warn("Type restore to continue, anything else to stop: ", end="")
     answer = sys.stdin.readline()
     if not answer:
-        raise RefusedError("Nobody answered. Use --yes to go on without a question. Nothing was changed.")
+        raise RefusedError("Nobody answered. Use --yes to continue without a question. Nothing was changed.")
     if answer.strip() != "restore":
         raise RefusedError(f"You typed {answer.strip()!r} and not restore. Nothing was changed.")
 

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a command is, and its line in `--help`: the first sentence of its function's docstring."""
+    """The place of a command, and its line in `--help`: the first sentence of its function's docstring."""
 
     function: str
     """`MODULE:NAME`, the module below `tidings.cli`."""
@@ -84,13 +84,13 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "upgrade": Command("backup:upgrade", "Make a backup, then bring the store to this version's schema."),
     },
 }
-"""In the order of a first day."""
+"""In the order in which a new user needs them."""
 _WIDEST = 1_000
 """Columns: help takes the width of the terminal, up to this."""
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """Commands by name, each built when it is asked for."""
+    """Commands by name. Each is built when it is looked up."""
 
     def __init__(self, commands: Mapping[str, Command | Group]) -> None:
         self._commands = dict(commands)

@@ -1,4 +1,4 @@
-"""`preview`, `test`, `send`, `release`, `cancel`, `recompose`, `resolve`: what a person does with editions."""
+"""`preview`, `test`, `send`, `release`, `cancel`, `recompose`, `resolve`: the commands for editions."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def send_test(
         if "@" not in address.strip("@"):
             raise RefusedError(f"{address!r} is not an address; write it like name@example.org")
     with open_newsroom(now) as runtime:
-        found = _find_schedule(runtime, schedule)
+        planned = _find_schedule(runtime, schedule)
         with open_scratch_runtime(runtime) as copy:
-            mailing, count = queue_test_mails(runtime, copy, found, addresses, runtime.now(), language or None)
+            mailing, count = queue_test_mails(runtime, copy, planned, addresses, runtime.now(), language or None)
         say(f"{count_noun(count, 'test mail')}.")
         deliver(runtime, mailing)
 
@@ -112,16 +112,16 @@ def send(
     Approval and checks hold it like any other edition.
     """
     with open_newsroom(now) as runtime:
-        found = _find_schedule(runtime, schedule)
+        planned = _find_schedule(runtime, schedule)
         with runtime.store.read() as connection:
-            pause = pauses.find_schedule_pause(pauses.active_pauses(connection), found.name)
+            pause = pauses.find_schedule_pause(pauses.active_pauses(connection), planned.name)
         if pause is not None:
             raise RefusedError(f"{pause.what} is paused. Run `tidings resume {pause.name or '--all'}` first.")
         with open_scratch_runtime(runtime) as copy, copy.store.read() as connection:
             moment = copy.now()
-            held = editions.list_editions(connection, schedule=found.name, states=[EditionState.HELD])
+            held = editions.list_editions(connection, schedule=planned.name, states=[EditionState.HELD])
             freed = frozenset(key for edition in held for key in edition.stories)
-            draft = copy.composer.draft(connection, found, moment, stories=story, freed=freed)
+            draft = copy.composer.draft(connection, planned, moment, stories=story, freed=freed)
             reason = copy.composer.explain_skip(connection, draft)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
@@ -131,7 +131,7 @@ def send(
         if not yes:
             _confirm(sum(outlet.recipients.total() for outlet in outlets))
         moment = _collect(runtime)
-        composed = runtime.composer.compose(found, moment, stories=story)
+        composed = runtime.composer.compose(planned, moment, stories=story)
         if composed is None or composed.edition is None:
             reason = composed.reason if composed else "another process has just sent it"
             raise InputError(f"there is nothing to send: {reason}")
@@ -164,13 +164,13 @@ def cancel(edition: EditionName, now: Now = "") -> None:
     What is not sent yet is never sent.
     """
     with open_newsroom(now) as runtime:
-        found = _find_edition(runtime, edition)
-        if found.state not in (EditionState.HELD, EditionState.SENDING):
+        target = _find_edition(runtime, edition)
+        if target.state not in (EditionState.HELD, EditionState.SENDING):
             raise RefusedError(
-                f"{found.name} is {found.state.value}; only an edition that is held or sending can be cancelled"
+                f"{target.name} is {target.state.value}; only an edition that is held or sending can be cancelled"
             )
-        runtime.editions.cancel(found, runtime.now(), getpass.getuser())
-        say(f"{found.name} is cancelled; its stories are new again.")
+        runtime.editions.cancel(target, runtime.now(), getpass.getuser())
+        say(f"{target.name} is cancelled; its stories are new again.")
 
 
 def recompose(edition: EditionName, now: Now = "") -> None:

@@ -30,15 +30,15 @@ def pause(
     Slots that come due during the pause merge into one.
     """
     with open_newsroom(now) as runtime:
-        scope, found = _find_scope(runtime, name, everything)
+        scope, known_name = _find_scope(runtime, name, everything)
         at = runtime.now()
         moment = read_moment(until, runtime.newsroom.site.timezone) if until else None
         if moment is not None and moment <= at:
             raise RefusedError(f"--until {until} has passed already.")
         with runtime.store.write() as connection:
-            pauses.pause(connection, scope, found, at, until=moment, reason=reason, who=getpass.getuser())
+            pauses.pause(connection, scope, known_name, at, until=moment, reason=reason, who=getpass.getuser())
         end = f"until {format_moment(moment, runtime)}" if moment else f"until `tidings resume {name or '--all'}`"
-        say(f"{_capitalised(scope, found)} is paused {end}. Messages that are being sent now are finished.")
+        say(f"{_capitalised(scope, known_name)} is paused {end}. Messages that are being sent now are finished.")
 
 
 def resume(name: Name = "", everything: Everything = False, now: Now = "") -> None:
@@ -46,12 +46,12 @@ def resume(name: Name = "", everything: Everything = False, now: Now = "") -> No
     with open_newsroom(now) as runtime:
         with runtime.store.read() as connection:
             active = pauses.active_pauses(connection)
-        scope, found = _find_scope(runtime, name, everything, active)
+        scope, known_name = _find_scope(runtime, name, everything, active)
         with runtime.store.write() as connection:
-            resumed = pauses.resume(connection, scope, found, runtime.now())
+            resumed = pauses.resume(connection, scope, known_name, runtime.now())
         if not resumed:
-            raise RefusedError(f"{_capitalised(scope, found)} is not paused. `tidings status` lists the pauses.")
-        say(f"{_capitalised(scope, found)} goes on with the next `tidings tick`, or at once under `tidings run`.")
+            raise RefusedError(f"{_capitalised(scope, known_name)} is not paused. `tidings status` lists the pauses.")
+        say(f"{_capitalised(scope, known_name)} goes on with the next `tidings tick`, or at once under `tidings run`.")
 
 
 def _capitalised(scope: Scope, name: str) -> str:

@@ -62,7 +62,7 @@ def show_steps() -> Iterator[Callable[[str, float, float], None]]:
 
 @contextmanager
 def show_sending(runtime: Runtime) -> Iterator[None]:
-    """Show a bar while deliveries run. It reads the ledger from a thread and never holds the work up."""
+    """Show a bar while deliveries run. It reads the ledger from a thread and never delays the work."""
     if not console(stderr=True).is_terminal:
         yield
         return

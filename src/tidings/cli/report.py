@@ -1,4 +1,4 @@
-"""`report`: what went out and what came back, on the terminal, as a page or as a spreadsheet."""
+"""`report`: deliveries and bounces, on the terminal, as a page or as a spreadsheet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run`, `tick`, `sweep`, `build`: the newsroom at work."""
+"""`run`, `tick`, `sweep`, `build`: publish and send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: the newsroom's folder, the terminal, common options, and how values are printed."""
+"""Shared by all commands: the newsroom's folder, the terminal, common options, and how values are printed."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def format_moment(moment: datetime | None, runtime: Runtime) -> str:
 
 
 def format_counts(counts: Mapping[str, int], empty: str) -> str:
-    """Format counts by state, such as `3 accepted, 1 in doubt`; `empty` where all are 0."""
+    """Format counts by state, such as `3 accepted, 1 in doubt`; `empty` if all are 0."""
     return ", ".join(f"{count:,} {key.replace('_', ' ')}" for key, count in sorted(counts.items()) if count) or empty
 
 

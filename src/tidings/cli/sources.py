@@ -1,4 +1,4 @@
-"""`sources`: what the newsroom reads, when it was read, and what a source would give."""
+"""`sources`: list sources, try one, or read them now."""
 
 from __future__ import annotations
 

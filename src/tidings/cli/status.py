@@ -1,4 +1,4 @@
-"""`status`: what is wrong and what fixes it, then how the newsroom is doing."""
+"""`status`: the problems and how to fix them, then the state of the newsroom."""
 
 from __future__ import annotations
 

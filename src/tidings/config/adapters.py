@@ -1,4 +1,4 @@
-"""What the settings of every source, channel and sender begin with; an adapter extends them by its own."""
+"""Base classes for the settings of sources, channels and senders. Each adapter adds its own fields."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from tidings.model.cadence import parse_window
 
 
 class ConfigModel(BaseModel):
-    """A model of configuration: nothing unknown in it, nothing changed after."""
+    """A frozen model of configuration that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
     WRITTEN_AS: ClassVar[dict[str, type[BaseModel]]] = {}
-    """Models of what is written, for fields that are read into something else."""
+    """The models of the YAML text, for fields whose value has another type."""
 
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, written: Any) -> Any:
-        """`key:` with nothing behind it is as good as left out; an unknown one is still unknown."""
+        """Drop known keys without a value: `key:` means the same as no key. Unknown keys are still refused."""
         if not isinstance(written, dict):
             return written
         known = {name for key, field in cls.model_fields.items() for name in (key, field.alias)}
@@ -47,7 +47,7 @@ class ConfigModel(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """For editors: every value may be a reference to the environment or to a file."""
+        """Let every value be a reference to the environment or to a file, for editors."""
         schema = handler(core)
         inside = handler.resolve_ref_schema(schema)
         for name, written in inside.get("properties", {}).items():
@@ -74,29 +74,30 @@ def _or_reference(written: dict[str, Any]) -> dict[str, Any]:
 
 
 class SourceSettings(ConfigModel):
-    """Common to every source."""
+    """The settings that every source has."""
 
-    type: Line = Field(description="Which kind of source; `folder` reads Markdown files.")
+    type: Line = Field(description="Kind of source; `folder` reads Markdown files.")
 
 
 class ChannelSettings(ConfigModel):
-    """Common to every channel."""
+    """The settings that every channel has."""
 
     POSTS: ClassVar[bool] = True
-    """Whether posts go there; else it is a hub, which is told of changed feeds."""
+    """Whether the channel takes posts. False for a hub, which is only notified of changed feeds."""
 
-    type: Line = Field(description="Which kind of channel, such as `webhook` or `slack`.")
+    type: Line = Field(description="Kind of channel, such as `webhook` or `slack`.")
     languages: Languages = Field(
-        default=(), description="Languages that it speaks, the best first; default: the first of site.languages."
+        default=(),
+        description="Languages of the channel, the preferred one first; default: the first of site.languages.",
     )
     translations: Literal["first", "thread"] = Field(
         default="first",
         description="`first`: a story goes out once, in the first of `languages` that it has. `thread`: its "
-        "translations into the others answer that post.",
+        "other translations follow as replies to that post.",
     )
     wait_for_translations: Duration = Field(
         default=timedelta(0),
-        description="A story waits so long, such as 48h, for all of `languages`; then it goes in those that it has. "
+        description="How long a story waits for all of `languages`, such as 48h; then it goes in those that it has. "
         "A translation that comes later is not sent.",
     )
     allow_private: Bool = Field(
@@ -104,22 +105,22 @@ class ChannelSettings(ConfigModel):
     )
     on_correction: Literal["edit", "reply", "leave"] | None = Field(
         default=None,
-        description="A story is corrected: `edit` its posts, `reply` to them, or `leave` them, and somebody is told; "
-        "default: the first of these that the channel can.",
+        description="After a correction: `edit` the posts, `reply` to them, or `leave` them and send a notice; "
+        "default: the first of these that the channel can do.",
     )
     on_withdrawal: Literal["take_down", "leave"] | None = Field(
         default=None,
-        description="A story is withdrawn: `take_down` its posts, or `leave` them, and somebody is told; default: the "
-        "first of these that the channel can.",
+        description="After a withdrawal: `take_down` the posts, or `leave` them and send a notice; default: the "
+        "first of these that the channel can do.",
     )
     quiet_hours: Line | None = Field(
-        default=None, description='No post goes out then: "22:00-07:00"; what comes due waits.'
+        default=None, description='Hours without posts: "22:00-07:00"; posts that come due then wait.'
     )
-    timezone: Zone | None = Field(default=None, description="Of the quiet hours; default: the site's.")
-    max_per_hour: Int | None = Field(default=None, ge=1, description="Most posts in any hour; the rest waits.")
-    max_per_day: Int | None = Field(default=None, ge=1, description="Most posts in any 24 hours; the rest waits.")
+    timezone: Zone | None = Field(default=None, description="Time zone of the quiet hours; default: the site's.")
+    max_per_hour: Int | None = Field(default=None, ge=1, description="Most posts in any hour; the others wait.")
+    max_per_day: Int | None = Field(default=None, ge=1, description="Most posts in any 24 hours; the others wait.")
     spacing: Duration = Field(default=timedelta(0), description="Least time between two posts, such as 20m.")
-    was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
+    was: Name | None = Field(default=None, description="The former name, if it was renamed.")
 
     @field_validator("quiet_hours")
     @classmethod
@@ -130,22 +131,22 @@ class ChannelSettings(ConfigModel):
 
 
 class SenderSettings(ConfigModel):
-    """Common to every way for mail to leave."""
+    """The settings that every mail sender has."""
 
-    type: Line = Field(default="smtp", description="Which kind of sender, such as `smtp` or `ses`.")
+    type: Line = Field(default="smtp", description="Kind of sender, such as `smtp` or `ses`.")
     name_: SenderName | None = Field(
-        default=None, alias="name", description="What lists and reports call it; default: its host or type."
+        default=None, alias="name", description="Name in lists and reports; default: its host or type."
     )
     weight: Int | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="Its share of the mail beside others with a weight; without one: the first that is up takes all.",
+        description="Share of the mail among senders with a weight; without weights the first that works sends all.",
     )
-    connections: Int = Field(default=4, ge=1, le=64, description="Connections at once.")
-    rate: Rate | None = Field(default=None, description="Most messages in a time, like 50/s.")
+    connections: Int = Field(default=4, ge=1, le=64, description="Most connections at the same time.")
+    rate: Rate | None = Field(default=None, description="Highest rate of messages, like 50/s.")
     domain_rates: Mapping[Domain, Rate] = Field(
-        default_factory=dict, description="The same for single domains of recipients: {gmail.com: 5/s}."
+        default_factory=dict, description="Highest rate for single domains of recipients: {gmail.com: 5/s}."
     )
     return_path: PlainAddress | None = Field(default=None, description="Where bounces go; default: the list's sender.")
     feedback_id: FeedbackId | None = Field(
@@ -159,12 +160,12 @@ class SenderSettings(ConfigModel):
 
     @property
     def target_host(self) -> str:
-        """The host that gets the mail; empty where nobody can tell."""
+        """The host that gets the mail; empty if it is unknown."""
         return ""
 
     @property
     def fingerprint(self) -> str:
-        """Other for other settings. Of secrets it holds 16 bits: enough to see a change, too few to guess one by."""
+        """A text that changes with the settings. It holds 16 bits of a hash of the secrets: too few to guess them."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         secrets = [value.get_secret_value() for value in values.values() if isinstance(value, SecretStr)]
         short = hashlib.blake2b("\0".join(secrets).encode(), digest_size=2).hexdigest()

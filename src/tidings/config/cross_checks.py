@@ -1,6 +1,6 @@
-"""What must agree between files: a schedule's lists and channels exist, each reader's frequency is served.
+"""Checks between files: a schedule's lists and channels exist, each reader's frequency is served.
 
-Works on what is written, not on models, so that a typo elsewhere does not hide these.
+They work on the YAML text, not on models, so that a typo elsewhere does not hide these problems.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HUB = "websub"
 def cross_check(
     main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]], nodes: Mapping[str, Node]
 ) -> Iterator[Problem]:
-    """Problems between the parts of a newsroom; `schedules` by file, `nodes` by file say where each thing stands."""
+    """Yield the problems between the parts of a newsroom. `schedules` and `nodes` are by file name."""
     for path, message, mend in _main(main, schedules):
         yield Problem(_MAIN, *find_place(nodes[_MAIN], path), message, mend)
     for path, message, mend in _defaults(main, schedules):
@@ -44,42 +44,46 @@ def _main(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -
             yield from _language(main, language, (key, name, field, number))
     for name, feed in _map(main.get("feeds")).items():
         if name == "all":
-            yield ("feeds", name), "the feed `all` exists by itself", "give this one another name"
+            yield ("feeds", name), "the feed `all` always exists", "give this one another name"
         for number, topic in _many(_map(_map(feed).get("select")).get("topics")):
             yield from _known(topic, topics, ("feeds", name, "select", "topics", number), "topic")
     if lists and not main.get("mail"):
-        yield ("lists",), "there are lists but no `mail`", "say under `mail:` how mail leaves"
+        yield ("lists",), "there are lists but no `mail`", "add a sender under `mail:`"
     yield from _senders(main)
     for key in ("lists", "channels"):
         for name, settings in _map(main.get(key)).items():
             yield from _renamed(_map(settings).get("was"), _map(main.get(key)), (key, name, "was"))
     yield from _translations(channels)
-    told = _map(main.get("notify")).get("channel")
-    if isinstance(told, str):
-        yield from _known(told, channels, ("notify", "channel"), "channel")
-        yield from _posts(told, channels, ("notify", "channel"))
+    channel = _map(main.get("notify")).get("channel")
+    if isinstance(channel, str):
+        yield from _known(channel, channels, ("notify", "channel"), "channel")
+        yield from _posts(channel, channels, ("notify", "channel"))
 
 
 def _posts(name: Any, channels: Mapping[str, Any], path: Path) -> Iterator[Finding]:
     if isinstance(name, str) and _map(channels.get(name)).get("type") == _HUB:
-        said = f"channel {name!r} is a hub, which is told of changed feeds by itself and takes no posts"
-        yield path, said, "take this out"
+        message = f"channel {name!r} is a WebSub hub and takes no posts"
+        yield path, message, "take this out"
 
 
 def _translations(channels: Mapping[str, Any]) -> Iterator[Finding]:
-    """Who sends translations, or waits for them, speaks several languages."""
+    """A channel that sends or awaits translations needs several languages."""
     for name, settings in channels.items():
         written = _map(settings)
         wants = [("translations", written.get("translations") == "thread")]
         wants.append(("wait_for_translations", bool(written.get("wait_for_translations"))))
         for key, wanted in wants:
             if wanted and len({language for _, language in _many(written.get("languages"))}) < 2:
-                said = f"channel {name!r} speaks one language: there are no translations for it"
-                yield ("channels", name, key), said, "say them all: `languages: [kk, ru]`; or take this out"
+                message = f"channel {name!r} has one language, so it gets no translations"
+                yield (
+                    ("channels", name, key),
+                    message,
+                    "write all its languages: `languages: [kk, ru]`; or take this out",
+                )
 
 
 def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each name once; a list names senders that exist."""
+    """Each sender has its own name, and the senders of a list exist."""
     mail = main.get("mail")
     known: dict[str, int] = {}
     for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
@@ -96,14 +100,14 @@ def _senders(main: Mapping[str, Any]) -> Iterator[Finding]:
     for name, settings in _map(main.get("lists")).items():
         for number, sender in _many(_map(settings).get("sender")):
             if sender not in known and known:
-                said = f"there is no sender {sender!r} under `mail`"
-                yield ("lists", name, "sender", number), said, nearest(sender, known)
+                message = f"there is no sender {sender!r} under `mail`"
+                yield ("lists", name, "sender", number), message, nearest(sender, known)
 
 
 def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """What works for some: a default frequency that nobody serves, addresses to tell without a way to send."""
+    """Warnings: a default frequency without a schedule, notice addresses without a mail sender."""
     if _map(main.get("notify")).get("to") and not main.get("mail"):
-        yield ("notify", "to"), "nobody can be told by mail: there is no `mail`", "say under `mail:` how mail leaves"
+        yield ("notify", "to"), "notices cannot be mailed: there is no `mail`", "add a sender under `mail:`"
     for name, settings in _map(main.get("lists")).items():
         served = {
             "all" if part.get("everyone") == "true" else str(part.get("frequency", "all"))
@@ -113,14 +117,14 @@ def _defaults(main: Mapping[str, Any], schedules: Mapping[str, Mapping[str, Any]
         }
         default = _map(settings).get("default_frequency", "weekly")
         if isinstance(default, str) and served and not {"all", default} & served:
-            said = f"no schedule serves the default frequency {default!r} of list {name!r}"
+            message = f"no schedule serves the default frequency {default!r} of list {name!r}"
             mend = f"write `default_frequency: {min(served)}`, or add a schedule that delivers it"
-            yield ("lists", name, "default_frequency"), said, mend
+            yield ("lists", name, "default_frequency"), message, mend
     yield from _unaligned(main)
 
 
 def _unaligned(main: Mapping[str, Any]) -> Iterator[Finding]:
-    """Mail whose From is of another domain than its signature: DMARC does not count it (RFC 7489 §3.1.1)."""
+    """Warn if From and signature have different domains: DMARC does not align then (RFC 7489 §3.1.1)."""
     mail = main.get("mail")
     for number, sender in enumerate(mail if isinstance(mail, list) else [mail]):
         domain = str(_map(_map(sender).get("dkim")).get("domain") or "").lower()
@@ -128,8 +132,8 @@ def _unaligned(main: Mapping[str, Any]) -> Iterator[Finding]:
             of = parseaddr(str(_map(settings).get("from") or ""))[1].rpartition("@")[2].lower()
             if domain and of and not (f".{of}".endswith(f".{domain}") or f".{domain}".endswith(f".{of}")):
                 path = ("mail", number, "dkim", "domain") if isinstance(mail, list) else ("mail", "dkim", "domain")
-                said = f"mail of list {name!r} is from {of}, and signed by {domain}: DMARC fails it"
-                yield path, said, f"sign with a key of {of}, or send from an address at {domain}"
+                message = f"mail of list {name!r} is from {of}, and signed by {domain}: DMARC fails it"
+                yield path, message, f"sign with a key of {of}, or send from an address at {domain}"
 
 
 def _schedule(
@@ -147,27 +151,27 @@ def _schedule(
         yield from _language(main, language, ("select", "languages", number))
     was = schedule.get("was")
     if was and any(other.rpartition("/")[2].partition(".")[0] == was for other in schedules):
-        yield ("was",), f"`was: {was}`, but schedules/{was}.yaml still stands", "take one of the two out"
+        yield ("was",), f"`was: {was}`, but schedules/{was}.yaml still exists", "take one of the two out"
     elif was and [other.get("was") for other in schedules.values()].count(was) > 1:
-        yield ("was",), f"two schedules say that they were {was!r}", "keep it in one of them"
+        yield ("was",), f"two schedules have `was: {was}`", "keep it in one of them"
     yield from _outlets(schedule)
 
 
 def _outlets(schedule: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each list and channel once; whom a repeating schedule serves on a list is said, not guessed."""
+    """Each list and channel is there once. A repeating schedule names the frequency that it serves on a list."""
     seen: set[tuple[str, str]] = set()
     for number, part in enumerate(_parts(schedule)):
         kind = next((kind for kind in ("list", "channel") if isinstance(part.get(kind), str)), None)
         if kind is None:
             continue
         if (kind, part[kind]) in seen:
-            yield ("deliver", number, kind), f"{kind} {part[kind]!r} stands twice in `deliver`", "keep one"
+            yield ("deliver", number, kind), f"{kind} {part[kind]!r} is in `deliver` twice", "keep one"
         seen.add((kind, part[kind]))
         if kind == "list" and _repeats(schedule) and not part.get("frequency") and part.get("everyone") != "true":
-            said = f"list {part[kind]!r} needs `frequency` in a schedule that repeats"
+            message = f"list {part[kind]!r} needs `frequency` in a schedule that repeats"
             yield (
                 ("deliver", number),
-                said,
+                message,
                 "write `frequency: weekly`, or another name, or `frequency: all` for everyone",
             )
 
@@ -180,19 +184,19 @@ def _repeats(schedule: Mapping[str, Any]) -> bool:
 
 def _renamed(was: Any, names: Mapping[str, Any], path: Path) -> Iterator[Finding]:
     if isinstance(was, str) and was in names:
-        yield path, f"`was: {was}`, but {was!r} still stands beside it", "take one of the two out"
+        yield path, f"`was: {was}`, but {was!r} still exists", "take one of the two out"
     elif was and [_map(settings).get("was") for settings in names.values()].count(was) > 1:
-        yield path, f"two say that they were {was!r}", "keep it in one of them"
+        yield path, f"two have `was: {was}`", "keep it in one of them"
 
 
-def _known(name: str, known: Mapping[str, Any], path: Path, what: str) -> Iterator[Finding]:
+def _known(name: str, known: Mapping[str, Any], path: Path, kind: str) -> Iterator[Finding]:
     if name not in known:
-        mend = nearest(name, known) if known else f"add it under `{what}s:` in tidings.yaml"
-        yield path, f"there is no {what} {name!r}", mend
+        mend = nearest(name, known) if known else f"add it under `{kind}s:` in tidings.yaml"
+        yield path, f"there is no {kind} {name!r}", mend
 
 
 def _language(main: Mapping[str, Any], language: str, path: Path) -> Iterator[Finding]:
-    languages = [one for _, one in _many(_map(main.get("site")).get("languages"))] or ["en"]
+    languages = [language for _, language in _many(_map(main.get("site")).get("languages"))] or ["en"]
     if language not in languages:
         yield path, f"{language!r} is not among site.languages", nearest(language, languages)
 
@@ -202,11 +206,11 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 
 def _many(value: Any) -> list[tuple[int, str]]:
-    """Texts of a list, or the one text, with their numbers."""
+    """The texts of a list, or the single text, with their positions."""
     written = [value] if isinstance(value, str) else value
     if not isinstance(written, list):
         return []
-    return [(number, one) for number, one in enumerate(written) if isinstance(one, str)]
+    return [(number, text) for number, text in enumerate(written) if isinstance(text, str)]
 
 
 def _parts(schedule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -215,7 +219,7 @@ def _parts(schedule: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def served_frequencies(newsroom: Newsroom, list_name: str) -> set[str]:
-    """Frequencies of a list that some schedule serves; `all` serves every one."""
+    """Return the frequencies of a list that schedules serve. `all` serves every frequency."""
     return {
         "all" if part.everyone else part.frequency or "all"
         for schedule in newsroom.schedules.values()

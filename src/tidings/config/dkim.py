@@ -70,17 +70,17 @@ Selector = Annotated[str, AfterValidator(_selector)]
 
 
 class SecondKey(ConfigModel):
-    """A second signature by Ed25519 (RFC 8463): Microsoft and Yahoo do not verify it, so it never stands alone."""
+    """A second signature by Ed25519 (RFC 8463). RSA is still needed: Microsoft and Yahoo do not verify Ed25519."""
 
     selector: Selector = Field(description="Selector of this key.")
     key: Annotated[SecretStr, AfterValidator(_ed25519)] = Field(description="Ed25519 key: {file: PATH} or {env: NAME}.")
 
 
 class Dkim(ConfigModel):
-    """Who signs mail, and with what."""
+    """The domain and the keys that sign mail."""
 
     domain: Domain = Field(description="Domain that signs: that of your senders, or one above it.")
-    selector: Selector = Field(description="Selector; the public key stands at SELECTOR._domainkey.DOMAIN.")
+    selector: Selector = Field(description="Selector; the public key is in DNS at SELECTOR._domainkey.DOMAIN.")
     key: Annotated[SecretStr, AfterValidator(_rsa)] = Field(
         description="RSA key of 2048 bits or more: {file: PATH} or {env: NAME}."
     )

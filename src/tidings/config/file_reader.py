@@ -1,4 +1,4 @@
-"""A file of a newsroom as plain maps, lists and text, its references to secrets resolved."""
+"""Read a file of a newsroom as plain maps, lists and text, with its references to secrets resolved."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAIN = "tidings.yaml"
 SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
 _MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")
 _SHORTEST = 4
-"""Letters: a shorter value protects nothing, and taking it out of every line would make them unreadable."""
+"""Characters. A shorter secret protects nothing, and hiding it in every message would make them unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """`{env: NAME}` or `{file: PATH}`: what it is called, and what it holds; None where it could not be had."""
+    """`{env: NAME}` or `{file: PATH}`: its name in messages, and its value, None if it could not be read."""
 
     label: str
     value: str | None
@@ -30,7 +30,7 @@ class Reference:
 
 @dataclass
 class ConfigReader:
-    """What one load has read so far."""
+    """Read the files of one load, and collect their problems and secrets."""
 
     root: Path
     env: Mapping[str, str]
@@ -39,10 +39,10 @@ class ConfigReader:
     references: dict[int, Reference] = field(default_factory=dict)
     """By the `id` of the node, which `nodes` keeps alive."""
     passwords: list[str] = field(default_factory=list)
-    """Secrets that stand elsewhere, such as in the address of the store."""
+    """Secrets that are not references, such as a password in the address of the store."""
 
     def file(self, path: Path) -> tuple[dict[str, Any] | None, Node | None]:
-        """None where it cannot be read. A key with nothing behind it is there, with None."""
+        """Return the plain content and its node, or None for both if it cannot be read. An empty key has None."""
         name = path.relative_to(self.root).as_posix()
         try:
             raw = path.read_bytes()
@@ -57,7 +57,7 @@ class ConfigReader:
         self.problems.extend(problems)
         if node is None:
             if not problems:
-                self.problem(name, (1, 0), "the file is empty", "write at least what the reference asks")
+                self.problem(name, (1, 0), "the file is empty", "see the reference for the required keys")
             return None, None
         if not isinstance(node, yaml_text.Mapping):
             self.problem(name, (node.line, node.column), "expected `key: value` lines", "see the reference")
@@ -68,25 +68,26 @@ class ConfigReader:
         return plain, node
 
     def problem(self, file: str, place: tuple[int, int], message: str, mend: str, level: str = "error") -> None:
-        """Note one."""
         self.problems.append(Problem(file, *place, message, mend, level))
 
     def secrets(self) -> tuple[str, ...]:
-        """Every value that may appear nowhere, the longest first."""
-        found = {reference.value for reference in self.references.values() if reference.value}
-        return tuple(sorted((one for one in {*found, *self.passwords} if len(one) >= _SHORTEST), key=lambda s: -len(s)))
+        """The values that no message may show, the longest first."""
+        values = {reference.value for reference in self.references.values() if reference.value}
+        return tuple(
+            sorted((value for value in {*values, *self.passwords} if len(value) >= _SHORTEST), key=lambda s: -len(s))
+        )
 
     def redacted(self) -> list[Problem]:
-        """The problems, in the order of the files, without any secret in them."""
+        """The problems in the order of the files, with every secret replaced."""
         known = {reference.value: reference.label for reference in self.references.values() if reference.value}
-        found = []
+        problems = []
         for problem in self.problems:
             message, mend = problem.message, problem.mend
             for secret in self.secrets():
                 label = known.get(secret, "[secret]")
                 message, mend = (text.replace(repr(secret), label).replace(secret, label) for text in (message, mend))
-            found.append(replace(problem, message=message, mend=mend))
-        return sorted(found, key=lambda one: (one.file != MAIN, one.file, one.line, one.column))
+            problems.append(replace(problem, message=message, mend=mend))
+        return sorted(problems, key=lambda problem: (problem.file != MAIN, problem.file, problem.line, problem.column))
 
     def _value(self, key: yaml_text.Scalar, node: Node, file: str, path: tuple[str | int, ...]) -> Any:
         if isinstance(node, yaml_text.Scalar):
@@ -94,9 +95,9 @@ class ConfigReader:
                 return None
             if key.text in SECRET_KEYS or (key.text == "store" and _has_password(node.text)):
                 self.passwords.append(node.text)
-                said = f"{key.text}: secrets stand in the environment or in a file, never in YAML"
+                message = f"{key.text}: secrets belong in the environment or in a file, never in YAML"
                 mend = f"write {key.text}: {{env: NAME}} or {{file: PATH}}"
-                self.problem(file, (node.line, node.column), said, mend)
+                self.problem(file, (node.line, node.column), message, mend)
         return self._plain(node, file, path)
 
     def _plain(self, node: Node, file: str, path: tuple[str | int, ...]) -> Any:
@@ -114,18 +115,18 @@ class ConfigReader:
         return {self._text(key, file): self._value(key, value, file, (*path, key.text)) for key, value in node.entries}
 
     def _text(self, scalar: yaml_text.Scalar, file: str) -> str:
-        """Its text, if it can be written anywhere: "\\ud800" is YAML, and no character."""
+        """The text without half characters: YAML allows "\\ud800", but it is no character."""
         if any("\ud800" <= letter <= "\udfff" for letter in scalar.text):
-            said = "an escape here stands for half a character"
-            self.problem(file, (scalar.line, scalar.column), said, "write the character itself")
+            message = "this escape is only half a character"
+            self.problem(file, (scalar.line, scalar.column), message, "write the character itself")
             return "".join(letter for letter in scalar.text if not "\ud800" <= letter <= "\udfff")
         return scalar.text
 
     def _from_env(self, name: yaml_text.Scalar, file: str) -> Reference:
         value = self.env.get(name.text) if name.text and "\0" not in name.text else None
         if not value:
-            said = f"the environment has no variable {name.text}" if value is None else f"{name.text} is empty"
-            self.problem(file, (name.line, name.column), said, f"set it before you start: export {name.text}=...")
+            message = f"the environment has no variable {name.text}" if value is None else f"{name.text} is empty"
+            self.problem(file, (name.line, name.column), message, f"set it before you start: export {name.text}=...")
         return Reference(f"the value of {name.text}", value or None)
 
     def _from_file(self, name: yaml_text.Scalar, file: str) -> Reference:
@@ -134,8 +135,10 @@ class ConfigReader:
             value = (self.root / name.text).read_bytes().decode("utf-8-sig").rstrip("\r\n")
         except (OSError, ValueError) as error:  # no such file; no text; a NUL in its name
             reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
-            said = f"{name.text!r} cannot be read{reason}"
-            self.problem(file, (name.line, name.column), said, "put the secret alone into that file; check permissions")
+            message = f"{name.text!r} cannot be read{reason}"
+            self.problem(
+                file, (name.line, name.column), message, "put the secret alone into that file; check permissions"
+            )
         if value == "":
             self.problem(file, (name.line, name.column), f"{name.text!r} is empty", "put the secret alone into it")
         return Reference(f"what {name.text} holds", value or None)
@@ -149,7 +152,7 @@ def _has_password(address: str) -> bool:
 
 
 def without_empty(plain: Any) -> Any:
-    """The same without keys that have nothing behind them: as good as left out."""
+    """Return the content without keys that have no value: they mean the same as no key."""
     if isinstance(plain, dict):
         return {key: without_empty(value) for key, value in plain.items() if value is not None}
     return [without_empty(value) for value in plain] if isinstance(plain, list) else plain

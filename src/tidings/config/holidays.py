@@ -1,4 +1,4 @@
-"""Public holidays by country, as days without a slot."""
+"""Public holidays by country. Schedules have no slot on these days."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 
 class Holidays:
-    """Says the name of the holiday on a day, or None. `code` is a country, `KZ`, or a part of one, `US-CA`."""
+    """Return the name of the holiday on a day, or None. `code` is a country (`KZ`) or a part of one (`US-CA`)."""
 
     def __init__(self, code: str) -> None:
         import holidays  # late: slow to import, and few schedules need it
@@ -30,7 +30,7 @@ def _year(country: str, part: str, year: int) -> dict[date, str]:
     import holidays
 
     try:
-        found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
+        days = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
     except NotImplementedError:
-        found = holidays.country_holidays(country, subdiv=part or None, years=year)
-    return dict(found.items())
+        days = holidays.country_holidays(country, subdiv=part or None, years=year)
+    return dict(days.items())

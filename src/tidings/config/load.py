@@ -1,4 +1,4 @@
-"""Loading a newsroom: every problem at once, or a frozen Newsroom."""
+"""Load a newsroom: return all problems at once, or a frozen Newsroom."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """A newsroom, or the problems that stand in its way. Warnings may come with a newsroom."""
+    """A newsroom, or the problems that prevent it. A newsroom may come with warnings."""
 
     newsroom: Newsroom | None
     problems: tuple[Problem, ...]
@@ -47,8 +47,8 @@ def load_config(
 ) -> LoadResult:
     """Read tidings.yaml and schedules/*.yaml below `root`.
 
-    `lenient` gives a newsroom in spite of problems, without the parts that are wrong, so that `check` can look at what
-    depends on the rest. Never to be run.
+    `lenient` returns a newsroom in spite of problems, without the wrong parts, so that `check` can check the rest.
+    Never run such a newsroom.
     """
     env = os.environ if env is None else env
     if not (root / MAIN).is_file():
@@ -89,13 +89,13 @@ def load_config(
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """Models out of what is read."""
+    """Build models from the files that were read."""
 
     reading: ConfigReader
     lenient: bool
 
     def model(self, model: type[BaseModel], plain: Any, node: Node, file: str, context: Any, prefix: Any = ()) -> Any:
-        """The model, or None with its problems noted."""
+        """Return the model, or None after noting its problems."""
         try:
             return model.model_validate(plain, context=context)
         except ValidationError as error:
@@ -103,15 +103,15 @@ class _Loading:
             return prune(model, plain, error, context) if self.lenient else None
 
     def store(self, plain: dict[str, Any], env: Mapping[str, str]) -> None:
-        """TIDINGS_STORE goes before what is written. Neither is ever shown: it may hold a password."""
+        """Let TIDINGS_STORE override `store:`. Neither is ever shown: it may hold a password."""
         address = env.get("TIDINGS_STORE")
         if address:
             try:
                 TypeAdapter(StoreAddress).validate_python(address)
                 plain["store"] = address
             except ValidationError as error:
-                said, _, mend = str(error.errors()[0].get("ctx", {}).get("error", "")).partition("; ")
-                self.reading.problem(MAIN, (0, 0), f"TIDINGS_STORE in the environment: {said}", mend)
+                message, _, mend = str(error.errors()[0].get("ctx", {}).get("error", "")).partition("; ")
+                self.reading.problem(MAIN, (0, 0), f"TIDINGS_STORE in the environment: {message}", mend)
         if isinstance(plain.get("store"), str):
             try:
                 password = urlsplit(plain["store"]).password
@@ -121,7 +121,7 @@ class _Loading:
                 self.reading.passwords += [plain["store"], password]
 
     def adapters(self, written: Any, node: Node, key: str, known: Mapping[str, type[ConfigModel]]) -> dict[str, Any]:
-        """Settings of sources or channels, each by the class of its type."""
+        """Return the settings of sources or channels, each in the class of its type."""
         if written is None:
             return {}
         if not isinstance(written, dict):
@@ -129,37 +129,39 @@ class _Loading:
                 MAIN, find_place(node, (key,)), f"{key}: expected a map of names", f"{key}: {{name: ...}}"
             )
             return {}
-        found = {}
+        models = {}
         for name, settings in written.items():
             kind = settings.get("type") if isinstance(settings, dict) else None
             if not isinstance(kind, str) or kind not in known:
-                said = f"{key}.{name}: {kind!r} is no type" if kind else f"{key}.{name} lacks `type`"
-                self.reading.problem(MAIN, find_place(node, (key, name, "type")), said, nearest(str(kind or ""), known))
+                message = f"{key}.{name}: {kind!r} is no type" if kind else f"{key}.{name} lacks `type`"
+                self.reading.problem(
+                    MAIN, find_place(node, (key, name, "type")), message, nearest(str(kind or ""), known)
+                )
                 continue
             model = self.model(known[kind], settings, node, MAIN, None, (key, name))
             if model is not None:
-                found[name] = model
-        return found
+                models[name] = model
+        return models
 
     def senders(self, written: Any, node: Node, known: Mapping[str, type[SenderSettings]]) -> tuple[Any, ...]:
-        """One sender, or a list of them, each by the class of its type."""
+        """Return the settings of one sender or of a list, each in the class of its type."""
         several = isinstance(written, list)
-        found = []
+        models = []
         for number, settings in enumerate(written if several else [] if written is None else [written]):
             path: tuple[str | int, ...] = ("mail", number) if several else ("mail",)
             kind = settings.get("type", "smtp") if isinstance(settings, dict) else "smtp"
             if not isinstance(kind, str) or kind not in known:
-                said, mend = f"mail: {kind!r} is no type", nearest(str(kind), known)
-                self.reading.problem(MAIN, find_place(node, (*path, "type")), said, mend)
+                message, mend = f"mail: {kind!r} is no type", nearest(str(kind), known)
+                self.reading.problem(MAIN, find_place(node, (*path, "type")), message, mend)
                 continue
             model = self.model(known[kind], settings, node, MAIN, None, path)
             if model is not None:
-                found.append(model)
-        return tuple(found)
+                models.append(model)
+        return tuple(models)
 
     def schedules(self, context: Mapping[str, Any]) -> tuple[dict[str, Schedule], dict[str, Mapping[str, Any]]]:
-        """Valid schedules by name, and all as they are written, by file."""
-        found: dict[str, Schedule] = {}
+        """Return valid schedules by name, and the YAML content of all schedules by file."""
+        schedules: dict[str, Schedule] = {}
         written: dict[str, Mapping[str, Any]] = {}
         folder = self.reading.root / "schedules"
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -172,18 +174,18 @@ class _Loading:
                 continue
             if "name" in plain:
                 place_ = find_place(node, ("name",), key=True)
-                self.reading.problem(file, place_, "unknown key 'name'", "the file's name is its name")
+                self.reading.problem(file, place_, "unknown key 'name'", "the schedule is named after its file")
             if any(other.rpartition(".")[0] == file.rpartition(".")[0] for other in written):
-                self.reading.problem(file, (0, 0), f"schedules/{path.stem} stands here twice", "keep one of the files")
+                self.reading.problem(file, (0, 0), f"schedules/{path.stem} exists twice", "keep one of the files")
             written[file] = without_empty(plain)
             model = self.model(Schedule, {**plain, "name": path.stem}, node, file, context)
             if model is not None:
-                found[path.stem] = model
-        return found, written
+                schedules[path.stem] = model
+        return schedules, written
 
 
 def _context(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """What readers of values need to know. Languages only where all of them are right: else one slip is told often."""
+    """Return what the types need to know. Without languages if one is wrong: else one mistake is reported often."""
     site = plain["site"] if isinstance(plain.get("site"), dict) else {}
     languages = site.get("languages", ["en"])
     languages = [languages] if isinstance(languages, str) else languages
@@ -213,5 +215,5 @@ def _logo(reading: ConfigReader, name: str | None, root: Path) -> Media | None:
 
 
 def store_address(newsroom: Newsroom) -> str:
-    """Address of the database, which may hold a password."""
+    """Return the address of the database. It may hold a password."""
     return newsroom.store.get_secret_value() if isinstance(newsroom.store, SecretStr) else str(newsroom.store)

@@ -1,4 +1,4 @@
-"""From pydantic's errors to problems that a comms officer can mend: file, line, what, how."""
+"""Turn pydantic's errors into problems that a comms officer can fix: file, line, cause and remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EMPTY_LIST = "write at least one: `- ...` on a line of its own"
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """One error of pydantic, whose path is that of the file: no tags of unions, no marks of keys."""
+    """One error of pydantic. Its path is that of the file: without tags of unions and marks of keys."""
 
     path: Path
     kind: str
@@ -38,33 +38,33 @@ class _Fault:
 def describe_errors(
     error: ValidationError, model: type[BaseModel], node: Node, file: str, reading: ConfigReader, prefix: Path = ()
 ) -> list[Problem]:
-    """Every problem of one validation, in the order of the file; nothing of what a reference to a secret holds."""
-    found: list[Problem] = []
+    """Return the problems of one validation in the order of the file. They never show a secret."""
+    problems: list[Problem] = []
     faults = list(_faults(error, prefix))
     for fault in faults:
         if fault.kind == "too_short" and any(
             other.path[: len(fault.path)] == fault.path != other.path for other in faults
         ):
-            continue  # it is short only because its parts were refused
+            continue  # it is too short only because its parts were refused
         if fault.kind == "missing" and _misspelt(fault, faults):
             continue
         reference = _reference(node, fault.path, reading.references)
         if reference is not None and reference.value is None:
-            continue  # told already
+            continue  # reported already
         place_ = find_place(node, fault.path, key=fault.kind in ("extra_forbidden", "key"))
         message, mend = _words(fault, model, fault.path[len(prefix) :])
         if reference is not None and reference.value is not None and _shows(message + mend, reference.value):
             message, mend = f"{_name(fault.path)}: {reference.label} does not fit here", "see the reference"
-        found.append(Problem(file, *place_, message, mend))
-    return sorted(found, key=lambda problem: (problem.line, problem.column))
+        problems.append(Problem(file, *place_, message, mend))
+    return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
 
 def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
-    for one in error.errors(include_url=False):
-        context = one.get("ctx", {})
+    for entry in error.errors(include_url=False):
+        context = entry.get("ctx", {})
         cause = context.get("error")
-        kind = one["type"]
-        location = one["loc"]
+        kind = entry["type"]
+        location = entry["loc"]
         if location and location[-1] == "[key]":
             location, kind = location[:-1], "key"
         branch = next((str(part) for part in location if str(part) in _TAGS), "")
@@ -77,7 +77,7 @@ def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
             yield _Fault(
                 path,
                 kind,
-                one["msg"],
+                entry["msg"],
                 context,
                 cause,
                 branch,
@@ -85,11 +85,11 @@ def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
 
 
 _TAGS = ("ListDelivery", "ChannelDelivery")
-"""Tags of the one union, named after their models."""
+"""Tags of the only union, named after their models."""
 
 
 def _misspelt(missing: _Fault, faults: list[_Fault]) -> bool:
-    """Whether an unknown key beside it is likely to be the one that is missing: one mistake, one problem."""
+    """Whether an unknown key beside it is likely to be the missing key. One mistake is reported once."""
     name = str(missing.path[-1])
     beside = [
         str(other.path[-1])
@@ -100,7 +100,7 @@ def _misspelt(missing: _Fault, faults: list[_Fault]) -> bool:
 
 
 def _shows(text: str, secret: str) -> bool:
-    """Whether some word of a secret stands in a text."""
+    """Whether a text contains a word of a secret."""
     return repr(secret) in text or any(word in text.casefold() for word in re.findall(r"\w{3,}", secret.casefold()))
 
 
@@ -109,15 +109,15 @@ def _name(path: Path) -> str:
 
 
 def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str]:
-    """What is wrong, and how to mend it."""
+    """Return what is wrong, and how to fix it."""
     name, context = _name(fault.path), fault.context
     match fault.kind:
         case "extra_forbidden":
             if fault.branch == "ListDelivery" and name == "channel":
-                return "list and channel stand together", "begin another entry: `- channel: ...`"
+                return "this entry has both `list` and `channel`", "begin another entry: `- channel: ...`"
             return f"unknown key {name!r}", nearest(name, known_keys(model, inner[:-1], fault.branch))
         case "missing" if fault.branch:
-            return "neither `list` nor `channel` stands here", "say where it goes: `list: NAME` or `channel: NAME`"
+            return "this entry has neither `list` nor `channel`", "say where it goes: `list: NAME` or `channel: NAME`"
         case "missing":
             return f"{name!r} is missing", f"add `{name}: ...` here"
         case "key":
@@ -135,12 +135,12 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str
         case "tuple_type" | "list_type":
             return f"{name}: expected a list here", "begin each line below it with `- `"
         case "too_short" if context.get("field_type") == "Value":
-            return f"{name}: it is shorter than {context['min_length']} characters", "write a longer one"
+            return f"{name}: this is shorter than {context['min_length']} characters", "write a longer one"
         case "too_short":
-            return f"{name}: nothing stands here", _EMPTY_LIST
+            return f"{name}: the list is empty", _EMPTY_LIST
         case _ if fault.cause is not None:
-            said = str(fault.cause).partition("; ")[0].removeprefix(f"{name}: ")
-            return f"{name}: {said}" if name and not said.startswith(repr(name)) else said, _mend(fault.cause)
+            message = str(fault.cause).partition("; ")[0].removeprefix(f"{name}: ")
+            return f"{name}: {message}" if name and not message.startswith(repr(name)) else message, _mend(fault.cause)
     return f"{name}: {fault.message[:1].lower()}{fault.message[1:]}", ""
 
 
@@ -149,7 +149,7 @@ def _mend(cause: Any) -> str:
 
 
 def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> Reference | None:
-    """The reference to a secret that the value at a path comes from."""
+    """Return the reference to a secret at a path, or None if the value comes from none."""
     current: Node | None = node
     for part in path:
         if isinstance(current, yaml_text.Mapping):
@@ -164,7 +164,7 @@ def _reference(node: Node, path: Path, references: Mapping[int, Reference]) -> R
 
 
 def find_place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
-    """Line and column of the value at a path, or of its key; of the nearest thing above where it is missing."""
+    """Return line and column of the value at a path, or of its key. If it is missing: of its nearest parent."""
     line, column = node.line, node.column
     current: Node = node
     for number, part in enumerate(path):
@@ -179,12 +179,12 @@ def find_place(node: Node, path: Path, *, key: bool = False) -> tuple[int, int]:
         elif isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
             current = current.items[part]
             line, column = current.line, current.column
-        # One value where a list may stand has no places of its own: stay where we are.
+        # A single value in place of a list has no items with a place: keep the place of the value.
     return line, column
 
 
 def known_keys(model: type[BaseModel], path: Path, branch: str = "") -> list[str]:
-    """The keys that the schema knows at a path; `branch` names the model of a union."""
+    """Return the keys that the schema knows at a path. `branch` names the model of a union."""
     candidates: list[Any] = [model]
     for part in path:
         following: list[Any] = []
@@ -193,7 +193,7 @@ def known_keys(model: type[BaseModel], path: Path, branch: str = "") -> list[str
                 if part in (name, field.alias):
                     written = getattr(candidate, "WRITTEN_AS", {}).get(name)
                     following.extend([written] if written else _inside(field.annotation))
-        # Numbers and names of a map stand for themselves.
+        # Positions in a list and names in a map are no fields: the models stay the same.
         candidates = following or candidates
     if any(candidate.__name__ == branch for candidate in candidates):
         candidates = [candidate for candidate in candidates if candidate.__name__ == branch]
@@ -208,7 +208,7 @@ def known_keys(model: type[BaseModel], path: Path, branch: str = "") -> list[str
 
 
 def _inside(annotation: Any) -> list[Any]:
-    """The models in a type."""
+    """Return the models in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     origin = get_origin(annotation)

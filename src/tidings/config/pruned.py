@@ -1,4 +1,4 @@
-"""What is left of a configuration without its mistakes, so that `check` can go on and find those elsewhere."""
+"""Remove the mistakes from a configuration, so that `check` can look for others in the rest."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ROUNDS = 6
 
 
 def prune(model: type[BaseModel], plain: Any, error: ValidationError, context: Any) -> Any:
-    """The model without what is wrong, required values replaced by stand-ins; None where nothing can be saved."""
+    """Return the model without its wrong parts, or None if nothing is left. Stand-ins replace required values."""
     rest = copy.deepcopy(plain)
     for _ in range(_ROUNDS):
-        for one in error.errors(include_url=False):
-            _take_out(rest, one["loc"], missing=one["type"] == "missing")
+        for entry in error.errors(include_url=False):
+            _take_out(rest, entry["loc"], missing=entry["type"] == "missing")
         try:
             return model.model_validate(rest, context=context)
         except ValidationError as again:

@@ -1,4 +1,4 @@
-"""What a newsroom's YAML refers to, without loading the rest of it: files, the environment, the store."""
+"""Find what a newsroom's YAML refers to, without loading all of it: files, environment variables, the store."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _DEFAULT = "sqlite:///tidings.db"
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Names only, never what stands behind them."""
+    """Names of files and environment variables, never their values."""
 
     files: tuple[str, ...]
-    """As they are written: relative to the newsroom's folder, or absolute."""
+    """Relative to the newsroom's folder or absolute, as in the YAML."""
     environment: tuple[str, ...]
 
 
 def find_references(root: Path) -> References:
-    """Every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. What cannot be read is left out."""
-    found: dict[str, set[str]] = {"file": set(), "env": set()}
+    """Find every `{file: PATH}` and `{env: NAME}` of tidings.yaml and schedules/. Unreadable files are left out."""
+    names: dict[str, set[str]] = {"file": set(), "env": set()}
     reading = ConfigReader(root, {})
     for path in (root / MAIN, *sorted((root / "schedules").glob("*.y*ml"))):
         if path.is_file() and (node := reading.file(path)[1]) is not None:
             for kind, name in _walk(node):
-                found[kind].add(name)
-    return References(tuple(sorted(found["file"])), tuple(sorted(found["env"])))
+                names[kind].add(name)
+    return References(tuple(sorted(names["file"])), tuple(sorted(names["env"])))
 
 
 def _walk(node: Node) -> Iterator[tuple[str, str]]:
@@ -52,9 +52,9 @@ def _walk(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def read_store_address(root: Path, env: Mapping[str, str] | None = None) -> SecretStr:
-    """Address of the store of the newsroom in `root`, TIDINGS_STORE before what is written.
+    """Return the address of the store of the newsroom in `root`. TIDINGS_STORE overrides `store:`.
 
-    Raises InputError where it cannot be had: a guess would be another database.
+    Raises InputError if it cannot be read: a guess would be another database.
     """
     env = os.environ if env is None else env
     reading = ConfigReader(root, env)
@@ -67,10 +67,12 @@ def read_store_address(root: Path, env: Mapping[str, str] | None = None) -> Secr
         for key, value in node.entries:
             reference = reading.references.get(id(value)) if key.text == "store" else None
             if reference is not None and reference.value is None:
-                raise InputError("\n".join(str(one) for one in reading.redacted() if one.line == value.line))
+                raise InputError(
+                    "\n".join(str(problem) for problem in reading.redacted() if problem.line == value.line)
+                )
     try:
-        found: SecretStr = TypeAdapter(StoreAddress).validate_python(address)
+        checked: SecretStr = TypeAdapter(StoreAddress).validate_python(address)
     except ValidationError as error:
-        said = str(error.errors()[0].get("ctx", {}).get("error", "it cannot be read"))
-        raise InputError(f"{MAIN}: store: {said}") from None
-    return found
+        message = str(error.errors()[0].get("ctx", {}).get("error", "it cannot be read"))
+        raise InputError(f"{MAIN}: store: {message}") from None
+    return checked

@@ -1,4 +1,4 @@
-"""`keep`: how long what happened is kept."""
+"""The model of `keep`: how long records are kept."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from tidings.config.adapters import ConfigModel
 from tidings.config.types import Duration
 
 _SHORTEST = {"ledger": 30, "returns": 30, "pending": 2, "left": 30, "ip": 1}
-"""Days. What comes back for a message does so within days, and a person asks within weeks."""
+"""Days. Bounces arrive within days, and people ask about a message within weeks."""
 
 
 class Retention(ConfigModel):
-    """How long what happened is kept; a daily job takes out what is older. Suppressions stay for good, as hashes."""
+    """How long records are kept. A daily job deletes older ones. Suppressions stay for good, as hashes."""
 
     ledger: Duration | None = Field(
         default=None,
-        description="Age at which deliveries are taken out of the ledger, such as 400d; without it, never. Their "
-        "counts stay, and who had which story.",
+        description="Age at which deliveries are deleted from the ledger, such as 400d; default: never. The counts, "
+        "and which reader had which story, stay.",
     )
     pending: Duration = Field(
         default=timedelta(days=30),
-        description="Age at which who never confirmed is forgotten, since they last asked or were imported.",
+        description="Age at which unconfirmed people are deleted, counted from their last request or import.",
     )
     left: Duration = Field(
         default=timedelta(days=1095),
-        description="Time after which who left a list is forgotten: address, choices and consents. Until then these "
-        "prove that mail was wanted.",
+        description="Time after which people who left a list are deleted: address, choices and consents. Until then "
+        "these prove that they wanted the mail.",
     )
     returns: Duration = Field(
-        default=timedelta(days=400), description="Age at which bounces and complaints are taken out, texts and all."
+        default=timedelta(days=400), description="Age at which bounces and complaints are deleted, with their texts."
     )
     ip: Duration = Field(
-        default=timedelta(days=90), description="Age at which IP addresses are taken out of the records of consent."
+        default=timedelta(days=90), description="Age at which IP addresses are deleted from the records of consent."
     )
 
     @field_validator("*", mode="after")

@@ -30,7 +30,7 @@ RULES = ("daily", "weekly", "monthly", "cron", "every", "at", "on")
 
 
 class CadenceText(ConfigModel):
-    """`cadence:` as it is written: one rule, and what moves or skips its slots."""
+    """`cadence:` in YAML: one rule, and the settings that move or skip its slots."""
 
     daily: Line | None = Field(default=None, description='Every day at a time: "09:00".')
     weekly: Line | None = Field(default=None, description="On weekdays: fri 09:00, or mon,thu 09:00.")
@@ -38,10 +38,14 @@ class CadenceText(ConfigModel):
     cron: Line | None = Field(default=None, description='Five fields, weekdays by name: "0 9 * * fri".')
     every: Line | None = Field(default=None, description="Even steps from midnight: 15m, 2h, 1d.")
     at: Line | None = Field(default=None, description="Once: 2026-12-01T09:00.")
-    on: Line | None = Field(default=None, description="new: when something came out. request: when a person asks.")
-    settle: Duration | None = Field(default=None, description="With `on: new`: wait so long; default 10m.")
+    on: Line | None = Field(
+        default=None, description="new: after a new story is published. request: only when a person asks."
+    )
+    settle: Duration | None = Field(default=None, description="With `on: new`: how long to wait; default 10m.")
     timezone: Zone | None = Field(default=None, description="Zone of this rule; default: the site's.")
-    window: Line | None = Field(default=None, description='Neither starts nor sends outside it: "08:00-20:00".')
+    window: Line | None = Field(
+        default=None, description='Hours in which editions start and mail is sent: "08:00-20:00".'
+    )
     skip_dates: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
         default=(), description="Days without a slot: 2026-12-16, or 2026-12-24..2027-01-08."
     )
@@ -79,12 +83,12 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
     written = CadenceText.model_validate(value, context=info.context)
     rules = [(key, text) for key in RULES if (text := getattr(written, key)) is not None]
     if len(rules) != 1:
-        found = f"{' and '.join(key for key, _ in rules)} stand together" if rules else "there is no rule"
-        raise ValueError(f"{found}; write exactly one of {', '.join(RULES)}")
+        fault = f"{' and '.join(key for key, _ in rules)} cannot be combined" if rules else "there is no rule"
+        raise ValueError(f"{fault}; write exactly one of {', '.join(RULES)}")
     rule = parse_rule(*rules[0])
     if written.settle is not None:
         if not isinstance(rule, OnNew):
-            raise ValueError("`settle` goes with `on: new` alone; take it out")
+            raise ValueError("`settle` works only with `on: new`; take it out")
         rule = OnNew(written.settle)
     return Cadence(
         rule=rule,
@@ -97,12 +101,12 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
 
 
 class Approval(ConfigModel):
-    """Who must look at an edition first."""
+    """Who must approve an edition before it is sent."""
 
     by: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(
-        min_length=1, description="Addresses of who may release it."
+        min_length=1, description="Addresses of the people who may release it."
     )
-    ahead: Duration = Field(default=timedelta(0), description="Composed so long before the slot.")
+    ahead: Duration = Field(default=timedelta(0), description="How long before the slot the edition is composed.")
     silence: Literal["hold", "send"] = Field(default="hold", description="What happens if nobody answers by the slot.")
 
 
@@ -111,15 +115,15 @@ def _approval(value: Any) -> Any:
 
 
 class StoryFilter(ConfigModel):
-    """Which stories an edition holds."""
+    """The stories of an edition."""
 
     kinds: Names = Field(default=(), description="Kinds of story; empty means all.")
     topics: Names = Field(default=(), description="Any of these topics; empty means all.")
     languages: Languages = Field(default=(), description="Stories that exist in any of these; empty means all.")
     stories: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
-        default=(), description="These stories and no others, new or not, also to who has had them."
+        default=(), description="Only these stories, new or not, also to readers who have had them."
     )
-    min_items: Int = Field(default=1, ge=0, description="Fewer stories: the slot is skipped, visibly, and they wait.")
+    min_items: Int = Field(default=1, ge=0, description="With fewer stories the slot is skipped, and the stories wait.")
     max_items: Int = Field(default=12, ge=1, description="Stories that a reader gets in full.")
     overflow: Literal["titles", "wait"] = Field(
         default="titles", description="titles: the rest as linked titles. wait: the oldest come first next time."
@@ -131,12 +135,14 @@ class ListDelivery(ConfigModel):
     """An edition to a mailing list."""
 
     list: Name = Field(description="Name of the list.")
-    frequency: Name | None = Field(default=None, description="Those who chose it; `all` for everyone.")
+    frequency: Name | None = Field(default=None, description="Readers who chose this frequency; `all` for everyone.")
     template: Name = Field(default="digest", description="digest, press (one story in full), alert, or your own.")
     subject: Line | None = Field(
-        default=None, description="Subject line; items and lead are the reader's. Default: the template's."
+        default=None, description="Subject line; `items` and `lead` are those of the reader. Default: the template's."
     )
-    everyone: Bool = Field(default=False, description="true: whatever topics or frequency they chose; never who left.")
+    everyone: Bool = Field(
+        default=False, description="true: also readers who chose other topics or frequencies; never those who left."
+    )
     per: Literal["edition", "item"] = Field(default="edition", description="One mail for all, or one for each story.")
 
 
@@ -164,7 +170,7 @@ Delivery = Annotated[
 
 
 class Schedule(ConfigModel):
-    """One schedule: when, what, to whom."""
+    """One schedule: the time, the stories and the recipients."""
 
     WRITTEN_AS = {"cadence": CadenceText}  # noqa: RUF012 - a ClassVar of its base
 
@@ -172,19 +178,21 @@ class Schedule(ConfigModel):
     cadence: Annotated[Cadence, BeforeValidator(_cadence)] = Field(description="When it is due.")
     approval: Annotated[
         Approval | None, BeforeValidator(_approval, json_schema_input_type=Approval | Literal["none"])
-    ] = Field(default=None, description="none, or who must look first.")
-    select: StoryFilter = Field(default=StoryFilter(), description="What goes into an edition.")
-    deliver: tuple[Delivery, ...] = Field(min_length=1, description="To whom it goes.")
-    backfill: Int = Field(default=0, ge=0, description="Newest stories that go out though they were out before.")
-    was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
+    ] = Field(default=None, description="none, or who must approve first.")
+    select: StoryFilter = Field(default=StoryFilter(), description="The stories of an edition.")
+    deliver: tuple[Delivery, ...] = Field(min_length=1, description="The lists and channels that get it.")
+    backfill: Int = Field(
+        default=0, ge=0, description="Number of older stories, the newest first, that go into the first edition."
+    )
+    was: Name | None = Field(default=None, description="The former name, if it was renamed.")
     name: Name = Field(exclude=True, description="The name of its file.")
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it goes before what else is being sent: it uses the template `alert`."""
+        """Whether it is sent before other editions: it uses the template `alert`."""
         return any(isinstance(part, ListDelivery) and part.template == "alert" for part in self.deliver)
 
     def heading(self, language: str, default_language: str = "") -> str:
-        """Its title in a language, else its name in words."""
+        """Return its title in a language, or else its name in words."""
         text = self.title or Localised(self.name.replace("-", " ").capitalize())
         return text.get(language, default_language)

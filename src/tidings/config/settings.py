@@ -39,20 +39,20 @@ from tidings.model.item import Media
 
 
 class Site(ConfigModel):
-    """Who publishes, where, and in which languages."""
+    """The publisher, its address and its languages."""
 
     title: Text = Field(description="Name of the publisher, as readers see it.")
     url: SiteUrl = Field(description="Address of the newsroom's own pages.")
     languages: Languages = Field(default=("en",), min_length=1, description="Languages; the first is the default.")
     timezone: Zone = Field(default="UTC", description="IANA zone of dates and cadences, such as Asia/Almaty.")
-    address: Text = Field(description="Postal address; stands in every digest, as the law asks.")
+    address: Text = Field(description="Postal address; shown in every digest, as the law requires.")
     colour: Colour = Field(default="#0077b6", description='Main colour, like "#0077b6".')
     logo: Line | None = Field(default=None, description="Picture of the publisher: PNG or JPEG, relative to here.")
 
     @model_validator(mode="before")
     @classmethod
     def _colour_is_no_comment(cls, written: Any) -> Any:
-        """`colour: #0077b6` is a key with a comment behind it."""
+        """Report `colour: #0077b6` without quotes: YAML reads an empty value and a comment."""
         if isinstance(written, dict) and "colour" in written and written["colour"] is None:
             return {**written, "colour": ""}
         return written
@@ -68,23 +68,23 @@ class Web(ConfigModel):
 
     host: Line = Field(default="127.0.0.1", description="Address to listen on.")
     port: Int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
-    trust: Proxies = Field(default=("127.0.0.1",), description="Proxies whose X-Forwarded headers are believed.")
+    trust: Proxies = Field(default=("127.0.0.1",), description="Proxies whose X-Forwarded headers are trusted.")
     metrics: ListenAddress | None = Field(
-        default=None, description="Address of its own for Prometheus, such as 127.0.0.1:9464; without one: no metrics."
+        default=None, description="Separate address for Prometheus, such as 127.0.0.1:9464; default: no metrics."
     )
 
     @field_validator("metrics", mode="after")
     @classmethod
     def _not_public(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """Never where readers come."""
+        """Refuse the port of the public pages."""
         port = info.data.get("port")
         if value is not None and value.rpartition(":")[2].lstrip("0") == str(port):
-            raise ValueError(f"readers come to port {port}; give metrics one of its own, like 127.0.0.1:9464")
+            raise ValueError(f"port {port} serves the public pages; give metrics another port, like 127.0.0.1:9464")
         return value
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port, None where there is none."""
+        """Host and port, or None without `metrics`."""
         if self.metrics is None:
             return None
         host, _, port = self.metrics.rpartition(":")
@@ -92,21 +92,21 @@ class Web(ConfigModel):
 
 
 class FeedFilter(ConfigModel):
-    """Which items a feed holds."""
+    """The items of a feed."""
 
     kinds: Names = Field(default=(), description="Kinds of item; empty means all.")
     topics: Names = Field(default=(), description="Any of these topics; empty means all.")
 
 
 class FeedSettings(ConfigModel):
-    """One feed beside `all`, which exists by itself."""
+    """One feed in addition to `all`, which always exists."""
 
     title: Text = Field(description="Title, after the site's own.")
-    select: FeedFilter = Field(default=FeedFilter(), description="What stands in it.")
+    select: FeedFilter = Field(default=FeedFilter(), description="The items of the feed.")
 
 
 class Welcome(ConfigModel):
-    """What who has just confirmed is sent."""
+    """The mail to a person who has just confirmed."""
 
     subject: Text = Field(description="Subject line.")
     text: Text = Field(description="A few words, as plain text.")
@@ -114,27 +114,28 @@ class Welcome(ConfigModel):
 
 
 class MailingList(ConfigModel):
-    """What one subscribes to."""
+    """A list that people subscribe to."""
 
     name: Text = Field(description="Title of the list, as readers see it.")
     from_: Address = Field(alias="from", description="Sender, like UN in Kazakhstan <news@example.org>.")
     reply_to: Address | None = Field(default=None, description="A mailbox that a person reads.")
     sender: SenderNames = Field(
-        default=(), description="Name of the sender that its mail leaves by, or several in their order; default: any."
+        default=(), description="Name of the sender for its mail, or several in order of preference; default: any."
     )
     unsubscribe_mailto: PlainAddress | None = Field(
-        default=None, description="Address that takes leave by mail; docs/howto/bounces.md tells how it is heard."
+        default=None, description="Address for unsubscribing by mail; docs/howto/bounces.md explains how it is read."
     )
     public: Bool = Field(default=True, description="false: no subscribe page, no archive, no feed.")
     fallback: Languages = Field(
-        default=(), description="Tried where a story has no translation in the reader's language; [] leaves it out."
+        default=(),
+        description="Languages to try if a story has no translation for the reader; [] leaves the story out.",
     )
-    default_frequency: Name = Field(default="weekly", description="For who does not choose.")
+    default_frequency: Name = Field(default="weekly", description="Frequency of readers who choose none.")
     resend_in_doubt: Literal["once", "never"] = Field(
-        default="once", description="Whether a message that may have arrived goes once more after a crash."
+        default="once", description="After a crash: send a message that may have arrived `once` more, or `never`."
     )
-    welcome: Welcome | None = Field(default=None, description="A mail to who has just confirmed.")
-    was: Name | None = Field(default=None, description="Its former name, if it was renamed.")
+    welcome: Welcome | None = Field(default=None, description="A mail to each person who has just confirmed.")
+    was: Name | None = Field(default=None, description="The former name, if it was renamed.")
 
     @property
     def sender_domain(self) -> str:
@@ -143,10 +144,12 @@ class MailingList(ConfigModel):
 
 
 class Notify(ConfigModel):
-    """Who is told of an edition held, an item set aside, YAML refused, deliveries failed."""
+    """Who gets notices of held editions, items set aside, refused YAML and failed deliveries."""
 
-    to: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(default=(), description="Addresses to tell by mail.")
-    channel: Name | None = Field(default=None, description="A channel to tell.")
+    to: Annotated[tuple[PlainAddress, ...], ONE_OR_MANY] = Field(
+        default=(), description="Addresses that get notices by mail."
+    )
+    channel: Name | None = Field(default=None, description="A channel that gets notices.")
 
 
 class NewsroomConfig(ConfigModel):
@@ -159,17 +162,19 @@ class NewsroomConfig(ConfigModel):
         default_factory=dict, description="Where items come from; default: the folder content."
     )
     topics: Mapping[Name, Text] = Field(default_factory=dict, description="Names of topics.")
-    feeds: Mapping[Name, FeedSettings] = Field(default_factory=dict, description="Feeds beside `all`.")
-    mail: tuple[SenderSettings, ...] = Field(default=(), description="How mail leaves: one sender, or a list of them.")
+    feeds: Mapping[Name, FeedSettings] = Field(default_factory=dict, description="Feeds in addition to `all`.")
+    mail: tuple[SenderSettings, ...] = Field(
+        default=(), description="How mail is sent: one sender, or a list of senders."
+    )
     lists: Mapping[Name, MailingList] = Field(default_factory=dict, description="Mailing lists.")
     channels: Mapping[Name, ChannelSettings] = Field(default_factory=dict, description="Outlets other than mail.")
-    bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints are heard, and what follows.")
-    notify: Notify = Field(default=Notify(), description="Who is told when something needs a look.")
-    keep: Retention = Field(default=Retention(), description="How long what happened is kept.")
+    bounces: Bounces = Field(default=Bounces(), description="How bounces and complaints arrive, and what follows.")
+    notify: Notify = Field(default=Notify(), description="Who gets notices when something needs attention.")
+    keep: Retention = Field(default=Retention(), description="How long records are kept.")
 
 
 class Newsroom(NewsroomConfig):
-    """A loaded newsroom: tidings.yaml, its schedules, and where it stands."""
+    """A loaded newsroom: tidings.yaml, its schedules, and its folder."""
 
     root: Path
     schedules: Mapping[str, Schedule] = Field(default_factory=dict)
@@ -178,11 +183,11 @@ class Newsroom(NewsroomConfig):
 
     @property
     def logo_url(self) -> str:
-        """Address of the logo, empty where there is none."""
+        """Address of the logo, empty without one."""
         return f"{self.site.url}media/{self.logo.digest}/{self.logo.name}" if self.logo else ""
 
     def find_senders(self, list_name: str) -> tuple[SenderSettings, ...]:
-        """By which mail of a list may leave, the best first; of what is of no list ('') too."""
+        """Return the senders for mail of a list, the preferred one first. '' is for mail of no list."""
         named = self.lists[list_name].sender if list_name in self.lists else ()
         by_name = {sender.name: sender for sender in self.mail}
         return tuple(by_name[name] for name in named if name in by_name) or self.mail

@@ -1,4 +1,4 @@
-"""What values look like in YAML: each type reads its source text, and says in its error how to write it."""
+"""The types of values in YAML. Each reads the source text, and its error says how to write the value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 
 
 class NestedValueError(ValueError):
-    """A wrong value inside of what one reader reads: `path` leads to it from there, or to its key."""
+    """A wrong value inside a larger one. `path` leads from there to the value, or to its key."""
 
     def __init__(self, message: str, *path: str | int, key: bool = False) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class NestedValueError(ValueError):
 
 
 class NotTextError(ValueError):
-    """A list or a map where one value belongs."""
+    """A list or a map in place of a single value."""
 
 
 def _text(value: Any) -> str:
@@ -66,7 +66,7 @@ def _duration(value: Any) -> timedelta:
 def _line(value: Any) -> str:
     text = _text(value).strip()
     if _CONTROL.search(text):
-        raise ValueError("this has a line break or a character that cannot be seen; keep it on one line")
+        raise ValueError("this has a line break or an invisible character; keep it on one line")
     return text
 
 
@@ -82,8 +82,8 @@ def _address(value: Any) -> str:
     if not (at and whole) or "\t" in text or text.count("@") - name.count("@") != 1 or not _is_domain(domain):
         raise ValueError(f"{text!r} is no address; write it like news@example.org or News desk <news@example.org>")
     if not _LOCAL_PART.fullmatch(local) or len(local) > 64:
-        said = "; servers everywhere take only Latin letters, digits and . _ + - before the @"
-        raise ValueError(f"{text!r} is no address that everyone can write to{said}")
+        fault = "; every server accepts only Latin letters, digits and . _ + - before the @"
+        raise ValueError(f"{text!r} is no address that everyone can write to{fault}")
     return text
 
 
@@ -99,15 +99,15 @@ def _is_domain(text: str) -> bool:
 def _plain_address(value: Any) -> str:
     text = _address(value)
     if "<" in text:
-        raise ValueError(f"only the address stands here; write {parseaddr(text)[1]}")
+        raise ValueError(f"this takes an address without a name; write {parseaddr(text)[1]}")
     return text
 
 
 def _colour(value: Any) -> str:
     text = _text(value)
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        said = "a # begins a comment, so nothing stands here" if not text else f"{text!r} is no colour"
-        raise ValueError(f'{said}; write six digits in quotes, like "#0077b6"')
+        fault = "a # begins a comment, so the value is empty" if not text else f"{text!r} is no colour"
+        raise ValueError(f'{fault}; write six digits in quotes, like "#0077b6"')
     return text.lower()
 
 
@@ -133,7 +133,7 @@ def _is_network(text: str) -> bool:
 
 
 def _secret_url(value: SecretStr) -> SecretStr:
-    """Its errors never show it: whoever has the address can post."""
+    """Check the address. Errors never show it: anybody who has it can post."""
     try:
         _url(value.get_secret_value())
     except ValueError:
@@ -149,7 +149,7 @@ def _proxy(value: Any) -> str:
 
 
 def _listen_address(value: Any) -> str:
-    """`127.0.0.1:9464`, `[::1]:9464`: a number and a port, so that nobody has to ask who that is."""
+    """Read `127.0.0.1:9464` or `[::1]:9464`. Host names are refused: they would need a DNS lookup."""
     text = _line(value)
     host, colon, port = text.rpartition(":")
     mend = "write an IP address and a port, like 127.0.0.1:9464 or [::1]:9464"
@@ -166,7 +166,7 @@ def _listen_address(value: Any) -> str:
 
 
 def _store(value: SecretStr) -> SecretStr:
-    """An address that SQLAlchemy takes; its errors never show it, it may hold a password."""
+    """Check an address for SQLAlchemy. Errors never show it: it may hold a password."""
     text = value.get_secret_value()
     mend = "write sqlite:///tidings.db or postgresql://host/database"
     if text.startswith("sqlite:"):
@@ -179,9 +179,9 @@ def _store(value: SecretStr) -> SecretStr:
     except ValueError:
         raise ValueError(f"this is no address of a database; {mend}") from None
     if parts.scheme == "postgres":
-        raise ValueError("postgres:// is spelt otherwise here; write postgresql://")
+        raise ValueError("postgres:// is not accepted; write postgresql://")
     if parts.scheme not in ("postgresql", "postgresql+psycopg"):
-        raise ValueError(f"this is no address of a database that is known here; {mend}")
+        raise ValueError(f"this kind of database is not supported; {mend}")
     if len(parts.path) < 2:
         raise ValueError("the address names no database; write postgresql://host/database")
     return value
@@ -190,7 +190,7 @@ def _store(value: SecretStr) -> SecretStr:
 def _site_url(value: Any) -> str:
     text = _url(value)
     if "?" in text or "#" in text:
-        raise ValueError(f"{text!r} has a query or a fragment; write the address of the site alone")
+        raise ValueError(f"{text!r} has a query or a fragment; write only the address of the site")
     return text if text.endswith("/") else text + "/"
 
 
@@ -206,7 +206,7 @@ def _language(value: Any) -> str:
 def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, value in enumerate(values):
         if value in values[:number]:
-            raise NestedValueError(f"{value!r} stands twice; keep one", number)
+            raise NestedValueError(f"{value!r} is here twice; keep one", number)
     return values
 
 
@@ -227,7 +227,7 @@ def _name(value: Any) -> str:
 
 
 def _localised(value: Any, info: ValidationInfo) -> Localised:
-    """One string, or a map of the site's languages."""
+    """Read one string, or a map of the site's languages."""
     if isinstance(value, Localised):
         return value
     if isinstance(value, str):
@@ -238,20 +238,18 @@ def _localised(value: Any, info: ValidationInfo) -> Localised:
     texts = {}
     for language, text in value.items():
         if languages and language not in languages:
-            said = f"{language!r} is not among site.languages ({', '.join(languages)})"
-            raise NestedValueError(f"{said}; add it there, or take this text out", language, key=True)
+            fault = f"{language!r} is not among site.languages ({', '.join(languages)})"
+            raise NestedValueError(f"{fault}; add it there, or take this text out", language, key=True)
         try:
             texts[language] = _line(text)
         except ValueError as error:
-            raise NestedValueError(
-                "nothing stands here; write the text" if text is None else str(error), language
-            ) from None
+            raise NestedValueError("the text is missing; write it" if text is None else str(error), language) from None
     first = next((texts[language] for language in languages if language in texts), next(iter(texts.values())))
     return Localised(first, texts)
 
 
 def _rate(value: Any) -> float:
-    """Messages a second."""
+    """Read messages a second."""
     if isinstance(value, float):
         return value
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*/\s*(s|m|h|d)", _text(value))
@@ -261,7 +259,7 @@ def _rate(value: Any) -> float:
 
 
 def _domain(value: Any) -> str:
-    """In small letters, as it stands in DNS (RFC 5890)."""
+    """Return the domain in lower case, as in DNS (RFC 5890)."""
     text = _line(value).lower()
     if "." not in text or not _is_domain(text):
         raise ValueError(f"{text!r} is no domain of addresses; write it like gmail.com")
@@ -287,7 +285,7 @@ def one_or_many(value: Any) -> Any:
 
 
 def _typed(reader: Callable[..., Any], written: Any = str) -> BeforeValidator:
-    """`written` is how the value stands in YAML, for the JSON Schema."""
+    """Make a validator. `written` is the type of the value in YAML, for the JSON Schema."""
     return BeforeValidator(reader, json_schema_input_type=written)
 
 
@@ -311,7 +309,7 @@ StoreAddress = Annotated[SecretStr, AfterValidator(_store)]
 Rate = Annotated[float, _typed(_rate)]
 """Messages a second."""
 Domain = Annotated[str, _typed(_domain)]
-"""As A-labels, in small letters."""
+"""As A-labels, in lower case."""
 SenderName = Annotated[str, _typed(_sender_name)]
 ListenAddress = Annotated[str, _typed(_listen_address)]
 """IP address and port, IPv6 in brackets."""

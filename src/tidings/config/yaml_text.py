@@ -1,4 +1,4 @@
-"""A strict reader of YAML: every scalar is its source text, and everything has its place in the file.
+"""A strict reader of YAML: every scalar is its source text, and every node has its line and column.
 
 Plain YAML turns 12:30 into 750, no into False and 010 into 8, keeps the last of two equal keys, and lets nine lines of
 aliases fill the memory. Here scalars stay text and the schema types them; anchors, aliases, merges, tags and directives
@@ -30,7 +30,7 @@ from tidings.model.errors import Problem
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_PROBLEMS = 100
-"""Of one file: whoever pastes a page of something else gets no page of complaints."""
+"""In one file. More would not help a person who has pasted something that is not YAML."""
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
@@ -66,7 +66,7 @@ class Mapping:
     column: int
 
     def get(self, key: str) -> Node | None:
-        """The value of a key."""
+        """Return the value of a key, or None."""
         return next((value for name, value in self.entries if name.text == key), None)
 
 
@@ -83,11 +83,11 @@ Node = Scalar | Mapping | Sequence
 
 
 class _RefusedError(Exception):
-    """What follows cannot be read; the problem is noted."""
+    """The rest cannot be read; the problem is noted."""
 
 
 def read_text(raw: bytes, file: str) -> tuple[str | None, list[Problem]]:
-    """UTF-8 text of a file, a byte order mark taken off; or the problem."""
+    """Return the UTF-8 text of a file without a byte order mark, or None and the problem."""
     if len(raw) > MAX_BYTES:
         return None, [Problem(file, 0, 0, f"the file has {len(raw):,} bytes", f"keep it under {MAX_BYTES:,}")]
     try:
@@ -99,7 +99,7 @@ def read_text(raw: bytes, file: str) -> tuple[str | None, list[Problem]]:
 
 
 def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, list[Problem]]:
-    """The one document in `text`, and everything that is refused in it. None where it is empty or no YAML at all.
+    """Return the document in `text` and its problems. The document is None if it is empty or no YAML at all.
 
     A document with problems is returned too, so that the schema can name its other mistakes in the same run.
     """
@@ -118,8 +118,7 @@ def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, l
 
 
 class _Reader:
-    """One reading. Places are worked out from the index in the text: for the library U+2028 begins a line, for
-    editors it does not."""
+    """The reader of one text. It computes lines itself: for the library U+2028 begins a line, for editors not."""
 
     def __init__(self, text: str, file: str, first_line: int) -> None:
         self._text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
@@ -148,24 +147,24 @@ class _Reader:
         return node
 
     def note(self, index: int, message: str, mend: str) -> None:
-        """A problem after which reading goes on, unless there were too many of them."""
+        """Note a problem. Raises _RefusedError if there are too many."""
         self.problems.append(Problem(self._file, *self._place(index), message, mend))
         if len(self.problems) == MAX_PROBLEMS:
             self.problems.append(Problem(self._file, 0, 0, f"more than {MAX_PROBLEMS} mistakes; the rest is not read"))
             raise _RefusedError
 
     def invalid(self, error: MarkedYAMLError) -> None:
-        """What the library says, where the mistake was made: at the opening bracket or quote, not at the end."""
-        said = " ".join(str(error.problem or error.context or error).split())
-        mend = next((mend for words, mend in _MENDS if words in said), "check quotes, colons and indentation here")
+        """Note an error of the library where the mistake is: at the opening bracket or quote, not at the end."""
+        message = " ".join(str(error.problem or error.context or error).split())
+        mend = next((mend for words, mend in _MENDS if words in message), "check quotes, colons and indentation here")
         mark = error.problem_mark or error.context_mark
         begun = error.context_mark
         if begun is not None and mark is not None:
-            if "expected ',' or" in said and begun.line != mark.line:
+            if "expected ',' or" in message and begun.line != mark.line:
                 mend, mark = "close the bracket that is opened here", begun
-            elif "end of stream" in said or "<stream end>" in said:
+            elif "end of stream" in message or "<stream end>" in message:
                 mark = begun
-        self.note(mark.index if mark is not None else 0, f"not valid YAML: {said[:200]}", mend)
+        self.note(mark.index if mark is not None else 0, f"not valid YAML: {message[:200]}", mend)
 
     def _place(self, index: int) -> tuple[int, int]:
         line = bisect_right(self._starts, index)
@@ -173,12 +172,12 @@ class _Reader:
 
     def _characters(self) -> None:
         for match in _UNSEEN.finditer(self._text):
-            said = f"a character that cannot be seen stands here (U+{ord(match[0]):04X})"
-            self.note(match.start(), said, "take it out; typing the line anew helps")
+            message = f"there is an invisible character here (U+{ord(match[0]):04X})"
+            self.note(match.start(), message, "take it out, or type the line again")
         self._text = _UNSEEN.sub(" ", self._text)
 
     def _directives(self) -> None:
-        """Lines of `%` before the document. Made comments after, so that every index stays what it is."""
+        """Note directives before the document. They become comments, so that every index stays the same."""
         while (match := _DIRECTIVE.match(self._text)) is not None:
             self.note(match.end(), "directives (%YAML, %TAG) are not used here", "take the line out")
             self._text = f"{self._text[: match.end()]}#{self._text[match.end() + 1 :]}"
@@ -219,8 +218,8 @@ class _Reader:
             elif key.text == "<<" and not key.quoted:
                 self.note(index, "'<<' merges are not used here", "write the keys out")
             elif key.text in seen:
-                said = f"the key {key.text[:40]!r} stands twice, first in line {seen[key.text]}"
-                self.note(index, said, "keep one of them")
+                message = f"the key {key.text[:40]!r} is here twice, first in line {seen[key.text]}"
+                self.note(index, message, "keep one of them")
             else:
                 seen[key.text] = key.line
                 entries.append((key, value))

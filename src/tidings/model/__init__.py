@@ -1,1 +1,1 @@
-"""Dataclasses, enums, errors, cadence arithmetic, signed tokens; imports nothing of ours."""
+"""Dataclasses, enums, errors, cadence arithmetic, signed tokens; imports no other part of Tidings."""

@@ -1,4 +1,4 @@
-"""Dates and times as people type them."""
+"""Read dates and times as people type them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TYPED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TypedDate:
-    """A date, with a time and an offset from UTC where they were typed."""
+    """A date, with a time and an offset from UTC if they were typed."""
 
     day: date
     clock: time | None = None

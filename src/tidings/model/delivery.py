@@ -45,14 +45,14 @@ class SkipReason(StrEnum):
     EXPIRED = "expired"
     NOTHING_FOR_READER = "nothing_for_reader"
     OTHER_LIST = "other_list"
-    """They get the same edition through another list."""
+    """The reader gets the same edition through another list."""
     PAUSED = "paused"
     """The reader asked for a pause; the stories wait for them."""
     WITHDRAWN = "withdrawn"
     OVER_LIMIT = "over_limit"
-    """Beyond `max_posts`."""
+    """The channel has reached `max_posts`."""
     UNTRANSLATED = "untranslated"
-    """It waits for its translations (`wait_for_translations`)."""
+    """The story waits for its translations (`wait_for_translations`)."""
     UNANSWERABLE = "unanswerable"
     """Part of a thread: the post to answer was not sent, or its id is unknown."""
 
@@ -67,11 +67,11 @@ class Purpose(StrEnum):
     CONFIRMATION = "confirmation"
     WELCOME = "welcome"
     CORRECTION = "correction"
-    """Of a post that stands: what was wrong in it. Followed by a hyphen and which correction it is."""
+    """A correction of a published post. A hyphen and the correction's own part follow."""
     RETRACTION = "retraction"
-    """Of a post that stands: its story was withdrawn."""
+    """A note to a published post: its story was withdrawn."""
     REVIEW = "review"
-    """To who must approve an edition: the question, and the edition."""
+    """The question to the people who must approve an edition, with the edition."""
 
 
 class PostChange(StrEnum):
@@ -96,11 +96,11 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     """The other side took responsibility (SMTP 250 after the dot, HTTP 2xx)."""
     DEFERRED = "deferred"
-    """Refused for now, and certainly not taken: try again later."""
+    """Refused for now, and certainly not accepted: try again later."""
     REJECTED = "rejected"
-    """Refused for good, and certainly not taken."""
+    """Refused for good, and certainly not accepted."""
     UNKNOWN = "unknown"
-    """It may have been taken: the reply was lost after the hand-over was complete."""
+    """The message may have been accepted: the reply was lost after the hand-over was complete."""
     NOT_STARTED = "not_started"
     """Nothing of this message was handed over (connection refused, pause, shutdown): costs no attempt."""
 
@@ -151,7 +151,7 @@ class Delivery(NamedTuple):
     name: str
     language: str
     selection: int | None
-    """Which frozen selection this reader gets."""
+    """The number of the frozen selection that this reader gets."""
     rendition: int | None
     """The id of its frozen bytes."""
     state: str
@@ -168,14 +168,14 @@ class Delivery(NamedTuple):
     @property
     def parsed_details(self) -> dict[str, Any]:
         """`details`, parsed."""
-        found: dict[str, Any] = json.loads(self.details)
-        return found
+        details: dict[str, Any] = json.loads(self.details)
+        return details
 
     @property
     def post_change(self) -> PostChange | None:
         """The change it makes to a published post; None for a new message."""
-        found = self.parsed_details.get("amendment") if self.channel and self.rendition is None else None
-        return PostChange(found) if found else None
+        change = self.parsed_details.get("amendment") if self.channel and self.rendition is None else None
+        return PostChange(change) if change else None
 
     @property
     def handed_at(self) -> datetime | None:

@@ -10,10 +10,10 @@ from tidings.model.item import Item
 
 
 class EditionState(StrEnum):
-    """Where an edition stands. Terminal: done, cancelled, superseded."""
+    """The state of an edition. Terminal: done, cancelled, superseded."""
 
     COMPOSING = "composing"
-    """Its slot is claimed; items, bytes and recipients are being frozen. A crash here composes it anew."""
+    """Its slot is claimed; items, bytes and recipients are being frozen. After a crash it is composed again."""
     HELD = "held"
     """Frozen, and waiting for a person; its stories are reserved."""
     SENDING = "sending"
@@ -31,12 +31,12 @@ class HoldReason(StrEnum):
     APPROVAL = "approval"
     WITHDRAWN = "withdrawn"
     RESTORED = "restored"
-    """The store came out of a backup: it may have gone out since."""
+    """The store was restored from a backup: the edition may have been sent since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One reason why an edition is held, with the words a person reads."""
+    """One reason why an edition is held, with a text for people."""
 
     reason: HoldReason
     detail: str
@@ -44,7 +44,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """One edition as the store holds it. `slot` is None for one that a person asked for (`tidings send`)."""
+    """One edition as the store holds it. `slot` is None if a person asked for it (`tidings send`)."""
 
     id: int
     schedule: str
@@ -64,10 +64,10 @@ class Edition:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The items for one set of readers who get the same, in one language, each part in reading order.
+    """The items for readers who get the same content in one language. Each part is in reading order.
 
-    `lead` is None where nothing is new. `titles` are the stories beyond `max_items`, shown as linked titles.
-    `corrections` go to readers who had the story before it was corrected, `notes` open the digest.
+    `lead` is None if nothing is new. `titles` are the stories beyond `max_items`, shown as linked titles.
+    `corrections` go to readers who had the story before it was corrected. `notes` come first in the digest.
     """
 
     language: str
@@ -84,7 +84,7 @@ class Selection:
 
     @property
     def stories(self) -> tuple[str, ...]:
-        """The story keys that count as had by who gets this (neither notes nor corrections)."""
+        """The keys of the stories that a reader has had after this (neither notes nor corrections)."""
         return tuple(item.story for item in (*self.lead_items, *self.items, *self.titles))
 
     @property

@@ -29,7 +29,7 @@ class StoreVersionError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`file` is relative to the newsroom; `line` and `column` count from 1, 0 where there is none to name.
+    """`file` is relative to the newsroom; `line` and `column` count from 1; 0 means unknown.
 
     `level` is error or warning.
     """
@@ -42,13 +42,13 @@ class Problem:
     level: str = "error"
 
     def __str__(self) -> str:
-        lines = () if "://" in self.file else (self.line, self.column)  # nobody looks for a line of a web address
+        lines = () if "://" in self.file else (self.line, self.column)  # a web address has no lines
         place = ":".join([self.file, *(str(number) for number in lines if number)])
         return f"{place}: {self.message}{'. ' if self.mend else ''}{self.mend[:1].upper()}{self.mend[1:]}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`Did you mean 'x'?`, or the list of what is known."""
+    """Return `Did you mean 'x'?`, or the list of known names."""
     names = sorted(known)
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     return f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(names)}"

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 NOTE = "note"
-"""The kind that opens the next digest and stands in no feed or page."""
+"""The kind that comes first in the next digest and is in no feed or page."""
 
 EVENT = "event"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture of an item. `src` is an absolute URL; sizes are pixels and bytes, None where nobody measured them."""
+    """A picture of an item. `src` is an absolute URL; sizes are pixels and bytes, None if unknown."""
 
     src: str
     alt: str
@@ -39,7 +39,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A local file that an item uses; served as `/media/{digest}/{name}` once the item is out."""
+    """A local file that an item uses; served as `/media/{digest}/{name}` after the item is published."""
 
     digest: str
     name: str
@@ -52,9 +52,9 @@ class Media:
 class Item:
     """One item as the store holds it. Text is plain but for `body`, which is sanitised HTML with absolute links.
 
-    `published` is what the editor says, `first_seen` when we met it, `out_at` the first moment it was new to schedules
-    (None while it never was), `updated` the editor's significant change, `changed` the feed date: the last significant
-    change of any sort, distinct among the items of one language (W3C validator: DuplicateUpdated).
+    `published` is the editor's date, `first_seen` the moment of the first read, `out_at` the first moment it was new to
+    schedules (None before), `updated` the editor's significant change, `changed` the feed date: the last significant
+    change of any sort, different for all items of one language (W3C validator: DuplicateUpdated).
     """
 
     id: str
@@ -92,7 +92,7 @@ class Item:
     withdrawn: str = ""
     gone_at: datetime | None = None
     post: Mapping[str, str] = field(default_factory=dict)
-    """The editor's own words for posts, by channel; '' is for every other channel."""
+    """The editor's own text for posts, by channel; '' is for every other channel."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def is_out(self, now: datetime) -> bool:
@@ -112,9 +112,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class CachedItem:
-    """What a source on the network keeps of one item. `ref` is minted once; `data` is JSON in the source's own shape.
+    """One item in the cache of a source on the network. `ref` never changes; `data` is JSON in the source's own shape.
 
-    `backlog`: it stood there when the source was first read, so no schedule of that day sends it. `gone`: taken away.
+    `backlog`: it was there when the source was first read, so no schedule sends it as new. `gone`: it was removed.
     """
 
     ref: str

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 # XML 1.0 §2.2 allows of C0 only tab, line feed and carriage return. One U+000B made FreshRSS refuse a whole feed.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-# OWASP, CSV Injection: a spreadsheet takes a cell that begins so for a formula.
+# OWASP, CSV Injection: a spreadsheet treats a cell that begins like this as a formula.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _JOINERS = "\u200d\ufe0e\ufe0f"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 
 MAX_SLUG = 100
-"""Characters. Longer slugs are cut at a hyphen, so that address and file name stay within every limit."""
+"""Characters. Longer slugs are cut at a hyphen, so that URLs and file names stay within every limit."""
 _SINGLE = dict(zip("абвгдезийклмнопрстуфцыэәғқңөұүһіґў", "abvgdeziiklmnoprstufceeagqnouuhigu", strict=True))
 _SEVERAL = {
     "ё": "e", "ж": "zh", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ъ": "", "ы": "y", "ь": "", "ю": "iu",
@@ -95,8 +95,8 @@ def _is_joined(char: str) -> bool:
 def slugify(text: str) -> str:
     """Make a slug of a name: lower-case ASCII letters, digits and single hyphens. Never empty, not shortened.
 
-    Russian, Kazakh and Ukrainian are transliterated, accents dropped. A name of which nothing is left (Arabic, Chinese)
-    becomes `item-` and eight hex digits of its SHA-256, so that equal names give equal slugs.
+    Russian, Kazakh and Ukrainian are transliterated, accents dropped. If nothing is left (Arabic, Chinese), the slug
+    is `item-` and eight hex digits of its SHA-256, so that equal names give equal slugs.
     """
     text = unicodedata.normalize("NFC", text).lower()
     text = "".join(_CYRILLIC.get(character, character) for character in text)
@@ -124,7 +124,7 @@ def find_unused_slug(slug: str, taken: set[str]) -> str:
 
 
 def escape_formula(cell: str) -> str:
-    """Put an apostrophe before a cell that a spreadsheet would take for a formula (= + - @, tab, carriage return).
+    """Put an apostrophe before a cell that a spreadsheet would treat as a formula (= + - @, tab, carriage return).
 
     A cell that already begins with such apostrophes gets one more, so that `unescape_formula` is the exact inverse.
     """

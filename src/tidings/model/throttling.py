@@ -55,7 +55,7 @@ class SenderHealth:
     down_until: datetime | None = None
 
     def is_up(self, now: datetime) -> bool:
-        """Whether the sender may be used. After its rest it is like any other, until it fails again."""
+        """Whether the sender may be used. After its rest it may be used until it fails again."""
         return self.down_until is None or now >= self.down_until
 
     def after_failure(self, reason: str, now: datetime, retry_after: float | None = None) -> SenderHealth:

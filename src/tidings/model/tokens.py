@@ -1,8 +1,8 @@
 """Signed tokens: purpose-bound, with key rotation, and no address inside.
 
 Layout before base64url (RFC 4648 §5, no padding): one byte of key number, one of purpose, eight of subscriber (big
-endian), the list's name in UTF-8, then 16 bytes of HMAC-SHA256 over all before. 128 bits of signature, compared in
-constant time. An unsubscribe token never expires or wears out (RFC 8058: the link in a mail must go on working).
+endian), the list's name in UTF-8, then 16 bytes of HMAC-SHA256 over these bytes. 128 bits of signature, compared in
+constant time. An unsubscribe token never expires and works any number of times (RFC 8058).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 RETURN_TOKEN_LENGTH = 24
-"""Letters of the token of a return path."""
+"""Characters of the token in a return path."""
 _SIGNATURE = 16
 _HEAD = 10
 _URLSAFE = bytes.maketrans(b"+/", b"-_")
 _BLOCK = 64
-"""Octets that SHA-256 takes at a time."""
+"""The block size of SHA-256 in octets."""
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 _TWO_OF_BASE32 = [first + second for first in _BASE32 for second in _BASE32]
-"""Each ten bits in letters of RFC 4648 §6, small ones."""
+"""Ten bits as two lower-case letters of base32 (RFC 4648 §6)."""
 _TENS = range(8 * 15 - 10, -1, -10)
 
 
@@ -57,12 +57,12 @@ class TokenKeys:
             raise ValueError("at least one key of 32 bytes or more, numbered 0 to 255")
         self._keys = dict(keys)
         self._current = max(keys)
-        # Keyed once: each signature goes on from a copy.
+        # The key is hashed once: each signature starts from a copy.
         self._begun = {number: _hmac_sha256(key, b"tidings-token") for number, key in keys.items()}
 
     @classmethod
     def generate(cls) -> TokenKeys:
-        """One new random key."""
+        """Make one new random key."""
         return cls({1: secrets.token_bytes(32)})
 
     @classmethod
@@ -74,11 +74,11 @@ class TokenKeys:
             raise ValueError(f"not a keys file: {error}") from error
 
     def to_json(self) -> str:
-        """The text of keys.json."""
+        """Return the text of keys.json."""
         return json.dumps({"keys": {str(number): key.hex() for number, key in self._keys.items()}}, indent=1) + "\n"
 
     def sign(self, purpose: TokenPurpose, subscriber: int, list_name: str) -> str:
-        """A token for a link. Equal arguments give equal tokens, so that frozen mail stays the same."""
+        """Return a token for a link. Equal arguments give equal tokens, so that frozen mail stays the same."""
         return self.make_signer(purpose, list_name)(subscriber).decode()
 
     def make_signer(self, purpose: TokenPurpose, list_name: str) -> Callable[[int], bytes]:
@@ -103,7 +103,7 @@ class TokenKeys:
             return None
         body, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
         if len(body) < _HEAD or base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != token:
-            return None  # the second: one spelling only (RFC 4648 §3.5)
+            return None  # the second check: one spelling only (RFC 4648 §3.5)
         if body[0] not in self._keys or not hmac.compare_digest(signature, self._signature(body[0], body)):
             return None
         if body[1] != purpose:
@@ -114,9 +114,9 @@ class TokenKeys:
             return None
 
     def make_return_path_signer(self, address: str) -> Callable[[int], str]:
-        """VERP: `bounces@example.org` as `bounces+TOKEN@example.org` for a delivery by its id, below 2^40.
+        """Return a function that makes `bounces+TOKEN@example.org` from a delivery's id below 2^40 (VERP).
 
-        TOKEN is base32 in small letters, for servers may change the case of a local part: a byte of key number, five
+        TOKEN is base32 in lower case, because servers may change the case of a local part: a byte of key number, five
         of id, nine of HMAC-SHA256. 24 letters, so that a local part of 39 stays within 64 (RFC 5321 §4.5.3.1.1).
         """
         signature = self._begun[self._current]
@@ -149,7 +149,7 @@ class TokenKeys:
 
 
 def _hmac_sha256(key: bytes, begun: bytes) -> Callable[[bytes], bytes]:
-    """HMAC-SHA256 (RFC 2104 §2) of `begun` and what follows it, from copies of what the key has been hashed to."""
+    """Return HMAC-SHA256 (RFC 2104 §2) of `begun` and a message. The key is hashed once and its state copied."""
     block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
     inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in block]) + begun).copy
     outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in block])).copy

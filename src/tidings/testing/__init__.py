@@ -1,1 +1,1 @@
-"""Contract suites and fakes for whoever writes an adapter; nothing of ours but tests imports it."""
+"""Contract suites and fakes for authors of adapters. In Tidings only tests import them."""

@@ -1,4 +1,4 @@
-"""The suite that every channel passes: ours, and those of third parties.
+"""The suite that every channel passes: built-in channels and those of third parties.
 
 Subclass `ChannelContract` in a test module. Define how to make your channel for an address on loopback, what its
 service answers to a post that it accepts, and which settings are secret.
@@ -47,7 +47,7 @@ def sample_item(number: int = 1, **changes: object) -> PostItem:
 
 
 def sample_post(count: int = 1) -> Post:
-    """A post with so many stories."""
+    """A post with `count` stories."""
     return Post(
         title="Weekly digest",
         url="https://news.example.org/kk/",
@@ -60,19 +60,19 @@ def sample_post(count: int = 1) -> Post:
 
 
 class ChannelContract:
-    """What the ledger relies on."""
+    """The behaviour of a channel that the ledger relies on."""
 
     success = Step(200, b"ok")
     """The service's answer to a post that it accepts."""
     secrets: tuple[str, ...] = ()
-    """Settings that must appear nowhere."""
+    """Settings that no outcome may show."""
 
     def make(self, url: str) -> Channel:
         """Make your channel for `url`, with private addresses allowed."""
         raise NotImplementedError
 
     def make_public(self, url: str) -> Channel:
-        """Make it without `allow_private`."""
+        """Make your channel without `allow_private`."""
         raise NotImplementedError
 
     def _attempt(self) -> Attempt:
@@ -88,7 +88,7 @@ class ChannelContract:
             body = channel.prepare(sample_post(count))
             assert channel.length(body) <= channel.capabilities.max_length
             text = channel.text(body)
-            # Stories without room are at the address of the whole.
+            # Stories without room are behind the link to the whole post.
             if not all(item.url in text for item in sample_post(count).items):
                 assert count > 1
                 assert sample_post(count).url in text

@@ -1,4 +1,4 @@
-"""An HTTP receiver that does what a plan says: answers, refuses, resets, stalls. It remembers what it took."""
+"""An HTTP receiver that follows a plan: it answers, refuses, resets or stalls. It records each request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from types import TracebackType
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request that came in whole."""
+    """One request that arrived completely."""
 
     path: str
     headers: dict[str, str]
@@ -24,7 +24,7 @@ class Received:
 
 @dataclass
 class Step:
-    """What happens to one request. `reset` closes the connection hard: before reading, or after taking it."""
+    """The reaction to one request. `reset` resets the connection: `before` reading the request, or `after`."""
 
     status: int = 200
     body: bytes = b"ok"
@@ -37,9 +37,9 @@ class Step:
 
 
 class HttpSink:
-    """`with HttpSink([Step(503), Step()]) as sink:` serves on loopback; after the plan, the last step again.
+    """`with HttpSink([Step(503), Step()]) as sink:` serves on loopback. After the plan it repeats the last step.
 
-    Or, after the plan, what `answer` says to each request.
+    With `answer`, that function chooses each step after the plan.
     """
 
     def __init__(self, plan: list[Step] | None = None, answer: Callable[[Received], Step] | None = None) -> None:
@@ -107,6 +107,6 @@ class HttpSink:
 
 def _reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # The handler's files hold the socket open: a shutdown reaches the other side at once.
+    # The handler's files keep the socket open: only a shutdown reaches the other side at once.
     connection.shutdown(socket.SHUT_RDWR)
     connection.close()

@@ -1,6 +1,6 @@
 """The suite that every mail transport passes: ours by SMTP and by API, and those of third parties.
 
-Subclass `MailContract` in a test module and give it a `world`: a server on loopback that behaves as a fault says, and a
+Subclass `MailContract` in a test module and give it a `world`: a server on loopback with a given fault, and a
 transport of yours that connects to it. `ApiContract` adds the tests for HTTP APIs.
 """
 
@@ -57,7 +57,7 @@ MESSAGE = (
 
 
 class ServerFault(StrEnum):
-    """How the server behaves."""
+    """The fault of the server."""
 
     NONE = "none"
     ABSENT = "nobody listens"
@@ -77,16 +77,16 @@ class MailSetup:
     taken: Callable[[], int]
 
     def send(self) -> Outcome:
-        """The message, once."""
+        """Send the message once."""
         return self.transport.send(SENDER, self.recipient, MESSAGE)
 
 
 class MailContract(ABC):
-    """The suite."""
+    """The tests for every mail transport."""
 
     @abstractmethod
     def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> AbstractContextManager[MailSetup]:
-        """A server with a fault that stays, and a transport that waits so many seconds for an answer."""
+        """Make a server with a permanent fault, and a transport that waits `patience` seconds for an answer."""
 
     def test_an_accepted_message_has_receipt_and_host(self, tmp_path: Path) -> None:
         with self.world(ServerFault.NONE, tmp_path) as world:
@@ -114,7 +114,7 @@ class MailContract(ABC):
             assert (outcome.verdict, world.taken()) == (verdict, taken), outcome.reason
             assert outcome.reason
             assert outcome.reason.isprintable()
-            # What happened once leaves the transport fit for the next message.
+            # After a fault the transport still works for the next message.
             assert world.send().verdict is verdict
         assert SECRET not in repr(outcome) + repr(world.transport)
 
@@ -131,17 +131,17 @@ class ApiContract(MailContract):
     """The suite for HTTP APIs."""
 
     success: Step
-    """What the provider says to a message that it takes, by its published schema."""
+    """The provider's answer to a message that it accepts, by its published schema."""
     refusals: dict[Verdict, list[Step]]
-    """What it says to others, for each verdict."""
+    """The provider's refusals, for each verdict."""
 
     @abstractmethod
     def make(self, url: str, *, key: str = SECRET, allow_private: bool = True, patience: float = 0.3) -> MailTransport:
-        """A transport for an endpoint, that waits so many seconds for an answer."""
+        """Make a transport for an endpoint. It waits `patience` seconds for an answer."""
 
     @abstractmethod
     def answer(self, received: Received) -> Step:
-        """The provider's answer by its published schema, also to a request whose key is not SECRET."""
+        """Return the provider's answer by its published schema, also to a request whose key is not SECRET."""
 
     @contextmanager
     def world(self, fault: ServerFault, tmp_path: Path, *, patience: float = 0.3) -> Iterator[MailSetup]:
@@ -227,8 +227,8 @@ class ApiContract(MailContract):
             self.make("http://api.example.org", allow_private=False)
 
     def test_no_outcome_shows_key_or_address(self) -> None:
-        said = f'{{"message": "no {SECRET} for reader@example.net\\r\\nX: y"}}'.encode()
-        for step in (Step(400, said), Step(401, said), Step(500, said), Step(reset="after"), Step(302)):
+        refusal = f'{{"message": "no {SECRET} for reader@example.net\\r\\nX: y"}}'.encode()
+        for step in (Step(400, refusal), Step(401, refusal), Step(500, refusal), Step(reset="after"), Step(302)):
             outcome, _ = self._hand(step)
             assert "reader@example.net" not in repr(outcome)
             assert "\\n" not in repr(outcome)

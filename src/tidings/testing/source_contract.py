@@ -1,4 +1,4 @@
-"""What every source promises. A new source passes it: subclass `SourceContract` in a test and give it a `case`.
+"""The suite that every source passes. For a new source, subclass `SourceContract` in a test and give it a `case`.
 
 class TestMySource(SourceContract):
     @pytest.fixture
@@ -32,7 +32,7 @@ class SourceCase(ABC):
 
     source: Source
     remembers: bool = False
-    """Whether it keeps items in a cache (`sources.base.FetchingSource`): neither absence nor an outage removes any."""
+    """Whether it keeps items in a cache (`sources.base.FetchingSource`). Absence or an outage then removes no item."""
 
     @abstractmethod
     def write(self, name: str, language: str, title: str, body: str) -> None:
@@ -40,11 +40,11 @@ class SourceCase(ABC):
 
     @abstractmethod
     def spoil(self, name: str, language: str) -> None:
-        """Damage an item so that it cannot be taken."""
+        """Damage an item so that it is set aside."""
 
     @abstractmethod
     def remove(self, name: str, language: str) -> None:
-        """Take an item away."""
+        """Remove an item."""
 
     @abstractmethod
     def break_down(self) -> None:
@@ -57,7 +57,7 @@ class SourceContract(ABC):
     @pytest.fixture
     @abstractmethod
     def case(self, tmp_path: Path) -> SourceCase:
-        """A fresh, empty source; its languages are en and ru."""
+        """Make a new, empty source. Its languages are en and ru."""
 
     def test_an_empty_source_is_readable(self, case: SourceCase) -> None:
         assert case.source.sweep(NOW) == Sweep(())
@@ -65,12 +65,12 @@ class SourceContract(ABC):
     def test_a_sweep_returns_all_items(self, case: SourceCase) -> None:
         case.write("youth-forum", "en", 'Youth: "Forum" & more', "<p>One</p>")
         case.write("youth-forum", "ru", "Форум молодёжи", "<p>Два</p>")
-        found = {one.language: one for one in case.source.sweep(NOW).items}
-        assert found["en"].title == 'Youth: "Forum" & more'
-        assert "<p>One</p>" in found["en"].body
-        assert found["ru"].title == "Форум молодёжи"
-        assert found["ru"].name == found["en"].name
-        assert found["en"].ref != found["ru"].ref
+        by_language = {item.language: item for item in case.source.sweep(NOW).items}
+        assert by_language["en"].title == 'Youth: "Forum" & more'
+        assert "<p>One</p>" in by_language["en"].body
+        assert by_language["ru"].title == "Форум молодёжи"
+        assert by_language["ru"].name == by_language["en"].name
+        assert by_language["en"].ref != by_language["ru"].ref
 
     def test_the_same_content_twice_is_the_same(self, case: SourceCase) -> None:
         case.write("a", "en", "A", HOSTILE)
@@ -83,7 +83,7 @@ class SourceContract(ABC):
         assert first.fingerprint == second.fingerprint or first.url != second.url
         assert len(first.fingerprint) == 64
         case.write("b", "en", "A", "<p>Two</p>")
-        prints = {one.name: one.fingerprint for one in case.source.sweep(NOW).items}
+        prints = {item.name: item.fingerprint for item in case.source.sweep(NOW).items}
         assert prints["a"] == first.fingerprint != prints["b"]
 
     def test_bodies_are_safe_and_links_are_absolute(self, case: SourceCase) -> None:
@@ -112,7 +112,7 @@ class SourceContract(ABC):
         case.write("b", "en", "B", "<p>Two</p>")
         case.spoil("a", "en")
         sweep = case.source.sweep(NOW)
-        assert [one.name for one in sweep.items] == ["b"]
+        assert [item.name for item in sweep.items] == ["b"]
         assert sweep.is_readable
         [ref] = sweep.set_aside
         problem = next(problem for problem in sweep.problems if problem.level == "error")

@@ -48,7 +48,7 @@ from tidings.model.cadence import (
         ("cron", "0 22-2 * * *", "22-23,0-2"),
         ("cron", "0 9 * * */2", "name the days"),
         ("cron", "0 9 * * fri/2", "name the days"),
-        ("cron", "0 9 31 feb,apr *", "never comes"),
+        ("cron", "0 9 31 feb,apr *", "never fires"),
         ("every", "9" * 5000 + "m", "like 10m"),
         ("every", "0m", "whole number of minutes"),
         ("at", "2026-12-01T09:00:30", "whole minute"),

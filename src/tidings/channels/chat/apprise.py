@@ -33,7 +33,7 @@ class Settings(ChannelSettings):
         "use a channel type of its own where there is one",
     )
 
-    type: Line = Field(validate_default=True, description="Which kind of channel, such as `webhook` or `slack`.")
+    type: Line = Field(validate_default=True, description="Kind of channel, such as `webhook` or `slack`.")
     url: SecretStr = Field(description="Apprise's address of one service, a secret: {env: NAME} or {file: PATH}.")
 
     @field_validator("type")

@@ -1,7 +1,7 @@
 """Cadence: when a schedule is due. Pure arithmetic over IANA zones.
 
-A rule speaks of local time. The gap of spring moves to the first valid minute after it; the doubled hour of autumn
-fires once, the first time. A slot's key is its UTC instant before any shift.
+Rules are in local time. A time in the gap of spring moves to the first valid minute after it. A time in the doubled
+hour of autumn fires once, the first time. A slot's key is its UTC instant before any shift.
 """
 
 from tidings.model.cadence.monthly import MonthlyDay, MonthlyWeekday

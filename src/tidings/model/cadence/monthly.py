@@ -1,4 +1,4 @@
-"""Monthly rules: a day of the month, or the first to last weekday of it. Each says on which dates it fires."""
+"""Monthly rules: a day of the month, or the first to last weekday of a month."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NTH = {1: "first", 2: "second", 3: "third", 4: "fourth", 5: "fifth", -1: "last"
 
 @dataclass(frozen=True, slots=True)
 class MonthlyDay:
-    """On a day of the month at a local time; months without that day are left out. -1 is the last day."""
+    """On a day of the month at a local time; months without that day are skipped. -1 is the last day."""
 
     day: int
     at: time

@@ -1,4 +1,4 @@
-"""Reading rules as people write them. Every refusal says how to write it instead."""
+"""Read rules as people write them. Every error says how to write the rule instead."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `10m`, `6h`, `1h30m`, `400d`."""
+    """Read `90s`, `10m`, `6h`, `1h30m` or `400d`."""
     parts = re.findall(r"([0-9]{1,9})([smhdw])", text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise CadenceError(f"{text!r} is no length of time; write it like 10m, 6h, 1h30m or 2d")
@@ -42,7 +42,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def parse_time(text: str) -> time:
-    """`09:00`, `9:00`."""
+    """Read `09:00` or `9:00`."""
     match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text.strip())
     if not match or int(match[1]) > 23 or int(match[2]) > 59:
         raise CadenceError(f"{text!r} is no time of day; write it like 09:00 or 17:30")
@@ -50,7 +50,7 @@ def parse_time(text: str) -> time:
 
 
 def parse_window(text: str) -> Window:
-    """`08:00-20:00`; `20:00-06:00` crosses midnight; `24:00` is a valid end."""
+    """Read `08:00-20:00`. `20:00-06:00` crosses midnight; `24:00` is a valid end."""
     match = re.fullmatch(r"\s*([0-9]{1,2}:[0-9]{2})\s*[-–]\s*([0-9]{1,2}:[0-9]{2})\s*", text)
     if not match:
         raise CadenceError(f"{text!r} is no window; write it like 08:00-20:00")
@@ -72,7 +72,7 @@ def _date(text: str) -> date:
 
 
 def parse_skip_date(text: str) -> DateRange:
-    """`2026-12-16`, or `2026-12-24..2027-01-08` with both days included."""
+    """Read `2026-12-16`, or `2026-12-24..2027-01-08` with both days included."""
     first, dots, last = text.partition("..")
     span = DateRange(_date(first), _date(last if dots else first))
     if span.last < span.first:
@@ -81,7 +81,7 @@ def parse_skip_date(text: str) -> DateRange:
 
 
 def parse_rule(key: str, text: str) -> Rule:
-    """The rule of a `cadence:` key: daily, weekly, monthly, cron, every, at or on."""
+    """Read the rule of a `cadence:` key: daily, weekly, monthly, cron, every, at or on."""
     readers: dict[str, Callable[[str], Rule]] = {
         "daily": lambda text: Daily(parse_time(text)),
         "weekly": _weekly,
@@ -97,16 +97,14 @@ def parse_rule(key: str, text: str) -> Rule:
 
 
 def _number(text: str) -> int | None:
-    """`str.isdigit` would let `²` through, and thousands of digits."""
+    """Read up to nine digits. `str.isdigit` would accept `²`, and thousands of digits."""
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def _weekday(text: str) -> int:
     name = text.strip().lower()
     if name.isdigit():
-        raise CadenceError(
-            f"weekdays are written by name, not {text!r} (0 and 1 mean other days elsewhere): mon to sun"
-        )
+        raise CadenceError(f"weekdays are written by name, not {text!r} (programs number days differently): mon to sun")
     if name in WEEKDAYS or name in _LONG_WEEKDAYS:
         return WEEKDAYS.index(name[:3])
     raise CadenceError(f"{text!r} is no weekday; write mon, tue, wed, thu, fri, sat or sun")
@@ -183,55 +181,55 @@ def _cron(text: str) -> Cron:
         months=_cron_field(month, 1, 12, _MONTHS, "month") or frozenset(range(1, 13)),
         weekdays=_cron_field(weekday, 0, 6, WEEKDAYS, "weekday"),
     )
-    # 2024 is a leap year: what has no day in it has none in any.
+    # 2024 is a leap year: a date that it lacks exists in no year.
     longest = max(calendar.monthrange(2024, number)[1] for number in rule.months)
     if rule.weekdays is None and rule.days is not None and min(rule.days) > longest:
-        raise CadenceError(f"cron: {text!r} never comes: no month it names has a day {min(rule.days)}")
+        raise CadenceError(f"cron: {text!r} never fires: none of its months has a day {min(rule.days)}")
     return rule
 
 
-def _cron_field(text: str, low: int, high: int, names: tuple[str, ...], what: str) -> frozenset[int] | None:
-    """The values of one field, None for an unrestricted `*`."""
+def _cron_field(text: str, low: int, high: int, names: tuple[str, ...], field: str) -> frozenset[int] | None:
+    """Return the values of one field, None for an unrestricted `*`."""
     if text == "*":
         return None
-    found: set[int] = set()
+    values: set[int] = set()
     for part in text.lower().split(","):
         span, _, step_text = part.partition("/")
         step = 1
         if "/" in part:
             step = _number(step_text) or 0
             if not step:
-                raise CadenceError(f"cron: {part!r} has no whole step in the {what} field; write it like */2")
-            if what == "weekday" and "-" not in span:
+                raise CadenceError(f"cron: {part!r} has no whole step in the {field} field; write it like */2")
+            if field == "weekday" and "-" not in span:
                 raise CadenceError(
-                    f"cron: {part!r} counts weekdays, which others number otherwise; name the days: mon,wed,fri"
+                    f"cron: {part!r} counts weekdays by number, which is unclear; name the days: mon,wed,fri"
                 )
         if span == "*":
             first, last = low, high
         else:
             begin, dash, end = span.partition("-")
-            first = _cron_value(begin, low, names, what)
-            last = _cron_value(end, low, names, what) if dash else (high if step_text else first)
-        if what == "weekday" and last < first:
-            found.update((first + offset) % 7 for offset in range(0, last + 7 - first + 1, step))
+            first = _cron_value(begin, low, names, field)
+            last = _cron_value(end, low, names, field) if dash else (high if step_text else first)
+        if field == "weekday" and last < first:
+            values.update((first + offset) % 7 for offset in range(0, last + 7 - first + 1, step))
             continue
         if low <= last < first <= high:
             raise CadenceError(
-                f"cron: {part!r} runs backwards in the {what} field; write it in two: {first}-{high},{low}-{last}"
+                f"cron: {part!r} runs backwards in the {field} field; write two ranges: {first}-{high},{low}-{last}"
             )
         if not low <= first <= last <= high:
-            raise CadenceError(f"cron: {part!r} is outside {low} to {high} in the {what} field")
-        found.update(range(first, last + 1, step))
-    return frozenset(found)
+            raise CadenceError(f"cron: {part!r} is outside {low} to {high} in the {field} field")
+        values.update(range(first, last + 1, step))
+    return frozenset(values)
 
 
-def _cron_value(text: str, low: int, names: tuple[str, ...], what: str) -> int:
-    if what == "weekday":
+def _cron_value(text: str, low: int, names: tuple[str, ...], field: str) -> int:
+    if field == "weekday":
         return _weekday(text)
     if text in names:
         return names.index(text) + low
     number = _number(text)
     if number is None:
         mend = f"a number or {names[0]} to {names[-1]}" if names else "a number"
-        raise CadenceError(f"cron: {text!r} is no {what}; write {mend}")
+        raise CadenceError(f"cron: {text!r} is no {field}; write {mend}")
     return number

@@ -1,4 +1,4 @@
-"""The rules that a comms team writes, as values."""
+"""The rules of a cadence, as values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _weekdays_named(days: Sequence[int]) -> str:
 
 
 def _length(span: timedelta) -> str:
-    """`2 hours`, `90 minutes`: in the largest unit that it is a whole number of; `hour` for one."""
+    """Return `2 hours` or `90 minutes`, in the largest unit without a fraction; `hour` for one hour."""
     for unit, word in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute")):
         if span >= unit and not span % unit:
             return f"{span // unit} {word}s" if span > unit else word
@@ -107,8 +107,8 @@ class Cron:
 class Every:
     """At even steps of the wall clock: within a day aligned to local midnight, or whole days from 1970-01-01.
 
-    So the steps that a gap of spring swallows fire once, at the first minute after it, and none fires in the second of
-    autumn's doubled hours: the wall clock has shown those minutes already.
+    Steps in the gap of spring fire once, at the first minute after it. None fires in the second of autumn's doubled
+    hours: the wall clock has shown those minutes already.
     """
 
     step: timedelta
@@ -144,7 +144,7 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class OnNew:
-    """When something new has come out and `settle` has passed, so that an editor's second thoughts are in."""
+    """When something new has come out and `settle` has passed, so that an editor's late changes are included."""
 
     settle: timedelta = timedelta(minutes=10)
 
@@ -204,7 +204,7 @@ class DateRange:
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """A rule in a zone, with what moves or skips its slots. `holidays` names the holiday of a day, or None."""
+    """A rule in a time zone, with settings that move or skip its slots. `holidays` names a day's holiday."""
 
     rule: Rule
     zone: str
@@ -215,11 +215,11 @@ class Cadence:
 
     @property
     def repeats(self) -> bool:
-        """Whether it comes again by itself."""
+        """Whether it fires more than once without a request."""
         return not isinstance(self.rule, (At, OnRequest))
 
     def skip_reason(self, day: date) -> str | None:
-        """Why nothing goes out on a local day, or None."""
+        """Return why nothing goes out on a local day, or None."""
         for span in self.skip_dates:
             if day in span:
                 return f"{day} is in skip_dates"
@@ -228,6 +228,6 @@ class Cadence:
 
 
 def describe_cadence(cadence: Cadence) -> str:
-    """In words, for `tidings plan`: `every Friday at 09:00 (Asia/Almaty)`."""
+    """Describe it in words, for `tidings plan`: `every Friday at 09:00 (Asia/Almaty)`."""
     window = f", {cadence.window} only" if cadence.window else ""
     return f"{cadence.rule}{window} ({cadence.zone})"

@@ -1,4 +1,4 @@
-"""From rules to slots: the moments at which a schedule is due."""
+"""Compute slots from rules: the moments at which a schedule is due."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tidings.model.cadence.rules import Cadence, CadenceError, OnNew, OnRequest
 
 _DAY = timedelta(days=1)
 _HORIZON = 3_700
-"""Days that a search looks ahead: ten years and a bit."""
+"""Days that a search looks ahead: a little over ten years."""
 _LISTED = 100
-"""Merged and skipped slots that `due` lists at the most, of either."""
+"""The most merged slots, and the most skipped slots, that `find_due_slots` lists."""
 _FURTHEST_SHIFT = 3 * _DAY
-"""A window opens every day; a gap may swallow it on one."""
+"""A window opens every day, but a gap may remove it on one day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class DueSlots:
-    """What is due: the latest slot, and the earlier ones that merge into it. Each list holds the newest hundred."""
+    """The due slots: the latest one, and the earlier ones that merge into it. Each list holds the newest hundred."""
 
     slot: Slot | None
     merged: tuple[Slot, ...]
@@ -43,7 +43,7 @@ class DueSlots:
 
 @lru_cache(maxsize=1024)
 def load_zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name such as `Asia/Almaty`. Raises ZoneInfoNotFoundError for any other."""
+    """Return the zone of an IANA name such as `Asia/Almaty`. Raises ZoneInfoNotFoundError."""
     parts = name.split("/")
     if not all(part and part.replace("_", "").replace("-", "").replace("+", "").isalnum() for part in parts):
         raise ZoneInfoNotFoundError(name)
@@ -56,7 +56,7 @@ def load_zone(name: str) -> ZoneInfo:
 
 
 def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    """The instant of a naive local time: the first of two, or the first valid minute after a gap (PEP 495)."""
+    """Return the instant of a naive local time: the first of two, or the first valid minute after a gap (PEP 495)."""
     instant = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) == local:
         return instant
@@ -65,7 +65,7 @@ def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _offset_changes(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """The first second of the offset that holds at `after`; another holds at `before`."""
+    """Return the first second with the offset of `after`. At `before` the offset is different."""
     offset = after.astimezone(zone).utcoffset()
     while after - before > timedelta(seconds=1):
         middle = (before + (after - before) / 2).replace(microsecond=0)
@@ -85,11 +85,11 @@ def _day_keys(cadence: Cadence, zone: ZoneInfo, day: date) -> list[datetime]:
 
 
 def list_slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[Slot]:
-    """Slots with `after < key <= until`, ascending. `on: new` and `on: request` have none of their own."""
+    """Yield slots with `after < key <= until`, ascending. `on: new` and `on: request` have none."""
     if isinstance(cadence.rule, (OnNew, OnRequest)):
         return
     zone = load_zone(cadence.zone)
-    # Two days to either side: a zone may skip a whole day (Apia, 2011-12-30).
+    # Two days on each side: a zone may skip a whole day (Apia, 2011-12-30).
     day = _local_day(after, zone) - 2 * _DAY
     last_day = _local_day(until, zone) + 2 * _DAY
     newest = after
@@ -102,11 +102,11 @@ def list_slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[S
 
 
 def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
-    """The next `count` slots with `at > after`, skipped ones included; fewer where ten years hold no more.
+    """Return the next `count` slots with `at > after`, skipped ones included; fewer if ten years have no more.
 
-    Of several that a window moves to one moment only the latest stands here: `due` merges the others into it.
+    If a window moves several slots to one moment, only the latest is returned: `find_due_slots` merges the others.
     """
-    found: list[Slot] = []
+    slots: list[Slot] = []
     # A slot whose key has passed may still wait for its window.
     begin = after - _FURTHEST_SHIFT if cadence.window else after
     span = _FURTHEST_SHIFT
@@ -114,23 +114,23 @@ def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
         for slot in list_slots(cadence, begin, begin + span):
             if slot.at <= after:
                 continue
-            if found and found[-1].at == slot.at:
-                found[-1] = slot
-            elif len(found) < count:
-                found.append(slot)
+            if slots and slots[-1].at == slot.at:
+                slots[-1] = slot
+            elif len(slots) < count:
+                slots.append(slot)
             else:
-                return found
+                return slots
         begin += span
-        if len(found) >= count and begin >= max((slot.at for slot in found), default=begin):
+        if len(slots) >= count and begin >= max((slot.at for slot in slots), default=begin):
             break
         span = min(span * 2, timedelta(days=400))
-    return found
+    return slots
 
 
 def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots | None:
-    """What has come due with `key > after` and `at <= now`; None if nothing has.
+    """Return the slots with `key > after` and `at <= now`, or None if nothing is due.
 
-    Missed slots merge into the latest. Walks backwards from now, so that a year's sleep costs no more than a day's.
+    Missed slots merge into the latest. It searches backwards from now, so a year's pause costs no more than a day's.
     """
     if isinstance(cadence.rule, (OnNew, OnRequest)):
         return None
@@ -142,7 +142,7 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots
     skipped: list[Slot] = []
     seen: set[datetime] = set()
     while day >= first_day and not (chosen and len(merged) + len(skipped) >= _LISTED):
-        # Skipped ones never end the search: an earlier slot that is allowed must not be lost behind them.
+        # Skipped slots never end the search: an earlier slot that is allowed must not be lost behind them.
         keys = [] if len(skipped) >= _LISTED and _all_left_out(cadence, day) else _day_keys(cadence, zone, day)
         for key in reversed(keys):
             if not after < key <= now or key in seen:
@@ -169,7 +169,7 @@ def _all_left_out(cadence: Cadence, day: date) -> bool:
 
 
 def find_slot_for_new(cadence: Cadence, first_new: datetime) -> Slot:
-    """The slot of `on: new`. What would skip another rule's slot moves this one: nothing else would bring it back."""
+    """Return the slot of `on: new`. A skipped day moves it to a later day, because no other slot follows."""
     if not isinstance(cadence.rule, OnNew):
         raise CadenceError("only `on: new` has a slot for something new")
     zone = load_zone(cadence.zone)
@@ -191,7 +191,7 @@ def is_in_window(cadence: Cadence, now: datetime) -> bool:
 
 
 def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
-    """The first moment after `now` at which sending is no longer allowed; None if it is not now, or always is."""
+    """Return the first moment after `now` at which sending is not allowed. None if it is not now, or always is."""
     window = cadence.window
     if window is None or window.is_always or not is_in_window(cadence, now):
         return None
@@ -212,9 +212,10 @@ def _next_day(zone: ZoneInfo, moment: datetime) -> datetime:
 
 
 def _next_wall(zone: ZoneInfo, moment: datetime, minute: int, holds: Callable[[datetime], bool]) -> datetime:
-    """The first moment after `moment` whose wall clock `holds`; it comes to do so at `minute` of the day or by a jump.
+    """Return the first moment after `moment` at which `holds` is true for the wall clock.
 
-    Between two changes of the offset a wall clock runs evenly, so what a gap swallows or an autumn repeats is exact.
+    That happens at `minute` of the day or at a change of the offset. Between two changes a wall clock runs evenly, so
+    gaps and repeated hours are exact.
     """
     for _ in range(_HORIZON):
         wall = moment.astimezone(zone).replace(tzinfo=None)
@@ -227,7 +228,7 @@ def _next_wall(zone: ZoneInfo, moment: datetime, minute: int, holds: Callable[[d
         moment = following
         if holds(moment.astimezone(zone).replace(tzinfo=None)):
             return moment
-    raise CadenceError(f"no such hour ever comes in {zone.key}")
+    raise CadenceError(f"this hour never occurs in {zone.key}")
 
 
 def _local_day(moment: datetime, zone: ZoneInfo) -> date:
