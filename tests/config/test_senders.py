@@ -83,7 +83,7 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
          "16:27: region: 'frankfurt' is not a region. Write it like eu-central-1"),
         ("mail: {type: ses, region: us-east-1, secret_key: {env: KEY}}\n", "16:1: 'access_key' is missing"),
         ("mail: {type: postmark, server_token: {env: KEY}, port: 25}\n", "16:50: unknown key 'port'"),
-        ("mail: {type: postmark, server_token: hunter2}\n", "16:38: server_token: secrets stand in the environment"),
+        ("mail: {type: postmark, server_token: hunter2}\n", "16:38: server_token: secrets belong in the environment"),
         ("mail: {type: mailgun, domain: mg.example.org, api_key: {env: KEY}, region: de}\n",
          "16:76: region: must be 'us' or 'eu'"),
         ("mail: {type: sendgrid, api_key: {env: NONE}}\n", "16:39: the environment has no variable NONE"),
@@ -91,7 +91,7 @@ def test_a_list_names_its_senders(tmp_path: Path, written: str, names: list[str]
          "18:5: two senders are called 'sendgrid'. Give this one a name"),
         ("mail: {type: sendgrid, api_key: {env: KEY}, endpoint: 'http://api.example.org'}\n",
          "16:55: endpoint: keys and mail would travel in the clear. Write https://..."),
-        ("mail: {host: a, password: hunter2}\n", "16:27: password: secrets stand in the environment or in a file"),
+        ("mail: {host: a, password: hunter2}\n", "16:27: password: secrets belong in the environment or in a file"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_where_it_stands(tmp_path: Path, mail: str, expected: str) -> None:

@@ -156,7 +156,7 @@ def test_a_secret_of_the_wrong_kind_is_not_repeated(tmp_path: Path) -> None:
 def test_a_secret_in_yaml_is_refused_without_repeating_it(tmp_path: Path) -> None:
     loaded = load(tmp_path, MAIN.replace("security: none}", "security: none, password: swordfish}"))
     assert loaded.newsroom is None and "swordfish" not in said(loaded)
-    assert "secrets stand in the environment or in a file" in said(loaded)
+    assert "secrets belong in the environment or in a file" in said(loaded)
 
 
 def test_a_missing_variable_or_file_is_named(tmp_path: Path) -> None:

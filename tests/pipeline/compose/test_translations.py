@@ -313,5 +313,5 @@ def test_check_refuses_impossible_threads(tmp_path: Path) -> None:
         [cannot] = problems("languages: [kk, en], translations: thread")
         assert "slack cannot do `translations: thread`" in cannot and "translations: first" in cannot
         [alone] = problems("languages: [kk], wait_for_translations: 48h")
-        assert "speaks one language" in alone
+        assert "has one language" in alone
         assert problems("languages: [kk, en], wait_for_translations: 48h") == []
