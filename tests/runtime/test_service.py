@@ -25,7 +25,7 @@ from tests.fixtures.newsroom_folder import NewsroomFolder, item, make_newsroom_f
 from tests.fixtures.smtp import SmtpSink, doubled
 from tests.fixtures.waiting import GENEROUS, wait_until
 from tidings.model.cadence import load_zone
-from tidings.runtime.log import LocalTime, Redactor
+from tidings.runtime.monitoring.log import LocalTime, Redactor
 from tidings.runtime.service_cycle import ServiceCycle
 from tidings.runtime.tick import tick
 from tidings.runtime.watch import configuration_stamp

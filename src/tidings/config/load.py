@@ -17,10 +17,10 @@ from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings
 from tidings.config.cross_checks import cross_check
 from tidings.config.file_reader import MAIN, ConfigReader, without_empty
 from tidings.config.problems import describe_errors, find_place
-from tidings.config.pruned import prune
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom, NewsroomConfig
 from tidings.config.types import Language, StoreAddress
+from tidings.config.valid_part import prune
 from tidings.config.yaml_text import Node
 from tidings.model.errors import Problem, nearest
 from tidings.model.item import Media

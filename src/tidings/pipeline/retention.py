@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from tidings.config.retention import Retention
 from tidings.store.delivery import retention
 from tidings.store.engine import Store
-from tidings.store.facts import find_fact, set_fact
+from tidings.store.key_values import find_value, set_value
 from tidings.store.people import retention as people_retention
 from tidings.store.people.retention import ExpiredRows
 
@@ -29,7 +29,7 @@ def delete_expired(store: Store, keep: Retention, now: datetime, budget: float =
     """Delete rows older than `keep` at `now`. Returns their number. Does nothing if it has finished for the day."""
     today = now.date().isoformat()
     with store.read() as connection:
-        if find_fact(connection, _FACT) == today:
+        if find_value(connection, _FACT) == today:
             return 0
     end = time.monotonic() + budget
     deleted = 0
@@ -41,7 +41,7 @@ def delete_expired(store: Store, keep: Retention, now: datetime, budget: float =
             count = delete_page()
             deleted += count
     with store.write() as connection:
-        set_fact(connection, _FACT, today)
+        set_value(connection, _FACT, today)
     return deleted
 
 

@@ -23,7 +23,7 @@ from tidings.model.errors import RefusedError
 from tidings.pipeline.deliver.context import DeliverySummary
 from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.runtime.clock import Ticker
-from tidings.runtime.log import Redactor, start_log
+from tidings.runtime.monitoring.log import Redactor, start_log
 from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, open_runtime
 from tidings.runtime.service_cycle import CLOCK_TOLERANCE, ServiceCycle

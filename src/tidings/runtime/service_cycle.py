@@ -18,7 +18,7 @@ from tidings.pipeline import notices
 from tidings.pipeline.compose.due import find_next_moment
 from tidings.render.template_check import find_template_problems
 from tidings.runtime.check import template_errors
-from tidings.runtime.log import Redactor
+from tidings.runtime.monitoring.log import Redactor
 from tidings.runtime.newsroom import Runtime, load_newsroom
 from tidings.runtime.tick import TickResult, tick
 from tidings.runtime.watch import Stamp, configuration_stamp

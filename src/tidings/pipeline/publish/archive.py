@@ -30,7 +30,7 @@ from tidings.render.urls import archive_path
 from tidings.store.content import edition_archive, editions, site_files
 from tidings.store.content.edition_archive import ArchivedMail
 from tidings.store.engine import Store
-from tidings.store.facts import delete_fact, find_fact, set_fact
+from tidings.store.key_values import delete_value, find_value, set_value
 
 ROOT = "archive/"
 _FACT = "archived"
@@ -42,7 +42,7 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
         public = [name for name, settings in newsroom.lists.items() if settings.public]
         rows = edition_archive.sent_mails(connection, public)
         withdrawn = edition_archive.withdrawal_reasons(connection)
-        done = find_fact(connection, _FACT) or ""
+        done = find_value(connection, _FACT) or ""
     basis = _hash((tidings.__version__, newsroom.site.url, public, withdrawn))
     lists = [(name, newsroom.lists[name].name, newsroom.lists[name].was) for name in public]
     stamp = f"{basis} {_hash((newsroom.site, lists, rows))}"
@@ -61,9 +61,9 @@ def publish_archive(store: Store, newsroom: Newsroom, *, now: datetime, force: b
         published, complete = write_files(store, newsroom, known, archive.wanted(), now, cache)
         with store.write() as connection:
             if complete:
-                set_fact(connection, _FACT, stamp)
+                set_value(connection, _FACT, stamp)
             else:
-                delete_fact(connection, _FACT)
+                delete_value(connection, _FACT)
     return published
 
 

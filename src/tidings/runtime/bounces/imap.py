@@ -17,7 +17,7 @@ from tidings.config.bounces import BounceMailbox
 from tidings.pipeline.track.events import FeedbackResult
 from tidings.pipeline.track.report_parser import MAX_BYTES
 from tidings.store.engine import Store
-from tidings.store.facts import find_fact, set_fact
+from tidings.store.key_values import find_value, set_value
 
 TIMEOUT = 20.0
 """Seconds for the connection and each command."""
@@ -112,11 +112,11 @@ def _check_answer(answer: tuple[str, list[Any]], otherwise: str) -> list[Any]:
 def _find_last_read(store: Store, name: str, validity: int) -> int:
     """Return the number of the last message read, or 0 if the mailbox was renumbered (RFC 3501 §2.3.1.1)."""
     with store.read() as connection:
-        value = find_fact(connection, name)
+        value = find_value(connection, name)
     known, _, number = (value or "0:0").partition(":")
     return int(number) if int(known) == validity else 0
 
 
 def _save_last_read(store: Store, name: str, validity: int, number: int) -> None:
     with store.write() as connection:
-        set_fact(connection, name, f"{validity}:{number}")
+        set_value(connection, name, f"{validity}:{number}")

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from tidings.model.item import Attachment, Image, Item, Media
 from tidings.store import schema as t
 from tidings.store.engine import Store
-from tidings.store.facts import find_fact
+from tidings.store.key_values import find_value
 
 VERSION = "items_version"
 """The fact that counts changes of items: a decision at an older version must be made again."""
@@ -125,7 +125,7 @@ def next_visible_at(connection: Connection, now: datetime) -> datetime | None:
 
 def items_version(connection: Connection) -> int:
     """The version of all items, which grows with each change of `collect`."""
-    return int(find_fact(connection, VERSION) or 0)
+    return int(find_value(connection, VERSION) or 0)
 
 
 def advance_version(connection: Connection, seen: int) -> bool:

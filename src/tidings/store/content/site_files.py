@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
-from tidings.store.facts import delete_fact, find_fact, set_fact
+from tidings.store.key_values import delete_value, find_value, set_value
 
 _IDENTITY = "newsroom_identity"
 _PUBLISHED = "published"
@@ -84,7 +84,7 @@ def is_page_withdrawn(connection: Connection, language: str, slug: str) -> bool:
 
 def find_identity(connection: Connection) -> NewsroomIdentity | None:
     """Return the identity, or None before it was created."""
-    value = find_fact(connection, _IDENTITY)
+    value = find_value(connection, _IDENTITY)
     if value is None:
         return None
     minted, _, since = value.partition(" ")
@@ -105,7 +105,7 @@ def create_identity(connection: Connection, now: datetime) -> NewsroomIdentity:
 
 def find_stamp(connection: Connection) -> PublishStamp | None:
     """Return the stamp of the last publishing, or None before the first."""
-    value = find_fact(connection, _PUBLISHED)
+    value = find_value(connection, _PUBLISHED)
     if value is None:
         return None
     key, _, until = value.partition(" ")
@@ -115,6 +115,6 @@ def find_stamp(connection: Connection) -> PublishStamp | None:
 def save_stamp(connection: Connection, stamp: PublishStamp | None) -> None:
     """Save the stamp of the last publishing; None if publishing is not complete."""
     if stamp is None:
-        delete_fact(connection, _PUBLISHED)
+        delete_value(connection, _PUBLISHED)
     else:
-        set_fact(connection, _PUBLISHED, f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}")
+        set_value(connection, _PUBLISHED, f"{stamp.key} {stamp.until.isoformat() if stamp.until else ''}")

@@ -14,7 +14,7 @@ from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
 from tidings.store import schema as t
 from tidings.store.engine import hold_sends, insert_once
-from tidings.store.facts import find_fact
+from tidings.store.key_values import find_value
 from tidings.store.people.eligibility import UNSUBSCRIBED
 
 VERSION = "consent_version"
@@ -136,7 +136,7 @@ def advance_version(connection: Connection) -> None:
 
 def version(connection: Connection) -> int:
     """The consent version. While it stays the same, nobody has unsubscribed and nothing was stopped."""
-    return int(find_fact(connection, VERSION) or 0)
+    return int(find_value(connection, VERSION) or 0)
 
 
 def lock_version(connection: Connection) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from tidings.model.errors import RefusedError
-from tidings.store.facts import find_fact, set_fact
+from tidings.store.key_values import find_value, set_value
 
 _NAME = "clock"
 
@@ -19,7 +19,7 @@ def real_now() -> datetime:
 
 def read_clock(connection: Connection) -> datetime | None:
     """The time that the clock has reached; None before the first cycle."""
-    value = find_fact(connection, _NAME)
+    value = find_value(connection, _NAME)
     return None if value is None else datetime.fromisoformat(value)
 
 
@@ -41,4 +41,4 @@ def advance_clock(connection: Connection, now: datetime) -> None:
 
 def set_clock(connection: Connection, now: datetime) -> None:
     """Set the clock, also back: only in a copy that never sends."""
-    set_fact(connection, _NAME, now.isoformat())
+    set_value(connection, _NAME, now.isoformat())

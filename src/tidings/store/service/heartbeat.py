@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from tidings.store import schema as t
-from tidings.store.facts import delete_fact, find_fact, set_fact
+from tidings.store.key_values import delete_value, find_value, set_value
 
 _TICKED = "ticked"
 _PULSE = "pulse:"
@@ -63,12 +63,12 @@ def record_tick(
         "unread": {name: reason[:_MOST] for name, reason in unread.items()},
         "unpublished": unpublished[:_MOST],
     }
-    set_fact(connection, _TICKED, json.dumps(value))
+    set_value(connection, _TICKED, json.dumps(value))
 
 
 def last_tick(connection: Connection) -> LastTick | None:
     """The last successful tick; None before the first."""
-    raw = find_fact(connection, _TICKED)
+    raw = find_value(connection, _TICKED)
     if raw is None:
         return None
     values = json.loads(raw)
@@ -80,7 +80,7 @@ def record_heartbeat(connection: Connection, heartbeat: Heartbeat) -> None:
     """Save the heartbeat of a service."""
     value = asdict(heartbeat) | {"started": heartbeat.started.isoformat(), "beat": heartbeat.beat.isoformat()}
     value |= {name: {key: reason[:_MOST] for key, reason in value[name].items()} for name in ("faults", "stalled")}
-    set_fact(connection, _PULSE + heartbeat.owner, json.dumps(value | {"refused": heartbeat.refused[:_MOST]}))
+    set_value(connection, _PULSE + heartbeat.owner, json.dumps(value | {"refused": heartbeat.refused[:_MOST]}))
 
 
 def load_heartbeats(connection: Connection) -> list[Heartbeat]:
@@ -97,4 +97,4 @@ def load_heartbeats(connection: Connection) -> list[Heartbeat]:
 
 def delete_heartbeat(connection: Connection, owner: str) -> None:
     """Delete the heartbeat of a service that has ended."""
-    delete_fact(connection, _PULSE + owner)
+    delete_value(connection, _PULSE + owner)

@@ -19,7 +19,7 @@ from tidings.model.errors import RefusedError
 from tidings.store import schema as t
 from tidings.store.content import editions
 from tidings.store.delivery import ledger
-from tidings.store.facts import find_fact, set_fact
+from tidings.store.key_values import find_value, set_value
 from tidings.store.people import consent
 from tidings.store.service import clock
 
@@ -63,7 +63,7 @@ def mark_restored(
     if clocks:
         clock.advance_clock(connection, moment)
     consent.advance_version(connection)
-    set_fact(
+    set_value(
         connection, _NAME, json.dumps({"made": made.isoformat(), "at": now.isoformat(), "until": None, "open": []})
     )
     _raise_next_ids(connection)
@@ -152,7 +152,7 @@ class Restored:
 
 def find_restored(connection: Connection) -> Restored | None:
     """The last restore, or None."""
-    raw = find_fact(connection, _NAME)
+    raw = find_value(connection, _NAME)
     if raw is None:
         return None
     values = json.loads(raw)
@@ -223,4 +223,4 @@ def _write(connection: Connection, restored: Restored, *, until: datetime, names
         "until": until.isoformat(),
         "open": sorted(set(names)),
     }
-    set_fact(connection, _NAME, json.dumps(value))
+    set_value(connection, _NAME, json.dumps(value))

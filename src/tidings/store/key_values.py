@@ -8,18 +8,18 @@ from tidings.store import schema as t
 from tidings.store.engine import insert_once
 
 
-def find_fact(connection: Connection, name: str) -> str | None:
+def find_value(connection: Connection, name: str) -> str | None:
     """Return the value, or None if it was never set."""
     return connection.execute(select(t.facts.c.value).where(t.facts.c.name == name)).scalar_one_or_none()
 
 
-def set_fact(connection: Connection, name: str, value: str) -> None:
+def set_value(connection: Connection, name: str, value: str) -> None:
     """Insert or replace the value."""
     done = connection.execute(insert_once(connection, t.facts).values(name=name, value=value))
     if done.rowcount == 0:
         connection.execute(update(t.facts).where(t.facts.c.name == name).values(value=value))
 
 
-def delete_fact(connection: Connection, name: str) -> None:
+def delete_value(connection: Connection, name: str) -> None:
     """Delete the value, if there is one."""
     connection.execute(delete(t.facts).where(t.facts.c.name == name))
