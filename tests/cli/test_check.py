@@ -80,7 +80,7 @@ EXPECTED = [
     ("tidings.yaml", 9, "unknown key 'maill'. Did you mean 'mail'?"),
     ("tidings.yaml", 12, "is no whole number"),
     ("tidings.yaml", 13, "'selector' is missing"),
-    ("tidings.yaml", 14, "secrets stand in the environment"),
+    ("tidings.yaml", 14, "secrets belong in the environment"),
     ("tidings.yaml", 18, "is no address"),
     ("tidings.yaml", 19, "'kk' is not among site.languages"),
     ("tidings.yaml", 20, "'from' is here twice"),

@@ -35,7 +35,7 @@ def test_in_plain_yaml_it_is_refused_and_not_repeated(tmp_path: Path, key: str) 
 
 def test_the_password_of_the_store_too(tmp_path: Path) -> None:
     [line] = said(read(write(tmp_path, spoilt(MAIN, "sqlite:///tidings.db", f"postgresql://u:{SECRET}@db/t"))))
-    assert line.startswith("tidings.yaml:8:8: store: secrets stand") and SECRET not in line
+    assert line.startswith("tidings.yaml:8:8: store: secrets belong") and SECRET not in line
 
 
 _PLACES = [

@@ -24,10 +24,10 @@ class Idempotency(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a channel can carry. `tidings check` refuses the rest; nothing is dropped quietly."""
+    """The abilities of a channel. `tidings check` refuses what it cannot do; nothing is dropped silently."""
 
     max_length: int
-    """Of a post's text, as `Channel.length` counts it."""
+    """The longest text of a post, as `Channel.length` counts it."""
     idempotency: Idempotency
     window: float = 0.0
     """Seconds, for `Idempotency.WINDOW`."""
@@ -53,7 +53,7 @@ class PostItem:
     text: str = ""
     """The editor's own text for this channel (`post:`). It replaces title and summary; the link is added."""
     correction: str = ""
-    """What was wrong, if the item was corrected."""
+    """The text of the correction, if the item was corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class KnowsAddresses(Protocol):
 
 
 class Hub(Protocol):
-    """A WebSub hub. It hears of changed feeds and gets no posts (`ChannelSettings.POSTS` is False)."""
+    """A WebSub hub. It is notified of changed feeds and gets no posts (`ChannelSettings.POSTS` is False)."""
 
     url: str
 
@@ -192,9 +192,9 @@ class Hub(Protocol):
 
 
 class MailTransport(Protocol):
-    """One way for mail to leave, for one thread except for `abort`. Returns an Outcome for every expected failure.
+    """One mail sender, for one thread except for `abort`. Returns an Outcome for every expected failure.
 
-    REJECTED is for this message or recipient. NOT_STARTED is for what every message would meet: the sender is stalled
+    REJECTED is for this message or recipient. NOT_STARTED is for failures of the whole sender: it is stalled
     then, and another one may take over. UNKNOWN is for every message that the other side may have accepted.
     """
 

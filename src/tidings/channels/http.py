@@ -1,4 +1,4 @@
-"""HTTP channels: their common base, one request, and what its answer means for a delivery."""
+"""HTTP channels: their common base, one request, and the outcome of its answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tidings.net import ConnectionLostError, GuardedSession, HttpResponse, NotSe
 
 LONGEST_WAIT = 86_400.0
 INVALID_RECEIPT = Outcome(Verdict.REJECTED, reason="the ledger has no valid id of this post")
-"""For `edit` and `take_down`, before anything is asked."""
+"""For `edit` and `take_down`, before any request."""
 _SHORTEST_SECRET = 16
 """Characters. A shorter part of an address is a word of the API."""
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
@@ -119,7 +119,7 @@ def reject(
 def describe_refusal(
     answer: HttpResponse, text: str, url: str = "", headers: dict[str, str] | None = None, hide: tuple[str, ...] = ()
 ) -> str:
-    """Return the status and the beginning of `text` on one line, without what only the service and we know."""
+    """Return the status and the beginning of `text` on one line, without secrets."""
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     pieces = [piece for piece in re.split(r"[/?&=:]", target) if len(piece) >= _SHORTEST_SECRET]

@@ -1,4 +1,4 @@
-"""A WebSub hub, which hears of changed feeds (W3C Recommendation WebSub; the ping itself is PubSubHubbub 0.4 §7.1)."""
+"""A WebSub hub, which is notified of changed feeds (W3C WebSub; the ping is PubSubHubbub 0.4 §7.1)."""
 
 from __future__ import annotations
 

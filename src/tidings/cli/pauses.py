@@ -51,7 +51,9 @@ def resume(name: Name = "", everything: Everything = False, now: Now = "") -> No
             resumed = pauses.resume(connection, scope, known_name, runtime.now())
         if not resumed:
             raise RefusedError(f"{_capitalised(scope, known_name)} is not paused. `tidings status` lists the pauses.")
-        say(f"{_capitalised(scope, known_name)} goes on with the next `tidings tick`, or at once under `tidings run`.")
+        say(
+            f"{_capitalised(scope, known_name)} continues with the next `tidings tick`, or at once under `tidings run`."
+        )
 
 
 def _capitalised(scope: Scope, name: str) -> str:

@@ -106,7 +106,7 @@ def report_deliveries(delivered: DeliverySummary) -> None:
     """Print the counts. Leaves with exit code 3 if some deliveries failed."""
     say(f"Deliveries: {format_counts(delivered.states, 'none')}.")
     for lane, reason in delivered.stalled.items():
-        warn(f"{f'Channel {lane}' if lane else 'Mail'} cannot go on: {reason}")
+        warn(f"{f'Channel {lane}' if lane else 'Mail'} is stalled: {reason}")
     if delivered.stalled or any(delivered.states[state] for state in FAILED):
         warn("See what failed: tidings ledger --state rejected (or in_doubt, deferred)")
         raise typer.Exit(3)

@@ -90,7 +90,7 @@ def _print(result: TickResult) -> None:
             say(f"  held: {hold.detail}")
     say(f"Deliveries: {format_counts(result.delivered, 'none')}.")
     for lane, reason in result.stalled.items():
-        warn(f"{f'Channel {lane}' if lane else 'Mail'} cannot go on: {reason}")
+        warn(f"{f'Channel {lane}' if lane else 'Mail'} is stalled: {reason}")
 
 
 def build() -> None:

@@ -1,4 +1,4 @@
-"""What chats with an incoming webhook share: the setting, the request, and Markdown as people read it."""
+"""Shared by chats with an incoming webhook: the setting, the request, and Markdown as people read it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mail through providers' HTTP APIs: settings, one request for each message, and what an answer means for it.
+"""Mail through providers' HTTP APIs: settings, one request for each message, and the outcome of its answer.
 
 REJECTED is for this recipient or this message. A failure of the account (a wrong key, a sender that is not verified, a
 pause) is NOT_STARTED: the message stays untouched and the sender is stalled, so that another one may take over.
@@ -30,11 +30,11 @@ _SEVERAL_ADDRESSES = re.compile(r"[\s,;<>\"\x00-\x1f\x7f]")
 
 
 class ApiSettings(SenderSettings):
-    """Common to the providers' APIs."""
+    """The settings that every provider's API has."""
 
     endpoint: Url | None = Field(
         default=None,
-        description="Another address of the same API, such as a proxy of your own; default: the provider's.",
+        description="Another address of the same API, such as your own proxy; default: the provider's.",
     )
     allow_private: Bool = Field(
         default=False, description="Permits an endpoint in the intranet or on this machine, also without TLS."
@@ -72,7 +72,7 @@ class ApiRequest:
 
 
 class CannotCarryError(Exception):
-    """The API has no place for something in the message. The text says for what."""
+    """The API cannot carry something in the message. The text names it."""
 
 
 S = TypeVar("S", bound=ApiSettings)
@@ -163,7 +163,7 @@ class ApiTransport(ABC, Generic[S]):
 
 
 def _verdict_by_status(answer: HttpResponse) -> Verdict:
-    """Judge by RFC 9110 §15. After a 5xx nobody can know whether the message was accepted before the fault."""
+    """Judge by RFC 9110 §15. After a 5xx the message may have been accepted before the fault."""
     status = answer.status
     if status in (408, 425, 429):
         return Verdict.DEFERRED
@@ -171,5 +171,5 @@ def _verdict_by_status(answer: HttpResponse) -> Verdict:
         return Verdict.UNKNOWN
     if status == 413 or (status in (400, 415, 422) and read_object(answer)):
         return Verdict.REJECTED
-    # Redirects, keys, permissions, bills, another API than ours: every other message would meet the same.
+    # Redirects, keys, permissions, bills, another API: every other message would fail too.
     return Verdict.NOT_STARTED

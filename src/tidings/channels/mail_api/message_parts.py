@@ -1,4 +1,4 @@
-"""A message taken apart, for APIs that do not take it as it is."""
+"""Split a message into parts, for APIs that do not accept it whole."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MessageParts:
 
     @property
     def is_bulk(self) -> bool:
-        """Whether it went to a list: then one can unsubscribe."""
+        """Whether it went to a list: then it has an unsubscribe link."""
         return any(name.lower() == "list-unsubscribe" for name in self.headers)
 
 

@@ -27,7 +27,7 @@ _DEFERRED = {"TooManyRequestsException", "ThrottlingException", "Throttling", "S
 """By SES's documentation nothing was sent (docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html)."""
 _REJECTED = {"MessageRejected", "BadRequestException", "ValidationException", "InvalidParameterValue"}
 _ABOUT_THE_ACCOUNT = ("not verified", "quota exceeded", "paused", "suspended")
-"""Words of a refusal that every other message would meet too."""
+"""Words of a refusal that affects every other message too."""
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 

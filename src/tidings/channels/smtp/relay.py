@@ -26,7 +26,7 @@ _MAX_WAIT = 1.0
 _BUSY_WAIT = 0.02
 """Seconds between two questions to the queue while every connection is busy."""
 _MAX_USELESS = 3
-"""After so many connections in a row that carried nothing, no more are opened."""
+"""Connections in a row without a message, after which no more are opened."""
 _MAX_LOCAL_PART = 64
 """Characters before the @ (RFC 5321 §4.5.3.1.1)."""
 
@@ -119,7 +119,7 @@ class SmtpRelay:
         self._wake_writer.close()
 
     def send_all(self, queue: MailQueue, *, connections: int) -> None:
-        """Send all that the queue has, over at most so many connections at once."""
+        """Send all that the queue has, over a limited number of connections."""
         run = _QueueRun(self, queue, connections)
         try:
             run.send_all()

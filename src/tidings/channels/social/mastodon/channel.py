@@ -21,7 +21,7 @@ from tidings.model.delivery import Outcome, Verdict
 from tidings.net import HttpResponse
 
 URL_LENGTH = 23
-"""What every link counts, however long it is (`characters_reserved_per_url`)."""
+"""The length that every link counts as (`characters_reserved_per_url`)."""
 _KEY_WINDOW = 3_000.0
 """Seconds. A server keeps an Idempotency-Key for an hour; less here, for clocks differ and requests take time."""
 LINK = re.compile(

@@ -15,7 +15,7 @@ from tidings.net import HttpResponse
 MAX_PICTURE = 2_000_000
 """Bytes; servers take 16 MB unless they are set otherwise."""
 _MAX_CHECKS = 5
-"""So many times we ask the server if the picture is ready. Then the post goes without it."""
+"""How often we ask the server if the picture is ready. Then the post goes without it."""
 _FIRST_WAIT = 5.0
 """Seconds; each time twice as long."""
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
