@@ -105,7 +105,7 @@ def test_what_cannot_be_read_is_said_with_a_mend(site: Website, folder: Newsroom
     failed = run("sources", "try", "site")
     assert "published" not in failed.out and "0 items" not in failed.out
     said = " ".join(failed.err.split())
-    assert said.startswith("source site: ") and said.endswith(f"no feed; it names the feed {site.url}/rss")
+    assert said.startswith("source site: ") and said.endswith(f"not a feed; it names the feed {site.url}/rss")
     site.pages["/feed"] = Page(b"", 404)
     assert "there is nothing at this address" in run("sources", "sync").err
     (line,) = [line for line in run("status").ok().out.splitlines() if line.startswith("Source site")]

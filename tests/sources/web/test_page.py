@@ -270,7 +270,7 @@ def test_a_trial_shows_how_each_field_was_found(site: Website) -> None:
 
 
 def test_an_invalid_selector_is_refused() -> None:
-    with pytest.raises(ValidationError, match="no CSS selector"):
+    with pytest.raises(ValidationError, match="is not a CSS selector"):
         Settings.model_validate({"type": "page", "url": "https://e.example/", "body": "div[["})
 
 

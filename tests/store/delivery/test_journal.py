@@ -127,7 +127,7 @@ def test_a_full_disk_is_an_error_before_the_message_begins(tmp_path: Path, monke
     writer = journals.FileJournal(tmp_path).writer("me", 1)
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:5]) if len(data) > 5 else write(fd, data))
-    with pytest.raises(OSError, match="took 5 of"):
+    with pytest.raises(OSError, match="has room for 5 of 10 bytes"):
         writer.begin([(1, 1)], 0)
     monkeypatch.undo()
     writer.begin([(2, 1)], 0)
