@@ -213,11 +213,6 @@ class Cadence:
     holidays: Callable[[date], str | None] | None = field(default=None, compare=False)
     max_late: timedelta = timedelta(hours=12)
 
-    @property
-    def repeats(self) -> bool:
-        """Whether it fires more than once without a request."""
-        return not isinstance(self.rule, (At, OnRequest))
-
     def skip_reason(self, day: date) -> str | None:
         """Return why nothing goes out on a local day, or None."""
         for span in self.skip_dates:
