@@ -241,7 +241,7 @@ def _read_name_and_language(reader: _FileReader) -> tuple[str, str]:
             reader.report("language", f"{written[:40]!r} is not one of the site's languages", mend)
         return name, languages.get(written.lower(), reader.context.languages[0])
     if named is None and dot and _LANGUAGE.fullmatch(suffix):
-        mend = f"end the name in one of {known} before .md, or write language: in the file, or add it to site.languages"
+        mend = f"use one of {known} before `.md`, or write `language:` in the file, or add {suffix!r} to site.languages"
         reader.report("language", f"{suffix!r} in the file's name is not one of the site's languages", mend)
     return name, named or reader.context.languages[0]
 
