@@ -43,6 +43,7 @@ from tidings.store.schema.people import (
     subscriptions,
     suppressions,
 )
+from tidings.store.schema.team import team_log, team_members, team_sessions
 
 __all__ = [
     "EPOCH",
@@ -80,6 +81,9 @@ __all__ = [
     "subscribers",
     "subscriptions",
     "suppressions",
+    "team_log",
+    "team_members",
+    "team_sessions",
     "uploads",
     "used_stories",
     "websub_pings",

@@ -1,0 +1,49 @@
+"""The team: members, their sessions in the comms room, and the log of what they did."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, String, Table, Text
+
+from tidings.store.schema.base import Moment, RowId, metadata
+
+team_members = Table(
+    "team_members",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("address", String, nullable=False, doc="as the member writes it"),
+    Column("address_hash", String, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("role", String, nullable=False, doc="viewer, writer, editor, admin"),
+    Column("lists", JSON, nullable=False, doc="the lists that they may work on; empty: all"),
+    Column("language", String, nullable=False, doc="of the room; empty: the browser's"),
+    Column("password", Text, nullable=False, doc="argon2id hash; empty until the one-time link is used"),
+    Column("totp", Text, nullable=False, doc="secret of the code generator (RFC 6238), in base32"),
+    Column("totp_step", RowId, nullable=False, doc="the last step whose code was used: a code works once"),
+    Column("link", String, unique=True, doc="SHA-256 of the one-time link's token"),
+    Column("link_until", Moment, doc="real time"),
+    Column("created", Moment, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+team_sessions = Table(
+    "team_sessions",
+    metadata,
+    Column("token", String, primary_key=True, doc="SHA-256 of the cookie"),
+    Column("member", RowId, nullable=False, index=True),
+    Column("created", Moment, nullable=False, doc="real time, like all moments of a session"),
+    Column("seen", Moment, nullable=False),
+    Column("browser", Text, nullable=False),
+)
+
+team_log = Table(
+    "team_log",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("who", Text, nullable=False, doc="a member's address, or the account on the server"),
+    Column("via", String, nullable=False, doc="room or command"),
+    Column("action", String, nullable=False, doc="a key such as edition.released"),
+    Column("about", Text, nullable=False, doc="what it was done to; a subscriber by number, never by address"),
+    Column("details", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
