@@ -94,9 +94,10 @@ def test_where_it_is_missing_the_variable_or_file_is_named(tmp_path: Path) -> No
     lines = said(read(tmp_path, {"SMTP_USER": "u", "SMTP_PASSWORD": "", "DESK_URL": "https://d.example/"}))
     mend = "Put the secret alone into that file; check permissions"
     assert lines == [
-        "tidings.yaml:21:19: SMTP_PASSWORD is empty. Set it before you start: export SMTP_PASSWORD=...",
+        "tidings.yaml:21:19: SMTP_PASSWORD is empty. Set it before you start: export SMTP_PASSWORD=..., "
+        "or write SMTP_PASSWORD=... into secrets.env",
         "tidings.yaml:37:61: the environment has no variable DESK_SECRET. "
-        "Set it before you start: export DESK_SECRET=...",
+        "Set it before you start: export DESK_SECRET=..., or write DESK_SECRET=... into secrets.env",
         f"tidings.yaml:38:35: 'slack.txt' cannot be read: No such file or directory. {mend}",
     ]
 

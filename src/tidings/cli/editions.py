@@ -50,7 +50,7 @@ def preview(
 
     For an edition these are the frozen bytes. Posts are shown with their lengths.
     """
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="yaml") as runtime:
         if "/" in name:
             messages = preview_edition(runtime, _find_edition(runtime, name), language or None)
             localise = make_picture_localiser(runtime)
@@ -163,7 +163,7 @@ def cancel(edition: EditionName, now: Now = "") -> None:
 
     What is not sent yet is never sent.
     """
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="store") as runtime:
         target = _find_edition(runtime, edition)
         if target.state not in (EditionState.HELD, EditionState.SENDING):
             raise RefusedError(

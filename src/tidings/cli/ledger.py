@@ -21,7 +21,7 @@ def ledger(
     json: Json = False,
 ) -> None:
     """List deliveries and their results. With --json, one object a line."""
-    with open_newsroom() as runtime, runtime.store.read() as connection:
+    with open_newsroom(needs="store") as runtime, runtime.store.read() as connection:
         for entry in deliveries.entries(
             connection,
             schedule=schedule or None,
@@ -46,7 +46,7 @@ def explain(
     story: Annotated[str, typer.Argument(metavar="[STORY]", help="A story's name.")] = "",
 ) -> None:
     """Explain why a reader did or did not get a story."""
-    with open_newsroom() as runtime, runtime.store.read() as connection:
+    with open_newsroom(needs="store") as runtime, runtime.store.read() as connection:
         for line in explain_reader(
             connection, runtime.newsroom, address, story or None, lambda at: format_moment(at, runtime)
         ):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tidings.cli.session import Now, format_moment, open_newsroom, read_moment, say
+from tidings.config.references import find_names
 from tidings.model.errors import RefusedError, nearest
 from tidings.runtime.newsroom import Runtime
 from tidings.store.service import pauses
@@ -29,7 +30,7 @@ def pause(
 
     Slots that come due during the pause merge into one.
     """
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="store") as runtime:
         scope, known_name = _find_scope(runtime, name, everything)
         at = runtime.now()
         moment = read_moment(until, runtime.newsroom.site.timezone) if until else None
@@ -43,7 +44,7 @@ def pause(
 
 def resume(name: Name = "", everything: Everything = False, now: Now = "") -> None:
     """Resume what was paused."""
-    with open_newsroom(now) as runtime:
+    with open_newsroom(now, needs="store") as runtime:
         with runtime.store.read() as connection:
             active = pauses.active_pauses(connection)
         scope, known_name = _find_scope(runtime, name, everything, active)
@@ -72,6 +73,10 @@ def _find_scope(runtime: Runtime, name: str, everything: bool, active: Sequence[
         Scope.LIST: set(newsroom.lists),
         Scope.CHANNEL: set(newsroom.channels),
     }
+    if newsroom.faults:
+        # The brake must work on whatever the broken files name.
+        for written, names in find_names(newsroom.root).items():
+            known[Scope(written)] |= names
     for paused in active:
         if paused.scope in known:
             known[paused.scope].add(paused.name)

@@ -18,7 +18,7 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show the next slots, and which stories would go to whom. Changes nothing."""
-    with open_newsroom(now) as runtime, open_scratch_runtime(runtime) as copy:
+    with open_newsroom(now, needs="yaml") as runtime, open_scratch_runtime(runtime) as copy:
         planned = plan_slots(copy, copy.now(), runs)
         if json:
             print_json(plan_as_json(planned))

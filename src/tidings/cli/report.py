@@ -30,7 +30,7 @@ def report(
     """
     if out is not None and out.suffix not in (".html", ".csv"):
         raise RefusedError(f"--out {out}: write a name that ends in .html or .csv")
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store") as runtime:
         zone = runtime.newsroom.site.timezone
         begin = read_moment(since, zone) if since else None
         end = read_moment(until, zone) if until else None

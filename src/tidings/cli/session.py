@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from tidings.config.load import Needs
     from tidings.runtime.newsroom import Runtime
 
 
@@ -60,15 +61,18 @@ def warn(text: str, *, end: str = "\n") -> None:
 
 
 @contextmanager
-def open_newsroom(now: str = "") -> Iterator[Runtime]:
+def open_newsroom(now: str = "", *, needs: Needs = "everything", say_faults: bool = True) -> Iterator[Runtime]:
     """Open the newsroom of this folder.
 
-    `now` sets its clock. A clock far from real time may send to this machine only.
+    `now` sets its clock. A clock far from real time may send to this machine only. With `store`, errors in the
+    YAML are warnings.
     """
     from tidings.runtime.newsroom import open_runtime
 
-    runtime = open_runtime(session.root.resolve(), lazy=True)
+    runtime = open_runtime(session.root.resolve(), needs=needs, lazy=True)
     session.secrets = runtime.newsroom.secrets
+    for fault in runtime.newsroom.faults if say_faults else ():
+        warn(f"warning: {fault}")
     with runtime:
         if now:
             from tidings.runtime.check import check_clock_override

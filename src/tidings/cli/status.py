@@ -13,7 +13,7 @@ from tidings.runtime.newsroom import Runtime
 
 def status(json: Json = False) -> None:
     """Show what is wrong and how to fix it, and what comes next."""
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store", say_faults=False) as runtime:
         report = read_status(runtime, runtime.now())
         if json:
             print_json(report)
@@ -37,6 +37,9 @@ def _print(report: dict[str, Any], runtime: Runtime) -> None:
     for slot in report["next"]:
         due = " (due now)" if slot["at"] and slot["at"] <= runtime.now() else ""
         say(f"Next: {slot['schedule']} {format_moment(slot['at'], runtime)}{due}")
+    if report["unset"]:
+        unset = ", ".join(report["unset"])
+        say(f"Not set here: {unset}. Commands that send need them; write them into secrets.env.")
     for line in [*_describe_sending(report, runtime), *_describe_machine(report)]:
         say(line)
 

@@ -68,7 +68,7 @@ def import_people(
     People who left are not added again. A refused line is reported with its number and the reason; the other lines are
     imported. If the import is interrupted, run the same command again.
     """
-    with open_newsroom() as runtime, ExitStack() as stack:
+    with open_newsroom(needs="yaml") as runtime, ExitStack() as stack:
         options = ImportOptions(
             check_list(runtime, list_name),
             confirmed,
@@ -158,7 +158,7 @@ def export(
 ) -> None:
     """Write the confirmed subscribers of a list as CSV, or those in another state."""
     wanted = set(State) if state and State.ALL in state else set(state or [State.CONFIRMED])
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store") as runtime:
         lines = export_people(
             runtime.store,
             check_list(runtime, list_name) if list_name else None,

@@ -10,6 +10,7 @@ import typer
 from sqlalchemy import Connection
 
 from tidings.cli.session import Json, open_newsroom, print_json, say
+from tidings.config.references import find_names
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
@@ -31,6 +32,8 @@ Source = Annotated[str, typer.Option("--source", metavar="TEXT", help="Where the
 def check_list(runtime: Runtime, name: str) -> str:
     """Return the name of a list that exists. Raises RefusedError with the nearest name."""
     if name not in runtime.newsroom.lists:
+        if runtime.newsroom.faults and name in find_names(runtime.root)["list"]:
+            raise InputError(f"the list {name!r} cannot be used: {runtime.newsroom.faults[0]}")
         raise RefusedError(f"there is no list {name!r}. {nearest(name, runtime.newsroom.lists)}")
     return name
 
@@ -50,7 +53,7 @@ def add(
     source: Source = "command line",
 ) -> None:
     """Put one person on a list. Sends no mail."""
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store") as runtime:
         choices = ListChoices.of(runtime.newsroom, check_list(runtime, list_name))
         person = choices.validate(PersonRecord(0, address, name, language, _topics(topics), frequency))
         with runtime.store.write() as connection:
@@ -97,7 +100,7 @@ def change(
             raise RefusedError("--lift can be combined with --list only")
         _lift(address, list_name, lift)
         return
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store") as runtime:
         with runtime.store.write() as connection:
             subscriber = _known(subscribers.find_id(connection, address), address)
             names = [check_list(runtime, list_name)] if list_name else _lists_of(connection, address)
@@ -120,7 +123,7 @@ def change(
 
 
 def _lift(address: str, list_name: str, why: str) -> None:
-    with open_newsroom() as runtime, runtime.store.write() as connection:
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
         name = check_list(runtime, list_name) if list_name else ""
         source = f"{why} ({getpass.getuser()}, command line)"
         back = feedback.lift_suppressions(connection, consent.address_hash(address), name, source, datetime.now(UTC))
@@ -132,7 +135,7 @@ def remove(
     address: Address, list_name: Annotated[str, typer.Option("--list", metavar="L", help="Default: every list.")] = ""
 ) -> None:
     """Take a person off a list for good. An import does not bring them back."""
-    with open_newsroom() as runtime, runtime.store.write() as connection:
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
         subscriber = _known(subscribers.find_id(connection, address), address)
         names = [check_list(runtime, list_name)] if list_name else _lists_of(connection, address)
         for each in names:
@@ -149,7 +152,7 @@ def reconfirm(
 
     People who have not confirmed by then get no more mail.
     """
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="yaml") as runtime:
         name = check_list(runtime, list_name)
         zone = runtime.newsroom.site.zone
         try:
@@ -174,7 +177,7 @@ def show_person(address: Address, as_json: Json = False) -> None:
 
     With --json, it is the copy of their data that they may ask for.
     """
-    with open_newsroom() as runtime, runtime.store.read() as connection:
+    with open_newsroom(needs="store") as runtime, runtime.store.read() as connection:
         digest = consent.address_hash(address)
         if subscribers.find_id(connection, address) is None and not is_known(connection, digest):
             raise _nobody(address)
@@ -193,7 +196,7 @@ def show_person(address: Address, as_json: Json = False) -> None:
 
 def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Erase a person. Only a hash stays, so that nobody mails them again."""
-    with open_newsroom() as runtime:
+    with open_newsroom(needs="store") as runtime:
         if not yes and not typer.confirm(f"Erase all that is known about {address}? This cannot be undone"):
             raise RefusedError("nothing was erased")
         with runtime.store.write() as connection:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +16,11 @@ from tidings.config.yaml_text import Node, read_text, read_yaml
 from tidings.model.errors import Problem
 
 MAIN = "tidings.yaml"
+SECRETS = "secrets.env"
+"""Variables for `{env: NAME}`, one `NAME=value` a line, as systemd reads them too (systemd.exec(5))."""
 SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
+UNSET = "missing"
+"""Stands for the value of a reference that has none."""
 _MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")
 _SHORTEST = 4
 """Characters. A shorter secret protects nothing, and hiding it in every message would make them unreadable."""
@@ -28,12 +34,59 @@ class Reference:
     value: str | None
 
 
+def read_environment(root: Path, env: Mapping[str, str] | None = None) -> tuple[dict[str, str], list[Problem]]:
+    """Return the variables of `secrets.env` and of the environment, which wins, and warnings about the file.
+
+    The warnings never show a line: it may hold a secret.
+    """
+    environment = dict(os.environ if env is None else env)
+    path = root / SECRETS
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return environment, []
+    except OSError as error:
+        mend = "let the user of this command read it, or set its variables in the environment"
+        return environment, [Problem(SECRETS, 0, 0, f"cannot be read: {error.strerror}", mend, "warning")]
+    except UnicodeDecodeError:
+        return environment, [Problem(SECRETS, 0, 0, "this is not UTF-8 text", "save the file as UTF-8", "warning")]
+    problems = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(("#", ";")):
+            continue
+        if (match := _VARIABLE.fullmatch(line)) is None:
+            problems.append(Problem(SECRETS, number, 1, "this line is not NAME=value", "correct it", "warning"))
+        elif match[1] not in environment:
+            environment[match[1]] = _unquote(match[2])
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        message = "other users of this machine can read the secrets in this file"
+        problems.append(Problem(SECRETS, 0, 0, message, f"chmod 600 {SECRETS}", "warning"))
+    return environment, problems
+
+
+_VARIABLE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=\s*(.*?)\s*")
+
+
+def _unquote(text: str) -> str:
+    """Return the value of a variable: `'literal'`, `"with \\" escapes"`, or bare with escapes."""
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1]
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return re.sub(r'\\(["\\$`])', r"\1", text[1:-1])
+    return re.sub(r"\\(.)", r"\1", text)
+
+
 @dataclass
 class ConfigReader:
-    """Read the files of one load, and collect their problems and secrets."""
+    """Read the files of one load, and collect their problems and secrets.
+
+    Without `needs_secrets`, a reference without a value is no problem, and its name goes to `unset`.
+    """
 
     root: Path
     env: Mapping[str, str]
+    needs_secrets: bool = True
+    unset: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
     references: dict[int, Reference] = field(default_factory=dict)
@@ -41,8 +94,11 @@ class ConfigReader:
     passwords: list[str] = field(default_factory=list)
     """Secrets that are not references, such as a password in the address of the store."""
 
-    def file(self, path: Path) -> tuple[dict[str, Any] | None, Node | None]:
-        """Return the plain content and its node, or None for both if it cannot be read. An empty key has None."""
+    def file(self, path: Path, *, salvage: bool = False) -> tuple[dict[str, Any] | None, Node | None]:
+        """Return the plain content and its node, or None for both if it cannot be read. An empty key has None.
+
+        `salvage` returns the top-level blocks that can be read alone, if the whole cannot.
+        """
         name = path.relative_to(self.root).as_posix()
         try:
             raw = path.read_bytes()
@@ -52,9 +108,13 @@ class ConfigReader:
         text, problems = read_text(raw, name)
         if text is None:
             self.problems.extend(problems)
-            return None, None
+            if not salvage:
+                return None, None
+            text = raw.decode("utf-8", "replace")
         node, problems = read_yaml(text, name)
         self.problems.extend(problems)
+        if node is None and problems and salvage:
+            node = _read_blocks(text, name)
         if node is None:
             if not problems:
                 self.problem(name, (1, 0), "the file is empty", "see the reference for the required keys")
@@ -111,7 +171,7 @@ class ConfigReader:
             if isinstance(value, yaml_text.Scalar):
                 reference = self._from_env(value, file) if key.text == "env" else self._from_file(value, file)
                 self.references[id(node)] = reference
-                return reference.value or "missing"
+                return reference.value or UNSET
         return {self._text(key, file): self._value(key, value, file, (*path, key.text)) for key, value in node.entries}
 
     def _text(self, scalar: yaml_text.Scalar, file: str) -> str:
@@ -124,13 +184,17 @@ class ConfigReader:
 
     def _from_env(self, name: yaml_text.Scalar, file: str) -> Reference:
         value = self.env.get(name.text) if name.text and "\0" not in name.text else None
-        if not value:
+        if not value and not self.needs_secrets:
+            self.unset.append(name.text)
+        elif not value:
             message = f"the environment has no variable {name.text}" if value is None else f"{name.text} is empty"
-            self.problem(file, (name.line, name.column), message, f"set it before you start: export {name.text}=...")
+            mend = f"set it before you start: export {name.text}=..., or write {name.text}=... into {SECRETS}"
+            self.problem(file, (name.line, name.column), message, mend)
         return Reference(f"the value of {name.text}", value or None)
 
     def _from_file(self, name: yaml_text.Scalar, file: str) -> Reference:
         value = None
+        before = len(self.problems)
         try:
             value = (self.root / name.text).read_bytes().decode("utf-8-sig").rstrip("\r\n")
         except (OSError, ValueError) as error:  # no such file; no text; a NUL in its name
@@ -141,7 +205,22 @@ class ConfigReader:
             )
         if value == "":
             self.problem(file, (name.line, name.column), f"{name.text!r} is empty", "put the secret alone into it")
+        if not self.needs_secrets and len(self.problems) > before:
+            del self.problems[before:]
+            self.unset.append(name.text)
         return Reference(f"what {name.text} holds", value or None)
+
+
+def _read_blocks(text: str, file: str) -> yaml_text.Mapping:
+    """Read each top-level key of a broken file alone, and leave out those that cannot be read."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    starts = [number for number, line in enumerate(lines) if re.match(r"[A-Za-z]\w*\s*:", line)]
+    entries: dict[str, tuple[yaml_text.Scalar, Node]] = {}
+    for begin, end in pairwise([*starts, len(lines)]):
+        node, problems = read_yaml("\n".join(lines[begin:end]), file, begin + 1)
+        if isinstance(node, yaml_text.Mapping) and not problems:
+            entries |= {entry[0].text: entry for entry in node.entries}
+    return yaml_text.Mapping(tuple(entries.values()), 1, 1)
 
 
 def _has_password(address: str) -> bool:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 
 from tidings.config.adapters import ChannelSettings, ConfigModel, SenderSettings, SourceSettings
 from tidings.config.cross_checks import cross_check
-from tidings.config.file_reader import MAIN, ConfigReader, without_empty
+from tidings.config.file_reader import MAIN, ConfigReader, read_environment, without_empty
 from tidings.config.problems import describe_errors, find_place
-from tidings.config.schedule import Schedule
+from tidings.config.references import read_store_address
+from tidings.config.schedule import ListDelivery, Schedule
 from tidings.config.settings import Newsroom, NewsroomConfig
 from tidings.config.types import Language, StoreAddress
 from tidings.config.valid_part import prune
@@ -26,6 +26,14 @@ from tidings.model.errors import Problem, nearest
 from tidings.model.item import Media
 
 _SUFFIXES = (".yaml", ".yml")
+
+
+Needs = Literal["everything", "yaml", "store"]
+"""What a command needs of the configuration.
+
+`yaml`: valid YAML, but no secrets, because it sends and fetches nothing. `store`: the store alone. Then the valid part
+of the configuration is used.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +51,34 @@ def load_config(
     source_settings: Mapping[str, type[SourceSettings]],
     sender_settings: Mapping[str, type[SenderSettings]],
     env: Mapping[str, str] | None = None,
+    needs: Needs = "everything",
     lenient: bool = False,
 ) -> LoadResult:
-    """Read tidings.yaml and schedules/*.yaml below `root`.
+    """Read tidings.yaml and schedules/*.yaml below `root`. `env` wins over `secrets.env`.
 
     `lenient` returns a newsroom in spite of problems, without the wrong parts, so that `check` can check the rest.
-    Never run such a newsroom.
+    Never run such a newsroom, nor one that was loaded for other `needs` than everything. With `store`, the
+    problems are in its `faults`. Raises InputError if the address of the store cannot be read.
     """
-    env = os.environ if env is None else env
     if not (root / MAIN).is_file():
         mend = "go to a newsroom's folder, name it with -C, or make one with `tidings init`"
         return LoadResult(None, (Problem(MAIN, 0, 0, f"there is no newsroom in {root}", mend),))
-    loading = _Loading(ConfigReader(root, env), lenient)
+    env, warnings = read_environment(root, env)
+    salvage = needs == "store"
+    loading = _Loading(ConfigReader(root, env, needs == "everything", problems=warnings), lenient or salvage)
     reading = loading.reading
-    plain, node = reading.file(root / MAIN)
+    # The address is no secret that a command can do without: a guess would be another database.
+    address = read_store_address(root, env, salvage=salvage) if needs != "everything" else None
+    plain, node = reading.file(root / MAIN, salvage=salvage)
     document: NewsroomConfig | None = None
     written: dict[str, Any] = {}
     context: dict[str, Any] = {"languages": (), "timezone": "UTC"}
     if plain is not None and node is not None:
         loading.store(plain, env)
+        if address is not None:
+            plain["store"] = address.get_secret_value()
+        if salvage and not isinstance(plain.get("site"), dict):
+            plain["site"] = {}
         written = without_empty(plain)
         context = _context(written)
         if plain.get("sources") is None:
@@ -75,14 +92,19 @@ def load_config(
         reading.problems.extend(cross_check(written, schedules_written, reading.nodes))
     logo = _logo(reading, document.site.logo, root) if document else None
     problems = tuple(reading.redacted())
-    if document is None or (any(problem.level == "error" for problem in problems) and not lenient):
+    faults = tuple(str(problem) for problem in problems if problem.level == "error")
+    if document is None or (faults and not loading.lenient):
         return LoadResult(None, problems)
+    if loading.lenient or reading.unset:
+        schedules = _with_known_outlets(schedules, document)
     newsroom = Newsroom.model_construct(
         **{name: getattr(document, name) for name in NewsroomConfig.model_fields},
         root=root,
         schedules=schedules,
         secrets=reading.secrets(),
         logo=logo,
+        unset=tuple(dict.fromkeys(reading.unset)),
+        faults=faults if salvage else (),
     )
     return LoadResult(newsroom, problems)
 
@@ -99,8 +121,10 @@ class _Loading:
         try:
             return model.model_validate(plain, context=context)
         except ValidationError as error:
-            self.reading.problems.extend(describe_errors(error, model, node, file, self.reading, prefix))
-            return prune(model, plain, error, context) if self.lenient else None
+            problems = describe_errors(error, model, node, file, self.reading, prefix)
+            self.reading.problems.extend(problems)
+            only_unset = not problems and not self.reading.needs_secrets
+            return prune(model, plain, error, context) if self.lenient or only_unset else None
 
     def store(self, plain: dict[str, Any], env: Mapping[str, str]) -> None:
         """Let TIDINGS_STORE override `store:`. Neither is ever shown: it may hold a password."""
@@ -182,6 +206,18 @@ class _Loading:
             if model is not None:
                 schedules[path.stem] = model
         return schedules, written
+
+
+def _with_known_outlets(schedules: Mapping[str, Schedule], document: NewsroomConfig) -> dict[str, Schedule]:
+    """Return the schedules without the outlets that were left out because of mistakes."""
+
+    def is_known(part: Any) -> bool:
+        return part.list in document.lists if isinstance(part, ListDelivery) else part.channel in document.channels
+
+    return {
+        name: schedule.model_copy(update={"deliver": tuple(filter(is_known, schedule.deliver))})
+        for name, schedule in schedules.items()
+    }
 
 
 def _context(plain: Mapping[str, Any]) -> dict[str, Any]:

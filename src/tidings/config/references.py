@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from tidings.config import yaml_text
-from tidings.config.file_reader import MAIN, ConfigReader
+from tidings.config.file_reader import MAIN, ConfigReader, read_environment
 from tidings.config.types import StoreAddress
 from tidings.config.yaml_text import Node
 from tidings.model.errors import InputError
@@ -51,17 +51,34 @@ def _walk(node: Node) -> Iterator[tuple[str, str]]:
                 yield from _walk(value)
 
 
-def read_store_address(root: Path, env: Mapping[str, str] | None = None) -> SecretStr:
+def find_names(root: Path) -> dict[str, set[str]]:
+    """Return the names of schedules, lists and channels by kind, also from files that are no valid YAML."""
+    schedules = {path.stem for path in (root / "schedules").glob("*.y*ml")}
+    names: dict[str, set[str]] = {"schedule": schedules, "list": set(), "channel": set()}
+    key, indent = "", ""
+    for line in (root / MAIN).read_text(encoding="utf-8-sig", errors="replace").splitlines():
+        if match := re.match(r"(\w+)\s*:", line):
+            key, indent = match[1].removesuffix("s"), ""
+        elif key in ("list", "channel") and (match := re.match(r"(\s+)([a-z0-9][a-z0-9-]*)\s*:", line)):
+            indent = indent or match[1]
+            if match[1] == indent:
+                names[key].add(match[2])
+    return names
+
+
+def read_store_address(root: Path, env: Mapping[str, str] | None = None, *, salvage: bool = False) -> SecretStr:
     """Return the address of the store of the newsroom in `root`. TIDINGS_STORE overrides `store:`.
 
-    Raises InputError if it cannot be read: a guess would be another database.
+    With `salvage`, mistakes elsewhere in the file do not matter. Raises InputError if it cannot be read: a guess
+    would be another database.
     """
-    env = os.environ if env is None else env
+    env, _ = read_environment(root, env)
     reading = ConfigReader(root, env)
-    plain, node = reading.file(root / MAIN)
+    plain, node = reading.file(root / MAIN, salvage=salvage)
     address = env.get("TIDINGS_STORE")
     if not address:
-        if plain is None or not isinstance(node, yaml_text.Mapping):
+        is_lost = salvage and "store" not in (plain or {}) and _names_store(root)
+        if plain is None or not isinstance(node, yaml_text.Mapping) or is_lost:
             raise InputError("\n".join(str(problem) for problem in reading.redacted()))
         address = plain.get("store") or _DEFAULT
         for key, value in node.entries:
@@ -76,3 +93,9 @@ def read_store_address(root: Path, env: Mapping[str, str] | None = None) -> Secr
         message = str(error.errors()[0].get("ctx", {}).get("error", "it cannot be read"))
         raise InputError(f"{MAIN}: store: {message}") from None
     return checked
+
+
+def _names_store(root: Path) -> bool:
+    """Whether a line of the file begins with `store`, quoted or not."""
+    text = (root / MAIN).read_text(encoding="utf-8", errors="replace")
+    return re.search(r"""^["']?store\b""", text, re.MULTILINE) is not None

@@ -180,6 +180,10 @@ class Newsroom(NewsroomConfig):
     schedules: Mapping[str, Schedule] = Field(default_factory=dict)
     secrets: tuple[str, ...] = Field(default=(), repr=False)
     logo: Media | None = None
+    unset: tuple[str, ...] = ()
+    """Variables and files of secrets that are not there, if it was loaded without the need for them."""
+    faults: tuple[str, ...] = ()
+    """Errors of the YAML, if only its valid part was loaded."""
 
     @property
     def logo_url(self) -> str:

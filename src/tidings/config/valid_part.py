@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tidings.config.file_reader import UNSET
+
 _STAND_IN = {
     "title": "-",
     "name": "-",
@@ -15,7 +17,9 @@ _STAND_IN = {
     "from": "nobody@localhost.invalid",
     "host": "localhost",
 }
-_ROUNDS = 6
+_UNSET = (UNSET, "https://missing.invalid/", "missing@missing.invalid", "1", f"1:{UNSET * 5}")
+"""Tried one after the other in place of a secret that is not set."""
+_ROUNDS = 12
 
 
 def prune(model: type[BaseModel], plain: Any, error: ValidationError, context: Any) -> Any:
@@ -44,6 +48,10 @@ def _take_out(rest: Any, path: tuple[int | str, ...], *, missing: bool) -> None:
     if not trail:
         return
     holder, key = trail[-1]
+    value = None if missing else holder[key]
+    if isinstance(value, str) and value in _UNSET[:-1]:
+        holder[key] = _UNSET[_UNSET.index(value) + 1]
+        return
     if missing and isinstance(holder, dict) and key in _STAND_IN:
         holder[key] = _STAND_IN[str(key)]
     elif missing and len(trail) > 1:

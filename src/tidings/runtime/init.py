@@ -20,9 +20,20 @@ Tidings ships templates for mails and pages. To change one, copy its folder, suc
 templates to this folder and edit the copy. Tidings uses your copy then, and `tidings check` checks it.
 """
 
-_GITIGNORE = (
-    "tidings.db*\nkeys.json\npublic/\n.pictures/\npreview/\nrehearsal/\nsecrets.env\nbefore-*\n.restoring/\n*.tar.gz\n"
-)
+_GITIGNORE = """\
+tidings.db*
+keys.json
+secrets.env
+dkim.pem
+dkim-*.pem
+public/
+.pictures/
+preview/
+rehearsal/
+before-*
+.restoring/
+*.tar.gz
+"""
 
 
 def find_sample_newsroom() -> Path:

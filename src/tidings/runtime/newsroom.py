@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tidings import plugins
 from tidings.channels.base import CanFind, Channel, Hub
 from tidings.config.adapters import ChannelSettings
-from tidings.config.load import LoadResult, load_config, store_address
+from tidings.config.load import LoadResult, Needs, load_config, store_address
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import load_zone, parse_window
 from tidings.model.errors import InputError, RefusedError
@@ -52,7 +52,9 @@ RESTORING = Path(".restoring/moves.json")
 """Exists in a newsroom's folder while `tidings restore` moves files."""
 
 
-def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: bool = False) -> LoadResult:
+def load_newsroom(
+    root: Path, env: Mapping[str, str] | None = None, *, needs: Needs = "everything", lenient: bool = False
+) -> LoadResult:
     """Load the configuration of a folder, with the installed adapters."""
     return load_config(
         root,
@@ -60,6 +62,7 @@ def load_newsroom(root: Path, env: Mapping[str, str] | None = None, *, lenient: 
         source_settings=plugins.AdapterSettings(plugins.sources()),
         sender_settings=plugins.AdapterSettings(plugins.senders()),
         env=env,
+        needs=needs,
         lenient=lenient,
     )
 
@@ -363,19 +366,21 @@ _PARTS = ("channels", "hubs", "sources", "templates", "member_mails", "mail", "e
 """The parts of a runtime that depend on the configuration."""
 
 
-def open_runtime(root: Path, env: Mapping[str, str] | None = None, *, lazy: bool = False) -> Runtime:
+def open_runtime(
+    root: Path, env: Mapping[str, str] | None = None, *, needs: Needs = "everything", lazy: bool = False
+) -> Runtime:
     """Open the runtime of a folder. Raises InputError that lists every problem of the configuration."""
-    return Runtime(load_valid_newsroom(root, env), lazy=lazy)
+    return Runtime(load_valid_newsroom(root, env, needs=needs), lazy=lazy)
 
 
-def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None) -> Newsroom:
-    """Load the configuration of a folder. Raises InputError that lists every problem."""
+def load_valid_newsroom(root: Path, env: Mapping[str, str] | None = None, *, needs: Needs = "everything") -> Newsroom:
+    """Load the configuration of a folder. Raises InputError that lists every problem that matters for `needs`."""
     if (root / RESTORING).exists():
         raise RefusedError(
             "A restore of this newsroom was interrupted. Run `tidings restore FILE` again: it puts the old files back "
             "and starts again."
         )
-    loaded = load_newsroom(root, env)
+    loaded = load_newsroom(root, env, needs=needs)
     if loaded.newsroom is None:
         raise InputError("\n".join(str(problem) for problem in loaded.problems if problem.level == "error"))
     return loaded.newsroom

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-MAIN = "tidings.yaml"
+from tidings.config.file_reader import MAIN, SECRETS
+
 FOLDERS = ("schedules", "templates")
 _GATHER, _STEP, _LOOK = 400, 50, 500
 """Milliseconds: how long changes are collected, how often they are read, and how soon `stop` is noticed."""
@@ -17,12 +18,12 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def configuration_stamp(root: Path) -> Stamp:
-    """Return the names, times and sizes of tidings.yaml and the files in schedules/ and templates/.
+    """Return the names, times and sizes of tidings.yaml, secrets.env and the files in schedules/ and templates/.
 
     For places without change events: network shares, and machines whose watches are used up.
     """
     stamp = []
-    for path in [root / MAIN, *(file for name in FOLDERS for file in sorted((root / name).rglob("*")))]:
+    for path in [root / MAIN, root / SECRETS, *(file for name in FOLDERS for file in sorted((root / name).rglob("*")))]:
         try:
             stat = path.stat()
         except OSError:
@@ -114,4 +115,4 @@ class Watcher:
 
     def _is_relevant(self, change: Change, path: str) -> bool:
         where = Path(path)
-        return where.name == MAIN or where in self._folders or where.name in FOLDERS
+        return where.name in (MAIN, SECRETS) or where in self._folders or where.name in FOLDERS

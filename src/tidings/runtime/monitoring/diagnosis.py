@@ -47,6 +47,14 @@ def diagnose(
     ]
 
 
+def diagnose_faults(faults: Sequence[str], known: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """Return what is wrong with YAML that was read with errors, unless a running service has reported it."""
+    if not faults or any(diagnosis.what == "refused" for diagnosis in known):
+        return []
+    more = f" And {count_noun(len(faults) - 1, 'more problem')}." if len(faults) > 1 else ""
+    return [Diagnosis("refused", f"The configuration has errors: {faults[0]}{more}", "tidings check")]
+
+
 def _diagnose_machine(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
     for place, disk in health.disks.items():
         if disk.free < LOW_DISK and not (place == "store" and health.disks["newsroom"] == disk):

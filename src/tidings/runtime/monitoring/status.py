@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from tidings import __version__
 from tidings.model.cadence import load_zone
 from tidings.model.edition import Edition, HoldReason
-from tidings.runtime.monitoring.diagnosis import diagnose
+from tidings.runtime.monitoring.diagnosis import diagnose, diagnose_faults
 from tidings.runtime.monitoring.health import NewsroomHealth, read_health
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.plan import plan
@@ -30,6 +30,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
     with runtime.store.read() as connection:
         refused = load_refused(connection)
         wrong = diagnose(health, refused, lambda moment: f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M}")
+        wrong += diagnose_faults(runtime.newsroom.faults, wrong)
         result: dict[str, Any] = {
             "ok": not wrong,
             "wrong": [diagnosis.as_json() for diagnosis in wrong],
@@ -37,6 +38,7 @@ def status(runtime: Runtime, now: datetime) -> dict[str, Any]:
             "schema": migrate.HEAD,
             "tzdata": version("tzdata"),
             "clock": health.clock,
+            "unset": list(runtime.newsroom.unset),
             "items": count_items(connection),
             "set_aside": [{"file": item.ref, "problem": item.problem} for item in refused],
             "held": [{"edition": edition.name, "holds": [hold.detail for hold in edition.holds]} for edition in held],
