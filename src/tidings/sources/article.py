@@ -19,6 +19,7 @@ from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import Body, list_pictures, missing_alt_message, sanitise
 from tidings.sources.links import WebLinks, encode_url
+from tidings.sources.picture_tags import is_decoration
 from tidings.sources.web.identity import normalise_link, strip_tracking
 
 OVERLAYS = "content/overlay"
@@ -26,10 +27,6 @@ OVERLAYS = "content/overlay"
 _MAX_LENGTHS = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": 1_000_000}
 """Limits in characters. Other fields hold 2,000."""
 _KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
-# A one-pixel picture counts the readers who open it. Tidings does not count readers.
-_PIXEL = re.compile(
-    r"<img\b(?=[^>]*\bwidth\s*=\s*[\"']?[01][\"'\s/>])(?=[^>]*\bheight\s*=\s*[\"']?[01][\"'\s/>])[^>]*>", re.IGNORECASE
-)
 # The names of the other fields are part of each stored fingerprint.
 _NOT_IN_FINGERPRINT = (
     "ref", "name", "fingerprint", "explicit_id", "story", "translations", "backlog", "original_urls",
@@ -129,7 +126,7 @@ def build_item(
     problems: list[Problem] = []
     url = encode_url(strip_tracking(article.url)) if article.url else None
     links = WebLinks(url or context.url)
-    body = sanitise(_PIXEL.sub("", article.html or article.summary), links)
+    body = sanitise(article.html or article.summary, links)
     summary = _plain_summary(article.summary, links) or summarise(body.opening)
     title = one_line(article.title) or summarise(summary, 80)
     language = match_language(article.language, defaults.language, context.languages)
@@ -257,11 +254,12 @@ def _build_images(article: Article, body: Body, links: WebLinks) -> tuple[Image,
     images: dict[str, Image] = {}
     for picture in article.images:
         src = links.absolute(picture.src, picture=True)
-        if src is not None and src not in images:
+        if src is not None and src not in images and not is_decoration(src) and src not in links.decorations:
             alt = one_line(picture.alt) or one_line(shown.get(src, {}).get("alt", ""))
             images[src] = Image(src, alt, one_line(picture.caption), one_line(picture.credit))
-    if not images and shown:
-        src, attributes = next(iter(shown.items()))
-        if src:
-            images[src] = Image(src, one_line(attributes.get("alt", "")))
+    if not images:
+        for src, attributes in shown.items():
+            if src and src not in links.decorations:
+                images[src] = Image(src, one_line(attributes.get("alt", "")))
+                break
     return tuple(images.values())

@@ -13,53 +13,19 @@ from typing import TYPE_CHECKING
 import nh3
 
 from tidings.model.text import clean, one_line
+from tidings.sources.html_input import ATTRIBUTES, TAGS, count_visible, prepare_html
 from tidings.sources.links import LinkProblem, LinkResolver
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
-MAX_DEPTH = 500
-
-# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (W3C validator, nh3).
-TAGS = set(
-    """
-    a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
-    dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p picture pre q rp rt
-    ruby s samp section small source span strong sub summary sup table tbody td tfoot th thead time tr track u ul
-    var video audio wbr
-    """.split()  # noqa: SIM905
-)
-ATTRIBUTES: dict[str, set[str]] = {
-    "*": {"lang", "dir", "title"},
-    "a": {"href", "hreflang"},
-    "img": {"src", "srcset", "sizes", "alt", "width", "height"},
-    "source": {"src", "srcset", "sizes", "type", "media"},
-    "video": {"src", "poster", "controls", "width", "height", "preload"},
-    "audio": {"src", "controls", "preload"},
-    "track": {"src", "kind", "srclang", "label"},
-    "td": {"colspan", "rowspan", "align"},
-    "th": {"colspan", "rowspan", "align", "scope"},
-    "ol": {"start", "reversed", "type"},
-    "li": {"value"},
-    "time": {"datetime"},
-    "blockquote": {"cite"},
-    "q": {"cite"},
-    "del": {"datetime"},
-    "ins": {"datetime"},
-    "col": {"span"},
-    "colgroup": {"span"},
-}
 _URL_ATTRIBUTES = {"href", "src", "poster", "cite"}
 # nh3 checks the scheme only of values that look like an address. Our filter, which knows the newsroom, checks the rest.
 _SCHEMES = {"http", "https", "mailto", "tel"}
+_SAFE_ADDRESS = re.compile(r"https?://|mailto:|tel:")
 _DROPPED_WITH_CONTENT = set(
     "script style iframe object embed svg math template noscript title textarea".split()  # noqa: SIM905
 )
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^<>]*?(/?)>")
-_NEEDS_NO_END_TAG = set(
-    "area br col dd dt hr img input li link meta option p source tbody td tfoot th thead tr track wbr".split()  # noqa: SIM905
-)
-
 # These work on sanitised bodies only: `sanitise` escapes attribute values, so that none contains ">".
 _IMG = re.compile(r"<img\b[^>]*>")
 _ATTRIBUTE = re.compile(r'\b([a-z]+)="([^"]*)"')
@@ -80,7 +46,10 @@ def _markdown() -> MarkdownIt:
     # Imported late, because many commands read no item.
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    # By default an address such as file: stays as raw text. Ours reports it (`links`).
+    markdown.validateLink = lambda url: True  # type: ignore[method-assign]
+    return markdown
 
 
 def render_body(text: str, links: LinkResolver) -> Body:
@@ -90,23 +59,18 @@ def render_body(text: str, links: LinkResolver) -> Body:
 
 def sanitise(rendered: str, links: LinkResolver) -> Body:
     """Make HTML safe and its links absolute. Never raises."""
-    rendered = clean(rendered)
-    if tag := _find_too_deep(rendered):
-        message = f"<{tag}> is opened {MAX_DEPTH} times and never closed"
-        links.problems.append(LinkProblem(f"<{tag}", message, "close each tag"))
-        return Body("", "")
+    prepared = prepare_html(clean(rendered), links)
 
     def filter_attribute(tag: str, attribute: str, value: str) -> str | None:
-        if attribute == "srcset":
-            return _resolve_srcset(value, links)
         if attribute in _URL_ATTRIBUTES:
-            return links.absolute(value, picture=attribute == "poster" or (tag == "img" and attribute == "src"))
+            # `prepare_html` has made it absolute. This only holds if the sanitiser reads the HTML differently.
+            return value if _SAFE_ADDRESS.match(value) else None
         if attribute == "dir" and value.lower() not in ("ltr", "rtl", "auto"):
             return None
         return value
 
     safe = nh3.clean(
-        rendered,
+        prepared,
         tags=TAGS,
         clean_content_tags=_DROPPED_WITH_CONTENT,
         attributes=ATTRIBUTES,
@@ -114,11 +78,25 @@ def sanitise(rendered: str, links: LinkResolver) -> Body:
         link_rel=None,
         url_schemes=_SCHEMES,
     )
+    _report_losses(prepared, safe, links)
     levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", safe)]
     finisher = _Finisher(links, 2 - min(levels, default=2))
     finisher.feed(safe)
     finisher.close()
     return Body(clean("".join(finisher.out)).strip(), finisher.paragraph or one_line(finisher.text))
+
+
+def _report_losses(prepared: str, safe: str, links: LinkResolver) -> None:
+    """Compare what came with what is left, and report what a reader would miss."""
+    came, left = count_visible(prepared), count_visible(safe)
+    lost = [
+        what for what, before, after in zip(("text", "pictures", "links"), came, left, strict=True) if after < before
+    ]
+    if lost:
+        words = set(re.sub(r"<[^<>]*>", " ", safe).split())
+        first = next((word for word in re.sub(r"<[^<>]*>", " ", prepared).split() if word not in words), "")
+        message = f"the HTML is broken, and some of its {' and '.join(lost)} cannot be shown"
+        links.problems.append(LinkProblem(html.unescape(first), message, "correct the HTML of this part", "warning"))
 
 
 def missing_alt_message(src: str) -> str:
@@ -156,29 +134,6 @@ def _parse_attributes(tag: str) -> dict[str, str]:
 
 def _format_img(attributes: Mapping[str, str | None]) -> str:
     return "<img" + "".join(f' {name}="{html.escape(value or "")}"' for name, value in attributes.items()) + ">"
-
-
-def _find_too_deep(rendered: str) -> str:
-    """Find the tag nested too deeply. The sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
-    depth = 0
-    for match in _TAG.finditer(rendered):
-        name = match[2].lower()
-        if name not in _NEEDS_NO_END_TAG and not match[3]:
-            depth = max(0, depth - 1) if match[1] else depth + 1
-            if depth > MAX_DEPTH:
-                return name
-    return ""
-
-
-def _resolve_srcset(value: str, links: LinkResolver) -> str | None:
-    candidates = []
-    for candidate in re.split(r",\s+|,$", value.strip()):
-        address, _, descriptor = candidate.strip().partition(" ")
-        absolute = links.absolute(address, picture=True) if address else None
-        if absolute is not None:
-            # A comma would end the candidate (HTML, srcset attribute).
-            candidates.append(f"{absolute.replace(',', '%2C')} {descriptor.strip()}".strip())
-    return ", ".join(candidates) or None
 
 
 class _Finisher(HTMLParser):

@@ -17,6 +17,10 @@ from tidings.sources.media import LocalFile, MediaError
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"[A-Za-z0-9.\-_:\[\]@%~!$&'()*+,;=]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# Buttons of a website, which do nothing in a mail.
+_NOT_MISSED = re.compile(
+    r"(?:javascript|about|whatsapp|viber|tg|sms|fb-messenger|skype|intent|weixin|line):", re.IGNORECASE
+)
 _MEND_FILE = "put the file beside the item, or correct the name (capital letters count)"
 
 
@@ -79,9 +83,14 @@ def _quote_reference(value: str) -> str:
 class LinkResolver(ABC):
     """Makes the links of one body absolute. Collects `sizes`, the measured files by address, and problems."""
 
+    copies_pictures = False
+    """Whether Tidings keeps copies of pictures from elsewhere, so that showing them tells nobody who reads."""
+
     def __init__(self) -> None:
         self.sizes: dict[str, LocalFile] = {}
         self.problems: list[LinkProblem] = []
+        self.decorations: set[str] = set()
+        """Addresses of avatars and of other pictures that are never a story's picture."""
 
     def absolute(self, value: str, *, picture: bool = False) -> str | None:
         """Return the absolute address, or None if the link must be removed. Never raises."""
@@ -98,7 +107,9 @@ class LinkResolver(ABC):
 
 
 class WebLinks(LinkResolver):
-    """The links of a web page with the address `base`. Invalid ones are dropped silently."""
+    """The links of a web page with the address `base`."""
+
+    copies_pictures = True
 
     def __init__(self, base: str) -> None:
         super().__init__()
@@ -106,9 +117,26 @@ class WebLinks(LinkResolver):
 
     def _resolve(self, target: str, written: str, *, picture: bool) -> str | None:
         try:
-            return encode_url(urljoin(self._base, target))
+            url = encode_url(urljoin(self._base, target))
         except ValueError:
-            return None
+            url = None
+        if url is None and (picture or not _NOT_MISSED.match(target)):
+            self.problems.append(_left_out(target, written, picture=picture, level="warning"))
+        return url
+
+
+def _left_out(target: str, written: str, *, picture: bool, level: str) -> LinkProblem:
+    """Return the problem for an address that no reader could open, with the mend for its kind."""
+    scheme = target.partition(":")[0].lower()
+    mend = "use an http, https, mailto or tel address"
+    if scheme in ("file", "blob") or len(scheme) == 1:
+        mend = "put the file beside the item, and write its name alone"
+    elif scheme == "data":
+        mend = "save it as a file beside the item, and write its name"
+    elif scheme == "ftp":
+        mend = "put the file beside the item, or on a page with an https address"
+    what = "picture" if picture else "address"
+    return LinkProblem(written, f"the {what} '{unquote(written)[:80]}' is left out", mend, level)
 
 
 class FileLinks(LinkResolver):
@@ -126,8 +154,8 @@ class FileLinks(LinkResolver):
         if _SCHEME.match(target):
             encoded = encode_url(target)
             if encoded is None:
-                mend = "use an http, https, mailto or tel address"
-                self._report(written, f"the address {written[:80]!r} is left out", mend, "warning")
+                level = "error" if picture else "warning"
+                self.problems.append(_left_out(target, written, picture=picture, level=level))
             return encoded
         if target.startswith("/"):
             return encode_url(urljoin(self.location.url, _quote_reference(target)))

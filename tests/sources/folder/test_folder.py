@@ -304,3 +304,25 @@ def test_hostile_bodies_are_survived(content: Path, body: str) -> None:
     (content / "a.en.md").write_text(f"---\ntitle: T\n---\n{body}\n")
     (content / "b.en.md").write_text(GOOD)
     assert "content/b.en.md" in {one.ref for one in sweep(content).items}
+
+
+def test_merge_markers_set_the_file_aside(content: Path) -> None:
+    text = "---\ntitle: T\n---\nA\n<<<<<<< HEAD\nOne\n=======\nTwo\n>>>>>>> theirs\n"
+    (content / "a.en.md").write_text(text)
+    (content / "b.en.md").write_text("---\ntitle: T\n---\nHeading\n=======\n\n> > > quoted\n")
+    swept = sweep(content)
+    assert [item.ref for item in swept.items] == ["content/b.en.md"]
+    assert [(problem.line, problem.level) for problem in swept.problems] == [(5, "error")]
+
+
+@pytest.mark.parametrize("word", ["false", "no", "~", "None", "off", "null"])
+def test_a_word_for_no_withdraws_and_corrects_nothing(content: Path, word: str) -> None:
+    (content / "a.en.md").write_text(f"---\ntitle: T\nwithdrawn: {word}\ncorrection: {word}\n---\nA\n")
+    (item,) = sweep(content).items
+    assert (item.withdrawn, item.correction) == ("", "")
+
+
+def test_a_lost_picture_names_its_line(content: Path) -> None:
+    text = "---\ntitle: T\n---\nA\n\n![x](C:\\pictures\\a.png)\n\n<iframe src='https://vimeo.com/1?a=1&amp;b=2'></iframe>\n"
+    (content / "a.en.md").write_text(text)
+    assert {(problem.line, problem.level) for problem in sweep(content).problems} >= {(6, "error"), (8, "warning")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +26,13 @@ MAX_BYTES = 5_000_000
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SLUG = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
+# git, Syncthing and editors mark two versions of a part so (git-merge(1), "How conflicts are presented").
+_MERGE_CONFLICT = re.compile(r"^(?:<{7}|>{7}|\|{7})(?: .*)?$", re.MULTILINE)
+_MERGE_MIDDLE = re.compile(r"^={7}$", re.MULTILINE)
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
+_NOT = (*_FALSE, "~", "null", "none", "n/a", "-")
+"""Values by which people say that an item is not withdrawn, or has no correction."""
 
 
 @dataclass(slots=True)
@@ -54,6 +60,14 @@ class _FileReader:
             self.report_at(node, f"`{key}` must be text", f"write {key}: ... on one line")
             return ""
         return one_line(node.text)
+
+    def reason(self, key: str) -> str:
+        """Read a text that says why something was done. A word for 'no' means that it was not done."""
+        text = self.text(key)
+        if text.lower() in _TRUE:
+            mend = f"write the reason for readers: {key}: Published in error."
+            self.report(key, f"`{key}` must be a text, not {text!r}", mend, "warning")
+        return "" if text.lower().rstrip(".") in _NOT else text
 
     def by_channel(self, key: str) -> dict[str, str]:
         """Read one text for all channels (under the key ''), or a map of channels. Line breaks are kept."""
@@ -153,6 +167,10 @@ def read_document(
         mend = "delete them; they often come with text pasted from a PDF"
         warnings = [Problem(ref, line, 1, message, mend, "warning")]
     text = clean(text)
+    if (conflict := _MERGE_CONFLICT.search(text)) and _MERGE_MIDDLE.search(text):
+        line = text[: conflict.start()].count("\n") + 1
+        mend = "keep one of the two versions, and delete the lines with <<<<<<<, ======= and >>>>>>>"
+        return None, [Problem(ref, line, 1, "two versions of the text were merged and both are still here", mend)]
     front, problems = read_front_matter(text, ref)
     if front is None:
         return None, [*warnings, *problems]
@@ -217,8 +235,8 @@ def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
         lead=reader.flag("lead"),
         not_in=reader.names("not_in"),
         draft=reader.flag("draft"),
-        correction=reader.text("correction"),
-        withdrawn=reader.text("withdrawn"),
+        correction=reader.reason("correction"),
+        withdrawn=reader.reason("withdrawn"),
         post=reader.by_channel("post"),
         extra={clean(key): clean(value) for key, value in reader.front.extra.items()},
     )
@@ -313,7 +331,9 @@ def _read_address(reader: _FileReader, links: FileLinks, node: Node, value: str,
 def _locate(problem: LinkProblem, text: str, ref: str) -> Problem:
     """Find the line with the address, as written or decoded."""
     line = column = 1
-    for needle in (problem.value, unquote(problem.value), unquote(problem.value.rsplit("/", 1)[-1])):
+    value = problem.value
+    # Markdown encodes addresses, and HTML escapes them.
+    for needle in (value, unquote(value), html.escape(value), unquote(value.rsplit("/", 1)[-1])):
         at = text.find(needle) if needle else -1
         if at >= 0:
             before = text[:at]

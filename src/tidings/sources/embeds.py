@@ -1,0 +1,225 @@
+"""Embeds of other services: the page that a player, map, form or post shows, and whether a reader would miss it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+_ID = r"([A-Za-z0-9_-]{1,120})"
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """`url` is a page that a reader can open, `service` its name for the link, `thumbnail` a picture or ''."""
+
+    url: str
+    service: str
+    thumbnail: str = ""
+
+
+_Query = Mapping[str, str]
+_Build = Callable[["re.Match[str]", _Query], str]
+
+
+def _without(*names: str) -> _Build:
+    """Return the same address without these parameters, which ask for the embedded form."""
+
+    def build(match: re.Match[str], query: _Query) -> str:
+        kept = urlencode({name: value for name, value in query.items() if name not in names})
+        return f"https://{match.string}" + (f"?{kept}" if kept else "")
+
+    return build
+
+
+def _to(template: str) -> _Build:
+    """Fill the groups of the match into an address. A parameter of the query is written as {name}."""
+
+    def build(match: re.Match[str], query: _Query) -> str:
+        url = match.expand(template)
+        for name in re.findall(r"\{(\w+)\}", url):
+            if name not in query:
+                return ""
+            url = url.replace(f"{{{name}}}", quote(query[name], safe=":/@,"))
+        return url
+
+    return build
+
+
+def _named(name: str) -> _Build:
+    """Return the whole address that a parameter holds."""
+    return lambda match, query: query.get(name, "") if query.get(name, "").startswith("http") else ""
+
+
+def _youtube(match: re.Match[str], query: _Query) -> str:
+    if match[1] == "videoseries":
+        return f"https://www.youtube.com/playlist?list={quote(query['list'])}" if "list" in query else ""
+    start = re.match(r"\d+", query.get("start", ""))
+    return f"https://www.youtube.com/watch?v={match[1]}" + (f"&t={start[0]}s" if start else "")
+
+
+def _vimeo(match: re.Match[str], query: _Query) -> str:
+    return f"https://vimeo.com/{match[1]}" + (f"/{quote(query['h'])}" if "h" in query else "")
+
+
+def _google_map(match: re.Match[str], query: _Query) -> str:
+    """Find the place in the parameter `pb` of an embedded map: `!2d` is the longitude, `!3d` the latitude."""
+    place = query.get("q") or query.get("query") or query.get("center", "")
+    if not place:
+        parts = query.get("pb", "")
+        name = re.search(r"!1s0x[0-9a-f]+:0x[0-9a-f]+!2s([^!]+)", parts)
+        at = re.search(r"!2d(-?[\d.]+)!3d(-?[\d.]+)", parts)
+        place = name[1] if name else f"{at[2]},{at[1]}" if at else ""
+    return f"https://www.google.com/maps/search/?api=1&query={quote(place)}" if place else ""
+
+
+def _open_street_map(match: re.Match[str], query: _Query) -> str:
+    latitude, _, longitude = query.get("marker", "").partition(",")
+    if latitude and longitude:
+        return f"https://www.openstreetmap.org/?mlat={quote(latitude)}&mlon={quote(longitude)}"
+    return f"https://www.openstreetmap.org/?bbox={quote(query['bbox'], safe=',')}" if "bbox" in query else ""
+
+
+_VIDEO = r"youtube(?:-nocookie)?\.com/(?:embed|v|e|shorts|live)/"
+# Each rule: the service, its address (host without www. or m., and path), and its page.
+_RULES: tuple[tuple[str, re.Pattern[str], _Build], ...] = tuple(
+    (service, re.compile(pattern), build)
+    for service, pattern, build in (
+        ("YouTube", _VIDEO + _ID, _youtube),
+        ("YouTube", r"youtube\.com/watch$", _to("https://www.youtube.com/watch?v={v}")),
+        ("YouTube", r"youtube\.com/embed/?$", _to("https://www.youtube.com/playlist?list={list}")),
+        ("YouTube", r"youtu\.be/" + _ID, _youtube),
+        ("Vimeo", r"player\.vimeo\.com/video/(\d+)", _vimeo),
+        ("Vimeo", r"vimeo\.com/event/(\d+)", _to(r"https://vimeo.com/event/\1")),
+        ("Dailymotion", r"dailymotion\.com/embed/video/" + _ID, _to(r"https://www.dailymotion.com/video/\1")),
+        ("Dailymotion", r"geo\.dailymotion\.com/player", _to("https://www.dailymotion.com/video/{video}")),
+        ("SoundCloud", r"w\.soundcloud\.com/player", _named("url")),
+        ("Spotify", r"open\.spotify\.com/embed(?:-podcast)?/(\w+)/" + _ID, _to(r"https://open.spotify.com/\1/\2")),
+        ("Apple", r"embed\.(podcasts|music)\.apple\.com/(.+)", _to(r"https://\1.apple.com/\2")),
+        ("Google Maps", r"(?:maps\.)?google\.[a-z.]{2,6}/maps/d/", _to("https://www.google.com/maps/d/viewer?mid={mid}")),
+        ("Google Maps", r"(?:maps\.)?google\.[a-z.]{2,6}/maps", _google_map),
+        ("OpenStreetMap", r"openstreetmap\.org/export/embed", _open_street_map),
+        ("Yandex Maps", r"yandex\.(\w+)/map-widget/v1", _to(r"https://yandex.\1/maps/?ll={ll}")),
+        ("Google Forms", r"docs\.google\.com/forms/", _without("embedded", "usp")),
+        ("Google Forms", r"forms\.gle/", _without()),
+        ("Google Docs", r"docs\.google\.com/presentation/d/(.+)/embed", _to(r"https://docs.google.com/presentation/d/\1/pub")),
+        ("Google Docs", r"docs\.google\.com/", _without("embedded", "widget", "rm")),
+        ("Google Drive", r"drive\.google\.com/file/d/([^/]+)/", _to(r"https://drive.google.com/file/d/\1/view")),
+        ("Microsoft Forms", r"forms\.(?:office|microsoft|cloud\.microsoft)(?:\.com)?/", _without("embed")),
+        ("Typeform", r"[a-z0-9-]+\.typeform\.com/to/" + _ID, _without("typeform-embed", "embed-hide-headers")),
+        ("Facebook", r"facebook\.com/plugins/(?:post|video|comment_embed)", _named("href")),
+        ("X", r"platform\.(?:twitter|x)\.com/embed/", _to("https://x.com/i/status/{id}")),
+        ("X", r"twitframe\.com/show", _named("url")),
+        ("Instagram", r"instagram\.com/(p|reel|tv)/" + _ID, _to(r"https://www.instagram.com/\1/\2/")),
+        ("TikTok", r"tiktok\.com/(?:embed(?:/v\d)?|player/v\d)/(\d+)", _to(r"https://www.tiktok.com/@/video/\1")),
+        ("Internet Archive", r"archive\.org/embed/([^/]+)", _to(r"https://archive.org/details/\1")),
+        ("LinkedIn", r"linkedin\.com/embed/feed/update/(.+)", _to(r"https://www.linkedin.com/feed/update/\1")),
+        ("Telegram", r"t\.me/[^/]+/\d+", _without("embed", "mode", "dark", "userpic", "single")),
+        ("VK", r"(?:vk\.com|vkvideo\.ru)/video_ext\.php", _to("https://vk.com/video{oid}_{id}")),
+        ("Rutube", r"rutube\.ru/play/embed/" + _ID, _to(r"https://rutube.ru/video/\1/")),
+        ("OK", r"ok\.ru/videoembed/(\d+)", _to(r"https://ok.ru/video/\1")),
+        ("Mixcloud", r"(?:player-widget\.)?mixcloud\.com/widget/", _to("https://www.mixcloud.com{feed}")),
+        ("Twitch", r"(?:player|clips)\.twitch\.tv/embed", _to("https://clips.twitch.tv/{clip}")),
+        ("Twitch", r"player\.twitch\.tv/", _to("https://www.twitch.tv/{channel}")),
+        ("Bilibili", r"player\.bilibili\.com/", _to("https://www.bilibili.com/video/{bvid}")),
+        ("Youku", r"player\.youku\.com/embed/([\w=]+)", _to(r"https://v.youku.com/v_show/id_\1.html")),
+        ("Streamable", r"streamable\.com/(?:e|o)/" + _ID, _to(r"https://streamable.com/\1")),
+        ("TED", r"embed(?:-ssl)?\.ted\.com/(.+)", _to(r"https://www.ted.com/\1")),
+        ("Issuu", r"e\.issuu\.com/embed", _to("https://issuu.com/{u}/docs/{d}")),
+        ("Scribd", r"scribd\.com/embeds/(\d+)", _to(r"https://www.scribd.com/document/\1")),
+        ("Flourish", r"flo\.uri\.sh/(visualisation|story)/(\d+)", _to(r"https://public.flourish.studio/\1/\2/")),
+        ("Loom", r"loom\.com/embed/" + _ID, _to(r"https://www.loom.com/share/\1")),
+        ("Pinterest", r"assets\.pinterest\.com/ext/embed", _to("https://www.pinterest.com/pin/{id}/")),
+        ("Bluesky", r"embed\.bsky\.app/embed/([^/]+)/app\.bsky\.feed\.post/" + _ID, _to(r"https://bsky.app/profile/\1/post/\2")),
+        ("PeerTube", r"([a-z0-9.-]+(?::\d+)?)/(?:videos/embed|video-playlists/embed)/" + _ID, _to(r"https://\1/w/\2")),
+        ("Mastodon", r"([a-z0-9.-]+)/(@[\w.-]+(?:@[\w.-]+)?)/(\d+)/embed", _to(r"https://\1/\2/\3")),
+    )
+)  # fmt: skip
+_THUMBNAILS = {
+    "YouTube": (re.compile(r"[?&]v=" + _ID), "https://i.ytimg.com/vi/{}/hqdefault.jpg"),
+    "Dailymotion": (re.compile(r"/video/" + _ID), "https://www.dailymotion.com/thumbnail/video/{}"),
+}
+# Advertising, counting, buttons and comment boxes: no part of the story.
+_NOT_CONTENT = re.compile(
+    r"googletagmanager\.com/|doubleclick\.net/|googlesyndication\.com/|google\.com/recaptcha|google-analytics\.com/"
+    r"|facebook\.com/(?:plugins/(?:like|share|page|comments|follow|send)|tr\b)|platform\.twitter\.com/widgets"
+    r"|disqus\.com/|addthis\.com/|sharethis\.com/|accounts\.google\.com/|amazon-adsystem\.com/|cookiebot\.com/"
+    r"|ads?\.[a-z0-9-]+\.[a-z]+/"
+)
+_GENERIC = re.compile(
+    r"(?:embedded |embed |the )?"
+    r"(?:youtube|vimeo|google maps?|spotify|soundcloud|facebook|instagram|tiktok|dailymotion)?"
+    r"[\s\-:.]*(?:embed(?:ded)?|video|audio|media|content|iframe|frame|player|map|post|form|preview)?"
+    r"(?: (?:player|content|embed|media|frame|post|preview))?",
+    re.IGNORECASE,
+)
+
+
+def find_embed(address: str) -> Embed | None:
+    """Find the page behind the absolute address of a frame or player. None for advertising and buttons."""
+    parts = urlsplit(address)
+    place = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower()) + parts.path
+    if _NOT_CONTENT.match(place) or _NOT_CONTENT.match(parts.netloc.lower() + parts.path):
+        return None
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    for service, pattern, build in _RULES:
+        if match := pattern.match(place):
+            url = build(match, query) or address
+            return Embed(url, service, _find_thumbnail(service, url))
+    return Embed(address, re.sub(r"^www\.", "", parts.hostname or parts.netloc))
+
+
+def _find_thumbnail(service: str, url: str) -> str:
+    pattern, template = _THUMBNAILS.get(service, (None, ""))
+    match = pattern.search(url) if pattern else None
+    return template.format(match[1]) if match else ""
+
+
+def label_embed(embed: Embed, title: str) -> str:
+    """Return the text of the link: the title, unless it only says that this is a player."""
+    title = " ".join(title.split())
+    return embed.service if not title or _GENERIC.fullmatch(title) else title[:300]
+
+
+# Elements that a script replaces by an embed: the attribute with the address or the id, and how it becomes an address.
+_SCRIPTED: tuple[tuple[str, str, str], ...] = (
+    ("data-instgrm-permalink", "", "{}"),
+    ("data-oembed-url", "", "{}"),
+    ("data-href", "fb-", "{}"),
+    ("cite", "tiktok-embed", "{}"),
+    ("data-tf-live", "", "https://form.typeform.com/to/{}"),
+    ("data-tf-widget", "", "https://form.typeform.com/to/{}"),
+    ("data-telegram-post", "", "https://t.me/{}"),
+    ("data-youtube-id", "", "https://www.youtube.com/watch?v={}"),
+    ("data-yt-id", "", "https://www.youtube.com/watch?v={}"),
+    ("data-vimeo-id", "", "https://vimeo.com/{}"),
+    ("data-id", "youtube", "https://www.youtube.com/watch?v={}"),
+)
+_ELEMENTS = {
+    "lite-youtube": "https://www.youtube.com/watch?v={}",
+    "youtube-video": "https://www.youtube.com/watch?v={}",
+    "amp-youtube": "https://www.youtube.com/watch?v={}",
+    "lite-vimeo": "https://vimeo.com/{}",
+    "amp-vimeo": "https://vimeo.com/{}",
+    "amp-dailymotion": "https://www.dailymotion.com/video/{}",
+    "amp-instagram": "https://www.instagram.com/p/{}/",
+    "amp-twitter": "https://x.com/i/status/{}",
+    "amp-facebook": "{}",
+    "oembed": "{}",
+}
+
+
+def find_scripted(name: str, attributes: Mapping[str, str]) -> str:
+    """Find the address of an embed that a script would put in the place of an element, or ''."""
+    if name in _ELEMENTS:
+        values = (attributes.get(each, "") for each in ("videoid", "data-videoid", "data-shortcode", "data-tweetid"))
+        value = next(filter(None, values), "") or attributes.get("data-href") or attributes.get("url", "")
+        return _ELEMENTS[name].format(value) if value else ""
+    if name == "script" and re.match(r"https://gist\.github\.com/[^?]+\.js$", attributes.get("src", "")):
+        return attributes["src"].removesuffix(".js")
+    for attribute, marker, template in _SCRIPTED:
+        value = attributes.get(attribute, "").strip()
+        if value and marker in attributes.get("class", "").lower():
+            return template.format(value)
+    return ""

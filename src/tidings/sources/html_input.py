@@ -1,0 +1,571 @@
+"""Prepare HTML as people, editors and websites write it, so that the sanitiser removes nothing that a reader misses.
+
+All HTML and Markdown passes through `prepare_html` once. Players, maps, forms and posts become links; lazy pictures get
+their real address; emoji pictures become text; pixels disappear; angle brackets that are no tags stay text. The
+remaining losses are problems in `links.problems`. All steps take time in proportion to the length.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from tidings.sources.embeds import find_embed, find_scripted, label_embed
+from tidings.sources.links import LinkProblem, LinkResolver
+from tidings.sources.picture_tags import (
+    AVATAR_CLASS,
+    SRCSETS,
+    find_address,
+    is_decoration,
+    is_emoji,
+    is_inline,
+    is_pixel,
+    split_srcset,
+)
+
+MAX_DEPTH = 500
+"""The sanitiser's time grows with the square of the depth (100,000 <div>: 35 s)."""
+
+# No svg, math, style or form: each has carried script past a sanitiser, or breaks in mail (W3C validator, nh3).
+TAGS = set(
+    """
+    a abbr address article aside b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl
+    dt em figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark ol p picture pre q rp rt
+    ruby s samp section small source span strong sub summary sup table tbody td tfoot th thead time tr track u ul
+    var video audio wbr
+    """.split()  # noqa: SIM905
+)
+ATTRIBUTES: dict[str, set[str]] = {
+    "*": {"lang", "dir", "title"},
+    "a": {"href", "hreflang"},
+    "img": {"src", "srcset", "sizes", "alt", "width", "height"},
+    "source": {"src", "srcset", "sizes", "type", "media"},
+    "video": {"src", "poster", "controls", "width", "height", "preload"},
+    "audio": {"src", "controls", "preload"},
+    "track": {"src", "kind", "srclang", "label"},
+    "td": {"colspan", "rowspan", "align"},
+    "th": {"colspan", "rowspan", "align", "scope"},
+    "ol": {"start", "reversed", "type"},
+    "li": {"value"},
+    "time": {"datetime"},
+    "blockquote": {"cite"},
+    "q": {"cite"},
+    "del": {"datetime"},
+    "ins": {"datetime"},
+    "col": {"span"},
+    "colgroup": {"span"},
+}
+_RENAMED = {
+    "center": "div", "form": "div", "fieldset": "div", "dialog": "div", "search": "div", "hgroup": "div", "nav": "div",
+    "menu": "ul", "dir": "ul", "strike": "s", "acronym": "abbr", "tt": "code", "listing": "pre",
+}  # fmt: skip
+_OTHER_TAGS = set(
+    """
+    html head body base link meta font big nobr blink marquee basefont bgsound label legend button input select option
+    optgroup datalist output progress meter map area object param embed applet canvas slot data rb rtc frame frameset
+    noembed noframes keygen menuitem isindex spacer multicol layer ilayer content shadow portal image math svg
+    template script style iframe noscript textarea title xmp plaintext amp-img
+    """.split()  # noqa: SIM905
+)
+_KNOWN = TAGS | set(_RENAMED) | _OTHER_TAGS
+VOID = set(
+    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()  # noqa: SIM905
+)
+_NEEDS_NO_END_TAG = VOID | set("dd dt li option p tbody td tfoot th thead tr".split())  # noqa: SIM905
+_LINES = set("p h1 h2 h3 h4 h5 h6 pre summary dt figcaption caption".split())  # noqa: SIM905
+_BLOCKS = set("div section article blockquote figure ul ol dl li dd table td th main aside header footer".split())  # noqa: SIM905
+_RAW = {
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
+    for name in "script style iframe noscript textarea title xmp noembed noframes".split()  # noqa: SIM905
+}
+_SKIPPED = {"svg", "math", "template", "select", "datalist", "canvas"}
+_ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)?))?""")
+_NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
+_TAG_END = re.compile(r"[\s/]*>")
+_MAX_BROKEN = 3
+"""Tags without an end in one text. What follows more of them is shown as text: each costs a look at all the rest."""
+
+_LAZY_FRAMES = (
+    "data-src", "data-lazy-src", "data-litespeed-src", "data-cmplz-src", "data-src-cmplz", "data-cookieblock-src",
+    "data-consent-src", "data-cookieconsent-src", "data-original", "data-url", "data-rocket-lazyload-src",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Tag:
+    """One piece of HTML. `name` is '' for text. `content` is the raw text of an element such as <script>."""
+
+    raw: str
+    name: str = ""
+    is_end: bool = False
+    is_closed: bool = False
+    """Whether it ends with '/>'."""
+    attributes: dict[str, str] = field(default_factory=dict)
+    content: str = ""
+
+
+def split_html(markup: str) -> Iterator[_Tag]:
+    """Split HTML into tags and text, as browsers do (HTML §13.2.5). Comments are left out.
+
+    Browsers drop all that follows a comment or a tag without an end. Here only its beginning is left out.
+    """
+    position, text_from, broken = 0, 0, 0
+    has_comment_end = True
+    unclosed: set[str] = set()
+    while (start := markup.find("<", position)) >= 0:
+        tag: _Tag | None = None
+        if match := _NAME.match(markup, start):
+            read = _read_tag(markup, match, unclosed)
+            if read is not None:
+                tag, end = read
+            elif match[1].lower() not in _KNOWN or broken > _MAX_BROKEN:
+                position = start + 1
+                if broken > _MAX_BROKEN:
+                    break
+                broken += 1
+                continue
+            else:
+                broken += 1
+                end = markup.find("<", start + 1)
+                end = len(markup) if end < 0 else end
+        elif markup.startswith("<!--", start):
+            close = markup.find("-->", start + 2) if has_comment_end else -1
+            has_comment_end = close >= 0
+            end = close + 3 if has_comment_end else start + 4
+        elif markup.startswith(("<!", "<?"), start):
+            end = markup.find(">", start) + 1
+            if not end:
+                break
+        else:
+            position = start + 1
+            continue
+        if text_from < start:
+            yield _Tag(markup[text_from:start])
+        if tag is not None:
+            yield tag
+        position = text_from = end
+    if text_from < len(markup):
+        yield _Tag(markup[text_from:])
+
+
+def _read_tag(markup: str, match: re.Match[str], unclosed: set[str]) -> tuple[_Tag, int] | None:
+    """Read one tag and the content of a raw element. Returns it with its end. None if there is no `>`.
+
+    `unclosed` collects the names of raw elements that have no end tag from here on.
+    """
+    name, position = match[1].lower(), match.end()
+    attributes: dict[str, str] = {}
+    while (end := _TAG_END.match(markup, position)) is None:
+        each = _ATTRIBUTE.match(markup, position)
+        if each is None:
+            return None
+        value = next((each[group] for group in (2, 3, 4) if each[group] is not None), "")
+        attributes.setdefault(each[1].lower(), html.unescape(value))
+        position = each.end()
+    raw = markup[match.start() : end.end()]
+    tag = _Tag(raw, name, raw.startswith("</"), end[0].rstrip(">").endswith("/"), attributes)
+    position = end.end()
+    if name in _RAW and name not in unclosed and not tag.is_end and not tag.is_closed:
+        if close := _RAW[name].search(markup, position):
+            tag.content = markup[position : close.start()]
+            final = markup.find(">", close.end())
+            position = len(markup) if final < 0 else final + 1
+        else:
+            unclosed.add(name)
+    return tag, position
+
+
+def prepare_html(markup: str, links: LinkResolver) -> str:
+    """Return HTML that the sanitiser leaves as it is. `links` makes addresses absolute and collects the problems."""
+    return _Preparer(links).prepare(markup)
+
+
+def count_visible(markup: str) -> tuple[int, int, int]:
+    """Count the visible characters, the pictures and the links of prepared or sanitised HTML."""
+    text = html.unescape(re.sub(r"<[^<>]*>", "", markup))
+    return len("".join(text.split())), markup.count("<img "), len(re.findall(r"<a [^<>]*href=", markup))
+
+
+class _Preparer:
+    def __init__(self, links: LinkResolver) -> None:
+        self.links = links
+        self.out: list[str] = []
+        self.depth = 0
+        self.shown: set[str] = set()
+        """Addresses of the pictures so far, and of the pages that embeds lead to."""
+        self.from_noscript: set[str] = set()
+        self.placeholder: _Tag | None = None
+        """A picture without an address that waits for its <noscript>."""
+        self.linked: set[str] = set()
+        self.sources: list[_Tag] | None = None
+        """The <source> elements of the open <picture>."""
+        self.is_in_line = False
+        """Whether a paragraph or heading is open, in which no other may begin."""
+        self.player: _Tag | None = None
+        """The open <video> or <audio>."""
+        self.player_files: list[str] = []
+        self.hidden: int | None = None
+        """The depth of the open element that nobody sees."""
+        self.has_form_problem = False
+
+    def prepare(self, markup: str) -> str:
+        tags = list(split_html(markup))
+        self.linked = {
+            _page_key(tag.attributes["href"]) for tag in tags if tag.name == "a" and "href" in tag.attributes
+        }
+        self._put_all(tags)
+        self._drop_placeholder()
+        if self.player is not None:
+            self._end_player()
+        return "".join(self.out)
+
+    def _put_all(self, tags: list[_Tag]) -> None:
+        ends = _match_ends(tags)
+        ended = {tag.name for tag in tags if tag.is_end}
+        started = {tag.name for tag in tags if not tag.is_end}
+        position = 0
+        while position < len(tags):
+            tag = tags[position]
+            if not tag.name:
+                self._put_text(tag.raw)
+            elif _is_text(tag, ended, started):
+                self._put_text(tag.raw, is_literal=True)
+            elif tag.is_end:
+                self._put_end(tag.name)
+            elif tag.name in _SKIPPED and position in ends:
+                self._put_skipped(tag, tags[position + 1 : ends[position]])
+                position = ends[position]
+            elif self.player is None or tag.name in ("source", "track"):
+                self._put_start(tag, has_content=position + 1 < len(tags) and tags[position + 1].name != tag.name)
+                if self.depth > MAX_DEPTH:
+                    self.out.clear()
+                    message = f"<{tag.name}> is opened {MAX_DEPTH} times and never closed"
+                    self._report(f"<{tag.name}", message, "close each tag", level="error")
+                    self.player = self.placeholder = None
+                    return
+            position += 1
+
+    # -- text and tags ------------------------------------------------------------------------------------------------
+
+    def _put_text(self, raw: str, *, is_literal: bool = False) -> None:
+        if self.player is not None:
+            return  # "Your browser does not play videos."
+        if raw.strip():
+            self._drop_placeholder()
+        self.out.append(html.escape(raw, quote=False) if is_literal else raw.replace("<", "&lt;"))
+
+    def _put_end(self, name: str) -> None:
+        if self.player is not None:
+            if name == self.player.name:
+                self._end_player()
+            return
+        if name == "picture":
+            self.sources = None
+        if name in _LINES:
+            self.is_in_line = False
+        name = _RENAMED.get(name, name)
+        if name in TAGS and name not in VOID:
+            self.depth -= name not in _NEEDS_NO_END_TAG and self.depth > 0
+            if self.hidden is not None and self.depth < self.hidden:
+                self.hidden = None
+            self.out.append(f"</{name}>")
+
+    def _put_start(self, tag: _Tag, *, has_content: bool) -> None:
+        name, attributes = tag.name, tag.attributes
+        if (scripted := find_scripted(name, attributes)) and _page_key(scripted) not in self.linked:
+            self._put_embed(tag, scripted)
+        if name in ("img", "image", "amp-img"):
+            self._put_picture(tag)
+        elif name in ("iframe", "frame", "embed", "object", "applet", "amp-iframe"):
+            self._put_frame(tag)
+        elif name == "noscript":
+            self._put_noscript(tag)
+        elif name in ("textarea", "xmp", "plaintext"):
+            self._put_text(tag.content)
+        elif name in ("video", "audio", "amp-video", "amp-audio"):
+            self._drop_placeholder()
+            self.player, self.player_files = tag, []
+            tag.name = name.removeprefix("amp-")
+            self._open(tag.name, self._player_attributes(tag))
+            if tag.is_closed:
+                self._end_player()
+        elif name == "source" and self.sources is not None:
+            self.sources.append(tag)
+            if any(attributes.get(each) for each in SRCSETS):
+                value = next(attributes[each] for each in SRCSETS if attributes.get(each))
+                self._open("source", self._kept(tag) | {"srcset": self._srcset(value)})
+        elif name == "source" and self.player is not None:
+            kept = self._kept(tag)
+            self.player_files += filter(None, [kept.get("src")])
+            self._open("source", kept)
+        elif name == "area" and attributes.get("href"):
+            href = self.links.absolute(attributes["href"])
+            label = attributes.get("alt") or attributes.get("title") or href
+            if href:
+                self.out.append(f'<a href="{html.escape(href)}">{html.escape(label or "")}</a> ')
+        elif name == "input" and attributes.get("type", "text").lower() not in ("hidden", "search", "submit", "button"):
+            self._report_form(tag)
+        else:
+            self._put_other(tag, has_content=has_content)
+
+    def _put_other(self, tag: _Tag, *, has_content: bool) -> None:
+        name = _RENAMED.get(tag.name, tag.name)
+        if name == "picture":
+            self.sources = []
+        if name in TAGS:
+            kept = self._kept(tag)
+            self._open(name, kept)
+            if self.hidden is None and name not in _NEEDS_NO_END_TAG and is_pixel(tag.attributes, ""):
+                self.hidden = self.depth
+            if tag.is_closed and name == "a":
+                self.out.append("</a>")
+                self.depth -= 1
+        elif "-" in name and not has_content and not find_scripted(name, tag.attributes):
+            message = f"the element {tag.raw[:80]} is left out: only a script could show it"
+            self._report(tag.raw[:80], message, "write what it shows as text, or a link to it")
+
+    def _open(self, name: str, attributes: Mapping[str, str | None]) -> None:
+        if name in _LINES or name in _BLOCKS:
+            self.is_in_line = name in _LINES
+        if name not in _NEEDS_NO_END_TAG:
+            self.depth += 1
+        self.out.append(_write_tag(name, attributes))
+
+    def _kept(self, tag: _Tag) -> dict[str, str | None]:
+        """Return the attributes that readers may get, with absolute addresses."""
+        name = _RENAMED.get(tag.name, tag.name)
+        allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(name, set())
+        kept: dict[str, str | None] = {key: value for key, value in tag.attributes.items() if key in allowed}
+        for key in ("href", "src", "poster", "cite"):
+            if key in kept and name not in ("img", "picture"):
+                kept[key] = self.links.absolute(kept[key] or "", picture=key == "poster")
+        return kept
+
+    def _srcset(self, value: str) -> str | None:
+        candidates = []
+        for url, descriptor in split_srcset(value):
+            absolute = None if is_inline(url) else self.links.absolute(url, picture=True)
+            if absolute is not None:
+                # A comma would end the candidate (HTML, srcset attribute).
+                candidates.append(f"{absolute.replace(',', '%2C')} {descriptor}".strip())
+        return ", ".join(candidates) or None
+
+    def _report(self, value: str, message: str, mend: str, *, level: str = "warning") -> None:
+        self.links.problems.append(LinkProblem(value, message, mend, level))
+
+    def _report_form(self, tag: _Tag) -> None:
+        if not self.has_form_problem:
+            self.has_form_problem = True
+            self._report(
+                tag.raw[:80], "a form is left out, because readers cannot send it", "link to the page of the form"
+            )
+
+    # -- pictures -----------------------------------------------------------------------------------------------------
+
+    def _put_picture(self, tag: _Tag) -> None:
+        attributes = tag.attributes
+        address = self._find_address(tag)
+        alt = " ".join((attributes.get("alt") or attributes.get("title", "")).split())
+        if is_emoji(attributes, alt):
+            self._put_text(alt, is_literal=True)
+            return
+        if is_pixel(attributes, address) or self.hidden is not None:
+            return
+        if not address or is_inline(address):
+            self._drop_placeholder()
+            self.placeholder = tag
+            return
+        absolute = self.links.absolute(address, picture=True)
+        if absolute is None:
+            return
+        if absolute in self.from_noscript:
+            self.from_noscript.discard(absolute)
+            return
+        self.shown.add(absolute)
+        if AVATAR_CLASS.search(attributes.get("class", "")) or is_decoration(absolute):
+            self.links.decorations.add(absolute)
+        kept: dict[str, str | None] = {"src": absolute}
+        is_replaced = attributes.get("src", "").strip() != address
+        sets = (self._srcset(attributes[each]) for each in SRCSETS if attributes.get(each))
+        kept["srcset"] = next(filter(None, sets), None)
+        kept |= {key: attributes[key] for key in ("sizes", "alt", "title", "lang", "dir") if key in attributes}
+        if not is_replaced:
+            # A placeholder's size is not the picture's.
+            for key in ("width", "height"):
+                if number := re.fullmatch(r"\s*(\d{1,5})(?:\.\d+)?(?:px)?\s*", attributes.get(key, "")):
+                    kept[key] = number[1]
+        self._open("img", kept)
+
+    def _find_address(self, tag: _Tag) -> str:
+        return find_address(tag.attributes, (source.attributes for source in self.sources or ()))
+
+    def _drop_placeholder(self) -> None:
+        """Report a picture for which no address was found, unless readers saw nothing of it."""
+        tag, self.placeholder = self.placeholder, None
+        if tag is None:
+            return
+        src = tag.attributes.get("src", "").strip()
+        alt = tag.attributes.get("alt", "").strip()
+        is_blank = re.match(r"data:image/(?:gif|svg|png)", src, re.IGNORECASE) and len(src) < 250
+        if is_blank and not alt:
+            return
+        name = f"({alt[:60]}) " if alt else ""
+        if src.lower().startswith("data:"):
+            message = f"a picture {name}inside the text itself ({src[:30]}...) is left out"
+            mend = "save it as a file beside the item, and write its name"
+        else:
+            message, mend = (
+                f"a picture {name}has no address and is left out",
+                "write the name of its file or its address",
+            )
+        self._report(src[:200] or tag.raw[:80], message, mend, level="error")
+
+    def _put_noscript(self, tag: _Tag) -> None:
+        """Take the pictures, frames and links for readers without scripts, unless the page shows them already."""
+        inner = [each for each in split_html(tag.content) if each.name in ("img", "iframe", "video", "audio", "source")]
+        for each in inner:
+            if each.name != "img":
+                if not each.is_end and each.name == "iframe":
+                    self._put_frame(each)
+                continue
+            address = self._find_address(each)
+            if not address or is_inline(address) or is_pixel(each.attributes, address):
+                continue
+            absolute = self.links.absolute(address, picture=True)
+            if absolute in self.shown:
+                continue
+            if self.placeholder is not None:
+                self.placeholder = None
+                self._put_picture(each)
+            else:
+                self._put_picture(each)
+                self.from_noscript.add(absolute or "")
+
+    # -- embeds -------------------------------------------------------------------------------------------------------
+
+    def _put_frame(self, tag: _Tag) -> None:
+        attributes = tag.attributes
+        names = ("src", "data", "movie", *_LAZY_FRAMES)
+        values = [attributes.get(name, "").strip() for name in names]
+        address = next((value for value in values if value and not value.lower().startswith(("about:", "data:"))), "")
+        if not address or (tag.name == "iframe" and is_pixel(attributes, "")):
+            if attributes.get("srcdoc", "").strip():
+                self._report(tag.raw[:80], "an embedded document is left out", "link to a page that shows it")
+            return
+        self._put_embed(tag, address)
+
+    def _put_embed(self, tag: _Tag, written: str) -> None:
+        if written.startswith("//"):
+            written = f"https:{written}"
+        address = self.links.absolute(written)
+        embed = find_embed(address) if address and address.startswith("http") else None
+        if embed is None:
+            return
+        url = self.links.absolute(embed.url) or embed.url
+        if url in self.shown or _page_key(url) in self.linked:
+            return
+        self.shown.add(url)
+        self._drop_placeholder()
+        attributes = tag.attributes
+        label = label_embed(embed, attributes.get("title") or attributes.get("aria-label") or attributes.get("alt", ""))
+        picture = ""
+        if embed.thumbnail and self.links.copies_pictures:
+            picture = _write_tag("img", {"src": embed.thumbnail, "alt": label}) + "<br>"
+            self.shown.add(embed.thumbnail)
+        self._put_link(url, label, picture)
+        message = f"what {embed.service} would show here is a link to {url[:200]}"
+        self._report(written, message, 'give it a title (title="..."), or describe it in the text')
+
+    def _put_link(self, url: str, label: str, picture: str = "") -> None:
+        link = f'<a href="{html.escape(url)}">{picture}{html.escape(label)}</a>'
+        self.out.append(f" {link} " if self.is_in_line else f"<p>{link}</p>")
+
+    def _player_attributes(self, tag: _Tag) -> dict[str, str | None]:
+        kept = self._kept(tag) | {"controls": ""}
+        lazy = next((tag.attributes[name] for name in _LAZY_FRAMES if tag.attributes.get(name)), "")
+        if not kept.get("src"):
+            kept.pop("src", None)
+            if lazy:
+                kept["src"] = self.links.absolute(lazy)
+        if kept.get("src"):
+            self.player_files.append(kept["src"] or "")
+        return kept
+
+    def _end_player(self) -> None:
+        """Close a player and add a link to its file: mail programs and feed readers show no player."""
+        tag, self.player = self.player, None
+        if tag is None:
+            return
+        self.depth -= 1
+        self.out.append(f"</{tag.name}>")
+        url = next(iter(self.player_files), "")
+        if not url:
+            self._report(tag.raw[:80], f"a <{tag.name}> has no file and shows nothing", "write the address of its file")
+        elif _page_key(url) not in self.linked:
+            title = tag.attributes.get("title") or tag.attributes.get("aria-label") or _file_name(url)
+            self._put_link(url, title)
+
+    def _put_skipped(self, tag: _Tag, inner: list[_Tag]) -> None:
+        """Leave out an element with its content. Keep a formula's text; report what readers would see."""
+        text = " ".join(html.unescape(each.raw) for each in inner if not each.name).strip()
+        if tag.name == "math":
+            self._put_text(tag.attributes.get("alttext") or " ".join(text.split()), is_literal=True)
+        elif tag.name == "select":
+            self._report_form(tag)
+        elif tag.name == "canvas":
+            self._put_all(inner)
+        elif tag.name == "svg":
+            label = tag.attributes.get("aria-label", "") or " ".join(text.split())
+            words = any(each.name == "text" for each in inner) or tag.attributes.get("role") == "img"
+            if words and label and tag.attributes.get("aria-hidden") != "true":
+                message = f"a drawing (SVG) is left out: {label[:80]}"
+                self._report(tag.raw[:80], message, "save it as a PNG file, and use that picture")
+
+
+def _match_ends(tags: list[_Tag]) -> dict[int, int]:
+    """Return the position of the end tag of each element that is left out as a whole."""
+    stacks: dict[str, list[int]] = {name: [] for name in _SKIPPED}
+    ends: dict[int, int] = {}
+    for position, tag in enumerate(tags):
+        if tag.name in _SKIPPED:
+            if not tag.is_end and not tag.is_closed:
+                stacks[tag.name].append(position)
+            elif tag.is_end and stacks[tag.name]:
+                ends[stacks[tag.name].pop()] = position
+    return ends
+
+
+def _is_text(tag: _Tag, ended: Iterable[str], started: Iterable[str]) -> bool:
+    """Whether angle brackets hold no tag but words: <Name Surname>, <office@un.example>, <https://un.example>."""
+    if tag.name in _KNOWN or re.fullmatch(r"[a-z][a-z0-9]*:[a-z][a-z0-9-]*", tag.name):
+        return False
+    if re.search(r"[@.]|//", tag.name) or tag.raw[1:].lower().startswith(("http:", "https:", "mailto:")):
+        return True
+    is_element = any(tag.attributes.values()) or tag.is_closed
+    return not is_element and (tag.name not in started if tag.is_end else tag.name not in ended)
+
+
+def _write_tag(name: str, attributes: Mapping[str, str | None]) -> str:
+    return (
+        f"<{name}"
+        + "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items() if value is not None)
+        + ">"
+    )
+
+
+def _page_key(url: str) -> str:
+    """Return what two addresses of one page share."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return url
+    host = re.sub(r"^(?:www|m)\.", "", parts.netloc.lower())
+    query = parts.query if host in ("youtube.com", "google.com") else ""
+    return f"{host}{parts.path.rstrip('/')}?{query.partition('&')[0]}"
+
+
+def _file_name(url: str) -> str:
+    return urlsplit(url).path.rstrip("/").rpartition("/")[2] or url

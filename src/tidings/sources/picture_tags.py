@@ -1,0 +1,122 @@
+"""What an <img> of a web page is meant to be: its real address, an emoji, an avatar, or a pixel that nobody sees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import regex
+
+_LAZY = (
+    "data-src", "data-lazy-src", "data-original", "data-lazy", "data-lazyload", "data-pagespeed-lazy-src", "data-echo",
+    "data-hi-res-src", "data-actualsrc", "data-full-src", "data-original-src", "data-img-src", "data-cfsrc",
+    "data-flickity-lazyload", "data-canonical-src", "data-ezsrc", "data-opt-src",
+)  # fmt: skip
+_OTHER_SOURCES = ("data-image", "data-url", "data-large-file", "data-medium-file", "data-orig-file")
+"""Attributes with the same picture in another size, beside a good `src`."""
+SRCSETS = ("data-srcset", "data-lazy-srcset", "data-original-set", "data-lazyload-srcset", "srcset")
+_ADDRESS = re.compile(
+    r"(?:https?:)?/|[^\s{}\"]*\.(?:jpe?g|png|gif|webp|avif|svg|bmp|jfif)\b|[^\s{}\"]+/[^\s{}\"]", re.I
+)
+_PLACEHOLDER = re.compile(
+    r"(?:^|[/_-])(?:blank|spacer|placeholder|transparent|transp|pixel|empty|lazy|lazyload|loading|loader|grey|gray|clear"
+    r"|dummy|1x1|default-?image|px)(?:[._-][\w-]{0,30})?\.(?:gif|png|svg|webp|jpe?g)(?:[?#]|$)",
+    re.IGNORECASE,
+)
+_TINY = re.compile(r"\s*[01](?:\.0+)?(?:px)?\s*$", re.IGNORECASE)
+_INVISIBLE = re.compile(
+    r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0+)?\s*(?:;|!|$)"
+    r"|(?:max-)?(?:width|height)\s*:\s*[01](?:px)?\s*(?:;|!|$))",
+    re.IGNORECASE,
+)
+_PIXEL_ADDRESS = re.compile(
+    r"//(?:pixel|stats|beacon|track(?:er|ing)?)\.(?:wp\.com|wordpress\.com|quantserve\.com)/"
+    r"|//(?:www\.)?facebook\.com/tr\b|google-analytics\.com/|doubleclick\.net/|feedsportal\.com/"
+    r"|//feeds\.feedburner\.com/~|/(?:pixel|beacon|b|count|counter|track|open)\.gif(?:\?|$)",
+    re.IGNORECASE,
+)
+_AVATAR_ADDRESS = re.compile(
+    r"//(?:[a-z0-9-]+\.)?gravatar\.com/|/avatars?/|/profile_images/|/wp-user-avatar", re.IGNORECASE
+)
+AVATAR_CLASS = re.compile(r"(?:^|[\s_-])(?:avatar|gravatar|author-image|profile-photo)", re.IGNORECASE)
+_EMOJI_CLASS = re.compile(r"smil(?:ey|ie)|emoji|emoticon", re.IGNORECASE)
+_EMOJI_ADDRESS = re.compile(
+    r"/(?:core/|icons/|images/)?(?:emoji|twemoji|joypixels|smilies|emoticons)[/@]", re.IGNORECASE
+)
+_EMOJI = regex.compile(
+    r"(?=.*[\p{Extended_Pictographic}\p{Regional_Indicator}\u20e3])"
+    r"[\p{Extended_Pictographic}\p{Emoji}\p{Regional_Indicator}\p{Emoji_Modifier}\u200d\ufe0f\u20e3\s]{1,40}"
+)
+_SMALL = re.compile(r"(?:^|;)\s*(?:max-)?(?:height|width)\s*:\s*(?:[\d.]{1,4}em|[1-7]?\dpx)\s*(?:;|!|$)", re.IGNORECASE)
+_CANDIDATE = re.compile(r"[\s,]*([^\s,]\S*)([^,]*)")
+_WIDEST = 1600
+"""Pixels of the picture that is taken from a set without a default."""
+
+
+def is_decoration(url: str) -> bool:
+    """Whether the address is of an avatar, an emoji, or a pixel that counts readers: never a story's picture."""
+    return bool(_AVATAR_ADDRESS.search(url) or _PIXEL_ADDRESS.search(url) or _EMOJI_ADDRESS.search(url))
+
+
+def find_address(attributes: Mapping[str, str], sources: Iterable[Mapping[str, str]]) -> str:
+    """Find the address of a picture that its page may load later, by a script. '' if there is none.
+
+    `sources` are the attributes of the <source> elements beside it.
+    """
+    src = attributes.get("src", "").strip()
+    is_empty = not src or is_inline(src) or src.lower().startswith("about:") or bool(_PLACEHOLDER.search(src))
+    for name in _LAZY + (_OTHER_SOURCES if is_empty else ()):
+        value = attributes.get(name, "").strip()
+        if value and not is_inline(value) and _ADDRESS.match(value):
+            return value
+    if not is_empty:
+        return src
+    sets = [attributes[name] for name in SRCSETS if attributes.get(name)]
+    for source in sources:
+        sets += [source[name] for name in SRCSETS if source.get(name)]
+    candidates = [each for value in sets for each in split_srcset(value) if not is_inline(each[0])]
+    if candidates:
+        fitting = [each for each in candidates if _width_of(each[1]) <= _WIDEST] or candidates
+        return max(fitting, key=lambda each: _width_of(each[1]))[0]
+    return src
+
+
+def split_srcset(value: str) -> Iterator[tuple[str, str]]:
+    """Yield each address of a srcset with its descriptor (HTML §4.8.4.2.1)."""
+    position = 0
+    while match := _CANDIDATE.match(value, position):
+        url, descriptor, position = match[1], match[2].strip(), match.end()
+        if url.endswith(","):
+            url, descriptor, position = url.rstrip(","), "", match.end(1)
+        yield url, descriptor
+
+
+def _width_of(descriptor: str) -> float:
+    """Return the width in pixels, or the density."""
+    number = re.match(r"\d{1,6}(?:\.\d{1,4})?(?=[wx])", descriptor)
+    return float(number[0]) if number else 1.0
+
+
+def is_inline(address: str) -> bool:
+    return address[:5].lower() == "data:"
+
+
+def is_pixel(attributes: Mapping[str, str], address: str) -> bool:
+    """Whether nobody is meant to see it: one pixel counts the readers who open a page or a mail."""
+    return (
+        any(name in attributes and bool(_TINY.match(attributes[name])) for name in ("width", "height"))
+        or "hidden" in attributes
+        or bool(_INVISIBLE.search(attributes.get("style", "")))
+        or bool(_PIXEL_ADDRESS.search(address))
+    )
+
+
+def is_emoji(attributes: Mapping[str, str], alt: str) -> bool:
+    if not alt or len(alt) > 40:
+        return False
+    address = attributes.get("data-src") or attributes.get("src", "")
+    if _EMOJI_CLASS.search(attributes.get("class", "")) or _EMOJI_ADDRESS.search(address):
+        return True
+    sizes = [attributes.get(name, "") for name in ("width", "height")]
+    is_small = any(re.fullmatch(r"[1-7]?\d(?:px)?", size) for size in sizes)
+    return bool(_EMOJI.fullmatch(alt)) and (is_small or bool(_SMALL.search(attributes.get("style", ""))))

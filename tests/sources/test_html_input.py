@@ -1,0 +1,228 @@
+"""HTML as people, editors and websites write it: a reader gets it whole, or a problem says what is missing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tidings.sources.body import render_body, sanitise
+from tidings.sources.html_input import count_visible
+from tidings.sources.links import LinkProblem, WebLinks
+
+PAGE = "https://site.example/news/1"
+
+
+def read(markup: str, *, is_markdown: bool = False) -> tuple[str, list[LinkProblem]]:
+    links = WebLinks(PAGE)
+    body = render_body(markup, links) if is_markdown else sanitise(markup, links)
+    return body.html, [problem for problem in links.problems if "alt text" not in problem.message]
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<img src="data:image/gif;base64,R0lG" data-src="/real.png"><noscript><img src="/real.png"></noscript>',
+        '<noscript><img src="/real.png"></noscript><img src="data:image/gif;base64,R0lG" data-src="/real.png">',
+        '<img class="lazy" src="data:image/gif;base64,R0lG"><noscript><img src="/real.png"></noscript>',
+        '<img data-lazy-src="/real.png" src="/blank.gif" width="1200">',
+        '<img data-original="/real.png">',
+        '<img srcset="/small.png 300w, /real.png 1200w,/huge.png 4000w">',
+        '<img data-srcset="/real.png 2x" src="data:image/svg+xml,%3Csvg%3E">',
+        '<picture><source data-srcset="/real.png 800w" type="image/png"><img class="lazy"></picture>',
+        '<amp-img src="/real.png" width="600" height="400"></amp-img>',
+    ],
+)
+def test_a_lazy_picture_has_its_real_address(markup: str) -> None:
+    body, problems = read(markup)
+    assert body.count("<img") == 1
+    assert 'src="https://site.example/real.png"' in body
+    assert "data:" not in body
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("frame", "page"),
+    [
+        ("https://www.youtube.com/embed/abcDEF12345?start=9", "https://www.youtube.com/watch?v=abcDEF12345&amp;t=9s"),
+        ("//www.youtube-nocookie.com/embed/abcDEF12345", "https://www.youtube.com/watch?v=abcDEF12345"),
+        ("https://player.vimeo.com/video/77?h=aa", "https://vimeo.com/77/aa"),
+        ("https://www.dailymotion.com/embed/video/x8", "https://www.dailymotion.com/video/x8"),
+        ("https://w.soundcloud.com/player/?url=https%3A//soundcloud.com/un/talk", "https://soundcloud.com/un/talk"),
+        ("https://open.spotify.com/embed/episode/4x", "https://open.spotify.com/episode/4x"),
+        ("https://www.google.com/maps/embed?pb=!1m3!2d76.9!3d43.2", "query=43.2%2C76.9"),
+        ("https://www.openstreetmap.org/export/embed.html?bbox=1,2,3,4&marker=43.2,76.9", "mlat=43.2&amp;mlon=76.9"),
+        (
+            "https://docs.google.com/forms/d/e/1F/viewform?embedded=true",
+            "https://docs.google.com/forms/d/e/1F/viewform",
+        ),
+        ("https://un.typeform.com/to/aB1", "https://un.typeform.com/to/aB1"),
+        ("https://www.facebook.com/plugins/video.php?href=https%3A%2F%2Ffb.com%2Fv%2F1", "https://fb.com/v/1"),
+        ("https://platform.twitter.com/embed/Tweet.html?id=12", "https://x.com/i/status/12"),
+        ("https://www.instagram.com/reel/Cx/embed/", "https://www.instagram.com/reel/Cx/"),
+        ("https://www.tiktok.com/embed/v2/7", "https://www.tiktok.com/@/video/7"),
+        ("https://tube.example.org/videos/embed/9c9d-5e", "https://tube.example.org/w/9c9d-5e"),
+        ("https://archive.org/embed/hearing-1", "https://archive.org/details/hearing-1"),
+        ("https://vk.com/video_ext.php?oid=-1&id=5", "https://vk.com/video-1_5"),
+        ("https://charts.example.org/7/", "https://charts.example.org/7/"),
+    ],
+)
+def test_an_embed_becomes_a_link_with_its_title(frame: str, page: str) -> None:
+    body, problems = read(f'<p>Before</p><iframe src="{frame}" title="Open day in Almaty"></iframe><p>After</p>')
+    assert page in body
+    assert "Open day in Almaty</a>" in body
+    assert body.startswith("<p>Before</p>")
+    assert body.endswith("<p>After</p>")
+    assert [(problem.level, "link to" in problem.message) for problem in problems] == [("warning", True)]
+
+
+def test_a_video_has_a_thumbnail_where_copies_are_kept() -> None:
+    body, _ = read('<iframe src="https://www.youtube.com/embed/abcDEF12345" title="YouTube video player"></iframe>')
+    assert '<img src="https://i.ytimg.com/vi/abcDEF12345/hqdefault.jpg" alt="YouTube">' in body
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<iframe data-src="https://player.vimeo.com/video/77" src="about:blank"></iframe>',
+        '<iframe src="https://player.vimeo.com/video/77" /><p>More</p>',
+        '<object data="https://player.vimeo.com/video/77"><embed src="https://player.vimeo.com/video/77"></object>',
+        '<figure><oembed url="https://vimeo.com/77"></oembed></figure>',
+        '<div data-oembed-url="https://vimeo.com/77"><iframe src="https://player.vimeo.com/video/77"></iframe></div>',
+        '<noscript><iframe src="https://player.vimeo.com/video/77"></iframe></noscript>',
+    ],
+)
+def test_embeds_in_other_forms_are_one_link(markup: str) -> None:
+    body, _ = read(markup)
+    assert body.count('href="https://vimeo.com/77"') == 1
+
+
+def test_advertising_and_buttons_are_no_embeds() -> None:
+    counter = '<iframe src="https://www.googletagmanager.com/ns.html?id=1"></iframe>'
+    assert read(f'{counter}<iframe src="https://x.example/" width="1">') == ("", [])
+
+
+def test_a_player_has_a_link_for_those_who_see_none() -> None:
+    body, problems = read('<video poster="/a.jpg"><source src="/a.mp4">Your browser is old.</video><p>After</p>')
+    assert '<video poster="https://site.example/a.jpg" controls="">' in body
+    assert '<a href="https://site.example/a.mp4">a.mp4</a>' in body
+    assert "old" not in body
+    assert "<p>After</p>" in body
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("markup", "kept"),
+    [
+        ("The project <<Horizon>> opens.", "&lt;&lt;Horizon&gt;&gt;"),
+        ("Ask <Name Surname>.", "&lt;Name Surname&gt;"),
+        ("<div>Write to <office@un.example> or see <www.un.example></div>", "&lt;office@un.example&gt; or see"),
+        ("<div>See <https://un.example/a></div>", "&lt;https://un.example/a&gt;"),
+        ("Prices rose <5 and >3 per cent <b>now</b>", "&lt;5 and &gt;3"),
+    ],
+)
+def test_angle_brackets_that_are_no_tags_stay_text(markup: str, kept: str) -> None:
+    body, _ = read(markup, is_markdown=True)
+    assert kept in body
+
+
+def test_elements_of_other_systems_leave_their_text() -> None:
+    body, problems = read("<center>A</center><o:p>B</o:p><my-box>C</my-box><citation>D</citation><font size=2>E</font>")
+    assert body == "<div>A</div>BCDE"
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("markup", "said", "mend"),
+    [
+        (
+            "![x][i]\n\n[i]: <data:image/png;base64,iVBORw0KGgo" + "A" * 300 + ">",
+            "inside the text",
+            "save it as a file",
+        ),
+        (r"![x](C:\pictures\a.png)", r"C:\pictures\a.png", "put the file beside the item"),
+        ("![x](file:///home/a.png)", "file:///home/a.png", "put the file beside the item"),
+        ("[x](blob:https://a/1)", "blob:https://a/1", "put the file beside the item"),
+        ("[x](ftp://a.example/b)", "ftp://a.example/b", "https address"),
+    ],
+)
+def test_an_address_that_nobody_can_open_is_reported(markup: str, said: str, mend: str) -> None:
+    body, problems = read(markup, is_markdown=True)
+    assert "file:" not in body
+    assert len(problems) == 1
+    assert said in problems[0].message
+    assert mend in problems[0].mend
+
+
+def test_an_emoji_picture_is_text() -> None:
+    wordpress = (
+        '<p><img class="wp-smiley" alt="🎉" style="height:1em" src="https://s.w.org/images/core/emoji/1f389.png"> Hi'
+    )
+    assert read(wordpress)[0] == "<p>🎉 Hi</p>"
+    assert read('<p><img src="/party.svg" alt="🎉🇰🇿" width="20"></p>')[0] == "<p>🎉🇰🇿</p>"
+    assert "<img" in read('<p><img src="/smiley-children.jpg" alt="Children" width="900"></p>')[0]
+
+
+@pytest.mark.parametrize(
+    "pixel",
+    [
+        '<img src="/t" width="1px" height="1px">',
+        '<img src="/t" width="1">',
+        '<img src="/t" style="width: 1px; height:1px">',
+        '<img src="/t" style="display:none">',
+        '<div style="display: none;"><img src="/t"></div>',
+        '<img src="https://www.facebook.com/tr?id=1&amp;noscript=1">',
+        '<noscript><img src="/t" height="1" width="1" style="display:none"></noscript>',
+    ],
+)
+def test_a_pixel_is_no_picture(pixel: str) -> None:
+    body, problems = read(f"<p>A</p>{pixel}<p>B</p>")
+    assert "<img" not in body
+    assert "<p>B</p>" in body
+    assert not problems
+
+
+def test_what_only_a_script_would_show_is_reported() -> None:
+    _, problems = read(
+        '<form><label>Name</label><input name="n"></form><drupal-media data-entity-uuid="1"></drupal-media>'
+        '<svg role="img" aria-label="Visitors by month"><path d="M0"/></svg><video></video>'
+    )
+    said = " ".join(problem.message for problem in problems)
+    assert all(word in said for word in ("form", "drupal-media", "Visitors by month", "<video>"))
+
+
+def test_html_without_its_ends_keeps_the_story() -> None:
+    body, _ = read("<p>One<!-- a note without an end <p>Two</p><iframe src='https://a.example/'>Three <script>")
+    assert "Two" in body
+    assert "Three" in body
+
+
+def test_loss_by_the_sanitiser_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidings.sources.body.TAGS", {"p"})
+    _, problems = read('<p>One <a href="https://a.example/">two</a></p>')
+    assert ["links" in problem.message for problem in problems] == [True]
+
+
+def test_counts_ignore_white_space_and_entities() -> None:
+    assert count_visible('<p>a &amp; b</p>\n<img src="x"><a title="t" href="y">c</a>') == (4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        '<a "',
+        "<!--",
+        "<svg>",
+        "<iframe ",
+        "<noscript>",
+        "<video>",
+        '<img srcset=",,,,',
+        "<x a=",
+        "<select>",
+        "<p title='",
+    ],
+)
+def test_hostile_html_takes_little_time(piece: str) -> None:
+    started = time.process_time()
+    read(piece * 4_000)
+    assert time.process_time() - started < 4
