@@ -227,7 +227,7 @@ def _has_password(address: str) -> bool:
     try:
         return bool(urlsplit(address).password)
     except ValueError:
-        return re.search(r"//[^/@]*:[^/@]+@", address) is not None
+        return re.search(r"//[^/@:]*:[^/@]+@", address) is not None
 
 
 def without_empty(plain: Any) -> Any:

@@ -36,12 +36,11 @@ _KEPT_LIMIT: Final = 16_384
 """Gmail ignores all `<style>` of a mail that has more characters than this."""
 _LOCK: Final = threading.Lock()
 _REASON: Final = "each reader's mail is put together from parts"
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _POSITIONAL = re.compile(r":(?:nth-|first-|last-|only-|empty|has\()", re.IGNORECASE)
-_SIBLING = re.compile(r"(?<![(])\s*[+~]\s*(?![^(\[]*[)\]])")
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _REMOTE = re.compile(r"@import|url\s*\(", re.IGNORECASE)
-_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
-_STYLE = re.compile(r"<style([^>]*)>(.*?)</style>", re.DOTALL | re.IGNORECASE)
+_STYLE = re.compile(r"<style([^<>]*)>(.*?)(?:</style>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 class InlineError(InputError):
@@ -136,23 +135,31 @@ def find_css_problems(inlined: str, kept: str) -> tuple[str, ...]:
     )
 
 
+def _list_rules(css: str) -> Iterator[tuple[str, str]]:
+    """Yield selector and declarations of each rule, also of those inside an @ rule."""
+    for block in css.split("}")[:-1]:
+        start, _, body = block.rpartition("{")
+        if selector := start.rpartition("{")[2]:
+            yield selector, body
+
+
 def _find_common_problems(css: str) -> Iterator[str]:
     if _REMOTE.search(css):
         yield "CSS must not fetch anything: remove @import and url()"
-    for selector, _ in _RULE.findall(css):
+    for selector, _ in _list_rules(css):
         selector = selector.split(";")[-1].strip()
         if selector.startswith("@"):
             continue
         if _POSITIONAL.search(selector):
             yield f"the selector {selector!r} depends on the position, which is not reliable: {_REASON}"
-        if _SIBLING.search(selector):
+        if re.search("[+~]", _BRACKETS.sub("", selector)):
             yield f"the selector {selector!r} depends on siblings, which is not reliable: {_REASON}"
 
 
 def _find_inlined_problems(css: str) -> Iterator[str]:
     for rule in re.findall(r"@[a-z-]+", css):
         yield f'{rule} cannot be inlined; put it into <style data-premailer="ignore">'
-    for selector, body in _RULE.findall(css):
+    for selector, body in _list_rules(css):
         selector = selector.strip()
         if selector.startswith("@"):
             continue

@@ -98,7 +98,7 @@ def _unknown_filters(templates: MailTemplates, tree: nodes.Template) -> list[tup
 
 
 def _find_line(source: str, name: str) -> int:
-    for match in re.finditer(r"\{[{%].*?[}%]\}", source, re.DOTALL):
+    for match in re.finditer(r"\{[{%](?:(?!\{[{%]).)*?[}%]\}", source, re.DOTALL):
         inside = re.search(rf"(?<![.\w]){re.escape(name)}\b", match[0])
         if inside:
             return source.count("\n", 0, match.start() + inside.start()) + 1

@@ -26,11 +26,11 @@ _SAFE_ADDRESS = re.compile(r"https?://|mailto:|tel:")
 _DROPPED_WITH_CONTENT = set(
     "script style iframe object embed svg math template noscript title textarea".split()  # noqa: SIM905
 )
-# These work on sanitised bodies only: `sanitise` escapes attribute values, so that none contains ">".
-_IMG = re.compile(r"<img\b[^>]*>")
+# These work on sanitised bodies only: `sanitise` escapes attribute values, so that none contains "<" or ">".
+_IMG = re.compile(r"<img\b[^<>]*>")
 _ATTRIBUTE = re.compile(r'\b([a-z]+)="([^"]*)"')
-_PICTURE = re.compile(r"<picture\b[^>]*>.*?</picture>", re.DOTALL)
-_SOURCE = re.compile(r"<source\b[^>]*>(?:</source>)?")
+_PICTURE = re.compile(r"<picture\b[^<>]*>(?:(?!<picture\b).)*?</picture>", re.DOTALL)
+_SOURCE = re.compile(r"<source\b[^<>]*>(?:</source>)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome
 
 _MARK = re.compile(
-    r"\[(?P<title>(?:\\.|[^\]\\])*)\]\((?P<link>https?://[^\s)]+)\)"
-    r"|<(?P<bare>https?://[^\s>]+)>|(?P<raw>https?://(?:(?!\*\*)\S)+)|\\(?P<sign>[!-/:-@\[-`{-~])|\*\*"
+    r"\[(?P<title>(?:\\.|[^\[\]\\])*)\]\((?P<link>https?://[^\s)]+)\)"
+    r"|<(?P<bare>https?://[^\s<>]+)>|(?P<raw>https?://(?:(?!\*\*)\S)+)|\\(?P<sign>[!-/:-@\[-`{-~])|\*\*"
 )
 _LINK = re.compile(r"(https?://\S+)")
 

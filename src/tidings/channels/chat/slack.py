@@ -112,8 +112,8 @@ def _escape(text: str) -> str:
 
 def _strip_mrkdwn(text: str) -> str:
     """Remove the marks that `_item_text` makes."""
-    linked = re.sub(r"\*?<(https?://[^|>]+)\|([^>]*)>\*?", r"\2\n\1", text)
-    return html.unescape(re.sub(r"<(https?://[^>]+)>", r"\1", linked))
+    linked = re.sub(r"\*?<(https?://[^|<>]+)\|([^<>]*)>\*?", r"\2\n\1", text)
+    return html.unescape(re.sub(r"<(https?://[^<>]+)>", r"\1", linked))
 
 
 def _texts(value: Any) -> list[str]:

@@ -31,7 +31,7 @@ MAX_TEXT = 4_096
 _BOT_LOGIN = r"[0-9]+:[A-Za-z0-9_-]{20,}"
 _CHAT = r"@[A-Za-z][A-Za-z0-9_]{3,}|-?[0-9]+"
 _RECEIPT = re.compile(r"[0-9]{1,18}")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 
 
 class Settings(ChannelSettings):
@@ -64,7 +64,7 @@ class TelegramChannel(HttpChannel[Settings]):
         return _count_units(json.loads(body)["text"])
 
     def text(self, body: bytes) -> str:
-        linked = re.sub(r'<a href="([^"]*)">(.*?)</a>', r"\2\n\1", json.loads(body)["text"])
+        linked = re.sub(r'<a href="([^"]*)">((?:(?!<a ).)*?)</a>', r"\2\n\1", json.loads(body)["text"])
         return html.unescape(_TAG.sub("", linked))
 
     def card(self, body: bytes) -> Card | None:
@@ -99,7 +99,7 @@ class TelegramChannel(HttpChannel[Settings]):
         """Read t.me/NAME/NUMBER, or t.me/c/CHAT/NUMBER of a chat without a name (core.telegram.org/api/links)."""
         chat = self._settings.chat
         place = chat[1:] if chat.startswith("@") else f"c/{chat.removeprefix('-100')}"
-        match = re.fullmatch(r"https://t\.me/(.+)/([0-9]{1,18})(?:\?.*)?", url)
+        match = re.fullmatch(r"https://t\.me/([^?]+)/([0-9]{1,18})(?:\?.*)?", url)
         return match[2] if match and match[1].lower() == place.lower() else ""
 
     def _change(self, method: str, receipt: str, message: dict[str, Any], unchanged: str) -> Outcome:

@@ -114,7 +114,7 @@ def _weekly(text: str) -> Weekly:
     days, _, clock = text.strip().rpartition(" ")
     if not days:
         raise CadenceError(f"{text!r} lacks a weekday or a time; write it like fri 09:00 or mon,thu 09:00")
-    numbers = sorted({_weekday(day) for day in re.split(r"\s*,\s*|\s+and\s+", days.strip())})
+    numbers = sorted({_weekday(day.strip()) for day in re.split(r",|\sand\s", days)})
     return Weekly(tuple(numbers), parse_time(clock))
 
 

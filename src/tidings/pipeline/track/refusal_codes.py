@@ -51,7 +51,7 @@ _NO_MAILBOX_TEXT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _FULL_TEXT = re.compile(
-    r"(?:over|exceed\w*|out of|above|reached).{0,30}(?:quota|storage|disk|space|mailbox size)"
+    r"(?:over|exceed\w{0,5}|out of|above|reached).{0,30}(?:quota|storage|disk|space|mailbox size)"
     r"|quota.{0,20}(?:exceed|full|reached)|(?:mailbox|inbox|mail box|disk|storage).{0,20}\bfull\b"
     r"|insufficient (?:system )?storage",
     re.IGNORECASE | re.DOTALL,

@@ -41,7 +41,7 @@ _SYSTEM_SENDERS = re.compile(
 _AUTO_REPLY_SUBJECTS = re.compile(
     r"\bout of (?:the )?office|\bautomatic(?:ally)? (?:generated )?repl|\bauto-?(?:matic )?(?:repl|respon|answer)"
     r"|\bon (?:vacation|leave|holiday)\b|\bvacation (?:reply|message)|\baway from (?:the|my) (?:office|desk)"
-    r"|автоответ|автоматическ\w+ ответ|вне офиса|нахожусь в отпуске|\bв отпуске\b|отсутств\w+ на рабочем месте"
+    r"|автоответ|автоматическ\w{1,5} ответ|вне офиса|нахожусь в отпуске|\bв отпуске\b|отсутств\w{1,5} на рабочем месте"
     r"|автожауап|автоматты жауап|демалыста"
     r"|رد تلقائي|خارج المكتب|الرد التلقائي|في إجازة"
     r"|réponse automatique|absence du bureau|abwesenheit|automatische antwort|respuesta automática|fuera de la oficina",

@@ -30,7 +30,7 @@ MAX_BYTES = 1_000_000
 MAX_CONTENT = 200_000
 """Bytes of one entry's content; longer content becomes the summary and a link."""
 
-_TAG = re.compile(r"<[a-z][^>]*>")
+_TAG = re.compile(r"<[a-z][^<>]*>")
 _TARGET = re.compile(r'\b(src|href|poster)="([^"]*)"')
 _HALF_HOUR = timedelta(minutes=30)
 

@@ -16,7 +16,7 @@ from tidings.model.errors import InputError
 from tidings.render.mail.mime import encode_text
 
 _MARK: Final = re.compile(r"<!--tidings:(\d+)-->")
-_INDENT: Final = re.compile(r"\s*\n\s*")
+_INDENT: Final = re.compile(r"(?<!\s)\s*\n\s*")
 FORMAT: Final = 1
 _VOID: Final = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
 

@@ -123,7 +123,7 @@ def _check_size(html: str, part: Message) -> Iterator[GateFailure]:
 
 def _check_html(html: str, text: str, parsed: Message, unsubscribe: bool) -> Iterator[GateFailure]:
     root = etree.fromstring(html.encode(), etree.HTMLParser(encoding="utf-8"))
-    if not re.search(r"<meta[^>]+charset", html[:1024], re.IGNORECASE):
+    if not re.search(r"<meta[^<>]+charset", html[:1024], re.IGNORECASE):
         yield GateFailure(
             "charset", "no <meta charset> in the first 1,024 bytes", "put it first in the head of body.html.j2"
         )
@@ -150,7 +150,7 @@ def _check_html(html: str, text: str, parsed: Message, unsubscribe: bool) -> Ite
         if href not in in_text and not (bare != href and bare in text):
             yield GateFailure("text", f"the text part lacks the link {href}", "put the same links into body.txt.j2")
     if unsubscribe:
-        url = re.search(r"<(https?://[^>]*)>", str(parsed.get("List-Unsubscribe", "")))
+        url = re.search(r"<(https?://[^<>]*)>", str(parsed.get("List-Unsubscribe", "")))
         if url and url[1] not in links:
             yield GateFailure(
                 "unsubscribe", "the mail has no link to unsubscribe", "put personal.unsubscribe_url into foot"

@@ -59,10 +59,10 @@ class Mailbox:
     @classmethod
     def parse(cls, text: str) -> Mailbox:
         """Parse `Name <address>` or `address`. Raises AddressError for anything else, also for several addresses."""
-        match = re.fullmatch(r"\s*(?P<name>[^<>]*?)\s*<\s*(?P<address>[^<>\s]+)\s*>\s*", text)
+        match = re.fullmatch(r"(?P<name>[^<>]*)<\s*(?P<address>[^<>\s]+)\s*>\s*", text)
         if match is None:
             return cls("", ascii_address(text.strip()))
-        name = match["name"]
+        name = match["name"].strip()
         if name.startswith('"') and name.endswith('"'):
             name = parseaddr(f"{name} <x@x>")[0]
         return cls(name, ascii_address(match["address"]))

@@ -171,7 +171,7 @@ def _body(item: Item, site: SiteView, root: str) -> str:
         return f'{match[1]}="{_relative(match[2], site, root)}"'
 
     markup = fit_headings(clean(item.body), 2)
-    return re.sub(r"<[a-z][^>]*>", lambda tag: _OWN.sub(point, tag[0]), markup)
+    return re.sub(r"<[a-z][^<>]*>", lambda tag: _OWN.sub(point, tag[0]), markup)
 
 
 def _picture(image: Image, item: Item, site: SiteView, root: str) -> PagePicture:

@@ -155,7 +155,7 @@ class Demo:
 
         def leave(now: datetime) -> None:
             mail = next(mail for mail in self.catcher.mails if mail.recipient == LEAVER)
-            address = re.findall(r"<(https?://[^>]+)>", str(mail.message["List-Unsubscribe"]))[0]
+            address = re.findall(r"<(https?://[^<>]+)>", str(mail.message["List-Unsubscribe"]))[0]
             self.leave(address)
             self.say(now, f"{LEAVER} clicks 'unsubscribe' in her mail program")
 

@@ -193,7 +193,7 @@ def join_names(cells: Mapping[str, str]) -> str:
     return " ".join(filter(None, (cells.get("first"), cells.get("last"))))
 
 
-_ZONE_NAME = re.compile(r"(?:\s+[A-Z]{1,5}|(?<=[+-]\d{4})\s+[+0-9]{1,5})$")
+_ZONE_NAME = re.compile(r"(?:(?<!\s)\s+[A-Z]{1,5}|(?<=[+-]\d{4})\s+[+0-9]{1,5})$")
 """The name of a zone after the time or its offset: Go writes `+0500 +05`."""
 
 

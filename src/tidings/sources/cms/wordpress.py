@@ -45,7 +45,7 @@ _FIELDS = (
 )
 _NO_TOPICS = {"post_format", "nav_menu", "language", "post_translations", "wp_theme", "wp_template_part_area"}
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>")
-_MORE = re.compile(r"<a\b[^>]*\bmore-link\b.*?</a>", re.DOTALL)
+_MORE = re.compile(r"<a\b(?=[^<>]*\bmore-link\b)[^<>]*>(?:(?!<a\b).)*?</a>", re.DOTALL)
 _CUT = re.compile(r"(\[\s*(…|\.\.\.)\s*\]|…|\.\.\.)\s*$")
 
 

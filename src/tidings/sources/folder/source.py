@@ -23,7 +23,7 @@ from tidings.sources.media import LocalFile, MediaError, Signature, measure, ope
 
 # Copies by Dropbox, Nextcloud and OneDrive, Syncthing, and the file managers of Windows, macOS and GNOME.
 _COPY = re.compile(
-    r"\(.*conflict.*\)|\[conflict.*\]|\.sync-conflict-|_conflict-"
+    r"\([^()]*conflict|\[conflict|\.sync-conflict-|_conflict-"
     r"| -? ?(copy|копия)( \(?\d+\)?)?(?=\.)|\((copy|копия)\)| \(\d+\)(?=\.)",
     re.IGNORECASE,
 )

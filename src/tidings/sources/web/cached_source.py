@@ -250,6 +250,7 @@ def group_translations(
 def _story_key(link: str) -> str:
     """Make a key as short as an item's name: the path from its last part with letters, and a hash."""
     path = link.partition("?")[0].partition("/")[2]
-    last = re.search(r"[^/]*[^\W\d_][^/]*(/[\W\d_]*)?$", path)
-    words = re.sub(r"\.(html?|php|aspx?)$", "", last[0]) if last else path
+    parts = path.split("/")
+    named = next((place for place in reversed(range(len(parts))) if re.search(r"[^\W\d_]", parts[place])), 0)
+    words = re.sub(r"\.(html?|php|aspx?)$", "", "/".join(parts[named:]))
     return f"{shorten_slug(slugify(words or link))}-{short_hash(link)}"

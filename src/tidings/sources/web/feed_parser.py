@@ -89,7 +89,7 @@ def parse_feed(body: bytes, url: str, content_type: str = "", language: str = ""
 
 def _describe_page(body: bytes, url: str) -> str:
     """Describe a web page at the address of a feed. Such a page often names its feeds."""
-    for tag in re.findall(r"<link\b[^>]{1,2000}>", body[:200_000].decode("utf-8", "replace"), re.IGNORECASE):
+    for tag in re.findall(r"<link\b[^<>]{1,2000}>", body[:200_000].decode("utf-8", "replace"), re.IGNORECASE):
         pairs = re.findall(r"""\b(type|href)\s*=\s*["']([^"']+)""", tag, re.IGNORECASE)
         attributes = {name.lower(): value for name, value in pairs}
         is_feed = re.fullmatch(r"application/(rss\+xml|atom\+xml|feed\+json)", attributes.get("type", ""))

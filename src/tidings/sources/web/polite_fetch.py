@@ -31,7 +31,7 @@ _WEEK = 7 * 86_400.0
 """In seconds: the longest wait that a website can request."""
 _TOKEN = AGENT.partition(" ")[0]
 # Sites write `User-agent: Tidings/2.0`. A product token has no version (RFC 9309 §2.2.1); Protego compares it whole.
-_VERSIONED_AGENT = re.compile(r"^(\s*user-agent\s*:\s*[a-z_-]+)/[^\s#]*", re.IGNORECASE | re.MULTILINE)
+_VERSIONED_AGENT = re.compile(r"^([ \t]*user-agent[ \t]*:[ \t]*[a-z_-]+)/[^\s#]*", re.IGNORECASE | re.MULTILINE)
 
 
 class SourceError(Exception):

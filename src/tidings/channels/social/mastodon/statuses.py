@@ -18,11 +18,11 @@ _CLOCK_TOLERANCE = timedelta(minutes=5)
 """The server's clock may differ from ours by so much."""
 _INVALID = "the answer cannot be read"
 _LINK = re.compile(r"https?://\S+")
-_ANCHOR = re.compile(r"<a\b[^>]*>")
+_ANCHOR = re.compile(r"<a\b[^<>]*>")
 _HREF = re.compile(r'\bhref="([^"]*)"')
 _MENTION_OR_HASHTAG = re.compile(r'\bclass="[^"]*\b(?:mention|hashtag)\b')
 _SPACE = re.compile(r"<br\s*/?>|</p>")
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]*>")
 
 
 def find_status(
