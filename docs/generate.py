@@ -125,6 +125,7 @@ WORDS: dict[type[StrEnum], tuple[str, dict[str, str]]] = {
             "approval": "Somebody must look first.",
             "withdrawn": "A story in it was withdrawn.",
             "restored": "The store was restored from a backup, and the edition may have been sent since.",
+            "edited": "A person changed it, and must look at the result.",
         },
     ),
 }

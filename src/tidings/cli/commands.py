@@ -33,6 +33,12 @@ SOURCES = {
     "try": Command("sources:try_source", "Read a source now and show what it would give. Stores nothing."),
     "sync": Command("sources:sync_sources", "Read sources now, due or not, and store their items. Sends nothing."),
 }
+EDITION = {
+    "show": Command(
+        "editions:show_edition", "Show the stories, subjects, recipients, checks and history of an edition."
+    ),
+    "edit": Command("editions:edit_edition", "Change a held edition. Checks and approval start again."),
+}
 SUBSCRIBERS = {
     "add": Command("subscribers:add", "Put one person on a list. Sends no mail."),
     "set": Command("subscribers:change", "Change a person's choices. No story is repeated or skipped."),
@@ -70,6 +76,7 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "release": Command("editions:release", "Send a held edition as it is, unless a check still fails."),
         "cancel": Command("editions:cancel", "Cancel an edition. Its stories are new again."),
         "recompose": Command("editions:recompose", "Build a held edition again from the content as it is now."),
+        "edition": Group(EDITION, "Show an edition, or change a held one."),
         "resolve": Command("editions:resolve", "Settle a delivery in doubt, or an edition sent before a restore."),
         "pause": Command("pauses:pause", "Pause a schedule, a list or a channel, even in the middle of an edition."),
         "resume": Command("pauses:resume", "Resume what was paused."),

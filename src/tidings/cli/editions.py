@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,13 +13,14 @@ import typer
 
 from tidings.cli.plan import print_slot
 from tidings.cli.progress import deliver
-from tidings.cli.session import Now, open_newsroom, say, session
+from tidings.cli.session import Json, Now, format_moment, open_newsroom, print_json, say, session
 from tidings.config.schedule import Schedule
 from tidings.model.edition import Edition, EditionState, HoldReason
 from tidings.model.errors import InputError, RefusedError, nearest
 from tidings.model.plurals import count_noun
 from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.compose.edit import EditionChanges, describe_edition
 from tidings.pipeline.deliver.recovery import resolve_in_doubt
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.preview.outlets import count_planned
@@ -187,6 +188,79 @@ def recompose(edition: EditionName, now: Now = "") -> None:
         deliver(runtime)
 
 
+def show_edition(edition: EditionName, json: Json = False) -> None:
+    """Show the stories, subjects, recipients, checks and history of an edition."""
+    with open_newsroom(needs="store") as runtime:
+        found = _find_edition(runtime, edition)
+        with runtime.store.read() as connection:
+            about = describe_edition(connection, found, runtime.newsroom.site.languages)
+        if json:
+            print_json(about)
+            return
+        say(f"{found.name}: {found.state.value}, for {format_moment(found.starts, runtime)}")
+        for hold in about["holds"]:
+            say(f"  {hold['reason']}: {hold['detail']}")
+        for row in about["stories"]:
+            say(f"  - {row['title']}  ({row['story']})")
+        for row in about["recipients"]:
+            subjects = "".join(f"  {subject}" for subject in row["subjects"])
+            say(f"  -> {row['outlet']} ({row['language']}): {row['count']:,}{subjects}")
+        for event in about["history"]:
+            at = format_moment(datetime.fromisoformat(event["at"]), runtime)
+            say(f"  {at}  {event['what']}  ({event['who']})")
+
+
+def edit_edition(
+    edition: EditionName,
+    drop: Annotated[list[str], typer.Option("--drop", metavar="STORY", help="Take a story out. It stays new.")] = [],  # noqa: B006
+    lead: Annotated[str, typer.Option("--lead", metavar="STORY", help="Put this story first.")] = "",
+    order: Annotated[
+        str, typer.Option("--order", metavar="A,B,C", help="Put these stories first, in this order.")
+    ] = "",
+    note: Annotated[
+        list[str],
+        typer.Option("--note", metavar="TEXT", help="A text before the stories; LANG=TEXT for one language."),
+    ] = [],  # noqa: B006
+    subject: Annotated[
+        list[str], typer.Option("--subject", metavar="LANG=TEXT", help="The subject in a language; empty: the usual.")
+    ] = [],  # noqa: B006
+    now: Now = "",
+) -> None:
+    """Change a held edition. Checks and approval start again.
+
+    --note and --subject without a text take the change back.
+    """
+    with open_newsroom(now, needs="yaml") as runtime:
+        held = _find_held(runtime, edition)
+        languages = runtime.newsroom.site.languages
+        texts = [_split_language(text, languages) for text in note]
+        subjects = [(language, text) for language, _, text in (each.partition("=") for each in subject)]
+        changes = EditionChanges(
+            drop=tuple(key for each in drop for key in _split_names(each)),
+            lead=lead.strip(),
+            order=_split_names(order),
+            note=dict(texts),
+            subject=dict(subjects),
+        )
+        if any("=" not in each for each in subject):
+            raise RefusedError(f"--subject takes LANG=TEXT, such as --subject {languages[0]}=News.")
+        changed = runtime.composer.edit(
+            held, _find_schedule(runtime, held.schedule), changes, runtime.now(), getpass.getuser()
+        )
+        say(f"{changed.name}: {changes.describe()}.")
+        _explain_hold(changed)
+
+
+def _split_names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _split_language(text: str, languages: Sequence[str]) -> tuple[str, str]:
+    """Split `ru=TEXT` into its language and text. The language is '' for a text without one."""
+    language, equals, rest = text.partition("=")
+    return (language, rest) if equals and language in languages else ("", text)
+
+
 def resolve(
     delivery: Annotated[
         str,
@@ -236,6 +310,7 @@ def _explain_hold(edition: Edition) -> None:
         say(f"  {hold.reason.value}: {hold.detail}")
     say(f"Look: tidings preview {edition.name}")
     say(f"Then: tidings release, tidings recompose or tidings cancel {edition.name}")
+    say(f"To change it: tidings edition edit {edition.name} --drop, --lead, --order, --note or --subject")
     if any(hold.reason is HoldReason.RESTORED for hold in edition.holds):
         say(f"If it was sent before the restore: tidings resolve {edition.name} --accepted")
     if any(hold.reason in (HoldReason.GATE, HoldReason.WITHDRAWN) for hold in edition.holds):

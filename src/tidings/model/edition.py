@@ -32,6 +32,8 @@ class HoldReason(StrEnum):
     WITHDRAWN = "withdrawn"
     RESTORED = "restored"
     """The store was restored from a backup: the edition may have been sent since."""
+    EDITED = "edited"
+    """A person changed it, and nothing else holds it."""
 
 
 @dataclass(frozen=True, slots=True)

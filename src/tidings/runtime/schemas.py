@@ -162,6 +162,14 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         older_mails=_list(_row("at:moment edition list stories:texts")),
         returns=_list(_row("at:moment list kind code text via")),
     ),
+    "edition show": _row(
+        "edition state slot:text? starts:moment",
+        holds=_list(_row("reason detail")),
+        stories=_list(_row("story title")),
+        changes=_row("drop:texts lead order:texts note:labels subject:labels"),
+        recipients=_list(_row("outlet language count:number subjects:texts")),
+        history=_list(_row("at:moment what who")),
+    ),
     "status": _row(
         "ok:bool version schema tzdata clock:text? items:number deliveries:counts in_doubt:number queued:number "
         "deferred:number last_tick:text? last_accepted:text? stalled:labels store_bytes:number "

@@ -22,6 +22,7 @@ from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import has_waiting_readers, plan_deliveries
 from tidings.pipeline.compose import review
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup, message_groups
+from tidings.pipeline.compose.edit import EditionChanges
 from tidings.pipeline.compose.freeze import RenderResult, correction_version, write_frozen
 from tidings.pipeline.compose.lifecycle import EditionLifecycle
 from tidings.pipeline.compose.mail import MailRenderer
@@ -205,12 +206,48 @@ class Composer:
             schedules.release_stories(connection, edition.id)
             request = editions.get_request(connection, edition.id)
             draft = self.draft(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
+            draft = EditionChanges.of_request(request).apply(draft, ())
+            editions.set_request(connection, edition.id, {**request, "edited": ""})
             if not draft.stories and not has_waiting_readers(connection, self.newsroom, draft):
                 raise InputError(f"{edition.name} has no story left. Cancel it with `tidings cancel {edition.name}`.")
             schedules.reserve_stories(connection, schedule.name, draft.keys, edition.id)
             editions.restart_composing(connection, edition.id, now, self.owner)
             edition = editions.set_state(
                 connection, edition, EditionState.COMPOSING, now=now, what="recomposed", who=who, stories=draft.keys
+            )
+        return self.freeze(edition, schedule, now)
+
+    def edit(self, edition: Edition, schedule: Schedule, changes: EditionChanges, now: datetime, who: str) -> Edition:
+        """Change a held edition and freeze it again. Gates and approval start again, and it stays held.
+
+        The items are those of now, and no story joins. Raises RefusedError or InputError, and changes nothing then.
+        """
+        with self.store.write() as connection:
+            edition = self.lifecycle.reload(connection, edition)
+            if edition.state is not EditionState.HELD or editions.has_begun(connection, edition.id):
+                raise RefusedError(f"{edition.name} cannot be changed: only a held edition, before any of it is sent.")
+            changes.check(edition.stories, self.newsroom.site.languages)
+            request = editions.get_request(connection, edition.id)
+            merged = changes.after(EditionChanges.of_request(request))
+            draft = self.draft(
+                connection,
+                schedule,
+                now,
+                edition=edition.id,
+                stories=request.get("stories", ()),
+                freed=frozenset(edition.stories),
+            )
+            draft = merged.apply(draft.with_stories(edition.stories), ())
+            if not draft.stories and (changes.drop or not has_waiting_readers(connection, self.newsroom, draft)):
+                raise InputError(f"{edition.name} would have no story. Cancel it with `tidings cancel {edition.name}`.")
+            schedules.release_stories(connection, edition.id)
+            schedules.reserve_stories(connection, schedule.name, draft.keys, edition.id)
+            request |= {"changes": merged.to_json(), "edited": f"{who} changed it; look at it, then release it"}
+            editions.set_request(connection, edition.id, request)
+            editions.restart_composing(connection, edition.id, now, self.owner)
+            event = changes.describe()
+            edition = editions.set_state(
+                connection, edition, EditionState.COMPOSING, now=now, what=event, who=who, stories=draft.keys
             )
         return self.freeze(edition, schedule, now)
 
@@ -224,6 +261,7 @@ class Composer:
         with self.store.read() as connection:
             draft = self.draft(connection, schedule, now, edition=edition.id, stories=stories, freed=freed)
             draft = draft.with_stories(edition.stories)
+            draft = EditionChanges.of_request(request).apply(draft, self.newsroom.site.languages)
             planned = list(plan_deliveries(connection, self.newsroom, draft))
         groups = {id(group): group for plan in planned for group in message_groups(plan)}
         rendered: list[RenderResult] = []
@@ -255,6 +293,8 @@ class Composer:
                 holds.append(Hold(reason, request[reason.value]))
         if schedule.approval is not None:
             holds.append(Hold(HoldReason.APPROVAL, f"waits for {', '.join(schedule.approval.by)}"))
+        if request.get("edited") and not holds:
+            holds.append(Hold(HoldReason.EDITED, request["edited"]))
         return holds
 
     def _archive_numbers(self, connection: Connection, edition: Edition, schedule: Schedule) -> dict[str, int]:

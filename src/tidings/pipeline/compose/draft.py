@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidings.config.schedule import Schedule
 from tidings.model.delivery import Purpose, SkipReason
 from tidings.model.edition import Selection
-from tidings.pipeline.compose.select import Story
+from tidings.pipeline.compose.select import Story, order_stories
 from tidings.store.people import segments
 
 
@@ -103,11 +103,21 @@ class EditionDraft:
     explicit: bool = False
     corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
     """(moment, version) of each correction, by story and language."""
+    arrangement: tuple[str, ...] = ()
+    """The order of the stories, if a person chose it."""
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    """Templates of the subject by language, if a person wrote one."""
 
     @property
     def keys(self) -> list[str]:
         """The keys of the stories and notes."""
         return [story.key for story in (*self.stories, *self.notes)]
+
+    def arrange(self, stories: Iterable[Story]) -> list[Story]:
+        """Return stories in the order of the schedule, or in the order that a person chose."""
+        ranks = {key: rank for rank, key in enumerate(self.arrangement)}
+        ordered = order_stories(stories, self.schedule.select)
+        return sorted(ordered, key=lambda story: ranks.get(story.key, len(ranks)))
 
     def with_stories(self, keys: Collection[str]) -> EditionDraft:
         """Return the draft limited to these stories and notes."""

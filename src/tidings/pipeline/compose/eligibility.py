@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery, ListDelivery
 from tidings.model.edition import Selection
 from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
-from tidings.pipeline.compose.select import SegmentFilter, SegmentSelection, is_note, order_stories, select_for_segment
+from tidings.pipeline.compose.select import SegmentFilter, SegmentSelection, is_note, select_for_segment
 from tidings.store.content import schedules
 
 
@@ -45,7 +45,7 @@ class SelectionCache:
         offered = [draft.all_stories[key] for key in earlier if key not in own]
         older = [story for story in offered if not is_note(story)]
         notes = [*(story for story in offered if is_note(story)), *draft.notes]
-        stories = order_stories([*draft.stories, *older], draft.schedule.select) if older else draft.stories
+        stories = draft.arrange([*draft.stories, *older]) if older else draft.stories
         per_item = self._part.per == "item"
         chosen = select_for_segment(
             stories,

@@ -85,7 +85,7 @@ class EditionLifecycle:
         Raises InputError while a gate fails or a story is withdrawn, RefusedError if the edition changed meanwhile.
         """
         with self.store.write() as connection:
-            edition = self._reload(connection, edition)
+            edition = self.reload(connection, edition)
             blocking = [hold for hold in edition.holds if hold.reason in review.BLOCKING]
             if blocking:
                 raise InputError(
@@ -104,14 +104,14 @@ class EditionLifecycle:
         Raises RefusedError if the edition changed meanwhile.
         """
         with self.store.write() as connection:
-            edition = self._reload(connection, edition)
+            edition = self.reload(connection, edition)
             ledger.cancel_edition(connection, edition.id, now)
             schedules.release_stories(connection, edition.id)
             return editions.set_state(
                 connection, edition, EditionState.CANCELLED, now=now, what="cancelled", who=who, holds=[]
             )
 
-    def _reload(self, connection: Connection, edition: Edition) -> Edition:
+    def reload(self, connection: Connection, edition: Edition) -> Edition:
         """Read the edition inside the write transaction, so only one of two simultaneous decisions counts."""
         current = editions.get_edition(connection, edition.id)
         if current.state is not edition.state:

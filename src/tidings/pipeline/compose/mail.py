@@ -64,7 +64,7 @@ class MailRenderer:
         document = render_mail_document(
             templates=self.templates,
             template=part.template,
-            subject=part.subject or "",
+            subject=draft.subjects.get(language) or part.subject or "",
             site=self.site(language),
             list=self.list(part.list, language),
             edition=MailEdition(

@@ -37,6 +37,8 @@ class Story:
 
     key: str
     items: Mapping[str, Item]
+    is_first: bool = False
+    """Whether the editor of the edition chose it as the lead."""
 
     @cached_property
     def topics(self) -> frozenset[str]:
@@ -65,8 +67,8 @@ class Story:
 
     @cached_property
     def lead(self) -> bool:
-        """Whether the editor wants the story first (`lead: true`)."""
-        return any(item.lead for item in self.items.values())
+        """Whether an editor wants the story first."""
+        return self.is_first or any(item.lead for item in self.items.values())
 
     def in_language(self, languages: Iterable[str]) -> Item | None:
         """Return the item in the first of `languages` that exists, else None."""

@@ -110,8 +110,13 @@ def newest_edition_id(connection: Connection) -> int:
 
 
 def get_request(connection: Connection, edition: int) -> dict[str, Any]:
-    """The request of `tidings send`; empty for an edition of a slot."""
+    """What persons asked for: the stories of `tidings send`, and later changes."""
     return dict(connection.execute(select(t.editions.c.request).where(t.editions.c.id == edition)).scalar_one())
+
+
+def set_request(connection: Connection, edition: int, request: Mapping[str, Any]) -> None:
+    """Replace what persons asked for in an edition."""
+    connection.execute(update(t.editions).where(t.editions.c.id == edition).values(request=dict(request)))
 
 
 def set_state(
