@@ -332,6 +332,9 @@ def test_which_files_are_schedules(tmp_path: Path) -> None:
         mend = "Use lower-case letters, digits and single hyphens"
         assert f"schedules/{name}:1:1: name: {stem!r} is no name. {mend}" in said(read(tmp_path))
         (tmp_path / "schedules" / name).unlink()
+    write(tmp_path, schedules={"monthly.yaml.txt": "x"})
+    assert [line.partition(":")[0] for line in said(read(tmp_path))] == ["schedules/monthly.yaml.txt"]
+    (tmp_path / "schedules" / "monthly.yaml.txt").unlink()
     twice = said(read(write(tmp_path, schedules={"weekly.yml": WEEKLY.replace("was: friday\n", "")})))
     assert twice == ["schedules/weekly.yml: schedules/weekly exists twice. Keep one of the files"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from tidings.model.errors import Problem, nearest
 from tidings.model.item import Media
 
 _SUFFIXES = (".yaml", ".yml")
+_MISNAMED = re.compile(r"\.ya?ml\.(txt|md)$|\.(yalm|yamal|ylm)$", re.IGNORECASE)
 
 
 Needs = Literal["everything", "yaml", "store"]
@@ -190,9 +192,14 @@ class _Loading:
         folder = self.reading.root / "schedules"
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             # Editors and macOS leave `.#weekly.yaml` and `._weekly.yaml` beside a file.
-            if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
+            if path.name.startswith("."):
                 continue
             file = path.relative_to(self.reading.root).as_posix()
+            if _MISNAMED.search(path.name):
+                mend = f"rename it to {path.name.split('.')[0]}.yaml, or delete it"
+                self.reading.problem(file, (0, 0), "this file is not read: its name does not end in .yaml", mend)
+            if path.suffix.lower() not in _SUFFIXES:
+                continue
             plain, node = self.reading.file(path)
             if plain is None or node is None:
                 continue

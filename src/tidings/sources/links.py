@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from tidings.sources.media import LocalFile, MediaError
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _AUTHORITY = re.compile(r"[A-Za-z0-9.\-_:\[\]@%~!$&'()*+,;=]+")
+_FILE_NAME = re.compile(
+    r"\.(?!html?$|php$|aspx?$|rss$|atom$|json$|opml$|xml$|com$|org$|net$)[A-Za-z][A-Za-z0-9]{1,4}$", re.IGNORECASE
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # Buttons of a website, which do nothing in a mail.
 _NOT_MISSED = re.compile(
@@ -157,42 +161,54 @@ class FileLinks(LinkResolver):
                 level = "error" if picture else "warning"
                 self.problems.append(_left_out(target, written, picture=picture, level=level))
             return encoded
-        if target.startswith("/"):
-            return encode_url(urljoin(self.location.url, _quote_reference(target)))
-        return self._resolve_relative(target, written, picture)
+        return self._resolve_file(target, written, picture)
 
     def _report(self, value: str, message: str, mend: str, level: str = "error") -> None:
         self.problems.append(LinkProblem(value, message, mend, level))
 
-    def _resolve_relative(self, value: str, written: str, picture: bool) -> str | None:
+    def _resolve_file(self, value: str, written: str, picture: bool) -> str | None:
+        """Resolve a path beside the document or in the content folder. With a slash in front it may be a page, too."""
         value = value.replace("\\", "/")
-        path, _, fragment = value.partition("#")
-        path = unquote(path.partition("?")[0])
+        is_rooted = value.startswith("/")
+        place, _, fragment = value.partition("#")
+        path = unquote(place.partition("?")[0])
+        # A file may also have # ? or % in its name, as typed or as Markdown encodes it.
+        names = dict.fromkeys((path, unquote(place), unquote(value), value))
         try:
-            file = self._find(path)
-            if file is not None:
-                media_url = self._add_media(file, picture)
-                return f"{media_url}#{_quote(fragment)}" if fragment and not picture else media_url
+            for name in names:
+                file = self._find(name.lstrip("/")) if name.strip("/") else None
+                if file is not None:
+                    media_url = self._add_media(file, picture)
+                    is_part = fragment and not picture and "#" not in file.name
+                    return f"{media_url}#{_quote(fragment)}" if is_part else media_url
         except MediaError as error:
             self._report(written, str(error), error.mend)
             return None
         name = path.rsplit("/", 1)[-1]
+        url = encode_url(urljoin(self.location.url, _quote_reference(value)))
+        if is_rooted and not picture and not _FILE_NAME.search(name):
+            return url
+        level = "warning" if is_rooted else "error"
         if picture:
-            self._report(written, f"there is no file {path!r} in the content folder", _MEND_FILE)
-            return None
+            # The site may have a rooted picture from elsewhere.
+            self._report(written, f"there is no file {path!r} in the content folder", _MEND_FILE, level)
+            return url if is_rooted else None
         if name.lower().endswith(".md"):
             message = f"{path!r} is the file of an item, which readers cannot open"
             self._report(written, message, "write the address of its page, for example /en/NAME/")
             return None
-        url = encode_url(urljoin(self.location.url, _quote_reference(value)))
         if "." in name.strip("."):
             message = f"there is no file {path!r} in the content folder; the link leads to {url}"
             self._report(written, message, "put the file beside the item, or write the whole address", "warning")
         return url
 
     def _find(self, path: str) -> Path | None:
-        for folder in (self.location.folder, self.location.content):
-            candidate = folder / path
+        # macOS stores é and й as two characters, and other systems as one (Unicode NFD and NFC).
+        forms = dict.fromkeys((path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)))
+        candidates = [folder / form for folder in (self.location.folder, self.location.content) for form in forms]
+        if path.startswith(f"{self.location.content.name}/"):
+            candidates.append(self.location.content.parent / path)
+        for candidate in candidates:
             try:
                 real = candidate.resolve(strict=True)
             except (OSError, ValueError, RuntimeError):

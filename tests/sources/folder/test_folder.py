@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -90,6 +91,38 @@ class TestFolderKeepsTheContract(SourceContract):
         ("a (1).en.md", GOOD.encode(), "copy"),
         ("a.sync-conflict-20230926-101010-ABCDEFG.en.md", GOOD.encode(), "copy"),
         ("a — копия.en.md", GOOD.encode(), "copy"),
+        ("a.en 2.md", GOOD.encode(), "copy"),
+        ("good 2.en.md", GOOD.encode(), "copy"),
+        ("good.en copy 3.md", GOOD.encode(), "copy"),
+        ("Copy of a.en.md", GOOD.encode(), "copy"),
+        ("Копия a.en.md", GOOD.encode(), "copy"),
+        ("Kopie von a.en.md", GOOD.encode(), "copy"),
+        ("Copie de a.en.md", GOOD.encode(), "copy"),
+        ("a.en - Kopie.md", GOOD.encode(), "copy"),
+        ("a.en - көшірмесі.md", GOOD.encode(), "copy"),
+        ("نسخة من a.en.md", GOOD.encode(), "copy"),
+        ("a.en 的副本.md", GOOD.encode(), "copy"),
+        ("a.en(1).md", GOOD.encode(), "copy"),
+        ("a.en (another copy).md", GOOD.encode(), "copy"),
+        ("a.en (конфликтующая копия пользователя Анна 2026-11-29).md", GOOD.encode(), "copy"),
+        ("a.en (In Konflikt stehende Kopie von Anna 2026-11-29).md", GOOD.encode(), "copy"),
+        ("a.en (Copie en conflit de Anna 2026-11-29).md", GOOD.encode(), "copy"),
+        ("a.en (Copia en conflicto de Anna 2026-11-29).md", GOOD.encode(), "copy"),
+        ("a.en (Anna 的冲突副本 2026-11-29).md", GOOD.encode(), "copy"),
+        ("a.en (SFConflict anna 2026-11-29-10-00-00).md", GOOD.encode(), "copy"),
+        ("a.en-DESKTOP-1A2B3C4.md", GOOD.encode(), "copy"),
+        ("a.en_conflict-20261129.md", GOOD.encode(), "copy"),
+        ("a.en_BACKUP_4711.md", GOOD.encode(), "copy"),
+        ("a.en.orig.md", GOOD.encode(), "copy"),
+        ("a.en.bak.md", GOOD.encode(), "copy"),
+        ("a.ру.md", GOOD.encode(), "rename the file to a.ru.md"),
+        ("a.рус.md", GOOD.encode(), "rename the file to a.ru.md"),
+        ("a.ru .md", GOOD.encode(), "rename the file to a.ru.md"),
+        ("a_ru.md", GOOD.encode(), "rename the file to a.ru.md"),
+        ("a (kk).md", GOOD.encode(), "rename the file to a.kk.md"),
+        ("a.қаз.md", GOOD.encode(), "rename the file to a.kk.md"),
+        ("a.Russian.md", GOOD.encode(), "rename the file to a.ru.md"),
+        ("a.中文.md", GOOD.encode(), "not one of the site's languages"),
     ],
 )
 def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, raw: bytes, said: str) -> None:
@@ -103,9 +136,36 @@ def test_bad_files_are_set_aside_and_others_are_read(content: Path, name: str, r
 
 
 def test_a_name_that_only_resembles_a_copy_is_read(content: Path) -> None:
-    for name in ("copyright.en.md", "a-copy-of-the-report.en.md", "conflict-and-peace.en.md", "photocopy.en.md"):
+    names = (
+        "copyright.en.md", "a-copy-of-the-report.en.md", "conflict-and-peace.en.md", "photocopy.en.md", "part 2.en.md",
+        "How to copy texts.en.md", "Copy editing.en.md", "Copie privée.en.md", "how-to-be.md", "v1.2.en.md",
+        "2026.en.md",
+    )  # fmt: skip
+    for name in names:
         (content / name).write_text(GOOD)
-    assert len(sweep(content).items) == 4
+    swept = sweep(content)
+    assert (len(swept.items), swept.problems) == (len(names), ())
+
+
+def test_a_text_in_other_letters_is_warned_of(content: Path) -> None:
+    russian = "Сегодня открылась новая библиотека, и все пришли посмотреть."
+    (content / "a.md").write_text(f"---\ntitle: Новая библиотека\n---\n{russian}\n")
+    (content / "b.kk.md").write_text("---\ntitle: Zhana kitapkhana ashyldy\n---\nA\n")
+    (content / "c.en.md").write_text("---\ntitle: COVID-19 и мы\n---\nThe library in Алматы is open to all of us.\n")
+    (content / "d.ru.md").write_text(f"---\ntitle: Новая библиотека\n---\n{russian} <https://un.example/library>\n")
+    assert [(problem.file, problem.level) for problem in sweep(content).problems] == [("content/a.md", "warning")]
+    assert "Cyrillic" in sweep(content).problems[0].message
+
+
+def test_files_that_are_not_read_are_named(content: Path) -> None:
+    (content / "media").mkdir()
+    for name in ("a.en.md.txt", "b.en.markdown", "c.en.docx", "notes.txt", "media/d.docx", "e.docx", "f.jpg"):
+        (content / name).write_text("x")
+    (content / "good.en.md").write_text("---\ntitle: T\n---\n[Brief](e.docx)\n")
+    said = {problem.file: (problem.level, problem.mend) for problem in sweep(content).problems}
+    assert list(said) == ["content/a.en.md.txt", "content/b.en.markdown", "content/c.en.docx", "content/notes.txt"]
+    assert [level for level, _ in said.values()] == ["error", "error", "warning", "warning"]
+    assert "rename it to a.en.md" in said["content/a.en.md.txt"][1]
 
 
 def test_temporary_files_of_editors_are_ignored(content: Path) -> None:
@@ -326,3 +386,46 @@ def test_a_lost_picture_names_its_line(content: Path) -> None:
     text = "---\ntitle: T\n---\nA\n\n![x](C:\\pictures\\a.png)\n\n<iframe src='https://vimeo.com/1?a=1&amp;b=2'></iframe>\n"
     (content / "a.en.md").write_text(text)
     assert {(problem.line, problem.level) for problem in sweep(content).problems} >= {(6, "error"), (8, "warning")}
+
+
+@pytest.mark.parametrize(
+    "address", ["/media/logo.png", "media/logo.png", "/content/media/logo.png", "content/media/logo.png"]
+)
+def test_a_picture_is_found_as_a_cms_writes_it(content: Path, address: str) -> None:
+    (content / "media").mkdir()
+    Image.new("RGB", (4, 3)).save(content / "media" / "logo.png")
+    (content / "a.en.md").write_text(f"---\ntitle: T\nimages: [{{src: {address}, alt: L}}]\n---\n![L]({address})\n")
+    swept = sweep(content)
+    assert swept.problems == ()
+    (item,) = swept.items
+    assert "/media/" in item.images[0].src
+    assert item.images[0].width == 4
+    assert item.images[0].src in item.body
+
+
+def test_a_rooted_picture_that_is_missing_is_a_fault(content: Path) -> None:
+    (content / "a.en.md").write_text("---\ntitle: T\nimages: [{src: /media/logo.png}]\n---\n[News](/en/news/)\n")
+    (content / "b.en.md").write_text("---\ntitle: T\n---\n![L](/media/logo.png)\n")
+    said = {(problem.file, problem.level) for problem in sweep(content).problems if "no file" in problem.message}
+    assert said == {("content/a.en.md", "error"), ("content/b.en.md", "warning")}
+
+
+@pytest.mark.parametrize("name", ["Report #3.pdf", "what?.pdf", "50%20.pdf", "a b.pdf", "100%.pdf", "при вет.pdf"])
+def test_a_file_with_an_odd_name_is_found(content: Path, name: str) -> None:
+    (content / "media").mkdir()
+    (content / "media" / name).write_bytes(b"%PDF-1.7")
+    front = f"---\ntitle: T\nattachments: [{{src: 'media/{name}'}}]\n---\n"
+    (content / "a.en.md").write_text(f"{front}[x](<media/{name}>)\n")
+    swept = sweep(content)
+    assert swept.problems == ()
+    (item,) = swept.items
+    assert [media.name for media in item.media] == [name]
+    assert item.attachments[0].src in item.body
+
+
+@pytest.mark.parametrize(("stored", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_picture_is_found_in_either_unicode_form(content: Path, stored: str, written: str) -> None:
+    Image.new("RGB", (4, 3)).save(content / unicodedata.normalize(stored, "район.png"))  # type: ignore[arg-type]
+    text = unicodedata.normalize(written, "---\ntitle: T\n---\n![x](район.png)\n")  # type: ignore[arg-type]
+    (content / "a.en.md").write_text(text)
+    assert sweep(content).problems == ()

@@ -20,6 +20,7 @@ from tidings.sources.article import add_fingerprint
 from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import render_body
 from tidings.sources.folder.front_matter import FrontMatter, find_similar, read_front_matter
+from tidings.sources.languages import find_foreign_script, guess_language
 from tidings.sources.links import ContentLocation, FileLinks, FileMeasurer, LinkProblem, encode_url
 
 MAX_BYTES = 5_000_000
@@ -206,6 +207,10 @@ def _read_item(reader: _FileReader, links: FileLinks) -> SourceItem:
     images = _read_images(reader, links)
     attachments = _read_attachments(reader, links)
     body = render_body(reader.front.body, links)
+    if script := find_foreign_script(language, title, body.html):
+        mend = f"name its language in the file's name (NAME.LANG.md) or in `language:`, if it is not {language}"
+        message = f"the text is written in {script} letters, but its language is {language!r}"
+        reader.report("language", message, mend, "warning")
     explicit_id, story = reader.text("id"), reader.text("story")
     item = SourceItem(
         ref=reader.ref,
@@ -258,10 +263,31 @@ def _read_name_and_language(reader: _FileReader) -> tuple[str, str]:
             mend = f"write one of {known}, or add it to site.languages"
             reader.report("language", f"{written[:40]!r} is not one of the site's languages", mend)
         return name, languages.get(written.lower(), reader.context.languages[0])
-    if named is None and dot and _LANGUAGE.fullmatch(suffix):
+    if named is None:
+        _report_ending(reader, stem, suffix if dot else "")
+    return name, named or reader.context.languages[0]
+
+
+def _report_ending(reader: _FileReader, stem: str, suffix: str) -> None:
+    """Report a file's name that seems to name its language, but not as `NAME.LANG.md`."""
+    languages = reader.context.languages
+    known = ", ".join(languages)
+    meant = guess_language(suffix, languages)
+    name = stem.removesuffix(f".{suffix}") if suffix else stem
+    if match := re.fullmatch(r"(.+?)(?:_([A-Za-z]{2,3})|[_ ]([^\W\d_A-Za-z]{2,8})| ?\(([^\W\d_]{2,8})\))", stem):
+        # `a_ru`, `a (ru)`, `a рус`. A hyphen or a space says nothing: `how-to-be`.
+        ending = guess_language(next(filter(None, match.groups()[1:])), languages)
+        if ending is not None and meant is None:
+            name, suffix, meant = match[1].rstrip(" _-."), stem[len(match[1]) :], ending
+    if meant is not None:
+        mend = f"rename the file to {name.strip()}.{meant}.md, or write `language:` in the file"
+        reader.report("language", f"{suffix!r} in the file's name is not written as one of the site's languages", mend)
+    elif _LANGUAGE.fullmatch(suffix):
         mend = f"use one of {known} before `.md`, or write `language:` in the file, or add {suffix!r} to site.languages"
         reader.report("language", f"{suffix!r} in the file's name is not one of the site's languages", mend)
-    return name, named or reader.context.languages[0]
+    elif 1 < len(suffix) <= 8 and suffix.isalpha() and not suffix.isascii():
+        mend = f"use one of {known} before `.md`, or write `language:` in the file"
+        reader.report("language", f"{suffix!r} in the file's name is not one of the site's languages", mend)
 
 
 def _as_uri(written: str) -> str:
@@ -321,10 +347,12 @@ def _read_address(reader: _FileReader, links: FileLinks, node: Node, value: str,
     before = len(links.problems)
     address = links.absolute(value, picture=picture)
     problems, links.problems[before:] = links.problems[before:], []
-    if address is None:
+    if address is None or problems:
         mend = "write the name of a file beside the item, or a whole web address"
         problem = problems[0] if problems else LinkProblem(value, f"{value[:80]!r} is not an address", mend)
-        reader.report_at(node, problem.message, problem.mend)
+        # A picture that its own key names must be there; a warning about a file leads to a better one later.
+        if address is None or picture:
+            reader.report_at(node, problem.message, problem.mend)
     return address
 
 

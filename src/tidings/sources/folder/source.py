@@ -6,27 +6,26 @@ import os
 import re
 import stat
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pydantic import Field
 
 from tidings.config.adapters import SourceSettings
 from tidings.config.types import Line
 from tidings.model.errors import Problem
+from tidings.model.file_names import is_copy
 from tidings.sources.base import SourceContext, SourceItem, Sweep
 from tidings.sources.folder.document import MAX_BYTES, read_document, too_big_problem
 from tidings.sources.links import ContentLocation
 from tidings.sources.media import LocalFile, MediaError, Signature, measure, open_plain, signature
 
-# Copies by Dropbox, Nextcloud and OneDrive, Syncthing, and the file managers of Windows, macOS and GNOME.
-_COPY = re.compile(
-    r"\([^()]*conflict|\[conflict|\.sync-conflict-|_conflict-"
-    r"| -? ?(copy|копия)( \(?\d+\)?)?(?=\.)|\((copy|копия)\)| \(\d+\)(?=\.)",
-    re.IGNORECASE,
-)
+_MISNAMED = re.compile(r"\.(md\.(txt|md|markdown|rtf|html?)|markdown|mdown|mkdn?|mdtext|mdtxt|text)$", re.IGNORECASE)
+"""Endings of Markdown files that are not read: Notepad hides `.txt`, and other programs write other endings."""
+_DOCUMENT = re.compile(r"\.(docx?|odt|rtf|pages|gdoc|wpd|txt|html?)$", re.IGNORECASE)
 _RECENT = 2_000_000_000
 """In nanoseconds. A file written this recently may change again without new times, so it is read again."""
 _UNKNOWN: Signature = (0, 0, 0, 0, 0)
@@ -82,16 +81,29 @@ class FolderSource:
         except _UnreadableFolderError as error:
             return _unreadable(error.problem)
         read: dict[str, _CachedFile] = {}
+        names: dict[Path, set[str]] = {}
+        for _, path in paths:
+            names.setdefault(path.parent, set()).add(path.name)
         for ref, path in paths:
+            if not ref.lower().endswith(".md") and not path.is_symlink():
+                continue
+            if is_copy(unicodedata.normalize("NFC", path.name), names[path.parent]):
+                mend = "compare it with the original, keep one, and delete or rename the other"
+                read[ref] = _refuse(ref, "its name shows that a program made it as a copy of another item", mend)
+                continue
             file = self._read_file(ref, path, ContentLocation(root, content, path.parent, self.context.url))
             if file is not None:
                 read[ref] = file
         self._read = read
         used = {path for file in read.values() for path, _ in file.needs}
         self._measured = {key: value for key, value in self._measured.items() if key[0] in used}
+        others = [(ref, path) for ref, path in paths if ref not in read and path not in used and path.is_file()]
         return Sweep(
             tuple(file.item for file in read.values() if file.item is not None),
-            tuple(problem for file in read.values() for problem in file.problems),
+            (
+                *(problem for file in read.values() for problem in file.problems),
+                *filter(None, (_report_other(ref, path, content) for ref, path in others)),
+            ),
             tuple(ref for ref, file in read.items() if file.item is None),
         )
 
@@ -113,9 +125,6 @@ class FolderSource:
             return None
         except (OSError, RuntimeError) as error:
             return _refuse(ref, f"it cannot be read: {_reason(error)}", _MEND_RIGHTS)
-        if _COPY.search(PurePosixPath(ref).name):
-            mend = "compare it with the original, keep one, and delete or rename the other"
-            return _refuse(ref, "its name shows that a program made it as a copy of another item", mend)
         known = self._read.get(ref)
         if (
             known is not None
@@ -169,7 +178,7 @@ class _MeasuredFiles:
 
 
 def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield all `*.md` files below the folder, except hidden files, as (path from the root with slashes, path)."""
+    """Yield all files below the folder, except hidden ones, as (path from the root with slashes, path)."""
     try:
         with os.scandir(folder) as listing:
             entries = list(listing)
@@ -183,10 +192,24 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(path, root)
-        elif entry.name.lower().endswith(".md") or (entry.is_symlink() and entry.is_dir()):
+        elif entry.name.lower().endswith(".md") or (
+            entry.is_dir() if entry.is_symlink() else _MISNAMED.search(entry.name) or _DOCUMENT.search(entry.name)
+        ):
             # The store cannot hold a name that is not UTF-8 (Latin-1 from an old disk).
             ref = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
             yield ref, path
+
+
+def _report_other(ref: str, path: Path, content: Path) -> Problem | None:
+    """Name a file that somebody probably means as an item, though it is not read."""
+    if _MISNAMED.search(path.name):
+        stem = re.sub(r"\.md$", "", _MISNAMED.sub("", path.name), flags=re.IGNORECASE)
+        mend = f"rename it to {stem}.md (show the endings of files in your file manager), or delete it"
+        return Problem(ref, 1, 1, "this file is not read, because its name does not end in .md", mend)
+    if path.parent != content and path.parent.name.lower() in ("media", "files", "overlay", "attachments", "documents"):
+        return None
+    mend = f"save its text as {path.stem}.md (NAME.LANG.md), move it to {content.name}/media, or delete it"
+    return Problem(ref, 1, 1, "this document is no item, and no item links to it", mend, "warning")
 
 
 def _refuse(ref: str, message: str, mend: str) -> _CachedFile:

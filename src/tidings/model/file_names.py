@@ -1,0 +1,51 @@
+"""File names that a program gave to a copy: sync services, file managers, editors and git, in many languages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+_WORD = (
+    r"(?:cop(?:y|ie|ia|ía)|cópia|còpia|kopi[ea]?|kopio|kopij[ae]|kópia|копи[яе]|копија|копія|көшірме(?:сі)?|көчүрмө(?:сү)?"
+    r"|нусха(?:си)?|nusxa(?:si)?|nüsxə(?:si)?|kopya(?:sı)?|másolat(?:a)?|αντίγραφο|afrit|koopia|kopija|nuskha"
+    r"|نسخة|نسخه|نقل|העתק|副本|複本|複製|拷贝|拷貝|コピー|사본|복사본|bản sao|สำเนา|प्रतिलिपि|salinan"
+    r"|hasáb|хуулбар|كۆچۈرۈلگەن)"
+)
+# "Copy" alone begins many English titles, and so does "copie" French ones: in front, these need their preposition.
+_BEFORE = (
+    r"(?:cop(?:y|ie|ia)(?: \(\d+\))? (?:of|de|di|d['’]) ?|cópia de |còpia de |kopi(?:e|a)? (?:von|van|av|af|på) |kópia "
+    r"|kopia |kopie |kopio |копия |копія |копија |копие на |нусха |nusxa |αντίγραφο |نسخة من |نسخه "
+    r"|העתק של |副本|复制 |複製 "
+    r"|bản sao của |สำเนา(?:ของ)? ?|salinan )"
+)
+_CONFLICT = (
+    r"(?:conflict|conflit|conflito|conflitto|konflikt|конфликт|конфлікт|қайшылық|қақтығыс|çakış|ziddiyyət|تعارض|تضارب|冲突"
+    r"|衝突|競合|충돌|ütköz|ristirii|σύγκρουση|xung đột|ขัดแย้ง|התנגשות|संघर्ष|zgodovin|konflik)"
+)
+_COPY = re.compile(
+    # Dropbox, Nextcloud, ownCloud, Tresorit, Seafile, pCloud, Syncthing, Resilio
+    rf"[(\[（][^)\]）]*{_CONFLICT}[^)\]）]*[)\]）]|\.sync-conflict-|[_.-]conflict(?:ed)?[-_.](?=\d|copy|version)|\bSFConflict\b"
+    # Windows, macOS, GNOME, KDE
+    rf"|[ _]?[-–—]? ?(?<=[ _–—-]){_WORD}(?: ?\(?\d{{1,3}}\)?)?(?=\.)|[(（](?:another |\d+\w\w )?{_WORD}[^)）]*[)）]"
+    rf"|(?:的副本|副本|のコピー|의 사본|көшірмесі|көчүрмөсү)(?: ?\d+)?(?=\.)| ?\(\d{{1,3}}\)(?=\.)|^{_BEFORE}"
+    # OneDrive adds the computer's name
+    r"|-(?:desktop|laptop|win)-[a-z0-9]{4,}(?=\.)"
+    # git mergetool, patch, Subversion, editors
+    r"|_(?:BACKUP|BASE|LOCAL|REMOTE)_\d+(?=\.)|\.(?:orig|rej|mine|theirs|ours|bak|backup|old|tmp|temp|save|autosave|swp)(?=\.)"
+    r"|\.r\d+(?=\.)|~\d*(?=\.)|~$",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"(?P<stem>.+?) (?P<number>\d{1,2})(?P<ending>(?:\.[^. ]{1,20}){1,2})")
+
+
+def is_copy(name: str, others: Collection[str]) -> bool:
+    """Whether a program made this file as a copy of another. `others` are the names in its folder.
+
+    macOS and iCloud only add a number ("open day 2.md"), so the first file must be there too.
+    """
+    if _COPY.search(name):
+        return True
+    match = _NUMBERED.fullmatch(name)
+    if match is None:
+        return False
+    return f"{match['stem']}{match['ending']}" in others or bool(re.search(r"\.[A-Za-z]{2,3}$", match["stem"]))
