@@ -42,6 +42,17 @@ def test_no_mutated_token_is_accepted() -> None:
         assert keys.verify(TokenPurpose.UNSUBSCRIBE, junk) is None
 
 
+def test_a_link_that_a_mail_program_changed_still_works() -> None:
+    keys = TokenKeys.generate()
+    token = keys.sign(TokenPurpose.UNSUBSCRIBE, 17, "digest")
+    for end in ("", ".", ",", ")", ">", " ", "=20", "%20", "_", "__", "*", "/", "=3D", "\xa0", "'", '"', "&amp;", "…"):
+        for text in (token, token.upper(), token.swapcase(), f" {token}"):
+            assert keys.verify_link(TokenPurpose.UNSUBSCRIBE, text + end) == TokenContents(17, "digest"), (text, end)
+    for text in ("", ".", token[:-1], token[1:], f"x{token}", token + "0", "é" + token):
+        assert keys.verify_link(TokenPurpose.UNSUBSCRIBE, text) is None, text
+    assert keys.verify_link(TokenPurpose.PREFERENCES, token) is None
+
+
 def test_keys_survive_their_file() -> None:
     keys = TokenKeys.generate()
     token = keys.sign(TokenPurpose.UNSUBSCRIBE, 1, "digest")

@@ -130,6 +130,7 @@ _RESULTS = {
     str(ImportResult.EXISTS): "on the list already",
     DUPLICATE: "twice in the file",
     str(ImportResult.LEFT): "left before (not added again)",
+    str(ImportResult.LAPSED): "did not confirm again (not changed)",
     str(ImportResult.SUPPRESSED): "suppressed",
     REFUSED: "refused",
 }

@@ -150,7 +150,7 @@ def reconfirm(
 ) -> None:
     """Ask everybody on an old list to confirm again by a date.
 
-    People who have not confirmed by then get no more mail.
+    People who have not confirmed by then get no more mail. Run again, it asks those who were not asked yet.
     """
     with open_newsroom(needs="yaml") as runtime:
         name = check_list(runtime, list_name)
@@ -163,7 +163,8 @@ def reconfirm(
         if end < runtime.now() + timedelta(days=7):
             raise RefusedError(f"--until {until}: give them at least a week")
         with runtime.store.read() as connection:
-            count = subscribers.count_by_state(connection, name).get(subscribers.CONFIRMED, 0)
+            now = runtime.now()
+            count = subscribers.count_not_asked(connection, name, now, end)
         if not yes and typer.prompt(f"{count_noun(count, 'reader')} will be asked by mail. Type the number") != str(
             count
         ):

@@ -1,8 +1,9 @@
 """Signed tokens: purpose-bound, with key rotation, and no address inside.
 
-Layout before base64url (RFC 4648 §5, no padding): one byte of key number, one of purpose, eight of subscriber (big
-endian), the list's name in UTF-8, then 16 bytes of HMAC-SHA256 over these bytes. 128 bits of signature, compared in
-constant time. An unsubscribe token never expires and works any number of times (RFC 8058).
+Layout before hex: one byte of key number, one of purpose, eight of subscriber (big endian), the list's name in UTF-8,
+then 16 bytes of HMAC-SHA256 over these bytes. 128 bits of signature, compared in constant time. An unsubscribe token
+never expires and works any number of times (RFC 8058). Hex, because some mail programs change the case of links; the
+tokens of older versions in base64url (RFC 4648 §5, no padding) still work.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ RETURN_TOKEN_LENGTH = 24
 """Characters of the token in a return path."""
 _SIGNATURE = 16
 _HEAD = 10
-_URLSAFE = bytes.maketrans(b"+/", b"-_")
+_LONGEST = 2_000
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+")
+_HEX = re.compile(r"[0-9a-f]+")
 _BLOCK = 64
 """The block size of SHA-256 in octets."""
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
@@ -88,22 +92,18 @@ class TokenKeys:
 
         def sign(subscriber: int) -> bytes:
             body = head + subscriber.to_bytes(8, "big") + tail
-            encoded = binascii.b2a_base64(body + signature(body)[:_SIGNATURE], newline=False)
-            return encoded.translate(_URLSAFE, b"=")
+            return binascii.hexlify(body + signature(body)[:_SIGNATURE])
 
         return sign
 
     def verify(self, purpose: TokenPurpose, token: str) -> TokenContents | None:
         """Return the contents of a token, or None if it is not ours, was changed or has another purpose."""
-        if len(token) > 500 or not token.isascii():
+        if len(token) > _LONGEST or not token.isascii():
             return None
-        try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            return None
+        raw = _decode(token)
         body, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
-        if len(body) < _HEAD or base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != token:
-            return None  # the second check: one spelling only (RFC 4648 §3.5)
+        if len(body) < _HEAD:
+            return None
         if body[0] not in self._keys or not hmac.compare_digest(signature, self._signature(body[0], body)):
             return None
         if body[1] != purpose:
@@ -112,6 +112,20 @@ class TokenKeys:
             return TokenContents(int.from_bytes(body[2:_HEAD], "big"), body[_HEAD:].decode())
         except UnicodeDecodeError:
             return None
+
+    def verify_link(self, purpose: TokenPurpose, text: str) -> TokenContents | None:
+        """Like `verify`, for the end of a link that a mail program has changed: its case, or a sign after it.
+
+        Such signs are a full stop, a bracket, `=20` or an underscore. The signature still decides.
+        """
+        match = _TOKEN.match(text.strip())
+        if match is None:
+            return None
+        for token in dict.fromkeys((match[0], match[0].rstrip("_-"))):
+            contents = self.verify(purpose, token) or self.verify(purpose, token.lower())
+            if contents is not None:
+                return contents
+        return None
 
     def make_return_path_signer(self, address: str) -> Callable[[int], str]:
         """Return a function that makes `bounces+TOKEN@example.org` from a delivery's id below 2^40 (VERP).
@@ -146,6 +160,17 @@ class TokenKeys:
 
     def _signature(self, number: int, body: bytes) -> bytes:
         return self._begun[number](body)[:_SIGNATURE]
+
+
+def _decode(token: str) -> bytes:
+    """Return the bytes of a token in hex or base64url, in one spelling only (RFC 4648 §3.5), else b''."""
+    if len(token) % 2 == 0 and _HEX.fullmatch(token):
+        return bytes.fromhex(token)
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    return raw if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == token else b""
 
 
 def _hmac_sha256(key: bytes, begun: bytes) -> Callable[[bytes], bytes]:

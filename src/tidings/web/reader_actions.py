@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
 from tidings.config.settings import Newsroom
 from tidings.model.tokens import TokenContents
+from tidings.pipeline import notices
 from tidings.pipeline.members import preferences, subscribe
-from tidings.pipeline.members.mails import lists_in_token
+from tidings.pipeline.members.mails import parse_confirmation
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import sign_ups, subscribers
 from tidings.store.service.clock import real_now
+from tidings.web.requests import site_of
 
-BY_CLIENT, BY_ADDRESS, BY_DOMAIN = 20, 5, 500
-"""Requests within `WINDOW` of one network, for one address, and for the addresses of one domain."""
-WINDOW = timedelta(minutes=10)
+BY_CLIENT, BY_SITE, BY_MAILBOX, BY_DOMAIN = 20, 60, 5, 500
+"""Requests within `WINDOW` of one network, of one site (the /48 of an IPv6 network), for one mailbox (`name+tag@` is
+the mailbox `name@`), and for the addresses of one domain."""
+MAILBOX_A_DAY = 20
+WINDOW, DAY = timedelta(minutes=10), timedelta(days=1)
 
 
 def request_subscription(
@@ -31,9 +36,10 @@ def request_subscription(
     client: str,
     is_robot: bool = False,
 ) -> bool:
-    """Store a request with the first language and frequency that exist. Returns False if its network asks too often.
+    """Store a request with the first language and frequency that exist. Returns False if there are too many.
 
-    Requests beyond the other limits, or by a robot, are dropped silently.
+    Beyond the limit of a domain, a network may still ask for one of its addresses: else a few networks could keep all
+    readers of a large provider out. Requests by a robot are dropped.
     """
     newsroom = runtime.newsroom
     offered = preferences.list_frequencies(newsroom, lists)
@@ -51,35 +57,43 @@ def request_subscription(
     now = real_now()
     with runtime.store.write() as connection:
 
-        def count(scope: str, key: str) -> int:
-            hidden = hashlib.sha256(f"{scope}:{key}".encode()).hexdigest()[:32]
-            return sign_ups.count_request(connection, scope, hidden, WINDOW, now)
+        def count(scope: str, value: str, window: timedelta = WINDOW) -> int:
+            return sign_ups.count_request(connection, scope, value, window, now)
 
-        if count("ip", request.ip) > BY_CLIENT:
+        if count("ip", client) > BY_CLIENT or count("site", site_of(client)) > BY_SITE:
             return False
-        # Count both, even if the first is over its limit.
-        counts = (
-            count("address", address.casefold()) > BY_ADDRESS,
-            count("domain", address.rpartition("@")[2]) > BY_DOMAIN,
-        )
-        if not any(counts) and not is_robot:
+        mailbox = sign_ups.mailbox_of(address)
+        domain = mailbox.rpartition("@")[2]
+        # Each is counted, also if another is over its limit.
+        by_mailbox, a_day = count("mailbox", mailbox), count("day", mailbox, DAY)
+        by_domain, of_client = count("domain", domain), count("client at domain", f"{client} {domain}")
+        if by_mailbox > BY_MAILBOX or a_day > MAILBOX_A_DAY or (by_domain > BY_DOMAIN and of_client > 1):
+            return False
+        if not is_robot:
             sign_ups.add_request(connection, request, runtime.now())
     return True
 
 
-def lists_to_confirm(newsroom: Newsroom, contents: TokenContents) -> list[str]:
-    """Return the lists of a confirmation token that still exist."""
-    return [name for name in lists_in_token(contents.list) if name in newsroom.lists]
+def read_confirmation(
+    connection: Connection, newsroom: Newsroom, contents: TokenContents
+) -> tuple[int | None, list[str]]:
+    """Return the number of a confirmation token and its lists, by their present names, as far as they still exist."""
+    number, names = parse_confirmation(contents.list)
+    present = {name: [name] if name in newsroom.lists else subscribers.list_names(connection, name) for name in names}
+    every = [newsroom.current_list_name(each) for name in names for each in present[name]]
+    return number, [name for name in dict.fromkeys(every) if name in newsroom.lists]
 
 
 def confirm(runtime: Runtime, contents: TokenContents, *, client: str, source: str) -> list[str]:
     """Confirm the subscriptions of a token. Returns the lists that the reader gets now. Can be repeated."""
     with runtime.store.write() as connection:
+        number, names = read_confirmation(connection, runtime.newsroom, contents)
         return subscribe.confirm_subscriptions(
             connection,
             runtime.member_mails,
             contents.subscriber,
-            lists_to_confirm(runtime.newsroom, contents),
+            names,
+            number,
             now=runtime.now(),
             ip=client,
             source=source,
@@ -94,8 +108,9 @@ def save_preferences(
     frequencies: Mapping[str, str],
     topics: Mapping[str, Sequence[str]],
     pause: Callable[[datetime, datetime | None], datetime | None],
+    lists: Collection[str] | None = None,
 ) -> None:
-    """Save a reader's choices for each list. A choice that is not offered changes nothing.
+    """Save a reader's choices for these lists (None: all). A choice that is not named or not offered stays.
 
     `pause` gets the present time and the end of the present pause, and returns the new end.
     """
@@ -103,7 +118,7 @@ def save_preferences(
     choices: dict[str, tuple[tuple[str, ...], str]] = {}
     for subscription in reader.subscriptions:
         name = subscription.list
-        if name not in newsroom.lists:
+        if name not in newsroom.lists or (lists is not None and name not in lists):
             continue
         chosen = topics.get(name, subscription.topics)
         frequency = frequencies.get(name, "")
@@ -120,13 +135,33 @@ def save_preferences(
         )
 
 
-def lists_to_leave(newsroom: Newsroom, name: str) -> list[str]:
-    """Return a list's name in an old mail and its present name: the store may not have the new one yet."""
-    return list(dict.fromkeys([name, newsroom.current_list_name(name)]))
+def lists_to_leave(connection: Connection, newsroom: Newsroom, contents: TokenContents) -> list[str]:
+    """Return the names of a token's list, the present one last.
+
+    The store knows its former names for ever; tidings.yaml may have a newer name that the store does not have yet.
+    """
+    names = subscribers.names_to_leave(connection, contents.subscriber, contents.list)
+    return list(dict.fromkeys([*names, *(newsroom.current_list_name(name) for name in names)]))
 
 
-def unsubscribe(runtime: Runtime, contents: TokenContents, *, source: str) -> None:
-    """Unsubscribe from the list of a token. The suppression is committed when this returns. Can be repeated."""
+def unsubscribe(runtime: Runtime, contents: TokenContents, *, source: str) -> bool:
+    """Unsubscribe from the list of a token, and return whether the store now says that the person is off it.
+
+    If not, nobody knows which list it is, and somebody is told. It is committed when this returns. Can be repeated.
+    """
+    newsroom, now = runtime.newsroom, runtime.now()
     with runtime.store.write() as connection:
-        for name in lists_to_leave(runtime.newsroom, contents.list):
-            subscribers.unsubscribe(connection, contents.subscriber, name, source=source, now=runtime.now())
+        names = lists_to_leave(connection, newsroom, contents)
+        is_known = any(name in newsroom.lists for name in names) or subscribers.may_be_list_of(
+            connection, contents.subscriber, names
+        )
+        if is_known:
+            for name in names:
+                subscribers.unsubscribe(connection, contents.subscriber, name, source=source, now=now)
+            return not subscribers.is_on_any(connection, contents.subscriber, names)
+        text = (
+            f"A reader wants to leave the list {contents.list}, but no list has this name, and they stay on others. "
+            f"If it was renamed, write `was: {contents.list}` at the list. Subscriber number: {contents.subscriber}."
+        )
+        notices.add(connection, f"unknown-list:{contents.list}:{contents.subscriber}", "failed", text, now)
+        return False

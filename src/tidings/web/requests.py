@@ -81,6 +81,17 @@ def client_network(request: Request) -> str:
     return str(address)
 
 
+def site_of(network: str) -> str:
+    """Return the /48 of an IPv6 network: what one site may get (RFC 6177 §2). An IPv4 address is its own site."""
+    try:
+        address = ipaddress.ip_address(network)
+    except ValueError:
+        return network
+    if isinstance(address, ipaddress.IPv4Address):
+        return network
+    return str(ipaddress.ip_network((address, 48), strict=False).network_address)
+
+
 def page_response(body: bytes, language: str, status: int = 200, headers: dict[str, str] = PRIVATE) -> Response:
     """Return a page that no cache keeps."""
     headers = {**headers, "Content-Language": language}

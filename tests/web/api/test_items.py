@@ -128,6 +128,16 @@ def test_an_invalid_item_is_refused_with_the_reason(cms: Cms) -> None:
     assert cms.items() == []
 
 
+def test_half_a_character_is_refused_with_the_reason(cms: Cms) -> None:
+    for body in (
+        b'{"id": "a", "title": "\\ud800"}',
+        b'{"\\ud800": 1}',
+        b'{"id": "\\udc00", "title": "x"}',
+    ):
+        answer = cms.ask("POST", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422 and answer.json()["detail"]
+
+
 def test_an_item_in_an_unknown_language_is_refused(cms: Cms) -> None:
     answers = [
         cms.ask("PUT", "/de", {"title": "Nachricht", "language": "de"}),

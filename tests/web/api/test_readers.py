@@ -63,6 +63,25 @@ def test_errors_are_explained_and_private_lists_hidden(site: Site) -> None:
     assert described.headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_pause_has_an_end_that_can_be_stored(site: Site) -> None:
+    """`9999-12-31T23:59:59-23:59` is after the last moment, and the reader's row could not be read again."""
+    own = site.runtime.keys.sign(TokenPurpose.PREFERENCES, site.add(), "digest")
+    chosen = {"paused_until": "9999-12-31T23:59:59-23:59"}
+    assert httpx.put(f"{site.url}api/preferences/{own}", json=chosen).status_code == 422
+    assert httpx.get(f"{site.url}api/preferences/{own}").json()["paused_until"] is None
+    with site.runtime.store.write() as connection:
+        connection.exec_driver_sql("UPDATE subscriptions SET paused_until = 253402387139000000")
+    assert httpx.get(f"{site.url}api/preferences/{own}").status_code == 200
+
+
+@pytest.mark.parametrize("field", ["email", "language", "\\udc00"])
+def test_half_a_character_is_an_error_with_words(site: Site, field: str) -> None:
+    body = f'{{"email": "{ADA}", "lists": ["digest"], "{field}": "a\\ud800@example.org"}}'
+    assert httpx.post(site.url + "api/subscriptions", content=body).status_code == 422
+    body = body.replace("digest", "\\ud800")
+    assert httpx.post(site.url + "api/subscriptions", content=body).status_code == 422
+
+
 @pytest.mark.slow
 def test_schemathesis_finds_no_5xx(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_actions, "BY_CLIENT", 10**9)

@@ -369,6 +369,18 @@ def test_an_unverified_report_has_no_effect(provider: Provider) -> None:
     assert set(provider.fetched) <= {CERTIFICATE}
 
 
+def test_half_a_character_or_an_odd_login_is_no_server_error(provider: Provider) -> None:
+    for text in ('{"signature": {"timestamp": "1", "token": "\\ud800", "signature": "x"}}', '{"\\udc00": "\\ud800"}'):
+        assert provider.post("mailgun", text.encode()) == 403
+        assert provider.post("ses", text.encode()) in (400, 403)
+    assert provider.post("mailgun", b'{"signature": {"token": "\xed\xa0\x80"}}') == 403
+    body, _ = _postmark(_postmark_bounce("HardBounce"))
+    for login in ("Basic h\xf6ok", "Basic \xff", "Basic", "\xe9"):
+        headers = [(b"Authorization", login.encode("latin-1"))]
+        assert httpx.post(f"{provider.address}hooks/postmark", content=body, headers=headers).status_code == 403
+    assert provider.say("postmark", _postmark_bounce("HardBounce", "\ud800")) == 400
+
+
 def test_a_mailgun_signature_is_valid_for_one_text(provider: Provider) -> None:
     body, _ = _mailgun(BOUNCE["mailgun"], token="overheard" * 5)
     replayed = body.replace(ADA.encode(), b"eve@example.org")

@@ -22,7 +22,7 @@ from tidings.model.tokens import TokenPurpose
 from tidings.pipeline.members import subscribe
 from tidings.runtime.newsroom import Runtime
 from tidings.store import schema as t
-from tidings.store.people import consent, subscribers
+from tidings.store.people import consent, sign_ups, subscribers
 from tidings.web.app import newsroom_app
 
 WEEKLY = "cadence: {weekly: fri 09:00}\ndeliver: [{list: digest, frequency: weekly}]\n"
@@ -197,6 +197,116 @@ def test_several_lists_by_one_mail(site: Site) -> None:
     assert site.states() == {"digest": "confirmed", "press": "confirmed"}
 
 
+def _stuck(site: Site) -> int:
+    """Deliveries that wait although nothing is due."""
+    with site.runtime.store.read() as connection:
+        rows = connection.execute(select(t.deliveries.c.state)).scalars().all()
+    return sum(state in ("pending", "leased", "deferred") for state in rows)
+
+
+def test_every_sign_up_of_one_day_gets_its_mail(site: Site) -> None:
+    """The second one of a day waited for ever in a mailing that was closed."""
+    site.ask()
+    assert len(site.mails()) == 1
+    site.ask(path="subscribe/press")
+    assert len(site.mails()) == 2 and site.mails()[-1].message["Subject"] == "Please confirm: Press"
+    site.ask(language="ru")
+    assert len(site.mails()) == 3 and site.mails()[-1].message["Subject"] == "Подтвердите подписку: Digest"
+    httpx.post(site.link(site.mails()[-1], "confirm"))
+    assert site.one().language == "ru"
+    site.ask(language="ru")
+    assert len(site.mails()) == 4 and "/preferences/" in site.mails()[-1].text
+    with site.runtime.store.write() as connection:
+        subscribers.unsubscribe(connection, 1, "digest", source="link", now=site.runtime.now())
+    assert site.states() == {"digest": "unsubscribed", "press": "pending"}
+    site.runtime.store.close()
+    site.ask(language="ru")
+    assert len(site.mails()) == 5
+    httpx.post(site.link(site.mails()[-1], "confirm"))
+    assert site.states() == {"digest": "confirmed", "press": "pending"}
+    assert _stuck(site) == 0
+
+
+def test_ten_mails_a_day_to_one_address_and_the_page_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tidings.web import reader_actions
+
+    for limit in ("BY_MAILBOX", "MAILBOX_A_DAY", "BY_CLIENT"):
+        monkeypatch.setattr(reader_actions, limit, 1_000)
+    for number in range(12):
+        page = site.ask(
+            language=("en", "ru", "kk")[number % 3], path="subscribe/", list=["digest", "press"][number % 2]
+        )
+        site.mails()
+        if number % 4 == 3:
+            with site.runtime.store.write() as connection:
+                for name in ("digest", "press"):
+                    subscribers.unsubscribe(connection, 1, name, source="link", now=site.runtime.now())
+    assert "at most ten such mails a day" in page.text or "не больше десяти" in page.text or "оннан артық" in page.text
+    assert len(site.mails()) == 10 and _stuck(site) == 0
+
+
+def test_a_link_from_before_leaving_confirms_nothing(site: Site) -> None:
+    site.ask()
+    first = site.link(site.mails()[0], "confirm")
+    httpx.post(first)
+    with site.runtime.store.write() as connection:
+        subscribers.unsubscribe(connection, 1, "digest", source="link", now=site.runtime.now())
+    assert httpx.post(first).status_code == 410
+    # A stranger who types her address must not make the old link work again.
+    site.ask()
+    second = site.link(site.mails()[-1], "confirm")
+    assert httpx.get(first).status_code == httpx.post(first).status_code == 410
+    assert site.states() == {"digest": "pending"}
+    assert httpx.post(second).status_code == 200 and site.states() == {"digest": "confirmed"}
+
+
+def test_links_of_older_versions_still_confirm(site: Site) -> None:
+    site.ask()
+    site.mails()
+    old = f"{site.url}confirm/{site.runtime.keys.sign(TokenPurpose.CONFIRM, 1, 'digest')}"
+    assert httpx.post(old).status_code == 200 and site.states() == {"digest": "confirmed"}
+    with site.runtime.store.write() as connection:
+        subscribers.unsubscribe(connection, 1, "digest", source="link", now=site.runtime.now())
+    site.ask()
+    site.mails()
+    assert httpx.post(old).status_code == 410 and site.states() == {"digest": "pending"}
+
+
+def test_plus_addresses_of_one_mailbox_are_limited(site: Site) -> None:
+    codes = [site.ask(f"ada+{number}@example.org").status_code for number in range(16)]
+    assert codes.count(200) == 5 and set(codes[5:]) == {429}
+    assert len(site.mails()) == 5
+
+
+@pytest.mark.parametrize(("network", "most"), [("2001:db8:1:{n:x}::", 60), ("2001:db8:{n:x}::", 100)])
+def test_networks_of_one_site_are_limited_together(site: Site, network: str, most: int) -> None:
+    from tidings.web.reader_actions import request_subscription
+
+    taken = [
+        request_subscription(
+            site.runtime, f"r{n}@d{n}.example", ("digest",), languages=["en"], topics=[], frequencies=[], source="form",
+            client=network.format(n=n),
+        )
+        for n in range(1, 101)
+    ]  # fmt: skip
+    assert sum(taken) == most
+
+
+def test_a_flood_does_not_keep_the_readers_of_a_domain_out(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tidings.web import reader_actions
+
+    monkeypatch.setattr(reader_actions, "BY_DOMAIN", 10)
+
+    def ask(address: str, client: str) -> bool:
+        return reader_actions.request_subscription(
+            site.runtime, address, ("digest",), languages=["en"], topics=[], frequencies=[], source="form",
+            client=client,
+        )  # fmt: skip
+
+    assert [ask(f"robot{n}@mail.example", "192.0.2.1") for n in range(15)].count(True) == 10
+    assert ask("ada@mail.example", "198.51.100.7") and not ask("bob@mail.example", "198.51.100.7")
+
+
 @pytest.mark.parametrize("language", ["en", "ru", "kk", "ar"])
 def test_every_page_is_valid_in_every_language(site: Site, language: str, tmp_path: Path) -> None:
     reader = site.add(language=language)
@@ -244,6 +354,46 @@ def test_preferences_change_on_post_and_not_on_get(site: Site) -> None:
         assert connection.execute(select(t.subscriptions.c.paused_until)).scalar_one() == until
 
 
+def test_a_form_changes_only_what_it_showed(site: Site) -> None:
+    reader = site.add()
+    link = site.preferences(reader)
+    page = httpx.get(link).text
+    shown = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
+    assert shown == {"shown.digest": "water youth health climate"}
+    site.add(name="press", frequency="now")
+    with site.runtime.store.write() as connection:
+        for name, topics in (("press", ["youth"]), ("digest", ["water", "new-one"])):
+            subscribers.change(connection, reader, list_name=name, topics=topics)
+    for fields in (shown, {}):
+        httpx.post(link, data={**fields, "frequency.digest": "daily", "topic.digest": ["health"], "do": "save"})
+        assert site.one(name="press").topics == ("youth",) and site.one(name="press").frequency == "now"
+        assert site.one().frequency == "daily" and "health" in site.one().topics
+    httpx.post(link, data={**shown, "frequency.digest": "daily", "pause": "30", "do": "save"})
+    with site.runtime.store.read() as connection:
+        rows = connection.execute(select(t.subscriptions.c.list, t.subscriptions.c.paused_until)).all()
+    assert {row.list for row in rows if row.paused_until is not None} == {"digest"}
+    assert site.one().topics == ()
+
+
+def test_erasing_by_the_page_leaves_no_trace(site: Site, tmp_path: Path) -> None:
+    """The address stayed in the write-ahead log, and hashes of it in the counts of requests."""
+    site.ask()
+    httpx.post(site.link(site.mails()[0], "confirm"))
+    keys = sign_ups.limit_keys(ADA)
+    with site.runtime.store.read() as connection:
+        counts = connection.execute(select(t.request_counts.c.key)).scalars().all()
+        assert set(keys) & set(counts)
+    erase = f"{site.url}erase/{site.runtime.keys.sign(TokenPurpose.ERASE, 1, '')}"
+    page = httpx.post(erase).text
+    assert "Your data is erased" in page and "Backups" in page
+    with site.runtime.store.read() as connection:
+        assert not set(keys) & set(connection.execute(select(t.request_counts.c.key)).scalars().all())
+    path = site.runtime.store.path
+    if path is not None:
+        for file in (path, path.with_name(path.name + "-wal")):
+            assert not file.exists() or ADA.encode() not in file.read_bytes(), file
+
+
 def test_data_and_erasure_go_through_the_mailbox(site: Site) -> None:
     reader = site.add()
     for what in ("data", "data", "erase"):
@@ -285,7 +435,7 @@ def test_nobody_can_tell_known_from_unknown_by_the_clock(site: Site, monkeypatch
     from tidings.web import reader_actions
 
     monkeypatch.setattr(reader_actions, "BY_CLIENT", 10**9)
-    monkeypatch.setattr(reader_actions, "BY_ADDRESS", 10**9)
+    monkeypatch.setattr(reader_actions, "BY_MAILBOX", 10**9)
     monkeypatch.setattr(reader_actions, "BY_DOMAIN", 10**9)
     site.add()
     taken: dict[str, list[float]] = {ADA: [], "eve@example.org": []}

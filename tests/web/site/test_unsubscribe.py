@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,9 @@ from tests.fixtures.newsroom_folder import make_newsroom_folder
 from tests.servers.judges import html_validate
 from tests.web.server import served
 from tidings.model.tokens import TokenPurpose
+from tidings.pipeline.compose.baseline import rename_outlets
 from tidings.runtime.newsroom import Runtime
+from tidings.store.delivery.notices import unsent_notices
 from tidings.store.people import consent, subscribers
 from tidings.web.app import newsroom_app
 
@@ -138,6 +141,68 @@ def test_a_link_from_before_a_rename_leaves_both_names(site: Site) -> None:
     with site.runtime.store.read() as connection:
         for name in ("digest", "news"):
             assert consent.suppression(connection, consent.address_hash(ADDRESS), name) == "unsubscribed"
+
+
+def _rename(site: Site, was: str, name: str) -> None:
+    before = site.runtime.newsroom
+    lists = {name: before.lists[was].model_copy(update={"was": was}), "press": before.lists["press"]}
+    site.runtime.newsroom = before.model_copy(update={"lists": lists})
+    rename_outlets(site.runtime.store, site.runtime.newsroom)
+
+
+@pytest.mark.parametrize("api", [False, True])
+def test_a_former_name_is_known_for_ever(site: Site, api: bool) -> None:
+    """After a second rename, or without `was:`, the answer was 200 and the reader stayed."""
+    link = site.link().replace("unsubscribe/", "api/unsubscriptions/" if api else "unsubscribe/")
+    _rename(site, "digest", "news")
+    _rename(site, "news", "weekly")
+    lists = {name: each.model_copy(update={"was": None}) for name, each in site.runtime.newsroom.lists.items()}
+    site.runtime.newsroom = site.runtime.newsroom.model_copy(update={"lists": lists})
+    assert api or "Digest" in httpx.get(link).text
+    answer = httpx.post(link)
+    assert answer.status_code == 200 and (not api or answer.json()["status"] == "left")
+    assert site.state() == "unsubscribed"
+    with site.runtime.store.read() as connection:
+        assert consent.suppression(connection, consent.address_hash(ADDRESS), "weekly") == "unsubscribed"
+
+
+def test_a_new_list_with_a_former_name_is_another_list(site: Site) -> None:
+    _rename(site, "digest", "news")
+    before = site.runtime.newsroom
+    site.runtime.newsroom = before.model_copy(update={"lists": {**before.lists, "digest": before.lists["press"]}})
+    with site.runtime.store.write() as connection:
+        subscribers.add(connection, ADDRESS, "digest", language="ru", frequency="now", now=NOW, confirmed=True)
+    assert httpx.post(site.link()).status_code == 200
+    with site.runtime.store.read() as connection:
+        states = {each.list: each.state for each in subscribers.subscriptions(connection, address=ADDRESS)}
+    assert states == {"digest": "unsubscribed", "news": "confirmed"}
+
+
+def test_a_list_that_nobody_knows_is_not_called_left(site: Site) -> None:
+    link = site.link(list_name="gone")
+    assert httpx.post(link).status_code == 404
+    assert httpx.post(link.replace("unsubscribe/", "api/unsubscriptions/")).status_code == 404
+    assert site.state() == "confirmed"
+    with site.runtime.store.read() as connection:
+        [notice] = unsent_notices(connection)
+    assert "the list gone" in notice.text and ADDRESS not in notice.text
+
+
+def test_a_mangled_link_still_leads_to_leaving(site: Site) -> None:
+    before, _, token = site.link().rpartition("/")
+    for link in (f"{token.upper()}.", f"{token})", f"{token}%20", f"{token}=20", f"{token}/", f"{token}%3E"):
+        with site.runtime.store.write() as connection:
+            connection.exec_driver_sql("DELETE FROM suppressions")
+            connection.exec_driver_sql("UPDATE subscriptions SET state = 'confirmed'")
+        assert "<form" in httpx.get(f"{before}/{link}").text, link
+        assert httpx.post(f"{before}/{link}").status_code == 200
+        assert site.state() == "unsubscribed", link
+
+
+def test_links_in_base64_of_older_versions_still_work(site: Site) -> None:
+    token = base64.urlsafe_b64encode(bytes.fromhex(site.link().rpartition("/")[2])).rstrip(b"=").decode()
+    assert httpx.post(f"{site.url}unsubscribe/{token})").status_code == 200
+    assert site.state() == "unsubscribed"
 
 
 def test_a_removed_list_can_be_left(site: Site) -> None:

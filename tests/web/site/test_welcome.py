@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 
 from tests.fixtures.newsroom_folder import item
 from tests.web.site.test_subscribe import ADA, Site, site
+from tidings.runtime.people_files.importer import ImportOptions, import_people
 from tidings.runtime.tick import tick
 from tidings.store.people import subscribers
 
@@ -74,3 +76,56 @@ def test_an_old_list_is_reconfirmed_and_silence_ends_it(site: Site) -> None:
     late = site.link(mails["no@example.org"], "confirm")
     assert httpx.post(late).status_code == 200
     assert site.states("no@example.org") == {"digest": "confirmed"}
+
+
+def test_reconfirm_again_asks_who_was_not_asked(site: Site) -> None:
+    """A reader who joined between two runs was never asked, and then lapsed."""
+    site.add("first@example.org")
+    end = datetime.now(UTC) + timedelta(days=30)
+    assert site.runtime.request_reconfirmation("digest", end) == 1
+    httpx.post(site.link(site.mails()[0], "confirm"))
+    site.add("second@example.org")
+    assert site.runtime.request_reconfirmation("digest", end) == 1
+    assert [mail.recipient for mail in site.mails()] == ["first@example.org", "second@example.org"]
+    site.runtime.set_clock(end)
+    tick(site.runtime, end)
+    assert site.states("first@example.org") == {"digest": "confirmed"}
+    assert site.states("second@example.org") == {"digest": "pending"}
+
+
+def test_leaving_ends_an_open_reconfirmation(site: Site) -> None:
+    """The link of the question lifted the suppression of who had left."""
+    reader = site.add()
+    site.runtime.request_reconfirmation("digest", datetime.now(UTC) + timedelta(days=30))
+    link = site.link(site.mails()[0], "confirm")
+    with site.runtime.store.write() as connection:
+        subscribers.unsubscribe(connection, reader, "digest", source="link", now=site.runtime.now())
+    with site.runtime.store.read() as connection:
+        assert subscribers.subscription_states(connection, reader, ["digest"]) == {"digest": "unsubscribed"}
+    assert httpx.get(link).status_code == httpx.post(link).status_code == 410
+    assert site.states() == {"digest": "unsubscribed"}
+
+
+def test_nobody_lapses_before_the_question_is_sent(site: Site) -> None:
+    site.add()
+    end = datetime.now(UTC) + timedelta(days=30)
+    site.runtime.request_reconfirmation("digest", end)
+    with site.runtime.store.write() as connection:
+        assert subscribers.expire_reconfirmations(connection, end) == 0
+    assert len(site.mails()) == 1
+    with site.runtime.store.write() as connection:
+        assert subscribers.expire_reconfirmations(connection, end) == 1
+
+
+def test_an_import_brings_nobody_back_who_lapsed(site: Site, tmp_path: Path) -> None:
+    site.add()
+    end = datetime.now(UTC) + timedelta(days=30)
+    site.runtime.request_reconfirmation("digest", end)
+    site.mails()
+    with site.runtime.store.write() as connection:
+        subscribers.expire_reconfirmations(connection, end)
+    file = tmp_path / "people.csv"
+    file.write_text(f"email\n{ADA}\n")
+    options = ImportOptions("digest", confirmed=True, source="fair")
+    import_people(site.runtime.store, site.runtime.newsroom, file, options, now=end)
+    assert site.states() == {"digest": "pending"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,16 +17,23 @@ from tidings.render.i18n import format_date
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.store.content import edition_archive
 from tidings.store.delivery import ledger
+from tidings.store.people import consent
 from tidings.store.people.data_export import export_subscriber
 from tidings.store.people.subscribers import Subscriber
 
 _SEPARATOR = ","
 """Separates the lists in one token. No list name contains it."""
+MOST_CONFIRMATIONS = 10
+"""Mails a day to one address about its sign-ups. Anybody can type an address into the form."""
 
 
-def lists_in_token(claim: str) -> list[str]:
-    """Return the lists that a confirmation token names."""
-    return [name for name in claim.split(_SEPARATOR) if name]
+def parse_confirmation(claim: str) -> tuple[int | None, list[str]]:
+    """Return what a confirmation token says: the number of the newest consent before it, and its lists.
+
+    Tokens of older versions have no number.
+    """
+    number, colon, names = claim.rpartition(":")
+    return int(number) if colon and number.isdecimal() else None, [name for name in names.split(_SEPARATOR) if name]
 
 
 def page_frame(newsroom: Newsroom, language: str) -> PageContext:
@@ -43,7 +51,11 @@ def list_titles(newsroom: Newsroom, names: Sequence[str], language: str) -> str:
 
 
 class MemberMails:
-    """Makes these mails and queues them for delivery. Each kind is sent at most once a day to one address."""
+    """Makes these mails and queues them for delivery.
+
+    The same mail is sent at most once a day to one address. An answer to a sign-up that differs from the earlier ones
+    (other lists, another language, again after leaving) is another mail.
+    """
 
     def __init__(self, newsroom: Newsroom, keys: TokenKeys, pages: Pages) -> None:
         self.newsroom = newsroom
@@ -64,11 +76,11 @@ class MemberMails:
                 gettext("Somebody, we hope you, asked to get %(list)s at this address.") % {"list": title},
                 gettext("Press the button to confirm it. Until then nothing is sent to you."),
             ],
-            link=self._confirm_link(reader, names),
+            link=self._confirm_link(connection, reader, names),
             label=gettext("Confirm"),
             last=gettext("If it was not you, do nothing: nothing happens until you confirm."),
         )
-        self._queue(connection, "confirmation", Purpose.CONFIRMATION, reader, names[0], details, now)
+        self._queue_answer(connection, reader, names, details, now)
 
     def queue_already_subscribed(
         self, connection: Connection, reader: Subscriber, names: Sequence[str], now: datetime
@@ -85,7 +97,7 @@ class MemberMails:
             label=gettext("Your preferences"),
             last=gettext("If it was not you, do nothing: nothing happens until you confirm."),
         )
-        self._queue(connection, "confirmation", Purpose.CONFIRMATION, reader, names[0], details, now)
+        self._queue_answer(connection, reader, names, details, now)
 
     def queue_reconfirmation(
         self, connection: Connection, reader: Subscriber, name: str, until: datetime, now: datetime
@@ -102,7 +114,7 @@ class MemberMails:
                 gettext("We ask everybody on this list to confirm again. Press the button to stay subscribed."),
                 gettext("If you do not confirm, you get no more of these mails after %(date)s.") % {"date": day},
             ],
-            link=self._confirm_link(reader, [name]),
+            link=self._confirm_link(connection, reader, [name]),
             label=gettext("Confirm"),
             last=gettext("If you do not want them any more, do nothing."),
         )
@@ -155,8 +167,19 @@ class MemberMails:
     def _link(self, page: str, purpose: TokenPurpose, reader: Subscriber, claim: str) -> str:
         return f"{self.newsroom.site.url}{page}/{self._keys.sign(purpose, reader.id, claim)}"
 
-    def _confirm_link(self, reader: Subscriber, names: Sequence[str]) -> str:
-        return self._link("confirm", TokenPurpose.CONFIRM, reader, _SEPARATOR.join(names))
+    def _confirm_link(self, connection: Connection, reader: Subscriber, names: Sequence[str]) -> str:
+        """Return a link that no longer works once they have left and asked again."""
+        number = consent.newest_number(connection, reader.address_hash)
+        return self._link("confirm", TokenPurpose.CONFIRM, reader, f"{number}:{_SEPARATOR.join(names)}")
+
+    def _queue_answer(
+        self, connection: Connection, reader: Subscriber, names: Sequence[str], details: dict[str, str], now: datetime
+    ) -> None:
+        """Queue the answer to a sign-up. Each different one has a mailing of its own."""
+        today = f"confirmation:{reader.address_hash}:{now.date()}"
+        if ledger.count_mailings(connection, today) < MOST_CONFIRMATIONS:
+            key = f"{today}:{hashlib.sha256(details['text'].encode()).hexdigest()[:16]}"
+            self._queue(connection, key, Purpose.CONFIRMATION, reader, names[0], details, now, daily=False)
 
     def _latest_edition_url(self, connection: Connection, name: str, language: str) -> str:
         """Return the address of the newest archived edition of a list in a language, or ''."""

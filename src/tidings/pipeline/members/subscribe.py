@@ -1,7 +1,7 @@
 """Subscribe to lists with double opt-in: a person who asks gets a mail, and confirms by the link in it.
 
 Requests are handled later, so the page always shows the same answer, for known and unknown addresses. An address
-gets at most one such mail a day, and nothing in it comes from the form.
+gets the same mail at most once a day, and nothing in it comes from the form.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def answer_requests(store: Store, mails: MemberMails, now: datetime) -> int:
 def _answer(connection: Connection, mails: MemberMails, request: SignUpRequest, now: datetime) -> None:
     lists = mails.newsroom.lists
     address_hash = consent.address_hash(request.address)
-    names = [name for name in request.lists if name in lists and lists[name].public]
+    present = dict.fromkeys(mails.newsroom.current_list_name(name) for name in request.lists)
+    names = [name for name in present if name in lists and lists[name].public]
     if not names or consent.suppression(connection, address_hash, "") is not None:
         return
     for name in names:
@@ -73,6 +74,9 @@ def _answer(connection: Connection, mails: MemberMails, request: SignUpRequest, 
         return
     reader = replace(subscriber, language=request.language)
     states = subscribers.subscription_states(connection, reader.id, names)
+    if not subscribers.has_confirmed(connection, reader.id):
+        # Nobody else's choice is changed by this: a stranger may have typed the address.
+        subscribers.change(connection, reader.id, language=request.language)
     pending = [name for name in names if states.get(name) == subscribers.PENDING]
     if pending:
         mails.queue_confirmation(connection, reader, pending, now)
@@ -85,6 +89,7 @@ def confirm_subscriptions(
     mails: MemberMails,
     subscriber: int,
     names: Sequence[str],
+    number: int | None,
     *,
     now: datetime,
     ip: str,
@@ -92,20 +97,15 @@ def confirm_subscriptions(
 ) -> list[str]:
     """Confirm pending subscriptions and send the welcome mails. A second call is harmless.
 
-    Returns the lists that the person is on now, including those confirmed earlier.
+    `number` is that of the link (see `find_confirmable`). Returns the lists that the person is on now, including those
+    confirmed earlier.
     """
     reader = subscribers.find_by_id(connection, subscriber)
-    if reader is None or consent.suppression(connection, reader.address_hash, "") is not None:
+    if reader is None:
         return []
-    states = subscribers.subscription_states(connection, subscriber, names)
-    confirmed = []
-    for name in names:
-        if states.get(name) == subscribers.CONFIRMED:
-            confirmed.append(name)
-        reason = consent.suppression(connection, reader.address_hash, name)
-        if states.get(name) != subscribers.PENDING or reason in _PERMANENT:
-            continue
-        if reason is not None:
+    confirmable, confirmed = find_confirmable(connection, reader, names, number)
+    for name in confirmable:
+        if consent.suppression(connection, reader.address_hash, name) is not None:
             consent.lift(connection, reader.address_hash, name)
         is_new = subscribers.confirm(connection, subscriber, name, now=now)
         if not is_new:
@@ -114,8 +114,29 @@ def confirm_subscriptions(
         consent.record(connection, reader.address_hash, name, state, source, now, wording=wording, ip=ip)
         if is_new:
             mails.queue_welcome(connection, reader, name, now)
-        confirmed.append(name)
-    return confirmed
+    return [name for name in names if name in confirmable or name in confirmed]
+
+
+def find_confirmable(
+    connection: Connection, reader: Subscriber, names: Sequence[str], number: int | None
+) -> tuple[list[str], list[str]]:
+    """Return which lists a link can confirm, and which of them the person is on already.
+
+    A link from before they left confirms nothing, also if somebody has asked again in their name.
+    """
+    if consent.suppression(connection, reader.address_hash, "") is not None:
+        return [], []
+    states = subscribers.subscription_states(connection, reader.id, names)
+    reasons = {name: consent.suppression(connection, reader.address_hash, name) for name in names}
+    confirmable = [
+        name
+        for name in names
+        if states.get(name) == subscribers.PENDING
+        and reasons[name] not in _PERMANENT
+        and consent.is_newest_request(connection, reader.address_hash, name, number)
+    ]
+    on = [name for name in names if states.get(name) == subscribers.CONFIRMED and reasons[name] is None]
+    return confirmable, on
 
 
 def request_reconfirmation(

@@ -112,6 +112,14 @@ def get_or_create_mailing(
     return int(connection.execute(select(t.mailings.c.id).where(t.mailings.c.key == key)).scalar_one())
 
 
+def count_mailings(connection: Connection, prefix: str) -> int:
+    """Count the mailings whose key begins with `prefix`."""
+    key = t.mailings.c.key
+    # A range, so that the index is used.
+    query = select(func.count()).where(key >= prefix, key < f"{prefix}\U0010ffff")
+    return int(connection.execute(query).scalar_one())
+
+
 def mailing_time(connection: Connection, mailing: int) -> datetime:
     """When the mailing was made: the date of its messages."""
     moment: datetime = connection.execute(select(t.mailings.c.at).where(t.mailings.c.id == mailing)).scalar_one()
@@ -122,7 +130,8 @@ def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
     """Add deliveries, without changing existing ones; returns how many were new.
 
     Each row has at least `mailing target purpose at`; the rest defaults to a pending delivery. The hash of an
-    address in `details` is computed here.
+    address in `details` is computed here. A mailing without an edition is opened (again): else a row that comes after
+    the others are sent would wait for ever. The mailing of an edition is opened by `open_edition`.
     """
     if not rows:
         return 0
@@ -131,6 +140,10 @@ def add_deliveries(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
         if not row["address_hash"] and row["details"].get("address"):
             row["address_hash"] = address_hash(row["details"]["address"])
     mailings = {row["mailing"] for row in full}
+    # The update locks the rows until the commit, and `close_finished_mailings` waits for it.
+    active = {row["mailing"] for row in full if row["state"] in UNFINISHED}
+    without_edition = t.mailings.c.id.in_(active) & t.mailings.c.edition.is_(None)
+    connection.execute(update(t.mailings).where(without_edition).values(open=True))
     counted = select(func.count()).select_from(t.deliveries).where(t.deliveries.c.mailing.in_(mailings))
     before = connection.execute(counted).scalar_one()
     connection.execute(insert_once(connection, t.deliveries), full)
@@ -363,10 +376,17 @@ def resolve(
 
 
 def close_finished_mailings(connection: Connection) -> None:
-    """Close mailings without active deliveries, so that claiming does not read them."""
+    """Close mailings without active deliveries, so that claiming does not read them.
+
+    On PostgreSQL the rows are locked first and checked again: a delivery may be added between the two.
+    """
     d, m = t.deliveries.c, t.mailings.c
     left = exists(select(1).where(d.mailing == m.id, is_active()))
-    connection.execute(update(t.mailings).where(m.open.is_(True), ~left).values(open=False))
+    finished = select(m.id).where(m.open.is_(True), ~left).order_by(m.id)
+    ids = list(connection.execute(finished.with_for_update()).scalars())
+    for start in range(0, len(ids), _PAGE):
+        still = m.id.in_(ids[start : start + _PAGE]) & ~left
+        connection.execute(update(t.mailings).where(still).values(open=False))
 
 
 def finished_editions(connection: Connection) -> list[int]:

@@ -13,7 +13,7 @@ from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
 from tidings.store.engine import insert_once
 from tidings.store.people import consent
-from tidings.store.people.subscribers import CONFIRMED, PENDING, UNSUBSCRIBED
+from tidings.store.people.subscribers import CONFIRMED, LAPSED, PENDING, UNSUBSCRIBED
 
 BLOCKED = "blocked"
 """Reason of an imported suppression: the address bounced or was blocked in another tool."""
@@ -44,6 +44,8 @@ class ImportResult(StrEnum):
     """They were pending."""
     EXISTS = "exists"
     LEFT = "left"
+    LAPSED = "lapsed"
+    """They did not confirm again in time, and only they can."""
     SUPPRESSED = "suppressed"
     AWAY = "away"
     """They unsubscribed or bounced elsewhere: never mail them here."""
@@ -81,6 +83,9 @@ class _Known:
         query = select(p.address_hash, s.id, s.state, s.confirmed_at).join_from(t.subscribers, t.subscriptions, mine)
         rows = connection.execute(query.where(p.address_hash.in_(digests)))
         self.subscriptions = {row.address_hash: row for row in rows}
+        self.lapsed = _find_lapsed(
+            connection, list_name, [row.address_hash for row in self.subscriptions.values() if row.state == PENDING]
+        )
         reasons = select(u.hash, u.list, u.reason).where(u.hash.in_(digests), or_(u.list == "", u.list == list_name))
         self.reasons: dict[str, str] = {}
         self.everywhere: set[str] = set()
@@ -113,7 +118,22 @@ class _Known:
             return ImportResult.LEFT
         if row is None:
             return ImportResult.ADDED
-        return ImportResult.CONFIRMED if row.state == PENDING and entry.state == CONFIRMED else ImportResult.EXISTS
+        if row.state != PENDING or entry.state != CONFIRMED:
+            return ImportResult.EXISTS
+        lapsed = self.lapsed.get(entry.digest)
+        if lapsed is not None and (entry.at is None or entry.at <= lapsed):
+            return ImportResult.LAPSED
+        return ImportResult.CONFIRMED
+
+
+def _find_lapsed(connection: Connection, list_name: str, digests: Sequence[str]) -> dict[str, datetime]:
+    """When each of these people did not confirm again, if they have not asked since."""
+    if not digests:
+        return {}
+    c = t.consents.c
+    query = select(c.address_hash, c.what, c.at).where(c.address_hash.in_(digests), c.list == list_name)
+    newest = {row.address_hash: row for row in connection.execute(query.order_by(c.id)) if row.what != "lifted"}
+    return {digest: row.at for digest, row in newest.items() if row.what == LAPSED}
 
 
 def _add(connection: Connection, list_name: str, entries: Sequence[ImportedPerson], now: datetime) -> None:
@@ -199,7 +219,7 @@ def _keep_away(connection: Connection, list_name: str, entries: Sequence[Importe
             connection.execute(
                 update(t.subscriptions)
                 .where(s.subscriber.in_(ids), s.list == list_name, s.state != UNSUBSCRIBED)
-                .values(state=UNSUBSCRIBED, left_at=now)
+                .values(state=UNSUBSCRIBED, left_at=now, confirm_by=None)
             )
             _record(connection, list_name, mine, now)
         # Last: senders lock the deliveries first, then the consent version, which this increases.

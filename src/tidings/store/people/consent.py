@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import email_validator
-from sqlalchemy import Connection, String, cast, insert, literal, or_, select, update
+from sqlalchemy import Connection, String, cast, func, insert, literal, or_, select, update
 
 from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
@@ -148,6 +148,25 @@ def lock_version(connection: Connection) -> int:
         connection.execute(insert_once(connection, f).values(name=VERSION, value="0"))
         value = connection.execute(query).scalar_one()
     return int(value)
+
+
+def newest_number(connection: Connection, digest: str) -> int:
+    """The number of the newest record about an address; 0 without one. Later records have higher numbers."""
+    c = t.consents.c
+    return connection.execute(select(func.max(c.id)).where(c.address_hash == digest)).scalar_one() or 0
+
+
+def is_newest_request(connection: Connection, digest: str, list_name: str, number: int | None) -> bool:
+    """Whether a link that was made after the record `number` answers the newest request to join a list.
+
+    Else it is from before the person left and somebody asked again. None is a link of an older version, without a
+    number: it is valid unless the person has left since.
+    """
+    c = t.consents.c
+    mine = select(func.max(c.id)).where(c.address_hash == digest, c.list == list_name)
+    if number is None:
+        return connection.execute(mine.where(c.what == UNSUBSCRIBED)).scalar_one() is None
+    return number >= (connection.execute(mine.where(c.what == "joined")).scalar_one() or 0)
 
 
 def record(

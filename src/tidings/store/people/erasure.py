@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from tidings.store import schema as t
 from tidings.store.engine import Store
 from tidings.store.people import consent
+from tidings.store.people.sign_ups import limit_keys
 
+_TRIES, _BETWEEN = 10, 0.1
+"""How often the log is truncated while others read, and seconds between."""
 ERASED = "erased"
 """Reason of the suppression that remains."""
 _INSTEAD = "[erased]"
@@ -54,7 +58,7 @@ def is_known(connection: Connection, digest: str) -> bool:
 
 
 def _erase(connection: Connection, address: str, subscriber: int | None, now: datetime) -> None:
-    digest = consent.address_hash(address)
+    digest = consent.hash_normal_address(address)
     _take_out(connection, address, subscriber)
     _clear_notices(connection, _pattern(address))
     # One suppression on every list replaces all others: their reasons show what happened. This is last: senders lock
@@ -77,13 +81,12 @@ def _take_out(connection: Connection, address: str, subscriber: int | None) -> N
     if connection.dialect.name == "sqlite":
         # Else deleted data stays legible in free pages of the file.
         connection.exec_driver_sql("PRAGMA secure_delete=ON").all()
-    digest = consent.address_hash(address)
+    # Not `address_hash`: an address from before a stricter rule must be erasable too.
+    digest = consent.hash_normal_address(address)
     connection.execute(delete(t.consents).where(t.consents.c.address_hash == digest))
     connection.execute(delete(t.subscriptions).where(t.subscriptions.c.subscriber == subscriber))
     connection.execute(update(t.feedback).where(t.feedback.c.address_hash == digest).values(address_hash="", text=""))
-    connection.execute(
-        delete(t.request_counts).where(t.request_counts.c.key.in_([digest, address, address.casefold()]))
-    )
+    connection.execute(delete(t.request_counts).where(t.request_counts.c.key.in_(limit_keys(address))))
     for table in _WITH_ADDRESS:
         connection.execute(delete(table).where(func.lower(table.c.address) == address.lower()))
     _clear_deliveries(connection, subscriber, digest, _pattern(address))
@@ -141,6 +144,14 @@ def truncate_log(store: Store) -> bool:
     """
     if not store.is_sqlite:
         return True
+    for _ in range(_TRIES):
+        if _truncate_log(store):
+            return True
+        time.sleep(_BETWEEN)
+    return False
+
+
+def _truncate_log(store: Store) -> bool:
     try:
         with store.engine.connect() as connection:
             raw = connection.connection.dbapi_connection

@@ -157,7 +157,7 @@ def suppress_recipient(
         connection.execute(
             update(t.subscriptions)
             .where(mine, s.state != subscribers.UNSUBSCRIBED)
-            .values(state=subscribers.UNSUBSCRIBED, left_at=now)
+            .values(state=subscribers.UNSUBSCRIBED, left_at=now, confirm_by=None)
         )
         for name in on:
             consent.record(connection, recipient.address_hash, name, "returned", f"{reason}, heard by {via}", now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -49,9 +50,27 @@ def delete_requests(connection: Connection, ids: Sequence[int]) -> int:
     return connection.execute(delete(t.sign_up_requests).where(t.sign_up_requests.c.id.in_(list(ids)))).rowcount
 
 
-def count_request(connection: Connection, scope: str, key: str, window: timedelta, now: datetime) -> int:
-    """Count a request of `scope` (ip, address, domain) in the window of the real time `now`; returns the count."""
-    seconds = int(window.total_seconds())
+def mailbox_of(address: str) -> str:
+    """The mailbox of an address, for limits: without the case, and without the tag of `name+tag@`."""
+    local, _, domain = address.casefold().rpartition("@")
+    mailbox = local.partition("+")[0] or local
+    return f"{mailbox.replace('.', '') if domain in ('gmail.com', 'googlemail.com') else mailbox}@{domain}"
+
+
+def limit_key(scope: str, value: str) -> str:
+    """The key of a count: a hash, so that the table shows no address."""
+    return hashlib.sha256(f"{scope}:{value}".encode()).hexdigest()[:32]
+
+
+def limit_keys(address: str) -> list[str]:
+    """The keys of all counts about an address. Older versions counted it as `address`."""
+    scopes = {"mailbox": mailbox_of(address), "day": mailbox_of(address), "address": address.casefold()}
+    return [limit_key(scope, value) for scope, value in scopes.items()]
+
+
+def count_request(connection: Connection, scope: str, value: str, window: timedelta, now: datetime) -> int:
+    """Count a request of `scope` in the window of the real time `now`; returns the count with this one."""
+    key, seconds = limit_key(scope, value), int(window.total_seconds())
     since = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
     insert_ = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
     row = insert_(t.request_counts).values(scope=scope, key=key, since=since, count=1)

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
-from tidings.model.delivery import DeliveryState, SkipReason
+from tidings.model.delivery import DeliveryState, Purpose, SkipReason
 from tidings.store import schema as t
 from tidings.store.content.editions import newest_edition_id
 from tidings.store.delivery.history import RECEIVED_STATES
+from tidings.store.engine import insert_once
 from tidings.store.people import consent, eligibility
 from tidings.store.people.eligibility import CONFIRMED as CONFIRMED
 from tidings.store.people.eligibility import PENDING as PENDING
 from tidings.store.people.eligibility import UNSUBSCRIBED as UNSUBSCRIBED
 from tidings.store.people.erasure import erase as erase  # callers import it from here
+
+LAPSED = "lapsed"
+"""In the record of consents: they did not confirm again in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,17 @@ def subscription_states(connection: Connection, subscriber: int, lists: Collecti
     """The state of a person's subscription to each of these lists; `pending` while a re-confirmation is open."""
     s = t.subscriptions.c
     query = select(s.list, s.state, s.confirm_by).where(s.subscriber == subscriber, s.list.in_(list(lists)))
-    return {row.list: PENDING if row.confirm_by is not None else row.state for row in connection.execute(query)}
+    return {
+        row.list: PENDING if row.state == CONFIRMED and row.confirm_by is not None else row.state
+        for row in connection.execute(query)
+    }
+
+
+def has_confirmed(connection: Connection, subscriber: int) -> bool:
+    """Whether the person has a confirmed subscription to any list."""
+    s = t.subscriptions.c
+    query = select(s.id).where(s.subscriber == subscriber, s.state == CONFIRMED).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def is_on_any(connection: Connection, subscriber: int, lists: Collection[str]) -> bool:
@@ -107,9 +121,11 @@ def add(
 ) -> str:
     """Add a person to a list. Returns what happened: added, exists, left or suppressed.
 
-    A person who unsubscribed stays off unless `bring_back` (a new consent of their own). Nobody is mailed.
+    A person who unsubscribed stays off unless `bring_back` (a new request of their own, which also changes the
+    choices of a pending one). Nobody is mailed. Raises InputError for an invalid address.
     """
-    digest = consent.address_hash(address)
+    address = consent.normal_address(address)
+    digest = consent.hash_normal_address(address)
     reason = consent.suppression(connection, digest, list_name)
     if reason is not None and not bring_back:
         return "left" if reason == UNSUBSCRIBED else "suppressed"
@@ -117,7 +133,7 @@ def add(
     if row is None:
         result = connection.execute(
             insert(t.subscribers).values(
-                address=consent.normal_address(address), address_hash=digest, name=name, language=language, created=now
+                address=address, address_hash=digest, name=name, language=language, created=now
             )
         )
         primary_key = result.inserted_primary_key
@@ -132,11 +148,15 @@ def add(
         "mark": newest_edition_id(connection),
         "source": source,
         "confirmed_at": now if confirmed else None,
+        "confirm_by": None,
         "left_at": None,
     }
     key = (t.subscriptions.c.subscriber == subscriber) & (t.subscriptions.c.list == list_name)
     known = connection.execute(select(t.subscriptions.c.state).where(key)).scalar_one_or_none()
     if known == CONFIRMED or (known == PENDING and not confirmed):
+        if known == PENDING and bring_back:
+            choices = {"topics": values["topics"], "frequency": frequency}
+            connection.execute(update(t.subscriptions).where(key).values(**choices))
         return "exists"
     if known == UNSUBSCRIBED and not bring_back:
         return "left"
@@ -166,15 +186,43 @@ def confirm(connection: Connection, subscriber: int, list_name: str, *, now: dat
     return bool(done.rowcount)
 
 
+def _not_asked(list_name: str, since: datetime, until: datetime) -> ColumnElement[bool]:
+    """Consents before `since` that no re-confirmation with this end has asked about."""
+    s, p, c = t.subscriptions.c, t.subscribers.c, t.consents.c
+    asked = exists(
+        select(1).where(
+            c.address_hash == p.address_hash, c.list == list_name, c.what == _ASKED, c.source == _asked_source(until)
+        )
+    )
+    return and_(s.list == list_name, s.state == CONFIRMED, s.confirm_by.is_(None), s.confirmed_at < since, ~asked)
+
+
+_ASKED = "asked again"
+
+
+def _asked_source(until: datetime) -> str:
+    return f"re-confirmation until {until:%Y-%m-%d}"
+
+
+def count_not_asked(connection: Connection, list_name: str, since: datetime, until: datetime) -> int:
+    """How many people `start_reconfirmation` would still ask."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = select(func.count()).select_from(t.subscriptions.join(t.subscribers, s.subscriber == p.id))
+    return int(connection.execute(query.where(_not_asked(list_name, since, until))).scalar_one())
+
+
 def start_reconfirmation(
     connection: Connection, list_name: str, since: datetime, until: datetime, now: datetime, most: int = 200
 ) -> list[tuple[int, str, str]]:
-    """Start up to `most` re-confirmations of consents before `since`; returns (id, address hash, language) of each."""
+    """Start up to `most` re-confirmations of consents before `since`; returns (id, address hash, language) of each.
+
+    Nobody is asked twice for the same end: they have answered, or their time runs.
+    """
     s, p = t.subscriptions.c, t.subscribers.c
     query = (
         select(p.id, p.address_hash, p.language)
         .join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
-        .where(s.list == list_name, s.state == CONFIRMED, s.confirm_by.is_(None), s.confirmed_at < since)
+        .where(_not_asked(list_name, since, until))
         .order_by(p.id)
         .limit(most)
     )
@@ -183,7 +231,7 @@ def start_reconfirmation(
     mine = (s.list == list_name) & s.subscriber.in_(ids)
     connection.execute(update(t.subscriptions).where(mine).values(confirm_by=until))
     for _, digest, _ in people:
-        consent.record(connection, digest, list_name, "asked again", f"re-confirmation until {until:%Y-%m-%d}", now)
+        consent.record(connection, digest, list_name, _ASKED, _asked_source(until), now)
     return people
 
 
@@ -195,15 +243,28 @@ def renew_confirmation(connection: Connection, subscriber: int, list_name: str, 
 
 
 def expire_reconfirmations(connection: Connection, now: datetime) -> int:
-    """Return expired re-confirmations to `pending`; returns how many."""
-    s, p = t.subscriptions.c, t.subscribers.c
-    late = (s.state == CONFIRMED) & (s.confirm_by <= now)
+    """Return expired re-confirmations to `pending`; returns how many. Waits while the question is not sent yet.
+
+    Their consent is over: neither an import nor the end of a suppression brings it back.
+    """
+    s, p, d = t.subscriptions.c, t.subscribers.c, t.deliveries.c
+    unsent = exists(
+        select(1).where(
+            d.subscriber == s.subscriber,
+            d.list == s.list,
+            d.purpose == Purpose.CONFIRMATION,
+            d.state.in_((DeliveryState.PENDING, DeliveryState.LEASED, DeliveryState.HANDED, DeliveryState.DEFERRED)),
+        )
+    )
+    late = (s.state == CONFIRMED) & (s.confirm_by <= now) & ~unsent
     query = select(p.address_hash, s.list).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id).where(late)
     expired = connection.execute(query).all()
     if expired:
-        connection.execute(update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None))
+        connection.execute(
+            update(t.subscriptions).where(late).values(state=PENDING, confirm_by=None, confirmed_at=None)
+        )
         for digest, name in expired:
-            consent.record(connection, digest, name, "lapsed", "no word by the end of a re-confirmation", now)
+            consent.record(connection, digest, name, LAPSED, "no word by the end of a re-confirmation", now)
         consent.advance_version(connection)
     return len(expired)
 
@@ -256,25 +317,59 @@ def change(
 
 
 def unsubscribe(connection: Connection, subscriber: int, list_name: str, *, source: str, now: datetime) -> bool:
-    """Unsubscribe a person from a list, with a suppression in the same transaction. True if they were on it."""
+    """Unsubscribe a person from a list, with a suppression in the same transaction. True if they were on it.
+
+    `list_name` may be a former name of the list.
+    """
     digest = connection.execute(
         select(t.subscribers.c.address_hash).where(t.subscribers.c.id == subscriber)
     ).scalar_one_or_none()
     if digest is None:
         return False
-    consent.suppress(connection, digest, list_name, UNSUBSCRIBED, now)
-    done = connection.execute(
-        update(t.subscriptions)
-        .where(
-            t.subscriptions.c.subscriber == subscriber,
-            t.subscriptions.c.list == list_name,
-            t.subscriptions.c.state != UNSUBSCRIBED,
+    s = t.subscriptions.c
+    was_on = False
+    for name in names_to_leave(connection, subscriber, list_name):
+        consent.suppress(connection, digest, name, UNSUBSCRIBED, now)
+        mine = (s.subscriber == subscriber) & (s.list == name) & (s.state != UNSUBSCRIBED)
+        done = connection.execute(
+            update(t.subscriptions).where(mine).values(state=UNSUBSCRIBED, left_at=now, confirm_by=None)
         )
-        .values(state=UNSUBSCRIBED, left_at=now)
-    )
-    if done.rowcount:
-        consent.record(connection, digest, list_name, UNSUBSCRIBED, source, now)
-    return bool(done.rowcount)
+        if done.rowcount:
+            consent.record(connection, digest, name, UNSUBSCRIBED, source, now)
+            was_on = True
+    return was_on
+
+
+def list_names(connection: Connection, name: str) -> list[str]:
+    """A name of a list, and every name that the list got later."""
+    names = [name]
+    for each in names:
+        query = select(t.former_lists.c.name).where(t.former_lists.c.former == each).order_by(t.former_lists.c.name)
+        names.extend(later for later in connection.execute(query).scalars() if later not in names)
+    return names
+
+
+def names_to_leave(connection: Connection, subscriber: int, name: str) -> list[str]:
+    """The names under which a person leaves a list. If they are on a new list with its former name: that one."""
+    names = list_names(connection, name)
+    s = t.subscriptions.c
+    query = select(s.list).where(s.subscriber == subscriber, s.list.in_(names), s.state != UNSUBSCRIBED)
+    on = set(connection.execute(query).scalars())
+    return [name] if name in on else [each for each in names if each in on] or names[-1:]
+
+
+def may_be_list_of(connection: Connection, subscriber: int, names: Collection[str]) -> bool:
+    """Whether a person was ever on one of these lists, or is on no list at all.
+
+    If not, leaving these lists may leave them on the list that they mean.
+    """
+    s, p, u = t.subscriptions.c, t.subscribers.c, t.suppressions.c
+    left = select(u.hash).join(t.subscribers, p.address_hash == u.hash).where(p.id == subscriber, u.list.in_(names))
+    mine = select(s.id).where(s.subscriber == subscriber)
+    known = (left.limit(1), mine.where(s.list.in_(names)).limit(1))
+    if any(connection.execute(query).first() for query in known):
+        return True
+    return connection.execute(mine.where(s.state != UNSUBSCRIBED).limit(1)).first() is None
 
 
 def subscriptions(
@@ -382,13 +477,17 @@ def is_outlet_known(connection: Connection, kind: str, name: str) -> bool:
 
 
 def rename_outlet(connection: Connection, kind: str, was: str, name: str) -> None:
-    """Rename a list or channel in all tables; targets in the ledger keep the old name."""
+    """Rename a list or channel in all tables; targets in the ledger keep the old name.
+
+    A list's former name is kept for ever, because links in old mails have it.
+    """
     connection.execute(update(t.deliveries).where(t.deliveries.c[kind] == was).values({kind: name}))
     connection.execute(
         update(t.renditions).where(t.renditions.c.outlet == f"{kind}:{was}").values(outlet=f"{kind}:{name}")
     )
     if kind == "channel":
         return
+    connection.execute(insert_once(connection, t.former_lists).values(former=was, name=name))
     connection.execute(update(t.deleted_deliveries).where(t.deleted_deliveries.c.list == was).values(list=name))
     there = select(t.subscriptions.c.subscriber).where(t.subscriptions.c.list == name)
     s, u = t.subscriptions.c, t.suppressions.c

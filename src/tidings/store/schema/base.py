@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Dialect, Integer, MetaData, TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 
 metadata = MetaData(
     naming_convention={
@@ -29,10 +30,18 @@ class Moment(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a moment needs a time zone")
+        if value > _LAST:
+            raise ValueError("a moment after the year 9999")
         return (value - EPOCH) // timedelta(microseconds=1)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else EPOCH + timedelta(microseconds=int(value))
+        if value is None:
+            return None
+        try:
+            return EPOCH + timedelta(microseconds=int(value))
+        except OverflowError:
+            # Older versions stored one: a row that cannot be read would block its reader for ever.
+            return _LAST
 
 
 # SQLite numbers rows only for INTEGER PRIMARY KEY.

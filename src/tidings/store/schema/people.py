@@ -87,6 +87,14 @@ feedback = Table(
 )
 """Bounces and complaints."""
 
+former_lists = Table(
+    "former_lists",
+    metadata,
+    Column("former", String, primary_key=True),
+    Column("name", String, primary_key=True, doc="the name that the list got then"),
+)
+"""Every name that a list had before: a link in an old mail still leads to the list."""
+
 sign_up_requests = Table(
     "sign_up_requests",
     metadata,
@@ -107,7 +115,7 @@ sign_up_requests = Table(
 request_counts = Table(
     "request_counts",
     metadata,
-    Column("scope", String, primary_key=True, doc="ip, address, domain"),
+    Column("scope", String, primary_key=True, doc="ip, network, mailbox, day, domain"),
     Column("key", String, primary_key=True),
     Column("since", Moment, primary_key=True, doc="start of the window, in real time"),
     Column("count", Integer, nullable=False),

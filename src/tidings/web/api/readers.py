@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Path, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, Response
@@ -20,8 +23,9 @@ from tidings.web.api.items import ErrorDetail, SizeLimit, items_router
 from tidings.web.requests import client_network
 
 Name = Annotated[str, Field(max_length=100)]
-Token = Annotated[str, Path(max_length=500)]
+Token = Annotated[str, Path(max_length=2_000)]
 _MAX_ENTRIES = 100
+_LONGEST_PAUSE = timedelta(days=5 * 365)
 
 
 class _Model(BaseModel):
@@ -92,8 +96,15 @@ def create_api(runtime: Runtime) -> FastAPI:
     def report_unavailable(request: Request, error: Exception) -> Response:
         return JSONResponse({"detail": "This cannot be done right now."}, 503, headers={"Retry-After": "60"})
 
+    @app.exception_handler(RequestValidationError)
+    def explain_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        # In ASCII: the input may have lone surrogates, which no encoding can write.
+        text = json.dumps({"detail": jsonable_encoder(error.errors())})
+        return Response(text, 422, media_type="application/json")
+
     def verify(purpose: TokenPurpose, token: str) -> TokenContents:
-        contents = runtime.keys.verify(purpose, token)
+        contents = runtime.keys.verify_link(purpose, token)
         if contents is None or contents.subscriber == 0:
             raise HTTPException(404, "This token is not valid here.")
         return contents
@@ -145,7 +156,7 @@ def create_api(runtime: Runtime) -> FastAPI:
             client=client_network(request),
         )
         if not is_stored:
-            raise HTTPException(429, "Too many requests came from your network. Try again in ten minutes.")
+            raise HTTPException(429, "There are too many requests. Try again in ten minutes, or tomorrow.")
         return ActionResult(status="asked", lists=list(names))
 
     @app.post("/confirmations/{token}", responses={404: {"model": ErrorDetail}, 410: {"model": ErrorDetail}})
@@ -176,6 +187,9 @@ def create_api(runtime: Runtime) -> FastAPI:
         until = chosen.paused_until
         if until is not None and until.tzinfo is None:
             until = until.replace(tzinfo=UTC)
+        if until is not None and until > runtime.now() + _LONGEST_PAUSE:
+            message = f"A pause lasts at most {_LONGEST_PAUSE.days // 365} years."
+            raise HTTPException(422, [{"loc": ["body", "paused_until"], "msg": message, "type": "datetime"}])
         reader_actions.save_preferences(
             runtime,
             find_reader(token),
@@ -190,7 +204,8 @@ def create_api(runtime: Runtime) -> FastAPI:
     def unsubscribe(token: Token) -> ActionResult:
         """Unsubscribe from the list of the token. A repeat is allowed."""
         contents = verify(TokenPurpose.UNSUBSCRIBE, token)
-        reader_actions.unsubscribe(runtime, contents, source="the API")
+        if not reader_actions.unsubscribe(runtime, contents, source="the API"):
+            raise HTTPException(404, "No list has this name now, so nothing was left. The newsroom is told.")
         return ActionResult(status="left", lists=[contents.list])
 
     return app

@@ -17,6 +17,7 @@ from tidings.pipeline.members import preferences
 from tidings.render.pages.pages import PageContext, Pages
 from tidings.runtime.newsroom import Runtime
 from tidings.store.people import subscribers
+from tidings.store.people.erasure import truncate_log
 from tidings.web import reader_actions
 from tidings.web.requests import Fields, read_form
 from tidings.web.site.reader_page import ReaderPage
@@ -56,7 +57,7 @@ def preferences_router(runtime: Runtime, pages: Pages) -> APIRouter:
 class _PreferencesPage(ReaderPage):
     def __init__(self, runtime: Runtime, pages: Pages, request: Request, token: str, purpose: TokenPurpose) -> None:
         super().__init__(runtime, pages, request)
-        self._contents = runtime.keys.verify(purpose, token)
+        self._contents = runtime.keys.verify_link(purpose, token)
 
     def show(self, saved: str = "") -> Response:
         """Return the page with the reader's choices. Changes nothing."""
@@ -100,14 +101,22 @@ class _PreferencesPage(ReaderPage):
             action = fields.get("do", ["save"])[0]
             if action in ("data", "erase"):
                 return self._queue_mail(context, reader, action)
-            names = [subscription.list for subscription in reader.subscriptions]
+            shown = _shown_topics(fields, reader)
             reader_actions.save_preferences(
                 self._runtime,
                 reader,
                 language=fields.get("language", [""])[0],
-                frequencies={name: fields.get(f"frequency.{name}", [""])[0] for name in names},
-                topics={name: fields.get(f"topic.{name}", []) for name in names},
-                pause=lambda now, present: preferences.parse_pause(fields.get("pause", ["0"])[0], present, now),
+                frequencies={name: fields.get(f"frequency.{name}", [""])[0] for name in shown},
+                topics={
+                    subscription.list: [
+                        *fields.get(f"topic.{subscription.list}", []),
+                        *(topic for topic in subscription.topics if topic not in shown[subscription.list]),
+                    ]
+                    for subscription in reader.subscriptions
+                    if subscription.list in shown
+                },
+                pause=lambda now, present: preferences.parse_pause(fields.get("pause", ["keep"])[0], present, now),
+                lists=shown or None,
             )
             reader = self._find_reader() or reader
         except SQLAlchemyError as error:
@@ -133,6 +142,7 @@ class _PreferencesPage(ReaderPage):
             if act:
                 with self._runtime.store.write() as connection:
                     subscribers.erase(connection, reader.person.id, now=self._runtime.now())
+                truncate_log(self._runtime.store)
         except SQLAlchemyError as error:
             return self._unavailable("an erasure", error)
         context = self._context(reader.person.language)
@@ -144,10 +154,29 @@ class _PreferencesPage(ReaderPage):
         text = gettext(
             "Only a code remains, which does not reveal your address. With it we make sure that nobody mails you again."
         )
-        return self._message(context, gettext("Your data is erased"), text)
+        backups = gettext("Backups from before still contain your data until they are deleted.")
+        return self._message(context, gettext("Your data is erased"), text, backups)
 
     def _find_reader(self) -> preferences.SubscriberProfile | None:
         if self._contents is None:
             return None
         with self._runtime.store.read() as connection:
             return preferences.load_profile(connection, self._contents.subscriber)
+
+
+def _shown_topics(fields: Fields, reader: preferences.SubscriberProfile) -> dict[str, list[str]]:
+    """Return the lists that the form showed, with the topics that it offered: only these change.
+
+    The reader may have joined another list since, or the team may have added a topic. A template of the newsroom's own
+    may not say what it shows: then a list with a field was shown, with its present topics.
+    """
+    shown = {}
+    for subscription in reader.subscriptions:
+        name = subscription.list
+        if f"shown.{name}" in fields:
+            shown[name] = fields[f"shown.{name}"][0].split()
+        elif not any(field.startswith("shown.") for field in fields) and (
+            f"frequency.{name}" in fields or f"topic.{name}" in fields
+        ):
+            shown[name] = list(subscription.topics)
+    return shown

@@ -126,13 +126,16 @@ class _SubscribePage(ReaderPage):
         except SQLAlchemyError as error:
             return self._unavailable("a request to subscribe", error)
         if not is_stored:
-            text = gettext("There were too many requests from your network. Please try again in 15 minutes.")
+            text = gettext("There were too many requests. Please try again in 15 minutes, or tomorrow.")
             return self._message(context, gettext("Please wait a little"), text, status=429)
         return self._message(
             context,
             gettext("Please look into your mailbox"),
-            gettext("We sent you a mail with a link. You get our mails only after you confirm there."),
+            gettext("We send a mail with a link to this address. You get our mails only after you confirm there."),
             gettext("If there is no mail after some minutes, look in your spam folder, or ask again tomorrow."),
+            gettext(
+                "One address gets at most ten such mails a day. An address that does not work or was erased gets none."
+            ),
         )
 
 
@@ -142,25 +145,27 @@ class _ConfirmPage(ReaderPage):
     def __init__(self, runtime: Runtime, pages: Pages, request: Request, token: str) -> None:
         super().__init__(runtime, pages, request)
         self._client = client_network(request)
-        self._contents = runtime.keys.verify(TokenPurpose.CONFIRM, token)
+        self._contents = runtime.keys.verify_link(TokenPurpose.CONFIRM, token)
 
     def answer(self, *, act: bool) -> Response:
         """Show the button, or confirm if `act`. The confirmation is committed before this returns."""
         contents, runtime = self._contents, self._runtime
         if contents is None:
             return self._unknown_link()
-        names = reader_actions.lists_to_confirm(self._newsroom, contents)
+        pending: list[str] = []
+        confirmed: list[str] = []
         try:
             with runtime.store.read() as connection:
+                number, names = reader_actions.read_confirmation(connection, self._newsroom, contents)
                 reader = subscribers.find_by_id(connection, contents.subscriber)
-                states = subscribers.subscription_states(connection, contents.subscriber, names)
+                if reader is not None:
+                    pending, confirmed = subscribe.find_confirmable(connection, reader, names, number)
             if act:
-                names = reader_actions.confirm(runtime, contents, client=self._client, source="confirmation link")
+                pending = []
+                confirmed = reader_actions.confirm(runtime, contents, client=self._client, source="confirmation link")
         except SQLAlchemyError as error:
             return self._unavailable("a confirmation", error)
         language = reader.language if reader else ""
-        pending = [] if act else [name for name in names if states.get(name) == "pending"]
-        confirmed = names if act else [name for name in names if states.get(name) == "confirmed"]
         context = self._context(language)
         gettext = context.words.gettext
         title = list_titles(self._newsroom, pending or confirmed, context.site.language)

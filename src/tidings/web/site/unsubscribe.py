@@ -27,12 +27,13 @@ def unsubscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
     """`/unsubscribe/{token}`."""
     router = APIRouter()
 
-    @router.get("/unsubscribe/{token}")
-    @router.head("/unsubscribe/{token}")
+    # Mail programs add signs to links, also a slash.
+    @router.get("/unsubscribe/{token:path}")
+    @router.head("/unsubscribe/{token:path}")
     def show(token: str, request: Request) -> Response:
         return _UnsubscribePage(runtime, pages, request, token).answer(act=False)
 
-    @router.post("/unsubscribe/{token}")
+    @router.post("/unsubscribe/{token:path}")
     async def unsubscribe(token: str, request: Request) -> Response:
         # Mail programs write the body differently. A POST with this token always unsubscribes, with any body.
         body = await read_body(request, MAX_BODY)
@@ -46,7 +47,8 @@ def unsubscribe_router(runtime: Runtime, pages: Pages) -> APIRouter:
 class _UnsubscribePage(ReaderPage):
     def __init__(self, runtime: Runtime, pages: Pages, request: Request, token: str) -> None:
         super().__init__(runtime, pages, request)
-        self._contents = runtime.keys.verify(TokenPurpose.UNSUBSCRIBE, token)
+        self._contents = runtime.keys.verify_link(TokenPurpose.UNSUBSCRIBE, token)
+        self._names: list[str] = []
 
     def answer(self, *, act: bool) -> Response:
         """Show the button, or unsubscribe if `act`. The suppression is committed before this returns."""
@@ -58,10 +60,10 @@ class _UnsubscribePage(ReaderPage):
         try:
             with self._runtime.store.read() as connection:
                 reader = subscribers.find_by_id(connection, contents.subscriber)
-                names = reader_actions.lists_to_leave(self._newsroom, contents.list)
-                is_subscribed = subscribers.is_on_any(connection, contents.subscriber, names)
-            if act:
-                reader_actions.unsubscribe(self._runtime, contents, source="unsubscribe link")
+                self._names = reader_actions.lists_to_leave(connection, self._newsroom, contents)
+                is_subscribed = subscribers.is_on_any(connection, contents.subscriber, self._names)
+            if act and not reader_actions.unsubscribe(self._runtime, contents, source="unsubscribe link"):
+                return self._page("", "unknown", 404)
         except SQLAlchemyError as error:
             return self._unavailable("an unsubscription", error)
         return self._page(reader.language if reader else "", "ask" if is_subscribed and not act else "done")
@@ -70,7 +72,7 @@ class _UnsubscribePage(ReaderPage):
         context, contents, site = self._context(language), self._contents, self._newsroom.site
         title, choices = site.title, ""
         if contents is not None:
-            settings = self._newsroom.lists.get(reader_actions.lists_to_leave(self._newsroom, contents.list)[-1])
+            settings = self._newsroom.lists.get((self._names or [contents.list])[-1])
             title = settings.name if settings else title
             if step == "ask":
                 # Offer fewer mails to a reader who is about to unsubscribe.

@@ -98,9 +98,11 @@ def at_most(refusal: SmtpRefusal, meaning: RefusalMeaning) -> SmtpRefusal:
 
 
 def load_json(body: bytes | str) -> Any:
-    """Raises UnreadableWebhookError."""
+    """Raises UnreadableWebhookError, also for text that is no Unicode (lone surrogates): nothing could store it."""
     try:
-        return json.loads(body)
+        value = json.loads(body if isinstance(body, str) else body.decode())
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError) as error:
         raise UnreadableWebhookError("the body is not JSON") from error
 

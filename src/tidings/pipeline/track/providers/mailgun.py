@@ -63,7 +63,7 @@ def verify(settings: MailgunHook, headers: Mapping[str, str], body: bytes, *, no
     expected = hmac.new(key, f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest().encode()
     if not token or not hmac.compare_digest(signature.encode(), expected):
         raise UntrustedWebhookError("the signature is missing or wrong")
-    if not timestamp.isdigit() or abs(now - int(timestamp[:12])) > _MAX_AGE:
+    if not timestamp.isdecimal() or abs(now - int(timestamp[:12])) > _MAX_AGE:
         raise UntrustedWebhookError("the signature is too old")
     if not _used_tokens.accepts(token, body):
         raise UntrustedWebhookError("the signature belongs to another message")

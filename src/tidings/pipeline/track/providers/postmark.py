@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Mapping
 
@@ -29,7 +28,7 @@ def verify(settings: PostmarkHook, headers: Mapping[str, str], body: bytes) -> N
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     try:
         login = base64.b64decode(credentials, validate=True) if scheme.lower() == "basic" else b""
-    except binascii.Error:
+    except ValueError:  # also for letters outside ASCII
         login = b""
     expected = f"{settings.username}:{settings.password.get_secret_value()}".encode()
     if not hmac.compare_digest(login, expected):

@@ -42,7 +42,7 @@ def verify(settings: SendgridHook, headers: Mapping[str, str], body: bytes, *, n
         load_sendgrid_key(settings.public_key).verify(signature, timestamp.encode() + body, ECDSA(SHA256()))
     except (binascii.Error, InvalidSignature, ValueError):
         raise UntrustedWebhookError("the signature is missing or wrong") from None
-    if not timestamp.isdigit() or abs(now - int(timestamp[:12])) > _MAX_AGE:
+    if not timestamp.isdecimal() or abs(now - int(timestamp[:12])) > _MAX_AGE:
         raise UntrustedWebhookError("the signature is too old")
 
 
