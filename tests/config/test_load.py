@@ -18,12 +18,16 @@ from tidings.model.cadence import (
     Cron,
     Daily,
     DateRange,
+    DayOfMonth,
     Every,
-    MonthlyDay,
-    MonthlyWeekday,
+    Monthly,
+    NthWeekday,
+    NthWorkingDay,
+    OnHoliday,
     OnNew,
     OnRequest,
     Rule,
+    Season,
     Weekly,
     Window,
 )
@@ -59,7 +63,7 @@ def test_every_key_of_the_contract_arrives_typed(tmp_path: Path) -> None:
 
     schedule = newsroom.schedules["weekly"]
     cadence, select = schedule.cadence, schedule.select
-    assert (cadence.rule, cadence.zone) == (Weekly((4,), time(9, 0)), "Asia/Almaty")
+    assert (cadence.rule, cadence.zone) == (Weekly((4,), (time(9, 0),)), "Asia/Almaty")
     assert (cadence.window, cadence.max_late) == (Window(480, 1200), timedelta(hours=6))
     assert cadence.skip_dates == (
         DateRange(date(2026, 12, 16), date(2026, 12, 16)),
@@ -104,11 +108,26 @@ def test_a_newsroom_is_frozen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "rule"),
     [
-        ('daily: "09:00"', Daily(time(9, 0))),
-        ("daily: 09:00", Daily(time(9, 0))),
-        ("weekly: mon,thu 9:05", Weekly((0, 3), time(9, 5))),
-        ("monthly: first mon 09:00", MonthlyWeekday(1, 0, time(9, 0))),
-        ("monthly: 15 09:00", MonthlyDay(15, time(9, 0))),
+        ('daily: "09:00"', Daily((time(9, 0),))),
+        ("daily: 09:00", Daily((time(9, 0),))),
+        ("weekly: mon,thu 9:05", Weekly((0, 3), (time(9, 5),))),
+        ("monthly: first mon 09:00", Monthly((NthWeekday(1, 0),), (time(9, 0),))),
+        ("monthly: 15 09:00", Monthly((DayOfMonth(15),), (time(9, 0),))),
+        ('daily: ["07:30", "18:00"]', Daily((time(7, 30), time(18, 0)))),
+        ("daily: [07:30, 18:00]", Daily((time(7, 30), time(18, 0)))),
+        ("weekly: [mon, thu] 09:00", Weekly((0, 3), (time(9, 0),))),
+        ('weekly: "[mon, thu] 09:00"', Weekly((0, 3), (time(9, 0),))),
+        ("weekly: mon-fri 09:00", Weekly((0, 1, 2, 3, 4), (time(9, 0),))),
+        ("weekly:\n    - mon 09:00\n    - thu 09:00", Weekly((0, 3), (time(9, 0),))),
+        (
+            "weekly: fri 09:00\n  every_other: {from: 2026-12-04}",
+            Weekly((4,), (time(9, 0),), every_other=date(2026, 12, 4)),
+        ),
+        ("monthly: [first fri, third fri] 09:00", Monthly((NthWeekday(1, 4), NthWeekday(3, 4)), (time(9, 0),))),
+        ("monthly: [1, 15] 09:00", Monthly((DayOfMonth(1), DayOfMonth(15)), (time(9, 0),))),
+        ("monthly: last 09:00", Monthly((DayOfMonth(-1),), (time(9, 0),))),
+        ("monthly: first working day 09:00", Monthly((NthWorkingDay(1),), (time(9, 0),))),
+        ("monthly: last working day 09:00", Monthly((NthWorkingDay(-1),), (time(9, 0),))),
         ("every: 15m", Every(timedelta(minutes=15))),
         ("at: 2026-12-01T09:00", At(datetime(2026, 12, 1, 9, 0))),
         ("on: new", OnNew()),
@@ -406,3 +425,46 @@ def test_tidings_store_goes_before_what_is_written(tmp_path: Path) -> None:
     assert empty is not None and store_address(empty) == "sqlite:///tidings.db"
     [line] = said(read(tmp_path, {**ENV, "TIDINGS_STORE": "oracle://t:s3cret-word@db/t"}))
     assert line.startswith("tidings.yaml: TIDINGS_STORE in the environment: ") and "s3cret" not in line
+
+
+def test_holidays_weekends_and_seasons_arrive_typed(tmp_path: Path) -> None:
+    more = "weekly: fri 09:00\n  on_holiday: before\n  weekend: [fri, sat]\n  from: 09-01\n  until: 2027-06-30"
+    loaded = read(write(tmp_path, schedules={"weekly": spoilt(WEEKLY, "weekly: fri 09:00", more)}))
+    assert said(loaded) == []
+    assert loaded.newsroom is not None
+    cadence = loaded.newsroom.schedules["weekly"].cadence
+    assert (cadence.on_holiday, cadence.weekend) == (OnHoliday.BEFORE, (4, 5))
+    assert cadence.season == Season(begins=(9, 1), last=date(2027, 6, 30))
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("weekly: fri 09:00\n  on_holiday: later", "on_holiday: must be 'skip', 'before' or 'after'"),
+        ("on: new\n  on_holiday: before", "`on_holiday: before` needs a rule with a time"),
+        ("daily: 09:00\n  every_other: {from: 2026-12-04}", "`every_other` works only with `weekly`"),
+        ("weekly: fri 09:00\n  every_other: {form: 2026-12-04}", "Did you mean 'from'"),
+        ("weekly: fri 09:00\n  weekend: [mon-sun]", "a week needs a working day"),
+        ("weekly: fri 09:00\n  from: 1 March", "'1 March' is no date"),
+        ("weekly: [mon 09:00, fri 17:00]", "these days have different times"),
+        ("weekly: [mon, thu]", "lacks a weekday or a time"),
+        ("weekly: fri\u200b 09:00", "there is an invisible character here (U+200B, zero width space)"),
+        ("weekly\u00a0: fri 09:00", "there is an invisible character here (U+00A0, no-break space)"),
+        ("weekly:fri 09:00", "a space is missing after 'weekly:'. Write `weekly: fri 09:00`"),
+    ],
+)
+def test_a_cadence_that_cannot_be_says_why_at_its_line(tmp_path: Path, written: str, words: str) -> None:
+    plain = "title: x\ncadence:\n  weekly: fri 09:00\ndeliver:\n  - list: digest\n    frequency: weekly\n"
+    loaded = read(write(tmp_path, schedules={"weekly": spoilt(plain, "weekly: fri 09:00", written)}))
+    problems = [text for text in said(loaded) if "weekly.yaml" in text]
+    assert len(problems) == 1 and words in problems[0], problems
+    assert problems[0].startswith(("schedules/weekly.yaml:3:", "schedules/weekly.yaml:4:", "schedules/weekly.yaml:2:"))
+
+
+def test_a_dash_without_a_space_is_named(tmp_path: Path) -> None:
+    for more in ("", "    frequency: weekly\n"):
+        text = f"title: x\ncadence:\n  weekly: fri 09:00\ndeliver:\n  -list: digest\n{more}"
+        problems = said(read(write(tmp_path, schedules={"weekly": text})))
+        assert [text for text in problems if "-list" in text] == [
+            "schedules/weekly.yaml:5:3: a space is missing in '-list:'. Write `- list:`"
+        ], problems

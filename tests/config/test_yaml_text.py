@@ -79,8 +79,7 @@ def test_places_count_from_one_and_from_the_first_line() -> None:
         ("? [a]\n: b\n", "f:1:3: a key must be one word. Write `key: value`"),
         ("a:\n\tb: 1\n", "f:2:1: not valid YAML: found character '\\t' that cannot start any token. "
          "Write spaces instead of the tab"),
-        ("a: b: c\n", "f:1:5: not valid YAML: mapping values are not allowed here. "
-         "Put a text that has a colon in quotes"),
+        ("a: b: c\n", "f:1:5: the text of 'a' has a colon. Put it in quotes: `a: \"b: c\"`"),
         ("x: 1\na: @b\n", "f:2:4: not valid YAML: found character '@' that cannot start any token. "
          "Put the text in quotes"),
         ("a: 1\nb: [c,\n d\n", "f:2:4: not valid YAML: expected ',' or ']', but got '<stream end>'. "
@@ -197,3 +196,69 @@ def test_refuses_no_more_than_the_library(text: str) -> None:
         assert isinstance(node, Mapping)
         assert len(node.entries) == len(loaded)
     assert all("not valid YAML" not in problem.message for problem in problems)
+
+
+_NBSP, _ZERO, _SHY, _LS, _BOM = "\u00a0", "\u200b", "\u00ad", "\u2028", "\ufeff"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        (f"cadence:\n{_NBSP} weekly: fri 09:00\n   window: 8\n", "f:2:1:", "U+00A0, no-break space"),
+        (f"cadence:\n  weekly:{_NBSP}fri 09:00\n  window: 8\n", "f:2:10:", "U+00A0"),
+        (f"a: 1\nb: 2{_BOM}\n", "f:2:5:", "U+FEFF"),
+        (f"deliver:\n  -{_ZERO}list: digest\n    frequency: all\n", "f:2:4:", "U+200B, zero width space"),
+        (f"cadence:\n  week{_SHY}ly:fri 09:00\n  holidays: KZ\n", "f:2:7:", "U+00AD, soft hyphen"),
+        (f"site:\n  title: x\n{_LS}  url: y\n", "f:3:1:", "U+2028, line separator"),
+        (
+            "cadence:\n  weekly:fri 09:00\n  holidays: KZ\n",
+            "f:2:9:",
+            "missing after 'weekly:'. Write `weekly: fri 09:00`",
+        ),
+        ("deliver:\n  -list: digest\n    frequency: all\n", "f:2:3:", "missing in '-list:'. Write `- list:`"),
+        ("a: {weekly: mon,thu 09:00}\n", "f:1:5:", 'Put it in quotes: `weekly: "mon, thu 09:00"`'),
+        ("a: {en: Good, better, best, ru: x}\n", "f:1:5:", 'Put it in quotes: `en: "Good, better, best"`'),
+        ("t: {en: News: today, ru: x}\n", "f:1:5:", 'Put it in quotes: `en: "News: today"`'),
+        ("title: Driving change: UN\n", "f:1:22:", 'Put it in quotes: `title: "Driving change: UN"`'),
+    ],
+)
+def test_a_slip_of_typing_is_named_where_it_is(text: str, place: str, words: str) -> None:
+    _, problems = read_yaml(text, "f")
+    assert problems and str(problems[0]).startswith(place), [str(problem) for problem in problems]
+    assert words in str(problems[0])
+    assert len(problems) == 1
+
+
+def test_texts_for_readers_keep_their_spaces() -> None:
+    text = f"a: {_NBSP}Le titre{_NBSP}! Oui\nb: x{_ZERO}y{_SHY}z\nc: |\n  {_NBSP}indented\n  weekly: [mon, thu] 09:00\n"
+    node, problems = read_yaml(text, "f")
+    assert problems == []
+    assert isinstance(plain(node), dict) and "weekly: [mon, thu] 09:00" in str(plain(node))
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("c:\n  weekly: [mon, thu] 09:00\n", "[mon, thu] 09:00"),
+        ("c:\n  weekly: [mon, thu] 09:00   # twice a week\n", "[mon, thu] 09:00"),
+        ("c: {weekly: [mon, thu] 09:00}\n", "[mon, thu] 09:00"),
+        ("c: {weekly: [mon, thu] 09:00, holidays: KZ}\n", "[mon, thu] 09:00"),
+        ("c:\n  weekly: [mon, thu] [09:00, 17:00]\n", "[mon, thu] [09:00, 17:00]"),
+        ("c:\n  weekly: [mon, thu] 09:00, 17:00\n", "[mon, thu] 09:00, 17:00"),
+        ('c:\n  weekly: "[mon, thu] 09:00"\n', "[mon, thu] 09:00"),
+        ("c:\r\n  weekly: [mon, thu] 09:00\r\n  holidays: KZ\r\n", "[mon, thu] 09:00"),
+    ],
+)
+def test_days_in_brackets_before_a_time_are_read(text: str, days: str) -> None:
+    node, problems = read_yaml(text, "f")
+    assert problems == []
+    assert isinstance(node, Mapping)
+    cadence = node.get("c")
+    assert isinstance(cadence, Mapping)
+    value = cadence.get("weekly")
+    assert isinstance(value, Scalar) and value.text == days
+
+
+def test_a_mistake_beside_days_in_brackets_keeps_its_line() -> None:
+    _, problems = read_yaml("c:\n  weekly: [mon, thu] 09:00\nd: &x 1\ne: [1, 2\n", "f")
+    assert [str(problem)[:5] for problem in problems] == ["f:3:4", "f:4:4"]

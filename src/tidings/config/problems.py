@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from tidings.config import yaml_text
 from tidings.config.file_reader import ConfigReader, Reference
 from tidings.config.types import NestedValueError
-from tidings.config.yaml_text import Node
+from tidings.config.yaml_text import INVISIBLE, Node, describe_invisible
 from tidings.model.errors import Problem, nearest
 
 Path = tuple[str | int, ...]
@@ -55,8 +55,40 @@ def describe_errors(
         message, mend = _words(fault, model, fault.path[len(prefix) :])
         if reference is not None and reference.value is not None and _shows(message + mend, reference.value):
             message, mend = f"{_name(fault.path)}: {reference.label} does not fit here", "see the reference"
+        if reference is None and (slip := _slip(node, fault.path)) is not None:
+            place_, (message, mend) = slip
         problems.append(Problem(file, *place_, message, mend))
     return sorted(problems, key=lambda problem: (problem.line, problem.column))
+
+
+def _slip(node: Node, path: Path) -> tuple[tuple[int, int], tuple[str, str]] | None:
+    """Return a slip of typing that explains a fault: its place, what is wrong, and how to fix it.
+
+    It is an invisible character or a missing space, in a key on the way to `path` or in the value.
+    """
+    current: Node | None = node
+    keys: list[yaml_text.Scalar] = []
+    for part in path:
+        if isinstance(current, yaml_text.Mapping) and isinstance(part, str):
+            keys += [key for key, _ in current.entries if key.text == part]
+            current = current.get(part)
+        elif isinstance(current, yaml_text.Sequence) and isinstance(part, int) and part < len(current.items):
+            current = current.items[part]
+    if isinstance(current, yaml_text.Mapping):
+        keys += [key for key, _ in current.entries]
+    for key in keys:
+        if hidden := INVISIBLE.search(key.text):
+            return (key.line, key.column), describe_invisible(hidden[0])
+        if re.match(r"-[A-Za-z_]", key.text):
+            return (key.line, key.column), (f"a space is missing in '{key.text}:'", f"write `- {key.text[1:]}:`")
+    if not isinstance(current, yaml_text.Scalar) or current.quoted:
+        return None
+    if match := re.match(r"([A-Za-z_][\w-]*:)(?=[^\s/:])", current.text):
+        words = f"a space is missing after '{match[1]}'", f"write `{match[1]} {current.text[match.end() :][:60]}`"
+        return (current.line, current.column), words
+    if hidden := INVISIBLE.search(current.text):
+        return (current.line, current.column), describe_invisible(hidden[0])
+    return None
 
 
 def _faults(error: ValidationError, prefix: Path) -> Iterator[_Fault]:
@@ -122,7 +154,7 @@ def _words(fault: _Fault, model: type[BaseModel], inner: Path) -> tuple[str, str
             return f"{name!r} is missing", f"add `{name}: ...` here"
         case "key":
             return str(fault.cause or fault.message).partition("; ")[0], _mend(fault.cause)
-        case "literal_error":
+        case "literal_error" | "enum":
             return f"{name}: must be {context['expected']}", ""
         case "greater_than_equal":
             return f"{name}: must be at least {context['ge']}", ""

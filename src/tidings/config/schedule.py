@@ -23,23 +23,61 @@ from tidings.config.types import (
     Text,
     Zone,
 )
-from tidings.model.cadence import Cadence, OnNew, parse_rule, parse_skip_date, parse_window
+from tidings.model.cadence import (
+    Cadence,
+    OnHoliday,
+    OnNew,
+    OnRequest,
+    parse_every_other,
+    parse_rule,
+    parse_season,
+    parse_skip_date,
+    parse_weekend,
+    parse_window,
+)
 from tidings.model.text import Localised
 
 RULES = ("daily", "weekly", "monthly", "cron", "every", "at", "on")
 
 
+_Rules = Annotated[tuple[Line, ...], ONE_OR_MANY]
+"""One rule, or several that share their times."""
+
+
+class EveryOther(ConfigModel):
+    """`every_other:` beside `weekly`."""
+
+    from_: Line = Field(alias="from", description="The first slot is on this day or after it: 2026-12-04.")
+
+
 class CadenceText(ConfigModel):
     """`cadence:` in YAML: one rule, and the settings that move or skip its slots."""
 
-    daily: Line | None = Field(default=None, description='Every day at a time: "09:00".')
-    weekly: Line | None = Field(default=None, description="On weekdays: fri 09:00, or mon,thu 09:00.")
-    monthly: Line | None = Field(default=None, description="first mon 09:00, 15 09:00, or last 09:00.")
+    daily: _Rules | None = Field(default=None, description='Every day: "09:00", or ["07:30", "18:00"].')
+    weekly: _Rules | None = Field(
+        default=None, description="On weekdays: fri 09:00, [mon, thu] 09:00, mon-fri 09:00, or first working day 09:00."
+    )
+    monthly: _Rules | None = Field(
+        default=None,
+        description="first mon 09:00, [first fri, third fri] 09:00, [1, 15] 09:00, last 09:00 (the last day), "
+        "or last working day 09:00.",
+    )
     cron: Line | None = Field(default=None, description='Five fields, weekdays by name: "0 9 * * fri".')
     every: Line | None = Field(default=None, description="Even steps from midnight: 15m, 2h, 1d.")
     at: Line | None = Field(default=None, description="Once: 2026-12-01T09:00.")
     on: Line | None = Field(
         default=None, description="new: after a new story is published. request: only when a person asks."
+    )
+    every_other: EveryOther | None = Field(
+        default=None,
+        description="With `weekly`: only every other week. {from: 2026-12-04} is in the first of these weeks.",
+    )
+    from_: Line | None = Field(
+        default=None, alias="from", description="No slot before this date; 03-01 is a day of every year."
+    )
+    until: Line | None = Field(
+        default=None,
+        description="No slot after this date; 10-31 is a day of every year. A season may cross the new year.",
     )
     settle: Duration | None = Field(default=None, description="With `on: new`: how long to wait; default 10m.")
     timezone: Zone | None = Field(default=None, description="Zone of this rule; default: the site's.")
@@ -50,16 +88,37 @@ class CadenceText(ConfigModel):
         default=(), description="Days without a slot: 2026-12-16, or 2026-12-24..2027-01-08."
     )
     holidays: Line | None = Field(default=None, description="Country whose public holidays have no slot: KZ.")
+    on_holiday: OnHoliday = Field(
+        default=OnHoliday.SKIP,
+        description="A slot on a holiday or in `skip_dates`: skip it, or move it to the working day before or after.",
+    )
+    weekend: Annotated[tuple[Line, ...], ONE_OR_MANY] = Field(
+        default=("sat", "sun"),
+        description="Days that are no working days. They move no slot: a slot on one of these days stays there.",
+    )
     max_late: Duration = Field(
         default=timedelta(hours=12), description="A slot found later than this waits for a person."
     )
 
     @field_validator(*RULES)
     @classmethod
-    def _rule(cls, text: str | None, info: ValidationInfo) -> str | None:
-        if text is not None and info.field_name is not None:
-            parse_rule(info.field_name, text)
+    def _rule(cls, written: Any, info: ValidationInfo) -> Any:
+        if written is not None and info.field_name is not None:
+            parse_rule(info.field_name, written)
+        return written
+
+    @field_validator("from_", "until")
+    @classmethod
+    def _season(cls, text: str | None) -> str | None:
+        parse_season(text, None)
         return text
+
+    @field_validator("weekend")
+    @classmethod
+    def _weekend(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        if len(parse_weekend(texts)) == 7:
+            raise ValueError("a week needs a working day; write the free days, like [sat, sun]")
+        return texts
 
     @field_validator("window", "holidays", "skip_dates")
     @classmethod
@@ -90,6 +149,10 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         if not isinstance(rule, OnNew):
             raise ValueError("`settle` works only with `on: new`; take it out")
         rule = OnNew(written.settle)
+    if written.every_other is not None:
+        rule = parse_every_other(rule, written.every_other.from_)
+    if written.on_holiday is OnHoliday.BEFORE and isinstance(rule, (OnNew, OnRequest)):
+        raise ValueError("`on_holiday: before` needs a rule with a time; write `skip` or `after`")
     return Cadence(
         rule=rule,
         zone=written.timezone or (info.context or {}).get("timezone", "UTC"),
@@ -97,6 +160,9 @@ def _cadence(value: Any, info: ValidationInfo) -> Cadence:
         skip_dates=tuple(parse_skip_date(text) for text in written.skip_dates),
         holidays=Holidays(written.holidays) if written.holidays else None,
         max_late=written.max_late,
+        on_holiday=written.on_holiday,
+        weekend=parse_weekend(written.weekend),
+        season=parse_season(written.from_, written.until),
     )
 
 

@@ -8,6 +8,7 @@ are refused.
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,18 @@ MAX_PROBLEMS = 100
 """In one file. More would not help a person who has pasted something that is not YAML."""
 
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
+INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]")
+"""Spaces of other kinds and characters without a shape. Texts for readers may need them, YAML never does."""
+_DAYS_AND_TIMES = re.compile(
+    r"(?<=[\s{,])(?:weekly|monthly|daily):[ \t]+"
+    r"(\[[^][{}\n]*\][ \t]+(?:\[[^][{}\n]*\]|[0-9]{1,2}:[0-9]{2}(?:[ \t]*,[ \t]*[0-9]{1,2}:[0-9]{2})*))"
+    r"(?=[ \t]*(?:[,}\n]|$)|[ \t]+#)"
+)
+"""`weekly: [mon, thu] 09:00`: a list followed by a text, which YAML does not allow."""
+_LINE = re.compile(
+    r"(?P<indent>[ \t]*(?:-[ \t]+)*)(?P<dash>-(?=[^\W\d]|[\"'\u200b\u00a0\u2028\u00ad\ufeff]))?"
+    r"(?P<key>[A-Za-z_][\w-]*)?(?P<colon>:)?(?P<value>.*)"
+)
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*(?=%)")
 _MENDS = (
     ("'\\t'", "write spaces instead of the tab"),
@@ -107,7 +120,14 @@ def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, l
         return None, [Problem(file, 0, 0, f"the YAML has {len(text):,} characters", f"keep it under {MAX_BYTES:,}")]
     reader = _Reader(text, file, first_line)
     try:
-        return reader.document(), reader.problems
+        try:
+            return reader.document(), reader.problems
+        except MarkedYAMLError:
+            again = _Reader(text, file, first_line)
+            if not again.take_days_as_text():
+                raise
+            reader = again
+            return reader.document(), reader.problems
     except _RefusedError:
         pass
     except MarkedYAMLError as error:
@@ -115,6 +135,17 @@ def read_yaml(text: str, file: str, first_line: int = 1) -> tuple[Node | None, l
     except (YAMLError, ValueError, RecursionError) as error:
         reader.note(0, f"not valid YAML: {' '.join(str(error).split())[:200]}", "check the YAML")
     return None, reader.problems
+
+
+_HIDDEN = "\u00a0\u00ad\u200b\u200c\u200d\u2028\u2029\u202f\u2060\u3000\ufeff"
+
+
+def describe_invisible(character: str) -> tuple[str, str]:
+    """Return the message and the mend for an invisible character where none is expected."""
+    name = unicodedata.name(character, "").lower()
+    return f"there is an invisible character here (U+{ord(character):04X}{', ' if name else ''}{name})", (
+        "take it out, or type the line again"
+    )
 
 
 class _Reader:
@@ -125,7 +156,17 @@ class _Reader:
         self._file = file
         self._first = first_line
         self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
+        self._taken: dict[int, str] = {}
+        """The source text of scalars that a placeholder replaces, by index."""
         self.problems: list[Problem] = []
+
+    def take_days_as_text(self) -> bool:
+        """Put a placeholder of the same length for `[mon, thu] 09:00`. Returns False if there is nothing like it."""
+        for match in _DAYS_AND_TIMES.finditer(self._text):
+            self._taken[match.start(1)] = match[1]
+        for index, text in self._taken.items():
+            self._text = f"{self._text[:index]}{'x' * len(text)}{self._text[index + len(text) :]}"
+        return bool(self._taken)
 
     def document(self) -> Node | None:
         self._characters()
@@ -164,7 +205,50 @@ class _Reader:
                 mend, mark = "close the bracket that is opened here", begun
             elif "end of stream" in message or "<stream end>" in message:
                 mark = begun
-        self.note(mark.index if mark is not None else 0, f"not valid YAML: {message[:200]}", mend)
+        index = mark.index if mark is not None else 0
+        if "but got ':'" in message and self._note_colon(index):
+            return
+        if not self._note_slip(index, message):
+            self.note(index, f"not valid YAML: {message[:200]}", mend)
+
+    def _note_colon(self, index: int) -> bool:
+        """Note `{en: News: today}`: inside braces a text ends at its colon."""
+        match = re.search(r"[{,][ \t]*([\w-]+):[ \t]+([^{}\[\],:\n]*)$", self._text[:index][-500:])
+        if match is None:
+            return False
+        rest = re.match(r"[^{},\n]*", self._text[index:])
+        text = match[2] + (rest[0].strip() if rest is not None else "")
+        start = index - len(match[0]) + match.start(1) - match.start()
+        self.note(start, f"the text of {match[1]!r} has a colon", f'put it in quotes: `{match[1]}: "{text[:60]}"`')
+        return True
+
+    def _note_slip(self, index: int, message: str) -> bool:
+        """Note a slip of typing that explains an error at `index`: in its line, or in a line shortly before."""
+        current = bisect_right(self._starts, index) - 1
+        for number in range(current, max(current - 10, -1), -1):
+            start = self._starts[number]
+            line = self._text[start : self._text.find("\n", start) if "\n" in self._text[start:] else None]
+            match = _LINE.match(line)
+            assert match is not None
+            key, value = match["key"] or "", match["value"]
+            hidden = INVISIBLE.search(line, 0, len(line) - len(value.lstrip(_HIDDEN)))
+            if hidden is not None:
+                self.note(start + hidden.start(), *describe_invisible(hidden[0]))
+                return True
+            if match["dash"]:
+                shown = f"-{key}{match['colon'] or ''}"
+                self.note(start + match.start("dash"), f"a space is missing in {shown!r}", f"write `- {shown[1:]}`")
+                return True
+            if match["colon"] and value[:1] not in ("", " ", "\t", "/", ":"):
+                mend = f"write `{key}: {value.strip()[:60]}`"
+                self.note(start + match.start("colon"), f"a space is missing after {key + ':'!r}", mend)
+                return True
+            if number == current and match["colon"] and "mapping values are not allowed" in message and ": " in value:
+                text = value.strip()[:60].replace("\\", "\\\\").replace('"', '\\"')
+                mend = f'put it in quotes: `{key}: "{text}"`'
+                self.note(index, f"the text of {key!r} has a colon", mend)
+                return True
+        return False
 
     def _place(self, index: int) -> tuple[int, int]:
         line = bisect_right(self._starts, index)
@@ -172,8 +256,7 @@ class _Reader:
 
     def _characters(self) -> None:
         for match in _UNSEEN.finditer(self._text):
-            message = f"there is an invisible character here (U+{ord(match[0]):04X})"
-            self.note(match.start(), message, "take it out, or type the line again")
+            self.note(match.start(), *describe_invisible(match[0]))
         self._text = _UNSEEN.sub(" ", self._text)
 
     def _directives(self) -> None:
@@ -194,6 +277,8 @@ class _Reader:
             tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
             self.note(index, f"'{tag[:40]}' is a tag", "take it out, or put the text in quotes")
         if isinstance(event, ScalarEvent):
+            if index in self._taken and event.style is None:
+                return Scalar(self._taken[index], line, column)
             return Scalar(event.value, line, column, quoted=event.style is not None)
         if depth >= MAX_DEPTH:
             self._refuse(index, f"nested deeper than {MAX_DEPTH}", "make it flatter")
@@ -202,16 +287,20 @@ class _Reader:
             while not isinstance(following := next(events), SequenceEndEvent):
                 items.append(self._node(following, events, depth + 1))
             return Sequence(tuple(items), line, column)
-        return Mapping(self._entries(events, depth), line, column)
+        return Mapping(self._entries(events, depth, is_flow=bool(event.flow_style)), line, column)
 
-    def _entries(self, events: Iterator[Any], depth: int) -> tuple[tuple[Scalar, Node], ...]:
+    def _entries(self, events: Iterator[Any], depth: int, *, is_flow: bool) -> tuple[tuple[Scalar, Node], ...]:
         entries: list[tuple[Scalar, Node]] = []
         seen: dict[str, int] = {}
         while not isinstance(following := next(events), MappingEndEvent):
             index = following.start_mark.index
             key = self._node(following, events, depth + 1)
-            value = self._node(next(events), events, depth + 1)
-            if not isinstance(key, Scalar):
+            begin = next(events)
+            value = self._node(begin, events, depth + 1)
+            is_lone = is_flow and isinstance(value, Scalar) and not (value.text or value.quoted)
+            if is_lone and entries and ":" not in self._text[following.end_mark.index : begin.start_mark.index + 1]:
+                self._join(entries, key)
+            elif not isinstance(key, Scalar):
                 self.note(index, "a key must be one word", "write `key: value`")
             elif isinstance(following, AliasEvent):
                 continue
@@ -224,6 +313,20 @@ class _Reader:
                 seen[key.text] = key.line
                 entries.append((key, value))
         return tuple(entries)
+
+    def _join(self, entries: list[tuple[Scalar, Node]], rest: Node) -> None:
+        """Note `{weekly: mon,thu 09:00}`, where YAML ends a text at its comma. The parts become one text again."""
+        name, before = entries[-1]
+        if not isinstance(before, Scalar) or not isinstance(rest, Scalar) or before.quoted:
+            return
+        text = f"{before.text}, {rest.text}"
+        message = f"the text of {name.text[:40]!r} has a comma, which ends it inside {{ }}"
+        if self.problems and self.problems[-1].message == message and self.problems[-1].line == name.line:
+            self.problems.pop()
+        self.problems.append(
+            Problem(self._file, name.line, name.column, message, f'put it in quotes: `{name.text}: "{text}"`')
+        )
+        entries[-1] = name, Scalar(text, before.line, before.column)
 
     def _refuse(self, index: int, message: str, mend: str) -> NoReturn:
         self.note(index, message, mend)

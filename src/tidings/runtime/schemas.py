@@ -24,7 +24,9 @@ def make_schemas() -> dict[str, dict[str, Any]]:
     schedule = _make_schema(Schedule)
     schedule["properties"].pop("name", None)
     schedule["required"] = [name for name in schedule["required"] if name != "name"]
-    schedule["properties"]["cadence"] = _make_schema(CadenceText)
+    cadence = _make_schema(CadenceText)
+    schedule["$defs"].update(cadence.pop("$defs", {}))
+    schedule["properties"]["cadence"] = cadence
     return {"tidings.yaml": main, "schedule.yaml": schedule, **{f"{name} --json": _OUTPUT[name] for name in _OUTPUT}}
 
 

@@ -4,8 +4,16 @@ Rules are in local time. A time in the gap of spring moves to the first valid mi
 hour of autumn fires once, the first time. A slot's key is its UTC instant before any shift.
 """
 
-from tidings.model.cadence.monthly import MonthlyDay, MonthlyWeekday
-from tidings.model.cadence.parse import parse_duration, parse_rule, parse_skip_date, parse_window
+from tidings.model.cadence.monthly import DayOfMonth, Monthly, NthWeekday, NthWorkingDay, WeeklyWorkingDay
+from tidings.model.cadence.parse import (
+    parse_duration,
+    parse_every_other,
+    parse_rule,
+    parse_season,
+    parse_skip_date,
+    parse_weekend,
+    parse_window,
+)
 from tidings.model.cadence.rules import (
     At,
     Cadence,
@@ -14,9 +22,11 @@ from tidings.model.cadence.rules import (
     Daily,
     DateRange,
     Every,
+    OnHoliday,
     OnNew,
     OnRequest,
     Rule,
+    Season,
     Weekly,
     Window,
     describe_cadence,
@@ -41,15 +51,20 @@ __all__ = [
     "Cron",
     "Daily",
     "DateRange",
+    "DayOfMonth",
     "DueSlots",
     "Every",
-    "MonthlyDay",
-    "MonthlyWeekday",
+    "Monthly",
+    "NthWeekday",
+    "NthWorkingDay",
+    "OnHoliday",
     "OnNew",
     "OnRequest",
     "Rule",
+    "Season",
     "Slot",
     "Weekly",
+    "WeeklyWorkingDay",
     "Window",
     "describe_cadence",
     "find_due_slots",
@@ -60,8 +75,11 @@ __all__ = [
     "load_zone",
     "next_slots",
     "parse_duration",
+    "parse_every_other",
     "parse_rule",
+    "parse_season",
     "parse_skip_date",
+    "parse_weekend",
     "parse_window",
     "to_utc",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 
-from tidings.model.cadence.monthly import MonthlyDay, MonthlyWeekday
+from tidings.model.cadence.monthly import DayOfMonth, Monthly, NthWeekday, NthWorkingDay, WeeklyWorkingDay
 from tidings.model.cadence.rules import (
     WEEKDAYS,
     At,
@@ -19,6 +20,7 @@ from tidings.model.cadence.rules import (
     OnNew,
     OnRequest,
     Rule,
+    Season,
     Weekly,
     Window,
 )
@@ -28,6 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LONG_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
+_BETWEEN = re.compile(r" ?, ?| and ")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -80,10 +83,37 @@ def parse_skip_date(text: str) -> DateRange:
     return span
 
 
-def parse_rule(key: str, text: str) -> Rule:
-    """Read the rule of a `cadence:` key: daily, weekly, monthly, cron, every, at or on."""
+def parse_season(begin: str | None, end: str | None) -> Season:
+    """Read `from:` and `until:`, each a date like 2026-12-04 or a day of every year like 03-01."""
+    first, begins = _day_or_date(begin)
+    last, ends = _day_or_date(end)
+    if first and last and last < first:
+        raise CadenceError(f"until: {end} is before from: {begin}; swap them")
+    return Season(first, last, begins, ends)
+
+
+def _day_or_date(text: str | None) -> tuple[date | None, tuple[int, int] | None]:
+    if text is None:
+        return None, None
+    if match := re.fullmatch(r"([0-9]{2})-([0-9]{2})", text.strip()):
+        month, day = int(match[1]), int(match[2])
+        # 2024 is a leap year: 02-29 exists in some years.
+        if not 1 <= month <= 12 or not 1 <= day <= calendar.monthrange(2024, month)[1]:
+            raise CadenceError(f"{text!r} is no day of the year; write month and day, like 03-01")
+        return None, (month, day)
+    try:
+        return _date(text), None
+    except CadenceError:
+        raise CadenceError(f"{text!r} is no date; write it like 2026-12-04, or 03-01 for every year") from None
+
+
+def parse_rule(key: str, written: str | Sequence[str]) -> Rule:
+    """Read the rule of a `cadence:` key: daily, weekly, monthly, cron, every, at or on.
+
+    A list holds times for `daily`, and for `weekly` and `monthly` rules that share their times.
+    """
     readers: dict[str, Callable[[str], Rule]] = {
-        "daily": lambda text: Daily(parse_time(text)),
+        "daily": _daily,
         "weekly": _weekly,
         "monthly": _monthly,
         "cron": _cron,
@@ -93,7 +123,35 @@ def parse_rule(key: str, text: str) -> Rule:
     }
     if key not in readers:
         raise CadenceError(f"{key!r} is no rule of cadence; the rules are {', '.join(readers)}")
-    return readers[key](text)
+    texts = [written] if isinstance(written, str) else list(written)
+    if key not in ("weekly", "monthly") or not any(_days_and_clocks(text)[1] for text in texts):
+        return readers[key](", ".join(texts))
+    rules = [readers[key](text) for text in texts]
+    return rules[0] if len(rules) == 1 else _joined(key, rules)
+
+
+def _joined(key: str, rules: Sequence[Rule]) -> Rule:
+    """Join rules that differ only in their days. Two times for different days are two schedules."""
+    weekly = [rule for rule in rules if isinstance(rule, Weekly)]
+    monthly = [rule for rule in rules if isinstance(rule, Monthly)]
+    if len(weekly) == len(rules) and len({rule.at for rule in weekly}) == 1:
+        return replace(weekly[0], days=tuple(sorted({day for rule in weekly for day in rule.days})))
+    if len(monthly) == len(rules) and len({rule.at for rule in monthly}) == 1:
+        return replace(monthly[0], days=tuple(day for rule in monthly for day in rule.days))
+    days = "[mon, thu]" if key == "weekly" else "[first fri, third fri]"
+    raise CadenceError(f"these days have different times; write one time, `{days} 09:00`, or two schedules")
+
+
+def parse_every_other(rule: Rule, text: str) -> Weekly:
+    """Return a weekly rule that holds in every other week from a date on."""
+    if not isinstance(rule, Weekly):
+        raise CadenceError("`every_other` works only with `weekly` and days by name; take it out")
+    return replace(rule, every_other=_date(text))
+
+
+def parse_weekend(texts: Sequence[str]) -> tuple[int, ...]:
+    """Read `[sat, sun]`, or an empty list where every weekday is a working day."""
+    return _weekdays(", ".join(texts)) if texts else ()
 
 
 def _number(text: str) -> int | None:
@@ -110,25 +168,68 @@ def _weekday(text: str) -> int:
     raise CadenceError(f"{text!r} is no weekday; write mon, tue, wed, thu, fri, sat or sun")
 
 
-def _weekly(text: str) -> Weekly:
-    days, _, clock = text.strip().rpartition(" ")
-    if not days:
-        raise CadenceError(f"{text!r} lacks a weekday or a time; write it like fri 09:00 or mon,thu 09:00")
-    numbers = sorted({_weekday(day.strip()) for day in re.split(r",|\sand\s", days)})
-    return Weekly(tuple(numbers), parse_time(clock))
+def _weekdays(text: str) -> tuple[int, ...]:
+    """Read `mon`, `mon, thu` or `mon-fri`."""
+    numbers: set[int] = set()
+    for part in _BETWEEN.split(re.sub(" ?[-–] ?| to ", "-", text)):
+        first, dash, last = part.partition("-")
+        begin, end = _weekday(first), _weekday(last if dash else first)
+        numbers.update((begin + offset) % 7 for offset in range((end - begin) % 7 + 1))
+    return tuple(sorted(numbers))
 
 
-def _monthly(text: str) -> Rule:
-    words = text.split()
-    if len(words) == 3 and words[0].lower() in _NTH:
-        return MonthlyWeekday(_NTH[words[0].lower()], _weekday(words[1]), parse_time(words[2]))
-    if len(words) == 2 and words[0].lower() == "last":
-        return MonthlyDay(-1, parse_time(words[1]))
-    if len(words) == 2 and (day := _number(words[0])) is not None:
+def _days_and_clocks(text: str) -> tuple[str, tuple[time, ...]]:
+    """Split `[mon, thu] 09:00` into the days without brackets and the times. Either may be empty."""
+    bare = " ".join(re.sub("[\\[\\]\"']", " ", text).split())
+    clocks, end = set(), len(bare)
+    for word in reversed([*re.finditer("[^ ,]+", bare)]):
+        if ":" in word[0]:
+            clocks.add(parse_time(word[0]))
+        elif word[0] != "and" or not clocks:
+            break
+        end = word.start()
+    return bare[:end].strip(" ,"), tuple(sorted(clocks))
+
+
+def _daily(text: str) -> Daily:
+    days, clocks = _days_and_clocks(text)
+    if days or not clocks:
+        parse_time(days.split(",")[0])
+        raise CadenceError(f"{text!r} is no time of day; write it like 09:00, or [09:00, 18:00]")
+    return Daily(clocks)
+
+
+def _weekly(text: str) -> Weekly | WeeklyWorkingDay:
+    days, clocks = _days_and_clocks(text)
+    if not days or not clocks:
+        raise CadenceError(f"{text!r} lacks a weekday or a time; write it like fri 09:00 or [mon, thu] 09:00")
+    if match := re.fullmatch("(first|last) working day", days.lower()):
+        return WeeklyWorkingDay(match[1] == "last", clocks)
+    return Weekly(_weekdays(days), clocks)
+
+
+def _monthly(text: str) -> Monthly:
+    days, clocks = _days_and_clocks(text)
+    if not days or not clocks:
+        raise CadenceError(f"{text!r} lacks a day or a time; write it like `first mon 09:00` or `[1, 15] 09:00`")
+    return Monthly(tuple(_day_of_month(part, text) for part in _BETWEEN.split(days)), clocks)
+
+
+def _day_of_month(part: str, text: str) -> DayOfMonth | NthWeekday | NthWorkingDay:
+    words = part.lower().split()
+    if words in (["last"], ["last", "day"]):
+        return DayOfMonth(-1)
+    if len(words) == 1 and (day := _number(words[0])) is not None:
         if not 1 <= day <= 31:
             raise CadenceError(f"there is no day {day} in any month; write 1 to 31, or `last 09:00` for the last day")
-        return MonthlyDay(day, parse_time(words[1]))
-    raise CadenceError(f"{text!r} is no monthly rule; write it like `first mon 09:00`, `15 09:00` or `last 09:00`")
+        return DayOfMonth(day)
+    if len(words) > 1 and words[0] in _NTH:
+        if words[1:] == ["working", "day"]:
+            return NthWorkingDay(_NTH[words[0]])
+        if len(words) == 2:
+            return NthWeekday(_NTH[words[0]], _weekday(words[1]))
+    mend = "write it like `first mon 09:00`, `[1, 15] 09:00`, `last 09:00` or `last working day 09:00`"
+    raise CadenceError(f"{text!r} is no monthly rule; {mend}")
 
 
 def _every(text: str) -> Every:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from enum import StrEnum
 
-from tidings.model.cadence.monthly import DAY_NAMES, MonthlyDay, MonthlyWeekday
+from tidings.model.cadence.monthly import (
+    DAY_NAMES,
+    IsWorkingDay,
+    Monthly,
+    WeeklyWorkingDay,
+    join_clocks,
+    join_words,
+)
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MONTHS = (
@@ -20,14 +28,10 @@ class CadenceError(ValueError):
     """A rule that cannot be read; the message says what is wrong and how to write it."""
 
 
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if words[:-1] else words)
-
-
 def _weekdays_named(days: Sequence[int]) -> str:
     if len(days) > 2 and days[-1] - days[0] == len(days) - 1:
         return f"{DAY_NAMES[days[0]]} to {DAY_NAMES[days[-1]]}"
-    return _listed([DAY_NAMES[day] for day in days])
+    return join_words([DAY_NAMES[day] for day in days])
 
 
 def _length(span: timedelta) -> str:
@@ -40,32 +44,45 @@ def _length(span: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Daily:
-    """Every day at a local time."""
+    """Every day at local times."""
 
-    at: time
+    at: tuple[time, ...]
 
-    def times(self, day: date) -> Iterator[time]:
+    def times(self, day: date, is_working_day: IsWorkingDay) -> Iterator[time]:
         """Local times on a local day, ascending."""
-        yield self.at
+        yield from self.at
 
     def __str__(self) -> str:
-        return f"every day at {self.at:%H:%M}"
+        return f"every day at {join_clocks(self.at)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Weekly:
-    """On weekdays (0 is Monday) at a local time."""
+    """On weekdays (0 is Monday) at local times. With `every_other`, in every other week from that day on.
+
+    Weeks begin on Monday. The first week is that of the first slot on or after `every_other`.
+    """
 
     days: tuple[int, ...]
-    at: time
+    at: tuple[time, ...]
+    every_other: date | None = None
 
-    def times(self, day: date) -> Iterator[time]:
+    def times(self, day: date, is_working_day: IsWorkingDay) -> Iterator[time]:
         """Local times on a local day, ascending."""
-        if day.weekday() in self.days:
-            yield self.at
+        if day.weekday() not in self.days:
+            return
+        if self.every_other is not None:
+            begin = self.every_other
+            first = begin + timedelta(days=min((number - begin.weekday()) % 7 for number in self.days))
+            monday = first - timedelta(days=first.weekday())
+            if day < begin or (day - monday).days // 7 % 2:
+                return
+        yield from self.at
 
     def __str__(self) -> str:
-        return f"every {_weekdays_named(self.days)} at {self.at:%H:%M}"
+        if self.every_other is None:
+            return f"every {_weekdays_named(self.days)} at {join_clocks(self.at)}"
+        return f"every other {_weekdays_named(self.days)} at {join_clocks(self.at)}, from {self.every_other}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class Cron:
     months: frozenset[int]
     weekdays: frozenset[int] | None
 
-    def times(self, day: date) -> Iterator[time]:
+    def times(self, day: date, is_working_day: IsWorkingDay) -> Iterator[time]:
         """Local times on a local day, ascending."""
         if day.month not in self.months:
             return
@@ -98,9 +115,9 @@ class Cron:
             return f"cron {self.text}"
         days = [_weekdays_named(sorted(self.weekdays))] if self.weekdays is not None else []
         if self.days is not None:
-            days.append(f"day {_listed([str(day) for day in sorted(self.days)])} of the month")
-        months = f" in {_listed([_MONTHS[n - 1] for n in sorted(self.months)])}" if len(self.months) < 12 else ""
-        return f"every {' or '.join(days) or 'day'}{months} at {_listed(clocks)}"
+            days.append(f"day {join_words([str(day) for day in sorted(self.days)])} of the month")
+        months = f" in {join_words([_MONTHS[n - 1] for n in sorted(self.months)])}" if len(self.months) < 12 else ""
+        return f"every {' or '.join(days) or 'day'}{months} at {join_words(clocks)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +130,7 @@ class Every:
 
     step: timedelta
 
-    def times(self, day: date) -> Iterator[time]:
+    def times(self, day: date, is_working_day: IsWorkingDay) -> Iterator[time]:
         """Local times on a local day, ascending."""
         if self.step >= timedelta(days=1):
             if (day - _EPOCH).days % self.step.days == 0:
@@ -133,7 +150,7 @@ class At:
 
     moment: datetime
 
-    def times(self, day: date) -> Iterator[time]:
+    def times(self, day: date, is_working_day: IsWorkingDay) -> Iterator[time]:
         """Local times on a local day, ascending."""
         if day == self.moment.date():
             yield self.moment.time()
@@ -161,7 +178,7 @@ class OnRequest:
         return "on request"
 
 
-DatedRule = Daily | Weekly | MonthlyDay | MonthlyWeekday | Cron | Every | At
+DatedRule = Daily | Weekly | WeeklyWorkingDay | Monthly | Cron | Every | At
 Rule = DatedRule | OnNew | OnRequest
 
 
@@ -203,6 +220,45 @@ class DateRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Season:
+    """The days on which a cadence has slots: between two dates, and between two days of every year.
+
+    Days of every year are (month, day). A season may cross the new year.
+    """
+
+    first: date | None = None
+    last: date | None = None
+    begins: tuple[int, int] | None = None
+    ends: tuple[int, int] | None = None
+
+    def __contains__(self, day: date) -> bool:
+        if (self.first is not None and day < self.first) or (self.last is not None and day > self.last):
+            return False
+        begins, ends = self.begins or (1, 1), self.ends or (12, 31)
+        if begins <= ends:
+            return begins <= (day.month, day.day) <= ends
+        return (day.month, day.day) >= begins or (day.month, day.day) <= ends
+
+    def __str__(self) -> str:
+        start, end = self.first or self.begins, self.last or self.ends
+        parts = [("from", start), ("until", end)]
+        words = [f"{word} {_day_written(day)}" for word, day in parts if day is not None]
+        return f"{' '.join(words)}{' every year' if self.begins or self.ends else ''}"
+
+
+def _day_written(day: date | tuple[int, int]) -> str:
+    return f"{day[0]:02}-{day[1]:02}" if isinstance(day, tuple) else str(day)
+
+
+class OnHoliday(StrEnum):
+    """What happens to a slot on a holiday or in `skip_dates`."""
+
+    SKIP = "skip"
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
 class Cadence:
     """A rule in a time zone, with settings that move or skip its slots. `holidays` names a day's holiday."""
 
@@ -212,6 +268,9 @@ class Cadence:
     skip_dates: tuple[DateRange, ...] = ()
     holidays: Callable[[date], str | None] | None = field(default=None, compare=False)
     max_late: timedelta = timedelta(hours=12)
+    on_holiday: OnHoliday = OnHoliday.SKIP
+    weekend: tuple[int, ...] = (5, 6)
+    season: Season = Season()
 
     def skip_reason(self, day: date) -> str | None:
         """Return why nothing goes out on a local day, or None."""
@@ -219,10 +278,37 @@ class Cadence:
             if day in span:
                 return f"{day} is in skip_dates"
         holiday = self.holidays(day) if self.holidays else None
-        return f"{day} is a holiday: {holiday}" if holiday else None
+        if holiday:
+            return f"{day} is a holiday: {holiday}"
+        # A dated rule has no slots outside the season. Something new may come out at any time.
+        return (
+            f"{day} is not in the season {self.season}"
+            if isinstance(self.rule, OnNew) and day not in self.season
+            else None
+        )
+
+    def is_working_day(self, day: date) -> bool:
+        """Whether a local day is no weekend, no holiday and not in `skip_dates`."""
+        return day.weekday() not in self.weekend and self.skip_reason(day) is None
+
+    def local_times(self, day: date) -> Iterator[time]:
+        """Yield the local times of the rule on a local day, ascending. `on: new` and `on: request` have none."""
+        if not isinstance(self.rule, (OnNew, OnRequest)) and day in self.season:
+            yield from self.rule.times(day, self.is_working_day)
+
+    def takes_moved_slots(self, day: date) -> bool:
+        """Whether a slot can move to a local day: a working day, or a day of the weekend with slots of its own.
+
+        So a daily digest that is sent at weekends too never moves past one of its own slots.
+        """
+        if self.skip_reason(day) is not None:
+            return False
+        return day.weekday() not in self.weekend or next(self.local_times(day), None) is not None
 
 
 def describe_cadence(cadence: Cadence) -> str:
     """Describe it in words, for `tidings plan`: `every Friday at 09:00 (Asia/Almaty)`."""
+    season = f", {cadence.season}" if cadence.season != Season() else ""
     window = f", {cadence.window} only" if cadence.window else ""
-    return f"{cadence.rule}{window} ({cadence.zone})"
+    moved = f", the working day {cadence.on_holiday} a holiday" if cadence.on_holiday is not OnHoliday.SKIP else ""
+    return f"{cadence.rule}{season}{window}{moved} ({cadence.zone})"

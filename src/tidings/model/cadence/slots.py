@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tidings.model.cadence.rules import Cadence, CadenceError, OnNew, OnRequest
+from tidings.model.cadence.rules import Cadence, CadenceError, OnHoliday, OnNew, OnRequest
 
 _DAY = timedelta(days=1)
 _HORIZON = 3_700
@@ -18,6 +18,8 @@ _LISTED = 100
 """The most merged slots, and the most skipped slots, that `find_due_slots` lists."""
 _FURTHEST_SHIFT = 3 * _DAY
 """A window opens every day, but a gap may remove it on one day."""
+_FURTHEST_MOVE = 62
+"""Days that a slot moves over holidays and `skip_dates`. Beyond them it is skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,7 @@ def _offset_changes(before: datetime, after: datetime, zone: ZoneInfo) -> dateti
 
 
 def _day_keys(cadence: Cadence, zone: ZoneInfo, day: date) -> list[datetime]:
-    assert not isinstance(cadence.rule, (OnNew, OnRequest))
-    keys = [to_utc(datetime.combine(day, clock), zone) for clock in cadence.rule.times(day)]
+    keys = [to_utc(datetime.combine(day, clock), zone) for clock in cadence.local_times(day)]
     return sorted(set(keys))
 
 
@@ -104,32 +105,63 @@ def list_slots(cadence: Cadence, after: datetime, until: datetime) -> Iterator[S
 def next_slots(cadence: Cadence, after: datetime, count: int) -> list[Slot]:
     """Return the next `count` slots with `at > after`, skipped ones included; fewer if ten years have no more.
 
-    If a window moves several slots to one moment, only the latest is returned: `find_due_slots` merges the others.
+    If several slots move to one moment, only the latest is returned: `find_due_slots` merges the others.
     """
     slots: list[Slot] = []
-    # A slot whose key has passed may still wait for its window.
-    begin = after - _FURTHEST_SHIFT if cadence.window else after
-    span = _FURTHEST_SHIFT
-    while begin < after + _HORIZON * _DAY:
-        for slot in list_slots(cadence, begin, begin + span):
-            if slot.at <= after:
-                continue
-            if slots and slots[-1].at == slot.at:
-                slots[-1] = slot
-            elif len(slots) < count:
-                slots.append(slot)
-            else:
-                return slots
-        begin += span
-        if len(slots) >= count and begin >= max((slot.at for slot in slots), default=begin):
+    for slot in _slots_by_moment(cadence, after):
+        if slot.at <= after:
+            continue
+        if slots and slots[-1].at == slot.at:
+            slots[-1] = slot
+        elif len(slots) < count:
+            slots.append(slot)
+        else:
             break
-        span = min(span * 2, timedelta(days=400))
     return slots
 
 
-def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots | None:
+def _slots_by_moment(cadence: Cadence, after: datetime) -> Iterator[Slot]:
+    """Yield slots in the order of `at`, then `key`, from before `after` on.
+
+    Moves never cross a day that takes moved slots. So the days between two of these days are sorted together: with the
+    day before them for `on_holiday: before`, else with the day after them.
+    """
+    if isinstance(cadence.rule, (OnNew, OnRequest)):
+        return
+    zone = load_zone(cadence.zone)
+    # A slot whose key has passed may still wait for its window, or for a working day.
+    day = _local_day(after, zone) - _FURTHEST_SHIFT
+    if cadence.on_holiday is OnHoliday.AFTER:
+        day -= _FURTHEST_MOVE * _DAY
+    last_day = _local_day(after, zone) + _HORIZON * _DAY
+    if cadence.season.last is not None:
+        last_day = min(last_day, cadence.season.last)
+    together: list[Slot] = []
+    newest = datetime.min.replace(tzinfo=UTC)
+    while day <= last_day:
+        is_edge = cadence.takes_moved_slots(day)
+        if is_edge and cadence.on_holiday is OnHoliday.BEFORE:
+            yield from sorted(together, key=_by_moment)
+            together.clear()
+        for key in _day_keys(cadence, zone, day):
+            if newest < key:
+                newest = key
+                together.append(_shifted(cadence, zone, key))
+        day += _DAY
+        if cadence.on_holiday is OnHoliday.SKIP or (is_edge and cadence.on_holiday is OnHoliday.AFTER):
+            yield from sorted(together, key=_by_moment)
+            together.clear()
+    yield from sorted(together, key=_by_moment)
+
+
+def _by_moment(slot: Slot) -> tuple[datetime, datetime]:
+    return slot.at, slot.key
+
+
+def find_due_slots(cadence: Cadence, after: datetime, now: datetime, since: datetime | None = None) -> DueSlots | None:
     """Return the slots with `key > after` and `at <= now`, or None if nothing is due.
 
+    `since` is when the schedule was first seen: slots that `on_holiday: before` moved to earlier never fire.
     Missed slots merge into the latest. It searches backwards from now, so a year's pause costs no more than a day's.
     """
     if isinstance(cadence.rule, (OnNew, OnRequest)):
@@ -137,6 +169,11 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots
     zone = load_zone(cadence.zone)
     first_day = _local_day(after, zone) - 2 * _DAY
     day = _local_day(now, zone) + 2 * _DAY
+    is_before = cadence.on_holiday is OnHoliday.BEFORE
+    if is_before:
+        furthest = day + _FURTHEST_MOVE * _DAY
+        while day < furthest and not cadence.takes_moved_slots(day):
+            day += _DAY
     chosen: Slot | None = None
     merged: list[Slot] = []
     skipped: list[Slot] = []
@@ -145,11 +182,11 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots
         # Skipped slots never end the search: an earlier slot that is allowed must not be lost behind them.
         keys = [] if len(skipped) >= _LISTED and _all_left_out(cadence, day) else _day_keys(cadence, zone, day)
         for key in reversed(keys):
-            if not after < key <= now or key in seen:
+            if not after < key or (key > now and not is_before) or key in seen:
                 continue
             seen.add(key)
             slot = _shifted(cadence, zone, key)
-            if slot.at > now:
+            if slot.at > now or (slot.at < slot.key and since is not None and slot.at <= since):
                 continue
             if slot.skip_reason:
                 skipped.append(slot)
@@ -165,6 +202,8 @@ def find_due_slots(cadence: Cadence, after: datetime, now: datetime) -> DueSlots
 
 def _all_left_out(cadence: Cadence, day: date) -> bool:
     """Whether no slot of a local day can go out, wherever a gap or the window moves it."""
+    if cadence.on_holiday is not OnHoliday.SKIP:
+        return False
     return all(cadence.skip_reason(day + number * _DAY) for number in range(_FURTHEST_SHIFT.days + 1))
 
 
@@ -199,11 +238,32 @@ def find_window_end(cadence: Cadence, now: datetime) -> datetime | None:
 
 
 def _shifted(cadence: Cadence, zone: ZoneInfo, key: datetime) -> Slot:
-    at, moved, window = key, None, cadence.window
-    if window is not None and not is_in_window(cadence, at):
-        at = _next_wall(zone, at, window.start, lambda wall: window.contains(wall.time()))
-        moved = f"outside {window}, moved to {at.astimezone(zone):%Y-%m-%d %H:%M}"
-    return Slot(key, at, moved, cadence.skip_reason(_local_day(at, zone)))
+    at, reasons = _in_window(cadence, zone, key), []
+    if at != key:
+        reasons.append(f"outside {cadence.window}")
+    day = _local_day(at, zone)
+    skipped = cadence.skip_reason(day)
+    if skipped and cadence.on_holiday is not OnHoliday.SKIP:
+        step = -_DAY if cadence.on_holiday is OnHoliday.BEFORE else _DAY
+        days = (day + number * step for number in range(1, _FURTHEST_MOVE + 1))
+        target = next((other for other in days if cadence.takes_moved_slots(other)), None)
+        if target is None:
+            skipped += f", and no working day is within {_FURTHEST_MOVE} days"
+        else:
+            clock = at.astimezone(zone).replace(tzinfo=None).time()
+            at = _in_window(cadence, zone, to_utc(datetime.combine(target, clock), zone))
+            reasons.append(skipped)
+            skipped = None
+    moved = f"{' and '.join(reasons)}, moved to {at.astimezone(zone):%Y-%m-%d %H:%M}" if reasons else None
+    return Slot(key, at, moved, skipped)
+
+
+def _in_window(cadence: Cadence, zone: ZoneInfo, moment: datetime) -> datetime:
+    """Return the moment, or the first one after it at which the window is open."""
+    window = cadence.window
+    if window is None or is_in_window(cadence, moment):
+        return moment
+    return _next_wall(zone, moment, window.start, lambda wall: window.contains(wall.time()))
 
 
 def _next_day(zone: ZoneInfo, moment: datetime) -> datetime:

@@ -33,7 +33,7 @@ def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule
         first = find_first_new(composer, connection, schedule, now, state)
         slot = None if first is None else find_slot_for_new(schedule.cadence, first)
         return None if slot is None or slot.at > now else DueSlots(slot=slot, merged=(), skipped=())
-    return find_due_slots(schedule.cadence, _last_settled(state), now + _approval_time(schedule))
+    return find_due_slots(schedule.cadence, _last_settled(state), now + _approval_time(schedule), since=state.baseline)
 
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
@@ -41,7 +41,7 @@ def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime)
     state = schedules.find_schedule(connection, schedule.name)
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
         return None
-    due = find_due_slots(schedule.cadence, _last_settled(state), now)
+    due = find_due_slots(schedule.cadence, _last_settled(state), now, since=state.baseline)
     return None if due is None or due.slot is None else min(slot.at for slot in (*due.merged, due.slot))
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import Connection
 from tidings.config.schedule import ChannelDelivery, ListDelivery, Schedule
 from tidings.config.settings import Newsroom
 from tidings.model.cadence import (
-    At,
     OnNew,
     OnRequest,
     Slot,
@@ -106,7 +105,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             elif isinstance(schedule.cadence.rule, OnNew):
                 draft = look_ahead(runtime, connection, schedule, now)
                 notes += ["nothing new", describe_untranslated(connection, runtime.newsroom, draft)]
-            elif isinstance(schedule.cadence.rule, At):
+            elif not entry.slots:
                 notes.append("its time has passed")
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
             planned.append(entry)
