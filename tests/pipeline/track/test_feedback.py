@@ -54,7 +54,7 @@ def _hear(store: Store, sample: str, to: str = "", *, now: Any = NOW, raw: bytes
     return receive_message(
         store,
         KEYS,
-        raw or (FOLDER / f"{sample}.eml").read_bytes(),
+        raw or (FOLDER / f"{sample}.eml").read_bytes().replace(b"ada@example.net", ADA.encode()),
         recipients=[to] if to else [],
         soft_limit=SOFT_LIMIT,
         via="lmtp",
@@ -193,10 +193,10 @@ def test_explain_shows_feedback(store: Store, ada: int) -> None:
 
 
 @ONE
-def test_an_unexplained_refusal_counts_for_one_list(store: Store, ada: int) -> None:
-    assert _hear(store, "opaque", _path(1)) == FeedbackResult("hard")
-    assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
-    assert _suppressed(store) == {"digest": "hard"}
+def test_an_unexplained_refusal_suppresses_nobody(store: Store, ada: int) -> None:
+    assert _hear(store, "opaque", _path(1)) == FeedbackResult("blocked")
+    assert set(_lists(store).values()) == {"confirmed"}
+    assert _suppressed(store) == {}
 
 
 def test_soft_bounces_on_too_many_days_suppress(store: Store, ada: int) -> None:
@@ -208,7 +208,7 @@ def test_soft_bounces_on_too_many_days_suppress(store: Store, ada: int) -> None:
         assert _hear(store, "postfix-full", _path(delivery), now=moment) == FeedbackResult("soft")
     assert _lists(store) == {"digest": "confirmed", "press": "confirmed"}
     assert _suppressed(store) == {}
-    assert _hear(store, "postfix-relay-denied", _path(5), now=NOW + 2 * DAY) == FeedbackResult("soft")
+    assert _hear(store, "qmail-full", _path(5), now=NOW + 2 * DAY) == FeedbackResult("soft")
     assert _lists(store) == {"digest": "unsubscribed", "press": "confirmed"}
     assert _suppressed(store) == {"digest": "soft"}
 
@@ -310,10 +310,12 @@ def test_a_bounce_of_a_deleted_delivery_is_no_error(store: Store, ada: int) -> N
 
 REASONS = {
     "550 5.1.1 <ada@example.org>: no such user (RCPT)": ({"": "hard"}, "hard"),
-    "550 go away (RCPT)": ({"digest": "hard"}, "hard"),
+    "550 go away (RCPT)": ({}, "blocked"),
+    "550 5.1.1 Access denied - Invalid HELO name (RCPT)": ({}, "blocked"),
+    "550 <relay@policy.example>: Recipient address rejected (RCPT)": ({}, "blocked"),
     "550 go away (end of message)": ({}, "blocked"),
     "554 5.7.1 Spam message rejected (end of message)": ({}, "blocked"),
-    "554 5.7.1 <ada@example.org>: Relay access denied (RCPT)": ({}, "soft"),
+    "554 5.7.1 <ada@example.org>: Relay access denied (RCPT)": ({}, "blocked"),
     "relay does not offer SMTPUTF8 (RFC 6531), which this address needs": ({}, None),
 }
 

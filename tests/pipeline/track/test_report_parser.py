@@ -7,53 +7,53 @@ from pathlib import Path
 
 import pytest
 
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, classify_refusal
+from tidings.model.refusal import Effect, classify
 from tidings.pipeline.track.report_parser import MAX_BYTES, ParsedReport, parse_report
 
 FOLDER = Path(__file__).parent / "returns"
-DEAD, HARD, SOFT, BLOCKED = RefusalMeaning.DEAD, RefusalMeaning.HARD, RefusalMeaning.SOFT, RefusalMeaning.BLOCKED
+HARD, SOFT, BLOCKED = Effect.HARD, Effect.SOFT, Effect.BLOCKED
 
 REFUSALS = {
-    "postfix-unknown": (DEAD, "5.1.1"),
+    "postfix-unknown": (HARD, "5.1.1"),
     "postfix-full": (SOFT, "5.2.2"),
-    "postfix-relay-denied": (SOFT, "5.7.1"),
+    "postfix-relay-denied": (BLOCKED, "5.7.1"),
     "postfix-expired": (SOFT, "4.4.1"),
-    "postfix-international": (DEAD, "5.1.1"),
-    "escaped-international": (DEAD, "5.1.1"),
+    "postfix-international": (HARD, "5.1.1"),
+    "escaped-international": (HARD, "5.1.1"),
     "encoded-international": (SOFT, "5.2.2"),
-    "exim-unrouteable": (DEAD, ""),
+    "exim-unrouteable": (HARD, ""),
     "exim-full": (SOFT, "5.0.0"),
-    "exim-remote": (DEAD, "5.0.0"),
-    "sendmail-unknown": (DEAD, "5.1.1"),
-    "sendmail-host-unknown": (DEAD, "5.1.2"),
-    "sendmail-queue": (SOFT, "4.4.7"),
-    "microsoft365-unknown": (DEAD, "5.1.10"),
-    "microsoft365-directory": (DEAD, "5.4.1"),
+    "exim-remote": (HARD, "5.0.0"),
+    "sendmail-unknown": (HARD, "5.1.1"),
+    "sendmail-host-unknown": (HARD, "5.1.2"),
+    "sendmail-queue": (SOFT, "4.4.1"),
+    "microsoft365-unknown": (HARD, "5.1.10"),
+    "microsoft365-directory": (HARD, "5.4.1"),
     "microsoft365-full": (SOFT, "5.2.2"),
     "microsoft365-blocked": (BLOCKED, "5.7.515"),
-    "microsoft365-no-domain": (DEAD, "5.4.310"),
-    "outlook-unavailable": (DEAD, "5.5.0"),
-    "exchange2000": (DEAD, ""),
-    "gmail-unknown": (DEAD, "5.1.1"),
-    "gmail-disabled": (DEAD, "5.2.1"),
+    "microsoft365-no-domain": (HARD, "5.4.310"),
+    "outlook-unavailable": (HARD, "5.5.0"),
+    "exchange2000": (HARD, ""),
+    "gmail-unknown": (HARD, "5.1.1"),
+    "gmail-disabled": (HARD, "5.2.1"),
     "gmail-quota": (SOFT, "4.2.2"),
     "gmail-unauthenticated": (BLOCKED, "5.7.26"),
-    "qmail-unknown": (DEAD, "5.1.1"),
+    "qmail-unknown": (HARD, "5.1.1"),
     "qmail-connection": (SOFT, "4.4.1"),
     "qmail-full": (SOFT, ""),
-    "yahoo-unknown": (DEAD, ""),
+    "yahoo-unknown": (HARD, "5.0.0"),
     "yahoo-policy": (BLOCKED, "5.7.9"),
-    "mailru-unknown": (DEAD, "5.0.0"),
-    "mailru-plain": (DEAD, ""),
+    "mailru-unknown": (HARD, "5.0.0"),
+    "mailru-plain": (HARD, ""),
     "mailru-full": (SOFT, "5.0.0"),
-    "yandex-unknown": (DEAD, "5.7.1"),
+    "yandex-unknown": (HARD, "5.7.1"),
     "yandex-spam": (BLOCKED, "5.7.1"),
     "zimbra-quota": (SOFT, "5.2.2"),
-    "zimbra-unknown": (DEAD, "5.1.1"),
-    "ses-suppressed": (DEAD, "5.1.1"),
+    "zimbra-unknown": (HARD, "5.1.1"),
+    "ses-suppressed": (HARD, "5.1.1"),
     "ses-temporary": (SOFT, "4.4.7"),
-    "two-recipients": (DEAD, "5.1.1"),
-    "opaque": (HARD, "5.0.0"),
+    "two-recipients": (HARD, "5.1.1"),
+    "opaque": (BLOCKED, "5.0.0"),
 }
 COMPLAINTS = {"arf-yahoo", "arf-mailru", "arf-redacted", "arf-opt-out", "arf-microsoft", "cfbl"}
 NOTHING = {
@@ -80,10 +80,10 @@ def _read(name: str) -> ParsedReport:
 
 
 @pytest.mark.parametrize(("name", "expected"), REFUSALS.items(), ids=REFUSALS)
-def test_a_bounce_is_read(name: str, expected: tuple[RefusalMeaning, str]) -> None:
+def test_a_bounce_is_read(name: str, expected: tuple[Effect, str]) -> None:
     found = _read(name)
     assert found.refusal is not None, found.reason
-    assert (found.refusal.meaning, found.refusal.code) == expected
+    assert (found.refusal.effect, found.refusal.code) == expected
     assert found.recipient == ("айгүл@example.net" if "international" in name else "ada@example.net")
 
 
@@ -114,18 +114,18 @@ def test_line_ends_do_not_matter(name: str) -> None:
 @pytest.mark.parametrize(
     ("code", "text", "expected"),
     [
-        ("", "550 5.1.1 <x>: no", DEAD),
+        ("", "550 5.1.1 <x>: no", HARD),
         ("5.0.0", "550 5.2.2 over quota", SOFT),
         ("", "552 5.3.4 Message size exceeds fixed limit", BLOCKED),
         ("", "550 5.1.8 Sender address rejected: Domain not found", BLOCKED),
         ("", "451 4.7.1 Greylisting in action", BLOCKED),
         ("5.3.0", "x", SOFT),
-        ("5.9.9.9", "550 nothing known", HARD),
-        ("banana", "", HARD),
+        ("5.9.9.9", "550 nothing known", BLOCKED),
+        ("banana", "", BLOCKED),
     ],
 )
-def test_refusals_are_classified(code: str, text: str, expected: RefusalMeaning) -> None:
-    assert classify_refusal(code, text).meaning is expected
+def test_refusals_are_classified(code: str, text: str, expected: Effect) -> None:
+    assert classify(text, status=code).effect is expected
 
 
 def _nested(depth: int) -> bytes:

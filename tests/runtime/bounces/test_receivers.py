@@ -36,7 +36,8 @@ from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.store import schema as t
 from tidings.store.people import subscribers
 
-BOUNCE = (Path(__file__).parents[2] / "pipeline/track/returns/postfix-unknown.eml").read_bytes()
+SAMPLE = Path(__file__).parents[2] / "pipeline/track/returns/postfix-unknown.eml"
+BOUNCE = SAMPLE.read_bytes().replace(b"ada@example.net", b"ada@example.org")
 
 LONG = b"y\n" * 900_000
 

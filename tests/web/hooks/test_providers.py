@@ -217,9 +217,11 @@ def _sendgrid_event(event: str, **more: Any) -> dict[str, Any]:
 CASES: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("ses", _ses_bounce("Permanent", "General", "5.1.1", "smtp; 550 5.1.1 unknown"), "hard", {"": "hard"}),
     ("ses", _ses_bounce("Permanent", "OnAccountSuppressionList"), "hard", {"": "hard"}),
-    ("ses", _ses_bounce("Permanent", "General"), "hard", {"digest": "hard"}),
+    ("ses", _ses_bounce("Permanent", "General"), "soft", {}),
     ("ses", _ses_bounce("Transient", "MailboxFull", "5.2.2", "over quota"), "soft", {}),
     ("ses", _ses_bounce("Transient", "General", "5.1.1", "unknown"), "soft", {}),
+    # An out-of-office reply comes like this.
+    ("ses", _ses_bounce("Transient", "General"), "", {}),
     ("ses", _ses_bounce("Transient", "ContentRejected", "5.6.1"), "soft", {}),
     (
         "ses",
@@ -273,6 +275,8 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("mailgun", _mailgun_failed("permanent", "suppress-bounce", 605, "", "Not delivering"), "hard", {"": "hard"}),
     ("mailgun", _mailgun_failed("permanent", "old", 452, "4.2.2", "mailbox full"), "soft", {}),
     ("mailgun", _mailgun_failed("temporary", "generic", 452, "4.2.2", "mailbox full"), "", {}),
+    ("mailgun", _mailgun_failed("permanent", "old", 602, "", "Too old"), "soft", {}),
+    ("mailgun", _mailgun_failed("permanent", "bounce", 550, "5.2.1", "5.2.1 receiving mail at a rate"), "soft", {}),
     (
         "mailgun",
         {"event": "complained", "recipient": ADA, "message": {"headers": {"message-id": "receipt-17"}}},
@@ -288,6 +292,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, str]]] = [
     ("sendgrid", _sendgrid_event("bounce", type="bounce", status="5.1.1", reason="unknown"), "hard", {"": "hard"}),
     ("sendgrid", _sendgrid_event("bounce", type="blocked", status="5.7.1", reason="550 spam"), "soft", {}),
     ("sendgrid", _sendgrid_event("dropped", reason="Bounced Address"), "hard", {"": "hard"}),
+    ("sendgrid", _sendgrid_event("bounce", type="expired", reason="dial tcp: i/o timeout"), "soft", {}),
     ("sendgrid", _sendgrid_event("spamreport"), "complaint", {"digest": "complaint"}),
     ("sendgrid", _sendgrid_event("group_unsubscribe", asm_group_id=1), "", {"digest": "unsubscribed"}),
     ("sendgrid", _sendgrid_event("deferred", response="400 try again later"), "", {}),

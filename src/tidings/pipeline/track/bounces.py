@@ -1,23 +1,22 @@
 """Record bounces. A hard bounce, or too many soft bounces, removes an address from a list.
 
-- Hard: the mailbox does not exist, or refuses for good. The address gets no more mail, at once.
+- Hard: the mailbox clearly does not exist. The address gets no more mail, at once.
 - Soft: a full mailbox, or a server that is down. The address gets no more mail after too many such days.
-- Blocked: refused because of the sender or the content (blocklist, missing signature, size). No subscriber is removed.
+- Blocked: refused because of the sender or the content, or for a reason that nobody knows. No subscriber is removed.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from tidings.config.bounces import SoftBounces
 from tidings.model.delivery import FeedbackKind
+from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
 from tidings.pipeline import notices
 from tidings.pipeline.track.events import KNOWN, FeedbackEvent, FeedbackResult
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 from tidings.store.engine import Store
 from tidings.store.people import feedback
 
@@ -27,28 +26,26 @@ _SESSION_PERIOD = timedelta(days=2)
 
 
 def record_bounce(
-    connection: Connection, event: FeedbackEvent, refusal: SmtpRefusal, soft_limit: SoftBounces
+    connection: Connection, event: FeedbackEvent, refusal: Refusal, soft_limit: SoftBounces
 ) -> FeedbackResult:
     """Record one bounce of any kind."""
-    match refusal.meaning:
-        case RefusalMeaning.DEAD | RefusalMeaning.HARD:
-            is_new = _record_hard(connection, event, no_such_mailbox=refusal.meaning is RefusalMeaning.DEAD)
-            kind = str(FeedbackKind.HARD)
-        case RefusalMeaning.SOFT:
+    match refusal.effect:
+        case Effect.HARD:
+            is_new, kind = _record_hard(connection, event), str(FeedbackKind.HARD)
+        case Effect.SOFT:
             is_new, kind = _record_soft(connection, event, soft_limit), str(FeedbackKind.SOFT)
-        case RefusalMeaning.BLOCKED:
-            is_new, kind = _record_blocked(connection, event), BLOCKED
+        case Effect.BLOCKED:
+            is_new, kind = _record_blocked(connection, event, refusal), BLOCKED
     return FeedbackResult(kind if is_new else KNOWN)
 
 
-def _record_hard(connection: Connection, event: FeedbackEvent, *, no_such_mailbox: bool) -> bool:
-    """Suppress the address on every list if the mailbox does not exist, else on this list."""
+def _record_hard(connection: Connection, event: FeedbackEvent) -> bool:
+    """Suppress the address on every list: the mailbox does not exist."""
     if not event.record(connection, FeedbackKind.HARD):
         return False
     feedback.mark_delivery(connection, event.target.delivery, FeedbackKind.HARD)
     if event.is_to_subscriber:
-        scope = "" if no_such_mailbox else event.target.list
-        feedback.suppress_recipient(connection, event.target, scope, FeedbackKind.HARD, event.via, event.at)
+        feedback.suppress_recipient(connection, event.target, "", FeedbackKind.HARD, event.via, event.at)
     return True
 
 
@@ -66,16 +63,20 @@ def _record_soft(connection: Connection, event: FeedbackEvent, limit: SoftBounce
     return True
 
 
-def _record_blocked(connection: Connection, event: FeedbackEvent) -> bool:
-    """Notify the newsroom, once a day."""
+def _record_blocked(connection: Connection, event: FeedbackEvent, refusal: Refusal) -> bool:
+    """Notify the newsroom, once a day for each kind of refusal."""
     if not event.record(connection, BLOCKED):
         return False
     feedback.mark_delivery(connection, event.target.delivery, FeedbackKind.SOFT)
+    why = (
+        "for a reason that is not clear" if refusal.kind is RefusalKind.UNKNOWN else "because of its sender or content"
+    )
     text = (
-        f"A mail server refuses our mail because of its sender or its content: {event.summary or event.code}\n"
+        f"A mail server refuses our mail {why} ({refusal.kind}): {event.summary or event.code}\n"
+        f"{f'What to do: {refusal.kind.mend}. ' if refusal.kind.mend else ''}"
         "No subscriber was removed. The ledger shows these mails as returned: soft."
     )
-    notices.add(connection, f"blocked:{event.at.date().isoformat()}", "blocked", text, event.at)
+    notices.add(connection, f"blocked:{refusal.kind}:{event.at.date().isoformat()}", "blocked", text, event.at)
     return True
 
 
@@ -96,10 +97,7 @@ def record_session_refusals(store: Store, soft_limit: SoftBounces, now: datetime
             reply = _SESSION_REPLY.fullmatch(delivery.reason)
             if reply is None:
                 continue
-            refusal = classify_refusal("", delivery.reason)
-            if reply["step"] != "RCPT" and refusal.meaning is RefusalMeaning.HARD:
-                # A refusal after the message may just as well be about the content.
-                refusal = replace(refusal, meaning=RefusalMeaning.BLOCKED)
+            refusal = classify(delivery.reason, stage=reply["step"], recipient=delivery.recipient.address)
             with store.write() as connection:
                 event = FeedbackEvent(delivery.recipient, refusal.code, delivery.reason, "smtp", now)
                 count += record_bounce(connection, event, refusal, soft_limit).kind != KNOWN

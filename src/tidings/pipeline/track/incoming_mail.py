@@ -23,7 +23,8 @@ from tidings.pipeline.track.complaints_and_unsubscribes import (
     record_mail_unsubscribe,
 )
 from tidings.pipeline.track.events import IGNORED, FeedbackEvent, FeedbackResult
-from tidings.pipeline.track.report_parser import MAX_BYTES, parse_report
+from tidings.pipeline.track.report_parser import MAX_BYTES, decoded_parts, parse_report
+from tidings.pipeline.track.unread_mail import show_unread
 from tidings.store.engine import Store
 from tidings.store.people import feedback
 from tidings.store.people.feedback import Recipient
@@ -54,13 +55,22 @@ def receive_message(
         with store.write() as connection:
             lists = {request.list, present_name(request.list)}
             return record_mail_unsubscribe(connection, request.subscriber, lists, now)
-    report = parse_report(raw)
+    envelope = " ".join(recipients).encode("utf-8", "replace")
+    with store.read() as connection:
+        delivery = _find_delivery(keys, envelope + b" " + raw[:MAX_BYTES])
+        is_signed = delivery is not None
+        target = feedback.find_by_delivery(connection, delivery) if delivery is not None else None
+        if not is_signed:
+            for text in (raw[:MAX_BYTES], decoded_parts(raw)):
+                target = target or _find_by_link(connection, keys, text, present_name)
+    if target is None:
+        return show_unread(store, raw, None, "the message has no token of a mail of ours", now)
+    report = parse_report(raw, target.address, is_signed=is_signed)
+    if report.is_unread:
+        return show_unread(store, raw, target, report.reason, now)
     if not report.is_feedback:
         return FeedbackResult(IGNORED, report.reason)
     with store.write() as connection:
-        target = _find_target(connection, keys, raw, recipients, present_name)
-        if target is None:
-            return FeedbackResult(IGNORED, "the message has no token of a mail of ours")
         if report.refusal is not None:
             event = FeedbackEvent(target, report.refusal.code, report.refusal.text, via, now)
             return record_bounce(connection, event, report.refusal, soft_limit)
@@ -68,16 +78,16 @@ def receive_message(
         return record_complaint(connection, event, report.complaint)
 
 
-def _find_target(
-    connection: Connection, keys: TokenKeys, raw: bytes, recipients: Sequence[str], present_name: Callable[[str], str]
+def _find_delivery(keys: TokenKeys, text: bytes) -> int | None:
+    """Return the delivery of a signed return path, or None without one."""
+    found = (keys.read_return_path(token.decode()) for token in _RETURN_PATH.findall(text)[:_MAX_TOKENS])
+    return next((delivery for delivery in found if delivery is not None), None)
+
+
+def _find_by_link(
+    connection: Connection, keys: TokenKeys, text: bytes, present_name: Callable[[str], str]
 ) -> Recipient | None:
-    """Return the recipient that the message is about, or None without proof."""
-    envelope = " ".join(recipients).encode("utf-8", "replace")
-    text = raw[:MAX_BYTES]
-    for token in (*_RETURN_PATH.findall(envelope), *_RETURN_PATH.findall(text)[:_MAX_TOKENS]):
-        delivery = keys.read_return_path(token.decode())
-        if delivery is not None:
-            return feedback.find_by_delivery(connection, delivery)
+    """Return the recipient of the returned mail by its unsubscribe link, or None without proof."""
     for token in _UNSUBSCRIBE_LINK.findall(text)[:_MAX_TOKENS]:
         contents = keys.verify(TokenPurpose.UNSUBSCRIBE, token.decode())
         if contents is None or contents.subscriber == 0:

@@ -81,3 +81,19 @@ def address_in(field: str) -> str:
         value = _UTF8_XTEXT.sub(lambda match: chr(min(int(match[1], 16), 0x10FFFF)), value)
     match = _ADDRESS.search(value)
     return match[0].strip("'") if match else ""
+
+
+def is_same_mailbox(one: str, other: str) -> bool:
+    """Whether two addresses are surely of one mailbox: also if a server names itself instead of its domain."""
+    (local, _, domain), (other_local, _, other_domain) = (
+        address.casefold().strip().rpartition("@") for address in (one, other)
+    )
+    names = [_ascii(domain), _ascii(other_domain)]
+    return local == other_local and (names[0] == names[1] or any(a.endswith(f".{b}") for a, b in (names, names[::-1])))
+
+
+def _ascii(domain: str) -> str:
+    try:
+        return domain.encode("idna").decode()
+    except UnicodeError:
+        return domain

@@ -20,8 +20,8 @@ from typing import Any
 
 from flufl.bounce import all_failures
 
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
-from tidings.pipeline.track.report_fields import address_in, blocks, decoded, raw_of
+from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
+from tidings.pipeline.track.report_fields import address_in, blocks, decoded, is_same_mailbox, raw_of
 
 MAX_BYTES = 1 << 20
 """Number of bytes to read. The report comes before the returned mail."""
@@ -49,10 +49,14 @@ _AUTO_REPLY_SUBJECTS = re.compile(
 )
 _COPY = re.compile(
     r"^-{2,} ?(?:Below this line is a copy|This is a copy of|Original message|Forwarded message|The header of the"
-    r"|Undelivered message|Message headers follow)",
+    r"|Undelivered message|Message headers follow)"
+    r"|^[ \t]{0,8}(?:Message headers follow|Below is a copy of|Here is a copy of|Original message headers?:"
+    r"|(?:Received|Return-Path|DKIM-Signature|Message-ID|MIME-Version|List-[A-Z][A-Za-z-]{1,20}): )",
     re.IGNORECASE | re.MULTILINE,
 )
 """Where the copy of the returned mail begins."""
+_PERMANENT_REPLY = re.compile(r"(?<![\d.])5\d\d[ -]{1,2}['\"<(#]?5\.[0-7]\.\d{1,3}(?![\d.])")
+_PERMANENT_CODE = re.compile(r"(?<![\w.])#?(?:5\.[0-7]\.\d{1,3}(?!\.?\d)|5[0-7]\d[ -][^\d\s])")
 _DELAYED = "a delay: the mail server is still trying"
 
 # This library logs a traceback for a message that it cannot parse.
@@ -63,12 +67,14 @@ logging.getLogger("flufl.bounce").disabled = True
 class ParsedReport:
     """The parsed message. `reason` explains a message that is neither a bounce nor a complaint."""
 
-    refusal: SmtpRefusal | None = None
+    refusal: Refusal | None = None
     complaint: str = ""
     """Feedback-Type of a complaint."""
     recipient: str = ""
     """The address that the report names; may be empty or hidden."""
     reason: str = ""
+    is_unread: bool = False
+    """Whether a person must look: it may be a bounce that the parser does not understand."""
 
     @property
     def is_feedback(self) -> bool:
@@ -76,43 +82,70 @@ class ParsedReport:
         return self.refusal is not None or bool(self.complaint)
 
 
-def parse_report(raw: bytes) -> ParsedReport:
-    """Parse a message. Never raises for its content."""
+def parse_report(raw: bytes, reader: str = "", *, is_signed: bool = False) -> ParsedReport:
+    """Parse a message. Never raises for its content.
+
+    `reader` is the address that it must be about, if that is known. `is_signed`: it came to a signed return path, so
+    that a permanent code in it counts, whatever form it has.
+    """
     raw = raw[:MAX_BYTES]
     if len(_NESTED.findall(raw)) > _MAX_BOUNDARIES:
-        return ParsedReport(reason="nested too deeply to be a report")
+        return ParsedReport(reason="nested too deeply to be a report", is_unread=True)
     try:
-        return _parse(message_from_bytes(raw))
+        return _parse(message_from_bytes(raw), reader, is_signed)
     except _PARSER_ERRORS as error:
-        return ParsedReport(reason=f"the message cannot be parsed ({type(error).__name__})")
+        return ParsedReport(reason=f"the message cannot be parsed ({type(error).__name__})", is_unread=True)
 
 
-def _parse(message: Message[Any, Any]) -> ParsedReport:
+def decoded_parts(raw: bytes) -> bytes:
+    """Return the parts that are encoded (base64, quoted-printable) as text: a token may be in them (RFC 6522)."""
+    raw = raw[:MAX_BYTES]
+    if b"ontent-transfer-encoding" not in raw.lower() or len(_NESTED.findall(raw)) > _MAX_BOUNDARIES:
+        return b""
+    found: list[bytes] = []
+    try:
+        for number, part in enumerate(message_from_bytes(raw).walk()):
+            encoding = str(part.get("Content-Transfer-Encoding", "")).strip().casefold()
+            if encoding in ("base64", "quoted-printable") and part.get_content_maintype() in ("text", "message"):
+                found.append(raw_of(part))
+            if number > _MAX_PARTS:
+                break
+    except _PARSER_ERRORS:
+        pass
+    return b"\n".join(found)[:MAX_BYTES]
+
+
+def _parse(message: Message[Any, Any], reader: str, is_signed: bool) -> ParsedReport:
     parts = []
     for part in message.walk():
         parts.append(part)
         if len(parts) > _MAX_PARTS:
-            return ParsedReport(reason="too many parts to be a report")
+            return ParsedReport(reason="too many parts to be a report", is_unread=True)
     for part in parts:
         match part.get_content_type():
             case "message/feedback-report":
                 return _parse_complaint(part, parts)
             case "message/delivery-status" | "message/global-delivery-status":
-                report = _parse_delivery_status(part, parts)
+                report = _parse_delivery_status(part, parts, reader)
                 if report is not None:
                     return report
             case "message/disposition-notification" | "message/global-disposition-notification":
                 return ParsedReport(reason="a read receipt")
     if (report := _parse_microsoft_complaint(message, parts)) is not None:
         return report
-    if _is_auto_reply(message):
+    text = _first_text(parts)
+    if _is_auto_reply(message) and not (is_signed and _PERMANENT_REPLY.search(text)):
         return ParsedReport(reason="an automatic reply")
-    return _parse_other_bounce(message, parts)
+    return _parse_other_bounce(message, parts, text, reader, is_signed)
 
 
-def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport | None:
-    """Parse a bounce (RFC 3464; RFC 6533 for non-ASCII addresses). The worst of several recipients counts."""
-    failures: list[tuple[SmtpRefusal, str]] = []
+def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any]], reader: str) -> ParsedReport | None:
+    """Parse a bounce (RFC 3464; RFC 6533 for non-ASCII addresses).
+
+    The worst about the reader counts. What is about another address, such as one to which they forward their mail, is
+    at most soft.
+    """
+    failures: list[tuple[bool, Refusal, str]] = []
     is_delayed = is_success = False
     for fields in blocks(raw_of(part)):
         action = fields.get("action", "").split(" ")[0].casefold()
@@ -128,11 +161,14 @@ def _parse_delivery_status(part: Message[Any, Any], parts: list[Message[Any, Any
         code = fields.get("status", "").split(" ")[0].split("(")[0]
         if code.startswith("2."):
             continue
-        recipient = address_in(fields.get("original-recipient", "")) or address_in(fields.get("final-recipient", ""))
-        failures.append((classify_refusal(code, text[:2000]), recipient))
+        original, final = (address_in(fields.get(name, "")) for name in ("original-recipient", "final-recipient"))
+        named = final or original
+        is_other = bool(reader and named) and not is_same_mailbox(named, reader)
+        refusal = classify(text, status=code, recipient=named)
+        failures.append((is_other, refusal.at_most_soft() if is_other else refusal, original or final))
     if failures:
-        order = list(RefusalMeaning)
-        refusal, recipient = min(failures, key=lambda failure: order.index(failure[0].meaning))
+        order = list(Effect)
+        _, refusal, recipient = min(failures, key=lambda failure: (failure[0], order.index(failure[1].effect)))
         return ParsedReport(refusal, recipient=recipient)
     if is_delayed:
         return ParsedReport(reason=_DELAYED)
@@ -166,21 +202,32 @@ def _parse_microsoft_complaint(message: Message[Any, Any], parts: list[Message[A
     return None
 
 
-def _parse_other_bounce(message: Message[Any, Any], parts: list[Message[Any, Any]]) -> ParsedReport:
-    """Parse a bounce without a standard format (qmail, old Exchange, Exim, ...), by Mailman's rules."""
-    if sum(len(text) for text in _texts(parts)) > _MAX_TEXT:
-        return ParsedReport(reason="too long to be a bounce without a standard format")
-    if not parseaddr(str(message.get("From", "")))[1]:
-        return ParsedReport(reason="the message has no sender")
-    temporary, permanent = all_failures(message)
-    addresses = sorted(permanent or temporary)
-    if not addresses and not (message.get("X-Failed-Recipients") and _is_from_mail_system(message)):
-        return ParsedReport(reason="neither a bounce nor a complaint")
+def _parse_other_bounce(
+    message: Message[Any, Any], parts: list[Message[Any, Any]], text: str, reader: str, is_signed: bool
+) -> ParsedReport:
+    """Parse a bounce without a standard format (qmail, old Exchange, Exim, ...), by Mailman's rules.
+
+    At a signed return path a permanent code is enough.
+    """
+    is_long = sum(len(text) for text in _texts(parts)) > _MAX_TEXT
+    temporary: set[bytes] = set()
+    permanent: set[bytes] = set()
+    if not is_long and parseaddr(str(message.get("From", "")))[1]:
+        temporary, permanent = map(set, all_failures(message))
+    named = [decoded(address) for address in sorted(permanent or temporary)]
+    if message.get("X-Failed-Recipients") and _is_from_mail_system(message):
+        named.append(address_in(str(message["X-Failed-Recipients"])))
+    refusal = classify(text, recipient=reader or (named[0] if named else ""))
     if temporary and not permanent:
         # 'Could not be delivered for 4 hours.'
         return ParsedReport(reason=_DELAYED)
-    recipient = decoded(addresses[0]) if addresses else address_in(str(message["X-Failed-Recipients"]))
-    return ParsedReport(classify_refusal("", _first_text(parts)), recipient=recipient)
+    if not named and not (is_signed and refusal.kind is not RefusalKind.UNKNOWN and _PERMANENT_CODE.search(text)):
+        reason = "too long to be a bounce without a standard format" if is_long else "neither a bounce nor a complaint"
+        return ParsedReport(reason=reason, is_unread=True)
+    is_about_reader = not reader or not named or reader.casefold() in text.casefold()
+    if not is_about_reader and not any(is_same_mailbox(address, reader) for address in named):
+        refusal = refusal.at_most_soft()
+    return ParsedReport(refusal, recipient=named[0] if named else reader)
 
 
 def _is_from_mail_system(message: Message[Any, Any]) -> bool:
@@ -199,7 +246,7 @@ def _is_auto_reply(message: Message[Any, Any]) -> bool:
         return True
     if any(message.get(name) for name in ("X-Autoreply", "X-Autorespond", "X-Auto-Reply-From", "X-Autogenerated")):
         return True
-    if str(message.get("Precedence", "")).strip().casefold() == "auto_reply":
+    if str(message.get("Precedence", "")).strip().casefold() in ("auto_reply", "bulk", "junk", "list"):
         return True
     subject = str(message.get("Subject", ""))[:1000]
     with contextlib.suppress(HeaderParseError, LookupError, UnicodeError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, exists, select, update
@@ -34,6 +34,8 @@ class Recipient:
     subscriber: int | None = None
     delivery: int | None = None
     purpose: str = ""
+    address: str = field(default="", repr=False)
+    """Their own address, which a server may quote; empty for an erased person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,23 @@ class Feedback:
 
 def find_by_delivery(connection: Connection, delivery: int) -> Recipient | None:
     """The recipient of a delivery; None if `keep` has deleted it."""
-    d = t.deliveries.c
-    query = select(d.address_hash, d.list, d.subscriber, d.purpose).where(d.id == delivery)
+    d, p = t.deliveries.c, t.subscribers.c
+    query = (
+        select(d.address_hash, d.list, d.subscriber, d.purpose, p.address)
+        .outerjoin_from(t.deliveries, t.subscribers, p.id == d.subscriber)
+        .where(d.id == delivery)
+    )
     row = connection.execute(query).one_or_none()
-    return None if row is None else Recipient(row.address_hash, row.list, row.subscriber, delivery, row.purpose)
+    if row is None:
+        return None
+    return Recipient(row.address_hash, row.list, row.subscriber, delivery, row.purpose, row.address or "")
 
 
 def find_by_subscriber(connection: Connection, subscriber: int, list_name: str) -> Recipient | None:
     """A subscriber on a list; None for an erased person."""
     p = t.subscribers.c
-    digest = connection.execute(select(p.address_hash).where(p.id == subscriber)).scalar_one_or_none()
-    return None if digest is None else Recipient(digest, list_name, subscriber)
+    row = connection.execute(select(p.address_hash, p.address).where(p.id == subscriber)).one_or_none()
+    return None if row is None else Recipient(row.address_hash, list_name, subscriber, address=row.address)
 
 
 def find_by_address(connection: Connection, address: str) -> Recipient:
@@ -211,9 +219,10 @@ def _why_not(reasons: Mapping[str, str]) -> str:
 
 def find_refused(connection: Connection, since: datetime, after: int, most: int = 500) -> list[RefusedMail]:
     """Rejected mails after `since` without feedback, with ids after `after`."""
-    d, r = t.deliveries.c, t.feedback.c
+    d, p, r = t.deliveries.c, t.subscribers.c, t.feedback.c
     query = (
-        select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason)
+        select(d.id, d.address_hash, d.list, d.subscriber, d.purpose, d.reason, p.address)
+        .join_from(t.deliveries, t.subscribers, p.id == d.subscriber)
         .where(d.state == DeliveryState.REJECTED, d.at > since, d.id > after)
         .where(d.list != "", d.channel == "", d.subscriber.is_not(None))
         .where(~exists(select(r.id).where(r.delivery == d.id)))
@@ -222,7 +231,7 @@ def find_refused(connection: Connection, since: datetime, after: int, most: int 
     )
     rows = connection.execute(query)
     return [
-        RefusedMail(Recipient(row.address_hash, row.list, row.subscriber, row.id, row.purpose), row.reason)
+        RefusedMail(Recipient(row.address_hash, row.list, row.subscriber, row.id, row.purpose, row.address), row.reason)
         for row in rows
     ]
 

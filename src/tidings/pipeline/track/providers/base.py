@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 
 from tidings.config.bounces import SoftBounces
 from tidings.model.errors import InputError
+from tidings.model.refusal import Effect, Refusal, RefusalKind
 from tidings.pipeline.compose.mail import message_id_local_part
 from tidings.pipeline.track.bounces import record_bounce
 from tidings.pipeline.track.complaints_and_unsubscribes import record_complaint, record_provider_unsubscribe
 from tidings.pipeline.track.events import IGNORED, FeedbackEvent
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal
 from tidings.store.engine import Store
 from tidings.store.people import feedback
 from tidings.store.people.feedback import Recipient
@@ -46,7 +46,7 @@ class ProviderEvent:
     kind: EventKind
     recipient: str
     message_id: str = ""
-    refusal: SmtpRefusal | None = None
+    refusal: Refusal | None = None
     text: str = ""
 
 
@@ -89,12 +89,16 @@ def _find_target(connection: Connection, event: ProviderEvent) -> Recipient:
     return person
 
 
-def at_most(refusal: SmtpRefusal, meaning: RefusalMeaning) -> SmtpRefusal:
-    """Return the refusal with a meaning that is no worse than `meaning`."""
-    order = list(RefusalMeaning)
-    if order.index(refusal.meaning) >= order.index(meaning):
-        return refusal
-    return SmtpRefusal(refusal.code, refusal.text, meaning)
+def gone_unless_clear(refusal: Refusal) -> Refusal:
+    """Believe the provider that the mailbox does not exist, unless the words say something else."""
+    return refusal if refusal.kind is not RefusalKind.UNKNOWN else replace(refusal, kind=RefusalKind.GONE)
+
+
+def never_hard(refusal: Refusal) -> Refusal:
+    """Return the refusal as one that suppresses nobody at once. What is not clear is temporary."""
+    if refusal.effect is Effect.HARD or refusal.kind is RefusalKind.UNKNOWN:
+        return replace(refusal, kind=RefusalKind.BUSY)
+    return refusal
 
 
 def load_json(body: bytes | str) -> Any:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from tidings.config.bounces import MailgunHook
+from tidings.model.refusal import Refusal, RefusalKind, classify
 from tidings.pipeline.track.providers.base import (
     EventKind,
     ProviderEvent,
@@ -22,7 +23,6 @@ from tidings.pipeline.track.providers.base import (
     mapping,
     text,
 )
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 
 _MAX_FIELD = 200
 _MAX_TOKENS = 10_000
@@ -94,7 +94,9 @@ def _parse_failure(event: Mapping[str, object], recipient: str, message_id: str)
         return ProviderEvent(EventKind.LEFT, recipient, message_id)
     status = mapping(event.get("delivery-status"))
     diagnostic = f"{status.get('code', '')} {text(status.get('message'))} {text(status.get('description'))}".strip()
-    refusal = classify_refusal(text(status.get("enhanced-code")), diagnostic)
+    refusal = classify(diagnostic, status=text(status.get("enhanced-code")), recipient=recipient)
     if reason == "suppress-bounce":
-        refusal = SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.DEAD)
+        refusal = Refusal(refusal.code, diagnostic, RefusalKind.GONE)
+    elif reason == "old":
+        refusal = Refusal(refusal.code, diagnostic, RefusalKind.AWAY)
     return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, diagnostic)

@@ -7,16 +7,17 @@ import hmac
 from collections.abc import Mapping
 
 from tidings.config.bounces import PostmarkHook
+from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
 from tidings.pipeline.track.providers.base import (
     EventKind,
     ProviderEvent,
     UntrustedWebhookError,
-    at_most,
+    gone_unless_clear,
     load_json,
     mapping,
+    never_hard,
     text,
 )
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 
 _DEAD = {"HardBounce", "BadEmailAddress"}
 _SOFT = {"SoftBounce", "Transient", "DnsError", "Undeliverable", "SMTPApiError"}
@@ -49,7 +50,7 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
             return []
         case "Bounce":
             diagnostic = f"{text(event.get('Description'))} {text(event.get('Details'))}"
-            refusal = _parse_bounce(text(event.get("Type")), diagnostic)
+            refusal = _parse_bounce(text(event.get("Type")), diagnostic, text(event.get("Email")))
             if refusal is None:
                 return []
             return [ProviderEvent(EventKind.REFUSED, text(event.get("Email")), message_id, refusal, refusal.text)]
@@ -57,13 +58,14 @@ def parse_events(body: bytes) -> list[ProviderEvent]:
             return []
 
 
-def _parse_bounce(kind: str, diagnostic: str) -> SmtpRefusal | None:
-    refusal = classify_refusal("", diagnostic)
+def _parse_bounce(kind: str, diagnostic: str, recipient: str) -> Refusal | None:
+    refusal = classify(diagnostic, recipient=recipient)
     if kind in _DEAD:
-        return SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.DEAD)
+        return gone_unless_clear(refusal)
     if kind in _SOFT:
-        return at_most(refusal, RefusalMeaning.SOFT)
+        return never_hard(refusal)
     if kind in _BLOCKED:
-        return SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.BLOCKED)
+        is_about_us = refusal.effect is Effect.BLOCKED and refusal.kind is not RefusalKind.UNKNOWN
+        return refusal if is_about_us else Refusal(refusal.code, diagnostic, RefusalKind.POLICY)
     # An automatic reply, a change of address or a matter of the account: no bounce.
     return None

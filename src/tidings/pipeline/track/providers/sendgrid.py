@@ -12,17 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tidings.config.bounces import SendgridHook, load_sendgrid_key
+from tidings.model.refusal import Refusal, RefusalKind, classify
 from tidings.pipeline.track.providers.base import (
     EventKind,
     ProviderEvent,
     UnreadableWebhookError,
     UntrustedWebhookError,
-    at_most,
     load_json,
     mapping,
+    never_hard,
     text,
 )
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
 _TIMESTAMP = "x-twilio-email-event-webhook-timestamp"
@@ -65,13 +65,13 @@ def _parse_event(event: Mapping[str, Any]) -> ProviderEvent | None:
         case ("unsubscribe" | "group_unsubscribe", _) | ("dropped", "unsubscribed address"):
             return ProviderEvent(EventKind.LEFT, recipient, message_id)
         case "bounce", _:
-            refusal = classify_refusal(text(event.get("status")), reason)
-            if event.get("type") == "blocked":
-                # SendGrid uses this type for temporary refusals and for refusals because of the sender.
-                refusal = at_most(refusal, RefusalMeaning.SOFT)
+            refusal = classify(reason, status=text(event.get("status")), recipient=recipient)
+            if event.get("type") in ("blocked", "expired"):
+                # SendGrid uses `blocked` for temporary refusals and for refusals because of the sender.
+                refusal = never_hard(refusal)
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, reason)
         case "dropped", "bounced address" | "invalid":
-            refusal = SmtpRefusal("", reason, RefusalMeaning.DEAD)
+            refusal = Refusal("", reason, RefusalKind.GONE)
             return ProviderEvent(EventKind.REFUSED, recipient, message_id, refusal, reason)
         case _:
             return None

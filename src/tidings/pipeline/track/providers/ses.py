@@ -22,17 +22,17 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from tidings.config.bounces import SesHook
+from tidings.model.refusal import Effect, Refusal, RefusalKind, classify
 from tidings.pipeline.track.providers.base import (
     EventKind,
     ProviderEvent,
     UnreadableWebhookError,
     UntrustedWebhookError,
-    at_most,
     load_json,
     mapping,
+    never_hard,
     text,
 )
-from tidings.pipeline.track.refusal_codes import RefusalMeaning, SmtpRefusal, classify_refusal
 
 Fetch = Callable[[str], bytes]
 """Fetches a URL of SNS."""
@@ -44,7 +44,11 @@ _SIGNED = {
     "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
 }
 _DEAD = {"NoEmail", "Suppressed", "OnAccountSuppressionList"}
-_BLOCKED = {"MessageTooLarge", "ContentRejected", "AttachmentRejected"}
+_BLOCKED = {
+    "MessageTooLarge": RefusalKind.SIZE,
+    "ContentRejected": RefusalKind.CONTENT,
+    "AttachmentRejected": RefusalKind.CONTENT,
+}
 _MAX_CERTIFICATES = 8
 
 
@@ -131,15 +135,23 @@ def _parse_bounce(bounce: Mapping[str, Any], message_id: str) -> list[ProviderEv
     kind, subkind = text(bounce.get("bounceType")), text(bounce.get("bounceSubType"))
     events = []
     for recipient in _recipients(bounce.get("bouncedRecipients")):
-        diagnostic = text(recipient.get("diagnosticCode"))
-        refusal = classify_refusal(text(recipient.get("status")), diagnostic)
+        diagnostic, status = text(recipient.get("diagnosticCode")), text(recipient.get("status"))
+        if kind == "Transient" and subkind == "General" and not diagnostic and not status:
+            # Out-of-office replies come like this: the mail arrived.
+            continue
+        address = text(recipient.get("emailAddress"))
+        refusal = classify(diagnostic, status=status, recipient=address)
         if subkind in _DEAD:
-            refusal = SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.DEAD)
+            refusal = Refusal(refusal.code, diagnostic, RefusalKind.GONE)
         elif subkind in _BLOCKED:
-            refusal = SmtpRefusal(refusal.code, diagnostic, RefusalMeaning.BLOCKED)
-        elif kind != "Permanent":
-            refusal = at_most(refusal, RefusalMeaning.SOFT)
-        address, words = text(recipient.get("emailAddress")), diagnostic or f"{kind} {subkind}"
+            refusal = Refusal(refusal.code, diagnostic, _BLOCKED[subkind])
+        elif subkind == "MailboxFull":
+            refusal = Refusal(refusal.code, diagnostic, RefusalKind.FULL)
+        elif kind == "Transient":
+            refusal = never_hard(refusal)
+        elif kind != "Permanent" and refusal.effect is Effect.HARD:
+            refusal = Refusal(refusal.code, diagnostic, RefusalKind.UNKNOWN)
+        words = diagnostic or f"{kind} {subkind}"
         events.append(ProviderEvent(EventKind.REFUSED, address, message_id, refusal, words))
     return events
 

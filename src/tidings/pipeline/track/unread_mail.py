@@ -1,0 +1,66 @@
+"""Show a person what came back and cannot be read: behind LMTP it would be lost otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from datetime import datetime
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+
+from tidings.pipeline import notices
+from tidings.pipeline.track.events import IGNORED, FeedbackResult
+from tidings.pipeline.track.report_fields import decoded, raw_of
+from tidings.store.delivery.notices import notice_keys
+from tidings.store.delivery.settling import hide_addresses
+from tidings.store.engine import Store
+from tidings.store.people.feedback import Recipient
+
+UNREAD = "unread"
+_MOST_A_DAY = 30
+"""A stranger could write to a return path all day."""
+_MAX_EXCERPT = 800
+_MAX_READ = 64 * 1024
+
+
+def show_unread(store: Store, raw: bytes, target: Recipient | None, reason: str, now: datetime) -> FeedbackResult:
+    """Add a notice about a message to a return path that is no feedback that Tidings understands.
+
+    A message without proof is shown only if a mail system seems to have sent it.
+    """
+    sender, subject, text = _excerpt(raw[:_MAX_READ])
+    if target is None and "daemon" not in sender.casefold() and "postmaster" not in sender.casefold():
+        return FeedbackResult(IGNORED, reason)
+    about = f" about delivery {target.delivery}" if target is not None and target.delivery else ""
+    words = hide_addresses(
+        f"A message{about} came back, and Tidings cannot read it ({reason}). Nobody was removed. Please look at it.\n"
+        f"From: {sender}\nSubject: {subject}\n{text}"
+    )
+    day = now.date().isoformat()
+    with store.write() as connection:
+        if len(notice_keys(connection, f"{UNREAD}:{day}:")) < _MOST_A_DAY:
+            digest = hashlib.sha256(raw).hexdigest()[:16]
+            notices.add(connection, f"{UNREAD}:{day}:{digest}", UNREAD, words, now)
+    return FeedbackResult(IGNORED, reason)
+
+
+def _excerpt(raw: bytes) -> tuple[str, str, str]:
+    message = message_from_bytes(raw)
+    text = ""
+    for part in message.walk():
+        if part.get_content_maintype() == "text" and not part.is_multipart():
+            text = decoded(raw_of(part), part.get_content_charset())
+            break
+    return _header(message.get("From")), _header(message.get("Subject")), _printable(text)[:_MAX_EXCERPT]
+
+
+def _header(value: object) -> str:
+    text = str(value or "")[:1000]
+    with contextlib.suppress(HeaderParseError, LookupError, ValueError):
+        text = str(make_header(decode_header(text)))
+    return " ".join(_printable(text).split())[:200]
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text).strip()

@@ -1,0 +1,132 @@
+"""Whose fault is it? Replies in the styles of many servers, in eight languages, each with addresses that mislead."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tidings.model.refusal import MAX_TEXT, Effect, Fault, RefusalKind, classify
+
+ROOT = Path(__file__).parents[2]
+READERS = ("ada@example.net", "policy@blocked.example", "relay@quota.example", "unknown@no-such-user.example")
+"""Their own words must not steer the reading."""
+
+
+class Sample(NamedTuple):
+    """One reply, and what it is about: gone, full, away, us or unknown."""
+
+    sender: str
+    about: str
+    text: str
+
+
+def samples() -> Iterator[Sample]:
+    """The replies of `refusals.txt`."""
+    for line in (Path(__file__).parent / "refusals.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            sender, about, text = (part.strip() for part in line.split("|", 2))
+            yield Sample(sender, about, text)
+
+
+def _effects(sample: Sample) -> set[Effect]:
+    return {classify(sample.text.replace("{r}", reader), recipient=reader).effect for reader in READERS}
+
+
+def counted() -> Counter[str]:
+    """What the guarantees say about the samples."""
+    found: Counter[str] = Counter()
+    for sample in samples():
+        found["samples"] += 1
+        found[sample.about] += 1
+        if sample.about == "gone":
+            found["missed"] += _effects(sample) != {Effect.HARD}
+        else:
+            found["wrong"] += Effect.HARD in _effects(sample)
+    found["senders"] = len({sample.sender for sample in samples()})
+    return found
+
+
+def test_nobody_is_suppressed_by_doubtful_words() -> None:
+    wrong = [sample for sample in samples() if sample.about != "gone" and Effect.HARD in _effects(sample)]
+    assert wrong == []
+
+
+def test_few_dead_mailboxes_are_missed() -> None:
+    gone = [sample for sample in samples() if sample.about == "gone"]
+    missed = [sample for sample in gone if _effects(sample) != {Effect.HARD}]
+    assert len(missed) <= 0.05 * len(gone), missed
+
+
+def test_a_readers_own_address_does_not_steer() -> None:
+    for sample in samples():
+        assert len(_effects(sample)) == 1, sample
+
+
+def test_what_is_about_us_is_never_counted_against_a_reader() -> None:
+    assert [sample for sample in samples() if sample.about == "us" and _effects(sample) != {Effect.BLOCKED}] == []
+    trouble = [sample for sample in samples() if sample.about in ("full", "away")]
+    assert [sample for sample in trouble if _effects(sample) != {Effect.SOFT}] == []
+
+
+def test_the_guarantees_show_these_counts() -> None:
+    found = counted()
+    row = (
+        f"| {found['samples']} | {found['senders']} | {found['gone']} | {found['missed']} | {found['us']} "
+        f"| {found['full'] + found['away']} | {found['unknown']} | {found['wrong']} |"
+    )
+    assert found["samples"] >= 300
+    assert found["senders"] >= 40
+    assert row in (ROOT / "docs/guarantees.md").read_text("utf-8"), row
+
+
+def test_the_table_for_people_has_every_kind() -> None:
+    page = (ROOT / "docs/howto/bounces.md").read_text("utf-8")
+    assert {kind for kind in RefusalKind if f"| `{kind}` |" not in page} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "kind"),
+    [
+        ("550 5.1.1 no such user", "RCPT", RefusalKind.GONE),
+        ("550 5.1.1 no such user", "MAIL", RefusalKind.SENDER),
+        ("550 mailbox unavailable", "RCPT", RefusalKind.GONE),
+        ("550 mailbox unavailable", "end of message", RefusalKind.UNKNOWN),
+        ("550 5.1.1 nope", "end of message", RefusalKind.UNKNOWN),
+        ("450 4.1.1 user unknown", "RCPT", RefusalKind.BUSY),
+    ],
+)
+def test_the_stage_matters(text: str, stage: str, kind: RefusalKind) -> None:
+    assert classify(text, stage=stage).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code", "effect"),
+    [
+        ("550 No such user here (Exim 4.94.2)", "", "5.0.0", Effect.HARD),
+        ("552 5.2.2 Over quota", "5.1.1", "5.2.2", Effect.SOFT),
+        ("550 Hosszú szöveg, amit senki sem ért", "5.1.1", "5.1.1", Effect.BLOCKED),
+        ("550", "5.1.1", "5.1.1", Effect.HARD),
+        ("unknown", "5.1.1", "5.1.1", Effect.HARD),
+    ],
+)
+def test_the_remote_servers_code_beats_the_reporters(text: str, status: str, code: str, effect: Effect) -> None:
+    found = classify(text, status=status)
+    assert (found.code, found.effect) == (code, effect)
+
+
+def test_every_kind_has_a_fault_and_ours_a_mend() -> None:
+    assert {kind.fault for kind in RefusalKind} == set(Fault)
+    for kind in RefusalKind:
+        assert bool(kind.mend) == kind.waits
+        assert not kind.waits or kind.fault is Fault.US
+
+
+def test_a_long_text_is_cut() -> None:
+    found = classify("user " * 100_000 + "unknown")
+    assert len(found.text) == MAX_TEXT
+    assert re.fullmatch(r"(user )+", found.text)

@@ -1,0 +1,90 @@
+"""Every reply of the corpus as it comes back: in a report, in plain text, and with a reporter that says otherwise."""
+
+from __future__ import annotations
+
+import base64
+import quopri
+
+import pytest
+
+from tests.model.test_refusal import Sample, samples
+from tidings.model.refusal import Effect, classify
+from tidings.pipeline.track.report_parser import decoded_parts, parse_report
+
+READER = "relay@policy.example"
+PATH = "bounces+token@example.org"
+_HEAD = f"Return-Path: <>\r\nFrom: {{sender}}\r\nTo: {PATH}\r\nSubject: Undelivered mail\r\nMIME-Version: 1.0\r\n"
+_COPY = "Received: from x\r\nDKIM-Signature: v=1; spf=none\r\nSubject: News about spam and quota\r\n"
+
+
+def _report(sample: Sample, status: str, final: str = READER) -> bytes:
+    return (
+        _HEAD.format(sender="Mail Delivery System <MAILER-DAEMON@relay.example>")
+        + 'Content-Type: multipart/report; report-type=delivery-status; boundary="B"\r\n\r\n'
+        "--B\r\nContent-Type: text/plain\r\n\r\nYour mail is blocked by policy, or the user is unknown.\r\n"
+        "--B\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; relay.example\r\n\r\n"
+        f"Original-Recipient: rfc822;{READER}\r\nFinal-Recipient: rfc822;{final}\r\nAction: failed\r\n"
+        f"{f'Status: {status}' if status else 'X: y'}\r\n"
+        f"Diagnostic-Code: smtp; {sample.text.replace('{r}', READER)}\r\n\r\n"
+        f"--B\r\nContent-Type: text/rfc822-headers\r\n\r\n{_COPY}\r\n--B--\r\n"
+    ).encode()
+
+
+def _plain(sample: Sample, sender: str) -> bytes:
+    text = f"Your message could not be delivered to <{READER}>.\r\nThe other server said:\r\n"
+    return (
+        _HEAD.format(sender=sender)
+        + "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        + f"{text}{sample.text.replace('{r}', READER)}\r\n\r\nMessage headers follow.\r\n\r\n{_COPY}\r\n"
+    ).encode()
+
+
+def _effect(raw: bytes) -> Effect | None:
+    found = parse_report(raw, READER, is_signed=True)
+    return found.refusal.effect if found.refusal else None
+
+
+@pytest.mark.parametrize(("status", "step"), [("", 3), ("5.0.0", 3), ("5.1.1", 1)])
+def test_a_report_says_what_the_reply_said(status: str, step: int) -> None:
+    for sample in list(samples())[::step]:
+        expected = classify(sample.text.replace("{r}", READER), status=status, recipient=READER).effect
+        assert _effect(_report(sample, status)) is expected, sample
+        if status != "5.1.1":
+            assert (expected is Effect.HARD) <= (sample.about == "gone"), sample
+
+
+@pytest.mark.parametrize(
+    ("sender", "step"),
+    [("MAILER-DAEMON <>", 1), ("Post Office <post@gate.example>", 4), ("postmaster@gate.example", 4)],
+)
+def test_plain_text_suppresses_nobody_wrongly(sender: str, step: int) -> None:
+    missed = 0
+    for sample in list(samples())[::step]:
+        effect = _effect(_plain(sample, sender))
+        assert effect is not Effect.HARD or sample.about == "gone", sample
+        missed += sample.about == "gone" and effect is not Effect.HARD and sample.text[:1] == "5"
+    assert missed <= 5
+
+
+def test_a_report_about_another_address_is_soft_at_most() -> None:
+    for sample in list(samples())[::3]:
+        assert _effect(_report(sample, "5.1.1", "former.member@elsewhere.example")) is not Effect.HARD, sample
+
+
+def test_what_nobody_understands_is_left_to_a_person() -> None:
+    raw = _HEAD.format(sender="postmaster@gate.example").encode() + b"\r\nDie Post kam zur\xc3\xbcck.\r\n"
+    found = parse_report(raw, READER, is_signed=True)
+    assert not found.is_feedback
+    assert found.is_unread
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_a_token_in_an_encoded_part_is_found(encoding: str) -> None:
+    inner = b"Subject: Digest\r\nList-Unsubscribe: <https://news.example.org/unsubscribe/" + b"a" * 60 + b">\r\n"
+    body = base64.encodebytes(inner) if encoding == "base64" else quopri.encodestring(inner)
+    raw = (
+        b'Content-Type: multipart/report; boundary="F"\r\n\r\n--F\r\nContent-Type: text/rfc822-headers\r\n'
+        b"Content-Transfer-Encoding: " + encoding.encode() + b"\r\n\r\n" + body + b"\r\n--F--\r\n"
+    )
+    assert b"/unsubscribe/" + b"a" * 60 not in raw
+    assert b"/unsubscribe/" + b"a" * 60 in decoded_parts(raw)
