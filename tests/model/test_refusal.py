@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tidings.model.refusal import MAX_TEXT, Effect, Fault, RefusalKind, classify
+from tests.test_patterns import is_slow
+from tidings.model.refusal import MAX_TEXT, Effect, Fault, RefusalKind, _patterns, classify
 
 ROOT = Path(__file__).parents[2]
 READERS = ("ada@example.net", "policy@blocked.example", "relay@quota.example", "unknown@no-such-user.example")
@@ -130,3 +131,9 @@ def test_a_long_text_is_cut() -> None:
     found = classify("user " * 100_000 + "unknown")
     assert len(found.text) == MAX_TEXT
     assert re.fullmatch(r"(user )+", found.text)
+
+
+@pytest.mark.parametrize("part", ["no user ", "sender ", "mailbox is ", "нет адрес ", "不存在", "does not have a ", "("])
+def test_the_words_take_linear_time(part: str) -> None:
+    for _, pattern in _patterns():
+        assert not is_slow(pattern.search, lambda n: part * n)
