@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ def samples() -> Iterator[Sample]:
             yield Sample(sender, about, text)
 
 
+@cache
 def _effects(sample: Sample) -> set[Effect]:
     return {classify(sample.text.replace("{r}", reader), recipient=reader).effect for reader in READERS}
 
@@ -133,7 +135,7 @@ def test_a_long_text_is_cut() -> None:
     assert re.fullmatch(r"(user )+", found.text)
 
 
-@pytest.mark.parametrize("part", ["no user ", "sender ", "mailbox is ", "нет адрес ", "不存在", "does not have a ", "("])
+@pytest.mark.parametrize("part", ["no user ", "sender ", "mailbox is ", "нет адрес ", "不存在", "not have an ", "("])
 def test_the_words_take_linear_time(part: str) -> None:
     for _, pattern in _patterns():
         assert not is_slow(pattern.search, lambda n: part * n)
