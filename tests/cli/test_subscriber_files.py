@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.shapes import misfits
 from tests.fixtures.newsroom_folder import NewsroomFolder
+from tidings.store.people import subscribers
 
 ODD = """Name;E-Mail;Phone;Topics
 =HYPERLINK("x");anna@example.org;1;
@@ -88,3 +89,40 @@ def test_odd_files_end_in_words(folder: NewsroomFolder, run: Run, tmp_path: Path
         assert done.code == 0 or str(path) in done.err
     assert run("subscribers", "import", str(tmp_path), "--list", "digest").code == 1
     assert run("subscribers", "import", str(path), "--list", "digest", "--from", "sendy").code == 2
+
+
+def test_readers_could_not_be_counted_by_language_and_topic(
+    folder: NewsroomFolder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ["email,name,language,topics,frequency"]
+    rows += [
+        f"r{n}@example.org,Reader {n},{('en', 'ru')[n % 2]},{('water', 'youth;water', '')[n % 3]},daily"
+        for n in range(9)
+    ]
+    folder.write("people.csv", "\n".join(rows))
+    run("subscribers", "import", str(folder.root / "people.csv"), "--list", "digest", "--confirmed").ok()
+    run("subscribers", "add", "late@example.org", "--list", "digest", "--language", "ru").ok()
+    run("subscribers", "remove", "r8@example.org").ok()
+    # Pages of two: nobody is repeated or left out.
+    plain = subscribers.subscriptions_page
+    monkeypatch.setattr(subscribers, "subscriptions_page", lambda *given, **named: plain(*given, **named, limit=2))
+
+    def addresses(*options: str) -> list[str]:
+        found = run("subscribers", "list", *options, "--json").ok().json
+        assert misfits(found, run("schema", "subscribers list --json").ok().json) == []
+        assert run("subscribers", "list", *options, "--count").ok().out == f"{len(found)}\n"
+        assert run("subscribers", "list", *options, "--count", "--json").ok().json == {"count": len(found)}
+        return [row["address"] for row in found]
+
+    assert addresses() == ["late@example.org", *(f"r{n}@example.org" for n in range(8))]
+    assert addresses("--language", "ru", "--topic", "water", "--list", "digest") == [
+        "r1@example.org",
+        "r3@example.org",
+        "r7@example.org",
+    ]
+    assert addresses("--topic", "wate") == []
+    assert addresses("--state", "unsubscribed") == ["r8@example.org"]
+    assert addresses("--state", "pending", "--frequency", "weekly") == ["late@example.org"]
+    assert "r1@example.org  Reader 1  digest  confirmed  ru  daily  water, youth" in run("subscribers", "list").ok().out
+    assert run("subscribers", "list", "--topic", "none").ok().out == "Nobody.\n"
+    assert run("subscribers", "list", "--state", "gone").code == 2

@@ -1,4 +1,4 @@
-"""systemd accepts the unit of a new newsroom, whatever its path is."""
+"""A new newsroom passes `check`, and systemd accepts its unit, whatever its path is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_program
-from tidings.runtime.init import init_newsroom
+from tidings.model.errors import RefusedError
+from tidings.runtime.check import check_newsroom
+from tidings.runtime.init import OwnSettings, init_newsroom
+from tidings.runtime.newsroom import load_newsroom
 from tidings.runtime.service import _END
 
 
@@ -33,3 +36,40 @@ def test_the_unit_stops_cleanly_and_writes_one_folder(tmp_path: Path) -> None:
     # The service sends no watchdog signal, so systemd must not wait for one.
     assert "WatchdogSec" not in keys
     assert keys["User"] != "root"
+
+
+CHOICES = {
+    "arabic and french": OwnSettings(
+        title='A: "B" & Ç', languages=("fr", "ar"), address="Rue 1: Genève", colour="#aa0000"
+    ),
+    "one language of the sample": OwnSettings(languages=("ru",), timezone="Asia/Almaty"),
+    "empty": OwnSettings(languages=("en", "de", "zh-Hans"), with_sample=False),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_an_own_newsroom_had_19_problems(tmp_path: Path, name: str) -> None:
+    own = CHOICES[name]
+    root = init_newsroom(tmp_path / "news", own)
+    assert [str(problem) for problem in check_newsroom(root) if "example.org" not in str(problem)] == []
+    newsroom = load_newsroom(root).newsroom
+    assert newsroom is not None
+    site = newsroom.site
+    assert (site.title.get("fr"), site.languages, site.colour) == (own.title, own.languages, own.colour)
+    assert any((root / "content").iterdir()) == own.with_sample
+    ignored = (root / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"secrets.env", "dkim.pem", "keys.json"} <= set(ignored)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("languages", "en,kz", "is a country; the language is written 'kk'"),
+        ("timezone", "Almaty", "time zone"),
+        ("colour", "blue", "six digits"),
+        ("title", " ", "cannot be empty"),
+    ],
+)
+def test_a_wrong_choice_says_how_to_write_it(name: str, text: str, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        OwnSettings.read(name, text)

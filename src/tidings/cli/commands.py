@@ -48,6 +48,9 @@ SUBSCRIBERS = {
         "subscriber_files:export", "Write the confirmed subscribers of a list as CSV, or those in another state."
     ),
     "reconfirm": Command("subscribers:reconfirm", "Ask everybody on an old list to confirm again by a date."),
+    "list": Command(
+        "subscribers:list_people", "List or count the people on a list by language, topic, frequency or state."
+    ),
     "show": Command("subscribers:show_person", "Show all that is known about a person."),
     "erase": Command("subscribers:erase", "Erase a person. Only a hash stays, so that nobody mails them again."),
 }
@@ -81,7 +84,7 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "pause": Command("pauses:pause", "Pause a schedule, a list or a channel, even in the middle of an edition."),
         "resume": Command("pauses:resume", "Resume what was paused."),
     },
-    "People": {"subscribers": Group(SUBSCRIBERS, "Add, change, remove, import, export, show and erase subscribers.")},
+    "People": {"subscribers": Group(SUBSCRIBERS, "Add, change, list, import, export and erase subscribers.")},
     "Keep running": {
         "run": Command("service:run", "Run the service: watch, publish, send on schedule, and serve the pages."),
         "tick": Command("service:tick", "Do what is due now, wait for its deliveries, and exit."),

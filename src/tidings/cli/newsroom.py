@@ -2,25 +2,74 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tidings.cli.session import Json, print_json, say, session
 
+if TYPE_CHECKING:
+    from tidings.runtime.init import OwnSettings
+
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that does not exist or is empty.")],
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Name of the publisher.")] = "",
+    languages: Annotated[str, typer.Option("--languages", metavar="A,B", help="Such as en,ru; the first leads.")] = "",
+    timezone: Annotated[str, typer.Option("--timezone", metavar="ZONE", help="Such as Asia/Almaty.")] = "",
+    address: Annotated[str, typer.Option("--address", metavar="TEXT", help="Postal address, for every digest.")] = "",
+    colour: Annotated[str, typer.Option("--colour", metavar="#RRGGBB", help="Main colour.")] = "",
+    sample: Annotated[
+        bool | None, typer.Option("--sample/--empty", help="With sample stories, or without stories.")
+    ] = None,
 ) -> None:
-    """Create a new newsroom that runs."""
-    from tidings.runtime.init import init_newsroom
+    """Create a new newsroom that runs.
 
-    root = init_newsroom(session.root / folder)
+    On a terminal it asks for what no option says. Elsewhere, without options, it is the sample newsroom.
+    """
+    from tidings.runtime.init import check_new_folder, init_newsroom
+
+    check_new_folder(session.root / folder)
+    given = {"title": title, "languages": languages, "timezone": timezone, "address": address, "colour": colour}
+    asks = sys.stdin.isatty() and sys.stdout.isatty()
+    is_plain = not any(given.values()) and sample is not False
+    own = None if is_plain and not asks else _choose(given, sample, asks=asks)
+    root = init_newsroom(session.root / folder, own)
     say(f"The newsroom is in {root}. Next:\n")
     say(f"  tidings check -C {folder}      check it")
     say(f"  tidings plan -C {folder}       see what goes out next, to whom, and why")
+    say(f"  tidings run -C {folder} --catch-mail    try it: pages and caught mail on http://127.0.0.1:8080/inbox")
     say(f"  tidings run -C {folder}        watch, publish and send; pages on http://127.0.0.1:8080/")
+
+
+def _choose(given: dict[str, str], sample: bool | None, *, asks: bool) -> OwnSettings:
+    """Return the settings that the options give. What they leave open is asked, or stays as it is by default."""
+    from tidings.model.errors import RefusedError
+    from tidings.runtime.init import OwnSettings, guess_timezone
+
+    default = OwnSettings(timezone=guess_timezone())
+    questions = {
+        "title": "Name of the publisher",
+        "languages": "Languages, the first is the default",
+        "timezone": "Time zone",
+        "address": "Postal address, for every digest",
+        "colour": "Main colour",
+    }
+    values: dict[str, Any] = {name: OwnSettings.read(name, text) for name, text in given.items() if text}
+    for name, question in questions.items() if asks else ():
+        usual = getattr(default, name)
+        shown = ",".join(usual) if isinstance(usual, tuple) else usual
+        while name not in values:
+            try:
+                values[name] = OwnSettings.read(name, typer.prompt(question, default=shown))
+            except RefusedError as error:
+                say(str(error))
+    if sample is None:
+        sample = typer.confirm("With sample stories?", default=True) if asks else True
+    return replace(default, **values, with_sample=sample)
 
 
 def check(json: Json = False) -> None:

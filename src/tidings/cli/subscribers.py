@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import getpass
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
 
-from tidings.cli.session import Json, open_newsroom, print_json, say
+from tidings.cli.session import Json, open_newsroom, print_json, say, to_json
 from tidings.config.references import find_names
 from tidings.model.dates import parse_moment
 from tidings.model.errors import InputError, RefusedError, nearest
@@ -19,6 +21,7 @@ from tidings.runtime.people_files.person_record import ListChoices, PersonRecord
 from tidings.store.people import consent, feedback, subscribers
 from tidings.store.people.data_export import export_address
 from tidings.store.people.erasure import erase_address, is_known, truncate_log
+from tidings.store.people.subscribers import SubscriptionFilter
 
 Address = Annotated[str, typer.Argument(metavar="ADDRESS")]
 List = Annotated[str, typer.Option("--list", metavar="L", help="The list.")]
@@ -193,6 +196,66 @@ def show_person(address: Address, as_json: Json = False) -> None:
             say(f"  {at:%Y-%m-%d %H:%M} UTC  never mailed by {f'list {name}' if name else 'every list'}: {reason}")
         for at, name, event, source in subscribers.consents_of(connection, address):
             say(f"  {at:%Y-%m-%d %H:%M} UTC  {name}: {event}  {source}")
+
+
+def list_people(
+    list_name: Annotated[str, typer.Option("--list", metavar="L", help="Default: every list.")] = "",
+    language: Annotated[str, typer.Option("--language", metavar="X", help="Who reads this language.")] = "",
+    topic: Annotated[str, typer.Option("--topic", metavar="T", help="Who chose this topic.")] = "",
+    frequency: Annotated[str, typer.Option("--frequency", metavar="F", help="Who chose this frequency.")] = "",
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state", metavar="S", help="pending, confirmed, unsubscribed or all. Default: who has not left."
+        ),
+    ] = "",
+    count: Annotated[bool, typer.Option("--count", help="Only the number.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List or count the people on a list by language, topic, frequency or state."""
+    states = subscribers.STATES if state == "all" else (state,) if state else subscribers.STATES[:2]
+    if not set(states) <= set(subscribers.STATES):
+        raise RefusedError(f"there is no state {state!r}. {nearest(state, (*subscribers.STATES, 'all'))}")
+    with open_newsroom(needs="store") as runtime:
+        wanted = SubscriptionFilter(
+            list=check_list(runtime, list_name) if list_name else "",
+            language=language,
+            topic=topic,
+            frequency=frequency,
+            states=states,
+        )
+        if count:
+            with runtime.store.read() as connection:
+                total = subscribers.count_subscriptions(connection, wanted)
+            print_json({"count": total}) if as_json else say(str(total))
+            return
+        _print_people(runtime, wanted, as_json=as_json)
+
+
+def _print_people(runtime: Runtime, wanted: SubscriptionFilter, *, as_json: bool) -> None:
+    """Print page by page, so that a long list needs little memory and holds up no writer."""
+    after, number = ("", ""), 0
+    while True:
+        with runtime.store.read() as connection:
+            page = subscribers.subscriptions_page(connection, wanted, after=after)
+        for entry in page:
+            if as_json:
+                say(
+                    f"{',' if number else '['}\n  {json.dumps(asdict(entry), ensure_ascii=False, default=to_json)}",
+                    end="",
+                )
+            else:
+                topics = ", ".join(entry.topics) or "all topics"
+                choices = f"{entry.language}  {entry.frequency}  {topics}"
+                say(f"{entry.address}  {entry.name or '-'}  {entry.list}  {entry.state}  {choices}")
+            number += 1
+        if not page:
+            break
+        after = (page[-1].list, page[-1].address)
+    if as_json:
+        say("\n]" if number else "[]")
+    elif not number:
+        say("Nobody.")
 
 
 def erase(address: Address, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:

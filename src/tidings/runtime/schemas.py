@@ -164,6 +164,12 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         older_mails=_list(_row("at:moment edition list stories:texts")),
         returns=_list(_row("at:moment list kind code text via")),
     ),
+    "subscribers list": _list(
+        _row(
+            "subscriber:number address name language list state topics:texts frequency source confirmed_at:text? "
+            "left_at:text?"
+        )
+    ),
     "edition show": _row(
         "edition state slot:text? starts:moment",
         holds=_list(_row("reason detail")),

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tidings.model.delivery import DeliveryState, Purpose, SkipReason
 from tidings.store import schema as t
@@ -20,6 +35,7 @@ from tidings.store.people.eligibility import PENDING as PENDING
 from tidings.store.people.eligibility import UNSUBSCRIBED as UNSUBSCRIBED
 from tidings.store.people.erasure import erase as erase  # callers import it from here
 
+STATES = (CONFIRMED, PENDING, UNSUBSCRIBED)
 LAPSED = "lapsed"
 """In the record of consents: they did not confirm again in time."""
 
@@ -372,14 +388,58 @@ def may_be_list_of(connection: Connection, subscriber: int, names: Collection[st
     return connection.execute(mine.where(s.state != UNSUBSCRIBED).limit(1)).first() is None
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionFilter:
+    """Which subscriptions to list or count. An empty value means any."""
+
+    list: str = ""
+    language: str = ""
+    topic: str = ""
+    """Only people who chose it. People without a choice get every topic and are not among them."""
+    frequency: str = ""
+    states: tuple[str, ...] = ()
+    text: str = ""
+    """Part of the address or the name."""
+
+    def apply(self, query: Select[Any]) -> Select[Any]:
+        """Add the conditions to a query of subscriptions and subscribers."""
+        s, p = t.subscriptions.c, t.subscribers.c
+        query = query.join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+        for column, value in ((s.list, self.list), (p.language, self.language), (s.frequency, self.frequency)):
+            query = query.where(column == value) if value else query
+        if self.states:
+            query = query.where(s.state.in_(self.states))
+        if self.topic:
+            # Both databases keep the list as JSON text.
+            query = query.where(cast(s.topics, String).contains(json.dumps(self.topic), autoescape=True))
+        if self.text:
+            text = self.text.lower()
+            within = [func.lower(column).contains(text, autoescape=True) for column in (p.address, p.name)]
+            query = query.where(or_(*within))
+        return query
+
+
+def count_subscriptions(connection: Connection, wanted: SubscriptionFilter) -> int:
+    """Count the subscriptions that match."""
+    return int(connection.execute(wanted.apply(select(func.count()))).scalar_one())
+
+
+def subscriptions_page(
+    connection: Connection, wanted: SubscriptionFilter, *, after: tuple[str, str] = ("", ""), limit: int = 1_000
+) -> list[Subscription]:
+    """Return the next subscriptions that match, by list and address, after the (list, address) of the last one."""
+    s, p = t.subscriptions.c, t.subscribers.c
+    query = wanted.apply(select(*_COLUMNS)).where(or_(s.list > after[0], (s.list == after[0]) & (p.address > after[1])))
+    rows = connection.execute(query.order_by(s.list, p.address).limit(limit))
+    return [_subscription(row) for row in rows]
+
+
 def subscriptions(
     connection: Connection, *, list_name: str | None = None, address: str | None = None
 ) -> Iterator[Subscription]:
     """Subscriptions, ordered by list and address."""
     s, p = t.subscriptions.c, t.subscribers.c
-    query = select(
-        p.id, p.address, p.name, p.language, s.list, s.state, s.topics, s.frequency, s.source, s.confirmed_at, s.left_at
-    ).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
+    query = select(*_COLUMNS).join_from(t.subscriptions, t.subscribers, s.subscriber == p.id)
     if list_name is not None:
         query = query.where(s.list == list_name)
     if address is not None:
@@ -388,6 +448,15 @@ def subscriptions(
     with connection.execute(query.order_by(s.list, p.address), execution_options={"yield_per": 1_000}) as rows:
         for row in rows:
             yield _subscription(row)
+
+
+_COLUMNS = (
+    *(t.subscribers.c[name] for name in ("id", "address", "name", "language")),
+    *(
+        t.subscriptions.c[name]
+        for name in ("list", "state", "topics", "frequency", "source", "confirmed_at", "left_at")
+    ),
+)
 
 
 def _subscription(row: Any) -> Subscription:
