@@ -119,6 +119,33 @@ def test_new_file_is_sent_and_a_broken_schedule_is_ignored(tmp_path: Path) -> No
         assert len([mail for mail in folder.mails.received if mail.recipient.startswith("reader")]) == 3
 
 
+def test_an_own_newsroom_had_no_catcher_to_try_it_out(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with make_newsroom_folder(tmp_path / "newsroom", "sqlite:///tidings.db") as folder:
+        port = prepared(folder)
+        posts = "  - {channel: desk, per: item}\n  - {channel: team, per: edition}\n"
+        folder.write("schedules/alert.yaml", FIRST + posts)
+        main = (folder.root / "tidings.yaml").read_text(encoding="utf-8")
+        main = main.replace("security: none,", "security: none, username: a, password: {env: NOT_SET},")
+        folder.write(
+            "tidings.yaml", main.replace("notify:", "  hub: {type: websub, url: http://127.0.0.1:9/}\nnotify:")
+        )
+        folder.env.clear()
+        inbox = f"http://127.0.0.1:{port}/inbox/"
+        with running(folder, log, "--catch-mail") as process:
+            watching(log, folder)
+            # A changed configuration does not open the way out.
+            folder.write("tidings.yaml", (folder.root / "tidings.yaml").read_text(encoding="utf-8") + "# changed\n")
+            wait_until(lambda: "changed configuration is loaded" in log.read_text(encoding="utf-8"))
+            folder.write("content/fresh.en.md", item("Fresh water for all"))
+            wait_until(lambda: "reader2@example.org" in httpx.get(inbox).text)
+            wait_until(lambda: httpx.get(f"{inbox}posts").text.count("<article") == 2)
+            assert "Fresh water for all" in httpx.get(f"{inbox}posts").text
+            assert stop(process) < GENEROUS
+        assert f"Caught mail and posts: {inbox} Nothing leaves this machine." in log.read_text(encoding="utf-8")
+        assert folder.mails.received == [] and folder.hook.received == []
+
+
 @pytest.mark.slow
 def test_sigterm_in_the_midst_of_a_send_loses_and_doubles_nobody(tmp_path: Path) -> None:
     log = tmp_path / "log"

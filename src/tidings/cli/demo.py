@@ -72,6 +72,7 @@ def demo(
                 say(f"The ledger and what arrived differ: {line}")
             if not differences:
                 say(f"\nThe ledger agrees with what arrived, all {count_noun(mails + posts, 'message')}.")
+                say(f"Look into this newsroom: tidings status -C {FOLDER}")
                 if not once:
                     _serve(base)
             server.should_exit = True

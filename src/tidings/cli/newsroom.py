@@ -35,8 +35,8 @@ def init(
     check_new_folder(session.root / folder)
     given = {"title": title, "languages": languages, "timezone": timezone, "address": address, "colour": colour}
     asks = sys.stdin.isatty() and sys.stdout.isatty()
-    is_plain = not any(given.values()) and sample is not False
-    own = None if is_plain and not asks else _choose(given, sample, asks=asks)
+    is_plain = not any(given.values()) and sample is not False and (sample is True or not asks)
+    own = None if is_plain else _choose(given, sample, asks=asks)
     root = init_newsroom(session.root / folder, own)
     say(f"The newsroom is in {root}. Next:\n")
     say(f"  tidings check -C {folder}      check it")

@@ -15,6 +15,7 @@ from tidings.model.plurals import count_noun
 from tidings.pipeline.collect.sweep import collect
 from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import publish
+from tidings.runtime.newsroom import Runtime
 from tidings.runtime.tick import TickResult
 from tidings.runtime.tick import tick as tick_newsroom
 from tidings.store.service import clock
@@ -127,13 +128,23 @@ def sweep(
 
 def run(
     only: Annotated[str, typer.Option("--only", metavar="pages", help="`pages`: only serve the pages.")] = "",
+    catch_mail: Annotated[
+        bool, typer.Option("--catch-mail", help="Try it out: mail and posts go to the page /inbox/, nothing leaves.")
+    ] = False,
 ) -> None:
-    """Run the service: watch, publish, send on schedule, and serve the pages."""
+    """Run the service: watch, publish, send on schedule, and serve the pages.
+
+    What --catch-mail caught counts as sent.
+    """
     from tidings.runtime.service import run_service
     from tidings.web.app import metrics_app, newsroom_app
 
     if only not in ("", "pages"):
         raise RefusedError(f"--only {only} is not known. Write `--only pages`.")
+    if catch_mail:
+        if only:
+            raise RefusedError("--catch-mail and --only cannot be combined.")
+        raise typer.Exit(_run_caught())
     raise typer.Exit(
         run_service(
             session.root.resolve(),
@@ -143,3 +154,23 @@ def run(
             say=say,
         )
     )
+
+
+def _run_caught() -> int:
+    """Run the service with the built-in catcher in place of all senders and channels."""
+    from tidings.runtime.demo.mail_catcher import MailCatcher
+    from tidings.runtime.rehearsal.stand_ins import CatchAll
+    from tidings.runtime.service import run_service
+    from tidings.web.app import Health, metrics_app, newsroom_app
+    from tidings.web.inbox import inbox_router
+
+    with MailCatcher() as catcher:
+        caught = CatchAll(catcher.port)
+
+        def make_app(runtime: Runtime, health: Health) -> Any:
+            inbox = inbox_router(catcher, caught, runtime.newsroom.site.url)
+            return newsroom_app(runtime, health, extra=[inbox])
+
+        return run_service(
+            session.root.resolve(), make_app=make_app, make_metrics_app=metrics_app, catch=caught, say=say
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -19,8 +20,8 @@ MAIN = "tidings.yaml"
 SECRETS = "secrets.env"
 """Variables for `{env: NAME}`, one `NAME=value` a line, as systemd reads them too (systemd.exec(5))."""
 SECRET_KEYS = ("password", "secret", "secret_key", "server_token", "api_key", "session_token", "signing_key")
-UNSET = "missing"
-"""Stands for the value of a reference that has none."""
+UNSET = f"missing-{secrets.token_hex(8)}"
+"""Stands for the value of a reference that has none. Nobody can guess it: it may stand for a token."""
 _MAPS_OF_NAMES = ("sources", "topics", "feeds", "lists", "channels")
 _SHORTEST = 4
 """Characters. A shorter secret protects nothing, and hiding it in every message would make them unreadable."""

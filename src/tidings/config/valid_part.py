@@ -17,7 +17,7 @@ _STAND_IN = {
     "from": "nobody@localhost.invalid",
     "host": "localhost",
 }
-_UNSET = (UNSET, "https://missing.invalid/", "missing@missing.invalid", "1", f"1:{UNSET * 5}")
+_UNSET = (UNSET, "https://missing.invalid/", "missing@missing.invalid", "1", f"1:{UNSET}")
 """Tried one after the other in place of a secret that is not set."""
 _ROUNDS = 12
 

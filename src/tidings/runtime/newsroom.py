@@ -134,15 +134,18 @@ class Runtime:
         keys: TokenKeys | None = None,
         reached: Callable[[str], None] | None = None,
         divert: Callable[[Channel], Channel] = lambda channel: channel,
+        divert_mail: Callable[[Newsroom], Newsroom] | None = None,
         lazy: bool = False,
     ) -> None:
         """Open the store, and create its tables if it is new.
 
         `reached` is called at named points, where tests end the process. `divert` replaces each channel, for a
-        rehearsal. With `lazy`, each part is made when it is first used; this is not for several threads.
+        rehearsal. `divert_mail` replaces the senders of each configuration; then no hub is called either. With `lazy`,
+        each part is made when it is first used; this is not for several threads.
         """
         self.root = newsroom.root
         self._divert = divert
+        self._divert_mail = divert_mail
         self._reached = reached or (lambda point: None)
         self.store = open_store(newsroom)
         self.occupancy = SharedHold(self.store)
@@ -156,13 +159,13 @@ class Runtime:
         self.liveness: Liveness = acquire_liveness(self.store)
         self.owner = self.liveness.owner
         self._now: datetime | None = None
-        self.newsroom = newsroom
+        self.newsroom = divert_mail(newsroom) if divert_mail is not None else newsroom
         if not lazy:
             self.apply_configuration(newsroom)
 
     def apply_configuration(self, newsroom: Newsroom) -> None:
         """Use another configuration with the same store."""
-        self.newsroom = newsroom
+        self.newsroom = self._divert_mail(newsroom) if self._divert_mail is not None else newsroom
         self._close_deliverer()
         for part in _PARTS:
             self.__dict__.pop(part, None)
@@ -177,7 +180,12 @@ class Runtime:
     @cached_property
     def hubs(self) -> dict[str, Hub]:
         """The WebSub hubs, by name."""
-        return make_hubs(self.newsroom)
+        return {} if self.is_caught else make_hubs(self.newsroom)
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether mail and posts stay on this machine."""
+        return self._divert_mail is not None
 
     @cached_property
     def sources(self) -> dict[str, Source]:
@@ -284,6 +292,8 @@ class Runtime:
         """Subscribe to changes at the hubs that the feeds of our sources name."""
         from tidings.pipeline.collect.websub import renew_subscriptions
 
+        if self.is_caught:
+            return 0
         return renew_subscriptions(self.store, self.sources, url=self.newsroom.site.url, now=self.now())
 
     def ping_hubs(self) -> int:

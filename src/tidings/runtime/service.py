@@ -25,7 +25,8 @@ from tidings.runtime.bounces.receivers import FeedbackReceivers
 from tidings.runtime.clock import Ticker
 from tidings.runtime.monitoring.log import Redactor, start_log
 from tidings.runtime.monitoring.metrics import Metrics
-from tidings.runtime.newsroom import Runtime, open_runtime
+from tidings.runtime.newsroom import Runtime, load_valid_newsroom, open_runtime
+from tidings.runtime.rehearsal.stand_ins import CatchAll
 from tidings.runtime.service_cycle import CLOCK_TOLERANCE, ServiceCycle
 from tidings.runtime.tick import record_failures, send_notices
 from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
@@ -52,14 +53,17 @@ def run_service(
     make_app: MakeApp,
     make_metrics_app: Callable[[Metrics], Any],
     only_pages: bool = False,
+    catch: CatchAll | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code. A second signal stops at once.
 
+    With `catch`, mail and posts go there, and no secret of a sender or channel is needed.
+
     Raises InputError for an invalid configuration, RefusedError for a used port or a store ahead of real time.
     """
     stamp = configuration_stamp(root)
-    with open_runtime(root) as runtime:
+    with _open(root, catch) as runtime:
         with runtime.store.read() as connection:
             reached = read_clock(connection)
         if reached is not None and reached > datetime.now(UTC) + CLOCK_TOLERANCE:
@@ -68,6 +72,13 @@ def run_service(
                 "Wait until then, or use a new store."
             )
         return Service(runtime, make_app, make_metrics_app, say, stamp, only_pages=only_pages).run()
+
+
+def _open(root: Path, catch: CatchAll | None) -> Runtime:
+    if catch is None:
+        return open_runtime(root)
+    newsroom = load_valid_newsroom(root, needs="yaml")
+    return Runtime(newsroom, divert=catch.divert_channel, divert_mail=catch.divert_mail)
 
 
 class Service:
@@ -111,7 +122,9 @@ class Service:
         listener = _listen(web.host, web.port, "web: {port: ...}")
         server = self._make_server(web)
         metrics_thread = self._make_metrics_thread(web)
-        lmtp_address = "" if self._only_pages else self._receivers.open_port()
+        # A mailbox of bounces is read and emptied: not by somebody who only tries things out.
+        receives = not (self._only_pages or self._runtime.is_caught)
+        lmtp_address = self._receivers.open_port() if receives else ""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle_signal)
         content = [path for source in self._runtime.sources.values() for path in source.watch_paths()]
@@ -129,10 +142,15 @@ class Service:
         if not self._only_pages:
             deliverer.start()
             fetcher.start()
-            self._receivers.start()
+            if receives:
+                self._receivers.start()
             if lmtp_address:
                 self._say(f"Bounces: LMTP at {lmtp_address}")
-            self._say("Watching, publishing and sending. Stop with Ctrl-C.")
+            if self._runtime.is_caught:
+                self._say(f"Caught mail and posts: {_address(web.host, web.port)}/inbox/ Nothing leaves this machine.")
+                self._say("Watching, publishing and catching. Stop with Ctrl-C.")
+            else:
+                self._say("Watching, publishing and sending. Stop with Ctrl-C.")
         while not self._stopping.wait(1.0):
             self._ticker.keep()
             if not pages.is_alive():

@@ -193,7 +193,7 @@ class ServiceCycle:
         stamp = configuration_stamp(self._runtime.root)
         if stamp == self._stamp:
             return
-        loaded = load_newsroom(self._runtime.root)
+        loaded = load_newsroom(self._runtime.root, needs="yaml" if self._runtime.is_caught else "everything")
         self._stamp = stamp
         problems = [problem for problem in loaded.problems if problem.level == "error"]
         newsroom = loaded.newsroom

@@ -1,16 +1,19 @@
-"""The demo's inbox: every caught mail as HTML, text and source, wide and narrow, light and dark. No scripts."""
+"""The inbox of caught mail: each as HTML, text and source, wide and narrow, light and dark. No scripts."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from html import escape
+from typing import Protocol
 
 from fastapi import APIRouter
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from tidings.model.plurals import count_noun
 from tidings.runtime.demo.mail_catcher import CaughtMail, MailCatcher
-from tidings.runtime.demo.post_receiver import PostReceiver
+from tidings.runtime.demo.post_receiver import ReceivedPost
 
 _STYLE = """
 :root {
@@ -41,15 +44,30 @@ iframe { display: block; margin: 0 auto; border: 1px solid var(--line); height: 
 .light { color-scheme: light; background: #fff; }
 .dark { color-scheme: dark; background: #14181d; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--tint); padding: 1rem; margin: 0; }
+.post { max-width: 40rem; border: 1px solid var(--line); border-radius: .6rem; padding: .8rem 1rem; margin: 0 0 1rem; }
+.post h2 { margin: 0; font-size: .95rem; color: var(--muted); }
+.post p { white-space: pre-wrap; overflow-wrap: anywhere; }
+summary { cursor: pointer; color: var(--muted); }
 """
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; form-action 'none'; base-uri 'none'"
 _MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
 _VIEWS = ("html", "text", "source")
 
 
-def inbox_router(catcher: MailCatcher, receiver: PostReceiver, site_url: str) -> APIRouter:
+class CaughtPosts(Protocol):
+    """Where the caught posts are."""
+
+    @property
+    def posts(self) -> Sequence[ReceivedPost]: ...
+
+
+def inbox_router(catcher: MailCatcher, receiver: CaughtPosts, site_url: str) -> APIRouter:
     """`/inbox/`, `/inbox/{number}` with its views, and `/inbox/posts`. This server sends the pictures of `site_url`."""
     router = APIRouter(prefix="/inbox")
+
+    @router.get("")
+    def without_slash() -> Response:
+        return RedirectResponse("/inbox/", 308)
 
     @router.get("/")
     def mails() -> Response:
@@ -68,15 +86,19 @@ def inbox_router(catcher: MailCatcher, receiver: PostReceiver, site_url: str) ->
     @router.get("/posts")
     def posts() -> Response:
         parts = "".join(
-            f"<h2>{post.number}. {escape(post.channel)}: {escape(post.summary)}</h2>"
-            f"<pre>{escape(_pretty(post.body))}</pre>"
+            f'<article class="post"><h2>{post.number}. {escape(post.channel)}</h2>'
+            f'<p dir="auto">{_link(post.preview)}</p>'
+            f"<details><summary>What was sent</summary><pre>{escape(_pretty(post.body))}</pre></details></article>"
             for post in reversed(receiver.posts)
         )
         return _page("Posts", '<p><a href="./">Inbox</a></p>' + parts)
 
     @router.get("/{number}")
-    def show_mail(number: int, view: str = "html", width: str = "wide", light: str = "light") -> Response:
+    def show_mail(number: int, view: str = "", width: str = "wide", light: str = "light") -> Response:
         mail = _find(catcher, number)
+        has_html = mail is not None and bool(mail.part("html"))
+        # A notice has text only: its empty HTML would be a white page.
+        view = view or ("html" if has_html else "text")
         if mail is None or view not in _VIEWS or width not in ("wide", "narrow") or light not in ("light", "dark"):
             return _page("Not found", '<p>There is no such mail. <a href="./">Inbox</a></p>', 404)
         return _page(mail.subject, _mail(mail, view, width, light))
@@ -98,7 +120,8 @@ def _mail(mail: CaughtMail, view: str, width: str, light: str) -> str:
         current = ' aria-current="true"' if all(chosen[key] == value for key, value in changed.items()) else ""
         return f'<li><a href="{mail.number}?{query}"{current}>{label}</a></li>'
 
-    tools = link("HTML", view="html") + link("Text", view="text") + link("Source", view="source")
+    tools = link("HTML", view="html") if mail.part("html") else ""
+    tools += link("Text", view="text") + link("Source", view="source")
     if view == "html":
         tools += link("Wide", width="wide") + link("Narrow", width="narrow")
         tools += link("Light", light="light") + link("Dark", light="dark")
@@ -126,6 +149,15 @@ def _list(mail: CaughtMail) -> str:
 
 def _date(mail: CaughtMail) -> str:
     return str(mail.message["Date"] or "")
+
+
+def _link(text: str) -> str:
+    """Escape text, and make its web addresses links."""
+    parts = re.split(r"(https?://[^\s<>\"]+)", text)
+    for number, part in enumerate(parts):
+        plain = escape(part)
+        parts[number] = f'<a href="{plain}" rel="noreferrer">{plain}</a>' if number % 2 else plain
+    return "".join(parts)
 
 
 def _pretty(body: dict[str, object]) -> str:

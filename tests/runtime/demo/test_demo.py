@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import httpx
 import pytest
 import typer
+from fastapi import FastAPI
 
 from tests.web.server import served
 from tidings.cli.demo import demo
 from tidings.runtime.demo.demo import new_secret
 from tidings.runtime.demo.mail_catcher import MailCatcher
 from tidings.runtime.demo.post_receiver import PostReceiver
+from tidings.runtime.rehearsal.stand_ins import CatchAll
 from tidings.web.app import create_app
 from tidings.web.inbox import inbox_router
 
@@ -71,3 +74,27 @@ def test_the_receiver_refuses_an_unsigned_post() -> None:
         answer = httpx.post(receiver.url("desk"), json={"data": {}})
         assert answer.status_code == 401
         assert not receiver.posts
+
+
+def test_a_notice_in_the_inbox_was_an_empty_white_box(tmp_path: Path) -> None:
+    from smtplib import SMTP
+
+    link = "https://x.example/?a=1&b=2"
+    webhook = {"type": "post", "data": {"title": "T", "items": [{"title": "One & two", "url": link}]}}
+    slack = {"text": "T", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*Bold* news"}}]}
+    with MailCatcher() as catcher:
+        with SMTP("127.0.0.1", catcher.port) as smtp:
+            smtp.sendmail("a@example.org", ["b@example.org"], b"Subject: Held\r\n\r\nweekly/1 is <held>.\r\n")
+        caught = CatchAll(catcher.port)
+        caught.keep(("desk", json.dumps(webhook).encode(), json.dumps(webhook)))
+        caught.keep(("team", json.dumps(slack).encode(), "Bold news"))
+        caught.keep(("toots", b"status=Hi", "Hi, https://x.example/1"))
+        app = FastAPI()
+        app.include_router(inbox_router(catcher, caught, "https://news.example.org/"))
+        with served(app) as url:
+            page = httpx.get(f"{url}inbox/1").text.partition("</head>")[2]
+            assert "weekly/1 is &lt;held&gt;." in page and "iframe" not in page
+            posts = httpx.get(f"{url}inbox/posts").text
+            assert httpx.get(f"{url}inbox").headers["location"] == "/inbox/"
+    assert '<a href="https://x.example/?a=1&amp;b=2" rel="noreferrer">' in posts and "*Bold* news</p>" in posts
+    assert "Hi, <a href=" in posts

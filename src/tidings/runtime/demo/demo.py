@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
+from tidings.config.file_reader import SECRETS
 from tidings.model.cadence import load_zone
 from tidings.model.edition import EditionState
 from tidings.model.plurals import count_noun
@@ -72,6 +73,10 @@ class Demo:
             "DESK_SECRET": self.secret,
             "SLACK_URL": self.receiver.url("team"),
         }
+        # So that every command can look at this newsroom afterwards.
+        descriptor = os.open(self.folder / SECRETS, os.O_CREAT | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(f"{name}={value}\n" for name, value in env.items())
         loaded = load_newsroom(self.folder, env)
         if loaded.newsroom is None:
             raise AssertionError("\n".join(map(str, loaded.problems)))

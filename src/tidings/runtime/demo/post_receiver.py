@@ -8,7 +8,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,12 +25,41 @@ class ReceivedPost:
     channel: str
     key: str
     body: dict[str, Any]
+    text: str = ""
+    """The text as the network shows it, if the channel knows it."""
 
     @property
     def summary(self) -> str:
         """Return the headline."""
+        data = self._data
+        return str(data.get("title") or data.get("text") or self.text.partition("\n")[0])
+
+    @property
+    def preview(self) -> str:
+        """Return the post as its readers see it: title, text and address of each story."""
+        if "blocks" in self.body:
+            return "\n\n".join(_find_texts(self.body["blocks"]))
+        data = self._data
+        stories = data.get("items") if isinstance(data.get("items"), list) else []
+        parts = [
+            "\n".join(str(part[key]) for key in ("title", "summary", "url") if part.get(key))
+            for part in (data, *(story for story in stories or () if isinstance(story, dict)))
+        ]
+        return "\n\n".join(dict.fromkeys(filter(None, parts))) or self.text or self.summary
+
+    @property
+    def _data(self) -> dict[str, Any]:
         data = self.body.get("data", self.body)
-        return str(data.get("title") or data.get("text") or "")
+        return data if isinstance(data, dict) else {}
+
+
+def _find_texts(value: Any) -> Iterator[str]:
+    """Yield the texts of Slack's blocks, in order."""
+    for part in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            yield part["text"]
+        else:
+            yield from _find_texts(part)
 
 
 class PostReceiver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -15,6 +16,7 @@ from tidings.config.load import store_address
 from tidings.config.settings import Newsroom
 from tidings.model.delivery import Outcome, Verdict
 from tidings.model.errors import InputError
+from tidings.runtime.demo.post_receiver import ReceivedPost
 from tidings.runtime.newsroom import store_exists
 from tidings.sources.base import Source, Sweep
 from tidings.store import copying
@@ -84,12 +86,47 @@ class FrozenSource:
         return ()
 
 
+class CatchAll:
+    """Catches the mail and the posts of a running newsroom: nothing leaves this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._posts: list[ReceivedPost] = []
+
+    @property
+    def posts(self) -> list[ReceivedPost]:
+        """The caught posts, in order."""
+        return list(self._posts)
+
+    def divert_mail(self, newsroom: Newsroom) -> Newsroom:
+        """Return the newsroom with senders that all mail to the catcher. One without senders gets one."""
+        mail = newsroom.mail or (plugins.senders()["smtp"].Settings(type="smtp", host="127.0.0.1"),)
+        return newsroom.model_copy(update={"mail": tuple(divert_sender(sender, self._port) for sender in mail)})
+
+    def divert_channel(self, channel: Channel) -> Channel:
+        """Return a channel that keeps its posts here."""
+        return KeptChannel(channel, self.keep, "caught")
+
+    def keep(self, post: tuple[str, bytes, str]) -> None:
+        """Keep a post: the name of its channel, its body and its text."""
+        name, raw, text = post
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = None
+        content = body if isinstance(body, dict) else {"text": text}
+        self._posts.append(ReceivedPost(len(self._posts) + 1, name, "", content, text))
+
+
 class KeptChannel:
     """A channel that keeps its posts instead of sending them. Everything else comes from the real channel."""
 
-    def __init__(self, channel: Channel, keep: Callable[[tuple[str, bytes, str]], None]) -> None:
+    def __init__(
+        self, channel: Channel, keep: Callable[[tuple[str, bytes, str]], None], receipt: str = "rehearsed"
+    ) -> None:
         self._channel = channel
         self._keep = keep
+        self._receipt = receipt
         self.name = channel.name
         self.capabilities = channel.capabilities
         self.prepare = channel.prepare
@@ -98,4 +135,4 @@ class KeptChannel:
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         self._keep((self.name, body, self.text(body)))
-        return Outcome(Verdict.ACCEPTED, receipt="rehearsed", via=self.name)
+        return Outcome(Verdict.ACCEPTED, receipt=self._receipt, via=self.name)
