@@ -54,6 +54,17 @@ SUBSCRIBERS = {
     "show": Command("subscribers:show_person", "Show all that is known about a person."),
     "erase": Command("subscribers:erase", "Erase a person. Only a hash stays, so that nobody mails them again."),
 }
+TEAM = {
+    "add": Command("team:add", "Add a member and print a one-time link."),
+    "list": Command(
+        "team:list_team", "List the members, their roles and lists, and in how many browsers each is signed in."
+    ),
+    "set": Command(
+        "team:change", "Change a member's role, lists or name, or print a new one-time link. It holds at once."
+    ),
+    "remove": Command("team:remove", "Remove a member and end their sessions. The log keeps what they did."),
+    "sign-out": Command("team:sign_out", "End all sessions of a member."),
+}
 PANELS: dict[str, dict[str, Command | Group]] = {
     "Start": {
         "init": Command("newsroom:init", "Create a new newsroom that runs."),
@@ -84,7 +95,10 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "pause": Command("pauses:pause", "Pause a schedule, a list or a channel, even in the middle of an edition."),
         "resume": Command("pauses:resume", "Resume what was paused."),
     },
-    "People": {"subscribers": Group(SUBSCRIBERS, "Add, change, list, import, export and erase subscribers.")},
+    "People": {
+        "subscribers": Group(SUBSCRIBERS, "Add, change, list, import, export and erase subscribers."),
+        "team": Group(TEAM, "Add, change and remove the people who work in the comms room."),
+    },
     "Keep running": {
         "run": Command("service:run", "Run the service: watch, publish, send on schedule, and serve the pages."),
         "tick": Command("service:tick", "Do what is due now, wait for its deliveries, and exit."),

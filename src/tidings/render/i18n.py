@@ -47,10 +47,13 @@ _DEFAULT_REGION = {"en": "en_GB"}
 
 
 @cache
-def load_catalogue(language: str) -> NullTranslations:
-    """The words of a language (a BCP 47 tag); `ru-KZ` falls back to `ru`, and missing messages stay English."""
+def load_catalogue(language: str, domain: str = "tidings") -> NullTranslations:
+    """The words of a language (a BCP 47 tag); `ru-KZ` falls back to `ru`, and missing messages stay English.
+
+    `domain` is `tidings` for readers' pages and mails, or `room` for the comms room.
+    """
     for name in (language.replace("-", "_"), language.partition("-")[0].lower()):
-        path = LOCALES / name / "LC_MESSAGES" / "tidings.po"
+        path = LOCALES / name / "LC_MESSAGES" / f"{domain}.po"
         if re.fullmatch(r"\w+", name) and path.is_file():
             compiled = BytesIO()
             with path.open("rb") as file:

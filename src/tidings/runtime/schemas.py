@@ -122,6 +122,9 @@ _OUTPUT: dict[str, dict[str, Any]] = {
     "sources sync": _row(
         "", sources=_map(_row("new:number changed:number problem")), items=_row("new:number changed:number gone:number")
     ),
+    "team list": _list(
+        _row("address name role lists:texts has_password:bool link_until:text? sessions:number"),
+    ),
     "rehearse": _row(
         "from:moment to:moment clock_set_back_from:text? folder notes:texts",
         rows=_list(

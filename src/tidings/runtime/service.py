@@ -28,6 +28,7 @@ from tidings.runtime.monitoring.metrics import Metrics
 from tidings.runtime.newsroom import Runtime, load_valid_newsroom, open_runtime
 from tidings.runtime.rehearsal.stand_ins import CatchAll
 from tidings.runtime.service_cycle import CLOCK_TOLERANCE, ServiceCycle
+from tidings.runtime.team.sign_in import make_first_link
 from tidings.runtime.tick import record_failures, send_notices
 from tidings.runtime.watch import Stamp, Watcher, configuration_stamp
 from tidings.store.delivery import claims
@@ -134,6 +135,7 @@ class Service:
         fetcher = threading.Thread(target=self._fetch_loop, name="fetch", daemon=True)
         pages.start()
         self._say(f"Pages: {_address(web.host, web.port)}/")
+        self._invite_first_admin(web)
         if metrics_thread is not None and web.metrics_address is not None:
             metrics_thread.start()
             self._say(f"Metrics: {_address(*web.metrics_address)}/metrics")
@@ -186,6 +188,16 @@ class Service:
             sys.stderr.flush()
             # Threads still use the store, so it must not be closed, and Python would wait for them.
             os._exit(0)
+
+    def _invite_first_admin(self, web: Web) -> None:
+        """Print a link that makes the first admin of the comms room, if nobody is in the team."""
+        token = make_first_link(self._runtime.store)
+        if token is None:
+            return
+        self._say("Nobody is in the team of the comms room yet. This link makes its first admin, once:")
+        here = _address("127.0.0.1" if web.host in ("0.0.0.0", "::") else web.host, web.port)  # noqa: S104
+        for place in dict.fromkeys([f"{here}/", self._runtime.newsroom.site.url]):
+            self._say(f"  {place}room/join/{token}")
 
     def _say(self, line: str) -> None:
         self._say_to(self._redactor.text(line))

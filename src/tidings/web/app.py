@@ -21,6 +21,7 @@ from tidings.store.engine import Store, ping
 from tidings.web.api.readers import create_api
 from tidings.web.hooks.providers import hooks_router
 from tidings.web.hooks.websub import websub_router
+from tidings.web.room.routes import room_router
 from tidings.web.site.preferences import preferences_router
 from tidings.web.site.review import review_router
 from tidings.web.site.static_files import static_endpoint
@@ -105,6 +106,7 @@ def newsroom_app(runtime: Runtime, health: Health | None = None, extra: Sequence
             hooks_router(runtime.store, lambda: runtime.newsroom, now=runtime.now),
             websub_router(runtime),
             *(make_router(runtime, pages) for make_router in site_routers),
+            room_router(runtime),
             *extra,
         ],
         health=health,

@@ -152,7 +152,9 @@ def queue_review_mails(
                 "details": {"address": address, "subject": subject, "text": text},
             }
         )
-    for part, (list_name, each, rendition, selection) in enumerate(_copies(connection, edition, mailing), 1):
+    for part, (list_name, each, rendition, selection) in enumerate(
+        copy_renditions(connection, edition, "review", mailing), 1
+    ):
         rows += [
             {
                 "mailing": mailing,
@@ -170,7 +172,9 @@ def queue_review_mails(
     return ledger.add_deliveries(connection, rows)
 
 
-def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tuple[str, str, int, int]]:
+def copy_renditions(
+    connection: Connection, edition: Edition, purpose: str, mailing: int
+) -> list[tuple[str, str, int, int]]:
     """Copy the fullest mail of each list and language. The copies stay when the edition is composed again.
 
     Returns (list, language, rendition, selection) for each copy.
@@ -182,9 +186,9 @@ def _copies(connection: Connection, edition: Edition, mailing: int) -> list[tupl
             continue
         chosen = editions.rendition_arrangements(connection, rendition.id)
         fullest = max(chosen.values(), key=lambda arrangement: len(arrangement["keys"]))
-        outlet = f"review:{mailing}:{number}"
+        outlet = f"{purpose}:{mailing}:{number}"
         copy = editions.freeze_document(connection, 0, outlet, rendition.language, rendition.story, rendition.raw)
-        selection = editions.freeze_selection(connection, copy, "review", fullest, list[ShownStory]())
+        selection = editions.freeze_selection(connection, copy, purpose, fullest, list[ShownStory]())
         copies.append((name, rendition.language, copy, selection))
     return copies
 

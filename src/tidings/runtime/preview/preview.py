@@ -24,6 +24,7 @@ from tidings.pipeline.compose.draft import EditionDraft, MessageGroup
 from tidings.pipeline.compose.freeze import RenderResult
 from tidings.pipeline.compose.mail import load_frozen_document
 from tidings.pipeline.compose.posts import channel_languages, missing_translations, split_into_posts
+from tidings.pipeline.compose.review import copy_renditions
 from tidings.pipeline.compose.select import SegmentFilter, is_note, order_stories, select_for_segment
 from tidings.pipeline.deliver.thumbnails import Thumbnails
 from tidings.render.mail.digest import MailLayout
@@ -192,6 +193,31 @@ def queue_test_mails(
                     }
                 )
         return mailing, ledger.add_deliveries(connection, rows)
+
+
+def queue_edition_test(connection: Connection, edition: Edition, address: str, now: datetime) -> tuple[int, int]:
+    """Queue the fullest frozen mail of each list and language of an edition for one address.
+
+    Returns the mailing's id and the number of mails. Nothing counts as sent.
+    """
+    key = f"test:{edition.id}:{now.isoformat()}:{editions.newest_rendition_id(connection)}"
+    mailing = ledger.get_or_create_mailing(connection, key, "test", schedule=edition.schedule, now=now, open=True)
+    rows = [
+        {
+            "mailing": mailing,
+            "target": f"test:{number}:0",
+            "purpose": "test",
+            "list": list_name,
+            "rendition": rendition,
+            "selection": selection,
+            "at": now,
+            "details": {"address": address, "language": language},
+        }
+        for number, (list_name, language, rendition, selection) in enumerate(
+            copy_renditions(connection, edition, "test", mailing)
+        )
+    ]
+    return mailing, ledger.add_deliveries(connection, rows)
 
 
 def _make_draft(

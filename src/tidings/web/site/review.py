@@ -37,7 +37,7 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; frame-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 }
-_MAIL_HEADERS = {
+MAIL_HEADERS = {
     **_HEADERS,
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' https: http:"
     " data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -110,7 +110,7 @@ class _ReviewPage:
         mails = preview_edition(self._runtime, reviewed[0], None) if reviewed is not None else []
         if not 0 <= number < len(mails) or not mails[number].is_mail:
             return text_response("There is no such mail.", 404, _HEADERS)
-        return Response(_html(mails[number]), headers=_MAIL_HEADERS, media_type="text/html; charset=utf-8")
+        return Response(message_html(mails[number]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
 
     def decide(self, fields: Fields) -> Response:
         """Release or cancel what the page showed, in the name of the link's reviewer. Then return the page."""
@@ -166,7 +166,7 @@ class _ReviewPage:
             else [self._describe_decision(edition, history)],
             "may_release": held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
             "frozen": mark,
-            "shown": self._messages(edition),
+            "shown": reviewed_messages(runtime, edition),
             "path": f"{self._context.root_path}review/{self._token}",
         }
         title = words.gettext("%(edition)s waits for your approval.") % {"edition": name} if held else name
@@ -189,26 +189,6 @@ class _ReviewPage:
             text = words.gettext("A newer edition took its place on %(when)s; its stories joined that one.")
         return str(text % {"who": person, "when": when})
 
-    def _messages(self, edition: Edition) -> list[ReviewedMessage]:
-        try:
-            previews = preview_edition(self._runtime, edition, None)
-        except InputError as error:
-            log.warning("a review page shows no mail: %s", error)
-            return []
-        return [
-            ReviewedMessage(
-                number=number,
-                outlet=preview.outlet.partition(":")[2],
-                language=preview.language,
-                language_name=language_name(preview.language),
-                dir=text_direction(preview.language),
-                subject=str(_parse(preview)["Subject"]) if preview.is_mail else "",
-                text="" if preview.is_mail else preview.note,
-                is_mail=preview.is_mail,
-            )
-            for number, preview in enumerate(previews)
-        ]
-
     def _page(self, values: dict[str, object], title: str, status: int) -> Response:
         context = self._context
         body = render_page(lambda pages: pages.review_page(context, title, values), self._pages)
@@ -219,6 +199,29 @@ def _parse(preview: PreviewedMessage) -> EmailMessage:
     return email.message_from_bytes(preview.data, policy=email.policy.default)
 
 
-def _html(preview: PreviewedMessage) -> bytes:
+def message_html(preview: PreviewedMessage) -> bytes:
+    """Return the HTML part of a mail."""
     part = _parse(preview).get_body(("html",))
     return part.get_content().encode() if part is not None else b""
+
+
+def reviewed_messages(runtime: Runtime, edition: Edition) -> list[ReviewedMessage]:
+    """Return the frozen mails and posts of an edition as pages show them; none if they cannot be shown."""
+    try:
+        previews = preview_edition(runtime, edition, None)
+    except InputError as error:
+        log.warning("a review page shows no mail: %s", error)
+        return []
+    return [
+        ReviewedMessage(
+            number=number,
+            outlet=preview.outlet.partition(":")[2],
+            language=preview.language,
+            language_name=language_name(preview.language),
+            dir=text_direction(preview.language),
+            subject=str(_parse(preview)["Subject"]) if preview.is_mail else "",
+            text="" if preview.is_mail else preview.note,
+            is_mail=preview.is_mail,
+        )
+        for number, preview in enumerate(previews)
+    ]

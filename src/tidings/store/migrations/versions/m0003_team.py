@@ -16,8 +16,8 @@ def upgrade() -> None:
     op.create_table(
         "team_members",
         sa.Column("id", _ID, autoincrement=True, nullable=False),
-        sa.Column("address", sa.String(), nullable=False),
-        sa.Column("address_hash", sa.String(), nullable=False),
+        sa.Column("email", sa.String(), nullable=False),
+        sa.Column("email_hash", sa.String(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("role", sa.String(), nullable=False),
         sa.Column("lists", sa.JSON(), nullable=False),
@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("link_until", sa.BigInteger()),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_team_members"),
-        sa.UniqueConstraint("address_hash", name="uq_team_members_address_hash"),
+        sa.UniqueConstraint("email_hash", name="uq_team_members_email_hash"),
         sa.UniqueConstraint("link", name="uq_team_members_link"),
         sqlite_autoincrement=True,
     )

@@ -1,0 +1,168 @@
+"""`team`: the people who work in the comms room, their roles, and their one-time links."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from tidings.cli.session import Json, format_moment, make_table, open_newsroom, print_json, say
+from tidings.model.errors import RefusedError, nearest
+from tidings.model.plurals import count_noun
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.team.sign_in import make_link
+from tidings.store.people import team
+from tidings.store.people.team import Role, TeamMember
+from tidings.store.service.clock import real_now
+
+Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="The e-mail address of the member.")]
+Lists = Annotated[
+    str | None, typer.Option("--lists", metavar="L,...", help="Only these lists. An empty text: all lists.")
+]
+_ROLES = "viewer, writer, editor or admin"
+
+
+def add(
+    address: Address,
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help=f"{_ROLES}.")],
+    lists: Lists = None,
+    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="Shown in the room instead of the address.")] = "",
+) -> None:
+    """Add a member and print a one-time link.
+
+    With the link they choose a password and connect an app that makes codes.
+    """
+    with open_newsroom(needs="store") as runtime:
+        chosen = _read_role(role)
+        names = _read_lists(runtime, lists or "", chosen)
+        with runtime.store.write() as connection:
+            member = team.add_member(connection, address, chosen, names, real_now(), name)
+            if member is None:
+                raise RefusedError(
+                    f"{address} is in the team already. `tidings team set {address} --link` helps them in."
+                )
+            link = _make_link(connection, runtime, member)
+            _record(connection, "team.added", address, f"{chosen}{': ' if names else ''}{', '.join(names)}")
+        say(f"{address} is in the team as {chosen}. Give them this link. It works once, within three days:")
+        say(f"  {link}")
+
+
+def list_team(json: Json = False) -> None:
+    """List the members, their roles and lists, and in how many browsers each is signed in."""
+    with open_newsroom(needs="store") as runtime:
+        with runtime.store.read() as connection:
+            members, sessions = team.list_members(connection), team.count_sessions(connection)
+        if json:
+            print_json([_as_json(member, sessions.get(member.id, 0)) for member in members])
+            return
+        if not members:
+            say("There is no team yet. Add yourself: tidings team add ADDRESS --role admin")
+            return
+        table = make_table("", "address", "name", "role", "lists", "signed in")
+        for member in members:
+            count = sessions.get(member.id, 0)
+            state = count_noun(count, "browser") if count else "no"
+            if not member.has_password:
+                until = member.link_until
+                state = f"not yet; the link works until {format_moment(until, runtime)}" if until else "not yet"
+            table.add_row(member.email, member.name, member.role, ", ".join(member.lists) or "all", state)
+        from tidings.cli.session import console
+
+        console().print(table)
+
+
+def change(
+    address: Address,
+    role: Annotated[str | None, typer.Option("--role", metavar="ROLE", help=f"{_ROLES}.")] = None,
+    lists: Lists = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="TEXT", help="Shown instead of the address.")] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Print a new one-time link, for a lost password or phone.")
+    ] = False,
+) -> None:
+    """Change a member's role, lists or name, or print a new one-time link. It holds at once."""
+    if role is None and lists is None and name is None and not link:
+        raise RefusedError("name what changes: --role, --lists, --name or --link.")
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
+        member = _find(connection, address)
+        chosen = member.role if role is None else _read_role(role)
+        if chosen is not Role.ADMIN:
+            _keep_an_admin(connection, member)
+        names = _read_lists(runtime, ",".join(member.lists) if lists is None else lists, chosen)
+        team.change_member(connection, member.id, role=chosen, lists=names, name=name)
+        changes = [f"{chosen}{': ' if names else ''}{', '.join(names)}", *(["new link"] if link else [])]
+        _record(connection, "team.changed", member.email, "; ".join(changes))
+        say(f"{member.email}: {chosen}, {', '.join(names) or 'all lists'}.")
+        if link:
+            say("This link works once, within three days:")
+            say(f"  {_make_link(connection, runtime, member.id)}")
+
+
+def remove(address: Address) -> None:
+    """Remove a member and end their sessions. The log keeps what they did."""
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
+        member = _find(connection, address)
+        _keep_an_admin(connection, member)
+        team.remove_member(connection, member.id)
+        _record(connection, "team.removed", member.email)
+        say(f"{member.email} is removed from the team and signed out.")
+
+
+def sign_out(address: Address) -> None:
+    """End all sessions of a member."""
+    with open_newsroom(needs="store") as runtime, runtime.store.write() as connection:
+        member = _find(connection, address)
+        count = team.end_sessions(connection, member.id)
+        _record(connection, "team.signed_out", member.email)
+        say(f"{member.email} is signed out of {count_noun(count, 'browser')}.")
+
+
+def _keep_an_admin(connection: Connection, member: TeamMember) -> None:
+    if team.is_last_admin(connection, member):
+        raise RefusedError(f"{member.email} is the only admin. Make another one first.")
+
+
+def _as_json(member: TeamMember, sessions: int) -> dict[str, object]:
+    return {
+        "address": member.email,
+        "name": member.name,
+        "role": member.role.value,
+        "lists": list(member.lists),
+        "has_password": member.has_password,
+        "link_until": member.link_until,
+        "sessions": sessions,
+    }
+
+
+def _find(connection: Connection, address: str) -> TeamMember:
+    member = team.find_member(connection, address)
+    if member is None:
+        known = [one.email for one in team.list_members(connection)]
+        raise RefusedError(f"{address} is not in the team. {nearest(address, known) if known else ''}".strip())
+    return member
+
+
+def _read_role(text: str) -> Role:
+    if text not in list(Role):
+        raise RefusedError(f"--role {text} is not a role. Write {_ROLES}.")
+    return Role(text)
+
+
+def _read_lists(runtime: Runtime, text: str, role: Role) -> list[str]:
+    names = [name for name in (part.strip() for part in text.split(",")) if name]
+    for name in names:
+        if name not in runtime.newsroom.lists:
+            raise RefusedError(f"there is no list {name!r}. {nearest(name, runtime.newsroom.lists)}")
+    if names and role is Role.ADMIN:
+        raise RefusedError("an admin works on all lists: leave --lists away, or choose another role.")
+    return names
+
+
+def _make_link(connection: Connection, runtime: Runtime, member: int) -> str:
+    return f"{runtime.newsroom.site.url}room/join/{make_link(connection, member, real_now())}"
+
+
+def _record(connection: Connection, action: str, about: str, details: str = "") -> None:
+    team.record_action(connection, action, about, who=getpass.getuser(), via="command", now=real_now(), details=details)

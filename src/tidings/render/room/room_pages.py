@@ -1,0 +1,136 @@
+"""The pages of the comms room: server-rendered, without scripts, in the member's language.
+
+They are part of Tidings and cannot be replaced by a newsroom's templates, so that a broken one locks nobody out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FileSystemLoader
+from markupsafe import Markup, escape
+
+from tidings.render.i18n import (
+    LOCALES,
+    format_count,
+    format_date,
+    format_datetime,
+    language_name,
+    load_catalogue,
+    text_direction,
+)
+from tidings.render.pages.pages import Pages
+from tidings.render.palette import make_palette
+from tidings.render.site_views import SiteView
+from tidings.render.templates import get_template, make_environment, run_template
+
+_FOLDER = Path(__file__).with_name("templates")
+STYLESHEET = "room.css"
+
+
+def room_languages() -> list[str]:
+    """The languages that the room speaks: English and each that has a catalogue of it."""
+    return ["en", *sorted(path.parts[-3] for path in LOCALES.glob("*/LC_MESSAGES/room.po"))]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomWords:
+    """The words, dates and counts of one language and time zone."""
+
+    language: str
+    zone: str
+
+    def gettext(self, message: str, **values: Any) -> str:
+        """Translate a message and put values into it."""
+        text = load_catalogue(self.language, "room").gettext(message)
+        return text % values if values else text
+
+    def ngettext(self, singular: str, plural: str, n: int, **values: Any) -> str:
+        """Translate a message with a count, which is `%(count)s`."""
+        text = load_catalogue(self.language, "room").ngettext(singular, plural, n)
+        return text % ({"count": self.count(n)} | values)
+
+    def moment(self, moment: datetime) -> str:
+        """Day and time in the newsroom's zone."""
+        return format_datetime(moment, self.language, self.zone)
+
+    def day(self, moment: datetime) -> str:
+        """The day in the newsroom's zone."""
+        return format_date(moment, self.language, self.zone)
+
+    def count(self, n: int) -> str:
+        """A number with the language's separators."""
+        return format_count(n, self.language)
+
+
+class RoomPages:
+    """Renders the templates of this folder."""
+
+    def __init__(self) -> None:
+        self._environment = make_environment(FileSystemLoader(_FOLDER), keep_trailing_newline=True)
+        self._sheets: dict[str, bytes] = {}
+
+    def stylesheet(self, site: SiteView) -> bytes:
+        """The style sheet of the public pages, then what only the room needs."""
+        if site.colour not in self._sheets:
+            own = self._render("room.css.j2", colours=make_palette(site.colour))
+            self._sheets[site.colour] = Pages().stylesheet(site) + own
+        return self._sheets[site.colour]
+
+    def page(self, template: str, site: SiteView, words: RoomWords, room: dict[str, Any], **values: Any) -> bytes:
+        """Render a page. `room` is the frame: root, csrf, member and navigation; `errors` are by field."""
+        values["errors"] = defaultdict(str, values.get("errors", {}))
+        version = hashlib.sha256(self.stylesheet(site)).hexdigest()[:8]
+        frame = {
+            "language": words.language,
+            "dir": text_direction(words.language),
+            "site_title": site.title,
+            "site_language": site.language,
+            "brand": make_palette(site.colour).brand,
+            "stylesheet": f"{STYLESHEET}?v={version}",
+            "languages": [
+                {"language": language, "name": language_name(language), "current": language == words.language}
+                for language in room_languages()
+            ],
+        }
+        return self._render(
+            template,
+            room=frame | room,
+            _=_translator(words.gettext),
+            ngettext=_counter(words),
+            moment=words.moment,
+            day=words.day,
+            number=words.count,
+            language_name=language_name,
+            text_direction=text_direction,
+            **values,
+        )
+
+    def _render(self, template: str, **values: Any) -> bytes:
+        text = run_template(
+            get_template(self._environment, template, folder="room/").render, values, file=f"room/{template}"
+        )
+        return text.lstrip().encode("utf-8", "replace")
+
+
+def _translator(gettext: Callable[[str], str]) -> Callable[..., Markup]:
+    """`_(message, when=...)`: the message and its values are escaped, except Markup values."""
+
+    def translate(message: str, **values: Any) -> Markup:
+        text = escape(gettext(message))
+        return text % values if values else text
+
+    return translate
+
+
+def _counter(words: RoomWords) -> Callable[..., Markup]:
+    def translate(singular: str, plural: str, n: int, **values: Any) -> Markup:
+        return escape(words.ngettext(singular, plural, n, **values))
+
+    return translate

@@ -1,0 +1,1 @@
+"""The comms room: screens for the team."""

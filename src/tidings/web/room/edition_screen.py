@@ -1,0 +1,265 @@
+"""Edition: exactly who gets what in each language, and the buttons that release, cancel or build it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from starlette.responses import Response
+
+from tidings.config.schedule import Schedule
+from tidings.model.edition import Edition, EditionState
+from tidings.model.errors import InputError, RefusedError
+from tidings.model.item import Item
+from tidings.pipeline.collect.sweep import collect
+from tidings.pipeline.compose import review
+from tidings.pipeline.compose.edit import EditionChanges
+from tidings.render.room.room_pages import RoomWords
+from tidings.runtime.preview.preview import preview_edition, queue_edition_test
+from tidings.runtime.tick import TickResult, publish_editions
+from tidings.store.content import editions
+from tidings.store.content.editions import count_recipients, frozen_digest
+from tidings.store.content.items import load_story
+from tidings.store.delivery import ledger
+from tidings.store.people.team import Role
+from tidings.web.room.today import hold_texts, may_decide, may_see_schedule, schedule_title
+from tidings.web.room.visit import Visit
+from tidings.web.site.review import MAIL_HEADERS, message_html, reviewed_messages
+
+
+def show(visit: Visit) -> Response:
+    """The page of one edition."""
+    edition = _find(visit)
+    return visit.not_found() if edition is None else _page(visit, edition)
+
+
+def mail(visit: Visit) -> Response:
+    """The HTML of one mail for a frame: sandboxed, so that no script runs and no link works."""
+    edition, number = _find(visit), visit.params["frame"]
+    is_number = number.isascii() and number.isdigit() and len(number) < 6
+    mails = preview_edition(visit.runtime, edition, None) if edition is not None and is_number else []
+    if not mails or int(number) >= len(mails) or not mails[int(number)].is_mail:
+        return visit.not_found()
+    return Response(message_html(mails[int(number)]), headers=MAIL_HEADERS, media_type="text/html; charset=utf-8")
+
+
+def decide(visit: Visit) -> Response:
+    """Release, cancel or build the edition again: the button's `do`. Acts only on what the page showed."""
+    edition, words = _find(visit), visit.words
+    if edition is None or not may_decide(visit, edition.schedule):
+        return visit.not_found()
+    action, runtime, now = visit.field("do"), visit.runtime, visit.runtime.now()
+    with runtime.store.read() as connection:
+        is_same = visit.field("frozen") == frozen_digest(connection, edition.id)
+        total = sum(count.count for count in count_recipients(connection, edition.id))
+    if not is_same and action != "cancel":
+        return _page(visit, edition, words.gettext("It has changed in the meantime. Please look at it again."), 409)
+    needs_number = action == "release" and goes_at_once(edition, now)
+    if needs_number and "".join(visit.field("total").split()) != str(total):
+        text = words.gettext("Type the number of recipients, %(count)s, to send it now.", count=str(total))
+        return _page(visit, edition, text, 422)
+    try:
+        said = _act(visit, edition, action, now)
+    except (InputError, RefusedError) as error:
+        return _page(visit, _find(visit) or edition, str(error), 409)
+    return visit.redirect(f"editions/{edition.name}", said) if said else visit.not_found()
+
+
+def _act(visit: Visit, edition: Edition, action: str, now: datetime) -> str:
+    """Do it and return the key of what is said; empty for an unknown button. Raises InputError, RefusedError."""
+    runtime, who = visit.runtime, visit.person.email
+    if action == "release":
+        if edition.state is not EditionState.HELD:
+            raise RefusedError(visit.words.gettext("It is not held any more."))
+        runtime.editions.release(edition, now, who)
+    elif action == "cancel":
+        if edition.state not in (EditionState.HELD, EditionState.SENDING):
+            raise RefusedError(visit.words.gettext("Nothing of it can be stopped any more."))
+        runtime.editions.cancel(edition, now, who)
+    elif action == "recompose":
+        schedule = visit.newsroom.schedules.get(edition.schedule)
+        if schedule is None or edition.state is not EditionState.HELD:
+            raise RefusedError(visit.words.gettext("It is not held any more."))
+        collect(runtime.store, runtime.sources, now=now, url=visit.newsroom.site.url)
+        runtime.composer.recompose(edition, schedule, now, who)
+    else:
+        return ""
+    # A mail that is sent at once links to its page in the archive.
+    publish_editions(runtime, TickResult(now))
+    said = {"release": "released", "cancel": "cancelled", "recompose": "recomposed"}[action]
+    with runtime.store.write() as connection:
+        visit.record(connection, f"edition.{said}", edition.name)
+    return said
+
+
+def change(visit: Visit) -> Response:
+    """Drop stories, choose the lead, write notes and subjects. The edition is frozen anew and stays held."""
+    edition, words = _find(visit), visit.words
+    schedule = visit.newsroom.schedules.get(edition.schedule) if edition is not None else None
+    if edition is None or schedule is None or not may_decide(visit, edition.schedule):
+        return visit.not_found()
+    with visit.runtime.store.read() as connection:
+        is_same = visit.field("frozen") == frozen_digest(connection, edition.id)
+        earlier = EditionChanges.of_request(editions.get_request(connection, edition.id))
+    if not is_same:
+        return _page(visit, edition, words.gettext("It has changed in the meantime. Please look at it again."), 409)
+    languages = visit.newsroom.site.languages
+    subjects = {language: visit.field(f"subject.{language}", 300) for language in languages}
+    notes = {language: visit.field(f"note.{language}", 5_000).replace("\r\n", "\n") for language in languages}
+    lead = visit.field("lead")
+    dropped = tuple(key for key in visit.fields.get("drop", []) if key in edition.stories)
+    changes = EditionChanges(
+        drop=dropped,
+        lead="" if lead in dropped or lead == (edition.stories or ("",))[0] else lead,
+        subject={key: text for key, text in subjects.items() if text != earlier.subject.get(key, "")},
+        note={key: text for key, text in notes.items() if text != earlier.note.get(key, "")},
+    )
+    if changes == EditionChanges():
+        return visit.redirect(f"editions/{edition.name}", "unchanged")
+    try:
+        visit.runtime.composer.edit(edition, schedule, changes, visit.runtime.now(), visit.person.email)
+    except (InputError, RefusedError) as error:
+        return _page(visit, _find(visit) or edition, str(error), 422)
+    with visit.runtime.store.write() as connection:
+        visit.record(connection, "edition.changed", edition.name, changes.describe())
+    return visit.redirect(f"editions/{edition.name}", "changed")
+
+
+def send_test(visit: Visit) -> Response:
+    """Send the frozen mails to the member's own address."""
+    edition = _find(visit)
+    if edition is None:
+        return visit.not_found()
+    with visit.runtime.store.write() as connection:
+        _, count = queue_edition_test(connection, edition, visit.person.email, visit.runtime.now())
+        visit.record(connection, "edition.tested", edition.name)
+    return visit.redirect(f"editions/{edition.name}", "tested" if count else "unchanged")
+
+
+def goes_at_once(edition: Edition, now: datetime) -> bool:
+    """Whether a release sends at once, so that nobody can take it back."""
+    return edition.starts <= now
+
+
+def choose_title(visit: Visit, items: Sequence[Item]) -> str:
+    """Return a story's title in the member's language, else in the first of the site that it has."""
+    titles = {item.language: item.title for item in items}
+    languages = (visit.language, *visit.newsroom.site.languages, *titles)
+    return next((titles[name] for name in languages if name in titles), "")
+
+
+def _find(visit: Visit) -> Edition | None:
+    name = f"{visit.params['schedule']}/{visit.params['number']}"
+    if not may_see_schedule(visit, visit.params["schedule"]):
+        return None
+    with visit.runtime.store.read() as connection:
+        return editions.find_edition_by_name(connection, name)
+
+
+def _page(visit: Visit, edition: Edition, wrong: str = "", status: int = 200) -> Response:
+    words, newsroom = visit.words, visit.newsroom
+    schedule = newsroom.schedules.get(edition.schedule)
+    with visit.runtime.store.read() as connection:
+        counts = count_recipients(connection, edition.id)
+        frozen = frozen_digest(connection, edition.id)
+        history = editions.get_history(connection, edition.id)
+        states = ledger.count_by_state(connection, edition=edition.id)
+        items = {key: load_story(connection, key) for key in edition.stories}
+        changes = EditionChanges.of_request(editions.get_request(connection, edition.id))
+        may_change = edition.state is EditionState.HELD and not editions.has_begun(connection, edition.id)
+    titles = [(key, choose_title(visit, versions) or key) for key, versions in items.items()]
+    held = edition.state is EditionState.HELD
+    may = visit.may(Role.EDITOR) and may_decide(visit, edition.schedule)
+    texts = hold_texts(words)
+    return visit.page(
+        "edition.html.j2",
+        f"{schedule_title(visit, edition.schedule)} {edition.number}",
+        status,
+        wrong=wrong,
+        edition=edition,
+        state=edition_states(words)[edition.state],
+        holds=[
+            {"text": texts.get(hold.reason, words.gettext("It waits for a person.")), "detail": hold.detail}
+            for hold in edition.holds
+        ],
+        is_held=held,
+        may_decide=may,
+        may_release=may and held and not any(hold.reason in review.BLOCKING for hold in edition.holds),
+        may_change=may and may_change and schedule is not None,
+        changes=[
+            {"language": name, "subject": changes.subject.get(name, ""), "note": changes.note.get(name, "")}
+            for name in newsroom.site.languages
+        ],
+        may_stop=may and edition.state in (EditionState.HELD, EditionState.SENDING),
+        at_once=goes_at_once(edition, visit.runtime.now()),
+        silence=_silence(visit, edition, schedule),
+        total=sum(count.count for count in counts),
+        outlets=_outlets(counts),
+        titles=titles,
+        results=_results(words, states),
+        history=[(datetime.fromisoformat(at), what, who) for at, what, who in history],
+        frozen=frozen,
+        shown=reviewed_messages(visit.runtime, edition),
+        path=f"{visit.root}editions/{edition.name}",
+    )
+
+
+def _silence(visit: Visit, edition: Edition, schedule: Schedule | None) -> str:
+    """Say what happens if nobody decides."""
+    if schedule is None or edition.state is not EditionState.HELD:
+        return ""
+    words = visit.words
+    if review.is_sent_on_silence(edition, schedule):
+        when = words.moment(review.approval_deadline(edition, schedule))
+        return words.gettext("If nobody decides, it is sent on %(when)s.", when=when)
+    return words.gettext("If nobody decides, it is not sent, and its stories join the next edition.")
+
+
+def _outlets(counts: list[editions.RecipientCount]) -> list[dict[str, object]]:
+    """Return the recipients by outlet, each with its languages."""
+    rows: dict[str, Counter[str]] = {}
+    for count in counts:
+        rows.setdefault(count.outlet, Counter())[count.language] += count.count
+    return [
+        {
+            "kind": outlet.partition(":")[0],
+            "name": outlet.partition(":")[2],
+            "languages": dict(languages),
+            "total": languages.total(),
+        }
+        for outlet, languages in rows.items()
+    ]
+
+
+def _results(words: RoomWords, states: dict[str, int]) -> list[tuple[str, int]]:
+    names = delivery_states(words)
+    return [(names.get(state, state), count) for state, count in states.items() if count]
+
+
+def edition_states(words: RoomWords) -> dict[EditionState, str]:
+    """Return the names of an edition's states."""
+    return {
+        EditionState.COMPOSING: words.gettext("being built"),
+        EditionState.HELD: words.gettext("waits for a decision"),
+        EditionState.SENDING: words.gettext("released"),
+        EditionState.DONE: words.gettext("sent"),
+        EditionState.CANCELLED: words.gettext("cancelled"),
+        EditionState.SUPERSEDED: words.gettext("replaced by a newer one"),
+    }
+
+
+def delivery_states(words: RoomWords) -> dict[str, str]:
+    """Return the names of a delivery's states."""
+    return {
+        "pending": words.gettext("waiting"),
+        "leased": words.gettext("waiting"),
+        "handed": words.gettext("being sent"),
+        "accepted": words.gettext("accepted"),
+        "deferred": words.gettext("tried again later"),
+        "rejected": words.gettext("refused"),
+        "in_doubt": words.gettext("in doubt"),
+        "skipped": words.gettext("not sent, with a reason"),
+        "cancelled": words.gettext("cancelled"),
+        "quarantined": words.gettext("failed too often"),
+    }

@@ -1,0 +1,205 @@
+"""The permission table of the comms room: every address, the least role that may use it, and the function behind it.
+
+All requests to the room go through `_answer`: it finds the session, checks the role and the form's token, and only then
+calls the function. An address that is not in `ROUTES` does not exist.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from fastapi import APIRouter
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from tidings.render.room.room_pages import STYLESHEET, RoomPages, RoomWords
+from tidings.runtime.newsroom import Runtime
+from tidings.runtime.team.sign_in import hash_token
+from tidings.store.people import team
+from tidings.store.people.team import Role
+from tidings.store.service.clock import real_now
+from tidings.web.requests import MAX_FORM, Fields, client_network, preferred_languages, read_form, unavailable
+from tidings.web.room import edition_screen, sign_in, team_screens, today
+from tidings.web.room.visit import (
+    COOKIE,
+    HEADERS,
+    VISIT_COOKIE,
+    Visit,
+    choose_language,
+    csrf_token,
+    room_root,
+)
+
+log = logging.getLogger("tidings.web")
+Screen = Callable[[Visit], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRoute:
+    """One address of the room. `least` is None where nobody needs to be signed in."""
+
+    method: str
+    path: str
+    least: Role | None
+    screen: Screen
+    largest: int = MAX_FORM
+    """Bytes of the form."""
+
+
+def _stylesheet(visit: Visit) -> Response:
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return Response(visit.pages.stylesheet(visit.site()), media_type="text/css; charset=utf-8", headers=headers)
+
+
+ROUTES = (
+    RoomRoute("GET", STYLESHEET, None, _stylesheet),
+    RoomRoute("GET", "sign-in", None, sign_in.show_sign_in),
+    RoomRoute("POST", "sign-in", None, sign_in.submit_sign_in),
+    RoomRoute("GET", "join/{token}", None, sign_in.show_join),
+    RoomRoute("POST", "join/{token}", None, sign_in.submit_join),
+    RoomRoute("GET", "", Role.VIEWER, today.show),
+    RoomRoute("POST", "pause", Role.EDITOR, today.pause),
+    RoomRoute("POST", "resume", Role.EDITOR, today.resume),
+    RoomRoute("GET", "editions/{schedule}/{number}", Role.VIEWER, edition_screen.show),
+    RoomRoute("GET", "editions/{schedule}/{number}/mails/{frame}", Role.VIEWER, edition_screen.mail),
+    RoomRoute("POST", "editions/{schedule}/{number}", Role.EDITOR, edition_screen.decide),
+    RoomRoute("POST", "editions/{schedule}/{number}/change", Role.EDITOR, edition_screen.change, 200_000),
+    RoomRoute("POST", "editions/{schedule}/{number}/test", Role.WRITER, edition_screen.send_test),
+    RoomRoute("GET", "account", Role.VIEWER, sign_in.show_account),
+    RoomRoute("POST", "account/password", Role.VIEWER, sign_in.change_password),
+    RoomRoute("POST", "account/sign-out", Role.VIEWER, sign_in.sign_out),
+    RoomRoute("POST", "account/sign-out-others", Role.VIEWER, sign_in.sign_out_others),
+    RoomRoute("POST", "language", Role.VIEWER, sign_in.choose_room_language),
+    RoomRoute("GET", "team", Role.VIEWER, team_screens.show_team),
+    RoomRoute("POST", "team/add", Role.ADMIN, team_screens.add_member),
+    RoomRoute("GET", "team/{number}", Role.ADMIN, team_screens.show_member),
+    RoomRoute("POST", "team/{number}", Role.ADMIN, team_screens.change_member),
+    RoomRoute("GET", "log", Role.EDITOR, team_screens.show_log),
+)
+"""The permission table. A test asks each address with each role, and with none."""
+
+
+def navigation(words: RoomWords, role: Role) -> list[tuple[str, str]]:
+    """Return (path, label) of the screens that a role may open."""
+    screens = [
+        ("", words.gettext("Today")),
+        ("team", words.gettext("Team")),
+        ("log", words.gettext("Log")),
+    ]
+    least = {route.path: route.least for route in ROUTES if route.method == "GET"}
+    return [(path, label) for path, label in screens if (needed := least[path]) is not None and role.includes(needed)]
+
+
+def room_router(runtime: Runtime) -> APIRouter:
+    """`/room/` and everything below it."""
+    router, pages = APIRouter(), RoomPages()
+
+    def go_in() -> Response:
+        return RedirectResponse(room_root(runtime.newsroom), 308, headers=HEADERS)
+
+    router.add_api_route("/room", go_in, methods=["GET", "HEAD"], response_model=None)
+    for route in ROUTES:
+        methods = ["GET", "HEAD"] if route.method == "GET" else [route.method]
+        endpoint = partial(_answer, runtime, pages, route)
+        router.add_route(f"/room/{route.path}", endpoint, methods=methods, name=f"{route.method} {route.path}")
+    return router
+
+
+async def _answer(runtime: Runtime, pages: RoomPages, route: RoomRoute, request: Request) -> Response:
+    fields: Fields = {}
+    if route.method == "POST":
+        read = await read_form(request, route.largest, HEADERS)
+        if isinstance(read, Response):
+            return read
+        fields = read
+    return await run_in_threadpool(_check_and_answer, runtime, pages, route, request, fields)
+
+
+def _check_and_answer(
+    runtime: Runtime, pages: RoomPages, route: RoomRoute, request: Request, fields: Fields
+) -> Response:
+    try:
+        visit = _make_visit(runtime, pages, request, fields, needs_member=route.least is not None)
+        refused = _refuse(visit, route, request)
+        response = refused if refused is not None else route.screen(visit)
+        if visit.member is None and visit.cookie and request.cookies.get(VISIT_COOKIE) != visit.cookie:
+            has_session = any(
+                name == b"set-cookie" and COOKIE.encode() in value for name, value in response.raw_headers
+            )
+            if not has_session and route.path != STYLESHEET:
+                response.set_cookie(
+                    VISIT_COOKIE,
+                    visit.cookie,
+                    path=visit.root,
+                    secure=visit.is_secure,
+                    httponly=True,
+                    samesite="strict",
+                )
+        return response
+    except SQLAlchemyError as error:
+        log.error("a screen of the room failed because the store cannot be used: %s", type(error).__name__)
+        return unavailable(HEADERS)
+
+
+def _make_visit(runtime: Runtime, pages: RoomPages, request: Request, fields: Fields, *, needs_member: bool) -> Visit:
+    cookie, now = request.cookies.get(COOKIE, "")[:100], real_now()
+    member = None
+    if cookie:
+        with runtime.store.read() as connection:
+            found = team.find_session(connection, hash_token(cookie), now)
+        if found is not None:
+            member, seen = found
+            if team.is_stale(seen, now):
+                with runtime.store.write() as connection:
+                    team.touch_session(connection, hash_token(cookie), now)
+    if member is None:
+        known = request.cookies.get(VISIT_COOKIE, "")
+        cookie = known if re.fullmatch(r"[\w-]{43}", known) else secrets.token_urlsafe(32)
+    language = choose_language(member, preferred_languages(request))
+    words = RoomWords(language, runtime.newsroom.site.timezone)
+    return Visit(
+        runtime=runtime,
+        pages=pages,
+        path=request.url.path.partition("/room/")[2],
+        params=request.path_params,
+        query=request.query_params,
+        fields=fields,
+        member=member,
+        cookie=cookie,
+        language=language,
+        network=client_network(request),
+        browser=request.headers.get("user-agent", "")[:200],
+        is_secure=request.url.scheme == "https",
+        navigation=navigation(words, member.role) if member else (),
+    )
+
+
+def _refuse(visit: Visit, route: RoomRoute, request: Request) -> Response | None:
+    """Return the answer to a request that may not be made; None if it may."""
+    words = visit.words
+    if route.least is not None and visit.member is None:
+        if route.method == "GET":
+            where = f"sign-in?next={visit.path}" if visit.path else "sign-in"
+            return visit.redirect(where)
+        text = words.gettext("You are not signed in any more. Sign in in another tab, then send this page again.")
+        return visit.message(words.gettext("Please sign in"), text, status=401)
+    if route.least is not None and not visit.may(route.least):
+        text = words.gettext("This needs the role of %(role)s.", role=team_screens.role_name(words, route.least))
+        return visit.message(words.gettext("Not allowed"), text, status=403)
+    if route.method == "POST":
+        sent = visit.fields.get("csrf", [""])[0].encode()
+        is_ours = request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+        if not is_ours or not hmac.compare_digest(sent, csrf_token(visit.cookie).encode()):
+            text = words.gettext(
+                "The form is too old, or it came from another site. Go back, load the page again, and retry."
+            )
+            return visit.message(words.gettext("Please try again"), text, status=403)
+    return None

@@ -1,0 +1,258 @@
+"""Today: what is wrong and what mends it, what waits for a person, what went out, and what comes next.
+
+All of it comes from the functions behind `tidings status`, `plan` and `report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.responses import Response
+
+from tidings.config.schedule import ListDelivery, Schedule
+from tidings.config.settings import Newsroom
+from tidings.model.edition import Edition, EditionState, HoldReason
+from tidings.render.room.room_pages import RoomWords
+from tidings.runtime.monitoring.diagnosis import diagnose
+from tidings.runtime.monitoring.health import read_health
+from tidings.runtime.preview.plan import PlannedSchedule, plan
+from tidings.runtime.report.report import Report, make_report
+from tidings.store.content import editions
+from tidings.store.content.items import load_refused
+from tidings.store.people.team import TeamMember
+from tidings.store.service import pauses
+from tidings.store.service.pauses import Pause, Scope
+from tidings.web.room.visit import Visit
+
+_RECENT = timedelta(days=7)
+_MOST_RECENT = 8
+_MOST_STORIES = 5
+
+
+def show(visit: Visit) -> Response:
+    """The page."""
+    runtime, words, now = visit.runtime, visit.words, visit.runtime.now()
+    health = read_health(runtime, datetime.now(UTC))
+    with runtime.store.read() as connection:
+        wrong = diagnose(health, load_refused(connection), words.moment)
+        active = pauses.active_pauses(connection)
+        held = editions.list_editions(connection, states=[EditionState.HELD])
+        report = make_report(connection, visit.newsroom, now - _RECENT, None, now)
+    headings = _headings(words)
+    mine = [edition for edition in held if may_see_schedule(visit, edition.schedule)]
+    return visit.page(
+        "today.html.j2",
+        words.gettext("Today"),
+        today=words.day(now),
+        findings=[
+            {"heading": headings.get(found.what, words.gettext("Something needs a look")), "found": found}
+            for found in wrong
+            if found.what != "held"
+        ],
+        pauses=[_shown_pause(visit, pause) for pause in active],
+        waiting=[describe_held(visit, edition) for edition in mine],
+        sent=_sent(visit, report),
+        coming=_coming(visit, plan(runtime, now, 2), active),
+        is_empty=not visit.newsroom.schedules,
+    )
+
+
+def schedule_lists(newsroom: Newsroom, name: str) -> set[str]:
+    """Return the lists that a schedule delivers to."""
+    schedule = newsroom.schedules.get(name)
+    parts = schedule.deliver if schedule is not None else ()
+    return {part.list for part in parts if isinstance(part, ListDelivery)}
+
+
+def may_see_schedule(visit: Visit, name: str) -> bool:
+    """Whether a schedule concerns the member: they work on all lists, or on one of its lists."""
+    member = visit.person
+    return not member.lists or bool(schedule_lists(visit.newsroom, name) & set(member.lists))
+
+
+def may_decide(visit: Visit, name: str) -> bool:
+    """Whether the member may decide on a schedule's editions: they must work on every list that it mails."""
+    lists = schedule_lists(visit.newsroom, name)
+    return covers(visit.person, lists) and may_see_schedule(visit, name)
+
+
+def covers(member: TeamMember, lists: Iterable[str]) -> bool:
+    """Whether a member works on all of these lists."""
+    return all(member.may_see_list(name) for name in lists)
+
+
+def schedule_title(visit: Visit, name: str) -> str:
+    """Return a schedule's title in the member's language, or its name if it is gone."""
+    schedule = visit.newsroom.schedules.get(name)
+    default = visit.newsroom.site.languages[0]
+    return schedule.heading(visit.language, default) if schedule is not None else name
+
+
+def hold_texts(words: RoomWords) -> dict[HoldReason, str]:
+    """Return what each reason of a hold means."""
+    return {
+        HoldReason.GATE: words.gettext("A check failed. Mend the story, then build the edition again."),
+        HoldReason.LATE: words.gettext("It is much later than planned. Decide whether it still goes."),
+        HoldReason.APPROVAL: words.gettext("It waits for approval."),
+        HoldReason.WITHDRAWN: words.gettext("A story in it was withdrawn."),
+        HoldReason.RESTORED: words.gettext("The newsroom was restored from a backup. It may have gone out before."),
+        HoldReason.EDITED: words.gettext("It was changed. Look at it, then release it."),
+    }
+
+
+def describe_held(visit: Visit, edition: Edition) -> dict[str, object]:
+    """Return a held edition for the template: title, link, reasons, and whether this member was asked."""
+    schedule: Schedule | None = visit.newsroom.schedules.get(edition.schedule)
+    approvers = schedule.approval.by if schedule is not None and schedule.approval is not None else ()
+    texts = hold_texts(visit.words)
+    return {
+        "title": f"{schedule_title(visit, edition.schedule)} {edition.number}",
+        "path": f"editions/{edition.name}",
+        "starts": edition.starts,
+        "stories": len(edition.stories),
+        "reasons": [
+            {
+                "text": texts.get(hold.reason, visit.words.gettext("It waits for a person.")),
+                "detail": "" if hold.reason is HoldReason.APPROVAL else hold.detail,
+            }
+            for hold in edition.holds
+        ],
+        "asked": visit.person.email.casefold() in [address.casefold() for address in approvers],
+    }
+
+
+def _shown_pause(visit: Visit, pause: Pause) -> dict[str, object]:
+    words = visit.words
+    kinds = {
+        Scope.ALL: words.gettext("Everything is paused"),
+        Scope.SCHEDULE: words.gettext("The schedule %(name)s is paused", name=pause.name),
+        Scope.LIST: words.gettext("The list %(name)s is paused", name=pause.name),
+        Scope.CHANNEL: words.gettext("The channel %(name)s is paused", name=pause.name),
+    }
+    return {"pause": pause, "text": kinds[pause.scope], "may_end": _may_pause(visit, pause.scope, pause.name)}
+
+
+def _sent(visit: Visit, report: Report) -> list[dict[str, object]]:
+    """Return the newest editions of the week with what became of their mails and posts."""
+    rows: dict[str, dict[str, object]] = {}
+    for mail in report.mail:
+        if mail.state in (EditionState.SENDING, EditionState.DONE) and visit.person.may_see_list(mail.list):
+            row = rows.setdefault(mail.edition, _sent_row(visit, mail.edition, mail.at))
+            for key in ("accepted", "returned", "waiting", "rejected"):
+                row[key] = int(str(row[key])) + int(getattr(mail, key))
+    for post in report.posts:
+        if may_see_schedule(visit, post.edition.partition("/")[0]) and post.state == "accepted":
+            row = rows.setdefault(post.edition, _sent_row(visit, post.edition, post.at))
+            links = row["posts"]
+            assert isinstance(links, list)
+            links.append({"channel": post.channel, "link": post.link if post.link.startswith("http") else ""})
+    return sorted(rows.values(), key=lambda row: str(row["at"]), reverse=True)[:_MOST_RECENT]
+
+
+def _sent_row(visit: Visit, edition: str, at: datetime) -> dict[str, object]:
+    schedule, _, number = edition.partition("/")
+    title = f"{schedule_title(visit, schedule)} {number}"
+    counts = {"accepted": 0, "returned": 0, "waiting": 0, "rejected": 0}
+    return {"title": title, "path": f"editions/{edition}", "at": at, "posts": [], **counts}
+
+
+def _coming(visit: Visit, planned: list[PlannedSchedule], active: list[Pause]) -> list[dict[str, object]]:
+    rows: list[dict[str, Any]] = []
+    for entry in planned:
+        if not may_see_schedule(visit, entry.name):
+            continue
+        slot = next((slot for slot in entry.slots if not slot.skipped), None)
+        stories = [title for _, title in slot.stories or []] if slot is not None else []
+        rows.append(
+            {
+                "name": entry.name,
+                "title": schedule_title(visit, entry.name),
+                "at": slot.at if slot is not None else None,
+                "skipped": [skipped for skipped in entry.slots if skipped.skipped][:2],
+                "stories": stories[:_MOST_STORIES],
+                "more": max(0, len(stories) - _MOST_STORIES),
+                "recipients": sum(outlet.recipients.total() for outlet in slot.outlets) if slot is not None else 0,
+                "note": (slot.note if slot is not None else "") or entry.note,
+                "moved": slot.moved if slot is not None else None,
+                "may_pause": _may_pause(visit, Scope.SCHEDULE, entry.name)
+                and pauses.find_schedule_pause(active, entry.name) is None,
+            }
+        )
+    far = datetime.max.replace(tzinfo=UTC)
+    return sorted(rows, key=lambda row: (row["at"] or far, row["name"]))
+
+
+def _headings(words: RoomWords) -> dict[str, str]:
+    """Return a heading for each kind of diagnosis."""
+    return {
+        "disk": words.gettext("The disk is almost full"),
+        "clock": words.gettext("The clock is wrong"),
+        "died": words.gettext("The service stopped"),
+        "standing_still": words.gettext("The service does nothing"),
+        "fault": words.gettext("The service has an error again and again"),
+        "refused": words.gettext("The changed settings have errors, so the last good ones stay in use"),
+        "overdue": words.gettext("An edition is overdue"),
+        "nobody_works": words.gettext("The service is not running"),
+        "dead_owner": words.gettext("Some deliveries were interrupted"),
+        "stalled": words.gettext("Something cannot be sent"),
+        "sender": words.gettext("The mail host refuses our mail"),
+        "in_doubt": words.gettext("Some posts or mails are in doubt"),
+        "quarantined": words.gettext("Some deliveries failed too often"),
+        "source": words.gettext("A source of stories cannot be read"),
+        "source_silent": words.gettext("A source has had nothing new for long"),
+        "unpublished": words.gettext("The pages and feeds are not up to date"),
+        "set_aside": words.gettext("A story has a mistake and was set aside"),
+    }
+
+
+# -- pausing ----------------------------------------------------------------------------------------------------------
+
+
+def _may_pause(visit: Visit, scope: Scope, name: str) -> bool:
+    member = visit.person
+    if not member.lists:
+        return True
+    if scope is Scope.LIST:
+        return name in member.lists
+    return scope is Scope.SCHEDULE and may_decide(visit, name)
+
+
+def _pause_target(visit: Visit, *, known_only: bool) -> tuple[Scope, str] | None:
+    scope, name = visit.field("scope"), visit.field("name")
+    newsroom = visit.newsroom
+    known = {
+        Scope.SCHEDULE: newsroom.schedules,
+        Scope.LIST: newsroom.lists,
+        Scope.CHANNEL: newsroom.channels,
+        Scope.ALL: {"": None},
+    }
+    if scope not in list(Scope) or (known_only and name not in known[Scope(scope)]):
+        return None
+    return (Scope(scope), name) if _may_pause(visit, Scope(scope), name) else None
+
+
+def pause(visit: Visit) -> Response:
+    """Pause a schedule, a list, a channel or everything."""
+    target = _pause_target(visit, known_only=True)
+    if target is None:
+        return visit.not_found()
+    scope, name = target
+    now, reason = visit.runtime.now(), visit.field("reason", 200)
+    with visit.runtime.store.write() as connection:
+        pauses.pause(connection, scope, name, now, until=None, reason=reason, who=visit.person.email)
+        visit.record(connection, "pause.begun", f"{scope} {name}".strip(), reason)
+    return visit.redirect("", "paused")
+
+
+def resume(visit: Visit) -> Response:
+    """End a pause."""
+    target = _pause_target(visit, known_only=False)
+    if target is None:
+        return visit.not_found()
+    scope, name = target
+    with visit.runtime.store.write() as connection:
+        if pauses.resume(connection, scope, name, visit.runtime.now()):
+            visit.record(connection, "pause.ended", f"{scope} {name}".strip())
+    return visit.redirect("", "resumed")

@@ -1,0 +1,200 @@
+"""One request to the comms room: who asks, in which language, with which fields; and how it is answered."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from sqlalchemy import Connection
+from starlette.responses import RedirectResponse, Response
+
+from tidings.config.settings import Newsroom
+from tidings.pipeline.publish.site_files import site_view
+from tidings.render.room.room_pages import RoomPages, RoomWords, room_languages
+from tidings.render.site_views import SiteView
+from tidings.runtime.newsroom import Runtime
+from tidings.store.people import team
+from tidings.store.people.team import SESSION_LENGTH, Role, TeamMember
+from tidings.store.service.clock import real_now
+from tidings.web.requests import PRIVATE, Fields
+
+COOKIE = "tidings_room"
+"""The cookie of a session."""
+VISIT_COOKIE = "tidings_visit"
+"""The cookie of somebody who is not signed in yet: it ties the form to the browser that asked for it."""
+HEADERS = {
+    **PRIVATE,
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' https: http: data:;"
+    " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def csrf_token(cookie: str) -> str:
+    """Return the token that a form of the browser with this cookie must send."""
+    return hmac.new(cookie.encode(), b"csrf", hashlib.sha256).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request, after the session, the role and the form's token were checked."""
+
+    runtime: Runtime
+    pages: RoomPages
+    path: str
+    """Below the room's root, such as `editions/weekly/3`."""
+    params: Mapping[str, str]
+    query: Mapping[str, str]
+    fields: Fields
+    member: TeamMember | None
+    cookie: str
+    """The token of the session, or of the visit before a sign-in."""
+    language: str
+    network: str
+    browser: str
+    is_secure: bool
+    navigation: Sequence[tuple[str, str]] = field(default=())
+    """(path, label) of the screens that this member may see."""
+
+    @property
+    def newsroom(self) -> Newsroom:
+        """The present configuration."""
+        return self.runtime.newsroom
+
+    @property
+    def person(self) -> TeamMember:
+        """The member who is signed in. Only for routes that need a role."""
+        assert self.member is not None
+        return self.member
+
+    @property
+    def words(self) -> RoomWords:
+        """Words and dates in the member's language."""
+        return RoomWords(self.language, self.newsroom.site.timezone)
+
+    @property
+    def root(self) -> str:
+        """The path of the room on its host."""
+        return room_root(self.newsroom)
+
+    def field(self, name: str, most: int = 500) -> str:
+        """Return one field of the form, without space around it; empty if there is none."""
+        return self.fields.get(name, [""])[0].strip()[:most]
+
+    def may(self, least: Role) -> bool:
+        """Whether the member has at least this role."""
+        return self.member is not None and self.member.role.includes(least)
+
+    def text(self, message: str, **values: Any) -> str:
+        """Translate a message (a short form of `words.gettext` for messages that are marked elsewhere)."""
+        return self.words.gettext(message, **values)
+
+    def site(self) -> SiteView:
+        """The publisher in the member's language, if the site has it."""
+        languages = self.newsroom.site.languages
+        return site_view(self.newsroom, self.language if self.language in languages else languages[0], languages)
+
+    def page(self, template: str, title: str, status: int = 200, *, wrong: str = "", **values: Any) -> Response:
+        """Render a page of the room. `wrong` is shown at its top as an error."""
+        said = said_texts(self.words).get(self.query.get("said", ""), "")
+        frame = {
+            "root": self.root,
+            "title": title,
+            "zone": self.newsroom.site.timezone,
+            "token": csrf_token(self.cookie) if self.cookie else "",
+            "member": self.member.shown_name if self.member else "",
+            "role": self.member.role.value if self.member else "",
+            "nav": [
+                {"path": path, "label": label, "current": self.path == path or (path and self.path.startswith(path))}
+                for path, label in self.navigation
+            ],
+            "said": said if status == 200 and not wrong else "",
+            "wrong": wrong,
+            "may": {role.value: self.may(role) for role in Role},
+        }
+        body = self.pages.page(template, self.site(), self.words, frame, **values)
+        headers = {**HEADERS, "Content-Language": self.language}
+        return Response(body, status, media_type="text/html; charset=utf-8", headers=headers)
+
+    def message(self, title: str, *texts: str, status: int = 200) -> Response:
+        """Return a page with one message."""
+        return self.page("message.html.j2", title, status, texts=texts)
+
+    def not_found(self) -> Response:
+        """Return the page for a thing that is not there, or that the member's lists do not cover."""
+        words = self.words
+        return self.message(
+            words.gettext("Not found"), words.gettext("There is no such thing here, or not for your lists."), status=404
+        )
+
+    def redirect(self, path: str, said: str = "") -> Response:
+        """Go on to a screen (303). `said` is a key of `said_texts`, shown there once."""
+        where = f"{self.root}{quote(path, safe='/?=&%-_.~#')}"
+        if said:
+            where, mark, anchor = where.partition("#")
+            where = f"{where}{'&' if '?' in where else '?'}said={said}{mark}{anchor}"
+        return RedirectResponse(where, 303, headers=HEADERS)
+
+    def record(self, connection: Connection, action: str, about: str, details: str = "") -> None:
+        """Write a line of the log in the member's name."""
+        team.record_action(
+            connection, action, about, who=self.person.email, via="room", now=real_now(), details=details
+        )
+
+    def set_session(self, response: Response, token: str) -> Response:
+        """Give the browser the cookie of a session and take back that of the visit."""
+        response.delete_cookie(VISIT_COOKIE, path=self.root)
+        response.set_cookie(
+            COOKIE,
+            token,
+            max_age=int(SESSION_LENGTH.total_seconds()),
+            path=self.root,
+            secure=self.is_secure,
+            httponly=True,
+            samesite="lax",
+        )
+        return response
+
+    def end_session(self, response: Response) -> Response:
+        """Take the cookie of the session back."""
+        response.delete_cookie(COOKIE, path=self.root)
+        return response
+
+
+def room_root(newsroom: Newsroom) -> str:
+    """Return the path of the room on its host: `/room/`, or below the path of the site."""
+    return f"{urlsplit(newsroom.site.url).path or '/'}room/"
+
+
+def choose_language(member: TeamMember | None, preferred: Sequence[str]) -> str:
+    """Return the member's own language, else the browser's first that the room speaks, else English."""
+    known = room_languages()
+    own = [member.language] if member and member.language else []
+    return next((language for language in (*own, *preferred) if language in known), "en")
+
+
+def said_texts(words: RoomWords) -> dict[str, str]:
+    """Return what a screen says after an action, by the key in its address."""
+    return {
+        "saved": words.gettext("Saved."),
+        "added": words.gettext("Added."),
+        "removed": words.gettext("Removed."),
+        "released": words.gettext("Released. It goes at its time, or at once if that has come."),
+        "cancelled": words.gettext("Cancelled. Its stories can be used again."),
+        "recomposed": words.gettext("Built again from the stories as they are now."),
+        "changed": words.gettext("Changed. Look at it once more."),
+        "tested": words.gettext("A test is on its way to your own address."),
+        "paused": words.gettext("Paused. What comes due meanwhile waits."),
+        "resumed": words.gettext("It goes on."),
+        "signed_out": words.gettext("Signed out."),
+        "welcome": words.gettext("Welcome. You are signed in."),
+        "restored": words.gettext("The earlier version is back. The one that it replaced is kept too."),
+        "unchanged": words.gettext("Nothing was changed."),
+        "settled": words.gettext("Settled."),
+        "password": words.gettext("Your password is changed, and other browsers are signed out."),
+    }

@@ -1,0 +1,60 @@
+"""`tidings team` as a person meets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.shapes import misfits
+
+
+@pytest.fixture
+def admin(run: Run) -> str:
+    """Add an admin and return the one-time link."""
+    return run("team", "add", "dana@example.org", "--role", "admin", "--name", "Dana").ok().out.splitlines()[-1].strip()
+
+
+def test_a_new_member_gets_a_link_for_once(run: Run, admin: str) -> None:
+    assert admin.startswith("https://news.example.org/room/join/")
+    again = run("team", "add", "Dana@Example.org", "--role", "editor")
+    assert again.code == 2 and "is in the team already" in again.err
+    fresh = run("team", "set", "dana@example.org", "--link").ok().out.splitlines()[-1].strip()
+    assert fresh.startswith("https://news.example.org/room/join/") and fresh != admin
+
+
+def test_members_are_listed_changed_and_removed(run: Run, admin: str) -> None:
+    run("team", "add", "eli@example.org", "--role", "writer", "--lists", "press").ok()
+    members = run("team", "list", "--json").ok().json
+    assert [(one["address"], one["role"], one["lists"]) for one in members] == [
+        ("dana@example.org", "admin", []),
+        ("eli@example.org", "writer", ["press"]),
+    ]
+    assert not misfits(members, run("schema", "team list --json").ok().json)
+    assert "Dana" in run("team", "list").ok().out
+    run("team", "set", "eli@example.org", "--role", "editor", "--lists", "").ok()
+    assert "eli@example.org: editor, all lists" in run("team", "set", "eli@example.org", "--name", "Eli").ok().out
+    assert "signed out of 0 browsers" in run("team", "sign-out", "eli@example.org").ok().out
+    run("team", "remove", "eli@example.org").ok()
+    gone = run("team", "remove", "eli@example.org")
+    assert gone.code == 2 and "is not in the team" in gone.err
+
+
+def test_the_last_admin_cannot_be_lost(run: Run, admin: str) -> None:
+    for arguments in (["remove", "dana@example.org"], ["set", "dana@example.org", "--role", "viewer"]):
+        refused = run("team", *arguments)
+        assert refused.code == 2 and "the only admin" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["add", "eli@example.org", "--role", "boss"], "is not a role"),
+        (["add", "eli@example.org", "--role", "writer", "--lists", "pres"], "Did you mean 'press'?"),
+        (["add", "eli@example.org", "--role", "admin", "--lists", "press"], "an admin works on all lists"),
+        (["add", "eli", "--role", "writer"], "is not an e-mail address"),
+        (["set", "eli@example.org"], "name what changes"),
+    ],
+)
+def test_a_mistake_is_named(run: Run, arguments: list[str], text: str) -> None:
+    answer = run("team", *arguments)
+    assert answer.code in (1, 2) and text in answer.err

@@ -1,0 +1,121 @@
+"""Two people in one file lose nothing, and every former version comes back."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import require_program
+from tidings.model.errors import RefusedError
+from tidings.runtime.team import files
+
+NOW = datetime(2026, 3, 2, 4, tzinfo=UTC)
+NAME = "content/one.en.md"
+
+
+def _save(root: Path, text: str, opened: str, *, who: str = "ann@example.org", after: int = 0) -> None:
+    files.save_file(root, NAME, text, opened=opened, who=who, now=NOW + timedelta(seconds=after))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    require_program("git")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    return tmp_path
+
+
+def test_the_second_of_two_saves_is_refused(tmp_path: Path) -> None:
+    _save(tmp_path, "first", "")
+    opened = files.open_file(tmp_path, NAME)
+    _save(tmp_path, "by ann", opened.digest)
+    with pytest.raises(files.FileChangedError):
+        _save(tmp_path, "by ben", opened.digest)
+    assert files.open_file(tmp_path, NAME).text == "by ann"
+    with pytest.raises(files.FileChangedError):
+        _save(tmp_path, "new", "")
+    assert sorted(path.name for path in (tmp_path / "content").iterdir()) == ["one.en.md"]
+
+
+def test_an_edit_by_hand_during_a_save_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(tmp_path, "first", "")
+    opened = files.open_file(tmp_path, NAME)
+    write = files._write
+
+    def slow_write(path: Path, data: bytes, like: Path | None) -> None:
+        write(path, data, like)
+        (tmp_path / NAME).write_text("by hand, at this moment")
+
+    monkeypatch.setattr(files, "_write", slow_write)
+    with pytest.raises(files.FileChangedError):
+        _save(tmp_path, "by ann", opened.digest)
+    assert files.open_file(tmp_path, NAME).text == "by hand, at this moment"
+
+
+def test_every_former_version_is_listed_and_readable(tmp_path: Path) -> None:
+    texts = ["one\n", "two\n", "three\n"]
+    for number, text in enumerate(texts):
+        _save(tmp_path, text, files.open_file(tmp_path, NAME).digest, after=number)
+    kept = files.list_versions(tmp_path, NAME)
+    assert [files.read_version(tmp_path, NAME, version.id) for version in kept] == ["two\n", "one\n"]
+    assert [version.who for version in kept] == ["ann@example.org"] * 2
+    assert files.read_version(tmp_path, NAME, "../../secrets") is None
+
+
+def test_in_a_repository_each_save_is_a_commit_by_the_person(repository: Path) -> None:
+    (repository / "content").mkdir()
+    (repository / NAME).write_text("by hand")
+    _save(repository, "by ann", files.open_file(repository, NAME).digest)
+    log = subprocess.run(
+        ["git", "-C", str(repository), "log", "--format=%ae %s"], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert log == [f"ann@example.org Change {NAME} in the comms room", f"room@localhost Keep {NAME} as it was found"]
+    oldest = files.list_versions(repository, NAME)[-1]
+    assert files.read_version(repository, NAME, oldest.id) == "by hand"
+    assert not (repository / files.HISTORY).exists()
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "", "content/.hidden", ".git/config", "a/../../b", "a\0b"])
+def test_no_file_outside_the_newsroom_is_touched(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RefusedError):
+        files.open_file(tmp_path, name)
+
+
+def test_a_link_out_of_the_newsroom_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "n" / "content").mkdir(parents=True)
+    (tmp_path / "outside.md").write_text("x")
+    (tmp_path / "n" / "content" / "a.md").symlink_to(tmp_path / "outside.md")
+    with pytest.raises(RefusedError):
+        files.open_file(tmp_path / "n", "content/a.md")
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["open", "save", "hand"])), max_size=12))
+def test_nobodys_words_are_lost(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]) -> None:
+    """Whatever two members and somebody at the machine do: each saved text is the file's or a kept version."""
+    root = tmp_path_factory.mktemp("n")
+    opened = dict.fromkeys("ab", "")
+    saved: set[str] = set()
+    for number, (who, step) in enumerate(steps):
+        text = f"{who} {step} {number}"
+        if step == "open":
+            opened[who] = files.open_file(root, NAME).digest
+        elif step == "hand":
+            # An editor on the machine reads before it writes, and keeps what it read.
+            before = files.open_file(root, NAME).text
+            (root / "content").mkdir(exist_ok=True)
+            (root / NAME).write_text(before + text)
+        else:
+            try:
+                _save(root, text, opened[who], who=f"{who}@example.org", after=number)
+            except files.FileChangedError:
+                continue
+            saved.add(text)
+            opened[who] = files.open_file(root, NAME).digest
+    kept = [files.read_version(root, NAME, version.id) or "" for version in files.list_versions(root, NAME)]
+    everything = "\n".join([files.open_file(root, NAME).text, *kept])
+    assert all(text in everything for text in saved)

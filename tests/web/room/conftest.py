@@ -1,0 +1,98 @@
+"""A newsroom with a team, its comms room behind a real server, and browsers that are signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fixtures.newsroom import DAILY, HOUR, MONDAY, RunningNewsroom, open_newsroom
+from tests.web.server import served
+from tidings.runtime.team import sign_in
+from tidings.store.people import team
+from tidings.store.people.team import LogEntry, Role
+from tidings.store.service.clock import real_now
+from tidings.web.app import newsroom_app
+from tidings.web.room.visit import COOKIE, csrf_token
+
+APPROVED = DAILY + "approval: {by: [boss@example.org], ahead: 3h}\n"
+PRESS = "cadence: {on: request}\ndeliver: [{list: press}]\n"
+BEFORE = MONDAY - 2 * HOUR
+PASSWORD = "blue lantern river seven"
+
+
+@dataclass
+class Browser:
+    """A browser in which a member is signed in, or nobody."""
+
+    client: httpx.Client
+    cookie: str = ""
+
+    def get(self, path: str, **query: str) -> httpx.Response:
+        return self.client.get(f"room/{path}", params=query)
+
+    def post(self, path: str, **fields: Any) -> httpx.Response:
+        """Send a form as the page of this browser would, and follow to the next page."""
+        return self.send(path, csrf=csrf_token(self.cookie), **fields)
+
+    def send(self, path: str, **fields: Any) -> httpx.Response:
+        """Send a form without a token of its own."""
+        return self.client.post(f"room/{path}", data=fields, follow_redirects=True)
+
+
+@dataclass
+class RoomSite:
+    """The newsroom and its room."""
+
+    newsroom: RunningNewsroom
+    url: str
+    open_clients: ExitStack = field(default_factory=ExitStack)
+
+    def member(self, role: str, lists: tuple[str, ...] = (), email: str = "") -> int:
+        """Return the id of the member ROLE@example.org, who is added first if need be."""
+        address = email or f"{role}@example.org"
+        with self.newsroom.runtime.store.write() as connection:
+            known = team.find_member(connection, address)
+            if known is not None:
+                return known.id
+            made = team.add_member(connection, address, Role(role), lists, real_now())
+            assert made is not None
+            return made
+
+    def browser(self, role: str | None = None, lists: tuple[str, ...] = (), email: str = "") -> Browser:
+        """A browser of a member of this role, or of somebody who is not signed in."""
+        client = self.open_clients.enter_context(httpx.Client(base_url=self.url, headers={"Accept-Language": "en"}))
+        if role is None:
+            return Browser(client)
+        number = self.member(role, lists, email)
+        with self.newsroom.runtime.store.write() as connection:
+            token = sign_in.start_session(connection, number, "a test", real_now())
+        client.cookies.set(COOKIE, token)
+        return Browser(client, token)
+
+    def log(self) -> list[LogEntry]:
+        """The whole log, newest first."""
+        with self.newsroom.runtime.store.read() as connection:
+            return team.log_entries(connection)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[RoomSite]:
+    """A daily edition for two readers waits for approval; its title would break a page that does not escape."""
+    with ExitStack() as clients, open_newsroom(tmp_path / "n", "sqlite:///tidings.db") as newsroom:
+        newsroom.schedule("daily", APPROVED)
+        newsroom.schedule("press", PRESS)
+        newsroom.reader("anna")
+        newsroom.reader("boris", language="ru")
+        newsroom.tick(MONDAY - 12 * HOUR)
+        newsroom.item("one", title="A <script>alert(1)</script> & a well")
+        newsroom.item("one", "ru", title="Колодец и дорога")
+        newsroom.tick(BEFORE)
+        assert newsroom.editions() == ["daily/1 held"]
+        with served(newsroom_app(newsroom.runtime)) as url:
+            yield RoomSite(newsroom, url, clients)

@@ -1,0 +1,132 @@
+"""Today says what waits; an edition shows who gets what and is decided by a button; the log says who did it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.newsroom import MONDAY
+from tests.web.room.conftest import RoomSite
+from tidings.store.people import team
+
+
+def _frozen(page: str) -> str:
+    return page.partition('name="frozen" value="')[2][:32]
+
+
+def test_today_says_what_waits_for_whom(room: RoomSite) -> None:
+    page = room.browser("editor").get("").text
+    assert "Waits for a decision" in page and "It waits for approval." in page
+    assert "waits for you" not in page
+    assert "waits for you" in room.browser("editor", email="boss@example.org").get("").text
+
+
+def test_a_pause_is_made_and_ended_by_buttons(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    assert "The schedule daily is paused" in editor.post("pause", scope="schedule", name="daily").text
+    assert "It goes on." in editor.post("resume", scope="schedule", name="daily").text
+    assert [(entry.action, entry.who, entry.via) for entry in room.log()] == [
+        ("pause.ended", "editor@example.org", "room"),
+        ("pause.begun", "editor@example.org", "room"),
+    ]
+
+
+def test_markup_in_a_title_stays_text(room: RoomSite) -> None:
+    admin, member = room.browser("admin"), room.member("admin")
+    with room.newsroom.runtime.store.write() as connection:
+        team.change_member(connection, member, name="<img src=x onerror=alert(1)>")
+    for path in ("", "editions/daily/1", "team", "team/1", "log", "account"):
+        text = admin.get(path).text
+        assert "<script" not in text and "<img src=x" not in text, path
+
+
+def test_an_edition_shows_recipients_stories_and_each_mail(room: RoomSite) -> None:
+    viewer = room.browser("viewer")
+    page = viewer.get("editions/daily/1").text
+    assert "2 recipients" in page and "A &lt;script&gt;alert(1)&lt;/script&gt; &amp; a well" in page
+    assert "Колодец и дорога" in page
+    assert "Release it" not in page, "a viewer changes nothing"
+    mail = viewer.get("editions/daily/1/mails/0")
+    assert mail.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert viewer.get("editions/daily/1/mails/99").status_code == 404
+    assert viewer.get("editions/daily/99").status_code == viewer.get("editions/none/1").status_code == 404
+
+
+def test_release_before_its_time_needs_no_number(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    page = editor.get("editions/daily/1").text
+    answer = editor.post("editions/daily/1", do="release", frozen=_frozen(page))
+    assert "Released." in answer.text
+    assert room.newsroom.editions() == ["daily/1 sending"]
+    room.newsroom.tick(MONDAY)
+    assert len(room.newsroom.mails("anna@example.org")) == 1
+    assert [(entry.action, entry.about) for entry in room.log()] == [("edition.released", "daily/1")]
+
+
+def test_release_at_once_needs_the_number_typed(room: RoomSite) -> None:
+    editor = room.browser("editor")
+    room.newsroom.runtime.set_clock(MONDAY)
+    frozen = _frozen(editor.get("editions/daily/1").text)
+    for total in ("", "3"):
+        assert editor.post("editions/daily/1", do="release", frozen=frozen, total=total).status_code == 422
+    assert room.newsroom.editions() == ["daily/1 held"]
+    assert editor.post("editions/daily/1", do="release", frozen=frozen, total="2").status_code == 200
+    assert room.newsroom.editions() == ["daily/1 sending"]
+
+
+def test_a_page_that_is_out_of_date_decides_nothing(room: RoomSite) -> None:
+    editor, other = room.browser("editor"), room.browser("admin")
+    frozen = _frozen(editor.get("editions/daily/1").text)
+    assert "Built again" in other.post("editions/daily/1", do="recompose", frozen=frozen).text
+    answer = editor.post("editions/daily/1", do="release", frozen=frozen)
+    assert answer.status_code == 409 and "changed in the meantime" in answer.text
+    assert other.post("editions/daily/1", do="cancel", frozen="").status_code == 200
+    assert room.newsroom.editions() == ["daily/1 cancelled"]
+    assert editor.post("editions/daily/1", do="cancel", frozen="").status_code == 409
+
+
+def test_an_editor_changes_the_subject_and_drops_a_story(room: RoomSite) -> None:
+    room.newsroom.item("two", title="Second")
+    editor = room.browser("editor")
+    frozen = _frozen(editor.get("editions/daily/1").text)
+    editor.post("editions/daily/1", do="recompose", frozen=frozen)
+    page = editor.get("editions/daily/1").text
+    fields = {"frozen": _frozen(page), "lead": "two", "subject.ru": "Другая тема", "note.en": "Read this"}
+    after = editor.post("editions/daily/1/change", **fields)
+    assert "Changed. Look at it once more." in after.text and "Другая тема" in after.text
+    assert room.newsroom.edition("daily/1").stories[0] == "two"
+    again = editor.post("editions/daily/1/change", **{**fields, "frozen": _frozen(after.text), "drop": "one"})
+    assert again.status_code == 200
+    assert room.newsroom.edition("daily/1").stories == ("two",)
+    assert editor.post("editions/daily/1/change", **fields).status_code == 409
+    assert {entry.action for entry in room.log()} == {"edition.changed", "edition.recomposed"}
+
+
+def test_a_test_goes_to_the_member_alone(room: RoomSite) -> None:
+    writer = room.browser("writer")
+    assert "A test is on its way" in writer.post("editions/daily/1/test").text
+    room.newsroom.runtime.deliver()
+    assert len(room.newsroom.mails("writer@example.org")) == 2
+    assert room.newsroom.mails("anna@example.org") == []
+    assert room.newsroom.editions() == ["daily/1 held"]
+
+
+@pytest.mark.parametrize("language", ["ru", "kk", "ar"])
+def test_the_room_speaks_the_members_language(room: RoomSite, language: str) -> None:
+    editor = room.browser("editor")
+    editor.post("language", language=language)
+    page = editor.get("").text
+    assert f'<html lang="{language}" dir="{"rtl" if language == "ar" else "ltr"}">' in page
+    assert "Waits for a decision" not in page
+
+
+def test_the_log_comes_in_pages_and_by_person(room: RoomSite) -> None:
+    with room.newsroom.runtime.store.write() as connection:
+        for number in range(60):
+            who = "ann@example.org" if number % 2 else "ben@example.org"
+            team.record_action(connection, "story.saved", f"s{number}", who=who, via="command", now=room.newsroom.now)
+    editor = room.browser("editor")
+    page = editor.get("log").text
+    assert "s59" in page and "s10<" in page and "s9<" not in page
+    assert "s9<" in editor.get("log", before="11").text
+    assert "s58<" not in editor.get("log", who="ann@example.org").text
+    assert "s58<" not in editor.get("log", kind="team").text
