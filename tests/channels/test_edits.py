@@ -87,7 +87,7 @@ def test_discord_patches_below_the_webhook_and_keeps_its_thread() -> None:
     [
         (Step(204, b""), Verdict.ACCEPTED),
         (_json(404, {"code": 10008, "message": "Unknown Message"}), Verdict.ACCEPTED),
-        (_json(404, {"code": 10015, "message": "Unknown Webhook"}), Verdict.REJECTED),
+        (_json(404, {"code": 10015, "message": "Unknown Webhook"}), Verdict.NOT_STARTED),
         (_json(429, {"retry_after": 1.5}), Verdict.DEFERRED),
         (Step(502), Verdict.UNKNOWN),
     ],
@@ -115,7 +115,7 @@ def test_discord_deletes_a_post(answer: Step, verdict: Verdict) -> None:
             Verdict.ACCEPTED,
         ),
         (_json(400, {"ok": False, "description": "Bad Request: message can't be deleted"}), *[Verdict.REJECTED] * 2),
-        (_json(403, {"ok": False, "description": "Forbidden: bot was kicked"}), *[Verdict.REJECTED] * 2),
+        (_json(403, {"ok": False, "description": "Forbidden: bot was kicked"}), *[Verdict.NOT_STARTED] * 2),
         (_json(200, ["what?"]), *[Verdict.UNKNOWN] * 2),
     ],
 )

@@ -144,7 +144,7 @@ def test_an_unknown_outcome_is_never_doubled_and_never_lost(
 
 
 @pytest.mark.slow
-def test_a_redirect_is_refused_and_leads_nowhere(tmp_path: Path) -> None:
+def test_a_redirect_leads_nowhere_and_the_post_waits(tmp_path: Path) -> None:
     with HttpSink() as elsewhere:
         services = Services(lambda: Step(307, headers={"Location": elsewhere.url}), taken=False)
         _, found = _posted(tmp_path / "n", services)
@@ -153,8 +153,8 @@ def test_a_redirect_is_refused_and_leads_nowhere(tmp_path: Path) -> None:
         if SAMPLES[kind].blind:
             assert state == "in_doubt"
         else:
-            assert state == "rejected" and "redirects are not followed" in reason
-    assert services.published == []
+            assert state == "accepted", reason
+    assert sorted(kind for kind, _ in services.published) == sorted(kind for kind in SAMPLES if not SAMPLES[kind].blind)
 
 
 SLOWLY = [pytest.param(what, marks=pytest.mark.slow) for what in ("headers", "body", "reset", "closed")]

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, SecretStr
@@ -22,6 +22,23 @@ INVALID_RECEIPT = Outcome(Verdict.REJECTED, reason="the ledger has no valid id o
 """For `edit` and `take_down`, before any request."""
 _SHORTEST_SECRET = 16
 """Characters. A shorter part of an address is a word of the API."""
+_MENDS = {
+    401: "; renew its token or password",
+    402: "; the account has no credit left",
+    403: "; check the account and what its token may do",
+    404: "; the webhook or the address no longer exists, so make a new one",
+}
+"""What to do after a refusal of the whole channel, by HTTP status."""
+_ACCOUNT_WORDS = re.compile(
+    r"\b(?:access[ _-]?token|api[ _-]?key|webhook|account|app password|credentials|bot)\b[^.\n]{0,40}"
+    r"\b(?:revoked|expired|suspended|disabled|deactivated|deleted|not found|no longer|locked|unauthori[sz]ed)"
+    r"|\b(?:invalid|unknown|expired|revoked|suspended|disabled)[ _]"
+    r"(?:access[ _-]?token|auth token|webhook|account|credentials|api[ _-]?key)\b",
+    re.IGNORECASE,
+)
+"""Words of a refusal that is about the account or the webhook, on any network."""
+_QUOTED = 2_000
+"""Characters of a refusal that are read."""
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset")
 S = TypeVar("S", bound=ChannelSettings)
 
@@ -40,6 +57,11 @@ def must_match(pattern: str, hint: str) -> AfterValidator:
 
 class HttpChannel(Generic[S]):
     """Base of the channels behind an HTTP API: a name, settings and one guarded session."""
+
+    ACCOUNT_WORDS: ClassVar[str] = ""
+    """A pattern of this network's refusals that are about the account or the webhook, whatever their status."""
+    POST_WORDS: ClassVar[str] = ""
+    """A pattern of this network's refusals that are about one post, whatever their status."""
 
     def __init__(self, name: str, settings: S) -> None:
         self.name = name
@@ -60,8 +82,10 @@ class HttpChannel(Generic[S]):
 
         The reason of an Outcome quotes the service, without the address, the token and the strings in `hide`.
 
-        After 4xx the service certainly did not take the post. After 5xx, and after a connection that was lost once the
-        request was on its way, nobody can know: the outcome is UNKNOWN, and the channel's idempotency decides.
+        After 4xx the service certainly did not take the post. NOT_STARTED is for refusals of the whole channel, such as
+        an expired token or a deleted webhook: its posts wait until a person has mended it. After 5xx, and after a
+        connection that was lost once the request was on its way, nobody can know: the outcome is UNKNOWN, and the
+        channel's idempotency decides.
         """
         try:
             answer = self._session.request(method, url, body, headers)
@@ -72,17 +96,43 @@ class HttpChannel(Generic[S]):
         status = answer.status
         if 200 <= status < 300 or status in also:
             return answer
-        if status in (408, 429):
-            return Outcome(Verdict.DEFERRED, reason=f"HTTP {status}", retry_after=requested_wait(answer))
-        if status == 410:
+        publishes = method in ("POST", "PUT")
+        if status == 410 and publishes:
             reason = "HTTP 410: the address is gone, and the service asks not to be called again"
-            return Outcome(Verdict.REJECTED, reason=reason, disable=True)
+            return Outcome(Verdict.NOT_STARTED, reason=reason, disable=True)
         if 300 <= status < 400:
             reason = f"HTTP {status}: redirects are not followed; write the new address in tidings.yaml"
-            return Outcome(Verdict.REJECTED, reason=reason)
+            return Outcome(Verdict.NOT_STARTED if publishes else Verdict.REJECTED, reason=reason)
+        if self._is_about_account(answer, publishes=publishes):
+            return self._stall(answer, answer.text, url, headers, hide)
+        if status in (408, 429):
+            return Outcome(Verdict.DEFERRED, reason=f"HTTP {status}", retry_after=requested_wait(answer))
         if 400 <= status < 500:
-            return reject(answer, answer.text, url, headers, hide)
+            return Outcome(Verdict.REJECTED, reason=describe_refusal(answer, answer.text, url, headers, hide))
         return Outcome(Verdict.UNKNOWN, reason=f"HTTP {status}", retry_after=requested_wait(answer))
+
+    def refuse(self, answer: HttpResponse, text: str, url: str = "", headers: dict[str, str] | None = None) -> Outcome:
+        """Return the Outcome of a refusal of a new post, for a status in `also` of `request`."""
+        if self._is_about_account(answer, publishes=True):
+            return self._stall(answer, text, url, headers, ())
+        return Outcome(Verdict.REJECTED, reason=describe_refusal(answer, text, url, headers))
+
+    def _is_about_account(self, answer: HttpResponse, *, publishes: bool) -> bool:
+        """Whether a refusal is about the account, its token or its webhook. Then every further post fails like it."""
+        text, status = answer.text[:_QUOTED], answer.status
+        if self.POST_WORDS and re.search(self.POST_WORDS, text, re.IGNORECASE):
+            return False
+        if status in (401, 402) or (publishes and status in (403, 404)):
+            return True
+        if self.ACCOUNT_WORDS and re.search(self.ACCOUNT_WORDS, text, re.IGNORECASE):
+            return True
+        return publishes and status in (400, 409, 422) and _ACCOUNT_WORDS.search(text) is not None
+
+    def _stall(
+        self, answer: HttpResponse, text: str, url: str, headers: dict[str, str] | None, hide: tuple[str, ...]
+    ) -> Outcome:
+        mend = _MENDS.get(answer.status, "; check the account, its token and its webhook")
+        return Outcome(Verdict.NOT_STARTED, reason=describe_refusal(answer, text, url, headers, hide) + mend)
 
     def accepted(self, receipt: str = "", via: str = "") -> Outcome:
         """Return ACCEPTED. `via` is the address of the post, if the service has one."""
@@ -107,13 +157,6 @@ def read_object(answer: HttpResponse) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def reject(
-    answer: HttpResponse, text: str, url: str = "", headers: dict[str, str] | None = None, hide: tuple[str, ...] = ()
-) -> Outcome:
-    """Return REJECTED with the status and the service's own text, without secrets."""
-    return Outcome(Verdict.REJECTED, reason=describe_refusal(answer, text, url, headers, hide))
 
 
 def describe_refusal(

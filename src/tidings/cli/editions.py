@@ -105,15 +105,19 @@ def send_test(
 def send(
     schedule: ScheduleName,
     story: Annotated[list[str], typer.Option("--story", metavar="NAME", help="This story, new or not.")] = [],  # noqa: B006
+    channel: Annotated[str, typer.Option("--channel", metavar="NAME", help="To this channel only.")] = "",
+    list_name: Annotated[str, typer.Option("--list", metavar="NAME", help="To this list only.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     now: Now = "",
 ) -> None:
     """Send an edition now. Shows the plan and asks for the number of recipients.
 
-    Approval and checks hold it like any other edition.
+    Approval and checks hold it like any other edition. With --channel or --list the other outlets get nothing now:
+    they get its stories with their next edition, unless they have had them.
     """
     with open_newsroom(now) as runtime:
         planned = _find_schedule(runtime, schedule)
+        only = _find_outlet(planned, channel, list_name)
         with runtime.store.read() as connection:
             pause = pauses.find_schedule_pause(pauses.active_pauses(connection), planned.name)
         if pause is not None:
@@ -121,8 +125,9 @@ def send(
         with open_scratch_runtime(runtime) as copy, copy.store.read() as connection:
             moment = copy.now()
             held = editions.list_editions(connection, schedule=planned.name, states=[EditionState.HELD])
+            held = [] if story or only else held
             freed = frozenset(key for edition in held for key in edition.stories)
-            draft = copy.composer.draft(connection, planned, moment, stories=story, freed=freed)
+            draft = copy.composer.draft(connection, planned, moment, stories=story, only=only, freed=freed)
             reason = copy.composer.explain_skip(connection, draft)
             if reason:
                 raise InputError(f"there is nothing to send: {reason}. Name a story with --story to send it again.")
@@ -132,7 +137,7 @@ def send(
         if not yes:
             _confirm(sum(outlet.recipients.total() for outlet in outlets))
         moment = _collect(runtime)
-        composed = runtime.composer.compose(planned, moment, stories=story)
+        composed = runtime.composer.compose(planned, moment, stories=story, only=only)
         if composed is None or composed.edition is None:
             reason = composed.reason if composed else "another process has just sent it"
             raise InputError(f"there is nothing to send: {reason}")
@@ -140,6 +145,19 @@ def send(
             _explain_hold(composed.edition)
             return
         deliver(runtime)
+
+
+def _find_outlet(schedule: Schedule, channel: str, list_name: str) -> str:
+    """Return the key of the one outlet that a person named, or ''. Raises RefusedError if the schedule lacks it."""
+    if not channel and not list_name:
+        return ""
+    if channel and list_name:
+        raise RefusedError("choose one of --channel and --list")
+    kind, name = ("channel", channel) if channel else ("list", list_name)
+    known = [part.outlet.partition(":")[2] for part in schedule.deliver if part.outlet.startswith(f"{kind}:")]
+    if name not in known:
+        raise RefusedError(f"the schedule {schedule.name} has no {kind} {name!r}. {nearest(name, known)}")
+    return f"{kind}:{name}"
 
 
 def _confirm(total: int) -> None:
@@ -276,7 +294,8 @@ def resolve(
 ) -> None:
     """Settle a delivery in doubt, or an edition sent before a restore.
 
-    An edition takes --accepted only.
+    --resend also takes a delivery that was refused, once the cause is mended. --cancel also drops a post that waits
+    for its channel. An edition takes --accepted only.
     """
     if sum((accepted, resend, cancel)) != 1:
         raise RefusedError("choose one of --accepted, --resend or --cancel")

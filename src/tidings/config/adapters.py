@@ -73,13 +73,25 @@ def _or_reference(written: dict[str, Any]) -> dict[str, Any]:
     return {**about, **value}
 
 
+class OutletSettings(ConfigModel):
+    """The settings of a channel or a mail sender: what may stop working and be mended."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with the settings. It holds 16 bits of a hash of the secrets: too few to guess them."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        secrets = [value.get_secret_value() for value in values.values() if isinstance(value, SecretStr)]
+        short = hashlib.blake2b("\0".join(secrets).encode(), digest_size=2).hexdigest()
+        return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16] + short
+
+
 class SourceSettings(ConfigModel):
     """The settings that every source has."""
 
     type: Line = Field(description="Kind of source; `folder` reads Markdown files.")
 
 
-class ChannelSettings(ConfigModel):
+class ChannelSettings(OutletSettings):
     """The settings that every channel has."""
 
     POSTS: ClassVar[bool] = True
@@ -130,7 +142,7 @@ class ChannelSettings(ConfigModel):
         return value
 
 
-class SenderSettings(ConfigModel):
+class SenderSettings(OutletSettings):
     """The settings that every mail sender has."""
 
     type: Line = Field(default="smtp", description="Kind of sender, such as `smtp` or `ses`.")
@@ -162,11 +174,3 @@ class SenderSettings(ConfigModel):
     def target_host(self) -> str:
         """The host that gets the mail; empty if it is unknown."""
         return ""
-
-    @property
-    def fingerprint(self) -> str:
-        """A text that changes with the settings. It holds 16 bits of a hash of the secrets: too few to guess them."""
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        secrets = [value.get_secret_value() for value in values.values() if isinstance(value, SecretStr)]
-        short = hashlib.blake2b("\0".join(secrets).encode(), digest_size=2).hexdigest()
-        return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16] + short

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
@@ -211,6 +211,11 @@ class ListDelivery(ConfigModel):
     )
     per: Literal["edition", "item"] = Field(default="edition", description="One mail for all, or one for each story.")
 
+    @property
+    def outlet(self) -> str:
+        """Its key among the outlets of a schedule."""
+        return f"list:{self.list}"
+
 
 class ChannelDelivery(ConfigModel):
     """An edition to a channel."""
@@ -218,6 +223,11 @@ class ChannelDelivery(ConfigModel):
     channel: Name = Field(description="Name of the channel.")
     per: Literal["edition", "item"] = Field(default="edition", description="One post for all, or one for each story.")
     max_posts: Int | None = Field(default=None, ge=1, description="Most posts of an edition; the rest wait.")
+
+    @property
+    def outlet(self) -> str:
+        """Its key among the outlets of a schedule."""
+        return f"channel:{self.channel}"
 
 
 LIST_TAG, CHANNEL_TAG = "ListDelivery", "ChannelDelivery"
@@ -257,6 +267,12 @@ class Schedule(ConfigModel):
     def is_urgent(self) -> bool:
         """Whether it is sent before other editions: it uses the template `alert`."""
         return any(isinstance(part, ListDelivery) and part.template == "alert" for part in self.deliver)
+
+    def for_outlet(self, outlet: str) -> Self:
+        """Return the schedule with one outlet alone, `list:NAME` or `channel:NAME`; all of it if `outlet` is empty."""
+        if not outlet:
+            return self
+        return self.model_copy(update={"deliver": tuple(part for part in self.deliver if part.outlet == outlet)})
 
     def heading(self, language: str, default_language: str = "") -> str:
         """Return its title in a language, or else its name in words."""

@@ -263,6 +263,7 @@ class Runtime:
             senders=senders,
             routes={name: [sender.name for sender in newsroom.find_senders(name)] for name in ("", *newsroom.lists)},
             channels=self.channels,
+            fingerprints={name: settings.fingerprint for name, settings in newsroom.channels.items()},
             picture=Thumbnails(newsroom.public, newsroom.site.url),
             spacings={name: _spacing(settings, newsroom) for name, settings in newsroom.channels.items()},
             reached=self._reached,
@@ -302,11 +303,14 @@ class Runtime:
 
         return ping_hubs(self.store, self.hubs, url=self.newsroom.site.url, now=self.now())
 
-    def deliver(self, only: int | None = None) -> DeliverySummary:
-        """Send everything that is due and finish complete editions. With `only`, send just this mailing."""
+    def deliver(self, only: int | None = None, *, patient: bool = False) -> DeliverySummary:
+        """Send everything that is due and finish complete editions. With `only`, send just this mailing.
+
+        `patient`: leave channels that cannot post alone until their rest is over.
+        """
         from tidings.pipeline.deliver.deliverer import finish_editions
 
-        done = self.deliverer.run_until_idle(only)
+        done = self.deliverer.run_until_idle(only, patient=patient)
         if only is not None:
             return done
         finish_editions(self.store, self.now())

@@ -271,20 +271,21 @@ class Service:
             with self._cycle.catch_faults("requests"):
                 self._runtime.answer_requests()
             with self._cycle.catch_faults("deliveries"):
-                # After every cycle; between cycles only if a delivery is due and no relay is down.
-                if is_woken or (not self._cycle.stalled and self._is_delivery_due()):
+                # After every cycle; between cycles only if a delivery is due where sending works.
+                if is_woken or self._is_delivery_due():
                     self._deliver()
 
     def _is_delivery_due(self) -> bool:
         with self._runtime.store.read() as connection:
-            return bool(claims.count_due(connection, self._runtime.now(), datetime.now(UTC)))
+            due = claims.count_due(connection, self._runtime.now(), datetime.now(UTC))
+        return bool(due.keys() - self._cycle.stalled.keys())
 
     def _deliver(self) -> None:
         with self._delivering:
             # Checked under the lock: a cycle may have made a new deliverer, which did not see `stop`.
             if self._stopping.is_set():
                 return
-            done = self._runtime.deliver()
+            done = self._runtime.deliver(patient=True)
             now = self._runtime.now()
             record_failures(self._runtime, done, now)
             if send_notices(self._runtime, now):

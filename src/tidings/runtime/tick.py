@@ -21,6 +21,7 @@ from tidings.pipeline.publish.publish import PublishResult, publish
 from tidings.pipeline.retention import delete_expired
 from tidings.pipeline.track.bounces import record_session_refusals
 from tidings.runtime.newsroom import Runtime
+from tidings.store.delivery.notices import delete_notice
 from tidings.store.people import subscribers
 from tidings.store.service import heartbeat, pauses
 from tidings.store.service.clock import advance_clock
@@ -99,7 +100,7 @@ def tick(
         record_failures(runtime, delivered, now)
         if count := send_notices(runtime, now):
             result.notices += count
-            result.delivered.update(runtime.deliver().states)
+            result.delivered.update(runtime.deliver(patient=True).states)
     return result
 
 
@@ -128,17 +129,19 @@ def _record_unpublished(runtime: Runtime, result: TickResult, error: InputError)
 
 
 def record_failures(runtime: Runtime, delivered: DeliverySummary, now: datetime) -> None:
-    """Queue notices about failed deliveries: at most one a day for each channel that cannot send."""
+    """Queue notices about failed deliveries: one for each channel that cannot post, until it works again."""
     if delivered.states["rejected"]:
         record_session_refusals(runtime.store, runtime.newsroom.bounces.soft, now)
     day = now.date().isoformat()
     with runtime.store.write() as connection:
+        for lane in delivered.recovered:
+            delete_notice(connection, f"stalled:{lane}")
         for lane, reason in delivered.stalled.items():
-            text = f"{f'The channel {lane}' if lane else 'Mail'} cannot be sent: {reason}"
-            notices.add(connection, f"stalled:{lane}:{day}", "failed", text, now)
-        for lane, reason in delivered.disabled.items():
-            text = f"The channel {lane} no longer accepts posts: {reason}"
-            notices.add(connection, f"disabled:{lane}:{day}", "failed", text, now)
+            if lane:
+                text = f"The channel {lane} cannot post: {reason}.\nIts posts wait. They go out after the mend."
+                notices.add(connection, f"stalled:{lane}", "failed", text, now)
+            else:
+                notices.add(connection, f"stalled::{day}", "failed", f"Mail cannot be sent: {reason}", now)
         bad = {state: count for state in ("rejected", "in_doubt", "quarantined") if (count := delivered.states[state])}
         if bad:
             words = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in bad.items())

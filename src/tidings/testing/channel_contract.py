@@ -132,11 +132,19 @@ class ChannelContract:
         assert (outcome.verdict, outcome.retry_after) == (Verdict.DEFERRED, 7.0)
 
     def test_a_definite_refusal_is_rejected(self) -> None:
-        for status in (400, 403, 404):
-            with HttpSink([Step(status, b"invalid_payload")]) as sink:
+        with HttpSink([Step(400, b"invalid_payload")]) as sink:
+            channel = self.make(sink.url)
+            outcome = channel.send(channel.prepare(sample_post()), self._attempt())
+        assert outcome.verdict is Verdict.REJECTED
+        assert "400" in outcome.reason
+
+    def test_a_refused_login_stops_the_channel(self) -> None:
+        """Not this post is at fault: it waits until a person has renewed the token or the webhook."""
+        for status in (401, 403, 404):
+            with HttpSink([Step(status, b"{}")]) as sink:
                 channel = self.make(sink.url)
                 outcome = channel.send(channel.prepare(sample_post()), self._attempt())
-            assert outcome.verdict is Verdict.REJECTED
+            assert outcome.verdict is Verdict.NOT_STARTED
             assert str(status) in outcome.reason
 
     def test_410_disables_the_channel(self) -> None:
@@ -148,7 +156,7 @@ class ChannelContract:
         with HttpSink() as inner, HttpSink([Step(302, headers={"Location": inner.url})]) as sink:
             channel = self.make(sink.url)
             outcome = channel.send(channel.prepare(sample_post()), self._attempt())
-        assert outcome.verdict is Verdict.REJECTED
+        assert outcome.verdict is Verdict.NOT_STARTED
         assert not inner.received
 
     def test_500_is_unknown(self) -> None:

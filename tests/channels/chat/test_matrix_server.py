@@ -212,7 +212,7 @@ def test_an_unknown_outcome_is_resolved_from_the_room(room: Room) -> None:
 def test_invalid_room_settings_are_refused_with_the_reason(room: Room) -> None:
     body = room.channel().prepare(POST)
     wrong = room.channel(token="syt_wrong-token").send(body, attempt())
-    assert wrong.verdict is Verdict.REJECTED and "401" in wrong.reason and "wrong-token" not in wrong.reason
+    assert wrong.verdict is Verdict.NOT_STARTED and "401" in wrong.reason and "wrong-token" not in wrong.reason
     assert "there is no room" in room.channel(room="#nowhere:localhost").send(body, attempt()).reason
     room.ask("PUT", f"rooms/{room.id}/state/m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
     assert "encrypted" in room.channel().send(body, attempt()).reason

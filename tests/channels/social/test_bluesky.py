@@ -136,14 +136,14 @@ def test_an_expired_session_is_renewed_once() -> None:
     assert calls(sink) == ["createSession", "putRecord", "createSession", "putRecord"]
     with HttpSink(answer=lambda one: ended if one.path.endswith("putRecord") else usual(one)) as sink:
         channel = sky(sink)
-        assert channel.send(channel.prepare(sample_post()), TRY).verdict is Verdict.REJECTED
+        assert channel.send(channel.prepare(sample_post()), TRY).verdict is Verdict.NOT_STARTED
     assert calls(sink).count("putRecord") == 2
 
 
 @pytest.mark.parametrize(
     ("step", "verdict"),
     [
-        (Step(401, b'{"error": "AuthenticationRequired"}'), Verdict.REJECTED),
+        (Step(401, b'{"error": "AuthenticationRequired"}'), Verdict.NOT_STARTED),
         (Step(500), Verdict.DEFERRED),
         (Step(reset="after"), Verdict.DEFERRED),
         (Step(429, headers={"ratelimit-reset": "4102444800"}), Verdict.DEFERRED),

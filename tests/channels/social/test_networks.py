@@ -173,7 +173,7 @@ def test_a_duplicate_on_linkedin_is_the_first_post() -> None:
 
 def test_an_ended_version_of_linkedin_says_what_to_set() -> None:
     outcome = _sent("linkedin", _json(426, {"code": "NONEXISTENT_VERSION", "message": "not active"}))
-    assert outcome.verdict is Verdict.REJECTED
+    assert outcome.verdict is Verdict.NOT_STARTED
     assert "set `version`" in outcome.reason and "202610" in outcome.reason
 
 
@@ -209,7 +209,7 @@ def test_facebook_gets_message_and_link_and_no_token_in_the_url() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "verdict", "words"),
     [
-        (400, {"code": 190, "message": "Session has expired"}, Verdict.REJECTED, "make a new one"),
+        (400, {"code": 190, "message": "Session has expired"}, Verdict.NOT_STARTED, "make a new one"),
         (400, {"code": 32, "message": "Page request limit reached"}, Verdict.DEFERRED, "limit"),
         (403, {"code": 4, "message": "Application request limit reached"}, Verdict.DEFERRED, "limit"),
         (
@@ -220,7 +220,7 @@ def test_facebook_gets_message_and_link_and_no_token_in_the_url() -> None:
         ),
         (400, {"code": 2, "message": "Service temporarily unavailable"}, Verdict.UNKNOWN, "unavailable"),
         (400, {"code": 1, "is_transient": True, "message": "Please retry"}, Verdict.UNKNOWN, "retry"),
-        (403, {"code": 200, "message": "pages_manage_posts is missing"}, Verdict.REJECTED, "pages_manage_posts"),
+        (403, {"code": 200, "message": "pages_manage_posts is missing"}, Verdict.NOT_STARTED, "pages_manage_posts"),
         (400, "what?", Verdict.REJECTED, "400"),
         (500, {"code": 1}, Verdict.UNKNOWN, "500"),
     ],

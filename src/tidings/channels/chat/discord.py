@@ -30,6 +30,8 @@ class DiscordChannel(HttpChannel[Settings]):
     """A webhook of Discord has no key for repeats: an unknown outcome waits for a person."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
+    # Unknown webhook, unknown channel, invalid webhook token, posts of a forum that need a thread.
+    ACCOUNT_WORDS = r'"code": *(?:10015|10003|50027|220001)\b'
 
     def prepare(self, post: Post) -> bytes:
         """Return an embed for each story, with its picture. A mention in a headline calls nobody."""
@@ -76,7 +78,7 @@ class DiscordChannel(HttpChannel[Settings]):
             return answer
         # Code 10015 is another 404: the webhook itself is unknown. Then nothing is known about the message.
         if answer.status == 404 and read_object(answer).get("code") != _UNKNOWN_MESSAGE:
-            return Outcome(Verdict.REJECTED, reason="HTTP 404: the webhook no longer exists")
+            return Outcome(Verdict.NOT_STARTED, reason="HTTP 404: the webhook no longer exists, so make a new one")
         return self.accepted(receipt)
 
     def _message_url(self, receipt: str) -> str:

@@ -54,6 +54,7 @@ class MatrixChannel(HttpChannel[Settings]):
     """The server remembers our transaction ids for a while: a repeat gives the same event."""
 
     capabilities = Capabilities(max_length=MAX_BYTES, idempotency=Idempotency.WINDOW, window=_KEY_WINDOW, replies=True)
+    ACCOUNT_WORDS = r"\bM_(?:UNKNOWN_TOKEN|MISSING_TOKEN|FORBIDDEN|USER_\w+|CONSENT_NOT_GIVEN|GUEST_ACCESS_FORBIDDEN)\b"
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
@@ -170,12 +171,12 @@ class MatrixChannel(HttpChannel[Settings]):
                 return defer_unknown(answer)
             room = str(read_object(answer).get("room_id"))
             if not room.startswith("!"):
-                return Outcome(Verdict.REJECTED, reason=f"there is no room {self._settings.room}")
+                return Outcome(Verdict.NOT_STARTED, reason=f"there is no room {self._settings.room}")
         answer = self._ask("GET", f"rooms/{quote(room, safe='')}/state/m.room.encryption", None, also=(404,))
         if isinstance(answer, Outcome):
             return defer_unknown(answer)
         if answer.status == 200 and "algorithm" in read_object(answer):
-            return Outcome(Verdict.REJECTED, reason="the room is encrypted; post to one that is not")
+            return Outcome(Verdict.NOT_STARTED, reason="the room is encrypted; post to one that is not")
         self._room = room
         return room
 

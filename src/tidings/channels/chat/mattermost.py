@@ -28,6 +28,10 @@ class MattermostChannel(IncomingWebhook):
     """Mattermost answers `ok`."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
+    ACCOUNT_WORDS = (
+        r"incoming_webhook\.(?:invalid|disabled|permissions|channel|user)|get_incoming|channel_locked|invalid webhook"
+        r"|can_not_post_to_deleted|couldn't find the (?:channel|user)|webhooks have been disabled"
+    )
 
     def prepare(self, post: Post) -> bytes:
         wording = fit(post, lambda wording: len(_markdown(wording)) <= self.capabilities.max_length)

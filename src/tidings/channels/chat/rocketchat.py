@@ -19,6 +19,7 @@ class RocketChatChannel(mattermost.MattermostChannel):
     """The same Markdown; it answers `success: true`."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
+    ACCOUNT_WORDS = r"invalid integration id or token|invalid-(?:channel|room|user)|error-(?:not-allowed|room-archived)"
 
     def is_success(self, answer: str) -> bool:
         try:

@@ -34,6 +34,10 @@ class SlackChannel(IncomingWebhook):
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE)
     CONTENT_TYPE = "application/json; charset=utf-8"
+    ACCOUNT_WORDS = (
+        r"\b(?:no_service|no_team|no_active_hooks|team_disabled|invalid_token|token_(?:revoked|expired)|account_inactive"
+        r"|action_prohibited|channel_(?:is_archived|not_found)|posting_to_general_channel_denied|user_not_found)\b"
+    )
 
     def prepare(self, post: Post) -> bytes:
         """Return blocks with every link. To save room, summaries go first, then the last stories, which are counted."""

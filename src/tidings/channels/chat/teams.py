@@ -29,6 +29,9 @@ class TeamsChannel(IncomingWebhook):
     """The Workflow answers 202 when it has taken the card, and posts it later. It posts repeats again."""
 
     capabilities = Capabilities(max_length=MAX_BODY, idempotency=Idempotency.NONE)
+    ACCOUNT_WORDS = (
+        r"Workflow(?:Trigger)?(?:NotFound|IsNotEnabled|Disabled|Suspended)|trigger is not enabled|AuthorizationFailed"
+    )
 
     def prepare(self, post: Post) -> bytes:
         """Return a message with one card. Each title is a link; pictures go only with their alt text."""

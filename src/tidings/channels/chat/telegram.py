@@ -50,6 +50,11 @@ class TelegramChannel(HttpChannel[Settings]):
     """Telegram has no key for repeats: an unknown outcome waits for a person."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True)
+    ACCOUNT_WORDS = (
+        r"chat not found|bot (?:was|is not a member)|need administrator rights|(?:not enough|have no) rights to send"
+        r"|upgraded to a supergroup|CHAT_WRITE_FORBIDDEN|CHAT_ADMIN_REQUIRED|CHANNEL_PRIVATE|PEER_ID_INVALID"
+        r"|TOPIC_CLOSED"
+    )
 
     def prepare(self, post: Post) -> bytes:
         """Return a message with its first link as a large preview: the card is that of our page."""

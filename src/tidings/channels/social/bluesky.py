@@ -25,7 +25,6 @@ from tidings.channels.http import (
     image_type,
     json_headers,
     read_object,
-    reject,
     upload_once,
 )
 from tidings.channels.wording import Wording, fit
@@ -77,6 +76,10 @@ class BlueskyChannel(HttpChannel[Settings]):
     """We choose the key of a record: the same post again is the same record, at any time."""
 
     capabilities = Capabilities(max_length=MAX_GRAPHEMES, idempotency=Idempotency.NATIVE, replies=True)
+    ACCOUNT_WORDS = (
+        r'"(?:(?:Account|Repo)(?:Takendown|Takedown|Deactivated|Suspended|NotFound)|Auth\w+|InvalidToken|ExpiredToken'
+        r'|BadJwt\w*|ScopeMissing\w*)"'
+    )
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
@@ -249,7 +252,9 @@ class BlueskyChannel(HttpChannel[Settings]):
             return defer_unknown(answer)
         if answer.status in (400, 401):
             reason = "the handle or the app password is wrong; make a new one in Settings, Privacy"
-            return Outcome(Verdict.REJECTED, reason=f"HTTP {answer.status}: {reason}")
+            if "Auth" not in (error := str(read_object(answer).get("error", ""))):
+                reason = f"{error or 'no login'}; check the account, or make a new app password in Settings, Privacy"
+            return Outcome(Verdict.NOT_STARTED, reason=f"HTTP {answer.status}: {reason}")
         session = read_object(answer)
         if not isinstance(session.get("did"), str) or not isinstance(session.get("accessJwt"), str):
             return Outcome(Verdict.DEFERRED, reason="the answer to the login has no session")
@@ -257,7 +262,7 @@ class BlueskyChannel(HttpChannel[Settings]):
         return None
 
     def _reject(self, answer: HttpResponse) -> Outcome:
-        return reject(answer, str(read_object(answer).get("message", "")), self._settings.server)
+        return self.refuse(answer, str(read_object(answer).get("message", "")), self._settings.server)
 
     def _url(self, name: str) -> str:
         return f"{self._settings.server}xrpc/{name}"

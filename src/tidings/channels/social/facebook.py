@@ -33,6 +33,10 @@ _TOO_MANY = {4, 17, 32, 341, 368, 613, 80001, 80002}
 """Codes of limits (developers.facebook.com/docs/graph-api/guides/error-handling)."""
 _UNSURE = {1, 2}
 _TOKEN, _SAME, _GONE = 190, 506, 100
+_LOGIN = {102, 104, 190, 2500}
+"""Codes of a token that has expired or is missing."""
+_ACCOUNT = {3, 10, *range(200, 300)}
+"""Codes of a missing permission, or of an account that may not post."""
 
 
 class Settings(ChannelSettings):
@@ -68,7 +72,7 @@ class FacebookChannel(PlainTextBody, HttpChannel[Settings]):
 
     def send(self, body: bytes, attempt: Attempt) -> Outcome:
         """Post the message. Success is 200 with the id of the post."""
-        answer = self._ask("POST", f"{self._settings.page}/feed", body)
+        answer = self._ask("POST", f"{self._settings.page}/feed", body, new=True)
         if isinstance(answer, Outcome):
             return answer
         number = str(read_object(answer).get("id", ""))
@@ -92,15 +96,25 @@ class FacebookChannel(PlainTextBody, HttpChannel[Settings]):
         is_done = read_object(answer).get("success") is True
         return self._published(receipt) if is_done else doubt_success(answer, "the word for success")
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> HttpResponse | Outcome:
-        """Return the answer to a success. Graph refuses with 400 or 403; its own code gives the cause."""
+    def _ask(self, method: str, path: str, body: bytes | None, *, new: bool = False) -> HttpResponse | Outcome:
+        """Return the answer to a success. Graph refuses with 400 or 403; its own code gives the cause.
+
+        `new`: the request makes a post. Then a page that is not there is about the channel.
+        """
         url, headers = f"{self._settings.server}{self._settings.version}/{path}", json_headers(self._settings.token)
         answer = self.request(url, body, headers, method, also=(400, 401, 403, 404))
         if isinstance(answer, Outcome) or answer.status < 400:
             return answer
         error = read_object(answer).get("error")
         error = error if isinstance(error, dict) else {}
-        return _refusal(answer, error, describe_refusal(answer, str(error.get("message", answer.text)), url, headers))
+        reason = describe_refusal(answer, str(error.get("message", answer.text)), url, headers)
+        outcome = _refusal(answer, error, reason)
+        code = error.get("code")
+        is_account = code in _ACCOUNT or (code == _GONE and error.get("error_subcode") == 33)
+        is_account = is_account or (code is None and answer.status > 400)
+        if outcome.verdict is Verdict.REJECTED and (code in _LOGIN or (new and is_account)):
+            return Outcome(Verdict.NOT_STARTED, reason=outcome.reason)
+        return outcome
 
     def _published(self, receipt: str) -> Outcome:
         return self.accepted(receipt, f"https://www.facebook.com/{receipt}")

@@ -14,12 +14,12 @@ from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
 from tidings.channels.http import (
     INVALID_RECEIPT,
     HttpChannel,
+    describe_refusal,
     doubt_success,
     encode_json,
     json_headers,
     must_match,
     read_object,
-    reject,
     upload_once,
 )
 from tidings.channels.wording import Wording, fit
@@ -184,7 +184,8 @@ class LinkedInChannel(HttpChannel[Settings]):
         answer = self.request(url, body, headers, method, also=also)
         if isinstance(answer, HttpResponse) and answer.status == 426:
             reason = f"HTTP 426: LinkedIn has ended version {self._settings.version} of its API"
-            return Outcome(Verdict.REJECTED, reason=f"{reason}; set `version` of this channel to a month of this year")
+            mend = "set `version` of this channel to a month of this year"
+            return Outcome(Verdict.NOT_STARTED, reason=f"{reason}; {mend}")
         return answer
 
     def _headers(self) -> dict[str, str]:
@@ -192,7 +193,8 @@ class LinkedInChannel(HttpChannel[Settings]):
         return json_headers(self._settings.token) | own
 
     def _reject(self, answer: HttpResponse) -> Outcome:
-        return reject(answer, answer.text, self._settings.server, self._headers())
+        reason = describe_refusal(answer, answer.text, self._settings.server, self._headers())
+        return Outcome(Verdict.REJECTED, reason=reason)
 
     def _published(self, urn: str) -> Outcome:
         return self.accepted(urn, f"https://www.linkedin.com/feed/update/{urn}/")

@@ -70,6 +70,11 @@ class XChannel(PlainTextBody, HttpChannel[Settings]):
     """X has no key for repeats: an unknown outcome waits for a person. It refuses the same text twice."""
 
     capabilities = Capabilities(max_length=MAX_TEXT, idempotency=Idempotency.NONE, replies=True)
+    ACCOUNT_WORDS = (
+        r"suspended|account is (?:temporarily )?locked|client-not-enrolled|oauth1-permissions|UsageCapExceeded"
+        r"|usage-capped"
+    )
+    POST_WORDS = r"duplicate content"
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)

@@ -36,13 +36,20 @@ def plan_posts(
     had: frozenset[str] = frozenset()
     earlier: dict[str, int] = {}
     late: dict[str, tuple[str, ...]] = {}
+    refused: set[str] = set()
     if not draft.explicit:
         first = editions.first_edition_of_channel(connection, draft.schedule.name, part.channel)
+        if first is None:
+            first = min(editions.partial_editions(connection, draft.schedule.name), default=None)
         if first is not None:
             earlier = find_earlier_stories(connection, draft)
             waiting = find_stories_after(earlier, first - 1)
         offered = {story.key for story in draft.stories} | set(waiting)
         had = frozenset(history.stories_received(connection, offered, channel=part.channel).get(0, ()))
+        refused = history.stories_refused(connection, offered - had, part.channel)
+        if not draft.to_one_outlet:
+            # A person decides about them: `tidings resolve --resend`, or `tidings send --channel`.
+            had, refused = had | refused, set()
         for key in sorted(offered - had):
             story = draft.all_stories[key]
             if not is_note(story) and part.channel not in story.not_in:
@@ -68,7 +75,7 @@ def plan_posts(
     mark = None if draft.explicit else next_mark(draft, earlier, chosen)
     for group in groups:
         if group.story in going:
-            purpose = draft.post_purpose if group.story else Purpose.EDITION
+            purpose = draft.purpose_of(group.story, refused) if group.story else Purpose.EDITION
             yield PlannedDelivery(target, group.story, purpose, "", part.channel, group=group, mark=mark)
     for key in over:
         yield PlannedDelivery(

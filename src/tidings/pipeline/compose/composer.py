@@ -74,14 +74,17 @@ class Composer:
         *,
         edition: int | None = None,
         stories: Sequence[str] = (),
+        only: str = "",
         freed: frozenset[str] = frozenset(),
         every: bool = False,
     ) -> EditionDraft:
         """Return the draft of an edition of `schedule` at `now`.
 
-        `stories`: keys that a person named. `freed`: stories of held editions that this one would supersede.
-        `every`: include stories that were used before, for a preview when nothing is new.
+        `stories`: keys that a person named. `only`: the one outlet that a person named. `freed`: stories of held
+        editions that this one would supersede. `every`: include stories that were used before, for a preview when
+        nothing is new.
         """
+        schedule = schedule.for_outlet(only)
         if stories:
             schedule = schedule.model_copy(update={"select": schedule.select.model_copy(update={"stories": stories})})
         all_stories = group_stories(self._items(connection), now)
@@ -111,6 +114,7 @@ class Composer:
             notes=tuple(notes) if has_notes else (),
             all_stories=all_stories,
             explicit=bool(rules.stories),
+            to_one_outlet=bool(only),
             corrected={key: versions for key, versions in corrected.items() if versions},
         )
 
@@ -141,26 +145,29 @@ class Composer:
         *,
         slot: Slot | None = None,
         stories: Sequence[str] = (),
+        only: str = "",
         late: str = "",
         claim: Callable[[Connection], bool] | None = None,
     ) -> ComposeResult | None:
         """Compose and freeze an edition for a slot, or on a person's request (`slot` None).
 
-        `late` says how late the edition is, and holds it. `claim` runs first, in the transaction that numbers the
+        `only`: the one outlet that gets it, as `list:NAME` or `channel:NAME`. The others get the stories later. `late`
+        says how late the edition is, and holds it. `claim` runs first, in the transaction that numbers the
         edition. Returns None if another process was first.
         """
+        schedule = schedule.for_outlet(only)
         with self.store.write() as connection:
             if claim is not None and not claim(connection):
                 return None
             subscribers.update_marks(connection)
-            # An edition with stories that a person named does not supersede held editions.
+            # An edition with stories that a person named, or for one outlet, does not supersede held editions.
             held = (
                 []
-                if stories
+                if stories or only
                 else editions.list_editions(connection, schedule=schedule.name, states=[EditionState.HELD])
             )
             freed = frozenset(key for old in held for key in old.stories)
-            draft = self.draft(connection, schedule, now, stories=stories, freed=freed)
+            draft = self.draft(connection, schedule, now, stories=stories, only=only, freed=freed)
             reason = self.explain_skip(connection, draft)
             if reason:
                 if slot is not None:
@@ -182,7 +189,7 @@ class Composer:
                 starts=max(now, slot.at) if slot else now,
                 stories=draft.keys,
                 owner=self.owner,
-                request={"stories": list(stories), "late": late, "restored": restore_hold},
+                request={"stories": list(stories), "only": only, "late": late, "restored": restore_hold},
             )
             schedules.reserve_stories(connection, schedule.name, edition.stories, edition.id)
             if slot is not None:
@@ -205,7 +212,8 @@ class Composer:
                 )
             schedules.release_stories(connection, edition.id)
             request = editions.get_request(connection, edition.id)
-            draft = self.draft(connection, schedule, now, edition=edition.id, stories=request.get("stories", ()))
+            stories, only = request.get("stories", ()), request.get("only", "")
+            draft = self.draft(connection, schedule, now, edition=edition.id, stories=stories, only=only)
             draft = EditionChanges.of_request(request).apply(draft, ())
             editions.set_request(connection, edition.id, {**request, "edited": ""})
             if not draft.stories and not has_waiting_readers(connection, self.newsroom, draft):
@@ -256,10 +264,12 @@ class Composer:
         with self.store.write() as connection:
             editions.delete_frozen(connection, edition.id)
             request = editions.get_request(connection, edition.id)
+            only = request.get("only", "")
+            schedule = schedule.for_outlet(only)
             numbers = self._archive_numbers(connection, edition, schedule)
         stories, freed = request.get("stories", ()), frozenset(edition.stories)
         with self.store.read() as connection:
-            draft = self.draft(connection, schedule, now, edition=edition.id, stories=stories, freed=freed)
+            draft = self.draft(connection, schedule, now, edition=edition.id, stories=stories, only=only, freed=freed)
             draft = draft.with_stories(edition.stories)
             draft = EditionChanges.of_request(request).apply(draft, self.newsroom.site.languages)
             planned = list(plan_deliveries(connection, self.newsroom, draft))

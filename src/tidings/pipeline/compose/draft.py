@@ -101,6 +101,8 @@ class EditionDraft:
     notes: tuple[Story, ...]
     all_stories: Mapping[str, Story]
     explicit: bool = False
+    to_one_outlet: bool = False
+    """A person sends it to one list or channel alone. Then a channel also gets what it refused before."""
     corrected: Mapping[str, Mapping[str, tuple[datetime, str]]] = field(default_factory=dict)
     """(moment, version) of each correction, by story and language."""
     arrangement: tuple[str, ...] = ()
@@ -151,6 +153,10 @@ class EditionDraft:
     def post_purpose(self) -> str:
         """The purpose of a post. A story that a person named gets a new purpose, so it is posted again."""
         return f"again-{self.edition}" if self.explicit else Purpose.STORY
+
+    def purpose_of(self, story: str, refused: Collection[str]) -> str:
+        """The purpose of a post of one story. One of `refused` stories gets a new purpose too."""
+        return f"again-{self.edition}" if story in refused else self.post_purpose
 
 
 def message_groups(plan: PlannedDelivery | PlannedSegments) -> list[MessageGroup]:

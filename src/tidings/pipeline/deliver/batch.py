@@ -12,6 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -371,6 +372,9 @@ class DeliveryBatch:
         if outcome.verdict is Verdict.ACCEPTED and not outcome.disable:
             self.record_accepted(permitted, outcome.receipt, outcome.via)
             return
+        if outcome.disable and outcome.verdict is Verdict.REJECTED:
+            # The whole channel is refused, not this post: it waits.
+            outcome = replace(outcome, verdict=Verdict.NOT_STARTED)
         context = self._context
         delivery = permitted.delivery
         real_now, measured = context.real_clock(), 1.0 / (self._window.seconds or 0.1)

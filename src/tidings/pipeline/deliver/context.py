@@ -74,6 +74,8 @@ class DeliverySummary:
     """Lanes that could not continue, with the reason. Their deliveries wait. Mail is the empty key."""
     disabled: dict[str, str] = field(default_factory=dict)
     """Channels whose service asked never to be called again, with the reason."""
+    recovered: set[str] = field(default_factory=set)
+    """Channels that stood still before and work again."""
     failed_senders: dict[str, str] = field(default_factory=dict)
     """If there are several mail senders: those that failed, with the reason. Another sender took over if possible."""
     too_late: int = 0

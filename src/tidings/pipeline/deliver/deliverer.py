@@ -18,7 +18,7 @@ from tidings.channels.base import Attempt, CanEdit, CanFind, CanTakeDown, Channe
 from tidings.channels.smtp.relay import SmtpRelay
 from tidings.model.delivery import Delivery, DeliveryState, Outcome, PostChange, Verdict
 from tidings.model.edition import EditionState
-from tidings.model.throttling import SenderHealth, Spacing
+from tidings.model.throttling import LONGEST_REST, SenderHealth, Spacing
 from tidings.pipeline.deliver.batch import DeliveryBatch
 from tidings.pipeline.deliver.context import (
     DeliveryContext,
@@ -30,7 +30,7 @@ from tidings.pipeline.deliver.context import (
 )
 from tidings.pipeline.deliver.outcomes import ResendPolicies, values_after_search
 from tidings.pipeline.deliver.pacing import MAX_PERMITTED, SendWindow
-from tidings.pipeline.deliver.senders import MailSender, plan_senders
+from tidings.pipeline.deliver.senders import MailSender, channel_key, plan_senders
 from tidings.store.content import editions
 from tidings.store.delivery import claims, corrections, ledger, threads
 from tidings.store.delivery import senders as sender_health
@@ -73,6 +73,7 @@ class Deliverer:
         senders: Sequence[MailSender] = (),
         routes: Mapping[str, Sequence[str]] | None = None,
         channels: Mapping[str, Channel] | None = None,
+        fingerprints: Mapping[str, str] | None = None,
         picture: Callable[[str, int], bytes | None] = no_picture,
         spacings: Mapping[str, Spacing] | None = None,
         journal: Journal | None = None,
@@ -81,12 +82,16 @@ class Deliverer:
         lease: timedelta = LEASE,
         reached: Callable[[str], None] = lambda point: None,
     ) -> None:
-        """`prepare` may be a mapping by sender. `routes` are the senders of each list, in order of preference."""
+        """`prepare` may be a mapping by sender. `routes` are the senders of each list, in order of preference.
+
+        `fingerprints` are those of the settings of each channel.
+        """
         self._liveness = liveness
         self._senders = {sender.name: sender for sender in senders}
         self._routes = dict(routes or {"": [sender.name for sender in senders]})
         self._preparers = prepare if isinstance(prepare, Mapping) else dict.fromkeys(("", *self._senders), prepare)
         self._channels = channels or {}
+        self._fingerprints = {channel_key(name): text for name, text in (fingerprints or {}).items()}
         self._picture = picture
         self._spacings = spacings or {}
         self._journal = journal or open_journal(store)
@@ -109,11 +114,11 @@ class Deliverer:
         self._busy: set[MailTransport | SmtpRelay] = set()
         self._timer: threading.Timer | None = None
 
-    def run_until_idle(self, only: int | None = None) -> DeliverySummary:
+    def run_until_idle(self, only: int | None = None, *, patient: bool = False) -> DeliverySummary:
         """Send every delivery that is due now, or one mailing. Deferred deliveries stay.
 
-        If mail waits only for its rate and the wait is short, the run waits too. After an unexpected error, the other
-        lanes are settled first.
+        A channel that cannot post is tried once, or with `patient` only after its rest. If mail waits only for its rate
+        and the wait is short, the run waits too. After an unexpected error, the other lanes are settled first.
         """
         summary = DeliverySummary()
         context = self._context = replace(self._context, only=only)
@@ -123,7 +128,7 @@ class Deliverer:
             with context.store.read() as connection:
                 due = claims.count_due(connection, context.clock(), context.real_clock(), only)
                 next_time = claims.next_send_time(connection, context.clock(), context.real_clock(), only)
-            lanes = self._find_lanes(due, summary)
+            lanes = self._find_lanes(due, summary, patient=patient)
             if not lanes:
                 if _MAIL in summary.stalled or next_time is None or next_time > context.real_clock() + _SHORT_WAIT:
                     break
@@ -149,9 +154,17 @@ class Deliverer:
 
     # -- which lanes --------------------------------------------------------------------------------------------------
 
-    def _find_lanes(self, due: Mapping[str, int], summary: DeliverySummary) -> list[tuple[Lane, int]]:
+    def _find_lanes(self, due: Mapping[str, int], summary: DeliverySummary, *, patient: bool) -> list[tuple[Lane, int]]:
         """Return the lanes that can run now, each with how much is due."""
         lanes: list[tuple[Lane, int]] = []
+        if patient and any(due):
+            now = self._context.real_clock()
+            with self._context.store.read() as connection:
+                healths = sender_health.load_healths(connection, self._fingerprints)
+            resting = {key: health.reason for key, health in healths.items() if not health.is_up(now)}
+            summary.stalled.update(
+                {name: resting[channel_key(name)] for name in due if name and channel_key(name) in resting}
+            )
         for channel, count in due.items():
             if channel in summary.stalled:
                 continue
@@ -198,6 +211,8 @@ class Deliverer:
         failed = False
         now = self._context.real_clock()
         for lane, _ in lanes:
+            if lane.channel:
+                self._record_channel_health(lane.channel, summary, now)
             if lane.sender is None or lane.share is None:
                 continue
             reason = summary.stalled.get(lane.key)
@@ -208,6 +223,17 @@ class Deliverer:
                 else:
                     sender_health.record_success(connection, lane.sender.name)
         return failed
+
+    def _record_channel_health(self, channel: str, summary: DeliverySummary, now: datetime) -> None:
+        """Record for `tidings status` that a channel stands still, or works again."""
+        key, reason = channel_key(channel), summary.stalled.get(channel)
+        with self._context.store.write() as connection:
+            if reason is not None:
+                rest = LONGEST_REST.total_seconds() if channel in summary.disabled else None
+                fingerprint = self._fingerprints.get(key, "")
+                sender_health.record_failure(connection, key, fingerprint, reason, now, rest)
+            elif sender_health.record_success(connection, key):
+                summary.recovered.add(channel)
 
     # -- stopping -----------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,11 @@ class MailSender:
     """A hash of the settings. After a change of settings, a sender starts with a clean health record."""
 
 
+def channel_key(channel: str) -> str:
+    """Return the key of a channel in the table of healths. No sender has it: their names have no colon."""
+    return f"channel:{channel}"
+
+
 @dataclass(frozen=True, slots=True)
 class SenderRange:
     """`sender` takes the deliveries with `first <= id % SenderPlan.divisor < end`. SQL computes the same."""

@@ -118,9 +118,11 @@ def _diagnose_services(health: NewsroomHealth, show: Callable[[datetime], str]) 
 
 def _diagnose_sending(health: NewsroomHealth, show: Callable[[datetime], str]) -> Iterator[Diagnosis]:
     for lane, reason in health.stalled.items():
-        name = f"The channel {lane}" if lane else "Mail"
-        mend = "correct what the message says; sending then continues automatically"
-        yield Diagnosis("stalled", f"{name} cannot be sent: {reason}", mend)
+        text = (
+            f"The channel {lane} cannot post: {reason}. Its posts wait." if lane else f"Mail cannot be sent: {reason}"
+        )
+        mend = "correct what the message says; sending then continues automatically, or at once with `tidings tick`"
+        yield Diagnosis("stalled", text, mend)
     for name, sender in health.senders.items():
         if sender.failures >= _FAILURES and "" not in health.stalled:
             text = f"The sender {name} failed {sender.failures} times in a row: {sender.reason}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidings.model.throttling import SenderHealth as SenderHealth
 from tidings.pipeline.compose.due import find_overdue_slot
+from tidings.pipeline.deliver.senders import channel_key
 from tidings.runtime.newsroom import Runtime
 from tidings.sources.base import FetchingSource, SourceHealth
 from tidings.store.delivery import claims, senders
@@ -45,6 +46,8 @@ class NewsroomHealth:
     """Processes that died with unfinished deliveries that nobody has taken over yet."""
     senders: Mapping[str, SenderHealth]
     """Every configured sender."""
+    channels: Mapping[str, SenderHealth]
+    """Channels that cannot post. A channel with new settings is not among them: it is tried at once."""
     overdue: Mapping[str, datetime]
     """The time of the first unsettled slot, by schedule."""
     disks: Mapping[str, Disk]
@@ -56,7 +59,8 @@ class NewsroomHealth:
     @property
     def stalled(self) -> dict[str, str]:
         """Why a lane cannot send: {channel, or '' for mail: reason}."""
-        return {lane: reason for service in self.services for lane, reason in service.stalled.items()}
+        lanes = {lane: reason for service in self.services for lane, reason in service.stalled.items()}
+        return lanes | {name: channel.reason for name, channel in self.channels.items()}
 
     @property
     def skew(self) -> timedelta | None:
@@ -68,6 +72,7 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
     """Read the health from the store. It can be repeated every few seconds (see `store.service.metrics`)."""
     now, newsroom, liveness = runtime.now(), runtime.newsroom, runtime.liveness
     fingerprints = {sender.name: sender.fingerprint for sender in newsroom.mail}
+    channel_fingerprints = {channel_key(name): settings.fingerprint for name, settings in newsroom.channels.items()}
     with runtime.store.read() as connection:
         metrics = store_metrics.load_metrics(connection, now)
         stored_clock = clock.read_clock(connection)
@@ -75,6 +80,7 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         heartbeats = heartbeat.load_heartbeats(connection)
         owners = claims.list_owners(connection)
         sender_healths = senders.load_healths(connection, fingerprints)
+        channel_healths = senders.load_healths(connection, channel_fingerprints)
         overdue = {
             name: moment
             for name, schedule in newsroom.schedules.items()
@@ -96,6 +102,11 @@ def read_health(runtime: Runtime, real_now: datetime) -> NewsroomHealth:
         died=tuple(service for service in stopped if restore is None or service.beat > restore.at),
         dead_owners=tuple(sorted(owner for owner in all_owners if not liveness.is_alive(owner))),
         senders={name: sender_healths.get(name, SenderHealth()) for name in fingerprints},
+        channels={
+            name: channel_healths[channel_key(name)]
+            for name in newsroom.channels
+            if channel_key(name) in channel_healths
+        },
         overdue=overdue,
         disks=_read_disks(newsroom.root, runtime.store.path),
         store_bytes=store_bytes,

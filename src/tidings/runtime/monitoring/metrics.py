@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -80,7 +80,8 @@ class _Newsroom(Collector):
         services = [
             service for service in (health.services if health else ()) if own is None or service.owner != own.owner
         ]
-        yield from _service_metrics([*services, *([own] if own else [])], self._runtime)
+        channels = health.channels if health is not None else {}
+        yield from _service_metrics([*services, *([own] if own else [])], channels, self._runtime)
         if health is not None:
             yield from _delivery_metrics(health)
             yield from _edition_metrics(health, self._runtime)
@@ -129,7 +130,7 @@ def _number(value: float | datetime) -> float:
     return value.timestamp() if isinstance(value, datetime) else float(value)
 
 
-def _service_metrics(services: list[Heartbeat], runtime: Runtime) -> Iterator[Metric]:
+def _service_metrics(services: list[Heartbeat], channels: Container[str], runtime: Runtime) -> Iterator[Metric]:
     kinds = {
         "full": [service for service in services if not service.only_pages],
         "pages": [service for service in services if service.only_pages],
@@ -142,7 +143,9 @@ def _service_metrics(services: list[Heartbeat], runtime: Runtime) -> Iterator[Me
     faults = {task: any(task in service.faults for service in services) for task in _FAULTS}
     yield _gauges("service_fault", "1 if this fails again and again; see the log.", "what", faults)
     lanes = {"mail": "", **{f"channel:{name}": name for name in runtime.newsroom.channels}}
-    stalled = {label: any(lane in service.stalled for service in services) for label, lane in lanes.items()}
+    stalled = {
+        label: lane in channels or any(lane in service.stalled for service in services) for label, lane in lanes.items()
+    }
     yield _gauges("lane_stalled", "1 if this outlet cannot send.", "lane", stalled)
 
 

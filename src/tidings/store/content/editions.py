@@ -18,6 +18,9 @@ from tidings.store import schema as t
 
 OPEN_STATES = (EditionState.COMPOSING, EditionState.HELD, EditionState.SENDING)
 
+_RECENT = 50
+"""Editions that are looked at to find one for a single outlet."""
+
 
 def new_edition(
     connection: Connection,
@@ -297,8 +300,23 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
     return connection.execute(query).scalar_one_or_none()
 
 
+def partial_editions(connection: Connection, schedule: str) -> list[int]:
+    """Ids of the editions for one outlet since the last edition for all: the other outlets wait for their stories."""
+    e = t.editions.c
+    query = select(e.id, e.request).where(e.schedule == schedule, e.state.not_in(("cancelled", "superseded")))
+    found = []
+    for number, request in connection.execute(query.order_by(e.id.desc()).limit(_RECENT)):
+        if request.get("only"):
+            found.append(number)
+        elif not request.get("stories"):
+            break
+    return found
+
+
 def has_postponed_stories(connection: Connection, schedule: str) -> bool:
     """Whether readers or channels of the schedule may still wait for stories of an earlier edition."""
+    if partial_editions(connection, schedule):
+        return True
     d, m, s, e = t.deliveries.c, t.mailings.c, t.subscriptions.c, t.editions.c
     left = (select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)).where(
         d.mark < m.edition

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, or_, select
+from sqlalchemy import Connection, and_, exists, func, or_, select
 
 from tidings.model.delivery import DeliveryState
 from tidings.store import schema as t
@@ -51,6 +51,35 @@ def stories_received(
                 for reader in old.subscribers if subscribers is None else old.subscribers & set(subscribers):
                     received.setdefault(reader, set()).add(old.story)
     return received
+
+
+def stories_refused(connection: Connection, stories: Collection[str], channel: str) -> set[str]:
+    """The `stories` that a channel refused for good, or that stopped after too many failures."""
+    d = t.deliveries.c
+    if not stories:
+        return set()
+    states = (DeliveryState.REJECTED, DeliveryState.QUARANTINED)
+    query = select(d.story).where(d.channel == channel, d.story.in_(list(stories)), d.state.in_(states))
+    return set(connection.execute(query).scalars())
+
+
+def find_same_story(connection: Connection, delivery: int) -> int | None:
+    """A delivery of another mailing that brought, or brings, a story of this one to the same reader or channel."""
+    own, other = t.deliveries.alias("own"), t.deliveries.alias("other")
+    shown, again = t.selection_stories.alias("shown"), t.selection_stories.alias("again")
+    same_target = or_(
+        and_(own.c.channel != "", other.c.channel == own.c.channel),
+        and_(own.c.channel == "", other.c.subscriber == own.c.subscriber),
+    )
+    query = (
+        select(other.c.id)
+        .join_from(own, shown, shown.c.selection == own.c.selection)
+        .join(again, and_(again.c.story == shown.c.story, again.c.what == "story"))
+        .join(other, and_(other.c.selection == again.c.selection, other.c.mailing != own.c.mailing, same_target))
+        .where(own.c.id == delivery, other.c.state.in_(RECEIVED_STATES), other.c.purpose != "test")
+        .limit(1)
+    )
+    return connection.execute(query).scalar_one_or_none()
 
 
 def shows_story(connection: Connection, delivery: int, story: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fun
 from tidings.model.delivery import DeliveryState
 from tidings.model.errors import InputError, RefusedError
 from tidings.store import schema as t
-from tidings.store.delivery import retention, threads
+from tidings.store.delivery import history, retention, threads
 from tidings.store.engine import insert_once
 from tidings.store.people import consent
 from tidings.store.people.consent import address_hash
@@ -353,16 +353,23 @@ def resolve(
     url: str = "",
     receipt: str = "",
 ) -> None:
-    """Resolve a delivery in doubt as a person decided.
+    """Resolve a delivery as a person decided: one in doubt, one that was refused, or a post that waits.
 
-    Raises InputError for an unknown id, RefusedError for a delivery that is not in doubt.
+    Raises InputError for an unknown id, RefusedError if the decision does not fit the state.
     """
     d = t.deliveries
-    row = connection.execute(select(d.c.state, d.c.mailing).where(d.c.id == delivery).with_for_update()).one_or_none()
+    row = connection.execute(
+        select(d.c.state, d.c.mailing, d.c.channel).where(d.c.id == delivery).with_for_update()
+    ).one_or_none()
     if row is None:
         raise InputError(f"there is no delivery {delivery}; `tidings ledger --state in_doubt` lists those in doubt.")
-    if row.state != DeliveryState.IN_DOUBT:
-        raise RefusedError(f"delivery {delivery} is {row.state}, not in doubt. There is nothing to resolve.")
+    is_refused = row.state in (DeliveryState.REJECTED, DeliveryState.QUARANTINED)
+    is_waiting_post = row.channel != "" and row.state in (DeliveryState.PENDING, DeliveryState.DEFERRED)
+    if is_refused and how == "resend":
+        _prepare_resend(connection, delivery, row.mailing)
+    elif row.state != DeliveryState.IN_DOUBT and not (is_waiting_post and how == "cancel"):
+        hint = " `--resend` sends it again." if is_refused else ""
+        raise RefusedError(f"delivery {delivery} is {row.state}, not in doubt. There is nothing to resolve.{hint}")
     values: dict[str, Any] = {"at": now, "next_at": None, "not_before": None}
     if how == "accepted":
         values |= {"state": DeliveryState.ACCEPTED, "reason": "a person found that it arrived"}
@@ -371,8 +378,26 @@ def resolve(
         values |= {"state": DeliveryState.CANCELLED, "reason": "a person dropped it"}
     else:
         values |= {"state": DeliveryState.PENDING, "reason": "a person decided to send it again", "handed_at": None}
+        if is_refused:
+            values |= {"attempts": 0, "crashes": 0}
+            threads.revive_replies(connection, delivery)
         connection.execute(update(t.mailings).where(t.mailings.c.id == row.mailing).values(open=True))
     connection.execute(update(d).where(d.c.id == delivery).values(**values))
+
+
+def _prepare_resend(connection: Connection, delivery: int, mailing: int) -> None:
+    """Check that a refused delivery may go again, and continue its edition. Raises RefusedError."""
+    m, e = t.mailings.c, t.editions.c
+    state = connection.execute(
+        select(e.state).join_from(t.mailings, t.editions, e.id == m.edition).where(m.id == mailing)
+    ).scalar_one_or_none()
+    if state in ("cancelled", "superseded"):
+        raise RefusedError(f"the edition of delivery {delivery} is {state}, so nothing of it is sent again")
+    if (other := history.find_same_story(connection, delivery)) is not None:
+        raise RefusedError(f"delivery {other} has a story of delivery {delivery} already, so it would go out twice")
+    if state == "done":
+        done = select(m.edition).where(m.id == mailing)
+        connection.execute(update(t.editions).where(e.id.in_(done)).values(state="sending"))
 
 
 def close_finished_mailings(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The health of the senders of mail, for all processes and across restarts."""
+"""The health of the senders of mail and of the channels, for all processes and across restarts."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def record_failure(
     return after
 
 
-def record_success(connection: Connection, name: str) -> None:
-    """Record that a sender accepted a message: earlier failures no longer count."""
-    connection.execute(delete(t.senders).where(t.senders.c.name == name))
+def record_success(connection: Connection, name: str) -> bool:
+    """Record that a sender accepted a message: earlier failures no longer count. Returns whether there were any."""
+    return bool(connection.execute(delete(t.senders).where(t.senders.c.name == name)).rowcount)

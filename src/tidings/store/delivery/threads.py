@@ -74,6 +74,15 @@ def _decide(state: str, receipt: str, reason: str) -> Iterator[dict[str, Any]]:
         yield {"state": DeliveryState.SKIPPED, "reason": str(SkipReason.UNANSWERABLE)}
 
 
+def revive_replies(connection: Connection, delivery: int) -> None:
+    """Let the replies wait again that were skipped because this first post of their thread was refused."""
+    reply, first = t.deliveries, t.deliveries.alias("first")
+    thread = select(first.c.id).where(first.c.id == delivery, first.c.part == 0, *_same_thread(reply, first))
+    skipped = and_(reply.c.state == DeliveryState.SKIPPED, reply.c.reason == str(SkipReason.UNANSWERABLE))
+    values = {"state": DeliveryState.DEFERRED, "reason": WAITS, "next_at": None}
+    connection.execute(update(reply).where(thread.exists(), skipped, reply.c.part > 0).values(**values))
+
+
 def release_replies(connection: Connection, now: datetime) -> int:
     """Release replies whose first post was accepted, and end those that cannot be sent; returns how many."""
     d = t.deliveries

@@ -11,7 +11,15 @@ from urllib.parse import urljoin
 from pydantic import Field, SecretStr
 
 from tidings.channels.base import Attempt, Capabilities, Card, Idempotency, Post
-from tidings.channels.http import INVALID_RECEIPT, HttpChannel, doubt_success, encode_json, json_headers, read_object
+from tidings.channels.http import (
+    INVALID_RECEIPT,
+    HttpChannel,
+    describe_refusal,
+    doubt_success,
+    encode_json,
+    json_headers,
+    read_object,
+)
 from tidings.channels.social.mastodon.media import MAX_PICTURE, MediaUploads
 from tidings.channels.social.mastodon.statuses import find_status
 from tidings.channels.wording import PlainTextBody, plain_text
@@ -57,6 +65,7 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
     """The server makes the card from the page's own description. Repeats within the hour give the same post."""
 
     TEXT_KEY = "status"
+    ACCOUNT_WORDS = r"access token (?:is invalid|was revoked|expired|has expired)|your login is|account is suspended"
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
@@ -115,9 +124,12 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
 
     def _post(self, status: dict[str, Any], attempt: Attempt) -> Outcome:
         headers = self._headers | {"Idempotency-Key": hashlib.sha256(attempt.key.encode()).hexdigest()}
-        if attempt.reply_to:
-            status = status | {"in_reply_to_id": attempt.reply_to}
-        return self._read_outcome(self.request(f"{self._api}/statuses", encode_json(status), headers))
+        url = f"{self._api}/statuses"
+        if not attempt.reply_to:
+            return self._read_outcome(self.request(url, encode_json(status), headers))
+        # 404: the post that it answers is gone.
+        status = status | {"in_reply_to_id": attempt.reply_to}
+        return self._read_outcome(self.request(url, encode_json(status), headers, also=(404,)))
 
     def edit(self, receipt: str, body: bytes, attempt: Attempt) -> Outcome:
         """Replace the text. The server tells those who replied or boosted."""
@@ -131,7 +143,7 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
                 return media_ids
             changes["media_ids"] = media_ids
         url = f"{self._api}/statuses/{receipt}"
-        return self._read_outcome(self.request(url, encode_json(changes), self._headers, "PUT"))
+        return self._read_outcome(self.request(url, encode_json(changes), self._headers, "PUT", also=(404, 410)))
 
     def take_down(self, receipt: str, attempt: Attempt) -> Outcome:
         """Delete the post. 404: it is gone."""
@@ -158,6 +170,8 @@ class MastodonChannel(PlainTextBody, HttpChannel[Settings]):
     def _read_outcome(self, answer: HttpResponse | Outcome) -> Outcome:
         if isinstance(answer, Outcome):
             return answer
+        if answer.status >= 400:
+            return Outcome(Verdict.REJECTED, reason=describe_refusal(answer, answer.text, headers=self._headers))
         status = read_object(answer)
         if "id" not in status:
             return doubt_success(answer, "the id of a status")
