@@ -68,6 +68,7 @@ def _as_json(result: TickResult) -> dict[str, Any]:
         "unpublished": result.unpublished,
         "told": result.notices,
         "restored": result.restored,
+        "edited": result.edited,
     }
 
 
@@ -81,6 +82,8 @@ def _print(result: TickResult) -> None:
         say(f"Content: {format_sweep(result.collected)}.")
     if result.published is not None:
         say(f"public/: {len(result.published.written):,} written, {len(result.published.removed):,} removed.")
+    for name, change in result.edited.items():
+        say(f"{name}: {change}.")
     for composed in result.composed:
         if composed.edition is None:
             say(f"{composed.schedule}: skipped, {composed.reason}.")

@@ -21,12 +21,14 @@ from tidings.config.yaml_text import Mapping, Scalar, Sequence, read_text, read_
 from tidings.model.errors import Problem, RefusedError, nearest
 from tidings.model.item import Image
 from tidings.model.plurals import count_noun
+from tidings.pipeline.compose.baseline import cadence_key, describe_cadence_edit
 from tidings.render.template_check import find_subject_problems, find_template_problems
 from tidings.render.templates import MailTemplates
 from tidings.runtime.newsroom import load_newsroom, make_channels, make_sources, store_exists
 from tidings.sources.article import advise_on_alt, warn_of_missing_alt
 from tidings.sources.base import SourceItem
 from tidings.sources.web.cached_source import CachedSourceSettings
+from tidings.store.content import schedules
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 
@@ -49,6 +51,7 @@ def check_newsroom(root: Path) -> list[Problem]:
     try:
         problems += _check_items(newsroom, store)
         problems += _check_frequencies(newsroom, store) if store is not None else ()
+        problems += _check_cadences(newsroom, store) if store is not None else ()
     finally:
         if store is not None:
             store.close()
@@ -210,6 +213,30 @@ def _check_frequencies(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
                     )
                     mend = f"add a schedule with `frequency: {frequency}`, or change their choice"
                     yield Problem(MAIN, 0, 0, text, mend)
+
+
+def _check_cadences(newsroom: Newsroom, store: Store) -> Iterator[Problem]:
+    """Say of each cadence that was changed since the last cycle that it counts from now on."""
+    now = datetime.now(UTC)
+    with store.read() as connection:
+        for name, schedule in newsroom.schedules.items():
+            seen = schedules.find_cadence(connection, name)
+            if seen is not None and seen.key != cadence_key(schedule.cadence):
+                file, line, column = _find_cadence_key(newsroom.root, name)
+                text = describe_cadence_edit(schedule, now)
+                yield Problem(file, line, column, text, "nothing, if this is what you want", "warning")
+
+
+def _find_cadence_key(root: Path, schedule: str) -> tuple[str, int, int]:
+    """Return file, line and column of the cadence of a schedule."""
+    for path in (root / "schedules" / f"{schedule}.yaml", root / "schedules" / f"{schedule}.yml"):
+        if path.exists():
+            file = path.relative_to(root).as_posix()
+            text, _ = read_text(path.read_bytes(), file)
+            node = read_yaml(text or "", file)[0]
+            found = node.get("cadence") if isinstance(node, Mapping) else None
+            return (file, found.line, found.column) if found is not None else (file, 1, 1)
+    return MAIN, 0, 0
 
 
 def check_clock_override(newsroom: Newsroom, now: datetime, real_now: datetime) -> None:

@@ -98,7 +98,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         )
     ),
     "tick": _row(
-        "now:moment deliveries:counts stalled:labels unpublished told:number restored",
+        "now:moment deliveries:counts stalled:labels unpublished told:number restored edited:labels",
         items=_row("new:number changed:number gone:number set_aside:number"),
         public=_row("written:number removed:number"),
         editions=_list(_row("schedule edition:text? state:text? reason holds:texts stories:texts")),

@@ -266,6 +266,8 @@ class ServiceCycle:
         if result.unpublished and result.unpublished != self._unpublished:
             log.warning("pages and feeds are not updated, because a template has an error: %s", result.unpublished)
         self._unpublished = result.unpublished
+        for name, change in result.edited.items():
+            log.info("%s: %s", name, change)
         for composed in result.composed:
             edition = composed.edition
             if edition is None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from tidings.model.errors import InputError
 from tidings.pipeline import notices
 from tidings.pipeline.collect.sweep import SweepResult, collect
-from tidings.pipeline.compose.baseline import rename_outlets, set_baseline
+from tidings.pipeline.compose.baseline import note_cadence_edits, rename_outlets, set_baseline
 from tidings.pipeline.compose.composer import ComposeResult
 from tidings.pipeline.compose.due import compose_due, hold_after_restore, resume_composing
 from tidings.pipeline.deliver.context import DeliverySummary
@@ -36,6 +36,8 @@ class TickResult:
     published: PublishResult | None = None
     unpublished: str = ""
     """The template error that stopped pages and feeds, or ''."""
+    edited: dict[str, str] = field(default_factory=dict)
+    """A sentence about each changed cadence, by schedule."""
     composed: list[ComposeResult] = field(default_factory=list)
     delivered: Counter[str] = field(default_factory=Counter)
     stalled: dict[str, str] = field(default_factory=dict)
@@ -52,7 +54,8 @@ def tick(
     1. Advance the clock, end pauses and expired re-confirmations, and recover deliveries of dead processes.
     2. Collect items; hold editions with withdrawn stories; correct posts that are already out.
     3. Publish feeds and pages (unless `public` is False).
-    4. Compose: apply renames, resume unfinished editions, set baselines, compose due slots, open due editions.
+    4. Compose: apply renames, resume unfinished editions, set baselines, note changed cadences, compose due slots,
+       open due editions.
     5. Publish the edition archive, delete old data as `keep` says, and queue notices.
     6. Answer sign-ups and deliver (unless `deliver` is False).
 
@@ -77,6 +80,7 @@ def tick(
     resume_composing(composer, runtime.liveness, now)
     for schedule in newsroom.schedules.values():
         set_baseline(store, newsroom, schedule, now)
+    result.edited = note_cadence_edits(store, newsroom, now)
     result.restored = hold_after_restore(composer, now)
     for schedule in newsroom.schedules.values():
         composed = compose_due(composer, schedule, now)

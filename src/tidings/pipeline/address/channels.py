@@ -40,7 +40,7 @@ def plan_posts(
     if not draft.explicit:
         first = editions.first_edition_of_channel(connection, draft.schedule.name, part.channel)
         if first is None:
-            first = min(editions.partial_editions(connection, draft.schedule.name), default=None)
+            first = min(editions.partial_editions(connection, draft.schedule.name, draft.edition), default=None)
         if first is not None:
             earlier = find_earlier_stories(connection, draft)
             waiting = find_stories_after(earlier, first - 1)

@@ -46,7 +46,7 @@ def has_waiting_readers(connection: Connection, newsroom: Newsroom, draft: Editi
     """Whether stories that wait since earlier editions (`overflow: wait`, `max_posts`) would go out now."""
     if draft.explicit:
         return False
-    if not draft.to_one_outlet and not editions.has_postponed_stories(connection, draft.schedule.name):
+    if not draft.to_one_outlet and not editions.has_postponed_stories(connection, draft.schedule.name, draft.edition):
         return False
     groups = (group for plan in plan_deliveries(connection, newsroom, draft) for group in message_groups(plan))
     return any(group.selection.stories for group in groups)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from datetime import datetime
+
+from sqlalchemy import Connection
 
 from tidings.config.schedule import Schedule
 from tidings.config.settings import Newsroom
+from tidings.model.cadence import Cadence, OnNew, describe_cadence, load_zone, next_slots
 from tidings.pipeline.compose.select import Story, group_stories, is_note, matches_rules
 from tidings.store.content import schedules
 from tidings.store.content.items import load_items
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 from tidings.store.service import pauses
+
+_LOOKAHEAD = 20
+"""Slots to look at for the next one, because the first may be skipped."""
 
 
 def rename_outlets(store: Store, newsroom: Newsroom) -> None:
@@ -54,6 +62,72 @@ def set_baseline(store: Store, newsroom: Newsroom, schedule: Schedule, now: date
         # Expired and withdrawn stories count as published too, in case they come back.
         out = dict.fromkeys(item.story for item in items if item.out_at is not None and item.out_at <= now)
         schedules.begin_schedule(connection, schedule.name, now, [key for key in out if key not in kept])
+
+
+def cadence_key(cadence: Cadence) -> str:
+    """Return a text that changes with the slots of a cadence.
+
+    Values that are their default are left out, so that a later version with more settings gives the same text.
+    """
+
+    def plain(value: object) -> object:
+        if is_dataclass(value):
+            changed = {
+                part.name: plain(getattr(value, part.name))
+                for part in fields(value)
+                if getattr(value, part.name) != part.default and part.name != "max_late"
+            }
+            return [type(value).__name__, changed]
+        if isinstance(value, frozenset):
+            return sorted(value)
+        if isinstance(value, tuple | list):
+            return [plain(part) for part in value]
+        return str(getattr(value, "code", value))
+
+    return json.dumps(plain(cadence), ensure_ascii=False, sort_keys=True)
+
+
+def find_cadence_edit(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
+    """Return when the cadence of a schedule was changed, or None. A change that no cycle has seen yet counts as `now`.
+
+    No slot of the new cadence before that moment fires.
+    """
+    seen = schedules.find_cadence(connection, schedule.name)
+    if seen is None:
+        return None
+    kind = type(schedule.cadence.rule).__name__
+    if seen.key != cadence_key(schedule.cadence):
+        # With another `settle` the same story is still new.
+        return None if seen.kind == kind == OnNew.__name__ else now
+    return seen.since if seen.since is not None and seen.since <= now else None
+
+
+def note_cadence_edits(store: Store, newsroom: Newsroom, now: datetime) -> dict[str, str]:
+    """Store the cadences as they are now. Returns a sentence about each changed one, by schedule."""
+    changes: dict[str, str] = {}
+    for schedule in newsroom.schedules.values():
+        key = cadence_key(schedule.cadence)
+        with store.read() as connection:
+            seen = schedules.find_cadence(connection, schedule.name)
+            if seen is not None and seen.key == key:
+                continue
+            since = find_cadence_edit(connection, schedule, now)
+        with store.write() as connection:
+            kind = type(schedule.cadence.rule).__name__
+            schedules.save_cadence(connection, schedule.name, schedules.SeenCadence(key, kind, since))
+        if since is not None:
+            changes[schedule.name] = describe_cadence_edit(schedule, since)
+    return changes
+
+
+def describe_cadence_edit(schedule: Schedule, since: datetime) -> str:
+    """Say from when a changed cadence counts, and when it is due next."""
+    cadence = schedule.cadence
+    zone = load_zone(cadence.zone)
+    moment = f"{since.astimezone(zone):%a %Y-%m-%d %H:%M}"
+    text = f"its cadence was changed to {describe_cadence(cadence)}; it counts from {moment}"
+    following = next((slot for slot in next_slots(cadence, since, _LOOKAHEAD) if not slot.skip_reason), None)
+    return text if following is None else f"{text}; next: {following.at.astimezone(zone):%a %Y-%m-%d %H:%M}"
 
 
 def select_backfill(stories: Iterable[Story], schedule: Schedule) -> set[str]:

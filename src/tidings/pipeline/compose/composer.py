@@ -243,6 +243,7 @@ class Composer:
                 now,
                 edition=edition.id,
                 stories=request.get("stories", ()),
+                only=request.get("only", ""),
                 freed=frozenset(edition.stories),
             )
             draft = merged.apply(draft.with_stories(edition.stories), ())

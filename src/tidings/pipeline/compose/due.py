@@ -12,6 +12,7 @@ from tidings.model.cadence import DueSlots, OnNew, OnRequest, find_due_slots, fi
 from tidings.model.edition import EditionState, HoldReason
 from tidings.pipeline import notices
 from tidings.pipeline.address.channels import translation_deadlines
+from tidings.pipeline.compose.baseline import find_cadence_edit
 from tidings.pipeline.compose.composer import Composer, ComposeResult
 from tidings.store.content import editions, schedules
 from tidings.store.content.items import next_visible_at
@@ -33,7 +34,20 @@ def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule
         first = find_first_new(composer, connection, schedule, now, state)
         slot = None if first is None else find_slot_for_new(schedule.cadence, first)
         return None if slot is None or slot.at > now else DueSlots(slot=slot, merged=(), skipped=())
-    return find_due_slots(schedule.cadence, _last_settled(state), now + _approval_time(schedule), since=state.baseline)
+    due = find_due_slots(
+        schedule.cadence, _last_settled(state), now + _approval_time(schedule), since=state.baseline
+    )
+    return _since_edit(due, find_cadence_edit(connection, schedule, now))
+
+
+def _since_edit(due: DueSlots | None, edited: datetime | None) -> DueSlots | None:
+    """Leave out the slots before the cadence was edited: they belong to no cadence that was in force."""
+    if due is None or edited is None:
+        return due
+    slot = due.slot if due.slot is not None and due.slot.at > edited else None
+    merged = tuple(slot for slot in due.merged if slot.at > edited)
+    skipped = tuple(slot for slot in due.skipped if slot.at > edited)
+    return DueSlots(slot, merged, skipped) if slot is not None or skipped else None
 
 
 def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime) -> datetime | None:
@@ -42,6 +56,7 @@ def find_overdue_slot(connection: Connection, schedule: Schedule, now: datetime)
     if state is None or isinstance(schedule.cadence.rule, OnNew | OnRequest):
         return None
     due = find_due_slots(schedule.cadence, _last_settled(state), now, since=state.baseline)
+    due = _since_edit(due, find_cadence_edit(connection, schedule, now))
     return None if due is None or due.slot is None else min(slot.at for slot in (*due.merged, due.slot))
 
 
@@ -49,7 +64,7 @@ def find_first_new(
     composer: Composer, connection: Connection, schedule: Schedule, now: datetime, state: ScheduleState
 ) -> datetime | None:
     """Return when the first unsent story of a schedule came out, or stopped waiting for a translation."""
-    since = state.last_cut or state.baseline
+    since = max(state.last_cut or state.baseline, find_cadence_edit(connection, schedule, now) or state.baseline)
     draft = composer.draft(connection, schedule, now)
     moments = [story.out_at for story in draft.stories]
     moments += [moment for moment in translation_deadlines(connection, composer.newsroom, draft) if moment <= now]

@@ -28,7 +28,7 @@ from tidings.model.plurals import count_noun
 from tidings.pipeline.address.channels import describe_untranslated
 from tidings.pipeline.address.lists import plan_deliveries
 from tidings.pipeline.collect.sweep import collect
-from tidings.pipeline.compose.baseline import select_backfill
+from tidings.pipeline.compose.baseline import describe_cadence_edit, find_cadence_edit, select_backfill
 from tidings.pipeline.compose.draft import EditionDraft
 from tidings.pipeline.compose.due import find_due_slot, find_first_new
 from tidings.runtime.newsroom import Runtime
@@ -97,7 +97,7 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             for slot in _find_slots(runtime, connection, schedule, now, runs):
                 entry.slots.append(PlannedSlot(slot.key, slot.at, slot.move_reason, slot.skip_reason))
             following = next((slot for slot in entry.slots if not slot.skipped), None)
-            notes = []
+            notes = [_describe_edit(connection, schedule, now)]
             if following is not None:
                 _fill_slot(runtime, connection, schedule, following, now)
             elif isinstance(schedule.cadence.rule, OnRequest):
@@ -110,6 +110,15 @@ def plan(runtime: Runtime, now: datetime, runs: int = 3) -> list[PlannedSchedule
             entry.note = "; ".join(filter(None, [*notes, *_estimate_prices(runtime.newsroom, schedule, now)]))
             planned.append(entry)
     return planned
+
+
+def _describe_edit(connection: Connection, schedule: Schedule, now: datetime) -> str:
+    """Say that a changed cadence counts from its edit, until its first slot has passed."""
+    edited = find_cadence_edit(connection, schedule, now)
+    state = schedules.find_schedule(connection, schedule.name)
+    if edited is None or state is None or (state.last_slot is not None and state.last_slot > edited):
+        return ""
+    return describe_cadence_edit(schedule, edited)
 
 
 def _find_known_schedule(connection: Connection, runtime: Runtime, schedule: Schedule) -> Schedule:

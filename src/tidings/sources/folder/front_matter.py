@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from tidings.config.yaml_text import Mapping, Node, Scalar, Sequence, read_yaml
 from tidings.model.errors import Problem
+from tidings.sources.folder.moment_keys import find_meant_key
 
 KEYS = (
     "title", "summary", "kind", "published", "updated", "correction", "withdrawn", "embargo", "expires", "starts",
@@ -65,6 +66,10 @@ def read_front_matter(text: str, file: str) -> tuple[FrontMatter | None, list[Pr
         elif (meant := find_similar(name, KEYS)) is not None:
             message = f"there is no key `{name}`"
             mend = f"did you mean `{meant}`? A key of your own must differ from it by more than two letters"
+            problems.append(Problem(file, key.line, key.column, message, mend))
+        elif (moment := find_meant_key(name, node_text(value))) is not None:
+            message = f"the key `{name}` is not known, but it looks as if it keeps the story back or takes it down"
+            mend = f"write `{moment}`, or give a key of your own another name"
             problems.append(Problem(file, key.line, key.column, message, mend))
         else:
             front.extra[name] = node_text(value)

@@ -300,10 +300,15 @@ def first_edition_of_channel(connection: Connection, schedule: str, channel: str
     return connection.execute(query).scalar_one_or_none()
 
 
-def partial_editions(connection: Connection, schedule: str) -> list[int]:
-    """Ids of the editions for one outlet since the last edition for all: the other outlets wait for their stories."""
+def partial_editions(connection: Connection, schedule: str, before: int) -> list[int]:
+    """Ids of the editions for one outlet since the last edition for all: the other outlets wait for their stories.
+
+    `before`: the id of the edition that is planned.
+    """
     e = t.editions.c
-    query = select(e.id, e.request).where(e.schedule == schedule, e.state.not_in(("cancelled", "superseded")))
+    query = select(e.id, e.request).where(
+        e.schedule == schedule, e.id < before, e.state.not_in(("cancelled", "superseded"))
+    )
     found = []
     for number, request in connection.execute(query.order_by(e.id.desc()).limit(_RECENT)):
         if request.get("only"):
@@ -313,9 +318,9 @@ def partial_editions(connection: Connection, schedule: str) -> list[int]:
     return found
 
 
-def has_postponed_stories(connection: Connection, schedule: str) -> bool:
-    """Whether readers or channels of the schedule may still wait for stories of an earlier edition."""
-    if partial_editions(connection, schedule):
+def has_postponed_stories(connection: Connection, schedule: str, before: int) -> bool:
+    """Whether readers or channels of the schedule may still wait for stories of an edition earlier than `before`."""
+    if partial_editions(connection, schedule, before):
         return True
     d, m, s, e = t.deliveries.c, t.mailings.c, t.subscriptions.c, t.editions.c
     left = (select(d.id).join_from(t.deliveries, t.mailings, m.id == d.mailing).where(m.schedule == schedule)).where(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,9 @@ from sqlalchemy import Connection, delete, select, update
 
 from tidings.store import schema as t
 from tidings.store.engine import insert_once
+from tidings.store.key_values import delete_value, find_value, set_value
+
+_CADENCE = "cadence:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,36 @@ def rename_schedule(connection: Connection, was: str, name: str) -> None:
     for table in (t.used_stories, t.slots, t.editions, t.mailings):
         connection.execute(update(table).where(table.c.schedule == was).values(schedule=name))
     connection.execute(update(t.schedules).where(t.schedules.c.name == was).values(name=name))
+    if (seen := find_cadence(connection, was)) is not None:
+        save_cadence(connection, name, seen)
+        delete_value(connection, _CADENCE + was)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCadence:
+    """The cadence of a schedule that a cycle saw last."""
+
+    key: str
+    """It changes with the cadence."""
+    kind: str
+    """The kind of its rule."""
+    since: datetime | None
+    """When a changed cadence was first seen; None for the first cadence of a schedule."""
+
+
+def find_cadence(connection: Connection, schedule: str) -> SeenCadence | None:
+    """Return the cadence that was seen last, or None before the first cycle."""
+    value = find_value(connection, _CADENCE + schedule)
+    if value is None:
+        return None
+    seen = json.loads(value)
+    return SeenCadence(seen["key"], seen["kind"], datetime.fromisoformat(seen["since"]) if seen["since"] else None)
+
+
+def save_cadence(connection: Connection, schedule: str, cadence: SeenCadence) -> None:
+    """Store the cadence that was seen."""
+    values = {"key": cadence.key, "kind": cadence.kind, "since": cadence.since and cadence.since.isoformat()}
+    set_value(connection, _CADENCE + schedule, json.dumps(values))
 
 
 def claim_slot(connection: Connection, schedule: str, slot: datetime, owner: str, now: datetime) -> bool:
