@@ -220,7 +220,9 @@ def item_files() -> str:
     return (
         HEAD + "# content/NAME.LANG.md\n\nFront matter between two lines of `---`, then Markdown or HTML.\n\n"
         f"| key | meaning |\n|---|---|\n{rows}\n\nOther keys are kept as text and reach templates as `item.extra`; one within "
-        "two letters of a known key sets the item aside, because it is most likely a typing mistake.\n"
+        "two letters of a known key sets the item aside, because it is most likely a typing mistake. So does a key that looks like "
+        "a moment of publishing, embargo or expiry under another name (`embargo_until`, `publishDate`, `expires_at`, in many "
+        "languages): the story would be out too early.\n"
     )
 
 

@@ -103,6 +103,7 @@ PANELS: dict[str, dict[str, Command | Group]] = {
         "run": Command("service:run", "Run the service: watch, publish, send on schedule, and serve the pages."),
         "tick": Command("service:tick", "Do what is due now, wait for its deliveries, and exit."),
         "sweep": Command("service:sweep", "Read every source now."),
+        "clock": Command("service:show_clock", "Show the newsroom's clock, or set it back to real time."),
         "backup": Command("backup:backup", "Write store, keys, YAML, content and templates into one file."),
         "restore": Command("backup:restore", "Bring a newsroom back from a backup."),
         "upgrade": Command("backup:upgrade", "Make a backup, then bring the store to this version's schema."),

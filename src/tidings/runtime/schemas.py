@@ -104,6 +104,7 @@ _OUTPUT: dict[str, dict[str, Any]] = {
         editions=_list(_row("schedule edition:text? state:text? reason holds:texts stories:texts")),
         sources=_map(_row("new:number changed:number problem")),
     ),
+    "clock": _row("clock:text? real:moment ahead:number held:texts schedules:texts"),
     "sources list": _list(
         _row(
             "source type items:number fetched:text? newest:text? due:text? problem failing_since:text? silent:bool hub "

@@ -96,6 +96,8 @@ class ServiceCycle:
         self._health = CycleHealth()
         self.stalled: dict[str, str] = {}
         """The reason why a lane cannot send, by lane, as the deliverer reports it."""
+        self.clock_ahead = ""
+        """Why nothing is published or sent: the newsroom's clock is ahead of real time."""
         self.stopped = ""
         """The part of the service that ended unexpectedly."""
         self._preload_templates()
@@ -119,6 +121,8 @@ class ServiceCycle:
         if self._only_pages:
             return None
         with self.catch_faults("beat"):
+            if self._is_clock_ahead():
+                return None
             self._report(self._tick())
             self._health.tick_ended = time.monotonic()
         with self.catch_faults("next"):
@@ -130,7 +134,8 @@ class ServiceCycle:
     def health(self) -> dict[str, object]:
         """Return the answer of /healthz."""
         health = self._health.health(time.monotonic(), only_pages=self._only_pages)
-        return health | {"ok": False, "reason": self.stopped} if self.stopped else health
+        reason = self.stopped or self.clock_ahead
+        return health | {"ok": False, "reason": reason} if reason else health
 
     def make_heartbeat(self) -> Heartbeat:
         """Return the present state of this service."""
@@ -236,6 +241,26 @@ class ServiceCycle:
         with self._runtime.store.write() as connection:
             text = f"The changed configuration has errors. The last good one stays in use. Correct this:\n{problems}"
             notices.add(connection, key, "refused", text, now)
+
+    def _is_clock_ahead(self) -> bool:
+        """Whether nothing may be published or sent, because the newsroom's clock is ahead of real time."""
+        with self._runtime.store.read() as connection:
+            reached = read_clock(connection)
+        was_ahead, self.clock_ahead = self.clock_ahead, ""
+        if reached is not None and reached > self._runtime.now() + CLOCK_TOLERANCE:
+            moment = reached.astimezone(self._runtime.newsroom.site.zone)
+            self.clock_ahead = (
+                f"The newsroom's clock is ahead, at {moment:%Y-%m-%d %H:%M}. Nothing is published or sent until then. "
+                "If this machine's clock is right: tidings clock --set now"
+            )
+        if self.clock_ahead and not was_ahead:
+            log.warning("%s", self.clock_ahead)
+            now = self._runtime.now()
+            with self._runtime.store.write() as connection:
+                notices.add(connection, f"clock-ahead:{now.date()}", "failed", self.clock_ahead, now)
+        elif was_ahead and not self.clock_ahead:
+            log.info("the newsroom's clock is right again")
+        return bool(self.clock_ahead)
 
     # -- what is due --------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from tidings.store.content import edition_archive, editions, schedules
 from tidings.store.content.items import items_version, load_items
 from tidings.store.delivery import ledger
 from tidings.store.people import subscribers
-from tidings.store.service import restored
+from tidings.store.service import restored, set_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +172,16 @@ class Composer:
             if reason:
                 if slot is not None:
                     schedules.settle_slot(connection, schedule.name, slot.key, "skipped", reason, now)
+                    set_back.release_schedule(connection, schedule.name)
                 return ComposeResult(schedule.name, None, reason)
             if not draft.explicit:
                 ledger.cancel_paused(connection, schedule.name, now)
             restore_hold = restored.inherited_reason(held)
             if slot is not None:
                 restore_hold = restored.reason_to_hold(connection, schedule.name) or restore_hold
+                restore_hold = set_back.reason_to_hold(connection, schedule.name) or restore_hold
                 restored.release_schedule(connection, schedule.name)
+                set_back.release_schedule(connection, schedule.name)
             for old in held:
                 self._supersede(connection, old, now)
             edition = editions.new_edition(

@@ -44,9 +44,9 @@ def _since_edit(due: DueSlots | None, edited: datetime | None) -> DueSlots | Non
     """Leave out the slots before the cadence was edited: they belong to no cadence that was in force."""
     if due is None or edited is None:
         return due
-    slot = due.slot if due.slot is not None and due.slot.at > edited else None
-    merged = tuple(slot for slot in due.merged if slot.at > edited)
-    skipped = tuple(slot for slot in due.skipped if slot.at > edited)
+    slot = due.slot if due.slot is not None and due.slot.at >= edited else None
+    merged = tuple(slot for slot in due.merged if slot.at >= edited)
+    skipped = tuple(slot for slot in due.skipped if slot.at >= edited)
     return DueSlots(slot, merged, skipped) if slot is not None or skipped else None
 
 

@@ -66,8 +66,8 @@ def _diagnose_machine(health: NewsroomHealth, show: Callable[[datetime], str]) -
     if health.clock is not None and health.skew is not None and health.skew > _AHEAD:
         yield Diagnosis(
             "clock",
-            f"The newsroom's clock ({show(health.clock)}) is ahead of this machine's clock, so nothing is due yet.",
-            "timedatectl (check this machine's clock); if `--now` moved the newsroom's clock, wait or restore a backup",
+            f"The newsroom's clock ({show(health.clock)}) is ahead of this machine's clock, so nothing is sent.",
+            "timedatectl (check this machine's clock); if it is right, tidings clock --set now",
         )
 
 

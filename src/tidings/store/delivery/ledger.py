@@ -235,6 +235,13 @@ def _cancel(connection: Connection, which: ColumnElement[bool], now: datetime) -
     return done.rowcount
 
 
+def open_mailings_to_people(connection: Connection) -> list[int]:
+    """Open mailings that are no edition: notices, confirmations, tests."""
+    m = t.mailings.c
+    query = select(m.id).where(m.open.is_(True), m.edition.is_(None)).order_by(m.id)
+    return list(connection.execute(query).scalars())
+
+
 def count_waiting(connection: Connection) -> int:
     """Unfinished deliveries of open mailings, without deferred ones."""
     d, m = t.deliveries.c, t.mailings.c

@@ -28,8 +28,8 @@ def refuse_earlier(connection: Connection, now: datetime) -> None:
     reached = read_clock(connection)
     if reached is not None and now < reached:
         raise RefusedError(
-            f"the newsroom's clock has reached {reached.isoformat()} and never goes back to {now.isoformat()}. "
-            "Messages sent since then would go out again. Use a later time, or a fresh store."
+            f"the newsroom's clock has reached {reached.isoformat()} and never goes back to {now.isoformat()} by "
+            "itself. If this machine's clock is right, set it back: tidings clock --set now"
         )
 
 
