@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -16,6 +17,9 @@ from tidings.channels.base import Capabilities, Post, PostItem
 from tidings.model.text import shorten
 
 _MAX_TAGS = 5
+_ADDRESS = re.compile(r"https?://[^\s<>\"]+")
+_AFTER_ADDRESS = ".,;:!?»”’…'*_|"
+_PAIRS = {")": "(", "]": "["}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,26 @@ def plain_text(wording: Wording) -> str:
         parts.append(f"+{wording.more}\n{wording.url}")
     parts.append(" ".join(wording.tags))
     return "\n\n".join(filter(None, parts))
+
+
+def split_links(text: str) -> list[tuple[str, bool]]:
+    """Split a text into pieces, each with whether it is an address.
+
+    A bracket at the end belongs to an address that opened it: `.../Almaty_(city)`. Other punctuation does not.
+    """
+    pieces: list[tuple[str, bool]] = []
+    end = 0
+    for match in _ADDRESS.finditer(text):
+        address = match[0]
+        counts = Counter(address)
+        while (last := address[-1]) in _AFTER_ADDRESS or counts[last] > counts[_PAIRS.get(last, last)]:
+            counts[last] -= 1
+            address = address[:-1]
+        if address.endswith("//"):
+            continue
+        pieces += [(text[end : match.start()], False), (address, True)]
+        end = match.start() + len(address)
+    return [piece for piece in (*pieces, (text[end:], False)) if piece[0]]
 
 
 def make_hashtag(topic: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 import pytest
+from markdown_it import MarkdownIt
 from pydantic import BaseModel, ValidationError
 
 from tests.channels.registry import SAMPLES, TOKEN, answer_of, room, served
@@ -198,3 +200,16 @@ def test_every_form_of_a_requested_wait_is_read(
     status: int, headers: dict[str, str], body: str, wait: float | None
 ) -> None:
     assert requested_wait(HttpResponse(status, headers, body), AT) == wait
+
+
+@pytest.mark.parametrize("kind", ["mattermost", "rocketchat", "teams"])
+@pytest.mark.parametrize("path", ["Almaty_(city)", "A_(b_(c))", "odd)bracket", "open(bracket"])
+def test_an_address_with_brackets_is_a_whole_link(kind: str, path: str) -> None:
+    url = f"https://example.org/wiki/{path}"
+    channel = room(kind)
+    body = channel.prepare(replace(sample_post(), items=(sample_item(url=url),)))
+    markdown = json.loads(body)["text"] if kind != "teams" else body.decode()
+    tokens = MarkdownIt().parseInline(markdown)[0].children or []
+    links = [unquote(str(token.attrs["href"])) for token in tokens if token.type == "link_open"]
+    assert url in links
+    assert url in unquote(channel.text(body))

@@ -90,6 +90,27 @@ def test_facets_have_positions_in_bytes() -> None:
     }
 
 
+def test_own_words_have_whole_links_and_live_tags() -> None:
+    link = "https://example.org/wiki/Almaty_(city)"
+    text = (
+        f"#Вода for 4,000 people (#SDG6, #1 of all): {link}. See ({link}) and C#, https://example.org/#part #ТазаСу!"
+    )
+    with HttpSink(answer=usual) as sink:
+        channel = sky(sink)
+        channel.send(channel.prepare(replace(sample_post(), items=(sample_item(text=text),))), TRY)
+    record = put(sink)["record"]
+    raw = record["text"].encode()
+    found = [
+        (raw[one["index"]["byteStart"] : one["index"]["byteEnd"]].decode(), one["features"][0])
+        for one in record["facets"]
+    ]
+    assert [seen for seen, _ in found][:6] == [
+        "#Вода", "#SDG6", link, link, "https://example.org/#part", "#ТазаСу",
+    ]  # fmt: skip
+    assert all(feature.get("uri", seen) == seen for seen, feature in found)
+    assert [feature["tag"] for _, feature in found if "tag" in feature] == ["Вода", "SDG6", "ТазаСу"]
+
+
 @pytest.mark.parametrize("trouble", ["none to be had", "refused", "lost"])
 def test_a_card_whose_picture_fails_has_none(trouble: str) -> None:
     def answer(received: Received) -> Step:

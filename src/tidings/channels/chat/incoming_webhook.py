@@ -15,7 +15,7 @@ from tidings.config.types import SecretUrl
 from tidings.model.delivery import Outcome
 
 _MARK = re.compile(
-    r"\[(?P<title>(?:\\.|[^\[\]\\])*)\]\((?P<link>https?://[^\s)]+)\)"
+    r"\[(?P<title>(?:\\.|[^\[\]\\])*)\]\((?P<link>https?://(?:[^\s()]|\([^\s()]*\))+)\)"
     r"|<(?P<bare>https?://[^\s<>]+)>|(?P<raw>https?://(?:(?!\*\*)\S)+)|\\(?P<sign>[!-/:-@\[-`{-~])|\*\*"
 )
 _LINK = re.compile(r"(https?://\S+)")
@@ -50,6 +50,14 @@ def escape_outside_links(text: str, escape: Callable[[str], str]) -> str:
     parts = _LINK.split(text)
     parts[::2] = map(escape, parts[::2])
     return "".join(parts)
+
+
+_BALANCED = re.compile(r"(?:[^\s()]|\([^\s()]*\))+")
+
+
+def markdown_target(url: str) -> str:
+    """Return an address for `[text](address)`. Brackets that do not match would end the link too early."""
+    return url if _BALANCED.fullmatch(url) else url.replace("(", "%28").replace(")", "%29")
 
 
 def strip_markdown(markdown: str) -> str:

@@ -10,6 +10,7 @@ from tidings.channels.chat.incoming_webhook import (
     IncomingWebhook,
     WebhookSettings,
     escape_outside_links,
+    markdown_target,
     strip_markdown,
 )
 from tidings.channels.wording import Wording, fit
@@ -48,13 +49,13 @@ def _markdown(wording: Wording) -> str:
     """Return Markdown, each title a link."""
     parts = [f"**{_escape(wording.heading)}**" if wording.heading else "", _escape(wording.text)]
     for story in wording.stories:
-        title = f"**[{_escape(story.title)}]({story.url.replace(')', '%29')})**"
+        title = f"**[{_escape(story.title)}]({markdown_target(story.url)})**"
         lines = [title, _escape(story.summary), _escape(story.correction)]
         if story.is_own_text:
             lines = [_escape(story.title), _escape(story.correction), story.link]
         parts.append("\n".join(filter(None, lines)))
     if wording.more:
-        parts.append(f"[+{wording.more}]({wording.url})")
+        parts.append(f"[+{wording.more}]({markdown_target(wording.url)})")
     parts.append(" ".join(wording.tags))
     return "\n\n".join(filter(None, parts))
 

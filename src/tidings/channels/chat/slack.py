@@ -10,7 +10,7 @@ from typing import Any
 from tidings.channels.base import Capabilities, Card, Idempotency, Post, PostItem
 from tidings.channels.chat.incoming_webhook import IncomingWebhook, WebhookSettings
 from tidings.channels.http import encode_json
-from tidings.channels.wording import StoryText
+from tidings.channels.wording import StoryText, split_links
 from tidings.model.text import shorten
 
 MAX_TEXT = 12_000
@@ -89,7 +89,8 @@ def _item_text(item: PostItem, max_summary: int) -> str:
     if item.text:
         text = _shorten_escaped(item.text, room - 2 * len(_LINK.findall(item.text)))
         link = StoryText(title=text, summary="", url=item.url, is_own_text=True).link
-        lines = [_LINK.sub(r"<\g<0>>", _escape(text)), f"<{link}>" if link else "", correction]
+        own = "".join(f"<{_escape(piece)}>" if is_link else _escape(piece) for piece, is_link in split_links(text))
+        lines = [own, f"<{link}>" if link else "", correction]
     else:
         lines = [f"*<{item.url}|{_escape(_shorten_escaped(item.title, room))}>*", correction]
         room = _SECTION - sum(map(len, lines)) - 2

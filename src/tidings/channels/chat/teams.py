@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from tidings.channels.base import Capabilities, Card, Idempotency, Post
-from tidings.channels.chat.incoming_webhook import IncomingWebhook, WebhookSettings, strip_markdown
+from tidings.channels.chat.incoming_webhook import IncomingWebhook, WebhookSettings, markdown_target, strip_markdown
 from tidings.channels.wording import Wording, fit
 from tidings.config.types import SecretUrl
 
@@ -73,14 +73,14 @@ def _card(wording: Wording, pictures: dict[str, tuple[str, str]], post: Post) ->
         if story.is_own_text:
             blocks = [_line(_plain(text)) for text in (story.title, story.correction, story.link) if text]
         else:
-            blocks = [_line(f"[{_plain(story.title)}]({story.url})", weight="Bolder")]
+            blocks = [_line(f"[{_plain(story.title)}]({markdown_target(story.url)})", weight="Bolder")]
             blocks += [_line(_plain(text)) for text in (story.summary, story.correction) if text]
         if story.url in pictures and len(wording.stories) == 1:
             image, alt = pictures[story.url]
             blocks.insert(0, {"type": "Image", "url": image, "altText": alt, "size": "Stretch"})
         body.append({"type": "Container", "items": blocks, "separator": bool(body)})
     if wording.more:
-        body.append(_line(f"[+{wording.more}]({wording.url})"))
+        body.append(_line(f"[+{wording.more}]({markdown_target(wording.url)})"))
     body.append(_line(" · ".join(filter(None, [post.site, post.edition])), size="Small", isSubtle=True))
     return {
         "type": "AdaptiveCard",

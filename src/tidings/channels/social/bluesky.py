@@ -27,7 +27,7 @@ from tidings.channels.http import (
     read_object,
     upload_once,
 )
-from tidings.channels.wording import Wording, fit
+from tidings.channels.wording import Wording, fit, split_links
 from tidings.config.adapters import ChannelSettings
 from tidings.config.types import Line, SiteUrl
 from tidings.model.delivery import Outcome, Verdict
@@ -42,7 +42,11 @@ _TITLE, _DESCRIPTION = 300, 1_000
 _DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
 _URI = re.compile(rf"at://(did:[a-z]+:[A-Za-z0-9._:%-]+)/{re.escape(_POST)}/([A-Za-z0-9._:~-]{{1,512}})")
 _RECEIPT = re.compile(rf"({_URI.pattern}) ([a-z0-9]{{20,120}})")
-_URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)\]»”’…']")
+_TAG = regex.compile(r"""(?<![^\s(\["'«“])[#＃](?!\ufe0f)([^\s#＃]*[^\d\s\p{P}#＃][^\s#＃]*)""")
+"""A hashtag in an editor's own words, as bsky.app finds it: not digits alone, up to a space."""
+_AFTER_TAG = regex.compile(r"\p{P}+$")
+_MAX_TAG = 64
+"""Graphemes (app.bsky.richtext.facet#tag)."""
 Piece = tuple[str, dict[str, str] | None]
 """Text, and its facet's feature (a link or a tag)."""
 _EXPIRED = ("ExpiredToken", "InvalidToken")
@@ -284,7 +288,7 @@ class _RichText:
         yield [*_links(wording.heading)]
         yield [*_links(wording.text)]
         for story in wording.stories:
-            title: list[Piece] = _links(story.title) if story.is_own_text else [(story.title, _link(story.url))]
+            title: list[Piece] = _own_words(story.title) if story.is_own_text else [(story.title, _link(story.url))]
             pieces: list[Piece] = []
             # The card has the link of a single story.
             link = story.link if story.is_own_text and wording.heading else ""
@@ -296,7 +300,7 @@ class _RichText:
         tags: list[Piece] = []
         for tag in wording.tags:
             tags += [(" ", None)] * bool(tags)
-            tags.append((tag, {"$type": "app.bsky.richtext.facet#tag", "tag": tag[1:]}))
+            tags.append((tag, _tag(tag[1:])))
         yield tags
 
     def _add(self, text: str, feature: dict[str, str] | None) -> None:
@@ -311,14 +315,28 @@ def _link(url: str) -> dict[str, str]:
     return {"$type": "app.bsky.richtext.facet#link", "uri": url}
 
 
+def _tag(name: str) -> dict[str, str]:
+    return {"$type": "app.bsky.richtext.facet#tag", "tag": name}
+
+
 def _links(text: str) -> list[Piece]:
     """Split a text so that each address in it is a link."""
+    return [(piece, _link(piece) if is_link else None) for piece, is_link in split_links(text)]
+
+
+def _own_words(text: str) -> list[Piece]:
+    """Split an editor's own text: each address is a link, and each hashtag is live."""
     pieces: list[Piece] = []
-    end = 0
-    for match in _URL.finditer(text):
-        pieces += [(text[end : match.start()], None), (match[0], _link(match[0]))]
-        end = match.end()
-    return [piece for piece in (*pieces, (text[end:], None)) if piece[0]]
+    for piece, feature in _links(text):
+        end = 0
+        for match in _TAG.finditer(piece) if feature is None else ():
+            name = _AFTER_TAG.sub("", match[1])
+            if name and count_graphemes(name) <= _MAX_TAG:
+                stop = match.start(1) + len(name)
+                pieces += [(piece[end : match.start()], None), (piece[match.start() : stop], _tag(name))]
+                end = stop
+        pieces.append((piece[end:], feature))
+    return [piece for piece in pieces if piece[0]]
 
 
 def count_graphemes(text: str) -> int:
