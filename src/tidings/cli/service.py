@@ -29,3 +29,220 @@ from tidings.pipeline.publish.archive import publish_archive
 from tidings.pipeline.publish.publish import publish
 from tidings.runtime.newsroom import Runtime
 from tidings.runtime.service_cycle import CLOCK_TOLERANCE
+from tidings.runtime.tick import TickResult
+from tidings.runtime.tick import tick as tick_newsroom
+from tidings.store.service import clock, set_back
+
+
+def tick(now: Now = "", json: Json = False) -> None:
+    """Do what is due now, wait for its deliveries, and exit."""
+    with open_newsroom(now) as runtime, show_sending(runtime):
+        fetched = fetch(runtime)
+        result = tick_newsroom(runtime, runtime.now())
+        runtime.ping_hubs()
+    if json:
+        print_json(_as_json(result) | {"sources": fetched})
+    else:
+        _print(result)
+    if result.unpublished:
+        warn(f"Pages and feeds were not written: {result.unpublished}")
+        raise typer.Exit(1)
+    if result.stalled or any(result.delivered[state] for state in FAILED):
+        raise typer.Exit(3)
+
+
+def _as_json(result: TickResult) -> dict[str, Any]:
+    collected, published = result.collected, result.published
+    return {
+        "now": result.now,
+        "items": {
+            "new": len(collected.new) if collected else 0,
+            "changed": len(collected.changed) if collected else 0,
+            "gone": len(collected.gone) if collected else 0,
+            "set_aside": sum(problem.level == "error" for problem in collected.problems) if collected else 0,
+        },
+        "public": {
+            "written": len(published.written) if published else 0,
+            "removed": len(published.removed) if published else 0,
+        },
+        "editions": [
+            {
+                "schedule": composed.schedule,
+                "edition": composed.edition.name if composed.edition else None,
+                "state": composed.edition.state.value if composed.edition else None,
+                "reason": composed.reason,
+                "holds": [hold.detail for hold in composed.edition.holds] if composed.edition else [],
+                "stories": list(composed.edition.stories) if composed.edition else [],
+            }
+            for composed in result.composed
+        ],
+        "deliveries": dict(result.delivered),
+        "stalled": result.stalled,
+        "unpublished": result.unpublished,
+        "told": result.notices,
+        "restored": result.restored,
+        "edited": result.edited,
+    }
+
+
+def _print(result: TickResult) -> None:
+    if result.restored:
+        say(result.restored)
+    if result.collected is not None:
+        warn_of_problems(result.collected)
+        if result.collected.held:
+            warn(result.collected.held)
+        say(f"Content: {format_sweep(result.collected)}.")
+    if result.published is not None:
+        say(f"public/: {len(result.published.written):,} written, {len(result.published.removed):,} removed.")
+    for name, change in result.edited.items():
+        say(f"{name}: {change}.")
+    for composed in result.composed:
+        if composed.edition is None:
+            say(f"{composed.schedule}: skipped, {composed.reason}.")
+            continue
+        stories = count_noun(len(composed.edition.stories), "story", "stories")
+        say(f"{composed.edition.name}: {composed.edition.state.value}, {stories}.")
+        for hold in composed.edition.holds:
+            say(f"  held: {hold.detail}")
+    say(f"Deliveries: {format_counts(result.delivered, 'none')}.")
+    for lane, reason in result.stalled.items():
+        warn(f"{f'Channel {lane}' if lane else 'Mail'} is stalled: {reason}")
+
+
+def show_clock(
+    set_to: Annotated[str, typer.Option("--set", metavar="now", help="`now`: set it back to real time.")] = "",
+    json: Json = False,
+) -> None:
+    """Show the newsroom's clock, or set it back to real time.
+
+    The clock is ahead after `--now` was used, or after this machine's clock was wrong. Until real time has reached it,
+    nothing is published or sent; the pages are served. After --set now, what came due meanwhile is held for a person.
+    """
+    if set_to not in ("", "now"):
+        raise RefusedError(f"--set {set_to} is not possible. Write `--set now`: this machine's time.")
+    with open_newsroom(needs="store") as runtime:
+        real = datetime.now(UTC)
+        done = None
+        with runtime.store.write() if set_to else runtime.store.read() as connection:
+            if set_to:
+                done = set_back.set_back(connection, real, getpass.getuser())
+            if done is not None:
+                notices.add(connection, f"clock:{real.isoformat()}", "clock", _describe_set_back(done, real), real)
+            reached = clock.read_clock(connection)
+        ahead = max(reached - real, timedelta(0)) if reached is not None else timedelta(0)
+        if json:
+            held = (
+                {"held": list(done.held), "schedules": list(done.schedules)} if done else {"held": [], "schedules": []}
+            )
+            print_json({"clock": reached, "real": real, "ahead": round(ahead.total_seconds()), **held})
+        elif done is not None:
+            say(_describe_set_back(done, real))
+        else:
+            _print_clock(runtime, reached, real)
+
+
+def _print_clock(runtime: Runtime, reached: datetime | None, real: datetime) -> None:
+    if reached is None:
+        say("The newsroom's clock has not started: there was no tick yet.")
+        return
+    say(f"The newsroom's clock has reached {format_moment(reached, runtime)}.")
+    say(f"This machine's clock says      {format_moment(real, runtime)} ({runtime.newsroom.site.timezone}).")
+    if reached > real + CLOCK_TOLERANCE:
+        say("It is ahead: nothing is published or sent until then. The pages are served.")
+        say("If this machine's clock is right, set it back: tidings clock --set now")
+
+
+def _describe_set_back(done: set_back.SetBack, real: datetime) -> str:
+    lines = [
+        f"The newsroom's clock was at {done.before:%Y-%m-%d %H:%M} UTC. It is set back to {real:%Y-%m-%d %H:%M} UTC."
+    ]
+    if done.held:
+        lines.append(f"These editions are held: {', '.join(done.held)}.")
+    if done.schedules:
+        lines.append(f"The next edition of each of these schedules is held: {', '.join(done.schedules)}.")
+    if done.held or done.schedules:
+        lines.append("Send each with `tidings release EDITION`, or drop it with `tidings cancel EDITION`.")
+    return "\n".join(lines)
+
+
+def build() -> None:
+    """Write feeds and pages into public/."""
+    with open_newsroom() as runtime:
+        now = runtime.now()
+        with runtime.store.read() as connection:
+            reached = clock.read_clock(connection)
+        now = max(now, reached) if reached else now
+        collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url)
+        pages = publish(runtime.store, runtime.newsroom, now=now)
+        archive = publish_archive(runtime.store, runtime.newsroom, now=now, force=True)
+        warn_of_problems(collected)
+        written, removed = len(pages.written + archive.written), len(pages.removed + archive.removed)
+        say(f"public/: {written:,} written, {removed:,} removed, {pages.unchanged + archive.unchanged:,} unchanged.")
+
+
+def sweep(
+    accept: Annotated[bool, typer.Option("--accept", help="Accept that so many items are really gone.")] = False,
+) -> None:
+    """Read every source now.
+
+    If many items vanish at once, nothing changes until you add --accept.
+    """
+    with open_newsroom() as runtime:
+        fetch(runtime, force=True)
+        now = datetime.now(UTC)
+        collected = collect(runtime.store, runtime.sources, now=now, url=runtime.newsroom.site.url, accept=accept)
+        warn_of_problems(collected)
+        say(f"{format_sweep(collected)}.")
+        if collected.held:
+            raise RefusedError(collected.held)
+
+
+def run(
+    only: Annotated[str, typer.Option("--only", metavar="pages", help="`pages`: only serve the pages.")] = "",
+    catch_mail: Annotated[
+        bool, typer.Option("--catch-mail", help="Try it out: mail and posts go to the page /inbox/, nothing leaves.")
+    ] = False,
+) -> None:
+    """Run the service: watch, publish, send on schedule, and serve the pages.
+
+    What --catch-mail caught counts as sent.
+    """
+    from tidings.runtime.service import run_service
+    from tidings.web.app import metrics_app, newsroom_app
+
+    if only not in ("", "pages"):
+        raise RefusedError(f"--only {only} is not known. Write `--only pages`.")
+    if catch_mail:
+        if only:
+            raise RefusedError("--catch-mail and --only cannot be combined.")
+        raise typer.Exit(_run_caught())
+    raise typer.Exit(
+        run_service(
+            session.root.resolve(),
+            make_app=newsroom_app,
+            make_metrics_app=metrics_app,
+            only_pages=only == "pages",
+            say=say,
+        )
+    )
+
+
+def _run_caught() -> int:
+    """Run the service with the built-in catcher in place of all senders and channels."""
+    from tidings.runtime.demo.mail_catcher import MailCatcher
+    from tidings.runtime.rehearsal.stand_ins import CatchAll
+    from tidings.runtime.service import run_service
+    from tidings.web.app import Health, metrics_app, newsroom_app
+    from tidings.web.inbox import inbox_router
+
+    with MailCatcher() as catcher:
+        caught = CatchAll(catcher.port)
+
+        def make_app(runtime: Runtime, health: Health) -> Any:
+            inbox = inbox_router(catcher, caught, runtime.newsroom.site.url)
+            return newsroom_app(runtime, health, extra=[inbox])
+
+        return run_service(
+            session.root.resolve(), make_app=make_app, make_metrics_app=metrics_app, catch=caught, say=say
+        )

@@ -92,9 +92,7 @@ def test_facets_have_positions_in_bytes() -> None:
 
 def test_own_words_have_whole_links_and_live_tags() -> None:
     link = "https://example.org/wiki/Almaty_(city)"
-    text = (
-        f"#Вода for 4,000 people (#SDG6, #1 of all): {link}. See ({link}) and C#, https://example.org/#part #ТазаСу!"
-    )
+    text = f"#Вода for 4,000 people (#SDG6, #1 of all): {link}. See ({link}) and C#, https://example.org/#part #ТазаСу!"
     with HttpSink(answer=usual) as sink:
         channel = sky(sink)
         channel.send(channel.prepare(replace(sample_post(), items=(sample_item(text=text),))), TRY)

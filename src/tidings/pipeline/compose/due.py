@@ -34,9 +34,7 @@ def find_due_slot(composer: Composer, connection: Connection, schedule: Schedule
         first = find_first_new(composer, connection, schedule, now, state)
         slot = None if first is None else find_slot_for_new(schedule.cadence, first)
         return None if slot is None or slot.at > now else DueSlots(slot=slot, merged=(), skipped=())
-    due = find_due_slots(
-        schedule.cadence, _last_settled(state), now + _approval_time(schedule), since=state.baseline
-    )
+    due = find_due_slots(schedule.cadence, _last_settled(state), now + _approval_time(schedule), since=state.baseline)
     return _since_edit(due, find_cadence_edit(connection, schedule, now))
 
 
