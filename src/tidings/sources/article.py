@@ -6,18 +6,19 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tidings.model.errors import Problem
 from tidings.model.item import Attachment, CachedItem, Image
 from tidings.model.text import one_line, shorten_slug, slugify, summarise
 from tidings.sources.base import SourceContext, SourceItem
 from tidings.sources.body import Body, list_pictures, missing_alt_message, sanitise
+from tidings.sources.child_process import ChildError, run_in_child
 from tidings.sources.links import WebLinks, encode_url
 from tidings.sources.picture_tags import is_decoration
 from tidings.sources.web.identity import normalise_link, strip_tracking
@@ -26,6 +27,8 @@ OVERLAYS = "content/overlay"
 """The folder of the overlay files, in which editors add to a website's items."""
 _MAX_LENGTHS = {"url": 4_000, "language": 40, "kind": 60, "summary": 20_000, "html": 1_000_000}
 """Limits in characters. Other fields hold 2,000."""
+SECONDS = 5
+"""Limit of processor time for building one item. The largest takes a fraction of it."""
 _KIND = re.compile(r"[a-z0-9]+(?:[-_.][a-z0-9]+)*")
 # The names of the other fields are part of each stored fingerprint.
 _NOT_IN_FINGERPRINT = (
@@ -119,33 +122,87 @@ class ItemDefaults(Protocol):
     def topics(self) -> Mapping[str, str]: ...
 
 
-def build_item(
-    article: Article, cached: CachedItem, defaults: ItemDefaults, context: SourceContext, story: str | None
-) -> tuple[SourceItem | None, list[Problem]]:
-    """Return the item, None if it is unusable, and its problems. `story` is the key shared by translations."""
+BuiltItem = tuple[SourceItem | None, list[Problem]]
+
+
+class PoisonousItemError(Exception):
+    """Building an item takes too much time or memory. The text says which limit it exceeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRequest:
+    """All that an item is built from."""
+
+    article: Mapping[str, Any]
+    ref: str
+    backlog: bool
+    story: str | None
+    language: str | None
+    kind: str
+    topics: Mapping[str, str]
+    source: str
+    site: str
+    languages: tuple[str, ...]
+
+
+_REQUESTS: TypeAdapter[list[ItemRequest]] = TypeAdapter(list[ItemRequest])
+_BUILT: TypeAdapter[list[BuiltItem]] = TypeAdapter(list[BuiltItem])
+
+
+def build_items_in_child(
+    items: Sequence[tuple[CachedItem, str | None]], defaults: ItemDefaults, context: SourceContext
+) -> list[BuiltItem]:
+    """Build items in a child process with limits of time and memory. Raises PoisonousItemError.
+
+    Each item comes with its story, the key shared by translations.
+    """
+    requests = [
+        ItemRequest(
+            cached.data["article"], cached.ref, cached.backlog, story, defaults.language, defaults.kind,
+            dict(defaults.topics), context.name, context.url, context.languages,
+        )
+        for cached, story in items
+    ]  # fmt: skip
+    try:
+        answer = run_in_child(build_requests, _REQUESTS.dump_json(requests), SECONDS)
+    except ChildError as error:
+        raise PoisonousItemError(str(error)) from None
+    return _BUILT.validate_python(answer)
+
+
+def build_requests(data: bytes) -> Any:
+    """Build the items of JSON requests. Returns JSON."""
+    requests = _REQUESTS.validate_json(data)
+    built = [build_item(Article.model_validate(request.article), request) for request in requests]
+    return _BUILT.dump_python(built, mode="json")
+
+
+def build_item(article: Article, request: ItemRequest) -> BuiltItem:
+    """Return the item, or None if it is unusable, and its problems."""
+    story = request.story
     problems: list[Problem] = []
     url = encode_url(strip_tracking(article.url)) if article.url else None
-    links = WebLinks(url or context.url)
+    links = WebLinks(url or request.site)
     body = sanitise(article.html or article.summary, links)
     summary = _plain_summary(article.summary, links) or summarise(body.opening)
     title = one_line(article.title) or summarise(summary, 80)
-    language = match_language(article.language, defaults.language, context.languages)
+    language = match_language(article.language, request.language, request.languages)
     if not title:
-        problems.append(Problem(cached.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
+        problems.append(Problem(request.ref, 1, 1, "it has neither a title nor a text", "give it a title on the site"))
     if language is None:
-        mend = f"set the source's `language` to one of {', '.join(context.languages)}, or add it to site.languages"
-        message = f"its language, {article.language or defaults.language!r}, is not one of the site's"
-        problems.append(Problem(cached.ref, 1, 1, message, mend))
+        mend = f"set the source's `language` to one of {', '.join(request.languages)}, or add it to site.languages"
+        message = f"its language, {article.language or request.language!r}, is not one of the site's"
+        problems.append(Problem(request.ref, 1, 1, message, mend))
     if problems or language is None:
         return None, problems
     item = SourceItem(
-        ref=cached.ref,
-        name=_make_name(url, title, context.name, cached.ref, is_grouped=story is not None),
+        ref=request.ref,
+        name=_make_name(url, title, request.source, request.ref, is_grouped=story is not None),
         language=language,
         title=title,
         summary=summary,
         body=body.html,
-        kind=_make_kind(article.kind or defaults.kind),
+        kind=_make_kind(article.kind or request.kind),
         fingerprint="",
         story=slugify(story) if story else None,
         translations=tuple(filter(None, map(normalise_link, article.translations.values()))),
@@ -156,7 +213,7 @@ def build_item(
         starts=article.starts,
         ends=article.ends,
         place=one_line(article.place),
-        topics=_map_topics(article.topics, defaults.topics),
+        topics=_map_topics(article.topics, request.topics),
         organisations=_distinct(article.organisations),
         authors=_distinct(article.authors),
         images=_build_images(article, body, links),
@@ -167,13 +224,13 @@ def build_item(
         ),
         correction=one_line(article.correction),
         withdrawn=one_line(article.withdrawn),
-        backlog=cached.backlog,
+        backlog=request.backlog,
     )
     for link in links.problems:
         if link.message == missing_alt_message(link.value):
             problems.append(warn_of_missing_alt(item, link.value))
         else:
-            problems.append(Problem(cached.ref, 1, 1, link.message, link.mend, "warning"))
+            problems.append(Problem(request.ref, 1, 1, link.message, link.mend, "warning"))
     return add_fingerprint(item), problems
 
 

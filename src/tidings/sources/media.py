@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from PIL import Image as PillowImage
 
-from tidings.sources.child_process import ChildError, run_in_child, serve
+from tidings.sources.child_process import ChildError, run_in_child
 
 PICTURE_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 """Pictures that mail programs and browsers show: media type by Pillow's format name."""
@@ -126,7 +126,7 @@ def measure_picture(file: IO[bytes], name: str) -> tuple[int, int, str]:
 def measure_picture_in_child(body: bytes) -> tuple[int, int, str]:
     """Measure a picture from elsewhere in a child process with limits of time and memory. Raises MediaError."""
     try:
-        result = run_in_child(__name__, body, SECONDS)
+        result = run_in_child(measure_request, body, SECONDS)
     except ChildError as error:
         raise MediaError(str(error)) from None
     if "problem" in result:
@@ -134,13 +134,10 @@ def measure_picture_in_child(body: bytes) -> tuple[int, int, str]:
     return result["width"], result["height"], result["type"]
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def measure_request(data: bytes) -> dict[str, Any]:
+    """Measure the bytes of a picture. Returns JSON."""
     try:
         width, height, media_type = measure_picture(io.BytesIO(data), "it")
     except MediaError as error:
         return {"problem": str(error)}
     return {"width": width, "height": height, "type": media_type}
-
-
-if __name__ == "__main__":
-    serve(_parse)

@@ -177,6 +177,15 @@ def test_unsettled_doubt_waits_for_a_person(social: RunningNewsroom, network: Ma
 # -- pictures of cards ------------------------------------------------------------------------------------------------
 
 
+def test_no_picture_is_decoded_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "media" / "abc").mkdir(parents=True)
+    Image.new("P", (7_745, 7_745)).save(tmp_path / "media" / "abc" / "large.png")
+    monkeypatch.setattr(Image, "open", None)
+    made = Thumbnails(tmp_path, "https://news.example.org/")("https://news.example.org/media/abc/large.png", 150_000)
+    assert made is not None
+    assert made[:2] == b"\xff\xd8"
+
+
 def test_a_picture_is_made_to_fit_and_the_same_each_time(tmp_path: Path) -> None:
     folder = tmp_path / "media" / "abc123"
     folder.mkdir(parents=True)

@@ -19,8 +19,7 @@ from tests.sources.site import Page, Story, Website, rss
 from tests.sources.sources import MemoryFetchCache
 from tests.sources.web.test_feed import source_of
 from tidings import net
-from tidings.model.item import CachedItem
-from tidings.sources.article import build_article, build_item
+from tidings.sources.article import ItemRequest, build_article, build_item
 from tidings.sources.web.feed_parser import FeedError, parse_feed
 
 NOW = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -258,7 +257,11 @@ def test_twenty_thousand_mutated_feeds_neither_crash_nor_hang(seed: bytes) -> No
                 article = build_article(item.article)
                 if article is None:
                     continue
-                found, problems = build_item(article, CachedItem(f"r{number}", {}, NOW), settings, context, None)
+                request = ItemRequest(
+                    {}, f"r{number}", False, None, settings.language, settings.kind, settings.topics,
+                    context.name, context.url, context.languages,
+                )  # fmt: skip
+                found, problems = build_item(article, request)
                 assert found is not None or problems
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)

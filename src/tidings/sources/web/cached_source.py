@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,11 +16,14 @@ from tidings.config.adapters import SourceSettings
 from tidings.config.types import Bool, Language, Line, Name
 from tidings.model.errors import Problem
 from tidings.model.item import CachedItem
+from tidings.model.plurals import count_noun
 from tidings.model.text import shorten_slug, slugify
 from tidings.sources.article import (
     Article,
+    BuiltItem,
+    PoisonousItemError,
     add_fingerprint,
-    build_item,
+    build_items_in_child,
     match_language,
     short_hash,
     warn_of_missing_alt,
@@ -33,7 +36,11 @@ from tidings.sources.web.overlay import Overlay, Overlays, overlay_names
 
 _Stories = tuple[tuple[str, str, str, str], ...]
 _SweepInput = tuple[Mapping[str, CachedItem], Mapping[str, Overlay], Mapping[str, PictureRecord], _Stories]
-_BuiltItem = tuple[SourceItem | None, list[Problem]]
+MAX_POISONOUS = 3
+"""Items of one sweep that may exceed a limit. The others wait for the next sweep: each takes seconds."""
+_AT_ONCE = 100
+_LETTERS_AT_ONCE = 200_000
+"""Most items, and characters of their texts, that one child builds at once."""
 
 
 class CachedSourceSettings(SourceSettings):
@@ -87,7 +94,7 @@ class CachedSource:
         self._snapshot = CacheSnapshot(context.cache)
         self._overlays = Overlays(context.root)
         self._last_sweep: tuple[_SweepInput, Sweep] | None = None
-        self._built: dict[str, tuple[CachedItem, str | None, _BuiltItem]] = {}
+        self._built: dict[str, tuple[CachedItem, str | None, BuiltItem]] = {}
         self._building = threading.Lock()
         self._pictures = PictureCopies(context, allow_private=settings.allow_private)
         self._wanted: tuple[Mapping[str, CachedItem], Collection[str], Mapping[str, datetime]] = {}, (), {}
@@ -151,7 +158,8 @@ class CachedSource:
     def build_items(self, cached: Mapping[str, CachedItem]) -> Sweep:
         """Build each item that is not gone. Unchanged items are reused."""
         groups = group_translations(cached, self._defaults.language, self.context.languages)
-        built: dict[str, tuple[CachedItem, str | None, _BuiltItem]] = {}
+        built: dict[str, tuple[CachedItem, str | None, BuiltItem]] = {}
+        pending: list[tuple[CachedItem, str | None]] = []
         for ref, item in sorted(cached.items()):
             if item.gone:
                 continue
@@ -160,15 +168,46 @@ class CachedSource:
             if before is not None and before[0] is item and before[1] == story:
                 built[ref] = before
             else:
-                article = Article.model_validate(item.data["article"])
-                built[ref] = item, story, build_item(article, item, self._defaults, self.context, story)
+                pending.append((item, story))
+        built |= self._build_new(pending)
         self._built = built
-        results = {ref: result for ref, (_, _, result) in built.items()}
+        if waiting := len(pending) - sum(item.ref in built for item, _ in pending):
+            left = count_noun(waiting, "other item waits", "other items wait")
+            message = f"{MAX_POISONOUS} items take too long to read, and {left} for the next attempt"
+            return Sweep((), (Problem(f"source {self.context.name}", 0, 0, message),), is_readable=False)
+        results = {ref: built[ref][2] for ref in sorted(built)}
         return Sweep(
             tuple(item for item, _ in results.values() if item is not None),
             tuple(problem for _, problems in results.values() for problem in problems),
             tuple(ref for ref, (item, _) in results.items() if item is None),
         )
+
+    def _build_new(
+        self, pending: Sequence[tuple[CachedItem, str | None]]
+    ) -> dict[str, tuple[CachedItem, str | None, BuiltItem]]:
+        """Build items, many at once. After too many that exceed a limit, the rest is not built."""
+        built: dict[str, tuple[CachedItem, str | None, BuiltItem]] = {}
+        poisonous = 0
+        for chunk in _chunks(pending):
+            if poisonous >= MAX_POISONOUS:
+                break
+            try:
+                results = build_items_in_child(chunk, self._defaults, self.context)
+                built |= {item.ref: (item, story, each) for (item, story), each in zip(chunk, results, strict=True)}
+                continue
+            except PoisonousItemError:
+                pass  # one of them: each is built alone
+            for item, story in chunk:
+                if poisonous >= MAX_POISONOUS:
+                    break
+                try:
+                    [result] = build_items_in_child([(item, story)], self._defaults, self.context)
+                except PoisonousItemError as error:
+                    poisonous += 1
+                    mend = "shorten it on the site; all other items are taken"
+                    result = None, [Problem(item.ref, 1, 1, f"it is set aside: {error}", mend)]
+                built[item.ref] = item, story, result
+        return built
 
     def _find_story(self, article: Mapping[str, Any], groups: Mapping[str, str]) -> str | None:
         """Find the story key: the article's own, or by the source's rule, or by links to translations."""
@@ -183,6 +222,19 @@ class CachedSource:
             if match and match[1]:
                 return str(match[1])
         return groups.get(normalise_link(url))
+
+
+def _chunks(pending: Sequence[tuple[CachedItem, str | None]]) -> Iterator[list[tuple[CachedItem, str | None]]]:
+    chunk: list[tuple[CachedItem, str | None]] = []
+    letters = 0
+    for item, story in pending:
+        chunk.append((item, story))
+        letters += len(item.data["article"].get("html", ""))
+        if len(chunk) >= _AT_ONCE or letters >= _LETTERS_AT_ONCE:
+            yield chunk
+            chunk, letters = [], 0
+    if chunk:
+        yield chunk
 
 
 def _list_wanted(items: Iterable[SourceItem], cached: Mapping[str, CachedItem]) -> Mapping[str, datetime]:

@@ -1,8 +1,4 @@
-"""Parse RSS, Atom and JSON Feed in a child process, so that a hostile feed can crash only that process.
-
-`python -m tidings.sources.web.feed_parser` reads a line of JSON (address and headers) and the bytes of the feed from
-standard input, and prints the entries as JSON.
-"""
+"""Parse RSS, Atom and JSON Feed in a child process, so that a hostile feed can crash only that process."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ import feedparser
 from feedparser.urls import resolve_relative_uris
 
 from tidings.model.text import clean
-from tidings.sources.child_process import ChildError, run_in_child, serve
+from tidings.sources.child_process import ChildError, run_in_child
 from tidings.sources.json_values import as_objects, as_text
 
 MAX_ENTRIES = 2_000
@@ -62,7 +58,7 @@ def parse_feed_in_child(body: bytes, url: str, headers: Mapping[str, str]) -> Pa
         "language": headers.get("content-language", ""),
     }
     try:
-        result = run_in_child(__name__, json.dumps(about).encode() + b"\n" + body, SECONDS)
+        result = run_in_child(parse_request, json.dumps(about).encode() + b"\n" + body, SECONDS)
     except ChildError as error:
         raise FeedError(str(error)) from None
     if "problem" in result:
@@ -273,13 +269,10 @@ def _clean_all(value: Any) -> Any:
     return value
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def parse_request(data: bytes) -> dict[str, Any]:
+    """Parse a line of JSON (address and headers) and the bytes of a feed. Returns the entries as JSON."""
     line, _, body = data.partition(b"\n")
     try:
         return asdict(parse_feed(body, **json.loads(line)))
     except FeedError as error:
         return {"problem": str(error)}
-
-
-if __name__ == "__main__":
-    serve(_parse)

@@ -16,8 +16,9 @@ from tidings import __version__
 from tidings.config.types import Duration, Int, Line
 from tidings.sources.article import build_article, short_hash
 from tidings.sources.base import SourceContext
+from tidings.sources.child_process import ChildError
 from tidings.sources.web.cached_source import FetchedArticle
-from tidings.sources.web.page_parser import Selectors, find_links, parse_page
+from tidings.sources.web.page_parser import Selectors, find_links_in_child, parse_page_in_child
 from tidings.sources.web.polite_fetch import Response, Robots, SourceError, fetch_url
 from tidings.sources.web.source import SiteUpdate, WebsiteSettings, WebSource
 
@@ -27,6 +28,8 @@ _ROBOTS_LIFETIME = timedelta(days=1)
 _REREAD = timedelta(days=1)
 """A known page is read again after this time while the listing links to it."""
 MAX_PAGE = 5_000_000
+MAX_POISONOUS = 3
+"""Pages of one reading that may exceed a limit. The others wait for the next reading: each takes seconds."""
 
 
 class Settings(WebsiteSettings):
@@ -82,7 +85,10 @@ class PageSource(WebSource):
             all_links = list(state.get("links", ()))
             kept |= {name: state[name] for name in ("etag", "modified") if state.get(name)}
         else:
-            all_links = find_links(listing.body or b"", listing.url, self._selectors)
+            try:
+                all_links = find_links_in_child(listing.body or b"", listing.url, self._selectors)
+            except ChildError as error:
+                raise SourceError(f"the page {self.settings.url} is not read: {error}") from None
             kept |= listing.validators
         links = all_links[: self._page.most]
         if not links:
@@ -96,6 +102,7 @@ class PageSource(WebSource):
         articles: list[FetchedArticle] = []
         notes: list[str] = []
         problem, wait = "", timedelta(0)
+        poisonous: list[str] = []
         for url in links:
             if url in read and now - datetime.fromisoformat(read[url]) < _REREAD:
                 continue
@@ -111,7 +118,14 @@ class PageSource(WebSource):
             if response.body is None:
                 continue
             pages.pop(url, None)
-            page = parse_page(response.body, response.url, self._selectors, self.context.zone)
+            try:
+                page = parse_page_in_child(response.body, response.url, self._selectors, self.context.zone)
+            except ChildError as error:
+                poisonous.append(url)
+                notes.append(f"{url}: left out, because {error}")
+                if len(poisonous) == MAX_POISONOUS:
+                    break
+                continue
             notes.append(f"{url}: " + ", ".join(f"{name} by {by}" for name, by in sorted(page.found_by.items())))
             article = build_article(page.article)
             if article is not None and article.title and article.html:
@@ -124,7 +138,11 @@ class PageSource(WebSource):
         # Pages of the first listing that could not be read at once do not count as new later.
         kept |= {"read": read, "stood": [url for url in existed if url not in read]}
         kept |= {"by": self._parser_id, "links": all_links, "pages": pages} | ({"moved": moved} if moved else {})
-        return SiteUpdate(articles, kept, max(listing.fresh_for, wait))
+        notice = ""
+        if poisonous:
+            pages_left = ", ".join(url[:200] for url in poisonous)
+            notice = f"The source {self.context.name!r} leaves out pages that take too long to read: {pages_left}"
+        return SiteUpdate(articles, kept, max(listing.fresh_for, wait), notice)
 
     def _fetch_robots(self, state: Mapping[str, Any], now: datetime) -> tuple[Robots, dict[str, Any]]:
         """Read robots.txt once a day (RFC 9309). A missing file allows everything; a server error, nothing."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -20,6 +20,7 @@ from lxml.cssselect import CSSSelector
 
 from tidings.model.dates import parse_moment
 from tidings.model.text import clean, one_line
+from tidings.sources.child_process import run_in_child
 
 _TYPES = {"article", "newsarticle", "blogposting", "report", "event", "webpage", "pressrelease"}
 _BODIES = ("[itemprop=articleBody]", "article .field--name-body", "article .entry-content", "article", "main")
@@ -28,6 +29,8 @@ _LINKS = "article a[href], h2 a[href], h3 a[href], h4 a[href]"
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _DOTTED_DATE = re.compile(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4})\b")
 MAX_LINKS = 100
+SECONDS = 5
+"""Limit of processor time for one page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,32 @@ class ParsedPage:
         """Set a field, unless it is set already."""
         if value and name not in self.found_by:
             self.article[name], self.found_by[name] = value, by
+
+
+def find_links_in_child(body: bytes, url: str, selectors: Selectors) -> list[str]:
+    """Run `find_links` in a child process with limits of time and memory. Raises ChildError."""
+    links: list[str] = _run("links", body, url, selectors)
+    return links
+
+
+def parse_page_in_child(body: bytes, url: str, selectors: Selectors, zone: ZoneInfo) -> ParsedPage:
+    """Run `parse_page` in a child process with limits of time and memory. Raises ChildError."""
+    return ParsedPage(**_run("page", body, url, selectors, str(zone)))
+
+
+def _run(what: str, body: bytes, url: str, selectors: Selectors, zone: str = "") -> Any:
+    about = {"what": what, "url": url, "selectors": asdict(selectors), "zone": zone}
+    return run_in_child(parse_request, json.dumps(about).encode() + b"\n" + body, SECONDS)
+
+
+def parse_request(data: bytes) -> Any:
+    """Parse a line of JSON and the bytes of a page. Returns JSON."""
+    line, _, body = data.partition(b"\n")
+    about = json.loads(line)
+    selectors = Selectors(**about["selectors"])
+    if about["what"] == "links":
+        return find_links(body, about["url"], selectors)
+    return asdict(parse_page(body, about["url"], selectors, ZoneInfo(about["zone"])))
 
 
 def find_links(body: bytes, url: str, selectors: Selectors) -> list[str]:
