@@ -18,7 +18,7 @@ from tidings.cli.session import console, open_newsroom, say, warn
 from tidings.cli.subscribers import Confirmed, List, Source, check_list
 from tidings.model.errors import InputError, RefusedError
 from tidings.model.text import format_csv_line
-from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile, export_people
+from tidings.runtime.people_files.csv_format import COLUMNS, REASON, PeopleFile, StatusChoice, export_people
 from tidings.runtime.people_files.importer import (
     DUPLICATE,
     REFUSED,
@@ -41,6 +41,13 @@ class Tool(StrEnum):
     MAILCHIMP = "mailchimp"
     MAILMAN3 = "mailman3"
     GHOST = "ghost"
+    MAILPOET = "mailpoet"
+    KEILA = "keila"
+    BREVO = "brevo"
+    SUBSTACK = "substack"
+    MAUTIC = "mautic"
+    PHPLIST = "phplist"
+    CONSTANTCONTACT = "constantcontact"
 
 
 class State(StrEnum):
@@ -62,12 +69,24 @@ def import_people(
         Path | None, typer.Option("--refused", metavar="OUT.csv", help="Write refused lines here, with the reasons.")
     ] = None,
     tool: Annotated[Tool | None, typer.Option("--from", help="FILE is the export of this tool.")] = None,
+    status_column: Annotated[
+        str, typer.Option("--status-column", metavar="NAME", help="The column that says who has left.")
+    ] = "",
+    left: Annotated[
+        str, typer.Option("--left", metavar="A,B", help="Its values that mean it; `(empty)` for an empty one.")
+    ] = "",
+    ignore_column: Annotated[
+        list[str] | None, typer.Option("--ignore-column", metavar="NAME", help="A column about something else.")
+    ] = None,
 ) -> None:
     """Put the people of a file on a list. Sends no mail.
 
-    People who left are not added again. A refused line is reported with its number and the reason; the other lines are
-    imported. If the import is interrupted, run the same command again.
+    People who left are not added again, also those who left elsewhere: if it is not clear what a column such as
+    `status` says, nobody is imported, and you are asked. A refused line is reported with its number and the reason; the
+    other lines are imported. If the import is interrupted, run the same command again.
     """
+    if bool(status_column) != bool(left):
+        raise RefusedError("--status-column and --left need each other: name the column and its values")
     with open_newsroom(needs="yaml") as runtime, ExitStack() as stack:
         options = ImportOptions(
             check_list(runtime, list_name),
@@ -75,6 +94,9 @@ def import_people(
             " ".join(source.split()) or f"import {file.name}",
             tool.value if tool else "",
             dry_run,
+            StatusChoice(
+                status_column, tuple(filter(None, map(str.strip, left.split(",")))), tuple(ignore_column or ())
+            ),
         )
         watcher = stack.enter_context(_watch_import(file, refused))
         summary = import_file(runtime.store, runtime.newsroom, file, options, now=datetime.now(UTC), watcher=watcher)

@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # OWASP, CSV Injection: a spreadsheet treats a cell that begins like this as a formula.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_BLANK = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+"""Letters and marks without a form (Default_Ignorable_Code_Point, UAX 44), and the empty Braille pattern."""
 _JOINERS = "\u200d\ufe0e\ufe0f"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
@@ -56,6 +60,40 @@ def one_line(text: str) -> str:
 def has_forbidden(text: str) -> bool:
     """Whether `clean` would remove characters."""
     return _FORBIDDEN.search(text) is not None
+
+
+def find_hidden_character(text: str) -> str:
+    """Describe the first character that nobody sees, such as a zero width space; '' without one."""
+    for character in text:
+        if ord(character) > 0x7F and (
+            unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp") or _BLANK.match(character)
+        ):
+            return _describe(character)
+    return ""
+
+
+def find_odd_letter(text: str) -> str:
+    """Describe the first letter that looks like another one: of a second script, or in another form (`ｂ`)."""
+    for character in text:
+        if (plain := unicodedata.normalize("NFKC", character)) != unicodedata.normalize("NFC", character):
+            return f"{_describe(character)}, written for {plain!r}"
+    scripts = [(_script(character), character) for character in text if unicodedata.category(character)[0] == "L"]
+    names = [script for script, _ in scripts]
+    # UTS 39 §5.2: the East Asian scripts are used together, and with Latin.
+    if len(set(names) - {"EAST ASIAN"}) <= 1 and ("EAST ASIAN" not in names or set(names) <= {"EAST ASIAN", "LATIN"}):
+        return ""
+    most = max(names, key=names.count)
+    odd = next(character for script, character in scripts if script != most)
+    return f"{_describe(odd)}, among {most.capitalize()} letters"
+
+
+def _script(letter: str) -> str:
+    name = unicodedata.name(letter, "").partition(" ")[0].partition("-")[0]
+    return "EAST ASIAN" if name in ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO") else name
+
+
+def _describe(character: str) -> str:
+    return f"U+{ord(character):04X} {unicodedata.name(character, '')}".strip()
 
 
 def shorten(text: str, limit: int, *, keep: int = 0, strip: str = "") -> str:

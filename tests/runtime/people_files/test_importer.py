@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from tests.fixtures.people import NOW, ImportWorld
 from tidings.model.errors import InputError
 from tidings.model.text import escape_formula, format_csv_line, unescape_formula
-from tidings.runtime.people_files.csv_format import COLUMNS, OwnFormat, export_people, parse_time, read_table
+from tidings.runtime.people_files.csv_format import (
+    COLUMNS,
+    OwnFormat,
+    StatusChoice,
+    export_people,
+    parse_time,
+    read_table,
+)
 from tidings.runtime.people_files.person_record import PersonRecord
 from tidings.store.people import consent, subscribers
 
@@ -145,6 +152,62 @@ def test_an_unreadable_file_is_refused_with_the_reason(world: ImportWorld, name:
         world.run(path)
     assert message in str(caught.value) and str(path) in str(caught.value)
     assert world.rows()["subscribers"] == []
+
+
+STATUS_COLUMNS = [
+    ("status", "subscribed", "unsubscribed", "unsubscribed"),
+    ("status", "active", "bounced", "blocked"),
+    ("subscribed", "true", "false", "unsubscribed"),
+    ("unsubscribed_at", "", "2024-05-06 07:08:09", "unsubscribed"),
+    ("unsubscribed_at", "0000-00-00 00:00:00", "06/05/2024", "unsubscribed"),
+    ("EMAIL_BLACKLISTED", "0", "1", "unsubscribed"),
+    ("email_disabled", "false", "true", "unsubscribed"),
+    ("Cleaned", "no", "yes", "blocked"),
+    ("unreachable", "", "x", "blocked"),
+    ("Do not e-mail", "FALSE", "TRUE", "unsubscribed"),
+    ("opted_out", "null", "1715000000", "unsubscribed"),
+    ("confirmed", "1", "0", "pending"),
+    ("Статус", "Подписан", "Отписался", "unsubscribed"),
+    ("Подписан", "да", "нет", "unsubscribed"),
+    ("Дата отписки", "", "06.05.2024", "unsubscribed"),
+    ("Күйі", "жазылған", "жазылудан шықты", "unsubscribed"),
+    ("Abonniert", "ja", "nein", "unsubscribed"),
+    ("Statut", "abonné", "désabonné", "unsubscribed"),
+    ("Estado", "activo", "dado de baja", "unsubscribed"),
+    ("الحالة", "مشترك", "ملغى", "unsubscribed"),
+    ("状态", "已订阅", "已退订", "unsubscribed"),
+]
+
+
+def test_a_column_of_who_left_is_understood(world: ImportWorld) -> None:
+    """They were added as confirmed."""
+    for number, (header, stays, leaves, state) in enumerate(STATUS_COLUMNS):
+        world.run(f"email,{header}\nstays{number}@example.org,{stays}\nleaves{number}@example.org,{leaves}\n")
+        with world.store.read() as connection:
+            found = {one.address: one.state for one in subscribers.subscriptions(connection)}
+            reason = consent.suppression(connection, consent.address_hash(f"leaves{number}@example.org"), "digest")
+        assert found[f"stays{number}@example.org"] == "confirmed", header
+        assert (found.get(f"leaves{number}@example.org") or reason) == state, header
+
+
+def test_an_unclear_column_is_a_question(world: ImportWorld) -> None:
+    text = "email,state,Mail status\na@example.org,CA,7\nb@example.org,NY,9\nc@example.org,,9\n"
+    with pytest.raises(InputError) as caught:
+        world.run(text)
+    question = str(caught.value)
+    assert "'state'" in question and "'CA', 'NY', (empty)" in question and "--ignore-column state" in question
+    assert '--status-column "Mail status" --left 7' in question and "Nobody was imported" in question
+    assert world.rows()["subscriptions"] == []
+    with pytest.raises(InputError, match="there is no column 'statu'"):
+        world.run(text, status=StatusChoice("statu", ("9",)))
+    summary = world.run(text, status=StatusChoice("Mail status", ("9",), ("state",)))
+    assert summary.counts == {"added": 1, "away": 2}
+    text = "email,reader\nd@example.org,\ne@example.org,x\n"
+    assert world.run(text, status=StatusChoice("reader", ("(empty)",))).counts == {"away": 1, "added": 1}
+
+
+def test_an_empty_status_column_says_nothing(world: ImportWorld) -> None:
+    assert world.run("email,status,unsubscribe_url\na@example.org,,https://x.example/1\n").counts == {"added": 1}
 
 
 def test_a_bad_line_does_not_affect_the_next_lines(world: ImportWorld) -> None:

@@ -1,8 +1,9 @@
-"""Imports from listmonk, Mailchimp, Mailman 3 and Ghost, with files like their exports."""
+"""Imports from other tools, with files like their exports."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from tests.fixtures.people import NOW, ImportWorld
+from tidings.model.errors import InputError
 from tidings.store import schema as t
-from tidings.store.people import consent
+from tidings.store.people import consent, subscribers
 
 
 @pytest.fixture
@@ -145,6 +147,54 @@ created_at,deleted_at,labels,tiers
 3,gone@example.org,,,true,,,2023-05-06T07:08:09.000Z,2024-01-01T00:00:00.000Z,,Free
 4,odd@example.org,,,maybe,,,2023-05-06T07:08:09.000Z,,,Free
 """
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "kept", "away"),
+    [
+        ("mailpoet", "Email,First name,Last name,List,Global status,List status\na@x.org,A,,N,Subscribed,Subscribed\n"
+         "b@x.org,B,,N,Unsubscribed,Subscribed\nc@x.org,C,,N,Bounced,Subscribed\nd@x.org,D,,N,Inactive,Subscribed\n"
+         "e@x.org,E,,N,Subscribed,Unsubscribed\nf@x.org,F,,N,Unconfirmed,Unconfirmed\n",
+         {"a": "confirmed", "d": "confirmed", "f": "pending"}, "bce"),
+        ("keila", "Email,First name,Last name,Data,Status\na@x.org,A,B,{},active\nb@x.org,,,{},unsubscribed\n"
+         "c@x.org,,,{},unreachable\n", {"a": "confirmed"}, "bc"),
+        ("brevo", "CONTACT ID;EMAIL;FIRSTNAME;EMAIL_BLACKLISTED;SMS_BLACKLISTED\n1;a@x.org;A;0;1\n"
+         "2;b@x.org;B;1;0\n", {"a": "pending"}, "b"),
+        ("substack", "email,active_subscription,expiry,email_disabled,created_at\n"
+         "a@x.org,false,,false,2024-01-02T03:04:05Z\nb@x.org,true,,true,2024-01-02T03:04:05Z\n",
+         {"a": "confirmed"}, "b"),
+        ("mautic", "id,email,firstname,lastname,dnc\n1,a@x.org,A,B,\n2,b@x.org,A,B,1\n3,c@x.org,A,B,0\n",
+         {"a": "pending", "c": "pending"}, "b"),
+        ("phplist", "id\temail\tconfirmed\tblacklisted\tbouncecount\tentered\n"
+         "1\ta@x.org\t1\t0\t3\t2024-01-02 03:04:05\n2\tb@x.org\t1\t1\t0\t2024-01-02 03:04:05\n"
+         "3\tc@x.org\t0\t0\t0\t2024-01-02 03:04:05\n",
+         {"a": "confirmed", "c": "pending"}, "b"),
+        ("constantcontact", "Email address,First name,Email status,Email opt-out date\na@x.org,A,Active,\n"
+         "b@x.org,B,Unsubscribed,01/02/2024\nc@x.org,C,Awaiting confirmation,\nd@x.org,D,No permissions set,\n"
+         "e@x.org,E,,\n", {"a": "confirmed", "c": "pending"}, "b"),
+    ],
+)  # fmt: skip
+def test_who_left_in_another_tool_stays_out(
+    world: ImportWorld, tool: str, text: str, kept: dict[str, str], away: str
+) -> None:
+    world.run(text, tool=tool, confirmed=False)
+    with world.store.read() as connection:
+        found = {one.address[0]: one.state for one in subscribers.subscriptions(connection)}
+        assert found == kept
+        for letter in away:
+            assert consent.suppression(connection, consent.address_hash(f"{letter}@x.org"), "digest")
+    # Without `--from` nobody who left is added either, or the file is refused.
+    with suppress(InputError):
+        world.run(text, confirmed=True)
+    with world.store.read() as connection:
+        assert not {one.address[0] for one in subscribers.subscriptions(connection)} & set(away)
+
+
+def test_an_export_without_its_status_column_is_refused(world: ImportWorld) -> None:
+    with pytest.raises(InputError, match="no column says who has left"):
+        world.run("email,firstname\na@x.org,A\n", tool="mautic")
+    with pytest.raises(InputError, match="`blacklisted` is missing"):
+        world.run("email,confirmed\na@x.org,1\n", tool="phplist")
 
 
 def test_ghost(world: ImportWorld) -> None:

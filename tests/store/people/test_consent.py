@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
 
 from tests.fixtures.ledger import NOW, add_edition, add_mailing, add_readers, open_store
 from tidings.model.delivery import Delivery, SkipReason
 from tidings.model.errors import InputError
+from tidings.store import schema as t
 from tidings.store.delivery import claims, permission
 from tidings.store.engine import Store
 from tidings.store.people import consent, subscribers
+from tidings.store.people.erasure import erase_address
 
 
 @pytest.fixture
@@ -54,6 +57,57 @@ def test_an_address_is_stored_in_one_way(given: str, stored: str) -> None:
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(InputError):
         consent.normal_address(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("\u200bbob@example.org", "U+200B ZERO WIDTH SPACE"),
+        ("bob\u00ad@example.org", "U+00AD SOFT HYPHEN"),
+        ("bob@exam\u200dple.org", "U+200D ZERO WIDTH JOINER"),
+        ("\ufeffbob@example.org", "U+FEFF ZERO WIDTH NO-BREAK SPACE"),
+        ("b\u3164ob@example.org", "U+3164 HANGUL FILLER"),
+        ("bo\u2060b@example.org", "U+2060 WORD JOINER"),
+        ("bob\u202e@example.org", "U+202E RIGHT-TO-LEFT OVERRIDE"),
+        ("bob\ufe0f@example.org", "U+FE0F VARIATION SELECTOR-16"),
+        ("bоb@example.org", "U+043E CYRILLIC SMALL LETTER O, among Latin letters"),
+        ("ivаn.smith@example.org", "U+0430 CYRILLIC SMALL LETTER A, among Latin letters"),
+        ("иvан@example.org", "U+0076 LATIN SMALL LETTER V, among Cyrillic letters"),
+        ("bob@exаmple.org", "U+0430 CYRILLIC SMALL LETTER A, among Latin letters"),
+        ("bob@xn--exmple-4nf.org", "U+0430 CYRILLIC SMALL LETTER A, among Latin letters"),
+        ("αlpha@example.org", "U+03B1 GREEK SMALL LETTER ALPHA, among Latin letters"),
+        ("ｂob@example.org", "U+FF42 FULLWIDTH LATIN SMALL LETTER B, written for 'b'"),
+    ],
+)
+def test_a_character_that_deceives_is_named(given: str, name: str) -> None:
+    """`U+200B` before the address of somebody who had left brought them back."""
+    with pytest.raises(InputError, match=re.escape(name)):
+        consent.normal_address(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "иван@example.org",
+        "жібек@пример.рф",
+        "ivan@пример.рф",
+        "山田taro@example.jp",
+        "josé@example.org",
+        "علي@example.org",
+    ],
+)
+def test_one_script_is_no_deceit(given: str) -> None:
+    assert consent.normal_address(given).partition("@")[0] == given.partition("@")[0]
+
+
+def test_an_odd_address_of_an_older_version_can_be_erased(store: Store) -> None:
+    odd = "b\u043eb@example.org"
+    with store.write() as connection:
+        row = {"address": odd, "address_hash": consent.hash_normal_address(odd), "name": "", "language": "en"}
+        connection.execute(insert(t.subscribers).values(created=NOW, **row))
+    with store.write() as connection:
+        assert erase_address(connection, odd, now=NOW)
+        assert connection.execute(select(t.subscribers.c.id)).all() == []
 
 
 def test_the_hash_does_not_depend_on_how_it_is_written() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,14 @@ from tidings.model.errors import InputError
 from tidings.model.text import format_csv_line
 from tidings.runtime.people_files.csv_reader import CsvRow, LineReader, read_rows
 from tidings.runtime.people_files.person_record import PersonRecord, RecordState, RefusedLine
+from tidings.runtime.people_files.status_columns import (
+    ColumnKind,
+    StatusColumn,
+    check_values,
+    find_status_columns,
+    fold_value,
+    worst,
+)
 from tidings.store.engine import Store
 from tidings.store.people import subscribers
 
@@ -47,7 +56,8 @@ class FileFormat(Protocol):
     columns: ClassVar[Mapping[str, tuple[str, ...]]]
     """Names and their synonyms, all as `fold_name` returns them. `email` is always one of the names."""
     ignores: ClassVar[bool]
-    """Whether unknown columns may resemble known ones, because other tools have many columns."""
+    """Whether unknown columns may resemble known ones, because other tools have many columns. Their format says which
+    column tells who has left."""
 
     def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
         """Return the person of a row. Raises InputError."""
@@ -68,20 +78,46 @@ class PeopleFile:
     """Counts of another tool's labels that do not match a topic."""
 
 
-def read_table(path: Path, form: FileFormat) -> PeopleFile:
-    """Open a CSV whose first row names the columns. Raises InputError."""
-    delimiter, header = _read_header(path)
-    columns, ignored = _match_columns(path, header, form)
-    file = PeopleFile(tuple(header.cells), ignored)
+@dataclass(frozen=True, slots=True)
+class StatusChoice:
+    """What a person says about the columns that may tell who has left."""
 
-    def read_people() -> Iterator[PersonRecord | RefusedLine]:
+    column: str = ""
+    left: tuple[str, ...] = ()
+    """The values of `column` that mean this."""
+    ignored: tuple[str, ...] = ()
+    """Columns that mean something else."""
+
+
+AS_IT_LOOKS = StatusChoice()
+
+
+def read_table(path: Path, form: FileFormat, choice: StatusChoice = AS_IT_LOOKS) -> PeopleFile:
+    """Open a CSV whose first row names the columns. Raises InputError, also if it is unclear who has left."""
+    delimiter, header = _read_header(path)
+    columns, rest = _match_columns(path, header, form)
+    where = f"{path}: line {header.line}"
+    status = _choose_status_columns(where, header.cells, columns, rest, form, choice)
+    used = {column.index for column in status}
+    file = PeopleFile(tuple(header.cells), tuple(header.cells[index] for index in rest if index not in used))
+
+    def read_all() -> Iterator[CsvRow]:
         with LineReader(path) as lines:
             _skip_separator_line(lines)
             rows = read_rows(lines, delimiter)
             next(rows)  # the header
             for row in rows:
                 file.position = lines.position()
-                yield _parse_row(row, header.cells, columns, form)
+                yield row
+
+    if status:
+        check_values(where, status, (row.cells for row in read_all() if not row.problem))
+        file.position = 0
+
+    def read_people() -> Iterator[PersonRecord | RefusedLine]:
+        for row in read_all():
+            person = _parse_row(row, header.cells, columns, form)
+            yield _with_status(person, status) if isinstance(person, PersonRecord) else person
 
     file.people = read_people()
     return file
@@ -114,8 +150,46 @@ def _skip_separator_line(lines: LineReader) -> str:
     return match[1] if match else ""
 
 
-def _match_columns(path: Path, header: CsvRow, form: FileFormat) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return the index of each known column, and the names of the unknown ones."""
+def _choose_status_columns(
+    where: str,
+    header: Sequence[str],
+    columns: Mapping[str, int],
+    rest: Sequence[int],
+    form: FileFormat,
+    choice: StatusChoice,
+) -> list[StatusColumn]:
+    """Return the columns that tell who has left: those of a person's choice, and those that look like it."""
+    names = {fold_name(name): index for index, name in reversed(list(enumerate(header)))}
+    for name in (choice.column, *choice.ignored):
+        if name and fold_name(name) not in names:
+            raise InputError(f"{where}: there is no column {name!r}. The columns are: {', '.join(header)}.")
+    chosen, ignored = fold_name(choice.column), {fold_name(name) for name in choice.ignored}
+    candidates = [] if form.ignores else list(rest)
+    if not form.ignores and "state" in columns and "confirmedat" not in columns:
+        # An export of ours has both. Else it may be any other file, or the state of a country.
+        candidates.append(columns["state"])
+    found = find_status_columns(header, [at for at in candidates if fold_name(header[at]) not in {chosen, *ignored}])
+    if chosen:
+        left = frozenset(fold_value(value) for value in choice.left)
+        found.append(StatusColumn(names[chosen], header[names[chosen]], ColumnKind.STATE, left))
+    return found
+
+
+def _with_status(person: PersonRecord, status: Sequence[StatusColumn]) -> PersonRecord:
+    """Return the person with the state that is against them most. A date in its column is when they left."""
+    state, at = person.state, person.at
+    for column in status:
+        cell = person.cells[column.index] if column.index < len(person.cells) else ""
+        said = column.read(cell) or RecordState.UNKNOWN
+        if worst([state, said]) is not worst([state]):
+            state, at = said, None
+            with suppress(InputError):
+                at = parse_time(cell, column.name)
+    return replace(person, state=state, at=at)
+
+
+def _match_columns(path: Path, header: CsvRow, form: FileFormat) -> tuple[dict[str, int], list[int]]:
+    """Return the index of each known column, and the indexes of the unknown ones."""
     where = f"{path}: line {header.line}"
     names = [fold_name(cell) for cell in header.cells]
     known = {name: column for column, synonyms in form.columns.items() for name in (column, *synonyms)}
@@ -132,9 +206,9 @@ def _match_columns(path: Path, header: CsvRow, form: FileFormat) -> tuple[dict[s
         raise InputError(f"{where}: there is no column `email`. The first line must name the columns: {expected}.")
     for index in rest:
         close = get_close_matches(names[index], set(known) - set(columns), n=1, cutoff=0.8)
-        if close and not form.ignores:
+        if close and not form.ignores and not find_status_columns(header.cells, [index]):
             raise InputError(f"{where}: unknown column {header.cells[index]!r}. Did you mean {known[close[0]]!r}?")
-    return columns, tuple(header.cells[index] for index in rest if names[index])
+    return columns, [index for index in rest if names[index]]
 
 
 def _parse_row(

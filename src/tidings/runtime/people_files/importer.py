@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
-from tidings.runtime.people_files.csv_format import OwnFormat, PeopleFile, read_table
+from tidings.runtime.people_files.csv_format import AS_IT_LOOKS, OwnFormat, PeopleFile, StatusChoice, read_table
 from tidings.runtime.people_files.csv_reader import check_encoding
 from tidings.runtime.people_files.other_tools import read_other_tool
 from tidings.runtime.people_files.person_record import ListChoices, PersonRecord, RecordState, RefusedLine
@@ -45,6 +45,7 @@ class ImportOptions:
     source: str
     tool: str = ""
     dry_run: bool = False
+    status: StatusChoice = AS_IT_LOOKS
 
 
 @dataclass
@@ -92,9 +93,9 @@ class _Import:
         size = check_encoding(path)
         self._choices = ListChoices.of(newsroom, options.list_name)
         if options.tool:
-            self._file = read_other_tool(path, options.tool, newsroom)
+            self._file = read_other_tool(path, options.tool, newsroom, options.status)
         else:
-            self._file = read_table(path, OwnFormat(options.list_name))
+            self._file = read_table(path, OwnFormat(options.list_name), options.status)
         self._summary = ImportSummary(ignored=self._file.ignored, labels=self._file.labels)
         self._first_lines: dict[int, int] = {}
         """The first line of each person who joins."""

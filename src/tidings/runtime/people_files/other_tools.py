@@ -10,22 +10,34 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from tidings.config.settings import Newsroom
 from tidings.model.errors import InputError
-from tidings.runtime.people_files.csv_format import PeopleFile, fold_name, join_names, parse_time, read_table
+from tidings.runtime.people_files.csv_format import (
+    AS_IT_LOOKS,
+    PeopleFile,
+    StatusChoice,
+    fold_name,
+    join_names,
+    parse_time,
+    read_table,
+)
 from tidings.runtime.people_files.csv_reader import MAX_LENGTH, CsvRow, LineReader
 from tidings.runtime.people_files.person_record import PersonRecord, RecordState, RefusedLine
+from tidings.runtime.people_files.status_columns import ColumnKind, StatusColumn, fold_value, worst
 
 
-def read_other_tool(path: Path, tool: str, newsroom: Newsroom) -> PeopleFile:
+def read_other_tool(path: Path, tool: str, newsroom: Newsroom, choice: StatusChoice = AS_IT_LOOKS) -> PeopleFile:
     """Open the export of a tool. Raises InputError."""
     if tool == "mailman3":
         return _read_mailman3(path)
     form = _FORMATS[tool](newsroom, path)
-    file = read_table(path, form)
+    file = read_table(path, form, choice)
+    if isinstance(form, _StatusFormat) and not choice.column:
+        form.check_header(path, file.header)
     file.labels = form.labels
     return file
 
@@ -65,6 +77,10 @@ class _ToolFormat:
                 self.labels[label.strip()] += 1
         return tuple(dict.fromkeys(topics))
 
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
+        """Return the person of a row. Raises InputError."""
+        raise NotImplementedError
+
     def _person(
         self,
         row: CsvRow,
@@ -84,7 +100,7 @@ class _ToolFormat:
             topics=self._topics_of(labels),
             frequency="",
             state=state,
-            at=parse_time(cells.get(fold_name(time_column), ""), time_column),
+            at=parse_time(cells.get(fold_name(time_column), ""), time_column) if time_column else None,
             ip=ip,
             cells=tuple(row.cells),
         )
@@ -181,8 +197,150 @@ class Ghost(_ToolFormat):
         return self._person(row, cells, state, time_column, labels=cells.get("labels", "").split(","))
 
 
-_FORMATS: Mapping[str, type[Ghost] | type[Listmonk] | type[Mailchimp]] = {
+class _StatusFormat(_ToolFormat):
+    """A tool whose export says in a few columns who may be mailed."""
+
+    statuses: ClassVar[Mapping[str, ColumnKind]]
+    """These columns, by their name in `columns`."""
+    words: ClassVar[Mapping[str, RecordState]] = {}
+    """Values that mean something else here than elsewhere."""
+    otherwise: ClassVar[RecordState] = RecordState.CONFIRMED
+    """The state of people against whom nothing stands. UNKNOWN: the export does not say whether they agreed."""
+    joined: ClassVar[str] = "createdat"
+    left: ClassVar[str] = ""
+
+    def check_header(self, path: Path, header: Iterable[str]) -> None:
+        """Raise InputError if the file lacks every column that says who may be mailed."""
+        names = {fold_name(name) for name in header}
+        known = [{column, *self.columns[column]} for column in self.statuses]
+        if not any(names & each for each in known):
+            columns = " or ".join(self.statuses)
+            raise InputError(
+                f"{path}: no column says who has left ({columns}). Export it again with this column, or name yours: "
+                "--status-column NAME --left VALUE"
+            )
+
+    def parse(self, row: CsvRow, cells: Mapping[str, str]) -> PersonRecord:
+        states = [self._read(column, kind, cells[column]) for column, kind in self.statuses.items() if column in cells]
+        state = worst(states)
+        is_away = state in (RecordState.LEFT, RecordState.BLOCKED)
+        time_column = self.left if is_away else self.joined
+        try:
+            at = parse_time(cells.get(time_column, ""), time_column) if time_column else None
+        except InputError:
+            at = None
+        person = self._person(row, cells, state or self.otherwise, "", language=cells.get("language", ""))
+        return replace(person, at=at)
+
+    def _read(self, column: str, kind: ColumnKind, cell: str) -> RecordState:
+        state = self.words.get(fold_value(cell), StatusColumn(0, column, kind).read(cell))
+        if state is None:
+            raise InputError(
+                f"unknown value {cell!r} in the column {column}" if cell else f"the column {column} is empty"
+            )
+        return state
+
+
+class MailPoet(_StatusFormat):
+    """Source: MailPoet, Export: email, first and last name, list, global status, list status.
+
+    Inactive people only have not opened a mail for long.
+    """
+
+    columns = _parse_columns(
+        "email first|firstname last|lastname globalstatus liststatus|status|subscriberstatus createdat|subscribedon"
+    )
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {"globalstatus": ColumnKind.STATE, "liststatus": ColumnKind.STATE}
+    words: ClassVar[Mapping[str, RecordState]] = {"inactive": RecordState.UNKNOWN}
+
+
+class Keila(_StatusFormat):
+    """Source: Keila, contacts export. `Status` is active, unsubscribed or unreachable."""
+
+    columns = _parse_columns("email first|firstname last|lastname status createdat|insertedat")
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {"status": ColumnKind.STATE}
+
+
+class Brevo(_StatusFormat):
+    """Source: Brevo, contacts export. `EMAIL_BLACKLISTED` is 1 for everybody who left, complained or bounced."""
+
+    columns = _parse_columns(
+        "email first|firstname|prenom|vorname last|lastname|nom|nachname emailblacklisted|emailblocklisted|blacklisted"
+        "|blocklisted language|lang|langue|sprache createdat|addedtime"
+    )
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {"emailblacklisted": ColumnKind.AWAY}
+    otherwise = RecordState.UNKNOWN
+
+
+class Substack(_StatusFormat):
+    """Source: Substack, subscribers export. `active_subscription` is about payment, `email_disabled` about mail."""
+
+    columns = _parse_columns("email name emaildisabled createdat")
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {"emaildisabled": ColumnKind.AWAY}
+
+
+class Mautic(_StatusFormat):
+    """Source: Mautic, contacts export. Who must not be mailed is a column only if it was chosen for the export."""
+
+    columns = _parse_columns(
+        "email first|firstname last|lastname donotcontact|dnc|dncemail|donotemail unsubscribed bounced|isbounced "
+        "preferredlocale|language|locale createdat|dateadded|dateidentified"
+    )
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {
+        "donotcontact": ColumnKind.AWAY,
+        "unsubscribed": ColumnKind.AWAY,
+        "bounced": ColumnKind.BLOCKED,
+    }
+    otherwise = RecordState.UNKNOWN
+
+
+class PhpList(_StatusFormat):
+    """Source: phpList, export of subscribers: `confirmed`, `blacklisted` and `disabled` are 0 or 1."""
+
+    columns = _parse_columns("email name confirmed blacklisted disabled createdat|entered")
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {
+        "confirmed": ColumnKind.CONFIRMED,
+        "blacklisted": ColumnKind.AWAY,
+        "disabled": ColumnKind.AWAY,
+    }
+
+    def check_header(self, path: Path, header: Iterable[str]) -> None:
+        super().check_header(path, header)
+        if "blacklisted" not in {fold_name(name) for name in header}:
+            raise InputError(f"{path}: the column `blacklisted` is missing. Choose it too when you export.")
+
+
+class ConstantContact(_StatusFormat):
+    """Source: Constant Contact, contacts export. An empty status and 'No permissions set' mean no consent."""
+
+    columns = _parse_columns(
+        "email|emailaddress|emailaddressother|emailaddresswork|emailaddresshome first|firstname last|lastname "
+        "emailstatus|status|emailstatusother|emailstatuswork|emailstatushome|emailpermissionstatus|contactstatus "
+        "optoutdate|emailoptoutdate|unsubscribedat|optedoutdate createdat|datecreated|createdon"
+    )
+    statuses: ClassVar[Mapping[str, ColumnKind]] = {"emailstatus": ColumnKind.STATE, "optoutdate": ColumnKind.AWAY}
+    words: ClassVar[Mapping[str, RecordState]] = {
+        "temphold": RecordState.UNKNOWN,
+        "implicit": RecordState.UNKNOWN,
+        "explicit": RecordState.UNKNOWN,
+    }
+    left = "optoutdate"
+
+    def _read(self, column: str, kind: ColumnKind, cell: str) -> RecordState:
+        if column == "emailstatus" and fold_value(cell) in ("", "nopermissionsset", "nonsubscriber"):
+            raise InputError("never agreed to anything: Constant Contact has no permission for this address")
+        return super()._read(column, kind, cell)
+
+
+_FORMATS: Mapping[str, type[_ToolFormat]] = {
+    "brevo": Brevo,
+    "constantcontact": ConstantContact,
     "ghost": Ghost,
+    "keila": Keila,
+    "mailpoet": MailPoet,
+    "mautic": Mautic,
+    "phplist": PhpList,
+    "substack": Substack,
     "listmonk": Listmonk,
     "mailchimp": Mailchimp,
 }

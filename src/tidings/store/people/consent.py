@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import email_validator
+import idna
 from sqlalchemy import Connection, String, cast, func, insert, literal, or_, select, update
 
 from tidings.model.delivery import FeedbackKind
 from tidings.model.errors import InputError
+from tidings.model.text import find_hidden_character, find_odd_letter
 from tidings.store import schema as t
 from tidings.store.engine import hold_sends, insert_once
 from tidings.store.key_values import find_value
@@ -32,8 +34,29 @@ def normal_address(address: str) -> str:
     """Return the address as it is stored and mailed: NFC, the domain in lower case and ASCII (IDNA 2008).
 
     The local part keeps its case (RFC 5321 §2.4) and may have non-ASCII letters (RFC 6531). A quoted local part is
-    refused, because many servers break it. Raises InputError for an invalid address.
+    refused, because many servers break it. So are invisible characters and letters of several scripts: under an address
+    that looks the same, somebody who has left could be added again. Raises InputError for an invalid address.
     """
+    hidden = find_hidden_character(address.strip())
+    if hidden:
+        raise InputError(f"{address!r} has an invisible character: {hidden}. Type the address again without it.")
+    normal = _normalise(address)
+    local, _, domain = normal.rpartition("@")
+    labels = [_readable_label(label) for label in domain.split(".")]
+    odd = next(filter(None, map(find_odd_letter, (local, *labels))), "")
+    if odd:
+        raise InputError(f"{address!r} has a letter that looks like another one: {odd}. Type the address again.")
+    return normal
+
+
+def _readable_label(label: str) -> str:
+    try:
+        return idna.decode(label) if label.startswith("xn--") else label
+    except idna.IDNAError:
+        return label
+
+
+def _normalise(address: str) -> str:
     text = unicodedata.normalize("NFC", address.strip())
     local = text.rpartition("@")[0]
     if local.startswith('"') and local.endswith('"') and len(local) > 1:
@@ -51,8 +74,11 @@ def normal_address(address: str) -> str:
 
 
 def address_hash(address: str) -> str:
-    """Return the hex SHA-256 of the address, ignoring case. Only this remains of an erased person."""
-    return hash_normal_address(normal_address(address))
+    """Return the hex SHA-256 of the address, ignoring case. Only this remains of an erased person.
+
+    Also of an address that `normal_address` refuses: an older version may have stored it.
+    """
+    return hash_normal_address(_normalise(address))
 
 
 def hash_normal_address(address: str) -> str:

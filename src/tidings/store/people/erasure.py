@@ -44,7 +44,8 @@ def erase_address(connection: Connection, address: str, *, now: datetime) -> boo
     subscriber = connection.execute(select(t.subscribers.c.id).where(t.subscribers.c.address_hash == digest)).scalar()
     if subscriber is None and not is_known(connection, digest):
         return False
-    _erase(connection, consent.normal_address(address), subscriber, now)
+    stored = consent.normal_address(address) if subscriber is None else _address(connection, subscriber)
+    _erase(connection, stored, subscriber, now)
     return True
 
 

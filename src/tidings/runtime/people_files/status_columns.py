@@ -1,0 +1,217 @@
+"""Columns that say who has left, in files of any tool and in several languages.
+
+Such a column is understood, or the file is refused with a question: nobody who has left elsewhere is added because
+nobody read the column. `Status`, `State` and the like hold words, the others hold yes, no or a date.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from enum import StrEnum
+
+from tidings.model.dates import parse_moment
+from tidings.model.errors import InputError
+from tidings.runtime.people_files.person_record import RecordState
+
+
+def _plain(text: str) -> str:
+    """Without accents and other marks: `désabonné` is `desabonne`, and `й` is `и`."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) != "Mn")
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Alternatives, separated by spaces, for a text as `fold_value` returns it."""
+    return re.compile("|".join(_plain(text).split()))
+
+
+_STATE_COLUMN = _pattern(
+    "status statut статус ^state$ ^etat$ ^estado$ ^stato$ ^zustand$ ^durum$ ^состояние$ ^күйі$ мәртебе ^الحالة$ ^حالة$"
+    " 状态 狀態 状態 ステータス ^situacao$"
+)
+_BLOCKED = _pattern(
+    "(?<!soft)bounce ^cleaned unreachable undeliverable invalid unzustellbar недоступ недоставл 退信 エラー"
+)
+_LEFT = _pattern(
+    "unsub optout optedout optsout remov delet cancel revok withdr donot dontmail ^dnc ^left(?:at|on|date)?$ inactive"
+    " notactive notsubscribed nonsubscribed signedoff signoff ^quit ^nomail archived blacklist blocklist blocked banned"
+    " suppress complain ^spam disabled abgemeld abbestell ausgetrag gelosch geloesch inaktiv gesperrt désabon désinscr"
+    " résili supprim inactif bloqu desuscri ^dadodebaja ^baja eliminad inactivo disiscri cancellat inattiv bloccat"
+    " descadastr inativo uitgeschreven afgemeld wypisan avregistr afmeld iptal engelle отпис отказ удал неактив отозван"
+    " неподписан жазылмаған заблок черныйспис жалоб шықты шыққан бастартты жойыл бұғат ملغ إلغاء محذوف محظور"
+    " 退订 退訂 取消 解除 停止 退会 削除 黑名单 黑名單 拒收 ブロック"
+)
+_PENDING = _pattern(
+    "pending unconfirm notconfirm unverif notverif ^waiting await unbestätigt ausstehend wartend nonconfirm enattente"
+    " pendiente sinconfirmar insospeso pendente неподтвержд ожида расталмаған күтуде معلق 待确认 未確認"
+)
+_ON = (
+    "subscribed|subscriber|active|enabled|optin|optedin|abonniert|aktiv|angemeldet|abonné|inscrit|actif|suscrito|activo"
+    "|iscritto|attivo|inscrito|ativo|подписана?|активен|активна|активный|жазылған|белсенді"
+    "|مشترك|نشط|订阅|已订阅|訂閱|購読中?|有効"
+)
+_CONFIRMED = (
+    "confirmed|verified|doubleoptin|bestätigt|confirmé|confirmado|confermato|подтвержден[ао]?|расталған|مؤكد|确认|確認"
+)
+_ON_WORD = _pattern(f"^(?:is)?(?:{_ON}|{_CONFIRMED}|singleoptin|member|mailable|valid|normal|ok)$")
+_ON_COLUMN = _pattern(
+    f"^(?:is|has)?(?:email|newsletter|marketing)?(?:{_ON})(?:toemails?|tonewsletter|email)?$"
+    " ^(?:accepts?|allows?|receives?)?(?:email)?(?:newsletters?|marketing|mailings?)$ ^emails?(?:allowed|enabled)$"
+    " ^subscription$ ^abonnement$ ^подписка$ ^жазылым$ ^рассылка$ ^согласие$ consent(?:given)?$"
+)
+_CONFIRMED_COLUMN = _pattern(f"^(?:is)?(?:email)?(?:{_CONFIRMED})$")
+_OTHER = _pattern(
+    "url link href token$ reason source$ campaign count$ comment ^notes?$ rate$ rating$ score$ sms phone whatsapp push"
+    " fax postal причин ссылк количеств себеб сілтеме grund raison motif motivo"
+    " (?:unsub|optout|removed)\\w*ip$ ^activesubscription"
+)
+"""Columns beside such a column: the address of the leaving page, a reason, or another medium."""
+_YES = frozenset(_plain("1 true t yes y x on да д иә ja j oui o si s sim نعم 是 はい evet + ✓ ✔").split())
+_NO = frozenset(
+    _plain(
+        "0 false f no n off нет н жоқ nein non nao لا 否 いいえ hayır null none nan na n/a #n/a \\n - -- — never"
+    ).split()
+)
+_NO_DATE = re.compile(r"0000-00-00.*|0{1,4}[./-]0{1,2}[./-]0{1,4}.*")
+_MOST_VALUES = 12
+EMPTY = "empty"
+"""How a person names an empty value; `fold_value` of `(empty)`."""
+
+
+class ColumnKind(StrEnum):
+    """How a column says who has left."""
+
+    STATE = "words"
+    """By words such as `unsubscribed`."""
+    AWAY = "yes or a date: they left"
+    BLOCKED = "yes or a date: their address does not work"
+    ON = "no: they left"
+    CONFIRMED = "no: they have not confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusColumn:
+    """One column. With `left` (folded values), a person says which values mean that they left."""
+
+    index: int
+    name: str
+    kind: ColumnKind
+    left: frozenset[str] | None = None
+
+    def read(self, cell: str) -> RecordState | None:
+        """Return what a value says: UNKNOWN if nothing stands against the person, None if it is not understood."""
+        value = fold_value(cell)
+        if self.left is not None:
+            return RecordState.LEFT if (value or EMPTY) in self.left else RecordState.UNKNOWN
+        if self.kind is ColumnKind.STATE:
+            return _read_word(value)
+        is_yes, is_no = value in _YES, value in _NO or bool(_NO_DATE.fullmatch(cell.strip()))
+        if self.kind in (ColumnKind.AWAY, ColumnKind.BLOCKED):
+            if not value or is_no:
+                return RecordState.UNKNOWN
+            away = RecordState.BLOCKED if self.kind is ColumnKind.BLOCKED else RecordState.LEFT
+            return away if is_yes or _is_date(cell) else _only_bad(_read_word(value))
+        against = RecordState.LEFT if self.kind is ColumnKind.ON else RecordState.PENDING
+        if is_no:
+            return against
+        return RecordState.UNKNOWN if is_yes or _is_date(cell) else _read_word(value) if value else None
+
+
+def fold_value(text: str) -> str:
+    """Return a name or value in lower case, without accents, spaces and signs between."""
+    text = text.strip().casefold()
+    return re.sub(r"[\s_\-.'’()?]", "", _plain(text)) or text
+
+
+def find_status_columns(header: Sequence[str], candidates: Iterable[int]) -> list[StatusColumn]:
+    """Return the columns among `candidates` (indexes) that may say who has left."""
+    kinds = {index: _kind_of(fold_value(header[index])) for index in candidates}
+    return [StatusColumn(index, header[index], kind) for index, kind in kinds.items() if kind is not None]
+
+
+def _kind_of(name: str) -> ColumnKind | None:
+    if not name or _OTHER.search(name) or _PENDING.search(name):
+        return None
+    for pattern, kind in (
+        (_STATE_COLUMN, ColumnKind.STATE),
+        (_BLOCKED, ColumnKind.BLOCKED),
+        (_LEFT, ColumnKind.AWAY),
+        (_CONFIRMED_COLUMN, ColumnKind.CONFIRMED),
+        (_ON_COLUMN, ColumnKind.ON),
+    ):
+        if pattern.search(name):
+            return kind
+    return None
+
+
+def _read_word(value: str) -> RecordState | None:
+    if not value:
+        return None
+    for pattern, state in (
+        (_PENDING, RecordState.PENDING),
+        (_BLOCKED, RecordState.BLOCKED),
+        (_LEFT, RecordState.LEFT),
+        (_ON_WORD, RecordState.UNKNOWN),
+    ):
+        if pattern.search(value):
+            return state
+    return None
+
+
+def _only_bad(state: RecordState | None) -> RecordState | None:
+    return state if state in (RecordState.LEFT, RecordState.BLOCKED) else None
+
+
+def _is_date(cell: str) -> bool:
+    text = cell.strip()
+    if re.fullmatch(r"\d{9,13}", text) or re.match(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:\D|$)", text):
+        return True
+    try:
+        parse_moment(text, UTC, years=range(1, 10_000))
+    except ValueError:
+        return False
+    return True
+
+
+def check_values(where: str, columns: Sequence[StatusColumn], rows: Iterable[Sequence[str]]) -> None:
+    """Read every value of these columns. Raises InputError, with the question, if one is not understood."""
+    unclear: dict[str, dict[str, None]] = {column.name: {} for column in columns}
+    used: set[str] = set()
+    for row in rows:
+        for column in columns:
+            cell = row[column.index] if column.index < len(row) else ""
+            if cell.strip():
+                used.add(column.name)
+            if len(unclear[column.name]) < _MOST_VALUES and column.read(cell) is None:
+                unclear[column.name].setdefault(cell.strip()[:60])
+    # A column that is empty in every row says nothing.
+    questions = [
+        _question(each, list(unclear[each.name])) for each in columns if unclear[each.name] and each.name in used
+    ]
+    if questions:
+        raise InputError("\n".join(f"{where}: {question}" for question in questions))
+
+
+def _question(column: StatusColumn, values: Sequence[str]) -> str:
+    shown = ", ".join(repr(value) if value else "(empty)" for value in values)
+    example = next((value for value in values if value), "(empty)")
+    return (
+        f"the column {column.name!r} may say who has left. These values are not clear: {shown}. Nobody was imported. "
+        f"Which of its values mean that a person has left? Name them with commas between: "
+        f"--status-column {_quoted(column.name)} --left {_quoted(example)}. "
+        f"If it is about something else: --ignore-column {_quoted(column.name)}."
+    )
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if re.search(r"\W", text) else text
+
+
+def worst(states: Iterable[RecordState]) -> RecordState:
+    """Return the state that is against a person most."""
+    order = (RecordState.BLOCKED, RecordState.LEFT, RecordState.PENDING)
+    found = set(states)
+    return next((state for state in order if state in found), RecordState.UNKNOWN)
